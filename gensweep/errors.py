@@ -1,0 +1,32 @@
+"""The errors that a user can act on: one line a problem, and an exit code.
+
+Everything else that is raised is a defect of gensweep and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+__all__ = ["ConfigError", "GensweepError", "NothingToCompareError"]
+
+
+class GensweepError(Exception):
+    """Something went wrong that the user can mend; the message says how.  Exit code 1."""
+
+    exit_code = 1
+
+
+class ConfigError(GensweepError):
+    """One or more problems in what the user wrote, all at once, one line each.  Exit code 2."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class NothingToCompareError(GensweepError):
+    """There is no finished run that answers the question.  Exit code 4."""
+
+    exit_code = 4
