@@ -1,0 +1,47 @@
+# Two commands do everything on a fresh machine: `make quickstart` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: help quickstart test lint unit test-slow docs bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
+
+quickstart: $(VENV)/.installed  ## install, sweep diffusion models and GANs on the embedded digits, read the verdict
+	@if [ -d sweeps/quickstart ]; then $(BIN)/gensweep tune --resume quickstart; \
+	else $(BIN)/gensweep tune search_spaces/quickstart.yaml; fi
+	$(BIN)/gensweep best --compare
+
+test: lint unit  ## install with the development tools, then every check and test
+
+lint: $(VENV)/.installed-dev  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev  ## the tests that take minutes each: whole sweeps, killed and resumed
+	$(BIN)/python -m pytest -m slow
+
+docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew from the program
+	$(BIN)/python docs/generate.py
+
+bench: $(VENV)/.installed-dev  ## every benchmark, one after the other
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove what can be built again (sweeps, runs and data stay)
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.installed: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(VENV)/.installed $@

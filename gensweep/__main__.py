@@ -1,0 +1,5 @@
+"""`python -m gensweep` is `gensweep`."""
+
+from gensweep.cli.main import main
+
+main()

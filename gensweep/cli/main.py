@@ -1,0 +1,100 @@
+"""The `gensweep` command: finds commands by name, and turns errors into one line and an exit code.
+
+Exit codes: 0 done; 1 failure; 2 usage or configuration; 3 the sweep finished but some trials failed; 4 nothing to
+compare; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from gensweep import __version__
+from gensweep.errors import GensweepError
+
+__all__ = ["cli", "main"]
+
+# name -> (module, one-line help).  The help stands here so that `gensweep --help` imports no command.
+COMMANDS = {
+    "tune": ("gensweep.cli.tune", "Sweep a search space, or resume or extend a sweep."),
+    "train": ("gensweep.cli.train", "Train one configuration (a sweep of one trial)."),
+    "trials": ("gensweep.cli.trials", "List the trials of a sweep."),
+    "best": ("gensweep.cli.best", "The best trial, or with --compare the verdict across sweeps."),
+    "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
+    "data": ("gensweep.cli.data", "Fetch and look at data sets."),
+    "config": ("gensweep.cli.config", "Validate and show configurations; JSON Schema for editors."),
+    "doctor": ("gensweep.cli.doctor", "Is this machine, store and metric fit to give a verdict?"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not when they are listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order in which a user meets them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The imported command, or None if there is none of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the arguments begin with; a typing error gets a suggestion."""
+        name = args[0]
+        close = difflib.get_close_matches(name, COMMANDS, n=1)
+        if name not in COMMANDS and close and not name.startswith("-"):
+            ctx.fail(f"No such command {name!r}; did you mean {close[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table above, without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="gensweep")
+def cli() -> None:
+    """Which image generator should I train, with which settings, for the compute that I have?
+
+    \b
+    Examples:
+      gensweep tune search_spaces/quickstart.yaml     sweep diffusion models and GANs on digits
+      gensweep best --compare                         read the verdict, write report.html
+      mlflow ui                                       browse the runs, in the same folder
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(argv))
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit code; problems go to stderr, one line each."""
+    try:
+        code: Any = cli.main(args=argv, prog_name="gensweep", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except GensweepError as error:
+        for line in str(error).splitlines():
+            click.echo(f"Error: {line}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our stdout went away (`gensweep trials NAME | head`): not an error, and nobody to tell.
+        sys.stderr.close()
+        return 0
+    return code if isinstance(code, int) else 0
