@@ -1,0 +1,1 @@
+"""Keeping what was done: provenance, the MLflow write side, the runs read side."""
