@@ -1,0 +1,180 @@
+"""What a data set is, and what all data sets have in common: class subsets, limits, sizes, fingerprints.
+
+Shapes: n images, c channels (1 or 3), h = w pixels.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Int64, UInt8
+from PIL import Image
+from pydantic import BeforeValidator, Field
+from torch import Tensor
+
+from gensweep.errors import ConfigError
+from gensweep.registry import Registry
+
+__all__ = ["DATASETS", "FETCHERS", "ClassNames", "Images", "Limit", "Size", "Split", "picked", "resized", "select"]
+
+Split: TypeAlias = Literal["train", "test"]
+
+
+class Fetcher(Protocol):
+    """Puts a data set into the cache folder `root` and returns where it lies; `report` takes lines for the user.
+
+    `source` is a folder that may hold it already; `route` is one of the data set's own names for where to get it.
+    """
+
+    def __call__(self, root: Path, /, *, source: Path | None, route: str, report: Callable[[str], None]) -> Path:
+        """Fetch; instant if it is already there."""
+
+
+# A data set is a function (split, root: the cache folder, *, settings) -> Images.
+DATASETS: Registry[Callable[..., Images]] = Registry("data set", package="gensweep.data")
+FETCHERS: Registry[Fetcher] = Registry("data set to fetch", package="gensweep.data")
+
+
+def _names(value: Any) -> Any:
+    # `classes: cat` and `classes: [3, 7]` say what is meant; YAML's `no` (False) does not, and stays an error.
+    value = [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value)
+
+
+ClassNames: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
+Limit: TypeAlias = Annotated[int, Field(ge=1)]
+Size: TypeAlias = Annotated[int, Field(ge=8, le=256, multiple_of=4)]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A data set in memory: square uint8 images with labels.
+
+    Labels count from 0 in the order of `class_names`.  `flip` says whether a mirrored image is as good as the original.
+    `fingerprint` is the SHA-256 of class names, labels and pixels: equal on every machine that sees equal images.
+    `notes` tells what the user should know, such as files that could not be read.
+    """
+
+    pixels: UInt8[Tensor, "n c h w"]
+    labels: Int64[Tensor, " n"]
+    class_names: tuple[str, ...]
+    name: str
+    fingerprint: str
+    flip: bool
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return self.pixels.shape[0]
+
+    @property
+    def channels(self) -> int:
+        """1 is grey, 3 is RGB."""
+        return self.pixels.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return self.pixels.shape[-1]
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+
+def select(
+    pixels: UInt8[np.ndarray, "n c h0 w0"],
+    labels: Int64[np.ndarray, " n"],
+    class_names: tuple[str, ...],
+    *,
+    name: str,
+    classes: tuple[str, ...] | None,
+    limit: int | None,
+    size: int,
+    flip: bool,
+    notes: tuple[str, ...] = (),
+) -> Images:
+    """Make a data set of the classes named, at most `limit` images of them (the first), at `size` x `size` pixels.
+
+    Labels of a subset count from 0 in the order in which the user named the classes.
+    Raises ConfigError for a class that does not exist, and if nothing is left.
+    """
+    chosen = picked(classes, class_names, name)
+    order = np.full(len(class_names), -1)
+    order[[class_names.index(each) for each in chosen]] = np.arange(len(chosen))
+    index = np.flatnonzero(order[labels] >= 0)
+    if limit is not None and limit > len(index):
+        notes = (*notes, f"limit: {limit} is more than the {len(index)} images of {name}; all are used")
+    index = index[:limit]
+    if len(index) == 0:
+        raise ConfigError(f"{name} has no image of {', '.join(chosen)}; name other classes or another split")
+    # A whole data set is taken as it is: no second copy of 150 MB.
+    kept = pixels if len(index) == len(pixels) else pixels[index]
+    return _images(resized(kept, size), order[labels[index]], chosen, name, flip, notes)
+
+
+def picked(classes: tuple[str, ...] | None, known: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The classes that the user wants, in the user's order; None means all.
+
+    Raises ConfigError with every name that is unknown or written twice.
+    """
+    if classes is None:
+        return known
+    if not classes:
+        raise ConfigError(f"classes must name at least one class of {name} (known: {_listed(known)})")
+    problems = []
+    for position, each in enumerate(classes):
+        if each not in known:
+            close = difflib.get_close_matches(each, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            problems.append(f"{each!r} is not a class of {name}{hint} (known: {_listed(known)})")
+        elif each in classes[:position]:
+            problems.append(f"class {each!r} is named twice")
+    if problems:
+        raise ConfigError(problems)
+    return classes
+
+
+def resized(pixels: UInt8[np.ndarray, "n c h0 w0"], size: int) -> UInt8[np.ndarray, "n c h w"]:
+    """Square images at another size: bilinear, antialiased when it shrinks.
+
+    PIL's fixed-point arithmetic gives the same bytes on every machine, so fingerprints stay comparable.
+    """
+    n, channels, *shape = pixels.shape
+    if shape == [size, size]:
+        return pixels
+    result = np.empty((n, channels, size, size), dtype=np.uint8)
+    for source, target in zip(pixels.reshape(-1, *shape), result.reshape(-1, size, size), strict=True):
+        np.copyto(target, np.asarray(Image.fromarray(source).resize((size, size), Image.Resampling.BILINEAR)))
+    return result
+
+
+def _images(
+    pixels: UInt8[np.ndarray, "n c h w"],
+    labels: Int64[np.ndarray, " n"],
+    class_names: tuple[str, ...],
+    name: str,
+    flip: bool,
+    notes: tuple[str, ...],
+) -> Images:
+    pixels, labels = np.ascontiguousarray(pixels), labels.astype(np.int64)
+    digest = hashlib.sha256(repr((class_names, pixels.shape)).encode())
+    digest.update(labels.astype("<i8").tobytes())
+    digest.update(pixels.data)
+    return Images(
+        torch.from_numpy(pixels), torch.from_numpy(labels), class_names, name, digest.hexdigest(), flip, notes
+    )
+
+
+def _listed(names: tuple[str, ...], most: int = 20) -> str:
+    more = f", and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -1,0 +1,87 @@
+"""Batches from a data set that stays on the training device as uint8.
+
+Training draws from an endless stream of images: epoch after epoch, each a fresh permutation of the data set.  A place
+in the stream is a position, counted in images; everything random about it depends on the seed and the position alone,
+so neither the batch size nor the number of workers nor a restart changes what is seen.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+from gensweep.data.images import Images
+from gensweep.noise import Noise
+
+__all__ = ["Drawn", "Loader"]
+
+# Streams of randomness, far from those that families and samplers use with the same seed and positions.
+ORDER, FLIP = 1 << 30, (1 << 30) + 1
+
+
+class Drawn(NamedTuple):
+    """One rank's part of a batch: images in [-1, 1], labels, and where in the stream they stand."""
+
+    images: Float[Tensor, "b c h w"]
+    labels: Int64[Tensor, " b"]
+    positions: Int64[Tensor, " b"]
+
+
+class Loader:
+    """An endless, shuffled stream of a data set, on one device.
+
+    `seed` decides the order of every epoch and which images are mirrored; `memory_format` is that of the batches.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        memory_format: torch.memory_format = torch.contiguous_format,
+    ) -> None:
+        self.seed = seed
+        self.flip = images.flip
+        self.memory_format = memory_format
+        self.pixels = images.pixels.to(device)
+        self.labels = images.labels.to(device)
+        self._epochs = range(0)
+        self._order = self.labels[:0]
+
+    def batch(self, position: int, batch_size: int, rank: int = 0, world: int = 1) -> Drawn:
+        """Draw rank's contiguous share of the global batch that begins at `position` of the stream.
+
+        A pure function of its arguments: the shares of all ranks, one after the other, are the batch of a single rank.
+        """
+        start, stop = (position + batch_size * share // world for share in (rank, rank + 1))
+        positions = torch.arange(start, stop, device=self.pixels.device)
+        index = self._index(start, stop)
+        pixels = self.pixels.index_select(0, index)
+        if self.flip:
+            pixels = torch.where(self._mirrored(positions), pixels.flip(-1), pixels)
+        images = pixels.to(torch.float32, memory_format=self.memory_format).div_(127.5).sub_(1)
+        return Drawn(images, self.labels.index_select(0, index), positions)
+
+    def _index(self, start: int, stop: int) -> Int64[Tensor, " b"]:
+        """Which images stand at positions start..stop-1."""
+        n = len(self.labels)
+        epochs = range(start // n, max(start // n + 1, -(-stop // n)))
+        # Most batches lie in the epochs of the batch before; the order is kept only to save work.
+        if not (epochs.start in self._epochs and epochs[-1] in self._epochs):
+            self._epochs, self._order = epochs, self._permutations(epochs)
+        first = self._epochs.start * n
+        return self._order[start - first : stop - first]
+
+    def _permutations(self, epochs: range) -> Int64[Tensor, " b"]:
+        """The order of some epochs, one after the other: positions draw numbers, and each epoch is sorted by them."""
+        n = len(self.labels)
+        positions = torch.arange(epochs.start * n, epochs.stop * n, device=self.labels.device)
+        numbers = Noise(self.seed, positions).uniform(stream=ORDER)
+        return numbers.view(-1, n).argsort(dim=1, stable=True).flatten()
+
+    def _mirrored(self, positions: Int64[Tensor, " b"]) -> Bool[Tensor, "b 1 1 1"]:
+        return Noise(self.seed, positions).uniform(1, 1, 1, stream=FLIP) < 0.5
