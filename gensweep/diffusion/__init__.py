@@ -1,0 +1,1 @@
+"""Gaussian diffusion: schedules, the process, losses, guidance and samplers."""

@@ -1,0 +1,38 @@
+"""Classifier-free guidance: one network, with and without the label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+__all__ = ["drop_labels", "guided"]
+
+
+def guided(
+    network: Callable[[Tensor, Tensor, Tensor], Tensor],
+    x_t: Float[Tensor, "b c h w"],
+    time: Float[Tensor, "b"],
+    labels: Int[Tensor, "b"],
+    *,
+    null: int,
+    scale: float,
+) -> Float[Tensor, "b c h w"]:
+    """eps = eps_u + scale (eps_c - eps_u): 0 ignores the label, 1 is plain conditioning, more exaggerates it.
+
+    `null` is the label that stands for "no label".  Where both parts are needed they run as one doubled batch.
+    Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
+    """
+    nothing = torch.full_like(labels, null)
+    if scale in (0, 1):
+        return network(x_t, time, labels if scale else nothing)
+    both = network(torch.cat([x_t, x_t]), torch.cat([time, time]), torch.cat([nothing, labels]))
+    unconditional, conditional = both.chunk(2)
+    return torch.lerp(unconditional, conditional, scale)
+
+
+def drop_labels(labels: Int[Tensor, "b"], dropped: Bool[Tensor, "b"], *, null: int) -> Int[Tensor, "b"]:
+    """Labels with `null` where dropped, so that training also sees images without a label."""
+    return torch.where(dropped, null, labels)

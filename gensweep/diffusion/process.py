@@ -1,0 +1,111 @@
+"""The Gaussian diffusion process: noising an image, and what is known about the way back.
+
+Images x are (b, c, h, w) in [-1, 1]; steps t are (b,), counted from 0 (one step of noise) to timesteps - 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import torch
+from jaxtyping import Float, Float64, Int
+from pydantic import Field
+from torch import Tensor
+
+from gensweep.diffusion.schedules import SCHEDULES, Schedule
+from gensweep.errors import ConfigError
+from gensweep.registry import Choice
+
+__all__ = ["GaussianDiffusion", "Posterior", "gaussian_diffusion"]
+
+
+class Posterior(NamedTuple):
+    """Mean and variance of q(x_{t-1} | x_t, x_0); log_variance is finite at t = 0 too."""
+
+    mean: Float[Tensor, "b c h w"]
+    variance: Float[Tensor, "b 1 1 1"]
+    log_variance: Float[Tensor, "b 1 1 1"]
+
+
+class GaussianDiffusion:
+    """q(x_t | x_0) = N(sqrt(alpha_bar_t) x_0, (1 - alpha_bar_t) I), for given alpha_bar.
+
+    Tables are float64 until they meet an image.  Source: Ho et al. 2020.
+    """
+
+    def __init__(self, alpha_bar: Float64[Tensor, "t"]) -> None:
+        self.timesteps = len(alpha_bar)
+        self.alpha_bar = alpha_bar
+        self.alpha_bar_prev = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
+        self.beta = 1 - alpha_bar / self.alpha_bar_prev
+        self.posterior_x0 = self.beta * self.alpha_bar_prev.sqrt() / (1 - alpha_bar)
+        self.posterior_xt = (1 - self.alpha_bar_prev) * (1 - self.beta).sqrt() / (1 - alpha_bar)
+        self.posterior_variance = self.beta * (1 - self.alpha_bar_prev) / (1 - alpha_bar)
+        # The variance at t = 0 is 0; its logarithm is taken to be that of t = 1 (Nichol & Dhariwal 2021's code).
+        positive = self.posterior_variance.clone()
+        positive[0] = positive[1] if self.timesteps > 1 else self.beta[0]
+        self.posterior_log_variance = positive.log()
+
+    def q_sample(
+        self, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, "b"], eps: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
+        """Diffuse x_0 to step t in one jump.
+
+        x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.  Source: Ho et al. 2020, eq. 4.
+        """
+        return at(self.alpha_bar.sqrt(), t, x_0) * x_0 + at((1 - self.alpha_bar).sqrt(), t, x_0) * eps
+
+    def predict_x0_from_eps(
+        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, "b"], eps: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
+        """The x_0 that was diffused with eps to x_t; not clipped.  Source: Ho et al. 2020, eq. 15."""
+        return (x_t - at((1 - self.alpha_bar).sqrt(), t, x_t) * eps) / at(self.alpha_bar.sqrt(), t, x_t)
+
+    def eps_from_x0(
+        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, "b"], x_0: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
+        """The noise that turns x_0 into x_t."""
+        return (x_t - at(self.alpha_bar.sqrt(), t, x_t) * x_0) / at((1 - self.alpha_bar).sqrt(), t, x_t)
+
+    def posterior(self, x_0: Float[Tensor, "b c h w"], x_t: Float[Tensor, "b c h w"], t: Int[Tensor, "b"]) -> Posterior:
+        """q(x_{t-1} | x_t, x_0).  Source: Ho et al. 2020, eq. 6 and 7."""
+        return Posterior(
+            mean=at(self.posterior_x0, t, x_t) * x_0 + at(self.posterior_xt, t, x_t) * x_t,
+            variance=at(self.posterior_variance, t, x_t),
+            log_variance=at(self.posterior_log_variance, t, x_t),
+        )
+
+    def network_time(self, t: Int[Tensor, "b"]) -> Float[Tensor, "b"]:
+        """Step t on the scale that networks see, [0, 1000) whatever the number of timesteps."""
+        return t.float() * (1000 / self.timesteps)
+
+    def respaced(self, steps: int | None) -> tuple[GaussianDiffusion, Int[Tensor, "s"]]:
+        """The chain that visits only `steps` of the timesteps, evenly spaced, and which ones these are (rising).
+
+        None means all.  The last timestep is always among them, and the first if steps > 1.
+        Raises ConfigError unless 1 <= steps <= timesteps.  Source: Nichol & Dhariwal 2021, section 4.
+        """
+        count = self.timesteps if steps is None else steps
+        if not 1 <= count <= self.timesteps:
+            raise ConfigError(
+                f"sampler.steps: 1 <= steps <= timesteps must hold, but got steps={count}, timesteps={self.timesteps}; "
+                "lower sampler.steps or raise diffusion.timesteps"
+            )
+        gaps = max(1, count - 1)
+        times = self.timesteps - 1 - (torch.arange(count).flip(0) * (self.timesteps - 1) + gaps // 2) // gaps
+        return GaussianDiffusion(self.alpha_bar[times]), times
+
+
+def gaussian_diffusion(
+    *,
+    timesteps: Annotated[int, Field(ge=1, le=100_000)] = 1000,
+    schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
+) -> GaussianDiffusion:
+    """The diffusion process that a schedule gives for a number of timesteps."""
+    return GaussianDiffusion(schedule(timesteps))
+
+
+def at(table: Float64[Tensor, "t"], t: Int[Tensor, "b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
+    """Entries t of a table, in the type and on the device of x, ready to be multiplied with it."""
+    return table.to(x.dtype).to(x.device)[t].view(-1, 1, 1, 1)

@@ -1,0 +1,84 @@
+"""Noise schedules: how much of the image, alpha_bar, is left after each step.
+
+A schedule takes the number of timesteps and keeps its shape whatever that number is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from jaxtyping import Float64
+from pydantic import Field
+from torch import Tensor
+
+from gensweep.registry import Registry
+
+__all__ = ["SCHEDULES", "Schedule", "cosine", "linear", "sigmoid"]
+
+#: timesteps -> alpha_bar, strictly decreasing inside (0, 1), in float64.
+Schedule = Callable[[int], Tensor]
+SCHEDULES: Registry[Callable[..., Tensor]] = Registry("schedule", package="gensweep.diffusion")
+
+LARGEST_BETA = 0.999
+#: The number of timesteps for which the settings of `linear` are written.
+REFERENCE = 1000
+
+
+@SCHEDULES.register("linear")
+def linear(
+    timesteps: int,
+    *,
+    beta_start: Annotated[float, Field(ge=1e-6, le=0.1)] = 1e-4,
+    beta_end: Annotated[float, Field(ge=1e-6, le=0.1)] = 0.02,
+) -> Float64[Tensor, "t"]:
+    """Betas that rise in a line between end points that are meant for 1000 timesteps.
+
+    They are scaled by 1000 / timesteps.  Where that leaves no valid beta (20 timesteps or fewer, by default), the
+    chain of 1000 steps is read at even steps instead, which ends at the same alpha_bar.
+    Source: Ho et al. 2020, section 4; Nichol & Dhariwal 2021, section 3.2 (scaling).
+    """
+    scale = REFERENCE / timesteps
+    if scale * max(beta_start, beta_end) <= LARGEST_BETA:
+        return _alpha_bar(torch.linspace(scale * beta_start, scale * beta_end, timesteps, dtype=torch.float64))
+    whole = _alpha_bar(torch.linspace(beta_start, beta_end, REFERENCE, dtype=torch.float64))
+    return whole[torch.arange(1, timesteps + 1) * REFERENCE // timesteps - 1]
+
+
+@SCHEDULES.register("cosine")
+def cosine(timesteps: int, *, s: Annotated[float, Field(ge=0, le=1)] = 0.008) -> Float64[Tensor, "t"]:
+    """Alpha_bar as a squared cosine of the time, shifted by s.
+
+    f(u) = cos^2(pi/2 (u + s) / (1 + s)), betas at most 0.999.  Source: Nichol & Dhariwal 2021, eq. 17.
+    """
+    u = torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
+    return _from_curve(torch.cos((u + s) / (1 + s) * math.pi / 2).square())
+
+
+@SCHEDULES.register("sigmoid")
+def sigmoid(
+    timesteps: int,
+    *,
+    start: Annotated[float, Field(ge=-20, le=0)] = -3.0,
+    end: Annotated[float, Field(ge=0.1, le=20)] = 3.0,
+    tau: Annotated[float, Field(ge=0.1, le=10)] = 1.0,
+) -> Float64[Tensor, "t"]:
+    """Alpha_bar as a falling sigmoid of the time, which runs from start to end; tau softens it.
+
+    f(u) = (S(end) - S(start + u (end - start))) / (S(end) - S(start)), S(v) = sigmoid(v / tau), betas at most 0.999.
+    Source: Jabri et al. 2022; Chen 2023, section 2.
+    """
+    u = torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
+    s = torch.sigmoid((start + u * (end - start)) / tau)
+    return _from_curve((s[-1] - s) / (s[-1] - s[0]))
+
+
+def _from_curve(curve: Float64[Tensor, "t+1"]) -> Float64[Tensor, "t"]:
+    """Alpha_bar from its curve at times 0, 1/T, ..., 1; betas are clipped, as the last would be 1."""
+    return _alpha_bar((1 - curve[1:] / curve[:-1]).clamp(max=LARGEST_BETA))
+
+
+def _alpha_bar(betas: Float64[Tensor, "t"]) -> Float64[Tensor, "t"]:
+    return torch.cumprod(1 - betas, dim=0)

@@ -1,0 +1,1 @@
+"""Networks: denoisers for diffusion models, generators and discriminators for GANs."""

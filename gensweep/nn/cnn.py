@@ -1,0 +1,78 @@
+"""A denoiser without a pyramid: what a U-Net's shape is worth shows against it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from gensweep.errors import ConfigError
+from gensweep.nn.layers import Conditioning, group_norm, zero_initialised
+from gensweep.nn.networks import DENOISERS
+
+__all__ = ["CNN"]
+
+
+@DENOISERS.register("cnn")
+class CNN(nn.Module):
+    """Plain convolutional denoiser: residual blocks at full resolution, dilated by 1, 2, 4, 8, 1, 2, ...
+
+    No down-sampling and no attention: the dilations alone give it a wide view.
+    Source: Yu & Koltun 2016 (dilated convolutions); Kong et al. 2021 (a dilated denoiser).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
+        depth: Annotated[int, Field(ge=1)] = 8,
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        if width < 8 or width % 8:
+            raise ConfigError(f"width: {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
+        # Above half the image's size a dilated kernel sees hardly more than zeros.
+        dilations = [dilation for dilation in (1, 2, 4, 8) if dilation <= max(1, size // 4)]
+        self.condition = Conditioning(width, classes)
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            Block(width, self.condition.features, dropout, dilations[i % len(dilations)]) for i in range(depth)
+        )
+        self.last = nn.Sequential(
+            group_norm(width), nn.SiLU(), zero_initialised(nn.Conv2d(width, channels, 3, padding=1))
+        )
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], time: Float[Tensor, "b"], labels: Int[Tensor, "b"] | None
+    ) -> Float[Tensor, "b c h w"]:
+        """Predict from the noisy x at a time in [0, 1000); labels of None mean "no label"."""
+        condition = self.condition(time, labels)
+        x = self.first(x)
+        for block in self.blocks:
+            x = block(x, condition)
+        return self.last(x)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Residual block of two convolutions, twice as wide between them; starts as the identity."""
+
+    def __init__(self, width: int, features: int, dropout: float, dilation: int) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(
+            group_norm(width), nn.SiLU(), nn.Conv2d(width, 2 * width, 3, padding=dilation, dilation=dilation)
+        )
+        self.norm = group_norm(2 * width)
+        self.scale_shift = nn.Linear(features, 4 * width)
+        self.leave = nn.Sequential(
+            nn.SiLU(), nn.Dropout(dropout), zero_initialised(nn.Conv2d(2 * width, width, 3, padding=1))
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c h w"]:
+        scale, shift = self.scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
+        return x + self.leave(torch.addcmul(shift, self.norm(self.enter(x)), 1 + scale))  # type: ignore[no-any-return]

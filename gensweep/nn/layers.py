@@ -1,0 +1,111 @@
+"""Layers that several networks share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+__all__ = ["BatchNorm2d", "Conditioning", "group_norm", "zero_initialised"]
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def zero_initialised(module: M) -> M:
+    """The module with all parameters 0, so that the branch it ends starts as nothing."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """GroupNorm with the most groups, up to 32, that divide the channels and hold at least 4 of them each."""
+    most = max(1, min(32, channels // 4))
+    return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels)
+
+
+class Conditioning(nn.Module):
+    """Time and label as one vector, activated, for the blocks of a denoiser.
+
+    A sinusoidal embedding of the time (in [0, 1000)) through two layers, plus a learnt vector a class.  Row `classes`
+    of the label table is "no label"; with classes = 0 labels are not looked at.
+    Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 6.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.features = 4 * width
+        frequencies = torch.exp(-math.log(10_000) * torch.arange(width // 2, dtype=torch.float64) / (width // 2))
+        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+        self.time = nn.Sequential(nn.Linear(width, self.features), nn.SiLU(), nn.Linear(self.features, self.features))
+        self.label = nn.Embedding(classes + 1, self.features) if classes else None
+        self.act = nn.SiLU()
+
+    def forward(self, time: Float[Tensor, "b"], labels: Int[Tensor, "b"] | None) -> Float[Tensor, "b features"]:
+        """Labels of None mean "no label" for the whole batch."""
+        angles = time.float()[:, None] * self.frequencies
+        condition = self.time(torch.cat([angles.cos(), angles.sin()], dim=1))
+        if self.label is not None:
+            if labels is None:
+                labels = torch.full((len(time),), self.label.num_embeddings - 1, device=time.device)
+            condition = condition + self.label(labels)
+        return self.act(condition)  # type: ignore[no-any-return]
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """Batch normalisation over the batches of all ranks, so that N workers train like one.
+
+    While training under torch.distributed with more than one rank, the statistics are all-reduced, differentiably and
+    on any backend (PyTorch's SyncBatchNorm needs a GPU); otherwise this is PyTorch's own layer.  Its parameters and
+    buffers have the same names and values either way.
+    """
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """Gradients are those of the sum over ranks of the ranks' losses, as DistributedDataParallel expects."""
+        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(input)
+        x = input.float()
+        count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
+        sums = _all_reduced(torch.cat([x.sum(dim=(0, 2, 3)), count]))
+        n, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
+        centred = x - mean.view(1, -1, 1, 1)
+        # A second round for the squares: E[x^2] - E[x]^2 would lose digits in float32.
+        variance = _all_reduced(centred.square().sum(dim=(0, 2, 3))) / n
+        self._track(mean.detach(), variance.detach() * (n / (n - 1)))
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1)).to(input.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Float[Tensor, "c"], variance: Float[Tensor, "c"]) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        momentum = 1.0 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(variance, momentum)
+
+
+class _AllReduce(torch.autograd.Function):
+    """Sum over ranks, whose gradient is again summed over ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def _all_reduced(x: Tensor) -> Tensor:
+    return _AllReduce.apply(x)  # type: ignore[no-any-return, no-untyped-call]

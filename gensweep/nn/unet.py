@@ -1,0 +1,160 @@
+"""The U-Net of DDPM, with the refinements of its successors."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gensweep.errors import ConfigError
+from gensweep.nn.layers import Conditioning, group_norm, zero_initialised
+from gensweep.nn.networks import DENOISERS
+
+__all__ = ["UNet"]
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+@DENOISERS.register("unet")
+class UNet(nn.Module):
+    """U-Net: residual blocks with scale and shift by time and label, attention at chosen resolutions.
+
+    Width is the number of channels at full resolution, a multiple of 8; level i has width * multipliers[i] channels
+    and half the resolution of the level before.
+    Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 3 (scale and shift).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
+        multipliers: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (1, 2, 2),
+        blocks: Positive = 2,
+        attention: Annotated[tuple[Positive, ...], Field(strict=False)] = (16,),
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        check_shape(size, width, multipliers)
+        self.condition = Conditioning(width, classes)
+        widths = [width * multiplier for multiplier in multipliers]
+
+        def block(inputs: int, outputs: int, resolution: int) -> Block:
+            return Block(inputs, outputs, self.condition.features, dropout, attends=resolution in attention)
+
+        self.first = nn.Conv2d(channels, width, 3, padding=1)
+        self.down, self.up = nn.ModuleList(), nn.ModuleList()
+        skips, now, resolution = [width], width, size
+        for level, outputs in enumerate(widths):
+            if level:
+                self.down.append(Downsample(now))
+                resolution //= 2
+                skips.append(now)
+            for _ in range(blocks):
+                self.down.append(block(now, outputs, resolution))
+                now = outputs
+                skips.append(now)
+        self.middle = nn.ModuleList([block(now, now, resolution), block(now, now, 0)])
+        for level, outputs in reversed(list(enumerate(widths))):
+            for _ in range(blocks + 1):
+                self.up.append(block(now + skips.pop(), outputs, resolution))
+                now = outputs
+            if level:
+                self.up.append(Upsample(now))
+                resolution *= 2
+        self.last = nn.Sequential(group_norm(now), nn.SiLU(), zero_initialised(nn.Conv2d(now, channels, 3, padding=1)))
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], time: Float[Tensor, "b"], labels: Int[Tensor, "b"] | None
+    ) -> Float[Tensor, "b c h w"]:
+        """Predict from the noisy x at a time in [0, 1000); labels of None mean "no label"."""
+        condition = self.condition(time, labels)
+        x = self.first(x)
+        skips = [x]
+        for layer in self.down:
+            x = layer(x, condition)
+            skips.append(x)
+        for layer in self.middle:
+            x = layer(x, condition)
+        for layer in self.up:
+            x = layer(x if isinstance(layer, Upsample) else torch.cat([x, skips.pop()], dim=1), condition)
+        return self.last(x)  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Residual block, then attention if asked for; both start as the identity."""
+
+    def __init__(self, inputs: int, outputs: int, features: int, dropout: float, *, attends: bool) -> None:
+        super().__init__()
+        self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
+        self.norm = group_norm(outputs)
+        self.scale_shift = nn.Linear(features, 2 * outputs)
+        self.leave = nn.Sequential(
+            nn.SiLU(), nn.Dropout(dropout), zero_initialised(nn.Conv2d(outputs, outputs, 3, padding=1))
+        )
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        self.attention = Attention(outputs) if attends else nn.Identity()
+
+    def forward(self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b d h w"]:
+        scale, shift = self.scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
+        h = torch.addcmul(shift, self.norm(self.enter(x)), 1 + scale)
+        return self.attention(self.skip(x) + self.leave(h))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Self-attention over the pixels, in heads of up to 64 channels."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.heads = next(heads for heads in range(-(-channels // 64), channels + 1) if channels % heads == 0)
+        self.norm = group_norm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = zero_initialised(nn.Linear(channels, channels))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        b, c, h, w = x.shape
+        pixels = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
+        q, k, v = self.qkv(pixels).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h, w, c)
+        return x + self.out(attended).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+
+
+class Downsample(nn.Conv2d):
+    """Half the resolution, by a convolution with stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, stride=2, padding=1)
+
+    def forward(self, input: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c i j"]:
+        return super().forward(input)
+
+
+class Upsample(nn.Conv2d):
+    """Twice the resolution, by repeating pixels and a convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, channels, 3, padding=1)
+
+    def forward(self, input: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c i j"]:
+        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+
+
+def check_shape(size: int, width: int, multipliers: tuple[int, ...]) -> None:
+    """Raise ConfigError if the width is not a multiple of 8 or the image cannot be halved often enough."""
+    problems = []
+    if width < 8 or width % 8:
+        problems.append(f"width: {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
+    levels = next(levels for levels in range(1, size + 1) if size % 2**levels or size == 2**levels)
+    if len(multipliers) > levels:
+        problems.append(
+            f"multipliers: {list(multipliers)} has {len(multipliers)} levels, but images of {size} px can be halved "
+            f"{levels - 1} times; use at most {levels} multipliers or images of another size"
+        )
+    if problems:
+        raise ConfigError(problems)

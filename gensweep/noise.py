@@ -1,0 +1,95 @@
+"""Random numbers that belong to a sample, not to a process: counter-based, by Philox4x32-10.
+
+Number e of a stream of a sample is a pure function of (key, sample, stream, e).  So images do not depend on the batch
+size, the number of workers or the order of work, and nothing has to be stored to resume.
+
+Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["Noise", "philox"]
+
+WORD = 0xFFFFFFFF
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The random numbers of some samples.
+
+    `key` is the seed of the run (64 bits).  `samples` says which samples these are, counted from 0: positions in the
+    training stream, or indices of generated images; numbers come out on its device, a row for each.  `stream` keeps
+    the uses of randomness apart (0 to 2^32 - 1); equal arguments give equal numbers.
+    """
+
+    key: int
+    samples: Int[Tensor, "n"]
+
+    def normal(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
+        """Standard normal float32 numbers, by Box and Muller's transform; none is further out than 6.8."""
+        words = self._words(math.prod(shape), stream)
+        n, blocks = words[0].shape
+        out = torch.empty(n, blocks, 4, dtype=torch.float32, device=words[0].device)
+        for lane in (0, 2):
+            # (w + 1/2) / 2^32 is never 0, so the logarithm is finite.
+            radius = words[lane].float().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
+            angle = words[lane + 1].float().mul_(2.0 * math.pi * 2.0**-32)
+            torch.mul(radius, angle.cos(), out=out[..., lane])
+            torch.mul(radius, angle.sin_(), out=out[..., lane + 1])
+        return _shaped(out, shape)
+
+    def uniform(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
+        """Uniform float32 numbers in [0, 1): multiples of 2^-24, each equally likely."""
+        words = self._words(math.prod(shape), stream)
+        return _shaped(torch.stack([(word >> 8).float().mul_(2.0**-24) for word in words], dim=-1), shape)
+
+    def integers(self, high: int, *shape: int, stream: int) -> Int[Tensor, "n ..."]:
+        """Uniform int64 numbers in 0..high-1, for high up to 2^31; no probability is off by more than 2^-32."""
+        if not 1 <= high <= 2**31:
+            raise ValueError(f"1 <= high <= 2^31 must hold, but got high={high}")
+        words = self._words(math.prod(shape), stream)
+        return _shaped(torch.stack([(word * high) >> 32 for word in words], dim=-1), shape)
+
+    def _words(self, numbers: int, stream: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """At least `numbers` words of 32 bits a sample, as four tensors of shape (n, blocks)."""
+        samples = self.samples.to(torch.int64).unsqueeze(1)
+        block = torch.arange(-(-numbers // 4), device=samples.device).unsqueeze(0)
+        counter = (block, torch.full_like(block[:, :1], stream & WORD), samples & WORD, (samples >> 32) & WORD)
+        return philox(counter, (self.key & WORD, (self.key >> 32) & WORD))
+
+
+def philox(
+    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Philox4x32-10: four words of 32 bits for each counter, all in int64 tensors that broadcast.
+
+    A product of two words may wrap around in int64, which leaves its 64 bits as they should be; the shift copies the
+    sign, which the mask takes off again.  A low half is masked only once it is multiplied or returned.
+    """
+    x0, x1, x2, x3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        p0, p1 = x0 * MULTIPLIERS[0], x2 * MULTIPLIERS[1]
+        x0, x2 = _mix(p1, x1, k0), _mix(p0, x3, k1)
+        x1, x3 = p1, p0
+        k0, k1 = (k0 + WEYL[0]) & WORD, (k1 + WEYL[1]) & WORD
+    return x0, x1 & WORD, x2, x3 & WORD
+
+
+def _mix(product: Tensor, low: Tensor, key: int) -> Tensor:
+    """The high half of a product, exclusive-or'ed with a word and a key."""
+    return (product >> 32).bitwise_xor(low).bitwise_xor_(key).bitwise_and_(WORD)
+
+
+def _shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return numbers.flatten(1)[:, : math.prod(shape)].reshape(numbers.shape[0], *shape)
