@@ -33,7 +33,7 @@ class Noise:
     """
 
     key: int
-    samples: Int[Tensor, "n"]
+    samples: Int[Tensor, " n"]
 
     def normal(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
         """Standard normal float32 numbers, by Box and Muller's transform; none is further out than 6.8."""

@@ -14,13 +14,13 @@ __all__ = ["drop_labels", "guided"]
 def guided(
     network: Callable[[Tensor, Tensor, Tensor], Tensor],
     x_t: Float[Tensor, "b c h w"],
-    time: Float[Tensor, "b"],
-    labels: Int[Tensor, "b"],
+    time: Float[Tensor, " b"],
+    labels: Int[Tensor, " b"],
     *,
     null: int,
     scale: float,
 ) -> Float[Tensor, "b c h w"]:
-    """eps = eps_u + scale (eps_c - eps_u): 0 ignores the label, 1 is plain conditioning, more exaggerates it.
+    """Guided eps = eps_u + scale (eps_c - eps_u): 0 ignores the label, 1 is plain conditioning, more exaggerates it.
 
     `null` is the label that stands for "no label".  Where both parts are needed they run as one doubled batch.
     Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
@@ -33,6 +33,6 @@ def guided(
     return torch.lerp(unconditional, conditional, scale)
 
 
-def drop_labels(labels: Int[Tensor, "b"], dropped: Bool[Tensor, "b"], *, null: int) -> Int[Tensor, "b"]:
+def drop_labels(labels: Int[Tensor, " b"], dropped: Bool[Tensor, " b"], *, null: int) -> Int[Tensor, " b"]:
     """Labels with `null` where dropped, so that training also sees images without a label."""
     return torch.where(dropped, null, labels)

@@ -16,9 +16,9 @@ def eps_loss(
     process: GaussianDiffusion,
     predict: Callable[[Tensor, Tensor], Tensor],
     x_0: Float[Tensor, "b c h w"],
-    t: Int[Tensor, "b"],
+    t: Int[Tensor, " b"],
     eps: Float[Tensor, "b c h w"],
-) -> Float[Tensor, "b"]:
+) -> Float[Tensor, " b"]:
     """Mean squared error of the predicted noise, one value an image.
 
     predict(x_t, time) -> eps, where time is on the networks' scale.  Source: Ho et al. 2020, eq. 14.

@@ -5,7 +5,6 @@ Images x are (b, c, h, w) in [-1, 1]; steps t are (b,), counted from 0 (one step
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import torch
@@ -34,7 +33,7 @@ class GaussianDiffusion:
     Tables are float64 until they meet an image.  Source: Ho et al. 2020.
     """
 
-    def __init__(self, alpha_bar: Float64[Tensor, "t"]) -> None:
+    def __init__(self, alpha_bar: Float64[Tensor, " t"]) -> None:
         self.timesteps = len(alpha_bar)
         self.alpha_bar = alpha_bar
         self.alpha_bar_prev = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
@@ -48,7 +47,7 @@ class GaussianDiffusion:
         self.posterior_log_variance = positive.log()
 
     def q_sample(
-        self, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, "b"], eps: Float[Tensor, "b c h w"]
+        self, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """Diffuse x_0 to step t in one jump.
 
@@ -57,18 +56,20 @@ class GaussianDiffusion:
         return at(self.alpha_bar.sqrt(), t, x_0) * x_0 + at((1 - self.alpha_bar).sqrt(), t, x_0) * eps
 
     def predict_x0_from_eps(
-        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, "b"], eps: Float[Tensor, "b c h w"]
+        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """The x_0 that was diffused with eps to x_t; not clipped.  Source: Ho et al. 2020, eq. 15."""
         return (x_t - at((1 - self.alpha_bar).sqrt(), t, x_t) * eps) / at(self.alpha_bar.sqrt(), t, x_t)
 
     def eps_from_x0(
-        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, "b"], x_0: Float[Tensor, "b c h w"]
+        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], x_0: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """The noise that turns x_0 into x_t."""
         return (x_t - at(self.alpha_bar.sqrt(), t, x_t) * x_0) / at((1 - self.alpha_bar).sqrt(), t, x_t)
 
-    def posterior(self, x_0: Float[Tensor, "b c h w"], x_t: Float[Tensor, "b c h w"], t: Int[Tensor, "b"]) -> Posterior:
+    def posterior(
+        self, x_0: Float[Tensor, "b c h w"], x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"]
+    ) -> Posterior:
         """q(x_{t-1} | x_t, x_0).  Source: Ho et al. 2020, eq. 6 and 7."""
         return Posterior(
             mean=at(self.posterior_x0, t, x_t) * x_0 + at(self.posterior_xt, t, x_t) * x_t,
@@ -76,11 +77,11 @@ class GaussianDiffusion:
             log_variance=at(self.posterior_log_variance, t, x_t),
         )
 
-    def network_time(self, t: Int[Tensor, "b"]) -> Float[Tensor, "b"]:
+    def network_time(self, t: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Step t on the scale that networks see, [0, 1000) whatever the number of timesteps."""
         return t.float() * (1000 / self.timesteps)
 
-    def respaced(self, steps: int | None) -> tuple[GaussianDiffusion, Int[Tensor, "s"]]:
+    def respaced(self, steps: int | None) -> tuple[GaussianDiffusion, Int[Tensor, " s"]]:
         """The chain that visits only `steps` of the timesteps, evenly spaced, and which ones these are (rising).
 
         None means all.  The last timestep is always among them, and the first if steps > 1.
@@ -106,6 +107,6 @@ def gaussian_diffusion(
     return GaussianDiffusion(schedule(timesteps))
 
 
-def at(table: Float64[Tensor, "t"], t: Int[Tensor, "b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
+def at(table: Float64[Tensor, " t"], t: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
     """Entries t of a table, in the type and on the device of x, ready to be multiplied with it."""
     return table.to(x.dtype).to(x.device)[t].view(-1, 1, 1, 1)

@@ -33,7 +33,7 @@ def linear(
     *,
     beta_start: Annotated[float, Field(ge=1e-6, le=0.1)] = 1e-4,
     beta_end: Annotated[float, Field(ge=1e-6, le=0.1)] = 0.02,
-) -> Float64[Tensor, "t"]:
+) -> Float64[Tensor, " t"]:
     """Betas that rise in a line between end points that are meant for 1000 timesteps.
 
     They are scaled by 1000 / timesteps.  Where that leaves no valid beta (20 timesteps or fewer, by default), the
@@ -48,7 +48,7 @@ def linear(
 
 
 @SCHEDULES.register("cosine")
-def cosine(timesteps: int, *, s: Annotated[float, Field(ge=0, le=1)] = 0.008) -> Float64[Tensor, "t"]:
+def cosine(timesteps: int, *, s: Annotated[float, Field(ge=0, le=1)] = 0.008) -> Float64[Tensor, " t"]:
     """Alpha_bar as a squared cosine of the time, shifted by s.
 
     f(u) = cos^2(pi/2 (u + s) / (1 + s)), betas at most 0.999.  Source: Nichol & Dhariwal 2021, eq. 17.
@@ -64,7 +64,7 @@ def sigmoid(
     start: Annotated[float, Field(ge=-20, le=0)] = -3.0,
     end: Annotated[float, Field(ge=0.1, le=20)] = 3.0,
     tau: Annotated[float, Field(ge=0.1, le=10)] = 1.0,
-) -> Float64[Tensor, "t"]:
+) -> Float64[Tensor, " t"]:
     """Alpha_bar as a falling sigmoid of the time, which runs from start to end; tau softens it.
 
     f(u) = (S(end) - S(start + u (end - start))) / (S(end) - S(start)), S(v) = sigmoid(v / tau), betas at most 0.999.
@@ -75,10 +75,10 @@ def sigmoid(
     return _from_curve((s[-1] - s) / (s[-1] - s[0]))
 
 
-def _from_curve(curve: Float64[Tensor, "t+1"]) -> Float64[Tensor, "t"]:
+def _from_curve(curve: Float64[Tensor, " t+1"]) -> Float64[Tensor, " t"]:
     """Alpha_bar from its curve at times 0, 1/T, ..., 1; betas are clipped, as the last would be 1."""
     return _alpha_bar((1 - curve[1:] / curve[:-1]).clamp(max=LARGEST_BETA))
 
 
-def _alpha_bar(betas: Float64[Tensor, "t"]) -> Float64[Tensor, "t"]:
+def _alpha_bar(betas: Float64[Tensor, " t"]) -> Float64[Tensor, " t"]:
     return torch.cumprod(1 - betas, dim=0)

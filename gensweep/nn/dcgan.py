@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated
 
 import torch
@@ -51,14 +52,14 @@ class Generator(nn.Module):
         self.label = nn.Embedding(classes, latent) if classes else None
         inputs = 2 * latent if classes else latent
         layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, widths[0], 4, 1, 0, bias=False)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [BatchNorm2d(before), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
         layers += [BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
         layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
         self.layers = nn.Sequential(*layers)
 
-    def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, "b"] | None) -> Float[Tensor, "b c h w"]:
+    def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c h w"]:
         """Images in [-1, 1].  Labels are needed if the network has classes, and not looked at if it has none."""
         if self.label is not None:
             if labels is None:
@@ -77,14 +78,14 @@ class Discriminator(nn.Module):
         super().__init__()
         widths = stage_widths(size, width)
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), BatchNorm2d(after)]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.logit = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
         self.label = nn.Embedding(classes, widths[-1]) if classes else None
 
-    def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, "b"] | None) -> Float[Tensor, "b"]:
+    def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
         """Logits of "real".  Labels are needed if the network has classes, and not looked at if it has none."""
         features = self.layers(x)
         logits = self.logit(features).flatten()

@@ -47,7 +47,7 @@ class Conditioning(nn.Module):
         self.label = nn.Embedding(classes + 1, self.features) if classes else None
         self.act = nn.SiLU()
 
-    def forward(self, time: Float[Tensor, "b"], labels: Int[Tensor, "b"] | None) -> Float[Tensor, "b features"]:
+    def forward(self, time: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b features"]:
         """Labels of None mean "no label" for the whole batch."""
         angles = time.float()[:, None] * self.frequencies
         condition = self.time(torch.cat([angles.cos(), angles.sin()], dim=1))
@@ -82,7 +82,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1)).to(input.dtype)
 
     @torch.no_grad()
-    def _track(self, mean: Float[Tensor, "c"], variance: Float[Tensor, "c"]) -> None:
+    def _track(self, mean: Float[Tensor, " c"], variance: Float[Tensor, " c"]) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)

@@ -71,19 +71,19 @@ class UNet(nn.Module):
         self.last = nn.Sequential(group_norm(now), nn.SiLU(), zero_initialised(nn.Conv2d(now, channels, 3, padding=1)))
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], time: Float[Tensor, "b"], labels: Int[Tensor, "b"] | None
+        self, x: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
     ) -> Float[Tensor, "b c h w"]:
         """Predict from the noisy x at a time in [0, 1000); labels of None mean "no label"."""
         condition = self.condition(time, labels)
         x = self.first(x)
         skips = [x]
         for layer in self.down:
-            x = layer(x, condition)
+            x = layer(x) if isinstance(layer, Downsample) else layer(x, condition)
             skips.append(x)
         for layer in self.middle:
             x = layer(x, condition)
         for layer in self.up:
-            x = layer(x if isinstance(layer, Upsample) else torch.cat([x, skips.pop()], dim=1), condition)
+            x = layer(x) if isinstance(layer, Upsample) else layer(torch.cat([x, skips.pop()], dim=1), condition)
         return self.last(x)  # type: ignore[no-any-return]
 
 
@@ -131,9 +131,6 @@ class Downsample(nn.Conv2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, stride=2, padding=1)
 
-    def forward(self, input: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c i j"]:
-        return super().forward(input)
-
 
 class Upsample(nn.Conv2d):
     """Twice the resolution, by repeating pixels and a convolution."""
@@ -141,7 +138,7 @@ class Upsample(nn.Conv2d):
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
 
-    def forward(self, input: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c i j"]:
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
 
 
