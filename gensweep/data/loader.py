@@ -80,7 +80,7 @@ class Loader:
         """The order of some epochs, one after the other: positions draw numbers, and each epoch is sorted by them."""
         n = len(self.labels)
         positions = torch.arange(epochs.start * n, epochs.stop * n, device=self.labels.device)
-        numbers = Noise(self.seed, positions).uniform(stream=ORDER)
+        numbers = Noise(self.seed, positions).integers(2**31, stream=ORDER)
         return numbers.view(-1, n).argsort(dim=1, stable=True).flatten()
 
     def _mirrored(self, positions: Int64[Tensor, " b"]) -> Bool[Tensor, "b 1 1 1"]:

