@@ -1,0 +1,72 @@
+"""Networks that see an image as a vector of features, each under an id that tells everything its numbers depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from gensweep.registry import Registry
+
+__all__ = ["EXTRACTORS", "Extractor", "as_rgb", "weights_hash"]
+
+Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
+
+
+# An extractor is built by a function (device, cache: the cache folder, *, settings) -> Extractor.
+EXTRACTORS: Registry[Callable[..., Extractor]] = Registry("feature extractor", package="gensweep.metrics")
+
+
+class Extractor(nn.Module):
+    """A frozen network together with the way its input is prepared.
+
+    `id` names network, features, resolution, precision and weights; scores with different ids are never compared.
+    `title` is the name of its Frechet distance in tables: "FID" for the FID-2015 network and for no other.
+    """
+
+    def __init__(self, network: nn.Module, prepare: Prepare, *, id: str, title: str, num_features: int) -> None:
+        super().__init__()
+        self.network = network.eval().requires_grad_(False)
+        self.prepare = prepare
+        self.id = id
+        self.title = title
+        self.num_features = num_features
+
+    def train(self, mode: bool = True) -> Extractor:
+        """Stay in evaluation mode, whatever is asked of the module around it."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: UInt8[Tensor, "b c h w"]) -> Float[Tensor, "b d"]:
+        """Features in float32 of images in 0..255, with 1 or 3 channels and of any size.
+
+        An image's features do not depend on the other images of the batch, up to the rounding of `precision`.
+        """
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images must be quantised to uint8 first (to_uint8), but got {images.dtype}")
+        if len(images) == 0:
+            return torch.zeros(0, self.num_features, device=images.device)
+        features: Tensor = self.network(self.prepare(as_rgb(images)))
+        return features.float()
+
+
+def as_rgb(images: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 h w"]:
+    """Repeat a grey channel three times.  Raises ValueError for other numbers of channels than 1 and 3."""
+    if images.shape[1] == 3:
+        return images
+    if images.shape[1] == 1:
+        return images.expand(-1, 3, -1, -1)
+    raise ValueError(f"images must have 1 or 3 channels, but got {images.shape[1]}")
+
+
+def weights_hash(weights: Mapping[str, Tensor]) -> str:
+    """The first 12 hex digits of the SHA-256 over names, types, shapes and bytes of all tensors, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:12]

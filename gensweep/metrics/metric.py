@@ -1,0 +1,92 @@
+"""Metrics of generated images as pytorch-ignite metrics: features in, one number out, on any number of processes.
+
+A metric is registered with positional (reference, num_features, device) and its settings keyword-only.  It gets the
+features of generated images by `update(features)`; `compute()` reduces over all processes of torch.distributed, which
+must all call it.  All metrics of an evaluation are fed by the same features.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.moments import Moments
+from gensweep.registry import Registry
+
+with warnings.catch_warnings():
+    # ignite imports torch.distributed.optim, which still uses torch.jit
+    warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
+    import ignite.distributed as idist
+    from ignite.metrics import Metric
+    from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
+
+__all__ = ["METRICS", "FrechetDistance", "Reference"]
+
+
+class Reference(Protocol):
+    """What real images look like to an extractor; `Moments` are the plainest one."""
+
+    @property
+    def moments(self) -> Moments:
+        """Mean and covariance of their features."""
+
+
+METRICS: Registry[Callable[..., Metric]] = Registry("metric", package="gensweep.metrics")
+
+
+@METRICS.register("fid")
+class FrechetDistance(Metric):
+    """The Frechet distance of generated features to a reference, lower is better.
+
+    It is called FID only with the FID-2015 Inception features (see `Extractor.title`).  Source: Heusel et al. 2017.
+    """
+
+    _state_dict_all_req_keys = ("_state",)
+
+    def __init__(
+        self, reference: Reference, num_features: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        moments = reference.moments
+        if num_features not in (None, moments.num_features):
+            raise GensweepError(
+                f"the reference has {moments.num_features} features and the extractor gives {num_features}; "
+                "both must come from the same extractor"
+            )
+        self._num_features = moments.num_features
+        self._reference = (moments.mean, moments.covariance)
+        # Apple's GPUs have no float64
+        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all features."""
+        self._state = Moments(self._num_features, self._device).state
+
+    @reinit__is_reduced
+    def update(self, output: Float[Tensor, "b d"]) -> None:
+        """Take in the features of a batch of generated images, which may be empty."""
+        Moments.of_state(self._state, self._num_features).update(output)
+
+    def compute(self) -> float:
+        """The distance over the images of all processes.  Raises GensweepError if they are fewer than two."""
+        # ignite looks for a process group once; somebody else may have made or ended one since
+        idist.sync(temporary=True)
+        return float(self._reduced_distance())
+
+    @sync_all_reduce("_state")
+    def _reduced_distance(self) -> float:
+        generated = Moments.of_state(self._state.cpu(), self._num_features)
+        if generated.count < 2:
+            raise GensweepError(
+                f"a Frechet distance needs at least 2 generated images, but got {generated.count}; "
+                "raise evaluation.samples"
+            )
+        mean, covariance = (value.cpu() for value in self._reference)
+        return frechet_distance(generated.mean, generated.covariance, mean, covariance)

@@ -1,0 +1,106 @@
+"""Mean and covariance of a stream of features, accumulated by matrix products in float64.
+
+Shapes: b features in a batch, d numbers a feature.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+
+__all__ = ["Moments"]
+
+
+class Moments:
+    """Count, sum and sum of outer products of features.
+
+    All three live in one flat float64 tensor `state`, so merging two streams is an addition, and reducing over
+    processes is one all-reduce whatever the number of features.
+    """
+
+    def __init__(self, num_features: int, device: torch.device | str = "cpu") -> None:
+        if num_features < 1:
+            raise ValueError(f"num_features >= 1 must hold, but got {num_features}")
+        self.num_features = num_features
+        self.state: Float64[Tensor, " 1+d+d*d"] = torch.zeros(
+            1 + num_features + num_features**2, dtype=torch.float64, device=device
+        )
+
+    @classmethod
+    def of_state(cls, state: Float64[Tensor, " 1+d+d*d"], num_features: int) -> Moments:
+        """The moments that share a given `state`."""
+        if state.shape != (1 + num_features + num_features**2,):
+            raise ValueError(f"a state of {num_features} features cannot have shape {tuple(state.shape)}")
+        moments = cls.__new__(cls)
+        moments.num_features, moments.state = num_features, state
+        return moments
+
+    @classmethod
+    def of(cls, features: Float[Tensor, "b d"]) -> Moments:
+        """The moments of one batch."""
+        moments = cls(features.shape[1], features.device)
+        moments.update(features)
+        return moments
+
+    @property
+    def moments(self) -> Moments:
+        """Itself: moments alone are all the reference that a Frechet distance needs."""
+        return self
+
+    @property
+    def count(self) -> int:
+        """The number of features seen."""
+        return int(self.state[0].item())
+
+    @property
+    def total(self) -> Float64[Tensor, " d"]:
+        """The sum of the features, a view of `state`."""
+        return self.state[1 : 1 + self.num_features]
+
+    @property
+    def outer(self) -> Float64[Tensor, "d d"]:
+        """The sum of the features' outer products, a view of `state`."""
+        return self.state[1 + self.num_features :].view(self.num_features, self.num_features)
+
+    def update(self, features: Float[Tensor, "b d"]) -> None:
+        """Add a batch, which may be empty.
+
+        Raises GensweepError if a feature is NaN or infinite, ValueError if the number of features differs.
+        """
+        if features.ndim != 2 or features.shape[1] != self.num_features:
+            raise ValueError(f"features must have shape (b, {self.num_features}), but got {tuple(features.shape)}")
+        x = features.detach().to(self.state)
+        if not bool(torch.isfinite(x).all()):
+            bad = int((~torch.isfinite(x)).any(dim=1).sum())
+            raise GensweepError(
+                f"{bad} of {len(x)} images have NaN or infinite features: no distance can be computed; "
+                "look at the images, and use an extractor with precision float32 on this device"
+            )
+        self.state[0] += len(x)
+        self.total.add_(x.sum(0))
+        self.outer.addmm_(x.T, x)
+
+    def merge(self, other: Moments) -> None:
+        """Add the features that another stream has seen."""
+        if other.num_features != self.num_features:
+            raise ValueError(f"cannot merge moments of {other.num_features} into {self.num_features} features")
+        self.state += other.state.to(self.state.device)
+
+    @property
+    def mean(self) -> Float64[Tensor, " d"]:
+        """The mean of the features.  Raises GensweepError if there are none."""
+        if self.count < 1:
+            raise GensweepError("a mean needs at least 1 image, but there are none")
+        return self.total / self.count
+
+    @property
+    def covariance(self) -> Float64[Tensor, "d d"]:
+        """The covariance with divisor count - 1, exactly symmetric.  Raises GensweepError below 2 images."""
+        n = self.count
+        if n < 2:
+            raise GensweepError(f"a covariance needs at least 2 images, but got {n}; raise the number of samples")
+        covariance = torch.addr(self.outer, self.total, self.total, alpha=-1 / n).div_(n - 1)
+        return covariance.add_(covariance.T.clone()).div_(2)
