@@ -10,6 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from gensweep.errors import GensweepError
+
 __all__ = ["cache_folder", "locked", "replacing"]
 
 
@@ -27,10 +29,22 @@ def cache_folder() -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Be the only process that writes `path`; the lock lies beside it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    """Be the only process that writes `path`; the lock lies beside it.
+
+    Raises GensweepError if nothing can be written there.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise GensweepError(
+            f"the cache folder {path.parent} cannot be written ({error}); set GENSWEEP_CACHE to a folder that can"
+        ) from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextmanager

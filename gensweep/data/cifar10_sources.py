@@ -67,10 +67,10 @@ def fetch_cifar10(
         for name, files in _sources(root, source, route, report):
             try:
                 _install(files, folder)
-            except GensweepError as error:
+            except (GensweepError, OSError) as error:
                 # What the user pointed at must work; anything else is only the first choice.
                 if source is not None:
-                    raise
+                    raise GensweepError(str(error)) from error
                 report(f"{name}: {error}")
             else:
                 report(f"cifar10 came from {name}")

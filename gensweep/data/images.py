@@ -108,7 +108,7 @@ def select(
     Labels of a subset count from 0 in the order in which the user named the classes.
     Raises ConfigError for a class that does not exist, and if nothing is left.
     """
-    chosen = picked(classes, class_names, name)
+    chosen = picked(classes, class_names, name.partition("/")[0])
     order = np.full(len(class_names), -1)
     order[[class_names.index(each) for each in chosen]] = np.arange(len(chosen))
     index = np.flatnonzero(order[labels] >= 0)

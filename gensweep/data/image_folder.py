@@ -1,0 +1,221 @@
+"""Any folder of pictures as a data set: classes from its sub-folders, or one class.
+
+Pictures are decoded once, in parallel, and the result is kept in the cache folder until a file changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import PIL
+from jaxtyping import UInt8
+from PIL import UnidentifiedImageError
+from pydantic import Field
+
+from gensweep.data.cache import locked, replacing
+from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
+from gensweep.data.pictures import SUFFIXES, decoded
+from gensweep.errors import ConfigError
+
+__all__ = ["image_folder"]
+
+SPLITS = ("train", "test")
+# The name of the class of a folder without sub-folders.
+ONE_CLASS = "image"
+# How many unreadable files are named; the others are only counted.
+NAMED = 5
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file that should hold a picture, by its name relative to the folder ("cat/a.png"), and its class."""
+
+    file: str
+    label: int
+
+    @property
+    def place(self) -> float:
+        """A number in [0, 1) that depends on the name alone: it shuffles and splits, alike on every machine."""
+        return int.from_bytes(hashlib.sha256(self.file.encode(errors="surrogateescape")).digest()[:6]) / 2**48
+
+
+@DATASETS.register("image_folder")
+def image_folder(
+    split: Split,
+    root: Path,
+    *,
+    path: str,
+    classes: ClassNames | None = None,
+    limit: Limit | None = None,
+    size: Size = 32,
+    channels: Literal[1, 3] = 3,
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    flip: bool = True,
+) -> Images:
+    """A folder of your own pictures: classes from its sub-folders, or one class.
+
+    Pictures are cropped to the square in the middle and resized; see pictures.py.  `channels` is 3 (RGB) or 1 (grey).
+    If the folder has sub-folders `train` and `test` they are the splits; otherwise a hash of each file's name decides,
+    so that about `test_fraction` of the pictures are for testing and a new picture moves no other one.
+    The pictures come in the order of these hashes, so the first `limit` of them are a fair mix of the classes.
+    Files that cannot be read are left out, counted and named in the notes.
+    Raises ConfigError if there is no such folder or nothing in it that can be read.
+    """
+    folder = Path(path).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"image_folder: path: {path!r} is not a folder")
+    given = all((folder / name).is_dir() for name in SPLITS)
+    places = {name: folder / name for name in SPLITS} if given else {split: folder}
+    files = {name: sorted(_walk(place)) for name, place in places.items()}
+    # Both splits count, so that their labels mean the same even if one lacks a class.
+    class_names = _class_names([file for part in files.values() for file in part])
+    pictures, notes = _pictures(files[split], class_names)
+    if not given:
+        pictures = [picture for picture in pictures if (picture.place < test_fraction) == (split == "test")]
+    chosen = picked(classes, class_names, path)
+    wanted = [picture for picture in pictures if class_names[picture.label] in chosen]
+    use = {"size": size, "channels": channels, "limit": limit, "split": split, "classes": classes}
+    pixels, labels, unreadable = _cached(places[split], wanted, root, use)
+    if len(labels) == 0:
+        raise ConfigError(_nothing(folder, split, len(unreadable), test_fraction))
+    return select(
+        pixels,
+        labels,
+        class_names,
+        name=f"{folder.name}/{split}",
+        classes=classes,
+        limit=limit,
+        size=size,
+        flip=flip,
+        notes=(*notes, *_unreadable_note(unreadable)),
+    )
+
+
+def _class_names(files: Sequence[str]) -> tuple[str, ...]:
+    return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and _is_picture(file)})) or (
+        ONE_CLASS,
+    )
+
+
+def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[Picture], tuple[str, ...]]:
+    """The pictures among some files in the order of their hashes, and a note on what was left out."""
+    one = class_names == (ONE_CLASS,)
+    names = [file for file in files if _is_picture(file)]
+    inside = [name for name in names if one or "/" in name]
+    pictures = [Picture(name, 0 if one else class_names.index(name.partition("/")[0])) for name in inside]
+    notes = []
+    if others := len(files) - len(names):
+        notes.append(f"{others} other files are no pictures, by their names")
+    if loose := len(names) - len(inside):
+        notes.append(f"{loose} pictures lie outside the class folders and are left out")
+    return sorted(pictures, key=lambda picture: (picture.place, picture.file)), tuple(notes)
+
+
+def _is_picture(file: str) -> bool:
+    return PurePosixPath(file).suffix.lower() in SUFFIXES
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    """Names of all files, relative and with "/"; links are followed once, hidden files and folders are skipped."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            seen.add(real)
+            relative = Path(place).relative_to(folder)
+            yield from ((relative / name).as_posix() for name in files if not name.startswith("."))
+
+
+Decoded = tuple[UInt8[np.ndarray, "n c h w"], np.ndarray, dict[str, str]]
+
+
+def _cached(folder: Path, pictures: Sequence[Picture], root: Path, use: dict[str, Any]) -> Decoded:
+    """Decode, or read what an earlier call decoded from the same files."""
+    states = [(picture.file, picture.label, *_state(folder / picture.file)) for picture in pictures]
+    purpose = json.dumps([str(folder), use])
+    key = hashlib.sha256(json.dumps([purpose, PIL.__version__, states]).encode()).hexdigest()
+    # One entry for each way of using a folder: it is replaced when a file changes, so the cache does not grow.
+    entry = root / "image_folder" / f"{hashlib.sha256(purpose.encode()).hexdigest()[:16]}.npz"
+    with locked(entry):
+        found = _read(entry, key)
+        if found is None:
+            found = _decode(folder, pictures, use["size"], use["channels"], use["limit"])
+            # A full disk costs the next call its time, and nothing else.
+            with suppress(OSError), replacing(entry) as path:
+                pixels, labels, unreadable = found
+                np.savez(path, pixels=pixels, labels=labels, unreadable=json.dumps(unreadable), key=key)
+    return found
+
+
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        return path.stat().st_size, path.stat().st_mtime_ns
+    except OSError:  # a link that leads nowhere
+        return 0, 0
+
+
+def _read(entry: Path, key: str) -> Decoded | None:
+    try:
+        with np.load(entry) as arrays:
+            if str(arrays["key"]) == key:
+                return arrays["pixels"], arrays["labels"], json.loads(str(arrays["unreadable"]))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None  # none yet, or torn: it is made anew
+    return None
+
+
+def _decode(folder: Path, pictures: Sequence[Picture], size: int, channels: int, limit: int | None) -> Decoded:
+    """Decode pictures in their order, in parallel, until `limit` could be read; the others are named with a reason."""
+    rest, wanted = iter(pictures), len(pictures) if limit is None else limit
+    rows: list[UInt8[np.ndarray, "c h w"]] = []
+    labels: list[int] = []
+    unreadable: dict[str, str] = {}
+
+    def attempt(picture: Picture) -> UInt8[np.ndarray, "c h w"] | str:
+        try:
+            return decoded(folder / picture.file, size, channels)
+        except UnidentifiedImageError:
+            return "no picture in a format that is known"
+        except Exception as error:  # decoders raise all sorts of things, and no single file may be fatal
+            return f"{type(error).__name__}: {error}"
+
+    # Decoding happens outside Python's lock, so threads do it in parallel.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # about odd metadata, thousands of times
+        while batch := list(islice(rest, min(1024, wanted - len(rows)))):
+            for picture, row in zip(batch, pool.map(attempt, batch), strict=True):
+                if isinstance(row, str):
+                    unreadable[picture.file] = row
+                else:
+                    rows.append(row)
+                    labels.append(picture.label)
+    pixels = np.stack(rows) if rows else np.empty((0, channels, size, size), dtype=np.uint8)
+    return pixels, np.array(labels, dtype=np.int64), unreadable
+
+
+def _unreadable_note(unreadable: dict[str, str]) -> tuple[str, ...]:
+    if not unreadable:
+        return ()
+    # A name need not be text; what is not is shown as a question mark.
+    shown = {os.fsencode(file).decode(errors="replace"): reason for file, reason in islice(unreadable.items(), NAMED)}
+    named = "; ".join(f"{file} ({reason})" for file, reason in shown.items())
+    more = f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
+    return (f"{len(unreadable)} files cannot be read and are left out: {named}{more}",)
+
+
+def _nothing(folder: Path, split: Split, unreadable: int, test_fraction: float) -> str:
+    what = f"none of its {unreadable} picture files can be read" if unreadable else f"it has no picture for {split}ing"
+    return f"image_folder: {folder}: {what} (known: {', '.join(sorted(SUFFIXES))}; test_fraction: {test_fraction})"

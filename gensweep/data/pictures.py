@@ -1,0 +1,61 @@
+"""Any picture file as a small square array: rotated as the camera meant it, cropped, resized, 8 bits a channel."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageOps
+
+__all__ = ["SUFFIXES", "decoded"]
+
+# fmt: off
+SUFFIXES = frozenset({
+    ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
+    ".tiff", ".webp",
+})
+# fmt: on
+WHITE = (255, 255, 255, 255)
+
+
+def decoded(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
+    """Read a picture as `channels` (1: grey, 3: RGB) planes of `size` x `size` pixels.
+
+    The largest square in the middle is kept and resized bicubically, antialiased.  Transparent pictures lie on white;
+    16-bit and floating-point ones are scaled to 8 bits; of an animation the first frame is taken.
+    Raises whatever PIL raises for a file that is no picture, too large to be one, or torn.
+    """
+    with Image.open(path) as file:
+        # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
+        file.draft(None, (2 * size, 2 * size))
+        file.load()
+        picture: Image.Image = file
+        # A broken EXIF block says nothing about the pixels.
+        with contextlib.suppress(Exception):
+            picture = ImageOps.exif_transpose(file)
+        flat = _eight_bits(picture).convert("L" if channels == 1 else "RGB")
+        square = ImageOps.fit(flat, (size, size), Image.Resampling.BICUBIC)
+    return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith(("I", "F")):
+        usual = (65535.0,) if picture.mode.startswith("I") else (1.0, 255.0, 65535.0)
+        return Image.fromarray(_scaled(np.asarray(picture).astype(np.float64), usual))
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        if picture.mode in ("La", "RGBa"):
+            picture = picture.convert(picture.mode.upper())
+        paper = Image.new("RGBA", picture.size, WHITE)
+        return Image.alpha_composite(paper, picture.convert("RGBA"))
+    return picture
+
+
+def _scaled(values: np.ndarray, usual: tuple[float, ...]) -> UInt8[np.ndarray, "h w"]:
+    """Bring grey values to 0..255; white is the smallest usual maximum that holds them, as the file does not say."""
+    if not np.isfinite(values).all():
+        raise ValueError("some pixels are not finite numbers")
+    highest = values.max()
+    white = next((maximum for maximum in usual if highest <= maximum), highest)
+    return np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
