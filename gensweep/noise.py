@@ -9,10 +9,11 @@ Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 __all__ = ["Noise", "philox"]
@@ -21,6 +22,10 @@ WORD = 0xFFFFFFFF
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+#: Blocks that a CPU works on at once: its temporaries then stay in the cache, which makes it half as fast again.
+CACHED = 2**14
+
+Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -37,40 +42,51 @@ class Noise:
 
     def normal(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
         """Standard normal float32 numbers, by Box and Muller's transform; none is further out than 6.8."""
-        words = self._words(math.prod(shape), stream)
-        n, blocks = words[0].shape
-        out = torch.empty(n, blocks, 4, dtype=torch.float32, device=words[0].device)
-        for lane in (0, 2):
-            # (w + 1/2) / 2^32 is never 0, so the logarithm is finite.
-            radius = words[lane].float().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
-            angle = words[lane + 1].float().mul_(2.0 * math.pi * 2.0**-32)
-            torch.mul(radius, angle.cos(), out=out[..., lane])
-            torch.mul(radius, angle.sin_(), out=out[..., lane + 1])
+        out = self._empty(shape, torch.float32)
+        for rows, words in self._words(out.shape[1], stream):
+            for lane in (0, 2):
+                # (w + 1/2) / 2^32 is never 0, so the logarithm is finite.
+                radius = words[lane].float().add_(0.5).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
+                angle = words[lane + 1].float().mul_(2.0 * math.pi * 2.0**-32)
+                torch.mul(radius, angle.cos(), out=out[rows, :, lane])
+                torch.mul(radius, angle.sin_(), out=out[rows, :, lane + 1])
         return _shaped(out, shape)
 
     def uniform(self, *shape: int, stream: int) -> Float[Tensor, "n ..."]:
         """Uniform float32 numbers in [0, 1): multiples of 2^-24, each equally likely."""
-        words = self._words(math.prod(shape), stream)
-        return _shaped(torch.stack([(word >> 8).float().mul_(2.0**-24) for word in words], dim=-1), shape)
+        out = self._empty(shape, torch.float32)
+        for rows, words in self._words(out.shape[1], stream):
+            for lane, word in enumerate(words):
+                out[rows, :, lane] = (word >> 8).float().mul_(2.0**-24)
+        return _shaped(out, shape)
 
     def integers(self, high: int, *shape: int, stream: int) -> Int[Tensor, "n ..."]:
         """Uniform int64 numbers in 0..high-1, for high up to 2^31; no probability is off by more than 2^-32."""
         if not 1 <= high <= 2**31:
             raise ValueError(f"1 <= high <= 2^31 must hold, but got high={high}")
-        words = self._words(math.prod(shape), stream)
-        return _shaped(torch.stack([(word * high) >> 32 for word in words], dim=-1), shape)
+        out = self._empty(shape, torch.int64)
+        for rows, words in self._words(out.shape[1], stream):
+            for lane, word in enumerate(words):
+                out[rows, :, lane] = (word * high) >> 32
+        return _shaped(out, shape)
 
-    def _words(self, numbers: int, stream: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """At least `numbers` words of 32 bits a sample, as four tensors of shape (n, blocks)."""
+    def _empty(self, shape: tuple[int, ...], dtype: torch.dtype) -> Shaped[Tensor, "n blocks 4"]:
+        blocks = -(-math.prod(shape) // 4)
+        return torch.empty(len(self.samples), blocks, 4, dtype=dtype, device=self.samples.device)
+
+    def _words(self, blocks: int, stream: int) -> Iterator[tuple[slice, Words]]:
+        """The blocks of four random words of some rows at a time, until all rows are done."""
         samples = self.samples.to(torch.int64).unsqueeze(1)
-        block = torch.arange(-(-numbers // 4), device=samples.device).unsqueeze(0)
-        counter = (block, torch.full_like(block[:, :1], stream & WORD), samples & WORD, (samples >> 32) & WORD)
-        return philox(counter, (self.key & WORD, (self.key >> 32) & WORD))
+        block = torch.arange(blocks, device=samples.device).unsqueeze(0)
+        use = torch.full((1, 1), stream & WORD, device=samples.device)
+        step = max(1, CACHED // max(1, blocks)) if samples.device.type == "cpu" else max(1, len(samples))
+        for start in range(0, len(samples), step):
+            rows = slice(start, start + step)
+            counter = (block, use, samples[rows] & WORD, (samples[rows] >> 32) & WORD)
+            yield rows, philox(counter, (self.key & WORD, (self.key >> 32) & WORD))
 
 
-def philox(
-    counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox(counter: Words, key: tuple[int, int]) -> Words:
     """Philox4x32-10: four words of 32 bits for each counter, all in int64 tensors that broadcast.
 
     A product of two words may wrap around in int64, which leaves its 64 bits as they should be; the shift copies the

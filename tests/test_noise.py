@@ -1,10 +1,37 @@
-import torch
+import math
 
-from gensweep.noise import philox
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gensweep.noise import Noise, philox
 
 
 def words(counter, key):
     return [int(word) for word in philox(tuple(torch.tensor([[word]]) for word in counter), key)]
+
+
+def noise(n, key=7):
+    return Noise(key, torch.arange(n))
+
+
+def kolmogorov_smirnov(sorted_cdf):
+    """The statistic sqrt(n) D, which exceeds 1.95 in one of a thousand draws."""
+    n = len(sorted_cdf)
+    steps = torch.arange(n + 1, dtype=torch.float64) / n
+    gap = torch.maximum((steps[1:] - sorted_cdf).max(), (sorted_cdf - steps[:-1]).max())
+    return math.sqrt(n) * float(gap)
+
+
+def reference_philox(counter, key):
+    """Philox4x32-10 in Python's own integers, as in the paper's section 5."""
+    x, k = list(counter), list(key)
+    for _ in range(10):
+        p0, p1 = x[0] * 0xD2511F53, x[2] * 0xCD9E8D57
+        x = [p1 >> 32 ^ x[1] ^ k[0], p1 % 2**32, p0 >> 32 ^ x[3] ^ k[1], p0 % 2**32]
+        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
+    return x
 
 
 def test_philox_gives_the_known_answers_of_random123():
@@ -13,3 +40,101 @@ def test_philox_gives_the_known_answers_of_random123():
     assert words((0, 0, 0, 0), (0, 0)) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
     assert words((ones,) * 4, (ones, ones)) == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
     assert words(pi, (0xA4093822, 0x299F31D0)) == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
+
+
+word = st.integers(0, 2**32 - 1)
+
+
+@given(counter=st.tuples(word, word, word, word), key=st.tuples(word, word))
+def test_philox_equals_exact_integer_arithmetic(counter, key):
+    assert words(counter, key) == reference_philox(counter, key)
+
+
+@given(key=st.integers(0, 2**64 - 1), sample=st.integers(0, 2**63 - 1), stream=word, element=st.integers(0, 40))
+def test_a_number_is_a_function_of_key_sample_stream_and_element(key, sample, stream, element):
+    block = (element // 4, stream, sample % 2**32, sample >> 32)
+    expected = reference_philox(block, (key % 2**32, key >> 32))[element % 4]
+    drawn = Noise(key, torch.tensor([sample])).integers(2**31, 41, stream=stream)[0, element]
+    assert int(drawn) == expected >> 1
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_rows_do_not_depend_on_the_batch_they_are_drawn_in(kind):
+    whole = getattr(noise(50), kind)(3, 5, 7, stream=2)
+    for part in (slice(0, 1), slice(10, 33), slice(49, 50)):
+        alone = getattr(Noise(7, torch.arange(50)[part]), kind)(3, 5, 7, stream=2)
+        assert torch.equal(alone, whole[part])
+
+
+def test_large_draws_are_the_same_as_small_ones():
+    # Large draws are made in pieces that fit the cache, so rows are compared across their borders.
+    whole = noise(40).normal(64, 64, stream=0)
+    assert torch.equal(whole, torch.cat([Noise(7, torch.tensor([i])).normal(64, 64, stream=0) for i in range(40)]))
+
+
+def test_the_first_numbers_do_not_depend_on_how_many_are_drawn():
+    assert torch.equal(noise(3).normal(5, stream=0), noise(3).normal(100, stream=0)[:, :5])
+
+
+def test_normal_numbers_are_normal():
+    z = noise(500).normal(1000, stream=3).flatten().double()
+    assert kolmogorov_smirnov(torch.special.ndtr(z.sort().values)) < 1.95
+    assert abs(float(z.mean())) < 5e-3
+    assert abs(float(z.var()) - 1) < 1e-2
+    assert abs(float((z**4).mean()) - 3) < 6e-2
+    assert torch.isfinite(z).all()
+
+
+def test_uniform_numbers_are_uniform_in_the_half_open_interval():
+    u = noise(500).uniform(1000, stream=3).flatten().double()
+    assert kolmogorov_smirnov(u.sort().values) < 1.95
+    assert u.min() >= 0
+    assert u.max() < 1
+
+
+@given(high=st.integers(1, 2**31), n=st.integers(0, 9))
+def test_integers_are_in_range(high, n):
+    drawn = noise(n).integers(high, 3, stream=0)
+    assert drawn.shape == (n, 3)
+    assert bool(((drawn >= 0) & (drawn < high)).all())
+
+
+def test_integers_are_equally_likely():
+    counts = torch.bincount(noise(10_000).integers(10, stream=0), minlength=10).double()
+    chi_square = float(((counts - 1000) ** 2 / 1000).sum())
+    assert chi_square < 27.9  # one in a thousand, 9 degrees of freedom
+
+
+@pytest.mark.parametrize("high", [0, -1, 2**31 + 1])
+def test_integers_refuse_a_bound_that_they_cannot_serve(high):
+    with pytest.raises(ValueError, match=f"got high={high}"):
+        noise(1).integers(high, stream=0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: noise(100).normal(1000, stream=1),
+        lambda: noise(100, key=8).normal(1000, stream=0),
+        lambda: noise(100, key=7 + 2**32).normal(1000, stream=0),
+        lambda: Noise(7, torch.arange(100) + 100).normal(1000, stream=0),
+        lambda: Noise(7, torch.arange(100) + 2**32).normal(1000, stream=0),
+    ],
+    ids=["stream", "key", "high key", "samples", "high samples"],
+)
+def test_draws_that_differ_in_one_argument_are_independent(other):
+    pair = torch.stack([noise(100).normal(1000, stream=0).flatten(), other().flatten()])
+    assert abs(float(torch.corrcoef(pair)[0, 1])) < 0.015
+
+
+def test_neighbouring_elements_are_independent():
+    z = noise(100).normal(1000, stream=0)
+    for lag in (1, 2, 3, 4):
+        assert abs(float(torch.corrcoef(torch.stack([z[:, lag:].flatten(), z[:, :-lag].flatten()]))[0, 1])) < 0.015
+
+
+@settings(max_examples=20)
+@given(shape=st.lists(st.integers(1, 5), max_size=3), n=st.integers(0, 5))
+def test_shapes_are_as_asked(shape, n):
+    assert noise(n).normal(*shape, stream=0).shape == (n, *shape)
+    assert noise(n).uniform(*shape, stream=0).shape == (n, *shape)

@@ -20,7 +20,9 @@ __all__ = ["CNN"]
 class CNN(nn.Module):
     """Plain convolutional denoiser: residual blocks at full resolution, dilated by 1, 2, 4, 8, 1, 2, ...
 
-    No down-sampling and no attention: the dilations alone give it a wide view.
+    No down-sampling and no attention: the dilations alone give it a wide view.  With its defaults, at 32 px, it has
+    2.7 M parameters and 1.8 G multiply-adds; `unet` has 6.9 M and 1.5 G with its own defaults, and 3.0 M and 1.0 G
+    with multipliers (1, 2) and 1 block.  Width is a multiple of 8.
     Source: Yu & Koltun 2016 (dilated convolutions); Kong et al. 2021 (a dilated denoiser).
     """
 
@@ -31,12 +33,12 @@ class CNN(nn.Module):
         classes: int,
         *,
         width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
-        depth: Annotated[int, Field(ge=1)] = 8,
+        depth: Annotated[int, Field(ge=1)] = 12,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
         super().__init__()
         if width < 8 or width % 8:
-            raise ConfigError(f"width: {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
+            raise ConfigError(f"cnn: width {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
         # Above half the image's size a dilated kernel sees hardly more than zeros.
         dilations = [dilation for dilation in (1, 2, 4, 8) if dilation <= max(1, size // 4)]
         self.condition = Conditioning(width, classes)

@@ -70,7 +70,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Gradients are those of the sum over ranks of the ranks' losses, as DistributedDataParallel expects."""
         if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
             return super().forward(input)
-        x = input.float()
+        x = input.to(torch.promote_types(input.dtype, torch.float32))
         count = torch.full((1,), x.numel() / x.shape[1], device=x.device)
         sums = _all_reduced(torch.cat([x.sum(dim=(0, 2, 3)), count]))
         n, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()

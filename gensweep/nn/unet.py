@@ -24,7 +24,8 @@ class UNet(nn.Module):
     """U-Net: residual blocks with scale and shift by time and label, attention at chosen resolutions.
 
     Width is the number of channels at full resolution, a multiple of 8; level i has width * multipliers[i] channels
-    and half the resolution of the level before.
+    and half the resolution of the level before.  The middle attends too, unless `attention` is empty; resolutions in
+    it that the network does not have are ignored.
     Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 3 (scale and shift).
     """
 
@@ -45,8 +46,8 @@ class UNet(nn.Module):
         self.condition = Conditioning(width, classes)
         widths = [width * multiplier for multiplier in multipliers]
 
-        def block(inputs: int, outputs: int, resolution: int) -> Block:
-            return Block(inputs, outputs, self.condition.features, dropout, attends=resolution in attention)
+        def block(inputs: int, outputs: int, attends: bool) -> Block:
+            return Block(inputs, outputs, self.condition.features, dropout, attends=attends)
 
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -57,13 +58,13 @@ class UNet(nn.Module):
                 resolution //= 2
                 skips.append(now)
             for _ in range(blocks):
-                self.down.append(block(now, outputs, resolution))
+                self.down.append(block(now, outputs, resolution in attention))
                 now = outputs
                 skips.append(now)
-        self.middle = nn.ModuleList([block(now, now, resolution), block(now, now, 0)])
+        self.middle = nn.ModuleList([block(now, now, bool(attention)), block(now, now, False)])
         for level, outputs in reversed(list(enumerate(widths))):
             for _ in range(blocks + 1):
-                self.up.append(block(now + skips.pop(), outputs, resolution))
+                self.up.append(block(now + skips.pop(), outputs, resolution in attention))
                 now = outputs
             if level:
                 self.up.append(Upsample(now))

@@ -1,0 +1,67 @@
+import pytest
+import torch
+from torch import nn
+
+from gensweep.errors import ConfigError
+from gensweep.nn.dcgan import dcgan
+
+
+def parameters(network):
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("size", "generator", "discriminator"), [(64, 3_576_704, 2_765_568), (32, 1_068_928, 663_296)])
+def test_parameter_counts_are_those_of_the_tutorial(size, generator, discriminator):
+    made = dcgan(3, size, 0, 100)
+    assert parameters(made.generator) == generator
+    assert parameters(made.discriminator) == discriminator
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64, 128, 256])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_power_of_two_builds_and_runs(size, channels):
+    generator, discriminator = dcgan(channels, size, 0, 7, width=4)
+    images = generator(torch.randn(2, 7), None)
+    assert images.shape == (2, channels, size, size)
+    assert discriminator(images, None).shape == (2,)
+
+
+@pytest.mark.parametrize("size", [4, 28, 48, 512])
+def test_other_sizes_are_refused_with_those_that_work(size):
+    with pytest.raises(ConfigError, match=f"images of {size} px are not supported; use one of 8, 16, 32"):
+        dcgan(3, size, 0, 100)
+
+
+def test_the_discriminator_may_have_a_width_of_its_own():
+    made = dcgan(3, 32, 0, 100, width=16, discriminator_width=64)
+    assert parameters(made.discriminator) == 663_296
+
+
+def test_the_initialisation_is_that_of_the_tutorial():
+    for network in dcgan(3, 64, 10, 100):
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                assert float(module.weight.detach().mean()) == pytest.approx(1, abs=0.02)
+                assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.4)
+                assert not module.bias.any()
+            elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
+                assert float(module.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+                assert getattr(module, "bias", None) is None
+
+
+def test_the_label_enters_the_discriminator_as_a_projection():
+    discriminator = dcgan(3, 16, 4, 100, width=8).discriminator.eval()
+    x, labels = torch.randn(5, 3, 16, 16), torch.tensor([0, 1, 2, 3, 0])
+    with torch.no_grad():
+        features = discriminator.layers(x)
+        phi = (features * discriminator.logit.weight).sum(dim=(1, 2, 3))
+        projection = torch.einsum("bc,bchw->b", discriminator.label.weight[labels], features)
+        torch.testing.assert_close(discriminator(x, labels), phi + projection)
+
+
+def test_the_layers_follow_the_tutorial():
+    generator, discriminator = dcgan(3, 64, 0, 100)
+    assert sum(isinstance(layer, nn.ConvTranspose2d) for layer in generator.layers) == 5
+    assert isinstance(generator.layers[-1], nn.Tanh)
+    assert not isinstance(discriminator.layers[1], nn.BatchNorm2d)
+    assert {layer.negative_slope for layer in discriminator.layers if isinstance(layer, nn.LeakyReLU)} == {0.2}

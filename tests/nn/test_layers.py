@@ -1,0 +1,120 @@
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from gensweep.nn.layers import BatchNorm2d, Conditioning, group_norm, zero_initialised
+
+
+@pytest.mark.parametrize("channels", [*range(8, 300, 8), 4, 6, 7])
+def test_groups_divide_the_channels_and_hold_at_least_four(channels):
+    norm = group_norm(channels)
+    assert channels % norm.num_groups == 0
+    assert norm.num_groups <= 32
+    assert norm.num_groups == 1 or channels // norm.num_groups >= 4
+
+
+def test_usual_widths_get_32_groups():
+    assert [group_norm(channels).num_groups for channels in (128, 256, 384)] == [32, 32, 32]
+
+
+def test_zero_initialised_has_no_effect_yet():
+    assert not zero_initialised(nn.Conv2d(3, 4, 3))(torch.randn(1, 3, 5, 5)).any()
+
+
+def test_times_are_embedded_as_sines_and_cosines_from_one_turn_a_step_to_ten_thousand():
+    condition = Conditioning(8, 0)
+    torch.testing.assert_close(condition.frequencies, torch.tensor([1.0, 0.1, 0.01, 0.001]))
+
+
+def test_frequencies_are_not_part_of_a_checkpoint():
+    assert "frequencies" not in Conditioning(8, 2).state_dict()
+
+
+def test_the_label_table_has_a_row_for_no_label():
+    assert Conditioning(8, 5).label.num_embeddings == 6
+    assert Conditioning(8, 0).label is None
+
+
+def test_batch_norm_has_the_names_of_pytorchs_own():
+    assert BatchNorm2d(3).state_dict().keys() == nn.BatchNorm2d(3).state_dict().keys()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_of_a_single_process_is_pytorchs_own(training):
+    own, reference = BatchNorm2d(3).train(training), nn.BatchNorm2d(3).train(training)
+    x = torch.randn(4, 3, 5, 5)
+    assert torch.equal(own(x), reference(x))
+    assert all(torch.equal(a, b) for a, b in zip(own.buffers(), reference.buffers(), strict=True))
+
+
+def network(norm):
+    torch.manual_seed(3)
+    layers = nn.Sequential(nn.Conv2d(2, 4, 3), norm(4), nn.LeakyReLU(0.2), nn.Conv2d(4, 3, 3), norm(3), nn.Tanh())
+    with torch.no_grad():
+        for parameter in layers.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return layers.double()
+
+
+def batch():
+    generator = torch.Generator().manual_seed(5)
+    return 3 + 2 * torch.randn(6, 2, 8, 8, generator=generator, dtype=torch.float64)
+
+
+def step(layers, x):
+    """Output, gradients of the input and of the parameters, and buffers, after two forwards and one backward."""
+    x = x.clone().requires_grad_()
+    layers(x * 0.5 - 1)
+    out = layers(x)
+    out.square().mean().backward()
+    bare = layers.module if isinstance(layers, DistributedDataParallel) else layers
+    parameters = [parameter.grad for parameter in bare.parameters()]
+    return out.detach(), x.grad, parameters, [buffer.clone() for buffer in bare.buffers()]
+
+
+def worker(rank, port, sizes, queue):
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+    x = batch().split(sizes)[rank]
+    layers = DistributedDataParallel(network(BatchNorm2d))
+    # Numbers of images differ between ranks in one test, so the loss is scaled to be a mean over all of them.
+    x.requires_grad_()
+    layers(x.detach() * 0.5 - 1)
+    out = layers(x)
+    (out.square().sum() * 2 / (out[0].numel() * sum(sizes))).backward()
+    result = out.detach(), x.grad / 2, [p.grad for p in layers.module.parameters()], list(layers.module.buffers())
+    layers.eval()
+    queue.put(
+        (rank, [part.numpy() if isinstance(part, torch.Tensor) else [t.numpy() for t in part] for part in result])
+    )
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("sizes", [[3, 3], [2, 4]], ids=["equal shares", "unequal shares"])
+def test_batch_norm_on_two_ranks_equals_one_rank_with_the_joined_batch(sizes):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = mp.get_context("spawn")
+    queue = context.SimpleQueue()
+    processes = [context.Process(target=worker, args=(rank, port, sizes, queue)) for rank in range(2)]
+    for process in processes:
+        process.start()
+    results = dict(queue.get() for _ in processes)
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+
+    out, x_grad, grads, buffers = step(network(nn.BatchNorm2d), batch())
+    for ours, part in ((results[0], slice(0, sizes[0])), (results[1], slice(sizes[0], None))):
+        torch.testing.assert_close(torch.from_numpy(ours[0]), out[part], rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(torch.from_numpy(ours[1]), x_grad[part], rtol=1e-9, atol=1e-12)
+        for own, reference in zip(ours[2], grads, strict=True):
+            torch.testing.assert_close(torch.from_numpy(own), reference, rtol=1e-9, atol=1e-12)
+        for own, reference in zip(ours[3], buffers, strict=True):
+            torch.testing.assert_close(torch.from_numpy(own), reference, rtol=1e-9, atol=1e-12)

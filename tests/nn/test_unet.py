@@ -1,0 +1,94 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from gensweep.errors import ConfigError
+from gensweep.nn.networks import DENOISERS
+from gensweep.nn.unet import Attention, Block, UNet
+
+
+@settings(max_examples=15, deadline=None)
+@given(width=st.integers(1, 9).map(lambda n: 8 * n), multipliers=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+def test_any_width_in_steps_of_8_and_any_multipliers_that_fit_build_and_run(width, multipliers):
+    network = UNet(1, 8, 0, width=width, multipliers=tuple(multipliers), blocks=1, attention=(4,))
+    assert network(torch.randn(1, 1, 8, 8), torch.zeros(1), None).shape == (1, 1, 8, 8)
+
+
+@pytest.mark.parametrize(("width", "proposal"), [(20, 16), (3, 8), (30, 32)])
+def test_other_widths_are_refused_with_a_proposal(width, proposal):
+    with pytest.raises(ConfigError, match=f"width: {width} is not a multiple of 8; try {proposal}"):
+        UNet(3, 32, 0, width=width)
+
+
+@pytest.mark.parametrize(("size", "levels"), [(8, 3), (32, 5), (28, 3), (12, 3), (7, 1), (2, 1)])
+def test_levels_are_limited_by_how_often_the_size_can_be_halved(size, levels):
+    UNet(1, size, 0, width=8, multipliers=(1,) * levels, blocks=1)
+    with pytest.raises(ConfigError, match=f"use at most {levels} multipliers"):
+        UNet(1, size, 0, width=8, multipliers=(1,) * (levels + 1), blocks=1)
+
+
+def test_all_problems_come_at_once():
+    with pytest.raises(ConfigError) as error:
+        UNet(3, 8, 0, width=9, multipliers=(1, 1, 1, 1))
+    assert len(error.value.problems) == 2
+
+
+def test_lists_from_yaml_are_accepted_but_numbers_in_them_stay_strict():
+    model = DENOISERS.model("unet")
+    assert model.model_validate({"kind": "unet", "multipliers": [1, 2], "attention": []}).multipliers == (1, 2)
+    with pytest.raises(ValueError, match="multipliers"):
+        model.model_validate({"kind": "unet", "multipliers": ["1"]})
+    with pytest.raises(ValueError, match="multipliers"):
+        model.model_validate({"kind": "unet", "multipliers": []})
+
+
+def attends_at(network):
+    return [module for module in network.modules() if isinstance(module, Attention)]
+
+
+def test_attention_is_where_it_was_asked_for():
+    assert not attends_at(UNet(1, 16, 0, width=8, attention=()))
+    # With 2 blocks a level: 2 on the way down, 3 on the way up, and 1 in the middle.
+    assert len(attends_at(UNet(1, 16, 0, width=8, attention=(16,)))) == 6
+    assert len(attends_at(UNet(1, 16, 0, width=8, attention=(16, 8)))) == 11
+    assert len(attends_at(UNet(1, 16, 0, width=8, attention=(5,)))) == 1
+
+
+def test_attention_equals_its_formula():
+    layer = Attention(128)
+    torch.nn.init.normal_(layer.out.weight)
+    x = torch.randn(2, 128, 3, 3)
+    qkv = layer.qkv(layer.norm(x).flatten(2).transpose(1, 2))
+    heads = []
+    for head in range(2):
+        q, k, v = (qkv[..., i * 128 + head * 64 : i * 128 + (head + 1) * 64] for i in range(3))
+        heads.append(torch.softmax(q @ k.transpose(1, 2) / 64**0.5, dim=-1) @ v)
+    expected = x + layer.out(torch.cat(heads, dim=-1)).transpose(1, 2).reshape(x.shape)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_block_starts_as_the_identity_and_equals_its_formula():
+    block = Block(16, 16, 8, dropout=0.0, attends=True)
+    x, condition = torch.randn(2, 16, 4, 4), torch.randn(2, 8)
+    torch.testing.assert_close(block(x, condition), x)
+    conv = block.leave[2]
+    torch.nn.init.normal_(conv.weight)
+    scale, shift = block.scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
+    h = block.enter[2](F.silu(F.group_norm(x, 4)))
+    expected = x + F.conv2d(F.silu(F.group_norm(h, 4) * (1 + scale) + shift), conv.weight, padding=1)
+    torch.testing.assert_close(block(x, condition), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_it_learns_to_tell_noise_from_an_image():
+    network = UNet(1, 8, 0, width=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    image, time = torch.rand(1, 1, 8, 8).round() * 2 - 1, torch.zeros(16)
+    for _ in range(60):
+        eps = torch.randn(16, 1, 8, 8)
+        loss = (network(0.7 * image + 0.7 * eps, time, None) - eps).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 0.2
