@@ -1,0 +1,73 @@
+"""The protocol between the training loop and whatever is trained.
+
+A family only says which networks there are, which losses they have and how to draw a sample.  Devices, precision,
+data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gensweep.noise import Noise
+from gensweep.registry import Registry
+
+__all__ = ["FAMILIES", "Batch", "Family", "Loss"]
+
+
+class Batch(NamedTuple):
+    """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions."""
+
+    images: Float[Tensor, "b c h w"]
+    labels: Int[Tensor, " b"]
+    noise: Noise
+
+
+class Loss(NamedTuple):
+    """A loss of one network, a scalar mean over the rank's images; `update` steps the network's optimizer after it."""
+
+    network: str
+    value: Float[Tensor, ""]
+    name: str
+    update: bool = True
+
+
+class Family(Protocol):
+    """What is trained.  `networks` are not wrapped; `sampled` names the one that draws samples.
+
+    `classes` is 0 if labels are not looked at.  `warmup` is in images; gradients of one network are clipped to the
+    norm `clip`, unless that is None.
+    """
+
+    networks: dict[str, nn.Module]
+    sampled: str
+    classes: int
+    warmup: int
+    clip: float | None
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """A fresh optimizer for each network, by the network's name."""
+        ...
+
+    def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
+        """Yield the losses of one step; the caller goes backward, and updates, before it asks for the next one.
+
+        `networks` are those of the family, wrapped for data-parallel training if there are several ranks.
+        """
+        ...
+
+    def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
+        """Draw an image in [-1, 1] for each sample of the noise, with a network like `networks[sampled]`.
+
+        Labels are needed if there are classes.
+        """
+        ...
+
+
+#: Items are classes with positional (channels, size, classes: int, those of the data set) and settings keyword-only.
+#: Parameters that are a `Choice` or a `Section` are sections of a trial's YAML, all others keys of its section `family`.
+FAMILIES: Registry[Callable[..., Family]] = Registry("family", package="gensweep.families")

@@ -1,0 +1,1 @@
+"""Training and judging: the loop, averaged weights, checkpoints, evaluation on all ranks, cost."""

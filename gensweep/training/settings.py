@@ -1,0 +1,76 @@
+"""The sections `training` and `evaluation` of a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+import torch
+from pydantic import Field
+
+from gensweep.metrics.extractors import EXTRACTORS, Extractor
+from gensweep.registry import Choice
+
+__all__ = ["Evaluation", "Precision", "Training", "evaluation", "training"]
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Positive: TypeAlias = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and in which precision a family is trained; counts are in images over all workers."""
+
+    images: int
+    batch_size: int
+    precision: Precision
+    ema_half_life: int
+    log_every: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How often and by what a family is judged; `extractor` waits for a device and the cache folder."""
+
+    every: int | None
+    samples: int
+    batch_size: int
+    metrics: tuple[str, ...]
+    extractor: Callable[[torch.device | str, Path], Extractor]
+    against: Literal["train", "test"]
+
+
+def training(
+    *,
+    images: Positive = 1_000_000,
+    batch_size: Positive = 128,
+    precision: Precision = "auto",
+    ema_half_life: Annotated[int, Field(ge=0)] = 50_000,
+    log_every: Positive | None = None,
+) -> Training:
+    """The budget, in images seen over all workers, and how it is spent.
+
+    The batch is that of all workers together, and the budget is rounded up to whole batches.  Precision "auto" is
+    bfloat16 where it is faster.  Samples are drawn with weights averaged with a half-life in images, 0 for the raw
+    ones; it is shorter at the start.  Losses are logged every `log_every` images, by default 50 times.
+    """
+    return Training(images, batch_size, precision, ema_half_life, log_every or max(1, images // 50))
+
+
+def evaluation(
+    *,
+    every: Positive | None = None,
+    samples: Annotated[int, Field(ge=2)] = 5_000,
+    batch_size: Positive = 256,
+    metrics: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("fid",),
+    extractor: Annotated[Callable[..., Extractor], Choice(EXTRACTORS, "efficientnet_lite0")],
+    against: Literal["train", "test"] = "train",
+) -> Evaluation:
+    """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
+
+    Scores compare `samples` generated images with the real ones of a split; `batch_size` is that of each worker and
+    changes no image.
+    """
+    return Evaluation(every, samples, batch_size, metrics, extractor, against)
