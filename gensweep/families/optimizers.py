@@ -1,0 +1,59 @@
+"""Optimizers of the families."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+import torch
+from pydantic import Field
+from torch import nn
+
+__all__ = ["Adam", "Beta", "Clip", "Rate", "Warmup", "adam", "adam_optimizer"]
+
+Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
+Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Warmup: TypeAlias = Annotated[int, Field(ge=0)]
+Clip: TypeAlias = Annotated[float, Field(gt=0)] | None
+
+#: Where PyTorch has one kernel for a whole optimizer step; elsewhere it goes tensor list by tensor list.
+FUSED = ("cpu", "cuda")
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Settings of an optimizer of one network; `warmup` is in images, `clip` the largest norm of a gradient."""
+
+    learning_rate: float
+    betas: tuple[float, float]
+    warmup: int
+    clip: float | None
+
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        """A fresh optimizer of all of a network's parameters."""
+        return adam_optimizer(network.parameters(), self.learning_rate, self.betas)
+
+
+def adam(
+    *,
+    learning_rate: Rate = 2e-4,
+    beta1: Beta = 0.9,
+    beta2: Beta = 0.999,
+    warmup: Warmup = 10_000,
+    clip: Clip = 1.0,
+) -> Adam:
+    """Adam; the learning rate rises in a line over `warmup` images, and gradients are clipped to the norm `clip`.
+
+    Source: Kingma & Ba 2015.
+    """
+    return Adam(learning_rate, (beta1, beta2), warmup, clip)
+
+
+def adam_optimizer(
+    parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float]
+) -> torch.optim.Optimizer:
+    """PyTorch's Adam, in its fastest form for where the parameters lie."""
+    parameters = list(parameters)
+    fused = all(parameter.device.type in FUSED for parameter in parameters)
+    return torch.optim.Adam(parameters, learning_rate, betas, fused=fused, foreach=None if fused else True)
