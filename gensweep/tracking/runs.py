@@ -1,0 +1,360 @@
+"""Sweeps and trials as MLflow knows them: the read side, which needs nothing but the store."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.tracking.store import client, experiment_id, experiment_name
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+__all__ = [
+    "Cost",
+    "Score",
+    "Sweep",
+    "Trial",
+    "best_trial",
+    "checkpoint_folder",
+    "find_sweep",
+    "find_trial",
+    "load_sweeps",
+    "metric_history",
+    "sample_grid",
+    "trial_config",
+]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value and everything that it depends on besides the model."""
+
+    metric: str
+    value: float
+    mode: Literal["min", "max"]
+    identity: Mapping[str, Any]
+
+    @property
+    def order(self) -> float:
+        """Smaller is better."""
+        return self.value if self.mode == "min" else -self.value
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a trial took: training images, seconds of training and of sampling, parameters of its networks."""
+
+    images: int | None = None
+    train_seconds: float | None = None
+    sample_seconds: float | None = None
+    params: int | None = None
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types."""
+
+    sweep: str
+    trial: str
+    run_id: str
+    family: str
+    status: str
+    started: datetime
+    objective: Score | None = None
+    cost: Cost = Cost()
+    params: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: str | None = None
+    error: str | None = None
+    best: bool = False
+
+    @property
+    def name(self) -> str:
+        """What a user types to mean this trial."""
+        return f"{self.sweep}/{self.trial}"
+
+    @property
+    def countable(self) -> bool:
+        """Whether its objective can be ranked."""
+        return self.objective is not None and self.status != "failed"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One sweep and its trials, in the order of their names."""
+
+    name: str
+    run_id: str
+    status: str
+    started: datetime
+    metric: str
+    mode: Literal["min", "max"]
+    command: str = ""
+    folder: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    trials: tuple[Trial, ...] = ()
+
+
+def load_sweeps(names: Sequence[str] = ()) -> list[Sweep]:
+    """All sweeps of the experiment, or those that are named (by name or run id), newest first.
+
+    Raises NothingToCompareError if there are none, GensweepError if a name is unknown.
+    """
+    store = client()
+    experiment = experiment_id(store, create=False)
+    runs = [] if experiment is None else list(_search(store, experiment, "tags.`gensweep.kind` != ''"))
+    children: dict[str, list[Trial]] = {}
+    parents = {str(run.info.run_id): run for run in runs if run.data.tags.get("gensweep.kind") == "sweep"}
+    for run in runs:
+        parent = parents.get(run.data.tags.get("mlflow.parentRunId", ""))
+        if parent is not None and run.data.tags.get("gensweep.kind") == "trial":
+            children.setdefault(str(parent.info.run_id), []).append(_trial(run, _mode(parent)))
+    sweeps = [_sweep(run, children.get(run_id, [])) for run_id, run in parents.items()]
+    sweeps.sort(key=lambda sweep: sweep.started, reverse=True)
+    if not sweeps:
+        raise NothingToCompareError(
+            f"no sweep in the MLflow experiment {experiment_name()!r}; run: gensweep tune search_spaces/quickstart.yaml"
+        )
+    return [_named(name, sweeps) for name in dict.fromkeys(names)] if names else sweeps
+
+
+def find_sweep(name: str) -> Sweep:
+    """The newest sweep of that name, or the one with that run id.  Raises GensweepError if there is none."""
+    return load_sweeps([name])[0]
+
+
+def find_trial(run: str) -> Trial:
+    """The trial that a user means by a run id or a beginning of one, "sweep/trial", or "sweep" (its best trial).
+
+    Raises GensweepError if there is none, or if a beginning fits several.
+    """
+    wanted = re.sub(r"^runs:/+", "", run.strip()).removesuffix("/checkpoint").strip("/")
+    sweeps = load_sweeps()
+    for sweep in sweeps:
+        if wanted == sweep.name or wanted == sweep.run_id:
+            return best_trial(sweep)
+    for sweep in sweeps:
+        for trial in sweep.trials:
+            if wanted in (trial.name, trial.run_id):
+                return trial
+    if re.fullmatch(r"[0-9a-f]{4,31}", wanted):
+        fitting: list[Trial | Sweep] = [t for s in sweeps for t in (*s.trials, s) if t.run_id.startswith(wanted)]
+        if len(fitting) > 1:
+            names = ", ".join(f"{item.run_id[:12]} ({item.name})" for item in fitting[:5])
+            raise GensweepError(f"{run!r} is the beginning of several run ids: {names}; type more of it")
+        if fitting:
+            return best_trial(fitting[0]) if isinstance(fitting[0], Sweep) else fitting[0]
+    sweep = _named(wanted.partition("/")[0], sweeps, run)
+    trials = ", ".join(trial.trial for trial in sweep.trials[:12]) or "none yet"
+    raise GensweepError(
+        f"{run!r} is not a run: {sweep.name} has the trials {trials}; see: gensweep trials {sweep.name}"
+    )
+
+
+def best_trial(sweep: Sweep) -> Trial:
+    """The trial with the best objective.  Raises NothingToCompareError if no trial has one."""
+    countable = [trial for trial in sweep.trials if trial.objective is not None and trial.countable]
+    if not countable:
+        raise NothingToCompareError(
+            f"no trial of {sweep.name} has a score yet ({len(sweep.trials)} trials); run: gensweep trials {sweep.name}"
+        )
+    return min(countable, key=lambda trial: (trial.objective.order if trial.objective else math.inf, trial.trial))
+
+
+def checkpoint_folder(run: str) -> Path:
+    """The local folder of a run's best checkpoint, downloaded if need be; `run` may also be such a folder.
+
+    Raises GensweepError if the run or its checkpoint does not exist.
+    """
+    if (Path(run) / "checkpoint.json").is_file():
+        return Path(run)
+    if Path(run).is_dir() and ("/" in run or run.startswith(".")):
+        raise GensweepError(f"{run} is not a checkpoint: it holds no checkpoint.json")
+    trial = find_trial(run)
+    if trial.checkpoint is not None and Path(trial.checkpoint).is_dir():
+        return Path(trial.checkpoint)
+    if trial.checkpoint is not None:
+        return _download(trial.run_id, "checkpoint")
+    raise GensweepError(
+        f"the checkpoint of {trial.name} was not kept (keep_best keeps those of a sweep's best trials); "
+        f"use {trial.sweep} for the best one, or train again: gensweep train --from-run {trial.name}"
+    )
+
+
+def trial_config(run: str) -> dict[str, Any]:
+    """The effective configuration of a trial, as the tree that it was trained with.  `run` as in `find_trial`."""
+    trial = find_trial(run)
+    store = client()
+    if not any(item.path == "config.yaml" for item in store.list_artifacts(trial.run_id)):
+        raise GensweepError(f"{trial.name} has no config.yaml in MLflow; name another run")
+    tree = yaml.safe_load(_download(trial.run_id, "config.yaml").read_text(encoding="utf-8"))
+    if not isinstance(tree, dict):
+        raise GensweepError(f"the config.yaml of {trial.name} in MLflow is damaged; name another run")
+    return tree
+
+
+def metric_history(trial: Trial, metric: str) -> list[tuple[int, float]]:
+    """(images seen, value) of a metric, in order of images; where a step was repeated, its last value."""
+    points = sorted(client().get_metric_history(trial.run_id, metric), key=lambda point: (point.step, point.timestamp))
+    return list({int(point.step): float(point.value) for point in points if math.isfinite(point.value)}.items())
+
+
+def sample_grid(trial: Trial) -> bytes | None:
+    """PNG bytes of the sample grid of a trial's best checkpoint, else its latest; None if it never drew one."""
+    if trial.checkpoint is not None and (file := Path(trial.checkpoint) / "samples.png").is_file():
+        return file.read_bytes()
+    store = client()
+    found: dict[int, str] = {}
+    for item in store.list_artifacts(trial.run_id, "images"):
+        if match := re.search(r"samples\+step\+(\d+)\+[^/]*(?<!\+compressed)\.png$", item.path):
+            found[int(match[1])] = item.path
+    if not found:
+        return None
+    best = client().get_run(trial.run_id).data.tags.get("gensweep.objective_images", "")
+    step = int(best) if best.isdigit() and int(best) in found else max(found)
+    return _download(trial.run_id, found[step]).read_bytes()
+
+
+def _search(store: MlflowClient, experiment: str, query: str) -> Iterator[Run]:
+    token: str | None = None
+    while True:
+        page = store.search_runs([experiment], query, max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _mode(parent: Run) -> Literal["min", "max"]:
+    return "max" if parent.data.tags.get("gensweep.mode") == "max" else "min"
+
+
+def _sweep(run: Run, trials: list[Trial]) -> Sweep:
+    tags = run.data.tags
+    status = "interrupted" if run.info.status == "KILLED" else run.info.status.lower()
+    return Sweep(
+        name=tags.get("gensweep.sweep", run.info.run_name or run.info.run_id),
+        run_id=str(run.info.run_id),
+        status=tags.get("gensweep.status", status),
+        started=_time(run),
+        metric=tags.get("gensweep.metric", "fid"),
+        mode=_mode(run),
+        command=tags.get("gensweep.command", ""),
+        folder=tags.get("gensweep.folder"),
+        tags=dict(tags),
+        trials=tuple(sorted(trials, key=lambda trial: trial.trial)),
+    )
+
+
+def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
+    tags, metrics, config = run.data.tags, run.data.metrics, run.data.params
+    return Trial(
+        sweep=tags.get("gensweep.sweep", ""),
+        trial=tags.get("gensweep.trial", ""),
+        run_id=str(run.info.run_id),
+        family=tags.get("gensweep.family") or config.get("family.kind", ""),
+        status=tags.get("gensweep.status", run.info.status.lower()),
+        started=_time(run),
+        objective=_score(tags, mode),
+        cost=Cost(
+            images=_whole(tags.get("gensweep.images")) or _whole(tags.get("gensweep.objective_images")),
+            train_seconds=_finite(metrics.get("train_seconds")),
+            sample_seconds=_finite(metrics.get("sample_seconds")),
+            params=_whole(metrics.get("params")),
+        ),
+        params=_params(tags, config),
+        config=dict(config),
+        checkpoint=_checkpoint(run),
+        error=tags.get("gensweep.error"),
+        best=tags.get("gensweep.best") == "true",
+    )
+
+
+def _score(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | None:
+    value = _finite(tags.get("gensweep.objective"))
+    if value is None:
+        return None
+    identity = _json_object(tags.get("gensweep.identity"))
+    return Score(tags.get("gensweep.metric", "fid"), value, mode, identity)
+
+
+def _params(tags: Mapping[str, str], config: Mapping[str, str]) -> dict[str, Any]:
+    text = tags.get("gensweep.params", "")
+    chosen = _json_object(text)
+    # A tag that was too long is cut off and no longer JSON: readable keys take their values from the run's params.
+    return chosen or {key: config[key] for key in re.findall(r'"([\w.]+)": ', text) if key in config}
+
+
+def _checkpoint(run: Run) -> str | None:
+    """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept, else None."""
+    local = run.data.tags.get("gensweep.checkpoint")
+    kept = run.data.tags.get("gensweep.kept") == "true"
+    artifacts = re.sub(r"^file:/*(?=/)", "", run.info.artifact_uri or "")
+    if kept and (folder := Path(artifacts) / "checkpoint").is_dir():
+        return str(folder.resolve())
+    if local is not None and (Path(local) / "checkpoint.json").is_file():
+        return local
+    return f"runs:/{run.info.run_id}/checkpoint" if kept else None
+
+
+def _download(run_id: str, path: str) -> Path:
+    from mlflow.exceptions import MlflowException
+
+    from gensweep.data.cache import cache_folder
+
+    # Artifacts that lie on this machine are handed out in place; others are kept for the next time.
+    target = cache_folder() / "runs" / run_id
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(client().download_artifacts(run_id, path, str(target)))
+    except (MlflowException, OSError) as error:
+        raise GensweepError(
+            f"{path} of run {run_id} cannot be downloaded: {str(error).partition(chr(10))[0]}"
+        ) from error
+
+
+def _named(name: str, sweeps: Sequence[Sweep], asked: str | None = None) -> Sweep:
+    for sweep in sweeps:
+        if name == sweep.name or (len(name) >= 6 and sweep.run_id.startswith(name)):
+            return sweep
+    known = list(dict.fromkeys(sweep.name for sweep in sweeps))
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise GensweepError(f"{asked or name!r} is not a sweep or run{hint} (known sweeps: {', '.join(known[:10])})")
+
+
+def _time(run: Run) -> datetime:
+    return datetime.fromtimestamp((run.info.start_time or 0) / 1000, UTC)
+
+
+def _finite(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _finite(value)
+    return None if number is None else int(number)
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
