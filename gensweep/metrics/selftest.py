@@ -1,0 +1,90 @@
+"""Known answers: does the distance, and an extractor, work on this machine?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gensweep.metrics.extractors import Extractor
+from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.metric import FrechetDistance
+from gensweep.metrics.moments import Moments
+from gensweep.metrics.references import RealImages
+
+__all__ = ["Check", "check_distance", "check_extractor"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One known answer; it holds if `actual` is within `tolerance` of `expected`, or at least `expected` if None."""
+
+    name: str
+    expected: float
+    actual: float
+    tolerance: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the answer is right; NaN never is."""
+        if self.tolerance is None:
+            return self.actual >= self.expected
+        return abs(self.actual - self.expected) <= self.tolerance
+
+
+def check_distance() -> list[Check]:
+    """Frechet distances of Gaussians whose answer is known, among them one through the whole metric."""
+    stretched = torch.tensor([1.0, 4.0], dtype=torch.float64).diag()
+    turned = torch.tensor([4.0, 1.0], dtype=torch.float64).diag()
+    d = 64
+    unit, zero = torch.eye(d, dtype=torch.float64), torch.zeros(d, dtype=torch.float64)
+    flat = torch.zeros(d, d, dtype=torch.float64)
+    flat[0, 0] = 9.0
+    return [
+        Check("diag(1, 4) against diag(4, 1)", 2.0, frechet_distance(zero[:2], stretched, zero[:2], turned), 1e-9),
+        Check(f"N(0, I) against N(0, 4 I), {d} features", d, frechet_distance(zero, unit, zero, 4 * unit), 1e-9),
+        Check(f"N(0, I) against N(1, I), {d} features", d, frechet_distance(zero, unit, zero + 1, unit), 1e-9),
+        Check("a flat Gaussian against itself", 0.0, frechet_distance(zero, flat, zero, flat), 1e-9),
+        Check("features moved by 3 along 16 axes, streamed", 144.0, _moved_features(), 1e-6),
+    ]
+
+
+def _moved_features() -> float:
+    features = torch.randn(500, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    metric = FrechetDistance(Moments.of(features))
+    for batch in torch.split(features + 3, 77):
+        metric.update(batch)
+    return metric.compute()
+
+
+def check_extractor(extractor: Extractor, images: RealImages) -> list[Check]:
+    """Does the extractor tell real images from noise, better than it tells two halves of them apart?
+
+    Uses at most 512 images, the even ones against the odd ones.
+    """
+    device = next(extractor.parameters()).device
+    pixels = images.pixels[:512]
+    noise = torch.randint(0, 256, pixels[1::2].shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    real = _moments(extractor, pixels[0::2].to(device))
+    alike = _distance(real, _moments(extractor, pixels[1::2].to(device)))
+    apart = _distance(real, _moments(extractor, noise.to(device)))
+    return [
+        Check(f"{extractor.title}: {images.name} against itself", 0.0, _distance(real, real), 1e-6 * _spread(real)),
+        Check(f"{extractor.title}: noise is at least 3 times as far as other {images.name}", 3.0, apart / alike, None),
+    ]
+
+
+def _moments(extractor: Extractor, pixels: Tensor) -> Moments:
+    moments = Moments(extractor.num_features)
+    for batch in torch.split(pixels, 64):
+        moments.update(extractor(batch))
+    return moments
+
+
+def _distance(a: Moments, b: Moments) -> float:
+    return frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
+
+
+def _spread(moments: Moments) -> float:
+    return float(moments.covariance.trace())

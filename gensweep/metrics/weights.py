@@ -1,0 +1,77 @@
+"""Files of pretrained weights: given by path, found in the cache, or downloaded; always checked by SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from gensweep.errors import ConfigError, GensweepError
+
+__all__ = ["WeightsFile", "file_sha256"]
+
+CONNECT_SECONDS = 15.0
+
+
+def file_sha256(file: Path) -> str:
+    """The SHA-256 of a file, 64 hex digits."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One published file of weights; `sha256` holds the first digits of its hash."""
+
+    url: str
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.url.rpartition("/")[2]
+
+    def locate(self, path: str | None, cache: Path) -> Path:
+        """The checked file: `path` if given, else `cache`/weights/NAME, downloaded to there if it is not.
+
+        Raises ConfigError if `path` is not a file, GensweepError if the content is another or cannot be downloaded.
+        """
+        if path is not None:
+            given = Path(path).expanduser()
+            if not given.is_file():
+                raise ConfigError(f"weights: {path} is not a file; download {self.url} and give its path")
+            return self._checked(given)
+        file = cache / "weights" / self.name
+        if not file.exists():
+            self._download(file)
+        return self._checked(file)
+
+    def _checked(self, file: Path) -> Path:
+        if not file_sha256(file).startswith(self.sha256):
+            raise GensweepError(
+                f"{file} is not {self.name}: its SHA-256 does not start with {self.sha256}; "
+                f"remove it and download {self.url} again"
+            )
+        return file
+
+    def _download(self, file: Path) -> None:
+        aside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(file.with_name(f"{file.name}.lock")):
+                if file.exists():
+                    return
+                with urllib.request.urlopen(self.url, timeout=CONNECT_SECONDS) as source, aside.open("wb") as target:
+                    while block := source.read(1 << 20):
+                        target.write(block)
+                self._checked(aside).replace(file)
+        except OSError as error:
+            raise GensweepError(
+                f"{self.name} cannot be downloaded ({error}); get {self.url} on another machine and put it at {file}"
+            ) from error
+        finally:
+            aside.unlink(missing_ok=True)
