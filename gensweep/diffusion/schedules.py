@@ -61,9 +61,9 @@ def cosine(timesteps: int, *, s: Annotated[float, Field(ge=0, le=1)] = 0.008) ->
 def sigmoid(
     timesteps: int,
     *,
-    start: Annotated[float, Field(ge=-20, le=0)] = -3.0,
-    end: Annotated[float, Field(ge=0.1, le=20)] = 3.0,
-    tau: Annotated[float, Field(ge=0.1, le=10)] = 1.0,
+    start: Annotated[float, Field(ge=-6, le=0)] = -3.0,
+    end: Annotated[float, Field(ge=0.1, le=6)] = 3.0,
+    tau: Annotated[float, Field(ge=0.3, le=3)] = 1.0,
 ) -> Float64[Tensor, " t"]:
     """Alpha_bar as a falling sigmoid of the time, which runs from start to end; tau softens it.
 
@@ -75,7 +75,7 @@ def sigmoid(
     return _from_curve((s[-1] - s) / (s[-1] - s[0]))
 
 
-def _from_curve(curve: Float64[Tensor, " t+1"]) -> Float64[Tensor, " t"]:
+def _from_curve(curve: Float64[Tensor, " times"]) -> Float64[Tensor, " t"]:
     """Alpha_bar from its curve at times 0, 1/T, ..., 1; betas are clipped, as the last would be 1."""
     return _alpha_bar((1 - curve[1:] / curve[:-1]).clamp(max=LARGEST_BETA))
 

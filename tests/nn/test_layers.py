@@ -88,7 +88,6 @@ def worker(rank, port, sizes, queue):
     out = layers(x)
     (out.square().sum() * 2 / (out[0].numel() * sum(sizes))).backward()
     result = out.detach(), x.grad / 2, [p.grad for p in layers.module.parameters()], list(layers.module.buffers())
-    layers.eval()
     queue.put(
         (rank, [part.numpy() if isinstance(part, torch.Tensor) else [t.numpy() for t in part] for part in result])
     )

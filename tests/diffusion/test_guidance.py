@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from gensweep.diffusion.guidance import drop_labels, guided
+
+NULL = 3
+
+
+class Network:
+    """Gives 10 for no label, else the label; counts its calls and images."""
+
+    def __init__(self):
+        self.batches = []
+
+    def __call__(self, x, time, labels):
+        assert time.shape == labels.shape == (len(x),)
+        self.batches.append(len(x))
+        value = torch.where(labels == NULL, 10, labels).float()
+        return x + value.view(-1, 1, 1, 1)
+
+
+def run(scale):
+    network = Network()
+    x = torch.randn(3, 1, 2, 2)
+    out = guided(network, x, torch.zeros(3), torch.tensor([0, 1, 2]), null=NULL, scale=scale)
+    return (out - x)[:, 0, 0, 0], network.batches
+
+
+def test_scale_0_is_unconditional_and_scale_1_conditional_at_the_price_of_one_pass():
+    for scale, expected in ((0.0, [10.0, 10.0, 10.0]), (1.0, [0.0, 1.0, 2.0])):
+        out, batches = run(scale)
+        torch.testing.assert_close(out, torch.tensor(expected))
+        assert batches == [3]
+
+
+@pytest.mark.parametrize("scale", [0.3, 0.7, 1.5, 4.0, -1.0])
+def test_other_scales_extrapolate_with_one_doubled_batch(scale):
+    out, batches = run(scale)
+    torch.testing.assert_close(out, 10 + scale * (torch.tensor([0.0, 1.0, 2.0]) - 10), rtol=1e-5, atol=1e-5)
+    assert batches == [6]
+
+
+def test_labels_are_dropped_one_by_one():
+    labels, dropped = torch.tensor([0, 1, 2, 1]), torch.tensor([True, False, False, True])
+    assert drop_labels(labels, dropped, null=NULL).tolist() == [NULL, 1, 2, NULL]
+    assert labels.tolist() == [0, 1, 2, 1]

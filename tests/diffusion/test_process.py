@@ -1,0 +1,130 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
+
+from gensweep.diffusion.process import GaussianDiffusion, gaussian_diffusion
+from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
+from gensweep.errors import ConfigError
+from gensweep.registry import bind, settings_model
+
+B = 4
+
+
+@pytest.fixture
+def process():
+    return GaussianDiffusion(linear(1000))
+
+
+def images():
+    return torch.rand(B, 3, 5, 5) * 2 - 1
+
+
+def test_posterior_has_the_published_numbers(process):
+    assert float(process.posterior_variance[1]) == pytest.approx(5.45318766e-5, rel=1e-8)
+    assert float(process.posterior_log_variance[0]) == pytest.approx(-9.81672514, rel=1e-8)
+    assert float(process.posterior_log_variance[0]) == float(process.posterior_log_variance[1])
+    assert float(process.posterior_x0[499]) == pytest.approx(3.0700711e-3, rel=1e-7)
+    assert float(process.posterior_xt[499]) == pytest.approx(0.99410667, rel=1e-8)
+    assert float(process.posterior_x0[0]) == 1
+    assert float(process.posterior_xt[0]) == 0
+
+
+def test_posterior_equals_the_product_of_two_gaussians():
+    # q(x_{t-1} | x_t, x_0) is proportional to q(x_t | x_{t-1}) q(x_{t-1} | x_0): precisions add up.
+    process = GaussianDiffusion(cosine(100))
+    x_0, x_t, t = images().double(), images().double(), torch.tensor([1, 30, 60, 98])
+    beta = process.beta[t].view(-1, 1, 1, 1)
+    before = process.alpha_bar[t - 1].view(-1, 1, 1, 1)
+    precision = (1 - beta) / beta + 1 / (1 - before)
+    mean = ((1 - beta).sqrt() * x_t / beta + before.sqrt() * x_0 / (1 - before)) / precision
+    posterior = process.posterior(x_0, x_t, t)
+    torch.testing.assert_close(posterior.mean, mean)
+    torch.testing.assert_close(posterior.variance, 1 / precision)
+    torch.testing.assert_close(posterior.log_variance, -precision.log())
+
+
+@pytest.mark.parametrize("kind", SCHEDULES.kinds())
+@pytest.mark.parametrize("timesteps", [1, 2, 10, 1000])
+def test_tables_are_finite_for_every_schedule(kind, timesteps):
+    process = GaussianDiffusion(SCHEDULES[kind](timesteps))
+    tables = {name: table for name, table in vars(process).items() if isinstance(table, torch.Tensor)}
+    for name, table in tables.items():
+        assert table.dtype == torch.float64, name
+        assert torch.isfinite(table).all(), name
+
+
+def test_diffused_images_have_the_stated_mean_and_variance(process):
+    t = torch.tensor([0, 249, 499, 999])
+    x_0 = torch.full((B, 1, 200, 200), 0.8)
+    x_t = process.q_sample(x_0, t, torch.randn_like(x_0)).flatten(1)
+    torch.testing.assert_close(x_t.mean(dim=1), 0.8 * process.alpha_bar[t].sqrt().float(), atol=0.02, rtol=0)
+    torch.testing.assert_close(x_t.var(dim=1), (1 - process.alpha_bar[t]).float(), atol=1e-6, rtol=0.03)
+
+
+def test_one_jump_has_the_distribution_of_many_steps():
+    process = GaussianDiffusion(linear(30))
+    x = torch.full((1, 1, 300, 300), 0.7)
+    for beta in process.beta[:21].tolist():
+        x = math.sqrt(1 - beta) * x + math.sqrt(beta) * torch.randn_like(x)
+    assert float(x.mean()) == pytest.approx(0.7 * float(process.alpha_bar[20].sqrt()), abs=0.015)
+    assert float(x.var()) == pytest.approx(1 - float(process.alpha_bar[20]), rel=0.02)
+
+
+def test_noise_and_image_are_recovered_from_each_other(process):
+    x_0, eps, t = images(), torch.randn(B, 3, 5, 5), torch.tensor([0, 249, 499, 749])
+    x_t = process.q_sample(x_0, t, eps)
+    torch.testing.assert_close(process.predict_x0_from_eps(x_t, t, eps), x_0, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(process.eps_from_x0(x_t, t, x_0), eps, rtol=1e-3, atol=1e-4)
+
+
+@given(timesteps=st.integers(1, 4000))
+def test_networks_see_times_from_0_to_below_1000(timesteps):
+    process = GaussianDiffusion(linear(timesteps))
+    time = process.network_time(torch.tensor([0, timesteps - 1]))
+    assert float(time[0]) == 0
+    assert float(time[1]) == pytest.approx(1000 * (timesteps - 1) / timesteps)
+    assert float(time[1]) < 1000
+
+
+@given(timesteps=st.integers(1, 1200), share=st.floats(0, 1))
+def test_respacing_visits_as_many_steps_as_asked_evenly_and_keeps_the_noise_levels(timesteps, share):
+    process, steps = GaussianDiffusion(linear(timesteps)), max(1, round(share * timesteps))
+    chain, times = process.respaced(steps)
+    assert chain.timesteps == len(times) == steps
+    assert int(times[-1]) == timesteps - 1
+    assert torch.equal(chain.alpha_bar, process.alpha_bar[times])
+    if steps > 1:
+        assert int(times[0]) == 0
+        assert int(times.diff().min()) >= 1
+        assert int(times.diff().max() - times.diff().min()) <= 1
+
+
+def test_respacing_to_all_steps_is_the_process_itself(process):
+    for steps in (None, 1000):
+        chain, times = process.respaced(steps)
+        assert torch.equal(times, torch.arange(1000))
+        assert torch.equal(chain.posterior_variance, process.posterior_variance)
+
+
+@pytest.mark.parametrize("steps", [0, -3, 1001])
+def test_respacing_refuses_more_steps_than_there_are(process, steps):
+    with pytest.raises(ConfigError, match=rf"steps={steps}, timesteps=1000; lower sampler.steps or raise"):
+        process.respaced(steps)
+
+
+def test_the_section_of_the_configuration_builds_a_process():
+    model = settings_model(gaussian_diffusion)
+    assert bind(model())().timesteps == 1000
+    process = bind(model.model_validate({"timesteps": 50, "schedule": {"kind": "cosine", "s": 0.01}}))()
+    assert torch.equal(process.alpha_bar, cosine(50, s=0.01))
+    with pytest.raises(ValueError, match="timesteps"):
+        model.model_validate({"timesteps": 0})
+
+
+def test_shapes_are_checked_while_tests_run(process):
+    with pytest.raises(TypeCheckError):
+        process.q_sample(images(), torch.zeros(B + 1, dtype=torch.int64), images())

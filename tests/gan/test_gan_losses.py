@@ -1,0 +1,60 @@
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gensweep.gan.losses import GAN_LOSSES
+
+every_loss = pytest.mark.parametrize("kind", GAN_LOSSES.kinds())
+logits = torch.tensor([-80.0, -2.0, -0.3, 0.0, 0.7, 3.0, 90.0])
+ones, zeros = torch.ones(7), torch.zeros(7)
+
+#: generator, discriminator on real, discriminator on fake, by PyTorch's own losses.
+FORMULAS = {
+    "non_saturating": (
+        lambda x: F.binary_cross_entropy_with_logits(x, ones),
+        lambda x: F.binary_cross_entropy_with_logits(x, ones),
+        lambda x: F.binary_cross_entropy_with_logits(x, zeros),
+    ),
+    "hinge": (
+        lambda x: -x.mean(),
+        lambda x: F.hinge_embedding_loss(x, -ones, margin=1.0),
+        lambda x: F.hinge_embedding_loss(-x, -ones, margin=1.0),
+    ),
+    "least_squares": (
+        lambda x: F.mse_loss(x, ones) / 2,
+        lambda x: F.mse_loss(x, ones) / 2,
+        lambda x: F.mse_loss(x, zeros) / 2,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FORMULAS)
+def test_losses_equal_pytorchs(kind):
+    for part, formula in zip(GAN_LOSSES[kind](), FORMULAS[kind], strict=True):
+        torch.testing.assert_close(part(logits), formula(logits))
+
+
+@every_loss
+def test_every_part_is_a_finite_scalar_with_finite_gradients(kind):
+    for part in GAN_LOSSES[kind]():
+        x = logits.clone().requires_grad_()
+        value = part(x)
+        value.backward()
+        assert value.shape == ()
+        assert torch.isfinite(value)
+        assert torch.isfinite(x.grad).all()
+
+
+@every_loss
+def test_the_parts_pull_undecided_logits_the_right_way(kind):
+    loss = GAN_LOSSES[kind]()
+    for part, sign in zip(loss, (-1, -1, 1), strict=True):
+        x = torch.full((5,), 0.5, requires_grad=True)
+        part(x).backward()
+        assert bool((x.grad * sign > 0).all())
+
+
+@every_loss
+def test_it_is_a_mean_so_that_the_batch_size_does_not_matter(kind):
+    for part in GAN_LOSSES[kind]():
+        torch.testing.assert_close(part(logits), part(logits.repeat(3)))
