@@ -1,0 +1,296 @@
+"""cluster.yaml is what Ray accepts, starts what pyproject.toml pins, and opens nothing to the world.
+
+These tests need no cloud: Ray's own preparation and validation run offline, and the set-up commands that can run
+anywhere are run in a folder of their own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import shlex
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "cluster.yaml").read_text()
+CLUSTER = yaml.safe_load(TEXT)
+NODES: dict[str, dict[str, Any]] = {name: node["node_config"] for name, node in CLUSTER["available_node_types"].items()}
+COMMAND_KEYS = [key for key in CLUSTER if key.endswith("_commands")]
+COMMANDS = [command for key in COMMAND_KEYS for command in CLUSTER[key]]
+HEADER = TEXT.partition("cluster_name:")[0]
+
+
+class AccountLoader(yaml.SafeLoader):
+    """Reads CloudFormation's !Ref, !Sub and !GetAtt as the text that follows them."""
+
+
+AccountLoader.add_multi_constructor("!", lambda loader, suffix, node: node.value)
+ACCOUNT_TEXT = (ROOT / "docs" / "cluster-aws.yaml").read_text()
+ACCOUNT = yaml.load(ACCOUNT_TEXT, Loader=AccountLoader)
+RESOURCES = ACCOUNT["Resources"]
+
+
+def start_commands(kind: str) -> list[str]:
+    return [command for command in CLUSTER[f"{kind}_start_ray_commands"] if "ray start" in command]
+
+
+def test_ray_prepares_and_validates_the_file():
+    util = importlib.import_module("ray.autoscaler._private.util")
+    prepared = util.prepare_config(CLUSTER)
+    util.validate_config(prepared)
+    assert prepared["available_node_types"]["head"]["max_workers"] == 0
+    assert prepared["head_setup_commands"][: len(CLUSTER["setup_commands"])] == CLUSTER["setup_commands"]
+
+
+def test_ray_refuses_the_file_with_a_misspelt_key():
+    util = importlib.import_module("ray.autoscaler._private.util")
+    jsonschema = importlib.import_module("jsonschema")
+    with pytest.raises(jsonschema.ValidationError, match="idle_timeout_minute"):
+        util.validate_config(util.prepare_config({**CLUSTER, "idle_timeout_minute": 10}))
+
+
+def test_workers_are_spot_bounded_in_number_and_end_when_idle():
+    assert NODES["gpu"]["InstanceMarketOptions"]["MarketType"] == "spot"
+    assert "InstanceMarketOptions" not in NODES["head"], "a reclaimed head would end the sweep"
+    gpu = CLUSTER["available_node_types"]["gpu"]
+    assert 0 < gpu["min_workers"] <= gpu["max_workers"] <= CLUSTER["max_workers"]
+    assert 0 < CLUSTER["idle_timeout_minutes"] <= 30
+    assert CLUSTER["provider"]["cache_stopped_nodes"] is False
+
+
+def test_trials_never_run_on_the_head():
+    assert CLUSTER["available_node_types"]["head"]["resources"]["CPU"] == 0
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def requirements_installed() -> list[Requirement]:
+    installs = [line for command in COMMANDS for line in command.splitlines() if "pip install" in line]
+    words = [word for line in installs for word in shlex.split(line) if re.match(r"[A-Za-z].*[=<>~]", word)]
+    return [Requirement(word) for word in words]
+
+
+def test_versions_equal_those_of_pyproject():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = {Requirement(line).name: Requirement(line).specifier for line in project["dependencies"]}
+    installed = {requirement.name: requirement.specifier for requirement in requirements_installed()}
+    assert "ray" in installed
+    for name in installed.keys() & pinned.keys():
+        assert installed[name] == pinned[name], f"cluster.yaml: {name}{installed[name]}, pyproject: {pinned[name]}"
+
+
+def test_project_is_synced_and_installed_on_every_node():
+    assert CLUSTER["file_mounts"]["~/gensweep"] == "."
+    assert any("-e ~/gensweep" in command for command in CLUSTER["setup_commands"])
+    assert CLUSTER["rsync_filter"] == [".gitignore"]
+    for left_out in (".venv", "sweeps", "mlruns", ".env"):
+        assert any(left_out in pattern for pattern in CLUSTER["rsync_exclude"])
+
+
+def test_a_later_worker_installs_what_the_head_installed():
+    (pins,) = CLUSTER["cluster_synced_files"]
+    assert pins == "/home/ubuntu/pins.txt", "Ray does not expand ~ when it looks whether this file exists"
+    assert any("freeze" in command and "~/pins.txt" in command for command in CLUSTER["head_setup_commands"])
+    assert any("-c ~/pins.txt" in command for command in CLUSTER["setup_commands"])
+
+
+def test_every_node_has_the_same_image_and_so_the_same_python():
+    assert len({node["ImageId"] for node in NODES.values()}) == 1
+
+
+def test_data_is_fetched_on_every_node():
+    assert "gensweep data fetch cifar10" in CLUSTER["setup_commands"]
+
+
+# --- security ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [TEXT, ACCOUNT_TEXT], ids=["cluster.yaml", "cluster-aws.yaml"])
+def test_nothing_is_open_to_the_world(text):
+    assert "0.0.0.0" not in text
+    assert "::/0" not in text
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_security_group_is_never_made_by_ray(node):
+    # Ray's own group opens SSH to every address, whatever provider.security_group says.
+    assert NODES[node]["SecurityGroupIds"]
+    assert "security_group" not in CLUSTER["provider"]
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_an_unedited_security_group_is_refused_by_aws(node):
+    for group in NODES[node]["SecurityGroupIds"]:
+        assert not re.fullmatch(r"sg-[0-9a-f]+", group), "the shipped file names somebody's real security group"
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_instance_metadata_needs_a_token(node):
+    assert NODES[node]["MetadataOptions"]["HttpTokens"] == "required"
+    assert NODES[node]["MetadataOptions"]["HttpPutResponseHopLimit"] == 1
+
+
+@pytest.mark.parametrize("node", NODES)
+def test_every_volume_is_encrypted_and_goes_with_its_node(node):
+    volumes = [mapping["Ebs"] for mapping in NODES[node]["BlockDeviceMappings"]]
+    assert volumes
+    for volume in volumes:
+        assert volume["Encrypted"] is True
+        assert volume["VolumeType"] == "gp3"
+        assert volume["DeleteOnTermination"] is True
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_every_node_starts_ray_with_token_authentication(kind):
+    assert start_commands(kind)
+    for command in start_commands(kind):
+        assert "export RAY_AUTH_MODE=token;" in command.partition("ray start")[0]
+    assert CLUSTER["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+    assert any("chmod 600 ~/.ray/auth_token" in command for command in CLUSTER["setup_commands"])
+
+
+def test_dashboard_and_mlflow_listen_on_loopback_only():
+    (head,) = start_commands("head")
+    assert "--head" in shlex.split(head)
+    assert "--dashboard-host=127.0.0.1" in shlex.split(head)
+    (server,) = [line for command in COMMANDS for line in command.splitlines() if "mlflow server" in line]
+    assert "--host 127.0.0.1" in server
+    assert "--artifacts-destination s3://$GENSWEEP_BUCKET/" in server
+    assert any("MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in command for command in CLUSTER["head_setup_commands"])
+
+
+def test_account_opens_ssh_to_one_address_and_everything_between_nodes():
+    (rule,) = RESOURCES["SecurityGroup"]["Properties"]["SecurityGroupIngress"]
+    assert (rule["FromPort"], rule["ToPort"], rule["CidrIp"]) == (22, 22, "Address")
+    between = RESOURCES["BetweenNodes"]["Properties"]
+    assert between["GroupId"] == between["SourceSecurityGroupId"] == "SecurityGroup.GroupId"
+    others = [name for name, item in RESOURCES.items() if item["Type"] == "AWS::EC2::SecurityGroupIngress"]
+    assert others == ["BetweenNodes"]
+
+
+@pytest.mark.parametrize(
+    ("address", "taken"),
+    [
+        ("203.0.113.7/32", True),
+        ("198.51.100.0/24", True),
+        ("0.0.0.0/0", False),
+        ("203.0.113.7/0", False),
+        ("203.0.113.7/16", False),
+        ("203.0.113.7", False),
+        ("/32", False),
+        ("", False),
+    ],
+)
+def test_account_takes_an_address_and_refuses_the_world(address, taken):
+    parameter = ACCOUNT["Parameters"]["Address"]
+    assert "Default" not in parameter
+    assert bool(re.fullmatch(parameter["AllowedPattern"], address)) is taken
+
+
+def test_workers_may_use_the_bucket_and_nothing_else():
+    worker = RESOURCES["WorkerRole"]["Properties"]
+    assert worker["ManagedPolicyArns"] == ["ReadWriteBucket"]
+    assert "Policies" not in worker
+    statements = RESOURCES["ReadWriteBucket"]["Properties"]["PolicyDocument"]["Statement"]
+    assert all(action.startswith("s3:") and "*" not in action for item in statements for action in item["Action"])
+    assert all("Bucket.Arn" in item["Resource"] for item in statements)
+
+
+def test_account_makes_the_profiles_that_the_nodes_name():
+    made = {
+        item["Properties"]["InstanceProfileName"]
+        for item in RESOURCES.values()
+        if item["Type"] == "AWS::IAM::InstanceProfile"
+    }
+    assert {node["IamInstanceProfile"]["Name"] for node in NODES.values()} == made
+
+
+def test_account_template_has_no_yaml_alias():
+    # CloudFormation's reader knows none, though every other one does.
+    assert not re.search(r"(?<=[\s:])[&*][a-z]\w*", re.sub(r"\"[^\"]*\"|#.*", "", ACCOUNT_TEXT))
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.split("\n")[0][:40])
+def test_command_is_well_formed_as_ray_will_run_it(command):
+    # Ray wraps every command like this before it goes through SSH.
+    wrapped = f"source ~/.bashrc; export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore && ({command})"
+    subprocess.run(["bash", "-n", "-c", wrapped], check=True)
+
+
+def run_environment_command(tmp_path: Path, command: str) -> subprocess.CompletedProcess[str]:
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(["bash", "-c", f"({command})"], env=environment, capture_output=True, text=True)
+
+
+def test_set_up_stops_at_an_unedited_bucket(tmp_path):
+    result = run_environment_command(tmp_path, CLUSTER["setup_commands"][0])
+    assert result.returncode == 1
+    assert "EDIT-ME-BUCKET" in result.stderr
+
+
+def test_set_up_writes_the_environment_once_however_often_it_runs(tmp_path):
+    edited = yaml.safe_load(TEXT.replace("EDIT-ME-BUCKET", "my-bucket"))["setup_commands"][0]
+    for _ in range(2):
+        result = run_environment_command(tmp_path, edited)
+        assert result.returncode == 0, result.stderr
+    assert (tmp_path / ".bashrc").read_text().count("gensweep.env") == 1
+    show = '. ~/.bashrc; echo "$GENSWEEP_BUCKET $RAY_AUTH_MODE"'
+    assert run_environment_command(tmp_path, show).stdout == "my-bucket token\n"
+
+
+def parse(program: click.Command, words: list[str]) -> None:
+    """Parse a command line down to its last sub-command, without running anything."""
+    context = program.make_context(program.name or "", list(words))
+    while isinstance(context.command, click.Group):
+        name, command, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
+        assert command is not None
+        context = command.make_context(name, rest, parent=context)
+
+
+SHOWN = [
+    shlex.split(line, comments=True)
+    for line in re.sub(r"(?m)^# *", "", HEADER).replace("\\\n", " ").splitlines()
+    if re.match(r"(ray|aws|pip) .*[.-]", line)
+]
+RAY_LINES = [words[1:] for words in SHOWN if words[0] == "ray"]
+RAY_LINES += [shlex.split(line.partition("; ray ")[2]) for line in COMMANDS if "; ray " in line]
+GENSWEEP_LINES = [
+    shlex.split(part.replace("~", str(ROOT.parent)).replace(f"{ROOT.parent}/gensweep/", f"{ROOT}/"))[1:]
+    for argument in [word for words in SHOWN for word in words] + COMMANDS
+    for part in argument.split(" && ")
+    if part.startswith("gensweep ")
+]
+
+
+@pytest.mark.parametrize("words", RAY_LINES, ids=" ".join)
+def test_ray_knows_every_command_and_option_that_is_shown(words, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    parse(importlib.import_module("ray.scripts.scripts").cli, words)
+
+
+@pytest.mark.parametrize("words", GENSWEEP_LINES, ids=" ".join)
+def test_gensweep_knows_every_command_and_option_that_is_shown(words, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    main = importlib.import_module("gensweep.cli.main")
+    if importlib.util.find_spec(main.COMMANDS[words[0]][0]) is None:
+        pytest.skip(f"gensweep {words[0]} is not there yet")
+    parse(main.cli, words)
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's own imports warn, and it is its option names that are looked at
+def test_mlflow_knows_the_options_of_its_server():
+    (line,) = [line for command in COMMANDS for line in command.splitlines() if "mlflow server" in line]
+    parse(importlib.import_module("mlflow.cli").server, shlex.split(line.partition("mlflow server ")[2]))
