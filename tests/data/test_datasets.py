@@ -1,0 +1,164 @@
+"""What every data set must do, whoever registered it, and what digits do."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensweep.data import images as shared
+from gensweep.data.images import DATASETS, Images
+from gensweep.errors import ConfigError
+from gensweep.registry import bind
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    random = np.random.default_rng(0)
+    for name in ("cat", "dog", "eel"):
+        (folder / name).mkdir()
+        for index in range(30):
+            Image.fromarray(random.integers(0, 256, (20, 28, 3), dtype=np.uint8)).save(folder / name / f"{index}.png")
+    return folder
+
+
+@pytest.fixture
+def load(pictures, tiny, tmp_path):
+    """Load any registered data set; those that need a folder or a download get a tiny one."""
+    given = {"image_folder": {"path": str(pictures), "test_fraction": 0.3}}
+    (tmp_path / "cifar10").mkdir()
+    for name, data in tiny.items():
+        (tmp_path / "cifar10" / name).write_bytes(data)
+
+    def load(kind: str, split: str = "train", **settings) -> Images:
+        model = DATASETS.model(kind).model_validate({"kind": kind, **given.get(kind, {}), **settings})
+        try:
+            return bind(model)(split, tmp_path)
+        except ConfigError as error:
+            if f"gensweep data fetch {kind}" in str(error):
+                pytest.skip(f"{kind} is fetched, and this fixture makes no tiny one")
+            raise
+
+    return load
+
+
+@pytest.fixture(params=DATASETS.kinds())
+def kind(request) -> str:
+    return request.param
+
+
+def test_pixels_and_labels_fit_together(load, kind):
+    for split in ("train", "test"):
+        images = load(kind, split)
+        assert images.pixels.dtype == torch.uint8
+        assert images.pixels.shape == (len(images), images.channels, 32, 32)
+        assert images.channels in (1, 3)
+        assert images.labels.shape == (len(images),)
+        assert set(images.labels.tolist()) == set(range(images.classes))
+        assert images.pixels.is_contiguous()
+
+
+def test_loading_twice_gives_the_same_fingerprint_and_other_settings_another(load, kind):
+    first, name = load(kind), load(kind).class_names[-1]
+    assert load(kind).fingerprint == first.fingerprint
+    others = [load(kind, "test"), load(kind, limit=5), load(kind, size=16), load(kind, classes=[name])]
+    assert len({first.fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
+def test_splits_share_no_image(load, kind):
+    train, test = ({image.numpy().tobytes() for image in load(kind, split).pixels} for split in ("train", "test"))
+    assert not train & test
+
+
+def test_a_subset_is_relabelled_in_the_order_of_the_user(load, kind):
+    everything = load(kind)
+    last, first = everything.class_names[-1], everything.class_names[0]
+    subset = load(kind, classes=[last, first])
+    assert subset.class_names == (last, first)
+    for label, original in ((0, everything.classes - 1), (1, 0)):
+        torch.testing.assert_close(
+            subset.pixels[subset.labels == label], everything.pixels[everything.labels == original]
+        )
+
+
+def test_limit_takes_the_first_images_of_the_subset(load, kind):
+    name = load(kind).class_names[1]
+    limited = load(kind, classes=[name], limit=7)
+    torch.testing.assert_close(limited.pixels, load(kind, classes=[name]).pixels[:7])
+
+
+def test_a_limit_beyond_the_end_is_noted_and_harmless(load, kind):
+    images = load(kind, limit=10**6)
+    assert images.fingerprint == load(kind).fingerprint
+    assert any("1000000" in note for note in images.notes)
+
+
+def test_an_unknown_class_gets_a_suggestion_and_all_problems_come_at_once(load, kind):
+    good = load(kind).class_names[1]
+    with pytest.raises(ConfigError) as caught:
+        load(kind, classes=["qqqqqq", good, good + good[-1], good])
+    assert len(caught.value.problems) == 3
+    assert "'qqqqqq' is not a class of" in caught.value.problems[0]
+    assert f"did you mean {good!r}?" in caught.value.problems[1]
+    assert f"class {good!r} is named twice" in caught.value.problems[2]
+
+
+@pytest.mark.parametrize("size", [8, 16, 32, 64])
+def test_any_size_is_allowed(load, kind, size):
+    assert load(kind, limit=4, size=size).size == size
+
+
+@pytest.mark.parametrize(
+    "settings", [{"limit": 0}, {"size": 7}, {"size": 30}, {"classes": []}, {"classes": False}, {"classes": [True]}]
+)
+def test_senseless_settings_are_refused(load, kind, settings):
+    with pytest.raises(ValueError, match="validation error"):
+        load(kind, **settings)
+
+
+def test_classes_may_be_written_as_yaml_reads_them():
+    model = DATASETS.model("digits")
+    assert model.model_validate({"kind": "digits", "classes": [3, "7"]}).classes == ("3", "7")
+    assert model.model_validate({"kind": "digits", "classes": "3"}).classes == ("3",)
+
+
+def test_digits_are_the_1797_of_scikit_learn(load):
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    train, test = (load("digits", split, size=8) for split in ("train", "test"))
+    assert (len(train), len(test)) == (1433, 364)
+    assert not train.flip
+    assert train.class_names == tuple("0123456789")
+    # 0..16 stretched to 0..255: the source can be had back.
+    mine = np.concatenate([np.rint(part.pixels.numpy() * (16 / 255)) for part in (train, test)])
+    assert sorted(map(bytes, mine.astype(np.uint8))) == sorted(map(bytes, source.images.astype(np.uint8)))
+    assert (torch.cat([train.labels, test.labels]).bincount().numpy() == np.bincount(source.target)).all()
+
+
+def test_the_fingerprint_is_that_of_other_machines(load):
+    # Computed once; equal on every machine as long as scikit-learn's file and PIL's integer arithmetic are.
+    assert load("digits").fingerprint == "cd48a960ae6bfbdf52d9c5fdef1a4a0d59ccec8575169c49488fec6410708c87"
+
+
+def test_resizing_keeps_constant_images_and_interpolates_between_two_values():
+    flat = np.full((2, 3, 8, 8), 77, dtype=np.uint8)
+    for size in (4, 8, 12, 32):
+        assert (shared.resized(flat, size) == 77).all()
+    step = np.repeat(np.repeat(np.array([[0, 200]], dtype=np.uint8), 2, 0)[None, None], 1, 0)
+    # Centres of the four target pixels lie at -1/4, 1/4, 3/4 and 5/4 between the two source pixels.
+    assert shared.resized(step, 4)[0, 0, 0].tolist() == [0, 50, 150, 200]
+
+
+def test_an_empty_result_is_an_error():
+    pixels, labels = np.zeros((3, 1, 8, 8), dtype=np.uint8), np.zeros(3, dtype=np.int64)
+    with pytest.raises(ConfigError, match="no image of b"):
+        shared.select(pixels, labels, ("a", "b"), name="x/train", classes=("b",), limit=None, size=8, flip=False)
+
+
+def test_images_are_a_frozen_value(load):
+    images = load("digits", limit=3)
+    with pytest.raises(AttributeError):
+        images.flip = True
