@@ -36,6 +36,7 @@ class GaussianDiffusion:
     def __init__(self, alpha_bar: Float64[Tensor, " t"]) -> None:
         self.timesteps = len(alpha_bar)
         self.alpha_bar = alpha_bar
+        self.signal, self.noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         self.alpha_bar_prev = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         self.beta = 1 - alpha_bar / self.alpha_bar_prev
         self.posterior_x0 = self.beta * self.alpha_bar_prev.sqrt() / (1 - alpha_bar)
@@ -45,6 +46,7 @@ class GaussianDiffusion:
         positive = self.posterior_variance.clone()
         positive[0] = positive[1] if self.timesteps > 1 else self.beta[0]
         self.posterior_log_variance = positive.log()
+        self._moved: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
 
     def q_sample(
         self, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
@@ -53,28 +55,28 @@ class GaussianDiffusion:
 
         x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.  Source: Ho et al. 2020, eq. 4.
         """
-        return at(self.alpha_bar.sqrt(), t, x_0) * x_0 + at((1 - self.alpha_bar).sqrt(), t, x_0) * eps
+        return self._at("signal", t, x_0) * x_0 + self._at("noise", t, x_0) * eps
 
     def predict_x0_from_eps(
         self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """The x_0 that was diffused with eps to x_t; not clipped.  Source: Ho et al. 2020, eq. 15."""
-        return (x_t - at((1 - self.alpha_bar).sqrt(), t, x_t) * eps) / at(self.alpha_bar.sqrt(), t, x_t)
+        return (x_t - self._at("noise", t, x_t) * eps) / self._at("signal", t, x_t)
 
     def eps_from_x0(
         self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], x_0: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """The noise that turns x_0 into x_t."""
-        return (x_t - at(self.alpha_bar.sqrt(), t, x_t) * x_0) / at((1 - self.alpha_bar).sqrt(), t, x_t)
+        return (x_t - self._at("signal", t, x_t) * x_0) / self._at("noise", t, x_t)
 
     def posterior(
         self, x_0: Float[Tensor, "b c h w"], x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"]
     ) -> Posterior:
         """q(x_{t-1} | x_t, x_0).  Source: Ho et al. 2020, eq. 6 and 7."""
         return Posterior(
-            mean=at(self.posterior_x0, t, x_t) * x_0 + at(self.posterior_xt, t, x_t) * x_t,
-            variance=at(self.posterior_variance, t, x_t),
-            log_variance=at(self.posterior_log_variance, t, x_t),
+            mean=self._at("posterior_x0", t, x_t) * x_0 + self._at("posterior_xt", t, x_t) * x_t,
+            variance=self._at("posterior_variance", t, x_t),
+            log_variance=self._at("posterior_log_variance", t, x_t),
         )
 
     def network_time(self, t: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -97,6 +99,13 @@ class GaussianDiffusion:
         times = self.timesteps - 1 - (torch.arange(count).flip(0) * (self.timesteps - 1) + gaps // 2) // gaps
         return GaussianDiffusion(self.alpha_bar[times]), times
 
+    def _at(self, table: str, t: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
+        """Entries t of a table, in the type and on the device of x, ready to be multiplied with it."""
+        key = table, x.dtype, x.device
+        if key not in self._moved:  # A table is moved once: to copy it at every step would make a GPU wait.
+            self._moved[key] = getattr(self, table).to(x.dtype).to(x.device)
+        return self._moved[key][t].view(-1, 1, 1, 1)
+
 
 def gaussian_diffusion(
     *,
@@ -105,8 +114,3 @@ def gaussian_diffusion(
 ) -> GaussianDiffusion:
     """The diffusion process that a schedule gives for a number of timesteps."""
     return GaussianDiffusion(schedule(timesteps))
-
-
-def at(table: Float64[Tensor, " t"], t: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
-    """Entries t of a table, in the type and on the device of x, ready to be multiplied with it."""
-    return table.to(x.dtype).to(x.device)[t].view(-1, 1, 1, 1)
