@@ -69,5 +69,5 @@ class Family(Protocol):
 
 
 #: Items are classes with positional (channels, size, classes: int, those of the data set) and settings keyword-only.
-#: Parameters that are a `Choice` or a `Section` are sections of a trial's YAML, the others keys of its section `family`.
+#: Parameters that are a `Choice` or a `Section` are sections of a trial's YAML, the others keys of `family`.
 FAMILIES: Registry[Callable[..., Family]] = Registry("family", package="gensweep.families")

@@ -1,0 +1,168 @@
+"""Checkpoints: a folder with state.safetensors, checkpoint.json and samples.png.
+
+A folder is written under another name and renamed, its tensors are hashed, and nothing in it is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+
+__all__ = ["FORMAT", "KEPT", "SAMPLES", "Checkpoint", "latest", "load_tensors", "read", "save", "verify"]
+
+FORMAT = 1
+#: How many of a training's checkpoints stay: one more than needed, in case the last one is damaged.
+KEPT = 2
+TENSORS, RECORD, SAMPLES = "state.safetensors", "checkpoint.json", "samples.png"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What checkpoint.json says.
+
+    `metadata` is the caller's, usually the effective configuration; `metrics` the report that came with the checkpoint
+    and `identities` what its scores were measured with, by metric.  `shape` is (channels, height, width) of an image
+    and `class_counts` the numbers of training images, by class.  `weights` is the prefix of the tensors that draw
+    samples.
+    """
+
+    images: int
+    seconds: dict[str, float]
+    seed: int
+    family: str
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    class_counts: tuple[int, ...]
+    weights: str
+    metadata: dict[str, Any]
+    metrics: dict[str, float] = field(default_factory=dict)
+    identities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    sha256: str = ""
+    format: int = FORMAT
+
+
+def save(
+    root: Path,
+    checkpoint: Checkpoint,
+    tensors: Mapping[str, Tensor],
+    *,
+    also: Callable[[Path], None] | None = None,
+    keep: int = KEPT,
+) -> Path:
+    """Write a checkpoint into a new folder of `root`, and delete all but the newest `keep`.
+
+    `also` may put more files into the folder before it gets its name.  Raises GensweepError if it cannot be written.
+    """
+    folder = root / f"images-{checkpoint.images:012d}"
+    aside = root / f".{folder.name}.{os.getpid()}"
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / TENSORS)
+        record = asdict(checkpoint) | {"sha256": _sha256(aside / TENSORS)}
+        (aside / RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        if also is not None:
+            also(aside)
+        for file in aside.iterdir():
+            _flush(file)
+        _replace(aside, folder)
+        for old in _folders(root)[keep:]:
+            shutil.rmtree(old, ignore_errors=True)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise GensweepError(f"the checkpoint {folder} cannot be written ({error}); is the disk full?") from error
+    return folder
+
+
+def read(folder: Path) -> Checkpoint:
+    """What checkpoint.json says.  Raises GensweepError if it is missing, damaged or of a later version."""
+    file = folder / RECORD
+    try:
+        record = json.loads(file.read_text())
+        version = record["format"]
+        if version != FORMAT:
+            raise GensweepError(f"{file} has format {version}, but this version of gensweep reads format {FORMAT}")
+        known = {each.name for each in fields(Checkpoint)}
+        values = {name: value for name, value in record.items() if name in known}
+        for name in ("shape", "class_names", "class_counts"):
+            values[name] = tuple(values[name])
+        return Checkpoint(**values)
+    except FileNotFoundError:
+        raise GensweepError(f"{folder} is not a checkpoint: it has no {RECORD}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GensweepError(f"{file} is damaged ({error}); use another checkpoint") from None
+
+
+def verify(folder: Path) -> Checkpoint:
+    """Read checkpoint.json and compare the tensors' hash.  Raises GensweepError that names what is damaged."""
+    checkpoint = read(folder)
+    file = folder / TENSORS
+    try:
+        actual = _sha256(file)
+    except OSError as error:
+        raise GensweepError(f"{file} cannot be read ({error.strerror}); use another checkpoint") from None
+    if actual != checkpoint.sha256:
+        raise GensweepError(
+            f"{file} is damaged: its SHA-256 is {actual[:12]}..., but {checkpoint.sha256[:12]}... was written; "
+            "use another checkpoint"
+        )
+    return checkpoint
+
+
+def load_tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, under their full names, after a look at the hash of all."""
+    verify(folder)
+    with safe_open(folder / TENSORS, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+
+
+def latest(root: Path) -> Path | None:
+    """The newest checkpoint of a training that is not damaged."""
+    for folder in _folders(root):
+        try:
+            verify(folder)
+        except GensweepError:
+            continue
+        return folder
+    return None
+
+
+def _folders(root: Path) -> list[Path]:
+    """Checkpoints, newest first."""
+    return sorted((path for path in root.glob("images-*") if path.is_dir()), reverse=True)
+
+
+def _replace(aside: Path, folder: Path) -> None:
+    """Give a folder its name; one that has it already gives way, and is gone only once the new one is there."""
+    old = aside.with_name(f"{aside.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    aside.rename(folder)
+    _flush(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    """Make the system write a file, or the names in a folder, to the disk: else a power cut may leave it torn."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,55 @@
+"""Which of the workers this process is, and what they do together."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["Workers", "wrapped"]
+
+
+class Workers(NamedTuple):
+    """The rank of this process among `world` workers."""
+
+    rank: int = 0
+    world: int = 1
+
+    @classmethod
+    def current(cls) -> Workers:
+        """Those of torch.distributed's process group, or one worker if there is none."""
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    def share(self, count: int) -> range:
+        """The rank's contiguous part of 0..count-1; the parts of all ranks, in order, are the whole."""
+        return range(count * self.rank // self.world, count * (self.rank + 1) // self.world)
+
+    def sum(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """The sum over all ranks, in place; every rank must call it."""
+        if self.world > 1:
+            dist.all_reduce(x)
+        return x
+
+    def max(self, x: Shaped[Tensor, "*shape"]) -> Shaped[Tensor, "*shape"]:
+        """The largest over all ranks, in place; every rank must call it."""
+        if self.world > 1:
+            dist.all_reduce(x, op=dist.ReduceOp.MAX)
+        return x
+
+
+def wrapped(network: nn.Module, workers: Workers) -> nn.Module:
+    """The network with its gradients averaged over the ranks; itself if there is only one.
+
+    Buffers are not broadcast: batch norms see the batches of all ranks already (`nn.layers.BatchNorm2d`).
+    """
+    if workers.world == 1:
+        return network
+    device = next(network.parameters()).device
+    return DistributedDataParallel(
+        network, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
+    )

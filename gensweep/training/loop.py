@@ -1,0 +1,203 @@
+"""The training loop: yields events and leaves it to the caller what to do about them.
+
+Everything random depends on the seed and the position in the stream of images, so nothing needs to be stored to resume,
+and the number of workers does not matter.  Only dropout draws from torch's global generator, which is seeded in
+each step from (seed, position, rank): its masks do depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from gensweep.data.loader import Loader
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.family import FAMILIES, Batch, Family
+from gensweep.noise import Noise
+from gensweep.training.distributed import Workers, wrapped
+from gensweep.training.ema import Ema
+from gensweep.training.settings import Precision, Training
+
+__all__ = ["Due", "Learner", "Progress", "kind_of", "mixed_precision", "place", "train"]
+
+
+class Progress(NamedTuple):
+    """Losses by name, averaged over all workers and the images since the last of these events."""
+
+    images: int
+    losses: dict[str, float]
+    images_per_second: float
+    train_seconds: float
+
+
+class Due(NamedTuple):
+    """An evaluation and a checkpoint are due; `last` if the budget is used up."""
+
+    images: int
+    last: bool
+
+
+class Learner:
+    """A family in training: networks on their device, optimizers, average weights, and the position reached.
+
+    `images` counts training images over all workers and `seconds` the time spent on them.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        training: Training,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        workers: Workers | None = None,
+    ) -> None:
+        self.family, self.training, self.seed = family, training, seed
+        self.device = torch.device(device)
+        self.workers = workers or Workers.current()
+        if training.batch_size < self.workers.world:
+            raise ConfigError(
+                f"training.batch_size: {training.batch_size} is less than the {self.workers.world} workers; "
+                "every worker needs at least one image"
+            )
+        for network in family.networks.values():
+            place(network, self.device, training.precision).train()
+        self.networks = {name: wrapped(network, self.workers) for name, network in family.networks.items()}
+        self.optimizers = family.optimizers()
+        self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
+        half_life = training.ema_half_life
+        self.ema = Ema(family.networks[family.sampled], half_life) if half_life else None
+        self.images, self.seconds = 0, 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._since = 0
+
+    @property
+    def sampler(self) -> nn.Module:
+        """The network that draws samples: averaged weights, or the raw ones if there is no average."""
+        return self.family.networks[self.family.sampled] if self.ema is None else self.ema.network
+
+    def autocast(self) -> torch.autocast:
+        """The precision of the networks, as a context."""
+        return mixed_precision(self.training.precision, self.device)
+
+    def step(self, loader: Loader) -> None:
+        """Train on one batch."""
+        size, (rank, world) = self.training.batch_size, self.workers
+        drawn = loader.batch(self.images, size, rank, world)
+        batch = Batch(drawn.images, drawn.labels, Noise(self.seed, drawn.positions))
+        torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
+        self._warm_up(self.images + size)
+        # Gradients are averaged over ranks, which is right for equal shares only.
+        share = len(drawn.labels) * world / size
+        losses = self.family.losses(self.networks, batch)
+        while True:
+            with self.autocast():
+                loss = next(losses, None)
+            if loss is None:
+                break
+            torch.autograd.backward(loss.value * share)
+            self._sums[loss.name] = self._sums.get(loss.name, 0.0) + loss.value.detach().float() * share
+            if loss.update:
+                self._update(loss.network)
+        self.images += size
+        self._since += 1
+        if self.ema is not None:
+            self.ema.update(self.family.networks[self.family.sampled], self.images, size)
+
+    def flush(self, seconds: float) -> Progress:
+        """Losses since the last call, which took so many seconds; all ranks call it together.
+
+        Raises GensweepError if one of them was not finite.
+        """
+        names = list(self._sums)
+        sums = self.workers.sum(torch.stack([self._sums[name] for name in names]).double())
+        means = (sums / (self.workers.world * max(1, self._since))).tolist()
+        losses = dict(zip(names, means, strict=True))
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise GensweepError(
+                    f"{kind_of(self.family)}: the loss {name!r} became {value} before {self.images:,} images; "
+                    "lower the learning rate, clip gradients, or use precision float32"
+                )
+        images = self._since * self.training.batch_size
+        self.seconds += seconds
+        self._sums, self._since = {}, 0
+        return Progress(self.images, losses, images / max(seconds, 1e-9), self.seconds)
+
+    def _warm_up(self, images: int) -> None:
+        factor = min(1.0, images / self.family.warmup) if self.family.warmup else 1.0
+        for name, optimizer in self.optimizers.items():
+            for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
+                group["lr"] = rate * factor
+
+    def _update(self, name: str) -> None:
+        if self.family.clip is not None:
+            nn.utils.clip_grad_norm_(self.family.networks[name].parameters(), self.family.clip)
+        self.optimizers[name].step()
+        self.optimizers[name].zero_grad(set_to_none=True)
+
+
+def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress | Due]:
+    """Train from where the learner stands to the end of its budget, rounded up to whole batches.
+
+    Yields `Progress` at each multiple of `log_every` images and before each `Due`; `Due` at each multiple of `every`
+    and at the end.  The time between events is not counted.  Raises GensweepError for a loss that is not finite.
+    """
+    budget, log_every = learner.training.images, learner.training.log_every
+    started = time.perf_counter()
+    while learner.images < budget:
+        before = learner.images
+        learner.step(loader)
+        last = learner.images >= budget
+        due = last or _crossed(before, learner.images, every)
+        if due or _crossed(before, learner.images, log_every):
+            if learner.device.type == "cuda":
+                torch.cuda.synchronize(learner.device)
+            yield learner.flush(time.perf_counter() - started)
+            if due:
+                yield Due(learner.images, last)
+            started = time.perf_counter()
+
+
+def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """Move a network to its device, laid out in memory as is fastest there; its inputs may lie as they like."""
+    network.to(device)
+    half = mixed_precision(precision, device)._enabled
+    # Channels last is faster almost everywhere, but not where group norms run in bfloat16 on a CPU.
+    slow = device.type == "cpu" and half and any(isinstance(module, nn.GroupNorm) for module in network.modules())
+    if device.type in ("cpu", "cuda") and not slow:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def mixed_precision(precision: Precision, device: torch.device) -> torch.autocast:
+    """Autocast to bfloat16, or a context that changes nothing."""
+    enabled = precision == "bfloat16" or (precision == "auto" and fast_bfloat16(device))
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 have hardware of their own: GPUs that have the type, CPUs with AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
+
+
+def kind_of(family: Family) -> str:
+    """The name under which a family is registered."""
+    return next((kind for kind in FAMILIES if FAMILIES[kind] is type(family)), type(family).__name__)
+
+
+def _crossed(before: int, after: int, every: int) -> bool:
+    return after // every > before // every
+
+
+def _dropout_seed(seed: int, position: int, rank: int) -> int:
+    digest = hashlib.blake2b(f"{seed}/{position}/{rank}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
