@@ -1,0 +1,137 @@
+"""One key of a sweep set from outside (`--set`, a scale): in the sweep, in the trials' base, and out of the space.
+
+A key that gets a value is no longer searched.  Where a choice of sub-spaces decides about the key, the value goes into
+each branch that has such a key, and a `kind` leaves only its own branch, with all that is searched there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from gensweep.config import registries
+from gensweep.config.problems import Problem
+from gensweep.config.schema import has_key, shape_of
+from gensweep.config.space import RANGES
+from gensweep.config.tree import GENERIC, Row, Tree, clone, override
+from gensweep.config.trial import sections_by_family, trial_model
+
+__all__ = ["assign"]
+
+OF_SWEEP = ("name", "objective", "search", "resources", "keep_best")
+
+
+def assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
+    """Set one dotted key of a sweep's tree, in place; returns a problem if there can be no such key."""
+    first, _, rest = key.partition(".")
+    if not all(key.split(".")):
+        return Problem(place, "", f"{key!r} is not a dotted key, such as training.images")
+    if first in OF_SWEEP:
+        override(tree, key, value, place, trial=False)
+        return None
+    if first == "scales" or key == "space":
+        return Problem(place, "", f"{first} cannot be set as a whole; name one key of it")
+    for section in ("base", "space"):
+        if not isinstance(tree.setdefault(section, Tree()), Tree):
+            return None  # The schema reports it.
+    in_space = first == "space"
+    target = tuple((rest if first in ("base", "space") and rest else key).split("."))
+    tree["space"] = space = _spread(tree["space"], ())
+    taken = _narrow(space, target, value, place, ())
+    if in_space and not taken and value is not None:
+        space[".".join(target)] = clone(value)
+        space.places[".".join(target)] = place
+    elif not in_space and not taken:
+        override(tree["base"], ".".join(target), value, place)
+    return None
+
+
+def _spread(tree: Tree, prefix: tuple[str, ...]) -> Tree:
+    """The same space with dotted keys instead of mappings in mappings."""
+    flat = Tree()
+    for key, value in tree.items():
+        path = (*prefix, key)
+        if isinstance(value, Tree) and not any(name in value for name in RANGES):
+            below = _spread(value, path)
+            flat.update(below)
+            flat.places |= below.places
+        else:
+            flat[".".join(path)] = value
+            flat.places[".".join(path)] = tree.places.get(key, "")
+    return flat
+
+
+def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above: tuple[str, ...]) -> bool:
+    """Take ranges at or inside the target out of a (sub-)space; True if a choice decides about the target.
+
+    `above` is the key of the choice that the sub-space belongs to.
+    """
+    taken = False
+    for key in list(space):
+        path = _path(above, key)
+        item = space[key]
+        if path[: len(target)] == target:
+            del space[key]
+        elif _is_fork(item) and (target[: len(path)] == path or (path == ("family",) and target[0] not in GENERIC)):
+            item = space[key] = clone(item)
+            if target == (*path, "kind"):
+                kept = [
+                    (b, p) for b, p in zip(item["choice"], item["choice"].places, strict=True) if b.get("kind") == value
+                ]
+                item["choice"] = Row([branch for branch, _ in kept], [at for _, at in kept])
+                taken = bool(kept)
+                if not kept:
+                    del space[key]
+                continue
+            for position, branch in enumerate(item["choice"]):
+                taken |= _narrow_branch(item["choice"], position, branch, target, value, place, path)
+    return taken
+
+
+def _narrow_branch(
+    row: Row, position: int, branch: Tree, target: tuple[str, ...], value: Any, place: str, path: tuple[str, ...]
+) -> bool:
+    row[position] = branch = _spread(branch, ())
+    if _narrow(branch, target, value, place, path):
+        return True
+    if not any(has_key(model, rest) for model, rest in _models(path, branch.get("kind"), target)):
+        return False
+    if value is not None or branch is None:
+        name = ".".join(target[len(path) :] if target[: len(path)] == path else target)
+        branch[name] = clone(value)
+        branch.places[name] = place
+    return True
+
+
+def _path(above: tuple[str, ...], key: str) -> tuple[str, ...]:
+    """The full key of an entry of a sub-space; sections in a choice over `family` stand beside it."""
+    parts = tuple(key.split("."))
+    sections = {name for names in sections_by_family().values() for name in names} | set(GENERIC)
+    if above == ("family",) and parts[0] in sections:
+        return parts
+    return (*above, *parts)
+
+
+def _is_fork(item: Any) -> bool:
+    choice = item.get("choice") if isinstance(item, Tree) else None
+    return isinstance(choice, Row) and bool(choice) and all(isinstance(each, Tree) for each in choice)
+
+
+def _models(
+    path: tuple[str, ...], kind: Any, target: tuple[str, ...]
+) -> Iterator[tuple[type[BaseModel] | None, tuple[str, ...]]]:
+    """The models that a branch of that kind may be, each with what remains of the target."""
+    if path == ("family",):
+        if kind in registries.families():
+            yield trial_model(kind), target
+        return
+    for family in registries.families():
+        models: list[type[BaseModel]] = [trial_model(family)]
+        for part in path:
+            shapes = [shape_of(model, part) for model in models if part in model.model_fields]
+            models = [model for shape in shapes if shape for model in shape.models.values()]
+            last = [shape for shape in shapes if shape]
+        for shape in last:
+            yield shape.chosen({"kind": kind} if kind else {}), target[len(path) :]

@@ -1,0 +1,112 @@
+"""Problems in what the user wrote: one line each, with the place, the key, the value and what would be right."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+__all__ = ["Problem", "describe", "describe_field", "listed", "show", "unknown"]
+
+LONGEST = 80
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One line of a ConfigError: `place: key: message`, for example `ddpm.yaml:14: seed: 'a' is not a whole number`."""
+
+    place: str
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        key = self.key if self.key.isprintable() else show(self.key)
+        if len(key) > LONGEST:
+            key = key[: LONGEST - 3] + "..."
+        # `--set seed=a: seed: ...` would say the key twice.
+        key = "" if self.place.startswith(f"--set {self.key}=") else key
+        return ": ".join(part for part in (self.place, key, self.message) if part)
+
+
+def show(value: Any) -> str:
+    """A value as the user wrote it, on one line, shortened."""
+    if isinstance(value, str):
+        # A long text is cut before it is escaped, so that the cut does not fall into an escape.
+        text = repr(value if len(value) <= LONGEST else value[: LONGEST - 3] + "...")
+        return text.encode("utf-8", "backslashreplace").decode()
+    try:
+        text = json.dumps(value)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a message."""
+    return ", ".join(names) or "none"
+
+
+def unknown(name: str, what: str, known: Sequence[str]) -> str:
+    """The message for a name that is none of the known ones, with the nearest one as a suggestion."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    suggestion = f"; did you mean {close[0]!r}?" if close else ""
+    return f"{show(name)} is not {what}{suggestion} (known: {listed(known)})"
+
+
+def describe_field(field: FieldInfo) -> str:
+    """What a field takes, in words: "a whole number >= 1"."""
+    return describe(field.annotation, field.metadata)
+
+
+def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
+    """What a type takes, in words."""
+    constraints = list(constraints)
+    while typing.get_origin(hint) is Annotated:
+        hint, *more = typing.get_args(hint)
+        constraints += [each for mark in more for each in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    bounds = _bounds(constraints)
+    if origin in (Union, types.UnionType):
+        options = [describe(each, constraints if each is not type(None) else ()) for each in arguments]
+        return " or ".join(dict.fromkeys(options))
+    if origin is Literal:
+        return ("one of " if len(arguments) > 1 else "") + ", ".join(show(each) for each in arguments)
+    if origin in (tuple, list):
+        each = [describe(argument) for argument in arguments if argument is not Ellipsis]
+        items = f"each {each[0]}" if len(set(each)) == 1 else f"of {', then '.join(each)}"
+        count = f" of {len(each)} items" if origin is tuple and Ellipsis not in arguments else ""
+        return f"a list{count}, {items}{bounds}"
+    return NAMES.get(hint, getattr(hint, "__name__", str(hint))) + bounds
+
+
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+NAMES |= {dict: "a mapping of keys"}
+
+
+def _bounds(constraints: Iterable[Any]) -> str:
+    words = []
+    for each in constraints:
+        if isinstance(each, annotated_types.Ge):
+            words.append(f" >= {each.ge}")
+        elif isinstance(each, annotated_types.Gt):
+            words.append(f" > {each.gt}")
+        elif isinstance(each, annotated_types.Le):
+            words.append(f" <= {each.le}")
+        elif isinstance(each, annotated_types.Lt):
+            words.append(f" < {each.lt}")
+        elif isinstance(each, annotated_types.MultipleOf):
+            words.append(f", a multiple of {each.multiple_of}")
+        elif isinstance(each, annotated_types.MinLen):
+            words.append(f", at least {each.min_length} long")
+        elif isinstance(each, annotated_types.MaxLen):
+            words.append(f", at most {each.max_length} long")
+        elif getattr(each, "pattern", None):
+            words.append(f" that matches {each.pattern}")
+    return " and".join(words[:2]) + "".join(words[2:]) if len(words) > 1 else "".join(words)

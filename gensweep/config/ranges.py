@@ -1,0 +1,205 @@
+"""A search space as values: ranges, choices and forks into sub-spaces, walked by whoever decides; its corners."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+__all__ = [
+    "Branch",
+    "Choices",
+    "Fixed",
+    "Fork",
+    "Node",
+    "Picker",
+    "Range",
+    "corners",
+    "draw",
+    "pickers",
+    "places",
+    "walk",
+]
+
+MAX_CORNERS = 64
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A value that is not searched."""
+
+    key: str
+    value: Any
+    place: str = field(compare=False, default="")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from low to high, both included; `name` is the parameter's name in the study."""
+
+    key: str
+    name: str
+    low: int | float
+    high: int | float
+    step: int | float | None
+    log: bool
+    integer: bool
+    place: str = field(compare=False, default="")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of several values; a list among them stands under its JSON text in the study."""
+
+    key: str
+    name: str
+    values: tuple[Any, ...]
+    place: str = field(compare=False, default="")
+
+    @property
+    def labels(self) -> tuple[Any, ...]:
+        """What the study sees."""
+        return tuple(json.dumps(value) if isinstance(value, list | tuple) else value for value in self.values)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One sub-space of a fork."""
+
+    label: str
+    nodes: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Fork:
+    """One of several sub-spaces; the study sees their labels."""
+
+    key: str
+    name: str
+    branches: tuple[Branch, ...]
+    place: str = field(compare=False, default="")
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What the study sees."""
+        return tuple(branch.label for branch in self.branches)
+
+
+Node = Fixed | Range | Choices | Fork
+
+
+class Picker(Protocol):
+    """Decides, for a walk through the space."""
+
+    def number(self, node: Range, /) -> int | float:
+        """A number of the range."""
+
+    def index(self, node: Choices | Fork, /) -> int:
+        """Which of the choices or branches."""
+
+
+def draw(nodes: Sequence[Node], picker: Picker) -> dict[str, Any]:
+    """Overrides for one trial, by dotted key."""
+    return {node.key: value for node, value in walk(nodes, picker) if not isinstance(node, Fork)}
+
+
+def walk(nodes: Sequence[Node], picker: Picker) -> Iterator[tuple[Node, Any]]:
+    """The nodes that one trial meets, with its values; for a fork the branch."""
+    for node in nodes:
+        if isinstance(node, Fixed):
+            yield node, node.value
+        elif isinstance(node, Range):
+            yield node, picker.number(node)
+        elif isinstance(node, Choices):
+            yield node, node.values[picker.index(node)]
+        else:
+            branch = node.branches[picker.index(node)]
+            yield node, branch
+            yield from walk(branch.nodes, picker)
+
+
+class Corner:
+    """A picker that takes lowest or highest values throughout; forks and forced choices as told.
+
+    `script` holds the decisions at forks in order of the walk; beyond its end, the first branch.
+    """
+
+    def __init__(self, script: Sequence[int], *, high: bool, forced: tuple[Choices, int] | None = None) -> None:
+        self.script = list(script)
+        self.high = high
+        self.forced = forced
+        self.taken: list[tuple[int, int]] = []  # decision, number of branches
+
+    def number(self, node: Range, /) -> int | float:
+        """Either end."""
+        return node.high if self.high else node.low
+
+    def index(self, node: Choices | Fork, /) -> int:
+        """As told, else the first or the last."""
+        if isinstance(node, Choices):
+            if self.forced is not None and self.forced[0] is node:
+                return self.forced[1]
+            return len(node.values) - 1 if self.high else 0
+        position = len(self.taken)
+        decision = self.script[position] if position < len(self.script) else 0
+        self.taken.append((decision, len(node.branches)))
+        return decision
+
+
+def pickers(nodes: Sequence[Node], limit: int = MAX_CORNERS) -> Iterator[Corner]:
+    """Pickers that meet every combination of branches at both ends of all ranges.
+
+    If there are too many combinations they meet every branch, but not with every other one.
+    """
+    scripts = list(itertools.islice(_scripts(nodes), limit // 2 + 1))
+    if len(scripts) > limit // 2:
+        scripts = list(_covering_scripts(nodes))
+    for script in scripts:
+        for high in (False, True):
+            yield Corner(script, high=high)
+
+
+def corners(nodes: Sequence[Node]) -> list[dict[str, Any]]:
+    """The extreme trials of a space: each branch with all ranges at their low, and with all at their high end."""
+    found = {
+        json.dumps(corner, sort_keys=True): corner for corner in (draw(nodes, picker) for picker in pickers(nodes))
+    }
+    return list(found.values())
+
+
+def _scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
+    """Every combination of branches: counts like an odometer whose wheels depend on those to their left."""
+    script: list[int] | None = []
+    while script is not None:
+        picker = Corner(script, high=False)
+        draw(nodes, picker)
+        taken = picker.taken
+        yield [decision for decision, _ in taken]
+        while taken and taken[-1][0] == taken[-1][1] - 1:
+            taken.pop()
+        script = [*(decision for decision, _ in taken[:-1]), taken[-1][0] + 1] if taken else None
+
+
+def _covering_scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
+    """Combinations that meet each branch at least once, in number proportional to the branches."""
+    yield []
+    queue: list[list[int]] = [[]]
+    while queue:
+        script = queue.pop(0)
+        picker = Corner(script, high=False)
+        draw(nodes, picker)
+        start = len(script)
+        for position, (_, branches) in enumerate(picker.taken[start:], start):
+            for decision in range(1, branches):
+                more = [*(0 if i >= start else script[i] for i in range(position)), decision]
+                yield more
+                queue.append(more)
+                if len(queue) > MAX_CORNERS * 4:
+                    return
+
+
+def places(nodes: Sequence[Node], picker: Picker) -> dict[str, str]:
+    """Where each override of one trial was written."""
+    return {node.key: node.place for node, _ in walk(nodes, picker)}

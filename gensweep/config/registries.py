@@ -1,0 +1,48 @@
+"""Where the sections of a trial come from: the registries of the layers below, imported when first asked for.
+
+Importing them imports torch, which `gensweep --help` must not pay for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gensweep.registry import Registry
+
+__all__ = ["datasets", "evaluation", "families", "metrics", "training"]
+
+
+def datasets() -> Registry[Any]:
+    """Data sets, the kinds of the section `data`."""
+    from gensweep.data.images import DATASETS
+
+    return DATASETS
+
+
+def families() -> Registry[Any]:
+    """Families, the kinds of the section `family`."""
+    from gensweep.families.family import FAMILIES
+
+    return FAMILIES
+
+
+def metrics() -> Registry[Any]:
+    """Metrics, the names that `evaluation.metrics` may hold."""
+    from gensweep.metrics.metric import METRICS
+
+    return METRICS
+
+
+def training() -> Callable[..., Any]:
+    """The function whose settings are the section `training`."""
+    from gensweep.training.settings import training
+
+    return training
+
+
+def evaluation() -> Callable[..., Any]:
+    """The function whose settings are the section `evaluation`."""
+    from gensweep.training.settings import evaluation
+
+    return evaluation

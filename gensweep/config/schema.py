@@ -1,0 +1,210 @@
+"""A pydantic model as a user meets it: which keys there are at each place, and which problems a tree of values has.
+
+A place that takes one of several kinds is a field whose type is a union of models, each with a literal `kind`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from gensweep.config.problems import Problem, describe_field, listed, show, unknown
+from gensweep.config.tree import Tree, clone, place_of
+from gensweep.registry import Choice, nested
+
+__all__ = ["Shape", "has_key", "shape_of", "validate"]
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a place takes that holds further keys: models by kind; the only kind of a plain section is ""."""
+
+    noun: str
+    default: str | None
+    models: dict[str, type[BaseModel]]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds, if there are any."""
+        return [kind for kind in self.models if kind]
+
+    def chosen(self, tree: Any) -> type[BaseModel] | None:
+        """The model of the kind that a tree names, or by default."""
+        if "" in self.models:
+            return self.models[""]
+        kind = tree.get("kind", self.default) if isinstance(tree, dict) else self.default
+        return self.models.get(kind) if isinstance(kind, str) else None
+
+    def example(self) -> str:
+        """How a user can write it."""
+        if self.kinds:
+            return f"{{kind: {self.default or self.kinds[0]}}}"
+        return f"{{{next(iter(self.models[''].model_fields), '')}: ...}}"
+
+
+@functools.cache
+def shape_of(model: type[BaseModel], name: str) -> Shape | None:
+    """The shape of a field, or None if it holds a value."""
+    hint = model.model_fields[name].annotation
+    options = typing.get_args(hint) if not isinstance(hint, type) else (hint,)
+    models = [each for each in options if isinstance(each, type) and issubclass(each, BaseModel)]
+    if not models or len(models) != len(options):
+        return None
+    mark = _marks(model).get(name)
+    noun = mark.registry.noun if mark else name.replace("_", " ")
+    return Shape(noun, mark.default if mark else None, {_kind(each): each for each in models})
+
+
+def _kind(model: type[BaseModel]) -> str:
+    field = model.model_fields.get("kind")
+    if field is None or typing.get_origin(field.annotation) is not Literal:
+        return ""
+    return str(typing.get_args(field.annotation)[0])
+
+
+def _marks(model: type[BaseModel]) -> dict[str, Choice]:
+    """Which fields were a `Choice` in the function that the model was made from (a model forgets it)."""
+    found = {
+        name: mark for name, field in model.model_fields.items() for mark in field.metadata if isinstance(mark, Choice)
+    }
+    function = getattr(model, "function", None)
+    if function is not None:
+        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
+        found |= {name: mark for name, hint in hints.items() if isinstance(mark := nested(hint), Choice)}
+    return found
+
+
+def has_key(model: type[BaseModel] | None, path: Sequence[str]) -> bool:
+    """Whether a dotted path exists below a model, in any of the kinds on the way."""
+    if model is None or path[0] not in model.model_fields:
+        return False
+    shape = shape_of(model, path[0])
+    if len(path) == 1:
+        return True
+    return shape is not None and any(has_key(each, path[1:]) for each in shape.models.values())
+
+
+def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | None, list[Problem]]:
+    """The tree as a model, or all its problems."""
+    complete = _with_default_kinds(model, clone(tree))
+    try:
+        # Strict JSON: text is never taken for a number, yet lists become tuples and 1 is a float.
+        return model.model_validate_json(json.dumps(complete), strict=True), []
+    except ValidationError as error:
+        problems: dict[tuple[str, ...], Problem] = {}
+        for detail in error.errors(include_url=False):
+            spot = _Spot.find(model, detail["loc"])
+            if spot.path not in problems:
+                path = spot.path
+                if spot.shape is not None and isinstance(_value(complete, [*path, "kind"]), str):
+                    path = (*path, "kind")
+                place = place_of(complete, (*path, *spot.rest), default_place)
+                problems[spot.path] = Problem(place, ".".join(path), _message(detail, spot, complete))
+        return None, list(problems.values())
+
+
+def _with_default_kinds(model: type[BaseModel], tree: Tree) -> Tree:
+    for name, value in tree.items():
+        shape = shape_of(model, name) if name in model.model_fields else None
+        if shape is None or not isinstance(value, Tree):
+            continue
+        if shape.default and "kind" not in value:
+            value["kind"] = shape.default
+        chosen = shape.chosen(value)
+        if chosen is not None:
+            _with_default_kinds(chosen, value)
+    return tree
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where pydantic found a problem: the path of keys, the model there, the field unless unknown, what is below it."""
+
+    path: tuple[str, ...]
+    model: type[BaseModel]
+    field: FieldInfo | None
+    shape: Shape | None
+    rest: tuple[int, ...] = ()
+
+    @classmethod
+    def find(cls, model: type[BaseModel], location: Iterable[int | str]) -> _Spot:
+        parts = list(location)
+        path: list[str] = []
+        while True:
+            name = str(parts.pop(0)) if parts else ""
+            path.append(name)
+            field = model.model_fields.get(name)
+            shape = shape_of(model, name) if field else None
+            if shape is None or not parts:
+                rest = tuple(part for part in parts if isinstance(part, int))
+                return cls(tuple(path), model, field, shape, rest)
+            # The kind is part of pydantic's location, but not a key of the tree.
+            model = shape.models[str(parts.pop(0))] if len(shape.models) > 1 else next(iter(shape.models.values()))
+            if not parts:
+                return cls(tuple(path), model, field, shape)
+
+
+def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
+    value = _value(tree, spot.path)
+    if spot.field is None:
+        return unknown(spot.path[-1], f"a key of {_name(spot)}", [*spot.model.model_fields])
+    if detail["type"] == "missing":
+        return f"is missing; it takes {spot.shape.example() if spot.shape else describe_field(spot.field)}"
+    if spot.path[-1] == "kind" and typing.get_origin(spot.field.annotation) is Literal:
+        return unknown(
+            str(value), "a kind that is known here", [str(k) for k in typing.get_args(spot.field.annotation)]
+        )
+    if spot.shape is not None:
+        return _shape_message(detail, spot.shape, value)
+    message = f"{show(value)} is not {describe_field(spot.field)}"
+    if detail["type"] == "value_error":
+        message = f"{show(value)}: {detail['ctx']['error']}"
+    if isinstance(value, str) and "number" in message and _is_number(value):
+        message += f"; it stands in quotes: write {value}"
+    return message
+
+
+def _shape_message(detail: Any, shape: Shape, value: Any) -> str:
+    if not isinstance(value, dict):
+        if isinstance(value, str) and value in shape.kinds:
+            return f"{show(value)} is not a mapping; write {{kind: {value}}}"
+        return f"{show(value)} is not a mapping of settings; write it like {shape.example()}"
+    if "kind" not in value:
+        return f"kind is missing (known: {listed(shape.kinds)})"
+    if isinstance(value["kind"], str):
+        article = "an" if shape.noun[0] in "aeiou" else "a"
+        return unknown(value["kind"], f"{article} {shape.noun}", shape.kinds)
+    return f"kind: {show(value['kind'])} is not a name (known: {listed(shape.kinds)})"
+
+
+def _name(spot: _Spot) -> str:
+    """What the unknown key is not a key of."""
+    above = ".".join(spot.path[:-1])
+    kind = _kind(spot.model)
+    if not above:
+        return getattr(spot.model, "title", "this file")
+    return f"{above} of kind {kind}" if kind else above
+
+
+def _value(tree: Any, path: Sequence[str]) -> Any:
+    for part in path:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

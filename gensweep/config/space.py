@@ -1,0 +1,235 @@
+"""The `space` of a sweep as it is written: ranges and choices by dotted key, nested to any depth.
+
+    {int: [low, high], step: 1, log: false}      {float: [low, high], step: null, log: false}
+    {choice: [values]}                           {choice: [{kind: a, setting: range or value, ...}, {kind: b, ...}]}
+
+An element of a choice that is a mapping opens a sub-space.  A choice over `family` may carry sections of the family.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any
+
+from gensweep.config.problems import Problem, show
+from gensweep.config.ranges import Branch, Choices, Fixed, Fork, Node, Range
+from gensweep.config.tree import GENERIC, Row, Tree
+
+__all__ = ["RANGES", "parse_space"]
+
+RANGES = ("int", "float", "choice")
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A node and the branches that lead to it: (fork's key, index, label)."""
+
+    node: Node
+    chain: tuple[tuple[str, int, str], ...]
+
+
+def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tuple[Node, ...], list[Problem]]:
+    """The nodes of a space, and all problems of its form; values are checked against the schema later, at the corners.
+
+    `sections` tells which sections a family has, for a choice over `family` that carries them.
+    """
+    parser = _Parser(sections)
+    nodes = parser.tree(tree, (), ())
+    parser.twice()
+    return tuple(parser.renamed(node, ()) for node in nodes), parser.problems
+
+
+class _Parser:
+    def __init__(self, sections: Mapping[str, Sequence[str]]) -> None:
+        self.sections = sections
+        self.problems: list[Problem] = []
+        self.leaves: list[_Leaf] = []
+
+    def tree(self, tree: Tree, prefix: tuple[str, ...], chain: tuple[tuple[str, int, str], ...]) -> list[Node]:
+        nodes: list[Node] = []
+        for key, value in tree.items():
+            path = (*prefix, *key.split("."))
+            place = tree.places.get(key, "")
+            if isinstance(value, Tree) and not any(name in value for name in RANGES):
+                if not value:
+                    self._problem(place, path, "is empty; write a range, such as {int: [1, 8]} or {choice: [a, b]}")
+                nodes += self.tree(value, path, chain)
+                continue
+            try:
+                node = self.node(value, path, place, chain)
+            except _RefusedError:
+                continue
+            nodes.append(node)
+            self.leaves.append(_Leaf(node, chain))
+        return nodes
+
+    def node(self, value: Any, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]) -> Node:
+        if not isinstance(value, Tree):
+            return Fixed(".".join(path), value, place)
+        sorts = [name for name in RANGES if name in value]
+        if len(sorts) > 1:
+            raise self._refused(place, path, f"is {' and '.join(sorts)} at once; take one of them")
+        allowed = {"choice": ()}.get(sorts[0], ("step", "log"))
+        for key in value:
+            if key not in (sorts[0], *allowed):
+                what = f"does not go with {sorts[0]}" + (f" (known: {', '.join(allowed)})" if allowed else "")
+                self._problem(value.places.get(key, place), path, f"{show(key)} {what}")
+        if sorts[0] == "choice":
+            return self._choice(value["choice"], path, place, chain)
+        return self._range(value, path, place, integer=sorts[0] == "int")
+
+    def _range(self, tree: Tree, path: tuple[str, ...], place: str, *, integer: bool) -> Range:
+        sort = "int" if integer else "float"
+        bounds, step, log = tree[sort], tree.get("step"), tree.get("log", False)
+        what = "whole numbers" if integer else "numbers"
+        if not isinstance(bounds, list) or len(bounds) != 2 or not all(_is_number(each, integer) for each in bounds):
+            raise self._refused(place, path, f"{sort} takes two {what}, [low, high], but got {show(bounds)}")
+        low, high = (each if integer else float(each) for each in bounds)
+        before = len(self.problems)
+        if low > high:
+            self._problem(place, path, f"low <= high must hold, but got low={show(low)}, high={show(high)}")
+        if not isinstance(log, bool):
+            self._problem(place, path, f"log: {show(log)} is not true or false")
+        elif log and low <= 0:
+            self._problem(place, path, f"log needs low > 0, but got low={show(low)}")
+        if log and step is not None:
+            self._problem(place, path, "step and log do not go together; take one of them")
+        elif step is not None and (not _is_number(step, integer) or step <= 0):
+            self._problem(place, path, f"step must be a {what[:-1]} > 0, but got {show(step)}")
+        elif step is not None and low <= high:
+            self._steps(low, high, step, path, place)
+        if len(self.problems) > before:
+            raise _RefusedError
+        key = ".".join(path)
+        return Range(key, key, low, high, step if integer or step is None else float(step), bool(log), integer, place)
+
+    def _steps(self, low: float, high: float, step: float, path: tuple[str, ...], place: str) -> None:
+        start, end, width = (Decimal(str(each)) for each in (low, high, step))
+        if (end - start) % width:
+            reached = start + (end - start) // width * width
+            message = f"high={high} is no whole number of steps of {step} above low={low}; write high={reached}"
+            self._problem(place, path, message)
+
+    def _choice(
+        self, values: Any, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]
+    ) -> Choices | Fork:
+        key = ".".join(path)
+        if not isinstance(values, Row) or not values:
+            raise self._refused(place, path, f"choice takes a list of one value or more, but got {show(values)}")
+        texts = [json.dumps(value, sort_keys=True) for value in values]
+        for position, text in enumerate(texts):
+            if text in texts[:position]:
+                self._problem(values.places[position], path, f"{show(values[position])} stands twice in the choice")
+        mappings = [isinstance(value, Tree) for value in values]
+        if not any(mappings):
+            loose = [str(value) if not isinstance(value, list) else json.dumps(value) for value in values]
+            if len(set(texts)) == len(texts) and len({json.dumps(_loose(v)) for v in values}) < len(texts):
+                raise self._refused(place, path, f"the values {', '.join(loose)} are not all different")
+            return Choices(key, key, tuple(values), place)
+        if not all(mappings):
+            odd = values[mappings.index(False)]
+            hint = f"; write {{kind: {odd}}}" if isinstance(odd, str) else ""
+            raise self._refused(
+                values.places[mappings.index(False)], path, f"{show(odd)} stands among mappings in one choice{hint}"
+            )
+        return self._fork(values, path, place, chain)
+
+    def _fork(self, values: Row, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]) -> Fork:
+        key = ".".join(path)
+        kinds = [value.get("kind") for value in values]
+        for position, kind in enumerate(kinds):
+            if kind is not None and not isinstance(kind, str):
+                raise self._refused(values.places[position], path, f"kind: {show(kind)} is not a name")
+        if len({kind is None for kind in kinds}) > 1:
+            position = kinds.index(None)
+            raise self._refused(values.places[position], path, "kind is missing in one mapping of the choice")
+        branches = []
+        for position, (value, kind) in enumerate(zip(values, kinds, strict=True)):
+            label = kind if kind is not None and kinds.count(kind) == 1 else f"{kind or ''}#{position + 1}"
+            below = (*chain, (key, position, label))
+            branches.append(Branch(label, tuple(self._branch(value, path, kind, below))))
+        name = f"{key}.kind" if kinds[0] is not None else key
+        return Fork(key, name, tuple(branches), place)
+
+    def _branch(
+        self, value: Tree, path: tuple[str, ...], kind: str | None, chain: tuple[tuple[str, int, str], ...]
+    ) -> list[Node]:
+        if path != ("family",) or kind is None:
+            return self.tree(value, path, chain)
+        # Sections of the family, and common ones, stand beside `family` and not in it.
+        names = (*self.sections.get(kind, ()), *(name for name in GENERIC if name != "family"))
+        section = {key: key.split(".")[0] in names for key in value}
+        inside = Tree({key: item for key, item in value.items() if not section[key]}, value.places)
+        beside = Tree({key: item for key, item in value.items() if section[key]}, value.places)
+        return self.tree(inside, path, chain) + self.tree(beside, (), chain)
+
+    def twice(self) -> None:
+        """Report keys that one and the same trial would be given twice."""
+        by_key = defaultdict(list)
+        for leaf in self.leaves:
+            by_key[leaf.node.key].append(leaf)
+        for leaves in by_key.values():
+            for position, leaf in enumerate(leaves):
+                first = next((each for each in leaves[:position] if not _exclusive(each.chain, leaf.chain)), None)
+                if first is not None:
+                    path = tuple(leaf.node.key.split("."))
+                    self._problem(leaf.node.place, path, f"is given twice; the first is at {first.node.place}")
+
+    def renamed(self, node: Node, chain: tuple[str, ...]) -> Node:
+        """The node under its name in the study: `key@branch` where branches give one key different ranges."""
+        if isinstance(node, Fixed):
+            return node
+        rivals = [leaf.node for leaf in self.leaves if leaf.node.key == node.key and not isinstance(leaf.node, Fixed)]
+        differs = any(_distribution(rival) != _distribution(node) for rival in rivals)
+        name = f"{node.name}@{'.'.join(chain)}" if differs else node.name
+        if not isinstance(node, Fork):
+            return replace(node, name=name)
+        branches = tuple(
+            Branch(branch.label, tuple(self.renamed(each, (*chain, branch.label)) for each in branch.nodes))
+            for branch in node.branches
+        )
+        return replace(node, name=name, branches=branches)
+
+    def _problem(self, place: str, path: tuple[str, ...], message: str) -> None:
+        self.problems.append(Problem(place, "space: " + ".".join(path), message))
+
+    def _refused(self, place: str, path: tuple[str, ...], message: str) -> _RefusedError:
+        self._problem(place, path, message)
+        return _RefusedError()
+
+
+class _RefusedError(Exception):
+    """A node has a problem that leaves nothing to go on with; the problem is noted."""
+
+
+def _exclusive(first: Sequence[tuple[str, int, str]], second: Sequence[tuple[str, int, str]]) -> bool:
+    """Whether two chains of branches part at the same fork, so that no trial goes both ways."""
+    for (fork, branch, _), (other_fork, other_branch, _) in zip(first, second, strict=False):
+        if fork != other_fork:
+            return False
+        if branch != other_branch:
+            return True
+    return False
+
+
+def _distribution(node: Node) -> Any:
+    """What Optuna must not see change under one name."""
+    if isinstance(node, Range):
+        return (node.integer, node.low, node.high, node.step, node.log)
+    return json.dumps(node.labels) if isinstance(node, Choices | Fork) else None
+
+
+def _is_number(value: Any, integer: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) if integer else math.isfinite(value)
+
+
+def _loose(value: Any) -> Any:
+    """Values that Python, and so Optuna, takes for equal: 1, 1.0 and true."""
+    return float(value) if isinstance(value, bool | int) and abs(int(value)) < 2**53 else value

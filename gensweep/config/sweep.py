@@ -1,0 +1,208 @@
+"""SweepConfig: what is searched, how, judged by what, and on which resources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gensweep.config import registries
+from gensweep.config.problems import Problem, listed, unknown
+from gensweep.config.ranges import Choices, Corner, Fork, Node, draw, pickers, places, walk
+from gensweep.config.schema import validate
+from gensweep.config.space import parse_space
+from gensweep.config.tree import Tree, clone, override_all, place_of
+from gensweep.config.trial import TrialConfig, check_trial, sections_by_family
+from gensweep.errors import ConfigError
+
+__all__ = ["Asha", "Fifo", "Objective", "RandomSearch", "Resources", "Search", "SweepConfig", "Tpe", "check_sweep"]
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Part(BaseModel):
+    """A section of a sweep: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Objective(Part):
+    """The metric that trials are judged by."""
+
+    metric: str = "fid"
+    mode: Literal["min", "max"] = "min"
+
+
+class Tpe(Part):
+    """Tree-structured Parzen estimator (Optuna): learns from finished trials where the good settings are."""
+
+    kind: Literal["tpe"] = "tpe"
+    startup_trials: Annotated[int, Field(ge=0, description="random trials before the model is asked")] = 10
+    multivariate: bool = True
+    group: bool = True
+    constant_liar: bool = True
+
+
+class RandomSearch(Part):
+    """Every trial is drawn independently."""
+
+    kind: Literal["random"] = "random"
+
+
+class Asha(Part):
+    """Asynchronous successive halving on images seen: at each rung only the best 1/reduction of trials go on."""
+
+    kind: Literal["asha"] = "asha"
+    grace: Annotated[Positive | None, Field(description="images before the first rung; null: evaluation.every")] = None
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class Fifo(Part):
+    """Every trial runs to its end."""
+
+    kind: Literal["fifo"] = "fifo"
+
+
+class Search(Part):
+    """How the space is searched."""
+
+    trials: Positive = 20
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    sampler: Annotated[Tpe | RandomSearch, Field(discriminator="kind")] = Tpe()
+    scheduler: Annotated[Asha | Fifo, Field(discriminator="kind")] = Asha()
+
+
+class Resources(Part):
+    """What one trial takes, and how many run at once (null: as many as fit)."""
+
+    workers: Positive = 1
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    concurrent: Positive | None = None
+
+
+class SweepConfig(Part):
+    """One sweep, with every default; `base` and `space` are kept as they were written."""
+
+    title: ClassVar[str] = "a sweep"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    objective: Objective = Objective()
+    base: dict[str, Any]
+    space: dict[str, Any] = {}
+    search: Search = Search()
+    resources: Resources = Resources()
+    keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
+    scales: dict[str, dict[str, Any]] = {}
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> SweepConfig:
+        """Validate a nested mapping, its search space included.  Raises ConfigError with all problems."""
+        config, problems = check_sweep(clone(tree))
+        if config is None or problems:
+            raise ConfigError([str(problem) for problem in problems])
+        return config
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested values; `from_dict` takes them back."""
+        return self.model_dump(mode="json")
+
+    def hash(self) -> str:
+        """SHA-256 of the effective values."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The search space, read."""
+        return parse_space(clone(self.space), sections_by_family())[0]
+
+    def trial(self, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
+        """The trial with these overrides of `base`, by dotted key.  Raises ConfigError if it is not valid."""
+        return TrialConfig.from_dict(override_all(self.base, overrides or {}))
+
+
+def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None, list[Problem]]:
+    """The sweep that a tree describes, or all its problems, those at the corners of its space included."""
+    config, problems = validate(SweepConfig, tree, default_place)
+    objective = tree.get("objective")
+    metric = objective.get("metric") if isinstance(objective, Tree) else None
+    if isinstance(metric, str) and metric not in registries.metrics():
+        place = place_of(tree, ["objective", "metric"], default_place)
+        problems.append(Problem(place, "objective.metric", unknown(metric, "a metric", registries.metrics().kinds())))
+    base, space = tree.get("base"), tree.get("space", Tree())
+    if not isinstance(base, Tree) or not isinstance(space, Tree):
+        return None, problems
+    nodes, more = parse_space(space, sections_by_family())
+    problems += more
+    base_place = place_of(tree, ["base"], default_place)
+    problems += _corner_problems(tree, base, nodes, config, base_place)
+    return (None if problems else config), problems
+
+
+def _corner_problems(
+    tree: Tree, base: Tree, nodes: tuple[Node, ...], config: SweepConfig | None, default_place: str
+) -> Iterator[Problem]:
+    """Problems of the trials at the corners; one that is not in every corner says in which branches it is."""
+    seen: dict[Problem, list[set[str]]] = {}
+    count = 0
+    for picker in _all_pickers(nodes):
+        count += 1
+        where = places(nodes, picker)
+        picker.taken.clear()
+        overrides = draw(nodes, picker)
+        picker.taken.clear()
+        branches = {
+            f"{node.name.partition('@')[0]} = {branch.label}"
+            for node, branch in walk(nodes, picker)
+            if isinstance(node, Fork)
+        }
+        corner = override_all(base, overrides, where)
+        trial, problems = check_trial(corner, default_place)
+        if trial is not None and config is not None:
+            problems = list(_sweep_problems(tree, corner, trial, config, default_place))
+        for problem in problems:
+            seen.setdefault(problem, []).append(branches)
+    for problem, occurrences in seen.items():
+        common = sorted(each for each in set.intersection(*occurrences) if not _says(problem.key, each))
+        if len(occurrences) < count and common:
+            problem = Problem(problem.place, problem.key, f"{problem.message} [where {', '.join(common)}]")
+        yield problem
+
+
+def _says(key: str, branch: str) -> bool:
+    """Whether a problem's key is inside of the choice that a branch belongs to, so that its line shows the branch."""
+    return key.startswith(branch.partition(" = ")[0].removesuffix(".kind"))
+
+
+def _all_pickers(nodes: tuple[Node, ...]) -> Iterator[Corner]:
+    """The corners, and every further value of each choice."""
+    for picker in pickers(nodes):
+        yield picker
+        if picker.high:
+            continue
+        for node, _ in list(walk(nodes, Corner(picker.script, high=False))):
+            if isinstance(node, Choices):
+                for position in range(1, len(node.values) - 1):
+                    yield Corner(picker.script, high=False, forced=(node, position))
+
+
+def _sweep_problems(
+    tree: Tree, corner: Tree, trial: TrialConfig, config: SweepConfig, default_place: str
+) -> Iterator[Problem]:
+    values = trial.flat()
+    metrics = values.get("evaluation.metrics", [])
+    metric = config.objective.metric
+    if metric in registries.metrics() and metric not in metrics:
+        message = f"{metric!r} is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
+        yield Problem(place_of(tree, ["objective", "metric"], default_place), "objective.metric", message)
+    workers = config.resources.workers
+    size = values.get("training.batch_size")
+    if size is not None and size % workers:
+        place = place_of(corner, ["training", "batch_size"], default_place)
+        yield Problem(place, "training.batch_size", f"{size} is not divisible by resources.workers ({workers})")
+    grace = getattr(config.search.scheduler, "grace", None)
+    images = values.get("training.images")
+    if grace is not None and images is not None and grace > images:
+        place = place_of(tree, ["search", "scheduler", "grace"], default_place)
+        yield Problem(place, "search.scheduler.grace", f"{grace} is more than training.images ({images})")

@@ -1,0 +1,106 @@
+"""Trees of settings that know where each key was written, and how one setting is put into them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gensweep.config.problems import Problem
+
+__all__ = ["Row", "Tree", "clone", "flatten", "override", "override_all", "place_of"]
+
+# The sections that every trial has; all others belong to its family.
+GENERIC = ("seed", "data", "family", "training", "evaluation")
+
+
+class Tree(dict[str, Any]):
+    """A mapping that knows the place of each key ("ddpm.yaml:14"), and the problems found when it was read."""
+
+    def __init__(self, items: Mapping[str, Any] | None = None, places: Mapping[str, str] | None = None) -> None:
+        super().__init__(items or {})
+        self.places: dict[str, str] = dict(places or {})
+        self.problems: list[Problem] = []
+
+
+class Row(list[Any]):
+    """A list that knows the place of each item."""
+
+    def __init__(self, items: Iterable[Any] = (), places: Iterable[str] = ()) -> None:
+        super().__init__(items)
+        self.places: list[str] = list(places)
+
+
+def clone(value: Any) -> Any:
+    """A deep copy with its places; plain mappings become trees without places."""
+    if isinstance(value, Mapping):
+        places = value.places if isinstance(value, Tree) else None
+        tree = Tree({key: clone(item) for key, item in value.items()}, places)
+        tree.problems = list(value.problems) if isinstance(value, Tree) else []
+        return tree
+    if isinstance(value, list | tuple):
+        return Row([clone(item) for item in value], value.places if isinstance(value, Row) else ())
+    return value
+
+
+def place_of(tree: Any, path: Sequence[str | int], default: str = "") -> str:
+    """Where a path was written: its own place, or that of the nearest key above it."""
+    place = default
+    for part in path:
+        if isinstance(tree, Tree) and part in tree:
+            place = tree.places.get(str(part), place)
+            tree = tree[str(part)]
+        elif isinstance(tree, Row) and isinstance(part, int) and part < len(tree):
+            place = tree.places[part] if part < len(tree.places) else place
+            tree = tree[part]
+        else:
+            break
+    return place
+
+
+def override(tree: Tree, key: str, value: Any, place: str = "", *, trial: bool = True) -> None:
+    """Set one dotted key, in place.
+
+    Another `kind` drops the settings of the old kind; another family (of a trial) also drops the old one's sections.
+    """
+    *parents, last = key.split(".")
+    node = tree
+    for part in parents:
+        if not isinstance(node.get(part), Tree):
+            node[part] = Tree()
+            node.places[part] = place
+        node = node[part]
+    if trial and _changes_family(tree, key, value):
+        for section in [name for name in tree if name not in GENERIC]:
+            del tree[section]
+    if last == "kind" and node.get("kind", value) != value:
+        node.clear()
+    node[last] = clone(value)
+    node.places[last] = place
+
+
+def _changes_family(tree: Tree, key: str, value: Any) -> bool:
+    old = tree["family"].get("kind") if isinstance(tree.get("family"), Mapping) else None
+    new = value if key == "family.kind" else None
+    if key == "family" and isinstance(value, Mapping):
+        new = value.get("kind")
+    return old is not None and new is not None and old != new
+
+
+def override_all(
+    tree: Any, settings: Mapping[str, Any], places: Mapping[str, str] | None = None, *, trial: bool = True
+) -> Tree:
+    """A copy with several dotted keys set; kinds come first, so that the order of the mapping does not matter."""
+    copy: Tree = clone(tree)
+    for key in sorted(settings, key=lambda key: (key.count("."), not key.endswith("kind"))):
+        override(copy, key, settings[key], (places or {}).get(key, ""), trial=trial)
+    return copy
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and their values; lists are values."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,196 @@
+"""TrialConfig: everything that defines one training run, validated and frozen.
+
+Sections `seed`, `data`, `family`, `training` and `evaluation` are common to all trials.  The others are those of the
+family: each keyword-only parameter of the registered class that is a `Choice` or a `Section` is a section of the trial,
+and each plain one is a key of `family`.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, cast, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from gensweep.config import registries
+from gensweep.config.checks import cross_checks
+from gensweep.config.problems import Problem, listed, show, unknown
+from gensweep.config.schema import validate
+from gensweep.config.tree import GENERIC, Tree, clone, flatten, override_all, place_of
+from gensweep.errors import ConfigError
+from gensweep.registry import Choice, Settings, bind, nested, settings_fields, settings_model
+
+__all__ = ["TrialConfig", "check_trial", "sections_by_family", "trial_model"]
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class TrialConfig(BaseModel):
+    """One training run: frozen, complete with every default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    title: ClassVar[str] = "a trial"
+    seed: Seed = 0
+    data: Settings
+    family: Settings
+    training: Settings
+    evaluation: Settings
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> TrialConfig:
+        """Validate a nested mapping.  Raises ConfigError with all problems."""
+        config, problems = check_trial(clone(tree))
+        if config is None or problems:
+            raise ConfigError([str(problem) for problem in problems])
+        return config
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> TrialConfig:
+        """The same trial with some dotted keys changed, validated again.
+
+        Another `kind` drops the settings of the old kind; another family drops the old family's sections.
+        """
+        return TrialConfig.from_dict(override_all(self.as_dict(), overrides))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested values, fit for JSON and YAML; `from_dict` takes them back."""
+        values = self.model_dump(mode="json")
+        last = ("training", "evaluation")
+        return {name: values[name] for name in [*(n for n in values if n not in last), *last]}
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by its dotted key."""
+        return dict(flatten(self.as_dict()))
+
+    def hash(self) -> str:
+        """SHA-256 of the effective values: equal if and only if they are."""
+        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def kind(self, section: str) -> str:
+        """The kind that a section names, for example `kind("family")`."""
+        return str(getattr(self, section).kind)
+
+    def bound(self, section: str) -> functools.partial[Any]:
+        """The function that a section describes, waiting only for its run-time arguments.
+
+        `bound("family")` is the family's class with its own settings and all of its sections.
+        """
+        function = bind(getattr(self, section))
+        if section != "family":
+            return function
+        sections = {name: bind(getattr(self, name)) for name in type(self).model_fields if name not in GENERIC}
+        return functools.partial(function, **sections)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The classes of families are made at run time, so a pickle holds the values instead.
+        return TrialConfig.from_dict, (self.as_dict(),)
+
+
+class _Unknown(TrialConfig):
+    """A trial whose family is not known: only the sections that all trials have are looked at."""
+
+    model_config = ConfigDict(extra="ignore")
+    family: Any = None
+
+
+@functools.cache
+def trial_model(family: str | None) -> type[TrialConfig]:
+    """The model of a family's trials; None stands for an unknown family, of which only common sections are checked."""
+    datasets = registries.datasets()
+    training, evaluation = settings_model(registries.training()), settings_model(registries.evaluation())
+    fields: dict[str, Any] = {
+        "data": (Annotated[datasets.union(), Choice(datasets, "digits")], _default(datasets.model("digits"))),
+        "training": (training, _default(training)),
+        "evaluation": (evaluation, _default(evaluation)),
+    }
+    if family is None:
+        return cast(type[TrialConfig], create_model("AnyTrial", __base__=_Unknown, **fields))
+    cls = registries.families()[family]
+    marks = _marks(cls)
+    for name, (hint, default) in settings_fields(cls).items():
+        if isinstance(marks[name], Choice):
+            fields[name] = (Annotated[hint, marks[name]], default)
+        elif marks[name] is not None:
+            fields[name] = (hint, default)
+    fields["family"] = (_family_model(family), ...)
+    model = create_model(f"{family.title()}Trial", __base__=TrialConfig, __doc__=f"A {family} trial.", **fields)
+    model.title = f"a {family} trial"
+    return cast(type[TrialConfig], model)
+
+
+def _default(model: type[Settings]) -> Any:
+    """A default if all settings have one; a section with a setting that must be given is itself to be given."""
+    kind = model.model_fields.get("kind")
+    others = [field for name, field in model.model_fields.items() if name != "kind"]
+    if any(field.is_required() for field in others):
+        return ...
+    values = {} if kind is None else {"kind": get_type_hints(model, include_extras=False)["kind"].__args__[0]}
+    return Field(default_factory=lambda: model.model_validate(values))
+
+
+def _marks(cls: Callable[..., Any]) -> dict[str, Any]:
+    hints = get_type_hints(cls.__init__ if inspect.isclass(cls) else cls, include_extras=True)
+    return {name: nested(hints[name]) for name in settings_fields(cls)}
+
+
+def _family_model(kind: str) -> type[Settings]:
+    """Model of the section `family`: the plain settings of the class."""
+    cls = registries.families()[kind]
+    marks = _marks(cls)
+    leaves = {name: field for name, field in settings_fields(cls).items() if marks[name] is None}
+    fields: dict[str, Any] = {"kind": (Literal[kind], ...)} | leaves
+    model: type[Settings] = create_model(f"{cls.__name__}[{kind}]", __base__=Settings, __doc__=cls.__doc__, **fields)
+    model.function = cls
+    return model
+
+
+def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None, list[Problem]]:
+    """The trial that a tree describes, or all its problems; those that concern several sections come last."""
+    family, problem = _family_of(tree)
+    problems = [Problem(place_of(tree, ["family", "kind"], default_place), problem[0], problem[1])] if problem else []
+    config, more = validate(trial_model(family), tree, default_place)
+    problems += [_of_other_family(each, family) for each in more]
+    if config is None or family is None:
+        return None, problems
+    for key, message in cross_checks(config):
+        problems.append(Problem(place_of(tree, key.split("."), default_place), key, message))
+    return (None if problems else config), problems
+
+
+def sections_by_family() -> dict[str, list[str]]:
+    """The sections that each family adds to a trial."""
+    return {
+        family: [name for name in trial_model(family).model_fields if name not in GENERIC]
+        for family in registries.families()
+    }
+
+
+def _of_other_family(problem: Problem, family: str | None) -> Problem:
+    """Say so if an unknown section is one that another family has."""
+    name = problem.key.rpartition(" ")[2]
+    owners = [other for other, names in sections_by_family().items() if name in names and other != family]
+    if family is None or not owners or name in sections_by_family()[family]:
+        return problem
+    message = f"{name!r} is a section of the family {' and '.join(owners)}; this trial's family is {family}"
+    return Problem(problem.place, problem.key, message)
+
+
+def _family_of(tree: Mapping[str, Any]) -> tuple[str | None, tuple[str, str] | None]:
+    """The family's kind if it is known, else where and what the problem is."""
+    families = registries.families()
+    section = tree.get("family")
+    if "family" not in tree:
+        return None, ("family", f"is missing; it takes {{kind: {families.kinds()[0]}}} (known: {listed(families)})")
+    if not isinstance(section, Mapping):
+        kind = section if section in families.kinds() else families.kinds()[0]
+        return None, ("family", f"{show(section)} is not a mapping of settings; write it like {{kind: {kind}}}")
+    if "kind" not in section:
+        return None, ("family", f"kind is missing (known: {listed(families)})")
+    kind = section["kind"]
+    if not isinstance(kind, str) or kind not in families:
+        return None, ("family.kind", unknown(str(kind), "a family", families.kinds()))
+    return kind, None
