@@ -54,7 +54,7 @@ class UNet(nn.Module):
         skips, now, resolution = [width], width, size
         for level, outputs in enumerate(widths):
             if level:
-                self.down.append(Downsample(now))
+                self.down.append(nn.Conv2d(now, now, 3, stride=2, padding=1))
                 resolution //= 2
                 skips.append(now)
             for _ in range(blocks):
@@ -79,12 +79,12 @@ class UNet(nn.Module):
         x = self.first(x)
         skips = [x]
         for layer in self.down:
-            x = layer(x) if isinstance(layer, Downsample) else layer(x, condition)
+            x = layer(x, condition) if isinstance(layer, Block) else layer(x)
             skips.append(x)
         for layer in self.middle:
             x = layer(x, condition)
         for layer in self.up:
-            x = layer(x) if isinstance(layer, Upsample) else layer(torch.cat([x, skips.pop()], dim=1), condition)
+            x = layer(torch.cat([x, skips.pop()], dim=1), condition) if isinstance(layer, Block) else layer(x)
         return self.last(x)  # type: ignore[no-any-return]
 
 
@@ -124,13 +124,6 @@ class Attention(nn.Module):
         q, k, v = self.qkv(pixels).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h, w, c)
         return x + self.out(attended).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
-
-
-class Downsample(nn.Conv2d):
-    """Half the resolution, by a convolution with stride 2."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, channels, 3, stride=2, padding=1)
 
 
 class Upsample(nn.Conv2d):

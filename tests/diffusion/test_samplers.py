@@ -84,6 +84,12 @@ def test_sampling_twice_gives_the_same_and_does_not_touch_its_input(kind):
 
 
 @every_sampler
+def test_no_images_are_a_batch_too(kind):
+    process, n = GaussianDiffusion(linear(5)), noise(0)
+    assert SAMPLERS[kind](process, ideal(process), start(n), n).shape == (0, 1, 16, 16)
+
+
+@every_sampler
 def test_more_steps_than_timesteps_are_refused(kind):
     process, n = GaussianDiffusion(linear(10)), noise(1)
     with pytest.raises(ConfigError, match="steps=11, timesteps=10"):
