@@ -38,6 +38,15 @@ ACCOUNT_TEXT = (ROOT / "docs" / "cluster-aws.yaml").read_text()
 ACCOUNT = yaml.load(ACCOUNT_TEXT, Loader=AccountLoader)
 RESOURCES = ACCOUNT["Resources"]
 
+(MLFLOW_LINE,) = [
+    line for command in COMMANDS for line in command.replace("\\\n", " ").splitlines() if line.startswith("ExecStart=")
+]
+MLFLOW_OPTIONS = shlex.split(MLFLOW_LINE.partition("mlflow server ")[2])
+
+
+def option(words: list[str], name: str) -> str:
+    return words[words.index(name) + 1]
+
 
 def start_commands(kind: str) -> list[str]:
     return [command for command in CLUSTER[f"{kind}_start_ray_commands"] if "ray start" in command]
@@ -163,9 +172,8 @@ def test_dashboard_and_mlflow_listen_on_loopback_only():
     (head,) = start_commands("head")
     assert "--head" in shlex.split(head)
     assert "--dashboard-host=127.0.0.1" in shlex.split(head)
-    (server,) = [line for command in COMMANDS for line in command.splitlines() if "mlflow server" in line]
-    assert "--host 127.0.0.1" in server
-    assert "--artifacts-destination s3://$GENSWEEP_BUCKET/" in server
+    assert option(MLFLOW_OPTIONS, "--host") == "127.0.0.1"
+    assert option(MLFLOW_OPTIONS, "--artifacts-destination") == "s3://$GENSWEEP_BUCKET/mlflow"
     assert any("MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in command for command in CLUSTER["head_setup_commands"])
 
 
@@ -251,6 +259,16 @@ def test_set_up_writes_the_environment_once_however_often_it_runs(tmp_path):
     assert run_environment_command(tmp_path, show).stdout == "my-bucket token\n"
 
 
+def test_the_bucket_reaches_the_mlflow_service(tmp_path):
+    (command,) = [command for command in CLUSTER["head_setup_commands"] if "ExecStart=" in command]
+    tools = "sudo() { case $1 in tee) cat >&3;; esac; }; exec 3>&1; export GENSWEEP_BUCKET=my-bucket; "
+    unit = run_environment_command(tmp_path, tools + command).stdout
+    (started,) = [line for line in unit.splitlines() if line.startswith("ExecStart=")]
+    assert started.endswith(" --artifacts-destination s3://my-bucket/mlflow")
+    assert [line for line in unit.splitlines() if line.startswith("[")] == ["[Unit]", "[Service]", "[Install]"]
+    assert (tmp_path / "results").is_dir()
+
+
 def parse(program: click.Command, words: list[str]) -> None:
     """Parse a command line down to its last sub-command, without running anything."""
     context = program.make_context(program.name or "", list(words))
@@ -292,5 +310,4 @@ def test_gensweep_knows_every_command_and_option_that_is_shown(words, monkeypatc
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's own imports warn, and it is its option names that are looked at
 def test_mlflow_knows_the_options_of_its_server():
-    (line,) = [line for command in COMMANDS for line in command.splitlines() if "mlflow server" in line]
-    parse(importlib.import_module("mlflow.cli").server, shlex.split(line.partition("mlflow server ")[2]))
+    parse(importlib.import_module("mlflow.cli").server, MLFLOW_OPTIONS)
