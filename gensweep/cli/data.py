@@ -164,6 +164,8 @@ def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
     if name not in DATASETS and Path(name).expanduser().is_dir():
         name, settings = "image_folder", {**settings, "path": name}
     _check_kind(name, DATASETS.kinds())
+    if name == "image_folder" and "path" not in settings:
+        raise ConfigError("image_folder: name the folder itself: gensweep data show FOLDER")
     try:
         model = DATASETS.model(name).model_validate({"kind": name, **settings})
     except ValidationError as error:

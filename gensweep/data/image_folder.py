@@ -169,7 +169,7 @@ def _state(path: Path) -> tuple[int, int]:
 
 def _read(entry: Path, key: str) -> Decoded | None:
     try:
-        with np.load(entry) as arrays:
+        with entry.open("rb") as file, np.load(file) as arrays:
             if str(arrays["key"]) == key:
                 return arrays["pixels"], arrays["labels"], json.loads(str(arrays["unreadable"]))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

@@ -49,7 +49,8 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
             picture = picture.convert(picture.mode.upper())
         paper = Image.new("RGBA", picture.size, WHITE)
         return Image.alpha_composite(paper, picture.convert("RGBA"))
-    return picture
+    # Not every mode has a direct way to grey.
+    return picture if picture.mode in ("1", "L") else picture.convert("RGB")
 
 
 def _scaled(values: np.ndarray, usual: tuple[float, ...]) -> UInt8[np.ndarray, "h w"]:

