@@ -5,10 +5,11 @@
 
 One step is forward, mean squared error, backward, clipping, Adam and the moving average, the same code for every
 contender.  Both networks have three levels with two blocks each, scale and shift by time, attention at 16 px and in
-the middle with heads of up to 64 channels, and dropout 0.1; diffusers' channels are the nearest to gensweep's own that bring
-its parameters within 2 %.  Contenders take turns, in a rotating order, and the median over the rounds is reported.
-Each network runs in PyTorch's default memory format and in channels-last: gensweep trains in channels-last, diffusers'
-examples use the default.  FLOPs are counted by torch.utils.flop_counter, forward and backward together.
+the middle with heads of up to 64 channels, and dropout 0.1; diffusers' channels are the nearest to gensweep's own that
+bring its parameters within 2 %.  Contenders take turns, in a rotating order, and the median over the rounds is
+reported.  Each network runs in PyTorch's default memory format and in channels-last: gensweep trains in channels-last,
+diffusers' examples use the default.  FLOPs are counted by torch.utils.flop_counter, forward and backward together.
+Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.
 
 Prints a table and writes benchmarks/results/train_step-DATE.json.
 """
