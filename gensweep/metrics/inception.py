@@ -14,13 +14,6 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
-from torchvision.models.inception import (  # type: ignore[import-untyped]
-    BasicConv2d,
-    Inception3,
-    InceptionA,
-    InceptionC,
-    InceptionE,
-)
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
 from gensweep.metrics.weights import WeightsFile, file_sha256
@@ -58,16 +51,16 @@ def torchvision_inception(device: torch.device | str, cache: Path, *, weights: s
     Source: torchvision, `inception_v3`.
     """
     file = TORCHVISION.locate(weights, cache)
-    network = Inception3(num_classes=1000, aux_logits=True, init_weights=False)
+    network = _torchvision_network(num_classes=1000, aux_logits=True)
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    network.AuxLogits = None
+    network.register_module("AuxLogits", None)  # serves training only
     return _extractor(
         network, device, file, name="torchvision_inception", title="FD-TorchvisionInception", antialias=True
     )
 
 
 def _extractor(
-    network: Inception3, device: torch.device | str, file: Path, *, name: str, title: str, antialias: bool
+    network: nn.Module, device: torch.device | str, file: Path, *, name: str, title: str, antialias: bool
 ) -> Extractor:
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
         x = F.interpolate(images.float() / 255, size=(SIZE, SIZE), mode="bilinear", antialias=antialias)
@@ -75,8 +68,9 @@ def _extractor(
 
     network = network.eval()
     network.fc = nn.Identity()
-    for block in [module for module in network.modules() if isinstance(module, BasicConv2d)]:
-        fold_batch_norm(block, "conv", "bn")
+    for block in network.modules():
+        if hasattr(block, "conv") and hasattr(block, "bn"):
+            fold_batch_norm(block, "conv", "bn")
     return Extractor(
         convert_conv2d_weight_memory_format(network.to(device=device), torch.channels_last),
         prepare,
@@ -86,16 +80,24 @@ def _extractor(
     )
 
 
-def fid_network() -> Inception3:
+def _torchvision_network(*, num_classes: int, aux_logits: bool) -> nn.Module:
+    # torchvision takes longer to import than torch, and the trials that use another extractor need not wait for it
+    from torchvision.models.inception import Inception3  # type: ignore[import-untyped]
+
+    network: nn.Module = Inception3(num_classes=num_classes, aux_logits=aux_logits, init_weights=False)
+    return network
+
+
+def fid_network() -> nn.Module:
     """The FID-2015 network without its weights; parameter names and shapes are those of the published file.
 
     It is torchvision's, with TensorFlow's pooling in blocks A, C and E: averages leave padded zeros out, and the last
     block takes a maximum.
     """
-    network = Inception3(num_classes=1008, aux_logits=False, init_weights=False)
+    network = _torchvision_network(num_classes=1008, aux_logits=False)
     for name in ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7b"):
-        setattr(network, name, _Repooled(getattr(network, name), _average))
-    network.Mixed_7c = _Repooled(network.Mixed_7c, _maximum)
+        setattr(network, name, _Repooled(network.get_submodule(name), _average))
+    network.Mixed_7c = _Repooled(network.get_submodule("Mixed_7c"), _maximum)
     return network
 
 
@@ -108,18 +110,18 @@ def _maximum(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 
 # The branches of each block: convolutions in sequence; an inner tuple is a fork whose outputs are concatenated.
-_BRANCHES: dict[type[nn.Module], tuple[tuple[str | tuple[str, str], ...], ...]] = {
-    InceptionA: (
+_BRANCHES: dict[str, tuple[tuple[str | tuple[str, str], ...], ...]] = {
+    "InceptionA": (
         ("branch1x1",),
         ("branch5x5_1", "branch5x5_2"),
         ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
     ),
-    InceptionC: (
+    "InceptionC": (
         ("branch1x1",),
         ("branch7x7_1", "branch7x7_2", "branch7x7_3"),
         ("branch7x7dbl_1", "branch7x7dbl_2", "branch7x7dbl_3", "branch7x7dbl_4", "branch7x7dbl_5"),
     ),
-    InceptionE: (
+    "InceptionE": (
         ("branch1x1",),
         ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
         ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
@@ -132,7 +134,7 @@ class _Repooled(nn.Module):
 
     def __init__(self, block: nn.Module, pool: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.branches = _BRANCHES[type(block)]
+        self.branches = _BRANCHES[type(block).__name__]
         self.pool = pool
         for name, child in block.named_children():
             self.add_module(name, child)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -30,6 +30,7 @@ with warnings.catch_warnings():
 __all__ = ["METRICS", "FrechetDistance", "Reference"]
 
 
+@runtime_checkable
 class Reference(Protocol):
     """What real images look like to an extractor; `Moments` are the plainest one."""
 

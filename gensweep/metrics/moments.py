@@ -1,6 +1,6 @@
 """Mean and covariance of a stream of features, accumulated by matrix products in float64.
 
-Shapes: b features in a batch, d numbers a feature.
+Shapes: b features in a batch, d numbers a feature, s = 1 + d + d^2 numbers in a state.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Moments:
         if num_features < 1:
             raise ValueError(f"num_features >= 1 must hold, but got {num_features}")
         self.num_features = num_features
-        self.state: Float64[Tensor, " 1+d+d*d"] = torch.zeros(
+        self.state: Float64[Tensor, " s"] = torch.zeros(
             1 + num_features + num_features**2, dtype=torch.float64, device=device
         )
 
     @classmethod
-    def of_state(cls, state: Float64[Tensor, " 1+d+d*d"], num_features: int) -> Moments:
+    def of_state(cls, state: Float64[Tensor, " s"], num_features: int) -> Moments:
         """The moments that share a given `state`."""
         if state.shape != (1 + num_features + num_features**2,):
             raise ValueError(f"a state of {num_features} features cannot have shape {tuple(state.shape)}")

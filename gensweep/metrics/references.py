@@ -8,7 +8,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from filelock import FileLock
@@ -27,6 +27,7 @@ __all__ = ["RealImages", "reference_file", "reference_moments", "reference_name"
 FORMAT = "gensweep moments 1"
 
 
+@runtime_checkable
 class RealImages(Protocol):
     """What is asked of a data set; see `gensweep.data.Images`.  `fingerprint` is a hash of the pixels and labels."""
 

@@ -43,8 +43,8 @@ def check_distance() -> list[Check]:
     flat[0, 0] = 9.0
     return [
         Check("diag(1, 4) against diag(4, 1)", 2.0, frechet_distance(zero[:2], stretched, zero[:2], turned), 1e-9),
-        Check(f"N(0, I) against N(0, 4 I), {d} features", d, frechet_distance(zero, unit, zero, 4 * unit), 1e-9),
-        Check(f"N(0, I) against N(1, I), {d} features", d, frechet_distance(zero, unit, zero + 1, unit), 1e-9),
+        Check(f"N(0, I) against N(0, 4 I), {d} features", float(d), frechet_distance(zero, unit, zero, 4 * unit), 1e-9),
+        Check(f"N(0, I) against N(1, I), {d} features", float(d), frechet_distance(zero, unit, zero + 1, unit), 1e-9),
         Check("a flat Gaussian against itself", 0.0, frechet_distance(zero, flat, zero, flat), 1e-9),
         Check("features moved by 3 along 16 axes, streamed", 144.0, _moved_features(), 1e-6),
     ]

@@ -1,0 +1,111 @@
+import inspect
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+import torch
+
+from gensweep.errors import GensweepError
+from gensweep.metrics import inception
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, as_rgb
+from gensweep.metrics.weights import WeightsFile, file_sha256
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder with files of random weights under the names of the published ones."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "weights").mkdir()
+    for published, network in (
+        (inception.FID_2015, inception.fid_network()),
+        (inception.TORCHVISION, inception._torchvision_network(num_classes=1000, aux_logits=True)),
+    ):
+        torch.save(network.state_dict(), folder / "weights" / published.name)
+    return folder
+
+
+@pytest.fixture(scope="module", params=EXTRACTORS.kinds())
+def extractor(request: pytest.FixtureRequest, cache: Path) -> Extractor:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("FID_2015", "TORCHVISION"):
+            file = getattr(inception, name)
+            digest = file_sha256(cache / "weights" / file.name)[:8]
+            patch.setattr(inception, name, WeightsFile(file.url, sha256=digest))
+        return EXTRACTORS[request.param]("cpu", cache)
+
+
+def pixels(n: int, channels: int, size: int) -> torch.Tensor:
+    return torch.randint(0, 256, (n, channels, size, size), dtype=torch.uint8)
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return float((a - b).norm()) <= 1e-5 * float(b.norm())
+
+
+def test_features_have_the_promised_shape_and_are_finite(extractor: Extractor):
+    features = extractor(pixels(2, 3, 32))
+    assert features.shape == (2, extractor.num_features)
+    assert features.dtype == torch.float32
+    assert not features.requires_grad
+    assert bool(torch.isfinite(features).all())
+    assert float(features.var()) > 0
+
+
+def test_an_image_has_the_same_features_in_any_batch(extractor: Extractor):
+    images = pixels(3, 3, 32)
+    assert close(torch.cat([extractor(images[:1]), extractor(images[1:])]), extractor(images))
+
+
+def test_grey_images_are_seen_as_rgb(extractor: Extractor):
+    grey = pixels(1, 1, 32)
+    assert torch.equal(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))
+
+
+def test_no_images_have_no_features(extractor: Extractor):
+    assert extractor(pixels(0, 3, 32)).shape == (0, extractor.num_features)
+
+
+def test_takes_large_images_and_only_quantised_ones(extractor: Extractor):
+    assert extractor(pixels(1, 3, 320)).shape == (1, extractor.num_features)
+    with pytest.raises(Exception, match=r"uint8|UInt8"):
+        extractor(torch.rand(1, 3, 32, 32))
+
+
+def test_stays_frozen_in_evaluation_mode(extractor: Extractor):
+    assert not any(module.training for module in extractor.train().modules())
+    assert not any(parameter.requires_grad for parameter in extractor.parameters())
+
+
+def test_the_id_tells_features_resolution_precision_and_weights(extractor: Extractor):
+    name, numbers, precision, weights = extractor.id.split("/")
+    features, _, resolution = numbers.partition("@")
+    assert int(features) == extractor.num_features
+    assert resolution.removesuffix("px").isdigit()
+    assert precision == "float32"
+    assert len(weights.removeprefix("sha256:")) == 12
+    assert (extractor.title == "FID") == (name == "inception2015")
+
+
+def test_other_numbers_of_channels_are_refused():
+    with pytest.raises(ValueError, match="1 or 3 channels, but got 4"):
+        as_rgb(pixels(1, 4, 8))
+
+
+@pytest.mark.parametrize("kind", EXTRACTORS.kinds())
+def test_missing_weights_are_one_line_that_says_where_to_get_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def unreachable(*_: object, **__: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    build = EXTRACTORS[kind]
+    if "weights" not in inspect.signature(build).parameters:
+        build("cpu", tmp_path)  # carried by a package
+        return
+    with pytest.raises(GensweepError) as error:
+        build("cpu", tmp_path)
+    assert "\n" not in str(error.value)
+    assert "https://" in str(error.value)
+    assert str(tmp_path / "weights") in str(error.value)

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import scipy.linalg
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.frechet import frechet_distance
+
+
+def draw(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(d, d, dtype=torch.float64, generator=generator)
+    return torch.randn(n, d, dtype=torch.float64, generator=generator) @ mixing * scale + shift
+
+
+def gaussian(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return features.mean(0), torch.cov(features.T)
+
+
+def diagonal(*variances: float) -> torch.Tensor:
+    return torch.tensor(variances, dtype=torch.float64).diag()
+
+
+def test_turned_ellipses_are_2_apart():
+    zero = torch.zeros(2, dtype=torch.float64)
+    assert frechet_distance(zero, diagonal(1, 4), zero, diagonal(4, 1)) == pytest.approx(2, abs=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 7, 300])
+def test_doubling_the_deviation_costs_one_a_dimension(d: int):
+    zero, unit = torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64)
+    assert frechet_distance(zero, unit, zero, 4 * unit) == pytest.approx(d, rel=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(*[st.floats(0, 100)] * 2, *[st.floats(-10, 10)] * 2), min_size=1, max_size=12))
+def test_diagonal_gaussians_have_the_closed_form(axes: list[tuple[float, float, float, float]]):
+    v1, v2, m1, m2 = torch.tensor(axes, dtype=torch.float64).T
+    expected = (m1 - m2).square().sum() + (v1.sqrt() - v2.sqrt()).square().sum()
+    # the formula subtracts traces, so its rounding is relative to them
+    bound = 1e-6 * float(1 + v1.sum() + v2.sum())
+    assert frechet_distance(m1, v1.diag(), m2, v2.diag()) == pytest.approx(float(expected), abs=bound)
+
+
+@pytest.mark.parametrize("d", [2, 33, 128])
+def test_equals_the_formula_with_scipys_square_root(d: int):
+    (m1, s1), (m2, s2) = gaussian(draw(4 * d, d, 0)), gaussian(draw(4 * d, d, 1, scale=1.7, shift=0.3))
+    root = scipy.linalg.sqrtm((s1 @ s2).numpy()).real
+    expected = float((m1 - m2).square().sum() + s1.trace() + s2.trace()) - 2 * float(np.trace(root))
+    assert frechet_distance(m1, s1, m2, s2) == pytest.approx(expected, rel=1e-8)
+
+
+def test_is_symmetric_and_ignores_a_rotation_of_the_features():
+    a, b = draw(500, 40, 0), draw(500, 40, 1, scale=2)
+    turn = torch.linalg.qr(draw(40, 40, 2))[0]
+    distance = frechet_distance(*gaussian(a), *gaussian(b))
+    assert frechet_distance(*gaussian(b), *gaussian(a)) == pytest.approx(distance, rel=1e-10)
+    assert frechet_distance(*gaussian(a @ turn), *gaussian(b @ turn)) == pytest.approx(distance, rel=1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 50, 250])
+def test_fewer_images_than_features_lose_no_digits(n: int):
+    d = 200
+    a, b = draw(n, d, 0), draw(n + 10, d, 1)
+    # the singular values of centred features give the trace of the root without any covariance
+    x, y = (a - a.mean(0)) / (n - 1) ** 0.5, (b - b.mean(0)) / (n + 9) ** 0.5
+    expected = (a.mean(0) - b.mean(0)).square().sum() + x.square().sum() + y.square().sum()
+    expected = float(expected - 2 * torch.linalg.svdvals(x @ y.T).sum())
+    assert frechet_distance(*gaussian(a), *gaussian(b)) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("n", [2, 20, 100, 1000])
+def test_a_gaussian_is_at_no_distance_from_itself(n: int):
+    mean, covariance = gaussian(draw(n, 100, 0))
+    assert 0 <= frechet_distance(mean, covariance, mean, covariance) <= 1e-10 * float(covariance.trace())
+
+
+def test_spectra_over_many_decades_stay_accurate():
+    variances = torch.logspace(2, -12, 100, dtype=torch.float64)
+    turn = torch.linalg.qr(draw(100, 100, 0))[0]
+    zero, covariance = torch.zeros(100, dtype=torch.float64), turn @ variances.diag() @ turn.T
+    assert frechet_distance(zero, covariance, zero, covariance) <= 1e-6
+    assert frechet_distance(zero, covariance, zero, 4 * covariance) == pytest.approx(float(variances.sum()), rel=1e-7)
+
+
+def test_constant_features_are_no_special_case():
+    zero, none = torch.zeros(5, dtype=torch.float64), torch.zeros(5, 5, dtype=torch.float64)
+    assert frechet_distance(zero, none, zero, none) == 0
+    assert frechet_distance(zero + 2, none, zero, torch.eye(5, dtype=torch.float64)) == pytest.approx(25)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_non_finite_numbers_are_refused(bad: float):
+    zero, unit = torch.zeros(2, dtype=torch.float64), torch.eye(2, dtype=torch.float64)
+    with pytest.raises(GensweepError, match="cov2"):
+        frechet_distance(zero, unit, zero, unit * bad)
+
+
+@pytest.mark.parametrize(("n", "bias"), [(100, 12.2), (500, 2.4), (2000, 0.62)])
+def test_small_samples_have_the_known_bias(n: int, bias: float):
+    # A sample of a 64-dimensional Gaussian against the Gaussian itself
+    zero, unit = torch.zeros(64, dtype=torch.float64), torch.eye(64, dtype=torch.float64)
+    draws = torch.randn(8, n, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    distances = [frechet_distance(*gaussian(sample), zero, unit) for sample in draws]
+    assert np.mean(distances) == pytest.approx(bias, rel=0.06)

@@ -1,0 +1,37 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from gensweep.metrics.identity import MetricIdentity
+
+IDENTITY = MetricIdentity(
+    metric="fid",
+    extractor="efficientnet_lite0/1280@128px/float32/sha256:579344248a93",
+    samples=5000,
+    reference="digits (1,500 images, 32x32)#abc123",
+)
+
+
+def test_survives_json():
+    assert MetricIdentity.from_dict(json.loads(json.dumps(IDENTITY.as_dict()))) == IDENTITY
+
+
+def test_is_told_in_one_line():
+    assert IDENTITY.short() == (
+        "fid, 5,000 samples, efficientnet_lite0/1280@128px/float32, against digits (1,500 images, 32x32)"
+    )
+    assert replace(IDENTITY, weights="raw").short().endswith("raw weights")
+
+
+def test_equal_identities_have_no_differences():
+    assert IDENTITY.differences(replace(IDENTITY)) == []
+
+
+@pytest.mark.parametrize("field", list(IDENTITY.as_dict()))
+def test_every_field_is_told_where_it_differs(field: str):
+    other = replace(IDENTITY, **{field: 7 if field == "samples" else "raw"})
+    assert other != IDENTITY
+    (difference,) = IDENTITY.differences(other)
+    assert str(IDENTITY.as_dict()[field]) in difference
+    assert str(other.as_dict()[field]) in difference

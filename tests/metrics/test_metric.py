@@ -1,0 +1,100 @@
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.metric import METRICS, FrechetDistance
+from gensweep.metrics.moments import Moments
+
+
+def features(n: int, d: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    scale = torch.linspace(0.1, 3, d)
+    return torch.randn(n, d, generator=generator) * scale + 0.1 * seed
+
+
+@pytest.mark.parametrize("d", [3, 64])
+def test_equals_ignites_own_fid(d: int):
+    real, generated = features(400, d, 1), features(400, d, 2)
+    from ignite.metrics import FID  # after the package, which imports ignite past its deprecation warnings
+
+    theirs = FID(num_features=d, feature_extractor=nn.Identity())
+    ours = FrechetDistance(Moments.of(real), d)
+    for r, g in zip(real.split(64), generated.split(64), strict=True):
+        theirs.update((r, g))
+        ours.update(g)
+    assert ours.compute() == pytest.approx(theirs.compute(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", METRICS.kinds())
+class TestEveryMetric:
+    def build(self, kind: str):
+        return METRICS[kind](Moments.of(features(100, 8, 1)), 8, "cpu")
+
+    def test_forgets_on_reset(self, kind: str):
+        metric, fresh = self.build(kind), self.build(kind)
+        metric.update(features(50, 8, 3))
+        metric.reset()
+        for each in (metric, fresh):
+            each.update(features(60, 8, 4))
+        assert metric.compute() == fresh.compute()
+
+    def test_does_not_depend_on_batches_and_computes_twice(self, kind: str):
+        metric, whole = self.build(kind), self.build(kind)
+        for batch in features(60, 8, 4).split([1, 0, 40, 19]):
+            metric.update(batch)
+        whole.update(features(60, 8, 4))
+        assert metric.compute() == pytest.approx(whole.compute(), rel=1e-9)
+        assert metric.compute() == metric.compute()
+
+    def test_a_state_dict_carries_it_over(self, kind: str):
+        metric, other = self.build(kind), self.build(kind)
+        metric.update(features(60, 8, 4))
+        other.load_state_dict(metric.state_dict())
+        assert other.compute() == metric.compute()
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_generated_images_are_refused(n: int):
+    metric = FrechetDistance(Moments.of(features(100, 8, 1)))
+    metric.update(features(n, 8, 2))
+    with pytest.raises(GensweepError, match=f"at least 2 generated images, but got {n}"):
+        metric.compute()
+
+
+def test_a_reference_of_another_extractor_is_refused():
+    with pytest.raises(GensweepError, match="reference has 8 features and the extractor gives 9"):
+        FrechetDistance(Moments.of(features(100, 8, 1)), 9)
+
+
+SHARDS = [(50, 50), (7, 93), (100, 0), (0, 100)]
+
+
+def in_two_processes(rank: int, folder: str, results: "torch.multiprocessing.SimpleQueue[tuple[int, list[float]]]"):
+    torch.set_num_threads(1)
+    distances = []
+    # the group is made by somebody else, ended and made again, as a kept worker sees it
+    for generation, shard in enumerate(SHARDS):
+        metric = FrechetDistance(Moments.of(features(100, 8, 1)))
+        dist.init_process_group("gloo", init_method=f"file://{folder}/{generation}", rank=rank, world_size=2)
+        try:
+            metric.update(features(100, 8, 2).split(shard)[rank])
+            distances.append(metric.compute())
+            assert metric.compute() == distances[-1]
+        finally:
+            dist.destroy_process_group()
+    alone = FrechetDistance(Moments.of(features(100, 8, 1)))
+    alone.update(features(100, 8, 2))
+    distances.append(alone.compute())
+    results.put((rank, distances))
+
+
+def test_two_processes_get_the_value_of_the_union(tmp_path):
+    context = torch.multiprocessing.get_context("spawn")
+    results = context.SimpleQueue()
+    torch.multiprocessing.spawn(in_two_processes, args=(str(tmp_path), results), nprocs=2)
+    alone = FrechetDistance(Moments.of(features(100, 8, 1)))
+    alone.update(features(100, 8, 2))
+    expected = [pytest.approx(alone.compute(), rel=1e-10)] * (len(SHARDS) + 1)
+    assert dict([results.get(), results.get()]) == {0: expected, 1: expected}

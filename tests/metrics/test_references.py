@@ -1,0 +1,143 @@
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.extractors import Extractor
+from gensweep.metrics.metric import FrechetDistance
+from gensweep.metrics.moments import Moments
+from gensweep.metrics.references import reference_file, reference_moments, reference_name
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    pixels: Tensor = field(default_factory=lambda: torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8))
+    name: str = "pictures train"
+    fingerprint: str = "abc123"
+
+
+class Counting(nn.Module):
+    """An extractor's network that counts how many images it has seen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3 * 8 * 8, 5))
+        self.seen = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        return x.flatten(1) @ self.weight
+
+
+@pytest.fixture
+def extractor() -> Extractor:
+    return Extractor(Counting(), lambda x: x.float(), id="counting/5/sha256:1", title="FD", num_features=5)
+
+
+def seen(extractor: Extractor) -> int:
+    return extractor.network.seen
+
+
+def test_equal_the_moments_of_all_images(extractor: Extractor, tmp_path: Path):
+    images, told = Pictures(), []
+    moments = reference_moments(
+        images, extractor, tmp_path, batch_size=20, progress=lambda done, whole: told.append((done, whole))
+    )
+    expected = Moments.of(extractor(images.pixels))
+    assert moments.count == 50
+    torch.testing.assert_close(moments.mean, expected.mean)
+    torch.testing.assert_close(moments.covariance, expected.covariance)
+    assert told == [(20, 50), (40, 50), (50, 50)]
+
+
+def test_are_computed_once_and_read_back_bit_for_bit(extractor: Extractor, tmp_path: Path):
+    images = Pictures()
+    first = reference_moments(images, extractor, tmp_path)
+    again = reference_moments(images, extractor, tmp_path)
+    assert seen(extractor) == 50
+    assert torch.equal(first.state, again.state)
+    assert FrechetDistance(first)._num_features == 5
+
+
+@pytest.mark.parametrize("change", ["fingerprint", "name", "pixels", "extractor"])
+def test_everything_they_depend_on_is_in_the_key(change: str, extractor: Extractor, tmp_path: Path):
+    images = Pictures()
+    file = reference_file(images, extractor, tmp_path)
+    if change == "extractor":
+        extractor.id += "0"
+    elif change == "pixels":
+        images = replace(images, pixels=images.pixels[:49])
+    else:
+        images = replace(images, **{change: "other"})
+    assert reference_file(images, extractor, tmp_path) != file
+
+
+def damage_nothing_left(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def damage_cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def damage_one_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 1
+    file.write_bytes(content)
+
+
+def damage_other_format(file: Path) -> None:
+    file.write_bytes(b"<html>not found</html>" * 20)
+
+
+@pytest.mark.parametrize("damage", [damage_nothing_left, damage_cut, damage_one_bit, damage_other_format])
+def test_a_damaged_entry_is_computed_again_with_a_note(damage, extractor: Extractor, tmp_path: Path):
+    images = Pictures()
+    first = reference_moments(images, extractor, tmp_path)
+    damage(reference_file(images, extractor, tmp_path))
+    notes: list[str] = []
+    again = reference_moments(images, extractor, tmp_path, note=notes.append)
+    assert torch.equal(first.state, again.state)
+    assert seen(extractor) == 100
+    assert len(notes) == 1
+    assert "damaged" in notes[0]
+    reference_moments(images, extractor, tmp_path)
+    assert seen(extractor) == 100
+
+
+def test_an_entry_of_other_images_is_not_trusted(extractor: Extractor, tmp_path: Path):
+    images, others = Pictures(), replace(Pictures(), fingerprint="other")
+    reference_moments(others, extractor, tmp_path)
+    reference_file(others, extractor, tmp_path).rename(reference_file(images, extractor, tmp_path))
+    with pytest.warns(UserWarning, match="damaged"):
+        moments = reference_moments(images, extractor, tmp_path)
+    torch.testing.assert_close(moments.mean, Moments.of(extractor(images.pixels)).mean)
+
+
+def test_concurrent_trials_compute_once(extractor: Extractor, tmp_path: Path):
+    images, results = Pictures(), []
+    threads = [
+        threading.Thread(target=lambda: results.append(reference_moments(images, extractor, tmp_path)))
+        for _ in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen(extractor) == 50
+    assert all(torch.equal(results[0].state, each.state) for each in results)
+    assert [file.suffix for file in (tmp_path / "references").iterdir() if file.suffix != ".lock"] == [".safetensors"]
+
+
+def test_a_cache_that_cannot_be_written_is_a_clear_error(extractor: Extractor, tmp_path: Path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(GensweepError, match="GENSWEEP_CACHE"):
+        reference_moments(Pictures(), extractor, tmp_path / "file")
+
+
+def test_the_name_tells_images_size_and_content():
+    assert reference_name(Pictures()) == "pictures train (50 images, 8x8)#abc123"

@@ -1,0 +1,52 @@
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.metrics.weights import WeightsFile
+
+CONTENT = b"weights" * 1000
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> WeightsFile:
+    file = tmp_path / "elsewhere" / "net.pth"
+    file.parent.mkdir()
+    file.write_bytes(CONTENT)
+    return WeightsFile(file.as_uri(), sha256=hashlib.sha256(CONTENT).hexdigest()[:8])
+
+
+def test_a_given_file_is_used_where_it_is(published: WeightsFile, tmp_path: Path):
+    given = tmp_path / "mine.pth"
+    given.write_bytes(CONTENT)
+    assert published.locate(str(given), tmp_path / "cache") == given
+    assert not (tmp_path / "cache").exists()
+
+
+def test_is_downloaded_once_to_the_cache(published: WeightsFile, tmp_path: Path):
+    file = published.locate(None, tmp_path / "cache")
+    assert file == tmp_path / "cache" / "weights" / "net.pth"
+    assert file.read_bytes() == CONTENT
+    (tmp_path / "elsewhere" / "net.pth").unlink()
+    assert published.locate(None, tmp_path / "cache") == file
+
+
+def test_other_content_is_never_trusted(published: WeightsFile, tmp_path: Path):
+    (tmp_path / "elsewhere" / "net.pth").write_bytes(b"an error page")
+    with pytest.raises(GensweepError, match="SHA-256 does not start with"):
+        published.locate(None, tmp_path / "cache")
+    assert not list((tmp_path / "cache" / "weights").glob("net.pth*[!k]")), "nothing is left but the lock"
+    with pytest.raises(GensweepError, match="SHA-256 does not start with"):
+        published.locate(str(tmp_path / "elsewhere" / "net.pth"), tmp_path / "cache")
+
+
+def test_a_wrong_path_is_a_configuration_error(published: WeightsFile, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"nowhere\.pth is not a file; download file://"):
+        published.locate("nowhere.pth", tmp_path)
+
+
+def test_a_failed_download_says_what_to_do(tmp_path: Path):
+    missing = WeightsFile((tmp_path / "missing.pth").as_uri(), sha256="00")
+    with pytest.raises(GensweepError, match=r"cannot be downloaded .* put it at .*missing\.pth"):
+        missing.locate(None, tmp_path / "cache")
