@@ -21,7 +21,7 @@ TrialStatus = Literal["finished", "pruned", "failed", "stopped"]
 """How a trial ended: its budget used up; stopped early by the scheduler; an error; interrupted and resumable."""
 
 SweepStatus = Literal["finished", "interrupted", "failed"]
-"""`finished` also if trials failed; `interrupted` by Ctrl-C or SIGTERM; `failed` if the sweep itself could not go on."""
+"""`finished` also if trials failed; `interrupted` by Ctrl-C or SIGTERM; `failed` if the sweep itself broke down."""
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,17 @@ class TrialEnd:
 class Observer(Protocol):
     """Follows a sweep from the driver process: the MLflow writer and the terminal display are two."""
 
-    def sweep_started(self, start: SweepStart) -> None: ...
+    def sweep_started(self, start: SweepStart) -> None:
+        """First of all."""
 
-    def trial_started(self, start: TrialStart) -> None: ...
+    def trial_started(self, start: TrialStart) -> None:
+        """A trial starts, or goes on."""
 
-    def trial_reported(self, report: Report) -> None: ...
+    def trial_reported(self, report: Report) -> None:
+        """A running trial reports."""
 
-    def trial_ended(self, end: TrialEnd) -> None: ...
+    def trial_ended(self, end: TrialEnd) -> None:
+        """A trial ended, or stopped for now."""
 
-    def sweep_ended(self, status: SweepStatus) -> None: ...
+    def sweep_ended(self, status: SweepStatus) -> None:
+        """Last of all."""

@@ -1,0 +1,167 @@
+"""The one bridge between torch and Ray: the loop of a kept worker, run in every rank of a Ray Train group.
+
+Rank 0 asks the mailbox for the next trial and tells the other ranks; all run the job; rank 0 reports.  After each
+report all ranks learn the same answer, so all leave a stopped trial at the same place and the process group stays
+usable.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import random
+import shutil
+import tempfile
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import ray
+import ray.train
+import torch
+from ray.train.collective import broadcast_from_rank_zero
+
+from gensweep.sweep.mailbox import Assignment
+from gensweep.sweep.storage import fetch, join, persist
+
+__all__ = ["Job", "JobError", "Place", "StopTrial", "serve"]
+
+PATIENCE = 60.0
+"""Seconds of one long poll of the mailbox."""
+
+
+class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
+    """The scheduler or the user stops this trial."""
+
+
+class JobError(RuntimeError):
+    """The job raised; the text opens with the cause.  Unlike the original, it always survives pickling."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job runs: its rank of so many, its device, a folder for its files, and checkpoints to resume from."""
+
+    rank: int
+    world: int
+    device: torch.device
+    folder: Path
+    resume: tuple[Path, ...] = ()
+    """Checkpoint folders, newest first; the job takes the first that is whole."""
+
+
+class Reporter(Protocol):
+    """What a job tells; all ranks call alike.  Either call may raise StopTrial."""
+
+    def progress(self, metrics: Mapping[str, float]) -> None: ...
+
+    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None: ...
+
+
+Job = Callable[[Any, Place, Reporter], None]
+"""Runs one trial of the given configuration to the end of its budget."""
+
+
+def serve(config: dict[str, Any]) -> None:
+    """Run trials until the group is closed.  Raises JobError, which ends the group, if a job raises."""
+    mailbox, slot, job = config["mailbox"], config["slot"], config["job"]
+    torch.set_num_threads(max(1, int(config["threads"])))
+    generation = 0
+    while True:
+        generation = _agree(lambda after=generation: _next_generation(mailbox, slot, after))
+        assignment = ray.get(mailbox.assignment.remote(slot, generation))
+        if not _agree(lambda found=assignment: found is not None):
+            continue  # replaced before it began
+        try:
+            _run(job, assignment, _Desk(mailbox, slot, generation, config["storage"], assignment.trial))
+        except StopTrial:
+            continue
+        finally:
+            _tidy()
+        if _rank() == 0:
+            ray.get(mailbox.finish.remote(slot, generation))
+
+
+def _run(job: Job, assignment: Assignment, desk: _Desk) -> None:
+    from ray.train.torch import get_device
+
+    _seed_everything(0)  # nothing of a trial may depend on what ran before in this process
+    scratch = Path(tempfile.mkdtemp(prefix=f"gensweep-{assignment.trial}-"))
+    try:
+        resume = tuple(fetch(c, scratch / f"resume{i}") for i, c in enumerate(assignment.resume.checkpoints))
+        place = Place(_rank(), _world(), get_device(), scratch, resume)
+        job(assignment.config, place, desk)
+    except StopTrial:
+        raise
+    except Exception as error:
+        cause = f"{type(error).__name__}: {error}"
+        raise JobError(f"{cause}\n\n{traceback.format_exc()}") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Desk:
+    """The Reporter of one trial."""
+
+    def __init__(self, mailbox: Any, slot: str, generation: int, storage: str, trial: str) -> None:
+        self._mailbox = mailbox
+        self._slot = slot
+        self._generation = generation
+        self._checkpoints = join(storage, "checkpoints", trial)
+
+    def progress(self, metrics: Mapping[str, float]) -> None:
+        self._report(dict(metrics), None)
+
+    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
+        place = join(self._checkpoints, f"{int(metrics['images']):012d}")
+        if _rank() == 0:
+            if not self._checkpoints.partition("://")[1]:
+                Path(self._checkpoints).mkdir(parents=True, exist_ok=True)
+            persist(folder, place)
+        self._report(dict(metrics), place)
+
+    def _report(self, metrics: dict[str, Any], checkpoint: str | None) -> None:
+        bad = [k for k, v in metrics.items() if isinstance(v, float) and not math.isfinite(v)]
+        if bad:
+            raise ValueError(f"{bad[0]} is {metrics[bad[0]]} at image {metrics['images']}")
+        wait = checkpoint is not None
+        go_on = _agree(
+            lambda: ray.get(self._mailbox.report.remote(self._slot, self._generation, metrics, checkpoint, wait))
+        )
+        if not go_on:
+            raise StopTrial
+
+
+def _next_generation(mailbox: Any, slot: str, after: int) -> int:
+    while True:
+        generation: int = ray.get(mailbox.next_generation.remote(slot, after, PATIENCE))
+        if generation:
+            return generation
+
+
+def _agree(ask: Callable[[], Any]) -> Any:
+    """Rank 0's answer, on every rank."""
+    answer = ask() if _rank() == 0 else None
+    return answer if _world() == 1 else broadcast_from_rank_zero(answer)
+
+
+def _rank() -> int:
+    return int(ray.train.get_context().get_world_rank())
+
+
+def _world() -> int:
+    return int(ray.train.get_context().get_world_size())
+
+
+def _seed_everything(seed: int) -> None:
+    random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _tidy() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

@@ -1,0 +1,180 @@
+"""Whole sweeps of trivial jobs on one local Ray."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import optuna
+import pytest
+from sweeps import Memory, plan
+
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.resources import Request
+from gensweep.sweep.run import run_plan
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak"), pytest.mark.filterwarnings("ignore::Warning:ray")]
+
+
+def study(folder, name="a"):
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder / name / 'optuna.db'}")
+
+
+def test_a_sweep_finishes_and_every_event_is_seen_once(tmp_path):
+    memory = Memory()
+    result = run_plan(plan(trials=3), [memory], root=tmp_path)
+    assert result.status == "finished"
+    assert result.exit_code == 0
+    assert [(t.trial, t.status, t.images) for t in result.trials] == [(f"t000{i}", "finished", 400) for i in range(3)]
+    assert memory.calls[0][0] == "sweep_started"
+    assert memory.calls[-1] == ("sweep_ended", "finished")
+    for trial in result.trials:
+        assert [s.resumed for s in memory.of("trial_started") if s.trial == trial.trial] == [False]
+        reports = [r for r in memory.of("trial_reported") if r.trial == trial.trial]
+        assert [r.images for r in reports] == [50, 100, 150, 200, 250, 300, 350, 400]
+        assert [r.checkpoint is not None for r in reports] == [False, True] * 4
+        assert [r.identity for r in reports] == [None, {"metric": "fid"}] * 4
+        (end,) = [e for e in memory.of("trial_ended") if e.trial == trial.trial]
+        assert end.status == "finished"
+        assert end.objective == pytest.approx(abs(trial.params["x"]) + 1 / 400)
+        assert json.loads((end.best / "state.json").read_text())["step"] == 4
+        assert [p.name for p in end.best.parent.iterdir()] == ["000000000400"]  # the others are cleaned up
+
+
+def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
+    configs = [{"scores": {"100": 5.0, "200": 2.0, "300": 7.0, "400": 6.0}}]
+    result = run_plan(plan(trials=1, configs=configs), root=tmp_path)
+    (trial,) = result.trials
+    assert trial.objective == 2.0
+    assert Path(trial.best.place).name == "000000000200"
+    assert Path(trial.best.place).is_dir()
+    (told,) = study(tmp_path).trials
+    assert told.value == 2.0
+    assert told.intermediate_values == {100: 5.0, 200: 2.0, 300: 2.0, 400: 2.0}
+
+
+def test_a_maximised_metric_keeps_the_highest(tmp_path):
+    configs = [{"scores": {"100": 5.0, "200": 9.0, "300": 7.0, "400": 6.0}}]
+    result = run_plan(plan(trials=1, configs=configs, mode="max"), root=tmp_path)
+    assert result.best is not None
+    assert result.best.objective == 9.0
+
+
+def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_path):
+    configs = [{"x": 0.1}, {"x": 5.0}, {"x": 0.2, "raise_at": 3}, {"x": 0.05}]
+    scheduler = {"scheduler": "asha", "scheduler_settings": {"grace": 100, "reduction": 2}}
+    one_at_once = {"request": Request(concurrent=1)}
+    memory = Memory()
+    result = run_plan(plan(configs=configs, **scheduler, **one_at_once), [memory], root=tmp_path)
+    assert [t.status for t in result.trials] == ["finished", "pruned", "failed", "finished"] or [
+        t.status for t in result.trials
+    ] == ["finished", "pruned", "pruned", "finished"]
+    told = study(tmp_path).trials
+    assert told[1].state == optuna.trial.TrialState.PRUNED
+    assert told[1].intermediate_values == {100: pytest.approx(5.01)}
+    assert [e.trial for e in memory.of("trial_ended")] == ["t0000", "t0001", "t0002", "t0003"]
+
+
+def test_a_failing_trial_says_why_and_the_others_finish(tmp_path):
+    result = run_plan(plan(trials=3, configs=[{}, {"raise_at": 2}, {}]), root=tmp_path)
+    assert [t.status for t in result.trials] == ["finished", "failed", "finished"]
+    assert result.status == "finished"
+    assert result.exit_code == 3
+    failed = result.trials[1]
+    assert failed.error.startswith("ValueError: as the test wants it; log: ")
+    assert "raise ValueError" in Path(failed.log).read_text()
+    assert failed.objective == pytest.approx(1.01)  # what was measured before counts
+    assert study(tmp_path).trials[1].state == optuna.trial.TrialState.FAIL
+
+
+def test_a_killed_worker_costs_at_most_one_checkpoint_interval(tmp_path):
+    configs = [{"kill_at": 3, "once": str(tmp_path / "once")}, {}]
+    memory = Memory()
+    result = run_plan(plan(trials=2, configs=configs), [memory], root=tmp_path)
+    assert (tmp_path / "once").exists()
+    assert [t.status for t in result.trials] == ["finished", "finished"]
+    # The sum depends on every step, so it shows that none was lost and none done twice.
+    sums = [t.best.metrics["sum"] for t in result.trials]
+    assert sums[0] == sums[1]
+    images = [r.images for r in memory.of("trial_reported") if r.trial == "t0000" and r.checkpoint]
+    assert images == [100, 200, 300, 400]
+
+
+def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
+    scheduler = {"scheduler": "asha", "scheduler_settings": {"grace": 100, "reduction": 2}}
+    two = plan(trials=5, request=Request(workers=2), **scheduler)
+    result = run_plan(two, root=tmp_path)
+    assert result.allotment.concurrent == 2
+    assert {t.status for t in result.trials} <= {"finished", "pruned"}
+    assert result.status == "finished"
+
+
+def test_impossible_resources_are_refused_with_numbers(tmp_path):
+    with pytest.raises(ConfigError, match=r"3 workers with 2 CPU each \(6 CPU in all\), but 4 CPU on 1 node"):
+        run_plan(plan(request=Request(workers=3, cpus_per_worker=2)), root=tmp_path)
+    with pytest.raises(ConfigError, match="1 GPU"):
+        run_plan(plan(request=Request(gpus_per_worker=1)), root=tmp_path)
+    assert not SweepFolder(tmp_path, "a").exists
+
+
+def test_a_name_that_exists_is_refused_and_can_be_extended(tmp_path):
+    first = run_plan(plan(trials=1), root=tmp_path)
+    with pytest.raises(ConfigError, match=r"gensweep tune --resume a; .* gensweep tune --extend a --trials N"):
+        run_plan(plan(trials=1), root=tmp_path)
+    memory = Memory()
+    more = run_plan(plan(trials=1), [memory], root=tmp_path, extend=2)
+    assert [t.trial for t in more.trials] == ["t0000", "t0001", "t0002"]
+    assert more.trials[0] == first.trials[0]
+    assert [s.trial for s in memory.of("trial_started")] == ["t0001", "t0002"]
+    assert len(study(tmp_path).trials) == 3
+    assert len({t.params["x"] for t in more.trials}) == 3  # the sampler does not repeat its draws
+
+
+def test_resuming_a_finished_sweep_runs_nothing(tmp_path):
+    run_plan(plan(trials=1), root=tmp_path)
+    memory = Memory()
+    again = run_plan(plan(trials=1), [memory], root=tmp_path, resume=True)
+    assert again.status == "finished"
+    assert [name for name, _ in memory.calls] == ["sweep_started", "sweep_ended"]
+
+
+def test_an_unknown_name_cannot_be_resumed(tmp_path):
+    with pytest.raises(ConfigError, match="there is no sweep 'a'"):
+        run_plan(plan(), root=tmp_path, resume=True)
+
+
+def test_a_second_driver_on_the_same_sweep_is_refused(tmp_path):
+    with (
+        SweepFolder(tmp_path, "a").locked(),
+        pytest.raises(GensweepError, match="run by another process"),
+    ):
+        run_plan(plan(), root=tmp_path)
+
+
+def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(tmp_path):
+    configs = [{"x": 0.1, "seed": 3}, {"x": 0.9, "seed": 4, "steps": 2}, {"x": 0.1, "seed": 3}]
+    one = {"configs": configs, "trials": 3, "request": Request(concurrent=1)}
+    kept = run_plan(plan("kept", **one), root=tmp_path)
+    fresh = run_plan(plan("fresh", **one, trials_per_group=1), root=tmp_path)
+    pids = [[t.best.metrics["pid"] for t in result.trials] for result in (kept, fresh)]
+    assert len(set(pids[0])) == 1
+    assert len(set(pids[1])) == 3
+    sums = [[t.best.metrics["sum"] for t in result.trials] for result in (kept, fresh)]
+    assert sums[0] == sums[1]
+    assert sums[0][0] == sums[0][2]
+
+
+def test_a_trial_that_never_reports_the_metric_fails(tmp_path):
+    result = run_plan(plan(trials=1, metric="kid"), root=tmp_path)
+    assert result.trials[0].status == "failed"
+    assert "without reporting kid" in result.trials[0].error
+
+
+def test_an_observer_that_raises_does_not_end_the_sweep(tmp_path, caplog):
+    class Broken:
+        def __getattr__(self, name):
+            raise RuntimeError("broken")
+
+    assert run_plan(plan(trials=1), [Broken()], root=tmp_path).status == "finished"
+    assert "observer Broken failed" in caplog.text
