@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
-from gensweep.nn.layers import Conditioning, group_norm, zero_initialised
+from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS
 
 __all__ = ["CNN"]
@@ -72,7 +72,7 @@ class Block(nn.Module):
         self.norm = group_norm(2 * width)
         self.scale_shift = nn.Linear(features, 4 * width)
         self.leave = nn.Sequential(
-            nn.SiLU(), nn.Dropout(dropout), zero_initialised(nn.Conv2d(2 * width, width, 3, padding=1))
+            nn.SiLU(), Dropout(dropout), zero_initialised(nn.Conv2d(2 * width, width, 3, padding=1))
         )
 
     def forward(self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c h w"]:

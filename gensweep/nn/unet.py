@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
-from gensweep.nn.layers import Conditioning, group_norm, zero_initialised
+from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS
 
 __all__ = ["UNet"]
@@ -97,7 +97,7 @@ class Block(nn.Module):
         self.norm = group_norm(outputs)
         self.scale_shift = nn.Linear(features, 2 * outputs)
         self.leave = nn.Sequential(
-            nn.SiLU(), nn.Dropout(dropout), zero_initialised(nn.Conv2d(outputs, outputs, 3, padding=1))
+            nn.SiLU(), Dropout(dropout), zero_initialised(nn.Conv2d(outputs, outputs, 3, padding=1))
         )
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
         self.attention = Attention(outputs) if attends else nn.Identity()

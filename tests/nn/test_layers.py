@@ -7,7 +7,7 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gensweep.nn.layers import BatchNorm2d, Conditioning, group_norm, zero_initialised
+from gensweep.nn.layers import BatchNorm2d, Conditioning, Dropout, group_norm, zero_initialised
 
 
 @pytest.mark.parametrize("channels", [*range(8, 300, 8), 4, 6, 7])
@@ -38,6 +38,43 @@ def test_frequencies_are_not_part_of_a_checkpoint():
 def test_the_label_table_has_a_row_for_no_label():
     assert Conditioning(8, 5).label.num_embeddings == 6
     assert Conditioning(8, 0).label is None
+
+
+@pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.9, 0.999999])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_dropout_keeps_the_mean_and_drops_the_stated_share(p, memory_format):
+    x = torch.ones(8, 16, 50, 51).contiguous(memory_format=memory_format).requires_grad_()
+    y = Dropout(p)(x)
+    y.sum().backward()
+    assert y.is_contiguous(memory_format=memory_format)
+    assert torch.equal(x.grad, y.detach())
+    assert float((y == 0).float().mean()) == pytest.approx(p, abs=2e-3)
+    if p < 0.99:
+        torch.testing.assert_close(y.detach().max(), torch.tensor(1 / (1 - p)), rtol=1e-3, atol=0)
+
+
+def test_dropout_masks_are_independent_of_place_and_of_one_another():
+    layer, x = Dropout(0.3), torch.ones(1, 1, 400, 400)
+    first, second = layer(x).flatten(), layer(x).flatten()
+    for other in (second, first.roll(1), first.roll(2), first.roll(4), first.roll(400)):
+        assert abs(float(torch.corrcoef(torch.stack([first, other]))[0, 1])) < 0.01
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.5).eval(), Dropout(0.0)])
+def test_dropout_does_nothing_in_evaluation_or_with_probability_0(layer):
+    x = torch.randn(2, 3, 4, 4)
+    assert torch.equal(layer(x), x)
+
+
+def test_dropout_follows_the_global_seed_and_takes_any_layout():
+    x = torch.randn(3, 5, 7, 4)[:, :, ::2].bfloat16()
+    for given in (x, x.contiguous(), x[:0]):
+        masks = []
+        for _ in range(2):
+            torch.manual_seed(4)
+            masks.append(Dropout(0.5)(given))
+        assert torch.equal(*masks)
+        assert masks[0].dtype == torch.bfloat16
 
 
 def test_batch_norm_has_the_names_of_pytorchs_own():
