@@ -21,7 +21,8 @@ class Ema:
 
     def __init__(self, network: nn.Module, half_life: int) -> None:
         self.half_life = half_life
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
+        # Its parameters keep requires_grad, without which autocast would convert them anew in every call.
+        self.network = copy.deepcopy(network).eval()
 
     @torch.no_grad()
     def update(self, network: nn.Module, images: int, batch_size: int) -> None:

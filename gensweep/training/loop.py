@@ -168,9 +168,9 @@ def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress 
 def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
     """Move a network to its device, laid out in memory as is fastest there; its inputs may lie as they like."""
     network.to(device)
-    half = mixed_precision(precision, device)._enabled
     # Channels last is faster almost everywhere, but not where group norms run in bfloat16 on a CPU.
-    slow = device.type == "cpu" and half and any(isinstance(module, nn.GroupNorm) for module in network.modules())
+    grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
+    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device)
     if device.type in ("cpu", "cuda") and not slow:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
@@ -178,12 +178,13 @@ def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.
 
 def mixed_precision(precision: Precision, device: torch.device) -> torch.autocast:
     """Autocast to bfloat16, or a context that changes nothing."""
-    enabled = precision == "bfloat16" or (precision == "auto" and fast_bfloat16(device))
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
 
 
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether matrix products in bfloat16 have hardware of their own: GPUs that have the type, CPUs with AMX."""
+def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """What a precision means: "auto" is bfloat16 where it has units of its own, as in GPUs and in CPUs with AMX."""
+    if precision != "auto":
+        return precision == "bfloat16"
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,196 @@
+"""One trial from its first image, or a checkpoint, to the end of its budget: train, judge, save, report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from gensweep.data.loader import Loader
+from gensweep.errors import GensweepError
+from gensweep.training.checkpoint import SAMPLES, Checkpoint, load_tensors, read, save, verify
+from gensweep.training.cost import memory_bytes, parameters, sample_flops, training_flops
+from gensweep.training.evaluation import Judge, Verdict, evaluate, write_grid
+from gensweep.training.loop import Learner, Progress, kind_of, train
+from gensweep.training.state import restore, sampler_prefix, state_of
+
+__all__ = ["ListReporter", "Reporter", "StopTrial", "resume_from", "run_trial"]
+
+
+class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
+    """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are whole by then."""
+
+
+class Reporter(Protocol):
+    """Where a trial reports.  All ranks call it equally often; what counts are the numbers of rank 0."""
+
+    def progress(self, metrics: Mapping[str, float]) -> None:
+        """Numbers on the way; may raise StopTrial."""
+        ...
+
+    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
+        """Scores with their `identity`, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
+        ...
+
+
+@dataclass
+class ListReporter:
+    """Keeps what it is told, for use without Ray; stops the trial after `stop_after` checkpoints, if given."""
+
+    stop_after: int | None = None
+    reports: list[dict[str, float]] = field(default_factory=list)
+    checkpoints: list[tuple[dict[str, Any], Path]] = field(default_factory=list)
+
+    def progress(self, metrics: Mapping[str, float]) -> None:
+        """Keep them."""
+        self.reports.append(dict(metrics))
+
+    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
+        """Keep them."""
+        self.checkpoints.append((dict(metrics), folder))
+        if len(self.checkpoints) == self.stop_after:
+            raise StopTrial
+
+
+def run_trial(
+    learner: Learner,
+    loader: Loader,
+    judge: Judge,
+    reporter: Reporter,
+    *,
+    every: int,
+    folder: Path,
+    metadata: Mapping[str, Any],
+    class_names: tuple[str, ...],
+    resume: Sequence[Path] = (),
+) -> None:
+    """Train to the end of the budget, and judge, save a checkpoint and report at each multiple of `every` images.
+
+    Checkpoints go into `folder`, with `metadata` inside.  `resume` are checkpoints to go on from, the best first; the
+    first that is not damaged is taken.  A trial that has used up its budget already is judged and reported once more.
+    """
+    trial = _Trial(learner, loader, judge, reporter, folder, dict(metadata), class_names)
+    if resume:
+        trial.go_on(resume_from(learner, resume))
+    if learner.images >= learner.training.images:
+        trial.judged()
+    for event in train(learner, loader, every=every):
+        if isinstance(event, Progress):
+            trial.progressed(event)
+        else:
+            trial.judged()
+
+
+def resume_from(learner: Learner, folders: Sequence[Path]) -> Checkpoint:
+    """Bring a learner to the first of some checkpoints that is not damaged on any rank; every rank must call it.
+
+    Raises GensweepError that names what is wrong with each if there is none.
+    """
+    problems: list[str] = []
+    while len(problems) < len(folders):
+        try:
+            verify(folders[len(problems)])
+        except GensweepError as error:
+            problems.append(str(error))
+            continue
+        break
+    chosen = torch.tensor(len(problems), device=learner.device)
+    index = int(learner.workers.max(chosen))
+    if index >= len(folders):
+        raise GensweepError("\n".join(problems) or "no checkpoint is whole on all workers; start the trial again")
+    checkpoint = read(folders[index])
+    restore(learner, load_tensors(folders[index]))
+    learner.images, learner.seconds = checkpoint.images, checkpoint.seconds["train"]
+    return checkpoint
+
+
+class _Trial:
+    """What a trial's reports are made of."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        loader: Loader,
+        judge: Judge,
+        reporter: Reporter,
+        folder: Path,
+        metadata: dict[str, Any],
+        class_names: tuple[str, ...],
+    ) -> None:
+        self.learner, self.judge, self.reporter, self.folder = learner, judge, reporter, folder
+        self.metadata, self.class_names = metadata, class_names
+        self.sizes = parameters(learner.family)
+        self.flops = training_flops(learner.family, loader)
+        self.sample_flops = sample_flops(learner.family)
+        self.last: dict[str, float] = {}
+        self.seconds = {"train": 0.0, "sample": 0.0, "evaluate": 0.0}
+
+    def go_on(self, checkpoint: Checkpoint) -> None:
+        """Count on from a checkpoint."""
+        self.seconds = dict(checkpoint.seconds)
+        self.last = {
+            name: value
+            for name, value in checkpoint.metrics.items()
+            if name.startswith("loss") or name == "images_per_second"
+        }
+
+    def progressed(self, progress: Progress) -> None:
+        """Report the losses."""
+        self.last = {"loss": sum(progress.losses.values()), "images_per_second": progress.images_per_second}
+        self.last |= {f"loss/{name}": value for name, value in progress.losses.items()}
+        self.seconds["train"] = progress.train_seconds
+        self.reporter.progress(self._metrics())
+
+    def judged(self) -> None:
+        """Judge, save and report."""
+        learner = self.learner
+        verdict = evaluate(
+            learner.family, learner.sampler, self.judge, autocast=learner.autocast(), workers=learner.workers
+        )
+        self.seconds["sample"] += verdict.sample_seconds
+        self.seconds["evaluate"] += verdict.evaluate_seconds
+        metrics = self._metrics() | verdict.scores
+        metrics |= {"sample_seconds": verdict.sample_seconds, "evaluate_seconds": verdict.evaluate_seconds}
+        metrics |= {"params": sum(self.sizes.values()), "sample_flops": self.sample_flops}
+        folder = self._save(metrics, verdict) if learner.workers.rank == 0 else self.folder
+        identity = next(iter(self.judge.identities.values())).as_dict()
+        self.reporter.checkpoint({**metrics, "identity": identity}, folder)
+
+    def _metrics(self) -> dict[str, float]:
+        """What every report holds."""
+        learner = self.learner
+        memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
+        return {
+            "images": learner.images,
+            **self.last,
+            "train_seconds": self.seconds["train"],
+            "device_seconds": sum(self.seconds.values()) * learner.workers.world,
+            "memory_bytes": int(learner.workers.max(memory)),
+            "flops": self.flops * learner.images,
+        }
+
+    def _save(self, metrics: dict[str, float], verdict: Verdict) -> Path:
+        learner, judge = self.learner, self.judge
+        picture: Callable[[Path], None] = partial(_picture, verdict)
+        checkpoint = Checkpoint(
+            images=learner.images,
+            seconds=self.seconds,
+            seed=learner.seed,
+            family=kind_of(learner.family),
+            shape=judge.shape,
+            class_names=self.class_names,
+            class_counts=judge.class_counts,
+            weights=sampler_prefix(learner),
+            metadata=self.metadata,
+            metrics=metrics,
+            identities={name: identity.as_dict() for name, identity in judge.identities.items()},
+        )
+        return save(self.folder, checkpoint, state_of(learner), also=picture)
+
+
+def _picture(verdict: Verdict, folder: Path) -> None:
+    write_grid(verdict.shown, folder / SAMPLES)
