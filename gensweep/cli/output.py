@@ -6,19 +6,26 @@ import csv
 import json
 import math
 import os
+import re
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["format_option", "print_json", "print_rows"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv")
-_NARROWEST = 60
 _WIDE = 200
+_LAST = 30
+_NUMBER = re.compile(r"-|-?[\d.,]+(e[+-]?\d+)?[kMG]?")
 
 
 def format_option(command: C) -> C:
@@ -63,6 +70,7 @@ def _print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
     from rich.box import SIMPLE_HEAD
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -70,19 +78,37 @@ def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(file=sys.stdout, highlight=False, width=_WIDE)
-    elif console.width < _NARROWEST:
-        console = Console(file=sys.stdout, highlight=False, width=_NARROWEST)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True, header_style="bold")
-    last = list(rows[0])[-1]
-    for key in rows[0]:
-        numbers = all(isinstance(row[key], int | float) or row[key] is None for row in rows)
-        # Only the last column, which holds what has no natural width, may break lines.
+    cells = [[_cell(value, people=True) for value in row.values()] for row in rows]
+    *fixed, last = rows[0]
+    heads = [titles.get(key, key) for key in rows[0]]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+    # The last column has no natural width.  Where it would be squeezed, it gets lines of its own below each row.
+    below = bool(fixed) and sum(widths[:-1]) + 2 * len(fixed) + min(widths[-1], _LAST) > console.width
+    gap = 1 if below else 2
+    table = Table(box=None if below else SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
+    for key, head, width in list(zip(rows[0], heads, widths, strict=True))[: len(fixed) if below else None]:
+        numbers = all(_NUMBER.fullmatch(_cell(row[key], people=True)) for row in rows)
+        free = key == last and not below
         table.add_column(
-            Text(titles.get(key, key)), justify="right" if numbers else "left", no_wrap=key != last, overflow="fold"
+            Text(head), justify="right" if numbers else "left", no_wrap=not free, min_width=None if free else width
         )
-    for row in rows:
-        table.add_row(*(Text(_cell(value, people=True)) for value in row.values()))
-    console.print(table)
+    for row in cells:
+        table.add_row(*map(Text, row[: len(fixed)] if below else row))
+    if below:
+        _print_below(console, table, [row[-1] for row in cells])
+    else:
+        console.print(table)
+
+
+def _print_below(console: Console, table: Table, remarks: Sequence[str]) -> None:
+    # Wider than the terminal only if the columns that must be whole are: better a wrapped line than a cut name.
+    lines = console.render_lines(table, console.options.update(width=max(console.width, 400)))
+    head, *body = ["".join(segment.text for segment in line).rstrip() for line in lines]
+    click.echo(click.style(head, bold=console.is_terminal and not console.no_color))
+    for line, remark in zip(body, remarks, strict=True):
+        click.echo(line)
+        for part in textwrap.wrap(remark, max(20, console.width - 4)):
+            click.echo(f"    {part}")
 
 
 def _cell(value: Any, *, people: bool = False) -> str:

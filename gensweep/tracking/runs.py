@@ -150,7 +150,10 @@ def find_trial(run: str) -> Trial:
             if wanted in (trial.name, trial.run_id):
                 return trial
     if re.fullmatch(r"[0-9a-f]{4,31}", wanted):
-        fitting: list[Trial | Sweep] = [t for s in sweeps for t in (*s.trials, s) if t.run_id.startswith(wanted)]
+        everything: list[Trial | Sweep] = []
+        for sweep in sweeps:
+            everything += [*sweep.trials, sweep]
+        fitting = [item for item in everything if item.run_id.startswith(wanted)]
         if len(fitting) > 1:
             names = ", ".join(f"{item.run_id[:12]} ({item.name})" for item in fitting[:5])
             raise GensweepError(f"{run!r} is the beginning of several run ids: {names}; type more of it")

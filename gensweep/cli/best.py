@@ -1,0 +1,130 @@
+"""`gensweep best`: the best trial of a sweep, or the verdict across sweeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gensweep.cli.output import format_option, print_json, print_rows
+
+if TYPE_CHECKING:
+    from gensweep.report.compare import Comparison
+
+__all__ = ["best"]
+
+
+@click.command()
+@click.argument("sweeps", nargs=-1, metavar="[SWEEP]...")
+@click.option("--compare", is_flag=True, help="Rank the trials of several sweeps, by default of all.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="With --compare: where the report goes, one file that needs no network.",
+)
+@click.option("--no-html", is_flag=True, help="With --compare: write no report.")
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    metavar="N",
+    default=20,
+    show_default=True,
+    help="With --compare: rows of the table. JSON, CSV and the report hold every trial.",
+)
+@click.option(
+    "--sweeps",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("sweeps"),
+    show_default=True,
+    help="Folder that holds one folder a sweep.",
+)
+@format_option
+def best(sweeps: tuple[str, ...], compare: bool, html: Path, no_html: bool, top: int, root: Path, format: str) -> None:
+    """The best trial, or with --compare the verdict across sweeps.
+
+    SWEEP is a sweep's name or run id: without --compare by default the newest, with --compare by default all. Only
+    scores that were measured in the same way are ranked against each other; what had to stay out is listed with the
+    reason.
+
+    \b
+    Examples:
+      gensweep best
+      gensweep best ddpm-cifar10 --format json
+      gensweep best --compare
+      gensweep best --compare ddpm-cifar10 dcgan-cifar10 --html verdict.html
+    """
+    if not compare and len(sweeps) > 1:
+        raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
+    from gensweep.tracking.writer import check_server, sync_all
+
+    check_server()
+    sync_all(root)
+    if compare:
+        _compare(sweeps, None if no_html else html, top, root, format)
+    else:
+        _best(sweeps, format)
+
+
+def _best(sweeps: tuple[str, ...], format: str) -> None:
+    from gensweep.report.compare import compare
+    from gensweep.report.export import best_json, entry_facts
+    from gensweep.tracking.runs import find_sweep, load_sweeps, trial_config
+
+    sweep = find_sweep(sweeps[0]) if sweeps else load_sweeps()[0]
+    comparison = compare([sweep], asked=True)
+    config = trial_config(comparison.winner.trial.run_id)
+    value = best_json(comparison.winner, config)
+    if format == "json":
+        print_json(value)
+    elif format == "csv":
+        print_rows([value], format)
+    else:
+        import yaml
+
+        facts = entry_facts(comparison.winner, comparison.title)
+        width = max(map(len, facts))
+        for name, words in facts.items():
+            click.echo(f"{name:<{width}}  {words}")
+        click.echo("\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, root: Path, format: str) -> None:
+    from gensweep.report.compare import compare, verdict
+    from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
+    from gensweep.report.wording import identity_words
+    from gensweep.tracking.runs import load_sweeps
+
+    comparison = compare(load_sweeps(sweeps), asked=bool(sweeps))
+    if format == "json":
+        print_json(comparison_json(comparison))
+    elif format == "csv":
+        print_rows(comparison_csv(comparison), format)
+    else:
+        print_rows(comparison_rows(comparison, top), format)
+    _remarks(comparison, top if format == "table" else len(comparison.entries))
+    click.echo(f"Measured as {identity_words(comparison.score.metric, comparison.score.identity)}.", err=True)
+    click.echo(verdict(comparison), err=True)
+    if html is not None:
+        from gensweep.report.html import write_report
+
+        write_report(comparison, html, root=root)
+        click.echo(f"Report: {html}", err=True)
+
+
+def _remarks(comparison: Comparison, shown: int) -> None:
+    for item in comparison.not_comparable:
+        click.echo(f"Left out: {item.sweep}: {item.reason}", err=True)
+        if item.command:
+            click.echo(f"  to make it alike: {item.command}", err=True)
+    if comparison.failed:
+        names = ", ".join(trial.name for trial in comparison.failed[:5]) + (
+            ", ..." if len(comparison.failed) > 5 else ""
+        )
+        click.echo(f"Failed: {len(comparison.failed)} trials ({names}); see: gensweep trials SWEEP", err=True)
+    hidden = len(comparison.entries) - shown
+    if hidden > 0:
+        click.echo(f"{hidden} more; --top {len(comparison.entries)} shows all", err=True)

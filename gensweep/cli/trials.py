@@ -1,0 +1,53 @@
+"""`gensweep trials`: one line a trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gensweep.cli.output import format_option, print_rows
+
+__all__ = ["trials"]
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@click.option(
+    "--sweeps",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("sweeps"),
+    show_default=True,
+    help="Folder that holds one folder a sweep.",
+)
+@format_option
+def trials(sweep: str | None, root: Path, format: str) -> None:
+    """List the trials of a sweep.
+
+    SWEEP is a sweep's name or run id, by default the newest. One line a trial: how it ended, its best score, what it
+    cost, what differs; the best one is marked with a star, a failed one shows its cause.
+
+    \b
+    Examples:
+      gensweep trials
+      gensweep trials ddpm-cifar10 --format json
+      gensweep trials ddpm-cifar10 --format csv > trials.csv
+    """
+    from gensweep.report.export import trial_json, trial_rows
+    from gensweep.report.wording import metric_title
+    from gensweep.tracking.runs import find_sweep, load_sweeps
+    from gensweep.tracking.writer import check_server, sync_all
+
+    check_server()
+    sync_all(root)
+    found = find_sweep(sweep) if sweep else load_sweeps()[0]
+    if format == "table":
+        scores = [trial.objective for trial in found.trials if trial.objective is not None]
+        title = metric_title(found.metric, scores[0].identity) if scores else found.metric
+        print_rows(trial_rows(found), format, titles={"objective": title})
+    else:
+        print_rows([trial_json(trial) for trial in found.trials], format)
+    states = [trial.status for trial in found.trials]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no trials yet"
+    click.echo(f"{found.name} ({found.status}): {counts}", err=True)

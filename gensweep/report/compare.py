@@ -1,0 +1,234 @@
+"""Ranks trials across sweeps and families, but only scores of one identity against each other."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, score
+
+if TYPE_CHECKING:
+    from gensweep.tracking.runs import Score, Sweep, Trial
+
+__all__ = ["Comparison", "Entry", "LeftOut", "compare", "reproduce_command", "varied", "verdict"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A ranked trial; `differs` are the keys of its parameters that vary within its sweep."""
+
+    rank: int
+    trial: Trial
+    score: Score
+    differs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A sweep, or some trials of one, that could not be ranked with the others, and why."""
+
+    sweep: str
+    run_id: str
+    reason: str
+    command: str | None = None
+    """What would make it comparable."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Trials of one metric identity, best first, and everything that had to stay out."""
+
+    title: str
+    score: Score
+    """The best one; its identity is that of all entries."""
+    sweeps: tuple[Sweep, ...]
+    entries: tuple[Entry, ...]
+    not_comparable: tuple[LeftOut, ...]
+    failed: tuple[Trial, ...]
+
+    @property
+    def winner(self) -> Entry:
+        """The best trial of all."""
+        return self.entries[0]
+
+    def best_of(self, key: str) -> list[Entry]:
+        """The best entry of each family or sweep (`key` is "family" or "sweep"), best first."""
+        first: dict[str, Entry] = {}
+        for entry in self.entries:
+            first.setdefault(str(getattr(entry.trial, key)), entry)
+        return list(first.values())
+
+
+def compare(sweeps: Sequence[Sweep], *, asked: bool = False) -> Comparison:
+    """Rank the trials of the largest group of sweeps whose scores share an identity; of equal groups the newest.
+
+    With `asked` the user named the sweeps, so one that does not fit is an error and not left out.  Raises
+    NothingToCompareError if no trial has a score, GensweepError for sweeps that cannot be compared.
+    """
+    newest: dict[str, Sweep] = {}
+    out: list[LeftOut] = []
+    for sweep in sorted(sweeps, key=lambda item: item.started, reverse=True):
+        if newest.setdefault(sweep.name, sweep) is not sweep and not asked:
+            reason = f"an older sweep of the same name (name it by its run id {sweep.run_id[:8]} to compare it)"
+            out.append(LeftOut(sweep.name, sweep.run_id, reason))
+    chosen = list(sweeps) if asked else list(newest.values())
+    groups = _groups(chosen)
+    if not groups:
+        raise NothingToCompareError(_nothing(chosen))
+    ranked = max(groups.values(), key=lambda trials: (len({t.sweep for t in trials}), max(t.started for t in trials)))
+    ranked = sorted(ranked, key=_order)
+    best = ranked[0].objective
+    assert best is not None
+    inside = {trial.run_id for trial in ranked}
+    kept = [sweep for sweep in chosen if any(trial.run_id in inside for trial in sweep.trials)]
+    for sweep in chosen:
+        out += _left_out(sweep, inside, best)
+    strangers = [item for item in out if item.command is not None and item.sweep not in {s.name for s in kept}]
+    if asked and strangers:
+        raise GensweepError(_refusal(kept, strangers))
+    differs = {sweep.run_id: varied(sweep.trials) for sweep in kept}
+    home = {trial.run_id: sweep.run_id for sweep in kept for trial in sweep.trials}
+    return Comparison(
+        title=metric_title(best.metric, best.identity),
+        score=best,
+        sweeps=tuple(kept),
+        entries=tuple(
+            Entry(rank, trial, trial.objective, differs[home[trial.run_id]])
+            for rank, trial in enumerate(ranked, 1)
+            if trial.objective is not None
+        ),
+        not_comparable=tuple(out),
+        failed=tuple(trial for sweep in kept for trial in sweep.trials if trial.status == "failed"),
+    )
+
+
+def varied(trials: Iterable[Trial]) -> tuple[str, ...]:
+    """The searched parameters whose values are not the same in all trials, in order of appearance."""
+    listed = list(trials)
+    keys = dict.fromkeys(key for trial in listed for key in trial.params)
+    missing = object()
+    if len(listed) < 2:
+        return tuple(keys)
+    return tuple(key for key in keys if len({repr(trial.params.get(key, missing)) for trial in listed}) > 1)
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence: who won, against whom, by how much, at which cost."""
+    best = comparison.winner
+    families = comparison.best_of("family")
+    rivals = families if len(families) > 1 else comparison.best_of("sweep")
+    if len(rivals) < 2:
+        rivals = list(comparison.entries[:2])
+    if len(families) > 1:
+        family = family_name(best.trial.family)
+        sentence = f"{family[:1].upper()}{family[1:]} wins"
+    else:
+        sentence = f"{best.trial.name} is best"
+    sentence += f": {comparison.title} {score(best.score.value)}"
+    if len(rivals) > 1:
+        other = rivals[1]
+        whom = f"the best {family_name(other.trial.family)}'s" if len(families) > 1 else f"{other.trial.name}'s"
+        sentence += f", {_margin(best.score, other.score)} {whom} {score(other.score.value)}"
+        sentence += _price(best.trial, other.trial)
+    return sentence + "."
+
+
+def reproduce_command(trial: Trial) -> str:
+    """The command that trains the same configuration again."""
+    return f"gensweep train --from-run {shlex.quote(trial.name)}"
+
+
+def _groups(sweeps: Iterable[Sweep]) -> dict[str, list[Trial]]:
+    groups: dict[str, list[Trial]] = {}
+    for sweep in sweeps:
+        for trial in sweep.trials:
+            if trial.countable and trial.objective is not None:
+                groups.setdefault(_key(trial.objective), []).append(trial)
+    return groups
+
+
+def _key(value: Score) -> str:
+    return json.dumps([value.metric, value.mode, dict(value.identity)], sort_keys=True, default=str)
+
+
+def _order(trial: Trial) -> tuple[float, float, str]:
+    # Of equal scores the cheaper one comes first.
+    assert trial.objective is not None
+    return trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
+
+
+def _left_out(sweep: Sweep, inside: set[str], best: Score) -> list[LeftOut]:
+    scored = [trial for trial in sweep.trials if trial.countable and trial.objective is not None]
+    strangers = [trial for trial in scored if trial.run_id not in inside]
+    if not scored:
+        failed = sum(trial.status == "failed" for trial in sweep.trials)
+        reason = f"no trial has a score ({len(sweep.trials)} trials, {failed} failed)"
+        return [LeftOut(sweep.name, sweep.run_id, reason)]
+    if not strangers or strangers[0].objective is None:
+        return []
+    theirs = strangers[0].objective
+    many = "" if len(strangers) == len(scored) else f"{len(strangers)} of {len(scored)} trials: "
+    if theirs.metric != best.metric or theirs.mode != best.mode:
+        words = f"objective: {theirs.metric} ({theirs.mode}) against {best.metric} ({best.mode})"
+    else:
+        words = difference_words(best.identity, theirs.identity)
+    return [LeftOut(sweep.name, sweep.run_id, f"{many}scores of another kind ({words})", _alike(sweep, best, theirs))]
+
+
+def _alike(sweep: Sweep, best: Score, theirs: Score) -> str:
+    changes: list[str] = []
+    for part in identity_differences(best.identity, theirs.identity):
+        value: Any = best.identity.get(part)
+        if part == "samples":
+            changes.append(f"evaluation.samples={value}")
+        elif part == "extractor":
+            changes.append(f"evaluation.extractor.kind={str(value).partition('/')[0]}")
+        elif part == "reference":
+            changes.append(f"data.kind={str(value).partition('#')[0].partition('/')[0].split()[0]}")
+    if best.metric != theirs.metric:
+        changes.append(f"objective.metric={best.metric}")
+    words = shlex.split(sweep.command) if sweep.command.startswith("gensweep ") else ["gensweep", "tune", "FILE"]
+    changes.insert(0, f"name={sweep.name}-2")
+    return shlex.join([*words, *(word for change in changes for word in ("--set", change))])
+
+
+def _refusal(kept: Sequence[Sweep], strangers: Sequence[LeftOut]) -> str:
+    names = ", ".join(sweep.name for sweep in kept)
+    return "\n".join(
+        f"{item.sweep} cannot be compared with {names}: {item.reason}; to make it alike run: {item.command}"
+        for item in strangers
+    )
+
+
+def _nothing(sweeps: Sequence[Sweep]) -> str:
+    name = sweeps[0].name if sweeps else ""
+    trials = sum(len(sweep.trials) for sweep in sweeps)
+    return (
+        f"nothing to compare: none of {trials} trials in {len(sweeps)} sweeps has a score; run: gensweep trials {name}"
+    )
+
+
+def _margin(best: Score, other: Score) -> str:
+    if best.value == other.value:
+        return "level with"
+    if other.value == 0:
+        return f"{score(abs(best.value - other.value))} {'below' if best.mode == 'min' else 'above'}"
+    percent = 100 * abs(best.value - other.value) / abs(other.value)
+    amount = f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
+    return f"{amount} {'below' if best.mode == 'min' else 'above'}"
+
+
+def _price(best: Trial, other: Trial) -> str:
+    ours, theirs = best.cost.train_seconds, other.cost.train_seconds
+    if not ours or not theirs:
+        return ""
+    ratio = ours / theirs
+    if 0.95 < ratio < 1.05:
+        return ", at the same training time"
+    return (
+        f", at {ratio:.2g} times its training time" if ratio > 1 else f", in {100 * ratio:.0f} % of its training time"
+    )

@@ -1,0 +1,138 @@
+"""Comparisons and trials as plain values: the stable JSON of `best` and `trials`, and rows for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from gensweep.report.compare import reproduce_command, varied, verdict
+from gensweep.report.wording import count, duration, identity_words, score, setting_words
+
+if TYPE_CHECKING:
+    from gensweep.report.compare import Comparison, Entry
+    from gensweep.tracking.runs import Score, Sweep, Trial
+
+__all__ = ["best_json", "comparison_csv", "comparison_json", "comparison_rows", "trial_json", "trial_rows"]
+
+
+def comparison_json(comparison: Comparison) -> dict[str, Any]:
+    """The object that `best --compare --format json` prints."""
+    return {
+        "sweeps": [sweep.name for sweep in comparison.sweeps],
+        "entries": [_entry_json(entry) for entry in comparison.entries],
+        "not_comparable": [
+            {"sweep": item.sweep, "run_id": item.run_id, "reason": item.reason, "command": item.command}
+            for item in comparison.not_comparable
+        ],
+        "failed": [
+            {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id, "error": trial.error}
+            for trial in comparison.failed
+        ],
+        "verdict": verdict(comparison),
+    }
+
+
+def best_json(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The object that `best SWEEP --format json` prints: an entry with its configuration."""
+    return _entry_json(entry) | {"config": dict(config), "reproduce": reproduce_command(entry.trial)}
+
+
+def trial_json(trial: Trial) -> dict[str, Any]:
+    """One element of the list that `trials SWEEP --format json` prints; without a score, `objective` is null."""
+    return {
+        "trial": trial.trial,
+        "run_id": trial.run_id,
+        "status": trial.status,
+        "objective": None if trial.objective is None else trial.objective.value,
+        "images": trial.cost.images,
+        "params": dict(trial.params),
+        "error": trial.error,
+    }
+
+
+def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[dict[str, Any]]:
+    """Rows of the table of `best --compare`, best first."""
+    entries = comparison.entries[:limit]
+    rows = []
+    for entry in entries:
+        trial = entry.trial
+        row: dict[str, Any] = {"#": entry.rank, "sweep": trial.sweep, "trial": trial.trial}
+        row |= {"family": trial.family, comparison.title: entry.score.value}
+        row |= {"samples": entry.score.identity.get("samples")}
+        row |= {"images": count(trial.cost.images), "train s": _rounded(trial.cost.train_seconds)}
+        row |= {"params": count(trial.cost.params), "what differs": setting_words(trial.params, entry.differs)}
+        rows.append(row)
+    return rows
+
+
+def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
+    """Flat rows with the keys of the JSON entries, for spreadsheets."""
+    rows = []
+    for entry in comparison.entries:
+        row = _entry_json(entry)
+        objective, cost = row.pop("objective"), row.pop("cost")
+        rows.append(row | {key: objective[key] for key in ("metric", "value", "identity")} | cost)
+    return rows
+
+
+def trial_rows(sweep: Sweep) -> list[dict[str, Any]]:
+    """Rows of the table of `trials SWEEP`, in order of the trials' names."""
+    keys = varied(sweep.trials)
+    return [
+        {
+            "trial": ("* " if trial.best else "") + trial.trial,
+            "status": trial.status,
+            "objective": None if trial.objective is None else trial.objective.value,
+            "images": count(trial.cost.images),
+            "train s": _rounded(trial.cost.train_seconds),
+            "params": count(trial.cost.params),
+            "what differs": _remark(trial) or setting_words(trial.params, keys),
+        }
+        for trial in sweep.trials
+    ]
+
+
+def entry_facts(entry: Entry, title: str) -> dict[str, str]:
+    """What there is to say about one trial, for people: name -> words."""
+    trial, cost = entry.trial, entry.trial.cost
+    return {
+        "run": f"{trial.name} ({trial.run_id})",
+        "family": trial.family,
+        title: score(entry.score.value),
+        "measured as": identity_words(entry.score.metric, entry.score.identity),
+        "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
+        f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters",
+        "checkpoint": trial.checkpoint or "not kept",
+        "reproduce": reproduce_command(trial),
+    }
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    trial = entry.trial
+    return {
+        "rank": entry.rank,
+        "sweep": trial.sweep,
+        "trial": trial.trial,
+        "run_id": trial.run_id,
+        "family": trial.family,
+        "objective": _objective_json(entry.score),
+        "cost": asdict(trial.cost),
+        "params": dict(trial.params),
+        "checkpoint": trial.checkpoint,
+        "status": trial.status,
+    }
+
+
+def _objective_json(value: Score) -> dict[str, Any]:
+    return {"metric": value.metric, "value": value.value, "identity": dict(value.identity)}
+
+
+def _remark(trial: Trial) -> str:
+    if trial.status != "failed" or not trial.error:
+        return ""
+    return trial.error.strip().splitlines()[0]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1) if value < 10 else round(value)

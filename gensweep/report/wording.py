@@ -1,0 +1,152 @@
+"""Scores, costs and settings in words that fit a table cell or a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+__all__ = [
+    "count",
+    "difference_words",
+    "duration",
+    "family_name",
+    "identity_differences",
+    "identity_words",
+    "metric_title",
+    "number",
+    "score",
+    "setting_list",
+    "setting_words",
+    "short_names",
+]
+
+# Only features of the FID-2015 Inception network make a Frechet distance an FID.
+_FRECHET_TITLES = {
+    "efficientnet_lite0": "FD-EffNetLite0",
+    "inception2015": "FID",
+    "torchvision_inception": "FD-TorchvisionInception",
+}
+_PARTS = {
+    "metric": "metric",
+    "extractor": "feature extractor",
+    "samples": "generated images",
+    "reference": "reference images",
+    "quantisation": "quantisation",
+    "weights": "weights",
+}
+
+
+def metric_title(metric: str, identity: Mapping[str, Any]) -> str:
+    """The column head of a score: "FID" for the literature's network only, "FD-EffNetLite0" and the like otherwise."""
+    if metric != "fid":
+        return metric
+    extractor = str(identity.get("extractor", "")).partition("/")[0]
+    if not extractor:
+        return "FD"
+    return _FRECHET_TITLES.get(extractor, f"FD-{extractor}")
+
+
+def identity_words(metric: str, identity: Mapping[str, Any]) -> str:
+    """What a score was measured with, as a phrase."""
+    if not identity:
+        return f"{metric}, measured with nothing on record"
+    words = metric_title(metric, identity)
+    if isinstance(samples := identity.get("samples"), int):
+        words += f" of {samples:,} generated images"
+    if reference := identity.get("reference"):
+        words += f" against {str(reference).partition('#')[0]}"
+    if identity.get("weights") in ("ema", "raw"):
+        words += ", averaged (EMA) weights" if identity["weights"] == "ema" else ", raw weights"
+    if extractor := identity.get("extractor"):
+        words += f"; features: {extractor}"
+    if quantisation := identity.get("quantisation"):
+        words += f"; quantisation: {quantisation}"
+    return words
+
+
+def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+    """The names of the parts of two identities that are not equal."""
+    return [key for key in dict.fromkeys([*_PARTS, *ours, *theirs]) if ours.get(key) != theirs.get(key)]
+
+
+def difference_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Where two identities differ: "generated images: 500 against 2,000"."""
+    return "; ".join(
+        f"{_PARTS.get(key, key)}: {_part(theirs.get(key))} against {_part(ours.get(key))}"
+        for key in identity_differences(ours, theirs)
+    )
+
+
+def _part(value: Any) -> str:
+    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def score(value: float | None) -> str:
+    """A score with about four digits."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def count(value: float | None) -> str:
+    """A count with a suffix: 512, 12.8k, 3.58M."""
+    if value is None or not math.isfinite(value):
+        return "-"
+    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * limit:
+            return f"{value / limit:.3g}{suffix}"
+    return f"{value:.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as 8.2 s, 4 min 10 s or 3 h 05 min."""
+    if seconds is None or not math.isfinite(seconds):
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def number(value: Any) -> str:
+    """A setting's value, floats with three digits."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key}={number(item)}" for key, item in value.items() if key != "kind")
+        return f"{value.get('kind', '')}({inner})" if inner else str(value.get("kind", "{}"))
+    return str(value)
+
+
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """Each dotted key's shortest ending that no other key shares; `a.kind` is shown as `a`."""
+    names = list(dict.fromkeys(keys))
+    plain = {key: key.removesuffix(".kind") for key in names}
+    short: dict[str, str] = {}
+    for key in names:
+        parts = plain[key].split(".")
+        for length in range(1, len(parts) + 1):
+            ending = parts[-length:]
+            if sum(other.split(".")[-length:] == ending for other in plain.values()) == 1:
+                break
+        short[key] = ".".join(ending)
+    return short
+
+
+def setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
+    """The named settings as ["timesteps=200", "width=64"]; those that a trial does not have are left out."""
+    short = short_names(keys)
+    return [f"{short[key]}={number(params[key])}" for key in keys if key in params]
+
+
+def setting_words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """`setting_list` in one line."""
+    return " ".join(setting_list(params, keys))
+
+
+def family_name(kind: str) -> str:
+    """A family's kind as one would write it in a sentence: "GAN", "diffusion GAN"."""
+    return kind.replace("_", " ").replace("gan", "GAN")
