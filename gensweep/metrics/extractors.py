@@ -49,7 +49,9 @@ class Extractor(nn.Module):
             raise TypeError(f"images must be quantised to uint8 first (to_uint8), but got {images.dtype}")
         if len(images) == 0:
             return torch.zeros(0, self.num_features, device=images.device)
-        features: Tensor = self.network(self.prepare(as_rgb(images)))
+        # A training loop's autocast around the call would change the features and not the id.
+        with torch.autocast(images.device.type, enabled=False):
+            features: Tensor = self.network(self.prepare(as_rgb(images)))
         return features.float()
 
 

@@ -7,11 +7,13 @@ must all call it.  All metrics of an evaluation are fed by the same features.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
@@ -39,6 +41,7 @@ class Reference(Protocol):
         """Mean and covariance of their features."""
 
 
+# A metric is built by a function (reference, num_features, device, *, settings) -> Metric.
 METRICS: Registry[Callable[..., Metric]] = Registry("metric", package="gensweep.metrics")
 
 
@@ -77,8 +80,7 @@ class FrechetDistance(Metric):
 
     def compute(self) -> float:
         """The distance over the images of all processes.  Raises GensweepError if they are fewer than two."""
-        # ignite looks for a process group once; somebody else may have made or ended one since
-        idist.sync(temporary=True)
+        _follow_process_group()
         return float(self._reduced_distance())
 
     @sync_all_reduce("_state")
@@ -91,3 +93,13 @@ class FrechetDistance(Metric):
             )
         mean, covariance = (value.cpu() for value in self._reference)
         return frechet_distance(generated.mean, generated.covariance, mean, covariance)
+
+
+def _follow_process_group() -> None:
+    """Let ignite see the process group that somebody else, such as Ray Train, has made or ended."""
+    if not dist.is_initialized():
+        if idist.model_name() == "native-dist":
+            idist.sync(temporary=True)
+    elif "LOCAL_RANK" not in os.environ:
+        # A reduction does not need it, but ignite would gather host names to guess it, and warn.
+        idist.set_local_rank(0)

@@ -57,6 +57,13 @@ def test_an_image_has_the_same_features_in_any_batch(extractor: Extractor):
     assert close(torch.cat([extractor(images[:1]), extractor(images[1:])]), extractor(images))
 
 
+def test_autocast_around_the_call_changes_nothing(extractor: Extractor):
+    images = pixels(1, 3, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = extractor(images)
+    assert torch.equal(inside, extractor(images))
+
+
 def test_grey_images_are_seen_as_rgb(extractor: Extractor):
     grey = pixels(1, 1, 32)
     assert torch.equal(extractor(grey), extractor(grey.repeat(1, 3, 1, 1)))

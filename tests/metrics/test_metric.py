@@ -1,3 +1,5 @@
+import warnings
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -73,6 +75,7 @@ SHARDS = [(50, 50), (7, 93), (100, 0), (0, 100)]
 
 def in_two_processes(rank: int, folder: str, results: "torch.multiprocessing.SimpleQueue[tuple[int, list[float]]]"):
     torch.set_num_threads(1)
+    warnings.simplefilter("error")
     distances = []
     # the group is made by somebody else, ended and made again, as a kept worker sees it
     for generation, shard in enumerate(SHARDS):
