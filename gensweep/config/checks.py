@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.problems import unknown
+from gensweep.config.tree import GENERIC
+from gensweep.errors import ConfigError
+from gensweep.registry import Settings, bind
 
 if TYPE_CHECKING:
     from gensweep.config.trial import TrialConfig
@@ -19,7 +24,8 @@ def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     yield from _budget(trial)
     yield from _metrics(trial)
     yield from _labels(trial)
-    yield from _image_size(trial)
+    yield from _sampler(trial)
+    yield from _parts(trial)
 
 
 def _get(trial: TrialConfig, key: str) -> Any:
@@ -57,7 +63,41 @@ def _labels(trial: TrialConfig) -> Iterator[tuple[str, str]]:
         )
 
 
-def _image_size(trial: TrialConfig) -> Iterator[tuple[str, str]]:
-    size = _get(trial, "data.size")
-    if size is not None and _get(trial, "network.kind") == "dcgan" and size & (size - 1):
-        yield "data.size", f"{size} is not a power of two, which dcgan needs (8, 16, 32, 64, 128 or 256)"
+def _sampler(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+    steps, timesteps = _get(trial, "sampler.steps"), _get(trial, "diffusion.timesteps")
+    if steps is not None and timesteps is not None and steps > timesteps:
+        yield "sampler.steps", f"{steps} is more than diffusion.timesteps ({timesteps})"
+
+
+def _parts(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+    """What the parts of the family themselves refuse, such as an image size, when they are built without memory."""
+    classes = _get(trial, "data.classes")
+    number = (10 if classes is None else max(len(classes), 2)) if _get(trial, "family.conditional") else 0
+    for section in type(trial).model_fields:
+        if section not in GENERIC:
+            settings = getattr(trial, section)
+            for message in _refusals(settings, _get(trial, "data.size") or 32, number):
+                yield section, message
+
+
+@functools.lru_cache(maxsize=1024)
+def _refusals(settings: Settings, size: int, classes: int) -> tuple[str, ...]:
+    """The ConfigErrors of one part.  Parts that need more than an image's shape are left for later."""
+    import torch
+
+    function = bind(settings)
+    known = {"channels": 3, "size": size, "classes": classes, "latent": 8}
+    needed = [
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is not parameter.KEYWORD_ONLY
+    ]
+    if not set(needed) <= set(known):
+        return ()
+    try:
+        # Networks are built on "meta", which gives tensors a shape and no memory; tables of numbers are small.
+        with torch.device("meta" if needed else "cpu"):
+            function(*(known[name] for name in needed))
+    except ConfigError as error:
+        return error.problems
+    return ()

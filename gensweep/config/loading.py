@@ -18,7 +18,7 @@ __all__ = ["is_sweep", "load_sweep", "load_trial", "parse_overrides", "scale_nam
 
 
 def load_sweep(path: str | Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> SweepConfig:
-    """Read a sweep, apply a scale and then the overrides ("key=value").
+    """Read a sweep, apply a scale and then the overrides ("key=value").  The result has no scales left to apply.
 
     Raises ConfigError with all problems, those at the corners of the search space included.
     """
@@ -30,7 +30,7 @@ def load_sweep(path: str | Path, *, overrides: Sequence[str] = (), scale: str | 
     config, more = check_sweep(tree, str(path))
     _raise(traps, problems + more)
     assert config is not None
-    return config
+    return config.model_copy(update={"scales": {}})
 
 
 def load_trial(path: str | Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> TrialConfig:

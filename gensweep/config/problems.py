@@ -55,7 +55,7 @@ def listed(names: Iterable[str]) -> str:
 
 def unknown(name: str, what: str, known: Sequence[str]) -> str:
     """The message for a name that is none of the known ones, with the nearest one as a suggestion."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     suggestion = f"; did you mean {close[0]!r}?" if close else ""
     return f"{show(name)} is not {what}{suggestion} (known: {listed(known)})"
 
@@ -91,22 +91,22 @@ NAMES |= {dict: "a mapping of keys"}
 
 
 def _bounds(constraints: Iterable[Any]) -> str:
-    words = []
+    compared, more = [], []
     for each in constraints:
         if isinstance(each, annotated_types.Ge):
-            words.append(f" >= {each.ge}")
+            compared.append(f">= {each.ge}")
         elif isinstance(each, annotated_types.Gt):
-            words.append(f" > {each.gt}")
+            compared.append(f"> {each.gt}")
         elif isinstance(each, annotated_types.Le):
-            words.append(f" <= {each.le}")
+            compared.append(f"<= {each.le}")
         elif isinstance(each, annotated_types.Lt):
-            words.append(f" < {each.lt}")
+            compared.append(f"< {each.lt}")
         elif isinstance(each, annotated_types.MultipleOf):
-            words.append(f", a multiple of {each.multiple_of}")
+            more.append(f"a multiple of {each.multiple_of}")
         elif isinstance(each, annotated_types.MinLen):
-            words.append(f", at least {each.min_length} long")
+            more.append(f"at least {each.min_length} long")
         elif isinstance(each, annotated_types.MaxLen):
-            words.append(f", at most {each.max_length} long")
+            more.append(f"at most {each.max_length} long")
         elif getattr(each, "pattern", None):
-            words.append(f" that matches {each.pattern}")
-    return " and".join(words[:2]) + "".join(words[2:]) if len(words) > 1 else "".join(words)
+            more.append(f"made of {each.pattern}")
+    return "".join([" " + " and ".join(compared) if compared else "", *(f", {words}" for words in more)])

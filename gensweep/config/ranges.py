@@ -183,21 +183,21 @@ def _scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
 
 
 def _covering_scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
-    """Combinations that meet each branch at least once, in number proportional to the branches."""
-    yield []
+    """Combinations that meet each branch at least once, in number at most that of the branches."""
+    met: set[tuple[int, int]] = set()
     queue: list[list[int]] = [[]]
+    yield []
     while queue:
         script = queue.pop(0)
         picker = Corner(script, high=False)
-        draw(nodes, picker)
-        start = len(script)
-        for position, (_, branches) in enumerate(picker.taken[start:], start):
-            for decision in range(1, branches):
-                more = [*(0 if i >= start else script[i] for i in range(position)), decision]
-                yield more
-                queue.append(more)
-                if len(queue) > MAX_CORNERS * 4:
-                    return
+        forks = [node for node, _ in walk(nodes, picker) if isinstance(node, Fork)]
+        decisions = [decision for decision, _ in picker.taken]
+        for position in range(len(script), len(forks)):
+            for decision in range(1, len(forks[position].branches)):
+                if (id(forks[position]), decision) not in met:
+                    met.add((id(forks[position]), decision))
+                    queue.append([*decisions[:position], decision])
+                    yield queue[-1]
 
 
 def places(nodes: Sequence[Node], picker: Picker) -> dict[str, str]:

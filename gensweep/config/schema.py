@@ -106,7 +106,7 @@ def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | N
             spot = _Spot.find(model, detail["loc"])
             if spot.path not in problems:
                 path = spot.path
-                if spot.shape is not None and isinstance(_value(complete, [*path, "kind"]), str):
+                if spot.shape is not None and _value(complete, [*path, "kind"]) is not None:
                     path = (*path, "kind")
                 place = place_of(complete, (*path, *spot.rest), default_place)
                 problems[spot.path] = Problem(place, ".".join(path), _message(detail, spot, complete))
@@ -184,7 +184,7 @@ def _shape_message(detail: Any, shape: Shape, value: Any) -> str:
     if isinstance(value["kind"], str):
         article = "an" if shape.noun[0] in "aeiou" else "a"
         return unknown(value["kind"], f"{article} {shape.noun}", shape.kinds)
-    return f"kind: {show(value['kind'])} is not a name (known: {listed(shape.kinds)})"
+    return f"{show(value['kind'])} is not a name (known: {listed(shape.kinds)})"
 
 
 def _name(spot: _Spot) -> str:

@@ -109,6 +109,12 @@ class SweepConfig(Part):
         """Plain nested values; `from_dict` takes them back."""
         return self.model_dump(mode="json")
 
+    def complete(self) -> dict[str, Any]:
+        """`as_dict` with the defaults of the base too, where the base is a trial without the space."""
+        values = self.as_dict()
+        trial, _ = check_trial(clone(self.base))
+        return values | {"base": trial.as_dict()} if trial is not None else values
+
     def hash(self) -> str:
         """SHA-256 of the effective values."""
         return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()

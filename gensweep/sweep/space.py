@@ -150,7 +150,7 @@ def _rows(nodes: Sequence[Node], where: tuple[str, ...]) -> Iterator[Parameter]:
         place = ", ".join(where)
         if isinstance(node, Fixed):
             # A branch's own kind says nothing that `where` does not say.
-            if not (where and where[-1] == f"{node.key} = {node.value}"):
+            if not (where and where[-1].startswith(f"{node.key} = ")):
                 yield Parameter(node.key, f"= {node.value}", place)
             continue
         yield Parameter(node.name, _range(node), place)

@@ -1,0 +1,116 @@
+"""`gensweep config`: validate and show configurations, print their JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gensweep.cli.sweep_options import override_options
+from gensweep.errors import ConfigError
+
+__all__ = ["config"]
+
+
+@click.group()
+def config() -> None:
+    """Validate and show configurations; JSON Schema for editors.
+
+    \b
+    Examples:
+      gensweep config validate search_spaces/*.yaml
+      gensweep config show search_spaces/ddpm.yaml --scale cpu
+      gensweep config schema > sweep.schema.json
+    """
+
+
+@config.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@override_options
+def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | None) -> None:
+    """Check files, the corners of their search spaces and all of their scales; every problem is shown.
+
+    \b
+    Examples:
+      gensweep config validate search_spaces/*.yaml
+      gensweep config validate search_spaces/ddpm.yaml --set training.images=1000
+    """
+    problems: list[str] = []
+    for file in files:
+        found, good = _check(file, overrides, scale)
+        problems += found
+        if not found:
+            click.echo(f"{file}: {good}")
+    if problems:
+        raise ConfigError(problems)
+
+
+def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> tuple[list[str], str]:
+    """All problems of a file, else what it is."""
+    from gensweep.config import is_sweep, load_sweep, load_trial, scale_names
+
+    problems: list[str] = []
+    try:
+        if not is_sweep(file):
+            load_trial(file, overrides=overrides, scale=scale)
+            return [], "a valid trial"
+        scales = scale_names(file)
+    except ConfigError as error:
+        return list(error.problems), ""
+    for each in [scale] if scale is not None else [None, *scales]:
+        try:
+            load_sweep(file, overrides=overrides, scale=each)
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    return problems, f"a valid sweep (scales: {', '.join(scales) or 'none'})"
+
+
+@config.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@override_options
+@click.option(
+    "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How to write it."
+)
+def show(file: Path, overrides: tuple[str, ...], scale: str | None, form: str) -> None:
+    """Print the configuration that a file, a scale and --set give together, with every default.
+
+    \b
+    Examples:
+      gensweep config show search_spaces/ddpm.yaml --scale cpu
+      gensweep config show search_spaces/quickstart.yaml --set family.kind=gan --format json
+    """
+    from gensweep.config import is_sweep, load_sweep, load_trial
+    from gensweep.config.writing import to_yaml
+
+    values: dict[str, Any]
+    if is_sweep(file):
+        values = load_sweep(file, overrides=overrides, scale=scale).complete()
+    else:
+        values = load_trial(file, overrides=overrides, scale=scale).as_dict()
+    click.echo(json.dumps(values, indent=2) if form == "json" else to_yaml(values), nl=form == "json")
+
+
+@config.command()
+@click.option(
+    "--for",
+    "target",
+    type=click.Choice(["sweep", "trial"]),
+    default="sweep",
+    show_default=True,
+    help="Which sort of file.",
+)
+def schema(target: str) -> None:
+    """Print the JSON Schema of a sweep's or a trial's file, for editors.
+
+    \b
+    Examples:
+      gensweep config schema > sweep.schema.json
+      gensweep config schema --for trial > trial.schema.json
+    In an editor with yaml-language-server, the first line of a YAML file then names it:
+      # yaml-language-server: $schema=sweep.schema.json
+    """
+    from gensweep.config.json_schema import sweep_schema, trial_schema
+
+    click.echo(json.dumps(sweep_schema() if target == "sweep" else trial_schema(), indent=2))

@@ -1,0 +1,106 @@
+import json
+
+import jsonschema
+import pytest
+import yaml
+
+from gensweep.cli.main import run
+from gensweep.config import load_sweep, load_trial
+
+SWEEP = """\
+name: demo
+base:
+  family: {kind: diffusion}
+space:
+  network.width: {int: [16, 32], step: 16}
+scales:
+  cpu: {training.images: 20000}
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(SWEEP)
+    return file
+
+
+@pytest.fixture
+def trial(tmp_path):
+    file = tmp_path / "trial.yaml"
+    file.write_text("family: {kind: gan}\ndata: {kind: digits, classes: ['3', '7']}\n")
+    return file
+
+
+def test_valid_files_are_listed_on_stdout(sweep, trial, capsys):
+    assert run(["config", "validate", str(sweep), str(trial)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{sweep}: a valid sweep (scales: cpu)\n{trial}: a valid trial\n"
+    assert captured.err == ""
+
+
+def test_problems_of_all_files_and_scales_come_at_once_with_exit_code_2(sweep, trial, tmp_path, capsys):
+    sweep.write_text(SWEEP.replace("20000}", "-1}\n  gpu: {network.kind: cnnn}\n"))
+    trial.write_text("family: {kind: gann}\n")
+    missing = tmp_path / "missing.yaml"
+    assert run(["config", "validate", str(sweep), str(trial), str(missing)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.rpartition("/")[2].partition(" ")[0] for line in lines] == [
+        "sweep.yaml:7:",
+        "sweep.yaml:8:",
+        "trial.yaml:1:",
+        "missing.yaml:",
+    ]
+    assert all(line.startswith("Error: ") for line in lines)
+
+
+def test_overrides_are_checked_too(sweep, capsys):
+    assert run(["config", "validate", str(sweep), "--set", "network.width=12"]) == 2
+    assert capsys.readouterr().err == "Error: --set network.width=12: 12 is not a whole number >= 8, a multiple of 8\n"
+
+
+@pytest.mark.parametrize("form", ["yaml", "json"])
+def test_what_is_shown_can_be_read_again(form, sweep, trial, tmp_path, capsys):
+    for file, load in ((sweep, load_sweep), (trial, load_trial)):
+        extra = ["--scale", "cpu", "--set", "search.trials=3"] if file == sweep else []
+        assert run(["config", "show", str(file), "--format", form, *extra]) == 0
+        shown = tmp_path / "shown.yaml"
+        shown.write_text(capsys.readouterr().out)
+        once = load(shown)
+        assert run(["config", "show", str(shown), "--format", form]) == 0
+        assert capsys.readouterr().out == shown.read_text()
+        assert once.hash() == load(shown).hash()
+    assert load_trial(shown).flat()["data.classes"] == ["3", "7"]
+
+
+def test_the_effective_configuration_has_scale_and_overrides_applied(sweep, capsys):
+    assert run(["config", "show", str(sweep), "--scale", "cpu", "--set", "network.width=8", "--format", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["base"]["training"]["images"] == 20000
+    assert shown["base"]["network"]["width"] == 8
+    assert shown["base"]["network"]["kind"] == "unet"
+    assert shown["space"] == {}
+
+
+@pytest.mark.parametrize("target", ["sweep", "trial"])
+def test_the_schema_accepts_what_is_valid_and_refuses_what_is_not(target, sweep, trial, capsys):
+    assert run(["config", "schema", "--for", target]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    good = yaml.safe_load((sweep if target == "sweep" else trial).read_text())
+    assert validator.is_valid(good)
+    for key in ("nonsense", "seed" if target == "sweep" else "search"):
+        assert not validator.is_valid(good | {key: 1})
+    where = good["base"] if target == "sweep" else good
+    where["family"] = {"kind": "gann"}
+    assert not validator.is_valid(good)
+
+
+def test_the_schema_knows_every_key_that_can_be_searched(capsys):
+    assert run(["config", "schema"]) == 0
+    space = json.loads(capsys.readouterr().out)["properties"]["space"]["properties"]
+    assert {"network.width", "diffusion.schedule.beta_end", "gan.loss", "family.kind", "seed", "data.classes"} <= set(
+        space
+    )
+    assert space["network.width"]["description"].startswith("a whole number")

@@ -1,0 +1,336 @@
+import contextlib
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gensweep.config import SweepConfig, TrialConfig, load_sweep, load_trial
+from gensweep.errors import ConfigError
+
+BASE = """\
+name: demo
+base:
+  family: {kind: diffusion}
+  training: {images: 20000, batch_size: 64}
+  evaluation: {every: 5000}
+"""
+TWO_FAMILIES = """\
+name: both
+base:
+  data: {kind: digits}
+space:
+  family:
+    choice:
+    - kind: diffusion
+      network: {kind: unet, width: {int: [16, 32], step: 16}}
+      diffusion.schedule: {choice: [{kind: linear, beta_end: {float: [0.01, 0.04]}}, {kind: cosine}]}
+    - kind: gan
+      conditional: {choice: [false, true]}
+      network: {kind: dcgan, width: {int: [8, 64], log: true}}
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, *overrides, scale=None):
+        file = tmp_path / "s.yaml"
+        file.write_text(text)
+        return load_sweep(file, overrides=overrides, scale=scale)
+
+    return load
+
+
+@pytest.fixture
+def refused(load, tmp_path):
+    def refused(text, *overrides, scale=None):
+        with pytest.raises(ConfigError) as caught:
+            load(text, *overrides, scale=scale)
+        return [problem.replace(str(tmp_path / "s.yaml"), "s") for problem in caught.value.problems]
+
+    return refused
+
+
+def test_a_sweep_is_itself_after_a_round_trip(load):
+    for text in (BASE, TWO_FAMILIES):
+        sweep = load(text)
+        again = SweepConfig.from_dict(sweep.as_dict())
+        assert again == sweep
+        assert again.hash() == sweep.hash()
+        assert SweepConfig.from_dict(sweep.complete()).complete() == sweep.complete()
+
+
+def test_a_trial_of_a_sweep_is_its_base_with_overrides(load):
+    sweep = load(BASE)
+    assert sweep.trial().flat()["training.images"] == 20000
+    assert sweep.trial({"network.kind": "cnn", "network.depth": 3}).flat()["network.depth"] == 3
+    assert sweep.trial({"family.kind": "gan"}).kind("network") == "dcgan"
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("network.width: {int: [64, 32]}", "low <= high must hold, but got low=64, high=32"),
+        ("network.width: {int: [0, 32], log: true}", "log needs low > 0, but got low=0"),
+        ("network.width: {int: [16, 32], step: 0}", "step must be a whole number > 0, but got 0"),
+        ("network.width: {int: [16, 32], step: 8, log: true}", "step and log do not go together"),
+        (
+            "network.width: {int: [16, 40], step: 16}",
+            "high=40 is no whole number of steps of 16 above low=16; write high=32",
+        ),
+        ("network.width: {int: [16.5, 32]}", "int takes two whole numbers, [low, high], but got [16.5, 32]"),
+        ("network.width: {int: [16]}", "int takes two whole numbers, [low, high], but got [16]"),
+        ("network.width: {int: 16}", "int takes two whole numbers, [low, high], but got 16"),
+        ("network.width: {int: [16, 32], lg: true}", "'lg' does not go with int (known: step, log)"),
+        ("network.width: {int: [16, 32], log: 1}", "log: 1 is not true or false"),
+        ("network.width: {int: [16, 32], float: [1, 2]}", "is int and float at once; take one of them"),
+        ("network.dropout: {float: [false, true]}", "float takes two numbers, [low, high], but got [false, true]"),
+        ("network.dropout: {float: [0, 0.25], step: 0.1}", "write high=0.2"),
+        ("network.width: {choice: []}", "choice takes a list of one value or more, but got []"),
+        ("network.width: {choice: 16}", "choice takes a list of one value or more, but got 16"),
+        ("network.width: {choice: [16, 16]}", "16 stands twice in the choice"),
+        ("network.width: {choice: [16, 32], step: 2}", "'step' does not go with choice"),
+        ("network.dropout: {choice: [0, 0.0]}", "the values 0, 0.0 are not all different"),
+        ("network: {choice: [{kind: unet}, cnn]}", "'cnn' stands among mappings in one choice; write {kind: cnn}"),
+        ("network: {choice: [{kind: unet}, {width: 16}]}", "kind is missing in one mapping of the choice"),
+        ("network: {choice: [{kind: unet}, {kind: 3}]}", "kind: 3 is not a name"),
+        ("network: {choice: [{kind: unet}, {kind: unet}]}", '{"kind": "unet"} stands twice in the choice'),
+        ("network: {}", "is empty; write a range"),
+        ("network: {choice: [{kind: unet, width: {int: [9, 8]}}]}", "low <= high must hold"),
+    ],
+)
+def test_a_range_that_makes_no_sense_is_refused_with_its_line(entry, problem, refused):
+    found = refused(f"{BASE}space:\n  {entry}\n")
+    assert len(found) == 1
+    assert found[0].startswith("s:7: space: network")
+    assert problem in found[0]
+
+
+@pytest.mark.parametrize(
+    ("entry", "problems"),
+    [
+        ("network.width: {int: [4, 32]}", ["s:7: network.width: 4 is not a whole number >= 8, a multiple of 8"]),
+        (
+            "network.width: {float: [16, 32]}",
+            ["s:7: network.width: 16.0 is not a whole", "s:7: network.width: 32.0 is not"],
+        ),
+        ("network.width: {choice: [16, wide, 32]}", ["s:7: network.width: 'wide' is not a whole number"]),
+        (
+            "network.widht: {int: [8, 16]}",
+            ["s:7: network.widht: 'widht' is not a key of network of kind unet; did you"],
+        ),
+        (
+            "netwrk.width: {int: [8, 16]}",
+            ["s:7: netwrk: 'netwrk' is not a key of a diffusion trial; did you mean 'netwo"],
+        ),
+        ("network.depth: {int: [8, 16]}", ["s:7: network.depth: 'depth' is not a key of network of kind unet (known"]),
+        ("gan.latent: {int: [8, 16]}", ["s:7: gan: 'gan' is a section of the family gan; this trial's family is diff"]),
+        (
+            "network: {choice: [{kind: unet}, {kind: cn}]}",
+            ["s:7: network.kind: 'cn' is not a network; did you mean 'cnn'"],
+        ),
+        (
+            "network: {choice: [unet, cnn]}",
+            ["s:7: network: 'unet' is not a mapping", "s:7: network: 'cnn' is not a mapping"],
+        ),
+        ("training.images: {int: [1000, 9000]}", ["s:5: evaluation.every: 5000 is more than training.images (1000)"]),
+        (
+            "training.batch_size: {int: [15, 20]}",
+            ["s:7: training.batch_size: 15 is not divisible by resources.workers (2)"],
+        ),
+        (
+            "diffusion.timesteps: {int: [10, 2000]}\n  sampler.steps: 20",
+            ["s:8: sampler.steps: 20 is more than diffusion"],
+        ),
+        ("seed.x: {int: [1, 2]}", ['s:7: seed: {"x": 1} is not a whole', 's:7: seed: {"x": 2} is not a whole number']),
+    ],
+)
+def test_the_corners_of_a_space_are_checked_as_trials(entry, problems, refused):
+    found = refused(f"{BASE}space:\n  {entry}\nresources: {{workers: 2}}\n")
+    assert len(found) == len(problems)
+    assert all(any(each.startswith(problem) for each in found) for problem in problems)
+
+
+def test_a_key_that_only_one_branch_has_is_refused_where_it_is_given(refused):
+    text = f"{BASE}space:\n  network: {{choice: [{{kind: unet}}, {{kind: cnn}}]}}\n  network.depth: {{int: [2, 4]}}\n"
+    assert refused(text) == [
+        "s:8: network.depth: 'depth' is not a key of network of kind unet "
+        "(known: kind, width, multipliers, blocks, attention, dropout)"
+    ]
+
+
+def test_a_problem_of_one_branch_says_which(refused):
+    text = TWO_FAMILIES.replace("    - kind: gan\n", "    - kind: gan\n      data.size: {int: [16, 20], step: 4}\n")
+    (problem,) = refused(text)
+    assert problem.startswith("s:13: network: dcgan: images of 20 px are not supported; use one of 8, 16,")
+    assert problem.endswith("[where family.kind = gan]")
+
+
+def test_a_key_cannot_be_given_twice_to_one_trial(refused):
+    text = TWO_FAMILIES + "  network.width: {int: [8, 16]}\n"
+    assert refused(text) == ["s:13: space: network.width: is given twice; the first is at s:8"]
+
+
+def test_all_problems_of_a_file_come_in_order_of_its_lines(refused):
+    found = refused(
+        "name: a b\nobjective: {metric: fad, mode: low}\nbase:\n  family: {kind: diffusion}\n  sed: 1\n  seed: 1e3\n"
+        "space:\n  network.width: {int: [2, 1]}\nsearch: {trials: 0, sampler: {kind: tpee}}\nresorces: {}\n"
+        "keep_best: no\nscales: {cpu: 3}\n",
+        "seed=a",
+    )
+    assert [problem.split(": ")[:2] for problem in found[:-1]] == [
+        ["s:1", "name"],
+        ["s:2", "objective.mode"],
+        ["s:2", "objective.metric"],
+        ["s:5", "sed"],
+        ["s:6", "seed"],
+        ["s:8", "space"],
+        ["s:9", "search.trials"],
+        ["s:9", "search.sampler.kind"],
+        ["s:10", "resorces"],
+        ["s:11", "keep_best"],
+        ["s:12", "scales"],
+    ]
+    assert found[-1].startswith("--set seed=a: 'a' is not a whole number")
+
+
+def test_the_objective_must_be_evaluated(refused):
+    assert refused(f"{BASE}objective: {{metric: kid}}\n")[0].startswith("s:6: objective.metric: 'kid' is not a metric")
+
+
+def test_the_first_rung_must_lie_within_the_budget(refused):
+    found = refused(f"{BASE}search: {{scheduler: {{kind: asha, grace: 30000}}}}\n")
+    assert found == ["s:6: search.scheduler.grace: 30000 is more than training.images (20000)"]
+
+
+def test_a_key_that_is_set_is_no_longer_searched(load):
+    text = f"{BASE}space:\n  network: {{width: {{int: [8, 16]}}, blocks: {{int: [1, 2]}}}}\n  seed: {{int: [1, 2]}}\n"
+    sweep = load(text, "network.width=24")
+    assert sweep.space == {"network.blocks": {"int": [1, 2]}, "seed": {"int": [1, 2]}}
+    assert sweep.trial().flat()["network.width"] == 24
+    assert load(text, "network={kind: cnn}").space == {"seed": {"int": [1, 2]}}
+    assert load(text, "space.network.width=null").space == load(text, "network.width=64").space
+    assert load(text, "space.network.width={choice: [8, 16]}").space["network.width"] == {"choice": [8, 16]}
+    assert load(text, "space.optimizer.warmup={int: [1, 2]}").space["optimizer.warmup"] == {"int": [1, 2]}
+
+
+def test_a_key_inside_a_choice_is_set_in_each_branch_that_has_it(load):
+    branches = load(TWO_FAMILIES, "network.width=24").space["family"]["choice"]
+    assert [branch["network.width"] for branch in branches] == [24, 24]
+    branches = load(TWO_FAMILIES, "gan.latent=16", "diffusion.schedule.beta_end=0.03").space["family"]["choice"]
+    assert branches[1]["gan.latent"] == 16
+    assert "gan.latent" not in branches[0]
+    assert branches[0]["diffusion.schedule"]["choice"] == [{"kind": "linear", "beta_end": 0.03}, {"kind": "cosine"}]
+    sweep = load(TWO_FAMILIES, "training.images=50000", "data.size=16")
+    assert sweep.base == {"data": {"kind": "digits", "size": 16}, "training": {"images": 50000}}
+
+
+def test_a_kind_that_is_set_leaves_its_own_branch(load):
+    sweep = load(TWO_FAMILIES, "family.kind=gan")
+    assert [branch["kind"] for branch in sweep.space["family"]["choice"]] == ["gan"]
+    sweep = load(TWO_FAMILIES, "diffusion.schedule.kind=linear")
+    assert [b["kind"] for b in sweep.space["family"]["choice"][0]["diffusion.schedule"]["choice"]] == ["linear"]
+    sweep = load(TWO_FAMILIES, "diffusion.schedule.kind=sigmoid")
+    diffusion = sweep.space["family"]["choice"][0]
+    assert diffusion["diffusion.schedule.kind"] == "sigmoid"
+    assert "diffusion.schedule" not in diffusion
+
+
+def test_a_key_that_no_branch_has_is_refused(refused):
+    assert all(problem.startswith("--set gan.latnt=3: ") for problem in refused(TWO_FAMILIES, "gan.latnt=3"))
+    assert all(problem.startswith("--set netwrk.width=3: ") for problem in refused(TWO_FAMILIES, "netwrk.width=3"))
+
+
+def test_keys_of_the_sweep_itself_can_be_set(load, refused):
+    sweep = load(
+        BASE, "name=other", "search.trials=3", "search.sampler.kind=random", "resources.workers=4", "keep_best=0"
+    )
+    assert (sweep.name, sweep.search.trials, sweep.search.sampler.kind) == ("other", 3, "random")
+    assert (sweep.resources.workers, sweep.keep_best) == (4, 0)
+    assert refused(BASE, "scales.cpu=1") == ["--set scales.cpu=1: scales cannot be set as a whole; name one key of it"]
+    assert refused(BASE, "search.trails=3")[0].startswith("--set search.trails=3: ")
+
+
+def test_a_scale_is_a_set_of_overrides_below_those_of_the_command_line(load, refused):
+    text = (
+        BASE + "scales:\n  cpu: {search.trials: 2, training.images: 6000, name: small}\n  bad: {training.images: -1}\n"
+    )
+    sweep = load(text, "search.trials=5", scale="cpu")
+    assert (sweep.search.trials, sweep.name, sweep.trial().flat()["training.images"]) == (5, "small", 6000)
+    assert load(text).name == "demo"
+    assert refused(text, scale="bad") == ["s:8: training.images: -1 is not a whole number >= 1"]
+    assert refused(text, scale="cpuu")[0].endswith("is not a scale of s; did you mean 'cpu'? (known: cpu, bad)")
+    assert refused(BASE, scale="cpu") == ["--scale cpu: s has no scales (a sweep lists them under the key scales)"]
+
+
+def test_train_takes_the_base_of_a_sweep(load, tmp_path):
+    load(BASE + "scales: {cpu: {training.images: 6000, search.trials: 2}}\nspace: {seed: {int: [1, 2]}}\n")
+    trial = load_trial(tmp_path / "s.yaml", overrides=["seed=5"], scale="cpu")
+    assert isinstance(trial, TrialConfig)
+    assert (trial.seed, trial.flat()["training.images"]) == (5, 6000)
+    load(TWO_FAMILIES)
+    assert load_trial(tmp_path / "s.yaml", overrides=["family.kind=gan"]).kind("family") == "gan"
+
+
+def test_a_trial_file_is_not_a_sweep(refused):
+    assert refused("family: {kind: gan}\n") == [
+        "s: is the configuration of one trial, not of a sweep; use `gensweep train s`"
+    ]
+
+
+TOKENS = [
+    "",
+    "\t",
+    " ",
+    "\n",
+    ":",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    "&a ",
+    "*a",
+    "!x ",
+    "1e-4",
+    "010",
+    "no",
+    ".nan",
+    "'",
+    '"',
+    "#",
+]
+TOKENS += [
+    "?",
+    "|",
+    "null",
+    "kind",
+    "choice",
+    "int",
+    "99999999999999999999",
+    "-1",
+    "--- ",
+    "<<: ",
+    "\x00",
+    "\u2028",
+    "é",
+]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from(["ddpm", "dcgan", "quickstart"]))
+def test_a_damaged_file_is_read_or_refused(tmp_path_factory, seed, name):
+    chance = random.Random(seed)
+    text = Path(__file__).parents[2].joinpath("search_spaces", f"{name}.yaml").read_text()
+    text = text[text.index("name:") :]
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(text))
+        text = text[:at] + chance.choice(TOKENS) + text[at + chance.choice([0, 0, 1, 5, 30]) :]
+    file = tmp_path_factory.getbasetemp() / "damaged.yaml"
+    file.write_text(text)
+    for scale in (None, "cpu"):
+        with contextlib.suppress(ConfigError):
+            load_sweep(file, scale=scale, overrides=["network.width=16"] if scale else [])
+    with contextlib.suppress(ConfigError):
+        load_trial(file)

@@ -1,0 +1,239 @@
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gensweep.config import TrialConfig, load_trial, parse_overrides, registries
+from gensweep.config.trial import trial_model
+from gensweep.errors import ConfigError
+
+MINIMAL = {"family": {"kind": "diffusion"}}
+
+
+def problems(tree):
+    with pytest.raises(ConfigError) as caught:
+        TrialConfig.from_dict(tree)
+    assert all("\n" not in problem for problem in caught.value.problems)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize("family", list(registries.families()))
+def test_a_family_alone_is_a_whole_trial(family):
+    trial = TrialConfig.from_dict({"family": {"kind": family}})
+    assert trial.kind("family") == family
+    assert trial.kind("data") == "digits"
+    assert TrialConfig.from_dict(trial.as_dict()) == trial
+    assert json.loads(json.dumps(trial.as_dict())) == trial.as_dict()
+    assert pickle.loads(pickle.dumps(trial)) == trial
+
+
+def test_the_hash_is_that_of_the_effective_values():
+    trial = TrialConfig.from_dict(MINIMAL)
+    written_out = TrialConfig.from_dict(json.loads(json.dumps(trial.as_dict(), sort_keys=True)))
+    assert trial.hash() == written_out.hash()
+    assert len(trial.hash()) == 64
+    assert trial.hash() != trial.with_overrides({"seed": 1}).hash()
+    # 1 and 1.0 are the same number of a field that takes numbers.
+    assert trial.with_overrides({"family.guidance": 2}).hash() == trial.with_overrides({"family.guidance": 2.0}).hash()
+
+
+def test_flat_keys_are_overrides_that_change_nothing():
+    for family in registries.families():
+        trial = TrialConfig.from_dict({"family": {"kind": family}, "seed": 7, "data": {"kind": "digits", "size": 16}})
+        assert TrialConfig.from_dict(MINIMAL).with_overrides(trial.flat()) == trial
+
+
+def test_another_kind_drops_the_settings_of_the_old_kind_in_any_order():
+    trial = TrialConfig.from_dict(
+        MINIMAL | {"diffusion": {"timesteps": 100, "schedule": {"kind": "linear", "beta_end": 0.03}}}
+    )
+    first = trial.with_overrides({"diffusion.schedule.kind": "cosine", "diffusion.schedule.s": 0.01})
+    second = trial.with_overrides({"diffusion.schedule.s": 0.01, "diffusion.schedule.kind": "cosine"})
+    assert first == second
+    assert first.as_dict()["diffusion"] == {"timesteps": 100, "schedule": {"kind": "cosine", "s": 0.01}}
+    assert trial.with_overrides({"diffusion.schedule.kind": "linear"}) == trial
+
+
+def test_another_family_drops_the_sections_of_the_old_one():
+    trial = TrialConfig.from_dict(MINIMAL | {"network": {"kind": "cnn", "width": 32}, "training": {"images": 5000}})
+    gan = trial.with_overrides({"network.width": 16, "family.kind": "gan"})
+    assert gan.kind("network") == "dcgan"
+    assert gan.flat()["network.width"] == 16
+    assert gan.flat()["training.images"] == 5000
+    assert trial.with_overrides({"family": {"kind": "gan"}}).kind("network") == "dcgan"
+
+
+def test_bound_sections_wait_for_their_run_time_arguments():
+    trial = TrialConfig.from_dict(MINIMAL | {"diffusion": {"timesteps": 50}})
+    assert trial.bound("diffusion")().timesteps == 50
+    family = trial.bound("family")(1, 16, 10)
+    assert family.process.timesteps == 50
+    assert family.sampled in family.networks
+
+
+def test_a_trial_is_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        TrialConfig.from_dict(MINIMAL).seed = 3
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"sed": 1}, "sed: 'sed' is not a key of a diffusion trial; did you mean 'seed'?"),
+        ({"seed": "1"}, "seed: '1' is not a whole number >= 0 and < 9223372036854775808; it stands in quotes: write 1"),
+        ({"seed": True}, "seed: true is not a whole number"),
+        ({"seed": 1.5}, "seed: 1.5 is not a whole number"),
+        ({"seed": -1}, "seed: -1 is not a whole number >= 0"),
+        ({"seed": None}, "seed: null is not a whole number"),
+        ({"data": "digits"}, "data: 'digits' is not a mapping; write {kind: digits}"),
+        ({"data": [1]}, "data: [1] is not a mapping of settings; write it like {kind: digits}"),
+        ({"data": {"kind": "digts"}}, "data.kind: 'digts' is not a data set; did you mean 'digits'? (known: "),
+        ({"data": {"kind": 3}}, "data.kind: 3 is not a name"),
+        (
+            {"network": {"kind": "unet", "widht": 8}},
+            "network.widht: 'widht' is not a key of network of kind unet; did you",
+        ),
+        ({"network": {"kind": "unet", "width": 9}}, "network.width: 9 is not a whole number >= 8, a multiple of 8"),
+        (
+            {"network": {"kind": "unet", "multipliers": [1, "2"]}},
+            'network.multipliers: [1, "2"] is not a list, each a whole',
+        ),
+        (
+            {"network": {"kind": "unet", "multipliers": []}},
+            "network.multipliers: [] is not a list, each a whole number",
+        ),
+        (
+            {"diffusion": {"schedule": {"kind": "cosin"}}},
+            "diffusion.schedule.kind: 'cosin' is not a schedule; did you mean",
+        ),
+        ({"gan": {"latent": 8}}, "gan: 'gan' is a section of the family gan; this trial's family is diffusion"),
+        (
+            {"training": {"precision": "float16"}},
+            "training.precision: 'float16' is not one of 'auto', 'float32', 'bfloat16'",
+        ),
+        ({"training": 3}, "training: 3 is not a mapping of settings; write it like {images: ...}"),
+        ({"family": {"kind": "gann"}}, "family.kind: 'gann' is not a family; did you mean 'gan'? (known: "),
+        ({"family": "gan"}, "family: 'gan' is not a mapping of settings; write it like {kind: gan}"),
+        ({"family": {}}, "family: kind is missing (known: "),
+        ({"family": {"kind": "diffusion", "guidance": float("nan")}}, "family.guidance: NaN is not a number"),
+        # several sections at once
+        (
+            {"training": {"images": 1000}, "evaluation": {"every": 2000}},
+            "evaluation.every: 2000 is more than training.images",
+        ),
+        ({"training": {"images": 100}}, "training.batch_size: 128 is more than training.images (100)"),
+        ({"evaluation": {"metrics": ["fidd"]}}, "evaluation.metrics: 'fidd' is not a metric; did you mean 'fid'?"),
+        ({"evaluation": {"metrics": ["fid", "fid"]}}, "evaluation.metrics: 'fid' is named twice"),
+        ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
+        (
+            {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},
+            "family.conditional: true needs two classes or more",
+        ),
+        (
+            {"family": {"kind": "gan"}, "data": {"kind": "digits", "size": 20}},
+            "network: dcgan: images of 20 px are not",
+        ),
+        ({"data": {"kind": "digits", "size": 36}, "network": {"multipliers": [1, 1, 1, 1]}}, "network: multipliers"),
+    ],
+)
+def test_a_problem_names_key_value_and_what_is_allowed(change, problem):
+    found = problems(MINIMAL | change)
+    assert len(found) == 1
+    assert found[0].startswith(problem)
+
+
+def test_a_missing_family_is_told_with_the_problems_of_the_common_sections():
+    found = problems({"seed": -1, "network": {"width": 3}})
+    assert [problem.partition(":")[0] for problem in found] == ["family", "seed"]
+
+
+def test_all_problems_come_at_once():
+    found = problems(
+        {"family": {"kind": "gan", "x": 1}, "seed": "a", "data": {"kind": "b"}, "gan": {"loss": {"kind": "c"}}}
+    )
+    assert [problem.partition(":")[0] for problem in found] == ["seed", "data.kind", "family.x", "gan.loss.kind"]
+
+
+def test_a_list_becomes_a_tuple_and_a_whole_number_a_float():
+    trial = TrialConfig.from_dict(
+        MINIMAL | {"family": {"kind": "diffusion", "guidance": 2}, "network": {"multipliers": [1, 2]}}
+    )
+    assert trial.network.multipliers == (1, 2)
+    assert trial.flat()["network.multipliers"] == [1, 2]
+    assert (trial.family.guidance, type(trial.family.guidance)) == (2.0, float)
+
+
+def test_each_family_has_its_own_model():
+    assert trial_model("gan") is trial_model("gan")
+    assert "gan" not in trial_model("diffusion").model_fields
+
+
+def test_a_file_with_overrides(tmp_path):
+    file = tmp_path / "trial.yaml"
+    file.write_text("family: {kind: diffusion}\nnetwork: {kind: unet, width: 32}\n")
+    trial = load_trial(file, overrides=["network.width=16", "data.classes=[3, 7]", "network.multipliers=[1, 2]"])
+    assert trial.flat()["network.width"] == 16
+    assert trial.flat()["data.classes"] == ["3", "7"]
+    assert load_trial(file, overrides=["network.kind=cnn"]).flat()["network.width"] == 64
+    with pytest.raises(ConfigError) as caught:
+        load_trial(
+            file, overrides=["network.widht=16", "seed=1e3", "seed", "=3", "seed=", "a..b=1", "seed={a: 1"], scale="x"
+        )
+    assert [problem.removeprefix("--set ") for problem in sorted(caught.value.problems)] == sorted(
+        [
+            f"--scale x: {file} has no scales (a sweep lists them under the key scales)",
+            "network.widht=16: 'widht' is not a key of network of kind unet; did you mean 'width'? "
+            "(known: kind, width, multipliers, blocks, attention, dropout)",
+            "seed=1e3: 1e3 is text to YAML, not a number; write 1000 or 1.0e+3",
+            "seed: must be key=value, such as --set training.images=20000",
+            "=3: must be key=value, such as --set training.images=20000",
+            "seed=: has no value; write seed=null if that is meant",
+            "a..b=1: must be key=value, such as --set training.images=20000",
+            "seed={a: 1: is not readable as YAML: while parsing a flow mapping, expected ',' or '}', "
+            "but got '<stream end>'",
+        ],
+        key=lambda text: text if text.startswith("--") else f"--set {text}",
+    )
+
+
+def test_a_problem_names_the_line_of_its_key(tmp_path):
+    file = tmp_path / "trial.yaml"
+    file.write_text(
+        "family:\n  kind: diffusion\n  guidance: high\nnetwork:\n  width: 12\n  multipliers:\n  - 1\n  - x\n"
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_trial(file)
+    assert [problem.split(": ")[:2] for problem in caught.value.problems] == [
+        [f"{file}:3", "family.guidance"],
+        [f"{file}:5", "network.width"],
+        [f"{file}:8", "network.multipliers"],
+    ]
+
+
+def test_overrides_are_read_like_the_file():
+    assert parse_overrides(["a.b=1", "c={kind: x}", "d=[1, 2]", "e=null", "f='010'"]) == {
+        "a.b": 1,
+        "c": {"kind": "x"},
+        "d": [1, 2],
+        "e": None,
+        "f": "010",
+    }
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.sampled_from(["kind", "a", ""]), children),
+    max_leaves=4,
+)
+
+
+@given(st.data())
+def test_any_value_of_any_key_is_taken_or_refused(data):
+    flat = TrialConfig.from_dict({"family": {"kind": data.draw(st.sampled_from(["diffusion", "gan"]))}}).flat()
+    key = data.draw(st.sampled_from(sorted(flat) + sorted({key.partition(".")[0] for key in flat})))
+    try:
+        TrialConfig.from_dict(MINIMAL).with_overrides(flat | {key: data.draw(json_values)})
+    except ConfigError as error:
+        assert error.problems  # noqa: PT017

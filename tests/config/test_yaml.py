@@ -1,0 +1,187 @@
+import contextlib
+import math
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gensweep.config.tree import place_of
+from gensweep.config.writing import to_yaml
+from gensweep.config.yaml import MAX_BYTES, read_file, read_value
+from gensweep.errors import ConfigError
+
+
+def read(tmp_path, content):
+    file = tmp_path / "c.yaml"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    try:
+        tree = read_file(file)
+    except ConfigError as error:
+        return None, [problem.replace(str(file), "c.yaml") for problem in error.problems]
+    return tree, [str(problem).replace(str(file), "c.yaml") for problem in tree.problems]
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("1e-4", "write 1.0e-4"),
+        ("1e4", "write 10000 or 1.0e+4"),
+        ("2.5e3", "write 2500 or 2.5e+3"),
+        ("-3E5", "write -300000 or -3.0e+5"),
+        ("010", "write 10"),
+        ("-007", "write -7"),
+        ("1:30", "base 60"),
+        ("yes", "write true"),
+        ("No", "write false"),
+        ("on", "write true"),
+        ("OFF", "write false"),
+        ("0x1F", "plain decimal digits"),
+        ("0o17", "plain decimal digits"),
+        ("1_000", "plain decimal digits"),
+        (".nan", "not a finite number"),
+        ("-.inf", "not a finite number"),
+        ("1.0e+999", "too large a number"),
+        (".5e+999", "not a finite number"),
+        ("1e999", "too large"),
+        ("1" * 30, "does not fit in 64 bits"),
+        ("1" * 5000, "does not fit in 64 bits"),
+        ("2026-01-31", "is a date"),
+        ("!!python/object:os.system x", "tag"),
+        ("!!str 5", "tag"),
+        ("*nowhere", "no finished anchor"),
+        ('"\\0"', "cannot be printed"),
+        ('"\\uD800"', "cannot be printed"),
+    ],
+)
+def test_what_yaml_reads_by_surprise_is_a_problem_at_its_line_that_says_what_to_write(text, advice, tmp_path):
+    tree, problems = read(tmp_path, f"a: 1\nb: {text}\n")
+    assert len(problems) == 1
+    assert problems[0].startswith("c.yaml:2: b: ")
+    assert advice in problems[0]
+    assert len(problems[0]) < 200
+    assert tree is not None
+    assert tree["a"] == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["1.0e-4", "1.0e+4", "0.5", ".5", "5.", "-3", "+7", "0", "true", "False", "null", "~", "x", "a-b"]
+)
+def test_plain_values_are_read_as_pyyaml_reads_them(text):
+    reading = read_value(text, "here")
+    assert not reading.problems
+    expected = yaml.safe_load(text)
+    assert (reading.value, type(reading.value)) == (expected, type(expected))
+
+
+@pytest.mark.parametrize("text", ["1e-4", "010", "no", "1:30", ".inf", "0x10", "<<"])
+def test_in_quotes_everything_is_text(text):
+    reading = read_value(f"'{text}'", "here")
+    assert (reading.value, reading.problems) == (text, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "c.yaml: the file is empty"),
+        ("# nothing\n", "c.yaml: the file is empty"),
+        ("---\n", "c.yaml: the file is empty"),
+        ("- a\n- b\n", "c.yaml:1: the file holds a list"),
+        ("hello", "c.yaml:1: the file holds the single value 'hello'"),
+        ("a: 1\n---\nb: 2\n", "c.yaml:2: a second document"),
+        ("a:\n\tb: 1\n", "c.yaml:2: a tab"),
+        ("a: {b: 1\n", "c.yaml:2: is not readable as YAML"),
+        ("a: b: c\n", "c.yaml:1: a second ': '"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "c.yaml:1: is not UTF-8 text"),
+        (b"a: \0\0", "c.yaml: is a binary file"),
+        ("a: \x01", "c.yaml:1: the character"),
+        ("? [a, b]\n: 1\n", "c.yaml:1: a key must be plain text"),
+        ("a: " + "[" * 30 + "]" * 30, "c.yaml:1: is nested more than 20 deep"),
+        ("[" * 100_000, "c.yaml:1: is nested more than 20 deep"),
+        ("{a: " * 5000, "c.yaml:1: is nested more than 20 deep"),
+        ("a: " + "x" * MAX_BYTES, "c.yaml: is larger than"),
+        ('a: "\\UFFFFFFFF"', "c.yaml:1: is not readable as YAML"),
+        ("%YAML 9.9\n---\na: 1\n", "c.yaml:1: is not readable as YAML"),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused_with_its_line(content, message, tmp_path):
+    tree, problems = read(tmp_path, content)
+    assert tree is None
+    assert len(problems) == 1
+    assert problems[0].startswith(message)
+    assert "\n" not in problems[0]
+
+
+def test_a_missing_file_and_a_folder_are_named(tmp_path):
+    for path, reason in ((tmp_path / "missing.yaml", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigError, match=reason) as caught:
+            read_file(path)
+        assert str(path) in str(caught.value)
+
+
+def test_a_key_given_twice_names_both_lines(tmp_path):
+    _, problems = read(tmp_path, "a: {x: 1}\nb: 2\na: 3\n")
+    assert problems == ["c.yaml:3: a: is given twice; the first is at c.yaml:1"]
+
+
+def test_merge_keys_are_refused(tmp_path):
+    _, problems = read(tmp_path, "a: &a {x: 1}\nb:\n  <<: *a\n")
+    assert problems == ["c.yaml:3: b: merge keys (<<) are not supported; write the settings out"]
+
+
+def test_aliases_share_values_and_cannot_explode(tmp_path):
+    tree, problems = read(tmp_path, "a: &x {y: [1, 2]}\nb: *x\n")
+    assert not problems
+    assert tree is not None
+    assert tree["b"] == tree["a"] == {"y": [1, 2]}
+    assert tree["b"] is not tree["a"]
+    laughs = "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+    laughs += "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    tree, problems = read(tmp_path, laughs)
+    assert tree is None
+    assert "aliases (*name) gone wild" in problems[0]
+    _, problems = read(tmp_path, "a: &a [*a]\n")
+    assert "no finished anchor &a" in problems[0]
+
+
+def test_all_traps_of_a_file_come_at_once(tmp_path):
+    _, problems = read(tmp_path, "a: 1e-4\nb: [yes, 010]\nc: {d: .nan}\n")
+    assert [problem.partition(": ")[0] for problem in problems] == ["c.yaml:1", "c.yaml:2", "c.yaml:2", "c.yaml:3"]
+
+
+def test_every_key_and_item_knows_its_line(tmp_path):
+    tree, _ = read(tmp_path, "a: 1\nb:\n  c:\n  - x\n  - {d: 2}\n")
+    lines = {(): "", ("a",): "1", ("b",): "2", ("b", "c"): "3", ("b", "c", 1): "5", ("b", "c", 1, "d"): "5"}
+    for path, line in lines.items():
+        assert place_of(tree, path).rpartition(":")[2] == line
+    assert place_of(tree, ("b", "nothing", "below")).endswith(":2")
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8", categories=["L", "N", "P", "S", "Zs"]))
+    | st.sampled_from(["1e4", "no", "010", "1:30", "", " x", "2026-01-01", "<<", "=", "null", "- a", "#", "a: b"]),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text("abcno1:e -", min_size=1), children, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(values)
+def test_what_is_written_is_read_back(value):
+    reading = read_value(to_yaml(value), "here")
+    assert not reading.problems
+    assert reading.value == value
+    assert not (isinstance(value, float) and math.copysign(1, value) != math.copysign(1, reading.value))
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
+    file = tmp_path_factory.getbasetemp() / "fuzz.yaml"
+    file.write_bytes(content)
+    with contextlib.suppress(ConfigError):
+        read_file(file)

@@ -1,0 +1,210 @@
+import itertools
+import json
+import pickle
+
+import optuna
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gensweep.config import SweepConfig
+from gensweep.sweep.space import SearchSpace
+
+NESTED = {
+    "training.batch_size": {"choice": [32, 64, 128]},
+    "optimizer.warmup": {"int": [0, 1000], "step": 250},
+    "family": {
+        "choice": [
+            {
+                "kind": "diffusion",
+                "guidance": {"float": [1, 4], "step": 0.5},
+                "network": {
+                    "choice": [
+                        {
+                            "kind": "unet",
+                            "width": {"int": [16, 64], "step": 16},
+                            "multipliers": {"choice": [[1], [1, 2]]},
+                        },
+                        {"kind": "cnn", "width": {"int": [16, 64], "step": 16}, "depth": {"int": [2, 16], "log": True}},
+                    ]
+                },
+                "diffusion": {
+                    "timesteps": {"int": [50, 1000], "log": True},
+                    "schedule": {
+                        "choice": [
+                            {"kind": "linear", "beta_end": {"float": [0.01, 0.04], "log": True}},
+                            {"kind": "cosine"},
+                        ]
+                    },
+                },
+            },
+        ]
+    },
+}
+GAN = {
+    "kind": "gan",
+    "conditional": {"choice": [False, True]},
+    "network": {"kind": "dcgan", "width": {"int": [8, 64]}},
+    "gan.loss": {"choice": [{"kind": "hinge"}, {"kind": "non_saturating"}]},
+}
+BOTH = {"family": {"choice": [NESTED["family"]["choice"][0], GAN]}}
+
+
+def sweep(space, base=None):
+    base = base or {"data": {"kind": "digits"}}
+    return SweepConfig.from_dict({"name": "test", "base": base, "space": space})
+
+
+@pytest.fixture(params=["nested", "both"])
+def config(request):
+    return sweep(NESTED if request.param == "nested" else BOTH)
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_every_suggestion_is_a_valid_trial_that_its_parameters_give_back(config):
+    space = SearchSpace.of(config)
+    study = optuna.create_study(
+        sampler=optuna.samplers.TPESampler(seed=0, multivariate=True, group=True, n_startup_trials=5)
+    )
+    for number in range(30):
+        trial = study.ask()
+        overrides = space.suggest(trial)
+        config.trial(overrides)
+        assert space.overrides(trial.params) == overrides
+        assert set(trial.params) <= set(space.names())
+        study.tell(trial, float(number % 7))
+    assert {name for trial in study.trials for name in trial.params} == set(space.names())
+
+
+def test_suggesting_survives_storage_and_pickling(config, tmp_path):
+    space = pickle.loads(pickle.dumps(SearchSpace.of(config)))
+    assert space == SearchSpace.of(config)
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/o.db", sampler=optuna.samplers.RandomSampler(seed=1))
+    suggested = []
+    for _ in range(5):
+        trial = study.ask()
+        space(trial)
+        suggested.append(space.suggest(trial))
+        study.tell(trial, 1.0)
+    assert [space.overrides(trial.params) for trial in study.trials] == suggested
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**40))
+def test_a_random_sample_is_valid_and_within_its_ranges(seed):
+    config = sweep(NESTED)
+    overrides = SearchSpace.of(config).sample(seed)
+    assert overrides == SearchSpace.of(config).sample(seed)
+    config.trial(overrides)
+    assert 50 <= overrides["diffusion.timesteps"] <= 1000
+    assert overrides["optimizer.warmup"] % 250 == 0
+    assert (overrides["family.guidance"] * 2).is_integer()
+    assert ("network.depth" in overrides) == (overrides["network.kind"] == "cnn")
+
+
+def test_corners_meet_every_combination_of_branches_at_both_ends():
+    corners = SearchSpace.of(sweep(NESTED)).corners()
+    assert len(corners) == 2 * 2 * 2
+    combinations = {(corner["network.kind"], corner["diffusion.schedule.kind"]) for corner in corners}
+    assert combinations == set(itertools.product(["unet", "cnn"], ["linear", "cosine"]))
+    assert {corner["diffusion.timesteps"] for corner in corners} == {50, 1000}
+    assert {tuple(corner.get("network.multipliers", ())) for corner in corners} == {(), (1,), (1, 2)}
+    assert all(set(map(json.dumps, corners)) for _ in corners)
+
+
+def test_corners_are_all_valid_and_always_the_same(config):
+    space = SearchSpace.of(config)
+    for corner in space.corners():
+        config.trial(corner)
+    assert space.corners() == SearchSpace.of(SweepConfig.from_dict(config.as_dict())).corners()
+
+
+def test_corners_of_many_forks_are_bounded_and_meet_each_branch():
+    losses = [{"kind": kind} for kind in ("hinge", "non_saturating", "least_squares")]
+    space = {"family.kind": "gan", "gan.loss": {"choice": losses}}
+    space |= {f"gan.{name}": {"choice": [{"x": i, "kind": f"k{i}"} for i in range(6)]} for name in "abcdef"}
+    # The keys do not exist, so the nodes are read without their schema.
+    from gensweep.config.space import parse_space
+    from gensweep.config.tree import clone
+
+    nodes, problems = parse_space(clone(space), {})
+    assert not problems
+    corners = SearchSpace(nodes).corners()
+    assert len(corners) <= 2 * (1 + 2 + 6 * 5)
+    for name in "abcdef":
+        assert {corner[f"gan.{name}.kind"] for corner in corners} == {f"k{i}" for i in range(6)}
+
+
+def test_names_are_the_dotted_keys_and_tell_branches_apart_only_where_ranges_differ():
+    assert SearchSpace.of(sweep(NESTED)).names() == [
+        "training.batch_size",
+        "optimizer.warmup",
+        "family.kind",
+        "family.guidance",
+        "network.kind",
+        "network.width",
+        "network.multipliers",
+        "network.depth",
+        "diffusion.timesteps",
+        "diffusion.schedule.kind",
+        "diffusion.schedule.beta_end",
+    ]
+    names = SearchSpace.of(sweep(BOTH)).names()
+    assert {name for name in names if "@" in name} == {
+        "network.width@diffusion.unet",
+        "network.width@diffusion.cnn",
+        "network.width@gan",
+    }
+
+
+def test_lists_and_values_of_several_types_can_be_chosen():
+    space = {"network.multipliers": {"choice": [[1], [1, 2], [1, 2, 2]]}, "sampler.steps": {"choice": [None, 10]}}
+    config = sweep(space, {"family": {"kind": "diffusion"}})
+    search = SearchSpace.of(config)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    seen = set()
+    for _ in range(20):
+        trial = study.ask()
+        overrides = search.suggest(trial)
+        seen.add((tuple(overrides["network.multipliers"]), overrides["sampler.steps"]))
+        assert isinstance(trial.params["network.multipliers"], str)
+        assert config.trial(overrides).flat()["network.multipliers"] == overrides["network.multipliers"]
+    assert len(seen) == 6
+
+
+def test_branches_of_one_kind_are_numbered():
+    space = {
+        "network": {"choice": [{"kind": "unet", "width": 16}, {"kind": "unet", "width": 32}, {"kind": "cnn"}]},
+        "optimizer": {"choice": [{"warmup": 0, "learning_rate": 0.001}, {"warmup": 500}]},
+    }
+    search = SearchSpace.of(sweep(space, {"family": {"kind": "diffusion"}}))
+    by_name = {row.name: row.range for row in search.describe()}
+    assert by_name["network.kind"] == "one of unet#1, unet#2, cnn"
+    assert by_name["optimizer"] == "one of #1, #2"
+    assert search.overrides({"network.kind": "unet#2", "optimizer": "#1"}) == {
+        "network.kind": "unet",
+        "network.width": 32,
+        "optimizer.warmup": 0,
+        "optimizer.learning_rate": 0.001,
+    }
+
+
+def test_the_description_says_where_a_parameter_exists():
+    rows = {row.name: row for row in SearchSpace.of(sweep(NESTED)).describe()}
+    assert rows["training.batch_size"].range == "one of 32, 64, 128"
+    assert rows["optimizer.warmup"].range == "int 0 .. 1000, step 250"
+    assert rows["diffusion.schedule.beta_end"].range == "float 0.01 .. 0.04, log"
+    assert rows["network.depth"].where == "family.kind = diffusion, network.kind = cnn"
+
+
+def test_a_sweep_without_a_space_has_one_trial():
+    config = sweep({}, {"family": {"kind": "gan"}})
+    space = SearchSpace.of(config)
+    assert space.corners() == [{}]
+    assert space.sample(0) == space.overrides({}) == {}
+    assert space.names() == []
+
+
+def test_a_parameter_that_a_study_does_not_have_is_an_error():
+    with pytest.raises(KeyError):
+        SearchSpace.of(sweep({"seed": {"int": [0, 9]}}, {"family": {"kind": "gan"}})).overrides({})
