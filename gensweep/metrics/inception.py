@@ -82,7 +82,7 @@ def _extractor(
 
 def _torchvision_network(*, num_classes: int, aux_logits: bool) -> nn.Module:
     # torchvision takes longer to import than torch, and the trials that use another extractor need not wait for it
-    from torchvision.models.inception import Inception3  # type: ignore[import-untyped]
+    from torchvision.models.inception import Inception3
 
     network: nn.Module = Inception3(num_classes=num_classes, aux_logits=aux_logits, init_weights=False)
     return network

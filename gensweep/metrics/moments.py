@@ -13,6 +13,9 @@ from gensweep.errors import GensweepError
 
 __all__ = ["Moments"]
 
+# Outer products are symmetric: their upper triangle is summed in panels of so many rows, in almost half the work.
+PANEL = 256
+
 
 class Moments:
     """Count, sum and sum of outer products of features.
@@ -62,7 +65,7 @@ class Moments:
 
     @property
     def outer(self) -> Float64[Tensor, "d d"]:
-        """The sum of the features' outer products, a view of `state`."""
+        """The sum of the features' outer products, a view of `state`; only its upper triangle is kept up to date."""
         return self.state[1 + self.num_features :].view(self.num_features, self.num_features)
 
     def update(self, features: Float[Tensor, "b d"]) -> None:
@@ -73,15 +76,17 @@ class Moments:
         if features.ndim != 2 or features.shape[1] != self.num_features:
             raise ValueError(f"features must have shape (b, {self.num_features}), but got {tuple(features.shape)}")
         x = features.detach().to(self.state)
-        if not bool(torch.isfinite(x).all()):
+        total = x.sum(0)  # finite only if every feature is
+        if not bool(torch.isfinite(total).all()):
             bad = int((~torch.isfinite(x)).any(dim=1).sum())
             raise GensweepError(
                 f"{bad} of {len(x)} images have NaN or infinite features: no distance can be computed; "
                 "look at the images, and use an extractor with precision float32 on this device"
             )
         self.state[0] += len(x)
-        self.total.add_(x.sum(0))
-        self.outer.addmm_(x.T, x)
+        self.total.add_(total)
+        for i in range(0, self.num_features, PANEL):
+            self.outer[i : i + PANEL, i:].addmm_(x[:, i : i + PANEL].T, x[:, i:])
 
     def merge(self, other: Moments) -> None:
         """Add the features that another stream has seen."""
@@ -102,5 +107,5 @@ class Moments:
         n = self.count
         if n < 2:
             raise GensweepError(f"a covariance needs at least 2 images, but got {n}; raise the number of samples")
-        covariance = torch.addr(self.outer, self.total, self.total, alpha=-1 / n).div_(n - 1)
-        return covariance.add_(covariance.T.clone()).div_(2)
+        upper = torch.addr(self.outer, self.total, self.total, alpha=-1 / n).div_(n - 1).triu_()
+        return upper + upper.triu(1).T

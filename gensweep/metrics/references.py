@@ -115,8 +115,7 @@ def _compute(
         moments.update(extractor(batch.to(device)))
         if progress is not None:
             progress(moments.count, len(pixels))
-    # what is kept is the upper triangle, so the first reader sees the same numbers as all later ones
-    return _unpacked(_packed(moments), extractor.num_features)
+    return moments
 
 
 def _packed(moments: Moments) -> dict[str, Tensor]:
@@ -132,7 +131,6 @@ def _unpacked(tensors: dict[str, Tensor], num_features: int) -> Moments:
     moments.total.copy_(tensors["total"])
     rows, columns = torch.triu_indices(num_features, num_features)
     moments.outer[rows, columns] = tensors["outer"]
-    moments.outer[columns, rows] = tensors["outer"]
     return moments
 
 

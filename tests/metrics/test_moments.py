@@ -30,6 +30,13 @@ def test_any_batches_give_the_same_moments(sizes: list[int], d: int):
     torch.testing.assert_close(merged.state, streamed.state)
 
 
+@pytest.mark.parametrize("d", [1, 255, 256, 257, 600])
+def test_panels_cover_the_whole_upper_triangle(d: int):
+    features = torch.randn(20, d, dtype=torch.float64)
+    torch.testing.assert_close(Moments.of(features).outer.triu(), (features.T @ features).triu())
+    torch.testing.assert_close(Moments.of(features).covariance, torch.cov(features.T).reshape(d, d))
+
+
 def test_half_precision_features_are_summed_in_float64():
     features = torch.full((4097, 3), 1.5, dtype=torch.bfloat16)
     assert Moments.of(features).total.tolist() == [4097 * 1.5] * 3
