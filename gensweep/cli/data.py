@@ -41,7 +41,7 @@ def data() -> None:
       gensweep data list
       gensweep data fetch cifar10
       gensweep data show digits --picture digits.png
-    """  # noqa: D301 -- click wants the character itself
+    """
 
 
 @data.command()
@@ -70,7 +70,7 @@ def fetch(name: str, source: Path | None, route: str) -> None:
     Examples:
       gensweep data fetch cifar10
       gensweep data fetch cifar10 --from ~/Downloads
-    """  # noqa: D301 -- click wants the character itself
+    """
     from gensweep.data.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
 
@@ -91,7 +91,7 @@ def list_(form: str) -> None:
     \b
     Example:
       gensweep data list --format json
-    """  # noqa: D301 -- click wants the character itself
+    """
     from gensweep.data.images import DATASETS
 
     rows = [
@@ -130,7 +130,7 @@ def show(
     Examples:
       gensweep data show cifar10 --class horse --class cat
       gensweep data show ./photos --size 64 --picture photos.png
-    """  # noqa: D301 -- click wants the character itself
+    """
     given = {"classes": classes or None, "limit": limit, "size": size, "channels": channels}
     images = _load(name, split, {key: value for key, value in given.items() if value is not None})
     if picture is not None:

@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="gensweep")
 def cli() -> None:
-    r"""Which image generator should I train, with which settings, for the compute that I have?
+    """Which image generator should I train, with which settings, for the compute that I have?
 
     \b
     Examples:

@@ -1,0 +1,120 @@
+"""`gensweep doctor`: is this machine, store and metric fit to give a verdict?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from gensweep.cli.output import format_option, print_rows
+
+__all__ = ["doctor"]
+
+PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the answer: what was looked at, how it stands, and what was seen or what to do."""
+
+    check: str
+    status: Literal["ok", "note", "fail"]
+    detail: str
+
+
+@click.command()
+@format_option
+@click.option("--quick", is_flag=True, help="Leave out what takes more than a second: the extractor and its self-test.")
+def doctor(format: str, quick: bool) -> int:
+    """Is this machine, store and metric fit to give a verdict?
+
+    Looks at versions, devices, disk, the MLflow store, the data sets, the feature extractor, and proves the distance on
+    Gaussians with known answers.  Ends with 1 if anything fails.
+
+    \b
+    Examples:
+      gensweep doctor
+      gensweep doctor --format json
+    """
+    findings = [finding for look in _looks(quick) for finding in _examine(look)]
+    print_rows([asdict(finding) for finding in findings], format)
+    failed = sum(finding.status == "fail" for finding in findings)
+    click.echo(f"{len(findings)} checks, {failed} failed", err=True)
+    return 1 if failed else 0
+
+
+def _looks(quick: bool) -> list[Callable[[], Iterator[Finding]]]:
+    looks = [_versions, _devices, _disk, _store, _data]
+    return looks if quick else [*looks, _metric]
+
+
+def _examine(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    # A doctor that falls ill at the first finding is of no use: whatever breaks is a finding of its own.
+    try:
+        yield from look()
+    except Exception as error:
+        yield Finding(look.__name__.strip("_"), "fail", f"{type(error).__name__}: {error}")
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("python", "ok", platform.python_version())
+    for package in PACKAGES:
+        try:
+            yield Finding(package, "ok", metadata.version(package))
+        except metadata.PackageNotFoundError:
+            yield Finding(package, "fail", f"not installed; run: pip install {package}")
+
+
+def _devices() -> Iterator[Finding]:
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    yield Finding("cpu", "ok", f"{cores} cores, {memory:.0f} GiB memory")
+    for index in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(index)
+        yield Finding(f"gpu {index}", "ok", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
+    if not torch.cuda.is_available():
+        yield Finding("gpu", "note", "none: sweeps run on the CPU; use --scale cpu")
+
+
+def _disk() -> Iterator[Finding]:
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    status: Literal["ok", "fail"] = "ok" if free > 2 else "fail"
+    yield Finding("disk", status, f"{free:.0f} GiB free here" + ("" if free > 2 else "; make at least 2 GiB free"))
+
+
+def _store() -> Iterator[Finding]:
+    from gensweep.tracking.writer import check_server, tracking_uri
+
+    check_server()
+    yield Finding("mlflow store", "ok", tracking_uri())
+
+
+def _data() -> Iterator[Finding]:
+    from gensweep.data.cache import cache_folder
+    from gensweep.data.images import DATASETS
+    from gensweep.errors import GensweepError
+
+    for kind in ("digits", "cifar10"):
+        try:
+            images = DATASETS[kind]("train", cache_folder())
+        except GensweepError as error:
+            yield Finding(f"data {kind}", "note", str(error))
+        else:
+            yield Finding(f"data {kind}", "ok", f"{len(images.pixels)} images, {images.classes} classes")
+
+
+def _metric() -> Iterator[Finding]:
+    from gensweep.metrics.selftest import selftest
+
+    for check in selftest():
+        detail = f"expected {check.expected:.6g}, got {check.actual:.6g}"
+        yield Finding(check.name, "ok" if check.passed else "fail", detail)

@@ -1,0 +1,35 @@
+"""Images to files: one grid, or a folder with one file an image."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gensweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["write_pictures"]
+
+
+def write_pictures(images: Tensor, output: Path) -> list[Path]:
+    """Write uint8 images (n, c, h, w) to a .png grid, or to a folder as 000000.png, 000001.png, ...
+
+    Raises ConfigError if the name is neither a .png file nor a folder.
+    """
+    from torchvision.io import write_png
+
+    from gensweep.training.evaluation import write_grid
+
+    if output.suffix.lower() == ".png":
+        output.parent.mkdir(parents=True, exist_ok=True)
+        write_grid(images, output)
+        return [output]
+    if output.suffix:
+        raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
+    output.mkdir(parents=True, exist_ok=True)
+    files = [output / f"{index:06d}.png" for index in range(len(images))]
+    for image, file in zip(images, files, strict=True):
+        write_png(image, str(file))
+    return files

@@ -1,0 +1,73 @@
+"""Running a sweep for a person: tracking, the display, the last words and the exit code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from gensweep.config import SweepConfig
+    from gensweep.sweep.plan import SweepResult
+
+__all__ = ["run_for_a_person"]
+
+
+def run_for_a_person(
+    sweep: SweepConfig, *, root: Path, storage: str | None = None, resume: bool = False, extend: int = 0
+) -> int:
+    """Run a sweep with MLflow and the progress display as observers; returns the exit code.
+
+    Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
+    """
+    from gensweep.report.display import ProgressDisplay
+    from gensweep.sweep.folder import SweepFolder
+    from gensweep.sweep.planning import plan_sweep
+    from gensweep.sweep.run import check_name, run_plan
+    from gensweep.tracking.writer import MlflowWriter, check_server
+
+    check_name(SweepFolder(root, sweep.name), resume=resume or extend > 0)
+    check_server()
+    _check_data(sweep)
+    with MlflowWriter(sweep.as_dict()) as writer:
+        result = run_plan(
+            plan_sweep(sweep),
+            [writer, ProgressDisplay()],
+            root=root,
+            storage=storage,
+            resume=resume,
+            extend=extend,
+        )
+        waiting = writer.close()
+    if waiting:
+        click.echo(f"{waiting} records wait in {result.folder / 'tracking'}; the next command sends them", err=True)
+    _last_words(result)
+    return result.exit_code
+
+
+def _check_data(sweep: SweepConfig) -> None:
+    """Load each data set once, so that one that is missing or damaged is known before Ray starts."""
+    from gensweep.assembly import load_images
+    from gensweep.sweep.space import SearchSpace
+
+    seen = set()
+    for corner in SearchSpace.of(sweep).corners():
+        trial = sweep.trial(corner)
+        data = trial.data.model_dump_json()
+        if data not in seen:
+            seen.add(data)
+            for note in load_images(trial).notes:
+                click.echo(f"Note: {note}", err=True)
+
+
+def _last_words(result: SweepResult) -> None:
+    for record in result.failed:
+        click.echo(f"{record.trial} failed: {record.error}", err=True)
+    if result.error:
+        click.echo(f"Error: the sweep could not go on: {result.error}", err=True)
+    if result.status != "finished":
+        click.echo(f"To go on: {result.resume_command}", err=True)
+        return
+    click.echo(f"Sweep {result.name}: {len(result.trials)} trials in {result.folder}", err=True)
+    click.echo("Next: gensweep best --compare, or mlflow ui", err=True)

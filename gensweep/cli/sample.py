@@ -1,0 +1,81 @@
+"""`gensweep sample`: images from a run or a checkpoint."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from gensweep.cli.output import format_option, print_rows
+
+__all__ = ["sample"]
+
+
+@click.command()
+@click.argument("run")
+@click.option("-n", "--count", type=click.IntRange(1), default=64, show_default=True, help="How many images.")
+@click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model).")
+@click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone.")
+@click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional.")
+@click.option("--steps", type=click.IntRange(1), help="Network evaluations an image (diffusion).")
+@click.option("--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of sampling, for example --set sampler.kind=ancestral.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("samples.png"),
+    show_default=True,
+    help="A .png file for one grid, or a folder for one file an image.",
+)
+@format_option
+def sample(
+    run: str,
+    count: int,
+    class_name: str | None,
+    seed: int,
+    guidance: float | None,
+    steps: int | None,
+    batch_size: int,
+    overrides: tuple[str, ...],
+    output: Path,
+    format: str,
+) -> None:
+    """Draw images from a run or a checkpoint.
+
+    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder.
+
+    \b
+    Examples:
+      gensweep sample quickstart -n 64 -o digits.png
+      gensweep sample ddpm-cifar10/t0003 --class horse --guidance 2 --steps 50
+      gensweep sample 3f2a9c -n 5000 -o generated/
+    """
+    from gensweep.assembly import draw_samples, load_checkpoint
+    from gensweep.cli.pictures import write_pictures
+    from gensweep.config import parse_overrides
+    from gensweep.tracking.runs import checkpoint_folder
+
+    changes = parse_overrides(overrides)
+    if guidance is not None:
+        changes["family.guidance"] = guidance
+    if steps is not None:
+        changes["sampler.steps"] = steps
+    started = time.monotonic()
+    model = load_checkpoint(checkpoint_folder(run), overrides=changes)
+    images = draw_samples(model, count, class_name=class_name, seed=seed, batch_size=batch_size, progress=_progress)
+    files = write_pictures(images, output)
+    seconds = time.monotonic() - started
+    click.echo(f"{count} images in {seconds:.1f} s", err=True)
+    print_rows([{"file": str(file)} for file in files], format)
+
+
+def _progress(done: int, count: int) -> None:
+    click.echo(f"\r{done}/{count} images", nl=done == count, err=True)

@@ -1,0 +1,141 @@
+"""`gensweep tune`: sweep a search space, resume or extend a sweep, or look before it runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gensweep.cli.output import format_option
+from gensweep.cli.sweep_options import override_options, storage_option
+
+if TYPE_CHECKING:
+    from gensweep.config import SweepConfig
+
+__all__ = ["tune"]
+
+SMOKE = (
+    "search.trials=1",
+    "search.sampler.kind=random",
+    "search.scheduler.kind=fifo",
+    "resources.concurrent=1",
+    "keep_best=1",
+    "training.batch_size=16",
+    "training.images=64",
+    "evaluation.every=32",
+    "evaluation.samples=16",
+    "evaluation.batch_size=16",
+)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.option("--name", help="Name of the sweep, instead of the file's.")
+@click.option("--resume", metavar="NAME", help="Go on with an interrupted sweep.")
+@click.option("--extend", metavar="NAME", help="Add trials to a sweep; see --trials.")
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="How many trials (with --extend: how many more).")
+@click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, cost and places; train nothing.")
+@click.option("--smoke", is_flag=True, help="Run one tiny trial along the whole path, under the name NAME-smoke.")
+@override_options
+@storage_option
+@format_option
+def tune(
+    file: Path | None,
+    name: str | None,
+    resume: str | None,
+    extend: str | None,
+    trials: int | None,
+    dry_run: bool,
+    smoke: bool,
+    overrides: tuple[str, ...],
+    scale: str | None,
+    root: Path,
+    storage: str | None,
+    format: str,
+) -> int:
+    """Sweep a search space, or resume or extend a sweep.
+
+    \b
+    Examples:
+      gensweep tune search_spaces/quickstart.yaml
+      gensweep tune search_spaces/ddpm.yaml --dry-run
+      gensweep tune search_spaces/ddpm.yaml --scale cpu --set search.trials=4
+      gensweep tune --resume ddpm-cifar10
+      gensweep tune --extend ddpm-cifar10 --trials 20
+
+    Ctrl-C stops cleanly and prints the command that goes on. --format is for --dry-run.
+    """
+    going_on = resume or extend
+    _check_usage(file, resume, extend, trials, bool(name or overrides or scale or dry_run or smoke))
+    if going_on:
+        return _go_on(going_on, root, extend=trials or 0 if extend else 0)
+    from gensweep.config import load_sweep
+
+    if file is None:
+        raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
+    changes = list(overrides)
+    if name:
+        changes.append(f"name={name}")
+    if trials:
+        changes.append(f"search.trials={trials}")
+    sweep = load_sweep(file, overrides=changes, scale=scale)
+    if smoke:
+        sweep = load_sweep(file, overrides=[*changes, *SMOKE, f"name={sweep.name}-smoke"], scale=scale)
+    if dry_run:
+        return _preview(sweep, root, storage, format)
+    return _smoke(sweep, root) if smoke else _run(sweep, root, storage)
+
+
+def _check_usage(file: Path | None, resume: str | None, extend: str | None, trials: int | None, changed: bool) -> None:
+    if not (resume or extend):
+        return
+    if resume and extend:
+        raise click.UsageError("--resume and --extend exclude each other; --extend also finishes interrupted trials.")
+    if file or changed:
+        raise click.UsageError(
+            "A sweep goes on with the settings it was started with: give neither FILE nor --name, --set, --scale, "
+            "--dry-run or --smoke together with --resume or --extend."
+        )
+    if extend and not trials:
+        raise click.UsageError(f"How many more? For example: gensweep tune --extend {extend} --trials 10")
+    if resume and trials:
+        raise click.UsageError(
+            f"--resume finishes what was asked for; more: gensweep tune --extend {resume} --trials N"
+        )
+
+
+def _run(sweep: SweepConfig, root: Path, storage: str | None) -> int:
+    from gensweep.cli.running import run_for_a_person
+
+    return run_for_a_person(sweep, root=root, storage=storage)
+
+
+def _go_on(name: str, root: Path, *, extend: int) -> int:
+    from gensweep.cli.running import run_for_a_person
+    from gensweep.sweep.folder import SweepFolder
+    from gensweep.sweep.planning import recall_sweep
+    from gensweep.sweep.run import check_name
+
+    folder = SweepFolder(root, name)
+    check_name(folder, resume=True)
+    return run_for_a_person(recall_sweep(folder), root=root, resume=not extend, extend=extend)
+
+
+def _smoke(sweep: SweepConfig, root: Path) -> int:
+    """One tiny trial, in an experiment and a folder of its own that never enter a comparison."""
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = "gensweep-smoke"
+    shutil.rmtree(root / sweep.name, ignore_errors=True)
+    code = _run(sweep, root, None)
+    click.echo("The smoke test " + ("passed." if code == 0 else "failed."), err=True)
+    return code
+
+
+def _preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
+    from gensweep.cli.preview import show_preview
+    from gensweep.sweep.preview import preview
+
+    show_preview(preview(sweep, root=root, storage=storage), format)
+    return 0

@@ -1,0 +1,54 @@
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from gensweep.cli.main import cli
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
+COMMAND = re.compile(r"^\s*#?\s*(?:\$ )?(?:[A-Z_]+=\S+ )*gensweep ((?:[^#\n]|#\S)*)", re.MULTILINE)
+
+
+def shown_commands():
+    for page in [*PAGES, *SPACES]:
+        for match in COMMAND.finditer(page.read_text(encoding="utf-8")):
+            line = match.group(1).strip()
+            if line.split()[0] in cli_names() and not re.search(r"[│|]|\.\.\.", line):
+                yield pytest.param(line, id=f"{page.name}: {line}")
+
+
+def cli_names():
+    return cli.list_commands(click.Context(cli))
+
+
+@pytest.mark.parametrize("line", shown_commands())
+def test_commands_shown_to_users_parse(line):
+    name, command, arguments = "gensweep", cli, shlex.split(line)
+    context = click.Context(cli, info_name=name)
+    while isinstance(command, click.Group):
+        name, command, arguments = command.resolve_command(context, arguments)
+        context = click.Context(command, info_name=name, parent=context)
+    command.make_context(name, arguments)
+
+
+def test_generated_pages_are_current():
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    stale = [
+        path.name
+        for path, text in generate.pages().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]
+    assert stale == [], "run: make docs"
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
