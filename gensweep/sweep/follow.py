@@ -21,7 +21,7 @@ HOUSEKEEPING = 10.0
 """Seconds between two looks for placement groups of trial actors that died."""
 
 
-class Follower(Callback):  # type: ignore[misc]
+class Follower(Callback):
     """Tune's callback."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -63,7 +63,7 @@ class Follower(Callback):  # type: ignore[misc]
         return (Callback, ())
 
 
-class StopAll(Stopper):  # type: ignore[misc]
+class StopAll(Stopper):
     """Ends the experiment once `stop` is set, and wakes the trial actors that wait for their workers."""
 
     def __init__(self, stop: threading.Event, ledger: Ledger, mailbox: Any) -> None:

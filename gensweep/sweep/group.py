@@ -16,18 +16,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchTrainer
+from ray.train._internal.utils import get_address_and_port
+from ray.train.backend import Backend, BackendConfig
 from ray.train.v2._internal.callbacks import WorkingDirectorySetupCallback
 from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 from ray.train.v2._internal.constants import get_env_vars_to_propagate
 from ray.train.v2._internal.execution.controller import TrainController
 from ray.train.v2._internal.execution.worker_group import WorkerGroup
 from ray.train.v2._internal.execution.worker_group.placement_group_handle import DefaultPlacementGroupHandle
+from ray.train.v2._internal.util import TrainingFramework
+from ray.train.v2.api.config import FailureConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
+from gensweep.sweep.job import JobError
 from gensweep.sweep.switches import TRAIN_SWITCHES
-from gensweep.sweep.worker import JobError
 
 __all__ = ["Failure", "Group", "free_groups_of_the_dead"]
 
@@ -61,8 +64,41 @@ class _Controller(TrainController):
     worker_group_cls = _NamedGroup
 
 
-class _Trainer(TorchTrainer):
-    """A TorchTrainer that hands out its controller."""
+class _Torch(Backend):
+    """Ray's torch backend, but torch is loaded in the workers only."""
+
+    share_cuda_visible_devices = True
+
+    def on_start(self, worker_group: Any, backend_config: BackendConfig) -> None:
+        """Join all ranks in one process group: nccl with GPUs, gloo without."""
+        kind = "nccl" if worker_group.get_resources_per_worker().get("GPU", 0) > 0 else "gloo"
+        address, port = worker_group.execute_single(0, get_address_and_port)
+        world = len(worker_group)
+        ray.get(
+            [worker_group.execute_single_async(rank, _join, kind, rank, world, address, port) for rank in range(world)]
+        )
+
+
+def _join(kind: str, rank: int, world: int, address: str, port: int) -> None:
+    from ray.train.torch.config import _set_torch_distributed_env_vars, _setup_torch_process_group
+
+    os.environ.update(MASTER_ADDR=address, MASTER_PORT=str(port))
+    _set_torch_distributed_env_vars()  # type: ignore[no-untyped-call]
+    _setup_torch_process_group(kind, rank, world, "env://")
+
+
+class _TorchConfig(BackendConfig):
+    @property
+    def backend_cls(self) -> type[Backend]:
+        return _Torch
+
+    @property
+    def framework(self) -> TrainingFramework:
+        return TrainingFramework.TORCH
+
+
+class _Trainer(DataParallelTrainer):
+    """A trainer that hands out its controller."""
 
     controller: Any = None
     closed: bool = False
@@ -76,7 +112,7 @@ class _Trainer(TorchTrainer):
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
         options = ray.remote(
             num_cpus=0,
-            label_selector={ray._raylet.RAY_NODE_ID_KEY: ray.get_runtime_context().get_node_id()},
+            label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
             runtime_env={"env_vars": {**get_env_vars_to_propagate(), "RAY_warn_blocking_get_inside_async": "0"}},
         )
         if self.closed:
@@ -110,10 +146,11 @@ class Group:
         self._trainer = _Trainer(
             loop,
             train_loop_config=config,
+            backend_config=_TorchConfig(),
             scaling_config=ScalingConfig(
                 num_workers=workers, use_gpu=resources.get("GPU", 0) > 0, resources_per_worker=resources
             ),
-            run_config=RunConfig(
+            run_config=RunConfig(  # type: ignore[arg-type]  # the class of Train V2, which this is
                 name=self.name,
                 storage_path=storage,
                 failure_config=FailureConfig(max_failures=0, controller_failure_limit=2),

@@ -137,14 +137,15 @@ class Ledger:
         metrics = {k: float(v) for k, v in result["report"].items() if isinstance(v, int | float) and k != "images"}
         identity = result["report"].get("identity")
         images = int(result["images"])
-        news = images > record.images
+        seen = max((kept.images for kept in record.checkpoints), default=0)
+        news = images > (seen if result.get("checkpoint") else record.images)  # not what a restart does again
         record.images = max(record.images, images)
         local = None
         if result.get("checkpoint"):
             value = metrics.get(self._plan.metric)
             self._keep(record, Kept(images, result["checkpoint"], value, metrics, identity))
             local = self._local(record.trial, result["checkpoint"])
-        if news or local:
+        if news:
             report = Report(record.trial, images, metrics, identity, local)
             self._notify(lambda observer: observer.trial_reported(report))
 
@@ -188,7 +189,7 @@ class Ledger:
             record.best, record.objective = kept, kept.value
         elif record.best is not None and record.best.place == kept.place:
             record.best = kept  # evaluated again after a restart
-        if kept.value is not None and record.objective is not None:
+        if kept.value is not None and record.objective is not None and kept.images not in dict(record.rungs):
             record.rungs.append((kept.images, record.objective))
         record.checkpoints = [*old, kept][-2:]
         self._folder.write(record)

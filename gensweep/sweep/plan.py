@@ -38,6 +38,7 @@ class Plan:
     """What sweep.json keeps."""
     seed: int = 0
     sampler: str = "tpe"
+    sampler_settings: Mapping[str, Any] = field(default_factory=dict)
     scheduler: str = "asha"
     scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
     request: Request = field(default_factory=Request)

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gensweep.errors import ConfigError
 
@@ -92,7 +93,8 @@ def cluster_nodes() -> list[Node]:
     """The living nodes of the Ray cluster that this process is connected to."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def _bundles(request: Request, node: Node) -> int:

@@ -74,7 +74,7 @@ def _run(
     from gensweep.sweep.ledger import Ledger
     from gensweep.sweep.search import Asha, StudySearch, make_sampler, make_scheduler, make_study
 
-    sampler = make_sampler(plan.sampler, plan.seed, len(folder.records()))
+    sampler = make_sampler(plan.sampler, plan.seed, len(folder.records()), plan.sampler_settings)
     study = make_study(folder.optuna, plan.name, plan.mode, sampler)
     ledger = Ledger(plan, folder, study, observers, trials)
     ledger.reconcile()
@@ -111,6 +111,7 @@ def _tune(
     stop: threading.Event,
 ) -> None:
     import ray
+    import ray.cloudpickle
     from ray import tune
 
     from gensweep.sweep.follow import Follower, StopAll
@@ -118,10 +119,11 @@ def _tune(
     from gensweep.sweep.mailbox import Mailbox
     from gensweep.sweep.trainable import Slot, SlotSettings
 
-    mailbox = ray.remote(num_cpus=0, max_concurrency=1000)(Mailbox).remote(plan.metric, plan.mode)
+    options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 1000}
+    mailbox: Any = ray.remote(**options)(Mailbox).remote(plan.metric, plan.mode)
     settings = SlotSettings(
         mailbox,
-        plan.job,
+        ray.cloudpickle.dumps(plan.job),  # type: ignore[no-untyped-call]
         allotment.request.workers,
         allotment.request.bundle,
         storage,

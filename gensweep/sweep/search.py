@@ -7,7 +7,8 @@ interrupted come first, from their checkpoints; then the study is asked for new 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal
 
 import optuna
@@ -23,17 +24,24 @@ if TYPE_CHECKING:
 __all__ = ["Asha", "StudySearch", "make_sampler", "make_scheduler", "make_study"]
 
 
+TPE = {"multivariate": True, "group": True, "constant_liar": True}
+"""What suits nested spaces and parallel trials."""
+
+
 def make_study(url: str, name: str, mode: Literal["min", "max"], sampler: optuna.samplers.BaseSampler) -> optuna.Study:
     """Open or create the study of a sweep."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    direction = "minimize" if mode == "min" else "maximize"
     storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": 60}})
     return optuna.create_study(
-        storage=storage, study_name=name, sampler=sampler, direction=direction, load_if_exists=True
+        storage=storage,
+        study_name=name,
+        sampler=sampler,
+        direction="minimize" if mode == "min" else "maximize",
+        load_if_exists=True,
     )
 
 
-def make_sampler(kind: str, seed: int, trials_so_far: int) -> optuna.samplers.BaseSampler:
+def make_sampler(kind: str, seed: int, trials_so_far: int, settings: Mapping[str, Any]) -> optuna.samplers.BaseSampler:
     """TPE for nested, parallel spaces, or random.
 
     A session that goes on must not repeat the random draws of the one before, so the seed depends on how many trials
@@ -44,10 +52,10 @@ def make_sampler(kind: str, seed: int, trials_so_far: int) -> optuna.samplers.Ba
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+        return optuna.samplers.TPESampler(seed=seed, **{**TPE, **settings})
 
 
-class StudySearch(OptunaSearch):  # type: ignore[misc]
+class StudySearch(OptunaSearch):
     """OptunaSearch whose trials are the ledger's: numbered, resumable, and told how they really ended.
 
     The ledger tells Optuna what comes of a trial (see there); Tune's own way would tell a pruned trial as COMPLETE.
@@ -57,7 +65,7 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         self, ledger: Ledger, study: optuna.Study, sampler: optuna.samplers.BaseSampler, mode: Literal["min", "max"]
     ) -> None:
         super().__init__(
-            space=ledger.next_trial,
+            space=_asked_by_the_ledger,
             metric=OBJECTIVE,
             mode=mode,
             sampler=sampler,
@@ -66,8 +74,8 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         )
         self._ledger = ledger
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial, or the word for "no more"."""
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial, or Tune's word for "no more"."""
         return self._ledger.next_trial(trial_id) or Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -90,10 +98,15 @@ class StudySearch(OptunaSearch):  # type: ignore[misc]
         return (dict, ())
 
 
-class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]
+def _asked_by_the_ledger(trial: optuna.Trial) -> None:
+    """Tell OptunaSearch that the space is define-by-run; `suggest` never calls this."""
+
+
+class Asha(AsyncHyperBandScheduler):
     """ASHA on images seen, which can be told what earlier sessions saw.  Source: Li et al. 2020."""
 
     def __init__(self, *, mode: str, budget: int, grace: int, reduction: float, brackets: int = 1) -> None:
+        self._sign = 1.0 if mode == "max" else -1.0
         super().__init__(
             time_attr="images",
             metric=OBJECTIVE,
@@ -107,7 +120,7 @@ class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]
     def replay(self, trial: str, rungs: Iterable[tuple[int, float]]) -> None:
         """Enter a trial of an earlier session into the rungs, as if it had been seen here."""
         for images, value in rungs:
-            self._brackets[0].on_result(_Named(trial), images, self._metric_op * value)
+            self._brackets[0].on_result(_named(trial), images, self._sign * value)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Under the trial's own name, which it keeps over sessions."""
@@ -115,8 +128,8 @@ class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]
             return str(TrialScheduler.CONTINUE)
         if result["images"] >= self._max_t:
             return str(TrialScheduler.STOP)
-        value = self._metric_op * result[OBJECTIVE]
-        return str(self._trial_info[trial.trial_id].on_result(_Named(trial.config["trial"]), result["images"], value))
+        value = self._sign * result[OBJECTIVE]
+        return str(self._trial_info[trial.trial_id].on_result(_named(trial.config["trial"]), result["images"], value))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Its results are in the rungs already."""
@@ -130,15 +143,16 @@ class Asha(AsyncHyperBandScheduler):  # type: ignore[misc]
         return (dict, ())
 
 
-class _Named:
-    """All that a bracket wants of a trial."""
-
-    def __init__(self, trial_id: str) -> None:
-        self.trial_id = trial_id
+def _named(trial: str) -> Any:
+    """All that a bracket wants of a trial: a name."""
+    return SimpleNamespace(trial_id=trial)
 
 
-def make_scheduler(kind: str, *, mode: str, budget: int, grace: int | None = None, reduction: float = 3) -> Any:
+def make_scheduler(
+    kind: str, *, mode: str, budget: int, grace: int | None = None, reduction: float = 3
+) -> TrialScheduler:
     """`asha` with rungs grace, grace * reduction, ... images, or `fifo`, which never stops a trial."""
     if kind == "fifo":
-        return FIFOScheduler()
+        scheduler: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
+        return scheduler
     return Asha(mode=mode, budget=budget, grace=grace or max(1, budget // int(reduction**2)), reduction=reduction)

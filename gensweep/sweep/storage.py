@@ -28,7 +28,7 @@ def persist(folder: Path, place: str) -> str:
     """Copy a local folder to `place`, replacing what is there, all or nothing.  Returns `place`."""
     if is_url(place):
         filesystem, path = _filesystem(place)
-        from pyarrow.fs import LocalFileSystem, copy_files
+        from pyarrow.fs import LocalFileSystem, copy_files  # type: ignore[import-untyped]
 
         copy_files(str(folder), path, source_filesystem=LocalFileSystem(), destination_filesystem=filesystem)
         return place
@@ -36,8 +36,8 @@ def persist(folder: Path, place: str) -> str:
     aside = target.with_name(f".{target.name}.part")
     shutil.rmtree(aside, ignore_errors=True)
     shutil.copytree(folder, aside)
-    for path in sorted(aside.rglob("*"), reverse=True):
-        _flush(path)
+    for file in sorted(aside.rglob("*"), reverse=True):
+        _flush(file)
     _flush(aside)
     if target.exists():
         shutil.rmtree(target)

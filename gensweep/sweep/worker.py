@@ -14,65 +14,40 @@ import shutil
 import tempfile
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import ray
+import ray.cloudpickle
 import ray.train
 import torch
+import torch.distributed
 from ray.train.collective import broadcast_from_rank_zero
+from ray.train.torch import get_device
 
+from gensweep.sweep.job import Job, JobError, Place
 from gensweep.sweep.mailbox import Assignment
-from gensweep.sweep.storage import fetch, join, persist
+from gensweep.sweep.storage import fetch, is_url, join, persist
+from gensweep.training.trial import StopTrial
 
-__all__ = ["Job", "JobError", "Place", "StopTrial", "serve"]
+__all__ = ["serve"]
 
 PATIENCE = 60.0
 """Seconds of one long poll of the mailbox."""
 
 
-class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
-    """The scheduler or the user stops this trial."""
-
-
-class JobError(RuntimeError):
-    """The job raised; the text opens with the cause.  Unlike the original, it always survives pickling."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a job runs: its rank of so many, its device, a folder for its files, and checkpoints to resume from."""
-
-    rank: int
-    world: int
-    device: torch.device
-    folder: Path
-    resume: tuple[Path, ...] = ()
-    """Checkpoint folders, newest first; the job takes the first that is whole."""
-
-
-class Reporter(Protocol):
-    """What a job tells; all ranks call alike.  Either call may raise StopTrial."""
-
-    def progress(self, metrics: Mapping[str, float]) -> None: ...
-
-    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None: ...
-
-
-Job = Callable[[Any, Place, Reporter], None]
-"""Runs one trial of the given configuration to the end of its budget."""
-
-
 def serve(config: dict[str, Any]) -> None:
     """Run trials until the group is closed.  Raises JobError, which ends the group, if a job raises."""
-    mailbox, slot, job = config["mailbox"], config["slot"], config["job"]
+    mailbox, slot, job = config["mailbox"], config["slot"], ray.cloudpickle.loads(config["job"])
     torch.set_num_threads(max(1, int(config["threads"])))
+    if get_device().type == "cuda":
+        torch.cuda.set_device(get_device())
     generation = 0
     while True:
-        generation = _agree(lambda after=generation: _next_generation(mailbox, slot, after))
+        generation = _agree(partial(_next_generation, mailbox, slot, generation))
         assignment = ray.get(mailbox.assignment.remote(slot, generation))
-        if not _agree(lambda found=assignment: found is not None):
+        if not _all(assignment is not None):
             continue  # replaced before it began
         try:
             _run(job, assignment, _Desk(mailbox, slot, generation, config["storage"], assignment.trial))
@@ -85,8 +60,6 @@ def serve(config: dict[str, Any]) -> None:
 
 
 def _run(job: Job, assignment: Assignment, desk: _Desk) -> None:
-    from ray.train.torch import get_device
-
     _seed_everything(0)  # nothing of a trial may depend on what ran before in this process
     scratch = Path(tempfile.mkdtemp(prefix=f"gensweep-{assignment.trial}-"))
     try:
@@ -112,12 +85,14 @@ class _Desk:
         self._checkpoints = join(storage, "checkpoints", trial)
 
     def progress(self, metrics: Mapping[str, float]) -> None:
+        """Send them, without waiting."""
         self._report(dict(metrics), None)
 
     def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
+        """Store the folder, then send, and wait for what the scheduler says to these scores."""
         place = join(self._checkpoints, f"{int(metrics['images']):012d}")
         if _rank() == 0:
-            if not self._checkpoints.partition("://")[1]:
+            if not is_url(self._checkpoints):
                 Path(self._checkpoints).mkdir(parents=True, exist_ok=True)
             persist(folder, place)
         self._report(dict(metrics), place)
@@ -145,6 +120,15 @@ def _agree(ask: Callable[[], Any]) -> Any:
     """Rank 0's answer, on every rank."""
     answer = ask() if _rank() == 0 else None
     return answer if _world() == 1 else broadcast_from_rank_zero(answer)
+
+
+def _all(here: bool) -> bool:
+    """Whether it is so on all ranks."""
+    if _world() == 1:
+        return here
+    votes = torch.tensor(int(here), device=get_device())
+    torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MIN)
+    return bool(votes)
 
 
 def _rank() -> int:

@@ -1,0 +1,127 @@
+"""Drivers that are killed or interrupted, and what the next session makes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+from sweeps import Memory, plan
+
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.resources import Request
+from gensweep.sweep.run import run_plan
+
+pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
+
+CONFIGS = [{"steps": 2}, {"steps": 4}, {"steps": 4}]
+
+
+def start(root):
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
+    environment.pop("RAY_ADDRESS", None)
+    with (root / "output").open("w") as output:
+        return subprocess.Popen(
+            [sys.executable, str(here / "driver.py"), str(root)],
+            env=environment,
+            start_new_session=True,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def wait_for_checkpoint(root, trial, images, seconds=120):
+    """Until that trial has that checkpoint on record."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        folder = SweepFolder(root, "a")
+        records = folder.records() if folder.exists else []
+        if any(r.trial == trial and any(k.images == images for k in r.checkpoints) for r in records):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{trial} did not come to {images}")
+
+
+def resumed(root, memory):
+    again = plan(trials=3, configs=CONFIGS, request=Request(concurrent=1))
+    return run_plan(again, [memory], root=root, resume=True)
+
+
+def undisturbed(root):
+    return run_plan(plan("b", trials=3, configs=CONFIGS, request=Request(concurrent=1)), root=root)
+
+
+def test_a_driver_killed_in_mid_sweep_loses_no_finished_trial_and_one_interval_of_the_running_one(tmp_path):
+    driver = start(tmp_path)
+    try:
+        wait_for_checkpoint(tmp_path, "t0001", 200)
+    finally:
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+    before = {r.trial: r for r in SweepFolder(tmp_path, "a").records()}
+    assert before["t0000"].status == "finished"
+    assert before["t0001"].status == "running"
+
+    memory = Memory()
+    result = resumed(tmp_path, memory)
+    assert [t.status for t in result.trials] == ["finished"] * 3
+    assert result.trials[0] == before["t0000"]
+    assert [(s.trial, s.resumed) for s in memory.of("trial_started")] == [("t0001", True), ("t0002", False)]
+    images = [r.images for r in memory.of("trial_reported") if r.trial == "t0001" and r.checkpoint]
+    assert images == [i for i in (100, 200, 300, 400) if i > before["t0001"].images // 100 * 100]
+    # The sum depends on every step of a trial: the resumed one equals one that was never disturbed.
+    assert [t.best.metrics["sum"] for t in result.trials] == [
+        t.best.metrics["sum"] for t in undisturbed(tmp_path).trials
+    ]
+    told = optuna.load_study(study_name="a", storage=f"sqlite:///{tmp_path / 'a' / 'optuna.db'}").trials
+    assert [t.state for t in told] == [TrialState.COMPLETE] * 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_stops_cleanly_and_goes_on(tmp_path, number):
+    driver = start(tmp_path)
+    wait_for_checkpoint(tmp_path, "t0001", 100)
+    asked = time.monotonic()
+    os.killpg(driver.pid, number) if number == signal.SIGINT else os.kill(driver.pid, number)
+    driver.wait(timeout=60)
+    output = (tmp_path / "output").read_text()
+    assert driver.returncode == 130, output
+    assert time.monotonic() - asked < 20
+    assert output == ""
+    before = {r.trial: r for r in SweepFolder(tmp_path, "a").records()}
+    assert {t: r.status for t, r in before.items()} == {"t0000": "finished", "t0001": "stopped"}
+    assert before["t0001"].checkpoints
+
+    memory = Memory()
+    result = resumed(tmp_path, memory)
+    assert [t.status for t in result.trials] == ["finished"] * 3
+    assert [s.trial for s in memory.of("trial_started")] == ["t0001", "t0002"]
+
+
+def test_a_trial_that_optuna_was_asked_for_but_never_recorded_is_closed(tmp_path):
+    run_plan(plan(trials=1), root=tmp_path)
+    study = optuna.load_study(study_name="a", storage=f"sqlite:///{tmp_path / 'a' / 'optuna.db'}")
+    study.ask()  # as if the driver had died here
+    result = run_plan(plan(trials=1), root=tmp_path, extend=1)
+    assert [t.trial for t in result.trials] == ["t0000", "t0002"]
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_an_end_that_optuna_was_not_told_is_told_again(tmp_path):
+    run_plan(plan(trials=1), root=tmp_path)
+    database = tmp_path / "a" / "optuna.db"
+    database.unlink()
+    study = optuna.create_study(study_name="a", storage=f"sqlite:///{database}")
+    study.ask()  # running, and nothing told
+    result = run_plan(plan(trials=1), root=tmp_path, resume=True)
+    (told,) = study.trials
+    assert told.state == TrialState.COMPLETE
+    assert told.value == result.trials[0].objective
+    assert sorted(told.intermediate_values) == [100, 200, 300, 400]
