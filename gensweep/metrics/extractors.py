@@ -13,6 +13,9 @@ from gensweep.registry import Registry
 
 __all__ = ["EXTRACTORS", "Extractor", "as_rgb", "fold_batch_norm"]
 
+# A network sees so many images at once, whatever the batch: its memory is bounded, and a CPU's caches like few.
+CHUNK, CHUNK_CPU = 256, 16
+
 Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
 
 
@@ -47,12 +50,11 @@ class Extractor(nn.Module):
         """
         if images.dtype != torch.uint8:
             raise TypeError(f"images must be quantised to uint8 first (to_uint8), but got {images.dtype}")
-        if len(images) == 0:
-            return torch.zeros(0, self.num_features, device=images.device)
         # A training loop's autocast around the call would change the features and not the id.
         with torch.autocast(images.device.type, enabled=False):
-            features: Tensor = self.network(self.prepare(as_rgb(images)))
-        return features.float()
+            chunks = torch.split(as_rgb(images), CHUNK_CPU if images.device.type == "cpu" else CHUNK)
+            features = [self.network(self.prepare(chunk)).float() for chunk in chunks if len(chunk)]
+        return torch.cat([torch.zeros(0, self.num_features, device=images.device), *features])
 
 
 def as_rgb(images: UInt8[Tensor, "b c h w"]) -> UInt8[Tensor, "b 3 h w"]:

@@ -45,9 +45,9 @@ class RealImages(Protocol):
 
 
 def reference_name(images: RealImages) -> str:
-    """The `reference` of a MetricIdentity: name, number of images, size and fingerprint."""
+    """The `reference` of a MetricIdentity: name, number of images, size and the start of the fingerprint."""
     n, _, height, width = images.pixels.shape
-    return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint}"
+    return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
 
 
 def reference_file(images: RealImages, extractor: Extractor, cache: Path) -> Path:
@@ -97,6 +97,7 @@ def _key(images: RealImages, extractor: Extractor) -> dict[str, str]:
     return {
         "format": FORMAT,
         "reference": reference_name(images),
+        "fingerprint": images.fingerprint,
         "channels": str(images.pixels.shape[1]),
         "quantisation": QUANTISATION,
         "extractor": extractor.id,
