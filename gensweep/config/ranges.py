@@ -19,7 +19,6 @@ __all__ = [
     "corners",
     "draw",
     "pickers",
-    "places",
     "walk",
 ]
 
@@ -121,26 +120,28 @@ def walk(nodes: Sequence[Node], picker: Picker) -> Iterator[tuple[Node, Any]]:
 
 
 class Corner:
-    """A picker that takes lowest or highest values throughout; forks and forced choices as told.
+    """A picker that takes lowest or highest values throughout; forks, and one forced number or choice, as told.
 
-    `script` holds the decisions at forks in order of the walk; beyond its end, the first branch.
+    `script` holds the decisions at forks in order of the walk; beyond its end, the first branch.  Good for one walk.
     """
 
-    def __init__(self, script: Sequence[int], *, high: bool, forced: tuple[Choices, int] | None = None) -> None:
+    def __init__(self, script: Sequence[int], *, high: bool, forced: tuple[Node, float] | None = None) -> None:
         self.script = list(script)
         self.high = high
         self.forced = forced
         self.taken: list[tuple[int, int]] = []  # decision, number of branches
 
     def number(self, node: Range, /) -> int | float:
-        """Either end."""
+        """Either end, unless told otherwise."""
+        if self.forced is not None and self.forced[0] is node:
+            return self.forced[1]
         return node.high if self.high else node.low
 
     def index(self, node: Choices | Fork, /) -> int:
         """As told, else the first or the last."""
         if isinstance(node, Choices):
             if self.forced is not None and self.forced[0] is node:
-                return self.forced[1]
+                return int(self.forced[1])
             return len(node.values) - 1 if self.high else 0
         position = len(self.taken)
         decision = self.script[position] if position < len(self.script) else 0
@@ -198,8 +199,3 @@ def _covering_scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
                     met.add((id(forks[position]), decision))
                     queue.append([*decisions[:position], decision])
                     yield queue[-1]
-
-
-def places(nodes: Sequence[Node], picker: Picker) -> dict[str, str]:
-    """Where each override of one trial was written."""
-    return {node.key: node.place for node, _ in walk(nodes, picker)}

@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gensweep.config import registries
+from gensweep.config.corners import check_corners
 from gensweep.config.problems import Problem, listed, unknown
-from gensweep.config.ranges import Choices, Corner, Fork, Node, draw, pickers, places, walk
+from gensweep.config.ranges import Node
 from gensweep.config.schema import validate
 from gensweep.config.space import parse_space
 from gensweep.config.tree import Tree, clone, override_all, place_of
@@ -142,55 +143,12 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
     nodes, more = parse_space(space, sections_by_family())
     problems += more
     base_place = place_of(tree, ["base"], default_place)
-    problems += _corner_problems(tree, base, nodes, config, base_place)
+
+    def check(corner: Tree, trial: TrialConfig) -> Iterator[Problem]:
+        return iter(()) if config is None else _sweep_problems(tree, corner, trial, config, base_place)
+
+    problems += check_corners(base, nodes, check, base_place)
     return (None if problems else config), problems
-
-
-def _corner_problems(
-    tree: Tree, base: Tree, nodes: tuple[Node, ...], config: SweepConfig | None, default_place: str
-) -> Iterator[Problem]:
-    """Problems of the trials at the corners; one that is not in every corner says in which branches it is."""
-    seen: dict[Problem, list[set[str]]] = {}
-    count = 0
-    for picker in _all_pickers(nodes):
-        count += 1
-        where = places(nodes, picker)
-        picker.taken.clear()
-        overrides = draw(nodes, picker)
-        picker.taken.clear()
-        branches = {
-            f"{node.name.partition('@')[0]} = {branch.label}"
-            for node, branch in walk(nodes, picker)
-            if isinstance(node, Fork)
-        }
-        corner = override_all(base, overrides, where)
-        trial, problems = check_trial(corner, default_place)
-        if trial is not None and config is not None:
-            problems = list(_sweep_problems(tree, corner, trial, config, default_place))
-        for problem in problems:
-            seen.setdefault(problem, []).append(branches)
-    for problem, occurrences in seen.items():
-        common = sorted(each for each in set.intersection(*occurrences) if not _says(problem.key, each))
-        if len(occurrences) < count and common:
-            problem = Problem(problem.place, problem.key, f"{problem.message} [where {', '.join(common)}]")
-        yield problem
-
-
-def _says(key: str, branch: str) -> bool:
-    """Whether a problem's key is inside of the choice that a branch belongs to, so that its line shows the branch."""
-    return key.startswith(branch.partition(" = ")[0].removesuffix(".kind"))
-
-
-def _all_pickers(nodes: tuple[Node, ...]) -> Iterator[Corner]:
-    """The corners, and every further value of each choice."""
-    for picker in pickers(nodes):
-        yield picker
-        if picker.high:
-            continue
-        for node, _ in list(walk(nodes, Corner(picker.script, high=False))):
-            if isinstance(node, Choices):
-                for position in range(1, len(node.values) - 1):
-                    yield Corner(picker.script, high=False, forced=(node, position))
 
 
 def _sweep_problems(

@@ -82,7 +82,7 @@ def test_a_trial_of_a_sweep_is_its_base_with_overrides(load):
         ("network.width: {int: [16.5, 32]}", "int takes two whole numbers, [low, high], but got [16.5, 32]"),
         ("network.width: {int: [16]}", "int takes two whole numbers, [low, high], but got [16]"),
         ("network.width: {int: 16}", "int takes two whole numbers, [low, high], but got 16"),
-        ("network.width: {int: [16, 32], lg: true}", "'lg' does not go with int (known: step, log)"),
+        ("network.width: {int: [16, 32], step: 16, lg: true}", "'lg' does not go with int (known: step, log)"),
         ("network.width: {int: [16, 32], log: 1}", "log: 1 is not true or false"),
         ("network.width: {int: [16, 32], float: [1, 2]}", "is int and float at once; take one of them"),
         ("network.dropout: {float: [false, true]}", "float takes two numbers, [low, high], but got [false, true]"),
@@ -143,6 +143,18 @@ def test_a_range_that_makes_no_sense_is_refused_with_its_line(entry, problem, re
             "diffusion.timesteps: {int: [10, 2000]}\n  sampler.steps: 20",
             ["s:8: sampler.steps: 20 is more than diffusion"],
         ),
+        (
+            "network.width: {int: [16, 32]}",
+            ["s:7: network.width: 17 is not a whole number >= 8, a multiple of 8; give the"],
+        ),
+        (
+            "network.width: {int: [16, 24], log: true}",
+            ["s:7: network.width: 17 is not a whole number >= 8, a multiple"],
+        ),
+        (
+            "diffusion.timesteps: {int: [50, 1000]}\n  sampler.steps: {int: [10, 100]}",
+            ["s:8: sampler.steps: 100 is more than diffusion.timesteps (50)", "s:8: sampler.steps: 100 is more than"],
+        ),
         ("seed.x: {int: [1, 2]}", ['s:7: seed: {"x": 1} is not a whole', 's:7: seed: {"x": 2} is not a whole number']),
     ],
 )
@@ -168,7 +180,7 @@ def test_a_problem_of_one_branch_says_which(refused):
 
 
 def test_a_key_cannot_be_given_twice_to_one_trial(refused):
-    text = TWO_FAMILIES + "  network.width: {int: [8, 16]}\n"
+    text = TWO_FAMILIES + "  network.width: {int: [8, 16], step: 8}\n"
     assert refused(text) == ["s:13: space: network.width: is given twice; the first is at s:8"]
 
 
@@ -205,7 +217,8 @@ def test_the_first_rung_must_lie_within_the_budget(refused):
 
 
 def test_a_key_that_is_set_is_no_longer_searched(load):
-    text = f"{BASE}space:\n  network: {{width: {{int: [8, 16]}}, blocks: {{int: [1, 2]}}}}\n  seed: {{int: [1, 2]}}\n"
+    space = "  network: {width: {int: [8, 16], step: 8}, blocks: {int: [1, 2]}}\n  seed: {int: [1, 2]}\n"
+    text = f"{BASE}space:\n{space}"
     sweep = load(text, "network.width=24")
     assert sweep.space == {"network.blocks": {"int": [1, 2]}, "seed": {"int": [1, 2]}}
     assert sweep.trial().flat()["network.width"] == 24
