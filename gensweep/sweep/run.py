@@ -37,7 +37,7 @@ def run_plan(
     """
     folder = SweepFolder(root, plan.name)
     check_name(folder, resume=resume or extend > 0)
-    with folder.locked(), connected():
+    with _stop_signals() as stop, folder.locked(), connected():
         allotment = allot(plan.request, cluster_nodes())
         if not folder.exists:
             folder.create({**plan.settings, "trials": plan.trials, "storage": storage})
@@ -46,7 +46,8 @@ def run_plan(
         if extend:
             folder.create({**settings, "trials": trials})
         place = settings.get("storage") or storage
-        return _run(plan, observers, folder, allotment, trials, str(place or folder.path), resume or extend > 0)
+        resumed = resume or extend > 0
+        return _run(plan, observers, folder, allotment, trials, str(place or folder.path), resumed, stop)
 
 
 def check_name(folder: SweepFolder, *, resume: bool) -> None:
@@ -70,6 +71,7 @@ def _run(
     trials: int,
     storage: str,
     resumed: bool,
+    stop: threading.Event,
 ) -> SweepResult:
     from gensweep.sweep.ledger import Ledger
     from gensweep.sweep.search import Asha, StudySearch, make_sampler, make_scheduler, make_study
@@ -85,17 +87,15 @@ def _run(
     ledger.open(allotment.concurrent, resumed)
     status: SweepStatus = "finished"
     error = None
-    with _stop_signals() as stop:
-        if ledger.left:
-            search = StudySearch(ledger, study, sampler, plan.mode)
-            try:
-                _tune(plan, folder, allotment, storage, ledger, search, scheduler, stop)
-            except Exception as problem:
-                status, error = "failed", f"{type(problem).__name__}: {problem}"
-                ledger.interrupted = True
-        if stop.is_set() and ledger.unfinished:
-            status = "interrupted"
-        ledger.close(status)
+    if ledger.left and not stop.is_set():
+        search = StudySearch(ledger, study, sampler, plan.mode)
+        try:
+            _tune(plan, folder, allotment, storage, ledger, search, scheduler, stop)
+        except Exception as problem:
+            status, error = "failed", f"{type(problem).__name__}: {problem}"
+    if stop.is_set() and ledger.unfinished:
+        status = "interrupted"
+    ledger.close(status)
     records = tuple(sorted(ledger.records.values(), key=lambda record: record.number))
     return SweepResult(plan.name, folder.path, status, records, plan.metric, plan.mode, allotment, error)
 

@@ -1,0 +1,96 @@
+"""Samplers and schedulers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import optuna
+import pytest
+
+from gensweep.sweep.search import Asha, make_sampler, make_scheduler, make_study
+
+
+def draws(sampler, count=4):
+    study = optuna.create_study(sampler=sampler)
+    drawn = []
+    for _ in range(count):
+        trial = study.ask()
+        drawn.append(trial.suggest_float("x", 0, 1))
+        study.tell(trial, drawn[-1])
+    return drawn
+
+
+@pytest.mark.parametrize("kind", ["tpe", "random"])
+def test_a_seed_fixes_the_draws_and_a_later_session_does_not_repeat_them(kind):
+    first = draws(make_sampler(kind, 3, 0, {}))
+    assert first == draws(make_sampler(kind, 3, 0, {}))
+    assert not set(first) & set(draws(make_sampler(kind, 4, 0, {})))
+    assert not set(first) & set(draws(make_sampler(kind, 3, 4, {})))
+
+
+def test_tpe_settings_reach_optuna():
+    assert make_sampler("tpe", 0, 0, {"n_startup_trials": 3})._n_startup_trials == 3
+
+
+def test_a_study_is_found_again(tmp_path):
+    url = f"sqlite:///{tmp_path / 'optuna.db'}"
+    sampler = make_sampler("random", 0, 0, {})
+    study = make_study(url, "a", "max", sampler)
+    study.tell(study.ask(), 1.0)
+    again = make_study(url, "a", "max", sampler)
+    assert [t.value for t in again.trials] == [1.0]
+    assert again.direction == optuna.study.StudyDirection.MAXIMIZE
+
+
+def play(scheduler, results):
+    """Feed (trial, images, value); the trials that are stopped, with the images."""
+    known, stopped = set(), []
+    for name, images, value in results:
+        trial = SimpleNamespace(trial_id=f"tune-{name}", config={"trial": name})
+        if name not in known:
+            scheduler.on_trial_add(None, trial)
+            known.add(name)
+        if scheduler.on_trial_result(None, trial, {"images": images, "objective": value}) == "STOP":
+            stopped.append((name, images))
+    return stopped
+
+
+RESULTS = [(f"t{i}", images, float((i * 7) % 10) - images / 1000) for images in (100, 300) for i in range(10)]
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_asha_stops_whom_rays_own_stops(mode):
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    rays = AsyncHyperBandScheduler(
+        time_attr="images", metric="objective", mode=mode, max_t=900, grace_period=100, reduction_factor=3
+    )
+    ours = Asha(mode=mode, budget=900, grace=100, reduction=3)
+    stopped = play(ours, RESULTS)
+    assert stopped == play(rays, RESULTS)
+    assert stopped
+
+
+def test_asha_goes_on_over_sessions_as_if_there_had_been_one():
+    whole = play(Asha(mode="min", budget=900, grace=100, reduction=3), RESULTS)
+    later = Asha(mode="min", budget=900, grace=100, reduction=3)
+    rungs = {}
+    for name, images, value in RESULTS[:13]:
+        rungs.setdefault(name, []).append((images, value))
+    # A file a trial keeps its own order, so the sessions before are entered trial by trial.
+    for name, seen in rungs.items():
+        later.replay(name, seen)
+    first = play(Asha(mode="min", budget=900, grace=100, reduction=3), RESULTS[:13])
+    assert first + play(later, RESULTS[13:]) == whole
+
+
+def test_asha_lets_progress_reports_pass_and_ends_at_the_budget():
+    scheduler = Asha(mode="min", budget=900, grace=100, reduction=3)
+    trial = SimpleNamespace(trial_id="a", config={"trial": "t0"})
+    scheduler.on_trial_add(None, trial)
+    assert scheduler.on_trial_result(None, trial, {"images": 100}) == "CONTINUE"
+    assert scheduler.on_trial_result(None, trial, {"images": 900, "objective": 1.0}) == "STOP"
+
+
+def test_the_default_grace_is_two_reductions_below_the_budget():
+    assert make_scheduler("asha", mode="min", budget=900, reduction=3)._brackets[0]._rungs[-1][0] == 100
