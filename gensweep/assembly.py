@@ -1,4 +1,4 @@
-"""Where a configuration meets the maths: a TrialConfig becomes data, family and judge, and these a training or images."""
+"""Where a configuration meets the maths: from a TrialConfig to data, family and judge, and to a training or images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Judge, Verdict, draw, evaluate
-from gensweep.training.loop import Learner, mixed_precision, place
+from gensweep.training.loop import Learner, place
 from gensweep.training.settings import Evaluation, Training
 from gensweep.training.state import load_network
 from gensweep.training.trial import Reporter, run_trial
@@ -188,11 +188,6 @@ class Model:
     family: Family
     device: torch.device
 
-    def autocast(self) -> torch.autocast:
-        """The precision in which it was trained."""
-        training: Training = self.trial.bound("training")()
-        return mixed_precision(training.precision, self.device)
-
 
 def load_checkpoint(
     folder: Path, *, overrides: Mapping[str, Any] | None = None, device: torch.device | str | None = None
@@ -211,8 +206,7 @@ def load_checkpoint(
     family = build_family(trial, channels=channels, size=size, classes=len(checkpoint.class_names))
     network = family.networks[family.sampled]
     load_network(network, load_tensors(folder, checkpoint.weights), checkpoint.weights)
-    training: Training = trial.bound("training")()
-    place(network, device, training.precision).eval()
+    place(network, device, "float32").eval()
     return Model(trial, checkpoint, family, device)
 
 
@@ -233,7 +227,7 @@ def draw_samples(
     network, drawn = model.family.networks[model.family.sampled], []
     for start in range(0, count, batch_size):
         indices = torch.arange(start, min(start + batch_size, count), device=model.device)
-        images = draw(model.family, network, Noise(seed, indices), labels[indices], autocast=model.autocast())
+        images = draw(model.family, network, Noise(seed, indices), labels[indices])
         drawn.append(images.cpu())
         if progress is not None:
             progress(start + len(images), count)
@@ -244,7 +238,7 @@ def score(model: Model, *, seed: int = 0, cache: Path | None = None) -> Verdict:
     """Judge a model as in its training; with another seed than 0, on images that no evaluation has seen."""
     judge = build_judge(model.trial, load_images(model.trial, "train", cache), model.device, cache)
     network = model.family.networks[model.family.sampled]
-    return evaluate(model.family, network, judge, autocast=model.autocast(), workers=Workers(), key=seed)
+    return evaluate(model.family, network, judge, workers=Workers(), key=seed)
 
 
 def _labels(model: Model, count: int, class_name: str | None) -> Tensor:

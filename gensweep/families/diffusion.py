@@ -43,7 +43,7 @@ class DiffusionFamily:
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1,
         network: Annotated[Callable[[int, int, int], nn.Module], Choice(DENOISERS, "unet")],
         diffusion: Annotated[Callable[[], GaussianDiffusion], Section(gaussian_diffusion)],
-        sampler: Annotated[Sampler, Choice(SAMPLERS, "ddim")],
+        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],
         optimizer: Annotated[Callable[[], Adam], Section(adam)],
     ) -> None:
         self.shape = (channels, size, size)

@@ -7,7 +7,7 @@ data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop'
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -36,6 +36,7 @@ class Loss(NamedTuple):
     update: bool = True
 
 
+@runtime_checkable
 class Family(Protocol):
     """What is trained.  `networks` are not wrapped; `sampled` names the one that draws samples.
 

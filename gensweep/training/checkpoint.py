@@ -47,7 +47,7 @@ class Checkpoint:
     class_counts: tuple[int, ...]
     weights: str
     metadata: dict[str, Any]
-    metrics: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, int | float] = field(default_factory=dict)
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
     sha256: str = ""
     format: int = FORMAT

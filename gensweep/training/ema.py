@@ -21,8 +21,7 @@ class Ema:
 
     def __init__(self, network: nn.Module, half_life: int) -> None:
         self.half_life = half_life
-        # Its parameters keep requires_grad, without which autocast would convert them anew in every call.
-        self.network = copy.deepcopy(network).eval()
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module, images: int, batch_size: int) -> None:
@@ -38,6 +37,6 @@ class Ema:
                 a.copy_(b)
 
 
-def decay(images: int, batch_size: int, half_life: float) -> float:
+def decay(images: int, batch_size: int, half_life: int) -> float:
     """What is left of the old average: 0.5 ** (batch_size / min(half_life, RAMP * images))."""
     return float(0.5 ** (batch_size / max(min(half_life, RAMP * images), 1e-8)))

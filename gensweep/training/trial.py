@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 
@@ -18,17 +18,20 @@ from gensweep.training.evaluation import Judge, Verdict, evaluate, write_grid
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.state import restore, sampler_prefix, state_of
 
-__all__ = ["ListReporter", "Reporter", "StopTrial", "resume_from", "run_trial"]
+__all__ = ["ListReporter", "Numbers", "Reporter", "StopTrial", "resume_from", "run_trial"]
+
+Numbers: TypeAlias = Mapping[str, int | float]
 
 
 class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
     """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are whole by then."""
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Where a trial reports.  All ranks call it equally often; what counts are the numbers of rank 0."""
 
-    def progress(self, metrics: Mapping[str, float]) -> None:
+    def progress(self, metrics: Numbers) -> None:
         """Numbers on the way; may raise StopTrial."""
         ...
 
@@ -42,10 +45,10 @@ class ListReporter:
     """Keeps what it is told, for use without Ray; stops the trial after `stop_after` checkpoints, if given."""
 
     stop_after: int | None = None
-    reports: list[dict[str, float]] = field(default_factory=list)
+    reports: list[dict[str, int | float]] = field(default_factory=list)
     checkpoints: list[tuple[dict[str, Any], Path]] = field(default_factory=list)
 
-    def progress(self, metrics: Mapping[str, float]) -> None:
+    def progress(self, metrics: Numbers) -> None:
         """Keep them."""
         self.reports.append(dict(metrics))
 
@@ -148,9 +151,7 @@ class _Trial:
     def judged(self) -> None:
         """Judge, save and report."""
         learner = self.learner
-        verdict = evaluate(
-            learner.family, learner.sampler, self.judge, autocast=learner.autocast(), workers=learner.workers
-        )
+        verdict = evaluate(learner.family, learner.sampler, self.judge, workers=learner.workers)
         self.seconds["sample"] += verdict.sample_seconds
         self.seconds["evaluate"] += verdict.evaluate_seconds
         metrics = self._metrics() | verdict.scores
@@ -160,7 +161,7 @@ class _Trial:
         identity = next(iter(self.judge.identities.values())).as_dict()
         self.reporter.checkpoint({**metrics, "identity": identity}, folder)
 
-    def _metrics(self) -> dict[str, float]:
+    def _metrics(self) -> dict[str, int | float]:
         """What every report holds."""
         learner = self.learner
         memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
@@ -173,7 +174,7 @@ class _Trial:
             "flops": self.flops * learner.images,
         }
 
-    def _save(self, metrics: dict[str, float], verdict: Verdict) -> Path:
+    def _save(self, metrics: dict[str, int | float], verdict: Verdict) -> Path:
         learner, judge = self.learner, self.judge
         picture: Callable[[Path], None] = partial(_picture, verdict)
         checkpoint = Checkpoint(

@@ -1,0 +1,60 @@
+"""The diffusion family against closed forms."""
+
+import torch
+from tiny import CLASSES, SIZE, batch, build
+
+from gensweep.families.diffusion import DROP, EPS, START
+from gensweep.noise import Noise
+
+
+class Recorder(torch.nn.Module):
+    """A denoiser that knows nothing and remembers what it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def forward(self, x, time, labels):
+        self.calls.append((x, time, labels))
+        return torch.zeros_like(x)
+
+
+def test_the_loss_of_a_network_that_predicts_nothing_is_the_power_of_the_noise():
+    family, data = build("diffusion"), batch()
+    (loss,) = family.losses({"denoiser": Recorder()}, data)
+    torch.testing.assert_close(loss.value, data.noise.normal(1, SIZE, SIZE, stream=EPS).square().mean())
+
+
+def test_labels_are_dropped_image_by_image_at_the_given_rate():
+    family, network = build("diffusion", conditional=True, label_dropout=0.25), Recorder()
+    data = batch(2000)
+    list(family.losses({"denoiser": network}, data))
+    labels = network.calls[0][2]
+    dropped = labels == CLASSES
+    assert 0.2 < dropped.float().mean() < 0.3
+    assert torch.equal(dropped, data.noise.uniform(stream=DROP) < 0.25)
+    assert torch.equal(labels[~dropped], data.labels[~dropped])
+
+
+def test_training_visits_all_steps_on_the_scale_of_the_networks():
+    family, network = build("diffusion", diffusion={"timesteps": 4}), Recorder()
+    list(family.losses({"denoiser": network}, batch(200)))
+    assert set(network.calls[0][1].tolist()) == {0.0, 250.0, 500.0, 750.0}
+
+
+def test_sampling_starts_from_noise_and_guidance_doubles_the_batch():
+    labels = torch.arange(4) % CLASSES
+    noise = Noise(5, torch.arange(4))
+    for guidance, size in ((1.0, 4), (3.0, 8), (0.0, 4)):
+        family, network = build("diffusion", conditional=True, guidance=guidance), Recorder()
+        family.sample(network, noise, labels)
+        x, _, asked = network.calls[0]
+        assert torch.equal(x[:4], noise.normal(1, SIZE, SIZE, stream=START))
+        expected = {1.0: labels, 0.0: torch.full((4,), CLASSES)}
+        assert len(x) == size
+        assert torch.equal(asked, expected.get(guidance, torch.cat([torch.full((4,), CLASSES), labels])))
+
+
+def test_generated_images_do_not_start_from_noise_of_the_training():
+    noise = Noise(0, torch.arange(4))
+    assert not torch.equal(noise.normal(1, SIZE, SIZE, stream=START), noise.normal(1, SIZE, SIZE, stream=EPS))

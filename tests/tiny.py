@@ -1,0 +1,79 @@
+"""The smallest families and data sets that can be trained, for the tests of several rooms."""
+
+import torch
+
+from gensweep.data.images import Images
+from gensweep.families.family import FAMILIES, Batch
+from gensweep.metrics.extractors import Extractor
+from gensweep.metrics.identity import MetricIdentity
+from gensweep.metrics.metric import METRICS
+from gensweep.metrics.moments import Moments
+from gensweep.noise import Noise
+from gensweep.registry import bind, settings_fields
+from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import Judge
+from gensweep.training.loop import Learner
+from gensweep.training.settings import training
+
+SIZE, CLASSES = 8, 3
+# The smallest networks, so that the suite runs fast; a kind that is not listed runs with its defaults.
+SMALL = {
+    "diffusion": {
+        "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
+        "diffusion": {"timesteps": 20},
+        "sampler": {"kind": "ddim", "steps": 4},
+    },
+    "gan": {"network": {"kind": "dcgan", "width": 8}, "gan": {"latent": 6}},
+}
+
+
+def build(kind, conditional=False, **settings):
+    # A family's conditioning is a setting of its own.
+    values = {"kind": kind, **SMALL.get(kind, {}), **settings}
+    if "conditional" in settings_fields(FAMILIES[kind]):
+        values["conditional"] = conditional
+    return bind(FAMILIES.model(kind).model_validate(values))(1, SIZE, CLASSES)
+
+
+def batch(n=6, start=0):
+    positions = torch.arange(start, start + n)
+    noise = Noise(7, positions)
+    return Batch(noise.uniform(1, SIZE, SIZE, stream=99) * 2 - 1, positions % CLASSES, noise)
+
+
+def values(family, data):
+    return [float(loss.value.detach()) for loss in family.losses(family.networks, data)]
+
+
+def images(n=40, flip=True):
+    """Random pictures."""
+    pixels = Noise(1, torch.arange(n)).integers(256, 1, SIZE, SIZE, stream=0).to(torch.uint8)
+    names = tuple("abc"[:CLASSES])
+    return Images(pixels, torch.arange(n) % CLASSES, names, "noise/train", f"{n:064x}", flip)
+
+
+def learner(kind, *, conditional=True, seed=3, workers=None, family=None, **training_settings):
+    """A tiny family with small settings of training, in float32, which is exact enough to compare."""
+    torch.manual_seed(0)
+    settings = {"images": 64, "batch_size": 8, "precision": "float32", "ema_half_life": 30, "log_every": 16}
+    return Learner(
+        build(kind, conditional, **(family or {})),
+        training(**(settings | training_settings)),
+        seed=seed,
+        workers=workers or Workers(),
+    )
+
+
+def judge(**settings):
+    """Scores by random projections of the pixels."""
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 4))
+    extractor = Extractor(network, lambda pixels: pixels / 255, id="projection/4", title="FD", num_features=4)
+    reference = Moments.of(extractor(images().pixels))
+    values = {"samples": 20, "batch_size": 6, "class_counts": (2, 1, 1), "shape": (1, SIZE, SIZE)} | settings
+    return Judge(
+        extractor,
+        {"fid": METRICS["fid"](reference, 4, "cpu")},
+        {"fid": MetricIdentity("fid", extractor.id, values["samples"], "noise")},
+        **values,
+    )

@@ -1,0 +1,56 @@
+"""Two workers train, judge and draw like one with the same global batch."""
+
+import pytest
+import torch
+import two_workers
+
+from gensweep.training.distributed import Workers
+
+CASES = two_workers.CASES
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Results of both ranks."""
+    folder = tmp_path_factory.mktemp("workers")
+    torch.multiprocessing.spawn(two_workers.worker, args=(str(folder),), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Results of one worker."""
+    return {case: two_workers.trained(*case, Workers()) for case in CASES}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_workers_see_the_losses_of_one(pair, alone, case):
+    for mine, theirs in zip(pair[0][case][0], alone[case][0], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5, abs=1e-6)
+    assert pair[0][case][0] == pair[1][case][0]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_workers_end_with_the_weights_of_one(pair, alone, case):
+    """Adam makes a step of full length of a gradient near 0, so its moments are compared too, and more strictly."""
+    for name, tensor in alone[case][1].items():
+        assert torch.equal(pair[0][case][1][name], pair[1][case][1][name]), name
+        tolerance = 1e-6 if "/exp_avg" in name else 2e-5
+        torch.testing.assert_close(pair[0][case][1][name], tensor, rtol=1e-4, atol=tolerance, msg=name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_workers_draw_and_score_the_images_of_one(pair, alone, case):
+    """Weights differ in their last digits, so a pixel in a thousand may differ by a level."""
+    shown = [pair[0][case][3].int(), pair[1][case][3].int(), alone[case][3].int()]
+    assert torch.equal(shown[0], shown[1])
+    assert (shown[0] - shown[2]).abs().max() <= 1
+    assert (shown[0] == shown[2]).float().mean() >= 0.999
+    assert pair[0][case][2]["fid"] == pytest.approx(alone[case][2]["fid"], rel=1e-3)
+    assert pair[0][case][2] == pair[1][case][2]
+
+
+def test_shares_are_contiguous_and_complete():
+    for count in (0, 1, 5, 64):
+        parts = [list(Workers(rank, 3).share(count)) for rank in range(3)]
+        assert sum(parts, []) == list(range(count))

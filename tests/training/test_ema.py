@@ -1,0 +1,56 @@
+"""The average of weights against its definition."""
+
+import copy
+
+import pytest
+import tiny
+import torch
+
+from gensweep.training.ema import Ema, decay
+
+
+def test_half_of_the_old_weights_is_left_after_a_half_life():
+    left = 1.0
+    for step in range(100):
+        left *= decay(1_000_000 + step * 50, 50, half_life=5000)
+    assert left == pytest.approx(0.5)
+
+
+def test_at_the_start_the_half_life_is_a_twentieth_of_the_images_seen():
+    assert decay(2000, 100, half_life=50_000) == pytest.approx(0.5 ** (100 / 100))
+    assert decay(100, 100, half_life=50_000) == pytest.approx(0.5**20)
+    assert decay(0, 100, half_life=50_000) == 0
+
+
+def test_the_average_equals_a_sum_written_out():
+    network = torch.nn.Linear(2, 1)
+    ema, expected = Ema(network, 40), network.weight.detach().double().clone()
+    for images in range(8, 400, 8):
+        with torch.no_grad():
+            network.weight.normal_()
+        left = 0.5 ** (8 / min(40, 0.05 * images))
+        expected = left * expected + (1 - left) * network.weight.detach().double()
+        ema.update(network, images, 8)
+    torch.testing.assert_close(ema.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_running_statistics_are_averaged_and_counters_taken_over():
+    network = tiny.build("gan").networks["generator"]
+    ema = Ema(network, 1000)
+    norm = next(m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    average = next(m for m in ema.network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    norm.running_mean.fill_(1.0)
+    norm.num_batches_tracked.fill_(9)
+    ema.update(network, 10**6, 1000)
+    assert average.running_mean.tolist() == pytest.approx([0.5] * len(average.running_mean))
+    assert int(average.num_batches_tracked) == 9
+
+
+def test_the_average_is_a_network_of_its_own_in_evaluation_mode():
+    network = tiny.build("diffusion").networks["denoiser"].train()
+    before = copy.deepcopy(network.state_dict())
+    ema = Ema(network, 1000)
+    assert not ema.network.training
+    assert not any(parameter.requires_grad for parameter in ema.network.parameters())
+    ema.network.first.weight.data.zero_()
+    assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())

@@ -1,0 +1,102 @@
+"""Evaluation: the same images for any batch size, labels in proportion, scores as by hand."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gensweep.families.family import FAMILIES
+from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.moments import Moments
+from gensweep.noise import Noise
+from gensweep.training.evaluation import draw, evaluate, proportional_labels, write_grid
+
+
+def trained(kind):
+    """Networks that are no longer at their first weights, which are 0 in places."""
+    learner = tiny.learner(kind)
+    for network in learner.family.networks.values():
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+    return learner
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_images_do_not_depend_on_the_batch_size(kind):
+    """Equal up to one level of 255, and exactly equal in 99.9 % of the pixels."""
+    learner = trained(kind)
+    network = learner.family.networks[learner.family.sampled]
+    indices = torch.arange(12)
+    labels = indices % tiny.CLASSES
+
+    def batches(size):
+        parts = [slice(start, start + size) for start in range(0, 12, size)]
+        images = [draw(learner.family, network, Noise(0, indices[part]), labels[part]) for part in parts]
+        return torch.cat(images).int()
+
+    whole = batches(12)
+    for size in (1, 5, 6):
+        difference = (batches(size) - whole).abs()
+        assert difference.max() <= 1
+        assert (difference == 0).float().mean() >= 0.999
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_the_score_is_the_distance_of_the_images_that_are_drawn(kind):
+    learner, judge = trained(kind), tiny.judge()
+    verdict = evaluate(learner.family, learner.sampler, judge)
+    labels = proportional_labels((2, 1, 1), 20)
+    images = draw(learner.family, learner.sampler, Noise(0, torch.arange(20)), labels)
+    mine, real = Moments.of(judge.extractor(images)), Moments.of(judge.extractor(tiny.images().pixels))
+    expected = frechet_distance(mine.mean, mine.covariance, real.mean, real.covariance)
+    assert verdict.scores["fid"] == pytest.approx(expected, rel=0.05)
+    assert (verdict.shown.int() - images.int()).abs().max() <= 1
+    assert min(verdict.sample_seconds, verdict.evaluate_seconds) > 0
+
+
+def test_evaluating_twice_gives_the_same_score_and_another_key_gives_other_images():
+    learner, judge = trained("gan"), tiny.judge()
+    once, again, other = (evaluate(learner.family, learner.sampler, judge, key=key) for key in (0, 0, 1))
+    assert once.scores == again.scores
+    assert not torch.equal(once.shown, other.shown)
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_a_network_is_left_in_its_mode_and_its_weights_as_they_were(mode):
+    learner = trained("gan")
+    network = learner.family.networks["generator"].train(mode)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    evaluate(learner.family, network, tiny.judge())
+    assert network.training is mode
+    assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=8).filter(any), st.integers(1, 300))
+def test_labels_come_in_proportion_to_the_classes(counts, n):
+    labels = proportional_labels(counts, n)
+    assert len(labels) == n
+    assert torch.equal(labels, proportional_labels(counts, 300)[:n])
+    for label, count in enumerate(counts):
+        expected = n * count / sum(counts)
+        assert abs(int((labels == label).sum()) - expected) <= len(counts)
+
+
+def test_labels_of_equal_classes_take_turns():
+    assert proportional_labels((7, 7, 7), 8).tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+
+
+@pytest.mark.parametrize(("channels", "size", "count"), [(1, 8, 64), (3, 32, 5), (3, 40, 1)])
+def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
+    images = torch.randint(256, (count, channels, size, size), dtype=torch.uint8)
+    write_grid(images, tmp_path / "grid.png")
+    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    scale = max(1, 32 // size)
+    tile, columns = size * scale + 4, {64: 8, 5: 3, 1: 1}[count]
+    assert grid.shape == (-(-count // columns) * tile, columns * tile, 3)
+    for index in range(count):
+        top, left = (index // columns) * tile + 2, (index % columns) * tile + 2
+        shown = grid[top : top + size * scale : scale, left : left + size * scale : scale]
+        assert np.array_equal(shown, images[index].permute(1, 2, 0).expand(-1, -1, 3).numpy())

@@ -1,0 +1,131 @@
+"""The loop: events, budget, warm-up, clipping, and losses that are not finite."""
+
+import pytest
+import tiny
+import torch
+
+from gensweep.data.loader import Loader
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.training.distributed import Workers
+from gensweep.training.loop import Due, Progress, place, train, uses_bfloat16
+
+
+def events(learner, every=32):
+    return list(train(learner, Loader(tiny.images(), seed=3), every=every))
+
+
+def test_events_come_at_multiples_and_before_each_evaluation():
+    learner = tiny.learner("gan", images=70, log_every=24)
+    seen = [(type(event), event.images) for event in events(learner, every=32)]
+    assert seen == [
+        (Progress, 24),
+        (Progress, 32),
+        (Due, 32),
+        (Progress, 48),
+        (Progress, 64),
+        (Due, 64),
+        (Progress, 72),
+        (Due, 72),
+    ]
+
+
+def test_the_budget_is_rounded_up_to_whole_batches_and_only_its_end_is_the_last():
+    learner = tiny.learner("gan", images=60)
+    due = [event for event in events(learner, every=24) if isinstance(event, Due)]
+    assert [(event.images, event.last) for event in due] == [(24, False), (48, False), (64, True)]
+    assert events(learner) == []
+
+
+def test_logged_losses_are_means_over_the_images_since_the_last_event():
+    learner = tiny.learner("diffusion", images=32, log_every=32)
+    (progress, _) = events(learner, every=1000)
+    single = tiny.learner("diffusion", images=32, log_every=8)
+    means = [event.losses["eps"] for event in events(single, every=1000) if isinstance(event, Progress)]
+    assert progress.losses["eps"] == pytest.approx(sum(means) / 4)
+    assert progress.images_per_second > 0
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "gan"])
+def test_a_loss_that_is_not_finite_is_an_error_that_names_family_loss_and_images(kind):
+    learner = tiny.learner(kind)
+    network = next(iter(learner.family.networks.values()))
+    next(network.parameters()).data.fill_(float("nan"))
+    with pytest.raises(GensweepError, match=rf"{kind}: the loss '\w+' became nan before 16 images; lower"):
+        events(learner)
+
+
+def test_no_evaluation_is_due_once_a_loss_is_not_finite():
+    learner = tiny.learner("diffusion", images=64, log_every=1000)
+    seen = []
+    with pytest.raises(GensweepError):
+        for event in train(learner, Loader(tiny.images(), seed=3), every=16):
+            seen.append(event)
+            next(learner.family.networks["denoiser"].parameters()).data.fill_(float("inf"))
+    assert [event.images for event in seen if isinstance(event, Due)] == [16]
+
+
+def test_the_learning_rate_rises_in_a_line_over_the_warm_up_and_stays():
+    learner = tiny.learner("diffusion", family={"optimizer": {"learning_rate": 1e-3, "warmup": 32}})
+    loader, rates = Loader(tiny.images(), seed=3), []
+    for _ in range(6):
+        learner.step(loader)
+        rates.append(learner.optimizers["denoiser"].param_groups[0]["lr"])
+    assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3])
+
+
+def test_gradients_are_clipped_to_a_norm_before_the_update():
+    clip = 1e-3
+    learner = tiny.learner("diffusion", family={"optimizer": {"clip": clip}})
+    norms = []
+    optimizer = learner.optimizers["denoiser"]
+
+    def watch(optimizer, args, kwargs):
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norms.append(float(torch.nn.utils.get_total_norm(grads)))
+
+    optimizer.register_step_pre_hook(watch)
+    learner.step(Loader(tiny.images(), seed=3))
+    assert norms == [pytest.approx(clip, rel=1e-3)]
+
+
+def test_gradients_do_not_linger_between_steps():
+    learner = tiny.learner("gan")
+    learner.step(Loader(tiny.images(), seed=3))
+    for network in learner.family.networks.values():
+        assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_a_batch_smaller_than_the_number_of_workers_is_refused():
+    with pytest.raises(ConfigError, match=r"training.batch_size: 2 is less than the 3 workers"):
+        tiny.learner("gan", batch_size=2, workers=Workers(0, 3))
+
+
+def test_raw_weights_are_sampled_without_an_average():
+    learner = tiny.learner("gan", ema_half_life=0)
+    assert learner.sampler is learner.family.networks["generator"]
+    assert tiny.learner("gan").sampler is not learner.family.networks["generator"]
+
+
+def test_precision_is_what_was_asked_for():
+    cpu = torch.device("cpu")
+    assert uses_bfloat16("bfloat16", cpu)
+    assert not uses_bfloat16("float32", cpu)
+    for precision, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
+        learner, seen = tiny.learner("diffusion", precision=precision), []
+        layer = learner.family.networks["denoiser"].first
+        layer.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(output.dtype))
+        learner.step(Loader(tiny.images(), seed=3))
+        assert seen == [dtype]
+
+
+def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow():
+    cpu = torch.device("cpu")
+
+    def lies_last(kind, network, precision):
+        moved = place(tiny.build(kind).networks[network], cpu, precision)
+        convolution = next(m for m in moved.modules() if isinstance(m, torch.nn.Conv2d) and m.in_channels > 1)
+        return convolution.weight.is_contiguous(memory_format=torch.channels_last)
+
+    assert lies_last("diffusion", "denoiser", "float32")
+    assert not lies_last("diffusion", "denoiser", "bfloat16")
+    assert lies_last("gan", "discriminator", "bfloat16")

@@ -1,0 +1,70 @@
+"""A training that stops and goes on equals one that never stopped, bit for bit."""
+
+import pytest
+import tiny
+import torch
+
+from gensweep.data.loader import Loader
+from gensweep.errors import GensweepError
+from gensweep.families.family import FAMILIES
+from gensweep.training.loop import Due, train
+from gensweep.training.state import restore, state_of
+
+PRECISIONS = ["float32", "bfloat16"]
+
+
+def run(learner, until=None):
+    """Train to the end, or until an evaluation at so many images; return the last losses."""
+    losses = {}
+    for event in train(learner, Loader(tiny.images(), seed=3), every=32):
+        if isinstance(event, Due):
+            if event.images == until:
+                break
+        else:
+            losses = event.losses
+    return losses
+
+
+def equal(one, other):
+    assert one.keys() == other.keys()
+    return [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_going_on_from_a_state_equals_never_having_stopped(kind, precision):
+    settings = {"precision": precision, "family": {"network": {**tiny.SMALL[kind]["network"], **DROPOUT.get(kind, {})}}}
+    whole = tiny.learner(kind, **settings)
+    losses = run(whole)
+
+    first = tiny.learner(kind, **settings)
+    run(first, until=32)
+    saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
+    torch.rand(17)  # the state of the global generator must not matter
+    second = tiny.learner(kind, **settings)
+    restore(second, saved)
+    second.images = first.images
+
+    assert run(second) == losses
+    assert equal(state_of(second), state_of(whole))
+    assert not equal(state_of(first), state_of(whole))
+
+
+DROPOUT = {"diffusion": {"dropout": 0.5}}
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_a_state_holds_networks_averages_and_optimizers(kind):
+    learner = tiny.learner(kind)
+    run(learner)
+    names = {name.split("/")[0] for name in state_of(learner)}
+    assert names == {"networks", "ema", "optimizers"}
+    for name, network in learner.family.networks.items():
+        for key, _ in network.named_parameters():
+            assert f"optimizers/{name}/{key}/exp_avg_sq" in state_of(learner)
+
+
+def test_the_state_of_another_model_is_refused_with_a_reason():
+    learner, other = tiny.learner("gan"), tiny.learner("gan", family={"network": {"kind": "dcgan", "width": 4}})
+    with pytest.raises(GensweepError, match="do not fit this model.*size mismatch"):
+        restore(other, state_of(learner))

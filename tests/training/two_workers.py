@@ -1,0 +1,38 @@
+"""What each of two processes does in the tests of distributed training."""
+
+import tiny
+import torch
+import torch.distributed as dist
+
+from gensweep.data.loader import Loader
+from gensweep.families.family import FAMILIES
+from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import evaluate
+from gensweep.training.loop import Progress, train
+from gensweep.training.state import state_of
+
+#: With dropout, masks depend on the number of workers; batches of 7 make unequal shares.
+CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)]
+
+
+def trained(kind, batch_size, workers):
+    """Losses, weights and a verdict of a short training."""
+    network = {"dropout": 0.0} if kind == "diffusion" else {}
+    family = {"network": tiny.SMALL[kind]["network"] | network}
+    learner = tiny.learner(kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family)
+    losses = []
+    for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
+        if isinstance(event, Progress):
+            losses.append(event.losses)
+    verdict = evaluate(learner.family, learner.sampler, tiny.judge(samples=21, batch_size=4), workers=workers)
+    state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
+    return losses, state, verdict.scores, verdict.shown
+
+
+def worker(rank, folder):
+    """Train as one of two."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    results = {case: trained(*case, Workers.current()) for case in CASES}
+    torch.save(results, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
