@@ -65,7 +65,8 @@ def _print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(rows[0])
     for row in rows:
-        writer.writerow([_cell(value) for value in row.values()])
+        # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
+        writer.writerow([_cell(value).replace("\r\n", "\n").replace("\r", "\n") for value in row.values()])
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:

@@ -40,7 +40,7 @@ class _Running:
 class ProgressDisplay:
     """Observer that shows a sweep to the person who waits for it.
 
-    `stream` is where to (stderr by default); `live` forces or forbids the live table, which is else shown on a terminal.
+    `stream` is where to (stderr by default); `live` forces or forbids the live table, else shown on a terminal.
     """
 
     def __init__(

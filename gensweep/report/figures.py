@@ -257,5 +257,6 @@ def _for_page(svg: str) -> str:
     used = set(re.findall(r"#([\w-]+)", svg))
     svg = re.sub(r'\sid="([\w.-]+)"', lambda match: match[0] if match[1] in used else "", svg)
     svg = re.sub(r"font: (?:\w+ )*?([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
     svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     return re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 class="figure" role="img"', svg, count=1)

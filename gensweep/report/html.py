@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -41,7 +42,8 @@ def write_report(comparison: Comparison, file: Path, *, root: Path = Path("sweep
         temporary.write_text(page, encoding="utf-8")
         temporary.replace(file)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise GensweepError(f"{file} cannot be written ({error.strerror}); name another file: --html FILE") from error
 
 

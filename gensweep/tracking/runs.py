@@ -307,9 +307,18 @@ def _checkpoint(run: Run) -> str | None:
     artifacts = re.sub(r"^file:/*(?=/)", "", run.info.artifact_uri or "")
     if kept and (folder := Path(artifacts) / "checkpoint").is_dir():
         return str(folder.resolve())
-    if local is not None and (Path(local) / "checkpoint.json").is_file():
+    if local is not None and (Path(local) / "checkpoint.json").is_file() and _owns_folder(run):
         return local
     return f"runs:/{run.info.run_id}/checkpoint" if kept else None
+
+
+def _owns_folder(run: Run) -> bool:
+    # A later sweep of the same name may have taken the place of the one that this run belongs to.
+    file = Path(run.data.tags.get("gensweep.folder", "")) / "tracking" / "runs.json"
+    try:
+        return str(run.info.run_id) in json.loads(file.read_text())["runs"].values()
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _download(run_id: str, path: str) -> Path:

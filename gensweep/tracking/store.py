@@ -26,6 +26,7 @@ _PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for data
 }
 _CONNECT_SECONDS = 3.0
 
@@ -119,5 +120,7 @@ def _prepare() -> None:
     # A new database announces each of its migrations; a user who typed `tune` did not ask.
     for name in ("mlflow.store.db.utils", "alembic", "mlflow.utils.environment"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # We retry for minutes and say so once; one line of urllib3 an attempt says no more.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     for message in _KNOWN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from gensweep.tracking.spool import Spool
 from gensweep.tracking.store import client, experiment_id, is_lasting, tracking_uri
 
 if TYPE_CHECKING:
+    from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
 
 __all__ = ["SWEEP", "RunIds", "Uploader"]
@@ -90,10 +92,8 @@ class Uploader:
             logger.warning("A %r record of %s has no run; it is left out", first["op"], trial or "the sweep")
             return
         match first["op"]:
-            case "metrics":
-                self._metrics(run_id, group)
-            case "tags":
-                self._tags(run_id, first["tags"])
+            case "metrics" | "tags":
+                self._values(run_id, group)
             case "untag":
                 if first["key"] in self._store.get_run(run_id).data.tags:
                     self._store.delete_tag(run_id, first["key"])
@@ -104,7 +104,7 @@ class Uploader:
             case "checkpoint":
                 if Path(first["folder"]).is_dir():
                     self._store.log_artifacts(run_id, first["folder"], "checkpoint")
-                    self._tags(run_id, {"gensweep.kept": "true"})
+                    self._batches(run_id, tags={"gensweep.kept": "true"})
                 else:
                     logger.warning("The checkpoint %s is gone; it is not kept in MLflow", first["folder"])
             case "drop_checkpoint":
@@ -126,8 +126,10 @@ class Uploader:
         if self._ids.runs.get(trial) != run_id:
             self._ids.runs[trial], self._ids.store = run_id, tracking_uri()
             self._ids.save()
-        self._params(run_id, record.get("params", {}))
-        self._tags(run_id, record.get("tags", {}))
+        # A param can never change its value, so a run that goes on keeps those it has.
+        present = self._store.get_run(run_id).data.params
+        params = {key: value for key, value in record.get("params", {}).items() if key not in present}
+        self._batches(run_id, params=params, tags=record.get("tags", {}))
 
     def _existing(self, trial: str) -> str | None:
         from mlflow.exceptions import MlflowException
@@ -150,33 +152,38 @@ class Uploader:
             self._experiment = experiment_id(self._store, create=True)
         return str(self._experiment)
 
-    def _params(self, run_id: str, params: dict[str, str]) -> None:
-        from mlflow.entities import Param
-
-        # A param can never change its value, so a resumed run keeps those it has.
-        present = self._store.get_run(run_id).data.params if params else {}
-        new = [Param(key, value[:_MAX_PARAM_LENGTH]) for key, value in params.items() if key not in present]
-        for start in range(0, len(new), _MAX_PARAMS):
-            self._store.log_batch(run_id, params=new[start : start + _MAX_PARAMS], synchronous=True)
-
-    def _tags(self, run_id: str, tags: dict[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        items = [RunTag(key, value[:_MAX_TAG_LENGTH]) for key, value in tags.items()]
-        for start in range(0, len(items), _MAX_TAGS):
-            self._store.log_batch(run_id, tags=items[start : start + _MAX_TAGS], synchronous=True)
-
-    def _metrics(self, run_id: str, group: Sequence[dict[str, Any]]) -> None:
+    def _values(self, run_id: str, group: Sequence[dict[str, Any]]) -> None:
         from mlflow.entities import Metric
 
         # The store tells repeated metrics by key, step, value and the time that was noted in the record.
         metrics = [
             Metric(key, value, record["time"], record["step"])
             for record in group
-            for key, value in record["metrics"].items()
+            for key, value in record.get("metrics", {}).items()
         ]
-        for start in range(0, len(metrics), _MAX_METRICS):
-            self._store.log_batch(run_id, metrics=metrics[start : start + _MAX_METRICS], synchronous=True)
+        tags = {key: value for record in group for key, value in record.get("tags", {}).items()}
+        self._batches(run_id, metrics=metrics, tags=tags)
+
+    def _batches(
+        self,
+        run_id: str,
+        *,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] = MappingProxyType({}),
+        tags: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        from mlflow.entities import Param, RunTag
+
+        left_metrics = list(metrics)
+        left_params = [Param(key, value[:_MAX_PARAM_LENGTH]) for key, value in params.items()]
+        left_tags = [RunTag(key, value[:_MAX_TAG_LENGTH]) for key, value in tags.items()]
+        while left_metrics or left_params or left_tags:
+            # A server takes 1,000 items a request in all, and of each sort no more than its own limit.
+            now_params, left_params = left_params[:_MAX_PARAMS], left_params[_MAX_PARAMS:]
+            now_tags, left_tags = left_tags[:_MAX_TAGS], left_tags[_MAX_TAGS:]
+            room = _MAX_METRICS - len(now_params) - len(now_tags)
+            now_metrics, left_metrics = left_metrics[:room], left_metrics[room:]
+            self._store.log_batch(run_id, now_metrics, now_params, now_tags, synchronous=True)
 
     def _image(self, run_id: str, record: dict[str, Any]) -> None:
         from PIL import Image
@@ -197,15 +204,15 @@ class Uploader:
         if self._store.list_artifacts(run_id, "checkpoint"):
             artifacts: Any = get_artifact_repository(self._store.get_run(run_id).info.artifact_uri)
             artifacts.delete_artifacts("checkpoint")
-        self._tags(run_id, {"gensweep.kept": "false"})
+        self._batches(run_id, tags={"gensweep.kept": "false"})
 
 
 def _groups(records: list[tuple[int, dict[str, Any]]]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
-    """Join neighbouring metrics of one run, so that they travel in one request."""
+    """Join neighbouring metrics and tags of one run, so that they travel in one request."""
     group: list[dict[str, Any]] = []
     group_end = 0
     for end, record in records:
-        joins = group and record["op"] == group[0]["op"] == "metrics" and record["run"] == group[0]["run"]
+        joins = group and record["run"] == group[0]["run"] and {record["op"], group[0]["op"]} <= {"metrics", "tags"}
         if group and not joins:
             yield group_end, group
             group = []

@@ -79,7 +79,7 @@ class MlflowWriter:
             "mlflow.source.name": "gensweep",
             "mlflow.source.type": "LOCAL",
         }
-        self._tags = {key: value for key, value in tags.items() if key.startswith("mlflow.source")}
+        self._tags = {key: tags[key] for key in tags if key.startswith("mlflow.source") or key == "gensweep.folder"}
         self._add("run", SWEEP, name=start.sweep, time=_now(), tags=tags)
         self._add("text", SWEEP, path="config.yaml", text=_yaml(self._config))
         if state is not None and state.dirty:
@@ -266,12 +266,13 @@ def sync(folder: Path, timeout: float = 20.0) -> int:
 
 
 def sync_all(root: Path) -> int:
-    """`sync` every sweep below a folder; returns how many records remain.  Never raises."""
+    """`sync` every sweep below a folder; returns how many still hold records.  Never raises."""
     remaining = 0
     for file in sorted(root.glob("*/tracking/spool/records.jsonl")):
         try:
-            remaining += sync(file.parents[2])
+            remaining += sync(file.parents[2]) > 0
         except Exception as error:
+            remaining += 1
             logger.warning("Tracking records of %s could not be sent: %s", file.parents[2], redact(str(error))[:300])
     return remaining
 

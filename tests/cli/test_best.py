@@ -1,0 +1,129 @@
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from gensweep.cli.main import run
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    from made_up import IDENTITY, diffusion, gan, mlflow_store, write_sweep
+
+    with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
+        write_sweep(folder, "few", diffusion, 1, rungs=1, identity=IDENTITY | {"samples": 500}, pictures=False)
+        write_sweep(folder, "broken", gan, 1, failing=0)
+        write_sweep(folder, "dcgan", gan, 3, seed=2, rungs=1, failing=1, pictures=False)
+        write_sweep(folder, "ddpm", diffusion, 2, seed=1, rungs=1)
+        yield folder
+
+
+def test_compare_prints_a_table_and_writes_the_report(store, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["best", "--compare"]) == 0
+    out, err = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= 80
+    assert "FD-EffNetLite0" in out
+    assert "Left out: few: scores of another kind (generated images: 500 against 2,000)" in err
+    assert "Failed: 1 trials (dcgan/t0001)" in err
+    assert "Diffusion wins" in err
+    assert "</html>" in (store / "report.html").read_text(encoding="utf-8")
+
+
+def test_compare_as_json(store, capsys):
+    assert run(["best", "--compare", "--no-html", "--format", "json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert sorted(value["sweeps"]) == ["dcgan", "ddpm"]
+    assert [entry["rank"] for entry in value["entries"]] == [1, 2, 3, 4]
+    scores = [entry["objective"]["value"] for entry in value["entries"]]
+    assert scores == sorted(scores)
+    for entry in value["entries"]:
+        assert set(entry) == {
+            "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status"
+        }  # fmt: skip
+        assert set(entry["objective"]) == {"metric", "value", "identity"}
+        assert set(entry["cost"]) == {"images", "train_seconds", "sample_seconds", "params"}
+    assert {item["sweep"] for item in value["not_comparable"]} == {"few", "broken"}
+
+
+def test_compare_as_csv_has_one_row_an_entry(store, capsys):
+    assert run(["best", "--compare", "--no-html", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
+    assert json.loads(rows[0]["identity"])["samples"] == 2000
+
+
+def test_naming_sweeps_that_cannot_be_compared_is_an_error_that_tells_the_way_out(store, capsys):
+    assert run(["best", "--compare", "--no-html", "ddpm", "few"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "cannot be compared" in err
+    assert "--set evaluation.samples=" in err
+
+
+@pytest.mark.parametrize("arguments", [["best", "--compare", "broken"], ["best", "broken"]])
+def test_nothing_to_compare_is_code_4_and_one_line(store, capsys, arguments):
+    assert run(arguments) == 4
+    err = capsys.readouterr().err
+    assert err.startswith("Error: nothing to compare")
+    assert err.strip().count("\n") == 0
+    assert "gensweep trials broken" in err
+
+
+def test_the_best_of_a_sweep_with_its_configuration(store, capsys):
+    assert run(["best", "ddpm", "--format", "json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["config"]["family"]["kind"] == "diffusion"
+    assert value["reproduce"] == f"gensweep train --from-run ddpm/{value['trial']}"
+    assert run(["best", "ddpm"]) == 0
+    out = capsys.readouterr().out
+    assert value["reproduce"] in out
+    assert "  kind: diffusion" in out
+
+
+def test_several_sweeps_need_compare(store, capsys):
+    assert run(["best", "ddpm", "dcgan"]) == 2
+    assert "gensweep best --compare ddpm dcgan" in capsys.readouterr().err
+
+
+def test_unknown_sweeps_get_a_suggestion(store, capsys):
+    assert run(["best", "--compare", "dpdm"]) == 1
+    assert "did you mean 'ddpm'" in capsys.readouterr().err
+
+
+def test_trials_as_table(store, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(["trials", "dcgan"]) == 0
+    out, err = capsys.readouterr()
+    assert "NonFiniteLoss" in out
+    assert "* t000" in out
+    assert "dcgan (finished): 2 finished, 1 failed" in err
+
+
+def test_trials_as_json(store, capsys):
+    assert run(["trials", "dcgan", "--format", "json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert [trial["status"] for trial in value] == ["finished", "failed", "finished"]
+    assert {"trial", "run_id", "status", "objective", "images", "params"} <= set(value[0])
+    assert isinstance(value[0]["objective"], float)
+    assert value[1]["objective"] is None
+
+
+def test_an_empty_store_says_what_to_run(tmp_path, capsys):
+    from made_up import mlflow_store
+
+    with mlflow_store(tmp_path):
+        for arguments in (["best"], ["best", "--compare"], ["trials"]):
+            assert run(arguments) == 4
+            assert "gensweep tune search_spaces/quickstart.yaml" in capsys.readouterr().err
+
+
+def test_a_dead_server_is_one_line(monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert run(["trials"]) == 1
+    assert "http://127.0.0.1:9 does not answer" in capsys.readouterr().err

@@ -1,0 +1,138 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import IDENTITY
+
+from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.report.compare import compare, varied, verdict
+from gensweep.report.export import comparison_json, comparison_rows, trial_json
+from gensweep.tracking.runs import Cost, Score, Sweep, Trial
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def trial(sweep, number, value, *, status="finished", identity=IDENTITY, family="gan", mode="min", **values):
+    score = None if value is None else Score("fid", value, mode, identity)
+    name = f"t{number:04d}"
+    return Trial(sweep, name, f"{sweep}-{name}", family, status, BEGIN, score, Cost(1000, 10.0, 1.0, 5), **values)
+
+
+def sweep(name, trials, *, age=0, run_id=None):
+    started = BEGIN - timedelta(days=age)
+    dated = tuple(replace(item, started=started) for item in trials)
+    command = f"gensweep tune {name}.yaml"
+    return Sweep(name, run_id or f"run-{name}", "finished", started, "fid", "min", command, trials=dated)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.none(), st.floats(0, 500)), st.sampled_from(["finished", "pruned", "failed", "stopped"])
+        ),
+        max_size=12,
+    )
+)
+def test_ranks_are_sorted_scores_without_failed_trials(results):
+    trials = [trial("a", number, value, status=status) for number, (value, status) in enumerate(results)]
+    expected = sorted(value for value, status in results if value is not None and status != "failed")
+    if not expected:
+        with pytest.raises(NothingToCompareError):
+            compare([sweep("a", trials)])
+        return
+    comparison = compare([sweep("a", trials)])
+    assert [entry.score.value for entry in comparison.entries] == expected
+    assert [entry.rank for entry in comparison.entries] == list(range(1, len(expected) + 1))
+    assert {item.trial for item in comparison.failed} == {item.trial for item in trials if item.status == "failed"}
+
+
+def test_larger_is_better_if_the_sweep_says_so():
+    trials = [trial("a", number, value, mode="max") for number, value in enumerate([1.0, 3.0, 2.0])]
+    assert [entry.score.value for entry in compare([sweep("a", trials)]).entries] == [3.0, 2.0, 1.0]
+
+
+@pytest.mark.parametrize("part", list(IDENTITY))
+def test_no_two_scores_of_different_identity_are_ranked_together(part):
+    other = IDENTITY | {part: "another"}
+    a, b = sweep("a", [trial("a", 0, 5.0)]), sweep("b", [trial("b", 0, 1.0, identity=other)], age=1)
+    comparison = compare([a, b])
+    assert [entry.trial.sweep for entry in comparison.entries] == ["a"]
+    assert [(item.sweep, "another" in item.reason) for item in comparison.not_comparable] == [("b", True)]
+    with pytest.raises(GensweepError, match=r"b cannot be compared with a: .*gensweep tune b\.yaml --set name=b-2"):
+        compare([a, b], asked=True)
+
+
+def test_the_largest_comparable_group_wins_over_the_newest():
+    few = IDENTITY | {"samples": 500}
+    sweeps = [
+        sweep("new", [trial("new", 0, 1.0, identity=few)]),
+        sweep("b", [trial("b", 0, 5.0)], age=2),
+        sweep("c", [trial("c", 0, 4.0)], age=3),
+    ]
+    comparison = compare(sweeps)
+    assert [item.name for item in comparison.sweeps] == ["b", "c"]
+    left = comparison.not_comparable[0]
+    assert left.reason == "scores of another kind (generated images: 500 against 2,000)"
+    assert left.command == "gensweep tune new.yaml --set name=new-2 --set evaluation.samples=2000"
+
+
+def test_an_older_sweep_of_the_same_name_stays_out_unless_it_is_named():
+    new, old = sweep("a", [trial("a", 0, 5.0)]), sweep("a", [trial("a", 1, 1.0)], age=9, run_id="old-run")
+    assert [entry.score.value for entry in compare([old, new]).entries] == [5.0]
+    assert "an older sweep of the same name" in compare([old, new]).not_comparable[0].reason
+    assert [entry.score.value for entry in compare([old, new], asked=True).entries] == [1.0, 5.0]
+
+
+def test_sweeps_without_scores_are_named_with_the_reason():
+    comparison = compare([sweep("a", [trial("a", 0, 5.0)]), sweep("b", [trial("b", 0, None, status="failed")])])
+    assert comparison.not_comparable[0].reason == "no trial has a score (1 trials, 1 failed)"
+    with pytest.raises(NothingToCompareError, match="run: gensweep trials b"):
+        compare([sweep("b", [trial("b", 0, None)])])
+
+
+def test_what_differs_is_what_varies_within_a_sweep():
+    trials = [
+        trial("a", 0, 1.0, params={"x": 1, "same": 2, "only": 3}),
+        trial("a", 1, 2.0, params={"x": 2, "same": 2}),
+    ]
+    assert varied(trials) == ("x", "only")
+    rows = comparison_rows(compare([sweep("a", trials)]))
+    assert [row["what differs"] for row in rows] == ["x=1 only=3", "x=2"]
+
+
+def test_the_verdict_names_winner_margin_and_price():
+    diffusion = replace(trial("d", 0, 40.0, family="diffusion"), cost=Cost(1000, 40.0, 1.0, 5))
+    families = compare([sweep("d", [diffusion]), sweep("g", [trial("g", 0, 50.0)])])
+    assert verdict(families) == (
+        "Diffusion wins: FD-EffNetLite0 40, 20 % below the best GAN's 50, at 4 times its training time."
+    )
+    alone = compare([sweep("g", [trial("g", 0, 50.0)])])
+    assert verdict(alone) == "g/t0000 is best: FD-EffNetLite0 50."
+    tie = compare([sweep("g", [trial("g", 0, 50.0), trial("g", 1, 50.0)])])
+    assert "level with g/t0001's 50, at the same training time" in verdict(tie)
+
+
+def test_json_has_the_documented_shape():
+    comparison = compare([sweep("a", [trial("a", 0, 5.0, params={"x": 1}), trial("a", 1, None, status="failed")])])
+    value = comparison_json(comparison)
+    assert value["sweeps"] == ["a"]
+    assert value["entries"] == [
+        {
+            "rank": 1,
+            "sweep": "a",
+            "trial": "t0000",
+            "run_id": "a-t0000",
+            "family": "gan",
+            "objective": {"metric": "fid", "value": 5.0, "identity": IDENTITY},
+            "cost": {"images": 1000, "train_seconds": 10.0, "sample_seconds": 1.0, "params": 5},
+            "params": {"x": 1},
+            "checkpoint": None,
+            "status": "finished",
+        }
+    ]
+    keys = {"trial", "run_id", "status", "objective", "images", "params"}
+    assert keys <= set(trial_json(trial("a", 0, 5.0)))
+    assert trial_json(trial("a", 0, None))["objective"] is None

@@ -1,0 +1,68 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_up import IDENTITY
+
+from gensweep.metrics.efficientnet import efficientnet_lite0
+from gensweep.report.wording import (
+    count,
+    difference_words,
+    duration,
+    identity_words,
+    metric_title,
+    score,
+    setting_words,
+    short_names,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(0, "0"), (512, "512"), (12_800, "12.8k"), (999_900, "1M"), (3_576_704, "3.58M"), (None, "-")]
+)
+def test_counts(value, words):
+    assert count(value) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.31, "0.3 s"), (59, "59 s"), (250, "4 min 10 s"), (11_100, "3 h 05 min"), (float("nan"), "-"), (None, "-")],
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_a_distance_is_called_fid_only_with_the_network_of_the_literature():
+    assert metric_title("fid", IDENTITY) == "FD-EffNetLite0"
+    assert metric_title("fid", {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "FID"
+    assert metric_title("fid", {"extractor": "something/12"}) == "FD-something"
+    assert metric_title("fid", {}) == "FD"
+
+
+def test_titles_are_those_of_the_extractors(tmp_path):
+    extractor = efficientnet_lite0("cpu", tmp_path)
+    assert metric_title("fid", {"extractor": extractor.id}) == extractor.title
+
+
+def test_identities_in_words():
+    words = identity_words("fid", IDENTITY)
+    assert words.startswith(
+        "FD-EffNetLite0 of 2,000 generated images against digits train 32px, averaged (EMA) weights"
+    )
+    other = IDENTITY | {"samples": 500, "weights": "raw"}
+    assert difference_words(IDENTITY, other) == "generated images: 500 against 2,000; weights: raw against ema"
+    assert difference_words(IDENTITY, IDENTITY) == ""
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.from_regex(r"[a-c](\.[a-c]){0,3}", fullmatch=True), max_size=8))
+def test_short_names_are_endings_and_tell_keys_apart(keys):
+    short = short_names(keys)
+    assert set(short) == set(keys)
+    assert all(key.endswith(name) for key, name in short.items())
+    assert len(set(short.values())) == len(set(keys))
+
+
+def test_settings_in_words():
+    params = {"diffusion.schedule.kind": "cosine", "network.width": 64, "gan.width": 0.00012345, "flag": True}
+    assert setting_words(params, list(params)) == "schedule=cosine network.width=64 gan.width=0.000123 flag=true"
+    assert score(float("inf")) == "-"

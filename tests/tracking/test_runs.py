@@ -1,0 +1,91 @@
+import pytest
+from made_up import diffusion, gan, write_sweep
+
+from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.tracking.runs import (
+    best_trial,
+    checkpoint_folder,
+    find_sweep,
+    find_trial,
+    load_sweeps,
+    sample_grid,
+    trial_config,
+)
+
+
+@pytest.fixture(scope="module")
+def sweeps(store):
+    """Two sweeps with the same name, and one of another family, none of whose trials has a score."""
+    with pytest.raises(NothingToCompareError, match="gensweep tune"):
+        load_sweeps()
+    write_sweep(store, "twice", diffusion, 2, seed=1, rungs=1, pictures=False)
+    older = find_sweep("twice")
+    (store / "sweeps" / "twice").rename(store / "sweeps" / "moved")
+    write_sweep(store, "twice", diffusion, 3, seed=2, rungs=2)
+    write_sweep(store, "broken", gan, 1, failing=0)
+    return older
+
+
+def test_a_name_means_the_newest_and_a_run_id_the_one(sweeps):
+    assert len(find_sweep("twice").trials) == 3
+    assert find_sweep(sweeps.run_id).run_id == sweeps.run_id
+    assert [sweep.name for sweep in load_sweeps()] == ["broken", "twice", "twice"]
+
+
+def test_all_ways_to_name_a_trial(sweeps):
+    sweep = find_sweep("twice")
+    best, trial = best_trial(sweep), sweep.trials[1]
+    assert find_trial("twice") == best == find_trial(sweep.run_id)
+    for name in ("twice/t0001", trial.run_id, trial.run_id[:12], f"runs:/{trial.run_id}/checkpoint"):
+        assert find_trial(name) == trial
+    assert best.objective is not None
+    assert best.objective.value == min(t.objective.value for t in sweep.trials if t.objective is not None)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("twcie", "did you mean 'twice'"),
+        ("twice/t9999", "twice has the trials t0000, t0001, t0002"),
+        ("0123456789abcdef", "is not a sweep or run"),
+    ],
+)
+def test_unknown_runs_say_what_there_is(sweeps, name, message):
+    with pytest.raises(GensweepError, match=message):
+        find_trial(name)
+
+
+def test_a_sweep_without_a_score_has_no_best_trial(sweeps):
+    with pytest.raises(NothingToCompareError, match="gensweep trials broken"):
+        find_trial("broken")
+
+
+def test_values_come_back_with_their_types(sweeps):
+    trial = find_trial("twice/t0000")
+    assert isinstance(trial.params["diffusion.timesteps"], int)
+    assert isinstance(trial.params["optimizer.learning_rate"], float)
+    assert trial_config("twice/t0000")["optimizer"]["learning_rate"] == trial.params["optimizer.learning_rate"]
+    assert trial.cost.params == 1_500_000
+    assert trial.cost.images == 60_000
+    assert trial.cost.train_seconds is not None
+    assert trial.family == "diffusion"
+
+
+def test_a_checkpoint_is_found_by_folder_and_by_run(sweeps, store):
+    folder = checkpoint_folder("twice")
+    assert (folder / "checkpoint.json").is_file()
+    assert checkpoint_folder(str(folder)) == folder
+    with pytest.raises(GensweepError, match="holds no checkpoint"):
+        checkpoint_folder(str(store))
+
+
+def test_a_checkpoint_that_was_not_kept_says_what_to_do(sweeps):
+    with pytest.raises(GensweepError, match=r"was not kept.*gensweep train --from-run"):
+        checkpoint_folder(next(t.run_id for t in sweeps.trials if not t.best))
+
+
+def test_the_grid_of_the_best_checkpoint_is_a_png(sweeps):
+    grid = sample_grid(find_trial("twice"))
+    assert grid is not None
+    assert grid.startswith(b"\x89PNG")
+    assert sample_grid(find_trial("broken/t0000")) is None
