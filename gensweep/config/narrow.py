@@ -31,7 +31,7 @@ def assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
     if first in OF_SWEEP:
         override(tree, key, value, place, trial=False)
         return None
-    if first == "scales" or key == "space":
+    if first == "scales" or key in ("base", "space"):
         return Problem(place, "", f"{first} cannot be set as a whole; name one key of it")
     for section in ("base", "space"):
         if not isinstance(tree.setdefault(section, Tree()), Tree):

@@ -83,6 +83,8 @@ def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
         items = f"each {each[0]}" if len(set(each)) == 1 else f"of {', then '.join(each)}"
         count = f" of {len(each)} items" if origin is tuple and Ellipsis not in arguments else ""
         return f"a list{count}, {items}{bounds}"
+    if origin is dict:
+        return NAMES[dict]
     return NAMES.get(hint, getattr(hint, "__name__", str(hint))) + bounds
 
 
