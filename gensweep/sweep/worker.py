@@ -20,6 +20,7 @@ from typing import Any
 
 import ray
 import ray.cloudpickle
+import ray.exceptions
 import ray.train
 import torch
 import torch.distributed
@@ -66,8 +67,8 @@ def _run(job: Job, assignment: Assignment, desk: _Desk) -> None:
         resume = tuple(fetch(c, scratch / f"resume{i}") for i, c in enumerate(assignment.resume.checkpoints))
         place = Place(_rank(), _world(), get_device(), scratch, resume)
         job(assignment.config, place, desk)
-    except StopTrial:
-        raise
+    except (StopTrial, ray.exceptions.RayError):
+        raise  # the latter: some process of the sweep is lost, which is not the job's fault
     except Exception as error:
         cause = f"{type(error).__name__}: {error}"
         raise JobError(f"{cause}\n\n{traceback.format_exc()}") from None

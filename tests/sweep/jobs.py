@@ -47,6 +47,8 @@ def trouble(config, place, step):
     """Does what the configuration says goes wrong, the first time that it comes to this step."""
     if config.get("raise_at") == step:
         raise ValueError("as the test wants it")
+    if config.get("die_at") == step:
+        os.kill(os.getpid(), signal.SIGKILL)
     once = config.get("once")
     if config.get("kill_at") == step and place.rank == place.world - 1 and not Path(once).exists():
         Path(once).write_text("killed")
