@@ -66,7 +66,9 @@ def _print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writerow(rows[0])
     for row in rows:
         # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
-        writer.writerow([_cell(value).replace("\r\n", "\n").replace("\r", "\n") for value in row.values()])
+        writer.writerow(
+            [_cell(value).replace("\r\n", "\n").replace("\r", "\n") for value in map(row.__getitem__, rows[0])]
+        )
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
@@ -79,7 +81,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(file=sys.stdout, highlight=False, width=_WIDE)
-    cells = [[_cell(value, people=True) for value in row.values()] for row in rows]
+    cells = [[_cell(row[key], people=True) for key in rows[0]] for row in rows]
     *fixed, last = rows[0]
     heads = [titles.get(key, key) for key in rows[0]]
     widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
