@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["connected"]
+__all__ = ["connected", "set_switches"]
+
+_log = logging.getLogger(__name__)
 
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
@@ -32,6 +34,16 @@ def set_switches() -> None:
         os.environ.setdefault(key, value)
 
 
+def _keep_stdout_clean() -> None:
+    """Ray prints what befalls its processes on the driver's stdout, whatever log_to_driver says; stdout is for data."""
+    from ray._private import worker
+
+    def to_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
+        _log.info("%s", "\n".join(data["lines"]))
+
+    worker.print_to_stdstream = to_log
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """A connection to Ray, closed at the end unless it was there before."""
@@ -41,6 +53,7 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    _keep_stdout_clean()
     address = os.environ.get("RAY_ADDRESS") or "local"
     local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
