@@ -14,12 +14,12 @@ from gensweep.report.wording import difference_words, family_name, identity_diff
 if TYPE_CHECKING:
     from gensweep.tracking.runs import Score, Sweep, Trial
 
-__all__ = ["Comparison", "Entry", "LeftOut", "compare", "reproduce_command", "varied", "verdict"]
+__all__ = ["Comparison", "Entry", "LeftOut", "compare", "reproduce_command", "varied", "varied_by_family", "verdict"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A ranked trial; `differs` are the keys of its parameters that vary within its sweep."""
+    """A ranked trial; `differs` are the keys of its parameters that vary within its sweep and family."""
 
     rank: int
     trial: Trial
@@ -49,6 +49,20 @@ class Comparison:
     entries: tuple[Entry, ...]
     not_comparable: tuple[LeftOut, ...]
     failed: tuple[Trial, ...]
+
+    def group(self, trial: Trial) -> str:
+        """What figures call the trials like this one: the sweep, or the family where a sweep searched several."""
+        families = {entry.trial.family for entry in self.entries if entry.trial.sweep == trial.sweep}
+        if len(families) == 1:
+            return trial.sweep
+        return trial.family if len(self.sweeps) == 1 else f"{trial.sweep} {trial.family}"
+
+    def best_of_groups(self) -> list[Entry]:
+        """The best entry of each group, best first."""
+        first: dict[str, Entry] = {}
+        for entry in self.entries:
+            first.setdefault(self.group(entry.trial), entry)
+        return list(first.values())
 
     @property
     def winner(self) -> Entry:
@@ -90,14 +104,13 @@ def compare(sweeps: Sequence[Sweep], *, asked: bool = False) -> Comparison:
     strangers = [item for item in out if item.command is not None and item.sweep not in {s.name for s in kept}]
     if asked and strangers:
         raise GensweepError(_refusal(kept, strangers))
-    differs = {sweep.run_id: varied(sweep.trials) for sweep in kept}
-    home = {trial.run_id: sweep.run_id for sweep in kept for trial in sweep.trials}
+    differs = {trial.run_id: keys for sweep in kept for trial, keys in varied_by_family(sweep.trials)}
     return Comparison(
         title=metric_title(best.metric, best.identity),
         score=best,
         sweeps=tuple(kept),
         entries=tuple(
-            Entry(rank, trial, trial.objective, differs[home[trial.run_id]])
+            Entry(rank, trial, trial.objective, differs[trial.run_id])
             for rank, trial in enumerate(ranked, 1)
             if trial.objective is not None
         ),
@@ -114,6 +127,15 @@ def varied(trials: Iterable[Trial]) -> tuple[str, ...]:
     if len(listed) < 2:
         return tuple(keys)
     return tuple(key for key in keys if len({repr(trial.params.get(key, missing)) for trial in listed}) > 1)
+
+
+def varied_by_family(trials: Sequence[Trial]) -> list[tuple[Trial, tuple[str, ...]]]:
+    """Each trial with the keys that vary among the trials of its own family."""
+    families: dict[str, list[Trial]] = {}
+    for trial in trials:
+        families.setdefault(trial.family, []).append(trial)
+    keys = {family: varied(members) for family, members in families.items()}
+    return [(trial, keys[trial.family]) for trial in trials]
 
 
 def verdict(comparison: Comparison) -> str:

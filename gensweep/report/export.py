@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gensweep.report.compare import reproduce_command, varied, verdict
+from gensweep.report.compare import reproduce_command, varied_by_family, verdict
 from gensweep.report.wording import count, duration, identity_words, score, setting_words
 
 if TYPE_CHECKING:
@@ -78,18 +78,19 @@ def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
 
 def trial_rows(sweep: Sweep) -> list[dict[str, Any]]:
     """Rows of the table of `trials SWEEP`, in order of the trials' names."""
-    keys = varied(sweep.trials)
+    several = len({trial.family for trial in sweep.trials}) > 1
     return [
         {
             "trial": ("* " if trial.best else "") + trial.trial,
             "status": trial.status,
+            **({"family": trial.family} if several else {}),
             "objective": None if trial.objective is None else trial.objective.value,
             "images": count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),
             "params": count(trial.cost.params),
             "what differs": _remark(trial) or setting_words(trial.params, keys),
         }
-        for trial in sweep.trials
+        for trial, keys in varied_by_family(sweep.trials)
     ]
 
 

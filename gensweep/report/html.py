@@ -55,7 +55,7 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    series = {sweep.name: index for index, sweep in enumerate(_sweeps_by_rank(comparison))}
+    series = {comparison.group(entry.trial): index for index, entry in enumerate(comparison.best_of_groups())}
     best = comparison.winner
     return environment.get_template("report.html.j2").render(
         verdict=verdict(comparison),
@@ -64,8 +64,8 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
         measured=identity_words(comparison.score.metric, comparison.score.identity),
         facts=_facts(comparison),
         grids=_grids(comparison, series),
-        rows=[_row(entry, series) for entry in comparison.entries[:_TABLE_ROWS]],
-        more_rows=[_row(entry, series) for entry in comparison.entries[_TABLE_ROWS:]],
+        rows=[_row(entry, comparison, series) for entry in comparison.entries[:_TABLE_ROWS]],
+        more_rows=[_row(entry, comparison, series) for entry in comparison.entries[_TABLE_ROWS:]],
         figures=_figures(comparison, series, root),
         winner=best.trial.name,
         config=_config(best.trial),
@@ -102,22 +102,22 @@ def _facts(comparison: Comparison) -> list[tuple[str, str]]:
 
 def _grids(comparison: Comparison, series: Mapping[str, int]) -> list[dict[str, Any]]:
     grids = []
-    for entry in comparison.best_of("sweep")[:_GRIDS]:
+    for entry in comparison.best_of_groups()[:_GRIDS]:
         picture = sample_grid(entry.trial)
         if picture is not None:
             source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
-            grids.append(_row(entry, series) | {"source": source})
+            grids.append(_row(entry, comparison, series) | {"source": source})
     return grids
 
 
-def _row(entry: Entry, series: Mapping[str, int]) -> dict[str, Any]:
+def _row(entry: Entry, comparison: Comparison, series: Mapping[str, int]) -> dict[str, Any]:
     trial, cost = entry.trial, entry.trial.cost
     return {
         "rank": entry.rank,
         "sweep": trial.sweep,
         "trial": trial.trial,
         "family": trial.family,
-        "colour": series[trial.sweep] % figures.COLOURS,
+        "colour": series[comparison.group(trial)] % figures.COLOURS,
         "score": score(entry.score.value),
         "status": trial.status,
         "images": count(cost.images),
@@ -131,9 +131,11 @@ def _row(entry: Entry, series: Mapping[str, int]) -> dict[str, Any]:
 
 def _figures(comparison: Comparison, series: Mapping[str, int], root: Path) -> list[dict[str, Any]]:
     inside = {entry.trial.run_id for entry in comparison.entries}
-    ranked = {
-        sweep.name: [trial for trial in sweep.trials if trial.run_id in inside] for sweep in _sweeps_by_rank(comparison)
-    }
+    ranked: dict[str, list[Trial]] = {name: [] for name in series}
+    for sweep in comparison.sweeps:
+        for trial in sweep.trials:
+            if trial.run_id in inside:
+                ranked[comparison.group(trial)].append(trial)
     best = comparison.winner.trial.run_id
     points = {name: [_point(trial, series[name], best) for trial in trials] for name, trials in ranked.items()}
     names = {index: name for name, index in series.items()}
@@ -153,10 +155,16 @@ def _figures(comparison: Comparison, series: Mapping[str, int], root: Path) -> l
     importance = _importance(comparison, root)
     if importance:
         caption = "Share of the score's variance that each setting explains within its sweep (Optuna's estimate)."
-        found.append(("What mattered", caption, figures.importance_figure(importance, series)))
+        found.append(
+            (
+                "What mattered",
+                caption,
+                figures.importance_figure(importance, {name: series.get(name, 0) for name in importance}),
+            )
+        )
     curves = {name: [_curve(trial, series[name]) for trial in trials] for name, trials in ranked.items()}
     if any(len(curve.points) > 1 for group in curves.values() for curve in group):
-        caption = f"{title} of each trial as it saw more images; each sweep's best trial is drawn strongly."
+        caption = f"{title} of each trial as it saw more images; the best of each panel is drawn strongly."
         found.append(("Every trial", caption, figures.curves_figure(_mark_best(curves, ranked), title)))
     return [{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in found]
 
