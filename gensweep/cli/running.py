@@ -30,10 +30,10 @@ def run_for_a_person(
     check_name(SweepFolder(root, sweep.name), resume=resume or extend > 0)
     check_server()
     _check_data(sweep)
-    with MlflowWriter(sweep.as_dict()) as writer:
+    with MlflowWriter(sweep.as_dict()) as writer, ProgressDisplay() as display:
         result = run_plan(
             plan_sweep(sweep),
-            [writer, ProgressDisplay()],
+            [writer, display],
             root=root,
             storage=storage,
             resume=resume,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -78,7 +79,7 @@ def tune(
         raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
     changes = list(overrides)
     if name:
-        changes.append(f"name={name}")
+        changes.append(f"name={json.dumps(name)}")
     if trials:
         changes.append(f"search.trials={trials}")
     sweep = load_sweep(file, overrides=changes, scale=scale)

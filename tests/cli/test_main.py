@@ -12,14 +12,17 @@ from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 def commands(command: click.Command, path: tuple[str, ...] = ()):
     yield path, command
     if isinstance(command, click.Group):
-        context = click.Context(command)
+        context = click.Context(command, **command.context_settings)
         for name in command.list_commands(context):
             child = command.get_command(context, name)
             assert child is not None
             yield from commands(child, (*path, name))
 
 
-@pytest.mark.parametrize(("path", "command"), list(commands(main.cli)), ids=lambda value: " ".join(value) or "gensweep")
+ALL = [pytest.param(path, command, id=" ".join(("gensweep", *path))) for path, command in commands(main.cli)]
+
+
+@pytest.mark.parametrize(("path", "command"), ALL)
 def test_every_command_has_help_with_an_example(path, command):
     text = command.help or ""
     assert text.strip(), f"{path} has no help"
@@ -31,7 +34,7 @@ def test_every_command_has_help_with_an_example(path, command):
 
 def test_the_list_of_commands_says_what_each_command_says():
     for name, (_, text) in main.COMMANDS.items():
-        command = main.cli.get_command(click.Context(main.cli), name)
+        command = main.cli.get_command(click.Context(main.cli, **main.cli.context_settings), name)
         assert command is not None
         assert command.get_short_help_str(200).rstrip(".") == text.rstrip(".")
 

@@ -1,0 +1,54 @@
+"""Write docs/cli.md and docs/schema/*.json anew from the program: `make docs`.  A test fails if they are stale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from gensweep.cli.main import cli
+from gensweep.config.json_schema import sweep_schema, trial_schema
+
+DOCS = Path(__file__).parent
+
+
+def walk(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[tuple[str, str]]:
+    """Every command below `command`, itself first: its full name and its help as printed at 100 columns."""
+    settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    yield context.command_path, command.get_help(context)
+    if isinstance(command, click.Group):
+        for child_name in command.list_commands(context):
+            child = command.get_command(context, child_name)
+            if child is not None:
+                yield from walk(child, child_name, context)
+
+
+def cli_reference() -> str:
+    """The command reference as Markdown."""
+    parts = ["# Commands\n\nMade by `make docs` from the program itself: do not edit.\n"]
+    for path, text in walk(cli, "gensweep"):
+        parts.append(f"## {path}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def pages() -> dict[Path, str]:
+    """All generated pages: path -> text."""
+    schemas = {
+        DOCS / "schema" / f"{name}.json": json.dumps(schema(), indent=1, sort_keys=True) + "\n"
+        for name, schema in (("sweep", sweep_schema), ("trial", trial_schema))
+    }
+    return {DOCS / "cli.md": cli_reference(), **schemas}
+
+
+def write() -> None:
+    """Write every generated page."""
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

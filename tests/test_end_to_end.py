@@ -1,0 +1,152 @@
+"""The commands of the README, one after the other, on a tiny sweep of both families in a folder of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+SPACE = Path(__file__).parent.parent / "search_spaces" / "quickstart.yaml"
+TINY = [
+    *("--set", "search.trials=4", "--set", "search.sampler.kind=random", "--set", "search.scheduler.grace=64"),
+    *("--set", "training.images=128", "--set", "training.batch_size=16", "--set", "evaluation.every=64"),
+    *(
+        "--set",
+        "evaluation.samples=16",
+        "--set",
+        "evaluation.batch_size=16",
+        "--set",
+        "evaluation.extractor.resolution=32",
+    ),
+]
+
+
+def gensweep(folder, *arguments, code=0):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "gensweep", *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("user")
+    done = gensweep(place, "tune", SPACE, *TINY)
+    assert done.stdout == ""
+    return place
+
+
+@pytest.fixture(scope="module")
+def comparison(folder):
+    return json.loads(gensweep(folder, "best", "--compare", "--format", "json").stdout)
+
+
+def test_the_verdict_has_the_documented_shape(comparison):
+    assert [sweep if isinstance(sweep, str) else sweep["name"] for sweep in comparison["sweeps"]] == ["quickstart"]
+    entries = comparison["entries"]
+    assert [entry["rank"] for entry in entries] == list(range(1, len(entries) + 1))
+    values = [entry["objective"]["value"] for entry in entries]
+    assert values == sorted(values)
+    for entry in entries:
+        assert {
+            "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
+        } <= set(entry)  # fmt: skip
+        assert {"metric", "value", "identity"} <= set(entry["objective"])
+        assert {"images", "train_seconds", "sample_seconds", "params"} <= set(entry["cost"])
+        assert entry["objective"]["identity"] == entries[0]["objective"]["identity"]
+    assert {entry["family"] for entry in entries} <= {"diffusion", "gan"}
+
+
+def test_the_report_is_one_offline_file(folder, comparison):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in text
+    assert "<script" not in text
+    assert 'src="http' not in text
+    assert 'href="http' not in text
+
+
+def test_trials_lists_every_trial_once(folder):
+    rows = json.loads(gensweep(folder, "trials", "quickstart", "--format", "json").stdout)
+    assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003"]
+    assert all({"trial", "run_id", "status", "objective", "images", "params"} <= set(row) for row in rows)
+    assert {row["status"] for row in rows} <= {"finished", "pruned"}
+
+
+@pytest.mark.filterwarnings("ignore")  # MLflow's imports and queries warn of their own
+def test_mlflow_has_a_parent_and_nested_children_with_pictures(folder, comparison):
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("gensweep")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    assert len(parents) == 1
+    assert parents[0].info.status == "FINISHED"
+    assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parents[0].info.run_id}
+    assert len(children) == 4
+    best = next(run for run in children if run.info.run_id == comparison["entries"][0]["run_id"])
+    assert best.data.params["training.images"] == "128"
+    assert next(metric.step for metric in client.get_metric_history(best.info.run_id, "fid")) == 64
+    assert client.list_artifacts(best.info.run_id, "images")
+
+
+def test_sample_draws_the_same_images_for_any_batch_size(folder):
+    gensweep(folder, "sample", "quickstart", "-n", "9", "-o", "grid.png")
+    assert Image.open(folder / "grid.png").size[0] > 16 * 3
+    for name, batch in (("one", "1"), ("all", "9")):
+        gensweep(folder, "sample", "quickstart", "-n", "5", "--batch", batch, "-o", name)
+    for index in range(5):
+        first, second = (Image.open(folder / name / f"{index:06d}.png") for name in ("one", "all"))
+        differences = [abs(a - b) for a, b in zip(first.tobytes(), second.tobytes(), strict=True)]
+        assert max(differences) <= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["tune", SPACE], 2, ["gensweep tune --resume quickstart", "gensweep tune --extend quickstart --trials N"]),
+        (["tune", "--resume", "nothing"], 2, ["there is no sweep 'nothing'", "quickstart"]),
+        (["tune", SPACE, "--name", "x", "--set", "diffusion.schedule.kind=cosin"], 2, ["did you mean 'cosine'?"]),
+        (["tune", SPACE, "--name", "x", "--set", "resources.workers=64"], 2, ["64", "CPU"]),
+        (["train"], 2, ["Give either FILE or --from-run RUN"]),
+        (["sample", "nothing"], 1, ["nothing"]),
+        (["trials", "nothing"], 1, ["nothing"]),
+    ],
+)
+def test_mistakes_are_told_in_a_line(folder, arguments, code, words):
+    done = gensweep(folder, *arguments, code=code)
+    assert all(word in done.stderr for word in words), done.stderr
+    assert not (folder / "sweeps" / "x").exists()
+
+
+def test_a_trial_can_be_trained_again_with_two_workers(folder, comparison):
+    entry = comparison["entries"][0]
+    run = f"{entry['sweep']}/{entry['trial']}"
+    done = gensweep(folder, "train", "--from-run", run, "--name", "again", "--workers", "2")
+    assert done.stdout == ""
+    rows = json.loads(gensweep(folder, "trials", "again", "--format", "json").stdout)
+    assert [row["status"] for row in rows] == ["finished"]
+    assert rows[0]["images"] == 128
+
+
+def test_a_finished_sweep_can_be_extended(folder, comparison):
+    gensweep(folder, "tune", "--extend", "quickstart", "--trials", "1")
+    rows = json.loads(gensweep(folder, "trials", "quickstart", "--format", "json").stdout)
+    assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003", "t0004"]
+
+
+def test_an_empty_folder_has_nothing_to_compare(tmp_path):
+    done = gensweep(tmp_path, "best", "--compare", code=4)
+    assert "gensweep tune" in done.stderr
