@@ -22,7 +22,9 @@ from gensweep.metrics.metric import METRICS
 from gensweep.metrics.references import reference_moments, reference_name
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read
+from gensweep.training.cost import parameters
 from gensweep.training.distributed import Workers
+from gensweep.training.estimate import Cost, time_trial
 from gensweep.training.evaluation import Judge, Verdict, draw, evaluate
 from gensweep.training.loop import Learner, place
 from gensweep.training.settings import Evaluation, Training
@@ -30,6 +32,7 @@ from gensweep.training.state import load_network
 from gensweep.training.trial import Reporter, run_trial
 
 __all__ = [
+    "Cost",
     "Model",
     "Place",
     "build_extractor",
@@ -37,8 +40,11 @@ __all__ = [
     "build_judge",
     "build_learner",
     "build_loader",
+    "count_parameters",
     "default_device",
     "draw_samples",
+    "estimate_cost",
+    "every_of",
     "load_checkpoint",
     "load_images",
     "run",
@@ -152,19 +158,48 @@ def run(
     device = torch.device(device) if device is not None else default_device()
     images = load_images(trial, "train", cache)
     judge = build_judge(trial, images, device, cache)
-    settings: Evaluation = trial.bound("evaluation")()
-    training: Training = trial.bound("training")()
     run_trial(
         build_learner(trial, images, device, workers or Workers.current()),
         build_loader(trial, images, device),
         judge,
         reporter,
-        every=settings.every or max(1, training.images // 5),
+        every=every_of(trial),
         folder=folder,
         metadata=trial.as_dict(),
         class_names=images.class_names,
         resume=resume,
     )
+
+
+def count_parameters(trial: TrialConfig, images: Images) -> int:
+    """How many parameters a trial trains, in all of its networks."""
+    family = build_family(trial, channels=images.channels, size=images.size, classes=images.classes)
+    return sum(parameters(family).values())
+
+
+def estimate_cost(
+    trial: TrialConfig, images: Images, *, workers: int = 1, device: torch.device | str | None = None
+) -> Cost:
+    """What a trial will cost with so many workers like this process, from its first steps; takes a few seconds.
+
+    Reference statistics, which are made once for all trials, are left out.
+    """
+    device = torch.device(device) if device is not None else default_device()
+    training: Training = trial.bound("training")()
+    share = max(1, training.batch_size // workers)
+    # A CPU is as fast an image in small batches; a GPU is not.
+    tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
+    learner = build_learner(tried, images, device, Workers())
+    loader, extractor = build_loader(trial, images, device), build_extractor(trial, device)
+    settings: Evaluation = trial.bound("evaluation")()
+    return time_trial(learner, loader, extractor, settings, every=every_of(trial), workers=workers)
+
+
+def every_of(trial: TrialConfig) -> int:
+    """Training images from one evaluation of a trial to the next."""
+    settings: Evaluation = trial.bound("evaluation")()
+    training: Training = trial.bound("training")()
+    return settings.every or max(1, training.images // 5)
 
 
 def run_job(config: Mapping[str, Any], place: Place, reporter: Reporter) -> None:

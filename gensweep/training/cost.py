@@ -15,7 +15,7 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import Batch, Family
 from gensweep.noise import Noise
 
-__all__ = ["memory_bytes", "parameters", "sample_flops", "training_flops"]
+__all__ = ["Probe", "memory_bytes", "parameters", "probed", "sample_flops", "training_flops"]
 
 #: Enough images for the statistics of a batch norm.
 FEW = 2
@@ -41,16 +41,11 @@ def training_flops(family: Family, loader: Loader) -> float:
 
 
 def sample_flops(family: Family) -> float:
-    """Floating point operations of drawing one image, of all calls of the network.
-
-    The network runs once; further calls are counted and given its first answer again.
-    """
-    network = _Counted(copy.deepcopy(family.networks[family.sampled]).eval())
-    device = next(network.parameters()).device
-    one = torch.zeros(1, dtype=torch.int64, device=device)
-    with torch.no_grad():
-        family.sample(network, Noise(0, one), one if family.classes else None)
-    return network.flops
+    """Floating point operations of drawing one image, in all calls of the network."""
+    probe = probed(family)
+    with FlopCounterMode(display=False) as counter:
+        probe.run(1)
+    return float(counter.get_total_flops()) * probe.calls
 
 
 def memory_bytes(device: torch.device) -> int:
@@ -61,20 +56,38 @@ def memory_bytes(device: torch.device) -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-class _Counted(nn.Module):
-    """A network that works only once, and counts what it would have done."""
+class Probe(nn.Module):
+    """Stands in for a network that draws samples: it counts how many images it is asked about, and works only once."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self.flops = 0.0
-        self._first: Tensor | None = None
-        self._each = 0.0
+        self.calls = 0
+        self._asked: tuple[Any, ...] = ()
+        self._answer: Tensor | None = None
 
     def forward(self, x: Tensor, *rest: Any) -> Tensor:
-        if self._first is None:
-            with FlopCounterMode(display=False) as counter:
-                first: Tensor = self.network(x, *rest)
-            self._each, self._first = counter.get_total_flops() / len(x), first[:1]
-        self.flops += self._each * len(x)
-        return self._first.expand(len(x), *self._first.shape[1:])
+        """The first answer, again and again."""
+        if self._answer is None:
+            self._asked = tuple(each[:1] if isinstance(each, Tensor) else each for each in (x, *rest))
+            self._answer = self.run(1)
+        self.calls += len(x)
+        return self._answer.expand(len(x), *self._answer.shape[1:])
+
+    def run(self, n: int) -> Tensor:
+        """Let the network work on what it was first asked, n times in one batch, as it does when it draws samples."""
+        repeated = [each.repeat_interleave(n, 0) if isinstance(each, Tensor) else each for each in self._asked]
+        training = self.network.training
+        with torch.no_grad():
+            answer: Tensor = self.network.eval()(*repeated)
+        self.network.train(training)
+        return answer
+
+
+def probed(family: Family) -> Probe:
+    """A probe that has been through the drawing of one image; its `calls` are twice the steps under guidance."""
+    probe = Probe(family.networks[family.sampled])
+    one = torch.zeros(1, dtype=torch.int64, device=next(probe.parameters()).device)
+    with torch.no_grad():
+        family.sample(probe, Noise(0, one), one if family.classes else None)
+    return probe

@@ -84,7 +84,7 @@ def test_a_torn_or_missing_file_is_named(tmp_path):
             read(folder)
     (folder / "checkpoint.json").write_text(text)
     (folder / "state.safetensors").unlink()
-    with pytest.raises(GensweepError, match="state.safetensors cannot be read"):
+    with pytest.raises(GensweepError, match=r"state.safetensors cannot be read"):
         verify(folder)
     with pytest.raises(GensweepError, match="is not a checkpoint"):
         read(tmp_path / "nothing")

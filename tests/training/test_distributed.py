@@ -52,5 +52,5 @@ def test_two_workers_draw_and_score_the_images_of_one(pair, alone, case):
 
 def test_shares_are_contiguous_and_complete():
     for count in (0, 1, 5, 64):
-        parts = [list(Workers(rank, 3).share(count)) for rank in range(3)]
-        assert sum(parts, []) == list(range(count))
+        parts = [index for rank in range(3) for index in Workers(rank, 3).share(count)]
+        assert parts == list(range(count))

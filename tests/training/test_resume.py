@@ -66,5 +66,5 @@ def test_a_state_holds_networks_averages_and_optimizers(kind):
 
 def test_the_state_of_another_model_is_refused_with_a_reason():
     learner, other = tiny.learner("gan"), tiny.learner("gan", family={"network": {"kind": "dcgan", "width": 4}})
-    with pytest.raises(GensweepError, match="do not fit this model.*size mismatch"):
+    with pytest.raises(GensweepError, match=r"do not fit this model.*size mismatch"):
         restore(other, state_of(learner))

@@ -1,0 +1,80 @@
+"""What a trial will cost, from a few seconds of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+
+from gensweep.data.loader import Loader
+from gensweep.metrics.extractors import Extractor
+from gensweep.training.cost import parameters, probed
+from gensweep.training.loop import Learner
+from gensweep.training.settings import Evaluation
+
+__all__ = ["Cost", "time_trial"]
+
+#: Images of a batch of which something is timed.
+TIMED = 16
+
+
+class Cost(NamedTuple):
+    """Seconds that a trial takes, and numbers of parameters by network."""
+
+    train_seconds: float
+    sample_seconds: float
+    evaluate_seconds: float
+    params: dict[str, int]
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.train_seconds + self.sample_seconds + self.evaluate_seconds
+
+
+def time_trial(
+    learner: Learner,
+    loader: Loader,
+    extractor: Extractor,
+    evaluation: Evaluation,
+    *,
+    every: int,
+    workers: int = 1,
+    patience: float = 2.0,
+) -> Cost:
+    """Time a training step, a call of the network that draws samples, and the extractor; the rest is multiplication.
+
+    Each of the three takes about `patience` seconds, or one repetition if that is longer.  The learner moves on.
+    """
+    training, device = learner.training, learner.device
+    probe = probed(learner.family)
+    pixels = torch.zeros(TIMED, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
+    step = _seconds(lambda: learner.step(loader), device, patience)
+    call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
+    look = _seconds(lambda: extractor(pixels), device, patience) / TIMED
+    samples = evaluation.samples * math.ceil(training.images / every)
+    return Cost(
+        train_seconds=step / training.batch_size * training.images / workers,
+        sample_seconds=call * probe.calls * samples / workers,
+        evaluate_seconds=look * samples / workers,
+        params=parameters(learner.family),
+    )
+
+
+def _seconds(work: Callable[[], object], device: torch.device, patience: float) -> float:
+    """Seconds of one repetition, the fastest of several; the first is slow and counts only if it is the only one."""
+    best, spent = math.inf, 0.0
+    for repetition in range(20):
+        started = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - started
+        spent += seconds
+        best = seconds if repetition == 1 else min(best, seconds)
+        if spent > patience:
+            break
+    return best

@@ -1,0 +1,158 @@
+"""From a configuration to a trained model and its images, with the real data set, extractor and metric."""
+
+import pytest
+import torch
+
+from gensweep.assembly import (
+    build_family,
+    count_parameters,
+    draw_samples,
+    estimate_cost,
+    every_of,
+    load_checkpoint,
+    load_images,
+    run,
+    run_job,
+    score,
+)
+from gensweep.config import TrialConfig
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.training.trial import ListReporter
+
+TREE = {
+    "seed": 5,
+    "data": {"kind": "digits", "size": 8, "limit": 40},
+    "training": {"images": 32, "batch_size": 8, "ema_half_life": 20, "precision": "float32"},
+    "evaluation": {"samples": 12, "batch_size": 6, "extractor": {"kind": "efficientnet_lite0", "resolution": 64}},
+}
+FAMILIES = {
+    "diffusion": {
+        "family": {"kind": "diffusion", "conditional": True},
+        "network": {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": []},
+        "diffusion": {"timesteps": 10},
+        "sampler": {"kind": "ddim", "steps": 3},
+    },
+    "gan": {"family": {"kind": "gan", "conditional": False}, "network": {"kind": "dcgan", "width": 8}},
+}
+
+
+def config(kind, **overrides):
+    trial = TrialConfig.from_dict(TREE | FAMILIES[kind])
+    return trial.with_overrides({key.replace("__", "."): value for key, value in overrides.items()})
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, cache):
+    """Reporters of a trial of each family."""
+    reporters = {}
+    for kind in FAMILIES:
+        reporters[kind] = ListReporter()
+        run(config(kind), reporters[kind], folder=tmp_path_factory.mktemp(kind), device="cpu", cache=cache)
+    return reporters
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_trial_is_judged_a_fifth_of_its_budget_apart_and_at_the_end(trained, kind):
+    assert every_of(config(kind)) == 6
+    assert [metrics["images"] for metrics, _ in trained[kind].checkpoints] == [8, 16, 24, 32]
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_score_says_what_it_is_a_score_of(trained, kind):
+    identity = trained[kind].checkpoints[-1][0]["identity"]
+    assert identity["metric"] == "fid"
+    assert identity["samples"] == 12
+    assert identity["weights"] == "ema"
+    assert identity["extractor"].startswith("efficientnet_lite0/1280@64px")
+    assert load_images(config(kind)).fingerprint.startswith(identity["reference"].partition("#")[2])
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_judged(trained, kind, cache):
+    metrics, folder = trained[kind].checkpoints[-1]
+    model = load_checkpoint(folder, device="cpu")
+    assert model.trial == config(kind)
+    assert score(model, cache=cache).scores["fid"] == pytest.approx(metrics["fid"], rel=1e-3)
+    fresh = score(model, seed=1, cache=cache).scores["fid"]
+    assert fresh != pytest.approx(metrics["fid"], rel=1e-6)
+
+
+def test_samples_do_not_depend_on_how_many_are_drawn_at_once(trained):
+    model = load_checkpoint(trained["diffusion"].checkpoints[-1][1], device="cpu")
+    seen = []
+    whole = draw_samples(model, 7, progress=lambda done, count: seen.append((done, count)))
+    parts = draw_samples(model, 7, batch_size=3)
+    assert whole.shape == (7, 1, 8, 8)
+    assert whole.dtype == torch.uint8
+    assert (whole.int() - parts.int()).abs().max() <= 1
+    assert seen == [(7, 7)]
+    assert not torch.equal(whole, draw_samples(model, 7, seed=1))
+
+
+def test_a_class_can_be_asked_for_if_the_model_knows_it(trained):
+    model = load_checkpoint(trained["diffusion"].checkpoints[-1][1], device="cpu")
+    assert len(draw_samples(model, 2, class_name="7")) == 2
+    with pytest.raises(ConfigError, match=r"'cat' is not a class of this model \(known: 0, 1, .*9\)"):
+        draw_samples(model, 2, class_name="cat")
+    unconditional = load_checkpoint(trained["gan"].checkpoints[-1][1], device="cpu")
+    with pytest.raises(ConfigError, match="trained without labels"):
+        draw_samples(unconditional, 2, class_name="7")
+
+
+def test_settings_of_sampling_can_change_and_those_of_the_network_cannot(trained):
+    folder = trained["diffusion"].checkpoints[-1][1]
+    model = load_checkpoint(folder, overrides={"sampler.kind": "ancestral", "family.guidance": 3.0}, device="cpu")
+    assert model.trial.kind("sampler") == "ancestral"
+    assert not torch.equal(draw_samples(model, 4), draw_samples(load_checkpoint(folder, device="cpu"), 4))
+    with pytest.raises(GensweepError, match="do not fit this model"):
+        load_checkpoint(folder, overrides={"network.width": 16}, device="cpu")
+    with pytest.raises(ConfigError, match="stepps"):
+        load_checkpoint(folder, overrides={"sampler.stepps": 3}, device="cpu")
+
+
+def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone():
+    def weights(trial):
+        network = build_family(trial, channels=1, size=8, classes=10).networks["generator"]
+        return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+
+    torch.manual_seed(1)
+    one = weights(config("gan"))
+    after = torch.rand(3)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(3), after)
+    assert torch.equal(one, weights(config("gan")))
+    assert not torch.equal(one, weights(config("gan", seed=6)))
+
+
+def test_a_job_takes_plain_values_and_goes_on_from_a_checkpoint(trained, tmp_path, monkeypatch, cache):
+    monkeypatch.setenv("GENSWEEP_CACHE", str(cache))
+
+    class Place:
+        rank, world, device, folder = 0, 1, torch.device("cpu"), tmp_path
+        resume = (trained["gan"].checkpoints[-2][1],)
+
+    reporter = ListReporter()
+    run_job(config("gan").as_dict(), Place(), reporter)
+    ((metrics, _),) = reporter.checkpoints
+    assert metrics["images"] == 32
+    assert metrics["fid"] == trained["gan"].checkpoints[-1][0]["fid"]
+
+
+def test_judged_against_the_test_split_the_identity_says_so(tmp_path, cache):
+    reporter = ListReporter()
+    run(config("gan", evaluation__against="test"), reporter, folder=tmp_path, device="cpu", cache=cache)
+    assert "digits/test" in reporter.checkpoints[-1][0]["identity"]["reference"]
+
+
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_an_estimate_is_positive_and_counts_parameters(kind):
+    trial = config(kind)
+    images = load_images(trial)
+    cost = estimate_cost(trial, images, device="cpu", workers=2)
+    assert min(cost.train_seconds, cost.sample_seconds, cost.evaluate_seconds) > 0
+    assert sum(cost.params.values()) == count_parameters(trial, images) > 1000

@@ -1,0 +1,76 @@
+"""Cost against counts by hand."""
+
+import pytest
+import tiny
+import torch
+
+from gensweep.data.loader import Loader
+from gensweep.families.family import FAMILIES
+from gensweep.training.cost import memory_bytes, parameters, probed, sample_flops, training_flops
+from gensweep.training.estimate import time_trial
+from gensweep.training.settings import Evaluation
+from gensweep.training.state import state_of
+
+
+def generator_flops(width=8, latent=6):
+    """Of one 8-px image: 1x1 to 4x4, then 4x4 to 8x8, both by transposed 4x4 convolutions."""
+    first = 2 * latent * width * 16
+    return first + 2 * width * 1 * 16 * 16
+
+
+def discriminator_flops(width=8):
+    return 2 * width * 16 * 16 + 2 * width * 16
+
+
+def test_operations_of_a_gan_are_those_of_its_convolutions():
+    family = tiny.build("gan")
+    assert sample_flops(family) == generator_flops()
+    each = training_flops(family, Loader(tiny.images(), seed=0))
+    # Forward of G once and of D three times; backward is once for inputs (not images or latents) and once for weights.
+    forward = generator_flops() + 3 * discriminator_flops()
+    assert 2 * forward < each < 3 * forward
+
+
+def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidance():
+    def flops(steps, guidance=1.0):
+        return sample_flops(tiny.build("diffusion", True, guidance=guidance, sampler={"kind": "ddim", "steps": steps}))
+
+    assert flops(8) == 8 * flops(1) > 0
+    assert flops(4, guidance=2.0) == 2 * flops(4)
+    assert probed(tiny.build("diffusion", True, guidance=2.0)).calls == 8
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_counting_leaves_the_family_as_it_was(kind):
+    learner = tiny.learner(kind)
+    before = {name: tensor.clone() for name, tensor in state_of(learner).items()}
+    training_flops(learner.family, Loader(tiny.images(), seed=0))
+    sample_flops(learner.family)
+    assert all(torch.equal(before[name], tensor) for name, tensor in state_of(learner).items())
+    assert all(network.training for network in learner.family.networks.values())
+    assert all(p.grad is None for network in learner.family.networks.values() for p in network.parameters())
+
+
+def test_parameters_are_counted_by_network():
+    family = tiny.build("gan")
+    assert parameters(family) == {"generator": 6 * 8 * 16 + 16 + 8 * 16, "discriminator": 8 * 16 + 8 * 16}
+
+
+def test_memory_is_that_of_this_process():
+    assert 10**7 < memory_bytes(torch.device("cpu")) < 10**12
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_an_estimate_scales_with_the_budget_and_the_workers(kind):
+    def estimate(images, every, samples, workers=1):
+        learner, judge = tiny.learner(kind, images=images), tiny.judge()
+        evaluation = Evaluation(every, samples, 8, ("fid",), lambda device, cache: judge.extractor, "train")
+        loader = Loader(tiny.images(), seed=0)
+        return time_trial(learner, loader, judge.extractor, evaluation, every=every, workers=workers, patience=0.02)
+
+    one, more, shared = estimate(10**4, 10**4, 10**3), estimate(10**6, 10**4, 10**3), estimate(10**6, 10**4, 10**3, 10)
+    for name in ("train_seconds", "sample_seconds", "evaluate_seconds"):
+        assert 0 < getattr(one, name) < getattr(more, name)
+        assert getattr(shared, name) < getattr(more, name)
+    assert more.seconds == pytest.approx(more.train_seconds + more.sample_seconds + more.evaluate_seconds)
+    assert one.params == parameters(tiny.build(kind, True))

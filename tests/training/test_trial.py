@@ -1,0 +1,117 @@
+"""A whole trial: reports, checkpoints, stopping and going on."""
+
+import math
+
+import pytest
+import tiny
+import torch
+
+from gensweep.data.loader import Loader
+from gensweep.errors import GensweepError
+from gensweep.families.family import FAMILIES
+from gensweep.training.checkpoint import latest, load_tensors, verify
+from gensweep.training.evaluation import evaluate
+from gensweep.training.state import load_network
+from gensweep.training.trial import ListReporter, StopTrial, run_trial
+
+PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
+CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identity"}
+
+
+def run(kind, folder, reporter=None, resume=(), **settings):
+    reporter = reporter or ListReporter()
+    run_trial(
+        tiny.learner(kind, **settings),
+        Loader(tiny.images(), seed=3),
+        tiny.judge(),
+        reporter,
+        every=24,
+        folder=folder,
+        metadata={"seed": 3},
+        class_names=("a", "b", "c"),
+        resume=resume,
+    )
+    return reporter
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_reports_hold_what_the_tracking_needs(kind, tmp_path):
+    reporter = run(kind, tmp_path)
+    assert [report["images"] for report in reporter.reports] == [16, 24, 32, 48, 64]
+    assert [metrics["images"] for metrics, _ in reporter.checkpoints] == [24, 48, 64]
+    for report in reporter.reports:
+        parts = {name for name in report if name.startswith("loss/")}
+        assert set(report) - parts == PROGRESS
+        assert report["loss"] == pytest.approx(sum(report[name] for name in parts))
+    for metrics, folder in reporter.checkpoints:
+        assert {name for name in metrics if not name.startswith("loss/")} == CHECKPOINT
+        assert all(math.isfinite(value) for name, value in metrics.items() if name != "identity")
+        assert folder == tmp_path / f"images-{metrics['images']:012d}"
+    seconds = [metrics["device_seconds"] for metrics, _ in reporter.checkpoints]
+    assert seconds == sorted(seconds)
+    flops = reporter.reports[0]["flops"] / 16
+    assert reporter.reports[-1]["flops"] == pytest.approx(64 * flops)
+
+
+def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_judged(tmp_path):
+    reporter = run("gan", tmp_path)
+    metrics, folder = reporter.checkpoints[-1]
+    found = verify(folder)
+    assert (found.images, found.family, found.seed, found.shape) == (64, "gan", 3, (1, tiny.SIZE, tiny.SIZE))
+    assert (found.class_names, found.class_counts, found.metadata) == (("a", "b", "c"), (2, 1, 1), {"seed": 3})
+    assert found.metrics == {name: value for name, value in metrics.items() if name != "identity"}
+    assert found.identities["fid"] == metrics["identity"]
+    assert (folder / "samples.png").stat().st_size > 100
+    fresh = tiny.build("gan", conditional=True)
+    network = fresh.networks["generator"]
+    load_network(network, load_tensors(folder, found.weights), found.weights)
+    assert evaluate(fresh, network, tiny.judge()).scores["fid"] == pytest.approx(metrics["fid"])
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_a_trial_that_was_stopped_goes_on_as_if_it_had_not_been(kind, tmp_path):
+    whole = run(kind, tmp_path / "whole")
+    reporter = ListReporter(stop_after=2)
+    with pytest.raises(StopTrial):
+        run(kind, tmp_path / "first", reporter)
+    stopped = latest(tmp_path / "first")
+    second = run(kind, tmp_path / "second", resume=[stopped])
+
+    def losses(reports):
+        return [
+            {n: v for n, v in report.items() if n in ("images", "fid") or n.startswith("loss")} for report in reports
+        ]
+
+    assert losses(second.reports) == losses(whole.reports)[-1:]
+    assert losses(m for m, _ in second.checkpoints) == losses(m for m, _ in whole.checkpoints)[-1:]
+    one, other = (load_tensors(tmp_path / name / "images-000000000064") for name in ("whole", "second"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert second.checkpoints[0][0]["train_seconds"] > reporter.checkpoints[-1][0]["train_seconds"]
+
+
+def test_a_trial_past_its_end_is_reported_once_more(tmp_path):
+    whole = run("gan", tmp_path / "whole")
+    again = run("gan", tmp_path / "again", resume=[latest(tmp_path / "whole")])
+    assert again.reports == []
+    ((metrics, folder),) = again.checkpoints
+    assert metrics["fid"] == whole.checkpoints[-1][0]["fid"]
+    assert {"loss", "images_per_second"} < set(metrics)
+    assert verify(folder).images == 64
+
+
+def test_the_first_whole_checkpoint_is_taken(tmp_path):
+    whole = run("gan", tmp_path / "whole")
+    folders = [folder for _, folder in whole.checkpoints[:0:-1]]
+    (folders[0] / "state.safetensors").write_bytes(b"torn")
+    second = run("gan", tmp_path / "second", resume=folders)
+    assert second.checkpoints[-1][0]["fid"] == whole.checkpoints[-1][0]["fid"]
+    assert [report["images"] for report in second.reports] == [64]
+
+
+def test_if_no_checkpoint_is_whole_the_trial_does_not_start_anew_in_silence(tmp_path):
+    whole = run("gan", tmp_path / "whole")
+    folder = whole.checkpoints[-1][1]
+    (folder / "state.safetensors").write_bytes(b"torn")
+    with pytest.raises(GensweepError, match=r"is damaged(.|\n)*is not a checkpoint"):
+        run("gan", tmp_path / "second", resume=[folder, tmp_path / "none"])
