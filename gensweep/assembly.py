@@ -45,6 +45,7 @@ __all__ = [
     "draw_samples",
     "estimate_cost",
     "every_of",
+    "every_of",
     "load_checkpoint",
     "load_images",
     "run",

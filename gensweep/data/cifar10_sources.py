@@ -196,8 +196,8 @@ def from_official_host(root: Path, report: Report) -> Files:
 
     Raises GensweepError within seconds if the host cannot be reached.
     """
-    from torchvision.datasets import CIFAR10  # type: ignore[import-untyped]
-    from torchvision.datasets.utils import download_url  # type: ignore[import-untyped]
+    from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import download_url
 
     with tempfile.TemporaryDirectory(dir=root, prefix=".cifar10.") as folder:
         before = socket.getdefaulttimeout()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gensweep.assembly import run_job
+from gensweep.assembly import every_of, run_job
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan
@@ -21,7 +21,7 @@ def plan_sweep(sweep: SweepConfig) -> Plan:
         sampler["n_startup_trials"] = sampler.pop("startup_trials")
     scheduler = search.scheduler.model_dump(exclude={"kind"}, exclude_none=True)
     if search.scheduler.kind == "asha" and "grace" not in scheduler:
-        scheduler["grace"] = min(evaluation_interval(sweep.trial(corner)) for corner in space.corners())
+        scheduler["grace"] = min(every_of(sweep.trial(corner)) for corner in space.corners())
     return Plan(
         name=sweep.name,
         metric=sweep.objective.metric,
@@ -71,9 +71,3 @@ def single_trial(
             "keep_best": 1,
         }
     )
-
-
-def evaluation_interval(trial: TrialConfig) -> int:
-    """Images between two evaluations."""
-    values = trial.flat()
-    return int(values["evaluation.every"] or max(1, values["training.images"] // 5))

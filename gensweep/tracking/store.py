@@ -46,6 +46,10 @@ _LASTING = frozenset(
 _KNOWN_WARNINGS = (r"The ``noload`` loader strategy is deprecated",)
 
 
+# Opens the experiment in the UI's view of training runs; without it, MLflow shows its view of language models.
+_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+
+
 def experiment_name() -> str:
     """The experiment that holds all sweeps: $MLFLOW_EXPERIMENT_NAME, else "gensweep"."""
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
@@ -97,7 +101,7 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
     found = store.get_experiment_by_name(name)
     if found is None and create:
         try:
-            return str(store.create_experiment(name))
+            return str(store.create_experiment(name, tags=_TRAINING))
         except MlflowException:  # another driver was faster
             found = store.get_experiment_by_name(name)
             if found is None:
