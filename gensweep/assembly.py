@@ -45,7 +45,6 @@ __all__ = [
     "draw_samples",
     "estimate_cost",
     "every_of",
-    "every_of",
     "load_checkpoint",
     "load_images",
     "run",
