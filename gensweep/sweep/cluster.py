@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from gensweep.errors import GensweepError
 
 __all__ = ["connected", "set_switches"]
 
@@ -44,6 +47,22 @@ def _keep_stdout_clean() -> None:
     worker.print_to_stdstream = to_log
 
 
+def _check_answers(address: str) -> None:
+    """Ray itself would wait for more than a minute, and print."""
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise GensweepError(_NO_CLUSTER.format(address=address, error=error)) from error
+
+
+_NO_CLUSTER = (
+    "no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use this machine"
+)
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """A connection to Ray, closed at the end unless it was there before."""
@@ -55,8 +74,18 @@ def connected() -> Iterator[None]:
         return
     _keep_stdout_clean()
     address = os.environ.get("RAY_ADDRESS") or "local"
-    local: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
-    ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    _check_answers(address)
+    # Only configurations and reports go through the object store.
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            **(local if address == "local" else {}),
+        )
+    except ConnectionError as error:
+        raise GensweepError(_NO_CLUSTER.format(address=address, error=error)) from error
     try:
         yield
     finally:

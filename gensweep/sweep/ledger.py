@@ -142,6 +142,7 @@ class Ledger:
         record.images = max(record.images, images)
         local = None
         if result.get("checkpoint"):
+            _check_visible(result["checkpoint"])
             value = metrics.get(self._plan.metric)
             self._keep(record, Kept(images, result["checkpoint"], value, metrics, identity))
             local = self._local(record.trial, result["checkpoint"])
@@ -196,9 +197,7 @@ class Ledger:
         wanted = {c.place for c in record.checkpoints} | ({record.best.place} if record.best else set())
         for place in {c.place for c in old} | ({previous_best.place} if previous_best else set()):
             if place not in wanted:
-                delete(place)
-                if is_url(place):
-                    delete(str(self._copy(record.trial, place)))
+                self._delete(record.trial, place)
         if kept.value is not None and record.objective is not None:
             self._report_value(record, kept.images, record.objective)
 
@@ -229,7 +228,7 @@ class Ledger:
         record.checkpoints = [c for c in record.checkpoints if c.place == best]
         self._folder.write(record)
         for place in dropped:
-            delete(place)
+            self._delete(record.trial, place)
 
     def _tell(self, record: TrialRecord) -> None:
         state: dict[str, Any] = {"state": TrialState.FAIL}
@@ -243,6 +242,11 @@ class Ledger:
         frozen = self._study.get_trials(deepcopy=False)[record.number]
         if not frozen.state.is_finished() and images not in frozen.intermediate_values:
             optuna.trial.Trial(self._study, frozen._trial_id).report(value, images)
+
+    def _delete(self, trial: str, place: str) -> None:
+        delete(place)
+        if is_url(place):
+            delete(str(self._copy(trial, place)))
 
     def _copy(self, trial: str, place: str) -> Path:
         return self._folder.path / "fetched" / trial / place.rsplit("/", 1)[-1]
@@ -264,3 +268,11 @@ class Ledger:
                 call(observer)
             except Exception:  # training goes on, whatever happens to a display or a tracking server
                 _log.exception("observer %s failed", type(observer).__name__)
+
+
+def _check_visible(place: str) -> None:
+    if not is_url(place) and not Path(place).is_dir():
+        raise GensweepError(
+            f"a worker on another machine wrote {place}, which this machine does not see; give all machines the same "
+            "storage: --storage with a shared folder or a URL such as s3://bucket/sweeps"
+        )

@@ -6,6 +6,7 @@ folder counts only once its trial has reported it, which is after the last byte.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -30,6 +31,8 @@ def persist(folder: Path, place: str) -> str:
         filesystem, path = _filesystem(place)
         from pyarrow.fs import LocalFileSystem, copy_files  # type: ignore[import-untyped]
 
+        with contextlib.suppress(OSError):  # an object store has no folders, and may not let us make one
+            filesystem.create_dir(path, recursive=True)
         copy_files(str(folder), path, source_filesystem=LocalFileSystem(), destination_filesystem=filesystem)
         return place
     target = Path(place)

@@ -8,6 +8,7 @@ exception of the job ends the trial with a result that says so, and the next tri
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,7 @@ class Slot(tune.Trainable):
                 return {RESULT_DUPLICATE: True}
             self._release()
             if not event.lost or self._failures >= self._settings.max_failures:
-                return {"failure": event.error, "details": event.details, "done": True}
+                return {"failure": event.error, "details": f"{event.details}\n\n{_where_ray_logs()}", "done": True}
             self._failures += 1
             self._begin()
 
@@ -126,6 +127,7 @@ class Slot(tune.Trainable):
                     "slot": self._slot,
                     "job": settings.job,
                     "threads": settings.resources["CPU"],
+                    "gpu": settings.resources.get("GPU", 0) > 0,
                     "storage": settings.storage,
                 },
                 name=f"{self._slot}:{self._groups}",
@@ -151,6 +153,11 @@ def _serve(config: dict[str, Any]) -> None:
     from gensweep.sweep.worker import serve
 
     serve(config)
+
+
+def _where_ray_logs() -> str:
+    host, session = socket.gethostname(), ray.get_runtime_context().get_session_name()
+    return f"What the workers printed: logs/ of Ray's session {session} on {host} (by default below /tmp/ray)"
 
 
 def _result(event: Event) -> dict[str, Any]:

@@ -42,30 +42,31 @@ def serve(config: dict[str, Any]) -> None:
     """Run trials until the group is closed.  Raises JobError, which ends the group, if a job raises."""
     mailbox, slot, job = config["mailbox"], config["slot"], ray.cloudpickle.loads(config["job"])
     torch.set_num_threads(max(1, int(config["threads"])))
-    if get_device().type == "cuda":
-        torch.cuda.set_device(get_device())
+    device = get_device() if config["gpu"] else torch.device("cpu")  # alone, get_device takes any GPU that it sees
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     generation = 0
     while True:
         generation = _agree(partial(_next_generation, mailbox, slot, generation))
         assignment = ray.get(mailbox.assignment.remote(slot, generation))
-        if not _all(assignment is not None):
+        if not _all(assignment is not None, device):
             continue  # replaced before it began
         try:
-            _run(job, assignment, _Desk(mailbox, slot, generation, config["storage"], assignment.trial))
+            _run(job, device, assignment, _Desk(mailbox, slot, generation, config["storage"], assignment.trial))
         except StopTrial:
             continue
         finally:
-            _tidy()
+            _tidy(device)
         if _rank() == 0:
             ray.get(mailbox.finish.remote(slot, generation))
 
 
-def _run(job: Job, assignment: Assignment, desk: _Desk) -> None:
+def _run(job: Job, device: torch.device, assignment: Assignment, desk: _Desk) -> None:
     _seed_everything(0)  # nothing of a trial may depend on what ran before in this process
     scratch = Path(tempfile.mkdtemp(prefix=f"gensweep-{assignment.trial}-"))
     try:
         resume = tuple(fetch(c, scratch / f"resume{i}") for i, c in enumerate(assignment.resume.checkpoints))
-        place = Place(_rank(), _world(), get_device(), scratch, resume)
+        place = Place(_rank(), _world(), device, scratch, resume)
         job(assignment.config, place, desk)
     except (StopTrial, ray.exceptions.RayError):
         raise  # the latter: some process of the sweep is lost, which is not the job's fault
@@ -123,11 +124,11 @@ def _agree(ask: Callable[[], Any]) -> Any:
     return answer if _world() == 1 else broadcast_from_rank_zero(answer)
 
 
-def _all(here: bool) -> bool:
+def _all(here: bool, device: torch.device) -> bool:
     """Whether it is so on all ranks."""
     if _world() == 1:
         return here
-    votes = torch.tensor(int(here), device=get_device())
+    votes = torch.tensor(int(here), device=device)
     torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MIN)
     return bool(votes)
 
@@ -145,8 +146,8 @@ def _seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _tidy() -> None:
+def _tidy(device: torch.device) -> None:
     gc.collect()
-    if torch.cuda.is_available():
+    if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -39,7 +39,7 @@ def plan(name="a", *, trials=4, configs=None, sample=None, **settings):
         "budget": 400,
         "job": jobs.count,
         "scheduler": "fifo",
-        "request": Request(),
+        "request": Request(concurrent=1),  # each further one costs the test another worker group
     }
     return Plan(
         name=name,

@@ -18,7 +18,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
+pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak"), pytest.mark.slow]
 
 CONFIGS = [{"steps": 2}, {"steps": 4}, {"steps": 4}]
 
@@ -103,25 +103,3 @@ def test_an_interrupted_sweep_stops_cleanly_and_goes_on(tmp_path, number):
     result = resumed(tmp_path, memory)
     assert [t.status for t in result.trials] == ["finished"] * 3
     assert [s.trial for s in memory.of("trial_started")] == ["t0001", "t0002"]
-
-
-def test_a_trial_that_optuna_was_asked_for_but_never_recorded_is_closed(tmp_path):
-    run_plan(plan(trials=1), root=tmp_path)
-    study = optuna.load_study(study_name="a", storage=f"sqlite:///{tmp_path / 'a' / 'optuna.db'}")
-    study.ask()  # as if the driver had died here
-    result = run_plan(plan(trials=1), root=tmp_path, extend=1)
-    assert [t.trial for t in result.trials] == ["t0000", "t0002"]
-    assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE]
-
-
-def test_an_end_that_optuna_was_not_told_is_told_again(tmp_path):
-    run_plan(plan(trials=1), root=tmp_path)
-    database = tmp_path / "a" / "optuna.db"
-    database.unlink()
-    study = optuna.create_study(study_name="a", storage=f"sqlite:///{database}")
-    study.ask()  # running, and nothing told
-    result = run_plan(plan(trials=1), root=tmp_path, resume=True)
-    (told,) = study.trials
-    assert told.state == TrialState.COMPLETE
-    assert told.value == result.trials[0].objective
-    assert sorted(told.intermediate_values) == [100, 200, 300, 400]

@@ -1,0 +1,23 @@
+"""Which Ray a sweep connects to."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from gensweep.errors import GensweepError
+from gensweep.sweep import cluster
+
+
+def test_an_address_where_nobody_answers_is_refused_at_once():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # not listening
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(GensweepError, match=f"no Ray cluster answers at RAY_ADDRESS={address}"):
+            cluster._check_answers(address)
+
+
+@pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])
+def test_other_forms_of_an_address_are_left_to_ray(address):
+    cluster._check_answers(address)
