@@ -95,12 +95,13 @@ class GanFamily:
         """
         labels = batch.labels if self.classes else None
         discriminator, loss = networks[DISCRIMINATOR], self.gan.loss
+        # Logits may be bfloat16, which is too coarse for a logarithm and a mean.
         fake = networks[GENERATOR](batch.noise.normal(self.gan.latent, stream=LATENT), labels)
         real_logits = discriminator(batch.images, labels)
-        yield Loss(DISCRIMINATOR, loss.discriminator_real(real_logits), "real", update=False)
+        yield Loss(DISCRIMINATOR, loss.discriminator_real(real_logits.float()), "real", update=False)
         fake_logits = discriminator(fake.detach(), labels)
-        yield Loss(DISCRIMINATOR, loss.discriminator_fake(fake_logits), "fake")
-        yield Loss(GENERATOR, loss.generator(self._judged(fake, labels)), "generator")
+        yield Loss(DISCRIMINATOR, loss.discriminator_fake(fake_logits.float()), "fake")
+        yield Loss(GENERATOR, loss.generator(self._judged(fake, labels).float()), "generator")
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """One pass through the generator."""

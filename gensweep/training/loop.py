@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ class Learner:
         self.ema = Ema(family.networks[family.sampled], half_life) if half_life else None
         self.images, self.seconds = 0, 0.0
         self._sums: dict[str, Tensor] = {}
+        self._counts: Counter[str] = Counter()
         self._since = 0
 
     @property
@@ -103,10 +105,11 @@ class Learner:
                 break
             torch.autograd.backward(loss.value * share)
             self._sums[loss.name] = self._sums.get(loss.name, 0.0) + loss.value.detach().float() * share
+            self._counts[loss.name] += 1
             if loss.update:
                 self._update(loss.network)
         self.images += size
-        self._since += 1
+        self._since += size
         if self.ema is not None:
             self.ema.update(self.family.networks[self.family.sampled], self.images, size)
 
@@ -115,20 +118,22 @@ class Learner:
 
         Raises GensweepError if one of them was not finite.
         """
-        names = list(self._sums)
-        sums = self.workers.sum(torch.stack([self._sums[name] for name in names]).double())
-        means = (sums / (self.workers.world * max(1, self._since))).tolist()
-        losses = dict(zip(names, means, strict=True))
+        sums = self.workers.sum(torch.stack(list(self._sums.values())).double()).tolist()
+        # A loss need not come in every step; its mean is over those in which it came.
+        losses = {
+            name: value / (self._counts[name] * self.workers.world)
+            for name, value in zip(self._sums, sums, strict=True)
+        }
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise GensweepError(
                     f"{kind_of(self.family)}: the loss {name!r} became {value} before {self.images:,} images; "
                     "lower the learning rate, clip gradients, or use precision float32"
                 )
-        images = self._since * self.training.batch_size
         self.seconds += seconds
-        self._sums, self._since = {}, 0
-        return Progress(self.images, losses, images / max(seconds, 1e-9), self.seconds)
+        progress = Progress(self.images, losses, self._since / max(seconds, 1e-9), self.seconds)
+        self._sums, self._counts, self._since = {}, Counter(), 0
+        return progress
 
     def _warm_up(self, images: int) -> None:
         factor = min(1.0, images / self.family.warmup) if self.family.warmup else 1.0

@@ -1,13 +1,15 @@
 """Cost against counts by hand."""
 
+import time
+
 import pytest
 import tiny
 import torch
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
+from gensweep.training import estimate
 from gensweep.training.cost import memory_bytes, parameters, probed, sample_flops, training_flops
-from gensweep.training.estimate import time_trial
 from gensweep.training.settings import Evaluation
 from gensweep.training.state import state_of
 
@@ -61,16 +63,28 @@ def test_memory_is_that_of_this_process():
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_an_estimate_scales_with_the_budget_and_the_workers(kind):
-    def estimate(images, every, samples, workers=1):
-        learner, judge = tiny.learner(kind, images=images), tiny.judge()
-        evaluation = Evaluation(every, samples, 8, ("fid",), lambda device, cache: judge.extractor, "train")
-        loader = Loader(tiny.images(), seed=0)
-        return time_trial(learner, loader, judge.extractor, evaluation, every=every, workers=workers, patience=0.02)
+def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
+    """Where a step, a call of the network for 16 images and a look at 16 images take a second each."""
 
-    one, more, shared = estimate(10**4, 10**4, 10**3), estimate(10**6, 10**4, 10**3), estimate(10**6, 10**4, 10**3, 10)
-    for name in ("train_seconds", "sample_seconds", "evaluate_seconds"):
-        assert 0 < getattr(one, name) < getattr(more, name)
-        assert getattr(shared, name) < getattr(more, name)
-    assert more.seconds == pytest.approx(more.train_seconds + more.sample_seconds + more.evaluate_seconds)
-    assert one.params == parameters(tiny.build(kind, True))
+    def seconds(work, device, patience):
+        work()
+        return 1.0
+
+    monkeypatch.setattr(estimate, "_seconds", seconds)
+    learner, judge = tiny.learner(kind, images=80), tiny.judge()
+    evaluation = Evaluation(30, 100, 8, ("fid",), lambda device, cache: judge.extractor, "train")
+    loader = Loader(tiny.images(), seed=0)
+    cost = estimate.time_trial(learner, loader, judge.extractor, evaluation, every=30, workers=2)
+    calls = {"diffusion": 4, "gan": 1}[kind]
+    assert cost.train_seconds == pytest.approx(80 / 8 / 2)
+    assert cost.sample_seconds == pytest.approx(3 * 100 / 16 * calls / 2)
+    assert cost.evaluate_seconds == pytest.approx(3 * 100 / 16 / 2)
+    assert cost.seconds == pytest.approx(cost.train_seconds + cost.sample_seconds + cost.evaluate_seconds)
+    assert cost.params == parameters(tiny.build(kind, True))
+
+
+def test_the_fastest_repetition_counts_and_patience_ends_them():
+    assert 0 < estimate._seconds(lambda: None, torch.device("cpu"), 10.0) < 1e-2
+    calls = []
+    assert estimate._seconds(lambda: calls.append(time.sleep(0.02)), torch.device("cpu"), 0.01) >= 0.02
+    assert len(calls) == 1
