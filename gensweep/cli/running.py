@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,15 +25,19 @@ def run_for_a_person(
     from gensweep.report.display import ProgressDisplay
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import plan_sweep
+    from gensweep.sweep.resources import allot, local_nodes
     from gensweep.sweep.run import check_name, run_plan
     from gensweep.tracking.writer import MlflowWriter, check_server
 
     check_name(SweepFolder(root, sweep.name), resume=resume or extend > 0)
+    plan = plan_sweep(sweep)
+    if not os.environ.get("RAY_ADDRESS"):
+        allot(plan.request, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
     check_server()
     _check_data(sweep)
     with MlflowWriter(sweep.as_dict()) as writer, ProgressDisplay() as display:
         result = run_plan(
-            plan_sweep(sweep),
+            plan,
             [writer, display],
             root=root,
             storage=storage,

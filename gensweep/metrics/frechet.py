@@ -30,7 +30,7 @@ def frechet_distance(
             raise GensweepError(f"{name} holds NaN or infinite numbers: no Frechet distance can be computed")
     m = _factor(cov1).T @ _factor(cov2)
     gram = m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m
-    overlap = torch.linalg.eigvalsh(gram).clamp(min=0).sqrt().sum()
+    overlap = _root_sum(gram)
     distance = (mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * overlap
     return max(0.0, float(distance))
 
@@ -44,7 +44,30 @@ def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
     factor, failed = torch.linalg.cholesky_ex(covariance)
     if not int(failed):
         return factor
-    eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
-    kept = eigenvalues > eigenvalues[-1] * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
-    factor = eigenvectors[:, kept] * eigenvalues[kept].sqrt()
+    # A collapsed GAN leaves most features constant, and solvers fail on matrices that are mostly zeros.
+    varying = covariance.diagonal() > 0
+    eigenvalues, eigenvectors = _eigh(covariance[varying][:, varying])
+    largest = eigenvalues.max() if len(eigenvalues) else covariance.new_zeros(())
+    kept = eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+    factor = covariance.new_zeros(len(covariance), int(kept.sum()))
+    factor[varying] = eigenvectors[:, kept] * eigenvalues[kept].sqrt()
     return factor
+
+
+def _eigh(covariance: Float64[Tensor, "r r"]) -> tuple[Float64[Tensor, "r"], Float64[Tensor, "r r"]]:
+    """Eigenvalues and eigenvectors; by singular values, which are the same here, where the solver does not converge."""
+    try:
+        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        eigenvectors, eigenvalues, _ = torch.linalg.svd(covariance)
+    return eigenvalues, eigenvectors
+
+
+def _root_sum(gram: Float64[Tensor, "r r"]) -> Float64[Tensor, ""]:
+    """The sum of the square roots of the eigenvalues."""
+    try:
+        eigenvalues = torch.linalg.eigvalsh(gram)
+    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
+        eigenvalues = torch.linalg.svdvals(gram)
+    total: Tensor = eigenvalues.clamp(min=0).sqrt().sum()
+    return total

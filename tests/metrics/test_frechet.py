@@ -108,3 +108,27 @@ def test_samples_have_the_bias_of_first_order(spread: float):
     draws = torch.randn(8, n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * variances.sqrt()
     distances = [frechet_distance(*gaussian(sample), zero, variances.diag()) for sample in draws]
     assert np.mean(distances) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_collapsed_generator_that_leaves_most_features_constant_is_judged():
+    # 12 images, of which 71 of 1,280 features differ by a little: the solver does not converge on such a covariance.
+    features = torch.zeros(12, 1280, dtype=torch.float64)
+    features[:, 100:171] = draw(12, 71, 0) * torch.logspace(-9, 0, 71, dtype=torch.float64)
+    mean, covariance = gaussian(features)
+    zero, unit = torch.zeros_like(mean), torch.eye(1280, dtype=torch.float64)
+    singular = torch.linalg.svdvals(features - mean) / 11**0.5
+    expected = float(mean.square().sum() + covariance.trace() + 1280 - 2 * singular.sum())
+    assert frechet_distance(mean, covariance, mean, covariance) == pytest.approx(0, abs=1e-6)
+    assert frechet_distance(mean, covariance, zero, unit) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_solver_that_does_not_converge_is_replaced(monkeypatch: pytest.MonkeyPatch):
+    a, b = gaussian(draw(20, 40, 0)), gaussian(draw(20, 40, 1))
+    expected = frechet_distance(*a, *b)
+
+    def fails(_: torch.Tensor) -> torch.Tensor:
+        raise torch.linalg.LinAlgError("failed to converge")
+
+    monkeypatch.setattr(torch.linalg, "eigh", fails)
+    monkeypatch.setattr(torch.linalg, "eigvalsh", fails)
+    assert frechet_distance(*a, *b) == pytest.approx(expected, rel=1e-10)
