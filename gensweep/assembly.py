@@ -178,11 +178,16 @@ def count_parameters(trial: TrialConfig, images: Images) -> int:
 
 
 def estimate_cost(
-    trial: TrialConfig, images: Images, *, workers: int = 1, device: torch.device | str | None = None
+    trial: TrialConfig,
+    images: Images,
+    *,
+    workers: int = 1,
+    device: torch.device | str | None = None,
+    patience: float = 2.0,
 ) -> Cost:
-    """What a trial will cost with so many workers like this process, from its first steps; takes a few seconds.
+    """What a trial will cost with so many workers like this process, from its first steps.
 
-    Reference statistics, which are made once for all trials, are left out.
+    Takes about three times `patience` seconds.  Reference statistics, which are made once for all trials, are left out.
     """
     device = torch.device(device) if device is not None else default_device()
     training: Training = trial.bound("training")()
@@ -192,7 +197,7 @@ def estimate_cost(
     learner = build_learner(tried, images, device, Workers())
     loader, extractor = build_loader(trial, images, device), build_extractor(trial, device)
     settings: Evaluation = trial.bound("evaluation")()
-    return time_trial(learner, loader, extractor, settings, every=every_of(trial), workers=workers)
+    return time_trial(learner, loader, extractor, settings, every=every_of(trial), workers=workers, patience=patience)
 
 
 def every_of(trial: TrialConfig) -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -37,6 +38,11 @@ def gensweep(folder, *arguments, code=0):
     assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
+
+
+def picture(file):
+    with Image.open(file) as image:
+        return np.asarray(image, dtype=np.int16)
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +110,12 @@ def test_mlflow_has_a_parent_and_nested_children_with_pictures(folder, compariso
 
 def test_sample_draws_the_same_images_for_any_batch_size(folder):
     gensweep(folder, "sample", "quickstart", "-n", "9", "-o", "grid.png")
-    assert Image.open(folder / "grid.png").size[0] > 16 * 3
+    assert picture(folder / "grid.png").shape[0] > 16 * 3
     for name, batch in (("one", "1"), ("all", "9")):
         gensweep(folder, "sample", "quickstart", "-n", "5", "--batch", batch, "-o", name)
     for index in range(5):
-        first, second = (Image.open(folder / name / f"{index:06d}.png") for name in ("one", "all"))
-        differences = [abs(a - b) for a, b in zip(first.tobytes(), second.tobytes(), strict=True)]
-        assert max(differences) <= 2
+        first, second = (picture(folder / name / f"{index:06d}.png") for name in ("one", "all"))
+        assert np.abs(first - second).max() <= 2
 
 
 @pytest.mark.parametrize(
@@ -145,6 +150,24 @@ def test_a_finished_sweep_can_be_extended(folder, comparison):
     gensweep(folder, "tune", "--extend", "quickstart", "--trials", "1")
     rows = json.loads(gensweep(folder, "trials", "quickstart", "--format", "json").stdout)
     assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003", "t0004"]
+
+
+def test_a_dry_run_tells_what_would_be_and_does_nothing(folder):
+    shown = json.loads(gensweep(folder, "tune", SPACE, *TINY, "--name", "dry", "--dry-run", "--format", "json").stdout)
+    assert {row["name"] for row in shown["parameters"]} >= {"family.kind", "diffusion.timesteps", "gan.loss.kind"}
+    assert len(shown["samples"]) == 5
+    assert min(row["parameters"] for row in shown["corners"]) > 10_000
+    assert shown["resources"]["concurrent_trials"] >= 1
+    assert 0 < shown["hours"]["low"] <= shown["hours"]["high"]
+    assert shown["places"]["sweep folder"].endswith("sweeps/dry")
+    assert not (folder / "sweeps" / "dry").exists()
+
+
+def test_a_smoke_test_leaves_no_trace_in_the_comparison(folder, comparison):
+    done = gensweep(folder, "tune", SPACE, *TINY, "--smoke")
+    assert "passed" in done.stderr
+    again = json.loads(gensweep(folder, "best", "--compare", "--format", "json", "--no-html").stdout)
+    assert "quickstart-smoke" not in {entry["sweep"] for entry in again["entries"]}
 
 
 def test_an_empty_folder_has_nothing_to_compare(tmp_path):

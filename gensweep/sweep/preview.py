@@ -19,6 +19,8 @@ __all__ = ["Corner", "Preview", "preview"]
 
 #: How many random trials are shown, and at how many corners steps are timed.
 SHOWN, TIMED = 5, 4
+#: Seconds for each of the three things that are timed.
+PATIENCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -82,5 +84,5 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
 def _corner(sweep: SweepConfig, params: dict[str, Any], *, timed: bool) -> Corner:
     trial = sweep.trial(params)
     images = load_images(trial)
-    cost = estimate_cost(trial, images, workers=sweep.resources.workers) if timed else None
+    cost = estimate_cost(trial, images, workers=sweep.resources.workers, patience=PATIENCE) if timed else None
     return Corner(params, count_parameters(trial, images), cost)
