@@ -7,11 +7,12 @@ One step is forward, mean squared error, backward, clipping, Adam and the moving
 contender.  Both networks have three levels with two blocks each, scale and shift by time, attention at 16 px and in
 the middle with heads of up to 64 channels, and dropout 0.1; diffusers' channels are the nearest to gensweep's own that
 bring its parameters within 2 %.  Contenders take turns, in a rotating order, and the median over the rounds is
-reported.  Each network runs in PyTorch's default memory format and in channels-last: gensweep trains in channels-last,
-diffusers' examples use the default.  FLOPs are counted by torch.utils.flop_counter, forward and backward together.
+reported.  Each network runs in PyTorch's default memory format and in channels-last; the first line is what gensweep
+trains in on this device and in this precision, diffusers' examples use the default.  FLOPs are counted by
+torch.utils.flop_counter, forward and backward together.
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.
 
-Prints a table and writes benchmarks/results/train_step-DATE.json.
+Prints a table and writes benchmarks/results/train_step-DATE-widthW-batchB-DTYPE.json.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 import torch
@@ -38,6 +39,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gensweep.nn.unet import UNet
+from gensweep.training.loop import place, uses_bfloat16
+from gensweep.training.settings import Precision
 
 RESULTS = Path(__file__).parent / "results"
 CHANNELS = 3
@@ -142,8 +145,10 @@ def flops_of_step(make: Callable[[], nn.Module], predict: Predict, batch: int, s
     return counter.get_total_flops()
 
 
-def contenders(width: int, batch: int, size: int) -> tuple[list[Contender], dict[str, Any]]:
-    """Both networks in both memory formats, and how diffusers' was configured."""
+def contenders(
+    width: int, batch: int, size: int, device: torch.device, precision: Precision
+) -> tuple[list[Contender], dict[str, Any]]:
+    """Both networks in both memory formats, gensweep's own choice first, and how diffusers' was configured."""
 
     def ours() -> nn.Module:
         return UNet(CHANNELS, size, 0, width=width, multipliers=(1, 2, 2), blocks=2, attention=(16,), dropout=DROPOUT)
@@ -154,6 +159,9 @@ def contenders(width: int, batch: int, size: int) -> tuple[list[Contender], dict
         return diffusers_unet(size, outer, inner)
 
     formats = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
+    weight = place(ours(), device, precision).first.weight
+    if not weight.is_contiguous(memory_format=torch.channels_last):
+        formats = dict(reversed(formats.items()))
     entries = []
     for label, make, predict in (("gensweep", ours, predict_gensweep), ("diffusers", theirs, predict_diffusers)):
         flops = flops_of_step(make, predict, batch, size)
@@ -273,12 +281,12 @@ def main(
     """Compare the training step of gensweep's U-Net with diffusers' UNet2DModel."""
     if threads:
         torch.set_num_threads(threads)
-    place = torch.device(device)
+    where = torch.device(device)
     if dtype == "auto":
-        dtype = "float32" if place.type == "cpu" else "bfloat16"
+        dtype = "bfloat16" if uses_bfloat16("auto", where) else "float32"
     torch.manual_seed(0)
-    entries, configuration = contenders(width, batch, size)
-    race(entries, place, getattr(torch, dtype), batch, size, rounds, steps)
+    entries, configuration = contenders(width, batch, size, where, cast(Precision, dtype))
+    race(entries, where, getattr(torch, dtype), batch, size, rounds, steps)
     table = rows(entries, batch)
     print_table(table)
     date = datetime.datetime.now(tz=datetime.UTC)
@@ -286,12 +294,12 @@ def main(
         "benchmark": "train_step",
         "date": date.isoformat(timespec="seconds"),
         "settings": {"width": width, "batch": batch, "size": size, "dtype": dtype, "rounds": rounds, "steps": steps},
-        "machine": machine(place),
+        "machine": machine(where),
         "diffusers": configuration,
         "rows": [asdict(row) for row in table],
     }
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"train_step-{date:%Y-%m-%d}.json"
+    path = RESULTS / f"train_step-{date:%Y-%m-%d}-width{width}-batch{batch}-{dtype}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"wrote benchmarks/results/{path.name}")
 

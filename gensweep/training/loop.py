@@ -25,7 +25,7 @@ from gensweep.training.distributed import Workers, wrapped
 from gensweep.training.ema import Ema
 from gensweep.training.settings import Precision, Training
 
-__all__ = ["Due", "Learner", "Progress", "kind_of", "mixed_precision", "place", "train"]
+__all__ = ["Due", "Learner", "Progress", "kind_of", "mixed_precision", "place", "train", "uses_bfloat16"]
 
 
 class Progress(NamedTuple):
