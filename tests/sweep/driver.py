@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jobs
 import ray.cloudpickle
-from sweeps import plan
+from trivial_sweeps import plan
 
 from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan

@@ -7,7 +7,7 @@ import signal
 import time
 
 import pytest
-from sweeps import Memory, plan
+from trivial_sweeps import Memory, plan
 
 from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan

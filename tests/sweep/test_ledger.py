@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sweeps import Memory, plan
+from trivial_sweeps import Memory, plan
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.folder import SweepFolder

@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sweeps import Memory, plan
+from trivial_sweeps import Memory, plan
 
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.resources import Request
