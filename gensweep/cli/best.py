@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gensweep.cli.output import format_option, print_json, print_rows
+from gensweep.cli.sweep_options import root_option
 
 if TYPE_CHECKING:
     from gensweep.report.compare import Comparison
@@ -34,14 +35,7 @@ __all__ = ["best"]
     show_default=True,
     help="With --compare: rows of the table. JSON, CSV and the report hold every trial.",
 )
-@click.option(
-    "--sweeps",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("sweeps"),
-    show_default=True,
-    help="Folder that holds one folder a sweep.",
-)
+@root_option
 @format_option
 def best(sweeps: tuple[str, ...], compare: bool, html: Path, no_html: bool, top: int, root: Path, format: str) -> None:
     """The best trial, or with --compare the verdict across sweeps.

@@ -1,4 +1,4 @@
-"""Options that the commands which start training share."""
+"""Options that commands share: changes to a configuration, and where sweeps and checkpoints lie."""
 
 from __future__ import annotations
 
@@ -8,45 +8,42 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["override_options", "storage_option"]
+__all__ = ["override_options", "root_option", "storage_option"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 
 def override_options(command: C) -> C:
     """`--set` and `--scale`."""
-    decorators = (
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="Change one value, for example --set diffusion.timesteps=200. May be given several times.",
-        ),
-        click.option("--scale", metavar="NAME", help="Apply the overrides that the file lists under scales.NAME."),
+    scale = click.option("--scale", metavar="NAME", help="Apply the overrides that the file lists under scales.NAME.")
+    changes = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change one value, for example --set diffusion.timesteps=200. May be given several times.",
     )
-    for decorate in decorators:
-        command = decorate(command)
-    return command
+    return scale(changes(command))
+
+
+def root_option(command: C) -> C:
+    """`--sweeps`: the folder of all sweeps, handed to the command as `root`."""
+    option = click.option(
+        "--sweeps",
+        "root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=Path("sweeps"),
+        show_default=True,
+        help="Folder that holds one folder a sweep.",
+    )
+    return option(command)
 
 
 def storage_option(command: C) -> C:
-    """`--sweeps`: the folder of all sweeps, and `--storage`: where Ray keeps checkpoints."""
-    decorators = (
-        click.option(
-            "--sweeps",
-            "root",
-            type=click.Path(path_type=Path, file_okay=False),
-            default=Path("sweeps"),
-            show_default=True,
-            help="Folder that holds one folder a sweep.",
-        ),
-        click.option(
-            "--storage",
-            metavar="URL",
-            help="Where checkpoints go if not in the sweep's folder, for example s3://bucket/sweeps.",
-        ),
+    """`--storage`: where checkpoints go."""
+    option = click.option(
+        "--storage",
+        metavar="URL",
+        help="Where checkpoints go if not in the sweep's folder, for example s3://bucket/sweeps.",
     )
-    for decorate in decorators:
-        command = decorate(command)
-    return command
+    return option(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.sweep_options import override_options, storage_option
+from gensweep.cli.sweep_options import override_options, root_option, storage_option
 
 if TYPE_CHECKING:
     from gensweep.config import TrialConfig
@@ -27,6 +27,7 @@ __all__ = ["train"]
     "--gpus-per-worker", type=click.FloatRange(0), metavar="N", help="By default 1 if there is a GPU, else 0."
 )
 @override_options
+@root_option
 @storage_option
 def train(
     file: Path | None,

@@ -7,20 +7,14 @@ from pathlib import Path
 import click
 
 from gensweep.cli.output import format_option, print_rows
+from gensweep.cli.sweep_options import root_option
 
 __all__ = ["trials"]
 
 
 @click.command()
 @click.argument("sweep", required=False)
-@click.option(
-    "--sweeps",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("sweeps"),
-    show_default=True,
-    help="Folder that holds one folder a sweep.",
-)
+@root_option
 @format_option
 def trials(sweep: str | None, root: Path, format: str) -> None:
     """List the trials of a sweep.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gensweep.cli.output import format_option
-from gensweep.cli.sweep_options import override_options, storage_option
+from gensweep.cli.sweep_options import override_options, root_option, storage_option
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
@@ -41,6 +41,7 @@ SMOKE = (
 @click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, cost and places; train nothing.")
 @click.option("--smoke", is_flag=True, help="Run one tiny trial along the whole path, under the name NAME-smoke.")
 @override_options
+@root_option
 @storage_option
 @format_option
 def tune(
