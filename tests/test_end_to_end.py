@@ -127,6 +127,8 @@ def test_sample_draws_the_same_images_for_any_batch_size(folder):
         (["tune", SPACE, "--name", "x", "--set", "resources.workers=64"], 2, ["64", "CPU"]),
         (["train"], 2, ["Give either FILE or --from-run RUN"]),
         (["sample", "nothing"], 1, ["nothing"]),
+        (["sample", "quickstart", "-o", "grid.jpg"], 2, ["grid.jpg", ".png"]),
+        (["sample", "quickstart", "--class", "dog"], 2, ["'dog'"]),
         (["trials", "nothing"], 1, ["nothing"]),
     ],
 )

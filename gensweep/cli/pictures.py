@@ -10,14 +10,17 @@ from gensweep.errors import ConfigError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["write_pictures"]
+__all__ = ["check_output", "write_pictures"]
+
+
+def check_output(output: Path) -> None:
+    """Raise ConfigError if the name is neither a .png file nor a folder, before any image is drawn."""
+    if output.suffix.lower() != ".png" and (output.suffix or output.is_file()):
+        raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
 
 
 def write_pictures(images: Tensor, output: Path) -> list[Path]:
-    """Write uint8 images (n, c, h, w) to a .png grid, or to a folder as 000000.png, 000001.png, ...
-
-    Raises ConfigError if the name is neither a .png file nor a folder.
-    """
+    """Write uint8 images (n, c, h, w) to a .png grid, or to a folder as 000000.png, 000001.png, ..."""
     from torchvision.io import write_png
 
     from gensweep.training.evaluation import write_grid
@@ -26,8 +29,6 @@ def write_pictures(images: Tensor, output: Path) -> list[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         write_grid(images, output)
         return [output]
-    if output.suffix:
-        raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
     output.mkdir(parents=True, exist_ok=True)
     files = [output / f"{index:06d}.png" for index in range(len(images))]
     for image, file in zip(images, files, strict=True):

@@ -59,10 +59,12 @@ def sample(
       gensweep sample 3f2a9c -n 5000 -o generated/
     """
     from gensweep.assembly import draw_samples, load_checkpoint
-    from gensweep.cli.pictures import write_pictures
+    from gensweep.cli.pictures import check_output, write_pictures
     from gensweep.config import parse_overrides
+    from gensweep.errors import ConfigError
     from gensweep.tracking.runs import checkpoint_folder
 
+    check_output(output)
     changes = parse_overrides(overrides)
     if guidance is not None:
         changes["family.guidance"] = guidance
@@ -70,6 +72,8 @@ def sample(
         changes["sampler.steps"] = steps
     started = time.monotonic()
     model = load_checkpoint(checkpoint_folder(run), overrides=changes)
+    if guidance is not None and not model.family.classes:
+        raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
     images = draw_samples(model, count, class_name=class_name, seed=seed, batch_size=batch_size, progress=_progress)
     files = write_pictures(images, output)
     seconds = time.monotonic() - started
