@@ -7,6 +7,7 @@ import click
 import pytest
 
 from gensweep.cli.main import cli
+from gensweep.config import load_sweep
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,6 +48,14 @@ def test_generated_pages_are_current():
         if not path.exists() or path.read_text(encoding="utf-8") != text
     ]
     assert stale == [], "run: make docs"
+
+
+def test_the_search_space_in_the_docs_is_valid(tmp_path):
+    page = (ROOT / "docs" / "search_spaces.md").read_text(encoding="utf-8")
+    file = tmp_path / "space.yaml"
+    file.write_text(re.search(r"```yaml\n(name.*?)```", page, re.DOTALL)[1], encoding="utf-8")
+    assert load_sweep(file).name == "ddpm-horses"
+    assert load_sweep(file, scale="cpu").search.trials == 6
 
 
 def test_links_between_pages_lead_somewhere():

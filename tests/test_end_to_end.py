@@ -24,6 +24,8 @@ TINY = [
     ),
 ]
 
+INCEPTION = ["--set", "evaluation.extractor.kind=inception", "--set", "evaluation.extractor.weights=nowhere.pth"]
+
 
 def gensweep(folder, *arguments, code=0):
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
@@ -125,6 +127,7 @@ def test_sample_draws_the_same_images_for_any_batch_size(folder):
         (["tune", "--resume", "nothing"], 2, ["there is no sweep 'nothing'", "quickstart"]),
         (["tune", SPACE, "--name", "x", "--set", "diffusion.schedule.kind=cosin"], 2, ["did you mean 'cosine'?"]),
         (["tune", SPACE, "--name", "x", "--set", "resources.workers=64"], 2, ["64", "CPU"]),
+        (["tune", SPACE, "--name", "x", *INCEPTION], 2, ["nowhere.pth"]),
         (["train"], 2, ["Give either FILE or --from-run RUN"]),
         (["sample", "nothing"], 1, ["nothing"]),
         (["sample", "quickstart", "-o", "grid.jpg"], 2, ["grid.jpg", ".png"]),

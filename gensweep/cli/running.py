@@ -34,7 +34,7 @@ def run_for_a_person(
     if not os.environ.get("RAY_ADDRESS"):
         allot(plan.request, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
     check_server()
-    _check_data(sweep)
+    _check_inputs(sweep)
     with MlflowWriter(sweep.as_dict()) as writer, ProgressDisplay() as display:
         result = run_plan(
             plan,
@@ -51,19 +51,21 @@ def run_for_a_person(
     return result.exit_code
 
 
-def _check_data(sweep: SweepConfig) -> None:
-    """Load each data set once, so that one that is missing or damaged is known before Ray starts."""
-    from gensweep.assembly import load_images
+def _check_inputs(sweep: SweepConfig) -> None:
+    """Load each data set and feature extractor once, so that what is missing or damaged is known before Ray starts."""
+    from gensweep.assembly import build_extractor, load_images
     from gensweep.sweep.space import SearchSpace
 
     seen = set()
     for corner in SearchSpace.of(sweep).corners():
         trial = sweep.trial(corner)
-        data = trial.data.model_dump_json()
+        data, evaluation = trial.data.model_dump_json(), trial.evaluation.model_dump_json()
         if data not in seen:
-            seen.add(data)
             for note in load_images(trial).notes:
                 click.echo(f"Note: {note}", err=True)
+        if evaluation not in seen:
+            build_extractor(trial, "cpu")
+        seen |= {data, evaluation}
 
 
 def _last_words(result: SweepResult) -> None:
