@@ -168,14 +168,16 @@ class ProgressDisplay:
         if bars:
             table.add_column("", width=14)
         if differs:
-            table.add_column("", style="dim", no_wrap=True, overflow="ellipsis", ratio=1)
+            table.add_column("", style="dim", ratio=1)
         for name, trial in self._running.items():
             loss, speed = trial.metrics.get("loss"), trial.metrics.get("images_per_second")
             images = count(trial.images) + (f"/{count(trial.budget)}" if trial.budget else "")
             cells = [name, images, score(trial.best), score(loss), count(speed)][: len(columns)]
             row: list[RenderableType] = [Text(cell) for cell in cells]
             row += [ProgressBar(total=trial.budget or 1, completed=trial.images, width=14)] if bars else []
-            row += [Text(setting_words(trial.params, list(trial.params)))] if differs else []
+            # The text, not its column, refuses to wrap: a column that does would take its width from all others.
+            words = setting_words(trial.params, list(trial.params))
+            row += [Text(words, no_wrap=True, overflow="ellipsis")] if differs else []
             table.add_row(*row)
         return table
 

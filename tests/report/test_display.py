@@ -123,3 +123,18 @@ def test_on_a_terminal_a_failure_is_shown_once_and_the_table_goes_away(tmp_path,
         display.sweep_ended("finished")
     assert stream.getvalue().count("ValueError: no") == 1
     assert "digits finished: 2/4 trials" in stream.getvalue()
+
+
+@pytest.mark.parametrize("width", [100, 110, 160])
+def test_many_settings_take_no_room_from_the_numbers(tmp_path, clock, width):
+    display = ProgressDisplay(io.StringIO(), live=False, clock=clock, width=width)
+    begin(display, tmp_path)
+    params = {f"section.some_setting_{number}": 0.123456789 for number in range(30)}
+    display.trial_started(TrialStart("t0017", params, CONFIG))
+    display.trial_reported(Report("t0017", 500, {"fid": 61.25, "loss": 0.125, "images_per_second": 321.0}, IDENTITY))
+    table = shown(display, width).splitlines()[2:]
+    assert all(len(line) <= width for line in table)
+    assert len(table) == 2
+    for words in ("t0017", "500/1k", "61.25", "0.125", "321"):
+        assert words in table[1]
+    assert "FD-EffNetLite0" in table[0]
