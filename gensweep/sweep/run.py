@@ -37,7 +37,8 @@ def run_plan(
     """
     folder = SweepFolder(root, plan.name)
     check_name(folder, resume=resume or extend > 0)
-    with _stop_signals() as stop, folder.locked(), connected():
+    # Ray takes SIGTERM for itself as it starts; from then on it is ours again.
+    with _stop_signals() as stop, folder.locked(), connected(), _stop_signals(stop, (signal.SIGTERM,)):
         allotment = allot(plan.request, cluster_nodes())
         if not folder.exists:
             folder.create({**plan.settings, "trials": plan.trials, "storage": storage})
@@ -164,19 +165,22 @@ def _trial_name(trial: Any) -> str:
 
 
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
+def _stop_signals(
+    stop: threading.Event | None = None, numbers: Sequence[int] = (signal.SIGINT, signal.SIGTERM)
+) -> Iterator[threading.Event]:
     """An event that the first SIGINT or SIGTERM sets; a second SIGINT acts as ever."""
-    stop = threading.Event()
+    stop = stop or threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, before[signal.SIGINT])
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
-    for number in before:
+    for number in numbers:
         signal.signal(number, handle)
     try:
         yield stop

