@@ -1,5 +1,5 @@
 import json
-import time
+import threading
 from pathlib import Path
 
 import pytest
@@ -199,22 +199,28 @@ def trial_config_file(run_id: str) -> str:
     return Path(store_module.client().download_artifacts(run_id, "config.yaml")).read_text()
 
 
-def test_an_unreachable_server_is_told_within_seconds(monkeypatch):
+def test_an_unreachable_server_is_told(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    begun = time.monotonic()
     with pytest.raises(GensweepError, match=r"http://127\.0\.0\.1:9 does not answer.*MLFLOW_TRACKING_URI"):
         check_server()
-    assert time.monotonic() - begun < 10
 
 
-def test_an_observer_returns_at_once(store):
+def test_an_observer_does_not_wait_for_the_store(store, monkeypatch):
+    gate, send, sent = threading.Event(), Uploader.send, []
+
+    def late(uploader, *arguments):
+        gate.wait()
+        sent.append(arguments)
+        return send(uploader, *arguments)
+
+    monkeypatch.setattr(Uploader, "send", late)
     with MlflowWriter({}) as writer:
         writer.sweep_started(start(store, "quick"))
         writer.trial_started(TrialStart("t0000", {}, MadeUpConfig({})))
-        begun = time.monotonic()
         for step in range(300):
             writer.trial_reported(Report("t0000", step, {"loss": 1.0}))
-        assert time.monotonic() - begun < 1.0
+        assert sent == []
+        gate.set()
         writer.trial_ended(TrialEnd("t0000", "finished", None))
         writer.sweep_ended("finished")
     assert len(metric_history(find_sweep("quick").trials[0], "loss")) == 300
