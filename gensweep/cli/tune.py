@@ -139,5 +139,6 @@ def _preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -
     from gensweep.cli.preview import show_preview
     from gensweep.sweep.preview import preview
 
+    click.echo("Building and timing the extreme trials ...", err=True)
     show_preview(preview(sweep, root=root, storage=storage), format)
     return 0

@@ -18,9 +18,9 @@ from gensweep.sweep.space import Parameter, SearchSpace
 __all__ = ["Corner", "Preview", "preview"]
 
 #: How many random trials are shown, and at how many corners steps are timed.
-SHOWN, TIMED = 5, 4
+SHOWN, TIMED = 5, 8
 #: Seconds for each of the three things that are timed.
-PATIENCE = 0.5
+PATIENCE = 0.3
 
 
 @dataclass(frozen=True)
