@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ __all__ = [
     "Node",
     "Picker",
     "Range",
+    "combinations",
     "corners",
     "draw",
     "pickers",
@@ -160,6 +162,26 @@ def pickers(nodes: Sequence[Node], limit: int = MAX_CORNERS) -> Iterator[Corner]
     for script in scripts:
         for high in (False, True):
             yield Corner(script, high=high)
+
+
+def combinations(nodes: Sequence[Node]) -> int | None:
+    """How many different trials a space holds, or None if some range has no steps."""
+    count = 1
+    for node in nodes:
+        if isinstance(node, Choices):
+            ways: int | None = len(node.values)
+        elif isinstance(node, Range):
+            step = node.step or (1 if node.integer else None)
+            ways = None if step is None else math.floor((node.high - node.low) / step + 1e-9) + 1
+        elif isinstance(node, Fork):
+            each = [combinations(branch.nodes) for branch in node.branches]
+            ways = None if None in each else sum(n for n in each if n is not None)
+        else:
+            ways = 1
+        if ways is None:
+            return None
+        count *= ways
+    return count
 
 
 def corners(nodes: Sequence[Node]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,14 +12,25 @@ from pydantic import BaseModel, ConfigDict, Field
 from gensweep.config import registries
 from gensweep.config.corners import check_corners
 from gensweep.config.problems import Problem, listed, unknown
-from gensweep.config.ranges import Node
+from gensweep.config.ranges import Node, combinations
 from gensweep.config.schema import validate
 from gensweep.config.space import parse_space
 from gensweep.config.tree import Tree, clone, override_all, place_of
 from gensweep.config.trial import TrialConfig, check_trial, sections_by_family
 from gensweep.errors import ConfigError
 
-__all__ = ["Asha", "Fifo", "Objective", "RandomSearch", "Resources", "Search", "SweepConfig", "Tpe", "check_sweep"]
+__all__ = [
+    "Asha",
+    "Fifo",
+    "GridSearch",
+    "Objective",
+    "RandomSearch",
+    "Resources",
+    "Search",
+    "SweepConfig",
+    "Tpe",
+    "check_sweep",
+]
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -53,6 +64,12 @@ class RandomSearch(Part):
     kind: Literal["random"] = "random"
 
 
+class GridSearch(Part):
+    """Every combination once, in random order; each range needs a step, unless it is of whole numbers."""
+
+    kind: Literal["grid"] = "grid"
+
+
 class Asha(Part):
     """Asynchronous successive halving on images seen: at each rung only the best 1/reduction of trials go on."""
 
@@ -72,7 +89,7 @@ class Search(Part):
 
     trials: Positive = 20
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    sampler: Annotated[Tpe | RandomSearch, Field(discriminator="kind")] = Tpe()
+    sampler: Annotated[Tpe | RandomSearch | GridSearch, Field(discriminator="kind")] = Tpe()
     scheduler: Annotated[Asha | Fifo, Field(discriminator="kind")] = Asha()
 
 
@@ -148,7 +165,19 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         return iter(()) if config is None else _sweep_problems(tree, corner, trial, config, base_place)
 
     problems += check_corners(base, nodes, check, base_place)
+    if config is not None and isinstance(config.search.sampler, GridSearch):
+        problems += _grid_problems(tree, config, nodes, default_place)
     return (None if problems else config), problems
+
+
+def _grid_problems(tree: Tree, config: SweepConfig, nodes: Sequence[Node], default_place: str) -> Iterator[Problem]:
+    count = combinations(nodes)
+    if count is None:
+        message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
+        yield Problem(place_of(tree, ["search", "sampler"], default_place), "search.sampler", message)
+    elif config.search.trials > count:
+        message = f"{config.search.trials} is more than the {count} combinations of the grid; set {count} or fewer"
+        yield Problem(place_of(tree, ["search", "trials"], default_place), "search.trials", message)
 
 
 def _sweep_problems(

@@ -42,7 +42,7 @@ def make_study(url: str, name: str, mode: Literal["min", "max"], sampler: optuna
 
 
 def make_sampler(kind: str, seed: int, trials_so_far: int, settings: Mapping[str, Any]) -> optuna.samplers.BaseSampler:
-    """TPE for nested, parallel spaces, or random.
+    """TPE for nested, parallel spaces, random draws, or a grid: every combination once, of ranges with steps.
 
     A session that goes on must not repeat the random draws of the one before, so the seed depends on how many trials
     there are.  Source of the flags: Optuna's documentation of TPESampler on conditional and distributed search.
@@ -52,7 +52,16 @@ def make_sampler(kind: str, seed: int, trials_so_far: int, settings: Mapping[str
         return optuna.samplers.RandomSampler(seed=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        if kind == "grid":
+            return Grid(seed=seed)
         return optuna.samplers.TPESampler(seed=seed, **{**TPE, **settings})
+
+
+class Grid(optuna.samplers.BruteForceSampler):
+    """Every combination of a finite, possibly nested space once, in random order."""
+
+    def after_trial(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the sampler would stop a study that Optuna runs itself, which this is not."""
 
 
 class StudySearch(OptunaSearch):

@@ -347,3 +347,16 @@ def test_a_damaged_file_is_read_or_refused(tmp_path_factory, seed, name):
             load_sweep(file, scale=scale, overrides=["network.width=16"] if scale else [])
     with contextlib.suppress(ConfigError):
         load_trial(file)
+
+
+GRID = BASE + "search: {trials: 5, sampler: {kind: grid}}\n"
+
+
+def test_a_grid_has_to_be_finite_and_large_enough(load, refused):
+    small = GRID + "space: {seed: {int: [1, 5]}}\n"
+    assert load(small).search.sampler.kind == "grid"
+    assert "6 is more than the 5 combinations of the grid; set 5 or fewer" in refused(small, "search.trials=6")[0]
+    endless = GRID + "space: {optimizer.learning_rate: {float: [0.001, 0.002]}}\n"
+    assert "give every range of floats a step" in refused(endless)[0]
+    stepped = GRID + "space: {optimizer.learning_rate: {float: [0.001, 0.005], step: 0.001}}\n"
+    assert load(stepped).search.trials == 5

@@ -28,6 +28,20 @@ def test_a_seed_fixes_the_draws_and_a_later_session_does_not_repeat_them(kind):
     assert not set(first) & set(draws(make_sampler(kind, 3, 4, {})))
 
 
+def test_a_grid_meets_every_combination_once_over_sessions(tmp_path):
+    met = []
+    for _session in range(2):
+        sampler = make_sampler("grid", 0, len(met), {})
+        study = make_study(f"sqlite:///{tmp_path / 'optuna.db'}", "a", "min", sampler)
+        for _ in range(3):
+            trial = study.ask()
+            kind = trial.suggest_categorical("kind", ["a", "b"])
+            depth = trial.suggest_int("depth", 1, 4) if kind == "a" else trial.suggest_int("width", 8, 16, step=8)
+            met.append((kind, depth))
+            study.tell(trial, 1.0)
+    assert sorted(met) == [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 8), ("b", 16)]
+
+
 def test_tpe_settings_reach_optuna():
     assert make_sampler("tpe", 0, 0, {"n_startup_trials": 3})._n_startup_trials == 3
 
