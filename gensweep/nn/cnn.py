@@ -31,6 +31,7 @@ class CNN(nn.Module):
         channels: int,
         size: int,
         classes: int,
+        outputs: int | None = None,
         *,
         width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
         depth: Annotated[int, Field(ge=1)] = 12,
@@ -47,12 +48,12 @@ class CNN(nn.Module):
             Block(width, self.condition.features, dropout, dilations[i % len(dilations)]) for i in range(depth)
         )
         self.last = nn.Sequential(
-            group_norm(width), nn.SiLU(), zero_initialised(nn.Conv2d(width, channels, 3, padding=1))
+            group_norm(width), nn.SiLU(), zero_initialised(nn.Conv2d(width, outputs or channels, 3, padding=1))
         )
 
     def forward(
         self, x: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
-    ) -> Float[Tensor, "b c h w"]:
+    ) -> Float[Tensor, "b outputs h w"]:
         """Predict from the noisy x at a time in [0, 1000); labels of None mean "no label"."""
         condition = self.condition(time, labels)
         x = self.first(x)

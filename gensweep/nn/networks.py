@@ -23,9 +23,10 @@ class Adversaries(NamedTuple):
     discriminator: nn.Module
 
 
-#: Items take (channels, size, classes), where classes = 0 means unconditional, and give a module with
-#: forward(x: Float[b c h w], time: Float[b], labels: Int[b] | None) -> Float[b c h w].  Time is in [0, 1000) whatever
-#: the number of timesteps.  Label `classes`, one more than the last, stands for "no label".
+#: Items take (channels, size, classes, outputs), where classes = 0 means unconditional and outputs = None as many
+#: channels out as in, and give a module with
+#: forward(x: Float[b channels h w], time: Float[b], labels: Int[b] | None) -> Float[b outputs h w].  Time is in
+#: [0, 1000) whatever the number of timesteps.  Label `classes`, one more than the last, stands for "no label".
 DENOISERS: Registry[Callable[..., nn.Module]] = Registry("network", package="gensweep.nn")
 
 #: Items take (channels, size, classes, latent).

@@ -34,6 +34,7 @@ class UNet(nn.Module):
         channels: int,
         size: int,
         classes: int,
+        outputs: int | None = None,
         *,
         width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
         multipliers: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (1, 2, 2),
@@ -69,11 +70,13 @@ class UNet(nn.Module):
             if level:
                 self.up.append(Upsample(now))
                 resolution *= 2
-        self.last = nn.Sequential(group_norm(now), nn.SiLU(), zero_initialised(nn.Conv2d(now, channels, 3, padding=1)))
+        self.last = nn.Sequential(
+            group_norm(now), nn.SiLU(), zero_initialised(nn.Conv2d(now, outputs or channels, 3, padding=1))
+        )
 
     def forward(
         self, x: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
-    ) -> Float[Tensor, "b c h w"]:
+    ) -> Float[Tensor, "b outputs h w"]:
         """Predict from the noisy x at a time in [0, 1000); labels of None mean "no label"."""
         condition = self.condition(time, labels)
         x = self.first(x)

@@ -54,6 +54,13 @@ def test_denoiser_keeps_the_shape_and_every_parameter_learns(kind, size, classes
 
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
+def test_denoiser_has_as_many_outputs_as_asked(kind):
+    settings = {"width": 16} if "width" in DENOISERS.model(kind).model_fields else {}
+    x, time, labels = inputs(16, 3, channels=5)
+    assert DENOISERS[kind](5, 16, 3, 2, **settings)(x, time, labels).shape == (B, 2, 16, 16)
+
+
+@pytest.mark.parametrize("kind", DENOISERS.kinds())
 def test_denoiser_starts_by_predicting_nothing(kind):
     x, time, labels = inputs(16, 3)
     assert not denoiser(kind, 16, 3)(x, time, labels).any()
