@@ -48,7 +48,9 @@ class CNN(nn.Module):
             Block(width, self.condition.features, dropout, dilations[i % len(dilations)]) for i in range(depth)
         )
         self.last = nn.Sequential(
-            group_norm(width), nn.SiLU(), zero_initialised(nn.Conv2d(width, outputs or channels, 3, padding=1))
+            group_norm(width),
+            nn.SiLU(),
+            zero_initialised(nn.Conv2d(width, channels if outputs is None else outputs, 3, padding=1)),
         )
 
     def forward(

@@ -43,6 +43,7 @@ class UNet(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
         super().__init__()
+        predicted = channels if outputs is None else outputs
         check_shape(size, width, multipliers)
         self.condition = Conditioning(width, classes)
         widths = [width * multiplier for multiplier in multipliers]
@@ -70,9 +71,7 @@ class UNet(nn.Module):
             if level:
                 self.up.append(Upsample(now))
                 resolution *= 2
-        self.last = nn.Sequential(
-            group_norm(now), nn.SiLU(), zero_initialised(nn.Conv2d(now, outputs or channels, 3, padding=1))
-        )
+        self.last = nn.Sequential(group_norm(now), nn.SiLU(), zero_initialised(nn.Conv2d(now, predicted, 3, padding=1)))
 
     def forward(
         self, x: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
