@@ -58,7 +58,7 @@ def one_step(trial: TrialConfig, images: int = 4) -> None:
     size = flat["data.size"]
     family = trial.bound("family")(channels, size, classes)
     labels = torch.arange(images) % classes
-    batch = Batch(torch.rand(images, channels, size, size) * 2 - 1, labels, Noise(0, torch.arange(images)))
+    batch = Batch(torch.rand(images, channels, size, size) * 2 - 1, labels, Noise(0, torch.arange(images)), images)
     optimizers = family.optimizers()
     for loss in family.losses(family.networks, batch):
         loss.value.backward()

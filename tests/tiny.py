@@ -38,7 +38,7 @@ def build(kind, conditional=False, **settings):
 def batch(n=6, start=0):
     positions = torch.arange(start, start + n)
     noise = Noise(7, positions)
-    return Batch(noise.uniform(1, SIZE, SIZE, stream=99) * 2 - 1, positions % CLASSES, noise)
+    return Batch(noise.uniform(1, SIZE, SIZE, stream=99) * 2 - 1, positions % CLASSES, noise, n)
 
 
 def values(family, data):

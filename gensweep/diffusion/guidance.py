@@ -19,10 +19,12 @@ def guided(
     *,
     null: int,
     scale: float,
-) -> Float[Tensor, "b c h w"]:
+) -> Float[Tensor, "b outputs h w"]:
     """Guided eps = eps_u + scale (eps_c - eps_u): 0 ignores the label, 1 is plain conditioning, more exaggerates it.
 
-    `null` is the label that stands for "no label".  Where both parts are needed they run as one doubled batch.
+    `null` is the label that stands for "no label".  Where both parts are needed they run as one doubled batch.  It is
+    the same for every parameterisation, as each is linear in eps; outputs beyond the channels of x_t, such as a learnt
+    variance, are those of the label.
     Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
     """
     nothing = torch.full_like(labels, null)
@@ -30,7 +32,9 @@ def guided(
         return network(x_t, time, labels if scale else nothing)
     both = network(torch.cat([x_t, x_t]), torch.cat([time, time]), torch.cat([nothing, labels]))
     unconditional, conditional = both.chunk(2)
-    return torch.lerp(unconditional, conditional, scale)
+    mean = slice(x_t.shape[1])
+    mixed = torch.lerp(unconditional[:, mean], conditional[:, mean], scale)
+    return torch.cat([mixed, conditional[:, mean.stop :]], dim=1)
 
 
 def drop_labels(labels: Int[Tensor, " b"], dropped: Bool[Tensor, " b"], *, null: int) -> Int[Tensor, " b"]:

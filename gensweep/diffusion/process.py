@@ -5,18 +5,20 @@ Images x are (b, c, h, w) in [-1, 1]; steps t are (b,), counted from 0 (one step
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int
-from pydantic import Field
 from torch import Tensor
 
-from gensweep.diffusion.schedules import SCHEDULES, Schedule
+from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ConfigError
-from gensweep.registry import Choice
 
-__all__ = ["GaussianDiffusion", "Posterior", "gaussian_diffusion"]
+__all__ = ["RHO", "GaussianDiffusion", "Posterior", "karras_sigmas"]
+
+#: Of the levels in Karras et al. 2022, section 3.
+RHO = 7.0
 
 
 class Posterior(NamedTuple):
@@ -37,6 +39,7 @@ class GaussianDiffusion:
         self.timesteps = len(alpha_bar)
         self.alpha_bar = alpha_bar
         self.signal, self.noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
+        self.sigma = self.noise / self.signal
         self.alpha_bar_prev = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         self.beta = 1 - alpha_bar / self.alpha_bar_prev
         self.posterior_x0 = self.beta * self.alpha_bar_prev.sqrt() / (1 - alpha_bar)
@@ -79,9 +82,35 @@ class GaussianDiffusion:
             log_variance=self._at("posterior_log_variance", t, x_t),
         )
 
-    def network_time(self, t: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Step t on the scale that networks see, [0, 1000) whatever the number of timesteps."""
-        return t.float() * (1000 / self.timesteps)
+    def sigma_at(self, t: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """Noise level of step t, relative to the image: sqrt((1 - alpha_bar) / alpha_bar), float32."""
+        return self._table("sigma", torch.float32, t.device)[t]
+
+    def network_time(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """A level on the scale that networks see, [0, 1000) whatever the number of timesteps.
+
+        Timestep t is at 1000 t / timesteps; between timesteps the time is linear in the logarithm of the level, and
+        beyond the first and the last it stays there.
+        """
+        table = self._table("sigma", sigma.dtype, sigma.device)
+        above = torch.searchsorted(table, sigma).clamp(1, max(1, self.timesteps - 1))
+        if self.timesteps == 1:
+            return torch.zeros_like(sigma)
+        low, high = table[above - 1].log(), table[above].log()
+        t = above - 1 + ((sigma.log() - low) / (high - low)).clamp(0, 1)
+        return t * (1000 / self.timesteps)
+
+    def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
+        """Levels to stop at on the way from noise to image; see `samplers.Levels`."""
+        chain, _ = self.respaced(steps)
+        low, high, count = float(chain.sigma[0]), float(chain.sigma[-1]), chain.timesteps
+        if spacing == "time" or count == 1:
+            falling = chain.sigma.flip(0)
+        elif spacing == "karras":
+            falling = karras_sigmas(count, low, high)
+        else:
+            falling = torch.linspace(math.log(high), math.log(low), count, dtype=torch.float64).exp()
+        return [*falling.tolist(), 0.0]
 
     def respaced(self, steps: int | None) -> tuple[GaussianDiffusion, Int[Tensor, " s"]]:
         """The chain that visits only `steps` of the timesteps, evenly spaced, and which ones these are (rising).
@@ -101,16 +130,16 @@ class GaussianDiffusion:
 
     def _at(self, table: str, t: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
         """Entries t of a table, in the type and on the device of x, ready to be multiplied with it."""
-        key = table, x.dtype, x.device
+        return self._table(table, x.dtype, x.device)[t].view(-1, 1, 1, 1)
+
+    def _table(self, table: str, dtype: torch.dtype, device: torch.device) -> Float[Tensor, " t"]:
+        key = table, dtype, device
         if key not in self._moved:  # A table is moved once: to copy it at every step would make a GPU wait.
-            self._moved[key] = getattr(self, table).to(x.dtype).to(x.device)
-        return self._moved[key][t].view(-1, 1, 1, 1)
+            self._moved[key] = getattr(self, table).to(dtype).to(device)
+        return self._moved[key]
 
 
-def gaussian_diffusion(
-    *,
-    timesteps: Annotated[int, Field(ge=1, le=100_000)] = 1000,
-    schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
-) -> GaussianDiffusion:
-    """The diffusion process that a schedule gives for a number of timesteps."""
-    return GaussianDiffusion(schedule(timesteps))
+def karras_sigmas(count: int, low: float, high: float, rho: float = RHO) -> Float64[Tensor, " count"]:
+    """Levels from high to low, even in sigma^(1/rho).  Source: Karras et al. 2022, eq. 5."""
+    ends = high ** (1 / rho), low ** (1 / rho)
+    return torch.linspace(*ends, count, dtype=torch.float64) ** rho

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gensweep.registry import Registry
 
-__all__ = ["SCHEDULES", "Schedule", "cosine", "linear", "sigmoid"]
+__all__ = ["SCHEDULES", "Schedule", "cosine", "karras", "linear", "sigmoid"]
 
 #: timesteps -> alpha_bar, strictly decreasing inside (0, 1), in float64.
 Schedule = Callable[[int], Tensor]
@@ -73,6 +73,23 @@ def sigmoid(
     u = torch.linspace(0, 1, timesteps + 1, dtype=torch.float64)
     s = torch.sigmoid((start + u * (end - start)) / tau)
     return _from_curve((s[-1] - s) / (s[-1] - s[0]))
+
+
+@SCHEDULES.register("karras")
+def karras(
+    timesteps: int,
+    *,
+    sigma_min: Annotated[float, Field(ge=1e-4, le=1)] = 0.002,
+    sigma_max: Annotated[float, Field(gt=1, le=1000)] = 80.0,
+    rho: Annotated[float, Field(ge=1, le=100)] = 7.0,
+) -> Float64[Tensor, " t"]:
+    """Noise levels from sigma_min to sigma_max, even in sigma^(1/rho); alpha_bar = 1 / (1 + sigma^2).
+
+    A single timestep has sigma_max.  Source: Karras et al. 2022, eq. 5.
+    """
+    ends = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
+    sigma = torch.linspace(*ends, timesteps, dtype=torch.float64) ** rho
+    return 1 / (1 + sigma.flip(0).square())
 
 
 def _from_curve(curve: Float64[Tensor, " times"]) -> Float64[Tensor, " t"]:

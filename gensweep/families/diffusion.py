@@ -10,11 +10,12 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
+from gensweep.diffusion.denoiser import denoiser
+from gensweep.diffusion.formulation import Formulation, formulation
 from gensweep.diffusion.guidance import drop_labels, guided
-from gensweep.diffusion.losses import eps_loss
-from gensweep.diffusion.process import GaussianDiffusion, gaussian_diffusion
-from gensweep.diffusion.samplers import SAMPLERS, Sampler
-from gensweep.families.family import FAMILIES, Batch, Loss
+from gensweep.diffusion.losses import Prediction
+from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Sampler, from_noise
+from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
 from gensweep.families.optimizers import Adam, adam
 from gensweep.nn.networks import DENOISERS
 from gensweep.noise import Noise
@@ -22,13 +23,13 @@ from gensweep.registry import Choice, Section
 
 __all__ = ["DiffusionFamily"]
 
-# Streams of randomness; the samplers' own begin at 16.
-TIME, EPS, DROP, START = 0, 1, 2, 3
+# Streams of randomness; stream 0 is that of the levels, and the samplers' own begin at 16.
+EPS, DROP, START = 1, 2, 3
 
 
 @FAMILIES.register("diffusion")
 class DiffusionFamily:
-    """A network that predicts the noise in an image.  Source: Ho et al. 2020; Ho & Salimans 2022 (guidance)."""
+    """A network that sees the image in its noise.  Source: Ho et al. 2020; Ho & Salimans 2022 (guidance)."""
 
     sampled = "denoiser"
 
@@ -39,49 +40,59 @@ class DiffusionFamily:
         classes: int,
         *,
         conditional: bool = False,
-        guidance: Annotated[float, Field(ge=0, le=100)] = 1.0,
+        guidance: Guidance = 1.0,
+        guidance_interval: GuidanceInterval = None,
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1,
-        network: Annotated[Callable[[int, int, int], nn.Module], Choice(DENOISERS, "unet")],
-        diffusion: Annotated[Callable[[], GaussianDiffusion], Section(gaussian_diffusion)],
+        network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
+        diffusion: Annotated[Callable[[], Formulation], Section(formulation)],
         sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],
         optimizer: Annotated[Callable[[], Adam], Section(adam)],
     ) -> None:
         self.shape = (channels, size, size)
         self.classes = classes if conditional else 0
-        self.guidance = guidance
+        self.guidance, self.guidance_interval = guidance, guidance_interval
         self.label_dropout = label_dropout
-        self.process = diffusion()
+        self.process, self.parameterisation, self.loss, self.levels = diffusion()
         self.sampler = sampler
         self.adam = optimizer()
         self.warmup, self.clip = self.adam.warmup, self.adam.clip
-        self.networks: dict[str, nn.Module] = {self.sampled: network(channels, size, self.classes)}
+        outputs = 2 * channels if self.loss.learns_variance else channels
+        self.networks: dict[str, nn.Module] = {self.sampled: network(channels, size, self.classes, outputs)}
+        self.memories: dict[str, nn.Module] = {"levels": self.levels.memory}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One, for the denoiser."""
         return {self.sampled: self.adam.optimizer(self.networks[self.sampled])}
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
-        """The mean squared error of the noise, at a uniformly drawn step for each image."""
-        denoiser = networks[self.sampled]
-        labels = self._training_labels(batch)
-        t = batch.noise.integers(self.process.timesteps, stream=TIME)
+        """The mean loss at a level drawn for each image."""
+        drawn = self.levels.draw(batch.noise, batch.total)
         eps = batch.noise.normal(*self.shape, stream=EPS)
-        errors = eps_loss(self.process, lambda x_t, time: denoiser(x_t, time, labels), batch.images, t, eps)
-        yield Loss(self.sampled, errors.mean(), "eps")
+        coefficients = self.parameterisation(drawn.sigma)
+        time = self.process.network_time(drawn.sigma) if coefficients.time is None else coefficients.time
+        noisy = coefficients.into * batch.images + coefficients.into * drawn.sigma.view(-1, 1, 1, 1) * eps
+        output = networks[self.sampled](noisy, time, self._training_labels(batch)).float()
+        losses = self.loss(Prediction(self.process, coefficients, batch.images, eps, drawn, output))
+        self.levels.observe(drawn, losses.detach(), batch.noise, batch.total)
+        weighted = losses if drawn.weight is None else drawn.weight * losses
+        yield Loss(self.sampled, weighted.mean(), "diffusion")
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw images along the whole chain, or the steps of it that the sampler is set to."""
+        start = from_noise(noise.normal(*self.shape, stream=START))
+        return self.sampler(self.process, self.denoise(network, labels), start, noise)
 
-        def predict(x_t: Tensor, time: Tensor) -> Tensor:
+    def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
+        """The network as a denoiser of images with these labels, guided as set."""
+
+        def predict(x: Tensor, time: Tensor, sigma: float) -> Tensor:
             if not self.classes or labels is None:
-                return network(x_t, time, None)  # type: ignore[no-any-return]
-            return guided(network, x_t, time, labels, null=self.classes, scale=self.guidance)
+                return network(x, time, None)  # type: ignore[no-any-return]
+            low, high = self.guidance_interval or (0.0, float("inf"))
+            scale = self.guidance if low < sigma <= high else 1.0
+            return guided(network, x, time, labels, null=self.classes, scale=scale)
 
-        def denoise(x_t: Tensor, t: Tensor) -> Tensor:
-            eps = predict(x_t, self.process.network_time(t)).float()
-            return self.process.predict_x0_from_eps(x_t, t, eps).clamp(-1, 1)
-
-        return self.sampler(self.process, denoise, noise.normal(*self.shape, stream=START), noise)
+        return denoiser(predict, self.parameterisation, self.process.network_time)
 
     def _training_labels(self, batch: Batch) -> Int[Tensor, " b"] | None:
         if not self.classes:

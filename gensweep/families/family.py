@@ -7,24 +7,36 @@ data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop'
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
+from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["FAMILIES", "Batch", "Family", "Loss"]
+__all__ = ["FAMILIES", "Batch", "Denoising", "Family", "Guidance", "GuidanceInterval", "Loss"]
+
+#: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
+Guidance: TypeAlias = Annotated[float, Field(ge=0, le=100)]
+#: Noise levels (low, high] at which guidance is used, elsewhere it is 1; None means all.
+#: Source: Kynkaanniemi et al. 2024.
+GuidanceInterval: TypeAlias = Annotated[tuple[float, float], Field(strict=False)] | None
 
 
 class Batch(NamedTuple):
-    """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions."""
+    """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions.
+
+    `total` is the number of images in the batch over all ranks; a batch begins at each multiple of it.
+    """
 
     images: Float[Tensor, "b c h w"]
     labels: Int[Tensor, " b"]
     noise: Noise
+    total: int
 
 
 class Loss(NamedTuple):
@@ -40,11 +52,13 @@ class Loss(NamedTuple):
 class Family(Protocol):
     """What is trained.  `networks` are not wrapped; `sampled` names the one that draws samples.
 
+    `memories` are modules of buffers that change in training without a gradient; they are saved and restored.
     `classes` is 0 if labels are not looked at.  `warmup` is in images; gradients of one network are clipped to the
     norm `clip`, unless that is None.
     """
 
     networks: dict[str, nn.Module]
+    memories: dict[str, nn.Module]
     sampled: str
     classes: int
     warmup: int
@@ -66,6 +80,18 @@ class Family(Protocol):
 
         Labels are needed if there are classes.
         """
+        ...
+
+
+@runtime_checkable
+class Denoising(Protocol):
+    """A family whose images come out of noise step by step, so that they can also begin with an image."""
+
+    process: Levels
+    sampler: Sampler
+
+    def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
+        """A network like `networks[sampled]` as a denoiser of images with these labels, guided as set."""
         ...
 
 

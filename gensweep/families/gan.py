@@ -78,6 +78,7 @@ class GanFamily:
         self.gan = gan()
         self.warmup, self.clip = self.gan.warmup, self.gan.clip
         generator, discriminator = network(channels, size, self.classes, self.gan.latent)
+        self.memories: dict[str, nn.Module] = {}
         self.networks: dict[str, nn.Module] = {GENERATOR: generator, DISCRIMINATOR: discriminator}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

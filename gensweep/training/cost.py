@@ -33,7 +33,7 @@ def training_flops(family: Family, loader: Loader) -> float:
     """
     family = copy.deepcopy(family)
     drawn = loader.batch(0, FEW)
-    batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions))
+    batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), FEW)
     with FlopCounterMode(display=False) as counter:
         for loss in family.losses(family.networks, batch):
             torch.autograd.backward(loss.value)

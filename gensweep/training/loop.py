@@ -69,6 +69,8 @@ class Learner:
             )
         for network in family.networks.values():
             place(network, self.device, training.precision).train()
+        for memory in family.memories.values():
+            memory.to(self.device)
         self.networks = {name: wrapped(network, self.workers) for name, network in family.networks.items()}
         self.optimizers = family.optimizers()
         self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
@@ -92,7 +94,7 @@ class Learner:
         """Train on one batch."""
         size, (rank, world) = self.training.batch_size, self.workers
         drawn = loader.batch(self.images, size, rank, world)
-        batch = Batch(drawn.images, drawn.labels, Noise(self.seed, drawn.positions))
+        batch = Batch(drawn.images, drawn.labels, Noise(self.seed, drawn.positions), size)
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
         self._warm_up(self.images + size)
         # Gradients are averaged over ranks, which is right for equal shares only.

@@ -1,6 +1,7 @@
 """A learner's state as flat, named tensors, and back.
 
-Names are `networks/NETWORK/PARAMETER`, `ema/NETWORK/PARAMETER` and `optimizers/NETWORK/PARAMETER/QUANTITY`.  With the
+Names are `networks/NETWORK/PARAMETER`, `ema/NETWORK/PARAMETER`, `memories/MEMORY/BUFFER` and
+`optimizers/NETWORK/PARAMETER/QUANTITY`.  With the
 seed and the position these are all that a training is made of, so one that goes on from them equals one that never
 stopped.
 """
@@ -25,6 +26,8 @@ def state_of(learner: Learner) -> dict[str, Tensor]:
         for name, network in learner.family.networks.items()
         for key, tensor in network.state_dict().items()
     }
+    for name, memory in learner.family.memories.items():
+        state |= {f"memories/{name}/{key}": tensor for key, tensor in memory.state_dict().items()}
     if learner.ema is not None:
         prefix = sampler_prefix(learner)
         state |= {prefix + key: tensor for key, tensor in learner.ema.network.state_dict().items()}
@@ -39,6 +42,8 @@ def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
     """Bring a learner to a state that `state_of` gave.  Raises GensweepError if it is another model's."""
     for name, network in learner.family.networks.items():
         load_network(network, state, f"networks/{name}/")
+    for name, memory in learner.family.memories.items():
+        load_network(memory, state, f"memories/{name}/")
     if learner.ema is not None:
         load_network(learner.ema.network, state, sampler_prefix(learner))
     for name, optimizer in learner.optimizers.items():

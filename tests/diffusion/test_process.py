@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from gensweep.diffusion.process import GaussianDiffusion, gaussian_diffusion
+from gensweep.diffusion.formulation import formulation
+from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.errors import ConfigError
 from gensweep.registry import bind, settings_model
@@ -84,7 +85,7 @@ def test_noise_and_image_are_recovered_from_each_other(process):
 @given(timesteps=st.integers(1, 4000))
 def test_networks_see_times_from_0_to_below_1000(timesteps):
     process = GaussianDiffusion(linear(timesteps))
-    time = process.network_time(torch.tensor([0, timesteps - 1]))
+    time = process.network_time(process.sigma_at(torch.tensor([0, timesteps - 1])))
     assert float(time[0]) == 0
     assert float(time[1]) == pytest.approx(1000 * (timesteps - 1) / timesteps)
     assert float(time[1]) < 1000
@@ -117,9 +118,9 @@ def test_respacing_refuses_more_steps_than_there_are(process, steps):
 
 
 def test_the_section_of_the_configuration_builds_a_process():
-    model = settings_model(gaussian_diffusion)
-    assert bind(model())().timesteps == 1000
-    process = bind(model.model_validate({"timesteps": 50, "schedule": {"kind": "cosine", "s": 0.01}}))()
+    model = settings_model(formulation)
+    assert bind(model())().process.timesteps == 1000
+    process = bind(model.model_validate({"timesteps": 50, "schedule": {"kind": "cosine", "s": 0.01}}))().process
     assert torch.equal(process.alpha_bar, cosine(50, s=0.01))
     with pytest.raises(ValueError, match="timesteps"):
         model.model_validate({"timesteps": 0})

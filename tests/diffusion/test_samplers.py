@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers import SAMPLERS, ancestral, ddim
+from gensweep.diffusion.samplers.ancestral import ancestral
+from gensweep.diffusion.samplers.ddim import ddim
+from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoised, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
@@ -17,14 +19,9 @@ MEAN, STD = 0.3, 0.4
 every_sampler = pytest.mark.parametrize("kind", SAMPLERS.kinds())
 
 
-def ideal(process):
-    """E[x_0 | x_t] for images whose pixels are N(MEAN, STD^2)."""
-
-    def denoise(x, t):
-        a = process.alpha_bar[t].view(-1, 1, 1, 1).to(x.dtype)
-        return MEAN + STD**2 * a.sqrt() * (x - a.sqrt() * MEAN) / (a * STD**2 + 1 - a)
-
-    return denoise
+def ideal(x, sigma):
+    """E[x_0 | x] for images whose pixels are N(MEAN, STD^2)."""
+    return Denoised(MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2))
 
 
 def noise(n, start=0):
@@ -32,14 +29,14 @@ def noise(n, start=0):
 
 
 def start(noise, size=16):
-    return noise.normal(1, size, size, stream=3)
+    return from_noise(noise.normal(1, size, size, stream=3))
 
 
 @every_sampler
 @pytest.mark.parametrize("schedule", SCHEDULES.kinds())
 def test_gaussian_data_come_out_with_their_mean_and_deviation(kind, schedule):
     process, n = GaussianDiffusion(SCHEDULES[schedule](250)), noise(200)
-    x = SAMPLERS[kind](process, ideal(process), start(n), n)
+    x = SAMPLERS[kind](process, ideal, start(n), n)
     assert float(x.mean()) == pytest.approx(MEAN, abs=0.01)
     assert float(x.std()) == pytest.approx(STD, rel=0.04)
 
@@ -50,57 +47,56 @@ def test_a_denoiser_that_knows_the_image_gets_it(kind, steps):
     process, n, image = GaussianDiffusion(linear(20)), noise(3), torch.rand(3, 1, 16, 16) * 2 - 1
     seen = []
 
-    def denoise(x, t):
+    def denoise(x, sigma):
         assert x.shape == image.shape
-        assert t.dtype == torch.int64
-        assert (t == t[0]).all()
-        seen.append(int(t[0]))
-        return image
+        seen.append(sigma)
+        return Denoised(image)
 
     x = SAMPLERS[kind](process, denoise, start(n), n, steps=steps)
     torch.testing.assert_close(x, image)
-    assert seen[0] == 19
+    assert seen[0] == float(process.sigma[-1])
     assert sorted(seen, reverse=True) == seen
-    assert set(seen) == set(process.respaced(steps)[1].tolist())
+    assert set(seen) == set(process.sigma[process.respaced(steps)[1]].tolist())
 
 
 @every_sampler
 def test_images_do_not_depend_on_the_split_into_batches(kind):
     process, n = GaussianDiffusion(linear(30)), noise(7)
-    whole = SAMPLERS[kind](process, ideal(process), start(n), n)
+    whole = SAMPLERS[kind](process, ideal, start(n), n)
     parts = [noise(3), noise(4, start=3)]
-    split = torch.cat([SAMPLERS[kind](process, ideal(process), start(part), part) for part in parts])
+    split = torch.cat([SAMPLERS[kind](process, ideal, start(part), part) for part in parts])
     torch.testing.assert_close(split, whole)
 
 
 @every_sampler
 def test_sampling_twice_gives_the_same_and_does_not_touch_its_input(kind):
     process, n = GaussianDiffusion(linear(10)), noise(2)
-    x_T = start(n)
+    x_T = start(n)(float(process.sigma[-1]))
     kept = x_T.clone()
-    once = SAMPLERS[kind](process, ideal(process), x_T, n)
-    assert torch.equal(once, SAMPLERS[kind](process, ideal(process), x_T, n))
+    once = SAMPLERS[kind](process, ideal, lambda _: x_T, n)
+    assert torch.equal(once, SAMPLERS[kind](process, ideal, lambda _: x_T, n))
     assert torch.equal(x_T, kept)
 
 
 @every_sampler
 def test_no_images_are_a_batch_too(kind):
     process, n = GaussianDiffusion(linear(5)), noise(0)
-    assert SAMPLERS[kind](process, ideal(process), start(n), n).shape == (0, 1, 16, 16)
+    assert SAMPLERS[kind](process, ideal, start(n), n).shape == (0, 1, 16, 16)
 
 
 @every_sampler
 def test_more_steps_than_timesteps_are_refused(kind):
     process, n = GaussianDiffusion(linear(10)), noise(1)
     with pytest.raises(ConfigError, match="steps=11, timesteps=10"):
-        SAMPLERS[kind](process, ideal(process), start(n), n, steps=11)
+        SAMPLERS[kind](process, ideal, start(n), n, steps=11)
 
 
 @every_sampler
 def test_a_single_timestep_is_enough_to_get_the_prediction(kind):
     process, n = GaussianDiffusion(linear(1)), noise(2)
-    x = SAMPLERS[kind](process, ideal(process), start(n), n)
-    torch.testing.assert_close(x, ideal(process)(start(n), torch.zeros(2, dtype=torch.int64)))
+    x = SAMPLERS[kind](process, ideal, start(n), n)
+    sigma = float(process.sigma[0])
+    torch.testing.assert_close(x, ideal(start(n)(sigma), sigma).x_0)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES.kinds())
@@ -108,30 +104,29 @@ def test_a_single_timestep_is_enough_to_get_the_prediction(kind):
 def test_ddim_with_eta_1_equals_ancestral_sampler(schedule, steps):
     process, n = GaussianDiffusion(SCHEDULES[schedule](50)), noise(4)
 
-    def denoise(x, t):
-        return ideal(process)(x, t).clamp(-1, 1)
+    def denoise(x, sigma):
+        return Denoised(ideal(x, sigma).x_0.clamp(-1, 1))
 
-    # The last noise level of `cosine` leaves 5e-5 of the image, which float32 can not divide by: hence float64.
-    x_T = start(n).double()
     torch.testing.assert_close(
-        ddim(process, denoise, x_T, n, steps=steps, eta=1.0), ancestral(process, denoise, x_T, n, steps=steps)
+        ddim(process, denoise, start(n), n, steps=steps, eta=1.0), ancestral(process, denoise, start(n), n, steps=steps)
     )
 
 
 def test_ddim_with_eta_0_draws_no_noise():
     process = GaussianDiffusion(linear(20))
     x_T = start(noise(3))
-    a, b = (ddim(process, ideal(process), x_T, noise(3, start=s)) for s in (0, 100))
+    a, b = (ddim(process, ideal, x_T, noise(3, start=s)) for s in (0, 100))
     assert torch.equal(a, b)
 
 
 def test_ddim_converges_to_the_exact_solution_with_first_order():
-    # The probability flow of Gaussian data keeps (x - sqrt(a) MEAN) / sqrt(a STD^2 + 1 - a) constant.
+    # The probability flow of Gaussian data keeps (x - MEAN) / sqrt(STD^2 + sigma^2) constant.
     process, n = GaussianDiffusion(linear(4000)), noise(2)
-    x_T, a = start(n).double(), float(process.alpha_bar[-1])
-    exact = MEAN + STD * (x_T - math.sqrt(a) * MEAN) / math.sqrt(a * STD**2 + 1 - a)
+    sigma = float(process.sigma[-1])
+    x_T = start(n)(sigma).double()
+    exact = MEAN + STD * (x_T - MEAN) / math.sqrt(STD**2 + sigma**2)
     errors = [
-        float((ddim(process, ideal(process), x_T, n, steps=steps) - exact).abs().max()) for steps in (25, 50, 100, 200)
+        float((ddim(process, ideal, lambda _: x_T, n, steps=steps) - exact).abs().max()) for steps in (25, 50, 100, 200)
     ]
     for coarse, fine in itertools.pairwise(errors):
         assert coarse / fine == pytest.approx(2, abs=0.35)
@@ -139,7 +134,7 @@ def test_ddim_converges_to_the_exact_solution_with_first_order():
 
 def test_the_large_variance_spreads_more_than_the_small_one():
     process, n = GaussianDiffusion(linear(20)), noise(100)
-    small, large = (ancestral(process, ideal(process), start(n), n, variance=v) for v in ("small", "large"))
+    small, large = (ancestral(process, ideal, start(n), n, variance=v) for v in ("small", "large"))
     assert float(large.std()) > float(small.std())
 
 
@@ -152,5 +147,5 @@ def test_ancestral_variance_is_the_one_that_the_recursion_predicts():
         slope = STD**2 * math.sqrt(a) / (a * STD**2 + 1 - a)
         gain = float(process.posterior_x0[t]) * slope + float(process.posterior_xt[t])
         variance = gain**2 * variance + float(process.posterior_variance[t])
-    x = ancestral(process, ideal(process), start(n), n)
+    x = ancestral(process, ideal, start(n), n)
     assert float(x.std()) == pytest.approx(math.sqrt(variance), rel=0.01)

@@ -40,8 +40,8 @@ def test_logged_losses_are_means_over_the_images_since_the_last_event():
     learner = tiny.learner("diffusion", images=32, log_every=32)
     (progress, _) = events(learner, every=1000)
     single = tiny.learner("diffusion", images=32, log_every=8)
-    means = [event.losses["eps"] for event in events(single, every=1000) if isinstance(event, Progress)]
-    assert progress.losses["eps"] == pytest.approx(sum(means) / 4)
+    means = [event.losses["diffusion"] for event in events(single, every=1000) if isinstance(event, Progress)]
+    assert progress.losses["diffusion"] == pytest.approx(sum(means) / 4)
     assert progress.images_per_second > 0
 
 

@@ -1,0 +1,36 @@
+"""Where a configuration meets the maths: from a TrialConfig to data, family and judge, and to a training or images."""
+
+from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
+from gensweep.assembly.parts import (
+    build_extractor,
+    build_family,
+    build_judge,
+    build_learner,
+    build_loader,
+    default_device,
+    every_of,
+    load_images,
+)
+from gensweep.assembly.running import Place, count_parameters, estimate_cost, run, run_job
+from gensweep.training.estimate import Cost
+
+__all__ = [
+    "Cost",
+    "Model",
+    "Place",
+    "build_extractor",
+    "build_family",
+    "build_judge",
+    "build_learner",
+    "build_loader",
+    "count_parameters",
+    "default_device",
+    "draw_samples",
+    "estimate_cost",
+    "every_of",
+    "load_checkpoint",
+    "load_images",
+    "run",
+    "run_job",
+    "score",
+]

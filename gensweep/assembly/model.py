@@ -1,0 +1,102 @@
+"""Trained models: from a checkpoint to images and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from gensweep.assembly.parts import (
+    build_family,
+    build_judge,
+    default_device,
+    load_images,
+)
+from gensweep.config import TrialConfig
+from gensweep.errors import ConfigError
+from gensweep.families.family import Family
+from gensweep.noise import Noise
+from gensweep.training.checkpoint import Checkpoint, load_tensors, read
+from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import Verdict, draw, evaluate
+from gensweep.training.loop import place
+from gensweep.training.state import load_network
+
+__all__ = ["Model", "draw_samples", "load_checkpoint", "score"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained family that can draw samples: the weights of a checkpoint, and the settings it was trained with."""
+
+    trial: TrialConfig
+    checkpoint: Checkpoint
+    family: Family
+    device: torch.device
+
+
+def load_checkpoint(
+    folder: Path, *, overrides: Mapping[str, Any] | None = None, device: torch.device | str | None = None
+) -> Model:
+    """The model in a checkpoint folder; `overrides` change settings of sampling, such as {"sampler.steps": 20}.
+
+    Raises ConfigError for settings that do not exist, and GensweepError if the checkpoint is damaged or if a change
+    does not fit its weights.
+    """
+    device = torch.device(device) if device is not None else default_device()
+    checkpoint = read(folder)
+    trial = TrialConfig.from_dict(checkpoint.metadata)
+    if overrides:
+        trial = trial.with_overrides(overrides)
+    channels, size, _ = checkpoint.shape
+    family = build_family(trial, channels=channels, size=size, classes=len(checkpoint.class_names))
+    network = family.networks[family.sampled]
+    load_network(network, load_tensors(folder, checkpoint.weights), checkpoint.weights)
+    place(network, device, "float32").eval()
+    return Model(trial, checkpoint, family, device)
+
+
+def draw_samples(
+    model: Model,
+    count: int,
+    *,
+    class_name: str | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Images 0..count-1 of a seed as uint8 (n, c, h, w) on the CPU, of one class or of all in turn.
+
+    `progress` gets (images done, images in all).  Raises ConfigError for a class that the model does not know.
+    """
+    labels = _labels(model, count, class_name).to(model.device)
+    network, drawn = model.family.networks[model.family.sampled], []
+    for start in range(0, count, batch_size):
+        indices = torch.arange(start, min(start + batch_size, count), device=model.device)
+        images = draw(model.family, network, Noise(seed, indices), labels[indices])
+        drawn.append(images.cpu())
+        if progress is not None:
+            progress(start + len(images), count)
+    return torch.cat(drawn)
+
+
+def score(model: Model, *, seed: int = 0, cache: Path | None = None) -> Verdict:
+    """Judge a model as in its training; with another seed than 0, on images that no evaluation has seen."""
+    judge = build_judge(model.trial, load_images(model.trial, "train", cache), model.device, cache)
+    network = model.family.networks[model.family.sampled]
+    return evaluate(model.family, network, judge, workers=Workers(), key=seed)
+
+
+def _labels(model: Model, count: int, class_name: str | None) -> Tensor:
+    names = model.checkpoint.class_names
+    if class_name is None:
+        return torch.arange(count) % max(1, len(names))
+    if not model.family.classes:
+        raise ConfigError(f"class {class_name!r}: this model was trained without labels; leave the class out")
+    if class_name not in names:
+        raise ConfigError(f"{class_name!r} is not a class of this model (known: {', '.join(names)})")
+    return torch.full((count,), names.index(class_name))

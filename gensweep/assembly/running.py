@@ -1,0 +1,125 @@
+"""Running a trial, and what it will cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from gensweep.assembly.parts import (
+    build_extractor,
+    build_family,
+    build_judge,
+    build_learner,
+    build_loader,
+    default_device,
+    every_of,
+    load_images,
+)
+from gensweep.config import TrialConfig
+from gensweep.data.images import Images
+from gensweep.training.cost import parameters
+from gensweep.training.distributed import Workers
+from gensweep.training.estimate import Cost, time_trial
+from gensweep.training.settings import Evaluation, Training
+from gensweep.training.trial import Reporter, run_trial
+
+__all__ = ["Place", "count_parameters", "estimate_cost", "run", "run_job"]
+
+
+class Place(Protocol):
+    """Where a job runs, as the sweep tells it: which worker of how many, its device, a folder for what it writes."""
+
+    @property
+    def rank(self) -> int:
+        """Which worker, from 0."""
+
+    @property
+    def world(self) -> int:
+        """How many workers."""
+
+    @property
+    def device(self) -> torch.device:
+        """The worker's own."""
+
+    @property
+    def folder(self) -> Path:
+        """For checkpoints."""
+
+    @property
+    def resume(self) -> Sequence[Path]:
+        """Checkpoints to go on from, the best first."""
+
+
+def run(
+    trial: TrialConfig,
+    reporter: Reporter,
+    *,
+    folder: Path,
+    device: torch.device | str | None = None,
+    resume: Sequence[Path] = (),
+    workers: Workers | None = None,
+    cache: Path | None = None,
+) -> None:
+    """Run a trial to the end of its budget, in every one of its workers.
+
+    Checkpoints go into `folder`; `resume` are those to go on from, the best first.  Raises GensweepError for what the
+    user can mend, and whatever the reporter raises to stop the trial.
+    """
+    device = torch.device(device) if device is not None else default_device()
+    images = load_images(trial, "train", cache)
+    judge = build_judge(trial, images, device, cache)
+    run_trial(
+        build_learner(trial, images, device, workers or Workers.current()),
+        build_loader(trial, images, device),
+        judge,
+        reporter,
+        every=every_of(trial),
+        folder=folder,
+        metadata=trial.as_dict(),
+        class_names=images.class_names,
+        resume=resume,
+    )
+
+
+def run_job(config: Mapping[str, Any], place: Place, reporter: Reporter) -> None:
+    """`run` with a configuration as plain values, in the form in which a sweep calls it."""
+    run(
+        TrialConfig.from_dict(config),
+        reporter,
+        folder=place.folder,
+        device=place.device,
+        resume=place.resume,
+        workers=Workers(place.rank, place.world),
+    )
+
+
+def count_parameters(trial: TrialConfig, images: Images) -> int:
+    """How many parameters a trial trains, in all of its networks."""
+    family = build_family(trial, channels=images.channels, size=images.size, classes=images.classes)
+    return sum(parameters(family).values())
+
+
+def estimate_cost(
+    trial: TrialConfig,
+    images: Images,
+    *,
+    workers: int = 1,
+    device: torch.device | str | None = None,
+    patience: float = 2.0,
+) -> Cost:
+    """What a trial will cost with so many workers like this process, from its first steps.
+
+    Takes about three times `patience` seconds.  Reference statistics, which are made once for all trials, are left out.
+    """
+    device = torch.device(device) if device is not None else default_device()
+    training: Training = trial.bound("training")()
+    share = max(1, training.batch_size // workers)
+    # A CPU is as fast an image in small batches; a GPU is not.
+    tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
+    learner = build_learner(tried, images, device, Workers())
+    loader, extractor = build_loader(trial, images, device), build_extractor(trial, device)
+    settings: Evaluation = trial.bound("evaluation")()
+    return time_trial(learner, loader, extractor, settings, every=every_of(trial), workers=workers, patience=patience)

@@ -1,0 +1,110 @@
+"""What a network predicts: noise, image, something between the two, or Karras's mixture.
+
+Each is a way to make a denoiser of a network F: D(x; sigma) = skip x + out F(into x; time), where x = x_0 + sigma eps.
+Source: Karras et al. 2022, eq. 7 and table 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, NamedTuple
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from gensweep.registry import Registry
+
+__all__ = ["PARAMETERISATIONS", "Coefficients", "Parameterisation", "c_noise"]
+
+#: Networks see times from 0 to below this.
+TIMES = 1000.0
+
+
+class Coefficients(NamedTuple):
+    """Of D(x; sigma) = skip x + out F(into x; time); `time` is None where the process says it."""
+
+    skip: Float[Tensor, "b 1 1 1"]
+    out: Float[Tensor, "b 1 1 1"]
+    into: Float[Tensor, "b 1 1 1"]
+    time: Float[Tensor, " b"] | None = None
+
+    def denoised(self, x: Float[Tensor, "b c h w"], output: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The x_0 that a network's output stands for; not clipped."""
+        return self.skip * x + self.out * output
+
+    def target(
+        self, x_0: Float[Tensor, "b c h w"], eps: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]
+    ) -> Float[Tensor, "b c h w"]:
+        """What the network should have said, so that x_0 + sigma eps is denoised to x_0."""
+        return (1 - self.skip) / self.out * x_0 - self.skip * _image(sigma) / self.out * eps
+
+
+#: (sigma: Float[b]) -> coefficients
+Parameterisation = Callable[[Tensor], Coefficients]
+PARAMETERISATIONS: Registry[Callable[..., Coefficients]] = Registry("parameterisation", package="gensweep.diffusion")
+
+
+@PARAMETERISATIONS.register("eps")
+def eps(sigma: Float[Tensor, " b"]) -> Coefficients:
+    """The noise.  Source: Ho et al. 2020, section 3.2."""
+    s = _image(sigma)
+    return Coefficients(torch.ones_like(s), -s, _unit(s))
+
+
+@PARAMETERISATIONS.register("x0")
+def x0(sigma: Float[Tensor, " b"]) -> Coefficients:
+    """The image itself."""
+    s = _image(sigma)
+    return Coefficients(torch.zeros_like(s), torch.ones_like(s), _unit(s))
+
+
+@PARAMETERISATIONS.register("v")
+def v(sigma: Float[Tensor, " b"]) -> Coefficients:
+    """V = sqrt(alpha_bar) eps - sqrt(1 - alpha_bar) x_0, of equal size at all levels.
+
+    Source: Salimans & Ho 2022, section 4 and appendix D.
+    """
+    s = _image(sigma)
+    unit = _unit(s)
+    return Coefficients(unit.square(), -s * unit, unit)
+
+
+@PARAMETERISATIONS.register("edm")
+def edm(
+    sigma: Float[Tensor, " b"],
+    *,
+    sigma_data: Annotated[float, Field(gt=0, le=10)] = 0.5,
+    sigma_min: Annotated[float, Field(gt=0, le=1)] = 0.002,
+    sigma_max: Annotated[float, Field(gt=1, le=1000)] = 80.0,
+) -> Coefficients:
+    """Inputs, outputs and errors of unit variance at every level, for images of standard deviation sigma_data.
+
+    skip = sd^2/(s^2 + sd^2), out = s sd/sqrt(s^2 + sd^2), into = 1/sqrt(s^2 + sd^2).  The network is told ln(s)/4,
+    moved to the range of times that it knows: from 0 at sigma_min to 1000 at sigma_max.
+    Source: Karras et al. 2022, table 1.
+    """
+    s = _image(sigma)
+    total = (s.square() + sigma_data**2).rsqrt()
+    low, high = math.log(sigma_min) / 4, math.log(sigma_max) / 4
+    time = (c_noise(sigma) - low) * (TIMES / (high - low))
+    return Coefficients(
+        (sigma_data * total).square(), s * sigma_data * total, total, time.clamp(0, math.nextafter(TIMES, 0))
+    )
+
+
+def c_noise(sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """ln(sigma)/4.  Source: Karras et al. 2022, table 1."""
+    return sigma.log() / 4
+
+
+def _image(sigma: Float[Tensor, " b"]) -> Float[Tensor, "b 1 1 1"]:
+    """Ready to be multiplied with images."""
+    return sigma.view(-1, 1, 1, 1)
+
+
+def _unit(s: Float[Tensor, "b 1 1 1"]) -> Float[Tensor, "b 1 1 1"]:
+    """sqrt(alpha_bar), which brings noisy images of variance 1 + sigma^2 back to 1."""
+    return (1 + s.square()).rsqrt()

@@ -1,0 +1,1 @@
+"""Samplers: from noise to images, all behind one signature."""
