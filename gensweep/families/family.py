@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,7 +18,7 @@ from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["FAMILIES", "Batch", "Denoising", "Family", "Guidance", "GuidanceInterval", "Loss"]
+__all__ = ["FAMILIES", "Batch", "Denoising", "Family", "Guidance", "GuidanceInterval", "Likelihood", "Loss"]
 
 #: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
 Guidance: TypeAlias = Annotated[float, Field(ge=0, le=100)]
@@ -92,6 +92,28 @@ class Denoising(Protocol):
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
         """A network like `networks[sampled]` as a denoiser of images with these labels, guided as set."""
+        ...
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """A family that can say how likely an image is, or at least, and so can be judged by bits per dimension."""
+
+    def bits_per_dim(
+        self,
+        network: nn.Module,
+        images: Float[Tensor, "b c h w"],
+        labels: Int[Tensor, " b"] | None,
+        noise: Noise,
+        timesteps: int | None,
+    ) -> Float64[Tensor, " b"]:
+        """A bound from above on -log2 p(image) per dimension, for images of 256 levels, x = 2 level / 255 - 1.
+
+        `network` is like `networks[sampled]`, in evaluation mode and float32.  Labels are those of the images, needed
+        if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
+        on its own image alone.  The parts of the bound are averaged over `timesteps` noise levels an image, without a
+        bias; None takes every level there is.
+        """
         ...
 
 
