@@ -75,7 +75,7 @@ def image_folder(
     """
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
-        raise ConfigError(f"image_folder: path: {path!r} is not a folder")
+        raise ConfigError(f"image_folder: path: {folder} is not a folder; name yours with --set data.path=FOLDER")
     given = all((folder / name).is_dir() for name in SPLITS)
     places = {name: folder / name for name in SPLITS} if given else {split: folder}
     files = {name: sorted(_walk(place)) for name, place in places.items()}
