@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from gensweep.errors import ConfigError
 from gensweep.nn.layers import BatchNorm2d
-from gensweep.nn.networks import ADVERSARIES, Adversaries
+from gensweep.nn.networks import ADVERSARIES, Adversaries, check_adversaries_size
+from gensweep.nn.projection import ConditionalBatchNorm2d, TimeProjection, batch_norm, normalised
+from gensweep.nn.spectral import spectrally_normalised
 
 __all__ = ["Discriminator", "Generator", "dcgan"]
 
-SIZES = (8, 16, 32, 64, 128, 256)
 #: The tutorial's largest number of channels, in widths; larger images get more stages, not wider ones.
 WIDEST = 8
+#: Norms between the layers of a discriminator; a spectral one is of the weights.
+NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm2d, "layer": partial(nn.GroupNorm, 1)}
 
 
 @ADVERSARIES.register("dcgan")
@@ -27,45 +31,55 @@ def dcgan(
     size: int,
     classes: int,
     latent: int,
+    timed: bool = False,
     *,
     width: Annotated[int, Field(ge=1)] = 64,
     discriminator_width: Annotated[int, Field(ge=1)] | None = None,
+    labels: Literal["embedding", "batch_norm"] = "embedding",
+    discriminator_norm: Literal["batch", "spectral", "layer", "none"] = "batch",
 ) -> Adversaries:
     """Strided convolutions with batch normalisation, 4 px up to the image's size in steps of two.
 
-    Width is the number of channels next to the image; the discriminator's is the same unless given.
-    Source: Radford et al. 2016; the PyTorch DCGAN tutorial.
+    Width is the number of channels next to the image; the discriminator's is the same unless given.  A label enters
+    the generator as an embedding beside the latent vector, or sets its batch norms.  A gradient penalty wants a
+    discriminator that sees images one by one: with spectral or layer norm, or none.
+    Source: Radford et al. 2016; the PyTorch DCGAN tutorial; Miyato et al. 2018 and Gulrajani et al. 2017 (norms).
     """
-    if size not in SIZES:
-        raise ConfigError(f"dcgan: images of {size} px are not supported; use one of {', '.join(map(str, SIZES))}")
-    generator = Generator(channels, size, classes, latent, width)
-    discriminator = Discriminator(channels, size, classes, discriminator_width or width)
-    return Adversaries(generator.apply(initialise), discriminator.apply(initialise))
+    check_adversaries_size("dcgan", size)
+    generator = Generator(channels, size, classes, latent, width, labels == "batch_norm")
+    discriminator = Discriminator(channels, size, classes, discriminator_width or width, timed, discriminator_norm)
+    generator.apply(initialise)
+    discriminator.apply(initialise)
+    if discriminator_norm == "spectral":
+        spectrally_normalised(discriminator)
+    return Adversaries(generator, discriminator)
 
 
 class Generator(nn.Module):
-    """Latent vector, and an embedding of the label beside it, to image."""
+    """Latent vector to image; the label is an embedding beside the vector, or scale and shift of the batch norms."""
 
-    def __init__(self, channels: int, size: int, classes: int, latent: int, width: int) -> None:
+    def __init__(self, channels: int, size: int, classes: int, latent: int, width: int, in_norms: bool) -> None:
         super().__init__()
         widths = stage_widths(size, width)[::-1]
-        self.label = nn.Embedding(classes, latent) if classes else None
-        inputs = 2 * latent if classes else latent
+        self.classes = classes
+        self.label = nn.Embedding(classes, latent) if classes and not in_norms else None
+        inputs = latent if self.label is None else 2 * latent
         layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, widths[0], 4, 1, 0, bias=False)]
-        for before, after in itertools.pairwise(widths):
-            layers += [BatchNorm2d(before), nn.ReLU(inplace=True)]
+        for before, after in itertools.pairwise([*widths, channels]):
+            layers += [batch_norm(before, classes if in_norms else 0), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
-        layers += [BatchNorm2d(widths[-1]), nn.ReLU(inplace=True)]
-        layers += [nn.ConvTranspose2d(widths[-1], channels, 4, 2, 1, bias=False), nn.Tanh()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.ModuleList([*layers, nn.Tanh()])
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c h w"]:
         """Images in [-1, 1].  Labels are needed if the network has classes, and not looked at if it has none."""
+        if self.classes and labels is None:
+            raise ValueError("a class-conditional generator needs labels")
         if self.label is not None:
-            if labels is None:
-                raise ValueError("a class-conditional generator needs labels")
             z = torch.cat([z, self.label(labels)], dim=1)
-        return self.layers(z[:, :, None, None])  # type: ignore[no-any-return]
+        x = z[:, :, None, None]
+        for layer in self.layers:
+            x = normalised(layer, x, labels)
+        return x
 
 
 class Discriminator(nn.Module):
@@ -74,25 +88,34 @@ class Discriminator(nn.Module):
     Source: Miyato & Koyama 2018 (projection discriminator).
     """
 
-    def __init__(self, channels: int, size: int, classes: int, width: int) -> None:
+    def __init__(self, channels: int, size: int, classes: int, width: int, timed: bool, norm: str) -> None:
         super().__init__()
         widths = stage_widths(size, width)
         layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
         for before, after in itertools.pairwise(widths):
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), BatchNorm2d(after)]
+            # A norm's own shift would undo a bias.
+            norms = [NORMS[norm](after)] if norm in NORMS else []
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=not norms), *norms]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.logit = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
         self.label = nn.Embedding(classes, widths[-1]) if classes else None
+        self.time = TimeProjection(widths[-1]) if timed else None
 
-    def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
-        """Logits of "real".  Labels are needed if the network has classes, and not looked at if it has none."""
+    def forward(
+        self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None, time: Float[Tensor, " b"] | None = None
+    ) -> Float[Tensor, " b"]:
+        """Logits of "real".  Labels are needed if the network has classes, times if it was built for them."""
         features = self.layers(x)
         logits = self.logit(features).flatten()
         if self.label is not None:
             if labels is None:
                 raise ValueError("a class-conditional discriminator needs labels")
             logits = logits + (self.label(labels) * features.sum(dim=(2, 3))).sum(dim=1)
+        if self.time is not None:
+            if time is None:
+                raise ValueError("a discriminator of noisy images needs times")
+            logits = logits + self.time(features.sum(dim=(2, 3)), time)
         return logits  # type: ignore[no-any-return]
 
 
@@ -103,8 +126,12 @@ def stage_widths(size: int, width: int) -> list[int]:
 
 def initialise(module: nn.Module) -> None:
     """Weights of convolutions and embeddings from N(0, 0.02), of batch norms from N(1, 0.02); biases 0."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
+    if isinstance(module, ConditionalBatchNorm2d):
+        module.reset_labels()
+    elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Embedding):
         nn.init.normal_(module.weight, 0.0, 0.02)
-    elif isinstance(module, nn.BatchNorm2d):
+        if not isinstance(module, nn.Embedding) and module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.BatchNorm2d | nn.GroupNorm):
         nn.init.normal_(module.weight, 1.0, 0.02)
         nn.init.zeros_(module.bias)

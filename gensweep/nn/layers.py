@@ -96,8 +96,11 @@ class BatchNorm2d(nn.BatchNorm2d):
         # A second round for the squares: E[x^2] - E[x]^2 would lose digits in float32.
         variance = _all_reduced(centred.square().sum(dim=(0, 2, 3))) / n
         self._track(mean.detach(), variance.detach() * (n / (n - 1)))
-        scale = self.weight * torch.rsqrt(variance + self.eps)
-        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale.view(1, -1, 1, 1)).to(input.dtype)
+        scale = torch.rsqrt(variance + self.eps).view(1, -1, 1, 1)
+        if self.weight is None or self.bias is None:  # affine=False
+            return (centred * scale).to(input.dtype)
+        scale = scale * self.weight.view(1, -1, 1, 1)
+        return torch.addcmul(self.bias.view(1, -1, 1, 1), centred, scale).to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Float[Tensor, " c"], variance: Float[Tensor, " c"]) -> None:
@@ -120,9 +123,8 @@ class _AllReduce(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        total = grads[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
+        # By itself, not in place, so that a gradient penalty can differentiate it once more.
+        return _all_reduced(grads[0])
 
 
 def _all_reduced(x: Tensor) -> Tensor:

@@ -7,16 +7,20 @@ from typing import NamedTuple
 
 from torch import nn
 
+from gensweep.errors import ConfigError
 from gensweep.registry import Registry
 
-__all__ = ["ADVERSARIES", "DENOISERS", "Adversaries"]
+__all__ = ["ADVERSARIES", "DENOISERS", "Adversaries", "check_adversaries_size"]
+
+#: Image sizes of networks that go up from 4 px in steps of two.
+SIZES = (8, 16, 32, 64, 128, 256)
 
 
 class Adversaries(NamedTuple):
     """The two networks of a GAN.
 
     generator(z: Float[b latent], labels: Int[b] | None) -> images in [-1, 1], Float[b c h w];
-    discriminator(images: Float[b c h w], labels: Int[b] | None) -> logits, Float[b].
+    discriminator(images: Float[b c h w], labels: Int[b] | None, time: Float[b] | None) -> logits, Float[b].
     """
 
     generator: nn.Module
@@ -29,5 +33,12 @@ class Adversaries(NamedTuple):
 #: [0, 1000) whatever the number of timesteps.  Label `classes`, one more than the last, stands for "no label".
 DENOISERS: Registry[Callable[..., nn.Module]] = Registry("network", package="gensweep.nn")
 
-#: Items take (channels, size, classes, latent).
+#: Items take (channels, size, classes, latent, timed); the discriminator of a timed pair is told how noisy its images
+#: are, as times in [0, 1000].
 ADVERSARIES: Registry[Callable[..., Adversaries]] = Registry("GAN network", package="gensweep.nn")
+
+
+def check_adversaries_size(kind: str, size: int) -> None:
+    """Raise ConfigError unless the size is a power of two from 8 to 256."""
+    if size not in SIZES:
+        raise ConfigError(f"{kind}: images of {size} px are not supported; use one of {', '.join(map(str, SIZES))}")

@@ -65,3 +65,35 @@ def test_the_layers_follow_the_tutorial():
     assert isinstance(generator.layers[-1], nn.Tanh)
     assert not isinstance(discriminator.layers[1], nn.BatchNorm2d)
     assert {layer.negative_slope for layer in discriminator.layers if isinstance(layer, nn.LeakyReLU)} == {0.2}
+
+
+def test_the_names_of_the_weights_are_those_of_checkpoints_there_are():
+    generator, discriminator = dcgan(3, 16, 2, 5, width=4)
+    assert list(generator.state_dict())[:3] == ["label.weight", "layers.0.weight", "layers.1.weight"]
+    assert "layers.1.running_mean" in generator.state_dict()
+    assert list(discriminator.state_dict())[:2] == ["layers.0.weight", "layers.2.weight"]
+
+
+def test_labels_in_the_batch_norms_leave_the_latent_vector_as_it_is():
+    generator = dcgan(3, 32, 10, 100, labels="batch_norm").generator
+    assert generator.label is None
+    # A scale and a shift a class instead of one pair, for 256 + 128 + 64 channels.
+    assert parameters(generator) == 1_068_928 + 9 * 2 * (256 + 128 + 64)
+
+
+@pytest.mark.parametrize(
+    ("norm", "count"),
+    [("batch", 663_296), ("layer", 663_296), ("spectral", 663_296 - 384), ("none", 663_296 - 384)],
+)
+def test_norms_of_the_discriminator(norm, count):
+    """Without a norm's scale and shift the convolutions have biases: one number a channel instead of two."""
+    assert parameters(dcgan(3, 32, 0, 100, discriminator_norm=norm).discriminator) == count
+
+
+@pytest.mark.parametrize("norm", ["layer", "spectral", "none"])
+def test_without_batch_norm_the_discriminator_sees_images_one_by_one(norm):
+    discriminator = dcgan(3, 16, 0, 5, width=8, discriminator_norm=norm).discriminator
+    x = torch.randn(6, 3, 16, 16)
+    for _ in range(50):  # spectral norm still moves a little, from pass to pass
+        discriminator(x, None)
+    torch.testing.assert_close(discriminator(x, None)[:2], discriminator(x[:2], None), rtol=1e-4, atol=1e-5)

@@ -16,9 +16,12 @@ def denoiser(kind, size, classes, channels=3):
     return DENOISERS[kind](channels, size, classes, **({"width": 16} if "width" in settings else {}))
 
 
-def adversaries(kind, size, classes, channels=3):
-    settings = ADVERSARIES.model(kind).model_fields
-    return ADVERSARIES[kind](channels, size, classes, LATENT, **({"width": 8} if "width" in settings else {}))
+def adversaries(kind, size, classes, channels=3, timed=False):
+    return ADVERSARIES[kind](channels, size, classes, LATENT, timed, **narrow(kind))
+
+
+def narrow(kind):
+    return {name: 8 for name in ("width", "discriminator_width") if name in ADVERSARIES.model(kind).model_fields}
 
 
 def awakened(network):
@@ -168,6 +171,33 @@ def test_conditional_adversaries_say_that_they_need_labels(kind):
         generator(torch.randn(B, LATENT), None)
     with pytest.raises(ValueError, match="needs labels"):
         discriminator(torch.randn(B, 3, 16, 16), None)
+
+
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("kind", ADVERSARIES.kinds())
+def test_a_timed_discriminator_listens_to_the_time_and_says_that_it_needs_one(kind, classes):
+    discriminator = adversaries(kind, 16, classes, timed=True).discriminator
+    x, time, labels = torch.randn(B, 3, 16, 16), torch.tensor([0.0, 999.0]), torch.tensor([0, 2]) if classes else None
+    logits = discriminator(x, labels, time)
+    assert logits.shape == (B,)
+    logits.sum().backward()
+    assert_all_gradients_are_finite(discriminator)
+    discriminator.eval()
+    with torch.no_grad():
+        assert not torch.equal(discriminator(x, labels, time), discriminator(x, labels, time.flip(0)))
+    with pytest.raises(ValueError, match="needs times"):
+        discriminator(x, labels)
+
+
+@pytest.mark.parametrize("kind", ADVERSARIES.kinds())
+def test_a_gradient_penalty_reaches_every_weight_of_the_discriminator_that_an_image_passes(kind):
+    """Only what is added to the logit after the last layer has no part in the gradient at the image."""
+    discriminator = adversaries(kind, 16, 3).discriminator
+    x, labels = torch.randn(B, 3, 16, 16, requires_grad=True), torch.tensor([0, 2])
+    (gradient,) = torch.autograd.grad(discriminator(x, labels).sum(), x, create_graph=True)
+    gradient.square().sum().backward()
+    passed = [parameter for parameter in discriminator.parameters() if parameter.dim() > 1]
+    assert all(parameter.grad is not None and bool(parameter.grad.any()) for parameter in passed)
 
 
 @pytest.mark.parametrize("kind", [*DENOISERS, *ADVERSARIES])

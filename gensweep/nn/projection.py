@@ -1,0 +1,76 @@
+"""How labels and times enter generators and discriminators."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gensweep.nn.layers import BatchNorm2d
+
+__all__ = ["ConditionalBatchNorm2d", "TimeProjection", "batch_norm", "normalised"]
+
+#: Cosines and sines of a time.
+FREQUENCIES = 32
+
+
+class ConditionalBatchNorm2d(BatchNorm2d):
+    """Batch normalisation with a scale and a shift for each class.
+
+    Scales begin near 1, a little apart from class to class.  Source: Dumoulin et al. 2017; Miyato & Koyama 2018.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__(channels, affine=False)
+        self.label_scale = nn.Embedding(classes, channels)
+        self.label_shift = nn.Embedding(classes, channels)
+        self.reset_labels()
+
+    def reset_labels(self) -> None:
+        """Scales from N(1, 0.02), shifts 0."""
+        nn.init.normal_(self.label_scale.weight, 1.0, 0.02)
+        nn.init.zeros_(self.label_shift.weight)
+
+    def forward(
+        self, input: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """Raises ValueError without labels."""
+        if labels is None:
+            raise ValueError("a class-conditional batch norm needs labels")
+        x = super().forward(input)
+        scale, shift = self.label_scale(labels), self.label_shift(labels)
+        return torch.addcmul(shift[:, :, None, None].to(x.dtype), x, scale[:, :, None, None].to(x.dtype))
+
+
+def batch_norm(channels: int, classes: int) -> BatchNorm2d:
+    """Batch normalisation that the label sets, or a plain one if there are no classes."""
+    return ConditionalBatchNorm2d(channels, classes) if classes else BatchNorm2d(channels)
+
+
+def normalised(norm: nn.Module, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Tensor:
+    """What a layer makes of images, with their labels if it wants them."""
+    y: Tensor = norm(x, labels) if isinstance(norm, ConditionalBatchNorm2d) else norm(x)
+    return y
+
+
+class TimeProjection(nn.Module):
+    """The product of features (b, f) with an embedding of a time in [0, 1000], summed: how real, for that much noise.
+
+    Source: Wang et al. 2022, section 3.1 (the discriminator sees t); Miyato & Koyama 2018 (projection).
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        frequencies = torch.exp(-math.log(10_000) * torch.arange(FREQUENCIES, dtype=torch.float64) / FREQUENCIES)
+        self.register_buffer("frequencies", frequencies.float(), persistent=False)
+        self.embed = nn.Sequential(nn.Linear(2 * FREQUENCIES, features), nn.SiLU(), nn.Linear(features, features))
+
+    def forward(self, features: Float[Tensor, "b f"], time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """What is added to the logits."""
+        angles = time.float()[:, None] * self.frequencies
+        embedded = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
+        return (embedded * features).sum(dim=1) / math.sqrt(features.shape[1])  # type: ignore[no-any-return]

@@ -1,0 +1,50 @@
+"""Spectral norms against singular value decomposition, by power iteration and by torch.linalg.svd."""
+
+import pytest
+import torch
+from torch import nn
+
+from gensweep.nn.networks import ADVERSARIES
+from gensweep.nn.spectral import spectrally_normalised
+
+#: Networks with a spectral norm.
+PAIRS = {"dcgan": {"discriminator_norm": "spectral"}, "sngan": {"discriminator_width": 8}}
+
+
+def matrix(module):
+    """The weight as it is used, outputs by inputs."""
+    weight = module.weight.detach()
+    return weight.transpose(0, 1).flatten(1) if isinstance(module, nn.ConvTranspose2d) else weight.flatten(1)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("kind", PAIRS)
+def test_the_largest_singular_value_of_every_weight_goes_to_1(kind, classes):
+    torch.manual_seed(0)
+    discriminator = ADVERSARIES[kind](3, 16, classes, 6, True, width=8, **PAIRS[kind]).discriminator
+    x, labels, time = torch.randn(2, 3, 16, 16), torch.tensor([0, 1]), torch.zeros(2)
+    for _ in range(200):
+        discriminator(x, labels, time)
+    discriminator.eval()
+    layers = [module for module in discriminator.modules() if hasattr(module, "parametrizations")]
+    weighted = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]
+    assert layers == weighted
+    for layer in layers:
+        assert float(torch.linalg.svdvals(matrix(layer))[0]) == pytest.approx(1, abs=0.01)
+
+
+def test_it_only_scales():
+    layer = nn.ConvTranspose2d(3, 5, 4)
+    before = layer.weight.detach().clone()
+    spectrally_normalised(layer)
+    for _ in range(100):
+        layer(torch.randn(1, 3, 2, 2))
+    largest = torch.linalg.svdvals(before.transpose(0, 1).flatten(1))[0]
+    torch.testing.assert_close(layer.weight.detach(), before / largest, rtol=1e-4, atol=1e-6)
+
+
+def test_evaluation_leaves_it_as_it_is():
+    layer = spectrally_normalised(nn.Linear(4, 3)).eval()
+    state = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+    layer(torch.randn(2, 4))
+    assert all(torch.equal(state[name], tensor) for name, tensor in layer.state_dict().items())
