@@ -17,6 +17,7 @@ from gensweep.assembly import (
 )
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.training.checkpoint import load_tensors
 from gensweep.training.trial import ListReporter
 
 TREE = {
@@ -113,6 +114,19 @@ def test_settings_of_sampling_can_change_and_those_of_the_network_cannot(trained
         load_checkpoint(folder, overrides={"network.width": 16}, device="cpu")
     with pytest.raises(ConfigError, match="stepps"):
         load_checkpoint(folder, overrides={"sampler.stepps": 3}, device="cpu")
+
+
+def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained):
+    folder = trained["diffusion"].checkpoints[-1][1]
+    assert load_checkpoint(folder, device="cpu").weights == "ema"
+    for weights, prefix in (("ema", "ema"), ("ema@0.25", "ema@0.25"), ("ema@4", "ema@4"), ("raw", "networks")):
+        network = load_checkpoint(folder, weights=weights, device="cpu").family.networks["denoiser"]
+        saved = load_tensors(folder, f"{prefix}/denoiser/")
+        assert all(torch.equal(saved[f"{prefix}/denoiser/{key}"], each) for key, each in network.state_dict().items())
+    ema, longer = (draw_samples(load_checkpoint(folder, weights=name, device="cpu"), 4) for name in ("ema", "ema@4"))
+    assert not torch.equal(ema, longer)
+    with pytest.raises(ConfigError, match=r"'ema@2' are not in this checkpoint \(it holds ema, ema@0.25, ema@4, raw\)"):
+        load_checkpoint(folder, weights="ema@2", device="cpu")
 
 
 def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone():

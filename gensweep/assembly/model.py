@@ -20,32 +20,40 @@ from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.noise import Noise
-from gensweep.training.checkpoint import Checkpoint, load_tensors, read
+from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Verdict, draw, evaluate
 from gensweep.training.loop import place
-from gensweep.training.state import load_network
+from gensweep.training.state import load_network, weights_in, weights_prefix
 
 __all__ = ["Model", "draw_samples", "load_checkpoint", "score"]
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained family that can draw samples: the weights of a checkpoint, and the settings it was trained with."""
+    """A trained family that can draw samples: weights of a checkpoint, and the settings it was trained with.
+
+    `weights` says which: "ema", the average that was judged, "ema@0.25" with a quarter of its half-life, or "raw".
+    """
 
     trial: TrialConfig
     checkpoint: Checkpoint
     family: Family
     device: torch.device
+    weights: str
 
 
 def load_checkpoint(
-    folder: Path, *, overrides: Mapping[str, Any] | None = None, device: torch.device | str | None = None
+    folder: Path,
+    *,
+    overrides: Mapping[str, Any] | None = None,
+    weights: str | None = None,
+    device: torch.device | str | None = None,
 ) -> Model:
     """The model in a checkpoint folder; `overrides` change settings of sampling, such as {"sampler.steps": 20}.
 
-    Raises ConfigError for settings that do not exist, and GensweepError if the checkpoint is damaged or if a change
-    does not fit its weights.
+    `weights` are by default those that were judged.  Raises ConfigError for settings that do not exist and for weights
+    that the checkpoint does not hold, and GensweepError if it is damaged or if a change does not fit its weights.
     """
     device = torch.device(device) if device is not None else default_device()
     checkpoint = read(folder)
@@ -55,9 +63,17 @@ def load_checkpoint(
     channels, size, _ = checkpoint.shape
     family = build_family(trial, channels=channels, size=size, classes=len(checkpoint.class_names))
     network = family.networks[family.sampled]
-    load_network(network, load_tensors(folder, checkpoint.weights), checkpoint.weights)
+    kept = weights_in(tensor_names(folder))
+    weights = kept[0] if weights is None else weights
+    if weights not in kept:
+        raise ConfigError(
+            f"the weights {weights!r} are not in this checkpoint (it holds {', '.join(kept)}); "
+            "which averages a training keeps is said by training.ema_half_life and training.ema_factors"
+        )
+    prefix = weights_prefix(weights, family.sampled)
+    load_network(network, load_tensors(folder, prefix), prefix)
     place(network, device, "float32").eval()
-    return Model(trial, checkpoint, family, device)
+    return Model(trial, checkpoint, family, device, weights)
 
 
 def draw_samples(

@@ -20,7 +20,18 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["FORMAT", "KEPT", "SAMPLES", "Checkpoint", "latest", "load_tensors", "read", "save", "verify"]
+__all__ = [
+    "FORMAT",
+    "KEPT",
+    "SAMPLES",
+    "Checkpoint",
+    "latest",
+    "load_tensors",
+    "read",
+    "save",
+    "tensor_names",
+    "verify",
+]
 
 FORMAT = 1
 #: How many of a training's checkpoints stay: one more than needed, in case the last one is damaged.
@@ -126,6 +137,15 @@ def load_tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
     verify(folder)
     with safe_open(folder / TENSORS, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+
+
+def tensor_names(folder: Path) -> list[str]:
+    """The names of all tensors, from the head of the file.  Raises GensweepError if it cannot be read."""
+    try:
+        with safe_open(folder / TENSORS, framework="pt") as file:
+            return list(file.keys())
+    except (OSError, SafetensorError) as error:
+        raise GensweepError(f"{folder / TENSORS} cannot be read ({error}); use another checkpoint") from None
 
 
 def latest(root: Path) -> Path | None:

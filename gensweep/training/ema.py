@@ -1,32 +1,40 @@
-"""Averaged weights, which draw better samples than the last ones."""
+"""Averaged weights, which draw better samples than the last ones.
+
+How long an average should be is known only once samples have been drawn with it, so several are kept side by side.
+Each is exact at every checkpoint.
+"""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
-__all__ = ["Ema", "decay"]
+__all__ = ["MAIN", "Ema", "average_name", "averages", "decay"]
 
 #: At first the half-life is this part of the images seen, so that the start is soon forgotten.
 RAMP = 0.05
+#: The average that is judged in training, whose half-life the factors of the others multiply.
+MAIN = "ema"
 
 
 class Ema:
     """An exponential moving average of a network's parameters and buffers, with a half-life in images.
 
-    `network` is a copy that holds the average, always in evaluation mode.  Source: Karras et al. 2022, appendix F.2.
+    `network` is a copy that holds the average, always in evaluation mode; `factor` multiplies the half-life, the
+    shorter one of the start too.  Source: Karras et al. 2022, appendix F.2.
     """
 
-    def __init__(self, network: nn.Module, half_life: int) -> None:
-        self.half_life = half_life
+    def __init__(self, network: nn.Module, half_life: int, factor: float = 1.0) -> None:
+        self.half_life, self.factor = half_life, factor
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
 
     @torch.no_grad()
     def update(self, network: nn.Module, images: int, batch_size: int) -> None:
         """Take in the weights after `images` training images, the last `batch_size` of them since the last call."""
-        weight = 1 - decay(images, batch_size, self.half_life)
+        weight = 1 - decay(images, batch_size, self.half_life, self.factor)
         # Running statistics are averaged like the weights that they belong to; counters are taken over.
         mine = [*self.network.parameters(), *self.network.buffers()]
         theirs = [*network.parameters(), *network.buffers()]
@@ -37,6 +45,18 @@ class Ema:
                 a.copy_(b)
 
 
-def decay(images: int, batch_size: int, half_life: int) -> float:
-    """What is left of the old average: 0.5 ** (batch_size / min(half_life, RAMP * images))."""
-    return float(0.5 ** (batch_size / max(min(half_life, RAMP * images), 1e-8)))
+def averages(network: nn.Module, half_life: int, factors: Iterable[float]) -> dict[str, Ema]:
+    """The main average and one for each further factor, by name; none if the half-life is 0."""
+    if not half_life:
+        return {}
+    return {average_name(factor): Ema(network, half_life, factor) for factor in (1.0, *factors)}
+
+
+def average_name(factor: float) -> str:
+    """What the average with a multiple of the main half-life is called: "ema", or "ema@0.25"."""
+    return MAIN if factor == 1 else f"{MAIN}@{factor:g}"
+
+
+def decay(images: int, batch_size: int, half_life: int, factor: float = 1.0) -> float:
+    """What is left of the old average: 0.5 ** (batch_size / (factor * min(half_life, RAMP * images)))."""
+    return float(0.5 ** (batch_size / max(factor * min(half_life, RAMP * images), 1e-8)))

@@ -22,7 +22,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES, Batch, Family
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers, wrapped
-from gensweep.training.ema import Ema
+from gensweep.training.ema import MAIN, Ema, averages
 from gensweep.training.settings import Precision, Training
 
 __all__ = ["Due", "Learner", "Progress", "kind_of", "mixed_precision", "place", "train", "uses_bfloat16"]
@@ -74,12 +74,16 @@ class Learner:
         self.networks = {name: wrapped(network, self.workers) for name, network in family.networks.items()}
         self.optimizers = family.optimizers()
         self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
-        half_life = training.ema_half_life
-        self.ema = Ema(family.networks[family.sampled], half_life) if half_life else None
+        self.averages = averages(family.networks[family.sampled], training.ema_half_life, training.ema_factors)
         self.images, self.seconds = 0, 0.0
         self._sums: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
         self._since = 0
+
+    @property
+    def ema(self) -> Ema | None:
+        """The average that draws samples, if there is one."""
+        return self.averages.get(MAIN)
 
     @property
     def sampler(self) -> nn.Module:
@@ -112,8 +116,8 @@ class Learner:
                 self._update(loss.network)
         self.images += size
         self._since += size
-        if self.ema is not None:
-            self.ema.update(self.family.networks[self.family.sampled], self.images, size)
+        for average in self.averages.values():
+            average.update(self.family.networks[self.family.sampled], self.images, size)
 
     def flush(self, seconds: float) -> Progress:
         """Losses since the last call, which took so many seconds; all ranks call it together.

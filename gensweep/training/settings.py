@@ -17,6 +17,7 @@ __all__ = ["Evaluation", "Precision", "Training", "evaluation", "training"]
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
+Factor: TypeAlias = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Training:
     batch_size: int
     precision: Precision
     ema_half_life: int
+    ema_factors: tuple[float, ...]
     log_every: int
 
 
@@ -48,15 +50,17 @@ def training(
     batch_size: Positive = 128,
     precision: Precision = "auto",
     ema_half_life: Annotated[int, Field(ge=0)] = 50_000,
+    ema_factors: Annotated[tuple[Factor, ...], Field(strict=False)] = (0.25, 4.0),
     log_every: Positive | None = None,
 ) -> Training:
     """The budget, in images seen over all workers, and how it is spent.
 
     The batch is that of all workers together, and the budget is rounded up to whole batches.  Precision "auto" is
     bfloat16 where it is faster.  Samples are drawn with weights averaged with a half-life in images, 0 for the raw
-    ones; it is shorter at the start.  Losses are logged every `log_every` images, by default 50 times.
+    ones; it is shorter at the start.  Averages with these multiples of the half-life are kept too, to choose from after
+    training.  Losses are logged every `log_every` images, by default 50 times.
     """
-    return Training(images, batch_size, precision, ema_half_life, log_every or max(1, images // 50))
+    return Training(images, batch_size, precision, ema_half_life, ema_factors, log_every or max(1, images // 50))
 
 
 def evaluation(

@@ -1,22 +1,25 @@
 """A learner's state as flat, named tensors, and back.
 
-Names are `networks/NETWORK/PARAMETER`, `ema/NETWORK/PARAMETER`, `memories/MEMORY/BUFFER` and
-`optimizers/NETWORK/PARAMETER/QUANTITY`.  With the
-seed and the position these are all that a training is made of, so one that goes on from them equals one that never
-stopped.
+Names are `networks/NETWORK/PARAMETER`, `ema/NETWORK/PARAMETER`, `ema@FACTOR/NETWORK/PARAMETER` for further averages,
+`memories/MEMORY/BUFFER` and `optimizers/NETWORK/PARAMETER/QUANTITY`.  With the seed and the position these are all that
+a training is made of, so one that goes on from them equals one that never stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
+from gensweep.training.ema import MAIN
 from gensweep.training.loop import Learner
 
-__all__ = ["load_network", "restore", "sampler_prefix", "state_of"]
+__all__ = ["RAW", "load_network", "restore", "sampler_prefix", "state_of", "weights_in", "weights_prefix"]
+
+#: What the weights of the last training step are called, beside the names of averages.
+RAW = "raw"
 
 
 def state_of(learner: Learner) -> dict[str, Tensor]:
@@ -28,9 +31,9 @@ def state_of(learner: Learner) -> dict[str, Tensor]:
     }
     for name, memory in learner.family.memories.items():
         state |= {f"memories/{name}/{key}": tensor for key, tensor in memory.state_dict().items()}
-    if learner.ema is not None:
-        prefix = sampler_prefix(learner)
-        state |= {prefix + key: tensor for key, tensor in learner.ema.network.state_dict().items()}
+    for name, average in learner.averages.items():
+        prefix = weights_prefix(name, learner.family.sampled)
+        state |= {prefix + key: tensor for key, tensor in average.network.state_dict().items()}
     for name, optimizer in learner.optimizers.items():
         for key, parameter in learner.family.networks[name].named_parameters():
             for quantity, tensor in optimizer.state.get(parameter, {}).items():
@@ -39,13 +42,21 @@ def state_of(learner: Learner) -> dict[str, Tensor]:
 
 
 def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
-    """Bring a learner to a state that `state_of` gave.  Raises GensweepError if it is another model's."""
+    """Bring a learner to a state that `state_of` gave; further averages that it does not hold are given up.
+
+    Raises GensweepError if it is another model's.
+    """
     for name, network in learner.family.networks.items():
         load_network(network, state, f"networks/{name}/")
     for name, memory in learner.family.memories.items():
         load_network(memory, state, f"memories/{name}/")
-    if learner.ema is not None:
-        load_network(learner.ema.network, state, sampler_prefix(learner))
+    for name, average in list(learner.averages.items()):
+        prefix = weights_prefix(name, learner.family.sampled)
+        if name != MAIN and not any(_below(state, prefix)):
+            # An average over a past that nobody kept cannot be made up, so the training goes on without it.
+            del learner.averages[name]
+        else:
+            load_network(average.network, state, prefix)
     for name, optimizer in learner.optimizers.items():
         network = learner.family.networks[name]
         fused = {id(p): bool(group.get("fused")) for group in optimizer.param_groups for p in group["params"]}
@@ -71,7 +82,21 @@ def load_network(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -
 
 def sampler_prefix(learner: Learner) -> str:
     """Where the weights that draw samples stand in the state."""
-    return f"{'networks' if learner.ema is None else 'ema'}/{learner.family.sampled}/"
+    return weights_prefix(RAW if learner.ema is None else MAIN, learner.family.sampled)
+
+
+def weights_prefix(weights: str, sampled: str) -> str:
+    """Where the raw weights, or an average by its name, of the network that draws samples stand in the state."""
+    return f"{'networks' if weights == RAW else weights}/{sampled}/"
+
+
+def weights_in(names: Iterable[str]) -> list[str]:
+    """The weights to choose from where a state has tensors of these names: averages, the main one first, and RAW."""
+    found = {name.partition("/")[0] for name in names}
+    kept = sorted(
+        (name for name in found if name.startswith(f"{MAIN}@")), key=lambda name: float(name[len(MAIN) + 1 :])
+    )
+    return [*([MAIN] if MAIN in found else []), *kept, RAW]
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:

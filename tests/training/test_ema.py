@@ -6,7 +6,7 @@ import pytest
 import tiny
 import torch
 
-from gensweep.training.ema import Ema, decay
+from gensweep.training.ema import Ema, averages, decay
 
 
 def test_half_of_the_old_weights_is_left_after_a_half_life():
@@ -22,16 +22,37 @@ def test_at_the_start_the_half_life_is_a_twentieth_of_the_images_seen():
     assert decay(0, 100, half_life=50_000) == 0
 
 
-def test_the_average_equals_a_sum_written_out():
+@pytest.mark.parametrize("factor", [1.0, 0.25, 4.0])
+def test_the_average_equals_a_sum_written_out(factor):
     network = torch.nn.Linear(2, 1)
-    ema, expected = Ema(network, 40), network.weight.detach().double().clone()
-    for images in range(8, 400, 8):
+    ema, expected = Ema(network, 40, factor), network.weight.detach().double().clone()
+    for images in range(8, 1200, 8):
         with torch.no_grad():
             network.weight.normal_()
-        left = 0.5 ** (8 / min(40, 0.05 * images))
+        left = 0.5 ** (8 / (factor * min(40, 0.05 * images)))
         expected = left * expected + (1 - left) * network.weight.detach().double()
         ema.update(network, images, 8)
     torch.testing.assert_close(ema.network.weight.double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_half_of_the_weights_is_left_after_a_factor_times_the_half_life():
+    """Weights jump from 0 to 1 and stay: what is missing to 1 halves in each half-life."""
+    network = torch.nn.Linear(1, 1, bias=False)
+    network.weight.data.zero_()
+    kept = averages(network, 1000, (0.5, 2.0))
+    network.weight.data.fill_(1.0)
+    for images in range(10**6, 10**6 + 2000, 50):
+        for average in kept.values():
+            average.update(network, images, 50)
+    missing = {name: 1 - float(average.network.weight.detach()) for name, average in kept.items()}
+    assert missing == pytest.approx({"ema": 0.5**2, "ema@0.5": 0.5**4, "ema@2": 0.5**1}, rel=1e-4)
+
+
+def test_without_a_half_life_there_is_no_average_and_factor_1_is_the_main_one():
+    network = torch.nn.Linear(1, 1)
+    assert averages(network, 0, (0.25, 4.0)) == {}
+    assert list(averages(network, 10, ())) == ["ema"]
+    assert list(averages(network, 10, (1.0, 4.0, 0.25))) == ["ema", "ema@4", "ema@0.25"]
 
 
 def test_running_statistics_are_averaged_and_counters_taken_over():

@@ -58,10 +58,18 @@ def test_a_state_holds_networks_averages_and_optimizers(kind):
     learner = tiny.learner(kind)
     run(learner)
     names = {name.split("/")[0] for name in state_of(learner)}
-    assert names == {"networks", "ema", "optimizers"}
+    assert names == {"networks", "ema", "ema@0.25", "ema@4", "optimizers"}
     for name, network in learner.family.networks.items():
         for key, _ in network.named_parameters():
             assert f"optimizers/{name}/{key}/exp_avg_sq" in state_of(learner)
+
+
+def test_going_on_from_a_state_without_further_averages_goes_on_without_them():
+    old, learner = tiny.learner("gan", ema_factors=()), tiny.learner("gan", ema_factors=(4.0, 0.5))
+    run(old)
+    restore(learner, state_of(old))
+    assert list(learner.averages) == ["ema"]
+    assert equal(state_of(learner), state_of(old))
 
 
 def test_the_state_of_another_model_is_refused_with_a_reason():
