@@ -123,8 +123,6 @@ def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained)
         network = load_checkpoint(folder, weights=weights, device="cpu").family.networks["denoiser"]
         saved = load_tensors(folder, f"{prefix}/denoiser/")
         assert all(torch.equal(saved[f"{prefix}/denoiser/{key}"], each) for key, each in network.state_dict().items())
-    ema, longer = (draw_samples(load_checkpoint(folder, weights=name, device="cpu"), 4) for name in ("ema", "ema@4"))
-    assert not torch.equal(ema, longer)
     with pytest.raises(ConfigError, match=r"'ema@2' are not in this checkpoint \(it holds ema, ema@0.25, ema@4, raw\)"):
         load_checkpoint(folder, weights="ema@2", device="cpu")
 
