@@ -91,6 +91,9 @@ class Search(Part):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sampler: Annotated[Tpe | RandomSearch | GridSearch, Field(discriminator="kind")] = Tpe()
     scheduler: Annotated[Asha | Fifo, Field(discriminator="kind")] = Asha()
+    patience: Annotated[
+        Positive | None, Field(description="evaluations without a new best after which a trial ends; null: none")
+    ] = None
 
 
 class Resources(Part):

@@ -11,11 +11,12 @@ import ray
 from ray.tune import Callback, Stopper
 
 from gensweep.sweep.group import free_groups_of_the_dead
+from gensweep.sweep.trainable import OBJECTIVE
 
 if TYPE_CHECKING:
     from gensweep.sweep.ledger import Ledger
 
-__all__ = ["Follower", "StopAll"]
+__all__ = ["Follower", "Stops"]
 
 HOUSEKEEPING = 10.0
 """Seconds between two looks for placement groups of trial actors that died."""
@@ -63,8 +64,8 @@ class Follower(Callback):
         return (Callback, ())
 
 
-class StopAll(Stopper):
-    """Ends the experiment once `stop` is set, and wakes the trial actors that wait for their workers."""
+class Stops(Stopper):
+    """Ends a trial that has not become better for long, and everything once `stop` is set."""
 
     def __init__(self, stop: threading.Event, ledger: Ledger, mailbox: Any) -> None:
         self._stop = stop
@@ -72,11 +73,11 @@ class StopAll(Stopper):
         self._mailbox = mailbox
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never a single trial."""
-        return False
+        """Whether to end a trial; Tune asks before the ledger hears of the result."""
+        return OBJECTIVE in result and self._ledger.out_of_patience(trial_id, result["images"], result[OBJECTIVE])
 
     def stop_all(self) -> bool:
-        """Whether to end it all."""
+        """Whether to end it all; the trial actors that wait for their workers are woken."""
         if self._stop.is_set() and not self._ledger.interrupted:
             self._ledger.interrupted = True
             ray.get(self._mailbox.close.remote())

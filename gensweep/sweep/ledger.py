@@ -150,6 +150,11 @@ class Ledger:
             report = Report(record.trial, images, metrics, identity, local)
             self._notify(lambda observer: observer.trial_reported(report))
 
+    def out_of_patience(self, tune_id: str, images: int, objective: float) -> bool:
+        """Whether a trial's best score has stood for the sweep's patience, after this evaluation."""
+        record = self._record(tune_id)
+        return self._stale({**dict(record.rungs), images: objective})
+
     def ended(self, tune_id: str, result: Mapping[str, Any], error: str | None = None, details: str = "") -> None:
         """A trial came to its end; how, follows from its last result and the error of its actor, if any."""
         record = self._record(tune_id)
@@ -160,7 +165,7 @@ class Ledger:
             log = self._folder.write_log(record.trial, f"{error}\n\n{details or result.get('details', '')}")
             record.log = str(log)
             self._end(record, "failed", f"{error}; log: {log}")
-        elif result.get("finished") or record.images >= self._plan.budget:
+        elif result.get("finished") or record.images >= self._plan.budget or self._stale(dict(record.rungs)):
             if record.objective is None:
                 self._end(record, "failed", f"it ended without reporting {self._plan.metric}")
             else:
@@ -179,6 +184,10 @@ class Ledger:
 
     def _record(self, tune_id: str) -> TrialRecord:
         return self.records[self._by_tune_id[tune_id]]
+
+    def _stale(self, rungs: Mapping[int, float]) -> bool:
+        standing = sum(value == rungs[max(rungs)] for value in rungs.values()) if rungs else 0
+        return self._plan.patience is not None and standing > self._plan.patience
 
     def _keep(self, record: TrialRecord, kept: Kept) -> None:
         old = [c for c in record.checkpoints if c.place != kept.place]

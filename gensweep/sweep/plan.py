@@ -41,6 +41,8 @@ class Plan:
     sampler_settings: Mapping[str, Any] = field(default_factory=dict)
     scheduler: str = "asha"
     scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
+    patience: int | None = None
+    """Evaluations without a new best after which a trial is finished."""
     request: Request = field(default_factory=Request)
     max_failures: int = 1
     """How often a trial goes on from its last checkpoint after its workers were lost.  What a trial raises by itself

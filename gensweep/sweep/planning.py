@@ -39,6 +39,7 @@ def plan_sweep(sweep: SweepConfig) -> Plan:
         sampler_settings=sampler,
         scheduler=search.scheduler.kind,
         scheduler_settings=scheduler,
+        patience=search.patience,
         request=Request(
             workers=resources.workers,
             cpus_per_worker=resources.cpus_per_worker,

@@ -115,7 +115,7 @@ def _tune(
     import ray.cloudpickle
     from ray import tune
 
-    from gensweep.sweep.follow import Follower, StopAll
+    from gensweep.sweep.follow import Follower, Stops
     from gensweep.sweep.group import free_groups_of_the_dead
     from gensweep.sweep.mailbox import Mailbox
     from gensweep.sweep.trainable import Slot, SlotSettings
@@ -147,7 +147,7 @@ def _tune(
             name=f"session-{len(list(folder.ray.glob('session-*'))):03d}",
             storage_path=str(folder.ray),
             callbacks=[Follower(ledger)],
-            stop=StopAll(stop, ledger, mailbox),
+            stop=Stops(stop, ledger, mailbox),
             failure_config=tune.FailureConfig(max_failures=plan.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,

@@ -50,6 +50,22 @@ class Book:
         return sorted(int(p.name) for p in (self.store / trial).iterdir())
 
 
+def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
+    book = Book(tmp_path, patience=2)
+    book.begin()
+    for images, value, best in ((100, 5.0, 5.0), (200, 2.0, 2.0), (300, 7.0, 2.0)):
+        assert not book.ledger.out_of_patience("x", images, best)
+        book.report(images, value, best=best)
+    later = Book(tmp_path, patience=2, study=book.study)
+    later.begin()
+    assert not later.ledger.out_of_patience("x", 300, 2.0)  # what a restart does again does not count
+    assert not later.ledger.out_of_patience("x", 400, 1.0)
+    assert later.ledger.out_of_patience("x", 400, 2.0)
+    later.report(400, 3.0, best=2.0)
+    later.end()
+    assert later.folder.records()[0].status == "finished"
+
+
 def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
     book = Book(tmp_path)
     book.begin()

@@ -61,6 +61,16 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
     assert [e.trial for e in memory.of("trial_ended")] == ["t0000", "t0001", "t0002", "t0003"]
 
 
+def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_checkpoint(tmp_path):
+    rising = {str(100 * step): 9.0 + step for step in range(3, 9)}
+    configs = [{"steps": 8, "scores": {"100": 9.0, "200": 3.0, **rising}}, {"steps": 8}]
+    result = run_plan(plan(trials=2, configs=configs, budget=800, patience=2), root=tmp_path)
+    assert [(t.status, t.images) for t in result.trials] == [("finished", 400), ("finished", 800)]
+    assert result.trials[0].best.images == 200
+    assert study(tmp_path).trials[0].state == optuna.trial.TrialState.COMPLETE
+    assert study(tmp_path).trials[0].value == 3.0
+
+
 def test_a_killed_worker_costs_at_most_one_checkpoint_interval(tmp_path):
     configs = [{"kill_at": 3, "once": str(tmp_path / "once")}, {}]
     memory = Memory()
