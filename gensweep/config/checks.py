@@ -67,6 +67,13 @@ def _sampler(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     steps, timesteps = _get(trial, "sampler.steps"), _get(trial, "diffusion.timesteps")
     if steps is not None and timesteps is not None and steps > timesteps:
         yield "sampler.steps", f"{steps} is more than diffusion.timesteps ({timesteps})"
+    loss = _get(trial, "diffusion.loss")
+    if _get(trial, "sampler.variance") == "learned" and loss is not None and not type(loss).function.learns_variance:
+        yield (
+            "sampler.variance",
+            f"'learned' needs a loss that teaches a variance, but diffusion.loss.kind is {loss.kind}; "
+            "set that to hybrid or vlb, or the variance to small or large",
+        )
 
 
 def _parts(trial: TrialConfig) -> Iterator[tuple[str, str]]:
@@ -77,7 +84,9 @@ def _parts(trial: TrialConfig) -> Iterator[tuple[str, str]]:
         if section not in GENERIC:
             settings = getattr(trial, section)
             for message in _refusals(settings, _get(trial, "data.size") or 32, number):
-                yield section, message
+                key, _, reason = message.partition(": ")
+                # A part that knows which of its keys is wrong says so.
+                yield (key, reason) if key.startswith(f"{section}.") else (section, message)
 
 
 @functools.lru_cache(maxsize=1024)

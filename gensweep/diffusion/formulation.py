@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
@@ -12,7 +12,8 @@ from gensweep.diffusion.losses import LOSSES, DiffusionLoss
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
-from gensweep.registry import Choice
+from gensweep.errors import ConfigError
+from gensweep.registry import Choice, Registry
 
 __all__ = ["Formulation", "formulation"]
 
@@ -37,6 +38,22 @@ def formulation(
     """The diffusion process that a schedule gives for a number of timesteps, and how a network learns its way back.
 
     For EDM: schedule karras, parameterisation edm, levels lognormal.
+    Raises ConfigError for a loss that needs timesteps with levels between them.
     """
     process = GaussianDiffusion(schedule(timesteps))
-    return Formulation(process, parameterisation, loss(), levels(process))
+    made = Formulation(process, parameterisation, loss(), levels(process))
+    if made.loss.needs_timesteps and not made.levels.timesteps:
+        raise ConfigError(
+            f"diffusion.loss.kind: {_kind(LOSSES, made.loss)} needs timesteps, but diffusion.levels.kind "
+            f"{_kind(LEVELS, made.levels)} draws levels between them; take other levels "
+            f"({_listed(LEVELS, 'timesteps', True)}) or another loss ({_listed(LOSSES, 'needs_timesteps', False)})"
+        )
+    return made
+
+
+def _kind(registry: Registry[Any], item: object) -> str:
+    return next((kind for kind in registry if registry[kind] is type(item)), type(item).__name__)
+
+
+def _listed(registry: Registry[Any], attribute: str, value: bool) -> str:
+    return ", ".join(kind for kind in registry if getattr(registry[kind], attribute) is value)

@@ -6,19 +6,24 @@ An item may keep a memory (buffers), which is saved with the training: it sees t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Annotated, ClassVar, NamedTuple, Protocol
 
-from jaxtyping import Float, Int
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool, Float, Int
+from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["LEVELS", "TIME", "Drawn", "TrainingLevels", "Uniform"]
+__all__ = ["HISTORY", "LEVELS", "TIME", "Antithetic", "Drawn", "Importance", "LogNormal", "TrainingLevels", "Uniform"]
 
 #: The stream of randomness of all of them.
 TIME = 0
+#: How many losses of each timestep importance sampling remembers.
+HISTORY = 10
 
 
 class Drawn(NamedTuple):
@@ -30,8 +35,13 @@ class Drawn(NamedTuple):
 
 
 class TrainingLevels(Protocol):
-    """How levels are drawn; `memory` is a module of buffers, empty where nothing is remembered."""
+    """How levels are drawn.
 
+    `memory` is a module of buffers, empty where nothing is remembered; `timesteps` says that levels are those of
+    timesteps, and not between them.
+    """
+
+    timesteps: ClassVar[bool]
     memory: nn.Module
 
     def draw(self, noise: Noise, total: int) -> Drawn:
@@ -56,6 +66,8 @@ LEVELS: Registry[Callable[[GaussianDiffusion], TrainingLevels]] = Registry(
 class Uniform:
     """Every timestep equally often.  Source: Ho et al. 2020, algorithm 1."""
 
+    timesteps: ClassVar[bool] = True
+
     def __init__(self, process: GaussianDiffusion) -> None:
         self.process = process
         self.memory = nn.Module()
@@ -67,3 +79,120 @@ class Uniform:
 
     def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Nothing to learn."""
+
+
+@LEVELS.register("antithetic")
+class Antithetic:
+    """Every timestep equally often, and those of a batch evenly spread: fewer batches that are all noise, or none.
+
+    t = (u + i/B) mod 1 for image i of a batch of B, with one uniform u for all.
+    Source: Kingma et al. 2021, appendix I.
+    """
+
+    timesteps: ClassVar[bool] = True
+
+    def __init__(self, process: GaussianDiffusion) -> None:
+        self.process = process
+        self.memory = nn.Module()
+
+    def draw(self, noise: Noise, total: int) -> Drawn:
+        """Together, for all images of a batch on whatever worker."""
+        place = noise.samples % total
+        u = Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIME)
+        time = (u + place / total) % 1
+        t = (time * self.process.timesteps).long().clamp(max=self.process.timesteps - 1)
+        return Drawn(self.process.sigma_at(t), t)
+
+    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+        """Nothing to learn."""
+
+
+@LEVELS.register("lognormal")
+class LogNormal:
+    """Levels between the timesteps: ln sigma ~ N(mean, std^2).  Source: Karras et al. 2022, table 1."""
+
+    timesteps: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        process: GaussianDiffusion,
+        *,
+        mean: Annotated[float, Field(ge=-10, le=10)] = -1.2,
+        std: Annotated[float, Field(gt=0, le=10)] = 1.2,
+    ) -> None:
+        self.mean, self.std = mean, std
+        self.memory = nn.Module()
+
+    def draw(self, noise: Noise, total: int) -> Drawn:
+        """Independently for each sample."""
+        return Drawn((self.mean + self.std * noise.normal(stream=TIME)).exp())
+
+    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+        """Nothing to learn."""
+
+
+@LEVELS.register("importance")
+class Importance:
+    """Timesteps as often as the root mean square of their last losses says, which lowers the variance of the mean.
+
+    Uniform until every timestep has been seen often enough, and always uniform in a share `uniform` of the draws.
+    Source: Nichol & Dhariwal 2021, eq. 18.
+    """
+
+    timesteps: ClassVar[bool] = True
+
+    def __init__(self, process: GaussianDiffusion, *, uniform: Annotated[float, Field(gt=0, le=1)] = 0.001) -> None:
+        self.process, self.uniform = process, uniform
+        self.memory = nn.Module()
+        self.memory.register_buffer("losses", torch.zeros(process.timesteps, HISTORY))
+        self.memory.register_buffer("counts", torch.zeros(process.timesteps, dtype=torch.int64))
+
+    def draw(self, noise: Noise, total: int) -> Drawn:
+        """Independently for each sample, with the weights 1 / (timesteps p) that leave the mean as it is."""
+        p = self.probabilities()
+        # Between the 2^31 points that a uniform integer names, all of it in double precision: p may be 10^-8.
+        u = (noise.integers(2**31, stream=TIME).to(p) + 0.5) / 2**31
+        t = torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=len(p) - 1)
+        return Drawn(self.process.sigma_at(t), t, (1 / (len(p) * p[t])).float())
+
+    def probabilities(self) -> Float[Tensor, " t"]:
+        """How often each timestep is drawn."""
+        losses, counts = self.memory.get_buffer("losses"), self.memory.get_buffer("counts")
+        wide = losses.float() if losses.device.type == "mps" else losses.double()
+        root = wide.square().mean(dim=1).sqrt()
+        even = torch.full_like(root, 1 / len(root))
+        learnt = (counts.min() >= HISTORY) & (root.sum() > 0)
+        return torch.where(learnt, torch.lerp(root / root.sum(), even, self.uniform), even)
+
+    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+        """Remember the losses of all workers, in the order of the images in the batch."""
+        assert drawn.t is not None, "levels that were drawn here are timesteps"
+        t, seen, there = _gathered(drawn.t, losses, noise.samples % total, total)
+        memory, counts = self.memory.get_buffer("losses"), self.memory.get_buffer("counts")
+        timesteps = len(counts)
+        # Images that are on no worker count as those of one timestep more, which is forgotten.
+        t = torch.where(there, t, timesteps)
+        number = torch.zeros(timesteps + 1, dtype=torch.int64, device=t.device).index_add_(0, t, torch.ones_like(t))
+        order = t.argsort(stable=True)
+        place = torch.empty_like(t)
+        place[order] = torch.arange(total, device=t.device) - torch.searchsorted(t[order].contiguous(), t[order])
+        kept = there & (place >= number[t] - HISTORY)
+        old = torch.cat([counts, counts.new_zeros(1)])
+        slot = torch.where(kept, t * HISTORY + (old[t] + place) % HISTORY, timesteps * HISTORY)
+        flat = torch.cat([memory.flatten(), memory.new_zeros(1)])
+        flat[slot] = seen.to(flat)
+        memory.copy_(flat[:-1].view_as(memory))
+        counts += number[:-1]
+
+
+def _gathered(
+    t: Int[Tensor, " b"], losses: Float[Tensor, " b"], place: Int[Tensor, " b"], total: int
+) -> tuple[Int[Tensor, " total"], Float[Tensor, " total"], Bool[Tensor, " total"]]:
+    """Timesteps and losses of all workers at their places in the batch, and which places are taken."""
+    table = torch.zeros(3, total, device=losses.device)
+    table[:, place] = torch.stack([t.float(), losses.float(), torch.ones_like(losses, dtype=torch.float32)])
+    if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        dist.all_reduce(table)
+    # A place that two workers have filled holds what both say, which is the same.
+    mean = table[:2] / table[2].clamp(min=1)
+    return mean[0].round().long(), mean[1], table[2] > 0

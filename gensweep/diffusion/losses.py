@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Protocol
 
+import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
 from gensweep.diffusion.levels import Drawn
+from gensweep.diffusion.likelihood import term_bits
 from gensweep.diffusion.parameterisations import Coefficients
 from gensweep.diffusion.process import GaussianDiffusion
+from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.registry import Registry
 
-__all__ = ["LOSSES", "DiffusionLoss", "MinSnr", "Prediction", "Simple"]
+__all__ = ["LOSSES", "DiffusionLoss", "Hybrid", "MinSnr", "Prediction", "Simple", "Vlb"]
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,29 @@ class Prediction:
         return (self.output[:, self.x_0.shape[1] :] + 1) / 2
 
     @property
+    def off(self) -> Float[Tensor, "b c h w"]:
+        """By how much the network is wrong about what it predicts."""
+        return self.mean - self.coefficients.target(self.x_0, self.eps, self.drawn.sigma)
+
+    @property
     def error(self) -> Float[Tensor, " b"]:
         """Mean squared error of what the network predicts, one value an image."""
-        target = self.coefficients.target(self.x_0, self.eps, self.drawn.sigma)
-        return (self.mean - target).square().mean(dim=(1, 2, 3))
+        return self.off.square().mean(dim=(1, 2, 3))
+
+    @property
+    def seen(self) -> Denoised:
+        """The image that the network sees in the noise, not clipped, and the variance it has learnt."""
+        return Denoised(self.x_0 + self.coefficients.out * self.off, self.fraction)
 
 
 class DiffusionLoss(Protocol):
-    """Loss of each image; `learns_variance` asks the network for twice the channels."""
+    """Loss of each image.
+
+    `learns_variance` asks the network for twice the channels, `needs_timesteps` for levels that are timesteps.
+    """
 
     learns_variance: ClassVar[bool]
+    needs_timesteps: ClassVar[bool]
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
         """One value an image."""
@@ -71,6 +87,7 @@ class Simple:
     """
 
     learns_variance: ClassVar[bool] = False
+    needs_timesteps: ClassVar[bool] = False
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
         """One value an image."""
@@ -86,6 +103,7 @@ class MinSnr:
     """
 
     learns_variance: ClassVar[bool] = False
+    needs_timesteps: ClassVar[bool] = False
 
     def __init__(self, *, gamma: Annotated[float, Field(gt=0)] = 5.0) -> None:
         self.gamma = gamma
@@ -94,3 +112,43 @@ class MinSnr:
         """One value an image."""
         snr = prediction.drawn.sigma.pow(-2)
         return snr.clamp(max=self.gamma) * prediction.coefficients.out.flatten().square() * prediction.error
+
+
+@LOSSES.register("vlb")
+class Vlb:
+    """The variational bound, of which the drawn timestep gives one term, with a learnt variance.
+
+    In bits per dimension of the whole bound: timesteps times the term, but without the prior's, which no network
+    changes.  Source: Nichol & Dhariwal 2021, section 3.1.
+    """
+
+    learns_variance: ClassVar[bool] = True
+    needs_timesteps: ClassVar[bool] = True
+
+    def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
+        """One value an image."""
+        process, t = prediction.process, prediction.drawn.t
+        assert t is not None, "a formulation has no loss that needs timesteps where there are none"
+        return process.timesteps * term_bits(process, prediction.x_0, t, prediction.seen)
+
+
+@LOSSES.register("hybrid")
+class Hybrid:
+    """The simple loss, which teaches the mean, and the variational bound, which teaches the variance alone.
+
+    simple + weight vlb, without a gradient of the latter for the mean.  Source: Nichol & Dhariwal 2021, eq. 16.
+    """
+
+    learns_variance: ClassVar[bool] = True
+    needs_timesteps: ClassVar[bool] = True
+
+    def __init__(self, *, weight: Annotated[float, Field(gt=0)] = 0.001) -> None:
+        self.weight = weight
+        self.vlb = Vlb()
+
+    def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
+        """One value an image."""
+        channels = prediction.x_0.shape[1]
+        mean, variance = prediction.output[:, :channels], prediction.output[:, channels:]
+        for_variance = replace(prediction, output=torch.cat([mean.detach(), variance], dim=1))
+        return prediction.error + self.weight * self.vlb(for_variance)

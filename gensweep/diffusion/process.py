@@ -15,7 +15,7 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ConfigError
 
-__all__ = ["RHO", "GaussianDiffusion", "Posterior", "karras_sigmas"]
+__all__ = ["RHO", "GaussianDiffusion", "Posterior", "karras_sigmas", "spaced"]
 
 #: Of the levels in Karras et al. 2022, section 3.
 RHO = 7.0
@@ -42,6 +42,7 @@ class GaussianDiffusion:
         self.sigma = self.noise / self.signal
         self.alpha_bar_prev = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         self.beta = 1 - alpha_bar / self.alpha_bar_prev
+        self.log_beta = self.beta.log()
         self.posterior_x0 = self.beta * self.alpha_bar_prev.sqrt() / (1 - alpha_bar)
         self.posterior_xt = (1 - self.alpha_bar_prev) * (1 - self.beta).sqrt() / (1 - alpha_bar)
         self.posterior_variance = self.beta * (1 - self.alpha_bar_prev) / (1 - alpha_bar)
@@ -58,28 +59,28 @@ class GaussianDiffusion:
 
         x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.  Source: Ho et al. 2020, eq. 4.
         """
-        return self._at("signal", t, x_0) * x_0 + self._at("noise", t, x_0) * eps
+        return self.at("signal", t, x_0) * x_0 + self.at("noise", t, x_0) * eps
 
     def predict_x0_from_eps(
         self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """The x_0 that was diffused with eps to x_t; not clipped.  Source: Ho et al. 2020, eq. 15."""
-        return (x_t - self._at("noise", t, x_t) * eps) / self._at("signal", t, x_t)
+        return (x_t - self.at("noise", t, x_t) * eps) / self.at("signal", t, x_t)
 
     def eps_from_x0(
         self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], x_0: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """The noise that turns x_0 into x_t."""
-        return (x_t - self._at("signal", t, x_t) * x_0) / self._at("noise", t, x_t)
+        return (x_t - self.at("signal", t, x_t) * x_0) / self.at("noise", t, x_t)
 
     def posterior(
         self, x_0: Float[Tensor, "b c h w"], x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"]
     ) -> Posterior:
         """q(x_{t-1} | x_t, x_0).  Source: Ho et al. 2020, eq. 6 and 7."""
         return Posterior(
-            mean=self._at("posterior_x0", t, x_t) * x_0 + self._at("posterior_xt", t, x_t) * x_t,
-            variance=self._at("posterior_variance", t, x_t),
-            log_variance=self._at("posterior_log_variance", t, x_t),
+            mean=self.at("posterior_x0", t, x_t) * x_0 + self.at("posterior_xt", t, x_t) * x_t,
+            variance=self.at("posterior_variance", t, x_t),
+            log_variance=self.at("posterior_log_variance", t, x_t),
         )
 
     def sigma_at(self, t: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
@@ -103,14 +104,7 @@ class GaussianDiffusion:
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         """Levels to stop at on the way from noise to image; see `samplers.Levels`."""
         chain, _ = self.respaced(steps)
-        low, high, count = float(chain.sigma[0]), float(chain.sigma[-1]), chain.timesteps
-        if spacing == "time" or count == 1:
-            falling = chain.sigma.flip(0)
-        elif spacing == "karras":
-            falling = karras_sigmas(count, low, high)
-        else:
-            falling = torch.linspace(math.log(high), math.log(low), count, dtype=torch.float64).exp()
-        return [*falling.tolist(), 0.0]
+        return spaced(chain.sigma.flip(0), spacing)
 
     def respaced(self, steps: int | None) -> tuple[GaussianDiffusion, Int[Tensor, " s"]]:
         """The chain that visits only `steps` of the timesteps, evenly spaced, and which ones these are (rising).
@@ -128,7 +122,7 @@ class GaussianDiffusion:
         times = self.timesteps - 1 - (torch.arange(count).flip(0) * (self.timesteps - 1) + gaps // 2) // gaps
         return GaussianDiffusion(self.alpha_bar[times]), times
 
-    def _at(self, table: str, t: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
+    def at(self, table: str, t: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
         """Entries t of a table, in the type and on the device of x, ready to be multiplied with it."""
         return self._table(table, x.dtype, x.device)[t].view(-1, 1, 1, 1)
 
@@ -137,6 +131,16 @@ class GaussianDiffusion:
         if key not in self._moved:  # A table is moved once: to copy it at every step would make a GPU wait.
             self._moved[key] = getattr(self, table).to(dtype).to(device)
         return self._moved[key]
+
+
+def spaced(falling: Float64[Tensor, " count"], spacing: Spacing) -> list[float]:
+    """Falling levels of a process at even times, or as many between the same ends with another spacing; then 0."""
+    high, low, count = float(falling[0]), float(falling[-1]), len(falling)
+    if spacing == "karras" and count > 1:
+        falling = karras_sigmas(count, low, high)
+    elif spacing == "log_snr" and count > 1:
+        falling = torch.linspace(math.log(high), math.log(low), count, dtype=torch.float64).exp()
+    return [*falling.tolist(), 0.0]
 
 
 def karras_sigmas(count: int, low: float, high: float, rho: float = RHO) -> Float64[Tensor, " count"]:

@@ -126,6 +126,16 @@ def test_a_trial_is_frozen():
         ({"training": {"images": 100}}, "training.batch_size: 128 is more than training.images (100)"),
         ({"evaluation": {"metrics": ["fidd"]}}, "evaluation.metrics: 'fidd' is not a metric; did you mean 'fid'?"),
         ({"evaluation": {"metrics": ["fid", "fid"]}}, "evaluation.metrics: 'fid' is named twice"),
+        (
+            {"sampler": {"kind": "ancestral", "variance": "learned"}},
+            "sampler.variance: 'learned' needs a loss that teaches a variance, but diffusion.loss.kind is simple; "
+            "set that to hybrid or vlb, or the variance to small or large",
+        ),
+        (
+            {"diffusion": {"loss": {"kind": "hybrid"}, "levels": {"kind": "lognormal"}}},
+            "diffusion.loss.kind: hybrid needs timesteps, but diffusion.levels.kind lognormal draws levels between "
+            "them; take other levels (uniform, antithetic, importance) or another loss (simple, min_snr)",
+        ),
         ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
         (
             {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},

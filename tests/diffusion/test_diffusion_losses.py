@@ -1,13 +1,19 @@
 """Every registered loss goes through these; then each against its paper."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from gensweep.diffusion.levels import Drawn
-from gensweep.diffusion.losses import LOSSES, MinSnr, Prediction, Simple
+from gensweep.diffusion.formulation import formulation
+from gensweep.diffusion.levels import LEVELS, Drawn
+from gensweep.diffusion.losses import LOSSES, Hybrid, MinSnr, Prediction, Simple, Vlb
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.schedules import linear
+from gensweep.diffusion.schedules import cosine, linear
+from gensweep.errors import ConfigError
+from gensweep.noise import Noise
+from gensweep.registry import bind, settings_model
 
 B = 4
 
@@ -56,3 +62,113 @@ def test_min_snr_weights_are_the_published_ones(kind, weight):
     snr = made.process.alpha_bar[made.drawn.t] / (1 - made.process.alpha_bar[made.drawn.t])
     expected = weight(snr, snr.clamp(max=5.0)).float()
     torch.testing.assert_close(MinSnr(gamma=5.0)(made), expected, rtol=1e-4, atol=0)
+
+
+def settings(loss, levels, parameterisation):
+    """The formulation that a trial's YAML describes."""
+    values = {"loss": {"kind": loss}, "levels": {"kind": levels}, "parameterisation": {"kind": parameterisation}}
+    return bind(settings_model(formulation).model_validate({"timesteps": 12} | values))
+
+
+@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS.kinds())
+@pytest.mark.parametrize("levels", LEVELS.kinds())
+@pytest.mark.parametrize("loss", LOSSES.kinds())
+def test_a_loss_goes_with_levels_or_says_in_one_line_that_it_does_not(loss, levels, parameterisation):
+    made = settings(loss, levels, parameterisation)
+    if LOSSES[loss].needs_timesteps and not LEVELS[levels].timesteps:
+        with pytest.raises(ConfigError, match=rf"^diffusion\.loss\.kind: {loss} .* diffusion\.levels\.kind {levels}"):
+            made()
+        return
+    process, coefficients_of, loss_of, levels_of = made()
+    noise = Noise(1, torch.arange(16))
+    drawn = levels_of.draw(noise, 16)
+    x_0, eps = noise.uniform(1, 4, 4, stream=99) * 2 - 1, noise.normal(1, 4, 4, stream=98)
+    output = noise.normal(2 if loss_of.learns_variance else 1, 4, 4, stream=97).mul(0.3).requires_grad_()
+    losses = loss_of(Prediction(process, coefficients_of(drawn.sigma), x_0, eps, drawn, output))
+    assert losses.shape == (16,)
+    (gradient,) = torch.autograd.grad(losses.mean(), output)
+    assert torch.isfinite(losses).all()
+    assert torch.isfinite(gradient).all()
+    assert (gradient.abs().sum(dim=(1, 2, 3)) > 0).all()
+
+
+@pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())
+def test_the_hybrid_teaches_the_mean_like_simple_and_the_variance_like_the_bound(kind):
+    made = prediction(kind, learns_variance=True, wrong=0.2)
+    output = made.output + torch.linspace(-0.3, 0.3, made.output.numel()).view_as(made.output)
+
+    def gradients(loss):
+        leaf = output.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(replace(made, output=leaf)).sum(), leaf)
+        return gradient[:, :3], gradient[:, 3:]
+
+    hybrid, simple, vlb = gradients(Hybrid(weight=0.25)), gradients(Simple()), gradients(Vlb())
+    torch.testing.assert_close(hybrid[0], simple[0])
+    assert not simple[1].any()
+    torch.testing.assert_close(hybrid[1], 0.25 * vlb[1])
+    assert (vlb[1] != 0).all()
+
+
+def test_the_hybrid_is_the_simple_loss_and_a_thousandth_of_the_bound():
+    made = prediction(learns_variance=True)
+    torch.testing.assert_close(Hybrid()(made), Simple()(made) + 0.001 * Vlb()(made))
+
+
+def test_a_right_mean_with_the_posteriors_variance_costs_nothing_but_the_decoder():
+    made = prediction(learns_variance=True, wrong=0.0)
+    made.output[:, 3:] = -1  # the small variance
+    losses = Vlb()(made)
+    assert float(losses[1:].abs().max()) < 1e-3
+    assert float(losses[0]) > 1
+
+
+@pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())
+def test_the_bounds_terms_of_gaussian_images_and_their_ideal_model_are_half_the_log_of_two_variances(kind):
+    """An ideal model has the variance of x_{t-1} given x_t, and E[KL] = ln(that / the variance given x_0 too) / 2."""
+    process, s = GaussianDiffusion(cosine(30)), 0.4
+    n = 2000
+    t = torch.tensor([1, 8, 15, 29]).repeat_interleave(n)
+    noise = Noise(0, torch.arange(len(t)))
+    x_0, eps = s * noise.normal(1, 4, 4, stream=0), noise.normal(1, 4, 4, stream=1)
+    drawn = Drawn(process.sigma_at(t), t)
+    sigma = drawn.sigma.view(-1, 1, 1, 1)
+    ideal = s**2 / (s**2 + sigma**2) * (x_0 + sigma * eps)
+    coefficients = PARAMETERISATIONS[kind](drawn.sigma)
+    mean = (ideal - coefficients.skip * (x_0 + sigma * eps)) / coefficients.out
+    # Marginals of Gaussian images: var(x_{t-1} | x_t) = var(x_{t-1}) - cov^2 / var(x_t).
+    before, now = process.alpha_bar[t - 1], process.alpha_bar[t]
+    var_before, var_now = before * s**2 + 1 - before, now * s**2 + 1 - now
+    given_x_t = var_before - (now / before) * var_before**2 / var_now
+    beta = 1 - now / before
+    given_x_0 = beta * (1 - before) / (1 - now)
+    fraction = (given_x_t / given_x_0).log() / (beta / given_x_0).log()
+    variance = (2 * fraction - 1).float().view(-1, 1, 1, 1).expand_as(mean)
+    output = torch.cat([mean, variance], dim=1)
+    terms = Vlb()(Prediction(process, coefficients, x_0, eps, drawn, output)) / process.timesteps
+    expected = (given_x_t / given_x_0).log2() / 2
+    torch.testing.assert_close(terms.view(4, n).mean(dim=1).double(), expected.view(4, n)[:, 0], rtol=0.02, atol=1e-4)
+
+
+def test_simple_with_edm_has_karras_weighting():
+    """lambda(sigma) |D - x_0|^2 with lambda = (sigma^2 + sd^2) / (sigma sd)^2.  Source: Karras et al. 2022, table 1."""
+    model = settings_model(formulation).model_validate(
+        {
+            "timesteps": 18,
+            "schedule": {"kind": "karras"},
+            "parameterisation": {"kind": "edm"},
+            "levels": {"kind": "lognormal"},
+        }
+    )
+    process, edm, loss, levels = bind(model)()
+    noise = Noise(0, torch.arange(64))
+    x_0, eps = noise.uniform(3, 4, 4, stream=1) * 2 - 1, noise.normal(3, 4, 4, stream=2)
+    for drawn in (levels.draw(noise, 64), Drawn(torch.tensor([0.002, 0.5, 80.0]).repeat_interleave(22)[:64])):
+        output = noise.normal(3, 4, 4, stream=3)
+        s = drawn.sigma.view(-1, 1, 1, 1).double()
+        sd = 0.5
+        denoised = sd**2 / (s**2 + sd**2) * (x_0 + s * eps) + s * sd / (s**2 + sd**2).sqrt() * output
+        weight = ((s**2 + sd**2) / (s * sd) ** 2).flatten()
+        expected = weight * (denoised - x_0).square().mean(dim=(1, 2, 3))
+        losses = loss(Prediction(process, edm(drawn.sigma), x_0, eps, drawn, output))
+        torch.testing.assert_close(losses.double(), expected, rtol=2e-3, atol=1e-4)
+    assert [float(w) for w in weight[[0, 22, 44]]] == pytest.approx([250004.0, 8.0, 4.00016], rel=1e-6)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import two_workers
 
+from gensweep.diffusion.levels import HISTORY
 from gensweep.training.distributed import Workers
 
 CASES = two_workers.CASES
@@ -37,6 +38,14 @@ def test_two_workers_end_with_the_weights_of_one(pair, alone, case):
         assert torch.equal(pair[0][case][1][name], pair[1][case][1][name]), name
         tolerance = 1e-6 if "/exp_avg" in name else 2e-5
         torch.testing.assert_close(pair[0][case][1][name], tensor, rtol=1e-4, atol=tolerance, msg=name)
+
+
+def test_two_workers_remember_what_one_remembers(alone):
+    """That the memories are equal is tested with the weights; here, that they have learnt something."""
+    state = alone["importance", 7][1]
+    assert int(state["memories/levels/counts"].sum()) == 5 * 7
+    assert int(state["memories/levels/counts"].min()) >= HISTORY
+    assert (state["memories/levels/losses"] > 0).all()
 
 
 @pytest.mark.parametrize("case", CASES)

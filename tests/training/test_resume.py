@@ -5,6 +5,7 @@ import tiny
 import torch
 
 from gensweep.data.loader import Loader
+from gensweep.diffusion.levels import HISTORY
 from gensweep.errors import GensweepError
 from gensweep.families.family import FAMILIES
 from gensweep.training.loop import Due, train
@@ -48,6 +49,22 @@ def test_going_on_from_a_state_equals_never_having_stopped(kind, precision):
     assert run(second) == losses
     assert equal(state_of(second), state_of(whole))
     assert not equal(state_of(first), state_of(whole))
+
+
+def test_what_importance_sampling_remembers_goes_on_too():
+    """Of two timesteps, so that by the time of the stop both have been seen often enough."""
+    settings = {"diffusion": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "vlb"}}}
+    whole = tiny.learner("diffusion", family=settings)
+    losses = run(whole)
+    first = tiny.learner("diffusion", family=settings)
+    run(first, until=32)
+    saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
+    assert int(saved["memories/levels/counts"].min()) >= HISTORY
+    second = tiny.learner("diffusion", family=settings)
+    restore(second, saved)
+    second.images = first.images
+    assert run(second) == losses
+    assert equal(state_of(second), state_of(whole))
 
 
 DROPOUT = {"diffusion": {"dropout": 0.5}}

@@ -11,14 +11,21 @@ from gensweep.training.evaluation import evaluate
 from gensweep.training.loop import Progress, train
 from gensweep.training.state import state_of
 
+#: Ways to draw levels that look at all images of a batch; of two timesteps, so that losses are soon remembered of both.
+LEVELS = {
+    "antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}},
+    "importance": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "hybrid"}},
+}
 #: With dropout, masks depend on the number of workers; batches of 7 make unequal shares.
-CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)]
+CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)] + [(kind, 7) for kind in LEVELS]
 
 
 def trained(kind, batch_size, workers):
     """Losses, weights and a verdict of a short training."""
+    settings = {"diffusion": LEVELS[kind], "sampler": {"kind": "ancestral"}} if kind in LEVELS else {}
+    kind = "diffusion" if kind in LEVELS else kind
     network = {"dropout": 0.0} if kind == "diffusion" else {}
-    family = {"network": tiny.SMALL[kind]["network"] | network}
+    family = {"network": tiny.SMALL[kind]["network"] | network} | settings
     learner = tiny.learner(kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family)
     losses = []
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):

@@ -1,0 +1,164 @@
+"""How likely images are under a diffusion model: the variational bound, in bits per dimension.
+
+-log2 p(x_0) is at most the sum of three parts: the prior's, KL(q(x_T | x_0) || N(0, I)); one of every step after the
+first, KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)); and the decoder's, -log p(x_0 | x_1) of the 256 levels of a pixel.
+Source: Ho et al. 2020, eq. 5 and 13; Nichol & Dhariwal 2021, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float, Float64, Int, Int64
+from torch import Tensor
+
+from gensweep.diffusion.process import GaussianDiffusion
+from gensweep.diffusion.samplers.sampler import Denoised
+from gensweep.noise import Noise
+
+__all__ = ["Bound", "FixedVariance", "See", "bound", "decoder_bits", "prior_bits", "step_bits", "strata", "term_bits"]
+
+#: Streams of randomness: which timesteps, and from 2^31 on, beyond any sampler's, the noise at each of them.
+STEPS, EPS = 4, 2**31
+#: Half the distance of two levels of a pixel, and values beyond which there is no further one.
+HALF, LAST = 1 / 255, 0.999
+#: The standard deviation of images, roughly; it decides how timesteps are grouped, and no expectation.
+TYPICAL = 0.5
+
+#: Of steps after the first whose variance the network has not learnt: that of the posterior, or beta.
+FixedVariance: TypeAlias = Literal["small", "large"]
+#: (x = x_0 + sigma eps, sigma: Float[b]) -> what is seen in it.
+See = Callable[[Tensor, Tensor], Denoised]
+
+
+class Bound(NamedTuple):
+    """The three parts of the bound of each image, in bits per dimension."""
+
+    prior: Float64[Tensor, " b"]
+    steps: Float64[Tensor, " b"]
+    decoder: Float64[Tensor, " b"]
+
+    @property
+    def total(self) -> Float64[Tensor, " b"]:
+        """At least -log2 p(image) per dimension."""
+        return self.prior + self.steps + self.decoder
+
+
+def bound(
+    process: GaussianDiffusion,
+    see: See,
+    x_0: Float[Tensor, "b c h w"],
+    noise: Noise,
+    *,
+    timesteps: int | None = None,
+    variance: FixedVariance = "small",
+) -> Bound:
+    """The variational bound of images with 256 levels, x = 2 level / 255 - 1.
+
+    Prior and decoder (t = 0) are computed for every image, the steps between them from one timestep in each of
+    `timesteps` groups, which leaves no bias; None takes every one.  An image's numbers depend on its `noise` alone.
+    """
+
+    def seen(t: Int[Tensor, " b"], stream: int) -> Denoised:
+        sigma = process.sigma_at(t)
+        found = see(x_0 + sigma.view(-1, 1, 1, 1) * noise.normal(*x_0.shape[1:], stream=stream), sigma)
+        return Denoised(_wide(found.x_0), None if found.fraction is None else _wide(found.fraction))
+
+    wide, first = _wide(x_0), torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
+    decoder = decoder_bits(process, wide, seen(first, EPS))
+    edges = strata(process, timesteps)
+    sizes, among = edges.diff(), noise.uniform(len(edges) - 1, stream=STEPS)
+    steps = torch.zeros_like(decoder)
+    for group, (start, size) in enumerate(zip(edges.tolist(), sizes.tolist(), strict=False)):
+        t = start + (among[:, group] * size).long().clamp(max=size - 1)
+        steps += size * step_bits(process, wide, t.to(wide.device), seen(t, EPS + 1 + group), variance)
+    return Bound(prior_bits(process, wide), steps, decoder)
+
+
+def strata(process: GaussianDiffusion, count: int | None) -> Int64[Tensor, " edges"]:
+    """Where `count` groups of neighbouring timesteps begin, and where the last ends: from 1 to the number of timesteps.
+
+    The steps of each weigh about the same for Gaussian images; near t = 1, where a single step weighs most, groups are
+    small, and that keeps the variance of an estimate low.
+    """
+    number = process.timesteps - 1
+    count = number if count is None else min(count, number)
+    if not count:
+        return torch.ones(1, dtype=torch.int64)
+    snr = process.sigma.pow(-2)
+    left = TYPICAL**2 / (1 + TYPICAL**2 * snr[1:])
+    weights = (snr[:-1] - snr[1:]) * left
+    k = torch.arange(1, count)
+    ends = torch.searchsorted(weights.cumsum(0) / weights.sum(), k / count, right=True)
+    # At least one timestep in each group.
+    ends = k + (ends - k).clamp(0, number - count).cummax(0).values
+    return 1 + torch.cat([torch.zeros(1, dtype=torch.int64), ends, torch.tensor([number])])
+
+
+def prior_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    """KL(q(x_T | x_0) || N(0, I)): what is left of the image when the noise is greatest."""
+    alpha_bar = float(process.alpha_bar[-1])
+    squares = x_0.square().mean(dim=(1, 2, 3))
+    return (alpha_bar * (squares - 1) - math.log1p(-alpha_bar)) / (2 * math.log(2))
+
+
+def step_bits(
+    process: GaussianDiffusion,
+    x_0: Float[Tensor, "b c h w"],
+    t: Int[Tensor, " b"],
+    seen: Denoised,
+    variance: FixedVariance = "small",
+) -> Float[Tensor, " b"]:
+    """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the image that is seen."""
+    off = process.at("posterior_x0", t, x_0) * (x_0 - seen.x_0)
+    theirs = _log_variance(process, t, seen, variance)
+    ratio = process.at("posterior_log_variance", t, x_0) - theirs
+    nats = (torch.expm1(ratio) - ratio + off.square() * (-theirs).exp()) / 2
+    return nats.mean(dim=(1, 2, 3)) / math.log(2)
+
+
+def decoder_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], seen: Denoised) -> Float[Tensor, " b"]:
+    """-log p(x_0 | x_1): the probability of a pixel's level is that of the interval around it, open at the ends.
+
+    Where the network has learnt no variance it is beta.  That of the posterior is 0 here, and what often stands in for
+    it, the next step's, goes to 0 as steps become many, and the bound to infinity.
+    """
+    first = torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
+    precision = (-0.5 * _log_variance(process, first, seen, "large")).exp()
+    low, high = (x_0 - HALF - seen.x_0) * precision, (x_0 + HALF - seen.x_0) * precision
+    # Right of the middle both ends are mirrored: probabilities near 1 have no digits left for their difference.
+    mirrored = low + high > 0
+    near = torch.special.log_ndtr(torch.where(mirrored, -low, high))
+    far = torch.special.log_ndtr(torch.where(mirrored, -high, low))
+    log_p = near + (-torch.expm1(far - near)).log()
+    log_p = torch.where(x_0 < -LAST, torch.special.log_ndtr(high), log_p)
+    log_p = torch.where(x_0 > LAST, torch.special.log_ndtr(-low), log_p)
+    return -log_p.mean(dim=(1, 2, 3)) / math.log(2)
+
+
+def term_bits(
+    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], seen: Denoised
+) -> Float[Tensor, " b"]:
+    """The part of the bound that belongs to timestep t: the decoder's at 0, else that of a step."""
+    first = t == 0
+    # Elsewhere the decoder sees a right answer: what is thrown away must not have a gradient that is not a number.
+    last_look = seen._replace(x_0=torch.where(first.view(-1, 1, 1, 1), seen.x_0, x_0))
+    return torch.where(first, decoder_bits(process, x_0, last_look), step_bits(process, x_0, t, seen))
+
+
+def _log_variance(
+    process: GaussianDiffusion, t: Int[Tensor, " b"], seen: Denoised, variance: FixedVariance
+) -> Float[Tensor, "b _ _ _"]:
+    """Learnt between the logarithms of small and large, or one of these.  Source: Nichol & Dhariwal 2021, eq. 15."""
+    small, large = (process.at(table, t, seen.x_0) for table in ("posterior_log_variance", "log_beta"))
+    if seen.fraction is None:
+        return small if variance == "small" else large
+    return small + seen.fraction * (large - small)
+
+
+def _wide(x: Float[Tensor, "b c h w"]) -> Float64[Tensor, "b c h w"]:
+    """In double precision, on the CPU where the device has none."""
+    return (x.cpu() if x.device.type == "mps" else x).double()

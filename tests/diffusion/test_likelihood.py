@@ -1,0 +1,235 @@
+"""The variational bound against closed forms, numerical integration and the data's entropy."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from gensweep.diffusion.likelihood import bound, decoder_bits, prior_bits, step_bits, strata, term_bits
+from gensweep.diffusion.process import GaussianDiffusion
+from gensweep.diffusion.samplers.sampler import Denoised
+from gensweep.diffusion.schedules import cosine, karras, linear
+from gensweep.noise import Noise
+
+#: Standard deviation of the Gaussian images; their levels are rounded to the 256 of a pixel.
+S = 0.25
+
+
+def gaussian_images(n, size=8):
+    x = S * Noise(11, torch.arange(n)).normal(1, size, size, stream=0)
+    return ((x.clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1
+
+
+def ideal(x, sigma):
+    """The expected Gaussian image."""
+    return Denoised(S**2 / (S**2 + sigma.view(-1, 1, 1, 1) ** 2) * x)
+
+
+def ideal_of_levels(x, sigma):
+    """The expected image where it is known that its values are those of 256 levels."""
+    levels = torch.linspace(-1, 1, 256)
+    distance = (x.unsqueeze(-1) - levels) / sigma.view(-1, 1, 1, 1, 1)
+    weights = (-(distance.square() + (levels / S).square()) / 2).softmax(dim=-1)
+    return Denoised(weights @ levels)
+
+
+def with_ideal_variance(process):
+    """The expected image, and the variance of x_{t-1} given x_t, from the marginals of Gaussian images."""
+    now = process.alpha_bar
+    before = torch.cat([torch.ones(1).double(), now[:-1]])
+    var_before, var_now = before * S**2 + 1 - before, now * S**2 + 1 - now
+    given = var_before - now / before * var_before**2 / var_now
+    small, large = process.posterior_log_variance, process.log_beta
+    fraction = (given.log() - small) / (large - small)
+
+    def see(x, sigma):
+        t = torch.searchsorted(process.sigma.float(), sigma)
+        return ideal(x, sigma)._replace(fraction=fraction[t].view(-1, 1, 1, 1).expand_as(x))
+
+    return see
+
+
+def entropy():
+    """Bits per dimension of the rounded Gaussian, summed over its levels."""
+    levels = np.linspace(-1, 1, 256)
+    edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
+    p = np.diff(norm.cdf(edges / S))
+    return float(-(p * np.log2(p)).sum())
+
+
+def decoder_of_gaussians(process):
+    """E[-log2 p(x_0 | x_1)] of the ideal model with variance beta, by integration over x_0 and the noise."""
+    sigma, deviation = float(process.sigma[0]), float(process.beta[0]) ** 0.5
+    levels = np.linspace(-1, 1, 256)
+    edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
+    p = np.diff(norm.cdf(edges / S))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    mean = S**2 / (S**2 + sigma**2) * (levels[:, None] + sigma * nodes)
+    high, low = (edges[1:, None] - mean) / deviation, (edges[:-1, None] - mean) / deviation
+    q = np.where(low > 0, norm.sf(low) - norm.sf(high), norm.cdf(high) - norm.cdf(low))
+    return float(-(p[:, None] * weights / weights.sum() * np.log2(q)).sum())
+
+
+def mean_and_error(values):
+    return float(values.mean()), float(values.std()) / len(values) ** 0.5
+
+
+@pytest.mark.parametrize(("schedule", "expected"), [(linear, 2.911e-5), (cosine, 1.752e-9)])
+def test_the_prior_has_the_published_numbers(schedule, expected):
+    ones = torch.ones(2, 3, 4, 4, dtype=torch.float64)
+    assert prior_bits(GaussianDiffusion(schedule(1000)), ones).tolist() == pytest.approx([expected] * 2, rel=1e-3)
+
+
+@pytest.mark.parametrize("timesteps", [8, 40, 200])
+def test_the_bound_of_gaussian_images_and_their_ideal_model_has_its_closed_form(timesteps):
+    """A step costs (SNR_{t-1} - SNR_t) E|x_0 - x_hat|^2 / 2.  Source: Kingma et al. 2021, eq. 13 and 14."""
+    process = GaussianDiffusion(cosine(timesteps))
+    n = 400 if timesteps < 100 else 60
+    found = bound(process, ideal, gaussian_images(n), Noise(0, torch.arange(n)))
+    snr = process.alpha_bar / (1 - process.alpha_bar)
+    error = S**2 / (1 + S**2 * snr[1:])
+    steps = float(((snr[:-1] - snr[1:]) * error).sum()) / (2 * math.log(2))
+    last = float(process.alpha_bar[-1])
+    prior = (last * (S**2 - 1) - math.log1p(-last)) / (2 * math.log(2))
+    for part, expected in (
+        (found.prior, prior),
+        (found.steps, steps),
+        (found.decoder, decoder_of_gaussians(process)),
+    ):
+        mean, deviation = mean_and_error(part)
+        assert mean == pytest.approx(expected, abs=5 * deviation + 1e-3 * expected)
+
+
+def test_the_bound_falls_to_the_entropy_as_steps_become_many():
+    gaps = []
+    for timesteps in (30, 100, 300, 1000):
+        process, n = GaussianDiffusion(karras(timesteps, sigma_min=5e-4)), 60
+        found = bound(process, ideal_of_levels, gaussian_images(n, 6), Noise(0, torch.arange(n)), timesteps=12)
+        mean, deviation = mean_and_error(found.total)
+        gaps.append(mean - entropy())
+        assert gaps[-1] > -5 * deviation
+    assert all(more > 2 * less for more, less in pairwise(gaps)), gaps
+    assert gaps[-1] < 0.2
+
+
+def test_with_the_ideal_variance_the_bound_is_the_entropy_with_few_steps_too():
+    process, n = GaussianDiffusion(cosine(12)), 2000
+    see = with_ideal_variance(process)
+    mean, deviation = mean_and_error(bound(process, see, gaussian_images(n), Noise(0, torch.arange(n))).total)
+    assert mean == pytest.approx(entropy(), abs=5 * deviation + 1e-3)
+    assert deviation < 0.01
+
+
+def test_the_large_variance_is_another_model():
+    process, n = GaussianDiffusion(cosine(40)), 50
+    arguments = process, ideal, gaussian_images(n), Noise(0, torch.arange(n))
+    small, large = bound(*arguments), bound(*arguments, variance="large")
+    assert torch.equal(small.prior, large.prior)
+    assert (small.steps != large.steps).all()
+    assert torch.equal(small.decoder, large.decoder)
+
+
+@given(timesteps=st.integers(1, 1000), share=st.floats(0, 1))
+def test_groups_of_timesteps_hold_each_of_them_once(timesteps, share):
+    count = max(1, round(share * timesteps))
+    edges = strata(GaussianDiffusion(linear(timesteps)), count)
+    assert int(edges[0]) == 1
+    assert int(edges[-1]) == timesteps
+    assert len(edges) == min(count, timesteps - 1) + 1
+    assert (edges.diff() >= 1).all()
+
+
+def test_all_timesteps_are_groups_of_their_own():
+    process = GaussianDiffusion(linear(50))
+    for count in (None, 49, 1000):
+        assert strata(process, count).tolist() == list(range(1, 51))
+
+
+@pytest.mark.parametrize("timesteps", [1, 5])
+def test_an_estimate_from_some_timesteps_has_the_mean_of_all(timesteps):
+    """The same image 4000 times, each with its own random numbers."""
+    process, n = GaussianDiffusion(cosine(30)), 4000
+    x_0 = gaussian_images(1, size=4).expand(n, -1, -1, -1)
+    noise = Noise(0, torch.arange(n))
+    some, whole = (bound(process, ideal, x_0, noise, timesteps=count) for count in (timesteps, None))
+    (mean, deviation), (expected, error) = mean_and_error(some.steps), mean_and_error(whole.steps)
+    assert mean == pytest.approx(expected, abs=4 * math.hypot(deviation, error))
+    assert torch.equal(some.decoder, whole.decoder)
+    assert torch.equal(some.prior, whole.prior)
+
+
+def test_an_image_has_the_same_numbers_in_any_batch():
+    process, x_0 = GaussianDiffusion(cosine(30)), gaussian_images(7)
+    whole = bound(process, ideal, x_0, Noise(5, torch.arange(7)), timesteps=4)
+    for part in (slice(0, 3), slice(3, 7)):
+        alone = bound(process, ideal, x_0[part], Noise(5, torch.arange(7)[part]), timesteps=4)
+        for mine, theirs in zip(alone, whole, strict=True):
+            torch.testing.assert_close(mine, theirs[part], rtol=1e-12, atol=0)
+
+
+def test_a_single_timestep_has_a_bound_too():
+    found = bound(GaussianDiffusion(cosine(1)), ideal, gaussian_images(3), Noise(0, torch.arange(3)))
+    assert not found.steps.any()
+    assert torch.isfinite(found.total).all()
+
+
+@given(
+    guess=st.floats(-1, 1),
+    fraction=st.floats(0, 1),
+    timesteps=st.sampled_from([2, 10, 1000]),
+)
+def test_the_probabilities_of_a_pixels_levels_sum_to_1(guess, fraction, timesteps):
+    process = GaussianDiffusion(linear(timesteps))
+    levels = (torch.arange(256, dtype=torch.float64) / 127.5 - 1).view(256, 1, 1, 1)
+    seen = Denoised(torch.full_like(levels, guess), torch.full_like(levels, fraction))
+    bits = decoder_bits(process, levels, seen)
+    assert float((-bits).exp2().sum()) == pytest.approx(1, abs=1e-9)
+
+
+@given(guess=st.floats(-1, 1), level=st.integers(0, 255))
+def test_the_probability_of_a_level_is_that_of_its_interval(guess, level):
+    """Against scipy, from the nearer tail."""
+    process = GaussianDiffusion(linear(1000))
+    deviation = float(process.beta[0]) ** 0.5
+    x = 2 * level / 255 - 1
+    low = -math.inf if level == 0 else (x - 1 / 255 - guess) / deviation
+    high = math.inf if level == 255 else (x + 1 / 255 - guess) / deviation
+    low, high = (-high, -low) if low + high > 0 else (low, high)
+    p = norm.logcdf(high) + np.log1p(-np.exp(norm.logcdf(low) - norm.logcdf(high)))
+    seen = Denoised(torch.tensor(guess, dtype=torch.float64).view(1, 1, 1, 1))
+    found = decoder_bits(process, torch.tensor(x, dtype=torch.float64).view(1, 1, 1, 1), seen)
+    assert float(found) == pytest.approx(-p / math.log(2), rel=1e-8, abs=1e-12)
+
+
+@given(t=st.integers(1, 99), fraction=st.floats(-0.5, 1.5), guess=st.floats(-1, 1))
+def test_a_step_is_the_divergence_of_two_gaussians(t, fraction, guess):
+    process = GaussianDiffusion(linear(100))
+    x_0, x_t = (torch.linspace(start, 0.9, 16).double().view(1, 1, 4, 4) for start in (-0.9, 0.1))
+    steps = torch.tensor([t])
+    seen = Denoised(torch.full_like(x_0, guess), torch.full_like(x_0, fraction))
+    right, wrong = process.posterior(x_0, x_t, steps), process.posterior(seen.x_0, x_t, steps)
+    log_variance = torch.lerp(right.log_variance, process.log_beta[t], torch.tensor(fraction).double())
+    divergence = torch.distributions.kl_divergence(
+        torch.distributions.Normal(right.mean, right.variance.sqrt()),
+        torch.distributions.Normal(wrong.mean, (log_variance / 2).exp().expand_as(x_0)),
+    )
+    found = step_bits(process, x_0, steps, seen)
+    torch.testing.assert_close(found, divergence.mean(dim=(1, 2, 3)) / math.log(2), rtol=1e-7, atol=1e-9)
+
+
+def test_the_terms_of_all_timesteps_and_the_prior_make_up_the_bound():
+    process, x_0 = GaussianDiffusion(cosine(10)), gaussian_images(1).double()
+    see = with_ideal_variance(process)
+    sum_of_terms = torch.zeros(1).double()
+    for t in range(10):
+        eps = Noise(0, torch.zeros(1, dtype=torch.int64)).normal(1, 8, 8, stream=2**31 + t)
+        steps = torch.tensor([t])
+        sigma = process.sigma_at(steps)
+        sum_of_terms += term_bits(process, x_0, steps, see(x_0 + sigma.view(-1, 1, 1, 1) * eps, sigma))
+    found = bound(process, see, x_0.float(), Noise(0, torch.zeros(1, dtype=torch.int64)))
+    torch.testing.assert_close(sum_of_terms, found.steps + found.decoder, rtol=1e-5, atol=0)
