@@ -1,5 +1,6 @@
 """Where a configuration meets the maths: from a TrialConfig to data, family and judge, and to a training or images."""
 
+from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
 from gensweep.assembly.parts import (
     build_extractor,
@@ -26,10 +27,14 @@ __all__ = [
     "count_parameters",
     "default_device",
     "draw_samples",
+    "edit_samples",
     "estimate_cost",
     "every_of",
+    "interpolate_samples",
     "load_checkpoint",
     "load_images",
+    "picture_for",
+    "redraw_for",
     "run",
     "run_job",
     "score",

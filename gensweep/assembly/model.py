@@ -26,7 +26,7 @@ from gensweep.training.evaluation import Verdict, draw, evaluate
 from gensweep.training.loop import place
 from gensweep.training.state import load_network, weights_in, weights_prefix
 
-__all__ = ["Model", "draw_samples", "load_checkpoint", "score"]
+__all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint", "score"]
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,31 @@ def draw_samples(
 
     `progress` gets (images done, images in all).  Raises ConfigError for a class that the model does not know.
     """
-    labels = _labels(model, count, class_name).to(model.device)
-    network, drawn = model.family.networks[model.family.sampled], []
+    labels = labels_of(model, count, class_name)
+    network = model.family.networks[model.family.sampled]
+    return in_batches(
+        lambda indices: draw(model.family, network, Noise(seed, indices), labels[indices]),
+        count,
+        batch_size,
+        model.device,
+        progress,
+    )
+
+
+def in_batches(
+    draw: Callable[[Tensor], Tensor],
+    count: int,
+    batch_size: int,
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> Tensor:
+    """Images 0..count-1 on the CPU, with `draw` asked for some of these indices at a time."""
+    drawn = []
     for start in range(0, count, batch_size):
-        indices = torch.arange(start, min(start + batch_size, count), device=model.device)
-        images = draw(model.family, network, Noise(seed, indices), labels[indices])
-        drawn.append(images.cpu())
+        indices = torch.arange(start, min(start + batch_size, count), device=device)
+        drawn.append(draw(indices).cpu())
         if progress is not None:
-            progress(start + len(images), count)
+            progress(start + len(indices), count)
     return torch.cat(drawn)
 
 
@@ -107,12 +124,16 @@ def score(model: Model, *, seed: int = 0, cache: Path | None = None) -> Verdict:
     return evaluate(model.family, network, judge, workers=Workers(), key=seed)
 
 
-def _labels(model: Model, count: int, class_name: str | None) -> Tensor:
+def labels_of(model: Model, count: int, class_name: str | None) -> Tensor:
+    """Labels of images 0..count-1: all of one class, or the classes in turn.
+
+    Raises ConfigError for a class that the model does not know.
+    """
     names = model.checkpoint.class_names
     if class_name is None:
-        return torch.arange(count) % max(1, len(names))
+        return torch.arange(count, device=model.device) % max(1, len(names))
     if not model.family.classes:
         raise ConfigError(f"class {class_name!r}: this model was trained without labels; leave the class out")
     if class_name not in names:
         raise ConfigError(f"{class_name!r} is not a class of this model (known: {', '.join(names)})")
-    return torch.full((count,), names.index(class_name))
+    return torch.full((count,), names.index(class_name), device=model.device)

@@ -19,15 +19,22 @@ def check_output(output: Path) -> None:
         raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
 
 
-def write_pictures(images: Tensor, output: Path) -> list[Path]:
-    """Write uint8 images (n, c, h, w) to a .png grid, or to a folder as 000000.png, 000001.png, ..."""
+def write_pictures(
+    images: Tensor, output: Path, *, before: Tensor | None = None, after: Tensor | None = None
+) -> list[Path]:
+    """Write uint8 images (n, c, h, w) to a .png grid, or to a folder as 000000.png, 000001.png, ...
+
+    `before` and `after` are shown in the grid only; with something after them the images are one row.
+    """
+    import torch
     from torchvision.io import write_png
 
     from gensweep.training.evaluation import write_grid
 
     if output.suffix.lower() == ".png":
         output.parent.mkdir(parents=True, exist_ok=True)
-        write_grid(images, output)
+        shown = torch.cat([part for part in (before, images, after) if part is not None])
+        write_grid(shown, output, columns=len(shown) if after is not None and len(after) else None)
         return [output]
     output.mkdir(parents=True, exist_ok=True)
     files = [output / f"{index:06d}.png" for index in range(len(images))]

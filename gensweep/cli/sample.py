@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
+from gensweep.cli.editing import editing_options
 from gensweep.cli.output import format_option, print_rows
 
 __all__ = ["sample"]
@@ -14,11 +16,12 @@ __all__ = ["sample"]
 
 @click.command()
 @click.argument("run")
-@click.option("-n", "--count", type=click.IntRange(1), default=64, show_default=True, help="How many images.")
+@click.option("-n", "--count", type=click.IntRange(1), help="How many images.  [default: 64; 8 with --init-image]")
 @click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone.")
 @click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional.")
 @click.option("--steps", type=click.IntRange(1), help="Network evaluations an image (diffusion).")
+@editing_options
 @click.option("--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
 @click.option(
     "--set",
@@ -38,17 +41,21 @@ __all__ = ["sample"]
 @format_option
 def sample(
     run: str,
-    count: int,
+    count: int | None,
     class_name: str | None,
     seed: int,
     guidance: float | None,
     steps: int | None,
+    init_image: Path | None,
+    strength: float | None,
+    inpaint: Path | None,
+    interpolate: Path | None,
     batch_size: int,
     overrides: tuple[str, ...],
     output: Path,
     format: str,
 ) -> None:
-    """Draw images from a run or a checkpoint.
+    """Draw images from a run or a checkpoint, out of nothing or from a picture.
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder.
 
@@ -57,14 +64,20 @@ def sample(
       gensweep sample quickstart -n 64 -o digits.png
       gensweep sample ddpm-cifar10/t0003 --class horse --guidance 2 --steps 50
       gensweep sample 3f2a9c -n 5000 -o generated/
+      gensweep sample ddpm-cifar10 --init-image car.jpg --strength 0.6 --class ship
+      gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
+      gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
     from gensweep.assembly import draw_samples, load_checkpoint
+    from gensweep.cli.editing import draw_from_pictures, read_pictures
     from gensweep.cli.pictures import check_output, write_pictures
     from gensweep.config import parse_overrides
     from gensweep.errors import ConfigError
     from gensweep.tracking.runs import checkpoint_folder
 
     check_output(output)
+    pictures = read_pictures(init_image, strength, inpaint, interpolate)
+    count = count or (64 if pictures is None else 8)
     changes = parse_overrides(overrides)
     if guidance is not None:
         changes["family.guidance"] = guidance
@@ -74,8 +87,12 @@ def sample(
     model = load_checkpoint(checkpoint_folder(run), overrides=changes)
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
-    images = draw_samples(model, count, class_name=class_name, seed=seed, batch_size=batch_size, progress=_progress)
-    files = write_pictures(images, output)
+    how: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
+    if pictures is None:
+        files = write_pictures(draw_samples(model, count, **how), output)
+    else:
+        before, images, after = draw_from_pictures(model, pictures, count, **how)
+        files = write_pictures(images, output, before=before, after=after)
     seconds = time.monotonic() - started
     click.echo(f"{count} images in {seconds:.1f} s", err=True)
     print_rows([{"file": str(file)} for file in files], format)

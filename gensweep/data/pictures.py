@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["SUFFIXES", "decoded"]
+from gensweep.errors import ConfigError
+
+__all__ = ["SUFFIXES", "decoded", "read_picture", "squared"]
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -31,13 +34,41 @@ def decoded(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
         # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
         file.draft(None, (2 * size, 2 * size))
         file.load()
-        picture: Image.Image = file
-        # A broken EXIF block says nothing about the pixels.
-        with contextlib.suppress(Exception):
-            picture = ImageOps.exif_transpose(file)
-        flat = _eight_bits(picture).convert("L" if channels == 1 else "RGB")
-        square = ImageOps.fit(flat, (size, size), Image.Resampling.BICUBIC)
+        return squared(_upright(file), size, channels)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """One picture that the user names, whole, upright and in 8 bits a channel; transparent parts lie on white.
+
+    Raises ConfigError, in one line, if it is missing, a folder, no picture, torn, or too large to be one.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: {'is a folder, not a picture' if path.is_dir() else 'there is no such file'}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about odd metadata
+            with Image.open(path) as file:
+                file.load()
+                return _eight_bits(_upright(file))
+    except UnidentifiedImageError:
+        raise ConfigError(f"{path} is no picture in a format that is known; save it as .png or .jpg") from None
+    except Exception as error:  # decoders raise all sorts of things
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{path} cannot be read as a picture ({reason}); save it again as .png or .jpg") from None
+
+
+def squared(picture: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
+    """The largest square in the middle, resized; see `decoded`."""
+    flat = _eight_bits(picture).convert("L" if channels == 1 else "RGB")
+    square = ImageOps.fit(flat, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    # A broken EXIF block says nothing about the pixels.
+    with contextlib.suppress(Exception):
+        return ImageOps.exif_transpose(picture)
+    return picture
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from gensweep.diffusion.denoiser import denoiser
 from gensweep.diffusion.formulation import Formulation, formulation
 from gensweep.diffusion.guidance import drop_labels, guided
 from gensweep.diffusion.losses import Prediction
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Sampler, from_noise
+from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Sampler, from_noise
 from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
 from gensweep.families.optimizers import Adam, adam
 from gensweep.nn.networks import DENOISERS
@@ -23,8 +23,8 @@ from gensweep.registry import Choice, Section
 
 __all__ = ["DiffusionFamily"]
 
-# Streams of randomness; stream 0 is that of the levels, and the samplers' own begin at 16.
-EPS, DROP, START = 1, 2, 3
+# Streams of randomness; stream 0 is that of the levels, 3 the samplers' start, and their own begin at 16.
+EPS, DROP = 1, 2
 
 
 @FAMILIES.register("diffusion")

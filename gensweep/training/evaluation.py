@@ -126,12 +126,12 @@ def proportional_labels(counts: Sequence[int], n: int) -> Int[Tensor, " n"]:
     return (named[1:] > named[:-1]).nonzero()[:n, 1]
 
 
-def write_grid(images: UInt8[Tensor, "k c h w"], file: Path) -> None:
-    """Write images as one square picture, row by row; small ones are enlarged."""
+def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
+    """Write images as one picture, row by row, square unless a number of columns is given; small ones are enlarged."""
     scale = max(1, VISIBLE // images.shape[-1])
     large = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
     tiles = F.pad(large.expand(-1, 3, -1, -1), [MARGIN] * 4, value=255)
-    columns = math.ceil(math.sqrt(len(tiles)))
+    columns = columns or math.ceil(math.sqrt(len(tiles)))
     rows = math.ceil(len(tiles) / columns)
     blank = tiles.new_full((rows * columns - len(tiles), *tiles.shape[1:]), 255)
     grid = torch.cat([tiles, blank]).reshape(rows, columns, *tiles.shape[1:]).permute(0, 3, 1, 4, 2)

@@ -20,6 +20,7 @@ from gensweep.registry import Registry
 
 __all__ = [
     "SAMPLERS",
+    "START",
     "STREAM",
     "Denoise",
     "Denoised",
@@ -31,6 +32,8 @@ __all__ = [
     "from_noise",
 ]
 
+#: The stream of the noise that images begin with.
+START = 3
 #: Step i from the end of a sampler's chain takes its noise from stream STREAM + i.
 STREAM = 16
 

@@ -1,0 +1,192 @@
+"""`gensweep sample` with pictures, on a tiny model of each family in a checkpoint folder."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensweep.assembly import draw_samples, edit_samples, interpolate_samples, load_checkpoint, picture_for, run
+from gensweep.cli import main
+from gensweep.config import TrialConfig
+from gensweep.errors import ConfigError
+from gensweep.training.trial import ListReporter
+
+SIZE = 8
+TREE = {
+    "data": {"kind": "digits", "size": SIZE, "limit": 40},
+    "training": {"images": 8, "batch_size": 8, "ema_half_life": 20, "precision": "float32"},
+    "evaluation": {"samples": 4, "batch_size": 4, "extractor": {"kind": "efficientnet_lite0", "resolution": 64}},
+}
+FAMILIES = {
+    "diffusion": {
+        "family": {"kind": "diffusion", "conditional": True},
+        "network": {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": []},
+        "diffusion": {"timesteps": 10},
+        "sampler": {"kind": "ddim", "steps": 4},
+    },
+    "gan": {"family": {"kind": "gan"}, "network": {"kind": "dcgan", "width": 8}},
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    cache, made = tmp_path_factory.mktemp("cache"), {}
+    for kind, tree in FAMILIES.items():
+        reporter = ListReporter()
+        trial = TrialConfig.from_dict(TREE | tree)
+        run(trial, reporter, folder=tmp_path_factory.mktemp(kind), device="cpu", cache=cache)
+        made[kind] = reporter.checkpoints[-1][1]
+    return made
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Pictures of several sorts, in a folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("car.png")
+    Image.fromarray(pixels[::-1].copy()).save("ship.png")
+    Image.fromarray(np.dstack([pixels, pixels[..., :1]])).save("rgba.png")
+    Image.fromarray(pixels[..., 0]).save("grey.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save("deep.png")
+    mask = np.zeros((24, 40), dtype=np.uint8)
+    Image.fromarray(mask).save("black.png")
+    mask[0, :8] = 255
+    Image.fromarray(mask).save("edge.png")
+    mask[:, 20:] = 255
+    Image.fromarray(mask).save("mask.png")
+    Image.fromarray(mask[:, :30].copy()).save("narrow.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "car.png").read_bytes()[:900])
+    (tmp_path / "text.png").write_text("hello")
+    return tmp_path
+
+
+def sample(checkpoint, *arguments):
+    return main.run(["sample", str(checkpoint), *map(str, arguments)])
+
+
+def pictures(folder):
+    return np.stack([np.asarray(Image.open(file)) for file in sorted(folder.glob("*.png"))]).astype(int)
+
+
+@pytest.mark.parametrize("name", ["car", "rgba", "grey", "deep"])
+def test_versions_of_a_picture_of_any_sort(checkpoints, files, capsys, name):
+    assert (
+        sample(checkpoints["diffusion"], "--init-image", f"{name}.png", "-n", 3, "-o", "out", "--format", "json") == 0
+    )
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == [{"file": f"out/{index:06d}.png"} for index in range(3)]
+    assert pictures(files / "out").shape == (3, SIZE, SIZE)
+
+
+def test_strength_0_gives_the_picture_back_and_the_grid_begins_with_it(checkpoints, files):
+    model = load_checkpoint(checkpoints["diffusion"])
+    image = picture_for(model, Image.open("car.png"))
+    assert sample(checkpoints["diffusion"], "--init-image", "car.png", "--strength", 0, "-n", 2, "-o", "out") == 0
+    assert (pictures(files / "out") == image.numpy()).all()
+    assert sample(checkpoints["diffusion"], "--init-image", "car.png", "-o", "grid.png") == 0
+    with Image.open("grid.png") as grid:
+        tile = grid.width // 3
+        first = np.asarray(grid.convert("L"))[:tile, :tile]
+    scale = (tile - 4) // SIZE
+    shown = first[2 + scale // 2 : -2 : scale, 2 + scale // 2 : -2 : scale]
+    np.testing.assert_array_equal(shown, image[0].numpy())
+
+
+def test_strength_1_draws_what_is_drawn_without_a_picture(checkpoints, files):
+    model = load_checkpoint(checkpoints["diffusion"])
+    image = picture_for(model, Image.open("car.png"))
+    assert torch.equal(edit_samples(model, image, 5, strength=1.0, seed=4), draw_samples(model, 5, seed=4))
+
+
+@pytest.mark.parametrize("extra", [(), ("--inpaint", "mask.png"), ("--interpolate", "ship.png")])
+@pytest.mark.parametrize("sampler", ["ddim", "ancestral"])
+def test_batches_change_nothing(checkpoints, files, extra, sampler):
+    if sampler == "ancestral" and "--interpolate" in extra:
+        return
+    for batch in (2, 5):
+        how = ("--class", "3", "--guidance", 2, "-n", 5, "--set", f"sampler.kind={sampler}")
+        how += ("--set", "sampler.steps=4", "--batch", batch, "-o", f"of{batch}")
+        assert sample(checkpoints["diffusion"], "--init-image", "car.png", *extra, *how) == 0
+    assert np.abs(pictures(files / "of2") - pictures(files / "of5")).max() <= 1
+
+
+def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files):
+    model = load_checkpoint(checkpoints["diffusion"])
+    image = picture_for(model, Image.open("car.png")).numpy()[0]
+    assert (
+        sample(checkpoints["diffusion"], "--init-image", "car.png", "--inpaint", "mask.png", "-n", 4, "-o", "out") == 0
+    )
+    drawn = pictures(files / "out")
+    # The right half is white.
+    assert (drawn[..., : SIZE // 2] == image[:, : SIZE // 2]).all()
+    assert (drawn[..., SIZE // 2 :] != image[:, SIZE // 2 :]).mean() > 0.5
+
+
+def test_frames_between_two_pictures_are_one_row_between_them(checkpoints, files):
+    how = ("--init-image", "car.png", "--interpolate", "ship.png", "-n", 5)
+    assert sample(checkpoints["diffusion"], *how, "-o", "row.png") == 0
+    with Image.open("row.png") as row:
+        assert row.width == 7 * row.height
+    assert sample(checkpoints["diffusion"], *how, "-o", "frames") == 0
+    assert pictures(files / "frames").shape == (5, SIZE, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--init-image", "car.png", "--strength", "1.5"], ["1.5", "0..1"]),
+        (["--init-image", "car.png", "--strength", "-0.1"], ["-0.1", "0..1"]),
+        (["--init-image", "car.png", "--strength", "nan"], ["nan", "0..1"]),
+        (["--strength", "0.5"], ["--strength", "--init-image FILE"]),
+        (["--inpaint", "mask.png"], ["--inpaint", "--init-image FILE"]),
+        (["--interpolate", "car.png"], ["--interpolate", "--init-image FILE"]),
+        (["--init-image", "nothing.png"], ["nothing.png", "no such file"]),
+        (["--init-image", "."], ["folder"]),
+        (["--init-image", "text.png"], ["text.png", "no picture"]),
+        (["--init-image", "torn.png"], ["torn.png", "cannot be read"]),
+        (["--init-image", "car.png", "--interpolate", "torn.png"], ["torn.png"]),
+        (["--init-image", "car.png", "--inpaint", "narrow.png"], ["30 x 24", "40 x 24"]),
+        (["--init-image", "car.png", "--inpaint", "black.png"], ["black.png", "nothing to draw"]),
+        (["--init-image", "car.png", "--inpaint", "edge.png"], ["nothing to draw", "8 x 8"]),
+        (["--init-image", "car.png", "--inpaint", "torn.png"], ["torn.png"]),
+        (
+            ["--init-image", "car.png", "--interpolate", "ship.png", "--strength", "0.5"],
+            ["--strength", "--interpolate"],
+        ),
+        (["--init-image", "car.png", "--interpolate", "ship.png", "--inpaint", "mask.png"], ["--inpaint"]),
+        (["--init-image", "car.png", "--interpolate", "ship.png", "-n", "1"], ["at least 2"]),
+        (
+            ["--init-image", "car.png", "--interpolate", "ship.png", "--set", "sampler.kind=ancestral"],
+            ["deterministic", "ddim"],
+        ),
+        (["--init-image", "car.png", "--interpolate", "ship.png", "--set", "sampler.eta=0.5"], ["deterministic"]),
+        (["--init-image", "car.png", "--class", "cat"], ["'cat'"]),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(checkpoints, files, capsys, arguments, words):
+    before = sorted(files.iterdir())
+    assert sample(checkpoints["diffusion"], *arguments, "-o", "out.png") == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    assert all(word in captured.err for word in words), captured.err
+    assert sorted(files.iterdir()) == before
+
+
+@pytest.mark.parametrize("extra", [(), ("--inpaint", "mask.png"), ("--interpolate", "ship.png")])
+def test_a_gan_cannot_begin_with_a_picture(checkpoints, files, capsys, extra):
+    assert sample(checkpoints["gan"], "--init-image", "car.png", *extra, "-o", "out.png") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "'gan'" in error
+    assert not (files / "out.png").exists()
+
+
+def test_assembly_checks_what_a_program_asks_for(checkpoints):
+    model, image = load_checkpoint(checkpoints["diffusion"]), torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+    with pytest.raises(ConfigError, match=r"strength 2: it must lie in 0\.\.1"):
+        edit_samples(model, image, 1, strength=2)
+    assert interpolate_samples(model, image, image, 2).shape == (2, 1, SIZE, SIZE)

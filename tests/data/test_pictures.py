@@ -1,0 +1,44 @@
+"""One picture that the user names."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gensweep.data.pictures import read_picture, squared
+from gensweep.errors import ConfigError
+
+
+def test_a_picture_is_whole_upright_and_in_8_bits(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90 degrees to see it upright
+    Image.new("RGB", (30, 20), (200, 0, 0)).save(tmp_path / "turned.jpg", exif=exif)
+    assert read_picture(tmp_path / "turned.jpg").size == (20, 30)
+    Image.fromarray(np.full((4, 4), 65535, dtype=np.uint16)).save(tmp_path / "deep.png")
+    assert np.asarray(read_picture(tmp_path / "deep.png")).max() == 255
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert squared(read_picture(tmp_path / "clear.png"), 4, 3).min() == 255
+
+
+def test_what_is_no_picture_is_told_in_a_line(tmp_path):
+    whole = tmp_path / "whole.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(whole)
+    (tmp_path / "torn.png").write_bytes(whole.read_bytes()[:2000])
+    (tmp_path / "empty.png").write_bytes(b"")
+    Image.fromarray(np.full((4, 4), np.nan, dtype=np.float32)).save(tmp_path / "nan.tiff")
+    for name, words in {
+        "missing.png": "there is no such file",
+        ".": "is a folder",
+        "torn.png": "cannot be read as a picture",
+        "empty.png": "is no picture",
+        "nan.tiff": "not finite",
+    }.items():
+        with pytest.raises(ConfigError, match=words) as error:
+            read_picture(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
+    Image.new("L", (50, 50)).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(ConfigError, match="cannot be read as a picture"):
+        read_picture(tmp_path / "large.png")
