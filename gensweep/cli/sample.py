@@ -55,7 +55,7 @@ def sample(
     output: Path,
     format: str,
 ) -> None:
-    """Draw images from a run or a checkpoint, out of nothing or from a picture.
+    """Draw images from a run or a checkpoint.
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder.
 
