@@ -1,7 +1,9 @@
 """Where a configuration meets the maths: from a TrialConfig to data, family and judge, and to a training or images."""
 
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
+from gensweep.assembly.alternatives import Alternative, Axes, alternatives, weights_name
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
+from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_alternatives
 from gensweep.assembly.parts import (
     build_extractor,
     build_family,
@@ -16,9 +18,13 @@ from gensweep.assembly.running import Place, count_parameters, estimate_cost, ru
 from gensweep.training.estimate import Cost
 
 __all__ = [
+    "Alternative",
+    "Axes",
     "Cost",
     "Model",
+    "Outcome",
     "Place",
+    "alternatives",
     "build_extractor",
     "build_family",
     "build_judge",
@@ -31,11 +37,15 @@ __all__ = [
     "estimate_cost",
     "every_of",
     "interpolate_samples",
+    "known_outcomes",
     "load_checkpoint",
     "load_images",
     "picture_for",
     "redraw_for",
     "run",
     "run_job",
+    "samples_of",
     "score",
+    "try_alternatives",
+    "weights_name",
 ]

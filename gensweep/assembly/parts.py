@@ -81,7 +81,7 @@ def build_judge(trial: TrialConfig, images: Images, device: torch.device | str, 
     extractor = build_extractor(trial, device, cache)
     reference = reference_moments(real, extractor, cache)
     training: Training = trial.bound("training")()
-    weights: Literal["ema", "raw"] = "ema" if training.ema_half_life else "raw"
+    weights = "ema" if training.ema_half_life else "raw"
     return Judge(
         extractor=extractor,
         metrics={name: METRICS[name](reference, extractor.num_features, device) for name in settings.metrics},

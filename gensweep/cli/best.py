@@ -9,8 +9,10 @@ import click
 
 from gensweep.cli.output import format_option, print_json, print_rows
 from gensweep.cli.sweep_options import root_option
+from gensweep.cli.trying import parse_try, subject_of_trial, try_for_a_person
 
 if TYPE_CHECKING:
+    from gensweep.assembly import Axes
     from gensweep.report.compare import Comparison
 
 __all__ = ["best"]
@@ -28,16 +30,30 @@ __all__ = ["best"]
 )
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
+    "--try",
+    "tries",
+    metavar="'NAME=VALUE,... ...'",
+    help="Try settings of sampling on the best trial: sampler, steps, guidance and ema, as in gensweep evaluate.",
+)
+@click.option(
     "--top",
     type=click.IntRange(1),
     metavar="N",
-    default=20,
-    show_default=True,
-    help="With --compare: rows of the table. JSON, CSV and the report hold every trial.",
+    help="With --compare: rows of the table; JSON, CSV and the report hold every trial.  [default: 20]  "
+    "With --try: how many of the best trials.  [default: 1]",
 )
 @root_option
 @format_option
-def best(sweeps: tuple[str, ...], compare: bool, html: Path, no_html: bool, top: int, root: Path, format: str) -> None:
+def best(
+    sweeps: tuple[str, ...],
+    compare: bool,
+    html: Path,
+    no_html: bool,
+    tries: str | None,
+    top: int | None,
+    root: Path,
+    format: str,
+) -> None:
     """The best trial, or with --compare the verdict across sweeps.
 
     SWEEP is a sweep's name or run id: without --compare by default the newest, with --compare by default all. Only
@@ -48,17 +64,23 @@ def best(sweeps: tuple[str, ...], compare: bool, html: Path, no_html: bool, top:
     Examples:
       gensweep best
       gensweep best ddpm-cifar10 --format json
+      gensweep best ddpm-cifar10 --try "sampler=heun,dpmpp_2m steps=10,20 guidance=1,2 ema=0.25,1,4"
       gensweep best --compare
       gensweep best --compare ddpm-cifar10 dcgan-cifar10 --html verdict.html
     """
     if not compare and len(sweeps) > 1:
         raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
+    if compare and tries is not None:
+        raise click.UsageError("--try belongs to the best trials of one sweep: leave --compare out.")
     from gensweep.tracking.writer import check_server, sync_all
 
+    axes = None if tries is None else parse_try(tries)
     check_server()
     sync_all(root)
-    if compare:
-        _compare(sweeps, None if no_html else html, top, root, format)
+    if axes is not None:
+        _try(sweeps, axes, top or 1, format)
+    elif compare:
+        _compare(sweeps, None if no_html else html, top or 20, root, format)
     else:
         _best(sweeps, format)
 
@@ -84,6 +106,19 @@ def _best(sweeps: tuple[str, ...], format: str) -> None:
         for name, words in facts.items():
             click.echo(f"{name:<{width}}  {words}")
         click.echo("\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip())
+
+
+def _try(sweeps: tuple[str, ...], axes: Axes, top: int, format: str) -> None:
+    from gensweep.report.compare import compare
+    from gensweep.report.outcomes import outcome_json, outcome_rows, words
+    from gensweep.tracking.runs import find_sweep, load_sweeps
+
+    comparison = compare([find_sweep(sweeps[0]) if sweeps else load_sweeps()[0]], asked=True)
+    subjects = [subject_of_trial(entry.trial) for entry in comparison.entries[:top]]
+    tried = try_for_a_person(subjects, axes)
+    print_rows(outcome_rows(tried) if format == "table" else outcome_json(tried), format)
+    for line in words(tried):
+        click.echo(line, err=True)
 
 
 def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, root: Path, format: str) -> None:

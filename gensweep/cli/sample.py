@@ -22,6 +22,11 @@ __all__ = ["sample"]
 @click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional.")
 @click.option("--steps", type=click.IntRange(1), help="Network evaluations an image (diffusion).")
 @editing_options
+@click.option(
+    "--ema",
+    metavar="FACTOR",
+    help="Averaged weights by a multiple of training.ema_half_life, such as 0.25; raw for none.  [default: 1]",
+)
 @click.option("--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
 @click.option(
     "--set",
@@ -50,6 +55,7 @@ def sample(
     strength: float | None,
     inpaint: Path | None,
     interpolate: Path | None,
+    ema: str | None,
     batch_size: int,
     overrides: tuple[str, ...],
     output: Path,
@@ -68,7 +74,7 @@ def sample(
       gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
-    from gensweep.assembly import draw_samples, load_checkpoint
+    from gensweep.assembly import draw_samples, load_checkpoint, weights_name
     from gensweep.cli.editing import draw_from_pictures, read_pictures
     from gensweep.cli.pictures import check_output, write_pictures
     from gensweep.config import parse_overrides
@@ -84,7 +90,8 @@ def sample(
     if steps is not None:
         changes["sampler.steps"] = steps
     started = time.monotonic()
-    model = load_checkpoint(checkpoint_folder(run), overrides=changes)
+    weights = None if ema is None else weights_name(ema)
+    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights)
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
     how: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 from gensweep.metrics.images import QUANTISATION
 
@@ -24,8 +24,8 @@ _WORDS = {
 class MetricIdentity:
     """Everything that a score depends on, besides the model.
 
-    `reference` is the name and fingerprint of the real images; `weights` says whether the model's averaged (EMA) or
-    raw weights drew the samples.
+    `reference` is the name and fingerprint of the real images; `weights` says which of the model's weights drew the
+    samples: the main average (ema), one with a multiple of its half-life (ema@0.25), or raw ones (raw).
     """
 
     metric: str
@@ -33,7 +33,7 @@ class MetricIdentity:
     samples: int
     reference: str
     quantisation: str = QUANTISATION
-    weights: Literal["ema", "raw"] = "ema"
+    weights: str = "ema"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MetricIdentity:
@@ -47,9 +47,9 @@ class MetricIdentity:
     def short(self) -> str:
         """One line for tables: "fid, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
         extractor = self.extractor.partition("/sha256:")[0]
-        raw = ", raw weights" if self.weights == "raw" else ""
+        weights = "" if self.weights == "ema" else f", {self.weights} weights"
         reference = self.reference.partition("#")[0]
-        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{raw}"
+        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}"
 
     def differences(self, other: MetricIdentity) -> list[str]:
         """Where two identities differ, in words; empty if they are equal."""

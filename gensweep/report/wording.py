@@ -19,6 +19,7 @@ __all__ = [
     "setting_list",
     "setting_words",
     "short_names",
+    "weights_words",
 ]
 
 # Only features of the FID-2015 Inception network make a Frechet distance an FID.
@@ -56,13 +57,21 @@ def identity_words(metric: str, identity: Mapping[str, Any]) -> str:
         words += f" of {samples:,} generated images"
     if reference := identity.get("reference"):
         words += f" against {str(reference).partition('#')[0]}"
-    if identity.get("weights") in ("ema", "raw"):
-        words += ", averaged (EMA) weights" if identity["weights"] == "ema" else ", raw weights"
+    if weights := identity.get("weights"):
+        words += f", {weights_words(str(weights))}"
     if extractor := identity.get("extractor"):
         words += f"; features: {extractor}"
     if quantisation := identity.get("quantisation"):
         words += f"; quantisation: {quantisation}"
     return words
+
+
+def weights_words(weights: str) -> str:
+    """Which weights drew the images: "averaged (EMA) weights" and the like."""
+    if weights == "raw":
+        return "raw weights"
+    factor = weights.partition("@")[2]
+    return f"averaged (EMA) weights{f', {factor} times the half-life' if factor else ''}"
 
 
 def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:

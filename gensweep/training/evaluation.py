@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -68,10 +68,12 @@ def evaluate(
     *,
     workers: Workers | None = None,
     key: int = 0,
+    progress: Callable[[int], None] | None = None,
 ) -> Verdict:
     """Score the images that a network like `family.networks[family.sampled]` draws; every rank must call it.
 
-    Equal keys give the same noise to every model, so their first images can be looked at side by side.
+    Equal keys give the same noise to every model, so their first images can be looked at side by side.  `progress` gets
+    the number of images that this rank has drawn so far.
     """
     workers = workers or Workers.current()
     device = next(network.parameters()).device
@@ -90,6 +92,8 @@ def evaluate(
         for metric in judge.metrics.values():
             metric.update(features)
         scoring += watch.lap()
+        if progress is not None:
+            progress(start + len(images) - share.start)
     scores = {name: float(metric.compute()) for name, metric in judge.metrics.items()}
     # Every image was drawn by one rank and is black on the others.
     return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap())

@@ -1,0 +1,156 @@
+"""What came out of each way to draw images that was tried on a checkpoint, kept beside it as `evaluations.json`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from gensweep.assembly.alternatives import Alternative
+from gensweep.assembly.model import load_checkpoint
+from gensweep.assembly.parts import build_judge, default_device, load_images
+from gensweep.config import TrialConfig
+from gensweep.errors import GensweepError
+from gensweep.metrics.identity import MetricIdentity
+from gensweep.training.checkpoint import read
+from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import Judge, evaluate
+
+__all__ = ["FILE", "Outcome", "known_outcomes", "samples_of", "try_alternatives"]
+
+FILE = "evaluations.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The scores of images that were drawn in one way, with what each is a score of, and what it took.
+
+    `checkpoint` is the hash of its tensors; `time` is when it was measured, in seconds since 1970.
+    """
+
+    alternative: Alternative
+    samples: int
+    seed: int
+    scores: dict[str, float]
+    identities: dict[str, dict[str, Any]]
+    sample_seconds: float
+    evaluate_seconds: float
+    device: str
+    checkpoint: str
+    time: float
+
+
+def samples_of(folder: Path) -> int:
+    """By how many images the model in a checkpoint was judged in its training."""
+    return int(TrialConfig.from_dict(read(folder).metadata).as_dict()["evaluation"]["samples"])
+
+
+def known_outcomes(folder: Path) -> list[Outcome]:
+    """What has been tried on a checkpoint before.  Raises GensweepError if the file cannot be read."""
+    file = folder / FILE
+    try:
+        record = json.loads(file.read_text())
+        if record["format"] != FORMAT:
+            raise GensweepError(f"{file} has format {record['format']}, but this gensweep reads {FORMAT}; move it away")
+        found = [_outcome(values) for values in record["outcomes"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise GensweepError(f"{file} is damaged ({error}); delete it, and what was tried is tried again") from None
+    checkpoint = read(folder).sha256
+    return [outcome for outcome in found if outcome.checkpoint == checkpoint]
+
+
+def try_alternatives(
+    folder: Path,
+    wanted: Sequence[Alternative],
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    cache: Path | None = None,
+    progress: Callable[[Alternative, int], None] | None = None,
+) -> Iterator[Outcome]:
+    """Judge the model in a checkpoint folder in each wanted way, as in its training; what is known comes at once.
+
+    Cheap ways come first, and each outcome is on disk before it is yielded, so a later call goes on where this one was
+    stopped.  `samples` and the noise are those of the training's evaluations by default.  `progress` gets the number of
+    images that have been drawn in a way so far.
+    """
+    count = samples_of(folder) if samples is None else samples
+    known = {(o.alternative, o.samples, o.seed): o for o in known_outcomes(folder)}
+    ordered = sorted(wanted, key=lambda way: way.evaluations)
+    judge = None
+    if any((way, count, seed) not in known for way in ordered):
+        device = torch.device(device) if device is not None else default_device()
+        trial = TrialConfig.from_dict(read(folder).metadata).with_overrides({"evaluation.samples": count})
+        judge = build_judge(trial, load_images(trial, "train", cache), device, cache)
+    for way in ordered:
+        outcome = known.get((way, count, seed))
+        # Other images or another extractor of the same name: what was measured then is not what is asked for now.
+        if judge is not None and (outcome is None or outcome.identities != _identities(judge, way)):
+            outcome = _try(folder, way, judge, seed, progress)
+            _keep(folder, outcome)
+        assert outcome is not None
+        yield outcome
+
+
+def _try(
+    folder: Path, way: Alternative, judge: Judge, seed: int, progress: Callable[[Alternative, int], None] | None
+) -> Outcome:
+    checkpoint = read(folder)
+    changes = way.overrides(TrialConfig.from_dict(checkpoint.metadata))
+    device = next(judge.extractor.parameters()).device
+    model = load_checkpoint(folder, overrides=changes, weights=way.weights, device=device)
+    network = model.family.networks[model.family.sampled]
+    told = None if progress is None else lambda done: progress(way, done)
+    verdict = evaluate(model.family, network, judge, workers=Workers(), key=seed, progress=told)
+    return Outcome(
+        alternative=way,
+        samples=judge.samples,
+        seed=seed,
+        scores=verdict.scores,
+        identities=_identities(judge, way),
+        sample_seconds=verdict.sample_seconds,
+        evaluate_seconds=verdict.evaluate_seconds,
+        device=device.type,
+        checkpoint=checkpoint.sha256,
+        time=time.time(),
+    )
+
+
+def _identities(judge: Judge, way: Alternative) -> dict[str, dict[str, Any]]:
+    return {name: replace(identity, weights=way.weights).as_dict() for name, identity in judge.identities.items()}
+
+
+def _keep(folder: Path, outcome: Outcome) -> None:
+    """Put an outcome into the file, in place of an older one of the same way."""
+    file = folder / FILE
+    try:
+        with FileLock(file.with_suffix(".lock")):
+            rest = [o for o in known_outcomes(folder) if _key(o) != _key(outcome)]
+            record = {"format": FORMAT, "outcomes": [asdict(each) for each in [*rest, outcome]]}
+            aside = file.with_suffix(".new")
+            aside.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+            aside.replace(file)
+    except OSError as error:
+        raise GensweepError(f"{file} cannot be written ({error}); copy the checkpoint to where it can") from error
+
+
+def _key(outcome: Outcome) -> tuple[Alternative, int, int]:
+    return outcome.alternative, outcome.samples, outcome.seed
+
+
+def _outcome(values: dict[str, Any]) -> Outcome:
+    """The inverse of `asdict`; keys of later versions are ignored."""
+    known = {each.name: values[each.name] for each in fields(Outcome)}
+    alternative = {each.name: values["alternative"][each.name] for each in fields(Alternative)}
+    identities = {name: MetricIdentity.from_dict(each).as_dict() for name, each in values["identities"].items()}
+    return Outcome(**(known | {"alternative": Alternative(**alternative), "identities": identities}))

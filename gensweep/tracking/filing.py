@@ -1,0 +1,56 @@
+"""What was measured on a run after its training, filed under the run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gensweep.errors import GensweepError
+from gensweep.tracking.store import client
+
+if TYPE_CHECKING:
+    from gensweep.assembly import Outcome
+
+__all__ = ["file_outcomes", "metric_name"]
+
+
+def file_outcomes(run_id: str, outcomes: Sequence[Outcome], file: Path) -> None:
+    """File outcomes under a run: scores as metrics at steps of network evaluations, and the file as an artifact.
+
+    The file says of each score what it is a score of.  Filing something again changes nothing.  Raises GensweepError if
+    the store does not take it.
+    """
+    from mlflow.entities import Metric
+    from mlflow.exceptions import MlflowException
+
+    # The store tells repeated metrics by key, step, value and time.
+    metrics = [
+        Metric(metric_name(outcome, name), value, int(outcome.time * 1000), outcome.alternative.evaluations)
+        for outcome in outcomes
+        for name, value in outcome.scores.items()
+    ]
+    store = client()
+    try:
+        for start in range(0, len(metrics), 1000):
+            store.log_batch(run_id, metrics[start : start + 1000], synchronous=True)
+        store.log_artifact(run_id, str(file))
+    except (MlflowException, OSError) as error:
+        cause = str(error).strip().partition("\n")[0][:300]
+        raise GensweepError(
+            f"MLflow did not take the results ({cause}); they are in {file}, and the next call files them"
+        ) from error
+
+
+def metric_name(outcome: Outcome, score: str) -> str:
+    """One name for each curve of a score over network evaluations: "evaluate/fid of 500/heun, guidance 2, ema-0.25"."""
+    way = outcome.alternative
+    words = [
+        way.sampler or "",
+        "" if way.guidance is None else f"guidance {way.guidance:g}",
+        way.weights,
+        "" if not outcome.seed else f"seed {outcome.seed}",
+    ]
+    name = f"evaluate/{score} of {outcome.samples}/{' '.join(word for word in words if word)}"
+    return re.sub(r"[^/\w.\- :]", "-", name)

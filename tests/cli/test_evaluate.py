@@ -1,0 +1,150 @@
+"""`evaluate`, `best --try` and `sample --ema` on one run of a model that draws digits."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from gensweep.cli.main import run
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "report")]
+
+IDENTITY = {"metric": "fid", "extractor": "efficientnet_lite0", "samples": 8, "reference": "digits", "weights": "ema"}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A sweep `tiny` of one trial, with its checkpoint, and a run whose checkpoint is gone."""
+    import untrained
+    from made_up import mlflow_store
+
+    from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
+    from gensweep.tracking.writer import MlflowWriter
+
+    with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
+        root, trial = folder / "sweeps" / "tiny", untrained.config("diffusion")
+        made = untrained.checkpoint(root / "checkpoints" / "t0000", trial)
+        with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
+            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fid", "min", False))
+            writer.trial_started(TrialStart("t0000", {}, trial))
+            writer.trial_reported(Report("t0000", 32, {"images": 32.0, "fid": 9.0}, IDENTITY, made))
+            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fid": 9.0}, IDENTITY))
+            writer.sweep_ended("finished")
+        yield folder
+
+
+def as_json(capsys, *arguments):
+    capsys.readouterr()
+    assert run([*arguments, "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
+def filed(run_id):
+    """Metrics and artifacts of a run that came from `evaluate`."""
+    from gensweep.tracking.store import client
+
+    store = client()
+    keys = [key for key in store.get_run(run_id).data.metrics if key.startswith("evaluate/")]
+    return {key: [(m.step, m.value) for m in store.get_metric_history(run_id, key)] for key in keys}
+
+
+def test_combinations_are_scored_kept_and_filed_and_a_second_call_only_reads(store, capsys):
+    from gensweep.tracking.runs import find_trial
+    from gensweep.tracking.store import client
+
+    arguments = ["evaluate", "tiny", "--steps", "1,2", "--ema", "1,raw"]
+    rows, err = as_json(capsys, *arguments, "--picture", "curves.svg")
+    assert [(row["steps"], row["weights"]) for row in rows] == [(1, "ema"), (2, "ema"), (1, "raw"), (2, "raw")]
+    assert [row["evaluations"] for row in rows] == [1, 2, 1, 2]
+    assert {row["run"] for row in rows} == {"tiny/t0000"}
+    assert [row["value"] for row in rows if row["best"]] == [min(row["value"] for row in rows)]
+    assert all(row["identity"]["samples"] == row["samples"] == 8 for row in rows)
+    assert err.count("network evaluation") >= 4
+    assert "<svg" in (store / "curves.svg").read_text()
+
+    run_id = find_trial("tiny").run_id
+    before = filed(run_id)
+    assert before["evaluate/fid of 8/ddim guidance 1 raw"] == [(row["evaluations"], row["value"]) for row in rows[2:]]
+    assert any(item.path == "evaluations.json" for item in client().list_artifacts(run_id))
+
+    again, err = as_json(capsys, *arguments)
+    assert again == rows
+    assert "all known, from" in err
+    assert filed(run_id) == before
+
+    assert run([*arguments, "--format", "csv"]) == 0
+    table = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [float(row["value"]) for row in table] == [row["value"] for row in rows]
+
+
+def test_best_tries_the_same_and_says_how_to_draw_that_way(store, capsys):
+    rows, _ = as_json(capsys, "evaluate", "tiny", "--steps", "1,2", "--ema", "1,raw")
+    tried, err = as_json(capsys, "best", "tiny", "--try", "steps=1,2 ema=1,raw")
+    assert tried == rows
+    command = next(row["sample"] for row in rows if row["best"])
+    assert f"To draw images this way: {command}" in err
+    assert run([*command.split()[1:], "-n", "2", "-o", "best.png"]) == 0
+    assert (store / "best.png").exists()
+    capsys.readouterr()
+    assert run(["best", "tiny", "--try", "steps=1,2 ema=1,raw"]) == 0
+    assert "* ddim" in capsys.readouterr().out
+
+
+def test_sample_draws_with_the_averages_of_one_s_choice(store, capsys):
+    for factor in ("1", "0.25", "raw"):
+        assert run(["sample", "tiny", "-n", "4", "--ema", factor, "-o", f"{factor}.png"]) == 0
+    assert run(["sample", "tiny", "-n", "4", "-o", "default.png"]) == 0
+    pictures = {name: (store / f"{name}.png").read_bytes() for name in ("1", "0.25", "raw", "default")}
+    assert pictures["1"] == pictures["default"]
+    assert len(set(pictures.values())) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate", "tiny", "--steps", "5,50"], "50 is more than diffusion.timesteps (10)"),
+        (["evaluate", "tiny", "--steps", "few"], "steps=few: give whole numbers from 1, such as 10,20,50, or all"),
+        (["evaluate", "tiny", "--guidance", "-1"], "guidance=-1: give numbers from 0, such as 1,2"),
+        (["evaluate", "tiny", "--sampler", ","], "sampler=,: give one value or several with commas between them"),
+        (["evaluate", "tiny", "--ema", "7"], "this checkpoint holds the weights ema, ema@0.25, ema@4, raw"),
+        (["evaluate", "tiny", "--picture", "a.jpg"], "--picture a.jpg: the name must end in .png, .svg, .pdf"),
+        (["best", "tiny", "--try", "stpes=5"], "with one of the names sampler, steps, guidance, ema"),
+        (["best", "tiny", "--try", " "], "--try: is empty"),
+        (["sample", "tiny", "--ema", "short"], "ema=short: give multiples of the main half-life"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_drawn(store, capsys, arguments, words):
+    assert run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.strip().count("\n") == 0
+
+
+def test_try_and_compare_do_not_go_together(store, capsys):
+    assert run(["best", "--compare", "--try", "steps=1"]) == 2
+    assert "--try belongs to the best trials of one sweep" in capsys.readouterr().err
+
+
+def test_a_store_that_takes_nothing_loses_nothing(store, capsys, monkeypatch):
+    from mlflow.exceptions import MlflowException
+
+    from gensweep.tracking import filing
+    from gensweep.tracking.runs import find_trial
+
+    class Deaf:
+        def log_batch(self, *_, **__):
+            raise MlflowException("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filing, "client", Deaf)
+        rows, err = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
+    assert "Note: MLflow did not take the results (no answer); they are in" in err
+    again, _ = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
+    assert again == rows
+    run_id = find_trial("tiny").run_id
+    assert filed(run_id)["evaluate/fid of 4/ddim guidance 1 ema"] == [(3, rows[0]["value"])]

@@ -1,0 +1,142 @@
+"""Ways to draw images that are tried after training: all of them, each once, and none that cannot work."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from gensweep.assembly import Axes, alternatives, known_outcomes, load_checkpoint, score, try_alternatives
+from gensweep.assembly import outcomes as module
+from gensweep.errors import ConfigError, GensweepError
+
+sys.path.insert(0, str(Path(__file__).parent))
+import untrained
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return {
+        kind: untrained.checkpoint(tmp_path_factory.mktemp(kind), untrained.config(kind)) for kind in untrained.FAMILIES
+    }
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    """A diffusion model on which nothing has been tried."""
+    return shutil.copytree(made["diffusion"], tmp_path / "checkpoint")
+
+
+def test_without_values_a_model_is_judged_as_in_its_training(made, folder, cache):
+    (way,) = alternatives(folder, Axes())
+    assert (way.sampler, way.steps, way.guidance, way.weights) == ("ddim", 3, 1.0, "ema")
+    (outcome,) = try_alternatives(folder, [way], cache=cache, device="cpu")
+    assert outcome.scores == score(load_checkpoint(folder, device="cpu"), cache=cache).scores
+    (gan,) = alternatives(made["gan"], Axes())
+    assert (gan.sampler, gan.steps, gan.guidance, gan.evaluations) == (None, None, None, 1)
+
+
+def test_every_combination_comes_once_and_steps_change_fastest(folder):
+    axes = Axes(samplers=("ancestral", "ddim"), steps=(5, 2, None), guidance=(1.0, 2.0), averages=("0.25", "raw"))
+    ways = alternatives(folder, axes)
+    assert len(set(ways)) == len(ways) == 24
+    assert [way.steps for way in ways[:6]] == [5, 2, None, 5, 2, None]
+    assert [(way.sampler, way.guidance, way.weights) for way in ways[::3]] == [
+        (sampler, guidance, weights)
+        for sampler in ("ancestral", "ddim")
+        for guidance in (1.0, 2.0)
+        for weights in ("ema@0.25", "raw")
+    ]
+    for way in ways:
+        # A step of these samplers asks the network once, or twice under guidance; there are ten timesteps in all.
+        assert way.evaluations == (way.steps or 10) * (2 if way.guidance == 2 else 1)
+
+
+def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
+    trial = untrained.config("diffusion")
+    kept, other = (alternatives(folder, Axes(samplers=(kind,)))[0] for kind in ("ddim", "ancestral"))
+    assert trial.with_overrides(kept.overrides(trial)) == trial
+    changed = trial.with_overrides(other.overrides(trial)).as_dict()["sampler"]
+    assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
+
+
+def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, cache, monkeypatch):
+    ways = alternatives(folder, Axes(steps=(3, 1, 2), averages=("1", "4")))
+    drawn = []
+
+    def tried(**settings):
+        return try_alternatives(
+            folder,
+            ways,
+            cache=cache,
+            device="cpu",
+            progress=lambda way, images: drawn.append((way, images)),
+            **settings,
+        )
+
+    first = tried()
+    one = next(first)
+    assert one.alternative.steps == 1
+    first.close()
+    assert drawn == [(one.alternative, 5), (one.alternative, 8)]
+    outcomes = list(tried())
+    assert outcomes[0] == one
+    assert len(drawn) == 2 * len(ways)
+    assert [outcome.alternative.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
+    assert len({outcome.scores["fid"] for outcome in outcomes}) == len(ways)
+    assert {outcome.identities["fid"]["weights"] for outcome in outcomes} == {"ema", "ema@4"}
+    monkeypatch.setattr(module, "build_judge", None)
+    assert list(tried()) == outcomes
+    assert sorted(known_outcomes(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
+
+
+def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder, cache):
+    (way,) = alternatives(folder, Axes(steps=(1,)))
+    scores = set()
+    for settings in ({}, {"samples": 6}, {"seed": 1}):
+        (outcome,) = try_alternatives(folder, [way], cache=cache, device="cpu", **settings)
+        scores.add(outcome.scores["fid"])
+        assert outcome.identities["fid"]["samples"] == settings.get("samples", 8)
+    assert len(scores) == len(known_outcomes(folder)) == 3
+    record = json.loads((folder / "checkpoint.json").read_text())
+    (folder / "checkpoint.json").write_text(json.dumps(record | {"sha256": "another"}))
+    assert known_outcomes(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "axes", "words"),
+    [
+        ("diffusion", Axes(samplers=("ddmi",)), r"'ddmi' is not a sampler; did you mean 'ddim'\?"),
+        ("diffusion", Axes(steps=(5, 50)), r"sampler.steps: 50 is more than diffusion.timesteps \(10\)"),
+        ("diffusion", Axes(averages=("2",)), r"ema=2: this checkpoint holds the weights ema, ema@0.25, ema@4, raw"),
+        ("diffusion", Axes(averages=("long",)), r"ema=long: give multiples of the main half-life"),
+        ("gan", Axes(samplers=("ddim",)), r"sampler=ddim: the family gan draws images without a sampler"),
+        ("gan", Axes(steps=(5,)), r"steps=5: the family gan draws an image in one step"),
+        ("gan", Axes(guidance=(2.0,)), r"guidance=2: the family gan has no guidance"),
+    ],
+)
+def test_what_cannot_work_is_one_line_before_anything_is_drawn(made, kind, axes, words):
+    with pytest.raises(ConfigError, match=words) as caught:
+        alternatives(made[kind], axes)
+    assert len(caught.value.problems) == 1
+
+
+def test_guidance_needs_labels_and_all_problems_come_at_once(tmp_path):
+    folder = untrained.checkpoint(tmp_path, untrained.config("diffusion", family__conditional=False))
+    with pytest.raises(ConfigError, match=r"guidance=2: this model was trained without labels; leave it out"):
+        alternatives(folder, Axes(guidance=(2.0,)))
+    with pytest.raises(ConfigError) as caught:
+        alternatives(folder, Axes(steps=(50, 60), averages=("3",)))
+    assert len(caught.value.problems) == 3
+
+
+def test_a_damaged_file_says_what_to_do(folder):
+    (folder / "evaluations.json").write_text("{")
+    with pytest.raises(GensweepError, match=r"evaluations.json is damaged .*delete it"):
+        known_outcomes(folder)

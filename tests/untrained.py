@@ -1,0 +1,54 @@
+"""Checkpoints of models that have not been trained, for tests of what comes after a training."""
+
+import torch
+
+from gensweep.assembly import build_learner, load_images
+from gensweep.config import TrialConfig
+from gensweep.training.checkpoint import Checkpoint, save
+from gensweep.training.distributed import Workers
+from gensweep.training.loop import kind_of
+from gensweep.training.state import sampler_prefix, state_of
+
+DIGITS = {
+    "seed": 5,
+    "data": {"kind": "digits", "size": 8, "limit": 40},
+    "training": {"images": 32, "batch_size": 8, "ema_half_life": 20, "precision": "float32"},
+    "evaluation": {"samples": 8, "batch_size": 5, "extractor": {"kind": "efficientnet_lite0", "resolution": 32}},
+}
+FAMILIES = {
+    "diffusion": {
+        "family": {"kind": "diffusion", "conditional": True},
+        "network": {"kind": "cnn", "width": 8},
+        "diffusion": {"timesteps": 10},
+        "sampler": {"kind": "ddim", "steps": 3, "eta": 0.5},
+    },
+    "gan": {"family": {"kind": "gan", "conditional": False}, "network": {"kind": "dcgan", "width": 8}},
+}
+
+
+def config(kind, **overrides):
+    trial = TrialConfig.from_dict(DIGITS | FAMILIES[kind])
+    return trial.with_overrides({key.replace("__", "."): value for key, value in overrides.items()})
+
+
+def checkpoint(root, trial):
+    """A folder with a model whose averages all differ; returns it."""
+    images = load_images(trial)
+    learner = build_learner(trial, images, "cpu", Workers())
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for network in [*learner.family.networks.values(), *(each.network for each in learner.averages.values())]:
+            for parameter in network.parameters():
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    record = Checkpoint(
+        images=32,
+        seconds={"train": 1.0, "sample": 0.0, "evaluate": 0.0},
+        seed=trial.seed,
+        family=kind_of(learner.family),
+        shape=(1, 8, 8),
+        class_names=images.class_names,
+        class_counts=tuple(torch.bincount(images.labels, minlength=10).tolist()),
+        weights=sampler_prefix(learner),
+        metadata=trial.as_dict(),
+    )
+    return save(root, record, state_of(learner))
