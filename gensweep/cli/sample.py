@@ -20,7 +20,8 @@ __all__ = ["sample"]
 @click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone.")
 @click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional.")
-@click.option("--steps", type=click.IntRange(1), help="Network evaluations an image (diffusion).")
+@click.option("--sampler", metavar="KIND", help="Another sampler, with its own settings: give --steps too (diffusion).")
+@click.option("--steps", type=click.IntRange(1), help="Noise levels to visit: what an image costs (diffusion).")
 @editing_options
 @click.option(
     "--ema",
@@ -33,7 +34,7 @@ __all__ = ["sample"]
     "overrides",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Change a setting of sampling, for example --set sampler.kind=ancestral.",
+    help="Change a setting of sampling, for example --set sampler.spacing=log_snr.",
 )
 @click.option(
     "-o",
@@ -50,6 +51,7 @@ def sample(
     class_name: str | None,
     seed: int,
     guidance: float | None,
+    sampler: str | None,
     steps: int | None,
     init_image: Path | None,
     strength: float | None,
@@ -69,6 +71,7 @@ def sample(
     Examples:
       gensweep sample quickstart -n 64 -o digits.png
       gensweep sample ddpm-cifar10/t0003 --class horse --guidance 2 --steps 50
+      gensweep sample ddpm-cifar10 --sampler heun --steps 20 --set sampler.churn=10
       gensweep sample 3f2a9c -n 5000 -o generated/
       gensweep sample ddpm-cifar10 --init-image car.jpg --strength 0.6 --class ship
       gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
@@ -87,6 +90,8 @@ def sample(
     changes = parse_overrides(overrides)
     if guidance is not None:
         changes["family.guidance"] = guidance
+    if sampler is not None:
+        changes["sampler.kind"] = sampler
     if steps is not None:
         changes["sampler.steps"] = steps
     started = time.monotonic()

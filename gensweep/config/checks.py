@@ -24,7 +24,9 @@ def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     yield from _budget(trial)
     yield from _metrics(trial)
     yield from _labels(trial)
+    yield from _guidance(trial)
     yield from _sampler(trial)
+    yield from _churn(trial)
     yield from _parts(trial)
 
 
@@ -61,6 +63,29 @@ def _labels(trial: TrialConfig) -> Iterator[tuple[str, str]]:
             "family.conditional",
             f"true needs two classes or more, but data.classes names {len(classes)}; set it to false",
         )
+
+
+def _guidance(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+    guidance, interval = _get(trial, "family.guidance"), _get(trial, "family.guidance_interval")
+    if interval is not None and not 0 <= interval[0] < interval[1]:
+        low, high = interval
+        yield (
+            "family.guidance_interval",
+            f"[{low:g}, {high:g}] must be two noise levels, 0 <= low < high"
+            + (f"; write [{high:g}, {low:g}]" if 0 <= high < low else ", such as [0.3, 5]"),
+        )
+    if _get(trial, "family.conditional") is False:
+        without = "needs labels, which this trial is without (family.conditional is false); leave it"
+        if guidance is not None and guidance != 1:
+            yield "family.guidance", f"{guidance:g} {without} at 1"
+        if interval is not None:
+            yield "family.guidance_interval", f"[{interval[0]:g}, {interval[1]:g}] {without} out"
+
+
+def _churn(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+    low, high = _get(trial, "sampler.churn_min"), _get(trial, "sampler.churn_max")
+    if low is not None and high is not None and low > high:
+        yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
 
 
 def _sampler(trial: TrialConfig) -> Iterator[tuple[str, str]]:

@@ -158,7 +158,7 @@ def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
     value = _value(tree, spot.path)
     if spot.field is None:
         return unknown(spot.path[-1], f"a key of {_name(spot)}", [*spot.model.model_fields])
-    if detail["type"] == "missing":
+    if detail["type"] == "missing" and value is None:  # a list that is too short has a value
         return f"is missing; it takes {spot.shape.example() if spot.shape else describe_field(spot.field)}"
     if spot.path[-1] == "kind" and typing.get_origin(spot.field.annotation) is Literal:
         return unknown(

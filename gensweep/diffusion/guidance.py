@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-__all__ = ["drop_labels", "guided"]
+__all__ = ["drop_labels", "guided", "scale_at"]
 
 
 def guided(
@@ -35,6 +35,16 @@ def guided(
     mean = slice(x_t.shape[1])
     mixed = torch.lerp(unconditional[:, mean], conditional[:, mean], scale)
     return torch.cat([mixed, conditional[:, mean.stop :]], dim=1)
+
+
+def scale_at(sigma: float, scale: float, interval: tuple[float, float] | None) -> float:
+    """The scale of guidance at a noise level: `scale` where low < sigma <= high, plain conditioning (1) elsewhere.
+
+    An interval of None is all levels.  At high levels guidance takes away variety and at low ones it does nothing but
+    cost; levels are standard deviations of noise relative to images in [-1, 1].
+    Source: Kynkaanniemi et al. 2024, eq. 5.
+    """
+    return scale if interval is None or interval[0] < sigma <= interval[1] else 1.0
 
 
 def drop_labels(labels: Int[Tensor, " b"], dropped: Bool[Tensor, " b"], *, null: int) -> Int[Tensor, " b"]:

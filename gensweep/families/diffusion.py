@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gensweep.diffusion.denoiser import denoiser
 from gensweep.diffusion.formulation import Formulation, formulation
-from gensweep.diffusion.guidance import drop_labels, guided
+from gensweep.diffusion.guidance import drop_labels, guided, scale_at
 from gensweep.diffusion.losses import Prediction
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Sampler, from_noise
 from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
@@ -88,8 +88,7 @@ class DiffusionFamily:
         def predict(x: Tensor, time: Tensor, sigma: float) -> Tensor:
             if not self.classes or labels is None:
                 return network(x, time, None)  # type: ignore[no-any-return]
-            low, high = self.guidance_interval or (0.0, float("inf"))
-            scale = self.guidance if low < sigma <= high else 1.0
+            scale = scale_at(sigma, self.guidance, self.guidance_interval)
             return guided(network, x, time, labels, null=self.classes, scale=scale)
 
         return denoiser(predict, self.parameterisation, self.process.network_time)

@@ -85,7 +85,11 @@ class Probe(nn.Module):
 
 
 def probed(family: Family) -> Probe:
-    """A probe that has been through the drawing of one image; its `calls` are twice the steps under guidance."""
+    """A probe that has been through the drawing of one image.
+
+    Its `calls` are the network evaluations of an image, whatever the sampler: guidance makes one into two at the levels
+    where the network is asked both with and without the label.
+    """
     probe = Probe(family.networks[family.sampled])
     one = torch.zeros(1, dtype=torch.int64, device=next(probe.parameters()).device)
     with torch.no_grad():

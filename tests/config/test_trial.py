@@ -36,7 +36,8 @@ def test_the_hash_is_that_of_the_effective_values():
     assert len(trial.hash()) == 64
     assert trial.hash() != trial.with_overrides({"seed": 1}).hash()
     # 1 and 1.0 are the same number of a field that takes numbers.
-    assert trial.with_overrides({"family.guidance": 2}).hash() == trial.with_overrides({"family.guidance": 2.0}).hash()
+    guided = [trial.with_overrides({"family.conditional": True, "family.guidance": scale}) for scale in (2, 2.0)]
+    assert guided[0].hash() == guided[1].hash()
 
 
 def test_flat_keys_are_overrides_that_change_nothing():
@@ -136,6 +137,34 @@ def test_a_trial_is_frozen():
             "diffusion.loss.kind: hybrid needs timesteps, but diffusion.levels.kind lognormal draws levels between "
             "them; take other levels (uniform, antithetic, importance) or another loss (simple, min_snr)",
         ),
+        (
+            {"family": {"kind": "diffusion", "guidance": 2}},
+            "family.guidance: 2 needs labels, which this trial is without (family.conditional is false); leave it at 1",
+        ),
+        (
+            {"family": {"kind": "diffusion", "guidance_interval": [0.3, 5]}},
+            "family.guidance_interval: [0.3, 5] needs labels, which this trial is without (family.conditional is",
+        ),
+        (
+            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [5, 0.3]}},
+            "family.guidance_interval: [5, 0.3] must be two noise levels, 0 <= low < high; write [0.3, 5]",
+        ),
+        (
+            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [-1, 0.3]}},
+            "family.guidance_interval: [-1, 0.3] must be two noise levels, 0 <= low < high, such as [0.3, 5]",
+        ),
+        (
+            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [1]}},
+            "family.guidance_interval: [1] is not a list of 2 items",
+        ),
+        (
+            {"sampler": {"kind": "heun", "churn": 10, "churn_min": 5, "churn_max": 0.1}},
+            "sampler.churn_min: 5 is more than sampler.churn_max (0.1), so no level would be churned",
+        ),
+        ({"sampler": {"kind": "heun", "churn": -1}}, "sampler.churn: -1 is not a number >= 0 and <= 1000"),
+        ({"sampler": {"kind": "ddim", "churn": 1}}, "sampler.churn: 'churn' is not a key of sampler of kind ddim"),
+        ({"sampler": {"kind": "euler", "spacing": "log"}}, "sampler.spacing: 'log' is not one of 'time', 'karras'"),
+        ({"sampler": {"kind": "dpmpp_2m", "steps": 1001}}, "sampler.steps: 1001 is more than diffusion.timesteps"),
         ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
         (
             {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},
@@ -168,7 +197,7 @@ def test_all_problems_come_at_once():
 
 def test_a_list_becomes_a_tuple_and_a_whole_number_a_float():
     trial = TrialConfig.from_dict(
-        MINIMAL | {"family": {"kind": "diffusion", "guidance": 2}, "network": {"multipliers": [1, 2]}}
+        {"family": {"kind": "diffusion", "conditional": True, "guidance": 2}, "network": {"multipliers": [1, 2]}}
     )
     assert trial.network.multipliers == (1, 2)
     assert trial.flat()["network.multipliers"] == [1, 2]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gensweep.diffusion.guidance import drop_labels, guided
+from gensweep.diffusion.guidance import drop_labels, guided, scale_at
 
 NULL = 3
 
@@ -38,6 +38,14 @@ def test_other_scales_extrapolate_with_one_doubled_batch(scale):
     out, batches = run(scale)
     torch.testing.assert_close(out, 10 + scale * (torch.tensor([0.0, 1.0, 2.0]) - 10), rtol=1e-5, atol=1e-5)
     assert batches == [6]
+
+
+def test_guidance_is_used_above_the_low_end_of_its_interval_up_to_the_high_one():
+    levels = [0.002, 0.3, 0.31, 2.0, 5.0, 5.1, 80.0]
+    assert [scale_at(sigma, 3.0, (0.3, 5.0)) for sigma in levels] == [1, 1, 3, 3, 3, 1, 1]
+    assert [scale_at(sigma, 3.0, None) for sigma in levels] == [3] * 7
+    # Outside of the interval the label still counts, even where guidance would ignore it.
+    assert scale_at(80.0, 0.0, (0.3, 5.0)) == 1
 
 
 def test_labels_are_dropped_one_by_one():
