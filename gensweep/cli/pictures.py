@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["check_output", "write_pictures"]
 
 
-def check_output(output: Path) -> None:
-    """Raise ConfigError if the name is neither a .png file nor a folder, before any image is drawn."""
+def check_output(output: Path, read: Iterable[Path | None] = ()) -> None:
+    """Raise ConfigError, before any image is drawn, if the name is neither a .png file nor a folder.
+
+    Or if one of the files that are `read` could be written over.
+    """
     if output.suffix.lower() != ".png" and (output.suffix or output.is_file()):
         raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
+    for file in read:
+        if file is not None and output.resolve() in (file.resolve(), file.resolve().parent):
+            raise ConfigError(f"--output {output}: {file} could be written over; name another file or folder")
 
 
 def write_pictures(

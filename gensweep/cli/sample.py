@@ -84,7 +84,7 @@ def sample(
     from gensweep.errors import ConfigError
     from gensweep.tracking.runs import checkpoint_folder
 
-    check_output(output)
+    check_output(output, (init_image, inpaint, interpolate))
     pictures = read_pictures(init_image, strength, inpaint, interpolate)
     count = count or (64 if pictures is None else 8)
     changes = parse_overrides(overrides)

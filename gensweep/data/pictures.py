@@ -42,19 +42,21 @@ def read_picture(path: Path) -> Image.Image:
 
     Raises ConfigError, in one line, if it is missing, a folder, no picture, torn, or too large to be one.
     """
-    if not path.is_file():
-        raise ConfigError(f"{path}: {'is a folder, not a picture' if path.is_dir() else 'there is no such file'}")
     try:
-        with warnings.catch_warnings():
+        with path.open("rb"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata
             with Image.open(path) as file:
                 file.load()
                 return _eight_bits(_upright(file))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{path}: is a folder, not a picture") from None
     except UnidentifiedImageError:
         raise ConfigError(f"{path} is no picture in a format that is known; save it as .png or .jpg") from None
     except Exception as error:  # decoders raise all sorts of things
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"{path} cannot be read as a picture ({reason}); save it again as .png or .jpg") from None
+        raise ConfigError(f"{path} cannot be read as a picture ({reason}); save it as .png or .jpg") from None
 
 
 def squared(picture: Image.Image, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:

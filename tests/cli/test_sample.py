@@ -164,6 +164,7 @@ def test_frames_between_two_pictures_are_one_row_between_them(checkpoints, files
         ),
         (["--init-image", "car.png", "--interpolate", "ship.png", "--set", "sampler.eta=0.5"], ["deterministic"]),
         (["--init-image", "car.png", "--class", "cat"], ["'cat'"]),
+        (["--init-image", "x" * 300], ["cannot be read"]),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(checkpoints, files, capsys, arguments, words):
@@ -183,6 +184,15 @@ def test_a_gan_cannot_begin_with_a_picture(checkpoints, files, capsys, extra):
     assert error.count("\n") == 1
     assert "'gan'" in error
     assert not (files / "out.png").exists()
+
+
+@pytest.mark.parametrize("output", ["car.png", "ship.png", "."])
+def test_pictures_are_not_written_over(checkpoints, files, capsys, output):
+    before = {file: file.read_bytes() for file in files.iterdir()}
+    how = ("--init-image", "car.png", "--interpolate", "ship.png", "-n", 2, "-o", output)
+    assert sample(checkpoints["diffusion"], *how) == 2
+    assert "could be written over" in capsys.readouterr().err
+    assert {file: file.read_bytes() for file in files.iterdir()} == before
 
 
 def test_assembly_checks_what_a_program_asks_for(checkpoints):
