@@ -83,6 +83,16 @@ def _devices() -> Iterator[Finding]:
         yield Finding(f"gpu {index}", "ok", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
     if not torch.cuda.is_available():
         yield Finding("gpu", "note", "none: sweeps run on the CPU; use --scale cpu")
+        yield _kernels()
+
+
+def _kernels() -> Finding:
+    from gensweep.nn.compiled import SWITCH, compiler, kernels
+
+    if kernels() is not None:
+        return Finding("kernels", "ok", f"compiled by {compiler()}")
+    slow = "a diffusion model trains at about two thirds of its speed on this CPU"
+    return Finding("kernels", "note", f"none, so {slow}; install g++ or clang++, and unset {SWITCH} if it is 0")
 
 
 def _disk() -> Iterator[Finding]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import torch
 from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from gensweep.errors import ConfigError
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS
+from gensweep.nn.norm_act import norm_act
 
 __all__ = ["CNN"]
 
@@ -61,7 +61,8 @@ class CNN(nn.Module):
         x = self.first(x)
         for block in self.blocks:
             x = block(x, condition)
-        return self.last(x)  # type: ignore[no-any-return]
+        norm, _, conv = self.last
+        return conv(norm_act(x, norm))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -79,5 +80,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c h w"]:
-        scale, shift = self.scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
-        return x + self.leave(torch.addcmul(shift, self.norm(self.enter(x)), 1 + scale))  # type: ignore[no-any-return]
+        norm, _, conv = self.enter
+        h = conv(norm_act(x, norm))
+        _, dropout, conv = self.leave
+        return x + conv(norm_act(h, self.norm, self.scale_shift(condition), dropout=dropout))  # type: ignore[no-any-return]

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from gensweep.errors import ConfigError
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS
+from gensweep.nn.norm_act import norm_act
 
 __all__ = ["UNet"]
 
@@ -87,7 +88,8 @@ class UNet(nn.Module):
             x = layer(x, condition)
         for layer in self.up:
             x = layer(torch.cat([x, skips.pop()], dim=1), condition) if isinstance(layer, Block) else layer(x)
-        return self.last(x)  # type: ignore[no-any-return]
+        norm, _, conv = self.last
+        return conv(norm_act(x, norm))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -105,9 +107,11 @@ class Block(nn.Module):
         self.attention = Attention(outputs) if attends else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b d h w"]:
-        scale, shift = self.scale_shift(condition)[:, :, None, None].chunk(2, dim=1)
-        h = torch.addcmul(shift, self.norm(self.enter(x)), 1 + scale)
-        return self.attention(self.skip(x) + self.leave(h))  # type: ignore[no-any-return]
+        norm, _, conv = self.enter
+        h = conv(norm_act(x, norm))
+        _, dropout, conv = self.leave
+        h = conv(norm_act(h, self.norm, self.scale_shift(condition), dropout=dropout))
+        return self.attention(self.skip(x) + h)  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):
@@ -122,7 +126,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
-        pixels = self.norm(x).permute(0, 2, 3, 1).reshape(b, h * w, c)
+        pixels = norm_act(x, self.norm, act=False).permute(0, 2, 3, 1).reshape(b, h * w, c)
         q, k, v = self.qkv(pixels).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h, w, c)
         return x + self.out(attended).permute(0, 3, 1, 2)  # type: ignore[no-any-return]

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES, Batch, Family
+from gensweep.nn.compiled import kernels
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers, wrapped
 from gensweep.training.ema import MAIN, Ema, averages
@@ -179,9 +180,9 @@ def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress 
 def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
     """Move a network to its device, laid out in memory as is fastest there; its inputs may lie as they like."""
     network.to(device)
-    # Channels last is faster almost everywhere, but not where group norms run in bfloat16 on a CPU.
+    # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
     grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
-    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device)
+    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels() is None
     if device.type in ("cpu", "cuda") and not slow:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

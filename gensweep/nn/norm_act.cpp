@@ -1,0 +1,285 @@
+// Group normalisation, scale and shift, SiLU and dropout of channels-last images, in few passes over the memory.
+//
+// An image of 32 px and 64 channels fits into the cache of a core, so it is read from the memory once, however often
+// it is looked at here.  Only the input and two numbers a group are kept for the way back; the rest is computed again.
+// Compiled by gensweep/nn/compiled.py; nn/norm_act.py says in PyTorch's words what is computed.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+using bfloat16 = uint16_t;  // its bits
+
+inline float load(float x) { return x; }
+inline float load(bfloat16 x) {
+    uint32_t bits = uint32_t(x) << 16;
+    float value;
+    std::memcpy(&value, &bits, 4);
+    return value;
+}
+inline void store(float& to, float x) { to = x; }
+inline void store(bfloat16& to, float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    // To nearest, ties to even.  A NaN must not become infinite by rounding: it is made quiet and cut.
+    uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
+    uint32_t cut = (bits >> 16) | 0x40;
+    to = uint16_t((bits & 0x7FFFFFFF) > 0x7F800000 ? cut : rounded);
+}
+
+// 1 / (1 + exp(-x)); exp by 2^n times a polynomial, so that the compiler can do many at once (error below 2e-7).
+inline float sigmoid(float x) {
+    float y = -x * 1.44269504f;
+    y = y > 126.0f ? 126.0f : y;
+    y = y < -126.0f ? -126.0f : y;
+    float shifted = y + 12582912.0f;  // 1.5 * 2^23: the integer nearest to y is in the lowest bits
+    int32_t n;
+    std::memcpy(&n, &shifted, 4);
+    float r = y - (shifted - 12582912.0f);
+    float p = 1.54035304e-4f;
+    p = p * r + 1.33335581e-3f;
+    p = p * r + 9.61812911e-3f;
+    p = p * r + 5.55041087e-2f;
+    p = p * r + 2.40226507e-1f;
+    p = p * r + 6.93147181e-1f;
+    p = p * r + 1.0f;
+    int32_t bits = int32_t(uint32_t(n) << 23) + 0x3F800000;
+    float power;
+    std::memcpy(&power, &bits, 4);
+    return 1.0f / (1.0f + p * power);
+}
+
+// 32 random bits for an element.  Source: C. Wellons, "Prospecting for hash functions" (lowbias32).
+inline uint32_t random_bits(uint32_t element, uint32_t low, uint32_t high) {
+    uint32_t x = element ^ low;
+    x ^= x >> 16;
+    x *= 0x7feb352dU;
+    x ^= x >> 15;
+    x += high;
+    x *= 0x846ca68bU;
+    x ^= x >> 16;
+    return x;
+}
+
+struct Shape {
+    int64_t images, pixels, channels, groups;
+};
+
+struct Dropped {
+    uint32_t low, high, threshold;
+    float scale;  // of what stays
+};
+
+inline float factor(uint32_t element, const Dropped drop) {
+    return random_bits(element, drop.low, drop.high) >= drop.threshold ? drop.scale : 0.0f;
+}
+
+// Mean and 1 / standard deviation of each group of an image, as (mean, rstd) pairs.
+template <typename T>
+void statistics(const T* __restrict x, const Shape& s, float eps, float* __restrict stats, float* __restrict work) {
+    const int64_t C = s.channels, per_group = C / s.groups;
+    float* __restrict offset = work;  // a value near the mean, so that squares lose no digits
+    float* __restrict sum = work + C;
+    float* __restrict square = work + 2 * C;
+    std::vector<double> sums(C, 0.0), squares(C, 0.0);
+    for (int64_t c = 0; c < C; ++c) offset[c] = load(x[c]);
+    for (int64_t start = 0; start < s.pixels; start += 256) {
+        const int64_t stop = start + 256 < s.pixels ? start + 256 : s.pixels;
+        for (int64_t c = 0; c < C; ++c) sum[c] = square[c] = 0.0f;
+        for (int64_t p = start; p < stop; ++p) {
+            const T* __restrict row = x + p * C;
+#pragma omp simd
+            for (int64_t c = 0; c < C; ++c) {
+                const float d = load(row[c]) - offset[c];
+                sum[c] += d;
+                square[c] += d * d;
+            }
+        }
+        for (int64_t c = 0; c < C; ++c) {
+            sums[c] += sum[c];
+            squares[c] += square[c];
+        }
+    }
+    const double P = double(s.pixels);
+    for (int64_t g = 0; g < s.groups; ++g) {
+        double mean = 0.0, squared = 0.0;
+        for (int64_t c = g * per_group; c < (g + 1) * per_group; ++c) mean += (offset[c] + sums[c] / P) / per_group;
+        for (int64_t c = g * per_group; c < (g + 1) * per_group; ++c) {
+            const double away = offset[c] + sums[c] / P - mean;
+            squared += squares[c] - sums[c] * sums[c] / P + P * away * away;
+        }
+        const double variance = squared / (P * per_group);
+        stats[2 * g] = float(mean);
+        stats[2 * g + 1] = float(1.0 / std::sqrt((variance > 0 ? variance : 0) + eps));
+    }
+}
+
+// Normalisation, weights, scale and shift are a x + b in every channel.
+void coefficients(const Shape& s, const float* stats, const float* weight, const float* bias, const float* scale_shift,
+                  float* __restrict a, float* __restrict b) {
+    const int64_t C = s.channels, per_group = C / s.groups;
+    for (int64_t c = 0; c < C; ++c) {
+        const float mean = stats[2 * (c / per_group)], rstd = stats[2 * (c / per_group) + 1];
+        const float scale = scale_shift ? 1.0f + scale_shift[c] : 1.0f;
+        const float shift = scale_shift ? scale_shift[C + c] : 0.0f;
+        a[c] = rstd * weight[c] * scale;
+        b[c] = (bias[c] - mean * rstd * weight[c]) * scale + shift;
+    }
+}
+
+template <typename T, bool ACT, bool DROP>
+void forward(const T* x, const Shape& s, const float* weight, const float* bias, const float* scale_shift, float eps,
+             const Dropped drop, T* y, float* stats) {
+#pragma omp parallel
+    {
+        const int64_t C = s.channels, size = s.pixels * C;
+        std::vector<float> room(3 * C);
+#pragma omp for
+        for (int64_t n = 0; n < s.images; ++n) {
+            float* mine = stats + 2 * s.groups * n;
+            statistics(x + n * size, s, eps, mine, room.data());
+            float* __restrict a = room.data();
+            float* __restrict b = room.data() + C;
+            coefficients(s, mine, weight, bias, scale_shift ? scale_shift + 2 * C * n : nullptr, a, b);
+            for (int64_t p = 0; p < s.pixels; ++p) {
+                const T* __restrict from = x + n * size + p * C;
+                T* __restrict to = y + n * size + p * C;
+                const uint32_t first = uint32_t(n * size + p * C);
+#pragma omp simd
+                for (int32_t c = 0; c < int32_t(C); ++c) {
+                    const float z = a[c] * load(from[c]) + b[c];
+                    const float out = ACT ? z * sigmoid(z) : z;
+                    store(to[c], DROP ? out * factor(first + uint32_t(c), drop) : out);
+                }
+            }
+        }
+    }
+}
+
+// The gradient of what the network is, of z = a x + b.
+template <bool ACT, bool DROP>
+inline float gradient(float dy, float z, uint32_t element, const Dropped drop) {
+    float dz = dy;
+    if (ACT) {
+        const float s = sigmoid(z);
+        dz = dy * (s + z * s * (1.0f - s));
+    }
+    return DROP ? dz * factor(element, drop) : dz;
+}
+
+// Writes dx, and for each image and channel the sums of dz and of dz times the normalised x.
+template <typename T, bool ACT, bool DROP>
+void backward(const T* dy, const T* x, const Shape& s, const float* weight, const float* bias, const float* scale_shift,
+              const Dropped drop, const float* stats, T* dx, float* sums) {
+#pragma omp parallel
+    {
+        const int64_t C = s.channels, size = s.pixels * C, per_group = C / s.groups;
+        std::vector<float> room(5 * C);
+#pragma omp for
+        for (int64_t n = 0; n < s.images; ++n) {
+            const float* mine = stats + 2 * s.groups * n;
+            float* __restrict a = room.data();
+            float* __restrict b = a + C;
+            float* __restrict plain = a + 2 * C;   // sum of dz
+            float* __restrict times = a + 3 * C;   // sum of dz x, then of dz times the normalised x
+            float* __restrict scaled = a + 4 * C;
+            coefficients(s, mine, weight, bias, scale_shift ? scale_shift + 2 * C * n : nullptr, a, b);
+            for (int64_t c = 0; c < C; ++c) plain[c] = times[c] = 0.0f;
+            for (int64_t c = 0; c < C; ++c) scaled[c] = mine[2 * (c / per_group)];
+            for (int64_t p = 0; p < s.pixels; ++p) {
+                const int64_t at = n * size + p * C;
+                const uint32_t first = uint32_t(at);
+                const T *__restrict from = x + at, *__restrict grad = dy + at;
+#pragma omp simd
+                for (int32_t c = 0; c < int32_t(C); ++c) {
+                    const float value = load(from[c]);
+                    const float dz = gradient<ACT, DROP>(load(grad[c]), a[c] * value + b[c], first + uint32_t(c), drop);
+                    plain[c] += dz;
+                    times[c] += dz * (value - scaled[c]);
+                }
+            }
+            for (int64_t g = 0; g < s.groups; ++g) {
+                const float mean = mine[2 * g], rstd = mine[2 * g + 1];
+                double first = 0.0, second = 0.0;
+                for (int64_t c = g * per_group; c < (g + 1) * per_group; ++c) {
+                    times[c] *= rstd;
+                    sums[C * n + c] = plain[c];
+                    sums[C * (s.images + n) + c] = times[c];
+                    first += double(a[c]) * plain[c];
+                    second += double(a[c]) * times[c];
+                }
+                first /= double(s.pixels * per_group);
+                second /= double(s.pixels * per_group);
+                // dx = a dz - first - second (x - mean) rstd, as a dz + plain + times x.
+                for (int64_t c = g * per_group; c < (g + 1) * per_group; ++c) {
+                    times[c] = float(-second * rstd);
+                    plain[c] = float(-first + second * rstd * mean);
+                }
+            }
+            for (int64_t p = 0; p < s.pixels; ++p) {
+                const int64_t at = n * size + p * C;
+                const uint32_t first = uint32_t(at);
+                const T *__restrict from = x + at, *__restrict grad = dy + at;
+                T* __restrict to = dx + at;
+#pragma omp simd
+                for (int32_t c = 0; c < int32_t(C); ++c) {
+                    const float value = load(from[c]);
+                    const float dz = gradient<ACT, DROP>(load(grad[c]), a[c] * value + b[c], first + uint32_t(c), drop);
+                    store(to[c], a[c] * dz + plain[c] + times[c] * value);
+                }
+            }
+        }
+    }
+}
+
+Dropped dropped(uint64_t seed, double p) {
+    const double threshold = p * 4294967296.0;
+    return {uint32_t(seed), uint32_t(seed >> 32), uint32_t(threshold < 4294967295.0 ? threshold : 4294967295.0),
+            float(1.0 / (1.0 - p))};
+}
+
+template <typename T>
+void choose_forward(const T* x, const Shape& s, const float* weight, const float* bias, const float* scale_shift,
+                    float eps, int act, uint64_t seed, double p, T* y, float* stats) {
+    const Dropped drop = dropped(seed, p);
+    auto* run = act ? (p > 0 ? forward<T, true, true> : forward<T, true, false>)
+                    : (p > 0 ? forward<T, false, true> : forward<T, false, false>);
+    run(x, s, weight, bias, scale_shift, eps, drop, y, stats);
+}
+
+template <typename T>
+void choose_backward(const T* dy, const T* x, const Shape& s, const float* weight, const float* bias,
+                     const float* scale_shift, int act, uint64_t seed, double p, const float* stats, T* dx, float* sums) {
+    const Dropped drop = dropped(seed, p);
+    auto* run = act ? (p > 0 ? backward<T, true, true> : backward<T, true, false>)
+                    : (p > 0 ? backward<T, false, true> : backward<T, false, false>);
+    run(dy, x, s, weight, bias, scale_shift, drop, stats, dx, sums);
+}
+
+}  // namespace
+
+extern "C" {
+
+void norm_act_forward(int half, const void* x, const int64_t* shape, const float* weight, const float* bias,
+                      const float* scale_shift, float eps, int act, uint64_t seed, double p, void* y, float* stats) {
+    const Shape s{shape[0], shape[1], shape[2], shape[3]};
+    if (half)
+        choose_forward((const bfloat16*)x, s, weight, bias, scale_shift, eps, act, seed, p, (bfloat16*)y, stats);
+    else
+        choose_forward((const float*)x, s, weight, bias, scale_shift, eps, act, seed, p, (float*)y, stats);
+}
+
+void norm_act_backward(int half, const void* dy, const void* x, const int64_t* shape, const float* weight,
+                       const float* bias, const float* scale_shift, int act, uint64_t seed, double p,
+                       const float* stats, void* dx, float* sums) {
+    const Shape s{shape[0], shape[1], shape[2], shape[3]};
+    if (half)
+        choose_backward((const bfloat16*)dy, (const bfloat16*)x, s, weight, bias, scale_shift, act, seed, p, stats,
+                        (bfloat16*)dx, sums);
+    else
+        choose_backward((const float*)dy, (const float*)x, s, weight, bias, scale_shift, act, seed, p, stats,
+                        (float*)dx, sums);
+}
+}
