@@ -1,0 +1,88 @@
+"""`gensweep sample` with every sampler, and what it refuses, on a tiny model without labels."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gensweep.assembly import run
+from gensweep.cli import main
+from gensweep.config import TrialConfig
+from gensweep.diffusion.samplers.sampler import SAMPLERS
+from gensweep.training.trial import ListReporter
+
+TREE = {
+    "data": {"kind": "digits", "size": 8, "limit": 20},
+    "training": {"images": 8, "batch_size": 8, "ema_half_life": 20, "precision": "float32"},
+    "evaluation": {"samples": 4, "batch_size": 4, "extractor": {"kind": "efficientnet_lite0", "resolution": 64}},
+    "family": {"kind": "diffusion"},
+    "network": {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": []},
+    # A network that has hardly been trained says nothing, and with edm that is still a good guess at a grey image.
+    "diffusion": {"timesteps": 10, "parameterisation": {"kind": "edm"}},
+    "sampler": {"kind": "ddim", "steps": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    reporter = ListReporter()
+    folder, cache = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("cache")
+    run(TrialConfig.from_dict(TREE), reporter, folder=folder, device="cpu", cache=cache)
+    return reporter.checkpoints[-1][1]
+
+
+def sample(checkpoint, output, *arguments):
+    return main.run(["sample", str(checkpoint), "-n", "3", "-o", str(output), *arguments])
+
+
+def pixels(file):
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("kind", SAMPLERS.kinds())
+def test_a_model_takes_any_sampler(checkpoint, tmp_path, kind):
+    arguments = ["--sampler", kind, "--steps", "3"]
+    assert sample(checkpoint, tmp_path / "whole.png", *arguments) == 0
+    assert sample(checkpoint, tmp_path / "split.png", *arguments, "--batch", "2") == 0
+    whole, split = (pixels(tmp_path / f"{name}.png").astype(int) for name in ("whole", "split"))
+    assert abs(whole - split).max() <= 1
+
+
+def test_a_sampler_takes_its_settings(checkpoint, tmp_path):
+    ways = {
+        "plain": [],
+        "churned": ["--set", "sampler.churn=5"],
+        "spaced": ["--set", "sampler.spacing=log_snr"],
+        "confined": ["--set", "sampler.churn=5", "--set", "sampler.churn_min=0.1", "--set", "sampler.churn_max=1"],
+    }
+    for name, settings in ways.items():
+        assert sample(checkpoint, tmp_path / f"{name}.png", "--sampler", "heun", "--steps", "6", *settings) == 0
+    assert len({pixels(tmp_path / f"{name}.png").tobytes() for name in ways}) == len(ways)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ("--steps 11", "sampler.steps: 11 is more than diffusion.timesteps (10)"),
+        ("--sampler heun --steps 11", "sampler.steps: 11 is more than diffusion.timesteps (10)"),
+        ("--sampler hein", "sampler.kind: 'hein' is not a sampler; did you mean 'heun'? (known: ancestral, ddim, "),
+        ("--sampler euler --set sampler.churn=1", "sampler.churn: 'churn' is not a key of sampler of kind euler"),
+        ("--sampler heun --set sampler.spacing=log", "sampler.spacing: 'log' is not one of 'time', 'karras', 'log_sn"),
+        (
+            "--sampler heun --set sampler.churn=1 --set sampler.churn_min=2 --set sampler.churn_max=1",
+            "sampler.churn_min: 2 is more than sampler.churn_max (1), so no level would be churned",
+        ),
+        ("--guidance 2", "family.guidance: 2 needs labels, which this trial is without"),
+        ("--guidance 1", "--guidance 1: this model was trained without labels"),
+        ("--guidance -1", "family.guidance: -1"),
+        ("--set family.guidance_interval=[0.1,5]", "family.guidance_interval: [0.1, 5] needs labels"),
+        ("--class 3", "class '3': this model was trained without labels"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_before_an_image_is_drawn(checkpoint, tmp_path, capsys, arguments, problem):
+    assert sample(checkpoint, tmp_path / "images.png", *arguments.split()) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"Error: {problem}")
+    assert captured.err.count("\n") == 1
+    assert captured.out == ""
+    assert not list(tmp_path.iterdir())
