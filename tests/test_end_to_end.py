@@ -120,6 +120,19 @@ def test_sample_draws_the_same_images_for_any_batch_size(folder):
         assert np.abs(first - second).max() <= 2
 
 
+def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(folder):
+    arguments = ["best", "quickstart", "--try", "ema=0.25,1,raw", "--format", "json"]
+    rows = json.loads(gensweep(folder, *arguments).stdout)
+    assert [row["weights"] for row in rows] == ["ema@0.25", "ema", "raw"]
+    assert {row["identity"]["weights"] for row in rows} == {"ema@0.25", "ema", "raw"}
+    assert json.loads(gensweep(folder, *arguments).stdout) == rows
+    judged = json.loads(gensweep(folder, "best", "quickstart", "--format", "json").stdout)["objective"]
+    assert judged["identity"] == rows[1]["identity"]
+    assert judged["value"] == pytest.approx(rows[1]["value"], rel=1e-3)
+    (fresh,) = json.loads(gensweep(folder, "evaluate", "quickstart", "--seed", "1", "--format", "json").stdout)
+    assert fresh["value"] != pytest.approx(rows[1]["value"], rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

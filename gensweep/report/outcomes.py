@@ -120,7 +120,10 @@ def words(tried: Sequence[Tried]) -> list[str]:
     """What the outcomes say, line by line: what was measured, the best way, and the cheapest that is nearly as good."""
     best = winner(tried)
     title = metric_title(best.metric, best.identity)
-    lines = [f"Measured as {identity_words(best.metric, best.identity)}; seed {best.outcome.seed}."]
+    # Which weights drew the images is in the table where it is not the same in all rows.
+    same = len({each.outcome.alternative.weights for each in tried}) == 1
+    identity = best.identity if same else {name: part for name, part in best.identity.items() if name != "weights"}
+    lines = [f"Measured as {identity_words(best.metric, identity)}; seed {best.outcome.seed}."]
     if len(tried) > 1:
         lines.append(f"Best: {_way(best)}, {title} {score(best.value)}.")
         margin = NEAR * abs(best.value)
