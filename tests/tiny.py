@@ -24,7 +24,18 @@ SMALL = {
         "sampler": {"kind": "ddim", "steps": 4},
     },
     "gan": {"network": {"kind": "dcgan", "width": 8}, "gan": {"latent": 6}},
+    "vdm": {
+        "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
+        "vdm": {"schedule": {"kind": "monotone", "features": 16}},
+        "sampler": {"kind": "ddim", "steps": 4},
+    },
 }
+
+
+def network(kind, dropout):
+    """The settings of the small network of a family, with another dropout if it has one."""
+    settings = SMALL[kind]["network"]
+    return settings | ({"dropout": dropout} if settings["kind"] == "unet" else {})
 
 
 def build(kind, conditional=False, **settings):

@@ -89,9 +89,10 @@ def _churn(trial: TrialConfig) -> Iterator[tuple[str, str]]:
 
 
 def _sampler(trial: TrialConfig) -> Iterator[tuple[str, str]]:
-    steps, timesteps = _get(trial, "sampler.steps"), _get(trial, "diffusion.timesteps")
-    if steps is not None and timesteps is not None and steps > timesteps:
-        yield "sampler.steps", f"{steps} is more than diffusion.timesteps ({timesteps})"
+    for key in ("diffusion.timesteps", "vdm.timesteps"):
+        steps, timesteps = _get(trial, "sampler.steps"), _get(trial, key)
+        if steps is not None and timesteps is not None and steps > timesteps:
+            yield "sampler.steps", f"{steps} is more than {key} ({timesteps})"
     loss = _get(trial, "diffusion.loss")
     if _get(trial, "sampler.variance") == "learned" and loss is not None and not type(loss).function.learns_variance:
         yield (

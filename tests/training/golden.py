@@ -24,7 +24,7 @@ def losses(name):
     """Losses of the first eight batches."""
     kind, _, conditional = name.partition(" ")
     # Masks of dropout come from torch's own generator, whose numbers may change with its version.
-    network = tiny.SMALL[kind]["network"] | ({"dropout": 0.0} if kind == "diffusion" else {})
+    network = tiny.network(kind, dropout=0.0)
     learner = tiny.learner(kind, conditional=bool(conditional), log_every=8, family={"network": network})
     events = train(learner, Loader(tiny.images(), seed=3), every=10**9)
     rounded = [{n: round(v, 6) for n, v in event.losses.items()} for event in events if isinstance(event, Progress)]

@@ -34,7 +34,7 @@ def equal(one, other):
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_going_on_from_a_state_equals_never_having_stopped(kind, precision):
-    settings = {"precision": precision, "family": {"network": {**tiny.SMALL[kind]["network"], **DROPOUT.get(kind, {})}}}
+    settings = {"precision": precision, "family": {"network": tiny.network(kind, dropout=0.5)}}
     whole = tiny.learner(kind, **settings)
     losses = run(whole)
 
@@ -65,9 +65,6 @@ def test_what_importance_sampling_remembers_goes_on_too():
     second.images = first.images
     assert run(second) == losses
     assert equal(state_of(second), state_of(whole))
-
-
-DROPOUT = {"diffusion": {"dropout": 0.5}}
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())

@@ -24,8 +24,7 @@ def trained(kind, batch_size, workers):
     """Losses, weights and a verdict of a short training."""
     settings = {"diffusion": LEVELS[kind], "sampler": {"kind": "ancestral"}} if kind in LEVELS else {}
     kind = "diffusion" if kind in LEVELS else kind
-    network = {"dropout": 0.0} if kind == "diffusion" else {}
-    family = {"network": tiny.SMALL[kind]["network"] | network} | settings
+    family = {"network": tiny.network(kind, dropout=0.0)} | settings
     learner = tiny.learner(kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family)
     losses = []
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):

@@ -1,0 +1,160 @@
+"""Variational diffusion: the bound on -log2 p(image) of a process in continuous or discrete time, and its terms.
+
+The bound is the sum of the prior's part, KL(q(z_1 | x) || N(0, I)); the diffusion's, where the noise is told from the
+image at every level between; and the reconstruction's, -log p(x | z_0).  All are in bits per dimension.
+Source: Kingma et al. 2021, section 3.5.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from gensweep.diffusion.gamma import MANY, Gamma, wide
+from gensweep.diffusion.levels import TIME
+from gensweep.diffusion.likelihood import EPS, STEPS, Bound, See
+from gensweep.noise import Noise
+
+__all__ = ["Drawing", "Step", "bound", "draw_times", "lower_variance", "prior_bits", "reconstruction_bits"]
+
+#: Two levels of a pixel are so far apart; there are 256 of them.
+APART, LAST = 2 / 255, 255
+#: A level that is further off than this many standard deviations of the noise has no part in a pixel's probability.
+FAR = 16.0
+#: Uniform numbers are the lower ends of cells of this width.
+CELL = 2.0**-24
+
+Drawing: TypeAlias = Literal["antithetic", "independent"]
+
+
+def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"]:
+    """Times between 0 and 1 for the samples, which are positions in the training stream.
+
+    Antithetic ones are evenly spread over each batch of `total`: t = (u + i/B) mod 1 for image i of B, with one u for
+    all, on whatever worker; it lowers the variance of the batch's mean.  Source: Kingma et al. 2021, appendix I.
+    """
+    if drawing == "independent":
+        return wide(noise.uniform(stream=TIME)) + CELL / 2
+    place = noise.samples % total
+    u = wide(Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIME)) + CELL / 2
+    return (u + wide(place.float()) / total) % 1
+
+
+class Step(NamedTuple):
+    """Levels and what an error in the noise costs there: weight |eps - eps_hat|^2, in nats.
+
+    `inner` are the tensors by which the schedule's shape acts in continuous time; see `lower_variance`.
+    """
+
+    gamma: Float[Tensor, " b"]
+    weight: Float[Tensor, " b"]
+    inner: tuple[Float[Tensor, " b"], ...] = ()
+
+    @classmethod
+    def at(cls, schedule: Gamma, u: Float[Tensor, " b"], timesteps: int | None) -> Step:
+        """The levels of times in (0, 1), each in the middle of what it stands for.
+
+        In continuous time (None) the weight is gamma'(t)/2; in discrete time t is the end of the step that u lies in,
+        s its beginning, and the weight timesteps/2 (exp(gamma_t - gamma_s) - 1).
+        Source: Kingma et al. 2021, sections 4 and 5.
+        """
+        if timesteps is None:
+            values = schedule(u)
+            return cls(values.gamma, values.slope / 2, values.inner)
+        begin = (u * timesteps).floor().clamp(0, timesteps - 1)
+        before, after = schedule(torch.cat([begin, begin + 1]) / timesteps).gamma.chunk(2)
+        return cls(after, timesteps * torch.expm1(after - before) / 2)
+
+    @property
+    def sigma(self) -> Float[Tensor, " b"]:
+        """The noise's standard deviation, relative to the image, float32."""
+        return (self.gamma / 2).exp().float()
+
+    def bits(self, error: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The diffusion's part of the bound, estimated from a mean squared error of the noise at these levels."""
+        return self.weight * wide(error) / math.log(2)
+
+
+def lower_variance(schedule: Gamma, step: Step, bits: Float[Tensor, " b"]) -> None:
+    """Make the shape of a schedule in continuous time learn to lower the variance of the loss, not the loss.
+
+    Between fixed ends the expected loss L does not depend on the shape, so L's own gradient for it would be all noise;
+    but the variance E[l^2] - L^2 of the loss l of one image at one time does.  Its gradient, E[2 l dl], comes with the
+    same backward pass: on its way to the shape, an image's dl is multiplied by l.  Here by l / L_0, where L_0 is
+    the loss of a network that predicts nothing, so that it is about as large as the gradients of the loss, with which
+    it is clipped.  The ends get the gradient of the loss itself.  Source: Kingma et al. 2021, section 5 and appendix I.
+    """
+    start, end = schedule.reach(step.gamma)
+    share = (bits * (2 * math.log(2)) / (end - start)).detach()
+    for tensor in step.inner:
+        if tensor.requires_grad:
+            tensor.register_hook(lambda gradient: gradient * share)  # type: ignore[no-untyped-call]
+
+
+def prior_bits(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+    """KL(q(z_1 | x_0) || N(0, I)) for gamma at t = 1: what is left of the image when the noise is greatest."""
+    left = torch.sigmoid(-gamma)
+    squares = wide(x_0.float().square().mean(dim=(1, 2, 3)))
+    return (left * (squares - 1) + F.softplus(-gamma)) / (2 * math.log(2))
+
+
+def reconstruction_bits(
+    gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"], eps: Float[Tensor, "b c h w"]
+) -> Float[Tensor, " b"]:
+    """-log2 p(x_0 | z_0), for gamma at t = 0 and x_0 of 256 levels, 2 level / 255 - 1, that eps has been added to.
+
+    A pixel's p is proportional to q(z_0 | x_0) over its 256 levels.  It can be differentiated by gamma, once.
+    Source: Kingma et al. 2021, section 3.3.
+    """
+    # The levels' distance in standard deviations of the noise.  Those k away from the right one are as likely as
+    # exp(-(k r)^2 / 2 - k r eps) to 1, so only a few neighbours count, unless the noise is great.
+    r = APART * (-gamma.detach() / 2).exp()
+    level = ((x_0 + 1) * (LAST / 2)).round()
+    others, slope = torch.zeros_like(eps), torch.zeros_like(eps)
+    for distance in range(1, min(LAST, math.ceil(FAR / float(r))) + 1):
+        for k, there in ((distance, level >= distance), (-distance, level <= LAST - distance)):
+            odds = torch.where(there, (-0.5 * (k * r) ** 2 - k * r * eps).exp(), 0.0)
+            others += odds
+            slope -= odds * (k**2 * r + k * eps)
+    bits = wide(torch.log1p(others).mean(dim=(1, 2, 3))) / math.log(2)
+    # By hand, as autograd would keep two images for every neighbour.
+    by_r = wide((slope / (1 + others)).mean(dim=(1, 2, 3))) / math.log(2)
+    return bits - r / 2 * by_r * (gamma - gamma.detach())
+
+
+def bound(
+    schedule: Gamma,
+    see: See,
+    x_0: Float[Tensor, "b c h w"],
+    noise: Noise,
+    *,
+    timesteps: int | None,
+    points: int | None = None,
+) -> Bound:
+    """The variational bound of images with 256 levels, x = 2 level / 255 - 1.
+
+    The diffusion's part is estimated at `points` times an image, one in each of as many equal parts of (0, 1), which
+    leaves no bias; None takes every step in discrete time, and 1000 points in continuous time.  An image's numbers
+    depend on its `noise` alone.
+    """
+    count = points or timesteps or MANY
+    count = count if timesteps is None else min(count, timesteps)
+    edges = torch.linspace(0, 1, count + 1, dtype=torch.float64)
+    if timesteps is not None:
+        edges = (edges * timesteps).round() / timesteps
+    among = wide(noise.uniform(count, stream=STEPS)) + CELL / 2
+    start, end = schedule.reach(among)
+    diffusion = torch.zeros_like(among[:, 0])
+    for part, (low, high) in enumerate(zip(edges.tolist(), edges[1:].tolist(), strict=False)):
+        step = Step.at(schedule, low + among[:, part] * (high - low), timesteps)
+        sigma = step.sigma
+        x = x_0 + sigma.view(-1, 1, 1, 1) * noise.normal(*x_0.shape[1:], stream=EPS + 1 + part)
+        off = wide((see(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
+        diffusion += (high - low) * step.bits(off)
+    eps = noise.normal(*x_0.shape[1:], stream=EPS)
+    return Bound(prior_bits(end, x_0), diffusion, reconstruction_bits(start, x_0, eps))

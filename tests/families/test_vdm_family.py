@@ -1,0 +1,171 @@
+"""The family of variational diffusion models: what its network sees, and its bound against closed forms."""
+
+import math
+
+import pytest
+import torch
+from tiny import CLASSES, SIZE, batch, build
+
+from gensweep.diffusion.gamma import GAMMAS, schedule_of
+from gensweep.diffusion.parameterisations import PARAMETERISATIONS
+from gensweep.diffusion.samplers.sampler import SAMPLERS
+from gensweep.diffusion.variational import Step, draw_times
+from gensweep.families.family import Denoising, Likelihood
+from gensweep.families.vdm import DROP, EPS, VariationalNetwork
+from gensweep.noise import Noise
+
+STD = 0.25
+LN2 = math.log(2)
+
+
+class Ideal(torch.nn.Module):
+    """Predicts E[eps | z] for data N(0, STD^2), from the level that the time stands for."""
+
+    def __init__(self, schedule):
+        super().__init__()
+        self.schedule = schedule
+        self.calls = []
+
+    def forward(self, x, time, labels):
+        self.calls.append((x, time, labels))
+        low, high = self.schedule.ends.low, self.schedule.ends.high
+        gamma = (low + time.double() / 1000 * (high - low)).view(-1, 1, 1, 1)
+        noise = torch.sigmoid(gamma)
+        return (noise.sqrt() * x / ((1 - noise) * STD**2 + noise)).float()
+
+
+def linear(**settings):
+    """A family with a fixed line, and a network that knows its data."""
+    vdm = {"schedule": {"kind": "linear", "gamma_min": -8.0}} | settings
+    family = build("vdm", vdm=vdm)
+    return family, Ideal(schedule_of(family.networks["denoiser"]))
+
+
+def data(n):
+    """Gaussian images at 256 levels."""
+    noise = Noise(5, torch.arange(n))
+    x = STD * noise.normal(1, SIZE, SIZE, stream=50)
+    images = ((x + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1
+    return batch(n)._replace(images=images, noise=noise)
+
+
+def entropy():
+    """Of the levels of such data, in bits."""
+    return math.log2(STD * math.sqrt(2 * math.pi * math.e) * 127.5)
+
+
+def test_the_family_is_one_that_denoises_and_has_a_likelihood():
+    family = build("vdm")
+    assert isinstance(family, Denoising)
+    assert isinstance(family, Likelihood)
+
+
+@pytest.mark.parametrize("timesteps", [None, 1000])
+def test_training_and_evaluation_agree_on_the_bound_of_gaussian_data(timesteps):
+    family, network = linear(timesteps=timesteps)
+    some = data(400)
+    (loss,) = family.losses({"denoiser": network}, some)
+    with torch.no_grad():
+        bits = family.bits_per_dim(network, some.images, None, some.noise, 20)
+    assert bits.dtype == torch.float64
+    assert bits.shape == (400,)
+    assert float(loss.value) == pytest.approx(float(bits.mean()), rel=0.01)
+    assert float(bits.mean()) == pytest.approx(entropy(), abs=0.1)
+    assert float(bits.mean()) > entropy() - 0.02
+
+
+def test_a_few_steps_cost_more_bits_than_continuous_time():
+    some, bits = data(100), []
+    for timesteps in (4, 16, None):
+        family, network = linear(timesteps=timesteps)
+        with torch.no_grad():
+            bits.append(float(family.bits_per_dim(network, some.images, None, some.noise, 64).mean()))
+    assert bits[0] > bits[1] > bits[2]
+
+
+@pytest.mark.parametrize("kind", PARAMETERISATIONS.kinds())
+def test_a_network_that_predicts_nothing_costs_what_its_parameterisation_says(kind):
+    """With `eps` it costs the power of the noise, whatever the image; the others say skip x instead."""
+    family, some = build("vdm", vdm={"parameterisation": {"kind": kind}}), data(6)
+    schedule = schedule_of(family.networks["denoiser"])
+    (loss,) = family.losses(family.networks, some)
+    step = Step.at(schedule, draw_times(some.noise, 6, "antithetic"), None)
+    eps, sigma = some.noise.normal(1, SIZE, SIZE, stream=EPS), step.sigma.view(-1, 1, 1, 1)
+    x = some.images + sigma * eps
+    guess = PARAMETERISATIONS[kind](step.sigma).skip * x
+    error = ((some.images - guess) / sigma).square().mean(dim=(1, 2, 3))
+    assert float(loss.value.detach()) == pytest.approx(float(step.bits(error).mean().detach()), rel=0.01)
+
+
+def test_the_network_sees_unit_variance_fine_scales_and_a_time_below_1000():
+    family, seen = build("vdm"), []
+
+    class Recorder(torch.nn.Module):
+        def forward(self, x, time, labels):
+            seen.append((x, time))
+            return torch.zeros_like(x[:, :1])
+
+    inner = family.networks["denoiser"]
+    some = data(200)
+    network = VariationalNetwork(Recorder(), inner.features, inner.schedule)
+    list(family.losses({"denoiser": network}, some))
+    x, time = (each.detach() for each in seen[0])
+    assert x.shape == (200, 5, SIZE, SIZE)
+    assert time.dtype == torch.float32
+    assert 0 <= float(time.min()) < 50
+    assert 950 < float(time.max()) < 1000
+    noisiest = x[time.argsort()[-20:], 0]
+    assert float(noisiest.std()) == pytest.approx(1, abs=0.05)
+
+
+def test_gradients_reach_every_part_of_the_schedule():
+    for kind in GAMMAS:
+        for timesteps in (None, 10):
+            family = build("vdm", vdm={"schedule": {"kind": kind}, "timesteps": timesteps})
+            (loss,) = family.losses(family.networks, batch())
+            loss.value.backward()
+            for parameter in schedule_of(family.networks["denoiser"]).parameters():
+                assert parameter.grad is not None
+                assert torch.isfinite(parameter.grad).all()
+                assert parameter.grad.abs().sum() > 0
+
+
+def test_labels_are_dropped_image_by_image_at_the_given_rate():
+    family = build("vdm", conditional=True, label_dropout=0.25, vdm={"schedule": {"kind": "linear"}})
+    network = Ideal(schedule_of(family.networks["denoiser"]))
+    some = batch(2000)
+    list(family.losses({"denoiser": network}, some))
+    labels = network.calls[0][2]
+    dropped = labels == CLASSES
+    assert torch.equal(dropped, some.noise.uniform(stream=DROP) < 0.25)
+    assert torch.equal(labels[~dropped], some.labels[~dropped])
+
+
+@pytest.mark.parametrize("timesteps", [None, 200])
+@pytest.mark.parametrize("kind", SAMPLERS.kinds())
+def test_every_sampler_draws_gaussian_data_from_the_ideal_network(kind, timesteps):
+    family, network = linear(timesteps=timesteps)
+    family.sampler = lambda *args: SAMPLERS[kind](*args, steps=200)
+    images = family.sample(network, Noise(5, torch.arange(300)), None)
+    assert float(images.mean()) == pytest.approx(0, abs=0.01)
+    assert float(images.std()) == pytest.approx(STD, rel=0.05)
+
+
+def test_sampling_follows_the_schedule_of_the_network_it_is_given():
+    family, other = build("vdm"), build("vdm")
+    network = other.networks["denoiser"].eval()
+    schedule_of(network).ends.values.data += 1.0
+    noise = Noise(1, torch.arange(2))
+    with torch.no_grad():
+        moved, own = (family.sample(each, noise, None) for each in (network, family.networks["denoiser"].eval()))
+    # Networks that say nothing leave the noise of the last level, or what lies outside the image.
+    assert not torch.equal(moved, own)
+
+
+def test_the_curve_of_a_schedule_falls_from_signal_to_noise():
+    family = build("vdm")
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    log_snr = family.log_snr(family.networks["denoiser"], t)
+    assert log_snr.tolist()[0] == pytest.approx(13.3, abs=1e-4)
+    assert log_snr.tolist()[-1] == pytest.approx(-5, abs=1e-4)
+    assert (log_snr.diff() < 0).all()
