@@ -14,7 +14,7 @@ from gensweep.diffusion.denoiser import denoised, denoiser
 from gensweep.diffusion.gamma import GAMMAS, Gamma, GammaLevels, schedule_of, wide
 from gensweep.diffusion.guidance import drop_labels, guided
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients, Parameterisation
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Denoised, Sampler, from_noise
+from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.diffusion.variational import (
     Drawing,
     Step,
@@ -33,8 +33,8 @@ from gensweep.registry import Choice, Section
 
 __all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational"]
 
-# Streams of randomness; stream 0 is that of the times, 4 of those of a bound, and the samplers' own begin at 16.
-EPS, DROP, START, RECONSTRUCTION = 1, 2, 3, 5
+# Streams of randomness; 0 is that of the times, 3 the samplers' start, 4 the times of a bound, and from 16 on samplers.
+EPS, DROP, RECONSTRUCTION = 1, 2, 5
 
 Exponent: TypeAlias = Annotated[int, Field(ge=0, le=10)]
 
