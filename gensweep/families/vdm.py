@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gensweep.diffusion.denoiser import denoised, denoiser
 from gensweep.diffusion.gamma import GAMMAS, Gamma, GammaLevels, schedule_of, wide
-from gensweep.diffusion.guidance import drop_labels, guided
+from gensweep.diffusion.guidance import drop_labels, guided, scale_at
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients, Parameterisation
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.diffusion.variational import (
@@ -159,8 +159,7 @@ class VdmFamily:
         def predict(x: Tensor, time: Tensor, sigma: float) -> Tensor:
             if not self.classes or labels is None:
                 return network(x, time, None)  # type: ignore[no-any-return]
-            low, high = self.guidance_interval or (0.0, float("inf"))
-            scale = self.guidance if low < sigma <= high else 1.0
+            scale = scale_at(sigma, self.guidance, self.guidance_interval)
             return guided(network, x, time, labels, null=self.classes, scale=scale)
 
         return denoiser(predict, self._coefficients, self._time(network))
