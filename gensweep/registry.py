@@ -80,7 +80,7 @@ class Registry(Generic[F]):
         return decorate
 
     def kinds(self) -> tuple[str, ...]:
-        """All names, in order of registration."""
+        """All names, module by module, in order of registration."""
         self._discover()
         return tuple(self._items)
 
@@ -117,6 +117,8 @@ class Registry(Generic[F]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{self._package}.{module.name}")
+        # Whichever module was imported first: schemas list the kinds in this order.
+        self._items = dict(sorted(self._items.items(), key=lambda item: item[1].__module__))
 
 
 @functools.cache
