@@ -7,6 +7,7 @@ data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop'
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -30,22 +31,29 @@ GuidanceInterval: TypeAlias = Annotated[tuple[float, float], Field(strict=False)
 class Batch(NamedTuple):
     """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions.
 
-    `total` is the number of images in the batch over all ranks; a batch begins at each multiple of it.
+    `total` is the number of images in the batch over all ranks; a batch begins at each multiple of it, and `step` of
+    them came before this one.
     """
 
     images: Float[Tensor, "b c h w"]
     labels: Int[Tensor, " b"]
     noise: Noise
     total: int
+    step: int = 0
 
 
 class Loss(NamedTuple):
-    """A loss of one network, a scalar mean over the rank's images; `update` steps the network's optimizer after it."""
+    """A loss of one network, a scalar mean over the rank's images; `update` steps the network's optimizer after it.
+
+    It comes in the first of `every` steps.  `signals` are further means over the rank's images, which are logged.
+    """
 
     network: str
     value: Float[Tensor, ""]
     name: str
     update: bool = True
+    every: int = 1
+    signals: Mapping[str, Float[Tensor, ""]] = MappingProxyType({})
 
 
 @runtime_checkable

@@ -1,1 +1,1 @@
-"""Generative adversarial networks: their losses."""
+"""Generative adversarial networks: losses, gradient penalties, augmentation of what the discriminator sees."""

@@ -10,18 +10,20 @@ from torch.nn import functional as F
 
 from gensweep.registry import Registry
 
-__all__ = ["GAN_LOSSES", "GanLoss", "hinge", "least_squares", "non_saturating"]
+__all__ = ["GAN_LOSSES", "GanLoss", "hinge", "least_squares", "non_saturating", "wasserstein"]
 
 
 class GanLoss(NamedTuple):
     """Three functions of logits, Float[b], each a scalar mean.
 
-    The discriminator's loss is the sum of its two parts, so each can be sent backwards on its own.
+    The discriminator's loss is the sum of its two parts, so each can be sent backwards on its own.  Logits above
+    `boundary` mean "real"; None if only differences of logits have a meaning.
     """
 
     generator: Callable[[Tensor], Tensor]
     discriminator_real: Callable[[Tensor], Tensor]
     discriminator_fake: Callable[[Tensor], Tensor]
+    boundary: float | None = 0.0
 
 
 #: Items give a GanLoss.
@@ -55,4 +57,19 @@ def least_squares() -> GanLoss:
         generator=lambda fake: 0.5 * (fake - 1).square().mean(),
         discriminator_real=lambda real: 0.5 * (real - 1).square().mean(),
         discriminator_fake=lambda fake: 0.5 * fake.square().mean(),
+        boundary=0.5,
+    )
+
+
+@GAN_LOSSES.register("wasserstein")
+def wasserstein() -> GanLoss:
+    """The difference of mean logits; the discriminator must be kept smooth, by a penalty or a spectral norm.
+
+    Source: Arjovsky et al. 2017, algorithm 1.
+    """
+    return GanLoss(
+        generator=lambda fake: -fake.mean(),
+        discriminator_real=lambda real: -real.mean(),
+        discriminator_fake=lambda fake: fake.mean(),
+        boundary=None,
     )

@@ -29,15 +29,19 @@ def parameters(family: Family) -> dict[str, int]:
 def training_flops(family: Family, loader: Loader) -> float:
     """Floating point operations of one training image, forward and backward, of all networks.
 
-    Counted once on a copy of the family, which stays as it is; a multiplication and an addition are two.
+    Losses that do not come in every step count for their share of steps.  Counted once on a copy of the family, which
+    stays as it is; a multiplication and an addition are two.
     """
     family = copy.deepcopy(family)
     drawn = loader.batch(0, FEW)
     batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), FEW)
+    flops, before = 0.0, 0
     with FlopCounterMode(display=False) as counter:
         for loss in family.losses(family.networks, batch):
             torch.autograd.backward(loss.value)
-    return float(counter.get_total_flops()) / FEW
+            flops += (counter.get_total_flops() - before) / loss.every
+            before = counter.get_total_flops()
+    return flops / FEW
 
 
 def sample_flops(family: Family) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["Workers", "wrapped"]
+__all__ = ["Workers", "average_gradients", "wrapped"]
 
 
 class Workers(NamedTuple):
@@ -53,3 +54,14 @@ def wrapped(network: nn.Module, workers: Workers) -> nn.Module:
     return DistributedDataParallel(
         network, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
     )
+
+
+def average_gradients(network: nn.Module, workers: Workers) -> None:
+    """Replace every gradient by its mean over the ranks, for a network that is not wrapped; every rank must call it."""
+    if workers.world == 1:
+        return
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    mean = workers.sum(torch.cat([gradient.flatten() for gradient in gradients])) / workers.world
+    parts = torch.split(mean, [gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view(gradient.shape))

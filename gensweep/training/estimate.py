@@ -19,6 +19,8 @@ __all__ = ["Cost", "time_trial"]
 
 #: Images of a batch of which something is timed.
 TIMED = 16
+#: Training steps that are timed together, at most, where losses do not come in every one.
+MOST_STEPS = 16
 
 
 class Cost(NamedTuple):
@@ -45,14 +47,14 @@ def time_trial(
     workers: int = 1,
     patience: float = 2.0,
 ) -> Cost:
-    """Time a training step, a call of the network that draws samples, and the extractor; the rest is multiplication.
+    """Time training steps, a call of the network that draws samples, and the extractor; the rest is multiplication.
 
     Each of the three takes about `patience` seconds, or one repetition if that is longer.  The learner moves on.
     """
     training, device = learner.training, learner.device
     probe = probed(learner.family)
     pixels = torch.zeros(TIMED, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
-    step = _seconds(lambda: learner.step(loader), device, patience)
+    step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MOST_STEPS)
     call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
     look = _seconds(lambda: extractor(pixels), device, patience) / TIMED
     samples = evaluation.samples * math.ceil(training.images / every)
@@ -62,6 +64,13 @@ def time_trial(
         evaluate_seconds=look * samples / workers,
         params=parameters(learner.family),
     )
+
+
+def _steps(learner: Learner, loader: Loader) -> None:
+    """As many as it takes until all losses have come as often as they do."""
+    learner.step(loader)
+    for _ in range(min(learner.period, MOST_STEPS) - 1):
+        learner.step(loader)
 
 
 def _seconds(work: Callable[[], object], device: torch.device, patience: float) -> float:

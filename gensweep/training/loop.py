@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import torch
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.families.family import FAMILIES, Batch, Family
+from gensweep.families.family import FAMILIES, Batch, Family, Loss
 from gensweep.nn.compiled import kernels
 from gensweep.noise import Noise
-from gensweep.training.distributed import Workers, wrapped
+from gensweep.training.distributed import Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN, Ema, averages
 from gensweep.training.settings import Precision, Training
 
@@ -30,12 +30,13 @@ __all__ = ["Due", "Learner", "Progress", "kind_of", "mixed_precision", "place", 
 
 
 class Progress(NamedTuple):
-    """Losses by name, averaged over all workers and the images since the last of these events."""
+    """Losses and signals by name, averaged over all workers and the images since the last of these events."""
 
     images: int
     losses: dict[str, float]
     images_per_second: float
     train_seconds: float
+    signals: dict[str, float]
 
 
 class Due(NamedTuple):
@@ -48,7 +49,8 @@ class Due(NamedTuple):
 class Learner:
     """A family in training: networks on their device, optimizers, average weights, and the position reached.
 
-    `images` counts training images over all workers and `seconds` the time spent on them.
+    `images` counts training images over all workers and `seconds` the time spent on them; the losses of the family
+    recur after `period` steps, once one step has been taken.
     """
 
     def __init__(
@@ -63,21 +65,26 @@ class Learner:
         self.family, self.training, self.seed = family, training, seed
         self.device = torch.device(device)
         self.workers = workers or Workers.current()
-        if training.batch_size < self.workers.world:
+        needed = self.workers.world * training.accumulation
+        if training.batch_size < needed:
+            times = f" times {training.accumulation} parts (training.accumulation)" if training.accumulation > 1 else ""
             raise ConfigError(
-                f"training.batch_size: {training.batch_size} is less than the {self.workers.world} workers; "
-                "every worker needs at least one image"
+                f"training.batch_size: {training.batch_size} is less than the {self.workers.world} workers{times}; "
+                "every worker needs at least one image" + (" in every part" if times else "")
             )
         for network in family.networks.values():
             place(network, self.device, training.precision).train()
         for memory in family.memories.values():
             memory.to(self.device)
-        self.networks = {name: wrapped(network, self.workers) for name, network in family.networks.items()}
+        self.networks = dict(family.networks)
+        if training.accumulation == 1:
+            self.networks = {name: wrapped(network, self.workers) for name, network in family.networks.items()}
         self.optimizers = family.optimizers()
         self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
         self.averages = averages(family.networks[family.sampled], training.ema_half_life, training.ema_factors)
-        self.images, self.seconds = 0, 0.0
+        self.images, self.seconds, self.period = 0, 0.0, 1
         self._sums: dict[str, Tensor] = {}
+        self._signals: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
         self._since = 0
 
@@ -99,38 +106,54 @@ class Learner:
         """Train on one batch."""
         size, (rank, world) = self.training.batch_size, self.workers
         drawn = loader.batch(self.images, size, rank, world)
-        batch = Batch(drawn.images, drawn.labels, Noise(self.seed, drawn.positions), size)
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
         self._warm_up(self.images + size)
-        # Gradients are averaged over ranks, which is right for equal shares only.
-        share = len(drawn.labels) * world / size
-        losses = self.family.losses(self.networks, batch)
-        while True:
-            with self.autocast():
-                loss = next(losses, None)
-            if loss is None:
-                break
-            torch.autograd.backward(loss.value * share)
-            self._sums[loss.name] = self._sums.get(loss.name, 0.0) + loss.value.detach().float() * share
-            self._counts[loss.name] += 1
-            if loss.update:
-                self._update(loss.network)
+        turns = []
+        for part in range(self.training.accumulation):
+            rows = slice(*(len(drawn.labels) * end // self.training.accumulation for end in (part, part + 1)))
+            noise = Noise(self.seed, drawn.positions[rows])
+            batch = Batch(drawn.images[rows], drawn.labels[rows], noise, size, self.images // size)
+            # Gradients are averaged over ranks and added up over parts, which is right for equal shares only.
+            turns.append((self.family.losses(self.networks, batch), len(batch.labels) * world / size))
+        while self._turn(turns):
+            pass
         self.images += size
         self._since += size
         for average in self.averages.values():
             average.update(self.family.networks[self.family.sampled], self.images, size)
+
+    def _turn(self, turns: list[tuple[Iterator[Loss], float]]) -> bool:
+        """Send the next loss of every part of the batch backward, then update its network; False after the last."""
+        loss = None
+        for losses, share in turns:
+            with self.autocast():
+                loss = next(losses, None)
+            if loss is None:
+                continue
+            torch.autograd.backward(loss.value * share)
+            _add(self._sums, {loss.name: loss.value.detach()}, share)
+            _add(self._signals, loss.signals, share)
+        if loss is None:
+            return False
+        self._counts.update([loss.name, *loss.signals])
+        self.period = math.lcm(self.period, loss.every)
+        if loss.update:
+            self._update(loss.network)
+        return True
 
     def flush(self, seconds: float) -> Progress:
         """Losses since the last call, which took so many seconds; all ranks call it together.
 
         Raises GensweepError if one of them was not finite.
         """
-        sums = self.workers.sum(torch.stack(list(self._sums.values())).double()).tolist()
+        sums = [*self._sums.values(), *self._signals.values()]
+        totals = self.workers.sum(torch.stack(sums).double()).tolist()
         # A loss need not come in every step; its mean is over those in which it came.
-        losses = {
+        means = {
             name: value / (self._counts[name] * self.workers.world)
-            for name, value in zip(self._sums, sums, strict=True)
+            for name, value in zip([*self._sums, *self._signals], totals, strict=True)
         }
+        losses = {name: means[name] for name in self._sums}
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise GensweepError(
@@ -138,8 +161,9 @@ class Learner:
                     "lower the learning rate, clip gradients, or use precision float32"
                 )
         self.seconds += seconds
-        progress = Progress(self.images, losses, self._since / max(seconds, 1e-9), self.seconds)
-        self._sums, self._counts, self._since = {}, Counter(), 0
+        speed, signals = self._since / max(seconds, 1e-9), {name: means[name] for name in self._signals}
+        progress = Progress(self.images, losses, speed, self.seconds, signals)
+        self._sums, self._signals, self._counts, self._since = {}, {}, Counter(), 0
         return progress
 
     def _warm_up(self, images: int) -> None:
@@ -149,6 +173,8 @@ class Learner:
                 group["lr"] = rate * factor
 
     def _update(self, name: str) -> None:
+        if self.training.accumulation > 1:
+            average_gradients(self.family.networks[name], self.workers)
         if self.family.clip is not None:
             nn.utils.clip_grad_norm_(self.family.networks[name].parameters(), self.family.clip)
         self.optimizers[name].step()
@@ -205,6 +231,11 @@ def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
 def kind_of(family: Family) -> str:
     """The name under which a family is registered."""
     return next((kind for kind in FAMILIES if FAMILIES[kind] is type(family)), type(family).__name__)
+
+
+def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value.float() * share
 
 
 def _crossed(before: int, after: int, every: int) -> bool:

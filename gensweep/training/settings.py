@@ -30,6 +30,7 @@ class Training:
     ema_half_life: int
     ema_factors: tuple[float, ...]
     log_every: int
+    accumulation: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,18 @@ def training(
     ema_half_life: Annotated[int, Field(ge=0)] = 50_000,
     ema_factors: Annotated[tuple[Factor, ...], Field(strict=False)] = (0.25, 4.0),
     log_every: Positive | None = None,
+    accumulation: Positive = 1,
 ) -> Training:
     """The budget, in images seen over all workers, and how it is spent.
 
     The batch is that of all workers together, and the budget is rounded up to whole batches.  Precision "auto" is
     bfloat16 where it is faster.  Samples are drawn with weights averaged with a half-life in images, 0 for the raw
     ones; it is shorter at the start.  Averages with these multiples of the half-life are kept too, to choose from after
-    training.  Losses are logged every `log_every` images, by default 50 times.
+    training.  Losses are logged every `log_every` images, by default 50 times.  A batch that does not fit in memory
+    goes through the networks in `accumulation` parts, which changes no gradient but where batch norms see parts only.
     """
-    return Training(images, batch_size, precision, ema_half_life, ema_factors, log_every or max(1, images // 50))
+    log_every = log_every or max(1, images // 50)
+    return Training(images, batch_size, precision, ema_half_life, ema_factors, log_every, accumulation)
 
 
 def evaluation(

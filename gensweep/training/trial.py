@@ -138,13 +138,14 @@ class _Trial:
         self.last = {
             name: value
             for name, value in checkpoint.metrics.items()
-            if name.startswith("loss") or name == "images_per_second"
+            if name.startswith(("loss", "signal/")) or name == "images_per_second"
         }
 
     def progressed(self, progress: Progress) -> None:
         """Report the losses."""
         self.last = {"loss": sum(progress.losses.values()), "images_per_second": progress.images_per_second}
         self.last |= {f"loss/{name}": value for name, value in progress.losses.items()}
+        self.last |= {f"signal/{name}": value for name, value in progress.signals.items()}
         self.seconds["train"] = progress.train_seconds
         self.reporter.progress(self._metrics())
 

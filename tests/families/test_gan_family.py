@@ -6,7 +6,7 @@ import torch
 from tiny import batch, build
 from torch.nn import functional as F
 
-from gensweep.families.gan import LATENT
+from gensweep.families.game import LATENT
 
 
 def gradients(network):

@@ -25,18 +25,19 @@ FORMULAS = {
         lambda x: F.mse_loss(x, ones) / 2,
         lambda x: F.mse_loss(x, zeros) / 2,
     ),
+    "wasserstein": (lambda x: -x.mean(), lambda x: -x.mean(), lambda x: x.mean()),
 }
 
 
 @pytest.mark.parametrize("kind", FORMULAS)
 def test_losses_equal_pytorchs(kind):
-    for part, formula in zip(GAN_LOSSES[kind](), FORMULAS[kind], strict=True):
+    for part, formula in zip(GAN_LOSSES[kind]()[:3], FORMULAS[kind], strict=True):
         torch.testing.assert_close(part(logits), formula(logits))
 
 
 @every_loss
 def test_every_part_is_a_finite_scalar_with_finite_gradients(kind):
-    for part in GAN_LOSSES[kind]():
+    for part in GAN_LOSSES[kind]()[:3]:
         x = logits.clone().requires_grad_()
         value = part(x)
         value.backward()
@@ -48,7 +49,7 @@ def test_every_part_is_a_finite_scalar_with_finite_gradients(kind):
 @every_loss
 def test_the_parts_pull_undecided_logits_the_right_way(kind):
     loss = GAN_LOSSES[kind]()
-    for part, sign in zip(loss, (-1, -1, 1), strict=True):
+    for part, sign in zip(loss[:3], (-1, -1, 1), strict=True):
         x = torch.full((5,), 0.5, requires_grad=True)
         part(x).backward()
         assert bool((x.grad * sign > 0).all())
@@ -56,5 +57,20 @@ def test_the_parts_pull_undecided_logits_the_right_way(kind):
 
 @every_loss
 def test_it_is_a_mean_so_that_the_batch_size_does_not_matter(kind):
-    for part in GAN_LOSSES[kind]():
+    for part in GAN_LOSSES[kind]()[:3]:
         torch.testing.assert_close(part(logits), part(logits.repeat(3)))
+
+
+@every_loss
+def test_the_boundary_is_where_real_and_fake_are_as_dear(kind):
+    """At the logit of the boundary, calling an image real or fake costs the discriminator the same."""
+    loss = GAN_LOSSES[kind]()
+    if loss.boundary is None:
+        x = torch.tensor([3.0, 5.0])
+        assert loss.discriminator_real(x) + loss.discriminator_fake(x) == 0  # only differences count
+        return
+    at = torch.tensor([loss.boundary])
+    torch.testing.assert_close(loss.discriminator_real(at), loss.discriminator_fake(at))
+    torch.testing.assert_close(
+        loss.discriminator_real(at + 1) - loss.discriminator_fake(at + 1) < 0, torch.tensor(True)
+    )

@@ -67,6 +67,25 @@ def test_what_importance_sampling_remembers_goes_on_too():
     assert equal(state_of(second), state_of(whole))
 
 
+def test_what_adaptive_augmentation_remembers_goes_on_too():
+    """Stopped between two moves of the probability, and away from the first step of the lazy penalty."""
+    ada = {"kind": "ada", "target": -0.9, "images": 60, "interval": 3}
+    gan = {"latent": 6, "augmentation": ada, "discriminator_steps": 2, "penalty": {"kind": "r1", "every": 3}}
+    settings = {"network": {"kind": "sngan", "width": 8, "discriminator_width": 8}, "gan": gan}
+    whole = tiny.learner("gan", family=settings)
+    losses = run(whole)
+    first = tiny.learner("gan", family=settings)
+    run(first, until=32)
+    saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
+    assert saved["memories/augmentation/count"] > 0
+    second = tiny.learner("gan", family=settings)
+    restore(second, saved)
+    second.images = first.images
+    assert run(second) == losses
+    assert equal(state_of(second), state_of(whole))
+    assert whole.family.gan.augmentation.memory.probability > 0
+
+
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_a_state_holds_networks_averages_and_optimizers(kind):
     learner = tiny.learner(kind)

@@ -16,20 +16,45 @@ LEVELS = {
     "antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}},
     "importance": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "hybrid"}},
 }
+#: Games with second derivatives, through batch norms of all workers and without, and with a memory.
+GAMES = {
+    "wgan-gp": {
+        "network": {"kind": "dcgan", "width": 8},
+        "gan": {
+            "loss": {"kind": "wasserstein"},
+            "penalty": {"kind": "gradient_penalty"},
+            "augmentation": {"kind": "diffaugment"},
+            "discriminator_steps": 2,
+            "latent": 6,
+        },
+    },
+    "r1, ada": {
+        "network": {"kind": "dcgan", "width": 8, "labels": "batch_norm", "discriminator_norm": "spectral"},
+        "gan": {
+            "penalty": {"kind": "r1", "every": 2},
+            "augmentation": {"kind": "ada", "target": -0.9, "images": 80},
+            "latent": 6,
+        },
+    },
+}
+#: A batch in parts, whose gradients are averaged at the end.
+PARTS = {"parts": {"accumulation": 2}}
 #: With dropout, masks depend on the number of workers; batches of 7 make unequal shares.
-CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)] + [(kind, 7) for kind in LEVELS]
+CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)] + [(kind, 7) for kind in (*LEVELS, *GAMES, *PARTS)]
 
 
 def trained(kind, batch_size, workers):
     """Losses, weights and a verdict of a short training."""
     settings = {"diffusion": LEVELS[kind], "sampler": {"kind": "ancestral"}} if kind in LEVELS else {}
-    kind = "diffusion" if kind in LEVELS else kind
+    parts = PARTS.get(kind, {})
+    settings = GAMES.get(kind, settings)
+    kind = "diffusion" if kind in LEVELS or kind in PARTS else "gan" if kind in GAMES else kind
     family = {"network": tiny.network(kind, dropout=0.0)} | settings
-    learner = tiny.learner(kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family)
+    learner = tiny.learner(kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family, **parts)
     losses = []
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
         if isinstance(event, Progress):
-            losses.append(event.losses)
+            losses.append(event.losses | event.signals)
     verdict = evaluate(learner.family, learner.sampler, tiny.judge(samples=21, batch_size=4), workers=workers)
     state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
     return losses, state, verdict.scores, verdict.shown

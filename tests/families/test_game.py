@@ -1,0 +1,163 @@
+"""The turns of the game, beyond the plain recipe."""
+
+import dataclasses
+
+import pytest
+import tiny
+import torch
+from tiny import batch, build
+
+from gensweep.data.loader import Loader
+from gensweep.errors import ConfigError
+from gensweep.gan.augmentation import AUGMENTATIONS
+from gensweep.gan.losses import GAN_LOSSES
+from gensweep.gan.penalties import PENALTIES
+from gensweep.nn.networks import ADVERSARIES
+from gensweep.training.cost import training_flops
+from gensweep.training.loop import Progress, train
+
+NETWORKS = {kind: {"kind": kind, "width": 8} for kind in ADVERSARIES}
+NETWORKS["sngan"]["discriminator_width"] = 8
+
+
+def turns(family, step):
+    names = []
+    for loss in family.losses(family.networks, batch()._replace(step=step)):
+        loss.value.backward()
+        names.append(loss.name)
+    return names
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("augmentation", AUGMENTATIONS.kinds())
+@pytest.mark.parametrize("penalty", PENALTIES.kinds())
+@pytest.mark.parametrize("network", ADVERSARIES.kinds())
+def test_every_choice_goes_with_every_other(network, penalty, augmentation, conditional):
+    """Every parameter gets a finite gradient, for each of its losses, as data-parallel training waits for them."""
+    gan = {"latent": 6, "penalty": {"kind": penalty}, "augmentation": {"kind": augmentation}}
+    family = build("gan", conditional, network=NETWORKS[network], gan=gan)
+    for loss in family.losses(family.networks, batch()):
+        family.networks[loss.network].zero_grad()
+        loss.value.backward()
+        assert torch.isfinite(loss.value)
+        gradients = [parameter.grad for parameter in family.networks[loss.network].parameters()]
+        assert all(gradient is not None and bool(torch.isfinite(gradient).all()) for gradient in gradients), loss.name
+
+
+@pytest.mark.parametrize("loss", GAN_LOSSES.kinds())
+def test_every_loss_takes_a_step(loss):
+    family = build("gan", gan={"latent": 6, "loss": {"kind": loss}})
+    assert turns(family, 0) == ["real", "fake", "generator"]
+
+
+def test_the_generator_learns_in_one_of_so_many_steps_and_lazy_penalties_come_in_theirs():
+    gan = {"latent": 6, "discriminator_steps": 3, "penalty": {"kind": "r1", "every": 2}}
+    family = build("gan", gan=gan)
+    assert [turns(family, step) for step in range(4)] == [
+        ["real", "penalty", "fake", "generator"],
+        ["real", "fake"],
+        ["real", "penalty", "fake"],
+        ["real", "fake", "generator"],
+    ]
+
+
+def test_the_loop_counts_steps_and_averages_a_loss_over_those_in_which_it_came():
+    learner = tiny.learner(
+        "gan", images=48, log_every=48, family={"gan": {"latent": 6, "discriminator_steps": 3}}, ema_half_life=0
+    )
+    updates = []
+    learner.optimizers["generator"].register_step_pre_hook(lambda *_: updates.append(learner.images // 8))
+    (progress,) = (e for e in train(learner, Loader(tiny.images(), seed=3), every=10**9) if isinstance(e, Progress))
+    assert updates == [0, 3]
+    assert learner.period == 3
+    assert 0.5 < progress.losses["generator"] < 1  # about ln 2, of two steps and not of six
+
+
+def test_operations_count_for_their_share_of_steps():
+    def flops(**gan):
+        return training_flops(build("gan", gan={"latent": 6, **gan}), Loader(tiny.images(), seed=0))
+
+    plain, seldom, never = flops(), flops(discriminator_steps=4), flops(discriminator_steps=100)
+    assert never < seldom < plain
+    assert plain - seldom == pytest.approx((plain - never) * (3 / 4) / (99 / 100))
+    lazy, eager = (flops(penalty={"kind": "r1", "every": every}) for every in (16, 1))
+    assert lazy - plain == pytest.approx((eager - plain) / 16)
+
+
+def test_signals_say_how_sure_the_discriminator_is():
+    family = build("gan")
+    with torch.no_grad():
+        for parameter in family.networks["discriminator"].parameters():
+            parameter.mul_(10)
+    signals = {}
+    for loss in family.losses(family.networks, batch()):
+        signals |= {name: float(value) for name, value in loss.signals.items()}
+    logits = family.networks["discriminator"](batch().images, None)
+    assert set(signals) == {"logit_real", "logit_fake", "accuracy_real", "accuracy_fake"}
+    assert signals["logit_real"] == pytest.approx(float(logits.detach().mean()), rel=1e-4, abs=1e-5)
+    assert signals["accuracy_real"] == pytest.approx(float((logits > 0).float().mean()))
+
+
+def test_a_critic_without_a_line_between_real_and_fake_has_no_accuracy():
+    family = build("gan", gan={"latent": 6, "loss": {"kind": "wasserstein"}})
+    names = {name for loss in family.losses(family.networks, batch()) for name in loss.signals}
+    assert names == {"logit_real", "logit_fake"}
+
+
+def test_adaptive_augmentation_logs_its_probability_and_needs_verdicts():
+    ada = {"latent": 6, "augmentation": {"kind": "ada"}}
+    family = build("gan", gan=ada)
+    names = {name for loss in family.losses(family.networks, batch()) for name in loss.signals}
+    assert "augmentation" in names
+    with pytest.raises(ConfigError, match="draws no line between real and fake"):
+        build("gan", gan=ada | {"loss": {"kind": "wasserstein"}})
+
+
+def test_real_and_fake_go_through_the_augmentation_and_so_does_the_generators_gradient():
+    """A hole over the whole image would leave the generator without a gradient."""
+    family = build("gan")
+    calls = []
+
+    class Blind:
+        timed = settles = False
+        memory = torch.nn.Module()
+
+        def __call__(self, images, noise, stream):
+            calls.append(stream)
+            return AUGMENTATIONS["none"]()(images * 0, noise, stream)
+
+        def observe(self, signs, total):
+            calls.append(("observed", len(signs), total))
+
+        def signals(self):
+            return {}
+
+    family.gan = dataclasses.replace(family.gan, augmentation=Blind())
+    for loss in family.losses(family.networks, batch()):
+        loss.value.backward()
+    assert all(not parameter.grad.any() for parameter in family.networks["generator"].parameters())
+    assert len(set(calls[:3])) == 3
+    assert calls[3] == ("observed", 6, 6)
+
+
+def test_a_timed_augmentation_tells_the_discriminator():
+    family = build("gan", gan={"latent": 6})
+
+    class Timed:
+        timed, settles = True, False
+        memory = torch.nn.Module()
+
+        def __call__(self, images, noise, stream):
+            return AUGMENTATIONS["none"]()(images, noise, stream)._replace(time=noise.uniform(stream=stream) * 1000)
+
+        def observe(self, signs, total):
+            pass
+
+        def signals(self):
+            return {}
+
+    family.gan = dataclasses.replace(family.gan, augmentation=Timed())
+    family.networks["discriminator"] = ADVERSARIES["dcgan"](1, tiny.SIZE, 0, 6, True, width=8).discriminator
+    for loss in family.losses(family.networks, batch()):
+        loss.value.backward()
+    assert all(p.grad is not None for p in family.networks["discriminator"].time.parameters())

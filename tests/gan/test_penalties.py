@@ -1,0 +1,95 @@
+"""Gradient penalties against closed forms, on discriminators whose gradients are known."""
+
+import pytest
+import torch
+
+from gensweep.gan.penalties import PENALTIES, between, gradient_penalty, gradients, r1
+
+every_penalty = pytest.mark.parametrize("kind", [kind for kind in PENALTIES if kind != "none"])
+
+
+def images(n=5):
+    return torch.randn(n, 2, 3, 3, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+
+
+def linear(x, w):
+    """Its gradient is w everywhere."""
+    return (x * w).flatten(1).sum(dim=1)
+
+
+def quadratic(x, a):
+    """Its gradient is a x."""
+    return 0.5 * a * x.square().flatten(1).sum(dim=1)
+
+
+def test_r1_of_a_linear_discriminator_is_half_the_weight_times_its_squared_norm():
+    w, x = torch.randn(2, 3, 3).double().requires_grad_(), images()
+    value = r1(weight=3.0, every=1)(linear(x, w), x)
+    torch.testing.assert_close(value, 1.5 * w.square().sum())
+    value.backward()
+    torch.testing.assert_close(w.grad, 3.0 * w.detach())
+
+
+def test_r1_of_a_quadratic_discriminator():
+    a, x = torch.tensor(0.7).double().requires_grad_(), images()
+    value = r1(weight=2.0, every=1)(quadratic(x, a), x)
+    squares = x.detach().square().flatten(1).sum(dim=1).mean()
+    torch.testing.assert_close(value, a.detach() ** 2 * squares)
+    value.backward()
+    torch.testing.assert_close(a.grad, 2 * a.detach() * squares)
+
+
+def test_the_gradient_penalty_is_the_squared_distance_of_norms_to_1():
+    w, x = torch.full((2, 3, 3), 0.5).double().requires_grad_(), images()
+    norm = 0.5 * 18**0.5
+    value = gradient_penalty(weight=10.0)(linear(x, w), x)
+    assert float(value.detach()) == pytest.approx(10 * (norm - 1) ** 2)
+    value.backward()
+    torch.testing.assert_close(w.grad, 20 * (norm - 1) * w.detach() / norm)
+
+
+def test_a_gradient_of_nothing_has_a_finite_penalty_that_goes_on():
+    w, x = torch.zeros(2, 3, 3).double().requires_grad_(), images()
+    value = gradient_penalty(weight=10.0)(linear(x, w), x)
+    value.backward()
+    assert float(value.detach()) == 10
+    assert torch.isfinite(w.grad).all()
+
+
+@every_penalty
+def test_a_lazy_penalty_counts_as_much_as_one_in_every_step(kind):
+    """Its mean over all steps, those without it included, is that of the penalty in every step."""
+    x, w = images(), torch.randn(2, 3, 3).double()
+    often, seldom = (PENALTIES[kind](weight=2.0, every=every) for every in (1, 16))
+    often, seldom = (float(penalty(linear(x, w), x).detach()) for penalty in (often, seldom))
+    assert sum(seldom if step % 16 == 0 else 0.0 for step in range(64)) / 64 == pytest.approx(often)
+
+
+@every_penalty
+def test_it_is_a_mean_so_that_the_batch_size_does_not_matter(kind):
+    penalty, a = PENALTIES[kind](), torch.tensor(0.7).double()
+    x = images()
+    twice = torch.cat([x, x]).detach().requires_grad_()
+    torch.testing.assert_close(penalty(quadratic(x, a), x), penalty(quadratic(twice, a), twice))
+
+
+@every_penalty
+def test_a_parameter_without_part_in_the_gradient_gets_one_of_0(kind):
+    """As data-parallel training waits for it."""
+    bias, x = torch.ones(1).double().requires_grad_(), images()
+    PENALTIES[kind]()(quadratic(x, 1.0) + bias, x).backward()
+    assert float(bias.grad) == 0
+
+
+def test_gradients_are_those_of_each_image_alone():
+    x = images()
+    torch.testing.assert_close(gradients(quadratic(x, 3.0), x), 3 * x)
+
+
+def test_points_between_real_and_fake_lie_on_the_line():
+    real, fake = torch.zeros(3, 1, 2, 2), torch.ones(3, 1, 2, 2)
+    assert between(real, fake, torch.tensor([0.0, 0.25, 1.0]))[:, 0, 0, 0].tolist() == [0.0, 0.25, 1.0]
+
+
+def test_none_is_none():
+    assert PENALTIES["none"]() is None
