@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gensweep.assembly import Axes, alternatives, known_outcomes, load_checkpoint, score, try_alternatives
+from gensweep.assembly import Axes, Outcome, alternatives, known_outcomes, load_checkpoint, score, try_alternatives
 from gensweep.assembly import outcomes as module
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.report.outcomes import Tried, sample_command
 
 sys.path.insert(0, str(Path(__file__).parent))
 import untrained
@@ -64,6 +65,26 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
     assert trial.with_overrides(kept.overrides(trial)) == trial
     changed = trial.with_overrides(other.overrides(trial)).as_dict()["sampler"]
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
+
+
+@pytest.mark.parametrize(
+    ("axes", "command"),
+    [
+        (Axes(), "gensweep sample tiny"),
+        (
+            Axes(samplers=("heun",), steps=(7,), averages=("4",)),
+            "gensweep sample tiny --sampler heun --steps 7 --ema 4",
+        ),
+        (Axes(samplers=("heun",), steps=(None,)), "gensweep sample tiny --sampler heun"),
+        (Axes(steps=(None,), averages=("raw",)), "gensweep sample tiny --set sampler.steps=null --ema raw"),
+        (Axes(guidance=(2.5,)), "gensweep sample tiny --guidance 2.5"),
+    ],
+)
+def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
+    (way,) = alternatives(folder, axes)
+    outcome = Outcome(way, 8, 0, {"fid": 1.0}, {"fid": {}}, 1.0, 1.0, "cpu", "", 0.0)
+    changes = way.overrides(untrained.config("diffusion"))
+    assert sample_command(Tried("tiny", outcome, changes, "fid")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, cache, monkeypatch):

@@ -32,6 +32,8 @@ PICTURES = (".png", ".svg", ".pdf")
 #: A way is called nearly as good as the best if its score is no more than this part worse.
 NEAR = 0.05
 
+_OPTIONS = {"sampler.kind": "--sampler", "sampler.steps": "--steps", "family.guidance": "--guidance"}
+
 
 @dataclass(frozen=True)
 class Tried:
@@ -141,12 +143,10 @@ def sample_command(tried: Tried) -> str:
     """The command that draws images in a way."""
     parts = ["gensweep", "sample", tried.run]
     for key, value in tried.changes.items():
-        if key == "family.guidance":
-            parts += ["--guidance", f"{value:g}"]
-        elif key == "sampler.steps" and value is not None:
-            parts += ["--steps", str(value)]
+        if value is None:
+            parts += ["--set", f"{key}=null"]
         else:
-            parts += ["--set", f"{key}={'null' if value is None else value}"]
+            parts += [_OPTIONS[key], f"{value:g}" if isinstance(value, float) else str(value)]
     weights = tried.outcome.alternative.weights
     if weights != "ema":
         parts += ["--ema", weights.removeprefix("ema@")]
