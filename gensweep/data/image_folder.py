@@ -7,25 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import PIL
 from jaxtyping import UInt8
-from PIL import UnidentifiedImageError
 from pydantic import Field
 
 from gensweep.data.cache import locked, replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
+from gensweep.data.picture_files import decode_files, file_names, is_picture, unreadable_note
 from gensweep.data.pictures import SUFFIXES, decoded
 from gensweep.errors import ConfigError
 
@@ -34,8 +30,6 @@ __all__ = ["image_folder"]
 SPLITS = ("train", "test")
 # The name of the class of a folder without sub-folders.
 ONE_CLASS = "image"
-# How many unreadable files are named; the others are only counted.
-NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -78,7 +72,7 @@ def image_folder(
         raise ConfigError(f"image_folder: path: {folder} is not a folder; name yours with --set data.path=FOLDER")
     given = all((folder / name).is_dir() for name in SPLITS)
     places = {name: folder / name for name in SPLITS} if given else {split: folder}
-    files = {name: sorted(_walk(place)) for name, place in places.items()}
+    files = {name: sorted(file_names(place)) for name, place in places.items()}
     # Both splits count, so that their labels mean the same even if one lacks a class.
     class_names = _class_names([file for part in files.values() for file in part])
     pictures, notes = _pictures(files[split], class_names)
@@ -99,12 +93,12 @@ def image_folder(
         limit=limit,
         size=size,
         flip=flip,
-        notes=(*notes, *_unreadable_note(unreadable)),
+        notes=(*notes, *unreadable_note(unreadable)),
     )
 
 
 def _class_names(files: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and _is_picture(file)})) or (
+    return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and is_picture(file)})) or (
         ONE_CLASS,
     )
 
@@ -112,7 +106,7 @@ def _class_names(files: Sequence[str]) -> tuple[str, ...]:
 def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[Picture], tuple[str, ...]]:
     """The pictures among some files in the order of their hashes, and a note on what was left out."""
     one = class_names == (ONE_CLASS,)
-    names = [file for file in files if _is_picture(file)]
+    names = [file for file in files if is_picture(file)]
     inside = [name for name in names if one or "/" in name]
     pictures = [Picture(name, 0 if one else class_names.index(name.partition("/")[0])) for name in inside]
     notes = []
@@ -121,22 +115,6 @@ def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[
     if loose := len(names) - len(inside):
         notes.append(f"{loose} pictures lie outside the class folders and are left out")
     return sorted(pictures, key=lambda picture: (picture.place, picture.file)), tuple(notes)
-
-
-def _is_picture(file: str) -> bool:
-    return PurePosixPath(file).suffix.lower() in SUFFIXES
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    """Names of all files, relative and with "/"; links are followed once, hidden files and folders are skipped."""
-    seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            seen.add(real)
-            relative = Path(place).relative_to(folder)
-            yield from ((relative / name).as_posix() for name in files if not name.startswith("."))
 
 
 Decoded = tuple[UInt8[np.ndarray, "n c h w"], np.ndarray, dict[str, str]]
@@ -178,42 +156,11 @@ def _read(entry: Path, key: str) -> Decoded | None:
 
 
 def _decode(folder: Path, pictures: Sequence[Picture], size: int, channels: int, limit: int | None) -> Decoded:
-    """Decode pictures in their order, in parallel, until `limit` could be read; the others are named with a reason."""
-    rest, wanted = iter(pictures), len(pictures) if limit is None else limit
-    rows: list[UInt8[np.ndarray, "c h w"]] = []
-    labels: list[int] = []
-    unreadable: dict[str, str] = {}
-
-    def attempt(picture: Picture) -> UInt8[np.ndarray, "c h w"] | str:
-        try:
-            return decoded(folder / picture.file, size, channels)
-        except UnidentifiedImageError:
-            return "no picture in a format that is known"
-        except Exception as error:  # decoders raise all sorts of things, and no single file may be fatal
-            return f"{type(error).__name__}: {error}"
-
-    # Decoding happens outside Python's lock, so threads do it in parallel.
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")  # about odd metadata, thousands of times
-        while batch := list(islice(rest, min(1024, wanted - len(rows)))):
-            for picture, row in zip(batch, pool.map(attempt, batch), strict=True):
-                if isinstance(row, str):
-                    unreadable[picture.file] = row
-                else:
-                    rows.append(row)
-                    labels.append(picture.label)
-    pixels = np.stack(rows) if rows else np.empty((0, channels, size, size), dtype=np.uint8)
-    return pixels, np.array(labels, dtype=np.int64), unreadable
-
-
-def _unreadable_note(unreadable: dict[str, str]) -> tuple[str, ...]:
-    if not unreadable:
-        return ()
-    # A name need not be text; what is not is shown as a question mark.
-    shown = {os.fsencode(file).decode(errors="replace"): reason for file, reason in islice(unreadable.items(), NAMED)}
-    named = "; ".join(f"{file} ({reason})" for file, reason in shown.items())
-    more = f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
-    return (f"{len(unreadable)} files cannot be read and are left out: {named}{more}",)
+    """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
+    labels = {picture.file: picture.label for picture in pictures}
+    rows, unreadable = decode_files(folder, list(labels), lambda path: decoded(path, size, channels), limit=limit)
+    pixels = np.stack(list(rows.values())) if rows else np.empty((0, channels, size, size), dtype=np.uint8)
+    return pixels, np.array([labels[file] for file in rows], dtype=np.int64), unreadable
 
 
 def _nothing(folder: Path, split: Split, unreadable: int, test_fraction: float) -> str:

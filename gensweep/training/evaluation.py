@@ -27,7 +27,7 @@ from gensweep.metrics.images import to_uint8
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
-__all__ = ["Judge", "Verdict", "draw", "evaluate", "proportional_labels", "write_grid"]
+__all__ = ["Judge", "Verdict", "draw", "evaluate", "judge_images", "proportional_labels", "write_grid"]
 
 #: How many of the images are kept for people to see.
 SHOWN = 64
@@ -75,25 +75,42 @@ def evaluate(
     Equal keys give the same noise to every model, so their first images can be looked at side by side.  `progress` gets
     the number of images that this rank has drawn so far.
     """
-    workers = workers or Workers.current()
     device = next(network.parameters()).device
     labels = proportional_labels(judge.class_counts, judge.samples).to(device)
+    return judge_images(
+        judge,
+        lambda indices: draw(family, network, Noise(key, indices), labels[indices]),
+        device,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def judge_images(
+    judge: Judge,
+    images: Callable[[Int[Tensor, " n"]], UInt8[Tensor, "n c h w"]],
+    device: torch.device,
+    *,
+    workers: Workers | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Verdict:
+    """Score images 0..samples-1 of whatever origin, asked for by index on a device; every rank must call it."""
+    workers = workers or Workers.current()
     shown = torch.zeros(min(SHOWN, judge.samples), *judge.shape, dtype=torch.uint8, device=device)
     share, watch, drawing, scoring = workers.share(judge.samples), _Watch(device), 0.0, 0.0
     for metric in judge.metrics.values():
         metric.reset()
     for start in range(share.start, share.stop, judge.batch_size):
-        indices = torch.arange(start, min(start + judge.batch_size, share.stop), device=device)
-        images = draw(family, network, Noise(key, indices), labels[indices])
-        first = images[: max(0, len(shown) - start)]
+        batch = images(torch.arange(start, min(start + judge.batch_size, share.stop), device=device))
+        first = batch[: max(0, len(shown) - start)]
         shown[start : start + len(first)] = first
         drawing += watch.lap()
-        features = judge.extractor(images)
+        features = judge.extractor(batch)
         for metric in judge.metrics.values():
             metric.update(features)
         scoring += watch.lap()
         if progress is not None:
-            progress(start + len(images) - share.start)
+            progress(start + len(batch) - share.start)
     scores = {name: float(metric.compute()) for name, metric in judge.metrics.items()}
     # Every image was drawn by one rank and is black on the others.
     return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap())

@@ -1,0 +1,93 @@
+"""Files below a folder that should hold pictures: finding them, decoding them in parallel, telling what went wrong."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from PIL import UnidentifiedImageError
+
+from gensweep.data.pictures import SUFFIXES
+from gensweep.errors import ConfigError
+
+__all__ = ["decode_files", "file_names", "is_picture", "unreadable_note"]
+
+T = TypeVar("T")
+
+#: How many unreadable files are named; the others are only counted.
+NAMED = 5
+#: So many files are handed to the threads at once.
+AT_ONCE = 1024
+
+
+def file_names(folder: Path) -> Iterator[str]:
+    """Names of all files, relative and with "/"; links are followed once, hidden files and folders are skipped."""
+    seen = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real not in seen:
+            seen.add(real)
+            relative = Path(place).relative_to(folder)
+            yield from ((relative / name).as_posix() for name in files if not name.startswith("."))
+
+
+def is_picture(file: str) -> bool:
+    """Whether a file should hold a picture, by its name."""
+    return PurePosixPath(file).suffix.lower() in SUFFIXES
+
+
+def decode_files(
+    folder: Path,
+    files: Sequence[str],
+    decode: Callable[[Path], T],
+    *,
+    limit: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[dict[str, T], dict[str, str]]:
+    """Decode files in their order, in parallel, until `limit` could be read; the others are named with a reason.
+
+    `progress` gets the number that could be read so far.  A ConfigError of `decode` goes through.
+    """
+    rest, wanted = iter(files), len(files) if limit is None else limit
+    found: dict[str, T] = {}
+    unreadable: dict[str, str] = {}
+
+    def attempt(file: str) -> tuple[T | None, str]:
+        try:
+            return decode(folder / file), ""
+        except ConfigError:
+            raise
+        except UnidentifiedImageError:
+            return None, "no picture in a format that is known"
+        except Exception as error:  # decoders raise all sorts of things, and no single file may be fatal
+            return None, f"{type(error).__name__}: {error}"
+
+    # Decoding happens outside Python's lock, so threads do it in parallel.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # about odd metadata, thousands of times
+        while batch := list(islice(rest, min(AT_ONCE, wanted - len(found)))):
+            for file, (picture, reason) in zip(batch, pool.map(attempt, batch), strict=True):
+                if picture is None:
+                    unreadable[file] = reason
+                else:
+                    found[file] = picture
+            if progress is not None:
+                progress(len(found))
+    return found, unreadable
+
+
+def unreadable_note(unreadable: Mapping[str, str]) -> tuple[str, ...]:
+    """One line on the files that could not be read, or none."""
+    if not unreadable:
+        return ()
+    # A name need not be text; what is not is shown as a question mark.
+    shown = {os.fsencode(file).decode(errors="replace"): reason for file, reason in islice(unreadable.items(), NAMED)}
+    named = "; ".join(f"{file} ({reason})" for file, reason in shown.items())
+    more = f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
+    return (f"{len(unreadable)} files cannot be read and are left out: {named}{more}",)
