@@ -98,9 +98,7 @@ def image_folder(
 
 
 def _class_names(files: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and is_picture(file)})) or (
-        ONE_CLASS,
-    )
+    return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and is_picture(file)})) or (ONE_CLASS,)
 
 
 def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[Picture], tuple[str, ...]]:
