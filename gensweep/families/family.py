@@ -19,7 +19,17 @@ from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["FAMILIES", "Batch", "Denoising", "Family", "Guidance", "GuidanceInterval", "Likelihood", "Loss"]
+__all__ = [
+    "FAMILIES",
+    "Batch",
+    "Denoising",
+    "Family",
+    "Guidance",
+    "GuidanceInterval",
+    "Likelihood",
+    "Loss",
+    "Scheduled",
+]
 
 #: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
 Guidance: TypeAlias = Annotated[float, Field(ge=0, le=100)]
@@ -121,6 +131,18 @@ class Likelihood(Protocol):
         if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
         on its own image alone.  The parts of the bound are averaged over `timesteps` noise levels an image, without a
         bias; None takes every level there is.
+        """
+        ...
+
+
+@runtime_checkable
+class Scheduled(Protocol):
+    """A family whose noise schedule changes in training, and so is worth looking at."""
+
+    def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+        """The logarithm of signal over noise, alpha^2 / sigma^2, at times from 0 (the image) to 1, on the CPU.
+
+        `network` is like `networks[sampled]`.
         """
         ...
 

@@ -67,7 +67,7 @@ class Report:
     identity: Mapping[str, Any] | None = None
     """What the scores were measured with; only with a checkpoint that was evaluated."""
     checkpoint: Path | None = None
-    """Folder of the persisted checkpoint on this machine (it holds samples.png).  It may be deleted later: copy now."""
+    """Folder of the persisted checkpoint on this machine (it holds pictures).  It may be deleted later: copy now."""
 
 
 @dataclass(frozen=True)

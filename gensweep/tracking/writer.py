@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 _RUN_STATUS = {
     "finished": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "interrupted": "KILLED", "failed": "FAILED",
 }  # fmt: skip
+#: Pictures that a checkpoint may hold.
+PICTURES = ("samples", "schedule")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
@@ -105,7 +107,7 @@ class MlflowWriter:
         self._add("text", start.trial, path="config.yaml", text=_yaml(tree))
 
     def trial_reported(self, report: Report) -> None:
-        """Note metrics at the number of images seen; with an evaluated checkpoint also its samples and identity."""
+        """Note metrics at the number of images seen; with an evaluated checkpoint also its pictures and identity."""
         metrics = {key: float(value) for key, value in report.metrics.items() if math.isfinite(value)}
         metrics.pop("images", None)
         if metrics:
@@ -115,10 +117,8 @@ class MlflowWriter:
             value = metrics.get(self._metric)
             if value is not None and self._improves(report.trial, value):
                 self._add("tags", report.trial, tags=self._objective_tags(value, report.images))
-        samples = None if report.checkpoint is None else report.checkpoint / "samples.png"
-        if samples is not None and samples.is_file() and self._spool is not None:
-            file = self._spool.keep(samples, f"{report.trial}-{report.images}.png")
-            self._add("image", report.trial, key="samples", step=report.images, time=_now(), file=file)
+        for key in PICTURES:
+            self._picture(report, key)
 
     def trial_ended(self, end: TrialEnd) -> None:
         """Close a trial's run, and see whether the best checkpoints have changed."""
@@ -160,6 +160,13 @@ class MlflowWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _picture(self, report: Report, key: str) -> None:
+        """Note a picture of a checkpoint, if it has that one."""
+        picture = None if report.checkpoint is None else report.checkpoint / f"{key}.png"
+        if picture is not None and picture.is_file() and self._spool is not None:
+            file = self._spool.keep(picture, f"{report.trial}-{report.images}-{key}.png")
+            self._add("image", report.trial, key=key, step=report.images, time=_now(), file=file)
 
     def _add(self, op: str, run: str, **values: Any) -> None:
         if self._spool is not None:

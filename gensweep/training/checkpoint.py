@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with state.safetensors, checkpoint.json and samples.png.
+"""Checkpoints: a folder with state.safetensors, checkpoint.json, samples.png and, of a learnt schedule, schedule.png.
 
 A folder is written under another name and renamed, its tensors are hashed, and nothing in it is ever unpickled.
 """
@@ -24,6 +24,7 @@ __all__ = [
     "FORMAT",
     "KEPT",
     "SAMPLES",
+    "SCHEDULE",
     "Checkpoint",
     "latest",
     "load_tensors",
@@ -36,7 +37,7 @@ __all__ = [
 FORMAT = 1
 #: How many of a training's checkpoints stay: one more than needed, in case the last one is damaged.
 KEPT = 2
-TENSORS, RECORD, SAMPLES = "state.safetensors", "checkpoint.json", "samples.png"
+TENSORS, RECORD, SAMPLES, SCHEDULE = "state.safetensors", "checkpoint.json", "samples.png", "schedule.png"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,8 +12,10 @@ import torch
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
-from gensweep.training.checkpoint import SAMPLES, Checkpoint, load_tensors, read, save, verify
+from gensweep.families.family import Scheduled
+from gensweep.training.checkpoint import SAMPLES, SCHEDULE, Checkpoint, load_tensors, read, save, verify
 from gensweep.training.cost import memory_bytes, parameters, sample_flops, training_flops
+from gensweep.training.curves import write_schedule
 from gensweep.training.evaluation import Judge, Verdict, evaluate, write_grid
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.state import restore, sampler_prefix, state_of
@@ -177,7 +179,6 @@ class _Trial:
 
     def _save(self, metrics: dict[str, int | float], verdict: Verdict) -> Path:
         learner, judge = self.learner, self.judge
-        picture: Callable[[Path], None] = partial(_picture, verdict)
         checkpoint = Checkpoint(
             images=learner.images,
             seconds=self.seconds,
@@ -191,8 +192,10 @@ class _Trial:
             metrics=metrics,
             identities={name: identity.as_dict() for name, identity in judge.identities.items()},
         )
-        return save(self.folder, checkpoint, state_of(learner), also=picture)
+        return save(self.folder, checkpoint, state_of(learner), also=partial(self._picture, verdict))
 
-
-def _picture(verdict: Verdict, folder: Path) -> None:
-    write_grid(verdict.shown, folder / SAMPLES)
+    def _picture(self, verdict: Verdict, folder: Path) -> None:
+        write_grid(verdict.shown, folder / SAMPLES)
+        family = self.learner.family
+        if isinstance(family, Scheduled):
+            write_schedule(family, self.learner.sampler, folder / SCHEDULE)

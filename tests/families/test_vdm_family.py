@@ -3,9 +3,11 @@
 import math
 
 import pytest
+import tiny
 import torch
 from tiny import CLASSES, SIZE, batch, build
 
+from gensweep.data.loader import Loader
 from gensweep.diffusion.gamma import GAMMAS, schedule_of
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS
@@ -169,3 +171,14 @@ def test_the_curve_of_a_schedule_falls_from_signal_to_noise():
     assert log_snr.tolist()[0] == pytest.approx(13.3, abs=1e-4)
     assert log_snr.tolist()[-1] == pytest.approx(-5, abs=1e-4)
     assert (log_snr.diff() < 0).all()
+
+
+def test_the_average_that_is_sampled_has_a_schedule_of_its_own():
+    learner = tiny.learner("vdm", family={"optimizer": {"learning_rate": 0.1, "warmup": 0}})
+    first = [parameter.detach().clone() for parameter in schedule_of(learner.sampler).parameters()]
+    for _ in range(2):
+        learner.step(Loader(tiny.images(), seed=3))
+    averages, raw = (schedule_of(each).parameters() for each in (learner.sampler, learner.family.networks["denoiser"]))
+    for begin, average, now in zip(first, averages, raw, strict=True):
+        assert not torch.equal(average, begin)
+        assert not torch.equal(average, now)

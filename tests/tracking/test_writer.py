@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from made_up import BUDGET, IDENTITY, MadeUpConfig, diffusion, write_sweep
+from PIL import Image
 
 from gensweep.errors import GensweepError
 from gensweep.tracking import store as store_module
@@ -94,6 +95,21 @@ def test_the_configuration_and_its_origin_are_on_record(sweep):
 def test_everything_has_arrived_and_the_spool_is_empty(sweep):
     assert not (sweep / "tracking" / "spool" / "records.jsonl").exists()
     assert sync(sweep) == 0
+
+
+def test_every_picture_of_a_checkpoint_is_logged(store, tmp_path):
+    for name in ("samples", "schedule"):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
+    config = MadeUpConfig({"family": {"kind": "vdm"}})
+    with MlflowWriter({}, argv=["gensweep", "tune"]) as writer:
+        writer.sweep_started(start(store, "pictures"))
+        writer.trial_started(TrialStart("t0000", {}, config, False))
+        writer.trial_reported(Report("t0000", 100, {"fid": 50.0}, IDENTITY, tmp_path))
+        writer.trial_ended(TrialEnd("t0000", "finished", 50.0, None, 100))
+        writer.sweep_ended("finished")
+    (trial,) = find_sweep("pictures").trials
+    names = [item.path for item in store_module.client().list_artifacts(trial.run_id, "images")]
+    assert {path.split("/")[1].split("+")[0] for path in names if path.endswith(".png")} == {"samples", "schedule"}
 
 
 def test_resuming_goes_on_with_the_same_runs(store):

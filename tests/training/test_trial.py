@@ -62,10 +62,16 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     assert found.metrics == {name: value for name, value in metrics.items() if name != "identity"}
     assert found.identities["fid"] == metrics["identity"]
     assert (folder / "samples.png").stat().st_size > 100
+    assert not (folder / "schedule.png").exists()
     fresh = tiny.build("gan", conditional=True)
     network = fresh.networks["generator"]
     load_network(network, load_tensors(folder, found.weights), found.weights)
     assert evaluate(fresh, network, tiny.judge()).scores["fid"] == pytest.approx(metrics["fid"])
+
+
+def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(tmp_path):
+    _, folder = run("vdm", tmp_path).checkpoints[-1]
+    assert (folder / "schedule.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
