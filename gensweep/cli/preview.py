@@ -57,6 +57,8 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
                 "train_seconds": cost and round(cost.train_seconds, 1),
                 "sample_seconds": cost and round(cost.sample_seconds, 1),
                 "evaluate_seconds": cost and round(cost.evaluate_seconds, 1),
+                "activation_bytes": cost and cost.activation_bytes,
+                "memory_bytes": cost and cost.memory_bytes(corner.share),
                 "params": _words(corner.params),
             }
         )
@@ -64,7 +66,7 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
 
 
 def _show_tables(preview: Preview) -> None:
-    from gensweep.report.wording import count, duration
+    from gensweep.report.wording import count, duration, size
 
     sweep = preview.sweep
     _title(f"Space of {sweep.name}")
@@ -73,13 +75,15 @@ def _show_tables(preview: Preview) -> None:
     )
     _title("Trials drawn at random")
     print_rows([{"#": index, "settings": _words(params)} for index, params in enumerate(preview.samples)], "table")
-    _title("Extreme trials: size, and time of a full run on this machine")
+    _title("Extreme trials: size, time of a full run on this machine, memory of a worker's training step")
     rows = [
         {
             "parameters": count(corner.parameters),
             "train": duration(corner.cost.train_seconds) if corner.cost else "-",
             "sample": duration(corner.cost.sample_seconds) if corner.cost else "-",
             "score": duration(corner.cost.evaluate_seconds) if corner.cost else "-",
+            "memory": size(corner.cost.memory_bytes(corner.share)) if corner.cost else "-",
+            "an image": size(corner.cost.activation_bytes) if corner.cost else "-",
             "settings": _words(corner.params),
         }
         for corner in preview.corners

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from gensweep.errors import ConfigError
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
@@ -19,14 +20,19 @@ __all__ = ["UNet"]
 
 Positive = Annotated[int, Field(ge=1)]
 
+#: Multipliers of sizes from which on they hold.  Source: Dhariwal & Nichol 2021, tables 4 and 12 (64 to 256 px).
+MULTIPLIERS = {256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4), 8: (1, 2, 2)}
+
 
 @DENOISERS.register("unet")
 class UNet(nn.Module):
     """U-Net: residual blocks with scale and shift by time and label, attention at chosen resolutions.
 
     Width is the number of channels at full resolution, a multiple of 8; level i has width * multipliers[i] channels
-    and half the resolution of the level before.  The middle attends too, unless `attention` is empty; resolutions in
-    it that the network does not have are ignored.
+    and half the resolution of the level before.  Multipliers of null follow the size of the images: (1, 2, 2) below 64
+    px, (1, 2, 3, 4) from 64, (1, 1, 2, 3, 4) from 128, and (1, 1, 2, 2, 4, 4) at 256.  The middle attends too, unless
+    `attention` is empty; resolutions in it that the network does not have are ignored.  With `checkpointing` blocks
+    keep their inputs only and are computed again on the way back: less memory, the same gradients, a third more work.
     Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 3 (scale and shift).
     """
 
@@ -38,13 +44,17 @@ class UNet(nn.Module):
         outputs: int | None = None,
         *,
         width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
-        multipliers: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (1, 2, 2),
+        multipliers: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] | None = None,
         blocks: Positive = 2,
         attention: Annotated[tuple[Positive, ...], Field(strict=False)] = (16,),
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
+        self.checkpointing = checkpointing
         predicted = channels if outputs is None else outputs
+        if multipliers is None:
+            multipliers = default_multipliers(size)
         check_shape(size, width, multipliers)
         self.condition = Conditioning(width, classes)
         widths = [width * multiplier for multiplier in multipliers]
@@ -82,14 +92,19 @@ class UNet(nn.Module):
         x = self.first(x)
         skips = [x]
         for layer in self.down:
-            x = layer(x, condition) if isinstance(layer, Block) else layer(x)
+            x = self._through(layer, x, condition) if isinstance(layer, Block) else layer(x)
             skips.append(x)
         for layer in self.middle:
-            x = layer(x, condition)
+            x = self._through(layer, x, condition)
         for layer in self.up:
-            x = layer(torch.cat([x, skips.pop()], dim=1), condition) if isinstance(layer, Block) else layer(x)
+            x = self._through(layer, x, condition, skips.pop()) if isinstance(layer, Block) else layer(x)
         norm, _, conv = self.last
         return conv(norm_act(x, norm))  # type: ignore[no-any-return]
+
+    def _through(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        if self.checkpointing and torch.is_grad_enabled():
+            return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
+        return block(*inputs)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -106,7 +121,11 @@ class Block(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
         self.attention = Attention(outputs) if attends else nn.Identity()
 
-    def forward(self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b d h w"]:
+    def forward(
+        self, x: Float[Tensor, "b _ h w"], condition: Float[Tensor, "b f"], *beside: Float[Tensor, "b _ h w"]
+    ) -> Float[Tensor, "b d h w"]:
+        """The channels of what lies beside x follow those of x."""
+        x = torch.cat([x, *beside], dim=1) if beside else x
         norm, _, conv = self.enter
         h = conv(norm_act(x, norm))
         _, dropout, conv = self.leave
@@ -142,12 +161,23 @@ class Upsample(nn.Conv2d):
         return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
 
 
+def default_multipliers(size: int) -> tuple[int, ...]:
+    """Those of the largest size in MULTIPLIERS that is not above this one, and no more than it can be halved."""
+    multipliers = next((each for least, each in MULTIPLIERS.items() if size >= least), (1,))
+    return multipliers[: most_levels(size)]
+
+
+def most_levels(size: int) -> int:
+    """One more than the times that the size can be halved."""
+    return next(levels for levels in range(1, size + 1) if size % 2**levels or size == 2**levels)
+
+
 def check_shape(size: int, width: int, multipliers: tuple[int, ...]) -> None:
     """Raise ConfigError if the width is not a multiple of 8 or the image cannot be halved often enough."""
     problems = []
     if width < 8 or width % 8:
         problems.append(f"width: {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
-    levels = next(levels for levels in range(1, size + 1) if size % 2**levels or size == 2**levels)
+    levels = most_levels(size)
     if len(multipliers) > levels:
         problems.append(
             f"multipliers: {list(multipliers)} has {len(multipliers)} levels, but images of {size} px can be halved "

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from gensweep.report.compare import reproduce_command, varied_by_family, verdict
-from gensweep.report.wording import count, duration, identity_words, score, setting_words
+from gensweep.report.wording import count, duration, identity_words, score, setting_words, size
 
 if TYPE_CHECKING:
     from gensweep.report.compare import Comparison, Entry
@@ -88,6 +88,7 @@ def trial_rows(sweep: Sweep) -> list[dict[str, Any]]:
             "images": count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),
             "params": count(trial.cost.params),
+            "memory/image": size(trial.cost.activation_bytes),
             "what differs": _remark(trial) or setting_words(trial.params, keys),
         }
         for trial, keys in varied_by_family(sweep.trials)
@@ -103,7 +104,8 @@ def entry_facts(entry: Entry, title: str) -> dict[str, str]:
         title: score(entry.score.value),
         "measured as": identity_words(entry.score.metric, entry.score.identity),
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
-        f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters",
+        f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters, "
+        f"{size(cost.activation_bytes)} memory an image of the batch",
         "checkpoint": trial.checkpoint or "not kept",
         "reproduce": reproduce_command(trial),
     }

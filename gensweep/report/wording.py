@@ -19,6 +19,7 @@ __all__ = [
     "setting_list",
     "setting_words",
     "short_names",
+    "size",
     "weights_words",
 ]
 
@@ -106,6 +107,14 @@ def count(value: float | None) -> str:
         if abs(value) >= 0.9995 * limit:
             return f"{value / limit:.3g}{suffix}"
     return f"{value:.0f}"
+
+
+def size(amount: float | None) -> str:
+    """Bytes, in MiB or GiB."""
+    if amount is None:
+        return "-"
+    mebibytes = amount / 2**20
+    return f"{mebibytes / 1024:.1f} GiB" if mebibytes >= 1000 else f"{mebibytes:.{1 if mebibytes < 10 else 0}f} MiB"
 
 
 def duration(seconds: float | None) -> str:

@@ -25,11 +25,15 @@ PATIENCE = 0.3
 
 @dataclass(frozen=True)
 class Corner:
-    """An extreme trial: what is set, the size of its networks, and what a full run costs here (None: not timed)."""
+    """An extreme trial: what is set, the size of its networks, and what a full run costs here (None: not timed).
+
+    `share` is the number of images that go through a worker's networks at once.
+    """
 
     params: Mapping[str, Any]
     parameters: int
     cost: Cost | None
+    share: int
 
 
 @dataclass(frozen=True)
@@ -85,4 +89,6 @@ def _corner(sweep: SweepConfig, params: dict[str, Any], *, timed: bool) -> Corne
     trial = sweep.trial(params)
     images = load_images(trial)
     cost = estimate_cost(trial, images, workers=sweep.resources.workers, patience=PATIENCE) if timed else None
-    return Corner(params, count_parameters(trial, images), cost)
+    settings = trial.flat()
+    share = -(-settings["training.batch_size"] // (sweep.resources.workers * settings["training.accumulation"]))
+    return Corner(params, count_parameters(trial, images), cost, share)

@@ -54,12 +54,16 @@ class Score:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a trial took: training images, seconds of training and of sampling, parameters of its networks."""
+    """What a trial took: training images, seconds of training and of sampling, parameters of its networks.
+
+    `activation_bytes` is the memory that a training step takes for each image of the batch.
+    """
 
     images: int | None = None
     train_seconds: float | None = None
     sample_seconds: float | None = None
     params: int | None = None
+    activation_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,7 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
             train_seconds=_finite(metrics.get("train_seconds")),
             sample_seconds=_finite(metrics.get("sample_seconds")),
             params=_whole(metrics.get("params")),
+            activation_bytes=_whole(metrics.get("activation_bytes")),
         ),
         params=_params(tags, config),
         config=dict(config),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from gensweep.data.loader import Loader
 from gensweep.metrics.extractors import Extractor
 from gensweep.training.cost import parameters, probed
 from gensweep.training.loop import Learner
+from gensweep.training.memory import activation_bytes
 from gensweep.training.settings import Evaluation
+from gensweep.training.state import state_of
 
 __all__ = ["Cost", "time_trial"]
 
@@ -24,12 +27,22 @@ MOST_STEPS = 16
 
 
 class Cost(NamedTuple):
-    """Seconds that a trial takes, and numbers of parameters by network."""
+    """Seconds that a trial takes, numbers of parameters by network, and the memory of a worker's training step.
+
+    `activation_bytes` is for each image of the worker's batch; `state_bytes` are weights, averages, gradients and the
+    optimizer's.
+    """
 
     train_seconds: float
     sample_seconds: float
     evaluate_seconds: float
     params: dict[str, int]
+    activation_bytes: int
+    state_bytes: int
+
+    def memory_bytes(self, images: int) -> int:
+        """What a training step with so many images a worker holds; the data set and programs come on top."""
+        return self.state_bytes + images * self.activation_bytes
 
     @property
     def seconds(self) -> float:
@@ -63,6 +76,8 @@ def time_trial(
         sample_seconds=call * probe.calls * samples / workers,
         evaluate_seconds=look * samples / workers,
         params=parameters(learner.family),
+        activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
+        state_bytes=_bytes(state_of(learner).values()) + _bytes(_weights(learner)),
     )
 
 
@@ -71,6 +86,15 @@ def _steps(learner: Learner, loader: Loader) -> None:
     learner.step(loader)
     for _ in range(min(learner.period, MOST_STEPS) - 1):
         learner.step(loader)
+
+
+def _weights(learner: Learner) -> Iterator[Tensor]:
+    for network in learner.family.networks.values():
+        yield from network.parameters()
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def _seconds(work: Callable[[], object], device: torch.device, patience: float) -> float:

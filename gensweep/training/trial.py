@@ -18,6 +18,7 @@ from gensweep.training.cost import memory_bytes, parameters, sample_flops, train
 from gensweep.training.curves import write_schedule
 from gensweep.training.evaluation import Judge, Verdict, evaluate, write_grid
 from gensweep.training.loop import Learner, Progress, kind_of, train
+from gensweep.training.memory import activation_bytes
 from gensweep.training.state import restore, sampler_prefix, state_of
 
 __all__ = ["ListReporter", "Numbers", "Reporter", "StopTrial", "resume_from", "run_trial"]
@@ -131,6 +132,7 @@ class _Trial:
         self.sizes = parameters(learner.family)
         self.flops = training_flops(learner.family, loader)
         self.sample_flops = sample_flops(learner.family)
+        self.activation_bytes = activation_bytes(learner.family, loader, learner.autocast)
         self.last: dict[str, float] = {}
         self.seconds = {"train": 0.0, "sample": 0.0, "evaluate": 0.0}
 
@@ -160,6 +162,7 @@ class _Trial:
         metrics = self._metrics() | verdict.scores
         metrics |= {"sample_seconds": verdict.sample_seconds, "evaluate_seconds": verdict.evaluate_seconds}
         metrics |= {"params": sum(self.sizes.values()), "sample_flops": self.sample_flops}
+        metrics["activation_bytes"] = self.activation_bytes
         folder = self._save(metrics, verdict) if learner.workers.rank == 0 else self.folder
         identity = next(iter(self.judge.identities.values())).as_dict()
         self.reporter.checkpoint({**metrics, "identity": identity}, folder)

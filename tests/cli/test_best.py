@@ -47,7 +47,7 @@ def test_compare_as_json(store, capsys):
             "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status"
         }  # fmt: skip
         assert set(entry["objective"]) == {"metric", "value", "identity"}
-        assert set(entry["cost"]) == {"images", "train_seconds", "sample_seconds", "params"}
+        assert set(entry["cost"]) == {"images", "train_seconds", "sample_seconds", "params", "activation_bytes"}
     assert {item["sweep"] for item in value["not_comparable"]} == {"few", "broken"}
 
 

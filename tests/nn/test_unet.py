@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from gensweep.errors import ConfigError
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.unet import Attention, Block, UNet
+from gensweep.training.memory import LiveBytes
 
 
 @settings(max_examples=15, deadline=None)
@@ -92,3 +93,61 @@ def test_it_learns_to_tell_noise_from_an_image():
         loss.backward()
         optimizer.step()
     assert float(loss.detach()) < 0.2
+
+
+SIZES = [8, 16, 32, 64, 128, 256]
+
+
+@pytest.mark.parametrize(
+    ("size", "multipliers"),
+    [
+        *((size, (1, 2, 2)) for size in (8, 16, 32)),
+        (64, (1, 2, 3, 4)),
+        (128, (1, 1, 2, 3, 4)),
+        (256, (1, 1, 2, 2, 4, 4)),
+        (12, (1, 2, 2)),
+        (68, (1, 2, 3)),
+        (6, (1,)),
+    ],
+)
+def test_levels_follow_the_size_unless_they_are_given(size, multipliers):
+    with torch.device("meta"):
+        default, given = (UNet(1, size, 0, width=8, blocks=1, **more) for more in ({}, {"multipliers": multipliers}))
+    assert {name: each.shape for name, each in default.state_dict().items()} == {
+        name: each.shape for name, each in given.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["unet", "cnn"])
+def test_every_size_runs_and_learns(kind, size):
+    small = {"unet": {"blocks": 1, "attention": ()}, "cnn": {"depth": 2}}[kind]
+    network = DENOISERS[kind](1, size, 0, width=8, **small).to(memory_format=torch.channels_last)
+    x = torch.randn(1, 1, size, size)
+    out = network(x, torch.zeros(1), None)
+    assert out.shape == x.shape
+    (out - x).square().mean().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_checkpointing_changes_neither_results_nor_gradients_and_takes_less_memory(layout, precision):
+    x, time = torch.randn(16, 3, 16, 16), 60.0 * torch.arange(16)
+    results, peaks = [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        network = UNet(3, 16, 0, width=16, blocks=2, attention=(8,), dropout=0.3, checkpointing=checkpointing)
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        network.to(memory_format=layout)
+        torch.manual_seed(1)
+        with LiveBytes() as live:
+            with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+                out = network(x, time, None)
+            out.float().square().mean().backward()
+        results.append([out.detach(), *(parameter.grad for parameter in network.parameters())])
+        peaks.append(live.peak)
+    assert all(torch.equal(plain, again) for plain, again in zip(*results, strict=True))
+    assert peaks[1] < 0.75 * peaks[0]

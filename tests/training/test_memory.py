@@ -1,0 +1,58 @@
+"""Memory against counts by hand."""
+
+import pytest
+import tiny
+import torch
+
+from gensweep.data.loader import Loader
+from gensweep.families.family import FAMILIES
+from gensweep.training.memory import LiveBytes, activation_bytes
+from gensweep.training.state import state_of
+
+
+def test_bytes_live_from_the_operation_that_makes_them_to_the_end_of_their_last_view():
+    with LiveBytes() as live:
+        first = torch.zeros(1000)
+        assert live.now == 4000
+        second = first + 1
+        view = second.view(10, 100)
+        second.add_(1)
+        assert live.now == live.peak == 8000
+        del second
+        assert live.now == 8000
+        del view
+        third = first.to(torch.bfloat16)
+        assert (live.now, live.peak) == (6000, 8000)
+        del first, third
+    assert live.now == 0
+
+
+def test_what_autograd_keeps_is_counted():
+    x = torch.zeros(1000, requires_grad=True)
+    with LiveBytes() as live:
+        y = x.exp().exp()
+        assert live.now == 8000  # each result is kept for its gradient
+        z = x + 1 + 1
+        assert live.now == 12000
+        del y, z
+
+
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_counting_leaves_the_family_as_it_was_and_gives_the_same_again(kind):
+    learner, loader = tiny.learner(kind), Loader(tiny.images(), seed=0)
+    before = {name: tensor.clone() for name, tensor in state_of(learner).items()}
+    each = activation_bytes(learner.family, loader, learner.autocast)
+    assert each > 4 * tiny.SIZE**2
+    assert activation_bytes(learner.family, loader, learner.autocast) == each
+    assert all(torch.equal(before[name], tensor) for name, tensor in state_of(learner).items())
+
+
+def test_bfloat16_and_checkpointing_take_less():
+    def bytes_of(precision, **network):
+        network = tiny.SMALL["diffusion"]["network"] | {"width": 16} | network
+        learner = tiny.learner("diffusion", precision=precision, family={"network": network})
+        return activation_bytes(learner.family, Loader(tiny.images(), seed=0), learner.autocast)
+
+    whole = bytes_of("float32")
+    assert bytes_of("bfloat16") < 0.8 * whole
+    assert bytes_of("float32", checkpointing=True) < 0.8 * whole
