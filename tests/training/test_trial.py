@@ -15,7 +15,8 @@ from gensweep.training.state import load_network
 from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
 PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
-CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "activation_bytes", "identity"}
+CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identity"}
+CHECKPOINT |= {"activation_bytes"}
 
 
 def run(kind, folder, reporter=None, resume=(), **settings):
