@@ -57,7 +57,7 @@ class Step(NamedTuple):
 
     @classmethod
     def at(cls, schedule: Gamma, u: Float[Tensor, " b"], timesteps: int | None) -> Step:
-        """The levels of times in (0, 1), each in the middle of what it stands for.
+        """The levels of times in [0, 1).
 
         In continuous time (None) the weight is gamma'(t)/2; in discrete time t is the end of the step that u lies in,
         s its beginning, and the weight timesteps/2 (exp(gamma_t - gamma_s) - 1).
