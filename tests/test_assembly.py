@@ -9,6 +9,7 @@ from gensweep.assembly import (
     draw_samples,
     estimate_cost,
     every_of,
+    hold_out,
     load_checkpoint,
     load_images,
     run,
@@ -65,7 +66,7 @@ def test_a_trial_is_judged_a_fifth_of_its_budget_apart_and_at_the_end(trained, k
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_score_says_what_it_is_a_score_of(trained, kind):
-    identity = trained[kind].checkpoints[-1][0]["identity"]
+    identity = trained[kind].checkpoints[-1][0]["identities"]["fid"]
     assert identity["metric"] == "fid"
     assert identity["samples"] == 12
     assert identity["weights"] == "ema"
@@ -158,7 +159,30 @@ def test_a_job_takes_plain_values_and_goes_on_from_a_checkpoint(trained, tmp_pat
 def test_judged_against_the_test_split_the_identity_says_so(tmp_path, cache):
     reporter = ListReporter()
     run(config("gan", evaluation__against="test"), reporter, folder=tmp_path, device="cpu", cache=cache)
-    assert "digits/test" in reporter.checkpoints[-1][0]["identity"]["reference"]
+    assert "digits/test" in reporter.checkpoints[-1][0]["identities"]["fid"]["reference"]
+
+
+def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path, cache):
+    trial = config("diffusion", evaluation__metrics=["bpd"], evaluation__likelihood__images=7, training__images=16)
+    train, test = load_images(trial), load_images(trial, "test")
+    held_out, split = hold_out(trial, train)
+    assert split.startswith("digits/test (40 images, 8x8)#")
+    assert torch.equal(held_out.pixels, test.pixels[[0, 5, 11, 17, 22, 28, 34]])
+    assert torch.equal(held_out.labels, test.labels[[0, 5, 11, 17, 22, 28, 34]])
+    everything, _ = hold_out(trial.with_overrides({"evaluation.likelihood.images": 500}), train)
+    assert torch.equal(everything.pixels, test.pixels)
+    reporter = ListReporter()
+    run(trial, reporter, folder=tmp_path, device="cpu", cache=cache)
+    metrics = reporter.checkpoints[-1][0]
+    identity = metrics["identities"]["bpd"]
+    assert (identity["samples"], identity["timesteps"], identity["reference"]) == (7, 20, split)
+    assert 0 < metrics["bpd"] < 50
+
+
+def test_a_split_with_other_classes_has_no_likelihood():
+    trial = config("diffusion")
+    with pytest.raises(ConfigError, match=r"evaluation\.likelihood\.split: .* but the model learns 0, 1"):
+        hold_out(trial, load_images(trial.with_overrides({"data.classes": ["0", "1"]})))
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

@@ -75,16 +75,17 @@ def learner(kind, *, conditional=True, seed=3, workers=None, family=None, **trai
     )
 
 
-def judge(**settings):
-    """Scores by random projections of the pixels."""
+def judge(likelihood=False, **settings):
+    """Scores by random projections of the pixels, and by likelihood if asked."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 4))
     extractor = Extractor(network, lambda pixels: pixels / 255, id="projection/4", title="FD", num_features=4)
     reference = Moments.of(extractor(images().pixels))
     values = {"samples": 20, "batch_size": 6, "class_counts": (2, 1, 1), "shape": (1, SIZE, SIZE)} | settings
-    return Judge(
-        extractor,
-        {"fid": METRICS["fid"](reference, 4, "cpu")},
-        {"fid": MetricIdentity("fid", extractor.id, values["samples"], "noise")},
-        **values,
-    )
+    metrics = {"fid": METRICS["fid"](reference, 4, "cpu")}
+    identities = {"fid": MetricIdentity("fid", extractor.id, values["samples"], "noise")}
+    if likelihood:
+        metrics["bpd"] = METRICS["bpd"](device="cpu")
+        identities["bpd"] = MetricIdentity("bpd", None, 11, "noise", timesteps=5)
+        values |= {"held_out": images(11), "timesteps": 5}
+    return Judge(extractor, metrics, identities, **values)

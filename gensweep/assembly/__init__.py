@@ -12,6 +12,7 @@ from gensweep.assembly.parts import (
     build_loader,
     default_device,
     every_of,
+    hold_out,
     load_images,
 )
 from gensweep.assembly.running import Place, count_parameters, estimate_cost, run, run_job
@@ -36,6 +37,7 @@ __all__ = [
     "edit_samples",
     "estimate_cost",
     "every_of",
+    "hold_out",
     "interpolate_samples",
     "known_outcomes",
     "load_checkpoint",

@@ -87,27 +87,30 @@ def try_alternatives(
     count = samples_of(folder) if samples is None else samples
     known = {(o.alternative, o.samples, o.seed): o for o in known_outcomes(folder)}
     ordered = sorted(wanted, key=lambda way: way.evaluations)
-    judge = None
+    judge, where = None, torch.device(device) if device is not None else default_device()
     if any((way, count, seed) not in known for way in ordered):
-        device = torch.device(device) if device is not None else default_device()
         trial = TrialConfig.from_dict(read(folder).metadata).with_overrides({"evaluation.samples": count})
-        judge = build_judge(trial, load_images(trial, "train", cache), device, cache)
+        judge = build_judge(trial, load_images(trial, "train", cache), where, cache)
     for way in ordered:
         outcome = known.get((way, count, seed))
         # Other images or another extractor of the same name: what was measured then is not what is asked for now.
         if judge is not None and (outcome is None or outcome.identities != _identities(judge, way)):
-            outcome = _try(folder, way, judge, seed, progress)
+            outcome = replace(_try(folder, way, judge, where, seed, progress), samples=count)
             _keep(folder, outcome)
         assert outcome is not None
         yield outcome
 
 
 def _try(
-    folder: Path, way: Alternative, judge: Judge, seed: int, progress: Callable[[Alternative, int], None] | None
+    folder: Path,
+    way: Alternative,
+    judge: Judge,
+    device: torch.device,
+    seed: int,
+    progress: Callable[[Alternative, int], None] | None,
 ) -> Outcome:
     checkpoint = read(folder)
     changes = way.overrides(TrialConfig.from_dict(checkpoint.metadata))
-    device = next(judge.extractor.parameters()).device
     model = load_checkpoint(folder, overrides=changes, weights=way.weights, device=device)
     network = model.family.networks[model.family.sampled]
     told = None if progress is None else lambda done: progress(way, done)

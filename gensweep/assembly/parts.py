@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
@@ -11,15 +12,22 @@ from gensweep.config import TrialConfig
 from gensweep.data.cache import cache_folder
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
+from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.metric import METRICS
+from gensweep.metrics.metric import LEVELS, METRICS
 from gensweep.metrics.references import reference_moments, reference_name
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Judge
+from gensweep.training.evaluation import SHOWN, Judge
 from gensweep.training.loop import Learner
 from gensweep.training.settings import Evaluation, Training
+
+if TYPE_CHECKING:
+    from ignite.metrics import Metric
+
+#: Metrics by name, each with what a score of it is a score of.
+_Scored: TypeAlias = "dict[str, tuple[Metric, MetricIdentity]]"
 
 __all__ = [
     "build_extractor",
@@ -29,6 +37,7 @@ __all__ = [
     "build_loader",
     "default_device",
     "every_of",
+    "hold_out",
     "load_images",
 ]
 
@@ -77,23 +86,81 @@ def build_judge(trial: TrialConfig, images: Images, device: torch.device | str, 
     """What a trial is judged by; `images` are those it is trained on.  Reference moments come from the cache."""
     cache = cache or cache_folder()
     settings: Evaluation = trial.bound("evaluation")()
-    real = images if settings.against == "train" else load_images(trial, settings.against, cache)
-    extractor = build_extractor(trial, device, cache)
-    reference = reference_moments(real, extractor, cache)
-    training: Training = trial.bound("training")()
-    weights = "ema" if training.ema_half_life else "raw"
+    extractor, of_samples = _sample_metrics(trial, images, device, cache)
+    held_out, of_likelihood = _likelihood_metrics(trial, images, device, cache)
+    scored = of_samples | of_likelihood
     return Judge(
         extractor=extractor,
-        metrics={name: METRICS[name](reference, extractor.num_features, device) for name in settings.metrics},
-        identities={
-            name: MetricIdentity(name, extractor.id, settings.samples, reference_name(real), weights=weights)
-            for name in settings.metrics
-        },
-        samples=settings.samples,
+        metrics={name: scored[name][0] for name in settings.metrics},
+        identities={name: scored[name][1] for name in settings.metrics},
+        # Without a score of theirs, samples are for people to see.
+        samples=settings.samples if of_samples else min(settings.samples, SHOWN),
         batch_size=settings.batch_size,
         class_counts=tuple(torch.bincount(images.labels, minlength=images.classes).tolist()),
         shape=(images.channels, images.size, images.size),
+        held_out=held_out,
+        timesteps=settings.likelihood.timesteps,
     )
+
+
+def hold_out(trial: TrialConfig, images: Images, cache: Path | None = None) -> tuple[Images, str]:
+    """The images of which a likelihood is computed, evenly from their split, and the name of the split.
+
+    `images` are those of the training.  Raises ConfigError if the split is missing or has other classes.
+    """
+    settings: Evaluation = trial.bound("evaluation")()
+    likelihood = settings.likelihood
+    split = images if likelihood.split == "train" else load_images(trial, likelihood.split, cache)
+    if split.class_names != images.class_names:
+        raise ConfigError(
+            f"evaluation.likelihood.split: {split.name} has the classes {', '.join(split.class_names)}, but the model "
+            f"learns {', '.join(images.class_names)}; name those that both have in data.classes"
+        )
+    count = min(likelihood.images, len(split))
+    chosen = torch.arange(count) * len(split) // count
+    return replace(split, pixels=split.pixels[chosen], labels=split.labels[chosen]), reference_name(split)
+
+
+def _sample_metrics(
+    trial: TrialConfig, images: Images, device: torch.device | str, cache: Path
+) -> tuple[Extractor | None, _Scored]:
+    settings: Evaluation = trial.bound("evaluation")()
+    names = settings.of("samples")
+    if not names:
+        return None, {}
+    real = images if settings.against == "train" else load_images(trial, settings.against, cache)
+    extractor = build_extractor(trial, device, cache)
+    reference = reference_moments(real, extractor, cache)
+    return extractor, {
+        name: (
+            METRICS[name](reference, extractor.num_features, device),
+            MetricIdentity(name, extractor.id, settings.samples, reference_name(real), weights=_weights(trial)),
+        )
+        for name in names
+    }
+
+
+def _likelihood_metrics(
+    trial: TrialConfig, images: Images, device: torch.device | str, cache: Path
+) -> tuple[Images | None, _Scored]:
+    settings: Evaluation = trial.bound("evaluation")()
+    names = settings.of("likelihood")
+    if not names:
+        return None, {}
+    held_out, split = hold_out(trial, images, cache)
+    timesteps: int | Literal["all"] = settings.likelihood.timesteps or "all"
+    return held_out, {
+        name: (
+            METRICS[name](device=device),
+            MetricIdentity(name, None, len(held_out), split, LEVELS, _weights(trial), timesteps),
+        )
+        for name in names
+    }
+
+
+def _weights(trial: TrialConfig) -> Literal["ema", "raw"]:
+    training: Training = trial.bound("training")()
+    return "ema" if training.ema_half_life else "raw"
 
 
 def every_of(trial: TrialConfig) -> int:

@@ -120,6 +120,7 @@ def estimate_cost(
     # A CPU is as fast an image in small batches; a GPU is not.
     tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
     learner = build_learner(tried, images, device, Workers())
-    loader, extractor = build_loader(trial, images, device), build_extractor(trial, device)
+    loader = build_loader(trial, images, device)
     settings: Evaluation = trial.bound("evaluation")()
+    extractor = build_extractor(trial, device) if settings.of("samples") else None
     return time_trial(learner, loader, extractor, settings, every=every_of(trial), workers=workers, patience=patience)

@@ -53,19 +53,23 @@ def run_for_a_person(
 
 def _check_inputs(sweep: SweepConfig) -> None:
     """Load each data set and feature extractor once, so that what is missing or damaged is known before Ray starts."""
-    from gensweep.assembly import build_extractor, load_images
+    from gensweep.assembly import build_extractor, hold_out, load_images
     from gensweep.sweep.space import SearchSpace
+    from gensweep.training.settings import Evaluation
 
     seen = set()
     for corner in SearchSpace.of(sweep).corners():
         trial = sweep.trial(corner)
         data, evaluation = trial.data.model_dump_json(), trial.evaluation.model_dump_json()
+        settings: Evaluation = trial.bound("evaluation")()
         if data not in seen:
             for note in load_images(trial).notes:
                 click.echo(f"Note: {note}", err=True)
-        if evaluation not in seen:
+        if evaluation not in seen and settings.of("samples"):
             build_extractor(trial, "cpu")
-        seen |= {data, evaluation}
+        if data + evaluation not in seen and settings.of("likelihood"):
+            hold_out(trial, load_images(trial))
+        seen |= {data, evaluation, data + evaluation}
 
 
 def _last_words(result: SweepResult) -> None:

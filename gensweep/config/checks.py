@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
-from gensweep.config.problems import unknown
+from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import GENERIC
 from gensweep.errors import ConfigError
 from gensweep.registry import Settings, bind
@@ -16,7 +16,7 @@ from gensweep.registry import Settings, bind
 if TYPE_CHECKING:
     from gensweep.config.trial import TrialConfig
 
-__all__ = ["cross_checks"]
+__all__ = ["cross_checks", "has_likelihood", "no_likelihood"]
 
 
 def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
@@ -48,12 +48,27 @@ def _budget(trial: TrialConfig) -> Iterator[tuple[str, str]]:
 
 def _metrics(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     names = _get(trial, "evaluation.metrics") or ()
-    known = registries.metrics().kinds()
+    known = registries.metrics()
     for position, name in enumerate(names):
         if name not in known:
-            yield "evaluation.metrics", unknown(name, "a metric", known)
+            yield "evaluation.metrics", unknown(name, "a metric", known.kinds())
         elif name in names[:position]:
             yield "evaluation.metrics", f"{name!r} is named twice"
+        elif known[name].needs == "likelihood" and not has_likelihood(trial.kind("family")):
+            yield "evaluation.metrics", f"{name!r} {no_likelihood(trial.kind('family'))}"
+
+
+def has_likelihood(family: str) -> bool:
+    """Whether the family of that kind can say how likely an image is."""
+    return hasattr(registries.families()[family], "bits_per_dim")
+
+
+def no_likelihood(family: str) -> str:
+    """Why a family cannot be judged by a likelihood, and what can."""
+    able = [kind for kind in registries.families() if has_likelihood(kind)]
+    return (
+        f"needs a likelihood, which the family {family} does not have; take another metric or family ({listed(able)})"
+    )
 
 
 def _labels(trial: TrialConfig) -> Iterator[tuple[str, str]]:

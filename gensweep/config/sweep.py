@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gensweep.config import registries
+from gensweep.config.checks import has_likelihood, no_likelihood
 from gensweep.config.corners import check_corners
 from gensweep.config.problems import Problem, listed, unknown
 from gensweep.config.ranges import Node, combinations
@@ -157,6 +158,8 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
     if isinstance(metric, str) and metric not in registries.metrics():
         place = place_of(tree, ["objective", "metric"], default_place)
         problems.append(Problem(place, "objective.metric", unknown(metric, "a metric", registries.metrics().kinds())))
+    elif config is not None:
+        problems += _mode_problems(tree, config.objective, default_place)
     base, space = tree.get("base"), tree.get("space", Tree())
     if not isinstance(base, Tree) or not isinstance(space, Tree):
         return None, problems
@@ -171,6 +174,16 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
     if config is not None and isinstance(config.search.sampler, GridSearch):
         problems += _grid_problems(tree, config, nodes, default_place)
     return (None if problems else config), problems
+
+
+def _mode_problems(tree: Tree, objective: Objective, default_place: str) -> Iterator[Problem]:
+    mode = registries.metrics()[objective.metric].mode
+    if mode != objective.mode:
+        better = "lower" if mode == "min" else "higher"
+        message = (
+            f"{objective.mode!r} would look for the worst, as {objective.metric} is better the {better}; set {mode}"
+        )
+        yield Problem(place_of(tree, ["objective", "mode"], default_place), "objective.mode", message)
 
 
 def _grid_problems(tree: Tree, config: SweepConfig, nodes: Sequence[Node], default_place: str) -> Iterator[Problem]:
@@ -190,7 +203,9 @@ def _sweep_problems(
     metrics = values.get("evaluation.metrics", [])
     metric = config.objective.metric
     if metric in registries.metrics() and metric not in metrics:
-        message = f"{metric!r} is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
+        able = registries.metrics()[metric].needs != "likelihood" or has_likelihood(trial.kind("family"))
+        remedy = f"is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
+        message = f"{metric!r} {remedy if able else no_likelihood(trial.kind('family'))}"
         yield Problem(place_of(tree, ["objective", "metric"], default_place), "objective.metric", message)
     workers = config.resources.workers
     size = values.get("training.batch_size")

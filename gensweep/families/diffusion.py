@@ -6,15 +6,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from gensweep.diffusion.denoiser import denoiser
+from gensweep.diffusion.denoiser import denoised, denoiser
 from gensweep.diffusion.formulation import Formulation, formulation
 from gensweep.diffusion.guidance import drop_labels, guided, scale_at
+from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.losses import Prediction
-from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Sampler, from_noise
+from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
 from gensweep.families.optimizers import Adam, adam
 from gensweep.nn.networks import DENOISERS
@@ -92,6 +93,24 @@ class DiffusionFamily:
             return guided(network, x, time, labels, null=self.classes, scale=scale)
 
         return denoiser(predict, self.parameterisation, self.process.network_time)
+
+    def bits_per_dim(
+        self,
+        network: nn.Module,
+        images: Float[Tensor, "b c h w"],
+        labels: Int[Tensor, " b"] | None,
+        noise: Noise,
+        timesteps: int | None,
+    ) -> Float64[Tensor, " b"]:
+        """The variational bound, with the variances that the network has learnt, if it has; see `Likelihood`."""
+
+        def see(x: Tensor, sigma: Tensor) -> Denoised:
+            def predict(x: Tensor, time: Tensor) -> Tensor:
+                return network(x, time, labels if self.classes else None)  # type: ignore[no-any-return]
+
+            return denoised(predict, self.parameterisation, self.process.network_time, x, sigma)
+
+        return bound(self.process, see, images, noise, timesteps=timesteps).total
 
     def _training_labels(self, batch: Batch) -> Int[Tensor, " b"] | None:
         if not self.classes:

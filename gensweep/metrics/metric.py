@@ -1,16 +1,16 @@
-"""Metrics of generated images as pytorch-ignite metrics: features in, one number out, on any number of processes.
+"""Metrics as pytorch-ignite metrics: features of images in, one number out, on any number of processes.
 
 A metric is registered with positional (reference, num_features, device) and its settings keyword-only.  It gets the
 features of generated images by `update(features)`; `compute()` reduces over all processes of torch.distributed, which
-must all call it.  All metrics of an evaluation are fed by the same features.
+must all call it.  All metrics of an evaluation are fed by the same features.  A metric whose class says that it `needs`
+a likelihood gets the bits per dimension of held-out images instead, Float[b].
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -29,7 +29,13 @@ with warnings.catch_warnings():
     from ignite.metrics import Metric
     from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
-__all__ = ["METRICS", "FrechetDistance", "Reference"]
+__all__ = ["LEVELS", "METRICS", "BitsPerDim", "FrechetDistance", "MetricClass", "Mode", "Needs", "Reference"]
+
+#: Which scores are the better ones, and what a metric is computed from.
+Mode: TypeAlias = Literal["min", "max"]
+Needs: TypeAlias = Literal["samples", "likelihood"]
+#: The `quantisation` of a likelihood's identity: what it is a likelihood of.
+LEVELS = "256 levels a value"
 
 
 @runtime_checkable
@@ -41,8 +47,18 @@ class Reference(Protocol):
         """Mean and covariance of their features."""
 
 
-# A metric is built by a function (reference, num_features, device, *, settings) -> Metric.
-METRICS: Registry[Callable[..., Metric]] = Registry("metric", package="gensweep.metrics")
+@runtime_checkable
+class MetricClass(Protocol):
+    """A metric's class: `mode` says which scores are the better ones, `needs` what they are computed from."""
+
+    mode: Mode
+    needs: Needs
+
+    def __call__(self, *args: Any, **settings: Any) -> Metric:
+        """A metric from (reference, num_features, device)."""
+
+
+METRICS: Registry[MetricClass] = Registry("metric", package="gensweep.metrics")
 
 
 @METRICS.register("fid")
@@ -52,6 +68,8 @@ class FrechetDistance(Metric):
     It is called FID only with the FID-2015 Inception features (see `Extractor.title`).  Source: Heusel et al. 2017.
     """
 
+    mode: ClassVar[Mode] = "min"
+    needs: ClassVar[Needs] = "samples"
     _state_dict_all_req_keys = ("_state",)
 
     def __init__(
@@ -93,6 +111,47 @@ class FrechetDistance(Metric):
             )
         mean, covariance = (value.cpu() for value in self._reference)
         return frechet_distance(generated.mean, generated.covariance, mean, covariance)
+
+
+@METRICS.register("bpd")
+class BitsPerDim(Metric):
+    """Bits per dimension of held-out images, lower is better; it is fed the bound of each image.
+
+    Neither reference nor features are looked at.  Source: van den Oord et al. 2016, section 5.1.
+    """
+
+    mode: ClassVar[Mode] = "min"
+    needs: ClassVar[Needs] = "likelihood"
+    _state_dict_all_req_keys = ("_state",)
+
+    def __init__(
+        self, reference: object = None, num_features: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        # Apple's GPUs have no float64
+        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all images."""
+        self._state = torch.zeros(2, dtype=torch.float64, device=self._device)
+
+    @reinit__is_reduced
+    def update(self, output: Float[Tensor, " b"]) -> None:
+        """Take in the bits per dimension of some images, which may be none."""
+        self._state[0] += len(output)
+        self._state[1] += output.detach().to(self._state).sum()
+
+    def compute(self) -> float:
+        """The mean over the images of all processes.  Raises GensweepError if there are none."""
+        _follow_process_group()
+        return float(self._reduced_mean())
+
+    @sync_all_reduce("_state")
+    def _reduced_mean(self) -> float:
+        count, total = self._state.tolist()
+        if not count:
+            raise GensweepError("bits per dimension need at least one image, but got none; raise evaluation.likelihood")
+        return float(total / count)
 
 
 def _follow_process_group() -> None:

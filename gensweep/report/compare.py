@@ -205,9 +205,12 @@ def _alike(sweep: Sweep, best: Score, theirs: Score) -> str:
     changes: list[str] = []
     for part in identity_differences(best.identity, theirs.identity):
         value: Any = best.identity.get(part)
+        likelihood = "timesteps" in best.identity
         if part == "samples":
-            changes.append(f"evaluation.samples={value}")
-        elif part == "extractor":
+            changes.append(f"evaluation.likelihood.images={value}" if likelihood else f"evaluation.samples={value}")
+        elif part == "timesteps" and likelihood:
+            changes.append(f"evaluation.likelihood.timesteps={'null' if value == 'all' else value}")
+        elif part == "extractor" and value is not None:
             changes.append(f"evaluation.extractor.kind={str(value).partition('/')[0]}")
         elif part == "reference":
             changes.append(f"data.kind={str(value).partition('#')[0].partition('/')[0].split()[0]}")

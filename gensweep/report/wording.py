@@ -29,10 +29,12 @@ _FRECHET_TITLES = {
     "inception2015": "FID",
     "torchvision_inception": "FD-TorchvisionInception",
 }
+_TITLES = {"bpd": "bits/dim"}
 _PARTS = {
     "metric": "metric",
     "extractor": "feature extractor",
     "samples": "generated images",
+    "timesteps": "noise levels an image",
     "reference": "reference images",
     "quantisation": "quantisation",
     "weights": "weights",
@@ -42,7 +44,7 @@ _PARTS = {
 def metric_title(metric: str, identity: Mapping[str, Any]) -> str:
     """The column head of a score: "FID" for the literature's network only, "FD-EffNetLite0" and the like otherwise."""
     if metric != "fid":
-        return metric
+        return _TITLES.get(metric, metric)
     extractor = str(identity.get("extractor", "")).partition("/")[0]
     if not extractor:
         return "FD"
@@ -54,10 +56,13 @@ def identity_words(metric: str, identity: Mapping[str, Any]) -> str:
     if not identity:
         return f"{metric}, measured with nothing on record"
     words = metric_title(metric, identity)
+    real = _of_real_images(identity)
     if isinstance(samples := identity.get("samples"), int):
-        words += f" of {samples:,} generated images"
+        words += f" of {samples:,} {'real' if real else 'generated'} images"
     if reference := identity.get("reference"):
-        words += f" against {str(reference).partition('#')[0]}"
+        words += f" {'from' if real else 'against'} {str(reference).partition('#')[0]}"
+    if real:
+        words += f", {identity['timesteps']} noise levels an image"
     if weights := identity.get("weights"):
         words += f", {weights_words(str(weights))}"
     if extractor := identity.get("extractor"):
@@ -83,9 +88,18 @@ def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
 def difference_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """Where two identities differ: "generated images: 500 against 2,000"."""
     return "; ".join(
-        f"{_PARTS.get(key, key)}: {_part(theirs.get(key))} against {_part(ours.get(key))}"
+        f"{_word(key, ours)}: {_part(theirs.get(key))} against {_part(ours.get(key))}"
         for key in identity_differences(ours, theirs)
     )
+
+
+def _word(key: str, identity: Mapping[str, Any]) -> str:
+    return "images" if key == "samples" and _of_real_images(identity) else _PARTS.get(key, key)
+
+
+def _of_real_images(identity: Mapping[str, Any]) -> bool:
+    """Whether a score is not of what a model draws, but of its likelihood of real images."""
+    return "timesteps" in identity
 
 
 def _part(value: Any) -> str:

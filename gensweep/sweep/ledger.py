@@ -135,7 +135,7 @@ class Ledger:
         """A report came in."""
         record = self._record(tune_id)
         metrics = {k: float(v) for k, v in result["report"].items() if isinstance(v, int | float) and k != "images"}
-        identity = result["report"].get("identity")
+        identity = result["report"].get("identities", {}).get(self._plan.metric)
         images = int(result["images"])
         seen = max((kept.images for kept in record.checkpoints), default=0)
         news = images > (seen if result.get("checkpoint") else record.images)  # not what a restart does again

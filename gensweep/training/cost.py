@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gensweep.data.loader import Loader
-from gensweep.families.family import Batch, Family
+from gensweep.families.family import Batch, Family, Likelihood
 from gensweep.noise import Noise
 
-__all__ = ["Probe", "memory_bytes", "parameters", "probed", "sample_flops", "training_flops"]
+__all__ = ["Probe", "likelihood_calls", "memory_bytes", "parameters", "probed", "sample_flops", "training_flops"]
 
 #: Enough images for the statistics of a batch norm.
 FEW = 2
@@ -50,6 +50,17 @@ def sample_flops(family: Family) -> float:
     with FlopCounterMode(display=False) as counter:
         probe.run(1)
     return float(counter.get_total_flops()) * probe.calls
+
+
+def likelihood_calls(family: Family, loader: Loader, timesteps: int | None) -> int:
+    """How often the network looks at an image to tell its likelihood; 0 for a family that has none."""
+    if not isinstance(family, Likelihood):
+        return 0
+    probe, drawn = Probe(family.networks[family.sampled]), loader.batch(0, 1)
+    labels = drawn.labels if family.classes else None
+    with torch.no_grad():
+        family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), timesteps)
+    return probe.calls
 
 
 def memory_bytes(device: torch.device) -> int:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gensweep.data.loader import Loader
 from gensweep.metrics.extractors import Extractor
-from gensweep.training.cost import parameters, probed
+from gensweep.training.cost import likelihood_calls, parameters, probed
+from gensweep.training.evaluation import SHOWN
 from gensweep.training.loop import Learner
 from gensweep.training.memory import activation_bytes
 from gensweep.training.settings import Evaluation
@@ -53,7 +54,7 @@ class Cost(NamedTuple):
 def time_trial(
     learner: Learner,
     loader: Loader,
-    extractor: Extractor,
+    extractor: Extractor | None,
     evaluation: Evaluation,
     *,
     every: int,
@@ -62,19 +63,23 @@ def time_trial(
 ) -> Cost:
     """Time training steps, a call of the network that draws samples, and the extractor; the rest is multiplication.
 
-    Each of the three takes about `patience` seconds, or one repetition if that is longer.  The learner moves on.
+    No extractor means that no score is of samples.  Each of the three takes about `patience` seconds, or one repetition
+    if that is longer.  The learner moves on.
     """
     training, device = learner.training, learner.device
     probe = probed(learner.family)
     pixels = torch.zeros(TIMED, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
     step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MOST_STEPS)
     call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
-    look = _seconds(lambda: extractor(pixels), device, patience) / TIMED
-    samples = evaluation.samples * math.ceil(training.images / every)
+    look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED
+    evaluations = math.ceil(training.images / every)
+    samples = evaluations * (min(evaluation.samples, SHOWN) if extractor is None else evaluation.samples)
+    asked = evaluations * evaluation.likelihood.images if evaluation.of("likelihood") else 0
+    calls = likelihood_calls(learner.family, loader, evaluation.likelihood.timesteps) if asked else 0
     return Cost(
         train_seconds=step / training.batch_size * training.images / workers,
         sample_seconds=call * probe.calls * samples / workers,
-        evaluate_seconds=look * samples / workers,
+        evaluate_seconds=(look * samples + call * calls * asked) / workers,
         params=parameters(learner.family),
         activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
         state_bytes=_bytes(state_of(learner).values()) + _bytes(_weights(learner)),

@@ -1,5 +1,7 @@
 """Judging a family: samples are drawn, quantised, seen by an extractor and scored, on all ranks together.
 
+If a metric asks for it, real images that were held out are shown to a family that has a likelihood, too.
+
 Image i depends on the key, the weights and i alone, so neither the batch size nor the number of workers changes it, up
 to the rounding of the network.
 """
@@ -8,26 +10,41 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from ignite.metrics import Metric
-from jaxtyping import Int, UInt8
+from jaxtyping import Float64, Int, UInt8
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.families.family import Family
+from gensweep.data.images import Images
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.images import to_uint8
+from gensweep.metrics.metric import Needs
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
-__all__ = ["Judge", "Verdict", "draw", "evaluate", "judge_images", "proportional_labels", "write_grid"]
+__all__ = [
+    "SHOWN",
+    "Judge",
+    "Verdict",
+    "bits_per_dim",
+    "draw",
+    "evaluate",
+    "evaluating",
+    "judge_images",
+    "proportional_labels",
+    "write_grid",
+]
 
 #: How many of the images are kept for people to see.
 SHOWN = 64
@@ -40,16 +57,23 @@ class Judge:
     """By what a family is judged: an extractor, metrics by name, and what a score of each is a score of.
 
     Labels of generated images come in the proportions of `class_counts`, those of the training images; `shape` is that
-    of an image, (channels, height, width).
+    of an image, (channels, height, width).  Metrics of samples need the extractor, metrics of likelihood the images
+    that were `held_out`, of which each is looked at with so many `timesteps` (None: all).
     """
 
-    extractor: Extractor
+    extractor: Extractor | None
     metrics: dict[str, Metric]
     identities: dict[str, MetricIdentity]
     samples: int
     batch_size: int
     class_counts: tuple[int, ...]
     shape: tuple[int, int, int]
+    held_out: Images | None = None
+    timesteps: int | None = None
+
+    def metrics_of(self, needs: Needs) -> dict[str, Metric]:
+        """Those that are computed from samples, or from a likelihood."""
+        return {name: metric for name, metric in self.metrics.items() if getattr(metric, "needs", "samples") == needs}
 
 
 class Verdict(NamedTuple):
@@ -77,12 +101,24 @@ def evaluate(
     """
     device = next(network.parameters()).device
     labels = proportional_labels(judge.class_counts, judge.samples).to(device)
-    return judge_images(
+    verdict = judge_images(
         judge,
         lambda indices: draw(family, network, Noise(key, indices), labels[indices]),
         device,
         workers=workers,
         progress=progress,
+    )
+    of_likelihood, watch = judge.metrics_of("likelihood"), _Watch(device)
+    if not of_likelihood:
+        return verdict
+    for metric in of_likelihood.values():
+        metric.reset()
+    for bits in bits_per_dim(family, network, judge, workers or Workers.current(), key):
+        for metric in of_likelihood.values():
+            metric.update(bits)
+    scores = verdict.scores | {name: float(metric.compute()) for name, metric in of_likelihood.items()}
+    return verdict._replace(
+        scores={name: scores[name] for name in judge.metrics}, evaluate_seconds=verdict.evaluate_seconds + watch.lap()
     )
 
 
@@ -94,26 +130,54 @@ def judge_images(
     workers: Workers | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Verdict:
-    """Score images 0..samples-1 of whatever origin, asked for by index on a device; every rank must call it."""
+    """Score images 0..samples-1 of whatever origin, asked for by index on a device; every rank must call it.
+
+    Metrics of likelihood are left out: images have none without a model.
+    """
     workers = workers or Workers.current()
     shown = torch.zeros(min(SHOWN, judge.samples), *judge.shape, dtype=torch.uint8, device=device)
     share, watch, drawing, scoring = workers.share(judge.samples), _Watch(device), 0.0, 0.0
-    for metric in judge.metrics.values():
+    of_samples = judge.metrics_of("samples")
+    for metric in of_samples.values():
         metric.reset()
     for start in range(share.start, share.stop, judge.batch_size):
         batch = images(torch.arange(start, min(start + judge.batch_size, share.stop), device=device))
         first = batch[: max(0, len(shown) - start)]
         shown[start : start + len(first)] = first
         drawing += watch.lap()
-        features = judge.extractor(batch)
-        for metric in judge.metrics.values():
-            metric.update(features)
+        if of_samples and judge.extractor is not None:
+            features = judge.extractor(batch)
+            for metric in of_samples.values():
+                metric.update(features)
         scoring += watch.lap()
         if progress is not None:
             progress(start + len(batch) - share.start)
-    scores = {name: float(metric.compute()) for name, metric in judge.metrics.items()}
+    scores = {name: float(metric.compute()) for name, metric in of_samples.items()}
     # Every image was drawn by one rank and is black on the others.
     return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap())
+
+
+def bits_per_dim(
+    family: Family, network: nn.Module, judge: Judge, workers: Workers, key: int = 0
+) -> Iterator[Float64[Tensor, " b"]]:
+    """What the rank's share of the held-out images costs, batch by batch, by the network as in `draw`.
+
+    Raises ConfigError for a family without a likelihood, GensweepError if nothing was held out.
+    """
+    if not isinstance(family, Likelihood):
+        raise ConfigError(f"evaluation.metrics: {type(family).__name__} has no likelihood; take the metric bpd out")
+    if judge.held_out is None:
+        raise GensweepError("bits per dimension need images that were held out, but the judge has none")
+    device, (pixels, labels) = next(network.parameters()).device, (judge.held_out.pixels, judge.held_out.labels)
+    share = workers.share(len(pixels))
+    for start in range(share.start, share.stop, judge.batch_size):
+        part = slice(start, min(start + judge.batch_size, share.stop))
+        images = pixels[part].to(device).float().div_(127.5).sub_(1)
+        noise = Noise(key, torch.arange(part.start, part.stop, device=device))
+        told = labels[part].to(device) if family.classes else None
+        with evaluating(network):
+            bits = family.bits_per_dim(network, images, told, noise, judge.timesteps)
+        yield bits
 
 
 def draw(
@@ -124,11 +188,18 @@ def draw(
     Whatever the precision of the training: where little is left of an image, a diffusion sampler multiplies rounding
     errors of the network by a hundred, and in bfloat16 wrong images come out.
     """
+    with evaluating(network):
+        return to_uint8(family.sample(network, noise, labels if family.classes else None))
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode and without gradients; then it is in the mode in which it was."""
     training = network.training
     network.eval()
     try:
         with torch.no_grad():
-            return to_uint8(family.sample(network, noise, labels if family.classes else None))
+            yield
     finally:
         network.train(training)
 

@@ -11,9 +11,10 @@ import torch
 from pydantic import Field
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.registry import Choice
+from gensweep.metrics.metric import METRICS, Needs
+from gensweep.registry import Choice, Section
 
-__all__ = ["Evaluation", "Precision", "Training", "evaluation", "training"]
+__all__ = ["Evaluation", "HeldOut", "Precision", "Training", "evaluation", "likelihood", "training"]
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
@@ -34,6 +35,15 @@ class Training:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """The real images of which a likelihood is computed, and at how many noise levels each (None: all there are)."""
+
+    images: int
+    timesteps: int | None
+    split: Literal["train", "test"]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How often and by what a family is judged; `extractor` waits for a device and the cache folder."""
 
@@ -43,6 +53,11 @@ class Evaluation:
     metrics: tuple[str, ...]
     extractor: Callable[[torch.device | str, Path], Extractor]
     against: Literal["train", "test"]
+    likelihood: HeldOut
+
+    def of(self, needs: Needs) -> list[str]:
+        """The metrics that are computed from samples, or from a likelihood."""
+        return [name for name in self.metrics if METRICS[name].needs == needs]
 
 
 def training(
@@ -67,6 +82,17 @@ def training(
     return Training(images, batch_size, precision, ema_half_life, ema_factors, log_every, accumulation)
 
 
+def likelihood(
+    *, images: Positive = 500, timesteps: Positive | None = 20, split: Literal["train", "test"] = "test"
+) -> HeldOut:
+    """What the metric bpd is computed from: so many images of a split, evenly from all of it.
+
+    Each is looked at with `timesteps` different amounts of noise, drawn so that the mean is that of all of them; null
+    takes all.
+    """
+    return HeldOut(images, timesteps, split)
+
+
 def evaluation(
     *,
     every: Positive | None = None,
@@ -75,10 +101,11 @@ def evaluation(
     metrics: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("fid",),
     extractor: Annotated[Callable[..., Extractor], Choice(EXTRACTORS, "efficientnet_lite0")],
     against: Literal["train", "test"] = "train",
+    likelihood: Annotated[Callable[[], HeldOut], Section(likelihood)],
 ) -> Evaluation:
     """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
 
     Scores compare `samples` generated images with the real ones of a split; `batch_size` is that of each worker and
-    changes no image.
+    changes no image.  The metric bpd is of real images: those of `likelihood`.
     """
-    return Evaluation(every, samples, batch_size, metrics, extractor, against)
+    return Evaluation(every, samples, batch_size, metrics, extractor, against, likelihood())

@@ -39,7 +39,7 @@ class Reporter(Protocol):
         ...
 
     def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
-        """Scores with their `identity`, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
+        """Scores, their `identities`, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
         ...
 
 
@@ -164,8 +164,8 @@ class _Trial:
         metrics |= {"params": sum(self.sizes.values()), "sample_flops": self.sample_flops}
         metrics["activation_bytes"] = self.activation_bytes
         folder = self._save(metrics, verdict) if learner.workers.rank == 0 else self.folder
-        identity = next(iter(self.judge.identities.values())).as_dict()
-        self.reporter.checkpoint({**metrics, "identity": identity}, folder)
+        identities = {name: identity.as_dict() for name, identity in self.judge.identities.items()}
+        self.reporter.checkpoint({**metrics, "identities": identities}, folder)
 
     def _metrics(self) -> dict[str, int | float]:
         """What every report holds."""

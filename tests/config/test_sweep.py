@@ -207,6 +207,20 @@ def test_all_problems_of_a_file_come_in_order_of_its_lines(refused):
     assert found[-1].startswith("--set seed=a: 'a' is not a whole number")
 
 
+def test_the_objective_must_look_for_the_better_scores(refused):
+    assert refused(f"{BASE}objective: {{metric: fid, mode: max}}\n") == [
+        "s:6: objective.mode: 'max' would look for the worst, as fid is better the lower; set min"
+    ]
+
+
+def test_a_likelihood_as_objective_needs_a_family_that_has_one(refused):
+    gan = BASE.replace("kind: diffusion", "kind: gan")
+    (line,) = refused(f"{gan}objective: {{metric: bpd}}\n")
+    assert line.startswith("s:6: objective.metric: 'bpd' needs a likelihood, which the family gan does not have; take")
+    (line,) = refused(f"{BASE}objective: {{metric: bpd}}\n")
+    assert line == "s:6: objective.metric: 'bpd' is not evaluated; add it to evaluation.metrics (fid)"
+
+
 def test_the_objective_must_be_evaluated(refused):
     assert refused(f"{BASE}objective: {{metric: kid}}\n")[0].startswith("s:6: objective.metric: 'kid' is not a metric")
 

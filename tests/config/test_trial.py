@@ -165,6 +165,11 @@ def test_a_trial_is_frozen():
         ({"sampler": {"kind": "ddim", "churn": 1}}, "sampler.churn: 'churn' is not a key of sampler of kind ddim"),
         ({"sampler": {"kind": "euler", "spacing": "log"}}, "sampler.spacing: 'log' is not one of 'time', 'karras'"),
         ({"sampler": {"kind": "dpmpp_2m", "steps": 1001}}, "sampler.steps: 1001 is more than diffusion.timesteps"),
+        (
+            {"family": {"kind": "gan"}, "evaluation": {"metrics": ["fid", "bpd"]}},
+            "evaluation.metrics: 'bpd' needs a likelihood, which the family gan does not have; take another metric or "
+            "family (",
+        ),
         ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
         (
             {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import CLASSES, SIZE, batch, build, values
 
-from gensweep.families.family import FAMILIES
+from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.noise import Noise
 
 CONDITIONAL = [(kind, conditional) for kind in FAMILIES for conditional in (False, True)]
@@ -63,6 +63,30 @@ def test_samples_are_images_in_range_that_do_not_depend_on_the_batch(kind, condi
     assert whole.abs().max() <= 1
     torch.testing.assert_close(whole[2:4], part, rtol=0, atol=1e-5)
     assert len({tuple(image.flatten().tolist()) for image in whole}) == 5
+
+
+@pytest.mark.parametrize(("kind", "conditional"), CONDITIONAL)
+def test_the_likelihood_of_an_image_is_a_number_that_does_not_depend_on_its_batch(kind, conditional):
+    family, data = build(kind, conditional), batch()
+    if not isinstance(family, Likelihood):
+        assert not hasattr(family, "bits_per_dim")
+        return
+    network = family.networks[family.sampled].eval()
+    images = ((data.images + 1) * 127.5).round() / 127.5 - 1
+
+    def bits(part):
+        labels = data.labels[part] if family.classes else None
+        noise = Noise(data.noise.key, data.noise.samples[part])
+        with torch.no_grad():
+            return family.bits_per_dim(network, images[part], labels, noise, 3)
+
+    whole = bits(slice(0, 6))
+    assert whole.shape == (6,)
+    assert whole.dtype == torch.float64
+    assert torch.isfinite(whole).all()
+    # Pictures of uniform pixels have 8 bits a value, and no model can do better.
+    assert float(whole.mean()) > 7.5
+    torch.testing.assert_close(bits(slice(2, 4)), whole[2:4], rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())

@@ -24,6 +24,15 @@ def test_is_told_in_one_line():
     assert replace(IDENTITY, weights="raw").short().endswith("raw weights")
 
 
+def test_a_likelihoods_identity_has_no_extractor():
+    identity = MetricIdentity("bpd", None, 360, "digits/test (360 images, 32x32)#abc", "256 levels", timesteps=20)
+    assert "extractor" not in identity.as_dict()
+    assert "timesteps" not in IDENTITY.as_dict()
+    assert MetricIdentity.from_dict(json.loads(json.dumps(identity.as_dict()))) == identity
+    assert identity.short() == "bpd, 360 samples, 20 timesteps, against digits/test (360 images, 32x32)"
+    assert identity.differences(replace(identity, timesteps="all")) == ["noise levels an image: 20 against all"]
+
+
 def test_equal_identities_have_no_differences():
     assert IDENTITY.differences(replace(IDENTITY)) == []
 

@@ -6,7 +6,7 @@ import torch.distributed as dist
 from torch import nn
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.metric import METRICS, FrechetDistance
+from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance
 from gensweep.metrics.moments import Moments
 
 
@@ -34,27 +34,45 @@ class TestEveryMetric:
     def build(self, kind: str):
         return METRICS[kind](Moments.of(features(100, 8, 1)), 8, "cpu")
 
+    def output(self, kind: str, n: int, seed: int) -> torch.Tensor:
+        """What it is fed with: features of images, or what each of them costs."""
+        found = features(n, 8, seed)
+        return found if METRICS[kind].needs == "samples" else found[:, 0].double()
+
+    def test_says_which_scores_are_better_and_what_it_needs(self, kind: str):
+        assert METRICS[kind].mode in ("min", "max")
+        assert METRICS[kind].needs in ("samples", "likelihood")
+
     def test_forgets_on_reset(self, kind: str):
         metric, fresh = self.build(kind), self.build(kind)
-        metric.update(features(50, 8, 3))
+        metric.update(self.output(kind, 50, 3))
         metric.reset()
         for each in (metric, fresh):
-            each.update(features(60, 8, 4))
+            each.update(self.output(kind, 60, 4))
         assert metric.compute() == fresh.compute()
 
     def test_does_not_depend_on_batches_and_computes_twice(self, kind: str):
         metric, whole = self.build(kind), self.build(kind)
-        for batch in features(60, 8, 4).split([1, 0, 40, 19]):
+        for batch in self.output(kind, 60, 4).split([1, 0, 40, 19]):
             metric.update(batch)
-        whole.update(features(60, 8, 4))
+        whole.update(self.output(kind, 60, 4))
         assert metric.compute() == pytest.approx(whole.compute(), rel=1e-9)
         assert metric.compute() == metric.compute()
 
     def test_a_state_dict_carries_it_over(self, kind: str):
         metric, other = self.build(kind), self.build(kind)
-        metric.update(features(60, 8, 4))
+        metric.update(self.output(kind, 60, 4))
         other.load_state_dict(metric.state_dict())
         assert other.compute() == metric.compute()
+
+
+def test_bits_per_dimension_are_the_mean_over_images():
+    metric = BitsPerDim()
+    with pytest.raises(GensweepError, match="at least one image, but got none"):
+        metric.compute()
+    metric.update(torch.tensor([2.0, 4.0], dtype=torch.float64))
+    metric.update(torch.tensor([9.0], dtype=torch.float64))
+    assert metric.compute() == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize("n", [0, 1])

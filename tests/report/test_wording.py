@@ -53,6 +53,25 @@ def test_identities_in_words():
     assert difference_words(IDENTITY, IDENTITY) == ""
 
 
+def test_a_likelihood_in_words():
+    identity = {
+        "metric": "bpd",
+        "samples": 360,
+        "reference": "digits/test (360 images, 32x32)#ab",
+        "quantisation": "256 levels a value",
+        "weights": "ema",
+        "timesteps": 20,
+    }
+    assert metric_title("bpd", identity) == "bits/dim"
+    assert identity_words("bpd", identity) == (
+        "bits/dim of 360 real images from digits/test (360 images, 32x32), 20 noise levels an image, "
+        "averaged (EMA) weights; quantisation: 256 levels a value"
+    )
+    assert difference_words(identity, identity | {"samples": 100, "timesteps": "all"}) == (
+        "images: 100 against 360; noise levels an image: all against 20"
+    )
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.from_regex(r"[a-c](\.[a-c]){0,3}", fullmatch=True), max_size=8))
 def test_short_names_are_endings_and_tell_keys_apart(keys):

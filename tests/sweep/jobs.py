@@ -38,7 +38,13 @@ def count(config, place, reporter):
             (folder / "state.json").write_text(json.dumps(state))
         score = config.get("scores", {}).get(str(images), abs(config.get("x", 1.0)) + 1.0 / images)
         reporter.checkpoint(
-            {"images": images, "fid": score, "sum": state["sum"], "pid": os.getpid(), "identity": {"metric": "fid"}},
+            {
+                "images": images,
+                "fid": score,
+                "sum": state["sum"],
+                "pid": os.getpid(),
+                "identities": {"fid": {"metric": "fid"}},
+            },
             folder,
         )
 

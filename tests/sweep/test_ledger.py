@@ -39,7 +39,7 @@ class Book:
         if value is not None:
             place = self.store / self.ledger._by_tune_id[tune_id] / f"{images:012d}"
             place.mkdir(parents=True, exist_ok=True)
-            result["report"] |= {"fid": value, "identity": {"metric": "fid"}}
+            result["report"] |= {"fid": value, "identities": {"fid": {"metric": "fid"}, "bpd": {"metric": "bpd"}}}
             result |= {"checkpoint": str(place), "objective": best if best is not None else value}
         self.ledger.reported(tune_id, result)
 

@@ -1,16 +1,17 @@
 """Cost against counts by hand."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.families.family import FAMILIES
+from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.training import estimate
 from gensweep.training.cost import memory_bytes, parameters, probed, sample_flops, training_flops
-from gensweep.training.settings import Evaluation
+from gensweep.training.settings import Evaluation, HeldOut
 from gensweep.training.state import state_of
 
 
@@ -72,7 +73,8 @@ def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
 
     monkeypatch.setattr(estimate, "_seconds", seconds)
     learner, judge = tiny.learner(kind, images=80), tiny.judge()
-    evaluation = Evaluation(30, 100, 8, ("fid",), lambda device, cache: judge.extractor, "train")
+    held_out = HeldOut(50, 7, "test")
+    evaluation = Evaluation(30, 100, 8, ("fid",), lambda device, cache: judge.extractor, "train", held_out)
     loader = Loader(tiny.images(), seed=0)
     cost = estimate.time_trial(learner, loader, judge.extractor, evaluation, every=30, workers=2)
     calls = {"diffusion": 4, "gan": 1, "vdm": 4}[kind]
@@ -81,6 +83,13 @@ def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
     assert cost.evaluate_seconds == pytest.approx(3 * 100 / 16 / 2)
     assert cost.seconds == pytest.approx(cost.train_seconds + cost.sample_seconds + cost.evaluate_seconds)
     assert cost.params == parameters(tiny.build(kind, True))
+    if isinstance(learner.family, Likelihood):
+        evaluation = replace(evaluation, metrics=("bpd",))
+        cost = estimate.time_trial(learner, loader, None, evaluation, every=30)
+        looks = 16 * cost.evaluate_seconds / (3 * 50)
+        # Some look at the least noise once more.
+        assert any(looks == pytest.approx(number) for number in (7, 7 + 1))
+        assert cost.sample_seconds == pytest.approx(3 * 64 / 16 * calls)
 
 
 def test_the_fastest_repetition_counts_and_patience_ends_them():

@@ -1,5 +1,7 @@
 """Evaluation: the same images for any batch size, labels in proportion, scores as by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.moments import Moments
@@ -62,6 +65,38 @@ def test_evaluating_twice_gives_the_same_score_and_another_key_gives_other_image
     once, again, other = (evaluate(learner.family, learner.sampler, judge, key=key) for key in (0, 0, 1))
     assert once.scores == again.scores
     assert not torch.equal(once.shown, other.shown)
+
+
+WITH_LIKELIHOOD = [kind for kind in FAMILIES if hasattr(FAMILIES[kind], "bits_per_dim")]
+
+
+@pytest.mark.parametrize("kind", WITH_LIKELIHOOD)
+def test_bits_per_dimension_are_the_mean_of_the_held_out_images_in_any_batches(kind):
+    learner = trained(kind)
+    network, held_out = learner.sampler, tiny.images(11)
+    judge = tiny.judge(likelihood=True)
+    with torch.no_grad():
+        bits = learner.family.bits_per_dim(
+            network.eval(), held_out.pixels / 127.5 - 1, held_out.labels, Noise(0, torch.arange(11)), 5
+        )
+    for size in (2, 64):
+        found = evaluate(learner.family, network, replace(judge, batch_size=size)).scores["bpd"]
+        assert found == pytest.approx(float(bits.mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", WITH_LIKELIHOOD)
+def test_without_a_score_of_samples_no_extractor_is_needed(kind):
+    learner, judge = trained(kind), tiny.judge(likelihood=True, samples=4)
+    bare = replace(judge, extractor=None, metrics={"bpd": judge.metrics["bpd"]})
+    verdict = evaluate(learner.family, learner.sampler, bare)
+    assert set(verdict.scores) == {"bpd"}
+    assert verdict.shown.shape[0] == 4
+
+
+def test_a_family_without_a_likelihood_is_refused():
+    learner = trained("gan")
+    with pytest.raises(ConfigError, match=r"evaluation\.metrics: .* has no likelihood"):
+        evaluate(learner.family, learner.sampler, tiny.judge(likelihood=True))
 
 
 @pytest.mark.parametrize("mode", [True, False])

@@ -15,7 +15,7 @@ from gensweep.training.state import load_network
 from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
 PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
-CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identity"}
+CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identities"}
 CHECKPOINT |= {"activation_bytes"}
 
 
@@ -46,7 +46,7 @@ def test_reports_hold_what_the_tracking_needs(kind, tmp_path):
         assert report["loss"] == pytest.approx(sum(report[name] for name in parts))
     for metrics, folder in reporter.checkpoints:
         assert {name for name in metrics if not name.startswith(("loss/", "signal/"))} == CHECKPOINT
-        assert all(math.isfinite(value) for name, value in metrics.items() if name != "identity")
+        assert all(math.isfinite(value) for name, value in metrics.items() if name != "identities")
         assert folder == tmp_path / f"images-{metrics['images']:012d}"
     seconds = [metrics["device_seconds"] for metrics, _ in reporter.checkpoints]
     assert seconds == sorted(seconds)
@@ -60,8 +60,8 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     found = verify(folder)
     assert (found.images, found.family, found.seed, found.shape) == (64, "gan", 3, (1, tiny.SIZE, tiny.SIZE))
     assert (found.class_names, found.class_counts, found.metadata) == (("a", "b", "c"), (2, 1, 1), {"seed": 3})
-    assert found.metrics == {name: value for name, value in metrics.items() if name != "identity"}
-    assert found.identities["fid"] == metrics["identity"]
+    assert found.metrics == {name: value for name, value in metrics.items() if name != "identities"}
+    assert found.identities == metrics["identities"]
     assert (folder / "samples.png").stat().st_size > 100
     assert not (folder / "schedule.png").exists()
     fresh = tiny.build("gan", conditional=True)

@@ -5,7 +5,7 @@ import torch
 import torch.distributed as dist
 
 from gensweep.data.loader import Loader
-from gensweep.families.family import FAMILIES
+from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.loop import Progress, train
@@ -55,7 +55,8 @@ def trained(kind, batch_size, workers):
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
         if isinstance(event, Progress):
             losses.append(event.losses | event.signals)
-    verdict = evaluate(learner.family, learner.sampler, tiny.judge(samples=21, batch_size=4), workers=workers)
+    judge = tiny.judge(isinstance(learner.family, Likelihood), samples=21, batch_size=4)
+    verdict = evaluate(learner.family, learner.sampler, judge, workers=workers)
     state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
     return losses, state, verdict.scores, verdict.shown
 

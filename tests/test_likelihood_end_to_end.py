@@ -1,0 +1,73 @@
+"""Bits per dimension as the objective of a tiny sweep, by the commands that a person types."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+SPACE = """
+name: likely
+objective: {metric: bpd, mode: min}
+base:
+  data: {kind: digits, size: 8, limit: 200}
+  family: {kind: diffusion, conditional: true}
+  network: {kind: unet, width: 8, multipliers: [1, 2], blocks: 1, attention: []}
+  diffusion: {timesteps: 50, loss: {kind: hybrid}, levels: {kind: importance}}
+  training: {images: 512, batch_size: 32, ema_half_life: 100}
+  evaluation: {every: 256, metrics: [bpd], samples: 16, likelihood: {images: 40, timesteps: 5}}
+space:
+  optimizer.learning_rate: {choice: [1.0e-3, 1.0e-5]}
+search: {trials: 2, sampler: {kind: grid}, scheduler: {kind: fifo}}
+resources: {concurrent: 1}
+"""
+
+
+def gensweep(folder, *arguments, code=0):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
+    command = [sys.executable, "-m", "gensweep", *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("likely")
+    (place / "space.yaml").write_text(SPACE)
+    gensweep(place, "tune", "space.yaml")
+    return place
+
+
+def test_the_trial_that_learns_wins_and_says_what_was_measured(folder):
+    done = gensweep(folder, "best", "--compare", "--format", "json")
+    first, second = json.loads(done.stdout)["entries"]
+    assert 0 < first["objective"]["value"] < second["objective"]["value"]
+    assert float(first["params"]["optimizer.learning_rate"]) == 1e-3
+    identity = first["objective"]["identity"]
+    assert identity.pop("reference").startswith("digits/test (200 images, 8x8)#")
+    assert identity == {
+        "metric": "bpd",
+        "samples": 40,
+        "timesteps": 5,
+        "quantisation": "256 levels a value",
+        "weights": "ema",
+    }
+    assert "bits/dim of 40 real images from digits/test" in (folder / "report.html").read_text()
+
+
+def test_the_trials_are_listed_with_their_bits(folder):
+    assert "bits/dim" in gensweep(folder, "trials", "likely", "--format", "table").stdout
+
+
+def test_a_family_without_a_likelihood_and_a_wrong_mode_are_told_in_a_line(folder):
+    gan = SPACE[: SPACE.index("space:")].replace("{kind: diffusion,", "{kind: gan,")
+    sections = [line for line in gan.splitlines() if not line.startswith(("  network", "  diffusion"))]
+    (folder / "gan.yaml").write_text("\n".join(sections))
+    done = gensweep(folder, "tune", "gan.yaml", code=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert "'bpd' needs a likelihood, which the family gan does not have" in line
+    done = gensweep(folder, "tune", "space.yaml", "--name", "x", "--set", "objective.mode=max", code=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert "objective.mode=max: 'max' would look for the worst, as bpd is better the lower; set min" in line
