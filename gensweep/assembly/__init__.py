@@ -1,6 +1,6 @@
 """Where a configuration meets the maths: from a TrialConfig to data, family and judge, and to a training or images."""
 
-from gensweep.assembly.alternatives import Alternative, Axes, alternatives, weights_name
+from gensweep.assembly.alternatives import Alternative, Axes, alternatives, left_behind, weights_name
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
 from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_alternatives
@@ -40,6 +40,7 @@ __all__ = [
     "hold_out",
     "interpolate_samples",
     "known_outcomes",
+    "left_behind",
     "load_checkpoint",
     "load_images",
     "picture_for",

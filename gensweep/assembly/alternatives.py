@@ -16,7 +16,7 @@ from gensweep.training.cost import probed
 from gensweep.training.ema import MAIN, average_name
 from gensweep.training.state import RAW, weights_in
 
-__all__ = ["Alternative", "Axes", "alternatives", "weights_name"]
+__all__ = ["Alternative", "Axes", "alternatives", "left_behind", "weights_name"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,19 @@ def weights_name(text: str) -> str:
     if not 0 < factor < float("inf"):
         raise ConfigError(f"ema={text}: give multiples of the main half-life, such as 0.25, 1 or 4, or raw")
     return average_name(factor)
+
+
+def left_behind(before: TrialConfig, after: TrialConfig) -> dict[str, Any]:
+    """Settings of a trial's sampler that were chosen and that another kind of sampler begins without, by their names.
+
+    Those that `after` has with the same value are not among them, nor are defaults.
+    """
+    mine: dict[str, Any] = before.as_dict().get("sampler", {})
+    theirs: dict[str, Any] = after.as_dict().get("sampler", {})
+    if mine.get("kind") == theirs.get("kind"):
+        return {}
+    plain = before.with_overrides({"sampler": {"kind": mine["kind"]}}).as_dict()["sampler"]
+    return {name: value for name, value in mine.items() if value not in (plain[name], theirs.get(name))}
 
 
 def _of_trial(trial: TrialConfig) -> Alternative:

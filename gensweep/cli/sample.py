@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gensweep.cli.editing import editing_options
 from gensweep.cli.output import format_option, print_rows
+
+if TYPE_CHECKING:
+    from gensweep.assembly import Model
 
 __all__ = ["sample"]
 
@@ -99,6 +102,7 @@ def sample(
     model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights)
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
+    _tell_what_is_lost(model, changes)
     how: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
     if pictures is None:
         files = write_pictures(draw_samples(model, count, **how), output)
@@ -108,6 +112,24 @@ def sample(
     seconds = time.monotonic() - started
     click.echo(f"{count} images in {seconds:.1f} s", err=True)
     print_rows([{"file": str(file)} for file in files], format)
+
+
+def _tell_what_is_lost(model: Model, changes: dict[str, Any]) -> None:
+    """Another sampler begins with its own settings: name those of the training that it does not take over."""
+    from gensweep.assembly import left_behind
+    from gensweep.config import TrialConfig
+
+    if "sampler.kind" not in changes:
+        return
+    trained = TrialConfig.from_dict(model.checkpoint.metadata)
+    lost = {key: value for key, value in left_behind(trained, model.trial).items() if f"sampler.{key}" not in changes}
+    if lost:
+        words = ", ".join(f"{key}={value}" for key, value in lost.items())
+        click.echo(
+            f"Note: {changes['sampler.kind']} begins with settings of its own, without the {words} of "
+            f"{trained.kind('sampler')}; give --steps N or --set sampler.KEY=VALUE",
+            err=True,
+        )
 
 
 def _progress(done: int, count: int) -> None:

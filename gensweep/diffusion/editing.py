@@ -174,7 +174,8 @@ class _Silent(Noise):
     def normal(self, *shape: int, stream: int) -> NoReturn:
         raise ConfigError(
             "sampler: the way from an image to its noise and back takes a deterministic sampler, and this one draws "
-            "noise as it goes; set sampler.kind to ddim, and sampler.eta to 0"
+            "noise as it goes; set sampler.kind to euler or dpmpp_2m, or to ddim with sampler.eta 0, or to heun with "
+            "sampler.churn 0"
         )
 
 

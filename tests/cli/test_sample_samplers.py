@@ -48,6 +48,19 @@ def test_a_model_takes_any_sampler(checkpoint, tmp_path, kind):
     assert abs(whole - split).max() <= 1
 
 
+def test_settings_that_another_sampler_begins_without_are_named(checkpoint, tmp_path, capsys):
+    def told(*arguments):
+        assert sample(checkpoint, tmp_path / "any.png", *arguments) == 0
+        return [line for line in capsys.readouterr().err.splitlines() if line.startswith("Note: ")]
+
+    (note,) = told("--sampler", "euler")
+    assert "euler" in note
+    assert "without the steps=4 of ddim" in note
+    assert told("--sampler", "euler", "--steps", "3") == []
+    assert told("--sampler", "ddim") == []
+    assert told("--steps", "3") == []
+
+
 def test_a_sampler_takes_its_settings(checkpoint, tmp_path):
     ways = {
         "plain": [],
