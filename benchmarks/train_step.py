@@ -17,22 +17,16 @@ Prints a table and writes benchmarks/results/train_step-DATE-widthW-batchB-DTYPE
 
 from __future__ import annotations
 
-import datetime
 import itertools
-import json
 import math
-import platform
-import statistics
-import subprocess
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, cast
 
 import click
 import torch
+from measuring import Contender, machine, parameters, print_table, rows, take_turns, write_result
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -42,7 +36,6 @@ from gensweep.nn.unet import UNet
 from gensweep.training.loop import place, uses_bfloat16
 from gensweep.training.settings import Precision
 
-RESULTS = Path(__file__).parent / "results"
 CHANNELS = 3
 DROPOUT = 0.1
 TOLERANCE = 0.02
@@ -51,7 +44,7 @@ Predict = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass
-class Contender:
+class Trained:
     """One network in one memory format, with everything that its training step needs."""
 
     name: str
@@ -59,7 +52,6 @@ class Contender:
     predict: Predict
     memory_format: torch.memory_format
     flops: int  # of one step, forward and backward
-    seconds: list[float] = field(default_factory=list)
 
     def prepare(self, device: torch.device) -> None:
         """Move to the device, and make the optimizer and the moving average."""
@@ -113,11 +105,6 @@ def diffusers_unet(size: int, outer: int, inner: int) -> nn.Module:
     )
 
 
-def parameters(network: nn.Module) -> int:
-    """How many weights a network has."""
-    return sum(weight.numel() for weight in network.parameters())
-
-
 def matching_channels(size: int, target: int, width: int) -> tuple[int, int]:
     """The channels (outer, inner), nearest to gensweep's own, that give UNet2DModel `target` parameters within 2 %."""
 
@@ -145,9 +132,9 @@ def flops_of_step(make: Callable[[], nn.Module], predict: Predict, batch: int, s
     return counter.get_total_flops()
 
 
-def contenders(
+def networks(
     width: int, batch: int, size: int, device: torch.device, precision: Precision
-) -> tuple[list[Contender], dict[str, Any]]:
+) -> tuple[list[Trained], dict[str, Any]]:
     """Both networks in both memory formats, gensweep's own choice first, and how diffusers' was configured."""
 
     def ours() -> nn.Module:
@@ -165,105 +152,25 @@ def contenders(
     entries = []
     for label, make, predict in (("gensweep", ours, predict_gensweep), ("diffusers", theirs, predict_diffusers)):
         flops = flops_of_step(make, predict, batch, size)
-        entries += [Contender(f"{label}, {name}", make(), predict, form, flops) for name, form in formats.items()]
+        entries += [Trained(f"{label}, {name}", make(), predict, form, flops) for name, form in formats.items()]
     return entries, {"block_out_channels": [outer, inner, inner]}
 
 
-def race(
-    entries: list[Contender], device: torch.device, dtype: torch.dtype, batch: int, size: int, rounds: int, steps: int
-) -> None:
-    """Let the contenders take turns; seconds a step go to each of them."""
-
-    def synchronize() -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
+def contenders(
+    entries: list[Trained], device: torch.device, dtype: torch.dtype, batch: int, size: int
+) -> list[Contender]:
+    """Each network with a batch of its own format at hand."""
     generator = torch.Generator().manual_seed(0)
     x, noise = (torch.randn(batch, CHANNELS, size, size, generator=generator).to(device) for _ in range(2))
     times = (1000 * torch.rand(batch, generator=generator)).to(device)
-    inputs = {form: x.to(memory_format=form) for form in {entry.memory_format for entry in entries}}
-    for entry in entries:
+
+    def contender(entry: Trained) -> Contender:
         entry.prepare(device)
-        for _ in range(steps):
-            entry.step(inputs[entry.memory_format], times, noise, dtype)
-    for turn in range(rounds):
-        first = turn % len(entries)
-        for entry in entries[first:] + entries[:first]:
-            synchronize()
-            start = time.perf_counter()
-            for _ in range(steps):
-                entry.step(inputs[entry.memory_format], times, noise, dtype)
-            synchronize()
-            entry.seconds.append((time.perf_counter() - start) / steps)
+        mine = x.to(memory_format=entry.memory_format)
+        count = parameters(entry.network)
+        return Contender(entry.name, count, lambda: entry.step(mine, times, noise, dtype), entry.flops)
 
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    name: str
-    parameters: int
-    gflop_per_step: float
-    ms_per_step: float
-    ms_lowest: float
-    ms_highest: float
-    images_per_second: float
-    gflop_per_second: float
-    time_against_gensweep: float  # more than 1: gensweep's step is that many times as fast
-
-
-def rows(entries: list[Contender], batch: int) -> list[Row]:
-    """Medians, and ratios to the first contender (gensweep as it trains)."""
-    medians = [statistics.median(entry.seconds) for entry in entries]
-    return [
-        Row(
-            name=entry.name,
-            parameters=parameters(entry.network),
-            gflop_per_step=round(entry.flops / 1e9, 3),
-            ms_per_step=round(1e3 * median, 2),
-            ms_lowest=round(1e3 * min(entry.seconds), 2),
-            ms_highest=round(1e3 * max(entry.seconds), 2),
-            images_per_second=round(batch / median, 2),
-            gflop_per_second=round(entry.flops / median / 1e9, 1),
-            time_against_gensweep=round(median / medians[0], 3),
-        )
-        for entry, median in zip(entries, medians, strict=True)
-    ]
-
-
-def print_table(table: list[Row]) -> None:
-    """The table, for people."""
-    print(f"{'':26}{'parameters':>12}{'GFLOP/step':>12}{'ms/step':>10}{'(low..high)':>20}{'images/s':>10}{'ratio':>8}")
-    for row in table:
-        spread = f"({row.ms_lowest:.1f}..{row.ms_highest:.1f})"
-        print(
-            f"{row.name:26}{row.parameters:12,}{row.gflop_per_step:12.2f}{row.ms_per_step:10.1f}{spread:>20}"
-            f"{row.images_per_second:10.1f}{row.time_against_gensweep:8.2f}"
-        )
-    print("ratio: time of a step divided by that of the first line; above 1, gensweep is faster")
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on."""
-    cpu = next(
-        (line.partition(": ")[2] for line in _cpuinfo().splitlines() if line.startswith("model name")),
-        platform.machine(),
-    )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True)
-    return {
-        "cpu": cpu,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "torch": torch.__version__,
-        "diffusers": version("diffusers"),
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip() or None,
-    }
-
-
-def _cpuinfo() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text() if path.exists() else ""
+    return [contender(entry) for entry in entries]
 
 
 @click.command(context_settings={"show_default": True})
@@ -285,23 +192,15 @@ def main(
     if dtype == "auto":
         dtype = "bfloat16" if uses_bfloat16("auto", where) else "float32"
     torch.manual_seed(0)
-    entries, configuration = contenders(width, batch, size, where, cast(Precision, dtype))
-    race(entries, where, getattr(torch, dtype), batch, size, rounds, steps)
-    table = rows(entries, batch)
+    entries, configuration = networks(width, batch, size, where, cast(Precision, dtype))
+    ready = contenders(entries, where, getattr(torch, dtype), batch, size)
+    take_turns(ready, where, rounds, steps)
+    table = rows(ready, batch)
     print_table(table)
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": "train_step",
-        "date": date.isoformat(timespec="seconds"),
-        "settings": {"width": width, "batch": batch, "size": size, "dtype": dtype, "rounds": rounds, "steps": steps},
-        "machine": machine(where),
-        "diffusers": configuration,
-        "rows": [asdict(row) for row in table],
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"train_step-{date:%Y-%m-%d}-width{width}-batch{batch}-{dtype}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name}")
+    settings = {"width": width, "batch": batch, "size": size, "dtype": dtype, "rounds": rounds, "steps": steps}
+    machinery = machine(where) | {"diffusers": version("diffusers")}
+    name = f"width{width}-batch{batch}-{dtype}"
+    write_result("train_step", name, settings, machinery, table, diffusers=configuration)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,152 @@
+"""What the benchmarks of training steps share: turns, medians, the table, the machine, the dated file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["Contender", "Row", "machine", "parameters", "print_table", "rows", "take_turns", "write_result"]
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass
+class Contender:
+    """Something that takes training steps, its number of parameters, and the FLOPs of a step, forward and backward."""
+
+    name: str
+    parameters: int
+    step: Callable[[], None]
+    flops: int = 0
+    seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    parameters: int
+    gflop_per_step: float
+    ms_per_step: float
+    ms_lowest: float
+    ms_highest: float
+    images_per_second: float
+    gflop_per_second: float
+    time_against_gensweep: float  # more than 1: gensweep's step is that many times as fast
+
+
+def take_turns(contenders: Sequence[Contender], device: torch.device, rounds: int, steps: int) -> None:
+    """Let the contenders warm up and take turns, in a rotating order; seconds a step go to each of them."""
+
+    def synchronize() -> None:
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    def steps_of(contender: Contender) -> float:
+        synchronize()
+        start = time.perf_counter()
+        for _ in range(steps):
+            contender.step()
+        synchronize()
+        return (time.perf_counter() - start) / steps
+
+    for contender in contenders:
+        steps_of(contender)
+    for turn in range(rounds):
+        first = turn % len(contenders)
+        for contender in [*contenders[first:], *contenders[:first]]:
+            contender.seconds.append(steps_of(contender))
+
+
+def parameters(network: nn.Module) -> int:
+    """How many weights a network has."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
+def rows(contenders: Sequence[Contender], batch: int) -> list[Row]:
+    """Medians, and ratios to the first contender (gensweep as it trains)."""
+    medians = [statistics.median(contender.seconds) for contender in contenders]
+    return [
+        Row(
+            name=contender.name,
+            parameters=contender.parameters,
+            gflop_per_step=round(contender.flops / 1e9, 3),
+            ms_per_step=round(1e3 * median, 2),
+            ms_lowest=round(1e3 * min(contender.seconds), 2),
+            ms_highest=round(1e3 * max(contender.seconds), 2),
+            images_per_second=round(batch / median, 2),
+            gflop_per_second=round(contender.flops / median / 1e9, 1),
+            time_against_gensweep=round(median / medians[0], 3),
+        )
+        for contender, median in zip(contenders, medians, strict=True)
+    ]
+
+
+def print_table(table: Sequence[Row]) -> None:
+    """The table, for people."""
+    print(f"{'':26}{'parameters':>12}{'GFLOP/step':>12}{'ms/step':>10}{'(low..high)':>20}{'images/s':>10}{'ratio':>8}")
+    for row in table:
+        spread = f"({row.ms_lowest:.1f}..{row.ms_highest:.1f})"
+        print(
+            f"{row.name:26}{row.parameters:12,}{row.gflop_per_step:12.2f}{row.ms_per_step:10.1f}{spread:>20}"
+            f"{row.images_per_second:10.1f}{row.time_against_gensweep:8.2f}"
+        )
+    print("ratio: time of a step divided by that of the first line; above 1, gensweep is faster")
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers depend on."""
+    cpu = next(
+        (line.partition(": ")[2] for line in _cpuinfo().splitlines() if line.startswith("model name")),
+        platform.machine(),
+    )
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True)
+    return {
+        "cpu": cpu,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "commit": commit.stdout.strip() or None,
+    }
+
+
+def write_result(
+    benchmark: str,
+    name: str,
+    settings: Mapping[str, Any],
+    machine: Mapping[str, Any],
+    table: Sequence[Row],
+    **more: Any,
+) -> None:
+    """Write results/BENCHMARK-DATE-NAME.json, and say so."""
+    date = datetime.datetime.now(tz=datetime.UTC)
+    result = {
+        "benchmark": benchmark,
+        "date": date.isoformat(timespec="seconds"),
+        "settings": dict(settings),
+        "machine": dict(machine),
+        **more,
+        "rows": [asdict(row) for row in table],
+    }
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{benchmark}-{date:%Y-%m-%d}-{name}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"wrote benchmarks/results/{path.name}")
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
