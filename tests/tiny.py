@@ -24,6 +24,12 @@ SMALL = {
         "sampler": {"kind": "ddim", "steps": 4},
     },
     "gan": {"network": {"kind": "dcgan", "width": 8}, "gan": {"latent": 6}},
+    # A diffusion that grows from the first batches on, and can be seen.
+    "diffusion_gan": {
+        "network": {"kind": "dcgan", "width": 8},
+        "gan": {"latent": 6, "augmentation": {"kind": "ada", "images": 200}},
+        "adaptive_diffusion": {"target": -0.9, "images": 80, "interval": 2, "noise_std": 0.5},
+    },
     "vdm": {
         "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
         "vdm": {"schedule": {"kind": "monotone", "features": 16}},

@@ -27,14 +27,17 @@ __all__ = ["DISCRIMINATOR", "GENERATOR", "LATENT", "START", "Adversarial", "adve
 GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 
 # Streams of randomness.  3 is that of latents that images are drawn from, apart from those of the training: else they
-# would be its best known ones.  Each use of an augmentation has STREAMS of them.
+# would be its best known ones.  Each use of an augmentation has room for two that come in turn.
 LATENT, START, BETWEEN = 0, 3, 4
-REAL, FAKE, JUDGED, PENALISED = (STREAMS * use for use in (1, 2, 3, 4))
+REAL, FAKE, JUDGED, PENALISED = (2 * STREAMS * use for use in (1, 2, 3, 4))
 
 
 @dataclass(frozen=True)
 class Adversarial:
-    """How two networks are set against each other; `discriminator_steps` come before one of the generator."""
+    """How two networks are set against each other; `discriminator_steps` come before one of the generator.
+
+    Raises ConfigError if the augmentation follows verdicts that the loss does not give.
+    """
 
     loss: GanLoss
     penalty: Penalty | None
@@ -45,6 +48,13 @@ class Adversarial:
     betas: tuple[float, float]
     warmup: int
     clip: float | None
+
+    def __post_init__(self) -> None:
+        if self.augmentation.settles and self.loss.boundary is None:
+            raise ConfigError(
+                "the augmentation follows how often real images are taken for real, and this loss draws no line "
+                "between real and fake; use another loss, or a family and an augmentation that do not adapt"
+            )
 
     def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network, at its own rate."""
@@ -143,16 +153,11 @@ def adversarial(
 
     The generator learns in one of `discriminator_steps` batches.  Learning rates rise in a line over `warmup` images,
     and gradients are clipped to the norm `clip`, if given.  Source: Radford et al. 2016 (defaults).
-    Raises ConfigError if the augmentation follows verdicts that the loss does not give.
     """
-    chosen, shown = loss(), augmentation()
-    if shown.settles and chosen.boundary is None:
-        raise ConfigError(
-            "this augmentation follows how often real images are taken for real, and this loss draws no line between "
-            "real and fake; use another loss, or augmentation {kind: diffaugment}"
-        )
     rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
-    return Adversarial(chosen, penalty(), shown, latent, discriminator_steps, rates, (beta1, beta2), warmup, clip)
+    return Adversarial(
+        loss(), penalty(), augmentation(), latent, discriminator_steps, rates, (beta1, beta2), warmup, clip
+    )
 
 
 def _logits(discriminator: nn.Module, shown: Augmented, labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:

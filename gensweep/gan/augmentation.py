@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["AUGMENTATIONS", "STREAMS", "Augmentation", "Augmented", "Unchanged"]
+__all__ = ["AUGMENTATIONS", "STREAMS", "Augmentation", "Augmented", "InTurn", "Unchanged"]
 
-#: An augmentation may draw from so many streams of randomness, beginning with the one it is given.
+#: A registered augmentation may draw from so many streams of randomness, beginning with the one it is given.
 STREAMS = 32
 
 
@@ -82,3 +82,25 @@ class Unchanged:
     def signals(self) -> Mapping[str, Tensor]:
         """None."""
         return {}
+
+
+class InTurn:
+    """One augmentation after another.  It draws from twice as many streams as each; times are those of the last."""
+
+    def __init__(self, first: Augmentation, last: Augmentation) -> None:
+        self.first, self.last = first, last
+        self.timed, self.settles = last.timed, first.settles or last.settles
+        self.memory = nn.ModuleDict({"first": first.memory, "last": last.memory})
+
+    def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+        """The last of the first."""
+        return self.last(self.first(images, noise, stream).images, noise, stream + STREAMS)
+
+    def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
+        """Both learn."""
+        self.first.observe(signs, total)
+        self.last.observe(signs, total)
+
+    def signals(self) -> Mapping[str, Float[Tensor, ""]]:
+        """Those of both."""
+        return {**self.first.signals(), **self.last.signals()}

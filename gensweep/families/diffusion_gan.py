@@ -1,0 +1,42 @@
+"""Diffusion-GAN: a GAN whose discriminator sees real and fake images through the same diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
+from gensweep.families.family import FAMILIES
+from gensweep.families.game import Adversarial, adversarial
+from gensweep.families.gan import GanFamily
+from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion
+from gensweep.gan.augmentation import InTurn
+from gensweep.nn.networks import ADVERSARIES, Adversaries
+from gensweep.registry import Choice, Section
+
+__all__ = ["DiffusionGanFamily"]
+
+
+@FAMILIES.register("diffusion_gan")
+class DiffusionGanFamily(GanFamily):
+    """A GAN after whose augmentation, if any, comes a diffusion of adaptive length, and which is told its timesteps.
+
+    Source: Wang et al. 2022.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        conditional: bool = False,
+        network: Annotated[Callable[[int, int, int, int, bool], Adversaries], Choice(ADVERSARIES, "dcgan")],
+        gan: Annotated[Callable[[], Adversarial], Section(adversarial)],
+        adaptive_diffusion: Annotated[Callable[[], AdaptiveDiffusion], Section(AdaptiveDiffusion)],
+    ) -> None:
+        def diffused() -> Adversarial:
+            plain = gan()
+            return replace(plain, augmentation=InTurn(plain.augmentation, adaptive_diffusion()))
+
+        super().__init__(channels, size, classes, conditional=conditional, network=network, gan=diffused)

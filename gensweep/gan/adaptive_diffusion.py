@@ -1,0 +1,98 @@
+"""Diffusion of real and fake images, as long as the discriminator's confidence asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float, Float64, Int
+from pydantic import Field
+from torch import Tensor
+
+from gensweep.diffusion.schedules import SCHEDULES, Schedule
+from gensweep.errors import ConfigError
+from gensweep.gan.ada import Memory
+from gensweep.gan.augmentation import Augmented
+from gensweep.noise import Noise
+from gensweep.registry import Choice
+
+__all__ = ["AdaptiveDiffusion", "timestep"]
+
+#: The part of the images that are shown without noise.
+CLEAN = 0.5
+#: Times that a discriminator is told run up to here, whatever the number of timesteps.
+LAST = 1000
+
+
+class AdaptiveDiffusion:
+    """Half of the images are diffused to timesteps 1..T, where T follows how sure the discriminator is of real ones.
+
+    T = shortest + round(p (longest - shortest)); every `interval` batches p rises if the mean sign of the real logits
+    is above `target`, and falls if it is below, so that it could go from 0 to 1 within `images` images.  An image
+    becomes sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise_std eps.  A timestep is the same noise whatever T is: the
+    authors' code stretches the betas over the present T instead, so that what the discriminator learnt about a time
+    goes out of date.  Raises ConfigError if longest < shortest.
+    Source: Wang et al. 2022, sections 3.1 to 3.3.
+    """
+
+    timed, settles = True, True
+
+    def __init__(
+        self,
+        *,
+        schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
+        shortest: Annotated[int, Field(ge=1)] = 10,
+        longest: Annotated[int, Field(ge=2)] = 1000,
+        times: Literal["priority", "uniform"] = "priority",
+        noise_std: Annotated[float, Field(gt=0, le=1)] = 0.05,
+        target: Annotated[float, Field(ge=-1, le=1)] = 0.6,
+        images: Annotated[int, Field(ge=1)] = 100_000,
+        interval: Annotated[int, Field(ge=1)] = 4,
+    ) -> None:
+        if longest < shortest:
+            raise ConfigError(f"shortest <= longest must hold, but got shortest={shortest}, longest={longest}")
+        self.shortest, self.longest, self.times, self.noise_std = shortest, longest, times, noise_std
+        self.target, self.images, self.interval = target, images, interval
+        self.alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), schedule(longest)])
+        self.memory = Memory()
+
+    @property
+    def length(self) -> Float[Tensor, ""]:
+        """T, a whole number, on the device of the memory."""
+        return self.shortest + (self.memory.probability * (self.longest - self.shortest)).round()
+
+    def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+        """Noisy images, and how noisy each is."""
+        u = noise.uniform(2, stream=stream)
+        t = timestep(u[:, 1], self.length.to(u.device), priority=self.times == "priority")
+        t = torch.where(u[:, 0] < CLEAN, 0, t)
+        eps = noise.normal(*images.shape[1:], stream=stream + 1)
+        return Augmented(self.diffuse(images, t, eps), t.float() * (LAST / self.longest))
+
+    def diffuse(
+        self, images: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
+    ) -> Float[Tensor, "b c h w"]:
+        """Images at timesteps 0 (as they are) to `longest`."""
+        alpha_bar = self.alpha_bar.to(images.device)[t].view(-1, 1, 1, 1)
+        return alpha_bar.sqrt().float() * images + ((1 - alpha_bar).sqrt() * self.noise_std).float() * eps
+
+    def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
+        """Move p every `interval` batches."""
+        self.memory.observe(signs, target=self.target, due=self.interval * total, images=self.images)
+
+    def signals(self) -> Mapping[str, Tensor]:
+        """T."""
+        return {"diffusion_length": self.length}
+
+
+def timestep(u: Float[Tensor, " b"], length: Float[Tensor, ""], *, priority: bool) -> Int[Tensor, " b"]:
+    """Timesteps 1..length by inversion, for u uniform in [0, 1): each equally likely, or p(t) proportional to t - 1.
+
+    Source: Wang et al. 2022, section 3.3 (the priority).
+    """
+    last = length.double()
+    # What is left of 1 is never 0, so that the first timestep, which has no priority, comes only if there is no other.
+    rest: Float64[Tensor, " b"] = 1 - u.double()
+    t = ((1 + (1 + 4 * rest * last * (last - 1)).sqrt()) / 2).ceil() if priority else (rest * last).ceil()
+    return torch.minimum(t, last).long()
