@@ -175,7 +175,8 @@ def _of_other_family(problem: Problem, family: str | None) -> Problem:
     owners = [other for other, names in sections_by_family().items() if name in names and other != family]
     if family is None or not owners or name in sections_by_family()[family]:
         return problem
-    message = f"{name!r} is a section of the family {' and '.join(owners)}; this trial's family is {family}"
+    these = f"famil{'y' if len(owners) == 1 else 'ies'} {' and '.join(owners)}"
+    message = f"{name!r} is a section of the {these}; this trial's family is {family}"
     return Problem(problem.place, problem.key, message)
 
 

@@ -125,7 +125,7 @@ def test_a_range_that_makes_no_sense_is_refused_with_its_line(entry, problem, re
             ["s:7: netwrk: 'netwrk' is not a key of a diffusion trial; did you mean 'netwo"],
         ),
         ("network.depth: {int: [8, 16]}", ["s:7: network.depth: 'depth' is not a key of network of kind unet (known"]),
-        ("gan.latent: {int: [8, 16]}", ["s:7: gan: 'gan' is a section of the family gan; this trial's family is diff"]),
+        ("gan.latent: {int: [8, 16]}", ["s:7: gan: 'gan' is a section of the families diffusion_gan and gan; this"]),
         (
             "network: {choice: [{kind: unet}, {kind: cn}]}",
             ["s:7: network.kind: 'cn' is not a network; did you mean 'cnn'"],

@@ -109,7 +109,11 @@ def test_a_trial_is_frozen():
             {"diffusion": {"schedule": {"kind": "cosin"}}},
             "diffusion.schedule.kind: 'cosin' is not a schedule; did you mean",
         ),
-        ({"gan": {"latent": 8}}, "gan: 'gan' is a section of the family gan; this trial's family is diffusion"),
+        (
+            {"gan": {"latent": 8}},
+            "gan: 'gan' is a section of the families diffusion_gan and gan; this trial's family is diffusion",
+        ),
+        ({"vdm": {}}, "vdm: 'vdm' is a section of the family vdm; this trial's family is diffusion"),
         (
             {"training": {"precision": "float16"}},
             "training.precision: 'float16' is not one of 'auto', 'float32', 'bfloat16'",
