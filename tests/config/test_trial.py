@@ -233,7 +233,7 @@ def test_a_file_with_overrides(tmp_path):
         [
             f"--scale x: {file} has no scales (a sweep lists them under the key scales)",
             "network.widht=16: 'widht' is not a key of network of kind unet; did you mean 'width'? "
-            "(known: kind, width, multipliers, blocks, attention, dropout)",
+            "(known: kind, width, multipliers, blocks, attention, dropout, checkpointing)",
             "seed=1e3: 1e3 is text to YAML, not a number; write 1000 or 1.0e+3",
             "seed: must be key=value, such as --set training.images=20000",
             "=3: must be key=value, such as --set training.images=20000",
