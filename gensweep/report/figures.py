@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.ticker import Formatter
 
-__all__ = ["COLOURS", "Curve", "Point", "cost_figure", "curves_figure", "history_figure", "importance_figure"]
+__all__ = [
+    "COLOURS",
+    "Curve",
+    "Point",
+    "cost_figure",
+    "curves_figure",
+    "history_figure",
+    "importance_figure",
+    "signals_figure",
+]
 
 COLOURS = 6
 """How many series colours the page defines: --c0 and so on."""
@@ -43,12 +52,13 @@ class Point:
 
 @dataclass(frozen=True)
 class Curve:
-    """The scores of one trial over the images it has seen."""
+    """The scores of one trial over the images it has seen, or another number that it logged."""
 
     label: str
     series: int
     points: Sequence[tuple[int, float]]
     best: bool = False
+    faint: bool = False
 
 
 def history_figure(groups: Mapping[str, Sequence[Point]], title: str, mode: str) -> str:
@@ -151,6 +161,23 @@ def curves_figure(groups: Mapping[str, Sequence[Curve]], title: str) -> str:
                 axes.plot(images, values, "-o", markersize=2.5, color=colour, **style)
             _finish(axes, "training images", title if index % columns == 0 else "", everything)
             axes.set_title(name, loc="left", color=_INK, size=10)
+    return svg()
+
+
+def signals_figure(panels: Mapping[str, Sequence[Curve]]) -> str:
+    """Numbers over images seen, one panel below the other, each under its name; faint curves are dashed."""
+    with _figure(0.35 + 1.7 * len(panels)) as (figure, svg):
+        for axes, (name, curves) in zip(
+            figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels.items(), strict=True
+        ):
+            for curve in curves:
+                images, values = zip(*curve.points, strict=True)
+                style: Any = {"linestyle": (0, (3, 2)), "linewidth": 1.1} if curve.faint else {"linewidth": 1.6}
+                axes.plot(images, values, color=_SERIES[curve.series % COLOURS], label=curve.label, **style)
+            _finish(axes, "training images", "", [])
+            axes.set_title(name, loc="left", color=_INK, size=10)
+            axes.label_outer()
+        _legend(figure, figure.axes[0])
     return svg()
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gensweep.errors import GensweepError
-from gensweep.report import figures
-from gensweep.report.compare import Comparison, Entry, reproduce_command, varied, verdict
-from gensweep.report.importance import parameter_importance
-from gensweep.report.wording import count, duration, identity_words, score, setting_list, short_names
-from gensweep.tracking.runs import metric_history, sample_grid, trial_config
+from gensweep.report.charts import drawn
+from gensweep.report.compare import Comparison, Entry, reproduce_command, verdict
+from gensweep.report.figures import COLOURS
+from gensweep.report.wording import count, duration, identity_words, score, setting_list
+from gensweep.tracking.runs import sample_grid, trial_config
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -56,7 +56,7 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     series = {comparison.group(entry.trial): index for index, entry in enumerate(comparison.best_of_groups())}
-    best = comparison.winner
+    best, charts = comparison.winner, drawn(comparison, series, root)
     return environment.get_template("report.html.j2").render(
         verdict=verdict(comparison),
         title=comparison.title,
@@ -66,7 +66,7 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
         grids=_grids(comparison, series),
         rows=[_row(entry, comparison, series) for entry in comparison.entries[:_TABLE_ROWS]],
         more_rows=[_row(entry, comparison, series) for entry in comparison.entries[_TABLE_ROWS:]],
-        figures=_figures(comparison, series, root),
+        figures=[{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in charts],
         winner=best.trial.name,
         config=_config(best.trial),
         command=reproduce_command(best.trial),
@@ -74,12 +74,6 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
         not_comparable=comparison.not_comparable,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
-
-
-def _sweeps_by_rank(comparison: Comparison) -> list[Any]:
-    by_name = {sweep.name: sweep for sweep in comparison.sweeps}
-    ranked = dict.fromkeys(entry.trial.sweep for entry in comparison.entries)
-    return [by_name[name] for name in ranked]
 
 
 def _facts(comparison: Comparison) -> list[tuple[str, str]]:
@@ -117,7 +111,7 @@ def _row(entry: Entry, comparison: Comparison, series: Mapping[str, int]) -> dic
         "sweep": trial.sweep,
         "trial": trial.trial,
         "family": trial.family,
-        "colour": series[comparison.group(trial)] % figures.COLOURS,
+        "colour": series[comparison.group(trial)] % COLOURS,
         "score": score(entry.score.value),
         "status": trial.status,
         "images": count(cost.images),
@@ -127,84 +121,6 @@ def _row(entry: Entry, comparison: Comparison, series: Mapping[str, int]) -> dic
         "differs": setting_list(trial.params, entry.differs),
         "run_id": trial.run_id,
     }
-
-
-def _figures(comparison: Comparison, series: Mapping[str, int], root: Path) -> list[dict[str, Any]]:
-    inside = {entry.trial.run_id for entry in comparison.entries}
-    ranked: dict[str, list[Trial]] = {name: [] for name in series}
-    for sweep in comparison.sweeps:
-        for trial in sweep.trials:
-            if trial.run_id in inside:
-                ranked[comparison.group(trial)].append(trial)
-    best = comparison.winner.trial.run_id
-    points = {name: [_point(trial, series[name], best) for trial in trials] for name, trials in ranked.items()}
-    names = {index: name for name, index in series.items()}
-    everything = [point for group in points.values() for point in group]
-    direction = "Lower" if comparison.score.mode == "min" else "Higher"
-    title = comparison.title
-    found = [
-        (
-            "Optimisation history",
-            f"Each trial's best {title} in the order of trials; the line is the best so far. {direction} is better.",
-            figures.history_figure(points, title, comparison.score.mode),
-        )
-    ]
-    if any(point.images or point.train_seconds for point in everything):
-        caption = f"{title} against what it took. Open circles were stopped early; the ring marks the winner."
-        found.append((f"{title} against cost", caption, figures.cost_figure(everything, names, title)))
-    importance = _importance(comparison, root)
-    if importance:
-        caption = "Share of the score's variance that each setting explains within its sweep (Optuna's estimate)."
-        found.append(
-            (
-                "What mattered",
-                caption,
-                figures.importance_figure(importance, {name: series.get(name, 0) for name in importance}),
-            )
-        )
-    curves = {name: [_curve(trial, series[name]) for trial in trials] for name, trials in ranked.items()}
-    if any(len(curve.points) > 1 for group in curves.values() for curve in group):
-        caption = f"{title} of each trial as it saw more images; the best of each panel is drawn strongly."
-        found.append(("Every trial", caption, figures.curves_figure(_mark_best(curves, ranked), title)))
-    return [{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in found]
-
-
-def _point(trial: Trial, series: int, best: str) -> figures.Point:
-    value = trial.objective.value if trial.objective is not None else 0.0
-    return figures.Point(
-        trial.name,
-        series,
-        value,
-        trial.cost.images,
-        trial.cost.train_seconds,
-        pruned=trial.status == "pruned",
-        best=trial.run_id == best,
-    )
-
-
-def _curve(trial: Trial, series: int) -> figures.Curve:
-    metric = trial.objective.metric if trial.objective is not None else ""
-    return figures.Curve(trial.trial, series, metric_history(trial, metric))
-
-
-def _mark_best(
-    curves: Mapping[str, list[figures.Curve]], ranked: Mapping[str, list[Trial]]
-) -> dict[str, list[figures.Curve]]:
-    marked = {}
-    for name, group in curves.items():
-        best = min(ranked[name], key=lambda trial: trial.objective.order if trial.objective else float("inf"))
-        marked[name] = [figures.Curve(c.label, c.series, c.points, best=c.label == best.trial) for c in group]
-    return marked
-
-
-def _importance(comparison: Comparison, root: Path) -> dict[str, dict[str, float]]:
-    found = {}
-    for sweep in _sweeps_by_rank(comparison):
-        shares = parameter_importance(sweep, root)
-        short = short_names([*varied(sweep.trials), *shares])
-        if shares:
-            found[sweep.name] = {short[key]: share for key, share in shares.items()}
-    return found
 
 
 def _config(trial: Trial) -> str:

@@ -68,7 +68,10 @@ class Cost:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types."""
+    """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types.
+
+    `logged` names the numbers of which there is a history.
+    """
 
     sweep: str
     trial: str
@@ -83,6 +86,7 @@ class Trial:
     checkpoint: str | None = None
     error: str | None = None
     best: bool = False
+    logged: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -287,6 +291,7 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
         checkpoint=_checkpoint(run),
         error=tags.get("gensweep.error"),
         best=tags.get("gensweep.best") == "true",
+        logged=frozenset(metrics),
     )
 
 

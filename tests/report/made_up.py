@@ -135,7 +135,7 @@ def write_sweep(
                 writer.trial_ended(TrialEnd(trial, "failed", None, error, 8192))
                 continue
             last = rng.choice([1, max(1, rungs // 2)]) if index > 2 and rng.random() < 0.35 else rungs
-            _play(writer, root, trial, rng, final, speed, identity, rungs, last, pictures)
+            _play(writer, root, trial, rng, final, speed, identity, rungs, last, pictures, signals=make is gan)
         writer.sweep_ended("finished")
     return root
 
@@ -151,6 +151,7 @@ def _play(
     rungs: int,
     last: int,
     pictures: bool,
+    signals: bool,
 ) -> None:
     best: tuple[float, Path, dict[str, float]] | None = None
     for rung in range(1, last + 1):
@@ -170,6 +171,9 @@ def _play(
             "sample_seconds": 6000 / speed,
             "params": 1_500_000.0,
         }
+        if signals:
+            metrics |= {"signal/accuracy_real": 1 - 0.4 * math.exp(-images / 9000), "signal/accuracy_fake": 0.8}
+            metrics |= {"signal/diffusion_length": 10.0 + images // 400}
         writer.trial_reported(Report(trial, images, metrics, identity, folder))
         if best is None or score < best[0]:
             best = (score, folder, metrics)

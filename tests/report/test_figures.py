@@ -4,7 +4,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gensweep.report.figures import Curve, Point, cost_figure, curves_figure, history_figure, importance_figure
+from gensweep.report.figures import (
+    Curve,
+    Point,
+    cost_figure,
+    curves_figure,
+    history_figure,
+    importance_figure,
+    signals_figure,
+)
 
 NASTY = "<script>alert(1)</script> $x_1$ & \"'"
 
@@ -19,9 +27,10 @@ def figures(name, values):
     yield cost_figure(points, {0: name}, "FD")
     yield importance_figure({name: {"a": 0.7, name: 0.3}}, {name: 0})
     yield curves_figure({name: [Curve("t", 0, list(enumerate(values)))], "b": [Curve("u", 1, [])]}, "FD")
+    yield signals_figure({name: [Curve("t", 0, list(enumerate(values))), Curve("u", 0, [(0, 1.0)], faint=True)]})
 
 
-@pytest.mark.parametrize("index", range(4))
+@pytest.mark.parametrize("index", range(5))
 def test_figures_are_svg_that_takes_its_colours_from_the_page(index):
     svg = list(figures("sweep", [5.0, 4.0, 9.0]))[index]
     assert svg.startswith('<svg class="figure"')
@@ -35,6 +44,7 @@ def test_names_of_users_are_text_and_nothing_else():
     for svg in (
         importance_figure({NASTY: {NASTY: 1.0}}, {NASTY: 0}),
         curves_figure({NASTY: [Curve("t", 0, [(1, 2.0)])]}, "y"),
+        signals_figure({NASTY: [Curve("t", 0, [(1, 2.0)])]}),
     ):
         assert NASTY in texts(svg)
         assert "<script" not in svg

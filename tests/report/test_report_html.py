@@ -72,6 +72,8 @@ def test_the_page_answers_the_question(page, comparison):
         "against cost",
         "What mattered",
         "Every trial",
+        "How the games went",
+        "timesteps of the diffusion",
         "NonFiniteLoss: loss/<generator> is nan",
         "generated images: 500 against 2,000",
         "kind: diffusion",
