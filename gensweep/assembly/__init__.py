@@ -2,6 +2,8 @@
 
 from gensweep.assembly.alternatives import Alternative, Axes, alternatives, left_behind, weights_name
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
+from gensweep.assembly.exported import ExportedGenerator
+from gensweep.assembly.foreign import Judged, Standard, judge_folder, judge_generator
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
 from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_alternatives
 from gensweep.assembly.parts import (
@@ -22,9 +24,12 @@ __all__ = [
     "Alternative",
     "Axes",
     "Cost",
+    "ExportedGenerator",
+    "Judged",
     "Model",
     "Outcome",
     "Place",
+    "Standard",
     "alternatives",
     "build_extractor",
     "build_family",
@@ -39,6 +44,8 @@ __all__ = [
     "every_of",
     "hold_out",
     "interpolate_samples",
+    "judge_folder",
+    "judge_generator",
     "known_outcomes",
     "left_behind",
     "load_checkpoint",

@@ -1,19 +1,22 @@
-"""`gensweep evaluate`: scores of a finished run, with other settings of sampling than in its training."""
+"""`gensweep evaluate`: scores of a finished run, or of images and generators of other programs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from gensweep.cli.foreign import Foreign, evaluate_foreign, foreign_options
 from gensweep.cli.output import format_option, print_rows
-from gensweep.cli.trying import axes_options, parse_axes, subject_of, try_for_a_person
+from gensweep.cli.trying import OPTIONS, axes_options, parse_axes, subject_of, try_for_a_person
+from gensweep.errors import ConfigError
 
 __all__ = ["evaluate"]
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", required=False, metavar="[RUN|FOLDER]")
 @axes_options
 @click.option("--samples", type=click.IntRange(2), metavar="N", help="Images to judge by.  [default: as in training]")
 @click.option("--seed", type=int, default=0, show_default=True, help="0 is the noise of the evaluations in training.")
@@ -22,9 +25,10 @@ __all__ = ["evaluate"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also draw scores against network evaluations, to a .png, .svg or .pdf file.",
 )
+@foreign_options
 @format_option
 def evaluate(
-    run: str,
+    run: str | None,
     sampler: str | None,
     steps: str | None,
     guidance: str | None,
@@ -33,6 +37,7 @@ def evaluate(
     seed: int,
     picture: Path | None,
     format: str,
+    **foreign: Any,
 ) -> None:
     """Score a finished run again, with every combination of the settings of sampling that are given.
 
@@ -40,16 +45,35 @@ def evaluate(
     stays as in training. Results are kept beside the checkpoint and under the run in MLflow: what has been tried comes
     at once, and an interrupted call goes on where it stopped.
 
+    Any other FOLDER is taken for one of images that another program has drawn; with --torchscript its generator itself
+    is asked. They are judged as --like RUN was, or as all runs were if that was the same for all, and with --name they
+    are ranked with these by best --compare.
+
     \b
     Examples:
       gensweep evaluate quickstart
       gensweep evaluate ddpm-cifar10 --sampler ddim,heun --steps 10,20,50 --picture steps.png
       gensweep evaluate ddpm-cifar10/t0003 --guidance 1,2,4 --ema 0.25,1,4 --format json
       gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1
+      gensweep evaluate generated/ --name theirs --like ddpm-cifar10
+      gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
+      gensweep evaluate --torchscript G.pt --latent 512 --classes 10 --name stylegan
     """
     from gensweep.report.outcomes import check_picture, outcome_json, outcome_rows, words, write_picture
 
-    axes = parse_axes({"sampler": sampler, "steps": steps, "guidance": guidance, "ema": ema})
+    given = {"sampler": sampler, "steps": steps, "guidance": guidance, "ema": ema}
+    asked = Foreign(**foreign)
+    if (run is None) == (asked.torchscript is None):
+        raise click.UsageError(
+            "Give one of RUN, FOLDER and --torchscript FILE; for example: gensweep evaluate quickstart"
+        )
+    if run is None or _holds_images(run):
+        _refuse([f"--{name}" for name, _, _ in OPTIONS if given[name]] + ["--picture"] * (picture is not None), "a run")
+        folder = None if run is None else Path(run)
+        evaluate_foreign(folder, asked, samples=samples, seed=seed, format=format)
+        return
+    _refuse(asked.given(), "a folder of images or --torchscript")
+    axes = parse_axes(given)
     if picture is not None:
         check_picture(picture)
     tried = try_for_a_person([subject_of(run)], axes, samples=samples, seed=seed)
@@ -59,3 +83,13 @@ def evaluate(
     if picture is not None:
         write_picture(tried, picture)
         click.echo(f"Picture: {picture}", err=True)
+
+
+def _holds_images(run: str) -> bool:
+    """Whether a person means a folder of images and not a run or a checkpoint."""
+    return Path(run).is_dir() and not (Path(run) / "checkpoint.json").is_file()
+
+
+def _refuse(options: list[str], owner: str) -> None:
+    if options:
+        raise ConfigError(f"{', '.join(options)}: only for {owner}; leave it out")

@@ -24,7 +24,7 @@ from gensweep.config.tree import GENERIC, Tree, clone, flatten, override_all, pl
 from gensweep.errors import ConfigError
 from gensweep.registry import Choice, Settings, bind, nested, settings_fields, settings_model
 
-__all__ = ["TrialConfig", "check_trial", "sections_by_family", "trial_model"]
+__all__ = ["TrialConfig", "check_trial", "common_sections", "sections_by_family", "trial_model"]
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -159,6 +159,17 @@ def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None
     for key, message in cross_checks(config):
         problems.append(Problem(place_of(tree, key.split("."), default_place), key, message))
     return (None if problems else config), problems
+
+
+def common_sections(tree: Mapping[str, Any]) -> TrialConfig:
+    """The sections that all trials have, without a family, for images that no trial has drawn.
+
+    Raises ConfigError with all problems.
+    """
+    config, problems = validate(trial_model(None), clone(tree))
+    if config is None:
+        raise ConfigError([str(problem) for problem in problems])
+    return config
 
 
 def sections_by_family() -> dict[str, list[str]]:

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from gensweep.data.cache import locked, replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
-from gensweep.data.picture_files import decode_files, file_names, is_picture, unreadable_note
+from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
 from gensweep.data.pictures import SUFFIXES, decoded
 from gensweep.errors import ConfigError
 
@@ -41,8 +41,8 @@ class Picture:
 
     @property
     def place(self) -> float:
-        """A number in [0, 1) that depends on the name alone: it shuffles and splits, alike on every machine."""
-        return int.from_bytes(hashlib.sha256(self.file.encode(errors="surrogateescape")).digest()[:6]) / 2**48
+        """A number in [0, 1) that depends on the name alone."""
+        return place_of(self.file)
 
 
 @DATASETS.register("image_folder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from PIL import UnidentifiedImageError
 from gensweep.data.pictures import SUFFIXES
 from gensweep.errors import ConfigError
 
-__all__ = ["decode_files", "file_names", "is_picture", "unreadable_note"]
+__all__ = ["decode_files", "file_names", "is_picture", "place_of", "unreadable_note"]
 
 T = TypeVar("T")
 
@@ -40,6 +41,11 @@ def file_names(folder: Path) -> Iterator[str]:
 def is_picture(file: str) -> bool:
     """Whether a file should hold a picture, by its name."""
     return PurePosixPath(file).suffix.lower() in SUFFIXES
+
+
+def place_of(file: str) -> float:
+    """A number in [0, 1) that depends on a file's name alone: it shuffles and splits, alike on every machine."""
+    return int.from_bytes(hashlib.sha256(file.encode(errors="surrogateescape")).digest()[:6]) / 2**48
 
 
 def decode_files(

@@ -6,10 +6,12 @@ import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, score
+from gensweep.tracking.entries import evaluate_command
 
 if TYPE_CHECKING:
     from gensweep.tracking.runs import Score, Sweep, Trial
@@ -93,14 +95,14 @@ def compare(sweeps: Sequence[Sweep], *, asked: bool = False) -> Comparison:
     groups = _groups(chosen)
     if not groups:
         raise NothingToCompareError(_nothing(chosen))
-    ranked = max(groups.values(), key=lambda trials: (len({t.sweep for t in trials}), max(t.started for t in trials)))
+    ranked = max(groups.values(), key=_weight)
     ranked = sorted(ranked, key=_order)
     best = ranked[0].objective
     assert best is not None
     inside = {trial.run_id for trial in ranked}
     kept = [sweep for sweep in chosen if any(trial.run_id in inside for trial in sweep.trials)]
     for sweep in chosen:
-        out += _left_out(sweep, inside, best)
+        out += _left_out(sweep, inside, best, ranked[0].sweep)
     strangers = [item for item in out if item.command is not None and item.sweep not in {s.name for s in kept}]
     if asked and strangers:
         raise GensweepError(_refusal(kept, strangers))
@@ -160,8 +162,8 @@ def verdict(comparison: Comparison) -> str:
 
 
 def reproduce_command(trial: Trial) -> str:
-    """The command that trains the same configuration again."""
-    return f"gensweep train --from-run {shlex.quote(trial.name)}"
+    """The command that trains the same configuration again, or judges the same images."""
+    return evaluate_command(trial) if trial.foreign else f"gensweep train --from-run {shlex.quote(trial.name)}"
 
 
 def _groups(sweeps: Iterable[Sweep]) -> dict[str, list[Trial]]:
@@ -171,6 +173,12 @@ def _groups(sweeps: Iterable[Sweep]) -> dict[str, list[Trial]]:
             if trial.countable and trial.objective is not None:
                 groups.setdefault(_key(trial.objective), []).append(trial)
     return groups
+
+
+def _weight(trials: Sequence[Trial]) -> tuple[int, int, datetime]:
+    # What was not trained here is judged again at little cost, so it follows the others and not they it.
+    trained, sweeps = {t.sweep for t in trials if not t.foreign}, {t.sweep for t in trials}
+    return len(trained), len(sweeps), max(t.started for t in trials)
 
 
 def _key(value: Score) -> str:
@@ -183,7 +191,7 @@ def _order(trial: Trial) -> tuple[float, float, str]:
     return trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
 
 
-def _left_out(sweep: Sweep, inside: set[str], best: Score) -> list[LeftOut]:
+def _left_out(sweep: Sweep, inside: set[str], best: Score, like: str) -> list[LeftOut]:
     scored = [trial for trial in sweep.trials if trial.countable and trial.objective is not None]
     strangers = [trial for trial in scored if trial.run_id not in inside]
     if not scored:
@@ -198,7 +206,9 @@ def _left_out(sweep: Sweep, inside: set[str], best: Score) -> list[LeftOut]:
         words = f"objective: {theirs.metric} ({theirs.mode}) against {best.metric} ({best.mode})"
     else:
         words = difference_words(best.identity, theirs.identity)
-    return [LeftOut(sweep.name, sweep.run_id, f"{many}scores of another kind ({words})", _alike(sweep, best, theirs))]
+    foreign = strangers[0].foreign
+    command = evaluate_command(strangers[0], like) if foreign else _alike(sweep, best, theirs)
+    return [LeftOut(sweep.name, sweep.run_id, f"{many}scores of another kind ({words})", command)]
 
 
 def _alike(sweep: Sweep, best: Score, theirs: Score) -> str:

@@ -68,6 +68,7 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
         more_rows=[_row(entry, comparison, series) for entry in comparison.entries[_TABLE_ROWS:]],
         figures=[{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in charts],
         winner=best.trial.name,
+        again="judged" if best.trial.foreign else "trained",
         config=_config(best.trial),
         command=reproduce_command(best.trial),
         failed=[{"name": t.name, "error": (t.error or "no cause on record").strip()} for t in comparison.failed],

@@ -29,6 +29,7 @@ _FRECHET_TITLES = {
     "inception2015": "FID",
     "torchvision_inception": "FD-TorchvisionInception",
 }
+_FOREIGN = {"folder": "folder of images", "torchscript": "exported generator"}
 _TITLES = {"bpd": "bits/dim"}
 _PARTS = {
     "metric": "metric",
@@ -181,4 +182,4 @@ def setting_words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 def family_name(kind: str) -> str:
     """A family's kind as one would write it in a sentence: "GAN", "diffusion GAN"."""
-    return kind.replace("_", " ").replace("gan", "GAN")
+    return _FOREIGN.get(kind) or kind.replace("_", " ").replace("gan", "GAN")

@@ -10,12 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
-if TYPE_CHECKING:
-    from gensweep.config import TrialConfig
-
-__all__ = ["Observer", "Report", "SweepStart", "SweepStatus", "TrialEnd", "TrialStart", "TrialStatus"]
+__all__ = ["Configuration", "Observer", "Report", "SweepStart", "SweepStatus", "TrialEnd", "TrialStart", "TrialStatus"]
 
 TrialStatus = Literal["finished", "pruned", "failed", "stopped"]
 """How a trial ended: its budget used up; stopped early by the scheduler; an error; interrupted and resumable."""
@@ -42,6 +39,16 @@ class SweepStart:
     """True for --resume and --extend."""
 
 
+class Configuration(Protocol):
+    """What observers read of a TrialConfig."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested values."""
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by its dotted key."""
+
+
 @dataclass(frozen=True)
 class TrialStart:
     """A trial starts; `resumed` if it ran before, in this session or an earlier one, and goes on from a checkpoint."""
@@ -50,7 +57,7 @@ class TrialStart:
     """Short and stable: t0000, t0001, ... also over --resume and --extend."""
     params: Mapping[str, Any]
     """What the search chose: dotted key -> value, flat."""
-    config: TrialConfig
+    config: Configuration
     """The effective configuration."""
     resumed: bool = False
 

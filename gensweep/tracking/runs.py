@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 __all__ = [
+    "FOREIGN",
     "Cost",
     "Score",
     "Sweep",
@@ -33,8 +34,12 @@ __all__ = [
     "load_sweeps",
     "metric_history",
     "sample_grid",
+    "trained_trial",
     "trial_config",
 ]
+
+#: Families of what was not trained here: a folder of images, an exported generator.
+FOREIGN = ("folder", "torchscript")
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,11 @@ class Trial:
     def name(self) -> str:
         """What a user types to mean this trial."""
         return f"{self.sweep}/{self.trial}"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it was only judged here, and not trained."""
+        return self.family in FOREIGN
 
     @property
     def countable(self) -> bool:
@@ -174,6 +184,18 @@ def find_trial(run: str) -> Trial:
     )
 
 
+def trained_trial(run: str) -> Trial:
+    """The same, but something that was trained here.  Raises GensweepError if it was only judged."""
+    trial = find_trial(run)
+    if trial.foreign:
+        what = "a folder of images" if trial.family == "folder" else "a generator of another program"
+        raise GensweepError(
+            f"{trial.name} is {what} that was only scored here ({trial.config.get('family.path', 'path unknown')}): "
+            "there is no checkpoint and no training to go on with; name a run of tune or train"
+        )
+    return trial
+
+
 def best_trial(sweep: Sweep) -> Trial:
     """The trial with the best objective.  Raises NothingToCompareError if no trial has one."""
     countable = [trial for trial in sweep.trials if trial.objective is not None and trial.countable]
@@ -187,13 +209,13 @@ def best_trial(sweep: Sweep) -> Trial:
 def checkpoint_folder(run: str) -> Path:
     """The local folder of a run's best checkpoint, downloaded if need be; `run` may also be such a folder.
 
-    Raises GensweepError if the run or its checkpoint does not exist.
+    Raises GensweepError if the run or its checkpoint does not exist, or if it was not trained here.
     """
     if (Path(run) / "checkpoint.json").is_file():
         return Path(run)
     if Path(run).is_dir() and ("/" in run or run.startswith(".")):
         raise GensweepError(f"{run} is not a checkpoint: it holds no checkpoint.json")
-    trial = find_trial(run)
+    trial = trained_trial(run)
     if trial.checkpoint is not None and Path(trial.checkpoint).is_dir():
         return Path(trial.checkpoint)
     if trial.checkpoint is not None:
@@ -271,16 +293,18 @@ def _sweep(run: Run, trials: list[Trial]) -> Sweep:
 
 def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
     tags, metrics, config = run.data.tags, run.data.metrics, run.data.params
+    family = tags.get("gensweep.family") or config.get("family.kind", "")
+    images = _whole(tags.get("gensweep.images")) or _whole(tags.get("gensweep.objective_images"))
     return Trial(
         sweep=tags.get("gensweep.sweep", ""),
         trial=tags.get("gensweep.trial", ""),
         run_id=str(run.info.run_id),
-        family=tags.get("gensweep.family") or config.get("family.kind", ""),
+        family=family,
         status=tags.get("gensweep.status", run.info.status.lower()),
         started=_time(run),
         objective=_score(tags, mode),
         cost=Cost(
-            images=_whole(tags.get("gensweep.images")) or _whole(tags.get("gensweep.objective_images")),
+            images=None if family in FOREIGN else images,
             train_seconds=_finite(metrics.get("train_seconds")),
             sample_seconds=_finite(metrics.get("sample_seconds")),
             params=_whole(metrics.get("params")),

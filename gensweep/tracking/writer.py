@@ -45,11 +45,12 @@ class MlflowWriter:
     """Observer that keeps a sweep in MLflow.
 
     `config` is the sweep's effective configuration as a tree (`keep_best`, `resources`, `search` and `base` are read);
-    `argv` is the command line, by default this process's.  Call `check_server` before, and `close` after the sweep.
+    `argv` is the command line, by default this process's.  Of a sweep whose folder is not `lasting` the place is not
+    noted.  Call `check_server` before, and `close` after the sweep.
     """
 
-    def __init__(self, config: Mapping[str, Any], *, argv: Sequence[str] | None = None) -> None:
-        self._config, self._argv = config, argv
+    def __init__(self, config: Mapping[str, Any], *, argv: Sequence[str] | None = None, lasting: bool = True) -> None:
+        self._config, self._argv, self._lasting = config, argv, lasting
         self._spool: Spool | None = None
         self._best: dict[str, float] = {}
         self._seen: dict[str, dict[str, str]] = {}
@@ -74,13 +75,14 @@ class MlflowWriter:
         tags = provenance_tags(state, self._config, self._argv) | {
             "gensweep.kind": "sweep",
             "gensweep.sweep": start.sweep,
-            "gensweep.folder": str(start.folder),
             "gensweep.metric": start.metric,
             "gensweep.mode": start.mode,
             "gensweep.status": "running",
             "mlflow.source.name": "gensweep",
             "mlflow.source.type": "LOCAL",
         }
+        if self._lasting:
+            tags["gensweep.folder"] = str(start.folder)
         self._tags = {key: tags[key] for key in tags if key.startswith("mlflow.source") or key == "gensweep.folder"}
         self._add("run", SWEEP, name=start.sweep, time=_now(), tags=tags)
         self._add("text", SWEEP, path="config.yaml", text=_yaml(self._config))

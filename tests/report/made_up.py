@@ -129,7 +129,7 @@ def write_sweep(
         for index in range(trials):
             trial = f"t{index:04d}"
             params, tree, final, speed = make(rng)
-            writer.trial_started(TrialStart(trial, params, MadeUpConfig(tree)))  # type: ignore[arg-type]
+            writer.trial_started(TrialStart(trial, params, MadeUpConfig(tree)))
             if index == failing:
                 writer.trial_reported(Report(trial, 7500, {"loss": 0.5}))
                 writer.trial_ended(TrialEnd(trial, "failed", None, error, 8192))

@@ -1,0 +1,182 @@
+"""Generators that another program has exported: TorchScript files, or programs of torch.export (.pt2)."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image
+from torch import Tensor
+
+from gensweep.data.pictures import squared
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.game import START
+from gensweep.metrics.images import to_uint8
+from gensweep.noise import Noise
+
+__all__ = ["ExportedGenerator"]
+
+#: The range of images unless another is said, and the part of all values that may lie outside of a range.
+USUAL, CLIPPED = (-1.0, 1.0), 0.1
+PROGRAM = ".pt2"
+
+
+class ExportedGenerator:
+    """Images from z, and from labels if `classes` says how many there are, by the code in a file.
+
+    z is standard normal of shape (n, *latent), on `device`; image i of a key depends on its own numbers alone.  What
+    comes out is floating-point in `output_range`, -1..1 unless it is given, or bytes.  The file's code is executed:
+    only a file that one trusts should be loaded.
+    Raises ConfigError if the file cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        *,
+        latent: tuple[int, ...],
+        classes: int | None = None,
+        output_range: tuple[float, float] | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.file, self.latent, self.classes, self.output_range = file, latent, classes, output_range
+        self.sha256 = _sha256(file)
+        self.device = torch.device(device)
+        self._module = _load(file, self.device)
+        self.params = sum(p.numel() for p in self._module.parameters())
+        self._drawn, self._clipped, self._values = 0, 0, 0
+        self._sizes: set[tuple[int, int]] = set()
+
+    def draw(
+        self, key: int, indices: Int[Tensor, " n"], labels: Int[Tensor, " n"] | None, shape: tuple[int, int, int]
+    ) -> UInt8[Tensor, "n c h w"]:
+        """Images of these indices, in the shape (channels, height, width) of those that they are compared with.
+
+        Another size is cropped to its square in the middle and resized as a picture in a file would be.
+        Raises GensweepError for another number of channels, NaN, or values that cannot be in the range.
+        """
+        z = Noise(key, indices).normal(*self.latent, stream=START)
+        raw = self._checked(self._call(z, labels), len(indices), shape)
+        images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
+        self._drawn += len(indices)
+        self._sizes.add((images.shape[3], images.shape[2]))
+        return images if images.shape[1:] == shape else _resized(images, shape[-1])
+
+    def notes(self, size: int) -> tuple[str, ...]:
+        """What was done to the images that have been drawn so far, in words."""
+        other = sorted(self._sizes - {(size, size)})
+        told = [
+            f"its images are {width}x{height}: the square in the middle is resized to {size}x{size}"
+            for width, height in other
+        ]
+        if self._clipped:
+            (low, high), share = self.output_range or USUAL, self._clipped / self._values
+            told.append(f"{100 * share:.2g} % of its values lie outside {low:g}..{high:g} and are clipped")
+        return tuple(told)
+
+    def _call(self, z: Tensor, labels: Tensor | None) -> Any:
+        try:
+            with torch.no_grad():
+                return self._module(z) if labels is None else self._module(z, labels)
+        except Exception as error:  # the code of somebody else raises what it likes
+            asked = f"z of shape {_shape(z)}" + ("" if labels is None else f" and {len(labels)} labels")
+            raise GensweepError(
+                f"{self.file}: the generator does not take {asked}: {_cause(error)}; "
+                "--latent and --classes say what it is given"
+            ) from None
+
+    def _checked(self, raw: Any, n: int, shape: tuple[int, int, int]) -> Tensor:
+        if not isinstance(raw, Tensor) or raw.ndim != 4 or raw.shape[0] != n or 0 in raw.shape:
+            given = f"a tensor of shape {_shape(raw)}" if isinstance(raw, Tensor) else f"a {type(raw).__name__}"
+            raise GensweepError(
+                f"{self.file}: the generator should give images of shape ({n}, {shape[0]}, height, width), but it gave "
+                f"{given}; export one that does"
+            )
+        if raw.shape[1] != shape[0]:
+            raise GensweepError(
+                f"{self.file}: the generator gives images of {raw.shape[1]} channels, but those that they are compared "
+                f"with have {shape[0]}; judge it by others: --like RUN, or --set data.kind=KIND"
+            )
+        if raw.dtype != torch.uint8 and not raw.is_floating_point():
+            raise GensweepError(f"{self.file}: the generator gives {raw.dtype}; it should give floats, or uint8")
+        if raw.is_floating_point():
+            whole = torch.isfinite(raw).flatten(1).all(1)
+            if not bool(whole.all()):
+                raise GensweepError(
+                    f"{self.file}: {int((~whole).sum())} of the images {self._drawn}..{self._drawn + n - 1} hold NaN "
+                    "or infinite values; there is no score of such a generator"
+                )
+        return raw
+
+    def _to_unit(self, raw: Tensor) -> Tensor:
+        """Bring values from the range that was said to -1..1."""
+        low, high = self.output_range or USUAL
+        least, most = float(raw.min()), float(raw.max())
+        outside = int(((raw < low) | (raw > high)).sum())
+        if self.output_range is None and least >= 0 and most <= 1 and not self._drawn:
+            raise GensweepError(
+                f"{self.file}: the values of the images lie in {least:.3g}..{most:.3g}, which looks like 0..1 and not "
+                "like -1..1; say which: --output-range 0,1 or --output-range=-1,1"
+            )
+        if outside > CLIPPED * raw.numel():
+            raise GensweepError(
+                f"{self.file}: {100 * outside / raw.numel():.0f} % of the values lie outside {low:g}..{high:g} (they "
+                f"go from {least:.3g} to {most:.3g}); say their range, such as --output-range 0,255"
+            )
+        self._clipped += outside
+        self._values += raw.numel()
+        return (raw - low) / (high - low) * 2 - 1
+
+
+def _load(file: Path, device: torch.device) -> torch.nn.Module:
+    try:
+        with warnings.catch_warnings():
+            # TorchScript is deprecated, which the user of a file that exists can do nothing about.
+            warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
+            if file.suffix == PROGRAM:
+                return _program(file, device)
+            module: torch.nn.Module = torch.jit.load(str(file), map_location=device)  # type: ignore[no-untyped-call]
+            return module.eval()
+    except Exception as error:  # zip, pickle, code: what can go wrong has no common type
+        raise ConfigError(
+            f"--torchscript {file}: torch cannot load it ({_cause(error)}); "
+            f"save it with torch.jit.trace(...).save(FILE), or with torch.export.save as {PROGRAM}"
+        ) from None
+
+
+def _program(file: Path, device: torch.device) -> torch.nn.Module:
+    from torch.export.passes import move_to_device_pass
+
+    program = torch.export.load(str(file))
+    return move_to_device_pass(program, device).module()
+
+
+def _sha256(file: Path) -> str:
+    try:
+        with file.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"--torchscript {file}: cannot be read ({error.strerror}); name a file") from None
+
+
+def _resized(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:
+    pictures = images.permute(0, 2, 3, 1).cpu().numpy()
+    if pictures.shape[-1] == 1:
+        pictures = pictures[..., 0]
+    rows = [squared(Image.fromarray(picture), size, images.shape[1]) for picture in pictures]
+    return torch.from_numpy(np.stack(rows)).to(images.device)
+
+
+def _shape(tensor: Tensor) -> str:
+    return f"({', '.join(map(str, tensor.shape))})"
+
+
+def _cause(error: Exception) -> str:
+    """The last line of an error: TorchScript puts its whole call stack before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[-1] if lines else type(error).__name__).removeprefix("RuntimeError: ").partition(". ")[0][:200]

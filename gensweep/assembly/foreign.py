@@ -1,0 +1,141 @@
+"""Images of generators that were not trained here, judged as those of a trial are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gensweep.assembly.exported import ExportedGenerator
+from gensweep.assembly.parts import build_judge, load_images
+from gensweep.config.trial import common_sections
+from gensweep.data.foreign_pictures import read_folder
+from gensweep.errors import ConfigError
+from gensweep.metrics.metric import METRICS
+from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import Judge, Verdict, judge_images, proportional_labels
+
+__all__ = ["Judged", "Standard", "judge_folder", "judge_generator"]
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What images are judged by: the sections `data` and `evaluation` of a trial, and the main metric.
+
+    `weights` fills that part of the scores' identity: that of the runs with which they are to be ranked, since only
+    gensweep's own models have averaged and raw weights to choose from.
+    """
+
+    data: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    metric: str = "fid"
+    weights: str = "ema"
+
+    def tree(self) -> dict[str, Any]:
+        """The sections as plain values, complete with every default.  Raises ConfigError with all problems."""
+        whole = common_sections({"data": self.data, "evaluation": self.evaluation}).as_dict()
+        return {name: whole[name] for name in ("data", "evaluation")}
+
+    def judge(self, device: torch.device, cache: Path | None = None) -> tuple[Judge, tuple[str, ...]]:
+        """Who judges, by metrics of samples alone, and notes on the real images.  Raises ConfigError."""
+        trial = common_sections({"data": self.data, "evaluation": self.evaluation})
+        names = [name for name in trial.as_dict()["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
+        if self.metric not in names:
+            raise ConfigError(
+                f"{self.metric} is not a metric of images without a model "
+                f"(known: {', '.join(name for name in METRICS.kinds() if METRICS[name].needs == 'samples')}); "
+                "set evaluation.metrics=[fid], or name a run that has it with --like RUN"
+            )
+        trial = common_sections({"data": self.data, "evaluation": {**self.evaluation, "metrics": names}})
+        images = load_images(trial, "train", cache)
+        judge = build_judge(trial, images, device, cache)
+        identities = {name: replace(each, weights=self.weights) for name, each in judge.identities.items()}
+        return replace(judge, identities=identities), images.notes
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The scores of foreign images, where they come from (as filed under `family`), and notes for people.
+
+    `params` is None where nobody knows.  A folder takes no time to draw.
+    """
+
+    origin: Mapping[str, Any]
+    verdict: Verdict
+    identities: Mapping[str, Mapping[str, Any]]
+    samples: int
+    seed: int
+    device: str
+    params: int | None
+    notes: tuple[str, ...]
+
+    @property
+    def sample_seconds(self) -> float | None:
+        """Seconds of drawing, if there was any."""
+        return None if self.origin["kind"] == "folder" else self.verdict.sample_seconds
+
+
+def judge_folder(
+    folder: Path, judge: Judge, device: torch.device, *, progress: Callable[[int], None] | None = None
+) -> Judged:
+    """Judge the pictures in a folder.
+
+    `progress` gets the number of pictures read so far, and after that of those that are also scored on top of it.
+    Raises ConfigError if they are fewer than the judge looks at.
+    """
+    channels, size, _ = judge.shape
+    found = read_folder(folder, judge.samples, size=size, channels=channels, progress=progress)
+    pixels = torch.from_numpy(found.pixels)
+    verdict = judge_images(
+        judge,
+        lambda indices: pixels[indices.cpu()].to(device),
+        device,
+        workers=Workers(),
+        progress=None if progress is None else lambda scored: progress(judge.samples + scored),
+    )
+    origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
+    return _judged(origin, verdict, judge, device, found.notes)
+
+
+def judge_generator(
+    generator: ExportedGenerator, judge: Judge, *, seed: int = 0, progress: Callable[[int], None] | None = None
+) -> Judged:
+    """Judge an exported generator; with another seed than 0, on images of other noise.
+
+    Labels come in the proportions of the real images if both have as many classes, else evenly.
+    Raises GensweepError if it does not draw images that can be compared with the judge's.
+    """
+    labels, notes = None, []
+    if generator.classes is not None:
+        counts = judge.class_counts
+        if len(counts) != generator.classes:
+            notes.append(f"it has {generator.classes} classes and the real images {len(counts)}: all are drawn evenly")
+            counts = (1,) * generator.classes
+        labels = proportional_labels(counts, judge.samples).to(generator.device)
+    verdict = judge_images(
+        judge,
+        lambda indices: generator.draw(seed, indices, None if labels is None else labels[indices], judge.shape),
+        generator.device,
+        workers=Workers(),
+        progress=progress,
+    )
+    origin = {
+        "kind": "torchscript",
+        "path": str(generator.file.resolve()),
+        "sha256": generator.sha256,
+        "latent": list(generator.latent),
+        "classes": generator.classes,
+        "output_range": None if generator.output_range is None else list(generator.output_range),
+    }
+    judged = _judged(origin, verdict, judge, generator.device, (*notes, *generator.notes(judge.shape[-1])))
+    return replace(judged, params=generator.params or None, seed=seed)
+
+
+def _judged(
+    origin: Mapping[str, Any], verdict: Verdict, judge: Judge, device: torch.device, notes: tuple[str, ...]
+) -> Judged:
+    identities = {name: identity.as_dict() for name, identity in judge.identities.items()}
+    return Judged(origin, verdict, identities, judge.samples, 0, device.type, None, notes)

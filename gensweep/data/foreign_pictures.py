@@ -1,0 +1,93 @@
+"""Pictures that another program has drawn, in a folder: as many as a score needs, alike on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
+from gensweep.data.pictures import decoded
+from gensweep.errors import ConfigError
+
+__all__ = ["ForeignPictures", "read_folder"]
+
+# What has to be changed in a picture before it can be scored, and what is done about it.
+OTHER_SIZE = "of another size: the square in the middle is resized to {size}x{size}"
+GREY = "grey: taken as RGB"
+COLOURED = "coloured: turned grey"
+CLEAR = "transparent: laid on white"
+DEEP = "of more than 8 bits a value: scaled to 8"
+
+
+@dataclass(frozen=True, eq=False)
+class ForeignPictures:
+    """Pixels in the order of their scoring, their SHA-256, and notes on what was left out or changed."""
+
+    pixels: UInt8[np.ndarray, "n c h w"]
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def read_folder(
+    folder: Path, count: int, *, size: int, channels: int, progress: Callable[[int], None] | None = None
+) -> ForeignPictures:
+    """The first `count` pictures below a folder that can be read, in the order of a hash of their names.
+
+    So of more pictures than are needed a fair mix is taken, whatever sub-folders they lie in.  Pictures are brought to
+    `size` x `size` pixels and `channels` as those of the data set image_folder are; see pictures.py.  `progress` gets
+    the number that has been read.
+    Raises ConfigError if there is no such folder or fewer pictures in it.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder; name one that holds pictures")
+    names = sorted((name for name in file_names(folder) if is_picture(name)), key=lambda name: (place_of(name), name))
+    found, unreadable = decode_files(
+        folder, names, partial(_read, size=size, channels=channels), limit=count, progress=progress
+    )
+    notes = unreadable_note(unreadable)
+    if len(found) < count:
+        raise ConfigError(_too_few(folder, len(found), count, notes))
+    if len(names) > count + len(unreadable):
+        notes = (f"{count:,} of its {len(names):,} pictures are scored, chosen by a hash of their names", *notes)
+    pixels = np.stack([picture for picture, _ in found.values()])
+    changed = Counter(change for _, changes in found.values() for change in changes)
+    told = tuple(f"{number:,} of {count:,} pictures are {change}" for change, number in sorted(changed.items()))
+    return ForeignPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *told))
+
+
+def _read(path: Path, *, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:
+    with Image.open(path) as file:
+        changes = tuple(_changes(file, size, channels))
+    return decoded(path, size, channels), changes
+
+
+def _changes(picture: Image.Image, size: int, channels: int) -> Iterable[str]:
+    deep = picture.mode.startswith(("I", "F"))
+    grey = deep or picture.mode in ("1", "L", "LA", "La")
+    if picture.size != (size, size):
+        yield OTHER_SIZE.format(size=size)
+    if deep:
+        yield DEEP
+    if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
+        yield CLEAR
+    if grey != (channels == 1):
+        yield GREY if grey else COLOURED
+
+
+def _too_few(folder: Path, found: int, count: int, notes: tuple[str, ...]) -> str:
+    if not found:
+        why = notes[0] if notes else "no file in it is a picture, by its name"
+        return f"{folder}: there is nothing to score: {why}"
+    why = f" ({notes[0]})" if notes else ""
+    lower = (
+        f", or score {found} with --samples {found}: then it is ranked only with scores of {found}" if found > 1 else ""
+    )
+    return f"{folder} holds {found:,} pictures, but {count:,} are needed{why}; add {count - found:,}{lower}"

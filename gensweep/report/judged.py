@@ -1,0 +1,54 @@
+"""The score of images that were only judged here: a row, the stable JSON, and words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gensweep.report.wording import count, identity_words, metric_title
+
+if TYPE_CHECKING:
+    from gensweep.assembly import Judged
+
+__all__ = ["judged_json", "judged_rows", "words"]
+
+
+def judged_rows(run: str, judged: Judged, metric: str) -> list[dict[str, Any]]:
+    """The one row of the table."""
+    return [
+        {
+            "run": run,
+            "family": judged.origin["kind"],
+            metric_title(metric, judged.identities[metric]): judged.verdict.scores[metric],
+            "samples": judged.samples,
+            "params": count(judged.params),
+        }
+    ]
+
+
+def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
+    """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
+    return {
+        "run": run,
+        **dict.fromkeys(("sampler", "steps", "guidance")),
+        "weights": judged.identities[metric]["weights"],
+        "evaluations": None,
+        "samples": judged.samples,
+        "seed": judged.seed,
+        "metric": metric,
+        "value": judged.verdict.scores[metric],
+        "identity": dict(judged.identities[metric]),
+        "scores": dict(judged.verdict.scores),
+        "sample_seconds": judged.sample_seconds,
+        "evaluate_seconds": judged.verdict.evaluate_seconds,
+        "device": judged.device,
+        "best": True,
+        "sample": None,
+        "origin": dict(judged.origin),
+        "params": judged.params,
+        "notes": list(judged.notes),
+    }
+
+
+def words(judged: Judged, metric: str) -> list[str]:
+    """What was measured."""
+    return [f"Measured as {identity_words(metric, judged.identities[metric])}."]

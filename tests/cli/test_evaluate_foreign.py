@@ -1,0 +1,397 @@
+"""`evaluate FOLDER` and `evaluate --torchscript`, beside a run that was really trained, on digits of 8 px."""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from gensweep.cli.main import run
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "report")]
+
+COUNT, LATENT = 12, 4
+
+
+class Generator(nn.Module):
+    """Its images depend on z and on nothing else."""
+
+    def __init__(self, size: int = 8, channels: int = 1):
+        super().__init__()
+        self.size, self.channels = size, channels
+        torch.manual_seed(0)
+        self.linear = nn.Linear(LATENT, channels * size * size)
+
+    def forward(self, z):
+        return torch.tanh(self.linear(z)).view(-1, self.channels, self.size, self.size)
+
+
+class Conditional(Generator):
+    """Its images are as grey as their label says."""
+
+    def forward(self, z, labels):
+        grey = labels.float().view(-1, 1, 1, 1) / 10 - 0.5
+        return grey.expand(-1, self.channels, self.size, self.size)
+
+
+class Odd(Generator):
+    """What comes out is what an expression makes of what should."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, z):
+        return self.change(super().forward(z))
+
+
+def export(file, module, *more):
+    module.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        torch.jit.trace(module, (torch.randn(3, LATENT), *more), check_trace=False).save(str(file))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A sweep `tiny` of one trained trial."""
+    import untrained
+    from made_up import mlflow_store
+
+    from gensweep.assembly import run as train
+    from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
+    from gensweep.tracking.writer import MlflowWriter
+    from gensweep.training.trial import ListReporter
+
+    with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
+        root, trial = folder / "sweeps" / "tiny", untrained.config("gan", evaluation__samples=COUNT)
+        reporter = ListReporter()
+        train(trial, reporter, folder=root / "checkpoints", device="cpu")
+        metrics, made = reporter.checkpoints[-1]
+        identity = metrics.pop("identities")["fid"]
+        with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
+            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fid", "min", False))
+            writer.trial_started(TrialStart("t0000", {}, trial))
+            writer.trial_reported(Report("t0000", 32, metrics, identity, made))
+            writer.trial_ended(TrialEnd("t0000", "finished", metrics["fid"], None, 32, made, metrics, identity))
+            writer.sweep_ended("finished")
+        write(folder / "real", real_digits()[:COUNT])
+        export(folder / "G.pt", Generator())
+        yield folder
+
+
+def write(folder, images):
+    """Grey pictures (n, h, w), one file each."""
+    folder.mkdir(parents=True)
+    for index, pixels in enumerate(images):
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    return folder
+
+
+def real_digits():
+    import untrained
+
+    from gensweep.assembly import load_images
+
+    return load_images(untrained.config("gan")).pixels[:, 0].numpy()
+
+
+def frechet(images):
+    """The distance of grey images (n, h, w) to the real digits, by the singular values of their features."""
+    import untrained
+
+    from gensweep.assembly import build_extractor
+
+    extractor = build_extractor(untrained.config("gan"), "cpu")
+    mine, real = (extractor(torch.from_numpy(each)[:, None]).double().numpy() for each in (images, real_digits()))
+    means = mine.mean(0) - real.mean(0)
+    mine, real = ((each - each.mean(0)) / np.sqrt(len(each) - 1) for each in (mine, real))
+    # tr sqrt(A'A B'B) is the sum of the singular values of A B'.
+    both = np.linalg.svd(mine @ real.T, compute_uv=False).sum()
+    return means @ means + (mine**2).sum() + (real**2).sum() - 2 * both
+
+
+def evaluate(capsys, *arguments, code=0):
+    """Rows of the JSON and lines of stderr; with another code, the problems."""
+    capsys.readouterr()
+    assert run(["evaluate", *map(str, arguments), "--format", "json"]) == code, capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return (json.loads(out) if code == 0 else out), err
+
+
+def compared(capsys, *arguments):
+    capsys.readouterr()
+    assert run(["best", "--compare", *arguments, "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    return {entry["sweep"]: entry for entry in json.loads(out)["entries"]}, err
+
+
+def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
+    (real,), err = evaluate(capsys, "real", "--name", "photos")
+    assert "Judged as tiny/t0000 was." in err
+    assert "Filed as photos." in err
+    assert real["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
+    (theirs,), _ = evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--name", "theirs", "--like", "tiny")
+    assert theirs["params"] == LATENT * 64 + 64
+    entries, err = compared(capsys)
+    assert set(entries) == {"photos", "theirs", "tiny"}
+    assert "Left out" not in err
+    assert entries["photos"]["rank"] == 1
+    assert {name: entries[name]["family"] for name in entries} == {
+        "photos": "folder", "theirs": "torchscript", "tiny": "gan",
+    }  # fmt: skip
+    identity = entries["tiny"]["objective"]["identity"]
+    for name, row in (("photos", real), ("theirs", theirs)):
+        entry = entries[name]
+        assert entry["objective"] == {"metric": "fid", "value": row["value"], "identity": identity}
+        assert entry["status"] == "finished"
+        assert entry["params"] == {}
+        assert [entry[key] for key in ("checkpoint",)] == [None]
+        assert [entry["cost"][key] for key in ("images", "train_seconds", "activation_bytes")] == [None] * 3
+        assert entry["cost"]["params"] == row["params"]
+    assert entries["photos"]["cost"]["sample_seconds"] is None
+    assert entries["theirs"]["cost"]["sample_seconds"] > 0
+    page = Path("report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert "gensweep evaluate" in page
+    assert "trained once more" not in page
+
+
+def test_the_store_tells_where_the_images_come_from(store, capsys):
+    import hashlib
+
+    from gensweep.tracking.runs import find_trial, trial_config
+
+    evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--seed", 3, "--name", "seeded", "--like", "tiny")
+    config = trial_config("seeded")
+    assert config["family"] == {
+        "kind": "torchscript",
+        "path": str((store / "G.pt").resolve()),
+        "sha256": hashlib.sha256((store / "G.pt").read_bytes()).hexdigest(),
+        "latent": [LATENT],
+        "classes": None,
+        "output_range": None,
+    }
+    assert config["seed"] == 3
+    assert config["evaluation"]["samples"] == COUNT
+    assert find_trial("seeded").config["family.latent"] == f"[{LATENT}]"
+
+
+def test_a_generator_scores_what_its_images_score_and_the_batch_changes_nothing(store, capsys):
+    from gensweep.noise import Noise
+
+    given = ["--torchscript", "G.pt", "--latent", LATENT, "--like", "tiny"]
+    (row,), err = evaluate(capsys, *given)
+    assert "Not filed" in err
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.load("G.pt")
+    z = Noise(0, torch.arange(COUNT)).normal(LATENT, stream=3)
+    pixels = (module(z) * 127.5 + 128).floor().clamp(0, 255).to(torch.uint8)[:, 0].detach().numpy()
+    assert row["value"] == pytest.approx(frechet(pixels), rel=1e-6)
+    (again,), _ = evaluate(capsys, *given, "--set", "evaluation.batch_size=7")
+    assert again["value"] == pytest.approx(row["value"], rel=1e-9)
+    (other,), _ = evaluate(capsys, *given, "--seed", 1)
+    assert other["value"] != row["value"]
+    (filed,), _ = evaluate(capsys, write(store / "drawn", pixels), "--like", "tiny")
+    assert filed["value"] == pytest.approx(row["value"], rel=0.5)
+
+
+def test_labels_come_in_the_proportions_of_the_real_images(store, capsys):
+    from gensweep.training.evaluation import proportional_labels
+
+    export(store / "C.pt", Conditional(), torch.zeros(3, dtype=torch.int64))
+    (row,), err = evaluate(capsys, "--torchscript", "C.pt", "--latent", LATENT, "--classes", 10, "--like", "tiny")
+    assert "drawn evenly" not in err
+    counts = np.bincount(real_labels(), minlength=10).tolist()
+    greys = ((proportional_labels(counts, COUNT) / 10 - 0.5) * 127.5 + 128).floor().to(torch.uint8)
+    assert row["value"] == pytest.approx(frechet(greys[:, None, None].expand(-1, 8, 8).contiguous().numpy()), rel=1e-6)
+    _, err = evaluate(capsys, "--torchscript", "C.pt", "--latent", LATENT, "--classes", 3, "--like", "tiny")
+    assert "it has 3 classes and the real images 10: all are drawn evenly" in err
+
+
+def real_labels():
+    import untrained
+
+    from gensweep.assembly import load_images
+
+    return load_images(untrained.config("gan")).labels.numpy()
+
+
+def test_another_size_is_resized_as_a_picture_in_a_file_is(store, capsys):
+    export(store / "L.pt", Generator(size=16))
+    (drawn,), err = evaluate(capsys, "--torchscript", "L.pt", "--latent", LATENT, "--like", "tiny")
+    assert "its images are 16x16: the square in the middle is resized to 8x8" in err
+    assert drawn["notes"]
+
+
+def test_another_identity_is_refused_with_the_command_that_makes_it_alike(store, capsys):
+    evaluate(capsys, "real", "--name", "few", "--samples", COUNT - 2, "--like", "tiny")
+    entries, err = compared(capsys)
+    assert "few" not in entries
+    assert f"generated images: {COUNT - 2} against {COUNT}" in err
+    assert f"gensweep evaluate {store / 'real'} --like " in err
+    capsys.readouterr()
+    assert run(["best", "--compare", "tiny", "few"]) == 1
+    assert "few cannot be compared with tiny" in capsys.readouterr().err
+    _, err = evaluate(capsys, "real", code=2)
+    assert "--like few (fid, 10 samples" in err
+    assert "--like tiny (fid, 12 samples" in err or "(fid, 12 samples" in err
+    evaluate(capsys, "real", "--name", "few", "--like", "tiny", "--replace")
+    assert "few" in compared(capsys)[0]
+
+
+def test_a_name_is_used_once_unless_it_is_replaced(store, capsys):
+    evaluate(capsys, "real", "--name", "once", "--like", "tiny")
+    assert "--replace" in evaluate(capsys, "real", "--name", "once", "--like", "tiny", code=2)[1]
+    assert "was trained" in evaluate(capsys, "real", "--name", "tiny", "--like", "tiny", "--replace", code=2)[1]
+    evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--name", "once", "--like", "once", "--replace")
+    entries, err = compared(capsys)
+    assert entries["once"]["family"] == "torchscript"
+    assert "older sweep" not in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["sample", "named"],
+        ["evaluate", "named"],
+        ["train", "--from-run", "named"],
+        ["best", "named", "--try", "steps=2"],
+    ],
+)
+def test_an_entry_cannot_draw_images(store, capsys, arguments):
+    evaluate(capsys, "real", "--name", "named", "--like", "tiny", "--replace")
+    capsys.readouterr()
+    assert run(arguments) == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "named/t0000 is a folder of images that was only scored here" in err
+
+
+def test_what_is_odd_about_pictures_is_counted(store, capsys):
+    folder = write(store / "odd", real_digits()[:6])
+    Image.new("RGBA", (8, 8), (9, 9, 9, 9)).save(folder / "clear.png")
+    Image.new("RGB", (20, 30), (200, 9, 9)).save(folder / "red.png")
+    Image.fromarray(np.full((8, 8), 40_000, np.uint16)).save(folder / "deep.png")
+    (folder / "torn.png").write_bytes((folder / "red.png").read_bytes()[:60])
+    (folder / "notes.txt").write_text("no picture")
+    _, err = evaluate(capsys, "odd", "--samples", 9, "--like", "tiny")
+    assert "1 files cannot be read and are left out: torn.png" in err
+    assert "1 of 9 pictures are of another size: the square in the middle is resized to 8x8" in err
+    assert "2 of 9 pictures are coloured: turned grey" in err
+    assert "1 of 9 pictures are transparent: laid on white" in err
+    assert "1 of 9 pictures are of more than 8 bits a value: scaled to 8" in err
+    _, err = evaluate(capsys, "real", "--samples", 5, "--like", "tiny")
+    assert "5 of its 12 pictures are scored, chosen by a hash of their names" in err
+
+
+def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys):
+    write(store / "all", real_digits())
+    arguments = ["--set", "data.size=8", "--set", "data.channels=1", "--set", "evaluation.extractor.resolution=32"]
+    (row,), err = evaluate(capsys, "real", "--against", "all", "--samples", COUNT, *arguments)
+    assert "Judged as" not in err
+    assert row["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
+    assert row["identity"]["reference"].startswith("all/train (40 images, 8x8)#")
+
+
+BAD_FOLDERS = {
+    "empty": "there is nothing to score: no file in it is a picture",
+    "broken": "there is nothing to score: 2 files cannot be read",
+    "small": "holds 3 pictures, but 12 are needed; add 9, or score 3 with --samples 3",
+}
+
+
+@pytest.mark.parametrize("name", BAD_FOLDERS)
+def test_a_folder_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
+    folder = store / "bad" / name
+    if name == "small":
+        write(folder, real_digits()[:3])
+    else:
+        folder.mkdir(parents=True)
+    if name == "broken":
+        for file in ("a.png", "b.jpg"):
+            (folder / file).write_bytes(b"no picture")
+    out, err = evaluate(capsys, folder, "--like", "tiny", "--name", "bad", code=2)
+    assert out == ""
+    assert [BAD_FOLDERS[name] in line for line in err.splitlines() if line.startswith("Error: ")] == [True]
+
+
+BAD_GENERATORS = {
+    "nan": (lambda x: x / x.new_zeros(()) * 0, "5 of the images 0..4 hold NaN or infinite values"),
+    "unit": (lambda x: (x + 1) / 2, "looks like 0..1 and not like -1..1; say which: --output-range 0,1"),
+    "bytes": (lambda x: (x + 1) * 127.5, "say their range, such as --output-range 0,255"),
+    "flat": (lambda x: x.flatten(1), "should give images of shape (5, 1, height, width), but it gave a tensor"),
+    "pair": (lambda x: (x, x), "but it gave a tuple"),
+    "colour": (
+        lambda x: x.expand(-1, 3, 8, 8),
+        "gives images of 3 channels, but those that they are compared with have 1",
+    ),
+    "whole": (lambda x: x.long(), "gives torch.int64"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_GENERATORS)
+def test_a_generator_that_cannot_be_scored_is_told_in_a_line(store, capsys, name):
+    change, words = BAD_GENERATORS[name]
+    export(store / f"{name}.pt", Odd(change))
+    _, err = evaluate(capsys, "--torchscript", f"{name}.pt", "--latent", LATENT, "--like", "tiny", code=1)
+    assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True]
+
+
+def test_a_range_that_is_said_is_taken(store, capsys):
+    given = ["--latent", LATENT, "--like", "tiny"]
+    (plain,), _ = evaluate(capsys, "--torchscript", "G.pt", *given)
+    export(store / "B.pt", Odd(lambda x: (x + 1) * 127.5))
+    (scaled,), _ = evaluate(capsys, "--torchscript", "B.pt", *given, "--output-range", "0,255")
+    assert scaled["value"] == pytest.approx(plain["value"], rel=1e-3)
+
+
+def test_a_program_of_torch_export_is_taken_too(store, capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dynamic = {"z": {0: torch.export.Dim("batch")}}
+        torch.export.save(
+            torch.export.export(Generator().eval(), (torch.randn(3, LATENT),), dynamic_shapes=dynamic), "G.pt2"
+        )
+    given = ["--latent", LATENT, "--like", "tiny"]
+    (row,), _ = evaluate(capsys, "--torchscript", "G.pt2", *given)
+    assert row["params"] == LATENT * 64 + 64
+    (script,), _ = evaluate(capsys, "--torchscript", "G.pt", *given)
+    assert row["value"] == pytest.approx(script["value"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ([], 2, "Give one of RUN, FOLDER and --torchscript FILE"),
+        (["real", "--torchscript", "G.pt"], 2, "Give one of"),
+        (["--torchscript", "G.pt"], 2, "--latent 512"),
+        (["--torchscript", "G.pt", "--latent", "x"], 2, "give whole numbers from 1"),
+        (["--torchscript", "G.pt", "--latent", "5"], 1, "does not take z of shape (5, 5)"),
+        (["--torchscript", "G.pt", "--latent", "4", "--classes", "2"], 1, "and 5 labels"),
+        (["--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two numbers that rise"),
+        (["--torchscript", "mlflow.db", "--latent", "4"], 2, "torch cannot load it"),
+        (["--torchscript", "nothing.pt", "--latent", "4"], 2, "cannot be read"),
+        (["real", "--latent", "4"], 2, "--latent belongs to a generator"),
+        (["real", "--seed", "1"], 2, "--seed 1"),
+        (["real", "--sampler", "heun"], 2, "--sampler: only for a run"),
+        (["tiny", "--name", "x"], 2, "--name: only for a folder"),
+        (["real", "--replace"], 2, "--replace needs --name"),
+        (["real", "--against", "nowhere"], 2, "give train, test, or a folder"),
+        (["real", "--set", "training.images=3"], 2, "--set training.images: only data.* and evaluation.*"),
+        (["real", "--set", "data.kind=digit"], 2, "did you mean 'digits'"),
+        (["real", "--like", "nothing"], 1, "'nothing' is not a sweep or run"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):
+    if not {"--like", "--set"} & set(arguments) and "tiny" not in arguments:
+        arguments = [*arguments, "--like", "tiny"]
+    _, err = evaluate(capsys, *arguments, code=code)
+    assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True], err
