@@ -14,6 +14,7 @@ from gensweep.cli.trying import parse_try, subject_of_trial, try_for_a_person
 if TYPE_CHECKING:
     from gensweep.assembly import Axes
     from gensweep.report.compare import Comparison
+    from gensweep.tracking.runs import Trial
 
 __all__ = ["best"]
 
@@ -93,6 +94,7 @@ def _best(sweeps: tuple[str, ...], format: str) -> None:
     sweep = find_sweep(sweeps[0]) if sweeps else load_sweeps()[0]
     comparison = compare([sweep], asked=True)
     config = trial_config(comparison.winner.trial.run_id)
+    _warn(comparison.winner.trial)
     value = best_json(comparison.winner, config)
     if format == "json":
         print_json(value)
@@ -144,7 +146,16 @@ def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, root: Path, f
         click.echo(f"Report: {html}", err=True)
 
 
+def _warn(trial: Trial) -> None:
+    from gensweep.report.collapse import warnings_of
+
+    for warning in warnings_of(trial.signals):
+        click.echo(f"Warning: {trial.name} {warning}", err=True)
+
+
 def _remarks(comparison: Comparison, shown: int) -> None:
+    for entry in comparison.entries[:shown]:
+        _warn(entry.trial)
     for item in comparison.not_comparable:
         click.echo(f"Left out: {item.sweep}: {item.reason}", err=True)
         if item.command:

@@ -28,6 +28,7 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
       gensweep trials ddpm-cifar10 --format json
       gensweep trials ddpm-cifar10 --format csv > trials.csv
     """
+    from gensweep.report.collapse import warnings_of
     from gensweep.report.export import trial_json, trial_rows
     from gensweep.report.wording import metric_title
     from gensweep.tracking.runs import find_sweep, load_sweeps
@@ -42,6 +43,9 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
         print_rows(trial_rows(found), format, titles={"objective": title})
     else:
         print_rows([trial_json(trial) for trial in found.trials], format)
+    for trial in found.trials:
+        for warning in warnings_of(trial.signals):
+            click.echo(f"Warning: {trial.trial} {warning}", err=True)
     states = [trial.status for trial in found.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no trials yet"
     click.echo(f"{found.name} ({found.status}): {counts}", err=True)

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.errors import GensweepError
+from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.moments import Moments
 from gensweep.registry import Registry
@@ -29,7 +30,7 @@ with warnings.catch_warnings():
     from ignite.metrics import Metric
     from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
-__all__ = ["LEVELS", "METRICS", "BitsPerDim", "FrechetDistance", "MetricClass", "Mode", "Needs", "Reference"]
+__all__ = ["LEVELS", "METRICS", "BitsPerDim", "Diverse", "FrechetDistance", "MetricClass", "Mode", "Needs", "Reference"]
 
 #: Which scores are the better ones, and what a metric is computed from.
 Mode: TypeAlias = Literal["min", "max"]
@@ -61,6 +62,14 @@ class MetricClass(Protocol):
 METRICS: Registry[MetricClass] = Registry("metric", package="gensweep.metrics")
 
 
+@runtime_checkable
+class Diverse(Protocol):
+    """A metric that can also say how diverse the images are that it has seen."""
+
+    def diversity(self) -> float:
+        """From 0, all alike, to 1, like the reference, over the images of all processes; see `metrics.diversity`."""
+
+
 @METRICS.register("fid")
 class FrechetDistance(Metric):
     """The Frechet distance of generated features to a reference, lower is better.
@@ -83,6 +92,7 @@ class FrechetDistance(Metric):
             )
         self._num_features = moments.num_features
         self._reference = (moments.mean, moments.covariance)
+        self._variation = variation(moments)
         # Apple's GPUs have no float64
         super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
 
@@ -98,19 +108,27 @@ class FrechetDistance(Metric):
 
     def compute(self) -> float:
         """The distance over the images of all processes.  Raises GensweepError if they are fewer than two."""
-        _follow_process_group()
-        return float(self._reduced_distance())
+        generated = self._generated()
+        mean, covariance = (value.cpu() for value in self._reference)
+        return frechet_distance(generated.mean, generated.covariance, mean, covariance)
 
-    @sync_all_reduce("_state")
-    def _reduced_distance(self) -> float:
-        generated = Moments.of_state(self._state.cpu(), self._num_features)
+    def diversity(self) -> float:
+        """How diverse the images of all processes are.  Raises GensweepError if they are fewer than two."""
+        return diversity(variation(self._generated()), self._variation)
+
+    def _generated(self) -> Moments:
+        _follow_process_group()
+        generated = Moments.of_state(self._reduced_state(), self._num_features)
         if generated.count < 2:
             raise GensweepError(
                 f"a Frechet distance needs at least 2 generated images, but got {generated.count}; "
                 "raise evaluation.samples"
             )
-        mean, covariance = (value.cpu() for value in self._reference)
-        return frechet_distance(generated.mean, generated.covariance, mean, covariance)
+        return generated
+
+    @sync_all_reduce("_state")
+    def _reduced_state(self) -> Tensor:
+        return self._state.cpu()
 
 
 @METRICS.register("bpd")

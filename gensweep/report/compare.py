@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.report.collapse import warnings_of
 from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, score
 from gensweep.tracking.entries import evaluate_command
 
@@ -141,7 +142,7 @@ def varied_by_family(trials: Sequence[Trial]) -> list[tuple[Trial, tuple[str, ..
 
 
 def verdict(comparison: Comparison) -> str:
-    """One sentence: who won, against whom, by how much, at which cost."""
+    """One sentence: who won, against whom, by how much, at which cost; and a second one if there is a doubt."""
     best = comparison.winner
     families = comparison.best_of("family")
     rivals = families if len(families) > 1 else comparison.best_of("sweep")
@@ -158,7 +159,8 @@ def verdict(comparison: Comparison) -> str:
         whom = f"the best {family_name(other.trial.family)}'s" if len(families) > 1 else f"{other.trial.name}'s"
         sentence += f", {_margin(best.score, other.score)} {whom} {score(other.score.value)}"
         sentence += _price(best.trial, other.trial)
-    return sentence + "."
+    doubts = warnings_of(best.trial.signals)
+    return f"{sentence}." + (f" Warning: {'; '.join(doubts)}." if doubts else "")
 
 
 def reproduce_command(trial: Trial) -> str:

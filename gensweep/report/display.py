@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gensweep.report.collapse import warnings_of
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class ProgressDisplay:
                 self._note_best(trial.best, report.trial)
 
     def trial_ended(self, end: TrialEnd) -> None:
-        """Take a trial's line away; off a terminal, and for failures, print one that stays."""
+        """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""
         with self._lock:
             trial = self._running.pop(end.trial, None)
             again = self._ends.get(end.trial) == end.status == "failed"
@@ -117,7 +118,7 @@ class ProgressDisplay:
             if trial is not None and end.status != "stopped":
                 self._fresh += 1.0 - (trial.first_images or 0) / (trial.budget or 1)
             line = self._end_line(end, None if trial is None else self._clock() - trial.started)
-        if self._live is None or (end.status == "failed" and not again):
+        if self._live is None or warnings_of(end.best_metrics) or (end.status == "failed" and not again):
             self._say(line)
 
     def sweep_ended(self, status: SweepStatus) -> None:
@@ -235,6 +236,7 @@ class ProgressDisplay:
         words.append(f"{count(end.images)} images" + ("" if seconds is None else f" in {duration(seconds)}"))
         if end.error:
             words.append(end.error.strip())
+        words += warnings_of(end.best_metrics)
         return ", ".join(words) + f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
 
     def _console(self) -> Console:

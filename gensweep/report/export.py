@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.compare import reproduce_command, varied_by_family, verdict
 from gensweep.report.wording import count, duration, identity_words, score, setting_words, size
 
@@ -48,6 +49,7 @@ def trial_json(trial: Trial) -> dict[str, Any]:
         "images": trial.cost.images,
         "params": dict(trial.params),
         "error": trial.error,
+        **_signals_json(trial),
     }
 
 
@@ -59,7 +61,7 @@ def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[di
         trial = entry.trial
         row: dict[str, Any] = {"#": entry.rank, "sweep": trial.sweep, "trial": trial.trial}
         row |= {"family": trial.family, comparison.title: entry.score.value}
-        row |= {"samples": entry.score.identity.get("samples")}
+        row |= {"samples": entry.score.identity.get("samples"), "diversity": diversity_words(trial.signals)}
         row |= {"images": count(trial.cost.images), "train s": _rounded(trial.cost.train_seconds)}
         row |= {"params": count(trial.cost.params), "what differs": setting_words(trial.params, entry.differs)}
         rows.append(row)
@@ -71,8 +73,9 @@ def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
     rows = []
     for entry in comparison.entries:
         row = _entry_json(entry)
-        objective, cost = row.pop("objective"), row.pop("cost")
-        rows.append(row | {key: objective[key] for key in ("metric", "value", "identity")} | cost)
+        objective, cost, signals = row.pop("objective"), row.pop("cost"), row.pop("signals")
+        row |= {key: objective[key] for key in ("metric", "value", "identity")} | cost
+        rows.append(row | {"diversity": signals.get("diversity"), "warnings": "; ".join(row["warnings"])})
     return rows
 
 
@@ -85,6 +88,7 @@ def trial_rows(sweep: Sweep) -> list[dict[str, Any]]:
             "status": trial.status,
             **({"family": trial.family} if several else {}),
             "objective": None if trial.objective is None else trial.objective.value,
+            "diversity": diversity_words(trial.signals),
             "images": count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),
             "params": count(trial.cost.params),
@@ -102,6 +106,7 @@ def entry_facts(entry: Entry, title: str) -> dict[str, str]:
         "run": f"{trial.name} ({trial.run_id})",
         "family": trial.family,
         title: score(entry.score.value),
+        "diversity": diversity_words(trial.signals),
         "measured as": identity_words(entry.score.metric, entry.score.identity),
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
         f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters, "
@@ -124,7 +129,13 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "params": dict(trial.params),
         "checkpoint": trial.checkpoint,
         "status": trial.status,
+        **_signals_json(trial),
     }
+
+
+def _signals_json(trial: Trial) -> dict[str, Any]:
+    """The signals of the best checkpoint, and what they warn of."""
+    return {"signals": dict(trial.signals), "warnings": warnings_of(trial.signals)}
 
 
 def _objective_json(value: Score) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import yaml
 
 from gensweep.errors import GensweepError
 from gensweep.report.charts import drawn
+from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.compare import Comparison, Entry, reproduce_command, verdict
 from gensweep.report.figures import COLOURS
 from gensweep.report.wording import count, duration, identity_words, score, setting_list
@@ -114,6 +115,8 @@ def _row(entry: Entry, comparison: Comparison, series: Mapping[str, int]) -> dic
         "family": trial.family,
         "colour": series[comparison.group(trial)] % COLOURS,
         "score": score(entry.score.value),
+        "diversity": diversity_words(trial.signals),
+        "warnings": warnings_of(trial.signals),
         "status": trial.status,
         "images": count(cost.images),
         "train": duration(cost.train_seconds),

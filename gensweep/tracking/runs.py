@@ -76,6 +76,7 @@ class Trial:
     """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types.
 
     `logged` names the numbers of which there is a history.
+    `signals` are those of its best checkpoint, such as "diversity" and "signal/accuracy_real".
     """
 
     sweep: str
@@ -86,6 +87,7 @@ class Trial:
     started: datetime
     objective: Score | None = None
     cost: Cost = Cost()
+    signals: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
@@ -310,6 +312,7 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
             params=_whole(metrics.get("params")),
             activation_bytes=_whole(metrics.get("activation_bytes")),
         ),
+        signals=_json_object(tags.get("gensweep.signals")),
         params=_params(tags, config),
         config=dict(config),
         checkpoint=_checkpoint(run),

@@ -118,7 +118,7 @@ class MlflowWriter:
             self._identify(report.trial, report.identity)
             value = metrics.get(self._metric)
             if value is not None and self._improves(report.trial, value):
-                self._add("tags", report.trial, tags=self._objective_tags(value, report.images))
+                self._add("tags", report.trial, tags=self._objective_tags(value, report.images, metrics))
         for key in PICTURES:
             self._picture(report, key)
 
@@ -129,7 +129,8 @@ class MlflowWriter:
             tags["gensweep.error"] = redact(end.error)
         valid = end.objective is not None and math.isfinite(end.objective)
         if valid:
-            tags |= self._objective_tags(end.objective or 0.0, int(end.best_metrics.get("images", end.images)))
+            images = int(end.best_metrics.get("images", end.images))
+            tags |= self._objective_tags(end.objective or 0.0, images, end.best_metrics)
         if end.best is not None:
             tags["gensweep.checkpoint"] = str(end.best)
         if end.identity is not None:
@@ -191,8 +192,10 @@ class MlflowWriter:
             self._seen[SWEEP] = tags
             self._add("tags", SWEEP, tags=tags)
 
-    def _objective_tags(self, value: float, images: int) -> dict[str, str]:
-        return {"gensweep.objective": repr(value), "gensweep.objective_images": str(images)}
+    def _objective_tags(self, value: float, images: int, metrics: Mapping[str, float]) -> dict[str, str]:
+        signals = {key: value for key, value in metrics.items() if key == "diversity" or key.startswith("signal/")}
+        tags = {"gensweep.objective": repr(value), "gensweep.objective_images": str(images)}
+        return tags | {"gensweep.signals": json.dumps(signals)}
 
     def _rank(self, trial: str, value: float | None, folder: Path | None) -> None:
         self._ended += 1

@@ -29,7 +29,7 @@ from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.images import to_uint8
-from gensweep.metrics.metric import Needs
+from gensweep.metrics.metric import Diverse, Needs
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
@@ -77,12 +77,16 @@ class Judge:
 
 
 class Verdict(NamedTuple):
-    """Scores by metric, the first images, and the seconds that this process drew and scored images."""
+    """Scores by metric, the first images, and the seconds that this process drew and scored images.
+
+    `signals` are what else the features tell, such as their diversity.
+    """
 
     scores: dict[str, float]
     shown: UInt8[Tensor, "k c h w"]
     sample_seconds: float
     evaluate_seconds: float
+    signals: dict[str, float]
 
 
 def evaluate(
@@ -153,8 +157,10 @@ def judge_images(
         if progress is not None:
             progress(start + len(batch) - share.start)
     scores = {name: float(metric.compute()) for name, metric in of_samples.items()}
+    diverse = next((metric for metric in of_samples.values() if isinstance(metric, Diverse)), None)
+    signals = {} if diverse is None else {"diversity": diverse.diversity()}
     # Every image was drawn by one rank and is black on the others.
-    return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap())
+    return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals)
 
 
 def bits_per_dim(

@@ -159,7 +159,7 @@ class _Trial:
         verdict = evaluate(learner.family, learner.sampler, self.judge, workers=learner.workers)
         self.seconds["sample"] += verdict.sample_seconds
         self.seconds["evaluate"] += verdict.evaluate_seconds
-        metrics = self._metrics() | verdict.scores
+        metrics = self._metrics() | verdict.scores | verdict.signals
         metrics |= {"sample_seconds": verdict.sample_seconds, "evaluate_seconds": verdict.evaluate_seconds}
         metrics |= {"params": sum(self.sizes.values()), "sample_flops": self.sample_flops}
         metrics["activation_bytes"] = self.activation_bytes

@@ -119,6 +119,7 @@ def write_sweep(
     rungs: int = 8,
     keep: int = 1,
     pictures: bool = True,
+    signals: Mapping[str, float] = {"diversity": 0.7},
 ) -> Path:
     """Play a sweep to the writer; every third trial or so is pruned.  Returns its folder."""
     rng, root = random.Random(seed), (folder / "sweeps" / name).absolute()
@@ -135,7 +136,7 @@ def write_sweep(
                 writer.trial_ended(TrialEnd(trial, "failed", None, error, 8192))
                 continue
             last = rng.choice([1, max(1, rungs // 2)]) if index > 2 and rng.random() < 0.35 else rungs
-            _play(writer, root, trial, rng, final, speed, identity, rungs, last, pictures, signals=make is gan)
+            _play(writer, root, trial, rng, final, speed, identity, rungs, last, pictures, signals, game=make is gan)
         writer.sweep_ended("finished")
     return root
 
@@ -151,7 +152,8 @@ def _play(
     rungs: int,
     last: int,
     pictures: bool,
-    signals: bool,
+    signals: Mapping[str, float],
+    game: bool,
 ) -> None:
     best: tuple[float, Path, dict[str, float]] | None = None
     for rung in range(1, last + 1):
@@ -171,9 +173,10 @@ def _play(
             "sample_seconds": 6000 / speed,
             "params": 1_500_000.0,
         }
-        if signals:
+        if game:
             metrics |= {"signal/accuracy_real": 1 - 0.4 * math.exp(-images / 9000), "signal/accuracy_fake": 0.8}
             metrics |= {"signal/diffusion_length": 10.0 + images // 400}
+        metrics |= signals
         writer.trial_reported(Report(trial, images, metrics, identity, folder))
         if best is None or score < best[0]:
             best = (score, folder, metrics)

@@ -137,6 +137,8 @@ def test_json_has_the_documented_shape():
             "params": {"x": 1},
             "checkpoint": None,
             "status": "finished",
+            "signals": {},
+            "warnings": [],
         }
     ]
     keys = {"trial", "run_id", "status", "objective", "images", "params"}

@@ -13,9 +13,11 @@ from PIL import Image
 from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES
 from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.noise import Noise
-from gensweep.training.evaluation import draw, evaluate, proportional_labels, write_grid
+from gensweep.report.collapse import warnings_of
+from gensweep.training.evaluation import draw, evaluate, judge_images, proportional_labels, write_grid
 
 
 def trained(kind):
@@ -135,3 +137,15 @@ def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
         top, left = (index // columns) * tile + 2, (index % columns) * tile + 2
         shown = grid[top : top + size * scale : scale, left : left + size * scale : scale]
         assert np.array_equal(shown, images[index].permute(1, 2, 0).expand(-1, -1, 3).numpy())
+
+
+def test_one_image_again_and_again_is_seen_as_collapse_and_real_images_are_not():
+    real = tiny.images(400).pixels
+    judge = tiny.judge(samples=200)
+    judge.metrics["fid"] = FrechetDistance(Moments.of(judge.extractor(real)))
+    one = judge_images(judge, lambda indices: real[indices * 0], torch.device("cpu"))
+    assert one.signals["diversity"] == pytest.approx(0, abs=1e-9)
+    assert warnings_of(one.signals) == ["collapsed: samples are 0 % as diverse as real images"]
+    fresh = judge_images(judge, lambda indices: real[indices], torch.device("cpu"))
+    assert fresh.signals["diversity"] > 0.8
+    assert warnings_of(fresh.signals) == []

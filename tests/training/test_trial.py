@@ -16,7 +16,7 @@ from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
 PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
 CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identities"}
-CHECKPOINT |= {"activation_bytes"}
+CHECKPOINT |= {"activation_bytes", "diversity"}
 
 
 def run(kind, folder, reporter=None, resume=(), **settings):

@@ -1,0 +1,37 @@
+"""What the signals of a trial's best checkpoint say about it, in words: a good-looking score may hide a collapse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["diversity_words", "warnings_of"]
+
+#: Samples that are less diverse than this part of real images have collapsed.
+COLLAPSED = 0.2
+#: A discriminator that is right on at least so many real and generated images has nothing to teach the generator.
+WINS = 0.99
+
+
+def warnings_of(signals: Mapping[str, float]) -> list[str]:
+    """Warnings, one a line; none if all is well, or if nothing is known."""
+    found = []
+    diversity = signals.get("diversity")
+    if diversity is not None and diversity < COLLAPSED:
+        found.append(f"collapsed: samples are {_percent(diversity)} as diverse as real images")
+    right = [signals.get(f"signal/accuracy_{kind}") for kind in ("real", "fake")]
+    if all(share is not None and share >= WINS for share in right):
+        real, fake = (_percent(share or 0.0) for share in right)
+        found.append(f"the discriminator wins: right on {real} of real and {fake} of generated images")
+    return found
+
+
+def diversity_words(signals: Mapping[str, float]) -> str:
+    """Diversity for a cell of a table, marked if it has collapsed; "-" if it is not known."""
+    diversity = signals.get("diversity")
+    if diversity is None:
+        return "-"
+    return _percent(diversity) + (", collapsed" if diversity < COLLAPSED else "")
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.{1 if 0 < share < 0.0995 else 0}f} %"

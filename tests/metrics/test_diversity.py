@@ -1,0 +1,86 @@
+"""Diversity against closed forms: Gaussians of known covariance, and a few points."""
+
+import pytest
+import torch
+
+from gensweep.metrics.diversity import Variation, diversity, variation
+from gensweep.metrics.metric import FrechetDistance
+from gensweep.metrics.moments import Moments
+
+D = 24
+
+
+def gaussian(n, deviations, seed):
+    return torch.randn(n, len(deviations), generator=torch.Generator().manual_seed(seed)) * deviations + 3
+
+
+def of(features):
+    return variation(Moments.of(features))
+
+
+REAL = of(gaussian(20_000, torch.ones(D), 0))
+
+
+def test_the_variation_of_a_gaussian():
+    deviations = torch.tensor([1.0, 2.0, 3.0])
+    squares = deviations.square()
+    found = of(gaussian(100_000, deviations, 1))
+    assert found.variance == pytest.approx(float(squares.sum()), rel=0.02)
+    assert found.concentration == pytest.approx(float(squares.square().sum() / squares.sum() ** 2), rel=0.02)
+
+
+def test_the_variance_is_half_the_mean_squared_distance_of_two_images():
+    x = gaussian(50, torch.linspace(0, 2, D), 2).double()
+    distances = torch.cdist(x, x).square().sum() / (50 * 49)
+    assert of(x).variance == pytest.approx(float(distances) / 2)
+
+
+def test_few_images_do_not_bias_it():
+    """Plainly computed, Tr S^2 of 40 images in 24 dimensions would be 1.6 times too large."""
+    found = [of(gaussian(40, torch.ones(D), seed)) for seed in range(200)]
+    assert sum(each.variance for each in found) / 200 == pytest.approx(D, rel=0.02)
+    assert sum(each.concentration for each in found) / 200 == pytest.approx(1 / D, rel=0.05)
+
+
+@pytest.mark.parametrize("n", [100, 1000, 10_000])
+def test_real_images_are_as_diverse_as_real_images(n):
+    assert 0.9 < diversity(of(gaussian(n, torch.ones(D), 5)), REAL) <= 1
+
+
+@pytest.mark.parametrize("n", [2, 3, 500])
+def test_one_image_again_and_again_has_none(n):
+    assert diversity(of(gaussian(1, torch.ones(D), 3).expand(n, D)), REAL) == pytest.approx(0, abs=1e-9)
+
+
+def test_images_that_vary_less_are_less_diverse_by_the_square():
+    assert diversity(of(gaussian(5000, torch.full((D,), 0.3), 4)), REAL) == pytest.approx(0.09, rel=0.05)
+
+
+def test_images_that_vary_in_fewer_ways_are_less_diverse_by_their_number():
+    deviations = torch.zeros(D)
+    deviations[:6] = 2.0  # as much variance as the real ones
+    assert diversity(of(gaussian(5000, deviations, 4)), REAL) == pytest.approx(6 / D, rel=0.05)
+
+
+@pytest.mark.parametrize("modes", [2, 4])
+def test_a_few_images_that_differ_are_as_diverse_as_their_number_less_one(modes):
+    """The corners of a regular simplex lie in so many directions, evenly; their variance is made that of real ones."""
+    corners = torch.eye(D)[:modes] * D
+    assert diversity(of(corners.repeat(500, 1)), REAL) == pytest.approx((modes - 1) / D, rel=0.05)
+
+
+def test_more_variance_than_real_images_is_no_more_than_diverse():
+    assert diversity(of(gaussian(5000, torch.full((D,), 3.0), 4)), REAL) == pytest.approx(1, abs=0.05)
+
+
+def test_a_reference_of_one_image_has_nothing_to_vary():
+    assert diversity(Variation(0.0, 0.0), Variation(0.0, 0.0)) == 1
+
+
+def test_the_metric_tells_it_of_what_it_has_seen():
+    metric = FrechetDistance(Moments.of(gaussian(20_000, torch.ones(D), 0)))
+    seen = gaussian(300, torch.full((D,), 0.5), 6)
+    for batch in seen.split(70):
+        metric.update(batch)
+    assert metric.diversity() == pytest.approx(diversity(of(seen), REAL), rel=1e-6)
+    assert metric.diversity() == metric.diversity()
