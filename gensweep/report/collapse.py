@@ -34,4 +34,4 @@ def diversity_words(signals: Mapping[str, float]) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.{1 if 0 < share < 0.0995 else 0}f} %"
+    return f"{round(100 * share, 1 if share < 0.0995 else 0):g} %"

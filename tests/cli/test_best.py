@@ -44,7 +44,8 @@ def test_compare_as_json(store, capsys):
     assert scores == sorted(scores)
     for entry in value["entries"]:
         assert set(entry) == {
-            "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status"
+            "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
+            "signals", "warnings"
         }  # fmt: skip
         assert set(entry["objective"]) == {"metric", "value", "identity"}
         assert set(entry["cost"]) == {"images", "train_seconds", "sample_seconds", "params", "activation_bytes"}
