@@ -16,8 +16,9 @@ from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.metric import LEVELS, METRICS
-from gensweep.metrics.references import reference_moments, reference_name
+from gensweep.metrics.metric import LEVELS, METRICS, FrechetDistance
+from gensweep.metrics.real import Real
+from gensweep.metrics.references import reference_name
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import SHOWN, Judge
 from gensweep.training.loop import Learner
@@ -130,13 +131,14 @@ def _sample_metrics(
         return None, {}
     real = images if settings.against == "train" else load_images(trial, settings.against, cache)
     extractor = build_extractor(trial, device, cache)
-    reference = reference_moments(real, extractor, cache)
+    reference = Real(real, extractor, cache)
     return extractor, {
         name: (
             METRICS[name](reference, extractor.num_features, device),
-            MetricIdentity(name, extractor.id, settings.samples, reference_name(real), weights=_weights(trial)),
+            MetricIdentity(name, extractor.id, settings.samples, reference.name, weights=_weights(trial)),
         )
-        for name in names
+        # Features of real images give their moments, too: whoever asks for these first saves a second look at all.
+        for name in sorted(names, key=lambda name: METRICS[name] is FrechetDistance)
     }
 
 

@@ -149,7 +149,7 @@ def _try(subject: Subject, ways: Sequence[Alternative], samples: int | None, see
 
 
 def _tried(subject: Subject, outcome: Any) -> Tried:
-    from gensweep.config import TrialConfig
+    from gensweep.config import TrialConfig, registries
     from gensweep.report.outcomes import Tried
     from gensweep.training.checkpoint import read
 
@@ -157,7 +157,7 @@ def _tried(subject: Subject, outcome: Any) -> Tried:
     metric = (
         objective.metric if objective is not None and objective.metric in outcome.scores else next(iter(outcome.scores))
     )
-    mode = objective.mode if objective is not None and objective.metric == metric else "min"
+    mode = registries.metrics()[metric].mode
     changes = outcome.alternative.overrides(TrialConfig.from_dict(read(subject.folder).metadata))
     return Tried(subject.name, outcome, changes, metric, mode)
 

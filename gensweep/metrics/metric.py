@@ -8,12 +8,10 @@ a likelihood gets the bits per dimension of held-out images instead, Float[b].
 
 from __future__ import annotations
 
-import os
-import warnings
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor
 
@@ -21,16 +19,21 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.processes import Metric, follow_process_group, reinit__is_reduced, sync_all_reduce
 from gensweep.registry import Registry
 
-with warnings.catch_warnings():
-    # ignite imports torch.distributed.optim, which still uses torch.jit
-    warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
-    import ignite.distributed as idist
-    from ignite.metrics import Metric
-    from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
-
-__all__ = ["LEVELS", "METRICS", "BitsPerDim", "Diverse", "FrechetDistance", "MetricClass", "Mode", "Needs", "Reference"]
+__all__ = [
+    "LEVELS",
+    "METRICS",
+    "BitsPerDim",
+    "Detailed",
+    "Diverse",
+    "FrechetDistance",
+    "MetricClass",
+    "Mode",
+    "Needs",
+    "Reference",
+]
 
 #: Which scores are the better ones, and what a metric is computed from.
 Mode: TypeAlias = Literal["min", "max"]
@@ -57,6 +60,15 @@ class MetricClass(Protocol):
 
     def __call__(self, *args: Any, **settings: Any) -> Metric:
         """A metric from (reference, num_features, device)."""
+
+
+@runtime_checkable
+class Detailed(Protocol):
+    """A metric that can say more than its score."""
+
+    @property
+    def details(self) -> Mapping[str, float]:
+        """Other numbers of the last `compute`, by name."""
 
 
 METRICS: Registry[MetricClass] = Registry("metric", package="gensweep.metrics")
@@ -117,7 +129,7 @@ class FrechetDistance(Metric):
         return diversity(variation(self._generated()), self._variation)
 
     def _generated(self) -> Moments:
-        _follow_process_group()
+        follow_process_group()
         generated = Moments.of_state(self._reduced_state(), self._num_features)
         if generated.count < 2:
             raise GensweepError(
@@ -161,7 +173,7 @@ class BitsPerDim(Metric):
 
     def compute(self) -> float:
         """The mean over the images of all processes.  Raises GensweepError if there are none."""
-        _follow_process_group()
+        follow_process_group()
         return float(self._reduced_mean())
 
     @sync_all_reduce("_state")
@@ -170,13 +182,3 @@ class BitsPerDim(Metric):
         if not count:
             raise GensweepError("bits per dimension need at least one image, but got none; raise evaluation.likelihood")
         return float(total / count)
-
-
-def _follow_process_group() -> None:
-    """Let ignite see the process group that somebody else, such as Ray Train, has made or ended."""
-    if not dist.is_initialized():
-        if idist.model_name() == "native-dist":
-            idist.sync(temporary=True)
-    elif "LOCAL_RANK" not in os.environ:
-        # A reduction does not need it, but ignite would gather host names to guess it, and warn.
-        idist.set_local_rank(0)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "require_finite"]
 
 # Outer products are symmetric: their upper triangle is summed in panels of so many rows, in almost half the work.
 PANEL = 256
@@ -76,13 +76,8 @@ class Moments:
         if features.ndim != 2 or features.shape[1] != self.num_features:
             raise ValueError(f"features must have shape (b, {self.num_features}), but got {tuple(features.shape)}")
         x = features.detach().to(self.state)
-        total = x.sum(0)  # finite only if every feature is
-        if not bool(torch.isfinite(total).all()):
-            bad = int((~torch.isfinite(x)).any(dim=1).sum())
-            raise GensweepError(
-                f"{bad} of {len(x)} images have NaN or infinite features: no distance can be computed; "
-                "look at the images, and use an extractor with precision float32 on this device"
-            )
+        total = x.sum(0)
+        require_finite(x, total)
         self.state[0] += len(x)
         self.total.add_(total)
         for i in range(0, self.num_features, PANEL):
@@ -109,3 +104,16 @@ class Moments:
             raise GensweepError(f"a covariance needs at least 2 images, but got {n}; raise the number of samples")
         upper = torch.addr(self.outer, self.total, self.total, alpha=-1 / n).div_(n - 1).triu_()
         return upper + upper.triu(1).T
+
+
+def require_finite(features: Float[Tensor, "b d"], total: Float[Tensor, " d"] | None = None) -> None:
+    """Raise GensweepError with their number if features are NaN or infinite; `total` is the sum, if it is known."""
+    total = features.sum(0, dtype=torch.float64) if total is None else total
+    # finite only if every feature is
+    if bool(torch.isfinite(total).all()):
+        return
+    bad = int((~torch.isfinite(features)).any(dim=1).sum())
+    raise GensweepError(
+        f"{bad} of {len(features)} images have NaN or infinite features: no distance can be computed; "
+        "look at the images, and use an extractor with precision float32 on this device"
+    )

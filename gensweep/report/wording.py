@@ -23,12 +23,9 @@ __all__ = [
     "weights_words",
 ]
 
-# Only features of the FID-2015 Inception network make a Frechet distance an FID.
-_FRECHET_TITLES = {
-    "efficientnet_lite0": "FD-EffNetLite0",
-    "inception2015": "FID",
-    "torchvision_inception": "FD-TorchvisionInception",
-}
+_EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
+# Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
+_DISTANCES = {"fid": ("FID", "FD"), "kid": ("KID", "KD")}
 _FOREIGN = {"folder": "folder of images", "torchscript": "exported generator"}
 _TITLES = {"bpd": "bits/dim"}
 _PARTS = {
@@ -44,12 +41,13 @@ _PARTS = {
 
 def metric_title(metric: str, identity: Mapping[str, Any]) -> str:
     """The column head of a score: "FID" for the literature's network only, "FD-EffNetLite0" and the like otherwise."""
-    if metric != "fid":
+    if metric not in _DISTANCES:
         return _TITLES.get(metric, metric)
+    literatures, distance = _DISTANCES[metric]
     extractor = str(identity.get("extractor", "")).partition("/")[0]
-    if not extractor:
-        return "FD"
-    return _FRECHET_TITLES.get(extractor, f"FD-{extractor}")
+    if extractor == "inception2015":
+        return literatures
+    return f"{distance}-{_EXTRACTORS.get(extractor, extractor)}" if extractor else distance
 
 
 def identity_words(metric: str, identity: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gensweep.assembly import every_of, run_job
-from gensweep.config import SweepConfig, TrialConfig
+from gensweep.config import SweepConfig, TrialConfig, registries
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan
 from gensweep.sweep.resources import Request
@@ -58,10 +58,11 @@ def single_trial(
     name: str, trial: TrialConfig, *, workers: int = 1, cpus_per_worker: float = 1, gpus_per_worker: float = 0
 ) -> SweepConfig:
     """A sweep of one trial, judged by the first of its metrics."""
+    metric = trial.flat()["evaluation.metrics"][0]
     return SweepConfig.from_dict(
         {
             "name": name,
-            "objective": {"metric": trial.flat()["evaluation.metrics"][0]},
+            "objective": {"metric": metric, "mode": registries.metrics()[metric].mode},
             "base": trial.as_dict(),
             "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
             "resources": {

@@ -3,17 +3,12 @@ import warnings
 import pytest
 import torch
 import torch.distributed as dist
+from real_features import MadeUp, features
 from torch import nn
 
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance
 from gensweep.metrics.moments import Moments
-
-
-def features(n: int, d: int, seed: int) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    scale = torch.linspace(0.1, 3, d)
-    return torch.randn(n, d, generator=generator) * scale + 0.1 * seed
 
 
 @pytest.mark.parametrize("d", [3, 64])
@@ -32,7 +27,7 @@ def test_equals_ignites_own_fid(d: int):
 @pytest.mark.parametrize("kind", METRICS.kinds())
 class TestEveryMetric:
     def build(self, kind: str):
-        return METRICS[kind](Moments.of(features(100, 8, 1)), 8, "cpu")
+        return METRICS[kind](MadeUp(features(100, 8, 1)), 8, "cpu")
 
     def output(self, kind: str, n: int, seed: int) -> torch.Tensor:
         """What it is fed with: features of images, or what each of them costs."""
@@ -89,33 +84,37 @@ def test_a_reference_of_another_extractor_is_refused():
 
 
 SHARDS = [(50, 50), (7, 93), (100, 0), (0, 100)]
+SAMPLED = [kind for kind in METRICS if METRICS[kind].needs == "samples"]
+
+
+def score(kind: str, generated: torch.Tensor) -> float:
+    """Computed twice, to see that a reduction leaves the state alone."""
+    metric = METRICS[kind](MadeUp(features(100, 8, 1)), 8, "cpu")
+    metric.update(generated)
+    value = metric.compute()
+    assert metric.compute() == value
+    return value
 
 
 def in_two_processes(rank: int, folder: str, results: "torch.multiprocessing.SimpleQueue[tuple[int, list[float]]]"):
     torch.set_num_threads(1)
     warnings.simplefilter("error")
-    distances = []
+    scores = []
     # the group is made by somebody else, ended and made again, as a kept worker sees it
     for generation, shard in enumerate(SHARDS):
-        metric = FrechetDistance(Moments.of(features(100, 8, 1)))
         dist.init_process_group("gloo", init_method=f"file://{folder}/{generation}", rank=rank, world_size=2)
         try:
-            metric.update(features(100, 8, 2).split(shard)[rank])
-            distances.append(metric.compute())
-            assert metric.compute() == distances[-1]
+            scores += [score(kind, features(100, 8, 2).split(shard)[rank]) for kind in SAMPLED]
         finally:
             dist.destroy_process_group()
-    alone = FrechetDistance(Moments.of(features(100, 8, 1)))
-    alone.update(features(100, 8, 2))
-    distances.append(alone.compute())
-    results.put((rank, distances))
+    scores += [score(kind, features(100, 8, 2)) for kind in SAMPLED]
+    results.put((rank, scores))
 
 
 def test_two_processes_get_the_value_of_the_union(tmp_path):
     context = torch.multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     torch.multiprocessing.spawn(in_two_processes, args=(str(tmp_path), results), nprocs=2)
-    alone = FrechetDistance(Moments.of(features(100, 8, 1)))
-    alone.update(features(100, 8, 2))
-    expected = [pytest.approx(alone.compute(), rel=1e-10)] * (len(SHARDS) + 1)
+    alone = [score(kind, features(100, 8, 2)) for kind in SAMPLED]
+    expected = [pytest.approx(value, rel=1e-10) for value in alone] * (len(SHARDS) + 1)
     assert dict([results.get(), results.get()]) == {0: expected, 1: expected}

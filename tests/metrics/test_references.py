@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
+from gensweep.metrics import references
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.references import reference_file, reference_moments, reference_name
+from gensweep.metrics.real import Real
+from gensweep.metrics.references import FEATURES, reference_file, reference_moments, reference_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +64,35 @@ def test_are_computed_once_and_read_back_bit_for_bit(extractor: Extractor, tmp_p
     assert torch.equal(first.mean, again.mean)
     assert torch.equal(first.covariance, again.covariance)
     assert FrechetDistance(first)._num_features == 5
+
+
+def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_look(
+    extractor: Extractor, tmp_path: Path
+):
+    images = Pictures()
+    plain = reference_moments(images, extractor, tmp_path / "other")
+    real = Real(images, extractor, tmp_path)
+    assert torch.equal(real.features, extractor(images.pixels))
+    before = seen(extractor)
+    assert torch.equal(real.moments.state, plain.state)
+    again = Real(images, extractor, tmp_path)
+    assert torch.equal(again.features, real.features)
+    assert torch.equal(again.moments.state, plain.state)
+    assert seen(extractor) == before
+    damage_cut(reference_file(images, extractor, tmp_path, FEATURES))
+    with pytest.warns(UserWarning, match="damaged"):
+        repaired = Real(images, extractor, tmp_path).features
+    assert torch.equal(repaired, real.features)
+
+
+def test_of_a_large_set_features_are_kept_of_evenly_chosen_images(
+    extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(references, "MOST_FEATURES", 20)
+    images = Pictures()
+    real = Real(images, extractor, tmp_path)
+    assert torch.equal(real.features, extractor(images.pixels[[i * 50 // 20 for i in range(20)]]))
+    assert real.moments.count == 50
 
 
 @pytest.mark.parametrize("change", ["fingerprint", "name", "pixels", "extractor"])

@@ -36,6 +36,8 @@ def test_a_distance_is_called_fid_only_with_the_network_of_the_literature():
     assert metric_title("fid", {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "FID"
     assert metric_title("fid", {"extractor": "something/12"}) == "FD-something"
     assert metric_title("fid", {}) == "FD"
+    assert metric_title("kid", IDENTITY) == "KD-EffNetLite0"
+    assert metric_title("kid", {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "KID"
 
 
 def test_titles_are_those_of_the_extractors(tmp_path):

@@ -1,0 +1,78 @@
+"""Metrics of pairs of images: they keep the features of generated images, up to a number, until all are there."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.metric import Needs
+from gensweep.metrics.moments import require_finite
+from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced
+from gensweep.metrics.real import RealFeatures
+from gensweep.metrics.references import spread
+
+__all__ = ["MOST", "CollectedFeatures"]
+
+#: Of so many generated images (the first) and so many real ones (evenly from all) pairs are looked at.
+MOST = 10_000
+
+
+class CollectedFeatures(Metric):
+    """What metrics of pairs have in common; `name` is for messages, `fewest` how many generated images they need."""
+
+    needs: ClassVar[Needs] = "samples"
+    name: ClassVar[str]
+    fewest: ClassVar[int] = 2
+    _state_dict_all_req_keys = ("_features",)
+
+    def __init__(
+        self, reference: RealFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        found = reference.features.shape[1]
+        if num_features not in (None, found):
+            raise GensweepError(
+                f"the reference has {found} features and the extractor gives {num_features}; "
+                "both must come from the same extractor"
+            )
+        self.reference = reference
+        # Apple's GPUs have no float64
+        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all features."""
+        self._features = torch.zeros(0, self.reference.features.shape[1], device=self._device)
+
+    @reinit__is_reduced
+    def update(self, output: Float[Tensor, "b d"]) -> None:
+        """Take in the features of a batch of generated images, which may be empty.
+
+        Raises GensweepError if a feature is NaN or infinite.
+        """
+        features = output.detach().to(self._features)
+        require_finite(features)
+        self._features = torch.cat([self._features, features[: MOST - len(self._features)]])
+
+    def _generated(self) -> Float[Tensor, "n d"]:
+        """Those of all processes, in their order.  Raises GensweepError if they are fewer than `fewest`."""
+        features = in_order(self._features)[:MOST]
+        if len(features) < self.fewest:
+            raise GensweepError(
+                f"{self.name} needs at least {self.fewest} generated images, but got {len(features)}; "
+                "raise evaluation.samples"
+            )
+        return features
+
+    def _real(self, most: int | None = None) -> Float[Tensor, "m d"]:
+        """Real features, on the device.  Raises GensweepError if they are fewer than `fewest`."""
+        features = self.reference.features
+        if len(features) < self.fewest:
+            raise GensweepError(
+                f"{self.name} needs at least {self.fewest} real images, but got {len(features)}; "
+                "raise data.limit, or judge against another split"
+            )
+        return features[spread(len(features), most or MOST)].to(self._device)

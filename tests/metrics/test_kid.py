@@ -1,0 +1,84 @@
+"""The kernel distance against its formula, written out; unbiased; its standard error as repeated draws spread."""
+
+import numpy as np
+import pytest
+import torch
+from real_features import MadeUp, features
+
+from gensweep.errors import GensweepError
+from gensweep.metrics import collected, pairs
+from gensweep.metrics.kid import KernelDistance
+
+
+def brute_force(x: torch.Tensor, y: torch.Tensor) -> float:
+    """Bińkowski et al. 2018, eq. 4, pair by pair."""
+    x, y = x.double().numpy(), y.double().numpy()
+    n, m, d = len(x), len(y), x.shape[1]
+
+    def k(a, b):
+        return (np.dot(a, b) / d + 1) ** 3
+
+    within_x = sum(k(x[i], x[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    within_y = sum(k(y[i], y[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    across = sum(k(a, b) for a in x for b in y) / (n * m)
+    return within_x + within_y - 2 * across
+
+
+def distance(real: torch.Tensor, generated: torch.Tensor) -> tuple[float, float]:
+    metric = KernelDistance(MadeUp(real))
+    metric.update(generated)
+    return metric.compute(), metric.details["standard_error"]
+
+
+@pytest.mark.parametrize(("n", "m"), [(2, 2), (40, 40), (25, 60)])
+def test_equals_the_formula_in_any_blocks(n: int, m: int, monkeypatch: pytest.MonkeyPatch):
+    generated, real = features(n, 8, 2), features(m, 8, 1)
+    expected = brute_force(generated, real)
+    for block in (7, 2048):
+        monkeypatch.setattr(pairs, "BLOCK", block)
+        assert distance(real, generated)[0] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_is_unbiased_and_its_standard_error_is_the_spread(shift: float):
+    generator = torch.Generator().manual_seed(0)
+    draws = [
+        distance(torch.randn(150, 6, generator=generator), torch.randn(100, 6, generator=generator) + shift)
+        for _ in range(200)
+    ]
+    values, errors = (torch.tensor(column) for column in zip(*draws, strict=True))
+    # E k for x, y ~ N(a, I), N(b, I) is a polynomial in a.b: here from a large draw
+    big = distance(torch.randn(8000, 6, generator=generator), torch.randn(8000, 6, generator=generator) + shift)
+    assert abs(values.mean() - big[0]) < 3 * (values.std() / 200**0.5 + big[1])
+    ratio = float(errors.mean() / values.std())
+    # for equal distributions the first-order term is all noise, and an upper bound
+    assert 0.9 < ratio < 1.1 if shift else 1 < ratio < 2.5
+
+
+def test_is_zero_in_the_mean_for_equal_distributions_and_can_be_negative():
+    values = torch.tensor([distance(features(60, 4, 1), features(60, 4, 1) + 0)[0]])
+    assert values.item() < 0
+
+
+def test_only_the_first_images_count_beyond_the_limit(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(collected, "MOST", 50)
+    real, generated = features(80, 4, 1), features(120, 4, 2)
+    metric = KernelDistance(MadeUp(real))
+    for batch in generated.split(33):
+        metric.update(batch)
+    assert metric._features.shape == (50, 4)
+    evenly = real[[i * 80 // 50 for i in range(50)]]
+    assert metric.compute() == pytest.approx(brute_force(generated[:50], evenly), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_too_few_generated_images_are_refused(n: int):
+    with pytest.raises(GensweepError, match=rf"at least 2 generated images, but got {n}; raise evaluation\.samples"):
+        distance(features(50, 4, 1), features(n, 4, 2))
+
+
+def test_nan_features_are_counted():
+    bad = features(9, 4, 2)
+    bad[2, 1] = bad[5, 0] = float("nan")
+    with pytest.raises(GensweepError, match="2 of 9 images have NaN or infinite features"):
+        distance(features(50, 4, 1), bad)
