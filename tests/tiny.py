@@ -1,13 +1,13 @@
 """The smallest families and data sets that can be trained, for the tests of several rooms."""
 
 import torch
+from real_features import MadeUp
 
 from gensweep.data.images import Images
 from gensweep.families.family import FAMILIES, Batch
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import METRICS
-from gensweep.metrics.moments import Moments
 from gensweep.noise import Noise
 from gensweep.registry import bind, settings_fields
 from gensweep.training.distributed import Workers
@@ -81,15 +81,15 @@ def learner(kind, *, conditional=True, seed=3, workers=None, family=None, **trai
     )
 
 
-def judge(likelihood=False, **settings):
+def judge(likelihood=False, names=("fid",), **settings):
     """Scores by random projections of the pixels, and by likelihood if asked."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 4))
     extractor = Extractor(network, lambda pixels: pixels / 255, id="projection/4", title="FD", num_features=4)
-    reference = Moments.of(extractor(images().pixels))
+    reference = MadeUp(extractor(images().pixels))
     values = {"samples": 20, "batch_size": 6, "class_counts": (2, 1, 1), "shape": (1, SIZE, SIZE)} | settings
-    metrics = {"fid": METRICS["fid"](reference, 4, "cpu")}
-    identities = {"fid": MetricIdentity("fid", extractor.id, values["samples"], "noise")}
+    metrics = {name: METRICS[name](reference, 4, "cpu") for name in names}
+    identities = {name: MetricIdentity(name, extractor.id, values["samples"], "noise") for name in names}
     if likelihood:
         metrics["bpd"] = METRICS["bpd"](device="cpu")
         identities["bpd"] = MetricIdentity("bpd", None, 11, "noise", timesteps=5)

@@ -66,7 +66,6 @@ class MetricClass(Protocol):
 class Detailed(Protocol):
     """A metric that can say more than its score."""
 
-    @property
     def details(self) -> Mapping[str, float]:
         """Other numbers of the last `compute`, by name."""
 

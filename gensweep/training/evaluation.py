@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.images import to_uint8
-from gensweep.metrics.metric import Diverse, Needs
+from gensweep.metrics.metric import Detailed, Diverse, Needs
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
@@ -79,7 +79,7 @@ class Judge:
 class Verdict(NamedTuple):
     """Scores by metric, the first images, and the seconds that this process drew and scored images.
 
-    `signals` are what else the features tell, such as their diversity.
+    `signals` are what else the features tell, such as their diversity or the details of a score.
     """
 
     scores: dict[str, float]
@@ -157,10 +157,21 @@ def judge_images(
         if progress is not None:
             progress(start + len(batch) - share.start)
     scores = {name: float(metric.compute()) for name, metric in of_samples.items()}
-    diverse = next((metric for metric in of_samples.values() if isinstance(metric, Diverse)), None)
-    signals = {} if diverse is None else {"diversity": diverse.diversity()}
+    signals = _signals(of_samples)
     # Every image was drawn by one rank and is black on the others.
     return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals)
+
+
+def _signals(metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """What else metrics say once their scores are computed."""
+    signals: dict[str, float] = {}
+    for name, metric in metrics.items():
+        # Classes are asked: an ignite metric answers to every name with a function.
+        if issubclass(type(metric), Diverse):
+            signals["diversity"] = metric.diversity()
+        if issubclass(type(metric), Detailed):
+            signals |= {f"{name}/{key}": value for key, value in metric.details().items()}
+    return signals
 
 
 def bits_per_dim(

@@ -222,7 +222,9 @@ def test_a_likelihood_as_objective_needs_a_family_that_has_one(refused):
 
 
 def test_the_objective_must_be_evaluated(refused):
-    assert refused(f"{BASE}objective: {{metric: lpips}}\n")[0].startswith("s:6: objective.metric: 'lpips' is not a metric")
+    assert refused(f"{BASE}objective: {{metric: lpips}}\n")[0].startswith(
+        "s:6: objective.metric: 'lpips' is not a metric"
+    )
 
 
 def test_the_first_rung_must_lie_within_the_budget(refused):

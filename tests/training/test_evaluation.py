@@ -62,6 +62,14 @@ def test_the_score_is_the_distance_of_the_images_that_are_drawn(kind):
     assert min(verdict.sample_seconds, verdict.evaluate_seconds) > 0
 
 
+def test_details_of_a_score_are_told_beside_it_and_all_metrics_see_the_same_features():
+    learner, judge = trained("gan"), tiny.judge(names=("kid", "fid"))
+    verdict = evaluate(learner.family, learner.sampler, judge)
+    assert list(verdict.scores) == ["kid", "fid"]
+    assert verdict.signals["kid/standard_error"] > 0
+    assert verdict.scores["fid"] == evaluate(learner.family, learner.sampler, tiny.judge()).scores["fid"]
+
+
 def test_evaluating_twice_gives_the_same_score_and_another_key_gives_other_images():
     learner, judge = trained("gan"), tiny.judge()
     once, again, other = (evaluate(learner.family, learner.sampler, judge, key=key) for key in (0, 0, 1))
