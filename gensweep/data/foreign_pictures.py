@@ -57,7 +57,8 @@ def read_folder(
         raise ConfigError(_too_few(folder, len(found), count, notes))
     if len(names) > count + len(unreadable):
         notes = (f"{count:,} of its {len(names):,} pictures are scored, chosen by a hash of their names", *notes)
-    pixels = np.stack([picture for picture, _ in found.values()])
+    # Decoded pictures lie in memory pixel by pixel, and their stack would, too.
+    pixels = np.ascontiguousarray(np.stack([picture for picture, _ in found.values()]))
     changed = Counter(change for _, changes in found.values() for change in changes)
     told = tuple(f"{number:,} of {count:,} pictures are {change}" for change, number in sorted(changed.items()))
     return ForeignPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *told))

@@ -38,7 +38,7 @@ def only_standard() -> tuple[Trial, Standard]:
         trials = [trial for sweep in load_sweeps() for trial in sweep.trials]
     except NothingToCompareError:
         trials = []
-    for trial in trials:
+    for trial in sorted(trials, key=lambda trial: trial.foreign):
         if trial.objective is not None and trial.countable and not _of_likelihood(trial.objective):
             score = trial.objective
             newest.setdefault(json.dumps([score.metric, dict(score.identity)], sort_keys=True), trial)

@@ -301,6 +301,17 @@ def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys
     assert row["identity"]["reference"].startswith("all/train (40 images, 8x8)#")
 
 
+def test_coloured_pictures_against_themselves_are_perfect(store, capsys):
+    folder = write(store / "coloured", np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), dtype=np.uint8))
+    arguments = ["--set", "data.size=8", "--set", "evaluation.extractor.resolution=32", "--samples", COUNT]
+    (row,), err = evaluate(capsys, folder, "--against", folder, *arguments)
+    assert row["value"] == pytest.approx(0, abs=1e-3)
+    assert "pictures are" not in err
+    (row,), err = evaluate(capsys, "real", "--against", folder, *arguments)
+    assert row["value"] > 1
+    assert f"{COUNT} of {COUNT} pictures are grey: taken as RGB" in err
+
+
 BAD_FOLDERS = {
     "empty": "there is nothing to score: no file in it is a picture",
     "broken": "there is nothing to score: 2 files cannot be read",
