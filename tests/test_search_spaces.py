@@ -10,9 +10,12 @@ import yaml
 
 from gensweep.config import TrialConfig, load_sweep, scale_names
 from gensweep.config.json_schema import sweep_schema
+from gensweep.data.images import Images
+from gensweep.data.loader import Loader
 from gensweep.families.family import Batch
 from gensweep.noise import Noise
 from gensweep.sweep.space import SearchSpace
+from gensweep.training.cost import training_flops
 
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
@@ -81,3 +84,28 @@ def test_the_corners_of_a_shipped_space_build_and_run_one_step(file):
         if "sampler.steps" in trial.flat():
             trial = trial.with_overrides({"sampler.steps": 2})
         one_step(trial)
+
+
+@pytest.mark.parametrize("scale", [None, "cpu"])
+def test_the_two_sides_of_gan_vs_ddpm_have_equal_budgets(scale):
+    """In floating point operations of training, whatever the searched settings; and all else that a verdict needs."""
+    budgets, measured = [], []
+    for side in ("gan", "diffusion"):
+        sweep = load_sweep(FOLDER / f"gan_vs_ddpm_{side}.yaml", scale=scale)
+        trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
+        budgets += [operations(trial) for trial in (trials[0], trials[-1])]
+        flat = trials[0].flat()
+        measured.append({key: value for key, value in flat.items() if key.startswith(("data.", "evaluation."))})
+        assert measured[-1].pop("evaluation.every") * (5 if scale else 10) == flat["training.images"]
+        measured[-1]["trials"] = sweep.search.trials
+    assert measured[0] == measured[1]
+    assert max(budgets) == pytest.approx(min(budgets), rel=0.01)
+
+
+def operations(trial: TrialConfig) -> float:
+    """Those of a whole trial's training."""
+    flat = trial.flat()
+    size = flat["data.size"]
+    pixels, labels = torch.zeros(8, 3, size, size, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64)
+    loader = Loader(Images(pixels, labels, ("black",), "black/train", "0" * 64, flip=False), seed=0)
+    return training_flops(trial.bound("family")(3, size, 1), loader) * flat["training.images"]
