@@ -8,7 +8,7 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["frechet_distance"]
+__all__ = ["factor", "frechet_distance"]
 
 
 def frechet_distance(
@@ -28,30 +28,30 @@ def frechet_distance(
     for name, value in (("mean1", mean1), ("cov1", cov1), ("mean2", mean2), ("cov2", cov2)):
         if not bool(torch.isfinite(value).all()):
             raise GensweepError(f"{name} holds NaN or infinite numbers: no Frechet distance can be computed")
-    m = _factor(cov1).T @ _factor(cov2)
+    m = factor(cov1).T @ factor(cov2)
     gram = m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m
     overlap = _root_sum(gram)
     distance = (mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * overlap
     return max(0.0, float(distance))
 
 
-def _factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
+def factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
     """L with L L^T = covariance: Cholesky where it exists, else the eigenvectors that carry variance.
 
     The threshold is numpy's `matrix_rank`: a rounding error of 1e-16 kept here would return as its square root, 1e-8.
     """
-    factor: Tensor
-    factor, failed = torch.linalg.cholesky_ex(covariance)
+    root: Tensor
+    root, failed = torch.linalg.cholesky_ex(covariance)
     if not int(failed):
-        return factor
+        return root
     # A collapsed GAN leaves most features constant, and solvers fail on matrices that are mostly zeros.
     varying = covariance.diagonal() > 0
     eigenvalues, eigenvectors = _eigh(covariance[varying][:, varying])
     largest = eigenvalues.max() if len(eigenvalues) else covariance.new_zeros(())
     kept = eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
-    factor = covariance.new_zeros(len(covariance), int(kept.sum()))
-    factor[varying] = eigenvectors[:, kept] * eigenvalues[kept].sqrt()
-    return factor
+    root = covariance.new_zeros(len(covariance), int(kept.sum()))
+    root[varying] = eigenvectors[:, kept] * eigenvalues[kept].sqrt()
+    return root
 
 
 def _eigh(covariance: Float64[Tensor, "r r"]) -> tuple[Float64[Tensor, "r"], Float64[Tensor, "r r"]]:

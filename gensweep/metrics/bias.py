@@ -1,0 +1,52 @@
+"""By how much few images put a Frechet distance too high: two classical answers, to hold `uncertainty` against.
+
+Shapes: d features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.frechet import factor, frechet_distance
+from gensweep.metrics.moments import Moments
+from gensweep.metrics.uncertainty import Target
+
+__all__ = ["extrapolated_distance", "first_order_bias"]
+
+
+def first_order_bias(covariance: Float64[Tensor, "d d"], target: Target, n: int) -> float:
+    """The expected excess of the distance from n normal features with this covariance, to first order in 1 / n.
+
+    1/n [Tr S + 1/2 sum_ij s_i s_j / (s_i + s_j) + 1/4 sum_i s_i], where s_i^2 are the eigenvalues of L^T S L: the
+    second derivative of Tr (L^T S L)^1/2 on the covariance of a Wishart matrix.
+    """
+    s = torch.linalg.svdvals(target.factor.T @ factor(covariance))
+    s = s[s > 0]
+    pairs = (s[:, None] * s / (s[:, None] + s)).sum()
+    return float(covariance.trace() + pairs / 2 + s.sum() / 4) / n
+
+
+def extrapolated_distance(
+    features: Float[Tensor, "n d"], target: Target, *, sizes: Sequence[int], generator: torch.Generator
+) -> float:
+    """FD-infinity: distances of random subsets of these sizes, as a line over 1 / size, read off at 0.
+
+    Raises GensweepError for fewer than two sizes.  Source: Chong & Forsyth 2020, section 4.
+    """
+    if len(set(sizes)) < 2:
+        raise GensweepError(f"a line needs at least 2 sizes of subsets, but got {list(sizes)}")
+    distances = []
+    for size in sizes:
+        chosen = torch.randperm(len(features), generator=generator)[:size]
+        moments = Moments.of(features[chosen])
+        distances.append(frechet_distance(moments.mean, moments.covariance, target.mean, target.covariance))
+    inverse = 1 / torch.tensor(sizes, dtype=torch.float64)
+    line = torch.linalg.lstsq(
+        torch.stack([torch.ones_like(inverse), inverse], 1), torch.tensor(distances)[:, None].double()
+    )
+    return float(line.solution[0, 0])

@@ -1,0 +1,173 @@
+"""The corrected distance and its interval, against brute force, closed forms and simulations with a known answer."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.bias import extrapolated_distance, first_order_bias
+from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.uncertainty import Estimate, Target, estimate_distance
+
+Draw = Callable[[torch.Generator], torch.Tensor]
+
+
+def normal(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def distance(x: torch.Tensor, target: Target) -> float:
+    return frechet_distance(x.mean(0), torch.cov(x.T), target.mean, target.covariance)
+
+
+def a_target(d: int, seed: int = 1) -> Target:
+    mixing = normal(d, d, seed=seed) / math.sqrt(d)
+    return Target(normal(d, seed=seed + 1), mixing @ mixing.T + 0.1 * torch.eye(d, dtype=torch.float64))
+
+
+def diagonal(variances: torch.Tensor, shift: float = 0.0) -> Target:
+    return Target(torch.full_like(variances, shift / math.sqrt(len(variances))), variances.diag())
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 5), (8, 20), (20, 20), (21, 20)])
+def test_influences_are_those_of_leaving_out_each_image(n: int, d: int):
+    x, target = normal(n, d) * 1.5 + 0.2, a_target(d)
+    whole = distance(x, target)
+    without = [distance(torch.cat([x[:i], x[i + 1 :]]), target) for i in range(n)]
+    expected = n * whole - (n - 1) * torch.tensor(without, dtype=torch.float64)
+    estimate = estimate_distance(x, target)
+    torch.testing.assert_close(estimate.influences, expected, rtol=1e-6, atol=1e-6)
+    assert estimate.error == pytest.approx(float(expected.std()) / math.sqrt(n), rel=1e-6)
+
+
+def test_influences_hold_for_a_reference_that_is_flat_in_most_directions():
+    x, flat = normal(12, 10), normal(4, 10, seed=3)
+    target = Target(torch.zeros(10, dtype=torch.float64), torch.cov(flat.T))
+    without = [distance(torch.cat([x[:i], x[i + 1 :]]), target) for i in range(12)]
+    expected = 12 * distance(x, target) - 11 * torch.tensor(without, dtype=torch.float64)
+    torch.testing.assert_close(estimate_distance(x, target).influences, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_first_order_bias_of_equal_gaussians_is_the_known_one():
+    eigenvalues = torch.tensor([3.0, 1.0, 0.2], dtype=torch.float64)
+    pairs = sum(float(a * b / (a + b)) for a in eigenvalues for b in eigenvalues)
+    expected = (4.2 + 0.5 * (pairs + 0.5 * 4.2)) / 700
+    assert first_order_bias(eigenvalues.diag(), diagonal(eigenvalues), 700) == pytest.approx(expected, rel=1e-12)
+
+
+def test_many_images_are_corrected_by_the_first_order_bias():
+    d, n = 60, 3000
+    mixing = normal(d, d, seed=5) / 7
+    target, covariance = a_target(d), mixing @ mixing.T
+    taken = []
+    for seed in range(10):
+        x = normal(n, d, seed=100 + seed) @ mixing.T
+        taken.append(distance(x, target) - estimate_distance(x, target).corrected)
+    assert sum(taken) / 10 == pytest.approx(first_order_bias(covariance, target, n), rel=0.05)
+
+
+# Each case: the spectrum, whether the images have scales of their own, how far the reference is, and n.
+HARD = {
+    "equal, half as many features as images": (torch.ones(100), False, 1.0, 0.0, 200),
+    "decaying, half as many features": (4 / torch.arange(1.0, 101.0), False, 1.5, 0.5, 200),
+    "decaying, scales of their own": (4 / torch.arange(1.0, 101.0), True, 1.5, 0.5, 200),
+    "equal, scales of their own": (torch.ones(100), True, 1.0, 0.0, 200),
+    "equal, fewer images than features": (torch.ones(100), False, 1.0, 0.0, 60),
+    "decaying, fewer images than features": (4 / torch.arange(1.0, 101.0), True, 1.5, 0.5, 60),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_takes_away_the_bias_where_the_first_order_is_not_enough(name: str):
+    spectrum, scaled, ratio, shift, n = HARD[name]
+    spectrum = spectrum.double()
+    target = diagonal(spectrum * ratio, shift)
+    truth = frechet_distance(torch.zeros_like(spectrum), spectrum.diag(), target.mean, target.covariance)
+    plain, corrected, errors = [], [], []
+    for seed in range(20):
+        x = normal(n, 100, seed=seed) * spectrum.sqrt()
+        if scaled:
+            x = x * normal(n, 8, seed=seed + 50).square().mean(1, keepdim=True).sqrt()
+        estimate = estimate_distance(x, target)
+        plain.append(distance(x, target))
+        corrected.append(estimate.corrected)
+        errors.append(estimate.error)
+    excess, rest = sum(plain) / 20 - truth, sum(corrected) / 20 - truth
+    assert excess > 3 * sum(errors) / 20
+    assert abs(rest) < 0.06 * excess
+
+
+def test_a_line_over_1_n_agrees_where_there_are_many_images():
+    x, target = normal(4000, 10) * 1.2, a_target(10)
+    generator = torch.Generator().manual_seed(0)
+    line = extrapolated_distance(x, target, sizes=range(400, 4001, 300), generator=generator)
+    estimate = estimate_distance(x, target)
+    assert line == pytest.approx(estimate.corrected, abs=estimate.error)
+    with pytest.raises(GensweepError, match="at least 2 sizes"):
+        extrapolated_distance(x, target, sizes=[400], generator=generator)
+
+
+def test_features_in_other_units_give_the_distance_in_their_square():
+    x, target = normal(40, 60), a_target(60)
+    scaled = Target(1000 * target.mean, 1e6 * target.covariance)
+    a, b = estimate_distance(x, target), estimate_distance(1000 * x, scaled)
+    assert (b.corrected, b.error) == pytest.approx((1e6 * a.corrected, 1e6 * a.error), rel=1e-6)
+
+
+def test_turning_the_features_changes_nothing():
+    x, target = normal(90, 30), a_target(30)
+    turn = torch.linalg.qr(normal(30, 30, seed=9))[0]
+    turned = Target(turn.T @ target.mean, turn.T @ target.covariance @ turn)
+    a, b = estimate_distance(x, target), estimate_distance(x @ turn, turned)
+    assert (b.corrected, b.error) == pytest.approx((a.corrected, a.error), rel=1e-8)
+
+
+def test_images_in_several_parts_are_those_in_one(monkeypatch: pytest.MonkeyPatch):
+    x, target = normal(90, 30), a_target(30)
+    whole = estimate_distance(x, target)
+    monkeypatch.setattr("gensweep.metrics.uncertainty.ROWS", 17)
+    parts = estimate_distance(x, target)
+    assert parts.corrected == pytest.approx(whole.corrected, rel=1e-9)
+    torch.testing.assert_close(parts.influences, whole.influences)
+
+
+def test_a_collapsed_generator_has_no_bias_of_directions_that_it_never_takes():
+    target = a_target(20)
+    point = torch.ones(12, 20, dtype=torch.float64)
+    estimate = estimate_distance(point, target)
+    assert estimate.corrected == pytest.approx(distance(point, target), rel=1e-9)
+    assert estimate.error == pytest.approx(0, abs=1e-9)
+    few = normal(4, 20)[torch.arange(400) % 4]
+    near = estimate_distance(few, target)
+    assert near.corrected == pytest.approx(distance(few, target), rel=0.02)
+
+
+def test_too_few_images_give_no_interval():
+    with pytest.raises(GensweepError, match="at least 4 images, but got 3"):
+        estimate_distance(normal(3, 5), a_target(5))
+
+
+def test_the_interval_is_twice_the_error_wide_on_each_side():
+    low, high = Estimate(10.0, 2.0, torch.zeros(4, dtype=torch.float64)).interval
+    assert (low, high) == pytest.approx((6.08, 13.92), abs=0.001)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("skewed", [False, True])
+@pytest.mark.parametrize("d", [64, 128, 256])
+def test_the_interval_of_500_images_covers_the_truth_in_92_to_98_of_100_repeats(d: int, skewed: bool):
+    spectrum = 10 / torch.arange(1, d + 1, dtype=torch.float64)
+    turn = torch.linalg.qr(normal(d, d, seed=3))[0]
+    target = Target(torch.full_like(spectrum, 0.5 / math.sqrt(d)), (turn * spectrum) @ turn.T)
+    truth = frechet_distance(torch.zeros_like(spectrum), spectrum.diag(), target.mean, target.covariance)
+    covered = 0
+    for seed in range(500):
+        z = normal(500, d, seed=seed)
+        if skewed:
+            # the positive part of a normal number, with mean 0 and variance 1
+            z = (z.clamp(min=0) - 1 / math.sqrt(2 * math.pi)) / math.sqrt(0.5 - 0.5 / math.pi)
+        low, high = estimate_distance(z * spectrum.sqrt(), target).interval
+        covered += low <= truth <= high
+    assert 460 <= covered <= 490
