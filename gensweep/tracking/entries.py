@@ -62,7 +62,7 @@ def file_entry(name: str, judged: Judged, standard: Standard, grid: Path, old: S
 
     tree = {"seed": judged.seed, **standard.tree(), "family": dict(judged.origin)}
     metric, scores = standard.metric, judged.verdict.scores
-    measured = dict(scores) | {"evaluate_seconds": judged.verdict.evaluate_seconds}
+    measured = {**scores, **judged.verdict.signals, "evaluate_seconds": judged.verdict.evaluate_seconds}
     if judged.sample_seconds is not None:
         measured["sample_seconds"] = judged.sample_seconds
     if judged.params is not None:
