@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from jaxtyping import Float, Float64
+import torch
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-__all__ = ["BLOCK", "products"]
+__all__ = ["BLOCK", "covering", "nearest", "products"]
 
 #: A block has so many rows and columns, 34 MB.
 BLOCK = 2048
@@ -24,3 +25,41 @@ def products(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Iterator[tuple
         for j in range(0, len(y), BLOCK):
             columns = y[j : j + BLOCK].double()
             yield slice(i, i + len(rows)), slice(j, j + len(columns)), rows @ columns.T
+
+
+def nearest(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], k: int = 1, *, others: Int64[Tensor, " n"] | None = None
+) -> tuple[Float64[Tensor, "n k"], Int64[Tensor, "n k"]]:
+    """The k nearest y of each x, the nearest first: distances and positions in y.
+
+    If x are themselves rows of y, `others` are their positions there, and are left out.  k < m must hold.
+    """
+    distance = x.new_full((len(x), k), torch.inf, dtype=torch.float64)
+    position = torch.zeros(len(x), k, dtype=torch.int64, device=x.device)
+    for rows, columns, squared in _squared_distances(x, y):
+        if others is not None:
+            own = others[rows, None] == torch.arange(columns.start, columns.stop, device=x.device)
+            squared.masked_fill_(own, torch.inf)
+        near, where = squared.topk(min(k, squared.shape[1]), largest=False)
+        both = torch.cat([distance[rows], near.sqrt_()], 1), torch.cat([position[rows], where + columns.start], 1)
+        distance[rows], order = both[0].topk(k, largest=False)
+        position[rows] = both[1].gather(1, order)
+    return distance, position
+
+
+def covering(
+    points: Float[Tensor, "n d"], centres: Float[Tensor, "m d"], radii: Float64[Tensor, " m"]
+) -> Int64[Tensor, " n"]:
+    """In how many of the balls each point lies; a ball's surface belongs to it."""
+    count = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    for rows, columns, squared in _squared_distances(points, centres):
+        count[rows] += (squared.sqrt_() <= radii[columns]).sum(1)
+    return count
+
+
+def _squared_distances(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]
+) -> Iterator[tuple[slice, slice, Float64[Tensor, "b c"]]]:
+    of_x, of_y = (z.double().square().sum(1) for z in (x, y))
+    for rows, columns, product in products(x, y):
+        yield rows, columns, product.mul_(-2).add_(of_x[rows, None]).add_(of_y[columns]).clamp_(min=0)

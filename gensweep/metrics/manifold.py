@@ -1,0 +1,121 @@
+"""Quality and diversity apart: do generated images lie where real ones do, and real ones where generated ones do?
+
+A set of images is the union of balls around each of them, as large as the distance to its k-th nearest neighbour among
+the set.  As many real images are looked at as there are generated ones, evenly from all, since balls shrink as sets
+grow.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from jaxtyping import Bool, Float, Float64
+from torch import Tensor
+
+from gensweep.metrics.collected import CollectedFeatures
+from gensweep.metrics.metric import METRICS, Mode
+from gensweep.metrics.pairs import covering, nearest
+from gensweep.metrics.real import RealFeatures
+
+__all__ = ["Coverage", "Density", "Precision", "Recall"]
+
+
+class Neighbours(CollectedFeatures):
+    """What the four have in common: generated and real features, and the radius of the ball around each."""
+
+    mode: ClassVar[Mode] = "max"
+    k: ClassVar[int]
+
+    def __init__(
+        self, reference: RealFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        super().__init__(reference, num_features, device)
+        self._of_real: Float64[Tensor, " m"] | None = None
+
+    def _both(self) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+        generated = self._generated()
+        return generated, self._real(len(generated))
+
+    def _radii(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
+        return nearest(x, x, self.k, others=torch.arange(len(x), device=x.device))[0][:, -1]
+
+    def _radii_of_real(self, real: Float[Tensor, "m d"]) -> Float64[Tensor, " m"]:
+        # One evaluation has as many images as the last.
+        if self._of_real is None or len(self._of_real) != len(real):
+            self._of_real = self._radii(real)
+        return self._of_real
+
+
+@METRICS.register("precision")
+class Precision(Neighbours):
+    """The share of generated images in the ball of a real one, 0 to 1: are they realistic?
+
+    Source: Kynkäänniemi et al. 2019, eq. 2, with k = 3.
+    """
+
+    name: ClassVar[str] = "precision"
+    k: ClassVar[int] = 3
+    fewest: ClassVar[int] = 4
+
+    def compute(self) -> float:
+        """The share over the images of all processes.  Raises GensweepError if they are not more than k."""
+        generated, real = self._both()
+        return share(covering(generated, real, self._radii_of_real(real)) > 0)
+
+
+@METRICS.register("recall")
+class Recall(Neighbours):
+    """The share of real images in the ball of a generated one, 0 to 1: is all of the variety there?
+
+    Source: Kynkäänniemi et al. 2019, eq. 2, with k = 3.
+    """
+
+    name: ClassVar[str] = "recall"
+    k: ClassVar[int] = 3
+    fewest: ClassVar[int] = 4
+
+    def compute(self) -> float:
+        """The share for the images of all processes.  Raises GensweepError if they are not more than k."""
+        generated, real = self._both()
+        return share(covering(real, generated, self._radii(generated)) > 0)
+
+
+@METRICS.register("density")
+class Density(Neighbours):
+    """In how many balls of real images a generated one lies, as a multiple of k; 1 in the mean for real images.
+
+    It has no upper bound; an outlier among the real images, whose ball is large, hardly moves it.
+    Source: Naeem et al. 2020, eq. 5, with k = 5.
+    """
+
+    name: ClassVar[str] = "density"
+    k: ClassVar[int] = 5
+    fewest: ClassVar[int] = 6
+
+    def compute(self) -> float:
+        """The mean over the images of all processes.  Raises GensweepError if they are not more than k."""
+        generated, real = self._both()
+        return float(covering(generated, real, self._radii_of_real(real)).double().mean() / self.k)
+
+
+@METRICS.register("coverage")
+class Coverage(Neighbours):
+    """The share of real images with a generated one in their ball, 0 to 1; 31/32 in the mean for real images.
+
+    An outlier among the generated images does not move it.  Source: Naeem et al. 2020, eq. 6, with k = 5.
+    """
+
+    name: ClassVar[str] = "coverage"
+    k: ClassVar[int] = 5
+    fewest: ClassVar[int] = 6
+
+    def compute(self) -> float:
+        """The share for the images of all processes.  Raises GensweepError if they are not more than k."""
+        generated, real = self._both()
+        return share(nearest(real, generated)[0][:, 0] <= self._radii_of_real(real))
+
+
+def share(of: Bool[Tensor, " n"]) -> float:
+    """How much of it is true."""
+    return float(of.double().mean())

@@ -1,0 +1,116 @@
+"""Precision, recall, density and coverage against scikit-learn's neighbours and closed forms."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from real_features import MadeUp, features
+from sklearn.neighbors import NearestNeighbors
+
+from gensweep.errors import GensweepError
+from gensweep.metrics import pairs
+from gensweep.metrics.metric import METRICS
+from gensweep.metrics.pairs import nearest
+
+KINDS = ["precision", "recall", "density", "coverage"]
+
+
+def scored(kind: str, real: torch.Tensor, generated: torch.Tensor) -> float:
+    metric = METRICS[kind](MadeUp(real))
+    metric.update(generated)
+    return metric.compute()
+
+
+def by_sklearn(kind: str, real: np.ndarray, generated: np.ndarray) -> float:
+    """The four as their papers define them."""
+    k = 3 if kind in ("precision", "recall") else 5
+
+    def radii(x: np.ndarray) -> np.ndarray:
+        return NearestNeighbors(n_neighbors=k).fit(x).kneighbors()[0][:, -1]
+
+    def inside(points: np.ndarray, centres: np.ndarray) -> np.ndarray:
+        distances = np.linalg.norm(points[:, None] - centres[None], axis=-1)
+        return distances <= radii(centres)
+
+    match kind:
+        case "precision":
+            return float(inside(generated, real).any(1).mean())
+        case "recall":
+            return float(inside(real, generated).any(1).mean())
+        case "density":
+            return float(inside(generated, real).sum() / (k * len(generated)))
+        case _:
+            return float(inside(generated, real).any(0).mean())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("block", [13, 2048])
+def test_equals_scikit_learns_neighbours_in_any_blocks(kind: str, block: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pairs, "BLOCK", block)
+    real, generated = features(90, 5, 1), features(90, 5, 4) * 0.8
+    expected = by_sklearn(kind, real.double().numpy(), generated.double().numpy())
+    assert 0.2 < expected < 1.5
+    assert scored(kind, real, generated) == expected
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_many_real_images_are_looked_at_as_there_are_generated_ones(kind: str):
+    real, generated = features(200, 5, 1), features(80, 5, 4)
+    evenly = real[[i * 200 // 80 for i in range(80)]]
+    assert scored(kind, real, generated) == scored(kind, evenly, generated)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(3, 40), st.integers(1, 4), st.integers(1, 9), st.integers(0, 2**31))
+def test_nearest_equals_scikit_learns_in_any_blocks(m: int, k: int, block: int, seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    y, x = torch.randn(m + 3, 3, generator=generator), torch.randn(7, 3, generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "BLOCK", block)
+        found, within = nearest(x, y, k), nearest(y, y, k, others=torch.arange(len(y)))
+    expected = NearestNeighbors(n_neighbors=k).fit(y.double().numpy())
+    for (distance, position), (theirs, where) in ((found, expected.kneighbors(x)), (within, expected.kneighbors())):
+        np.testing.assert_allclose(distance.numpy(), theirs, rtol=1e-9, atol=1e-9)
+        assert np.array_equal(position.numpy(), where)
+
+
+def test_equal_distributions_score_as_in_closed_form():
+    """Naeem et al. 2020, section 3.3: E density = 1, and E coverage = 1 - (n-1)...(n-k) / ((2n-1)...(2n-k))."""
+    n, k = 200, 5
+    i = np.arange(1, k + 1)
+    expected = 1 - np.prod((n - i) / (2 * n - i))
+    draws = [(torch.randn(n, 6), torch.randn(n, 6)) for _ in range(30)]
+    density = torch.tensor([scored("density", *draw) for draw in draws])
+    coverage = torch.tensor([scored("coverage", *draw) for draw in draws])
+    assert abs(density.mean() - 1) < 4 * density.std() / 30**0.5
+    assert abs(coverage.mean() - expected) < 4 * coverage.std() / 30**0.5
+    assert expected == pytest.approx(31 / 32, abs=0.003)
+
+
+def test_a_collapse_costs_recall_and_coverage_and_a_blur_precision_and_density():
+    real = features(300, 6, 1)
+    collapsed, blurred = features(300, 6, 0) * 0.01 + real[0], real + 8 * torch.randn(300, 6)
+    assert scored("precision", real, collapsed) > 0.9
+    assert scored("recall", real, collapsed) < 0.05
+    assert scored("coverage", real, collapsed) < 0.1
+    assert scored("precision", real, blurred) < 0.3
+    assert scored("density", real, blurred) < 0.3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("apart", [0.0, 100.0])
+def test_the_same_images_score_fully_and_far_ones_not_at_all(kind: str, apart: float):
+    real = features(60, 4, 1)
+    value = scored(kind, real, real + apart)
+    assert value == 0 if apart else value >= 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_more_images_than_neighbours_are_refused(kind: str):
+    fewest = METRICS[kind].fewest
+    with pytest.raises(GensweepError, match=rf"{kind} needs at least {fewest} generated .* raise evaluation\.samples"):
+        scored(kind, features(50, 4, 1), features(fewest - 1, 4, 2))
+    with pytest.raises(GensweepError, match=rf"{kind} needs at least {fewest} real images, but got {fewest - 1}"):
+        scored(kind, features(fewest - 1, 4, 1), features(50, 4, 2))
+    assert scored(kind, features(fewest, 4, 1), features(fewest, 4, 2)) >= 0
