@@ -1,4 +1,4 @@
-"""What the benchmarks of training steps share: turns, medians, the table, the machine, the dated file."""
+"""What the benchmarks of steps and samples share: turns, medians, the table, the machine, the dated file."""
 
 from __future__ import annotations
 
@@ -16,9 +16,25 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Contender", "Row", "machine", "parameters", "print_table", "rows", "take_turns", "write_result"]
+from gensweep.training.memory import LiveBytes
+
+__all__ = [
+    "CLOCKS",
+    "Contender",
+    "Row",
+    "machine",
+    "matmul_flops",
+    "parameters",
+    "peak_bytes",
+    "print_table",
+    "rows",
+    "take_turns",
+    "write_result",
+]
 
 RESULTS = Path(__file__).parent / "results"
+#: The time that passes, or the time that this process computes: with one thread, other programs disturb it less.
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 @dataclass
@@ -47,7 +63,13 @@ class Row:
     time_against_gensweep: float  # more than 1: gensweep's step is that many times as fast
 
 
-def take_turns(contenders: Sequence[Contender], device: torch.device, rounds: int, steps: int) -> None:
+def take_turns(
+    contenders: Sequence[Contender],
+    device: torch.device,
+    rounds: int,
+    steps: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> None:
     """Let the contenders warm up and take turns, in a rotating order; seconds a step go to each of them."""
 
     def synchronize() -> None:
@@ -56,11 +78,11 @@ def take_turns(contenders: Sequence[Contender], device: torch.device, rounds: in
 
     def steps_of(contender: Contender) -> float:
         synchronize()
-        start = time.perf_counter()
+        start = clock()
         for _ in range(steps):
             contender.step()
         synchronize()
-        return (time.perf_counter() - start) / steps
+        return (clock() - start) / steps
 
     for contender in contenders:
         steps_of(contender)
@@ -68,6 +90,26 @@ def take_turns(contenders: Sequence[Contender], device: torch.device, rounds: in
         first = turn % len(contenders)
         for contender in [*contenders[first:], *contenders[:first]]:
             contender.seconds.append(steps_of(contender))
+
+
+def matmul_flops(dtype: torch.dtype, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
+    """FLOP/s of a product of two square matrices of 2,048 rows: the best of ten."""
+    a, b = (torch.randn(2048, 2048, device=device).to(dtype) for _ in range(2))
+    seconds = []
+    for _ in range(12):
+        start = clock()
+        a @ b
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(clock() - start)
+    return float(2 * 2048**3 / min(seconds[2:]))
+
+
+def peak_bytes(step: Callable[[], object]) -> int:
+    """The most bytes of tensors that a step makes on top of what is there, such as weights and their averages."""
+    with LiveBytes() as live:
+        step()
+    return int(live.peak)
 
 
 def parameters(network: nn.Module) -> int:

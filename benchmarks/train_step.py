@@ -1,6 +1,7 @@
 """The training step of gensweep's U-Net against diffusers' UNet2DModel of the same number of parameters.
 
     .venv/bin/python benchmarks/train_step.py
+    .venv/bin/python benchmarks/train_step.py --width 32 --width 64 --width 96 --width 128 --batch 16
     .venv/bin/python benchmarks/train_step.py --width 128 --batch 128 --steps 20     # a GPU is taken if there is one
 
 One step is forward, mean squared error, backward, clipping, Adam and the moving average, the same code for every
@@ -9,8 +10,10 @@ the middle with heads of up to 64 channels, and dropout 0.1; diffusers' channels
 bring its parameters within 2 %.  Contenders take turns, in a rotating order, and the median over the rounds is
 reported.  Each network runs in PyTorch's default memory format and in channels-last; the first line is what gensweep
 trains in on this device and in this precision, diffusers' examples use the default.  FLOPs are counted by
-torch.utils.flop_counter, forward and backward together.
-Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.
+torch.utils.flop_counter, forward and backward together, and compared with a product of square matrices in the same
+precision; memory is that of the tensors that a step makes, at the fullest moment.
+Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.  On a
+busy one, --threads 1 --clock cpu measures the time that the steps compute.
 
 Prints a table and writes benchmarks/results/train_step-DATE-widthW-batchB-DTYPE.json.
 """
@@ -19,22 +22,34 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, cast
 
 import click
 import torch
-from measuring import Contender, machine, parameters, print_table, rows, take_turns, write_result
+from measuring import (
+    CLOCKS,
+    Contender,
+    Row,
+    machine,
+    matmul_flops,
+    parameters,
+    peak_bytes,
+    print_table,
+    rows,
+    take_turns,
+    write_result,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from gensweep.nn.precision import Precision, uses_bfloat16
 from gensweep.nn.unet import UNet
-from gensweep.training.loop import place, uses_bfloat16
-from gensweep.training.settings import Precision
+from gensweep.training.loop import place
 
 CHANNELS = 3
 DROPOUT = 0.1
@@ -174,33 +189,61 @@ def contenders(
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--width", type=click.IntRange(8), default=64, help="Channels of gensweep's U-Net at full resolution.")
+@click.option("--width", "widths", type=click.IntRange(8), multiple=True, default=(64,), help="Of gensweep's U-Net.")
 @click.option("--batch", type=click.IntRange(1), default=8, metavar="IMAGES", help="Images a step.")
 @click.option("--size", type=click.IntRange(8), default=32, metavar="PX", help="Height and width of an image.")
 @click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", help="auto: as gensweep.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; by default PyTorch's choice.", show_default=False)
 @click.option("--rounds", type=click.IntRange(1), default=7, help="Turns of every contender.")
 @click.option("--steps", type=click.IntRange(1), default=1, help="Steps a turn, and to warm up.")
+@click.option("--clock", type=click.Choice(list(CLOCKS)), default="wall", help="cpu: of this process alone.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="Where to run.")
 def main(
-    width: int, batch: int, size: int, dtype: str, threads: int | None, rounds: int, steps: int, device: str
+    widths: tuple[int, ...],
+    batch: int,
+    size: int,
+    dtype: str,
+    threads: int | None,
+    rounds: int,
+    steps: int,
+    clock: str,
+    device: str,
 ) -> None:
-    """Compare the training step of gensweep's U-Net with diffusers' UNet2DModel."""
+    """Compare the training step of gensweep's U-Net with diffusers' UNet2DModel, at one width after the other."""
     if threads:
         torch.set_num_threads(threads)
     where = torch.device(device)
     if dtype == "auto":
         dtype = "bfloat16" if uses_bfloat16("auto", where) else "float32"
     torch.manual_seed(0)
-    entries, configuration = networks(width, batch, size, where, cast(Precision, dtype))
-    ready = contenders(entries, where, getattr(torch, dtype), batch, size)
-    take_turns(ready, where, rounds, steps)
-    table = rows(ready, batch)
-    print_table(table)
-    settings = {"width": width, "batch": batch, "size": size, "dtype": dtype, "rounds": rounds, "steps": steps}
-    machinery = machine(where) | {"diffusers": version("diffusers")}
-    name = f"width{width}-batch{batch}-{dtype}"
-    write_result("train_step", name, settings, machinery, table, diffusers=configuration)
+    product = matmul_flops(getattr(torch, dtype), where, CLOCKS[clock])
+    for width in widths:
+        entries, configuration = networks(width, batch, size, where, cast(Precision, dtype))
+        ready = contenders(entries, where, getattr(torch, dtype), batch, size)
+        take_turns(ready, where, rounds, steps, CLOCKS[clock])
+        table, peaks = rows(ready, batch), {each.name: peak_bytes(each.step) for each in ready}
+        print(f"\nwidth {width}")
+        print_table(table)
+        print_shares(table, peaks, product)
+        settings = {"width": width, "batch": batch, "size": size, "dtype": dtype, "rounds": rounds, "steps": steps}
+        write_result(
+            "train_step",
+            f"width{width}-batch{batch}-{dtype}-{torch.get_num_threads()}threads",
+            settings | {"clock": clock},
+            machine(where) | {"diffusers": version("diffusers")},
+            table,
+            diffusers=configuration,
+            matmul_gflop_per_second=round(product / 1e9, 1),
+            peak_bytes=peaks,
+        )
+
+
+def print_shares(table: Sequence[Row], peaks: Mapping[str, int], product: float) -> None:
+    """How near each comes to a plain matrix product, and how much memory it takes."""
+    for row in table:
+        share = row.gflop_per_second * 1e9 / product
+        print(f"{row.name:26}{share:6.0%} of a matrix product's FLOP/s, {peaks[row.name] / 1e6:,.0f} MB at most")
+    print(f"matrix product: {product / 1e9:,.0f} GFLOP/s")
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Annotated
 
 import torch
 from jaxtyping import Float, Float64, Int
 from pydantic import Field
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from gensweep.diffusion.denoiser import denoised, denoiser
 from gensweep.diffusion.formulation import Formulation, formulation
@@ -18,7 +20,9 @@ from gensweep.diffusion.losses import Prediction
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
 from gensweep.families.optimizers import Adam, adam
+from gensweep.nn.compiled import kernels
 from gensweep.nn.networks import DENOISERS
+from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
 
@@ -26,11 +30,18 @@ __all__ = ["DiffusionFamily"]
 
 # Streams of randomness; stream 0 is that of the levels, 3 the samplers' start, and their own begin at 16.
 EPS, DROP = 1, 2
+#: Above this noise level a sampler divides by what little is left of the image, and so multiplies rounding errors.
+COARSE = 100.0
 
 
 @FAMILIES.register("diffusion")
 class DiffusionFamily:
-    """A network that sees the image in its noise.  Source: Ho et al. 2020; Ho & Salimans 2022 (guidance)."""
+    """A network that sees the image in its noise.
+
+    Samples are drawn in the sampling precision: "auto" is bfloat16 where that is faster, except at the highest noise
+    levels and in the last layer, whose rounding errors one would see.
+    Source: Ho et al. 2020; Ho & Salimans 2022 (guidance).
+    """
 
     sampled = "denoiser"
 
@@ -44,6 +55,7 @@ class DiffusionFamily:
         guidance: Guidance = 1.0,
         guidance_interval: GuidanceInterval = None,
         label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1,
+        sampling_precision: Precision = "auto",
         network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
         diffusion: Annotated[Callable[[], Formulation], Section(formulation)],
         sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],
@@ -53,6 +65,7 @@ class DiffusionFamily:
         self.classes = classes if conditional else 0
         self.guidance, self.guidance_interval = guidance, guidance_interval
         self.label_dropout = label_dropout
+        self.sampling_precision = sampling_precision
         self.process, self.parameterisation, self.loss, self.levels = diffusion()
         self.sampler = sampler
         self.adam = optimizer()
@@ -84,13 +97,28 @@ class DiffusionFamily:
         return self.sampler(self.process, self.denoise(network, labels), start, noise)
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
-        """The network as a denoiser of images with these labels, guided as set."""
+        """The network as a denoiser of images with these labels, guided as set, in the sampling precision.
+
+        At levels above COARSE that is always the network's own.
+        """
+        device = next(network.parameters(), torch.empty(0)).device
+        coarse = uses_bfloat16(self.sampling_precision, device)
+        if self.sampling_precision == "auto" and device.type == "cpu":
+            coarse = coarse and kernels() is not None
+        weights = rounded(network) if coarse else {}
+
+        def see(*inputs: Tensor | None, sigma: float) -> Tensor:
+            if sigma > COARSE or not coarse:
+                return network(*inputs)  # type: ignore[no-any-return]
+            with torch.autocast(device.type, torch.bfloat16):
+                return functional_call(network, weights, inputs)  # type: ignore[no-any-return]
 
         def predict(x: Tensor, time: Tensor, sigma: float) -> Tensor:
+            here = partial(see, sigma=sigma)
             if not self.classes or labels is None:
-                return network(x, time, None)  # type: ignore[no-any-return]
+                return here(x, time, None)
             scale = scale_at(sigma, self.guidance, self.guidance_interval)
-            return guided(network, x, time, labels, null=self.classes, scale=scale)
+            return guided(here, x, time, labels, null=self.classes, scale=scale)
 
         return denoiser(predict, self.parameterisation, self.process.network_time)
 

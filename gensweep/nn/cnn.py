@@ -12,6 +12,7 @@ from gensweep.errors import ConfigError
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.norm_act import norm_act
+from gensweep.nn.precision import in_full
 
 __all__ = ["CNN"]
 
@@ -62,7 +63,7 @@ class CNN(nn.Module):
         for block in self.blocks:
             x = block(x, condition)
         norm, _, conv = self.last
-        return conv(norm_act(x, norm))  # type: ignore[no-any-return]
+        return in_full(conv, norm_act(x, norm))
 
 
 class Block(nn.Module):

@@ -15,6 +15,7 @@ from gensweep.errors import ConfigError
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.norm_act import norm_act
+from gensweep.nn.precision import in_full
 
 __all__ = ["UNet"]
 
@@ -99,7 +100,7 @@ class UNet(nn.Module):
         for layer in self.up:
             x = self._through(layer, x, condition, skips.pop()) if isinstance(layer, Block) else layer(x)
         norm, _, conv = self.last
-        return conv(norm_act(x, norm))  # type: ignore[no-any-return]
+        return in_full(conv, norm_act(x, norm))
 
     def _through(self, block: nn.Module, *inputs: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():

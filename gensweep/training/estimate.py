@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gensweep.data.loader import Loader
 from gensweep.metrics.extractors import Extractor
+from gensweep.nn.precision import mixed_precision
 from gensweep.training.cost import likelihood_calls, parameters, probed
 from gensweep.training.evaluation import SHOWN
 from gensweep.training.loop import Learner
@@ -70,7 +71,8 @@ def time_trial(
     probe = probed(learner.family)
     pixels = torch.zeros(TIMED, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
     step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MOST_STEPS)
-    call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
+    with mixed_precision(getattr(learner.family, "sampling_precision", "float32"), device):
+        call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
     look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED
     evaluations = math.ceil(training.images / every)
     samples = evaluations * (min(evaluation.samples, SHOWN) if extractor is None else evaluation.samples)

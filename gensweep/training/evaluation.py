@@ -200,10 +200,9 @@ def bits_per_dim(
 def draw(
     family: Family, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None
 ) -> UInt8[Tensor, "n c h w"]:
-    """Images as bytes, by the network in evaluation mode and float32; it is left in the mode in which it was.
+    """Images as bytes, by the network in evaluation mode; it is left in the mode in which it was.
 
-    Whatever the precision of the training: where little is left of an image, a diffusion sampler multiplies rounding
-    errors of the network by a hundred, and in bfloat16 wrong images come out.
+    Whatever the precision of the training: the family knows what it may round, and what it may not.
     """
     with evaluating(network):
         return to_uint8(family.sample(network, noise, labels if family.classes else None))

@@ -21,12 +21,13 @@ from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES, Batch, Family, Loss
 from gensweep.nn.compiled import kernels
+from gensweep.nn.precision import Precision, mixed_precision, uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN, Ema, averages
-from gensweep.training.settings import Precision, Training
+from gensweep.training.settings import Training
 
-__all__ = ["Due", "Learner", "Progress", "kind_of", "mixed_precision", "place", "train", "uses_bfloat16"]
+__all__ = ["Due", "Learner", "Progress", "kind_of", "place", "train"]
 
 
 class Progress(NamedTuple):
@@ -212,20 +213,6 @@ def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.
     if device.type in ("cpu", "cuda") and not slow:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
-
-
-def mixed_precision(precision: Precision, device: torch.device) -> torch.autocast:
-    """Autocast to bfloat16, or a context that changes nothing."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=uses_bfloat16(precision, device))
-
-
-def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """What a precision means: "auto" is bfloat16 where it has units of its own, as in GPUs and in CPUs with AMX."""
-    if precision != "auto":
-        return precision == "bfloat16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu._is_amx_tile_supported())
 
 
 def kind_of(family: Family) -> str:

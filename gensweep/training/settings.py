@@ -12,11 +12,11 @@ from pydantic import Field
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS, Needs
+from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section
 
 __all__ = ["Evaluation", "HeldOut", "Precision", "Training", "evaluation", "likelihood", "training"]
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 Factor: TypeAlias = Annotated[float, Field(gt=0)]
 

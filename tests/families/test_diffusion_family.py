@@ -3,7 +3,7 @@
 import torch
 from tiny import CLASSES, SIZE, batch, build
 
-from gensweep.families.diffusion import DROP, EPS, START
+from gensweep.families.diffusion import COARSE, DROP, EPS, START
 from gensweep.noise import Noise
 
 
@@ -58,3 +58,25 @@ def test_sampling_starts_from_noise_and_guidance_doubles_the_batch():
 def test_generated_images_do_not_start_from_noise_of_the_training():
     noise = Noise(0, torch.arange(4))
     assert not torch.equal(noise.normal(1, SIZE, SIZE, stream=START), noise.normal(1, SIZE, SIZE, stream=EPS))
+
+
+def test_only_the_highest_levels_are_exempt_from_the_sampling_precision():
+    seen = []
+
+    class Listener(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Conv2d(1, 1, 1)
+
+        def forward(self, x, time, labels):
+            seen.append(self.layer.weight.dtype)
+            return self.layer(x)
+
+    family = build("diffusion", sampling_precision="bfloat16")
+    denoise = family.denoise(Listener(), None)
+    for sigma in (1000.0, COARSE, 0.1):
+        assert denoise(torch.zeros(1, 1, SIZE, SIZE), sigma).x_0.dtype == torch.float32
+    assert seen == [torch.float32, torch.bfloat16, torch.bfloat16]
+    family = build("diffusion", sampling_precision="float32")
+    family.denoise(Listener(), None)(torch.zeros(1, 1, SIZE, SIZE), 0.1)
+    assert seen[-1] == torch.float32

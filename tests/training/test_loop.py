@@ -6,8 +6,9 @@ import torch
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.nn.precision import uses_bfloat16
 from gensweep.training.distributed import Workers
-from gensweep.training.loop import Due, Progress, place, train, uses_bfloat16
+from gensweep.training.loop import Due, Progress, place, train
 
 
 def events(learner, every=32):
