@@ -6,6 +6,7 @@ import torch
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.nn.compiled import kernels
 from gensweep.nn.precision import uses_bfloat16
 from gensweep.training.distributed import Workers
 from gensweep.training.loop import Due, Progress, place, train
@@ -118,7 +119,7 @@ def test_precision_is_what_was_asked_for():
         assert seen == [dtype]
 
 
-def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow():
+def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow(monkeypatch):
     cpu = torch.device("cpu")
 
     def lies_last(kind, network, precision):
@@ -127,5 +128,7 @@ def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow():
         return convolution.weight.is_contiguous(memory_format=torch.channels_last)
 
     assert lies_last("diffusion", "denoiser", "float32")
+    assert lies_last("diffusion", "denoiser", "bfloat16") == (kernels() is not None)
+    monkeypatch.setattr("gensweep.training.loop.kernels", lambda: None)
     assert not lies_last("diffusion", "denoiser", "bfloat16")
     assert lies_last("gan", "discriminator", "bfloat16")
