@@ -17,6 +17,7 @@ NESTED = {
         "choice": [
             {
                 "kind": "diffusion",
+                "conditional": True,
                 "guidance": {"float": [1, 4], "step": 0.5},
                 "network": {
                     "choice": [
