@@ -36,7 +36,8 @@ def test_two_workers_end_with_the_weights_of_one(pair, alone, case):
     """Adam makes a step of full length of a gradient near 0, so its moments are compared too, and more strictly."""
     for name, tensor in alone[case][1].items():
         assert torch.equal(pair[0][case][1][name], pair[1][case][1][name]), name
-        tolerance = 1e-6 if "/exp_avg" in name else 2e-5
+        # The rounding of a small sum follows its largest terms.
+        tolerance = max(1e-6, 5e-6 * float(tensor.abs().max())) if "/exp_avg" in name else 2e-5
         torch.testing.assert_close(pair[0][case][1][name], tensor, rtol=1e-4, atol=tolerance, msg=name)
 
 

@@ -16,7 +16,7 @@ LEVELS = {
     "antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}},
     "importance": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "hybrid"}},
 }
-#: Games with second derivatives, through batch norms of all workers and without, and with a memory.
+#: Games with second derivatives, through batch norms of all workers and without, and with a memory; residual networks.
 GAMES = {
     "wgan-gp": {
         "network": {"kind": "dcgan", "width": 8},
@@ -35,6 +35,11 @@ GAMES = {
             "augmentation": {"kind": "ada", "target": -0.9, "images": 80},
             "latent": 6,
         },
+    },
+    "sngan": {
+        "network": {"kind": "sngan", "width": 8, "discriminator_width": 8},
+        # Small steps: gradients of biases before a batch norm are rounding errors, of which Adam makes whole steps.
+        "gan": {"latent": 6, "generator_learning_rate": 2e-6, "discriminator_learning_rate": 2e-6},
     },
 }
 #: A batch in parts, whose gradients are averaged at the end.
