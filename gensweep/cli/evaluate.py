@@ -39,11 +39,11 @@ def evaluate(
     format: str,
     **foreign: Any,
 ) -> None:
-    """Score a finished run again, with every combination of the settings of sampling that are given.
+    """Score a finished run in other ways of sampling, or foreign images.
 
-    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. What is not given
-    stays as in training. Results are kept beside the checkpoint and under the run in MLflow: what has been tried comes
-    at once, and an interrupted call goes on where it stopped.
+    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. Every combination
+    of the settings that are given is tried; the others stay as in training. Results are kept beside the checkpoint and
+    under the run in MLflow: what has been tried comes at once, and an interrupted call goes on where it stopped.
 
     Any other FOLDER is taken for one of images that another program has drawn; with --torchscript its generator itself
     is asked. They are judged as --like RUN was, or as all runs were if that was the same for all, and with --name they
@@ -72,7 +72,7 @@ def evaluate(
         folder = None if run is None else Path(run)
         evaluate_foreign(folder, asked, samples=samples, seed=seed, format=format)
         return
-    _refuse(asked.given(), "a folder of images or --torchscript")
+    _refuse(asked.given(), f"a folder of images, which {run} is not, or --torchscript")
     axes = parse_axes(given)
     if picture is not None:
         check_picture(picture)

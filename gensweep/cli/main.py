@@ -24,7 +24,7 @@ COMMANDS = {
     "train": ("gensweep.cli.train", "Train one configuration (a sweep of one trial)."),
     "trials": ("gensweep.cli.trials", "List the trials of a sweep."),
     "best": ("gensweep.cli.best", "The best trial, or with --compare the verdict across sweeps."),
-    "evaluate": ("gensweep.cli.evaluate", "Try ways of sampling on a finished run, or score foreign images."),
+    "evaluate": ("gensweep.cli.evaluate", "Score a finished run in other ways of sampling, or foreign images."),
     "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),
     "config": ("gensweep.cli.config", "Validate and show configurations; JSON Schema for editors."),
