@@ -7,7 +7,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +15,7 @@ import yaml
 
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.tracking.store import client, experiment_id, experiment_name
+from gensweep.tracking.sweeps import FOREIGN, Cost, Score, Sweep, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -37,94 +37,6 @@ __all__ = [
     "trained_trial",
     "trial_config",
 ]
-
-#: Families of what was not trained here: a folder of images, an exported generator.
-FOREIGN = ("folder", "torchscript")
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value and everything that it depends on besides the model."""
-
-    metric: str
-    value: float
-    mode: Literal["min", "max"]
-    identity: Mapping[str, Any]
-
-    @property
-    def order(self) -> float:
-        """Smaller is better."""
-        return self.value if self.mode == "min" else -self.value
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a trial took: training images, seconds of training and of sampling, parameters of its networks.
-
-    `activation_bytes` is the memory that a training step takes for each image of the batch.
-    """
-
-    images: int | None = None
-    train_seconds: float | None = None
-    sample_seconds: float | None = None
-    params: int | None = None
-    activation_bytes: int | None = None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types.
-
-    `logged` names the numbers of which there is a history.
-    `signals` are those of its best checkpoint, such as "diversity" and "signal/accuracy_real".
-    """
-
-    sweep: str
-    trial: str
-    run_id: str
-    family: str
-    status: str
-    started: datetime
-    objective: Score | None = None
-    cost: Cost = Cost()
-    signals: Mapping[str, float] = field(default_factory=dict)
-    params: Mapping[str, Any] = field(default_factory=dict)
-    config: Mapping[str, str] = field(default_factory=dict)
-    checkpoint: str | None = None
-    error: str | None = None
-    best: bool = False
-    logged: frozenset[str] = frozenset()
-
-    @property
-    def name(self) -> str:
-        """What a user types to mean this trial."""
-        return f"{self.sweep}/{self.trial}"
-
-    @property
-    def foreign(self) -> bool:
-        """Whether it was only judged here, and not trained."""
-        return self.family in FOREIGN
-
-    @property
-    def countable(self) -> bool:
-        """Whether its objective can be ranked."""
-        return self.objective is not None and self.status != "failed"
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """One sweep and its trials, in the order of their names."""
-
-    name: str
-    run_id: str
-    status: str
-    started: datetime
-    metric: str
-    mode: Literal["min", "max"]
-    command: str = ""
-    folder: str | None = None
-    tags: Mapping[str, str] = field(default_factory=dict)
-    trials: tuple[Trial, ...] = ()
 
 
 def load_sweeps(names: Sequence[str] = ()) -> list[Sweep]:
