@@ -1,0 +1,97 @@
+"""A linear classifier on frozen features: what an extractor can tell of the classes, and what it takes an image for.
+
+Shapes: n images, d features, k classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.moments import require_finite
+
+__all__ = ["PENALTIES", "Probe", "fit_probe"]
+
+#: The penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
+PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
+#: Images that are looked at at once; bounds the memory in float64.
+ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Scores of the classes that are linear in the features; `penalty` is the chosen one, not a multiple."""
+
+    weights: Float64[Tensor, "d k"]
+    bias: Float64[Tensor, " k"]
+    penalty: float
+
+    def scores(self, features: Float[Tensor, "n d"]) -> Float64[Tensor, "n k"]:
+        """About the probability of each class, though it may leave 0..1."""
+        parts = [rows.to(self.weights) @ self.weights for rows in torch.split(features, ROWS)]
+        return torch.cat(parts) + self.bias
+
+    def predict(self, features: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
+        """The class that each image is taken for."""
+        return self.scores(features).argmax(1)
+
+    def accuracy(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> float:
+        """The share of images that are taken for what they are, 0 to 1.  Raises GensweepError if there are none."""
+        if not len(labels):
+            raise GensweepError("an accuracy needs at least 1 image, but there are none")
+        found = self.predict(features)
+        return float((found == labels.to(found.device)).double().mean())
+
+
+def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> Probe:
+    """Ridge regression on one-hot labels, by the penalty whose squared error is the least when each image is left out.
+
+    With H = X (X^T X + penalty)^-1 X^T + 1/n on centred features, the error at an image that the fit has not seen is
+    its residual divided by 1 - H_ii, so nothing is fitted twice.  A class without images is never predicted.
+    Raises GensweepError for fewer than 2 classes or images, a label outside 0..classes-1, or NaN features.
+    Source: Golub, Heath & Wahba 1979, eq. 1.4 (PRESS).
+    """
+    n = len(features)
+    if classes < 2 or n < 2:
+        raise GensweepError(f"a probe needs at least 2 classes and 2 images, but got {classes} and {n}")
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise GensweepError(f"labels must be in 0..{classes - 1}, but go from {int(labels.min())} to {labels.max()}")
+    require_finite(features)
+    mean = features.mean(0, dtype=torch.float64)
+    shares = torch.bincount(labels, minlength=classes).to(mean) / n
+    scatter, towards = mean.new_zeros(len(mean), len(mean)), mean.new_zeros(len(mean), classes)
+    for x, y in _rows(features, labels, mean, shares):
+        scatter.addmm_(x.T, x)
+        towards.addmm_(x.T, y)
+    eigenvalues, vectors = torch.linalg.eigh(scatter)
+    eigenvalues.clamp_(min=0)
+    along = vectors.T @ towards
+    penalties = mean.new_tensor(PENALTIES) * eigenvalues.mean().clamp(min=torch.finfo(mean.dtype).tiny)
+    errors = torch.zeros_like(penalties)
+    for x, y in _rows(features, labels, mean, shares):
+        turned = x @ vectors
+        for i, penalty in enumerate(penalties):
+            shrunk = turned / (eigenvalues + penalty)
+            unseen = 1 - 1 / n - (shrunk * turned).sum(1, keepdim=True)
+            errors[i] += ((y - shrunk @ along) / unseen.clamp(min=1e-12)).square().sum()
+    penalty = penalties[errors.argmin()]
+    weights = vectors @ (along / (eigenvalues + penalty)[:, None])
+    return Probe(weights, shares - mean @ weights, float(penalty))
+
+
+def _rows(
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    mean: Float64[Tensor, " d"],
+    shares: Float64[Tensor, " k"],
+) -> Iterator[tuple[Float64[Tensor, "b d"], Float64[Tensor, "b k"]]]:
+    """Centred features and centred one-hot labels."""
+    for rows, named in zip(torch.split(features, ROWS), torch.split(labels, ROWS), strict=True):
+        one_hot = torch.zeros(len(rows), len(shares)).to(mean)
+        one_hot[torch.arange(len(rows)), named] = 1
+        yield rows.to(mean) - mean, one_hot - shares
