@@ -5,7 +5,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-PURE = ["noise", "nn", "diffusion", "gan", "data", "metrics", "families", "training"]
+PURE = ["noise", "nn", "diffusion", "gan", "data", "metrics", "families", "training", "interpret"]
 
 # Modules are instrumented as they are imported, so this comes before any test imports the package.
 install_import_hook([f"gensweep.{room}" for room in PURE], "beartype.beartype")

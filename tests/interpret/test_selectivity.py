@@ -1,0 +1,93 @@
+"""The atlas finds what is there, and nothing where nothing is."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gensweep.interpret.selectivity import selectivity
+from gensweep.noise import Noise
+
+N, K, U = 12, 4, 30
+
+
+def permutations(count=199, key=0):
+    return Noise(key, torch.arange(count))
+
+
+def null(key, n=N, k=K, u=U):
+    """Units that look at the image, and to labels only by chance; each of its own size."""
+    noise = Noise(key, torch.arange(n))
+    images, chance = noise.normal(1, u, stream=1), noise.normal(k, u, stream=2)
+    return (5 * images + chance) * torch.logspace(-3, 3, u)
+
+
+def test_effect_is_the_difference_of_means_in_standard_deviations():
+    responses = null(1)
+    found = selectivity(responses, permutations(3)).effect
+    a = responses.double().numpy()
+    for label in range(K):
+        others = np.delete(a, label, axis=1).mean(axis=1)
+        expected = (a[:, label] - others).mean(axis=0) / a.std(axis=(0, 1))
+        np.testing.assert_allclose(found[label].numpy(), expected, rtol=1e-10)
+
+
+def test_a_unit_that_follows_one_label_is_found_and_no_other():
+    responses = null(2)
+    responses[:, 3, 7] += 4 * responses[..., 7].std()
+    found = selectivity(responses, permutations(999))
+    assert found.p[3, 7] <= 0.001
+    assert found.effect[3].argmax() == 7
+    others = torch.ones(U, dtype=torch.bool)
+    others[7] = False
+    assert (found.p[:, others] > 0.05).all()
+
+
+def test_a_unit_that_is_the_label_itself_has_the_largest_effect_there_is():
+    responses = null(3)
+    responses[..., 5] = torch.eye(K)[2]
+    found = selectivity(responses, permutations())
+    assert found.effect[2, 5] == pytest.approx(K / (K - 1) ** 0.5)
+    assert found.p[2, 5] == 1 / 200
+
+
+def test_if_labels_do_nothing_five_in_a_hundred_atlases_find_anything():
+    false = [bool((selectivity(null(100 + i), permutations(99, key=i)).p <= 0.05).any()) for i in range(300)]
+    # The binomial's 0.1 % and 99.9 % points for 300 draws of 0.05.
+    assert 4 <= sum(false) <= 28
+
+
+def test_units_that_labels_cannot_reach_have_no_effect_and_take_no_power_from_others():
+    responses = null(4)
+    responses[..., 0] = 0.3
+    responses[..., 1] = responses[:, :1, 1]
+    responses[:, 3, 7] += 4 * responses[..., 7].std()
+    found = selectivity(responses, permutations())
+    assert (found.effect[:, :2] == 0).all()
+    assert (found.p[:, :2] == 1).all()
+    assert found.p[3, 7] == 1 / 200
+
+
+@given(key=st.integers(0, 2**32), scale=st.floats(1e-3, 1e3), shift=st.floats(-10, 10))
+def test_neither_scale_nor_offset_of_a_unit_matters(key, scale, shift):
+    responses = null(key, n=4, k=3, u=3)[..., 1:2].double()
+    one = selectivity(responses, permutations(19))
+    other = selectivity(responses * scale + shift * responses.std() * scale, permutations(19))
+    torch.testing.assert_close(one.effect, other.effect, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(one.p, other.p)
+
+
+def test_labels_in_another_order_give_the_same_effects_in_that_order():
+    responses, order = null(5), torch.tensor([2, 0, 3, 1])
+    one, other = selectivity(responses, permutations(3)), selectivity(responses[:, order], permutations(3))
+    torch.testing.assert_close(one.effect[order], other.effect)
+
+
+def test_parts_of_the_permutations_make_the_whole():
+    responses = null(6)
+    responses[:, 0] += 0.3 * responses.std(dim=(0, 1))
+    p = selectivity(responses, permutations(173)).p
+    assert torch.equal(selectivity(responses, permutations(173)).p, p)
+    assert p.min() >= 1 / 174
+    assert p.max() <= 1
