@@ -1,0 +1,193 @@
+"""Low-rank updates of a network that stays as it is, as parametrisations, so that no network knows about them.
+
+A weight is looked at as a matrix of outputs times all else: for a convolution, B A is then one of its own kernel size
+to r channels, followed by one of 1 x 1.  Source: Hu et al. 2021.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TypeAlias, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from gensweep.errors import ConfigError
+
+__all__ = [
+    "GROUPS",
+    "LABELS",
+    "LowRank",
+    "add_update",
+    "attach",
+    "freeze",
+    "layers_of",
+    "low_rank_updates",
+    "merge",
+    "parametrisations_of",
+    "update",
+]
+
+Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+#: Layers by what they are, each group a pattern of names and types of module; other targets are patterns of names.
+GROUPS: dict[str, tuple[str, tuple[type[nn.Module], ...]]] = {
+    "all": ("", (nn.Linear, *CONVOLUTIONS)),
+    "attention": (r"(^|\.)attention\.", (nn.Linear, *CONVOLUTIONS)),
+    "conv": ("", CONVOLUTIONS),
+    "linear": ("", (nn.Linear,)),
+}
+#: The target that has no layer: only the rows of new labels are learnt.
+LABELS = "labels"
+
+
+class LowRank(nn.Module):
+    """W + scale B A, where A begins as in a linear layer, and B as 0, so that W is what it was."""
+
+    def __init__(self, layer: Layer, rank: int, scale: float) -> None:
+        super().__init__()
+        weight = _original(layer)
+        self.scale, self.transposed = scale, isinstance(layer, nn.ConvTranspose2d)
+        outputs, inputs = _sides(layer)
+        self.A = nn.Parameter(weight.new_empty(rank, inputs))
+        self.B = nn.Parameter(weight.new_zeros(outputs, rank))
+        nn.init.kaiming_uniform_(self.A, a=math.sqrt(5))
+
+    def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """In full precision: autocast rounds the sum, as it would round the merged weight."""
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight + update(weight, self.A, self.B, self.scale, transposed=self.transposed)
+
+
+def update(
+    weight: Float[Tensor, "*shape"],
+    A: Float[Tensor, "r inputs"],
+    B: Float[Tensor, "outputs r"],
+    scale: float,
+    *,
+    transposed: bool,
+) -> Float[Tensor, "*shape"]:
+    """What is added to a weight, scale B A; that of a transposed convolution has its inputs first."""
+    matrix = scale * (B @ A)
+    if not transposed:
+        return matrix.view(weight.shape)
+    inputs, outputs, *kernel = weight.shape
+    return matrix.view(outputs, inputs, *kernel).transpose(0, 1)
+
+
+def attach(network: nn.Module, *, rank: int, alpha: float | None = None, target: str = "all") -> None:
+    """Give layers of a network updates of a rank, times alpha / rank (1 if alpha is None), which are trained.
+
+    `target` is a name in GROUPS, LABELS for none, or a regular expression that is searched in the names of layers.  A
+    layer with fewer inputs or outputs than the rank gets an update of its own full rank.
+    Raises ConfigError if no layer is meant, or if none has the rank.
+    """
+    if target == LABELS:
+        return
+    layers = layers_of(network, target)
+    name, most = max(((name, min(_sides(layer))) for name, layer in layers.items()), key=lambda each: each[1])
+    if rank > most:
+        raise ConfigError(
+            f"finetune.update.rank: {rank} is more than any of the {len(layers)} layers of the target {target!r} has "
+            f"(at most {most}, in {name}); take {most} or less"
+        )
+    scale = (rank if alpha is None else alpha) / rank
+    for layer in layers.values():
+        _insert(layer, LowRank(layer, min(rank, *_sides(layer)), scale))
+
+
+def _insert(module: nn.Module, parametrisation: nn.Module) -> None:
+    """Put a parametrisation of `weight` before others: spectral norm then holds for the updated weight."""
+    parametrisation.train(module.training)
+    if parametrize.is_parametrized(module, "weight"):
+        _parametrisations(module).insert(0, parametrisation)
+    else:
+        parametrize.register_parametrization(module, "weight", parametrisation)
+
+
+def layers_of(network: nn.Module, target: str) -> dict[str, Layer]:
+    """The layers that a target means, by name.  Raises ConfigError if there is none."""
+    pattern, types = GROUPS.get(target, (target, GROUPS["all"][1]))
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"finetune.update.target: {target!r} is no regular expression ({error})") from None
+    known = {name: module for name, module in network.named_modules() if isinstance(module, GROUPS["all"][1])}
+    found = {name: layer for name, layer in known.items() if isinstance(layer, types) and compiled.search(name)}
+    if not found:
+        names = list(known)
+        shown = ", ".join(names[:4]) + (f", ..., {names[-1]}" if len(names) > 4 else "")
+        raise ConfigError(
+            f"finetune.update.target: {target!r} matches no layer of the {type(network).__name__} (its {len(names)} "
+            f"layers: {shown}); take one of {', '.join(GROUPS)}, {LABELS}, or a regular expression for such names"
+        )
+    return cast(dict[str, Layer], found)
+
+
+def freeze(network: nn.Module) -> None:
+    """Take all parameters out of training, and hold the statistics of batch norms as they are."""
+    network.requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(_hold)
+
+
+def low_rank_updates(network: nn.Module) -> dict[str, LowRank]:
+    """The updates in a network, by the name of their layer."""
+    return {
+        name: parametrisation
+        for name, module in network.named_modules()
+        for parametrisation in parametrisations_of(module)
+        if isinstance(parametrisation, LowRank)
+    }
+
+
+def merge(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (LowRank,)) -> None:
+    """Make plain weights of those whose parametrisations are all of these kinds; others stay as they are.
+
+    PyTorch's own way of removing would take them from copies of the network, too.
+    """
+    for module in network.modules():
+        found = parametrisations_of(module)
+        if found and all(isinstance(each, kinds) for each in found):
+            trained = any(parameter.requires_grad for each in found for parameter in each.parameters())
+            weight = cast(Tensor, module.weight).detach()
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            module.register_parameter("weight", nn.Parameter(weight, trained))
+
+
+def add_update(layer: nn.Module, A: Float[Tensor, "r inputs"], B: Float[Tensor, "outputs r"], scale: float) -> None:
+    """Add scale B A to the plain weight of a layer for good."""
+    weight = cast(Tensor, layer.weight)
+    with torch.no_grad():
+        weight.add_(update(weight, A.to(weight), B.to(weight), scale, transposed=isinstance(layer, nn.ConvTranspose2d)))
+
+
+def parametrisations_of(module: nn.Module) -> list[nn.Module]:
+    """Those of `weight`, in their order."""
+    return [*_parametrisations(module)] if parametrize.is_parametrized(module, "weight") else []
+
+
+def _parametrisations(module: nn.Module) -> parametrize.ParametrizationList:
+    return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)["weight"])
+
+
+def _original(layer: Layer) -> Tensor:
+    parametrised = parametrize.is_parametrized(layer, "weight")
+    return _parametrisations(layer).original if parametrised else layer.weight
+
+
+def _sides(layer: Layer) -> tuple[int, int]:
+    """Outputs, and the numbers that each is computed from."""
+    weight = _original(layer)
+    outputs = weight.shape[1 if isinstance(layer, nn.ConvTranspose2d) else 0]
+    return outputs, weight.numel() // outputs
+
+
+def _hold(module: nn.Module, _: object) -> None:
+    module.eval()
