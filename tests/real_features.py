@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
 
 
@@ -19,7 +20,15 @@ class MadeUp:
     """Stands in for `gensweep.metrics.real.Real`."""
 
     features: Tensor
+    class_names: tuple[str, ...] = ("a", "b")
 
     @property
     def moments(self) -> Moments:
         return Moments.of(self.features)
+
+    @property
+    def labels(self) -> Tensor:
+        return torch.arange(len(self.features)) % len(self.class_names)
+
+    def classifier(self) -> Classifier:
+        return fit_classifier(self.features, self.labels, len(self.class_names))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,7 @@ def judge_folder(
         lambda indices: pixels[indices.cpu()].to(device),
         device,
         workers=Workers(),
+        labels=_labels_of(found.files, judge.class_names),
         progress=None if progress is None else lambda scored: progress(judge.samples + scored),
     )
     origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
@@ -120,6 +121,7 @@ def judge_generator(
         lambda indices: generator.draw(seed, indices, None if labels is None else labels[indices], judge.shape),
         generator.device,
         workers=Workers(),
+        labels=labels if generator.classes == len(judge.class_counts) else None,
         progress=progress,
     )
     origin = {
@@ -132,6 +134,14 @@ def judge_generator(
     }
     judged = _judged(origin, verdict, judge, generator.device, (*notes, *generator.notes(judge.shape[-1])))
     return replace(judged, params=generator.params or None, seed=seed)
+
+
+def _labels_of(files: Sequence[str], class_names: tuple[str, ...]) -> torch.Tensor | None:
+    """The class of each picture by the folder in which it lies, or None if a folder is not called like a class."""
+    folders = [file.rpartition("/")[0].rpartition("/")[2] for file in files]
+    if not set(folders) <= set(class_names):
+        return None
+    return torch.tensor([class_names.index(folder) for folder in folders])
 
 
 def _judged(

@@ -16,7 +16,7 @@ from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.metric import LEVELS, METRICS, FrechetDistance
+from gensweep.metrics.metric import LEVELS, METRICS, FrechetDistance, is_of_training
 from gensweep.metrics.real import Real
 from gensweep.metrics.references import reference_name
 from gensweep.training.distributed import Workers
@@ -101,6 +101,7 @@ def build_judge(trial: TrialConfig, images: Images, device: torch.device | str, 
         shape=(images.channels, images.size, images.size),
         held_out=held_out,
         timesteps=settings.likelihood.timesteps,
+        class_names=images.class_names,
     )
 
 
@@ -131,15 +132,26 @@ def _sample_metrics(
         return None, {}
     real = images if settings.against == "train" else load_images(trial, settings.against, cache)
     extractor = build_extractor(trial, device, cache)
-    reference = Real(real, extractor, cache)
+    training = Real(images, extractor, cache, unseen=lambda: _unseen(trial, images, cache))
+    chosen = training if real is images else Real(real, extractor, cache)
+    references = {name: training if is_of_training(METRICS[name]) else chosen for name in names}
     return extractor, {
         name: (
-            METRICS[name](reference, extractor.num_features, device),
-            MetricIdentity(name, extractor.id, settings.samples, reference.name, weights=_weights(trial)),
+            METRICS[name](references[name], extractor.num_features, device),
+            MetricIdentity(name, extractor.id, settings.samples, references[name].name, weights=_weights(trial)),
         )
         # Features of real images give their moments, too: whoever asks for these first saves a second look at all.
         for name in sorted(names, key=lambda name: METRICS[name] is FrechetDistance)
     }
+
+
+def _unseen(trial: TrialConfig, images: Images, cache: Path) -> Images | None:
+    """The test split, if there is one with the same classes."""
+    try:
+        found = load_images(trial, "test", cache)
+    except ConfigError:
+        return None
+    return found if found.class_names == images.class_names else None
 
 
 def _likelihood_metrics(

@@ -56,6 +56,12 @@ def _metrics(trial: TrialConfig) -> Iterator[tuple[str, str]]:
             yield "evaluation.metrics", f"{name!r} is named twice"
         elif known[name].needs == "likelihood" and not has_likelihood(trial.kind("family")):
             yield "evaluation.metrics", f"{name!r} {no_likelihood(trial.kind('family'))}"
+        elif _get(trial, "family.conditional") is False and getattr(known[name], "labelled", False):
+            yield (
+                "evaluation.metrics",
+                f"{name!r} asks for the class of each image, and this model draws without one; "
+                "take it out, or set family.conditional to true",
+            )
 
 
 def has_likelihood(family: str) -> bool:

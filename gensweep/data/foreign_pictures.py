@@ -29,11 +29,15 @@ DEEP = "of more than 8 bits a value: scaled to 8"
 
 @dataclass(frozen=True, eq=False)
 class ForeignPictures:
-    """Pixels in the order of their scoring, their SHA-256, and notes on what was left out or changed."""
+    """Pixels in the order of their scoring, their SHA-256, and notes on what was left out or changed.
+
+    `files` are their names, relative to the folder.
+    """
 
     pixels: UInt8[np.ndarray, "n c h w"]
     sha256: str
     notes: tuple[str, ...]
+    files: tuple[str, ...] = ()
 
 
 def read_folder(
@@ -61,7 +65,7 @@ def read_folder(
     pixels = np.ascontiguousarray(np.stack([picture for picture, _ in found.values()]))
     changed = Counter(change for _, changes in found.values() for change in changes)
     told = tuple(f"{number:,} of {count:,} pictures are {change}" for change, number in sorted(changed.items()))
-    return ForeignPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *told))
+    return ForeignPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *told), tuple(found))
 
 
 def _read(path: Path, *, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:

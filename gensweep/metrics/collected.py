@@ -27,7 +27,7 @@ class CollectedFeatures(Metric):
     needs: ClassVar[Needs] = "samples"
     name: ClassVar[str]
     fewest: ClassVar[int] = 2
-    _state_dict_all_req_keys = ("_features",)
+    _state_dict_all_req_keys: tuple[str, ...] = ("_features",)
 
     def __init__(
         self, reference: RealFeatures, num_features: int | None = None, device: torch.device | str = "cpu"

@@ -3,7 +3,8 @@
 A metric is registered with positional (reference, num_features, device) and its settings keyword-only.  It gets the
 features of generated images by `update(features)`; `compute()` reduces over all processes of torch.distributed, which
 must all call it.  All metrics of an evaluation are fed by the same features.  A metric whose class says that it `needs`
-a likelihood gets the bits per dimension of held-out images instead, Float[b].
+a likelihood gets the bits per dimension of held-out images instead, Float[b].  One that is `labelled` gets pairs of
+features and labels, and one that is `of_training` has the training images as its reference, whatever the others have.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ __all__ = [
     "Mode",
     "Needs",
     "Reference",
+    "is_labelled",
+    "is_of_training",
 ]
 
 #: Which scores are the better ones, and what a metric is computed from.
@@ -68,6 +71,21 @@ class Detailed(Protocol):
 
     def details(self) -> Mapping[str, float]:
         """Other numbers of the last `compute`, by name."""
+
+
+def is_labelled(metric: Metric | MetricClass) -> bool:
+    """Whether a metric, or a metric's class, is fed by pairs (features, labels that the images were drawn for)."""
+    return _says(metric, "labelled")
+
+
+def is_of_training(metric: Metric | MetricClass) -> bool:
+    """Whether a metric, or a metric's class, compares with the training images, whatever `evaluation.against` says."""
+    return _says(metric, "of_training")
+
+
+def _says(metric: Metric | MetricClass, name: str) -> bool:
+    # Classes are asked: an ignite metric answers to every name with a function.
+    return getattr(metric if isinstance(metric, type) else type(metric), name, False) is True
 
 
 METRICS: Registry[MetricClass] = Registry("metric", package="gensweep.metrics")

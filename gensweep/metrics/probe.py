@@ -31,6 +31,10 @@ class Probe:
     bias: Float64[Tensor, " k"]
     penalty: float
 
+    def to(self, device: torch.device | str) -> Probe:
+        """The same on a device."""
+        return Probe(self.weights.to(device), self.bias.to(device), self.penalty)
+
     def scores(self, features: Float[Tensor, "n d"]) -> Float64[Tensor, "n k"]:
         """About the probability of each class, though it may leave 0..1."""
         parts = [rows.to(self.weights) @ self.weights for rows in torch.split(features, ROWS)]

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gensweep.metrics.extractors import Extractor
+from gensweep.metrics.kept import kept
+from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.probe import Probe
 from gensweep.metrics.references import (
+    MOST_FEATURES,
     RealImages,
     reference_features,
+    reference_file,
+    reference_key,
     reference_moments,
     reference_name,
+    spread,
 )
 
 __all__ = ["Real", "RealFeatures"]
+
+CLASSIFIER = "gensweep classifier 1"
 
 
 @runtime_checkable
@@ -33,11 +45,15 @@ class RealFeatures(Protocol):
 
 @dataclass(eq=False)
 class Real:
-    """A data set as an extractor sees it; a `metric.Reference` and `RealFeatures`."""
+    """A data set as an extractor sees it; a `metric.Reference`, `RealFeatures` and `labels.LabelledReference`.
+
+    `unseen` gives images of the same classes that no model is trained on, or None if there are none.
+    """
 
     images: RealImages
     extractor: Extractor
     cache: Path
+    unseen: Callable[[], RealImages | None] = lambda: None
 
     @property
     def name(self) -> str:
@@ -55,3 +71,30 @@ class Real:
     def features(self) -> Float[Tensor, "k d"]:
         """The features of at most MOST_FEATURES images."""
         return reference_features(self.images, self.extractor, self.cache)
+
+    @property
+    def labels(self) -> Int[Tensor, " k"]:
+        """The classes of those images."""
+        return self.images.labels[spread(len(self.images.labels), MOST_FEATURES)]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What people call the classes."""
+        return self.images.class_names
+
+    def classifier(self) -> Classifier:
+        """A probe of those images, tested on unseen ones; it is kept on disk."""
+        images = self.unseen()
+        unseen = None if images is None else Real(images, self.extractor, self.cache)
+        format = f"{CLASSIFIER}, tested on {'a part' if unseen is None else unseen.name}"
+
+        def compute() -> dict[str, Tensor]:
+            tested = None if unseen is None else (unseen.features, unseen.labels)
+            found = fit_classifier(self.features, self.labels, len(self.class_names), tested)
+            numbers = torch.tensor([found.probe.penalty, found.ceiling], dtype=torch.float64)
+            return {"weights": found.probe.weights.contiguous(), "bias": found.probe.bias, "numbers": numbers}
+
+        file = reference_file(self.images, self.extractor, self.cache, format)
+        entry = kept(file, reference_key(self.images, self.extractor, format), compute, warnings.warn)
+        penalty, ceiling = entry["numbers"].tolist()
+        return Classifier(Probe(entry["weights"], entry["bias"], penalty), ceiling)

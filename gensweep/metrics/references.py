@@ -23,6 +23,7 @@ __all__ = [
     "RealImages",
     "reference_features",
     "reference_file",
+    "reference_key",
     "reference_moments",
     "reference_name",
     "spread",
@@ -42,6 +43,14 @@ class RealImages(Protocol):
     @property
     def pixels(self) -> UInt8[Tensor, "n c h w"]:
         """The images, in 0..255."""
+
+    @property
+    def labels(self) -> Int[Tensor, " n"]:
+        """Their classes, counted from 0."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What people call the classes."""
 
     @property
     def name(self) -> str:
@@ -64,7 +73,7 @@ def reference_file(images: RealImages, extractor: Extractor, cache: Path, format
     The name is a hash of everything they depend on: content, number, channels and size of the images, quantisation,
     and the extractor's id with its weights' hash.  The split is in it through content and name.
     """
-    key = json.dumps(_key(images, extractor, format), sort_keys=True)
+    key = json.dumps(reference_key(images, extractor, format), sort_keys=True)
     return cache / "references" / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.safetensors"
 
 
@@ -93,7 +102,9 @@ def reference_moments(
                 progress(moments.count, len(images.pixels))
         return _packed(moments)
 
-    return _unpacked(kept(reference_file(images, extractor, cache), _key(images, extractor, MOMENTS), compute, note))
+    return _unpacked(
+        kept(reference_file(images, extractor, cache), reference_key(images, extractor, MOMENTS), compute, note)
+    )
 
 
 def reference_features(
@@ -113,7 +124,7 @@ def reference_features(
         return {"features": torch.cat([batch.cpu() for batch in _seen(pixels, extractor, BATCH)])}
 
     file = reference_file(images, extractor, cache, FEATURES)
-    return kept(file, _key(images, extractor, FEATURES), compute, note)["features"]
+    return kept(file, reference_key(images, extractor, FEATURES), compute, note)["features"]
 
 
 def spread(n: int, most: int) -> Int[Tensor, " k"]:
@@ -122,7 +133,8 @@ def spread(n: int, most: int) -> Int[Tensor, " k"]:
     return torch.arange(k) * n // k if k else torch.arange(0)
 
 
-def _key(images: RealImages, extractor: Extractor, format: str) -> dict[str, str]:
+def reference_key(images: RealImages, extractor: Extractor, format: str) -> dict[str, str]:
+    """What statistics in a format belong to, as a file that keeps them says it."""
     return {
         "format": format,
         "reference": reference_name(images),

@@ -38,6 +38,7 @@ def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
         "value": judged.verdict.scores[metric],
         "identity": dict(judged.identities[metric]),
         "scores": dict(judged.verdict.scores),
+        "signals": dict(judged.verdict.signals),
         "sample_seconds": judged.sample_seconds,
         "evaluate_seconds": judged.verdict.evaluate_seconds,
         "device": judged.device,
@@ -50,5 +51,13 @@ def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
 
 
 def words(judged: Judged, metric: str) -> list[str]:
-    """What was measured."""
-    return [f"Measured as {identity_words(metric, judged.identities[metric])}."]
+    """What was measured, and the scores and details that the table has no room for, a line a metric."""
+    scores, signals = judged.verdict.scores, judged.verdict.signals
+    lines = []
+    for name, score in scores.items():
+        details = [
+            f"{key.partition('/')[2]} {value:.4g}" for key, value in signals.items() if key.startswith(f"{name}/")
+        ]
+        if details or name != metric:
+            lines.append(f"{name} {score:.4g}" + (f" ({', '.join(details)})" if details else ""))
+    return [*lines, f"Measured as {identity_words(metric, judged.identities[metric])}."]

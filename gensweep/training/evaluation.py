@@ -29,7 +29,7 @@ from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.images import to_uint8
-from gensweep.metrics.metric import Detailed, Diverse, Needs
+from gensweep.metrics.metric import Detailed, Diverse, Needs, is_labelled
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
@@ -56,9 +56,10 @@ VISIBLE, MARGIN = 32, 2
 class Judge:
     """By what a family is judged: an extractor, metrics by name, and what a score of each is a score of.
 
-    Labels of generated images come in the proportions of `class_counts`, those of the training images; `shape` is that
-    of an image, (channels, height, width).  Metrics of samples need the extractor, metrics of likelihood the images
-    that were `held_out`, of which each is looked at with so many `timesteps` (None: all).
+    Classes have `class_names`.  Labels of generated images come in the proportions of `class_counts`, those of the
+    training images; `shape` is that of an image, (channels, height, width).  Metrics of samples need the extractor,
+    metrics of likelihood the images that were `held_out`, of which each is looked at with so many `timesteps` (None:
+    all).
     """
 
     extractor: Extractor | None
@@ -70,6 +71,7 @@ class Judge:
     shape: tuple[int, int, int]
     held_out: Images | None = None
     timesteps: int | None = None
+    class_names: tuple[str, ...] = ()
 
     def metrics_of(self, needs: Needs) -> dict[str, Metric]:
         """Those that are computed from samples, or from a likelihood."""
@@ -110,6 +112,7 @@ def evaluate(
         lambda indices: draw(family, network, Noise(key, indices), labels[indices]),
         device,
         workers=workers,
+        labels=labels if family.classes else None,
         progress=progress,
     )
     of_likelihood, watch = judge.metrics_of("likelihood"), _Watch(device)
@@ -132,16 +135,19 @@ def judge_images(
     device: torch.device,
     *,
     workers: Workers | None = None,
+    labels: Int[Tensor, " samples"] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Verdict:
     """Score images 0..samples-1 of whatever origin, asked for by index on a device; every rank must call it.
 
-    Metrics of likelihood are left out: images have none without a model.
+    Metrics of likelihood are left out: images have none without a model.  Raises ConfigError if a metric asks for the
+    classes that the images were drawn for, and there are no `labels`.
     """
     workers = workers or Workers.current()
     shown = torch.zeros(min(SHOWN, judge.samples), *judge.shape, dtype=torch.uint8, device=device)
     share, watch, drawing, scoring = workers.share(judge.samples), _Watch(device), 0.0, 0.0
     of_samples = judge.metrics_of("samples")
+    _require_labels(of_samples, labels)
     for metric in of_samples.values():
         metric.reset()
     for start in range(share.start, share.stop, judge.batch_size):
@@ -152,7 +158,10 @@ def judge_images(
         if of_samples and judge.extractor is not None:
             features = judge.extractor(batch)
             for metric in of_samples.values():
-                metric.update(features)
+                if labels is not None and is_labelled(metric):
+                    metric.update((features, labels[start : start + len(batch)]))
+                else:
+                    metric.update(features)
         scoring += watch.lap()
         if progress is not None:
             progress(start + len(batch) - share.start)
@@ -160,6 +169,15 @@ def judge_images(
     signals = _signals(of_samples)
     # Every image was drawn by one rank and is black on the others.
     return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals)
+
+
+def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> None:
+    names = [name for name, metric in metrics.items() if is_labelled(metric)]
+    if names and labels is None:
+        raise ConfigError(
+            f"evaluation.metrics: {', '.join(names)} ask{'s' if len(names) == 1 else ''} for the classes that images "
+            "were drawn for, and these were drawn without; leave out what asks"
+        )
 
 
 def _signals(metrics: Mapping[str, Metric]) -> dict[str, float]:

@@ -170,6 +170,11 @@ def test_a_trial_is_frozen():
         ({"sampler": {"kind": "euler", "spacing": "log"}}, "sampler.spacing: 'log' is not one of 'time', 'karras'"),
         ({"sampler": {"kind": "dpmpp_2m", "steps": 1001}}, "sampler.steps: 1001 is more than diffusion.timesteps"),
         (
+            {"evaluation": {"metrics": ["fid", "agreement"]}},
+            "evaluation.metrics: 'agreement' asks for the class of each image, and this model draws without one; "
+            "take it out, or set family.conditional to true",
+        ),
+        (
             {"family": {"kind": "gan"}, "evaluation": {"metrics": ["fid", "bpd"]}},
             "evaluation.metrics: 'bpd' needs a likelihood, which the family gan does not have; take another metric or "
             "family (",

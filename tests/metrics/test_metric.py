@@ -7,7 +7,7 @@ from real_features import MadeUp, features
 from torch import nn
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance
+from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance, is_labelled
 from gensweep.metrics.moments import Moments
 
 
@@ -24,15 +24,21 @@ def test_equals_ignites_own_fid(d: int):
     assert ours.compute() == pytest.approx(theirs.compute(), rel=1e-6)
 
 
+def fed(kind: str, found: torch.Tensor) -> "torch.Tensor | tuple[torch.Tensor, torch.Tensor]":
+    """What a metric is fed with: features of images, with labels if it asks for them, or what each image costs."""
+    if METRICS[kind].needs == "likelihood":
+        return found[:, 0].double()
+    return (found, (found[:, -1] > 0.3).long()) if is_labelled(METRICS[kind]) else found
+
+
 @pytest.mark.parametrize("kind", METRICS.kinds())
 class TestEveryMetric:
     def build(self, kind: str):
         return METRICS[kind](MadeUp(features(100, 8, 1)), 8, "cpu")
 
-    def output(self, kind: str, n: int, seed: int) -> torch.Tensor:
+    def output(self, kind: str, n: int, seed: int) -> "torch.Tensor | tuple[torch.Tensor, torch.Tensor]":
         """What it is fed with: features of images, or what each of them costs."""
-        found = features(n, 8, seed)
-        return found if METRICS[kind].needs == "samples" else found[:, 0].double()
+        return fed(kind, features(n, 8, seed))
 
     def test_says_which_scores_are_better_and_what_it_needs(self, kind: str):
         assert METRICS[kind].mode in ("min", "max")
@@ -48,8 +54,8 @@ class TestEveryMetric:
 
     def test_does_not_depend_on_batches_and_computes_twice(self, kind: str):
         metric, whole = self.build(kind), self.build(kind)
-        for batch in self.output(kind, 60, 4).split([1, 0, 40, 19]):
-            metric.update(batch)
+        for batch in features(60, 8, 4).split([1, 0, 40, 19]):
+            metric.update(fed(kind, batch))
         whole.update(self.output(kind, 60, 4))
         assert metric.compute() == pytest.approx(whole.compute(), rel=1e-9)
         assert metric.compute() == metric.compute()
@@ -90,7 +96,7 @@ SAMPLED = [kind for kind in METRICS if METRICS[kind].needs == "samples"]
 def score(kind: str, generated: torch.Tensor) -> float:
     """Computed twice, to see that a reduction leaves the state alone."""
     metric = METRICS[kind](MadeUp(features(100, 8, 1)), 8, "cpu")
-    metric.update(generated)
+    metric.update(fed(kind, generated))
     value = metric.compute()
     assert metric.compute() == value
     return value

@@ -18,6 +18,8 @@ from gensweep.metrics.references import FEATURES, reference_file, reference_mome
 @dataclass(frozen=True, eq=False)
 class Pictures:
     pixels: Tensor = field(default_factory=lambda: torch.randint(0, 256, (50, 1, 8, 8), dtype=torch.uint8))
+    labels: Tensor = field(default_factory=lambda: torch.arange(50) % 2)
+    class_names: tuple[str, ...] = ("a", "b")
     name: str = "pictures train"
     fingerprint: str = "abc123"
 

@@ -1,0 +1,59 @@
+"""`evaluate FOLDER` with metrics that ask for more than features, against the digits that come with the package."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from gensweep.cli.main import run
+from gensweep.data.cache import cache_folder
+from gensweep.data.images import DATASETS
+
+SETTINGS = {"data.kind": "digits", "data.size": 8, "data.limit": 400, "evaluation.extractor.resolution": 32}
+
+
+def images(split="train"):
+    return DATASETS["digits"](split, cache_folder(), size=8, limit=400)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """200 real digits, each in the folder of its class."""
+    folder, real = tmp_path_factory.mktemp("metrics") / "digits", images()
+    for index in range(200):
+        place = folder / real.class_names[real.labels[index]]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(real.pixels[index, 0].numpy()).save(place / f"{index:03d}.png")
+    return folder
+
+
+def evaluate(capsys, folder: Path, metrics: str, *more: str, code: int = 0):
+    capsys.readouterr()
+    settings = [f"--set={key}={value}" for key, value in (SETTINGS | {"evaluation.metrics": metrics}).items()]
+    arguments = ["evaluate", str(folder), *settings, "--samples", "200", *more, "--format", "json"]
+    assert run(arguments) == code, capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return (json.loads(out)[0] if code == 0 else None), err
+
+
+def test_classes_of_pictures_are_those_of_their_folders(digits, capsys):
+    row, err = evaluate(capsys, digits, "[fid,agreement,fid_by_class]")
+    # These are training images, so the probe knows them.
+    assert 0.6 < row["signals"]["agreement/ceiling"] < row["scores"]["agreement"] <= 1
+    assert row["scores"]["fid_by_class"] == pytest.approx(
+        torch.tensor([row["signals"][f"fid_by_class/{name}"] for name in "0123456789"]).mean().item()
+    )
+    assert "agreement 0." in err
+    assert "(ceiling 0." in err
+
+
+def test_pictures_without_classes_are_refused_in_a_line(digits, capsys):
+    folder = digits.parent / "flat"
+    folder.mkdir()
+    for file in sorted(digits.rglob("*.png"))[:20]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    _, err = evaluate(capsys, folder, "[fid,agreement,fid_by_class]", "--samples", "20", code=2)
+    assert "agreement, fid_by_class ask for the classes that images were drawn for, and these were drawn without" in err

@@ -1,0 +1,108 @@
+"""Metrics that look at classes: agreement with a probe, distances class by class."""
+
+import pytest
+import torch
+from real_features import MadeUp, features
+from sklearn.linear_model import RidgeClassifier
+
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.metrics.agreement import Agreement
+from gensweep.metrics.by_class import FrechetDistanceByClass, distance_of_features
+from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.labels import detail_name, fit_classifier
+from gensweep.metrics.metric import METRICS
+from gensweep.metrics.moments import Moments
+
+NAMES = ("cat", "dog", "horse")
+
+
+def classes(n: int, d: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features of three classes, each around another place, and their labels."""
+    labels = torch.arange(n) % 3
+    return features(n, d, seed) + torch.eye(3, d)[labels] * 0.9, labels
+
+
+def reference(n: int = 300, d: int = 12) -> MadeUp:
+    return MadeUp(classes(n, d, 1)[0], NAMES)
+
+
+def scored(metric, x, labels):
+    for batch in zip(x.split(37), labels.split(37), strict=True):
+        metric.update(batch)
+    return metric.compute()
+
+
+def test_agreement_is_the_share_that_scikit_learns_ridge_classifier_takes_for_their_class():
+    real, (x, labels) = reference(), classes(200, 12, 4)
+    metric = Agreement(real)
+    theirs = RidgeClassifier(alpha=real.classifier().probe.penalty).fit(real.features.double(), real.labels)
+    right = torch.from_numpy(theirs.predict(x.double().numpy())) == labels
+    assert 0.5 < right.double().mean() < 1
+    assert scored(metric, x, labels) == pytest.approx(float(right.double().mean()), abs=1e-12)
+    details = metric.details()
+    assert details["horse"] == pytest.approx(float(right[labels == 2].double().mean()))
+    assert set(details) == {"ceiling", *NAMES}
+
+
+def test_wrong_labels_cost_agreement_and_a_distance_by_class_but_no_distance():
+    real, (x, labels) = reference(), classes(240, 12, 2)
+    turned = (labels + 1) % 3
+    assert scored(Agreement(real), x, turned) < 0.2 < 0.8 < scored(Agreement(real), x, labels)
+    by_class = METRICS["fid_by_class"]
+    assert scored(by_class(real), x, turned) > scored(by_class(real), x, labels) + 1
+
+
+def test_the_ceiling_is_the_accuracy_on_unseen_images():
+    x, labels = classes(300, 12, 1)
+    unseen = classes(100, 12, 2)
+    given = fit_classifier(x, labels, 3, unseen)
+    assert given.ceiling == given.probe.accuracy(*unseen)
+    without = fit_classifier(x, labels, 3)
+    assert torch.equal(without.probe.weights, given.probe.weights)
+    assert without.ceiling == pytest.approx(given.ceiling, abs=0.15)
+    random = torch.randint(0, 3, (300,))
+    assert fit_classifier(x, random, 3).ceiling < 0.5
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(20, 40, 5), (20, 40, 30), (40, 20, 30), (9, 7, 30)])
+def test_distances_of_features_equal_those_of_their_moments(n: int, m: int, d: int):
+    x, y = features(n, d, 1), features(m, d, 3)
+    a, b = Moments.of(x), Moments.of(y)
+    expected = frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
+    assert distance_of_features(x, y) == pytest.approx(expected, rel=1e-6)
+    assert distance_of_features(x, x) == pytest.approx(0, abs=1e-5)
+
+
+def test_the_score_by_class_is_the_mean_of_the_distances_of_the_classes():
+    real, (x, labels) = reference(), classes(200, 12, 4)
+    metric = FrechetDistanceByClass(real)
+    score = scored(metric, x, labels)
+    expected = [distance_of_features(x[labels == i], real.features[real.labels == i]) for i in range(3)]
+    assert metric.details() == pytest.approx(dict(zip(NAMES, expected, strict=True)))
+    assert score == pytest.approx(sum(expected) / 3)
+
+
+def test_small_classes_and_single_ones_are_refused_in_words():
+    with pytest.raises(GensweepError, match="at least 10 generated images of each class, but got 7 of cat; raise"):
+        scored(FrechetDistanceByClass(reference()), *classes(20, 12, 2))
+    with pytest.raises(GensweepError, match="at least 10 real images of each class, but there are 7 of cat"):
+        FrechetDistanceByClass(reference(20))
+    for kind in ("agreement", "fid_by_class"):
+        with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \(cat\)"):
+            METRICS[kind](MadeUp(features(50, 5, 1), ("cat",)))
+        with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but go from 0 to 5"):
+            METRICS[kind](reference()).update((features(6, 12, 1), torch.arange(6)))
+        with pytest.raises(GensweepError, match="1 of 2 images have NaN"):
+            METRICS[kind](reference()).update(
+                (features(2, 12, 1).index_fill(0, torch.tensor([1]), torch.nan), labels2())
+            )
+    with pytest.raises(GensweepError, match="at least 1 generated image, but got none"):
+        Agreement(reference()).compute()
+
+
+def labels2() -> torch.Tensor:
+    return torch.tensor([0, 1])
+
+
+def test_names_of_details_are_ones_that_mlflow_takes():
+    assert detail_name("T-shirt/top (2)") == "T-shirt_top _2_"
