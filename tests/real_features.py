@@ -7,6 +7,7 @@ from torch import Tensor
 
 from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.pairs import Search
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
@@ -32,3 +33,9 @@ class MadeUp:
 
     def classifier(self) -> Classifier:
         return fit_classifier(self.features, self.labels, len(self.class_names))
+
+    def distances(self) -> Tensor:
+        return Search(self.features).nearest(self.features, others=torch.arange(len(self.features)))[0]
+
+    def pixels(self, positions: Tensor) -> Tensor:
+        return positions.to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)

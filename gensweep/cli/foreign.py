@@ -36,6 +36,7 @@ class Foreign:
     like: str | None
     config: Path | None
     against: str | None
+    suspects: Path | None
     overrides: tuple[str, ...]
 
     def given(self) -> list[str]:
@@ -72,6 +73,12 @@ def foreign_options(command: C) -> C:
             "--against", metavar="SPLIT|DIR", help="... or against train, test, or a folder of real pictures."
         ),
         click.option(
+            "--suspects",
+            type=file,
+            metavar="FILE",
+            help="With the metric authpct: draw the likeliest copies beside their originals, to a .png file.",
+        ),
+        click.option(
             "--set",
             "overrides",
             multiple=True,
@@ -100,6 +107,8 @@ def evaluate_foreign(folder: Path | None, asked: Foreign, *, samples: int | None
     if asked.torchscript is not None and asked.latent is not None:
         settings: Any = {"classes": asked.classes, "output_range": asked.output_range, "device": device}
         generator = ExportedGenerator(asked.torchscript, latent=asked.latent, **settings)
+    if asked.suspects is not None and "authpct" not in standard.tree()["evaluation"]["metrics"]:
+        raise ConfigError("--suspects: no metric looks for copies; add --set evaluation.metrics=[fid,authpct]")
     judge, notes = standard.judge(device)
     with _bar(str(folder or asked.torchscript), judge.samples * (2 if generator is None else 1)) as progress:
         if generator is None:
@@ -107,6 +116,11 @@ def evaluate_foreign(folder: Path | None, asked: Foreign, *, samples: int | None
             judged = judge_folder(folder, judge, device, progress=progress)
         else:
             judged = judge_generator(generator, judge, seed=seed, progress=progress)
+    if asked.suspects is not None and judged.verdict.suspects is not None:
+        from gensweep.training.evaluation import write_pairs
+
+        write_pairs(judged.verdict.suspects, asked.suspects)
+        click.echo(f"Picture: {asked.suspects}", err=True)
     run = asked.name or str(folder or asked.torchscript)
     print_rows(
         judged_rows(run, judged, standard.metric) if format == "table" else [judged_json(run, judged, standard.metric)],
@@ -118,10 +132,12 @@ def evaluate_foreign(folder: Path | None, asked: Foreign, *, samples: int | None
         click.echo("Not filed; --name NAME files it for gensweep best --compare.", err=True)
         return
     with TemporaryDirectory(prefix="gensweep-") as place:
-        from gensweep.training.evaluation import write_grid
+        from gensweep.training.evaluation import write_grid, write_pairs
 
         grid = Path(place) / "samples.png"
         write_grid(judged.verdict.shown, grid)
+        if judged.verdict.suspects is not None:
+            write_pairs(judged.verdict.suspects, grid.with_name("suspects.png"))
         file_entry(asked.name, judged, standard, grid, old)
     click.echo(f"Filed as {asked.name}. Next: gensweep best --compare", err=True)
 
@@ -164,6 +180,8 @@ def _check(folder: Path | None, asked: Foreign, seed: int) -> None:
         problems.append("--torchscript needs the length of z, or its shape: --latent 512")
     if asked.like is not None and asked.config is not None:
         problems.append("--like and --config both say what to judge by; leave one of them out")
+    if asked.suspects is not None and asked.suspects.suffix.lower() != ".png":
+        problems.append(f"--suspects {asked.suspects}: the name must end in .png")
     if asked.replace and asked.name is None:
         problems.append("--replace needs --name NAME")
     if problems:

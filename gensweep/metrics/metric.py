@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
 from gensweep.errors import GensweepError
@@ -34,6 +34,7 @@ __all__ = [
     "Mode",
     "Needs",
     "Reference",
+    "Suspicious",
     "is_labelled",
     "is_of_training",
 ]
@@ -97,6 +98,17 @@ class Diverse(Protocol):
 
     def diversity(self) -> float:
         """From 0, all alike, to 1, like the reference, over the images of all processes; see `metrics.diversity`."""
+
+
+@runtime_checkable
+class Suspicious(Protocol):
+    """A metric that can name generated images that look like copies."""
+
+    def suspects(self, most: int) -> tuple[Int64[Tensor, " k"], UInt8[Tensor, "k c h w"]]:
+        """Which of the generated images are nearest to a real one, the nearest first, and these real ones.
+
+        It is asked after `compute`, by all processes.
+        """
 
 
 @METRICS.register("fid")

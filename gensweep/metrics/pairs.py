@@ -1,7 +1,7 @@
 """Pairs of features, block by block: no matrix of all pairs is ever held.
 
 Shapes: n and m features of d numbers.  Everything is in float64, since |x|^2 + |y|^2 - 2 x.y loses half of its digits
-where two images are alike.
+where two images are alike; only `Search` looks in float32, and then measures.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-__all__ = ["BLOCK", "covering", "nearest", "products"]
+__all__ = ["BLOCK", "Search", "covering", "nearest", "products"]
 
 #: A block has so many rows and columns, 34 MB.
 BLOCK = 2048
@@ -45,6 +45,47 @@ def nearest(
         distance[rows], order = both[0].topk(k, largest=False)
         position[rows] = both[1].gather(1, order)
     return distance, position
+
+
+class Search:
+    """The nearest of many features y to some x, several times as fast as `nearest`.
+
+    It looks in float32 for the nearest one and measures the distance to that in float64.  Of images whose distances
+    differ by less than the rounding of float32, it may take another than the nearest.
+    """
+
+    def __init__(self, y: Float[Tensor, "m d"]) -> None:
+        # What all images have in common would cost digits.
+        self._mean = y.mean(0, dtype=torch.float64)
+        self._y = torch.cat([(rows.double() - self._mean).float() for rows in torch.split(y, BLOCK)])
+        self._squares = self._y.square().sum(1)
+
+    def nearest(
+        self, x: Float[Tensor, "n d"], *, others: Int64[Tensor, " n"] | None = None
+    ) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
+        """Distance and position in y of the nearest y of each x; `others` as in the function `nearest`."""
+        rest = None if others is None else torch.split(others, BLOCK)
+        parts = [
+            self._nearest(block, None if rest is None else rest[i]) for i, block in enumerate(torch.split(x, BLOCK))
+        ]
+        return torch.cat([distance for distance, _ in parts]), torch.cat([position for _, position in parts])
+
+    def _nearest(
+        self, x: Float[Tensor, "b d"], others: Int64[Tensor, " b"] | None
+    ) -> tuple[Float64[Tensor, " b"], Int64[Tensor, " b"]]:
+        x = (x.double() - self._mean).float()
+        least = torch.full_like(x[:, 0], torch.inf)
+        position = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        for start in range(0, len(self._y), BLOCK):
+            y = self._y[start : start + BLOCK]
+            apart = torch.addmm(self._squares[start : start + BLOCK], x, y.T, alpha=-2)
+            if others is not None:
+                own = others[:, None] == torch.arange(start, start + len(y), device=x.device)
+                apart.masked_fill_(own, torch.inf)
+            near, where = apart.min(1)
+            position = torch.where(near < least, where + start, position)
+            least = torch.minimum(near, least)
+        return (x.double() - self._y[position].double()).norm(dim=1), position
 
 
 def covering(

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor
 
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.kept import kept
 from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.pairs import Search
 from gensweep.metrics.probe import Probe
 from gensweep.metrics.references import (
     MOST_FEATURES,
@@ -31,7 +32,7 @@ from gensweep.metrics.references import (
 
 __all__ = ["Real", "RealFeatures"]
 
-CLASSIFIER = "gensweep classifier 1"
+CLASSIFIER, DISTANCES = "gensweep classifier 1", "gensweep distances 1"
 
 
 @runtime_checkable
@@ -45,7 +46,7 @@ class RealFeatures(Protocol):
 
 @dataclass(eq=False)
 class Real:
-    """A data set as an extractor sees it; a `metric.Reference`, `RealFeatures` and `labels.LabelledReference`.
+    """A data set as an extractor sees it: every sort of reference that a metric may ask for.
 
     `unseen` gives images of the same classes that no model is trained on, or None if there are none.
     """
@@ -82,6 +83,21 @@ class Real:
         """What people call the classes."""
         return self.images.class_names
 
+    def distances(self) -> Float64[Tensor, " k"]:
+        """How far each of those images is from the nearest other one; it is kept on disk."""
+
+        def compute() -> dict[str, Tensor]:
+            device = next(self.extractor.parameters()).device
+            features = self.features.to("cpu" if device.type == "mps" else device)
+            others = torch.arange(len(features), device=features.device)
+            return {"distances": Search(features).nearest(features, others=others)[0].cpu()}
+
+        return self._kept(DISTANCES, compute)["distances"]
+
+    def pixels(self, positions: Int[Tensor, " n"]) -> UInt8[Tensor, "n c h w"]:
+        """Some of those images."""
+        return self.images.pixels[spread(len(self.images.pixels), MOST_FEATURES)[positions]]
+
     def classifier(self) -> Classifier:
         """A probe of those images, tested on unseen ones; it is kept on disk."""
         images = self.unseen()
@@ -94,7 +110,10 @@ class Real:
             numbers = torch.tensor([found.probe.penalty, found.ceiling], dtype=torch.float64)
             return {"weights": found.probe.weights.contiguous(), "bias": found.probe.bias, "numbers": numbers}
 
-        file = reference_file(self.images, self.extractor, self.cache, format)
-        entry = kept(file, reference_key(self.images, self.extractor, format), compute, warnings.warn)
+        entry = self._kept(format, compute)
         penalty, ceiling = entry["numbers"].tolist()
         return Classifier(Probe(entry["weights"], entry["bias"], penalty), ceiling)
+
+    def _kept(self, format: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        file = reference_file(self.images, self.extractor, self.cache, format)
+        return kept(file, reference_key(self.images, self.extractor, format), compute, warnings.warn)

@@ -37,7 +37,7 @@ _RUN_STATUS = {
     "finished": "FINISHED", "pruned": "KILLED", "stopped": "KILLED", "interrupted": "KILLED", "failed": "FAILED",
 }  # fmt: skip
 #: Pictures that a checkpoint may hold.
-PICTURES = ("samples", "schedule")
+PICTURES = ("samples", "schedule", "suspects")
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 

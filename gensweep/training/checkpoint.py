@@ -1,4 +1,6 @@
-"""Checkpoints: a folder with state.safetensors, checkpoint.json, samples.png and, of a learnt schedule, schedule.png.
+"""Checkpoints: a folder with state.safetensors, checkpoint.json and samples.png.
+
+Of a learnt schedule it also holds schedule.png, and suspects.png if a metric looked for copies of training images.
 
 A folder is written under another name and renamed, its tensors are hashed, and nothing in it is ever unpickled.
 """
@@ -25,6 +27,7 @@ __all__ = [
     "KEPT",
     "SAMPLES",
     "SCHEDULE",
+    "SUSPECTS",
     "Checkpoint",
     "latest",
     "load_tensors",
@@ -37,7 +40,8 @@ __all__ = [
 FORMAT = 1
 #: How many of a training's checkpoints stay: one more than needed, in case the last one is damaged.
 KEPT = 2
-TENSORS, RECORD, SAMPLES, SCHEDULE = "state.safetensors", "checkpoint.json", "samples.png", "schedule.png"
+TENSORS, RECORD = "state.safetensors", "checkpoint.json"
+SAMPLES, SCHEDULE, SUSPECTS = "samples.png", "schedule.png", "suspects.png"
 
 
 @dataclass(frozen=True)

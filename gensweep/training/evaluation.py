@@ -29,11 +29,12 @@ from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.images import to_uint8
-from gensweep.metrics.metric import Detailed, Diverse, Needs, is_labelled
+from gensweep.metrics.metric import Detailed, Diverse, Needs, Suspicious, is_labelled
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
 __all__ = [
+    "PAIRS",
     "SHOWN",
     "Judge",
     "Verdict",
@@ -44,10 +45,11 @@ __all__ = [
     "judge_images",
     "proportional_labels",
     "write_grid",
+    "write_pairs",
 ]
 
-#: How many of the images are kept for people to see.
-SHOWN = 64
+#: How many of the images are kept for people to see, and how many with their suspected originals.
+SHOWN, PAIRS = 64, 16
 #: Images in a picture are enlarged to at least so many pixels, with so many white ones around them.
 VISIBLE, MARGIN = 32, 2
 
@@ -81,7 +83,8 @@ class Judge:
 class Verdict(NamedTuple):
     """Scores by metric, the first images, and the seconds that this process drew and scored images.
 
-    `signals` are what else the features tell, such as their diversity or the details of a score.
+    `signals` are what else the features tell, such as their diversity or the details of a score.  `suspects` are
+    generated images that a metric takes for copies, each with the real image that it may be a copy of behind it.
     """
 
     scores: dict[str, float]
@@ -89,6 +92,7 @@ class Verdict(NamedTuple):
     sample_seconds: float
     evaluate_seconds: float
     signals: dict[str, float]
+    suspects: UInt8[Tensor, "p c h w"] | None = None
 
 
 def evaluate(
@@ -167,8 +171,20 @@ def judge_images(
             progress(start + len(batch) - share.start)
     scores = {name: float(metric.compute()) for name, metric in of_samples.items()}
     signals = _signals(of_samples)
+    suspects = _suspects(of_samples, images, device)
     # Every image was drawn by one rank and is black on the others.
-    return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals)
+    return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals, suspects)
+
+
+def _suspects(
+    metrics: Mapping[str, Metric], images: Callable[[Tensor], Tensor], device: torch.device
+) -> UInt8[Tensor, "p c h w"] | None:
+    """Pairs of images, drawn once more: only their positions were kept."""
+    for metric in metrics.values():
+        if issubclass(type(metric), Suspicious):
+            positions, real = metric.suspects(PAIRS)
+            return torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
+    return None
 
 
 def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> None:
@@ -262,6 +278,11 @@ def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None
     blank = tiles.new_full((rows * columns - len(tiles), *tiles.shape[1:]), 255)
     grid = torch.cat([tiles, blank]).reshape(rows, columns, *tiles.shape[1:]).permute(0, 3, 1, 4, 2)
     Image.fromarray(grid.flatten(2, 3).flatten(0, 1).contiguous().numpy()).save(file)
+
+
+def write_pairs(suspects: UInt8[Tensor, "p c h w"], file: Path) -> None:
+    """Write generated images, each with its original to the right, as one picture, four pairs a row."""
+    write_grid(suspects, file, columns=min(8, len(suspects)))
 
 
 class _Watch:

@@ -57,3 +57,25 @@ def test_pictures_without_classes_are_refused_in_a_line(digits, capsys):
         (folder / file.name).write_bytes(file.read_bytes())
     _, err = evaluate(capsys, folder, "[fid,agreement,fid_by_class]", "--samples", "20", code=2)
     assert "agreement, fid_by_class ask for the classes that images were drawn for, and these were drawn without" in err
+
+
+def test_copies_of_training_images_are_drawn_beside_their_originals(digits, capsys, tmp_path):
+    picture = tmp_path / "suspects.png"
+    row, err = evaluate(capsys, digits, "[fid,authpct]", "--suspects", str(picture))
+    assert row["scores"]["authpct"] < 5
+    assert row["signals"]["authpct/memorised"] > 0.95
+    assert "authpct/memorised" not in err
+    assert "(memorised " in err
+    with Image.open(picture) as shown:
+        pixels = torch.frombuffer(bytearray(shown.convert("L").tobytes()), dtype=torch.uint8).view(shown.height, -1)
+    # Eight pictures a row, of 36 pixels each: every second one is the original of the one before.
+    tiles = pixels.unfold(0, 36, 36).unfold(1, 36, 36)
+    assert torch.equal(tiles[:, ::2], tiles[:, 1::2])
+    assert tiles.float().std() > 10
+
+
+def test_suspects_without_a_metric_that_looks_for_them_are_refused(digits, capsys, tmp_path):
+    _, err = evaluate(capsys, digits, "[fid]", "--suspects", str(tmp_path / "a.png"), code=2)
+    assert "--suspects: no metric looks for copies; add --set evaluation.metrics=[fid,authpct]" in err
+    _, err = evaluate(capsys, digits, "[fid,authpct]", "--suspects", str(tmp_path / "a.txt"), code=2)
+    assert "the name must end in .png" in err

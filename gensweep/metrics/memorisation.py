@@ -1,0 +1,121 @@
+"""Does a model draw its training images again?  The nearest training image of each generated one, and how near it is.
+
+Shapes: b generated images in a batch, n in all, m training images, d features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Float64, Int64, UInt8
+from torch import Tensor
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.metric import METRICS, Mode, Needs
+from gensweep.metrics.moments import require_finite
+from gensweep.metrics.pairs import Search
+from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced
+
+__all__ = ["AuthenticShare", "TrainingFeatures"]
+
+#: A copy is at least as near to a training image as this part of these are to their own neighbours ...
+NEAREST = 0.01
+#: ... or as this part of their median distance: rounding leaves that much where training images are twins.
+ROUNDING = 0.01
+
+
+@runtime_checkable
+class TrainingFeatures(Protocol):
+    """Training images as an extractor sees them; of a large set, evenly chosen ones."""
+
+    @property
+    def features(self) -> Float[Tensor, "m d"]:
+        """Their features, on the CPU."""
+
+    def distances(self) -> Float64[Tensor, " m"]:
+        """How far each is from the nearest other one."""
+        ...
+
+    def pixels(self, positions: Int64[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:
+        """Some of the images themselves."""
+        ...
+
+
+@METRICS.register("authpct")
+class AuthenticShare(Metric):
+    """The percentage of generated images that are not too near to a training image, 0 to 100; higher is better.
+
+    An image is authentic if it is farther from its nearest training image than that is from the nearest other one.
+    Of real images that nobody trained on somewhat more than half are, since the nearest image is often one that is
+    near to many; hold a score against that of a test split.  A model that knows its training images by heart gets 0,
+    and one that draws no such images at all 100, so it is no objective.
+    The detail `memorised` is the share of generated images that are as near to a training image as only 1 % of these
+    are to each other; of unseen real images that is about 0.01.
+    Source: Alaa et al. 2022, section 3.3 and appendix; over all features, as Stein et al. 2023 do.
+    """
+
+    mode: ClassVar[Mode] = "max"
+    needs: ClassVar[Needs] = "samples"
+    of_training: ClassVar[bool] = True
+    _state_dict_all_req_keys = ("_found",)
+
+    def __init__(
+        self, reference: TrainingFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        m, found = reference.features.shape
+        if num_features not in (None, found):
+            raise GensweepError(
+                f"the reference has {found} features and the extractor gives {num_features}; "
+                "both must come from the same extractor"
+            )
+        if m < 2:
+            raise GensweepError(f"authpct needs at least 2 training images, but got {m}; raise data.limit")
+        self._reference = reference
+        self._memorised = 0.0
+        # Apple's GPUs have no float64
+        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        self._search = Search(reference.features.to(self._device))
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all images."""
+        self._found = torch.zeros(0, 2, dtype=torch.float64, device=self._device)
+
+    @reinit__is_reduced
+    def update(self, output: Float[Tensor, "b d"]) -> None:
+        """Look for the training images that are nearest to a batch of generated ones, which may be empty.
+
+        Raises GensweepError if a feature is NaN or infinite.
+        """
+        features = output.detach().to(self._device)
+        require_finite(features)
+        distance, position = self._search.nearest(features)
+        # Sixteen bytes an image are kept.
+        self._found = torch.cat([self._found, torch.stack([distance, position.double()], 1)])
+
+    def compute(self) -> float:
+        """The percentage over the images of all processes.  Raises GensweepError if there are none."""
+        distance, position = self._nearest()
+        among = self._reference.distances().to(distance)
+        # A quantile of torch's takes 16 million values at the most, and none in between is wanted.
+        near = among.kthvalue(max(1, round(NEAREST * len(among)))).values
+        self._memorised = float((distance <= near.clamp(min=ROUNDING * among.median())).double().mean())
+        return 100 * float((distance > among[position]).double().mean())
+
+    def details(self) -> Mapping[str, float]:
+        """The share of generated images that look like copies, from the last `compute`."""
+        return {"memorised": self._memorised}
+
+    def suspects(self, most: int) -> tuple[Int64[Tensor, " k"], UInt8[Tensor, "k c h w"]]:
+        """Which of the generated images are nearest to a training image, the nearest first, and these."""
+        distance, position = self._nearest()
+        order = distance.argsort(stable=True)[:most]
+        return order.cpu(), self._reference.pixels(position[order].cpu())
+
+    def _nearest(self) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
+        found = in_order(self._found)
+        if not len(found):
+            raise GensweepError("authpct needs at least 1 generated image, but got none; raise evaluation.samples")
+        return found[:, 0], found[:, 1].long()
