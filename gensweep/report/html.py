@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +14,7 @@ from gensweep.report.charts import drawn
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.compare import Comparison, Entry, reproduce_command, verdict
 from gensweep.report.figures import COLOURS
+from gensweep.report.page import data_url, environment, write_whole
 from gensweep.report.wording import count, duration, identity_words, score, setting_list
 from gensweep.tracking.runs import sample_grid, trial_config
 
@@ -36,45 +34,34 @@ def write_report(comparison: Comparison, file: Path, *, root: Path = Path("sweep
 
     Raises GensweepError if the file cannot be written.
     """
-    page = render(comparison, root=root)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(file)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise GensweepError(f"{file} cannot be written ({error.strerror}); name another file: --html FILE") from error
+    write_whole(file, render(comparison, root=root), "name another file: --html FILE")
 
 
 def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
     """The page as text.  Whatever users named is escaped."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loader = PackageLoader("gensweep.report", ".")
-    environment = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     series = {comparison.group(entry.trial): index for index, entry in enumerate(comparison.best_of_groups())}
     best, charts = comparison.winner, drawn(comparison, series, root)
-    return environment.get_template("report.html.j2").render(
-        verdict=verdict(comparison),
-        title=comparison.title,
-        mode=comparison.score.mode,
-        measured=identity_words(comparison.score.metric, comparison.score.identity),
-        facts=_facts(comparison),
-        grids=_grids(comparison, series),
-        rows=[_row(entry, comparison, series) for entry in comparison.entries[:_TABLE_ROWS]],
-        more_rows=[_row(entry, comparison, series) for entry in comparison.entries[_TABLE_ROWS:]],
-        figures=[{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in charts],
-        winner=best.trial.name,
-        again="judged" if best.trial.foreign else "trained",
-        config=_config(best.trial),
-        command=reproduce_command(best.trial),
-        failed=[{"name": t.name, "error": (t.error or "no cause on record").strip()} for t in comparison.failed],
-        not_comparable=comparison.not_comparable,
-        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            verdict=verdict(comparison),
+            title=comparison.title,
+            mode=comparison.score.mode,
+            measured=identity_words(comparison.score.metric, comparison.score.identity),
+            facts=_facts(comparison),
+            grids=_grids(comparison, series),
+            rows=[_row(entry, comparison, series) for entry in comparison.entries[:_TABLE_ROWS]],
+            more_rows=[_row(entry, comparison, series) for entry in comparison.entries[_TABLE_ROWS:]],
+            figures=[{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in charts],
+            winner=best.trial.name,
+            again="judged" if best.trial.foreign else "trained",
+            config=_config(best.trial),
+            command=reproduce_command(best.trial),
+            failed=[{"name": t.name, "error": (t.error or "no cause on record").strip()} for t in comparison.failed],
+            not_comparable=comparison.not_comparable,
+            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        )
     )
 
 
@@ -101,7 +88,7 @@ def _grids(comparison: Comparison, series: Mapping[str, int]) -> list[dict[str, 
     for entry in comparison.best_of_groups()[:_GRIDS]:
         picture = sample_grid(entry.trial)
         if picture is not None:
-            source = f"data:image/png;base64,{base64.b64encode(picture).decode()}"
+            source = data_url("samples.png", picture)
             grids.append(_row(entry, comparison, series) | {"source": source})
     return grids
 

@@ -13,7 +13,10 @@ from gensweep.tracking.store import client
 if TYPE_CHECKING:
     from gensweep.assembly import Outcome
 
-__all__ = ["file_outcomes", "metric_name"]
+__all__ = ["file_interpretation", "file_outcomes", "metric_name"]
+
+#: The folder among a run's artifacts that holds what was found inside its networks.
+INTERPRETATION = "interpretation"
 
 
 def file_outcomes(run_id: str, outcomes: Sequence[Outcome], file: Path) -> None:
@@ -41,6 +44,22 @@ def file_outcomes(run_id: str, outcomes: Sequence[Outcome], file: Path) -> None:
         raise GensweepError(
             f"MLflow did not take the results ({cause}); they are in {file}, and the next call files them"
         ) from error
+
+
+def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
+    """File the page, pictures and tables of `gensweep interpret` under a run, in the place of earlier ones.
+
+    Raises GensweepError if the store does not take them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    store = client()
+    try:
+        for file in files:
+            store.log_artifact(run_id, str(file), INTERPRETATION)
+    except (MlflowException, OSError) as error:
+        cause = str(error).strip().partition("\n")[0][:300]
+        raise GensweepError(f"MLflow did not take the page ({cause}); it is in {files[0].parent}") from error
 
 
 def metric_name(outcome: Outcome, score: str) -> str:

@@ -1,0 +1,124 @@
+"""Trained models with labels: what their units do with a label, and what becomes of images without these units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from gensweep.assembly.model import Model, load_checkpoint
+from gensweep.errors import ConfigError
+from gensweep.families.family import Denoising
+from gensweep.families.game import DISCRIMINATOR
+from gensweep.families.gan import GanFamily
+from gensweep.interpret.atlas import Atlas, atlas_of_denoiser, atlas_of_gan
+from gensweep.interpret.recording import chosen, reading_layers
+from gensweep.interpret.trajectory import Step, evenly, follow
+from gensweep.metrics.images import to_uint8
+from gensweep.noise import Noise
+from gensweep.training.checkpoint import load_tensors
+from gensweep.training.loop import place
+from gensweep.training.state import RAW, load_network, weights_prefix
+
+__all__ = ["Subject", "Trajectory", "make_atlas", "shown_labels", "subject_of", "trajectory"]
+
+#: Pictures show so many labels at most.
+MOST_LABELS = 10
+
+
+class Subject(NamedTuple):
+    """A model to look into: the layers whose units are looked at, and the labels, by number, that are asked about."""
+
+    model: Model
+    layers: Mapping[str, nn.Module]
+    labels: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Those of all classes."""
+        return self.model.checkpoint.class_names
+
+    @property
+    def network(self) -> nn.Module:
+        """The one that draws samples."""
+        return self.model.family.networks[self.model.family.sampled]
+
+
+class Trajectory(NamedTuple):
+    """The way of one noise image under several labels."""
+
+    labels: tuple[int, ...]
+    path: tuple[Step, ...]
+    images: UInt8[Tensor, "n c h w"]
+
+
+def subject_of(folder: Path, *, class_name: str | None = None, layers: str | None = None) -> Subject:
+    """The model in a checkpoint folder with all of its networks; `layers` is a regular expression, None means all.
+
+    Raises ConfigError for a model that knows no labels, an unknown class, and if no layer is found.
+    """
+    model = load_checkpoint(folder)
+    names = model.checkpoint.class_names
+    if not model.family.classes:
+        raise ConfigError(
+            "this model was trained without labels, so no unit knows any; name a run with conditional: true"
+        )
+    if len(names) < 2:
+        raise ConfigError(f"this model knows one class only ({names[0]}); a label can only be told from another one")
+    if class_name is not None and class_name not in names:
+        raise ConfigError(f"{class_name!r} is not a class of this model (known: {', '.join(names)})")
+    if getattr(model.family, "guidance", 1) == 0:
+        raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
+    if isinstance(model.family, GanFamily):
+        network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW, DISCRIMINATOR)
+        load_network(network, load_tensors(folder, prefix), prefix)
+        place(network, model.device, "float32").eval()
+    found = chosen(reading_layers(model.family.networks), layers)
+    labels = range(len(names)) if class_name is None else [names.index(class_name)]
+    return Subject(model, found, tuple(labels))
+
+
+def make_atlas(subject: Subject, *, images: int, levels: int, permutations: int, seed: int = 0) -> Atlas:
+    """How each unit reacts to each label.
+
+    A denoiser sees so many noisy images at each of `levels` of its sampler's stops, as it meets them itself under all
+    labels in turn; a generator so many latents.  See `selectivity` for the effect and the test.
+    """
+    model, classes = subject.model, len(subject.names)
+    noise, chance = Noise(seed, _range(model, images)), Noise(seed, torch.arange(permutations))
+    if isinstance(model.family, GanFamily):
+        return atlas_of_gan(model.family, subject.layers, noise, classes, chance)
+    family = _denoising(model)
+    path, _ = follow(family, subject.network, noise, noise.samples % classes, model.checkpoint.shape)
+    return atlas_of_denoiser(family, subject.network, subject.layers, evenly(path, levels), classes, chance)
+
+
+def trajectory(subject: Subject, *, seed: int = 0) -> Trajectory | None:
+    """How the first image of a seed comes to be under each label; None for a family that draws in one go."""
+    model, labels = subject.model, shown_labels(subject)
+    if not isinstance(model.family, Denoising):
+        return None
+    noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=model.device))
+    wanted = torch.tensor(labels, device=model.device)
+    path, images = follow(model.family, subject.network, noise, wanted, model.checkpoint.shape)
+    return Trajectory(labels, tuple(path), to_uint8(images).cpu())
+
+
+def shown_labels(subject: Subject) -> tuple[int, ...]:
+    """The labels for pictures beside each other: the one that is asked about and the first others."""
+    rest = [label for label in range(len(subject.names)) if label not in subject.labels]
+    return (*subject.labels, *rest)[:MOST_LABELS]
+
+
+def _denoising(model: Model) -> Denoising:
+    if not isinstance(model.family, Denoising):
+        raise ConfigError(f"a model of family {model.trial.kind('family')!r} cannot be looked into; name another run")
+    return model.family
+
+
+def _range(model: Model, count: int) -> Tensor:
+    return torch.arange(count, device=model.device)

@@ -1,0 +1,166 @@
+"""What was found inside a model: rows for people and programs, and the sections of its page."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gensweep.report.page import Picture, Section, render_page, write_whole
+from gensweep.report.unit_pictures import (
+    animation,
+    heated,
+    labels_picture,
+    level_word,
+    tiles_picture,
+    units_picture,
+    where_picture,
+)
+
+if TYPE_CHECKING:
+    from gensweep.assembly import Trajectory
+    from gensweep.interpret.atlas import Atlas
+
+__all__ = ["atlas_csv", "atlas_section", "trajectory_section", "unit_rows", "write_interpretation"]
+
+HINT = "name another folder: --output DIR"
+_SHOWN_LEVELS, _TOP = 8, 5
+
+
+def write_interpretation(
+    folder: Path,
+    title: str,
+    words: str,
+    facts: Mapping[str, str],
+    sections: Sequence[Section],
+    command: str,
+    tables: Mapping[str, str],
+) -> list[Path]:
+    """Write index.html, every picture of it, and tables by file name, into a folder; returns the files."""
+    files: dict[str, str | bytes] = {"index.html": render_page(title, words, facts, sections, command), **tables}
+    files |= {picture.file: picture.data for section in sections for picture in section.pictures}
+    for name, content in files.items():
+        write_whole(folder / name, content, HINT)
+    return [folder / name for name in files]
+
+
+def unit_rows(atlas: Atlas, labels: Sequence[int], names: Sequence[str], count: int) -> list[dict[str, Any]]:
+    """The units that each label raises most.
+
+    `effect` is the mean over noise levels, `effect_there` that at the `level` where the label does most; `p` is
+    corrected for all units, labels and levels.
+    """
+    places = {unit: place for place, unit in enumerate(atlas.units())}
+    rows = []
+    for label in labels:
+        for unit in atlas.raised(label, count):
+            place = places[unit]
+            level = int(atlas.effect[:, label, place].argmax())
+            rows.append(
+                {
+                    "class": names[label],
+                    "layer": unit.layer,
+                    "unit": unit.index,
+                    "effect": float(atlas.overall(label)[place]),
+                    "level": atlas.levels[level],
+                    "effect_there": float(atlas.effect[level, label, place]),
+                    "p": float(atlas.p[:, label, place].min()),
+                }
+            )
+    return rows
+
+
+def atlas_csv(atlas: Atlas, names: Sequence[str]) -> str:
+    """A row for each unit and label: the mean effect, the smallest p, and the effect at each noise level."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    levels = [f"effect_at_{level:.6g}" for level in atlas.levels if level is not None]
+    writer.writerow(["layer", "unit", "class", "effect", "p", *levels])
+    overall, p = atlas.effect.mean(dim=0).tolist(), atlas.p.amin(dim=0).tolist()
+    each = atlas.effect.tolist() if levels else []
+    for place, unit in enumerate(atlas.units()):
+        for label, name in enumerate(names):
+            there = [f"{effect[label][place]:.4g}" for effect in each]
+            writer.writerow(
+                [unit.layer, unit.index, name, f"{overall[label][place]:.4g}", f"{p[label][place]:.4g}", *there]
+            )
+    return file.getvalue()
+
+
+def atlas_section(atlas: Atlas, labels: Sequence[int], names: Sequence[str]) -> Section:
+    """Which units react to which label."""
+    from gensweep.interpret.atlas import ALPHA
+
+    known = atlas.levels[0] is not None
+    words = (
+        "The effect of a label on a unit is the mean difference to the other labels on the same "
+        + ("noisy images" if known else "latents")
+        + ", in standard deviations of the unit. p is that of a permutation test, corrected for all units, labels"
+        + (" and noise levels" if known else "")
+        + f": {100 * float((atlas.p <= ALPHA).double().mean()):.0f} % of all cells have p of at most {ALPHA:g}. "
+        + ("" if known else "A GAN draws an image in one go, so there are neither noise levels nor a way to look at. ")
+        + "A unit is a channel that the layer reads. All of them are in atlas.csv."
+    )
+    pictures = [
+        Picture("where.png", "Where labels act: layers in the order of the network", where_picture(atlas)),
+        Picture("labels.png", "Which labels move the same units", labels_picture(atlas, names)),
+    ]
+    for label in labels:
+        data = units_picture(atlas, label, names)
+        if data is not None:
+            caption = f"The units that {names[label]} raises most"
+            pictures.append(Picture(f"units-{_file_word(names[label])}.png", caption, data))
+    rows = [
+        {
+            "unit": f"{row['layer']} #{row['unit']}",
+            "class": row["class"],
+            "effect": f"{row['effect']:.2f}",
+            **({"largest at level": level_word(row["level"]), "there": f"{row['effect_there']:.2f}"} if known else {}),
+            "p": f"{row['p']:.3g}",
+        }
+        for row in unit_rows(atlas, labels, names, _TOP)
+    ]
+    return Section("Which units react to a label", words, pictures, rows)
+
+
+def trajectory_section(found: Trajectory, names: Sequence[str]) -> Section:
+    """How an image comes to be under several labels, and where the network's attention lies."""
+    import torch
+
+    from gensweep.interpret.trajectory import evenly
+    from gensweep.metrics.images import to_uint8
+
+    words = (
+        "The same noise under each label: what the network takes for the image at every noise level on the way down, "
+        "and at the right what comes out."
+    )
+    path = evenly(list(found.path), _SHOWN_LEVELS)
+    labels = [names[label] for label in found.labels]
+    seen = [to_uint8(step.x_0).cpu() for step in path]
+    levels = [level_word(step.sigma) for step in path]
+    strip = tiles_picture(torch.stack([*seen, found.images], dim=1), labels, [*levels, "image"], "noise level")
+    frames = [*(to_uint8(step.x_0).cpu() for step in found.path), found.images]
+    pictures = [
+        Picture("trajectory.png", "The image as it is seen at each noise level", strip),
+        Picture("trajectory.gif", f"The same, all {len(found.path)} steps: {', '.join(labels)}", animation(frames)),
+    ]
+    if not found.path[0].attention:
+        return Section("On the way from noise to image", f"{words} The network has no attention.", pictures)
+    maps = [_finest(step.attention).cpu() for step in path]
+    heat = torch.stack([heated(image, each) for image, each in zip(seen, maps, strict=True)], dim=1)
+    caption = "Pixels that others attend to, in the mean over the heads of the layers of the highest resolution"
+    pictures.append(Picture("attention.png", caption, tiles_picture(heat, labels, levels, "noise level")))
+    return Section("On the way from noise to image", words, pictures)
+
+
+def _finest(attention: Mapping[str, Any]) -> Any:
+    import torch
+
+    most = max(each.shape[-1] for each in attention.values())
+    return torch.stack([each for each in attention.values() if each.shape[-1] == most]).mean(dim=0)
+
+
+def _file_word(name: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

@@ -1,0 +1,165 @@
+"""Pictures of what a network does with labels, as PNG and GIF."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from gensweep.interpret.atlas import Atlas
+
+__all__ = ["animation", "heated", "labels_picture", "level_word", "tiles_picture", "units_picture", "where_picture"]
+
+_UNITS = 24
+_GAP = 2
+#: Pixels of a frame's tile, at least, and milliseconds that a frame stays; the last one stays longer.
+_VISIBLE, _FRAME, _LAST = 64, 150, 1500
+_DPI = 110
+
+
+def level_word(level: float | None) -> str:
+    """A noise level as people read it."""
+    if level is None:
+        return ""
+    return f"{level:,.0f}" if level >= 100 else f"{level:.2g}"
+
+
+def where_picture(atlas: Atlas) -> bytes:
+    """Layers by noise levels: how far labels move a layer's units, in the mean over units and labels."""
+    size, start = atlas.effect.abs().mean(dim=1), 0
+    rows = []
+    for width in atlas.widths.values():
+        rows.append(size[:, start : start + width].mean(dim=1).tolist())
+        start += width
+    with _figure(2.6 + 0.45 * len(atlas.levels), 1.0 + 0.16 * len(rows)) as (figure, png):
+        axes = figure.subplots()
+        drawn = axes.imshow(np.array(rows), aspect="auto", cmap="viridis", vmin=0)
+        _ticks(axes, [level_word(level) for level in atlas.levels], list(atlas.widths))
+        axes.set_xlabel(_LEVELS if atlas.levels[0] is not None else "")
+        figure.colorbar(drawn, ax=axes, label="mean |effect|", shrink=0.5)
+    return png.getvalue()
+
+
+def units_picture(atlas: Atlas, label: int, names: Sequence[str]) -> bytes | None:
+    """The units that a label raises most: by noise level, and under the other labels; None if there are none."""
+    units = atlas.raised(label, _UNITS)
+    if not units:
+        return None
+    places = {unit: place for place, unit in enumerate(atlas.units())}
+    index = [places[unit] for unit in units]
+    by_level = atlas.effect[:, label, index].T.numpy()
+    by_label = atlas.effect.mean(dim=0)[:, index].T.numpy()
+    ratios = [max(2, by_level.shape[1]), by_label.shape[1]]
+    with _figure(3.4 + 0.36 * sum(ratios), 1.1 + 0.17 * len(units)) as (figure, png):
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=ratios)
+        style: Any = {"aspect": "auto", "cmap": "RdBu_r", "vmin": -2.5, "vmax": 2.5}
+        left.imshow(by_level, **style)
+        drawn = right.imshow(by_label, **style)
+        words = [f"{unit.layer} #{unit.index}" for unit in units]
+        _ticks(left, [level_word(level) for level in atlas.levels], words)
+        _ticks(right, names)
+        left.set_xlabel(_LEVELS if atlas.levels[0] is not None else "")
+        left.set_title(f"under {names[label]}", fontsize=9)
+        right.set_title("mean over levels, by label" if len(atlas.levels) > 1 else "by label", fontsize=9)
+        figure.colorbar(drawn, ax=right, label="effect (standard deviations)", shrink=0.6)
+    return png.getvalue()
+
+
+def labels_picture(atlas: Atlas, names: Sequence[str]) -> bytes:
+    """Which labels move the same units: correlations of their effects."""
+    effects = atlas.effect.transpose(0, 1).flatten(1).numpy()
+    moved = effects[:, np.abs(effects).max(axis=0) > 0]
+    correlation = np.corrcoef(moved) if moved.size else np.eye(len(names))
+    side = 1.9 + 0.3 * len(names)
+    with _figure(side + 0.8, side) as (figure, png):
+        axes = figure.subplots()
+        drawn = axes.imshow(correlation, cmap="RdBu_r", vmin=-1, vmax=1)
+        _ticks(axes, names, names)
+        figure.colorbar(drawn, ax=axes, label="correlation of effects", shrink=0.7)
+    return png.getvalue()
+
+
+def tiles_picture(images: Tensor, rows: Sequence[str], columns: Sequence[str], x: str = "") -> bytes:
+    """Uint8 images (rows, columns, c, h, w) beside each other, with words at rows and columns."""
+    tiled = _tiled(images.expand(-1, -1, 3, -1, -1).numpy())
+    count, across, size = len(rows), len(columns), images.shape[-1] + _GAP
+    with _figure(1.6 + 0.62 * across, 0.8 + 0.62 * count) as (figure, png):
+        axes = figure.subplots()
+        axes.imshow(tiled, interpolation="nearest")
+        axes.set_xticks([size * (place + 0.5) for place in range(across)], columns, rotation=90)
+        axes.set_yticks([size * (place + 0.5) for place in range(count)], rows)
+        axes.set_xlabel(x)
+        _bare(axes)
+    return png.getvalue()
+
+
+def heated(images: Tensor, maps: Tensor) -> Tensor:
+    """Uint8 images (n, c, h, w) in grey, warm where a map (n, i, j), whose mean is 1, is high."""
+    import matplotlib as mpl
+    import torch
+
+    large = torch.nn.functional.interpolate(maps[:, None].float(), size=images.shape[-2:], mode="bilinear")[:, 0]
+    warm = torch.from_numpy(mpl.colormaps["inferno"]((large / 3).clamp(0, 1).numpy())[..., :3]).permute(0, 3, 1, 2)
+    grey = images.float().mean(dim=1, keepdim=True) / 255
+    return ((0.35 * grey + 0.65 * warm) * 255).round().to(torch.uint8)
+
+
+def animation(frames: Sequence[Tensor]) -> bytes:
+    """A GIF whose frames are rows of uint8 images (n, c, h, w)."""
+    pictures = []
+    for frame in frames:
+        scale = max(1, _VISIBLE // frame.shape[-1])
+        large = frame.expand(-1, 3, -1, -1).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        pictures.append(Image.fromarray(_tiled(large[None].numpy())).quantize(128, dither=Image.Dither.NONE))
+    file = io.BytesIO()
+    durations = [_FRAME] * (len(pictures) - 1) + [_LAST]
+    pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+    return file.getvalue()
+
+
+_LEVELS = "noise level"
+
+
+def _tiled(images: Any) -> Any:
+    """An array (rows, columns, 3, h, w) as one picture (height, width, 3) with white between."""
+    half = _GAP // 2
+    framed = np.pad(images, ((0, 0), (0, 0), (0, 0), (half, half), (half, half)), constant_values=255)
+    r, k, _, h, w = framed.shape
+    return framed.transpose(0, 3, 1, 4, 2).reshape(r * h, k * w, 3)
+
+
+def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None = None) -> None:
+    axes.set_xticks(range(len(columns)), columns, rotation=90)
+    if rows is not None:
+        axes.set_yticks(range(len(rows)), rows)
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.tick_params(length=0, labelsize=7.5)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+@contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Names of users are never TeX.
+    with mpl.rc_context({"text.parse_math": False, "font.size": 8.5}):
+        figure = Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
+        FigureCanvasAgg(figure)
+        file = io.BytesIO()
+        yield figure, file
+        figure.savefig(file, format="png", metadata={"Software": None})

@@ -1,0 +1,129 @@
+"""`gensweep interpret` from a run or a checkpoint to its page, tables and pictures."""
+
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from gensweep.cli.main import run
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "report")]
+
+UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
+FAST = ("--samples", "8", "--permutations", "99", "--levels", "2")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A sweep `tiny` of one trial, and checkpoints of models of other sorts."""
+    import untrained
+    from made_up import mlflow_store
+
+    from gensweep.tracking.records import SweepStart, TrialEnd, TrialStart
+    from gensweep.tracking.writer import MlflowWriter
+
+    with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
+        root, trial = folder / "sweeps" / "tiny", untrained.config("diffusion", network=UNET)
+        made = untrained.checkpoint(root / "checkpoints" / "t0000", trial)
+        with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
+            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fid", "min", False))
+            writer.trial_started(TrialStart("t0000", {}, trial))
+            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fid": 9.0}))
+            writer.sweep_ended("finished")
+        others = {
+            "gan": untrained.config("gan", family__conditional=True),
+            "plain": untrained.config("diffusion", family__conditional=False),
+            "deaf": untrained.config("diffusion", family__guidance=0.0),
+        }
+        for name, config in others.items():
+            untrained.checkpoint(folder / "made" / name, config).rename(folder / name)
+        yield folder
+
+
+def interpret(capsys, *arguments):
+    capsys.readouterr()
+    assert run(["interpret", *arguments, *FAST, "--format", "json"]) == 0
+    out, err = capsys.readouterr()
+    return json.loads(out), err
+
+
+def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, capsys):
+    from gensweep.tracking.runs import find_trial
+    from gensweep.tracking.store import client
+
+    rows, err = interpret(capsys, "tiny", "--class", "3", "-o", "out")
+    assert rows
+    assert {row["class"] for row in rows} == {"3"}
+    assert all(row["p"] <= 0.05 and row["effect"] > 0 and row["layer"].startswith("denoiser.") for row in rows)
+    assert "Page: out/index.html" in err
+
+    made = {file.name for file in (store / "out").iterdir()}
+    assert {"index.html", "atlas.csv", "where.png", "labels.png", "units-3.png"} <= made
+    assert {"trajectory.png", "trajectory.gif", "attention.png"} <= made
+    for name in made - {"index.html", "atlas.csv"}:
+        with Image.open(store / "out" / name) as picture:
+            picture.load()
+    with Image.open(store / "out" / "trajectory.gif") as film:
+        assert film.n_frames == 3  # the steps; the image is the last one again
+
+    page = (store / "out" / "index.html").read_text()
+    assert not re.search(r"(?:src|href)=\"(?!data:)", page)
+    assert page.count("data:image/") == len(made) - 2
+
+    table = list(csv.DictReader(io.StringIO((store / "out" / "atlas.csv").read_text())))
+    found = {(each["layer"], int(each["unit"]), each["class"]): each for each in table}
+    assert len(found) == len(table)
+    for row in rows:
+        line = found[row["layer"], row["unit"], "3"]
+        assert float(line["effect"]) == pytest.approx(row["effect"], rel=1e-3)
+        assert float(line["p"]) == pytest.approx(row["p"], rel=1e-3)
+
+    filed = client().list_artifacts(find_trial("tiny").run_id, "interpretation")
+    assert {Path(item.path).name for item in filed} == made
+
+
+def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys):
+    for folder, seed in (("one-a", "5"), ("one-b", "5"), ("two", "6")):
+        interpret(capsys, "tiny", "--class", "3", "--layer", "middle", "--seed", seed, "-o", folder)
+    a, b, other = ((store / folder / "atlas.csv").read_bytes() for folder in ("one-a", "one-b", "two"))
+    assert a == b != other
+    assert (store / "one-a" / "trajectory.gif").read_bytes() == (store / "one-b" / "trajectory.gif").read_bytes()
+    assert b"denoiser.up" not in a
+
+
+def test_a_gan_has_no_noise_levels_and_the_page_says_so(store, capsys):
+    rows, _ = interpret(capsys, "gan", "-o", "of-gan")
+    assert {row["layer"].partition(".")[0] for row in rows} >= {"generator"}
+    assert {row["level"] for row in rows} == {None}
+    made = {file.name for file in (store / "of-gan").iterdir()}
+    assert "trajectory.png" not in made
+    assert "neither noise levels nor a way to look at" in (store / "of-gan" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plain"], "this model was trained without labels, so no unit knows any"),
+        (["deaf"], "family.guidance is 0, which ignores the label"),
+        (["tiny", "--class", "horse"], "'horse' is not a class of this model (known: 0, 1, 2,"),
+        (["tiny", "--layer", "zzz"], "--layer 'zzz' is found in no layer's name; there are"),
+        (["tiny", "--layer", "("], "--layer '(' is not a regular expression"),
+        (["tiny", "--layer", "condition"], "none of these layers reads maps"),
+        (["nothing"], "'nothing'"),
+        (["tiny", "-o", "mlflow.db"], "is a file"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(store, capsys, monkeypatch, arguments, words):
+    before = {*store.iterdir()}
+    assert run(["interpret", *arguments]) in (1, 2)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.count("Error") == 1
+    assert "Traceback" not in err
+    assert {*store.iterdir()} == before

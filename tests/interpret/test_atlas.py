@@ -1,0 +1,110 @@
+"""The atlas of a network built to have one unit that knows a label; and of real ones."""
+
+import pytest
+import torch
+from known_label import LABEL, LAYER, UNIT, WIDTH, family
+from tiny import CLASSES, SIZE, build
+
+from gensweep.errors import ConfigError
+from gensweep.interpret.atlas import Unit, atlas_of_denoiser, atlas_of_gan
+from gensweep.interpret.intervention import factors_of, matched
+from gensweep.interpret.recording import reading_layers, scaling
+from gensweep.interpret.trajectory import evenly, follow
+from gensweep.noise import Noise
+
+CHANCE = Noise(9, torch.arange(199))
+
+
+def atlas(made, pattern=""):
+    network = made.networks[made.sampled]
+    layers = {name: layer for name, layer in reading_layers(made.networks).items() if pattern in name}
+    noise = Noise(0, torch.arange(12))
+    path, _ = follow(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    return atlas_of_denoiser(made, network, layers, evenly(path, 3), CLASSES, CHANCE)
+
+
+def test_the_known_unit_is_found_at_every_level_and_no_other_one():
+    found = atlas(family())
+    assert found.widths == {"denoiser.first": 1, LAYER: WIDTH}
+    assert len(found.levels) == 3
+    assert found.raised(LABEL, 10) == [Unit(LAYER, UNIT)]
+    place = [*found.units()].index(Unit(LAYER, UNIT))
+    assert (found.p[:, LABEL, place] == 1 / 200).all()
+    others = torch.ones(WIDTH + 1, dtype=torch.bool)
+    others[place] = False
+    assert (found.p[..., others] > 0.05).all()
+    assert (found.effect[..., others] == 0).all()
+
+
+@torch.no_grad()
+def test_without_the_known_unit_the_label_is_silent_and_with_half_of_it_half_as_loud():
+    made = family()
+    network, layers = made.networks["denoiser"], reading_layers(made.networks)
+    found = atlas(made)
+
+    def drawn(label, factors):
+        with scaling(layers, factors):
+            return made.sample(network, Noise(4, torch.arange(6)), torch.full((6,), label))
+
+    units = found.raised(LABEL, 3)
+    off, half = (factors_of(found.widths, units, factor) for factor in (0.0, 0.5))
+    loud, quiet = drawn(LABEL, {}), drawn(0, {})
+    assert (loud - quiet).mean() > 1.5
+    torch.testing.assert_close(drawn(LABEL, off), quiet)
+    torch.testing.assert_close(drawn(0, off), quiet)
+    assert (drawn(LABEL, half) - quiet).mean() == pytest.approx(0.8, abs=0.05)
+    random = factors_of(found.widths, matched(found.widths, units, Noise(1, torch.arange(1))), 0.0)
+    assert (drawn(LABEL, random) - drawn(0, random)).mean() > 1.5
+
+
+def test_guidance_does_not_change_what_is_measured_at_the_same_images():
+    made = build("diffusion", True)
+    network = made.networks["denoiser"].eval()
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    noise = Noise(0, torch.arange(6))
+    path, _ = follow(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    layers = reading_layers(made.networks)
+    plain = atlas_of_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
+    made.guidance = 3.0
+    guided = atlas_of_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
+    torch.testing.assert_close(plain.effect, guided.effect, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["gan", "diffusion_gan"])
+@pytest.mark.parametrize(
+    "network", [{"kind": "dcgan", "width": 8, "labels": "batch_norm"}, {"kind": "sngan", "width": 8}]
+)
+def test_both_networks_of_a_gan_react_to_labels(kind, network):
+    made = build(kind, True, network=network | {"width": 8})
+    for each in made.networks.values():
+        each.eval()
+        for name, parameter in each.named_parameters():
+            if "label" in name:
+                torch.nn.init.normal_(parameter, 1.0, 0.5)
+    found = atlas_of_gan(made, reading_layers(made.networks), Noise(0, torch.arange(12)), CLASSES, CHANCE)
+    assert found.levels == (None,)
+    assert {name.partition(".")[0] for name in found.widths} == {"generator", "discriminator"}
+    for name in made.networks:
+        units = [unit for label in range(CLASSES) for unit in found.raised(label, 3, network=name)]
+        assert units
+        assert all(unit.layer.startswith(f"{name}.") for unit in units)
+
+
+def test_random_units_are_of_the_same_layers_as_many_and_none_of_the_chosen():
+    widths = {"a": 6, "b": 4, "c": 9}
+    units = [Unit("a", 1), Unit("a", 5), Unit("b", 0), Unit("b", 1), Unit("b", 2)]
+    seen = set()
+    for seed in range(30):
+        picked = matched(widths, units, Noise(seed, torch.arange(1)))
+        assert [unit.layer for unit in picked] == ["a", "a", "b"]  # of b one other is left
+        assert not {*picked} & {*units}
+        assert len({*picked}) == len(picked)
+        assert all(unit.index < widths[unit.layer] for unit in picked)
+        seen |= {*picked}
+    assert len(seen) == 4 + 1
+
+
+def test_a_layer_that_reads_no_maps_is_no_place_to_look():
+    with pytest.raises(ConfigError, match="none of these layers reads maps"):
+        atlas(build("diffusion", True), "condition")
