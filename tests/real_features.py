@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
@@ -30,6 +30,12 @@ class MadeUp:
     @property
     def labels(self) -> Tensor:
         return torch.arange(len(self.features)) % len(self.class_names)
+
+    @property
+    def head(self) -> nn.Linear:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            return nn.Linear(self.features.shape[1], 13).requires_grad_(False)
 
     def classifier(self) -> Classifier:
         return fit_classifier(self.features, self.labels, len(self.class_names))

@@ -27,16 +27,27 @@ class Extractor(nn.Module):
     """A frozen network together with the way its input is prepared.
 
     `id` names network, features, resolution, precision and weights; scores with different ids are never compared.
-    `title` is the name of its Frechet distance in tables: "FID" for the FID-2015 network and for no other.
+    `title` is the name of its Frechet distance in tables: "FID" for the FID-2015 network and for no other.  `head` goes
+    on from features to logits of the classes that the network was trained on, if it is an Inception.
     """
 
-    def __init__(self, network: nn.Module, prepare: Prepare, *, id: str, title: str, num_features: int) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        prepare: Prepare,
+        *,
+        id: str,
+        title: str,
+        num_features: int,
+        head: nn.Linear | None = None,
+    ) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
         self.prepare = prepare
         self.id = id
         self.title = title
         self.num_features = num_features
+        self.head = None if head is None else head.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Extractor:
         """Stay in evaluation mode, whatever is asked of the module around it."""

@@ -41,6 +41,8 @@ def inception(device: torch.device | str, cache: Path, *, weights: str | None = 
     file = FID_2015.locate(weights, cache)
     network = fid_network()
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    # The Inception score of the literature is of these logits without their bias.
+    network.get_submodule("fc").register_parameter("bias", None)
     return _extractor(network, device, file, name="inception2015", title="FID", antialias=False)
 
 
@@ -67,6 +69,8 @@ def _extractor(
         return (2 * x - 1).contiguous(memory_format=torch.channels_last)
 
     network = network.eval()
+    head = network.get_submodule("fc")
+    assert isinstance(head, nn.Linear)
     network.fc = nn.Identity()
     for block in network.modules():
         if hasattr(block, "conv") and hasattr(block, "bn"):
@@ -77,6 +81,7 @@ def _extractor(
         id=f"{name}/{FEATURES}@{SIZE}px/float32/sha256:{file_sha256(file)[:12]}",
         title=title,
         num_features=FEATURES,
+        head=head.to(device=device),
     )
 
 

@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     from ignite.metrics import Metric
     from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
-__all__ = ["Metric", "follow_process_group", "in_order", "reinit__is_reduced", "sync_all_reduce"]
+__all__ = ["Metric", "before", "follow_process_group", "in_order", "reinit__is_reduced", "sync_all_reduce"]
 
 
 def follow_process_group() -> None:
@@ -28,6 +28,12 @@ def follow_process_group() -> None:
     elif "LOCAL_RANK" not in os.environ:
         # A reduction does not need it, but ignite would gather host names to guess it, and warn.
         idist.set_local_rank(0)
+
+
+def before(count: int) -> int:
+    """The sum of the counts of the processes of lower rank; all must call it."""
+    counts = in_order(torch.tensor([[count]]))
+    return int(counts[: idist.get_rank()].sum())
 
 
 def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float64, Int, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.kept import kept
@@ -82,6 +82,11 @@ class Real:
     def class_names(self) -> tuple[str, ...]:
         """What people call the classes."""
         return self.images.class_names
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """From features to the logits of the extractor's own classes, if it has any."""
+        return self.extractor.head
 
     def distances(self) -> Float64[Tensor, " k"]:
         """How far each of those images is from the nearest other one; it is kept on disk."""

@@ -1,0 +1,110 @@
+"""The Inception score: are images each clearly of one ImageNet class, and together of many?
+
+Shapes: b images in a batch, k classes of the extractor's network, s places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.metrics.metric import METRICS, Mode, Needs
+from gensweep.metrics.moments import require_finite
+from gensweep.metrics.processes import Metric, before, follow_process_group, reinit__is_reduced, sync_all_reduce
+
+__all__ = ["SPLITS", "Classifying", "InceptionScore"]
+
+#: The score is the mean over so many parts of the images.
+SPLITS = 10
+#: Image i is counted at place i modulo this, and a part is a tenth of the places.  It has no common factor with usual
+#: numbers of classes but 10, and places that follow each other hold all classes, in whatever order these come.
+PLACES = 101 * SPLITS
+
+
+@runtime_checkable
+class Classifying(Protocol):
+    """Real images as an extractor sees them whose network also classifies images, if it has a `head`."""
+
+    @property
+    def head(self) -> nn.Linear | None:
+        """From features to logits of the network's own classes."""
+
+
+@METRICS.register("inception_score")
+class InceptionScore(Metric):
+    """exp of the mean divergence of each image's classes from those of all, 1 to their number; higher is better.
+
+    Real images are not looked at, and neither is variety within a class: a model that draws one good image of each
+    class scores best.  It means little for images that are unlike ImageNet's.  It is the mean over ten parts of the
+    images, the detail `deviation` their standard deviation; fewer images score lower.
+    Source: Salimans et al. 2016, section 4; its faults: Barratt & Sharma 2018.
+    """
+
+    mode: ClassVar[Mode] = "max"
+    needs: ClassVar[Needs] = "samples"
+    _state_dict_all_req_keys = ("_state",)
+
+    def __init__(
+        self, reference: Classifying, num_features: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        head = reference.head
+        if head is None:
+            raise ConfigError(
+                "evaluation.metrics: inception_score needs an extractor whose network classifies images; "
+                "set evaluation.extractor.kind to inception (the literature's) or torchvision_inception, or take it out"
+            )
+        self._head, self._deviation = head, 0.0
+        # Apple's GPUs have no float64
+        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forget all images."""
+        # Of each place: images, the sum of p log p, and the sum of p, by class.
+        self._state = torch.zeros(PLACES, 2 + self._head.out_features, dtype=torch.float64, device=self._device)
+
+    @reinit__is_reduced
+    def update(self, output: Float[Tensor, "b d"]) -> None:
+        """Take in the features of a batch of generated images, which may be empty.
+
+        Raises GensweepError if a feature is NaN or infinite.
+        """
+        require_finite(output)
+        logits = self._head(output.detach().to(self._head.weight)).to(self._state)
+        log_p = logits.log_softmax(1)
+        p = log_p.exp()
+        seen = torch.cat([torch.ones_like(p[:, :1]), (p * log_p).sum(1, keepdim=True), p], 1)
+        places = (int(self._state[:, 0].sum()) + torch.arange(len(p), device=self._device)) % PLACES
+        self._state.index_add_(0, places, seen)
+
+    def compute(self) -> float:
+        """The mean of the parts of the images of all processes.  Raises GensweepError if they are fewer than ten."""
+        follow_process_group()
+        # The images of this process come behind those of the ones before.
+        first = before(int(self._state[:, 0].sum()))
+        self._rolled = self._state.roll(first % PLACES, 0)
+        places = self._reduced()
+        places = places[places[:, 0] > 0]
+        if len(places) < SPLITS:
+            raise GensweepError(
+                f"an Inception score needs at least {SPLITS} generated images, but got {len(places)}; "
+                "raise evaluation.samples"
+            )
+        sums = torch.stack([part.sum(0) for part in places.tensor_split(SPLITS)])
+        mean = sums[:, 2:] / sums[:, :1]
+        scores = (sums[:, 1] / sums[:, 0] - torch.special.xlogy(mean, mean).sum(1)).exp()
+        self._deviation = float(scores.std(correction=0))
+        return float(scores.mean())
+
+    def details(self) -> Mapping[str, float]:
+        """The standard deviation over the parts in the last `compute`."""
+        return {"deviation": self._deviation}
+
+    @sync_all_reduce("_rolled")
+    def _reduced(self) -> Float64[Tensor, "s w"]:
+        return self._rolled.cpu()
