@@ -4,7 +4,7 @@ from gensweep.assembly.alternatives import Alternative, Axes, alternatives, left
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 from gensweep.assembly.exported import ExportedGenerator
 from gensweep.assembly.foreign import Judged, Standard, judge_folder, judge_generator
-from gensweep.assembly.interpretation import Trajectory
+from gensweep.assembly.interpretation import Interventions, Trajectory
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
 from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_alternatives
 from gensweep.assembly.parts import (
@@ -26,6 +26,7 @@ __all__ = [
     "Axes",
     "Cost",
     "ExportedGenerator",
+    "Interventions",
     "Judged",
     "Model",
     "Outcome",

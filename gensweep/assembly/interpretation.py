@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,24 +10,43 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from gensweep.assembly.model import Model, load_checkpoint
+from gensweep.assembly.model import Model, in_batches, load_checkpoint
+from gensweep.assembly.parts import build_extractor, load_images, training_reference
 from gensweep.errors import ConfigError
 from gensweep.families.family import Denoising
 from gensweep.families.game import DISCRIMINATOR
 from gensweep.families.gan import GanFamily
 from gensweep.interpret.atlas import Atlas, atlas_of_denoiser, atlas_of_gan
+from gensweep.interpret.intervention import Intervention, Task, intervene
 from gensweep.interpret.recording import chosen, reading_layers
 from gensweep.interpret.trajectory import Step, evenly, follow
 from gensweep.metrics.images import to_uint8
+from gensweep.metrics.labels import Classifier
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import load_tensors
+from gensweep.training.evaluation import draw
 from gensweep.training.loop import place
 from gensweep.training.state import RAW, load_network, weights_prefix
 
-__all__ = ["Subject", "Trajectory", "make_atlas", "shown_labels", "subject_of", "trajectory"]
+__all__ = [
+    "Interventions",
+    "Subject",
+    "Trajectory",
+    "interventions",
+    "make_atlas",
+    "shown_labels",
+    "subject_of",
+    "trajectory",
+]
 
 #: Pictures show so many labels at most.
 MOST_LABELS = 10
+#: Sets of random units that the units found are compared with.
+REPEATS = 3
+#: Of how many units one is switched off.
+USUAL = 30
+#: Images that are drawn at once.
+BATCH = 64
 
 
 class Subject(NamedTuple):
@@ -54,6 +73,13 @@ class Trajectory(NamedTuple):
     labels: tuple[int, ...]
     path: tuple[Step, ...]
     images: UInt8[Tensor, "n c h w"]
+
+
+class Interventions(NamedTuple):
+    """What changes of units did, label by label, and the accuracy on real images of the classifier that judged."""
+
+    found: Sequence[Intervention]
+    ceiling: float
 
 
 def subject_of(folder: Path, *, class_name: str | None = None, layers: str | None = None) -> Subject:
@@ -106,6 +132,41 @@ def trajectory(subject: Subject, *, seed: int = 0) -> Trajectory | None:
     wanted = torch.tensor(labels, device=model.device)
     path, images = follow(model.family, subject.network, noise, wanted, model.checkpoint.shape)
     return Trajectory(labels, tuple(path), to_uint8(images).cpu())
+
+
+def interventions(
+    subject: Subject, atlas: Atlas, *, units: int | None, draws: int, seed: int = 0
+) -> Iterator[Interventions]:
+    """The units found for each label switched off and doubled, and others switched off: more after each label.
+
+    `units` is how many a label has; None is one in USUAL of those of the network that draws samples.
+
+    The classifier is that of the metric `agreement`.  At most MOST_LABELS labels, those that some unit reacts to.
+    Raises GensweepError if the images of the training cannot be had.
+    """
+    model, trial = subject.model, subject.model.trial
+    extractor = build_extractor(trial, model.device)
+    classifier: Classifier = training_reference(trial, load_images(trial), extractor).classifier()
+    probe, found = classifier.probe.to(model.device), list[Intervention]()
+
+    def drawn(labels: Tensor) -> Tensor:
+        labels = labels.to(model.device)
+        return in_batches(
+            lambda indices: draw(model.family, subject.network, Noise(seed, indices), labels[indices]),
+            *(len(labels), BATCH, model.device, None),
+        )
+
+    def judge(images: Tensor, labels: Tensor) -> Tensor:
+        return probe.predict(extractor(images.to(model.device))).cpu() == labels
+
+    here = sum(width for name, width in atlas.widths.items() if name.startswith(f"{model.family.sampled}."))
+    units = max(1, here // USUAL) if units is None else units
+    for label in subject.labels[:MOST_LABELS]:
+        raised = atlas.raised(label, units, network=model.family.sampled)
+        if raised:
+            task = Task(label, raised, classes=len(subject.names), n=draws, repeats=REPEATS, seed=seed)
+            found += intervene(task, subject.layers, atlas.widths, drawn, judge)
+            yield Interventions(tuple(found), classifier.ceiling)
 
 
 def shown_labels(subject: Subject) -> tuple[int, ...]:

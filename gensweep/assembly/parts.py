@@ -40,6 +40,7 @@ __all__ = [
     "every_of",
     "hold_out",
     "load_images",
+    "training_reference",
 ]
 
 
@@ -132,7 +133,7 @@ def _sample_metrics(
         return None, {}
     real = images if settings.against == "train" else load_images(trial, settings.against, cache)
     extractor = build_extractor(trial, device, cache)
-    training = Real(images, extractor, cache, unseen=lambda: _unseen(trial, images, cache))
+    training = training_reference(trial, images, extractor, cache)
     chosen = training if real is images else Real(real, extractor, cache)
     references = {name: training if is_of_training(METRICS[name]) else chosen for name in names}
     return extractor, {
@@ -143,6 +144,12 @@ def _sample_metrics(
         # Features of real images give their moments, too: whoever asks for these first saves a second look at all.
         for name in sorted(names, key=lambda name: METRICS[name] is FrechetDistance)
     }
+
+
+def training_reference(trial: TrialConfig, images: Images, extractor: Extractor, cache: Path | None = None) -> Real:
+    """The images of a trial's training as an extractor sees them, and those of the test split, if there is one."""
+    cache = cache or cache_folder()
+    return Real(images, extractor, cache, unseen=lambda: _unseen(trial, images, cache))
 
 
 def _unseen(trial: TrialConfig, images: Images, cache: Path) -> Images | None:

@@ -15,6 +15,9 @@ from gensweep.errors import GensweepError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gensweep.assembly import Interventions
+    from gensweep.assembly.interpretation import Subject
+    from gensweep.interpret.atlas import Atlas
     from gensweep.report.page import Section
     from gensweep.tracking.runs import Trial
 
@@ -36,6 +39,19 @@ _ROWS = 5
     show_default=True,
     help="Of the test against chance; the smallest p is 1 in one more.",
 )
+@click.option(
+    "--units",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Switch off so many units of a class.  [default: one in 30 of those that draw samples]",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(0),
+    default=32,
+    show_default=True,
+    help="Images of a class for every change of units; 0 changes none.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Everything depends on this seed alone.")
 @click.option(
     "-o",
@@ -53,6 +69,8 @@ def interpret(
     levels: int,
     samples: int,
     permutations: int,
+    units: int | None,
+    draws: int,
     seed: int,
     output: Path,
     format: str,
@@ -60,15 +78,17 @@ def interpret(
     """Look into a class-conditional model: which units react to a label, and at which noise level.
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. The units that
-    each class raises most are printed; index.html, which needs no network, shows more, and what it shows is filed
-    under the run in MLflow.
+    each class raises most are printed. Then they are switched off, to see whether images of the class suffer more than
+    without random units of the same layers; that takes the images of the training. index.html, which needs no
+    network, shows all of it, and is filed under the run in MLflow.
 
     \b
     Examples:
       gensweep interpret cifar
       gensweep interpret cifar --class cat -o cat/
       gensweep interpret cifar/t0003 --layer 'middle|up.0' --levels 10
-      gensweep interpret cifar --samples 64 --permutations 9999 --format csv
+      gensweep interpret cifar --units 50 --draws 128 --seed 1
+      gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
     """
     from gensweep.assembly import interpretation
     from gensweep.cli.trying import subject_of
@@ -79,6 +99,7 @@ def interpret(
         unit_rows,
         write_interpretation,
     )
+    from gensweep.report.intervention import intervention_csv, intervention_section, verdict
 
     named = subject_of(run)
     subject = interpretation.subject_of(named.folder, class_name=class_name, layers=layer)
@@ -89,10 +110,18 @@ def interpret(
         sections: list[Section] = [
             atlas_section(atlas, interpretation.shown_labels(subject)[: len(subject.labels)], names)
         ]
+        tables = {"atlas.csv": atlas_csv(atlas, names)}
         stages.begin("the way from noise to image")
         trajectory = interpretation.trajectory(subject, seed=seed)
         if trajectory is not None:
             sections.append(trajectory_section(trajectory, names))
+        changes = None
+        if draws:
+            stages.begin("what becomes of images without these units: the classifier")
+            changes = _intervene(subject, atlas, stages, units=units, draws=draws, seed=seed)
+        if changes is not None:
+            sections.insert(1, intervention_section(changes, names))
+            tables["interventions.csv"] = intervention_csv(changes.found, names)
     facts = {
         "units": f"{sum(atlas.widths.values()):,}",
         "layers": str(len(atlas.widths)),
@@ -109,15 +138,32 @@ def interpret(
         facts,
         sections,
         shlex.join(["gensweep", *sys.argv[1:]]),
-        {"atlas.csv": atlas_csv(atlas, names)},
+        tables,
     )
     rows = unit_rows(atlas, subject.labels, names, _ROWS)
     print_rows(rows, format)
     if not rows:
         click.echo("No unit is raised by a label more than by chance.", err=True)
+    if changes is not None:
+        click.echo(verdict(changes.found), err=True)
     click.echo(f"Page: {output / 'index.html'}", err=True)
     if named.trial is not None:
         _file(named.trial, files)
+
+
+def _intervene(
+    subject: Subject, atlas: Atlas, stages: _Stages, *, units: int | None, draws: int, seed: int
+) -> Interventions | None:
+    """What switching units off did; None, with a word why, if that cannot be found out."""
+    from gensweep.assembly import interpretation
+
+    result = None
+    try:
+        for result in interpretation.interventions(subject, atlas, units=units, draws=draws, seed=seed):
+            stages.begin(f"{subject.names[result.found[-1].label]} without its units: done")
+    except GensweepError as error:
+        click.echo(f"Note: no units are switched off, as images cannot be judged: {error}", err=True)
+    return result
 
 
 def _file(trial: Trial, files: Sequence[Path]) -> None:

@@ -1,23 +1,118 @@
 """What changes in the images if the units found for a label are switched off or turned up.
 
-Shapes: n images, k labels, c units of a layer.
+Shapes: n images, d of them shown, c units of a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Float64, Int, UInt8
+from torch import Tensor, nn
 
 from gensweep.interpret.atlas import Unit
+from gensweep.interpret.recording import scaling
 from gensweep.noise import Noise
 
-__all__ = ["factors_of", "matched"]
+__all__ = [
+    "AS_IT_IS",
+    "CHANGES",
+    "OFF",
+    "RANDOM",
+    "Intervention",
+    "Lost",
+    "Task",
+    "factors_of",
+    "intervene",
+    "lost",
+    "matched",
+]
 
-#: The stream that picks units at random.
-PICK = 1
+#: Labels (n,) -> the images of samples 0..n-1 under them, uint8, drawn with the units as they are at the time.
+Draw = Callable[[Int[Tensor, " n"]], UInt8[Tensor, "n c h w"]]
+#: (images, labels) -> which of them a classifier takes for what they should be.
+Judge = Callable[[UInt8[Tensor, "n c h w"], Int[Tensor, " n"]], Bool[Tensor, " n"]]
+
+#: What is done to units, and the factor that does it; "random" does it to others of the same layers.
+AS_IT_IS, OFF, RANDOM, DOUBLED = "as it is", "off", "random off", "doubled"
+CHANGES = {AS_IT_IS: 1.0, OFF: 0.0, RANDOM: 0.0, DOUBLED: 2.0}
+#: Images of each change that are kept for a picture.
+SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """What one change did: how often images are taken for their label, 0 to 1, that label or the others.
+
+    All changes have the same seeds, so image i of one is to be compared with image i of another.
+    """
+
+    label: int
+    change: str
+    units: int
+    own: Float64[Tensor, " n"]
+    others: Float64[Tensor, " n"]
+    images: UInt8[Tensor, "d c h w"]
+
+
+class Lost(NamedTuple):
+    """A mean over images, and its standard error."""
+
+    mean: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """A label and the units found for it; `n` images are drawn under it and `n` under the others in turn.
+
+    Units at random are drawn `repeats` times, each time others, and their results averaged.
+    """
+
+    label: int
+    units: Sequence[Unit]
+    classes: int
+    n: int
+    repeats: int
+    seed: int
+
+
+def intervene(
+    task: Task, layers: Mapping[str, nn.Module], widths: Mapping[str, int], draw: Draw, judge: Judge
+) -> Iterator[Intervention]:
+    """Every change of CHANGES, one after the other."""
+    own = torch.full((task.n,), task.label)
+    others = (task.label + 1 + torch.arange(task.n) % (task.classes - 1)) % task.classes
+
+    def look(units: Sequence[Unit], factor: float) -> tuple[Tensor, Tensor, Tensor]:
+        with scaling(layers, factors_of(widths, units, factor)):
+            images, rest = draw(own), draw(others)
+        return judge(images, own).double(), judge(rest, others).double(), images[:SHOWN]
+
+    for change, factor in CHANGES.items():
+        if change == RANDOM:
+            chance = [Noise(task.seed, torch.tensor([repeat])) for repeat in range(task.repeats)]
+            sets = [matched(widths, task.units, noise) for noise in chance]
+        else:
+            sets = [list(task.units)] if factor != 1 else [[]]
+        hits, rest, images = zip(*(look(units, factor) for units in sets), strict=True)
+        yield Intervention(
+            task.label, change, len(sets[0]), torch.stack(hits).mean(0), torch.stack(rest).mean(0), images[0]
+        )
+
+
+def lost(found: Sequence[Intervention], change: str, *, than: str = AS_IT_IS, others: bool = False) -> Lost:
+    """How much rarer images of a label are taken for it under a change than under another one, over all labels.
+
+    Image by image, as their seeds are the same; `others` asks about the images of other labels instead.
+    """
+    by = {(each.label, each.change): each.others if others else each.own for each in found}
+    differences = torch.cat([hits - by[label, change] for (label, other), hits in by.items() if other == than])
+    error = differences.std() / len(differences) ** 0.5 if len(differences) > 1 else torch.tensor(torch.nan)
+    return Lost(float(differences.mean()), float(error))
 
 
 def matched(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise) -> list[Unit]:
@@ -26,11 +121,11 @@ def matched(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise) -> l
     One sample of the noise is used.  A layer of which more than half is taken gives the others that it has.
     """
     picked = []
-    for place, (layer, width) in enumerate(widths.items()):
+    for stream, (layer, width) in enumerate(widths.items()):
         taken = {unit.index for unit in units if unit.layer == layer}
         free = [index for index in range(width) if index not in taken]
         if taken and free:
-            order = noise.uniform(len(free), stream=PICK + place)[0].argsort().tolist()
+            order = noise.uniform(len(free), stream=stream)[0].argsort().tolist()
             picked += [Unit(layer, free[each]) for each in order[: len(taken)]]
     return picked
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from gensweep.assembly import Trajectory
     from gensweep.interpret.atlas import Atlas
 
-__all__ = ["atlas_csv", "atlas_section", "trajectory_section", "unit_rows", "write_interpretation"]
+__all__ = ["atlas_csv", "atlas_section", "file_word", "trajectory_section", "unit_rows", "write_interpretation"]
 
 HINT = "name another folder: --output DIR"
 _SHOWN_LEVELS, _TOP = 8, 5
@@ -111,7 +111,7 @@ def atlas_section(atlas: Atlas, labels: Sequence[int], names: Sequence[str]) -> 
         data = units_picture(atlas, label, names)
         if data is not None:
             caption = f"The units that {names[label]} raises most"
-            pictures.append(Picture(f"units-{_file_word(names[label])}.png", caption, data))
+            pictures.append(Picture(f"units-{file_word(names[label])}.png", caption, data))
     rows = [
         {
             "unit": f"{row['layer']} #{row['unit']}",
@@ -162,5 +162,6 @@ def _finest(attention: Mapping[str, Any]) -> Any:
     return torch.stack([each for each in attention.values() if each.shape[-1] == most]).mean(dim=0)
 
 
-def _file_word(name: str) -> str:
+def file_word(name: str) -> str:
+    """A class's name as a part of a file's name."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from gensweep.interpret.atlas import Atlas
 
-__all__ = ["animation", "heated", "labels_picture", "level_word", "tiles_picture", "units_picture", "where_picture"]
+__all__ = [
+    "agreement_picture",
+    "animation",
+    "heated",
+    "labels_picture",
+    "level_word",
+    "tiles_picture",
+    "units_picture",
+    "where_picture",
+]
 
 _UNITS = 24
 _GAP = 2
@@ -102,6 +111,25 @@ def tiles_picture(images: Tensor, rows: Sequence[str], columns: Sequence[str], x
     return png.getvalue()
 
 
+def agreement_picture(groups: Mapping[str, Mapping[str, float]], title: str, ceiling: float) -> bytes:
+    """Bars from 0 to 1: for each class, one for each change; the classifier's accuracy on real images as a line."""
+    changes = list(next(iter(groups.values())))
+    width = 0.8 / len(changes)
+    with _figure(2.2 + 0.55 * len(groups), 2.9) as (figure, png):
+        axes = figure.subplots()
+        for place, change in enumerate(changes):
+            heights = [shares[change] for shares in groups.values()]
+            where = np.arange(len(groups)) + (place - (len(changes) - 1) / 2) * width
+            axes.bar(where, heights, width * 0.92, label=change, color=_BARS[place % len(_BARS)])
+        axes.axhline(ceiling, color="#63686e", linewidth=0.8, linestyle=(0, (4, 3)), label="real images")
+        axes.set_xticks(range(len(groups)), list(groups), rotation=90 if len(groups) > 4 else 0)
+        axes.set_ylim(0, 1)
+        axes.set_ylabel(title)
+        _bare(axes)
+        figure.legend(loc="outside right upper", frameon=False)
+    return png.getvalue()
+
+
 def heated(images: Tensor, maps: Tensor) -> Tensor:
     """Uint8 images (n, c, h, w) in grey, warm where a map (n, i, j), whose mean is 1, is high."""
     import matplotlib as mpl
@@ -127,6 +155,7 @@ def animation(frames: Sequence[Tensor]) -> bytes:
 
 
 _LEVELS = "noise level"
+_BARS = ("#2f6db3", "#d0662a", "#b9c4d0", "#2b8a6e")
 
 
 def _tiled(images: Any) -> Any:

@@ -15,7 +15,8 @@ from gensweep.cli.main import run
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "report")]
 
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
-FAST = ("--samples", "8", "--permutations", "99", "--levels", "2")
+FAST = ("--samples", "8", "--permutations", "99", "--levels", "2", "--draws", "0")
+TEXTS = {"index.html", "atlas.csv", "interventions.csv"}
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def store(tmp_path_factory):
 
 def interpret(capsys, *arguments):
     capsys.readouterr()
-    assert run(["interpret", *arguments, *FAST, "--format", "json"]) == 0
+    assert run(["interpret", *FAST, *arguments, "--format", "json"]) == 0
     out, err = capsys.readouterr()
     return json.loads(out), err
 
@@ -56,8 +57,9 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
     from gensweep.tracking.runs import find_trial
     from gensweep.tracking.store import client
 
-    rows, err = interpret(capsys, "tiny", "--class", "3", "-o", "out")
+    rows, err = interpret(capsys, "tiny", "--class", "3", "--draws", "4", "-o", "out")
     assert rows
+    assert "of the other classes' images" in err
     assert {row["class"] for row in rows} == {"3"}
     assert all(row["p"] <= 0.05 and row["effect"] > 0 and row["layer"].startswith("denoiser.") for row in rows)
     assert "Page: out/index.html" in err
@@ -65,7 +67,8 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
     made = {file.name for file in (store / "out").iterdir()}
     assert {"index.html", "atlas.csv", "where.png", "labels.png", "units-3.png"} <= made
     assert {"trajectory.png", "trajectory.gif", "attention.png"} <= made
-    for name in made - {"index.html", "atlas.csv"}:
+    assert {"interventions.csv", "interventions.png", "interventions-3.png"} <= made
+    for name in made - TEXTS:
         with Image.open(store / "out" / name) as picture:
             picture.load()
     with Image.open(store / "out" / "trajectory.gif") as film:
@@ -73,7 +76,14 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
 
     page = (store / "out" / "index.html").read_text()
     assert not re.search(r"(?:src|href)=\"(?!data:)", page)
-    assert page.count("data:image/") == len(made) - 2
+    assert page.count("data:image/") == len(made - TEXTS)
+
+    changes = list(csv.DictReader(io.StringIO((store / "out" / "interventions.csv").read_text())))
+    assert [row["change"] for row in changes] == ["as it is", "off", "random off", "doubled"]
+    assert {(row["class"], row["images"]) for row in changes} == {("3", "4")}
+    assert float(changes[0]["lost"]) == 0
+    for row in changes:
+        assert float(row["lost"]) == pytest.approx(float(changes[0]["agreement"]) - float(row["agreement"]))
 
     table = list(csv.DictReader(io.StringIO((store / "out" / "atlas.csv").read_text())))
     found = {(each["layer"], int(each["unit"]), each["class"]): each for each in table}
@@ -97,12 +107,27 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys
 
 
 def test_a_gan_has_no_noise_levels_and_the_page_says_so(store, capsys):
-    rows, _ = interpret(capsys, "gan", "-o", "of-gan")
+    rows, _ = interpret(capsys, "gan", "--draws", "4", "-o", "of-gan")
     assert {row["layer"].partition(".")[0] for row in rows} >= {"generator"}
     assert {row["level"] for row in rows} == {None}
     made = {file.name for file in (store / "of-gan").iterdir()}
     assert "trajectory.png" not in made
+    assert "interventions.csv" in made
     assert "neither noise levels nor a way to look at" in (store / "of-gan" / "index.html").read_text()
+
+
+def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, monkeypatch):
+    from gensweep.assembly import interpretation
+    from gensweep.errors import ConfigError
+
+    def gone(_):
+        raise ConfigError("photos: there is no such folder")
+
+    monkeypatch.setattr(interpretation, "load_images", gone)
+    rows, err = interpret(capsys, "tiny", "--draws", "4", "--layer", "middle", "-o", "no-data")
+    assert rows
+    assert "Note: no units are switched off, as images cannot be judged: photos: there is no such folder" in err
+    assert not (store / "no-data" / "interventions.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,114 @@
+"""Switching units off: the right ones, compared with the right others."""
+
+import pytest
+import torch
+from known_label import LABEL, LAYER, UNIT, family
+from tiny import CLASSES, SIZE
+
+from gensweep.interpret.atlas import Unit, atlas_of_denoiser
+from gensweep.interpret.intervention import (
+    AS_IT_IS,
+    CHANGES,
+    OFF,
+    RANDOM,
+    Intervention,
+    Task,
+    factors_of,
+    intervene,
+    lost,
+    matched,
+)
+from gensweep.interpret.recording import reading_layers
+from gensweep.interpret.trajectory import evenly, follow
+from gensweep.metrics.images import to_uint8
+from gensweep.noise import Noise
+
+N = 12
+
+
+@torch.no_grad()
+def test_the_known_unit_silences_its_label_and_hurts_no_other_and_random_units_hurt_none():
+    made = family()
+    network, layers = made.networks["denoiser"], reading_layers(made.networks)
+    noise = Noise(0, torch.arange(N))
+    path, _ = follow(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    chance = Noise(9, torch.arange(199))
+    atlas = atlas_of_denoiser(made, network, layers, evenly(path, 3), CLASSES, chance)
+
+    def draw(labels):
+        return to_uint8(made.sample(network, Noise(4, torch.arange(N)), labels))
+
+    def judge(images, labels):  # bright is LABEL, dark anything else
+        return (images.float().mean(dim=(1, 2, 3)) > 128) == (labels == LABEL)
+
+    task = Task(LABEL, atlas.raised(LABEL, 5), CLASSES, n=N, repeats=2, seed=0)
+    assert task.units == [Unit(LAYER, UNIT)]
+    found = {each.change: each for each in intervene(task, layers, atlas.widths, draw, judge)}
+    assert [*found] == [*CHANGES]
+    assert {change: float(each.own.mean()) for change, each in found.items()} == {
+        AS_IT_IS: 1.0,
+        OFF: 0.0,
+        RANDOM: 1.0,
+        "doubled": 1.0,
+    }
+    assert all(each.others.mean() == 1 for each in found.values())
+    assert torch.equal(draw(torch.full((N,), LABEL))[:8], found[AS_IT_IS].images)
+    assert lost([*found.values()], OFF, than=RANDOM) == (1.0, 0.0)
+
+
+def test_others_are_every_other_label_in_turn_and_their_own_judge():
+    asked = []
+
+    def draw(labels):
+        asked.append(labels.tolist())
+        return labels.to(torch.uint8).view(-1, 1, 1, 1)
+
+    def judge(images, labels):
+        assert (images.flatten() == labels).all()
+        return labels == 2
+
+    layers = {"a": torch.nn.Conv2d(3, 1, 1)}
+    task = Task(2, [Unit("a", 0)], classes=4, n=6, repeats=3, seed=0)
+    found = [*intervene(task, layers, {"a": 3}, draw, judge)]
+    assert len(asked) == 2 * (len(CHANGES) - 1 + 3)
+    assert asked[0] == [2] * 6
+    assert asked[1] == [3, 0, 1, 3, 0, 1]
+    assert all(each.own.mean() == 1 and each.others.mean() == 0 for each in found)
+
+
+def test_losses_are_means_of_paired_differences_over_labels_and_images():
+    images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+
+    def made(label, change, own, others):
+        return Intervention(label, change, 1, torch.tensor(own).double(), torch.tensor(others).double(), images)
+
+    found = [
+        made(0, AS_IT_IS, [1, 1, 0, 1], [1, 1, 1, 1]),
+        made(0, OFF, [0, 0, 0, 1], [1, 0, 1, 1]),
+        made(1, AS_IT_IS, [1, 0, 0, 1], [0, 0, 0, 0]),
+        made(1, OFF, [0, 1, 0, 1], [0, 0, 0, 0]),
+    ]
+    differences = torch.tensor([1.0, 1, 0, 0, 1, -1, 0, 0])
+    assert lost(found, OFF) == pytest.approx((0.25, float(differences.std()) / 8**0.5))
+    assert lost(found, OFF, others=True).mean == pytest.approx(1 / 8)
+    assert lost(found, AS_IT_IS) == (0.0, 0.0)
+    assert torch.isnan(torch.tensor(lost([made(0, c, [1], [1]) for c in (AS_IT_IS, OFF)], OFF).error))
+
+
+def test_random_units_are_of_the_same_layers_as_many_and_none_of_the_chosen():
+    widths = {"a": 6, "b": 4, "c": 9}
+    units = [Unit("a", 1), Unit("a", 5), Unit("b", 0), Unit("b", 1), Unit("b", 2)]
+    seen = set()
+    for seed in range(30):
+        picked = matched(widths, units, Noise(seed, torch.arange(1)))
+        assert [unit.layer for unit in picked] == ["a", "a", "b"]  # of b one other is left
+        assert not {*picked} & {*units}
+        assert len({*picked}) == len(picked)
+        assert all(unit.index < widths[unit.layer] for unit in picked)
+        seen |= {*picked}
+    assert len(seen) == 4 + 1
+
+
+def test_factors_are_1_but_for_the_units():
+    factors = factors_of({"a": 3, "b": 2}, [Unit("a", 2), Unit("a", 0)], 0.5)
+    assert {name: factor.tolist() for name, factor in factors.items()} == {"a": [0.5, 1.0, 0.5]}
