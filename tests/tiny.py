@@ -8,6 +8,7 @@ from gensweep.families.family import FAMILIES, Batch
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import METRICS
+from gensweep.nn.updates import UPDATES
 from gensweep.noise import Noise
 from gensweep.registry import bind, settings_fields
 from gensweep.training.distributed import Workers
@@ -69,12 +70,21 @@ def images(n=40, flip=True):
     return Images(pixels, torch.arange(n) % CLASSES, names, "noise/train", f"{n:064x}", flip)
 
 
-def learner(kind, *, conditional=True, seed=3, workers=None, family=None, **training_settings):
+def adapted(family, **update):
+    """The family with low-rank updates of its frozen networks, and a new label."""
+    for network in family.networks.values():
+        UPDATES["lora"](network, lambda: None, family.classes, int(family.classes > 0), **update)
+    family.classes += int(family.classes > 0)
+    return family
+
+
+def learner(kind, *, conditional=True, seed=3, workers=None, family=None, update=None, **training_settings):
     """A tiny family with small settings of training, in float32, which is exact enough to compare."""
     torch.manual_seed(0)
+    built = build(kind, conditional, **(family or {}))
     settings = {"images": 64, "batch_size": 8, "precision": "float32", "ema_half_life": 30, "log_every": 16}
     return Learner(
-        build(kind, conditional, **(family or {})),
+        built if update is None else adapted(built, **update),
         training(**(settings | training_settings)),
         seed=seed,
         workers=workers or Workers(),

@@ -1,6 +1,7 @@
 """Where a configuration meets the maths: from a TrialConfig to data, family and judge, and to a training or images."""
 
 from gensweep.assembly.alternatives import Alternative, Axes, alternatives, left_behind, weights_name
+from gensweep.assembly.bases import Base, read_base
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 from gensweep.assembly.exported import ExportedGenerator
 from gensweep.assembly.foreign import Judged, Standard, judge_folder, judge_generator
@@ -24,6 +25,7 @@ from gensweep.training.estimate import Cost
 __all__ = [
     "Alternative",
     "Axes",
+    "Base",
     "Cost",
     "ExportedGenerator",
     "Interventions",
@@ -54,6 +56,7 @@ __all__ = [
     "load_checkpoint",
     "load_images",
     "picture_for",
+    "read_base",
     "redraw_for",
     "run",
     "run_job",

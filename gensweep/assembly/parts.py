@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
+from gensweep.assembly.bases import Base, build_family, in_labels_of_base, read_base
 from gensweep.config import TrialConfig
 from gensweep.data.cache import cache_folder
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
-from gensweep.errors import ConfigError
-from gensweep.families.family import Family
+from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import LEVELS, METRICS, FrechetDistance, is_of_training
 from gensweep.metrics.real import Real
 from gensweep.metrics.references import reference_name
+from gensweep.registry import bind
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import SHOWN, Judge
+from gensweep.training.finetuning import Finetuning
 from gensweep.training.loop import Learner
 from gensweep.training.settings import Evaluation, Training
 
@@ -49,10 +51,18 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_images(trial: TrialConfig, split: Literal["train", "test"] = "train", root: Path | None = None) -> Images:
-    """The data set of a trial; `root` is the cache folder by default."""
-    images: Images = trial.bound("data")(split, root or cache_folder())
-    return images
+def load_images(
+    trial: TrialConfig,
+    split: Literal["train", "test", "whole"] = "train",
+    root: Path | None = None,
+) -> Images:
+    """The data set of a trial, in the labels of its model; `whole` is the training split without its limit.
+
+    `root` is the cache folder by default.
+    """
+    data = trial.data.model_copy(update={"limit": None}) if split == "whole" else trial.data
+    images: Images = bind(data)("test" if split == "test" else "train", root or cache_folder())
+    return in_labels_of_base(trial, images)
 
 
 def build_loader(trial: TrialConfig, images: Images, device: torch.device | str = "cpu") -> Loader:
@@ -60,22 +70,25 @@ def build_loader(trial: TrialConfig, images: Images, device: torch.device | str 
     return Loader(images, seed=trial.seed, device=device)
 
 
-def build_family(trial: TrialConfig, *, channels: int, size: int, classes: int) -> Family:
-    """The family of a trial for images of a shape; its first weights depend on the seed only.
-
-    The global state of randomness is left as it was.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(trial.seed)
-        family: Family = trial.bound("family")(channels, size, classes)
-    return family
-
-
 def build_learner(trial: TrialConfig, images: Images, device: torch.device | str, workers: Workers) -> Learner:
-    """The family of a trial, ready to be trained."""
-    family = build_family(trial, channels=images.channels, size=images.size, classes=images.classes)
+    """The family of a trial, ready to be trained.  Raises GensweepError if its base is not what it was."""
+    base = _base(trial)
+    family = build_family(trial, channels=images.channels, size=images.size, classes=images.classes, base=base)
     training: Training = trial.bound("training")()
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
+
+
+def _base(trial: TrialConfig) -> Base | None:
+    settings: Finetuning = trial.bound("finetune")()
+    if settings.base is None:
+        return None
+    base = read_base(Path(settings.base))
+    if settings.sha256 is not None and base.sha256 != settings.sha256:
+        raise GensweepError(
+            f"finetune.base: the weights of {settings.base} are {base.sha256[:12]}, but {settings.sha256[:12]} when "
+            "this run began; start it again under another name"
+        )
+    return base
 
 
 def build_extractor(trial: TrialConfig, device: torch.device | str, cache: Path | None = None) -> Extractor:

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from gensweep.assembly.bases import adapter_writer
 from gensweep.assembly.parts import (
     build_extractor,
     build_family,
@@ -81,6 +82,7 @@ def run(
         metadata=trial.as_dict(),
         class_names=images.class_names,
         resume=resume,
+        also=adapter_writer(trial, images),
     )
 
 

@@ -22,6 +22,7 @@ __all__ = ["cli", "main"]
 COMMANDS = {
     "tune": ("gensweep.cli.tune", "Sweep a search space, or resume or extend a sweep."),
     "train": ("gensweep.cli.train", "Train one configuration (a sweep of one trial)."),
+    "finetune": ("gensweep.cli.finetune", "Teach a trained model new images by low-rank updates (LoRA)."),
     "trials": ("gensweep.cli.trials", "List the trials of a sweep."),
     "best": ("gensweep.cli.best", "The best trial, or with --compare the verdict across sweeps."),
     "evaluate": ("gensweep.cli.evaluate", "Score a finished run in other ways of sampling, or foreign images."),

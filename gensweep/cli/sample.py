@@ -31,6 +31,13 @@ __all__ = ["sample"]
     metavar="FACTOR",
     help="Averaged weights by a multiple of training.ema_half_life, such as 0.25; raw for none.  [default: 1]",
 )
+@click.option(
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="What a fine-tuning of RUN has learnt (or its run), times a scale. May be given several times.",
+)
 @click.option("--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
 @click.option(
     "--set",
@@ -61,6 +68,7 @@ def sample(
     inpaint: Path | None,
     interpolate: Path | None,
     ema: str | None,
+    adapters: tuple[str, ...],
     batch_size: int,
     overrides: tuple[str, ...],
     output: Path,
@@ -76,11 +84,13 @@ def sample(
       gensweep sample ddpm-cifar10/t0003 --class horse --guidance 2 --steps 50
       gensweep sample ddpm-cifar10 --sampler heun --steps 20 --set sampler.churn=10
       gensweep sample 3f2a9c -n 5000 -o generated/
+      gensweep sample ddpm-cifar10 --adapter horse.safetensors:0.7 --adapter dunes.safetensors:0.3
       gensweep sample ddpm-cifar10 --init-image car.jpg --strength 0.6 --class ship
       gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
     from gensweep.assembly import draw_samples, load_checkpoint, weights_name
+    from gensweep.cli.adapters import adapter_file
     from gensweep.cli.editing import draw_from_pictures, read_pictures
     from gensweep.cli.pictures import check_output, write_pictures
     from gensweep.config import parse_overrides
@@ -99,7 +109,8 @@ def sample(
         changes["sampler.steps"] = steps
     started = time.monotonic()
     weights = None if ema is None else weights_name(ema)
-    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights)
+    learnt = [adapter_file(text) for text in adapters]
+    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights, adapters=learnt)
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
     _tell_what_is_lost(model, changes)

@@ -55,6 +55,7 @@ def train(
     if (file is None) == (from_run is None):
         raise click.UsageError("Give either FILE or --from-run RUN; for example: gensweep train --from-run quickstart")
     from gensweep.cli.running import run_for_a_person
+    from gensweep.sweep.finetuning import with_base
     from gensweep.sweep.planning import single_trial
 
     trial, default_name = _read(file, overrides, scale) if file else _recall(str(from_run), overrides, scale)
@@ -69,7 +70,7 @@ def train(
         cpus_per_worker=cpus_per_worker,
         gpus_per_worker=gpus_per_worker,
     )
-    return run_for_a_person(sweep, root=root, storage=storage)
+    return run_for_a_person(with_base(sweep), root=root, storage=storage)
 
 
 def _read(file: Path, overrides: tuple[str, ...], scale: str | None) -> tuple[TrialConfig, str]:

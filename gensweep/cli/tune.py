@@ -75,6 +75,7 @@ def tune(
     if going_on:
         return _go_on(going_on, root, extend=trials or 0 if extend else 0)
     from gensweep.config import load_sweep
+    from gensweep.sweep.finetuning import with_base
 
     if file is None:
         raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
@@ -86,6 +87,7 @@ def tune(
     sweep = load_sweep(file, overrides=changes, scale=scale)
     if smoke:
         sweep = load_sweep(file, overrides=[*changes, *SMOKE, f"name={sweep.name}-smoke"], scale=scale)
+    sweep = with_base(sweep)
     if dry_run:
         return _preview(sweep, root, storage, format)
     return _smoke(sweep, root) if smoke else _run(sweep, root, storage)

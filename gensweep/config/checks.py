@@ -24,6 +24,7 @@ def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     yield from _budget(trial)
     yield from _metrics(trial)
     yield from _labels(trial)
+    yield from _finetune(trial)
     yield from _guidance(trial)
     yield from _sampler(trial)
     yield from _churn(trial)
@@ -79,11 +80,19 @@ def no_likelihood(family: str) -> str:
 
 def _labels(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     classes = _get(trial, "data.classes")
-    if _get(trial, "family.conditional") and classes is not None and len(classes) < 2:
+    # A label that is learnt stands beside those of the base.
+    alone = _get(trial, "finetune.base") is None
+    if alone and _get(trial, "family.conditional") and classes is not None and len(classes) < 2:
         yield (
             "family.conditional",
             f"true needs two classes or more, but data.classes names {len(classes)}; set it to false",
         )
+
+
+def _finetune(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+    given = _get(trial, "finetune")
+    if _get(trial, "finetune.base") is None and given != type(given)():
+        yield "finetune.base", "is missing; name the run or checkpoint to go on from, or leave the section finetune out"
 
 
 def _guidance(trial: TrialConfig) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from gensweep.registry import Registry
 
-__all__ = ["datasets", "evaluation", "families", "metrics", "training"]
+__all__ = ["datasets", "evaluation", "families", "finetune", "metrics", "training"]
 
 
 def datasets() -> Registry[Any]:
@@ -39,6 +39,13 @@ def training() -> Callable[..., Any]:
     from gensweep.training.settings import training
 
     return training
+
+
+def finetune() -> Callable[..., Any]:
+    """The function whose settings are the section `finetune`."""
+    from gensweep.training.finetuning import finetune
+
+    return finetune
 
 
 def evaluation() -> Callable[..., Any]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Tree", "clone", "flatten", "override", "override_all", "place_of"]
 
 # The sections that every trial has; all others belong to its family.
-GENERIC = ("seed", "data", "family", "training", "evaluation")
+GENERIC = ("seed", "data", "family", "finetune", "training", "evaluation")
 
 
 class Tree(dict[str, Any]):

@@ -1,8 +1,8 @@
 """TrialConfig: everything that defines one training run, validated and frozen.
 
-Sections `seed`, `data`, `family`, `training` and `evaluation` are common to all trials.  The others are those of the
-family: each keyword-only parameter of the registered class that is a `Choice` or a `Section` is a section of the trial,
-and each plain one is a key of `family`.
+Sections `seed`, `data`, `family`, `finetune`, `training` and `evaluation` are common to all trials.  The others are
+those of the family: each keyword-only parameter of the registered class that is a `Choice` or a `Section` is a section
+of the trial, and each plain one is a key of `family`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ class TrialConfig(BaseModel):
     seed: Seed = 0
     data: Settings
     family: Settings
+    finetune: Settings
     training: Settings
     evaluation: Settings
 
@@ -56,10 +57,15 @@ class TrialConfig(BaseModel):
         return TrialConfig.from_dict(override_all(self.as_dict(), overrides))
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain nested values, fit for JSON and YAML; `from_dict` takes them back."""
+        """Plain nested values, fit for JSON and YAML; `from_dict` takes them back.
+
+        A trial that goes on from no other has no section `finetune`.
+        """
         values = self.model_dump(mode="json")
-        last = ("training", "evaluation")
-        return {name: values[name] for name in [*(n for n in values if n not in last), *last]}
+        if values["finetune"]["base"] is None:
+            del values["finetune"]
+        last = ("finetune", "training", "evaluation")
+        return {name: values[name] for name in [*(n for n in values if n not in last), *last] if name in values}
 
     def flat(self) -> dict[str, Any]:
         """Every value by its dotted key."""
@@ -102,8 +108,10 @@ def trial_model(family: str | None) -> type[TrialConfig]:
     """The model of a family's trials; None stands for an unknown family, of which only common sections are checked."""
     datasets = registries.datasets()
     training, evaluation = settings_model(registries.training()), settings_model(registries.evaluation())
+    finetune = settings_model(registries.finetune())
     fields: dict[str, Any] = {
         "data": (Annotated[datasets.union(), Choice(datasets, "digits")], _default(datasets.model("digits"))),
+        "finetune": (finetune, _default(finetune)),
         "training": (training, _default(training)),
         "evaluation": (evaluation, _default(evaluation)),
     }

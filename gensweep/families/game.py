@@ -86,9 +86,11 @@ class Adversarial:
         yield Loss(DISCRIMINATOR, loss.discriminator_fake(fake_logits), "fake", signals=signals)
         if turn:
             # A gradient for the images only, so the network itself, not its wrapper.
+            trained = [parameter for parameter in bare.parameters() if parameter.requires_grad]
             bare.requires_grad_(False)
             judged = self.judge(bare, fake, batch, labels, JUDGED)
-            bare.requires_grad_(True)
+            for parameter in trained:
+                parameter.requires_grad_(True)
             yield Loss(GENERATOR, loss.generator(judged), "generator", every=self.discriminator_steps)
         if loss.boundary is not None:
             self.augmentation.observe((real_logits.detach() - loss.boundary).sign(), batch.total)

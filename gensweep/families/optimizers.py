@@ -53,7 +53,7 @@ def adam(
 def adam_optimizer(
     parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float]
 ) -> torch.optim.Optimizer:
-    """PyTorch's Adam, in its fastest form for where the parameters lie."""
-    parameters = list(parameters)
+    """PyTorch's Adam of those parameters that are trained, in its fastest form for where they lie."""
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
     fused = all(parameter.device.type in FUSED for parameter in parameters)
     return torch.optim.Adam(parameters, learning_rate, betas, fused=fused, foreach=None if fused else True)

@@ -6,6 +6,7 @@ to r channels, followed by one of 1 x 1.  Source: Hu et al. 2021.
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from typing import TypeAlias, cast
@@ -27,6 +28,7 @@ __all__ = [
     "layers_of",
     "low_rank_updates",
     "merge",
+    "merged",
     "parametrisations_of",
     "update",
 ]
@@ -159,6 +161,15 @@ def merge(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (LowRank,)) -
             del module.parametrizations
             module.__class__ = type(module).__bases__[0]
             module.register_parameter("weight", nn.Parameter(weight, trained))
+
+
+def merged(network: nn.Module) -> nn.Module:
+    """A copy with plain weights, which is faster to draw with; the network itself if it has no updates."""
+    if not low_rank_updates(network):
+        return network
+    network = copy.deepcopy(network)
+    merge(network)
+    return network
 
 
 def add_update(layer: nn.Module, A: Float[Tensor, "r inputs"], B: Float[Tensor, "outputs r"], scale: float) -> None:

@@ -23,7 +23,10 @@ FEW = 2
 
 def parameters(family: Family) -> dict[str, int]:
     """Numbers of trained parameters, by network."""
-    return {name: sum(p.numel() for p in network.parameters()) for name, network in family.networks.items()}
+    return {
+        name: sum(p.numel() for p in network.parameters() if p.requires_grad)
+        for name, network in family.networks.items()
+    }
 
 
 def training_flops(family: Family, loader: Loader) -> float:

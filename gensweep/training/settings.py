@@ -52,7 +52,7 @@ class Evaluation:
     batch_size: int
     metrics: tuple[str, ...]
     extractor: Callable[[torch.device | str, Path], Extractor]
-    against: Literal["train", "test"]
+    against: Literal["train", "test", "whole"]
     likelihood: HeldOut
 
     def of(self, needs: Needs) -> list[str]:
@@ -100,12 +100,13 @@ def evaluation(
     batch_size: Positive = 256,
     metrics: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("fid",),
     extractor: Annotated[Callable[..., Extractor], Choice(EXTRACTORS, "efficientnet_lite0")],
-    against: Literal["train", "test"] = "train",
+    against: Literal["train", "test", "whole"] = "train",
     likelihood: Annotated[Callable[[], HeldOut], Section(likelihood)],
 ) -> Evaluation:
     """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
 
-    Scores compare `samples` generated images with the real ones of a split; `batch_size` is that of each worker and
-    changes no image.  The metric bpd is of real images: those of `likelihood`.
+    Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
+    (`whole`); `batch_size` is that of each worker and changes no image.  The metric bpd is of real images: those of
+    `likelihood`.
     """
     return Evaluation(every, samples, batch_size, metrics, extractor, against, likelihood())

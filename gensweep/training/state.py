@@ -61,6 +61,8 @@ def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
         network = learner.family.networks[name]
         fused = {id(p): bool(group.get("fused")) for group in optimizer.param_groups for p in group["params"]}
         for key, parameter in network.named_parameters():
+            if id(parameter) not in fused:
+                continue
             saved = dict(_below(state, f"optimizers/{name}/{key}/"))
             optimizer.state[parameter] = {
                 quantity: _like(parameter, tensor, counters_beside=fused[id(parameter)])

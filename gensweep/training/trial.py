@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
+from torch import nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
 from gensweep.families.family import Scheduled
+from gensweep.nn.lora import merged
 from gensweep.training.checkpoint import SAMPLES, SCHEDULE, SUSPECTS, Checkpoint, load_tensors, read, save, verify
 from gensweep.training.cost import memory_bytes, parameters, sample_flops, training_flops
 from gensweep.training.curves import write_schedule
@@ -73,13 +75,15 @@ def run_trial(
     metadata: Mapping[str, Any],
     class_names: tuple[str, ...],
     resume: Sequence[Path] = (),
+    also: Callable[[nn.Module, Path], None] | None = None,
 ) -> None:
     """Train to the end of the budget, and judge, save a checkpoint and report at each multiple of `every` images.
 
-    Checkpoints go into `folder`, with `metadata` inside.  `resume` are checkpoints to go on from, the best first; the
-    first that is not damaged is taken.  A trial that has used up its budget already is judged and reported once more.
+    Checkpoints go into `folder`, with `metadata` inside; `also` may write more there, and gets the network that draws
+    samples.  `resume` are checkpoints to go on from, the best first; the first that is not damaged is taken.  A trial
+    that has used up its budget already is judged and reported once more.
     """
-    trial = _Trial(learner, loader, judge, reporter, folder, dict(metadata), class_names)
+    trial = _Trial(learner, loader, judge, reporter, folder, dict(metadata), class_names, also)
     if resume:
         trial.go_on(resume_from(learner, resume))
     if learner.images >= learner.training.images:
@@ -126,9 +130,10 @@ class _Trial:
         folder: Path,
         metadata: dict[str, Any],
         class_names: tuple[str, ...],
+        also: Callable[[nn.Module, Path], None] | None,
     ) -> None:
         self.learner, self.judge, self.reporter, self.folder = learner, judge, reporter, folder
-        self.metadata, self.class_names = metadata, class_names
+        self.metadata, self.class_names, self.also = metadata, class_names, also
         self.sizes = parameters(learner.family)
         self.flops = training_flops(learner.family, loader)
         self.sample_flops = sample_flops(learner.family)
@@ -156,7 +161,7 @@ class _Trial:
     def judged(self) -> None:
         """Judge, save and report."""
         learner = self.learner
-        verdict = evaluate(learner.family, learner.sampler, self.judge, workers=learner.workers)
+        verdict = evaluate(learner.family, merged(learner.sampler), self.judge, workers=learner.workers)
         self.seconds["sample"] += verdict.sample_seconds
         self.seconds["evaluate"] += verdict.evaluate_seconds
         metrics = self._metrics() | verdict.scores | verdict.signals
@@ -195,12 +200,14 @@ class _Trial:
             metrics=metrics,
             identities={name: identity.as_dict() for name, identity in judge.identities.items()},
         )
-        return save(self.folder, checkpoint, state_of(learner), also=partial(self._picture, verdict))
+        return save(self.folder, checkpoint, state_of(learner), also=partial(self._add_files, verdict))
 
-    def _picture(self, verdict: Verdict, folder: Path) -> None:
+    def _add_files(self, verdict: Verdict, folder: Path) -> None:
         write_grid(verdict.shown, folder / SAMPLES)
         if verdict.suspects is not None:
             write_pairs(verdict.suspects, folder / SUSPECTS)
         family = self.learner.family
         if isinstance(family, Scheduled):
             write_schedule(family, self.learner.sampler, folder / SCHEDULE)
+        if self.also is not None:
+            self.also(self.learner.sampler, folder)

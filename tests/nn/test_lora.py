@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
 from gensweep.nn.labels import add_labels, new_rows, put_rows
-from gensweep.nn.lora import LowRank, add_update, attach, freeze, layers_of, low_rank_updates, merge
+from gensweep.nn.lora import LowRank, add_update, attach, freeze, layers_of, low_rank_updates, merged
 from gensweep.nn.networks import ADVERSARIES, DENOISERS
 from gensweep.nn.updates import UPDATES
 
@@ -89,8 +89,7 @@ def test_merged_and_unmerged_outputs_agree(case):
     made = moved(adapted(network)).eval()
     expected = run(made, (0, CLASSES))
     assert not torch.allclose(expected, run(network.eval()))
-    twin = copy.deepcopy(made)
-    merge(twin)
+    twin = merged(made)
     torch.testing.assert_close(run(twin, (0, CLASSES)), expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(run(made, (0, CLASSES)), expected)  # merging takes nothing from other copies
     assert len(low_rank_updates(twin)) == sum(hasattr(module, "parametrizations") for module in layers(twin))

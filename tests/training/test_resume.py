@@ -51,6 +51,26 @@ def test_going_on_from_a_state_equals_never_having_stopped(kind, precision):
     assert not equal(state_of(first), state_of(whole))
 
 
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_a_fine_tuning_goes_on_as_if_it_had_not_stopped(kind):
+    settings = {"update": {"rank": 2}, "family": {"network": tiny.network(kind, dropout=0.5)}}
+    whole = tiny.learner(kind, **settings)
+    start = {name: tensor.clone() for name, tensor in state_of(whole).items()}
+    losses = run(whole)
+    first = tiny.learner(kind, **settings)
+    run(first, until=32)
+    saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
+    second = tiny.learner(kind, **settings)
+    restore(second, saved)
+    second.images = first.images
+    assert run(second) == losses
+    assert equal(state_of(second), state_of(whole))
+    learnt = [name for name, tensor in start.items() if not torch.equal(tensor, state_of(whole)[name])]
+    networks = [name for name in learnt if not name.startswith("memories/")]
+    assert networks
+    assert all(name.endswith((".A", ".B", ".rows")) for name in networks), networks
+
+
 def test_what_importance_sampling_remembers_goes_on_too():
     """Of two timesteps, so that by the time of the stop both have been seen often enough."""
     settings = {"diffusion": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "vlb"}}}

@@ -42,10 +42,14 @@ GAMES = {
         "gan": {"latent": 6, "generator_learning_rate": 2e-6, "discriminator_learning_rate": 2e-6},
     },
 }
+#: Low-rank updates of a network that stays as it is.
+UPDATED = {"lora": ("diffusion", {"rank": 2}), "lora of a gan": ("gan", {"rank": 2})}
 #: A batch in parts, whose gradients are averaged at the end.
 PARTS = {"parts": {"accumulation": 2}}
 #: With dropout, masks depend on the number of workers; batches of 7 make unequal shares.
-CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)] + [(kind, 7) for kind in (*LEVELS, *GAMES, *PARTS)]
+CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)] + [
+    (kind, 7) for kind in (*LEVELS, *GAMES, *PARTS, *UPDATED)
+]
 
 
 def trained(kind, batch_size, workers):
@@ -53,9 +57,12 @@ def trained(kind, batch_size, workers):
     settings = {"diffusion": LEVELS[kind], "sampler": {"kind": "ancestral"}} if kind in LEVELS else {}
     parts = PARTS.get(kind, {})
     settings = GAMES.get(kind, settings)
+    kind, update = UPDATED.get(kind, (kind, None))
     kind = "diffusion" if kind in LEVELS or kind in PARTS else "gan" if kind in GAMES else kind
     family = {"network": tiny.network(kind, dropout=0.0)} | settings
-    learner = tiny.learner(kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family, **parts)
+    learner = tiny.learner(
+        kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family, update=update, **parts
+    )
     losses = []
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
         if isinstance(event, Progress):

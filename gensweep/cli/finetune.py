@@ -1,0 +1,109 @@
+"""`gensweep finetune`: a trained model goes on with a handful of images."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gensweep.cli.sweep_options import root_option, storage_option
+
+__all__ = ["finetune"]
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of pictures; its name is the new class."
+)
+@click.option("--class", "class_name", metavar="NAME", help="A class of the base's own data set.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N images only.")
+@click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of the updates.")
+@click.option("--alpha", type=click.FloatRange(0, min_open=True), help="Updates are times alpha/rank.  [default: rank]")
+@click.option(
+    "--target",
+    metavar="LAYERS",
+    default="all",
+    show_default=True,
+    help="all, attention, conv, linear, labels (no layer), or a regular expression for names of layers.",
+)
+@click.option(
+    "--update",
+    type=click.Choice(["lora", "full", "scratch"]),
+    default="lora",
+    show_default=True,
+    help="Low-rank updates; or, to compare, all weights, or all from their first values.",
+)
+@click.option("--name", help="Name of the run; by default that of the base and of the images.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one value, for example --set training.images=20000. May be given several times.",
+)
+@root_option
+@storage_option
+def finetune(
+    run: str,
+    data: Path | None,
+    class_name: str | None,
+    limit: int | None,
+    rank: int,
+    alpha: float | None,
+    target: str,
+    update: str,
+    name: str | None,
+    workers: int,
+    overrides: tuple[str, ...],
+    root: Path,
+    storage: str | None,
+) -> int:
+    """Teach a trained model new images by low-rank updates (LoRA).
+
+    RUN is a run id, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. Its weights stay as they are; what is
+    learnt beside them is a small file, adapter.safetensors, in each checkpoint. A class that RUN does not know becomes
+    a new label.
+
+    \b
+    Examples:
+      gensweep finetune ddpm-cifar10 --class horse --limit 50
+      gensweep finetune ddpm-cifar10 --data photos/dunes --rank 8 --target attention
+      gensweep finetune ddpm-cifar10 --class horse --limit 50 --update full --name horse-full
+      gensweep sample ddpm-cifar10-horse --class horse
+      gensweep sample ddpm-cifar10 --adapter ddpm-cifar10-horse:0.7 --class horse
+      gensweep tune --resume ddpm-cifar10-horse            go on after an interruption
+    """
+    if (data is None) == (class_name is None):
+        raise click.UsageError(
+            f"Give either --data FOLDER or --class NAME; such as: gensweep finetune {run} --class cat"
+        )
+    from gensweep.assembly import default_device
+    from gensweep.cli.running import run_for_a_person
+    from gensweep.config import parse_overrides
+    from gensweep.sweep.finetuning import trial_for_few_images, with_base
+    from gensweep.sweep.planning import single_trial
+    from gensweep.tracking.runs import checkpoint_folder
+
+    settings: dict[str, Any] = {"kind": update}
+    if update == "lora":
+        settings |= {"rank": rank, "alpha": alpha, "target": target}
+    folder = checkpoint_folder(run).resolve()
+    trial = trial_for_few_images(
+        folder, settings, folder_of_images=data, class_name=class_name, limit=limit, workers=workers
+    )
+    if changes := parse_overrides(overrides):
+        trial = trial.with_overrides(changes)
+    gpu = default_device().type == "cuda"
+    sweep = single_trial(name or _name(run, data, class_name), trial, workers=workers, gpus_per_worker=float(gpu))
+    return run_for_a_person(with_base(sweep), root=root, storage=storage)
+
+
+def _name(run: str, data: Path | None, class_name: str | None) -> str:
+    """Names of the base and of the images, of letters that a sweep's name may have."""
+    images = class_name if data is None else data.resolve().name
+    base = Path(run).resolve().parent.name if Path(run).is_dir() else run.replace("/", "-")
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{base}-{images}").strip("-._")[:64]

@@ -1,0 +1,136 @@
+"""Sweeps whose trials go on from a trained model: what they take over from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gensweep.assembly import Base, build_family, load_images, read_base
+from gensweep.config import SweepConfig, TrialConfig
+from gensweep.config.tree import flatten, override_all
+from gensweep.data.cache import cache_folder
+from gensweep.data.image_folder import ONE_CLASS
+from gensweep.data.images import Images
+from gensweep.errors import ConfigError
+from gensweep.sweep.space import SearchSpace
+from gensweep.tracking.runs import checkpoint_folder
+
+__all__ = ["trial_for_few_images", "with_base"]
+
+#: Each image is seen about so often, within bounds on all of them together.
+SEEN, LEAST, MOST = 100, 2_000, 50_000
+#: Adam's rate for low-rank updates, which have little to lose.
+RATE = 1e-3
+
+
+def trial_for_few_images(
+    folder: Path,
+    update: Mapping[str, Any],
+    *,
+    folder_of_images: Path | None = None,
+    class_name: str | None = None,
+    limit: int | None = None,
+    workers: int = 1,
+) -> TrialConfig:
+    """A trial that goes on from a checkpoint with the images in a folder, or with a class of the base's own data set.
+
+    Whatever few images do not ask for is as in the base.  Raises ConfigError if there are no such images.
+    """
+    base = read_base(folder)
+    channels, size, _ = base.shape
+    changes: dict[str, Any] = {"data.classes": [class_name], "data.limit": limit}
+    if folder_of_images is not None:
+        path = str(folder_of_images.resolve())
+        data = {"kind": "image_folder", "path": path, "size": size, "channels": channels, "limit": limit}
+        changes = {"data": data | {"test_fraction": 0.0}}
+    own = {"base": str(folder), "sha256": base.sha256, "classes": list(base.class_names), "update": dict(update)}
+    trial = base.trial.with_overrides(changes | {"finetune": own})
+    images: Images = trial.bound("data")("train", cache_folder())
+    if folder_of_images is not None and images.class_names == (ONE_CLASS,):
+        trial = trial.with_overrides({"finetune.name": folder_of_images.resolve().name})
+    return trial.with_overrides(_for_few_images(trial, len(images), workers))
+
+
+def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, Any]:
+    """Settings of training and evaluation, for so many images."""
+    flat = trial.flat()
+    budget = min(max(SEEN * count, LEAST), MOST)
+    batch = max(workers, min(flat["training.batch_size"], count) // workers * workers)
+    changes = {
+        "training.images": budget,
+        "training.batch_size": batch,
+        "training.accumulation": 1,
+        "training.ema_half_life": max(1, budget // 10),
+        "training.log_every": None,
+        "evaluation.every": -(-budget // 4),
+        "evaluation.against": "whole",
+    }
+    if "optimizer.warmup" in flat:
+        changes["optimizer.warmup"] = budget // 20
+        if flat["finetune.update.kind"] == "lora":
+            changes["optimizer.learning_rate"] = RATE
+    return changes
+
+
+def with_base(sweep: SweepConfig) -> SweepConfig:
+    """The sweep with all that its trials take over from the model that they go on from, if there is one.
+
+    Settings that the sweep does not write are the base's own; the base itself is named by folder, hash and classes.
+    Raises ConfigError if a trial at a corner of the space does not fit the base or its images, and GensweepError if
+    there is no such run.
+    """
+    section = sweep.base.get("finetune") or {}
+    run = section.get("base") if isinstance(section, Mapping) else None
+    if not isinstance(run, str):
+        return sweep
+    folder = checkpoint_folder(run).resolve()
+    base = read_base(folder)
+    expected = section.get("sha256")
+    if expected is not None and expected != base.sha256:
+        raise ConfigError(
+            f"finetune.sha256: {run} has the weights {base.sha256[:12]}, not {expected[:12]}; name the base that was "
+            "meant"
+        )
+    whole = sweep.model_copy(update={"base": _inherited(base, sweep.base)}).as_dict()
+    own = {"base": str(folder), "sha256": base.sha256, "classes": list(base.class_names)}
+    whole["base"]["finetune"] = {**section, **own}
+    found = SweepConfig.from_dict(whole)
+    _check(found, base)
+    return found
+
+
+def _inherited(base: Base, written: Mapping[str, Any]) -> dict[str, Any]:
+    """The base's settings, with those on top that are written."""
+    inherited = base.trial.as_dict()
+    inherited.pop("finetune", None)
+    kinds = [tree["family"]["kind"] for tree in (inherited, written)]
+    if kinds[0] != kinds[1]:
+        raise ConfigError(f"family.kind: the base is a {kinds[0]}, so it cannot go on as {kinds[1]}; set {kinds[0]}")
+    channels, size, _ = base.shape
+    shape = {"data.size": size, "data.channels": channels}
+    changes = dict(flatten(written))
+    kind = changes.get("data.kind", inherited["data"]["kind"])
+    if kind != "image_folder":
+        del shape["data.channels"]
+    return override_all(inherited, {"data.kind": kind} | shape | changes)
+
+
+def _check(sweep: SweepConfig, base: Base) -> None:
+    """Build the network of each corner for its images."""
+    known: dict[str, Images] = {}
+    for corner in SearchSpace.of(sweep).corners():
+        trial = sweep.trial(corner)
+        data = trial.data.model_dump_json()
+        images = known[data] = known.get(data) or load_images(trial)
+        shape = (images.channels, images.size, images.size)
+        if shape != base.shape:
+            raise ConfigError(
+                f"data: {images.name} has images of {_words(shape)}, but the base draws {_words(base.shape)}; "
+                "set data.size"
+            )
+        build_family(trial, channels=images.channels, size=images.size, classes=images.classes, base=base)
+
+
+def _words(shape: tuple[int, int, int]) -> str:
+    return f"{shape[0]} channels and {shape[1]} px"

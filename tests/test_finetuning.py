@@ -1,0 +1,304 @@
+"""Fine-tuning of tiny models: what is learnt beside a base, and that the base is left as it is."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).parent))
+import untrained
+
+from gensweep.assembly import (
+    build_learner,
+    count_parameters,
+    draw_samples,
+    load_checkpoint,
+    load_images,
+    read_base,
+    run,
+)
+from gensweep.cli import main
+from gensweep.config import SweepConfig, TrialConfig
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.noise import Noise
+from gensweep.sweep.finetuning import trial_for_few_images, with_base
+from gensweep.training.adapters import ADAPTER, read_adapter
+from gensweep.training.checkpoint import load_tensors, read
+from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import draw
+from gensweep.training.trial import ListReporter, StopTrial
+
+KNOWN = tuple("012345678")
+KINDS = ["diffusion", "gan"]
+LORA = {"kind": "lora", "rank": 2}
+FEW = {
+    "training.images": 24,
+    "training.batch_size": 8,
+    "training.ema_half_life": 8,
+    "evaluation.every": 12,
+    "evaluation.samples": 4,
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, kind):
+    """A conditional model of nine digits."""
+    trial = untrained.config(kind, data__classes=list(KNOWN), family__conditional=True)
+    if kind == "diffusion":  # exact enough to compare
+        trial = trial.with_overrides({"family.sampling_precision": "float32"})
+    return untrained.checkpoint(tmp_path_factory.mktemp(f"base-{kind}"), trial)
+
+
+def few(base, update=LORA, class_name="9", **changes):
+    trial = trial_for_few_images(base, update, class_name=class_name, limit=12)
+    return trial.with_overrides(FEW | {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def train(trial, folder, **settings):
+    reporter = ListReporter(**settings)
+    run(trial, reporter, folder=folder, device="cpu")
+    return reporter
+
+
+@pytest.fixture(scope="module")
+def tuned(base, tmp_path_factory):
+    """A fine-tuning that has learnt the digit 9; its rates are high, so that one can see it."""
+    trial = few(base)
+    rate = "optimizer.learning_rate" if "optimizer.learning_rate" in trial.flat() else "gan.generator_learning_rate"
+    return train(trial.with_overrides({rate: 0.02}), tmp_path_factory.mktemp("tuned")).checkpoints[-1][1]
+
+
+def images_of(folder, class_name, **settings):
+    return draw_samples(load_checkpoint(folder, device="cpu", **settings), 3, class_name=class_name).int()
+
+
+def test_a_run_begins_with_the_images_of_its_base(base):
+    trial = few(base)
+    images = load_images(trial)
+    assert images.class_names == (*KNOWN, "9")
+    assert set(images.labels.tolist()) == {9}
+    learner = build_learner(trial, images, "cpu", Workers())
+    model = load_checkpoint(base, device="cpu")
+    network = learner.sampler.eval()
+    for name in ("0", "8"):
+        labels = torch.full((3,), KNOWN.index(name))
+        expected = draw_samples(model, 3, class_name=name)
+        assert torch.equal(draw(learner.family, network, Noise(0, torch.arange(3)), labels), expected)
+
+
+def test_an_adapter_on_the_base_draws_what_the_run_draws(base, tuned):
+    adapter = read_adapter(tuned / ADAPTER)
+    assert adapter.base == read_base(base).sha256
+    assert (adapter.known, adapter.new) == (KNOWN, ("9",))
+    assert adapter.settings["rank"] == 2
+    assert (tuned / ADAPTER).stat().st_size < 0.2 * (tuned / "state.safetensors").stat().st_size
+    whole = images_of(tuned, "9")
+    assert (images_of(base, "9", adapters=[(tuned / ADAPTER, 1.0)]) - whole).abs().max() <= 1
+    assert (images_of(base, "3", adapters=[(tuned / ADAPTER, 1.0)]) - images_of(tuned, "3")).abs().max() <= 1
+    assert not torch.equal(images_of(base, "3"), images_of(tuned, "3"))
+
+
+def test_adapters_are_scaled_and_add_up(base, tuned):
+    file = tuned / ADAPTER
+    assert torch.equal(images_of(base, "3", adapters=[(file, 0.0)]), images_of(base, "3"))
+    two = images_of(base, "9", adapters=[(file, 0.3), (file, 0.7)])
+    assert (two - images_of(base, "9", adapters=[(file, 1.0)])).abs().max() <= 1
+    assert not torch.equal(images_of(base, "3", adapters=[(file, 0.5)]), images_of(tuned, "3"))
+
+
+def test_the_base_stays_as_it_is_in_the_checkpoint(base, tuned):
+    weights = read_base(base).weights
+    tensors = load_tensors(tuned)
+    for network, state in weights.items():
+        for name, tensor in state.items():
+            owner, _, last = name.rpartition(".")
+            kept = tensors.get(f"networks/{network}/{name}")
+            kept = tensors[f"networks/{network}/{owner}.parametrizations.{last}.original"] if kept is None else kept
+            assert torch.equal(kept, tensor), name
+
+
+def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
+    trial = few(base, LORA | {"target": "labels"})
+    folder = train(trial, tmp_path).checkpoints[-1][1]
+    for name in KNOWN[:3]:
+        assert torch.equal(images_of(folder, name), images_of(base, name))
+    assert torch.equal(images_of(base, "9", adapters=[(folder / ADAPTER, 1.0)]), images_of(folder, "9"))
+
+
+def test_a_fine_tuning_that_stops_and_goes_on_equals_one_that_did_not(base, tmp_path):
+    trial = few(base)
+    whole = train(trial, tmp_path / "whole").checkpoints[-1][1]
+    reporter = ListReporter(stop_after=1)
+    with pytest.raises(StopTrial):
+        run(trial, reporter, folder=tmp_path / "parts", device="cpu")
+    stopped = reporter.checkpoints[-1][1]
+    last = ListReporter()
+    run(trial, last, folder=tmp_path / "parts", device="cpu", resume=[stopped])
+    one, other = load_tensors(whole), load_tensors(last.checkpoints[-1][1])
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("update", ["full", "scratch"])
+def test_all_weights_can_be_trained_instead(base, tmp_path, update):
+    trial = few(base, {"kind": update})
+    assert count_parameters(trial, load_images(trial)) > 3 * count_parameters(few(base), load_images(few(base)))
+    folder = train(trial, tmp_path).checkpoints[-1][1]
+    assert not (folder / ADAPTER).exists()
+    assert images_of(folder, "9").shape == (3, 1, 8, 8)
+    again = few(folder, class_name="4")  # its classes are the base's and one more
+    assert load_images(again).class_names == (*KNOWN, "9")
+
+
+def test_a_fine_tuning_can_be_gone_on_from(tuned, tmp_path):
+    trial = few(tuned, class_name="9")
+    assert load_images(trial).class_names == (*KNOWN, "9")
+    folder = train(trial, tmp_path).checkpoints[-1][1]
+    assert read_adapter(folder / ADAPTER).new == ()
+    assert images_of(folder, "9").shape == (3, 1, 8, 8)
+
+
+def test_scores_compare_with_all_images_of_the_class_by_name(base, tmp_path):
+    reporter = train(few(base), tmp_path)
+    metrics, folder = reporter.checkpoints[-1]
+    whole = load_images(few(base), "whole")
+    assert f"({len(whole):,} images" in metrics["identities"]["fid"]["reference"]
+    assert len(whole) > 12
+    assert read(folder).class_counts == (0,) * 9 + (12,)
+
+
+def test_only_what_is_trained_is_counted(base):
+    trial, images = few(base), load_images(few(base))
+    family = build_learner(trial, images, "cpu", Workers()).family
+    trained = sum(p.numel() for network in family.networks.values() for p in network.parameters() if p.requires_grad)
+    assert count_parameters(trial, images) == trained
+
+
+def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned, tmp_path):
+    other = untrained.checkpoint(
+        tmp_path, untrained.config(kind, seed=6, data__classes=list(KNOWN), family__conditional=True)
+    )
+    mine, theirs = read_base(base).sha256[:12], read_base(other).sha256[:12]
+    with pytest.raises(GensweepError, match=rf"weights {mine}, but those of this model are {theirs}; name the run"):
+        load_checkpoint(other, adapters=[(tuned / ADAPTER, 1.0)])
+
+
+def test_a_base_that_has_changed_is_noticed(base):
+    trial = few(base).with_overrides({"finetune.sha256": "0" * 64})
+    with pytest.raises(GensweepError, match=r"finetune.base: the weights of .* are .*, but 000000000000 when this run"):
+        build_learner(trial, load_images(trial), "cpu", Workers())
+
+
+def test_a_trial_without_a_base_is_what_it_was():
+    trial = untrained.config("gan")
+    assert "finetune" not in trial.as_dict()
+    assert trial.hash() == TrialConfig.from_dict(trial.as_dict()).hash()
+    with pytest.raises(ConfigError, match=r"finetune.base: is missing; name the run or checkpoint to go on from"):
+        trial.with_overrides({"finetune.update": {"kind": "full"}})
+
+
+def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
+    tree = {
+        "name": "s",
+        "base": {
+            "family": {"kind": kind},
+            "data": {"kind": "digits", "classes": ["9"], "limit": 12},
+            "finetune": {"base": str(base)},
+            "training": {"images": 24, "batch_size": 8},
+            "evaluation": {"every": 24},
+        },
+        "space": {"finetune.update": {"choice": [{"kind": "lora", "rank": {"int": [1, 4]}}, {"kind": "full"}]}},
+    }
+    sweep = with_base(SweepConfig.from_dict(tree))
+    trial, model = sweep.trial({"finetune.update.kind": "full"}), read_base(base).trial
+    assert trial.flat()["data.size"] == 8
+    assert trial.network == model.network
+    assert trial.finetune.classes == KNOWN
+    assert trial.finetune.sha256 == read_base(base).sha256
+    assert with_base(sweep) == sweep
+    wrong = {"family": {"kind": "vdm"}, "finetune": {"base": str(base)}}
+    with pytest.raises(ConfigError, match=f"family.kind: the base is a {kind}, so it cannot go on as vdm"):
+        with_base(SweepConfig.from_dict({"name": "s", "base": wrong}))
+
+
+def pictures(folder, count=5):
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.new("L", (9, 9), 40 * index).save(folder / f"{index}.png")
+    return folder
+
+
+def test_a_folder_is_a_class_of_its_own_name_and_all_of_its_pictures_are_used(base, tmp_path):
+    trial = trial_for_few_images(base, LORA, folder_of_images=pictures(tmp_path / "dunes"))
+    images = load_images(trial)
+    assert images.class_names == (*KNOWN, "dunes")
+    assert images.pixels.shape == (5, 1, 8, 8)
+    assert trial.flat()["training.batch_size"] == 5
+    pictures(tmp_path / "both" / "seas")
+    pictures(tmp_path / "both" / "3")
+    trial = trial_for_few_images(base, LORA, folder_of_images=tmp_path / "both")
+    assert load_images(trial).class_names == (*KNOWN, "seas")
+    assert set(load_images(trial).labels.tolist()) == {3, 9}
+
+
+def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
+    conditional = {"family__conditional": False}
+    base = untrained.checkpoint(tmp_path / "base", untrained.config(kind, data__classes=list(KNOWN), **conditional))
+    folder = train(few(base), tmp_path / "tuned").checkpoints[-1][1]
+    adapter = read_adapter(folder / ADAPTER)
+    assert (adapter.known, adapter.new) == ((), ())
+    assert read(folder).class_names == ("9",)
+    whole = draw_samples(load_checkpoint(folder, device="cpu"), 3).int()
+    assert (
+        draw_samples(load_checkpoint(base, device="cpu", adapters=[(folder / ADAPTER, 1.0)]), 3).int() - whole
+    ).abs().max() <= 1
+
+
+BAD = [
+    (["--class", "9", "--rank", "5000"], 2, "finetune.update.rank: 5000 is more than any of the"),
+    (["--class", "9", "--target", "nowhere"], 2, "finetune.update.target: 'nowhere' matches no layer of the"),
+    (["--class", "9", "--target", "("], 2, "finetune.update.target: '(' is no regular expression"),
+    (["--class", "nine"], 2, "'nine' is not a class of digits"),
+    (["--data", "empty"], 2, "it has no picture for training"),
+    (["--data", "nowhere"], 2, "is not a folder"),
+    ([], 2, "Give either --data FOLDER or --class NAME"),
+    (["--class", "9", "--set", "data.size=16"], 2, "but the base draws 1 channels and 8 px"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"), BAD, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_what_cannot_be_is_refused_in_one_line(base, tmp_path, monkeypatch, capsys, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main.run(["finetune", str(base), *arguments]) == code
+    printed = capsys.readouterr().err.strip().splitlines()
+    assert words in printed[-1]
+    assert not any("Traceback" in line for line in printed)
+    assert len([line for line in printed if line.startswith("Error")]) == 1
+
+
+def test_sample_takes_adapters_by_file_and_scale(base, tuned, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    call = ["sample", str(base), "-n", "2", "-o", "out", "--format", "json", "--class"]
+    for given in (str(tuned / ADAPTER), f"{tuned / ADAPTER}:0.7", f"{tuned}:1"):
+        assert main.run([*call, "9", "--adapter", given]) == 0
+        assert len(json.loads(capsys.readouterr().out)) == 2
+    for given, words in (
+        (f"{tuned / ADAPTER}:much", "'much' is not a scale; write FILE:NUMBER"),
+        ("none.safetensors:0.5", "there is no file none.safetensors"),
+        (f"{base}:0.5", f"is no fine-tuning by low-rank updates: it has no {ADAPTER}"),
+        (f"{base / 'checkpoint.json'}:1", "the adapter"),
+    ):
+        assert main.run([*call, "3", "--adapter", given]) in (1, 2)
+        (line,) = capsys.readouterr().err.strip().splitlines()
+        assert words in line
