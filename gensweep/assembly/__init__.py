@@ -5,7 +5,7 @@ from gensweep.assembly.bases import Base, read_base
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 from gensweep.assembly.exported import ExportedGenerator
 from gensweep.assembly.foreign import Judged, Standard, judge_folder, judge_generator
-from gensweep.assembly.interpretation import Interventions, Trajectory
+from gensweep.assembly.interpretation import Driven, Interventions, Trajectory
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
 from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_alternatives
 from gensweep.assembly.parts import (
@@ -27,6 +27,7 @@ __all__ = [
     "Axes",
     "Base",
     "Cost",
+    "Driven",
     "ExportedGenerator",
     "Interventions",
     "Judged",

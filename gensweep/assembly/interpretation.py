@@ -18,6 +18,7 @@ from gensweep.families.game import DISCRIMINATOR
 from gensweep.families.gan import GanFamily
 from gensweep.interpret.atlas import Atlas, atlas_of_denoiser, atlas_of_gan
 from gensweep.interpret.intervention import Intervention, Task, intervene
+from gensweep.interpret.maximisation import Dream, denoised_from, maximise
 from gensweep.interpret.recording import chosen, reading_layers
 from gensweep.interpret.trajectory import Step, evenly, follow
 from gensweep.metrics.images import to_uint8
@@ -29,9 +30,11 @@ from gensweep.training.loop import place
 from gensweep.training.state import RAW, load_network, weights_prefix
 
 __all__ = [
+    "Driven",
     "Interventions",
     "Subject",
     "Trajectory",
+    "driven",
     "interventions",
     "make_atlas",
     "shown_labels",
@@ -47,6 +50,11 @@ REPEATS = 3
 USUAL = 30
 #: Images that are drawn at once.
 BATCH = 64
+#: Images are made for units at so many levels at most, no higher than an image can still be seen at.
+VISIBLE, AT_LEVELS = 5.0, 3
+#: So many images each; layers of a label, if it is the only one that is asked about, and the number of units that say
+#: which these are.
+SEEDS, LAYERS, LEADING = 2, 3, 30
 
 
 class Subject(NamedTuple):
@@ -80,6 +88,22 @@ class Interventions(NamedTuple):
 
     found: Sequence[Intervention]
     ceiling: float
+
+
+class Driven(NamedTuple):
+    """Images made to drive units that react to a label, at one level, and what becomes of them without a label.
+
+    `seen` is what the network takes them for in their noise, `drawn` what its sampler makes of them, and `plain` what
+    it makes of the same noise without them.
+    """
+
+    label: int
+    units: str
+    level: float
+    dream: Dream
+    seen: UInt8[Tensor, "n c h w"]
+    drawn: UInt8[Tensor, "n c h w"]
+    plain: UInt8[Tensor, "n c h w"]
 
 
 def subject_of(folder: Path, *, class_name: str | None = None, layers: str | None = None) -> Subject:
@@ -167,6 +191,38 @@ def interventions(
             task = Task(label, raised, classes=len(subject.names), n=draws, repeats=REPEATS, seed=seed)
             found += intervene(task, subject.layers, atlas.widths, drawn, judge)
             yield Interventions(tuple(found), classifier.ceiling)
+
+
+def driven(subject: Subject, atlas: Atlas, *, seed: int = 0) -> Iterator[Driven]:
+    """Images that drive what reacts to each label: layers as a whole, and if one label is asked about, its first unit.
+
+    None for a family that does not denoise.
+    """
+    model = subject.model
+    if not isinstance(model.family, Denoising):
+        return
+    noise, network = Noise(seed, _range(model, SEEDS)), subject.network
+    for label in subject.labels[:MOST_LABELS]:
+        leading = atlas.raised(label, LEADING, network=model.family.sampled)
+        layers = list(dict.fromkeys(unit.layer for unit in leading))[: LAYERS if len(subject.labels) == 1 else 1]
+        targets: list[tuple[str, str, int | None]] = [(layer, layer, None) for layer in layers]
+        if leading and len(subject.labels) == 1:
+            first = leading[0]
+            targets.insert(0, (f"{first.layer} #{first.index}", first.layer, first.index))
+        for name, layer, unit in targets:
+            for index in _visible(atlas):
+                level, along = atlas.levels[index] or 0.0, {layer: atlas.direction(label, layer, index, unit)}
+                dream = maximise(model.family, network, subject.layers, along, noise, model.checkpoint.shape, level)
+                seen, drawn = denoised_from(model.family, network, dream.noisy, level, noise)
+                _, plain = denoised_from(model.family, network, dream.start, level, noise)
+                yield Driven(label, name, level, dream, *(to_uint8(each).cpu() for each in (seen, drawn, plain)))
+
+
+def _visible(atlas: Atlas) -> list[int]:
+    """Places of some levels at which an image shows through the noise: the lowest if there is no other."""
+    found = [index for index, level in enumerate(atlas.levels) if level is not None and level <= VISIBLE]
+    found = found or [len(atlas.levels) - 1]
+    return [found[round(each)] for each in torch.linspace(0, len(found) - 1, min(AT_LEVELS, len(found))).tolist()]
 
 
 def shown_labels(subject: Subject) -> tuple[int, ...]:

@@ -95,6 +95,7 @@ def interpret(
     from gensweep.report.interpretation import (
         atlas_csv,
         atlas_section,
+        driven_section,
         trajectory_section,
         unit_rows,
         write_interpretation,
@@ -115,6 +116,9 @@ def interpret(
         trajectory = interpretation.trajectory(subject, seed=seed)
         if trajectory is not None:
             sections.append(trajectory_section(trajectory, names))
+        stages.begin("images that these units ask for")
+        if made := list(interpretation.driven(subject, atlas, seed=seed)):
+            sections.append(driven_section(made, names))
         changes = None
         if draws:
             stages.begin("what becomes of images without these units: the classifier")

@@ -39,7 +39,7 @@ class Unit:
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """The selectivity of every unit, see `selectivity`.
+    """The selectivity of every unit, see `selectivity`, and its standard deviation over images and labels.
 
     `widths` are numbers of units by layer, in the order of the last axis; `levels` are noise levels, falling, or a
     single None for a network that knows none.
@@ -49,6 +49,7 @@ class Atlas:
     levels: Sequence[float | None]
     effect: Float64[Tensor, "s k u"]
     p: Float64[Tensor, "s k u"]
+    spread: Float64[Tensor, "s u"]
 
     def units(self) -> Iterator[Unit]:
         """All of them, in the order of the last axis."""
@@ -57,6 +58,24 @@ class Atlas:
     def overall(self, label: int) -> Float64[Tensor, " u"]:
         """The mean over levels of what a label does to each unit."""
         return self.effect[:, label].mean(dim=0)
+
+    def direction(self, label: int, layer: str, level: int, unit: int | None = None) -> Float64[Tensor, " c"]:
+        """Weights on a layer's units that tell a label at a level, or one unit alone, in standard deviations.
+
+        The effects divided by standard deviations, so that a sum over units is the effects' weighted mean of
+        activations in standard deviations: the direction of a linear discriminant that takes units for independent.
+        """
+        start = 0
+        for name, width in self.widths.items():
+            if name == layer:
+                break
+            start += width
+        effect, spread = (each[..., start : start + self.widths[layer]] for each in (self.effect, self.spread))
+        weights = effect[level, label]
+        if unit is not None:
+            weights = torch.zeros_like(weights).index_fill(0, torch.tensor([unit]), 1.0)
+        weights = weights / weights.abs().sum().clamp(min=1e-12)
+        return torch.where(spread[level] > 0, weights / spread[level], 0)
 
     def raised(self, label: int, count: int, *, network: str | None = None) -> list[Unit]:
         """The units that a label raises most, at most `count` of them, the strongest first; of one network if named.
@@ -130,5 +149,6 @@ def _atlas(
     if not widths:
         raise ConfigError("--layer: none of these layers reads maps, only latents, times or labels; choose others")
     every = torch.cat([torch.cat([*each.values()], dim=-1) for each in found], dim=-1)
-    effect, p = (each.view(len(each), len(levels), -1).transpose(0, 1) for each in selectivity(every, permutations))
-    return Atlas(widths, tuple(levels), effect, p)
+    effect, p, spread = selectivity(every, permutations)
+    effect, p = (each.view(len(each), len(levels), -1).transpose(0, 1) for each in (effect, p))
+    return Atlas(widths, tuple(levels), effect, p, spread.view(len(levels), -1))

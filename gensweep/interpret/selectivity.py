@@ -22,10 +22,13 @@ ROUNDING = 1e-5
 
 
 class Selectivity(NamedTuple):
-    """`effect` in standard deviations of the unit, positive where the label raises it, and `p`, corrected."""
+    """`effect` in standard deviations of the unit, positive where the label raises it; `p`, corrected; `spread` is
+    that standard deviation.
+    """
 
     effect: Float64[Tensor, "k u"]
     p: Float64[Tensor, "k u"]
+    spread: Float64[Tensor, " u"]
 
 
 def selectivity(responses: Float[Tensor, "n k u"], permutations: Noise) -> Selectivity:
@@ -53,7 +56,7 @@ def selectivity(responses: Float[Tensor, "n k u"], permutations: Noise) -> Selec
     # Two sums of the same numbers in another order are equal.
     reached = standard.sum(dim=0).abs() * (1 - 1e-5)
     beaten = torch.searchsorted(largest.sort().values, reached.contiguous())
-    return Selectivity(effect, (1 + len(largest) - beaten).double() / (1 + len(largest)))
+    return Selectivity(effect, (1 + len(largest) - beaten).double() / (1 + len(largest)), spread)
 
 
 def _largest(standard: Float[Tensor, "n k u"], samples: Tensor, key: int) -> Float[Tensor, " r"]:

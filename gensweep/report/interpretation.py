@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,20 @@ from gensweep.report.unit_pictures import (
 )
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Trajectory
+    from torch import Tensor
+
+    from gensweep.assembly import Driven, Trajectory
     from gensweep.interpret.atlas import Atlas
 
-__all__ = ["atlas_csv", "atlas_section", "file_word", "trajectory_section", "unit_rows", "write_interpretation"]
+__all__ = [
+    "atlas_csv",
+    "atlas_section",
+    "driven_section",
+    "file_word",
+    "trajectory_section",
+    "unit_rows",
+    "write_interpretation",
+]
 
 HINT = "name another folder: --output DIR"
 _SHOWN_LEVELS, _TOP = 8, 5
@@ -100,7 +110,12 @@ def atlas_section(atlas: Atlas, labels: Sequence[int], names: Sequence[str]) -> 
         + ", in standard deviations of the unit. p is that of a permutation test, corrected for all units, labels"
         + (" and noise levels" if known else "")
         + f": {100 * float((atlas.p <= ALPHA).double().mean()):.0f} % of all cells have p of at most {ALPHA:g}. "
-        + ("" if known else "A GAN draws an image in one go, so there are neither noise levels nor a way to look at. ")
+        + (
+            ""
+            if known
+            else "A GAN draws an image in one go, so there are neither noise levels, nor a way to look at, "
+            "nor an image to denoise. "
+        )
         + "A unit is a channel that the layer reads. All of them are in atlas.csv."
     )
     pictures = [
@@ -153,6 +168,46 @@ def trajectory_section(found: Trajectory, names: Sequence[str]) -> Section:
     caption = "Pixels that others attend to, in the mean over the heads of the layers of the highest resolution"
     pictures.append(Picture("attention.png", caption, tiles_picture(heat, labels, levels, "noise level")))
     return Section("On the way from noise to image", words, pictures)
+
+
+def driven_section(found: Sequence[Driven], names: Sequence[str]) -> Section:
+    """Images that drive the units which react to a label, and what the model makes of them."""
+    import torch
+
+    from gensweep.metrics.images import to_uint8
+
+    parts: dict[str, Callable[[Driven], Tensor]] = {
+        "made": lambda each: to_uint8(each.dream.image),
+        "in its noise": lambda each: to_uint8((each.dream.noisy / (1 + each.level)).clamp(-1, 1)),
+        "seen in it": lambda each: each.seen,
+        "drawn from it": lambda each: each.drawn,
+        "without it": lambda each: each.plain,
+    }
+    pictures = []
+    for label in dict.fromkeys(each.label for each in found):
+        ours = [each for each in found if each.label == label]
+        rows = [torch.cat([part(each).cpu() for part in parts.values()]) for each in ours]
+        columns = [f"{part} ({seed})" for part in parts for seed in range(len(ours[0].seen))]
+        names_of_rows = [f"{each.units} at {level_word(each.level)}" for each in ours]
+        shown = tiles_picture(torch.stack(rows), names_of_rows, columns)
+        pictures.append(Picture(f"driven-{file_word(names[label])}.png", f"For the units of {names[label]}", shown))
+    words = (
+        "Images made from faint noise so that, under noise of a level, they drive a layer's units in the direction "
+        "that the label moves them, or one unit alone (#); smooth, small, and for no label. Then the model denoises "
+        "them, without a label: what it sees in the noise at once, what its sampler draws from there, and what the "
+        "same noise gives without the image. The drive is in standard deviations of the units, from grey to the image."
+    )
+    table = [
+        {
+            "units": each.units,
+            "class": names[each.label],
+            "level": level_word(each.level),
+            "drive of grey": f"{float(each.dream.before.mean()):+.2f}",
+            "drive of the image": f"{float(each.dream.after.mean()):+.2f}",
+        }
+        for each in found
+    ]
+    return Section("Images that these units ask for", words, pictures, table)
 
 
 def _finest(attention: Mapping[str, Any]) -> Any:

@@ -66,7 +66,7 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
 
     made = {file.name for file in (store / "out").iterdir()}
     assert {"index.html", "atlas.csv", "where.png", "labels.png", "units-3.png"} <= made
-    assert {"trajectory.png", "trajectory.gif", "attention.png"} <= made
+    assert {"trajectory.png", "trajectory.gif", "attention.png", "driven-3.png"} <= made
     assert {"interventions.csv", "interventions.png", "interventions-3.png"} <= made
     for name in made - TEXTS:
         with Image.open(store / "out" / name) as picture:
@@ -102,7 +102,8 @@ def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys
         interpret(capsys, "tiny", "--class", "3", "--layer", "middle", "--seed", seed, "-o", folder)
     a, b, other = ((store / folder / "atlas.csv").read_bytes() for folder in ("one-a", "one-b", "two"))
     assert a == b != other
-    assert (store / "one-a" / "trajectory.gif").read_bytes() == (store / "one-b" / "trajectory.gif").read_bytes()
+    for name in ("trajectory.gif", "driven-3.png", "units-3.png"):
+        assert (store / "one-a" / name).read_bytes() == (store / "one-b" / name).read_bytes()
     assert b"denoiser.up" not in a
 
 
@@ -113,7 +114,10 @@ def test_a_gan_has_no_noise_levels_and_the_page_says_so(store, capsys):
     made = {file.name for file in (store / "of-gan").iterdir()}
     assert "trajectory.png" not in made
     assert "interventions.csv" in made
-    assert "neither noise levels nor a way to look at" in (store / "of-gan" / "index.html").read_text()
+    assert (
+        "neither noise levels, nor a way to look at, nor an image to denoise"
+        in (store / "of-gan" / "index.html").read_text()
+    )
 
 
 def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, monkeypatch):
