@@ -19,6 +19,7 @@ from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import LEVELS, METRICS, FrechetDistance, is_of_training
 from gensweep.metrics.real import Real
 from gensweep.metrics.references import reference_name
+from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.registry import bind
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import SHOWN, Judge
@@ -144,10 +145,9 @@ def _sample_metrics(
     names = settings.of("samples")
     if not names:
         return None, {}
-    real = images if settings.against == "train" else load_images(trial, settings.against, cache)
     extractor = build_extractor(trial, device, cache)
     training = training_reference(trial, images, extractor, cache)
-    chosen = training if real is images else Real(real, extractor, cache)
+    chosen = training if settings.against == "train" else _chosen(trial, settings, extractor, cache)
     references = {name: training if is_of_training(METRICS[name]) else chosen for name in names}
     return extractor, {
         name: (
@@ -163,6 +163,20 @@ def training_reference(trial: TrialConfig, images: Images, extractor: Extractor,
     """The images of a trial's training as an extractor sees them, and those of the test split, if there is one."""
     cache = cache or cache_folder()
     return Real(images, extractor, cache, unseen=lambda: _unseen(trial, images, cache))
+
+
+def _chosen(trial: TrialConfig, settings: Evaluation, extractor: Extractor, cache: Path) -> Real | Statistics:
+    """What generated images are compared with, if not those of the training."""
+    splits: dict[str, Literal["test", "whole"]] = {"test": "test", "whole": "whole"}
+    if (split := splits.get(settings.against)) is not None:
+        return Real(load_images(trial, split, cache), extractor, cache)
+    for name in settings.of("samples"):
+        if METRICS[name] is not FrechetDistance and not is_of_training(METRICS[name]):
+            raise ConfigError(
+                f"evaluation.metrics: {name} compares with real images, and {settings.against} holds only their mean "
+                "and covariance, which is enough for fid; take it out, or set evaluation.against to train or test"
+            )
+    return read_statistics(Path(settings.against).expanduser(), extractor)
 
 
 def _unseen(trial: TrialConfig, images: Images, cache: Path) -> Images | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from gensweep.data.images import Images
+    from gensweep.registry import Registry, Settings
 
 __all__ = ["data"]
 
@@ -41,6 +42,7 @@ def data() -> None:
       gensweep data list
       gensweep data fetch cifar10
       gensweep data show digits --picture digits.png
+      gensweep data statistics cifar10 cifar10.npz
     """
 
 
@@ -157,9 +159,56 @@ def show(
         click.echo(f"Note: {note}", err=True)
 
 
-def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
-    from pydantic import ValidationError
+@data.command()
+@click.argument("name", metavar="NAME|FOLDER")
+@click.argument("output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npz")
+@click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
+@click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
+@click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]")
+@click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
+@click.option("--extractor", metavar="KIND", default="efficientnet_lite0", show_default=True, help="By whose features.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the extractor.")
+def statistics(
+    name: str,
+    output: Path,
+    split: str,
+    classes: tuple[str, ...],
+    size: int | None,
+    channels: int | None,
+    extractor: str,
+    overrides: tuple[str, ...],
+) -> None:
+    """Write mean and covariance of a data set's features to a file.
 
+    The file has pytorch-fid's layout (mu, sigma), and evaluate --against FILE.npz takes it, as it does pytorch-fid's
+    own.  What has been computed for a sweep is not computed again.
+
+    \b
+    Examples:
+      gensweep data statistics cifar10 cifar10.npz --extractor inception
+      gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
+    """
+    from gensweep.assembly import default_device
+    from gensweep.config import parse_overrides
+    from gensweep.data.cache import cache_folder
+    from gensweep.metrics.extractors import EXTRACTORS
+    from gensweep.metrics.references import reference_moments, reference_name
+    from gensweep.metrics.statistics import check_name, write_statistics
+    from gensweep.registry import bind
+
+    check_name(output)
+    if extractor not in EXTRACTORS:
+        raise ConfigError(f"--extractor {extractor}: there is no such one (known: {', '.join(EXTRACTORS)})")
+    settings = _settings(EXTRACTORS, extractor, parse_overrides(overrides))
+    given = {"classes": classes or None, "size": size, "channels": channels}
+    images = _load(name, split, {key: value for key, value in given.items() if value is not None})
+    network = bind(settings)(default_device(), cache_folder())
+    moments = reference_moments(images, network, cache_folder())
+    write_statistics(output, moments, reference_name(images), network)
+    click.echo(output)
+
+
+def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
     from gensweep.data.cache import cache_folder
     from gensweep.data.images import DATASETS
     from gensweep.registry import bind
@@ -169,14 +218,20 @@ def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
     _check_kind(name, DATASETS.kinds())
     if name == "image_folder" and "path" not in settings:
         raise ConfigError("image_folder: name the folder itself: gensweep data show FOLDER")
+    images: Images = bind(_settings(DATASETS, name, settings))(split, cache_folder())
+    return images
+
+
+def _settings(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> Settings:
+    """Checked settings of an item.  Raises ConfigError with all problems."""
+    from pydantic import ValidationError
+
     try:
-        model = DATASETS.model(name).model_validate({"kind": name, **settings})
+        return registry.model(kind).model_validate({"kind": kind, **settings})
     except ValidationError as error:
         raise ConfigError(
-            [f"{name}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
+            [f"{kind}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
         ) from error
-    images: Images = bind(model)(split, cache_folder())
-    return images
 
 
 def _check_kind(name: str, known: Sequence[str]) -> None:

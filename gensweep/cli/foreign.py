@@ -70,7 +70,9 @@ def foreign_options(command: C) -> C:
             "--config", type=file, metavar="FILE", help="... or by the data and evaluation of this YAML file."
         ),
         click.option(
-            "--against", metavar="SPLIT|DIR", help="... or against train, test, or a folder of real pictures."
+            "--against",
+            metavar="SPLIT|DIR|FILE.npz",
+            help="... or against train, test, a folder of real pictures, or statistics of such.",
         ),
         click.option(
             "--suspects",
@@ -222,11 +224,13 @@ def _changes(asked: Foreign, changes: dict[str, Any], samples: int | None) -> di
         )
     if samples is not None:
         changes["evaluation.samples"] = samples
-    if asked.against in ("train", "test"):
+    if asked.against is not None and (asked.against in ("train", "test") or asked.against.endswith(".npz")):
         changes["evaluation.against"] = asked.against
     elif asked.against is not None:
         if not Path(asked.against).is_dir():
-            raise ConfigError(f"--against {asked.against}: give train, test, or a folder of real pictures")
+            raise ConfigError(
+                f"--against {asked.against}: give train, test, a folder of real pictures, or statistics (.npz)"
+            )
         real = {"data.kind": "image_folder", "data.path": asked.against, "data.test_fraction": 0}
         changes = real | {"evaluation.against": "train"} | changes
     return changes

@@ -47,6 +47,7 @@ class InceptionScore(Metric):
 
     mode: ClassVar[Mode] = "max"
     needs: ClassVar[Needs] = "samples"
+    of_training: ClassVar[bool] = True  # in name only: whatever is compared with, the score is the same
     _state_dict_all_req_keys = ("_state",)
 
     def __init__(

@@ -18,6 +18,8 @@ from gensweep.registry import Choice, Section
 __all__ = ["Evaluation", "HeldOut", "Precision", "Training", "evaluation", "likelihood", "training"]
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
+#: A split of the data set, or a file of statistics.
+Against: TypeAlias = Annotated[str, Field(pattern=r"^(train|test|whole|.*\.npz)$")]
 Factor: TypeAlias = Annotated[float, Field(gt=0)]
 
 
@@ -52,7 +54,7 @@ class Evaluation:
     batch_size: int
     metrics: tuple[str, ...]
     extractor: Callable[[torch.device | str, Path], Extractor]
-    against: Literal["train", "test", "whole"]
+    against: str
     likelihood: HeldOut
 
     def of(self, needs: Needs) -> list[str]:
@@ -100,13 +102,13 @@ def evaluation(
     batch_size: Positive = 256,
     metrics: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("fid",),
     extractor: Annotated[Callable[..., Extractor], Choice(EXTRACTORS, "efficientnet_lite0")],
-    against: Literal["train", "test", "whole"] = "train",
+    against: Against = "train",
     likelihood: Annotated[Callable[[], HeldOut], Section(likelihood)],
 ) -> Evaluation:
     """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
 
     Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
-    (`whole`); `batch_size` is that of each worker and changes no image.  The metric bpd is of real images: those of
-    `likelihood`.
+    (`whole`), or by `fid` alone with the statistics in a file such as pytorch-fid's (`against: FILE.npz`); `batch_size`
+    is that of each worker and changes no image.  The metric bpd is of real images: those of `likelihood`.
     """
     return Evaluation(every, samples, batch_size, metrics, extractor, against, likelihood())

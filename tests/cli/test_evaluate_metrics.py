@@ -79,3 +79,19 @@ def test_suspects_without_a_metric_that_looks_for_them_are_refused(digits, capsy
     assert "--suspects: no metric looks for copies; add --set evaluation.metrics=[fid,authpct]" in err
     _, err = evaluate(capsys, digits, "[fid,authpct]", "--suspects", str(tmp_path / "a.txt"), code=2)
     assert "the name must end in .png" in err
+
+
+def test_statistics_in_a_file_stand_in_for_the_images(digits, capsys, tmp_path):
+    file = tmp_path / "digits.npz"
+    assert run(["data", "statistics", "digits", str(file), "--size", "8", "--set", "resolution=32"]) == 0
+    assert capsys.readouterr().out.strip() == str(file)
+    whole = ["--set", "data.limit=null"]
+    expected, _ = evaluate(capsys, digits, "[fid]", *whole)
+    found, _ = evaluate(capsys, digits, "[fid,authpct]", "--against", str(file), *whole)
+    assert found["value"] == pytest.approx(expected["value"], rel=1e-6)
+    assert found["identity"] == expected["identity"]
+    _, err = evaluate(capsys, digits, "[fid,kid]", "--against", str(file), code=2)
+    assert "kid compares with real images" in err
+    assert "only their mean and covariance, which is enough for fid; take it out" in err
+    _, err = evaluate(capsys, digits, "[fid]", "--against", str(tmp_path / "none.npz"), code=2)
+    assert "none.npz is not a file" in err
