@@ -171,7 +171,7 @@ def interventions(
     model, trial = subject.model, subject.model.trial
     extractor = build_extractor(trial, model.device)
     classifier: Classifier = training_reference(trial, load_images(trial), extractor).classifier()
-    probe, found = classifier.probe.to(model.device), list[Intervention]()
+    found = list[Intervention]()
 
     def drawn(labels: Tensor) -> Tensor:
         labels = labels.to(model.device)
@@ -181,7 +181,7 @@ def interventions(
         )
 
     def judge(images: Tensor, labels: Tensor) -> Tensor:
-        return probe.predict(extractor(images.to(model.device))).cpu() == labels
+        return classifier.probe.predict(extractor(images.to(model.device)).cpu()) == labels
 
     here = sum(width for name, width in atlas.widths.items() if name.startswith(f"{model.family.sampled}."))
     units = max(1, here // USUAL) if units is None else units

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from gensweep.assembly import Interventions
     from gensweep.assembly.interpretation import Subject
     from gensweep.interpret.atlas import Atlas
-    from gensweep.report.page import Section
     from gensweep.tracking.runs import Trial
 
 __all__ = ["interpret"]
@@ -108,10 +107,15 @@ def interpret(
     with _Stages() as stages:
         stages.begin("which units react to a label")
         atlas = interpretation.make_atlas(subject, images=samples, levels=levels, permutations=permutations, seed=seed)
-        sections: list[Section] = [
-            atlas_section(atlas, interpretation.shown_labels(subject)[: len(subject.labels)], names)
-        ]
+        sections = [atlas_section(atlas, subject.labels[: interpretation.MOST_LABELS], names)]
         tables = {"atlas.csv": atlas_csv(atlas, names)}
+        changes = None
+        if draws:
+            stages.begin("what becomes of images without these units: the classifier")
+            changes = _intervene(subject, atlas, stages, units=units, draws=draws, seed=seed)
+        if changes is not None:
+            sections.append(intervention_section(changes, names))
+            tables["interventions.csv"] = intervention_csv(changes.found, names)
         stages.begin("the way from noise to image")
         trajectory = interpretation.trajectory(subject, seed=seed)
         if trajectory is not None:
@@ -119,13 +123,6 @@ def interpret(
         stages.begin("images that these units ask for")
         if made := list(interpretation.driven(subject, atlas, seed=seed)):
             sections.append(driven_section(made, names))
-        changes = None
-        if draws:
-            stages.begin("what becomes of images without these units: the classifier")
-            changes = _intervene(subject, atlas, stages, units=units, draws=draws, seed=seed)
-        if changes is not None:
-            sections.insert(1, intervention_section(changes, names))
-            tables["interventions.csv"] = intervention_csv(changes.found, names)
     facts = {
         "units": f"{sum(atlas.widths.values()):,}",
         "layers": str(len(atlas.widths)),
@@ -134,16 +131,8 @@ def interpret(
         "permutations": str(permutations),
         "weights": subject.model.weights,
     }
-    words = f"What the networks of {named.name} do with a label: {', '.join(names[:20])}."
-    files = write_interpretation(
-        output,
-        f"A look inside {named.name}",
-        words,
-        facts,
-        sections,
-        shlex.join(["gensweep", *sys.argv[1:]]),
-        tables,
-    )
+    command = shlex.join(["gensweep", *sys.argv[1:]])
+    files = write_interpretation(output, named.name, facts, sections, tables, command)
     rows = unit_rows(atlas, subject.labels, names, _ROWS)
     print_rows(rows, format)
     if not rows:

@@ -41,19 +41,23 @@ _SHOWN_LEVELS, _TOP = 8, 5
 
 def write_interpretation(
     folder: Path,
-    title: str,
-    words: str,
+    name: str,
     facts: Mapping[str, str],
     sections: Sequence[Section],
-    command: str,
     tables: Mapping[str, str],
+    command: str,
 ) -> list[Path]:
-    """Write index.html, every picture of it, and tables by file name, into a folder; returns the files."""
+    """Write index.html, every picture of it, and tables by file name, into a folder; returns the files.
+
+    Raises GensweepError if they cannot be written.
+    """
+    title = f"A look inside {name}"
+    words = "What its networks do with a label, found out by changing labels and units and nothing else."
     files: dict[str, str | bytes] = {"index.html": render_page(title, words, facts, sections, command), **tables}
     files |= {picture.file: picture.data for section in sections for picture in section.pictures}
-    for name, content in files.items():
-        write_whole(folder / name, content, HINT)
-    return [folder / name for name in files]
+    for file, content in files.items():
+        write_whole(folder / file, content, HINT)
+    return [folder / file for file in files]
 
 
 def unit_rows(atlas: Atlas, labels: Sequence[int], names: Sequence[str], count: int) -> list[dict[str, Any]]:

@@ -47,7 +47,7 @@ def file_outcomes(run_id: str, outcomes: Sequence[Outcome], file: Path) -> None:
 
 
 def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
-    """File the page, pictures and tables of `gensweep interpret` under a run, in the place of earlier ones.
+    """File the page, pictures and tables of `gensweep interpret` under a run, over earlier ones of the same names.
 
     Raises GensweepError if the store does not take them.
     """

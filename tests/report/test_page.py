@@ -1,0 +1,91 @@
+"""Pages of sections, and the pictures on them."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gensweep.errors import GensweepError
+from gensweep.interpret.atlas import Atlas
+from gensweep.interpret.intervention import AS_IT_IS, OFF, RANDOM, Intervention
+from gensweep.report.intervention import intervention_rows, verdict
+from gensweep.report.page import Picture, Section, render_page, write_whole
+from gensweep.report.unit_pictures import animation, heated, tiles_picture, units_picture, where_picture
+
+NASTY = '<script>alert("x")</script>'
+
+
+def opened(data):
+    return Image.open(io.BytesIO(data))
+
+
+def test_names_of_users_are_escaped_and_nothing_is_fetched():
+    section = Section(NASTY, NASTY, [Picture("a.gif", NASTY, b"GIF89a")], [{NASTY: NASTY, "n": "1"}])
+    page = render_page(NASTY, NASTY, {NASTY: NASTY}, [section], NASTY)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 8
+    assert re.findall(r'src="(.{14})', page) == ["data:image/gif"]
+    assert "http" not in page
+
+
+def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GensweepError, match=r"cannot be written .*; name another folder"):
+        write_whole(tmp_path / "file" / "index.html", "x", "name another folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_tiles_are_the_images_in_their_places():
+    images = torch.zeros(2, 3, 1, 8, 8, dtype=torch.uint8)
+    images[1, 2] = 200
+    frames = [images[row] for row in range(2)]
+    with opened(animation(frames)) as film:
+        assert film.n_frames == 2
+        first = np.asarray(film.convert("L")).copy()
+        film.seek(1)
+        second = np.asarray(film.convert("L"))
+    assert first.shape == second.shape == (66, 3 * 66)
+    changed = np.abs(first.astype(int) - second) > 100
+    assert changed[:, -66:].sum() == 64 * 64
+    assert not changed[:, :-66].any()
+    with opened(tiles_picture(images, ["a", "b"], ["x", "y", "z"])) as picture:
+        assert (np.asarray(picture.convert("L")) == 200).sum() > 1000
+
+
+def test_warmth_follows_the_map():
+    images = torch.full((1, 3, 8, 8), 128, dtype=torch.uint8)
+    maps = torch.zeros(1, 4, 4)
+    maps[0, :, 2:] = 2.0
+    warm = heated(images, maps)[0, 0].float()
+    assert warm[:, 6:].mean() > warm[:, :2].mean() + 50
+
+
+def test_pictures_of_an_atlas_in_which_nothing_was_found():
+    effect = torch.zeros(1, 2, 3).double()
+    atlas = Atlas({"generator.a": 3}, (None,), effect, torch.ones_like(effect), torch.ones(1, 3).double())
+    assert units_picture(atlas, 0, ["a", "b"]) is None
+    with opened(where_picture(atlas)) as picture:
+        assert min(picture.size) > 100
+
+
+@pytest.mark.parametrize(
+    ("off", "random", "words"),
+    [
+        ([0] * 20, [1] * 20, "The units found matter: without them 100.0 %"),
+        ([1] * 20, [0] * 20, "The units found matter less than random ones"),
+        ([1, 0] * 10, [0, 1] * 10, "Not shown that the units found matter"),
+    ],
+)
+def test_the_verdict_goes_either_way(off, random, words):
+    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.ones(20).double()
+    found = [
+        Intervention(0, change, 1, torch.tensor(own).double(), ones, images)
+        for change, own in ((AS_IT_IS, [1] * 20), (OFF, off), (RANDOM, random))
+    ]
+    assert verdict(found).startswith(words)
+    rows = intervention_rows(found, ["cat"])
+    assert [row["lost"] for row in rows] == [1 - row["agreement"] for row in rows]
+    assert {row["others_lost"] for row in rows} == {0.0}
