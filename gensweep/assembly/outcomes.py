@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ FORMAT = 1
 class Outcome:
     """The scores of images that were drawn in one way, with what each is a score of, and what it took.
 
-    `checkpoint` is the hash of its tensors; `time` is when it was measured, in seconds since 1970.
+    `checkpoint` is the hash of its tensors; `time` is when it was measured, in seconds since 1970.  `signals` are what
+    else the features tell, as in a Verdict; it is `usual` if no setting of the training was changed.
     """
 
     alternative: Alternative
@@ -45,6 +46,16 @@ class Outcome:
     device: str
     checkpoint: str
     time: float
+    signals: dict[str, float] = field(default_factory=dict)
+    usual: bool = False
+
+    def corrected(self, metric: str) -> float | None:
+        """The score for endless images, if the metric can tell."""
+        return self.signals.get(f"{metric}/corrected")
+
+    def error(self, metric: str) -> float | None:
+        """The standard error of that."""
+        return self.signals.get(f"{metric}/error")
 
 
 def samples_of(folder: Path) -> int:
@@ -126,6 +137,8 @@ def _try(
         device=device.type,
         checkpoint=checkpoint.sha256,
         time=time.time(),
+        signals=verdict.signals,
+        usual=not changes,
     )
 
 
@@ -153,7 +166,8 @@ def _key(outcome: Outcome) -> tuple[Alternative, int, int]:
 
 def _outcome(values: dict[str, Any]) -> Outcome:
     """The inverse of `asdict`; keys of later versions are ignored."""
-    known = {each.name: values[each.name] for each in fields(Outcome)}
+    known = {each.name: values[each.name] for each in fields(Outcome) if each.name in values}
     alternative = {each.name: values["alternative"][each.name] for each in fields(Alternative)}
     identities = {name: MetricIdentity.from_dict(each).as_dict() for name, each in values["identities"].items()}
-    return Outcome(**(known | {"alternative": Alternative(**alternative), "identities": identities}))
+    # Outcomes of earlier versions have fewer keys.
+    return Outcome(**known | {"alternative": Alternative(**alternative), "identities": identities})

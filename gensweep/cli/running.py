@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gensweep.errors import GensweepError, NothingToCompareError
+
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
     from gensweep.sweep.plan import SweepResult
 
 __all__ = ["run_for_a_person"]
+
+#: The seed of noise that no evaluation of a training has seen; theirs is 0.
+FRESH = 1
 
 
 def run_for_a_person(
@@ -48,7 +53,35 @@ def run_for_a_person(
     if waiting:
         click.echo(f"{waiting} records wait in {result.folder / 'tracking'}; the next command sends them", err=True)
     _last_words(result)
+    if sweep.rescore and result.status == "finished" and len(result.trials) > 1:
+        _rescore(sweep)
     return result.exit_code
+
+
+def _rescore(sweep: SweepConfig) -> None:
+    """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
+    import torch
+
+    from gensweep.assembly import Axes
+    from gensweep.cli.trying import subject_of_trial, try_for_a_person
+    from gensweep.report.wording import score
+    from gensweep.tracking.runs import best_trial, find_sweep
+
+    command = f"gensweep evaluate {sweep.name} --seed {FRESH}"
+    if sweep.resources.gpus_per_worker and not torch.cuda.is_available():
+        click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)
+        return
+    try:
+        best = best_trial(find_sweep(sweep.name))
+        tried = try_for_a_person([subject_of_trial(best)], Axes(), seed=FRESH)[0]
+    except NothingToCompareError:
+        return
+    except GensweepError as error:
+        click.echo(f"Note: the winner was not scored on fresh seeds ({error}); to do it: {command}", err=True)
+        return
+    if best.objective is not None:
+        was = f"it was chosen with {score(best.objective.value)}"
+        click.echo(f"{best.name} on fresh seeds: {score(tried.value)} ({was})", err=True)
 
 
 def _check_inputs(sweep: SweepConfig) -> None:

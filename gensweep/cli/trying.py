@@ -165,13 +165,14 @@ def _tried(subject: Subject, outcome: Any) -> Tried:
 def _file(trial: Trial, folder: Path) -> None:
     from gensweep.assembly import known_outcomes
     from gensweep.assembly.outcomes import FILE
-    from gensweep.tracking.filing import file_outcomes
+    from gensweep.tracking.filing import file_outcomes, file_rescored
 
     outcomes = known_outcomes(folder)
     if not outcomes:
         return
     try:
         file_outcomes(trial.run_id, outcomes, folder / FILE)
+        file_rescored(trial, outcomes)
     except GensweepError as error:
         click.echo(f"Note: {error}", err=True)
 

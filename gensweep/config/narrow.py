@@ -20,7 +20,7 @@ from gensweep.config.trial import sections_by_family, trial_model
 
 __all__ = ["assign"]
 
-OF_SWEEP = ("name", "objective", "search", "resources", "keep_best")
+OF_SWEEP = ("name", "objective", "search", "resources", "keep_best", "rescore")
 
 
 def assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:

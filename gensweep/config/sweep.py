@@ -117,6 +117,7 @@ class SweepConfig(Part):
     search: Search = Search()
     resources: Resources = Resources()
     keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
+    rescore: Annotated[bool, Field(description="at the end, score the best of several trials on fresh seeds")] = True
     scales: dict[str, dict[str, Any]] = {}
 
     @classmethod

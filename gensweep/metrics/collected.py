@@ -1,4 +1,7 @@
-"""Metrics of pairs of images: they keep the features of generated images, up to a number, until all are there."""
+"""Metrics of pairs of images: they keep the features of generated images, up to a number, until all are there.
+
+Pairs are looked at of the first `MOST` generated images, and of as many real ones, evenly from all.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.metric import Needs
+from gensweep.metrics.metric import MOST, Needs
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced
 from gensweep.metrics.real import RealFeatures
 from gensweep.metrics.references import spread
 
-__all__ = ["MOST", "CollectedFeatures"]
-
-#: Of so many generated images (the first) and so many real ones (evenly from all) pairs are looked at.
-MOST = 10_000
+__all__ = ["CollectedFeatures"]
 
 
 class CollectedFeatures(Metric):

@@ -20,15 +20,18 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.processes import Metric, follow_process_group, reinit__is_reduced, sync_all_reduce
+from gensweep.metrics.processes import Metric, follow_process_group, in_order, reinit__is_reduced, sync_all_reduce
+from gensweep.metrics.uncertainty import LEAST, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 
 __all__ = [
     "LEVELS",
     "METRICS",
+    "MOST",
     "BitsPerDim",
     "Detailed",
     "Diverse",
+    "Estimating",
     "FrechetDistance",
     "MetricClass",
     "Mode",
@@ -39,6 +42,8 @@ __all__ = [
     "is_of_training",
 ]
 
+#: So many generated images (the first) are kept for what needs the features of each.
+MOST = 10_000
 #: Which scores are the better ones, and what a metric is computed from.
 Mode: TypeAlias = Literal["min", "max"]
 Needs: TypeAlias = Literal["samples", "likelihood"]
@@ -64,6 +69,14 @@ class MetricClass(Protocol):
 
     def __call__(self, *args: Any, **settings: Any) -> Metric:
         """A metric from (reference, num_features, device)."""
+
+
+@runtime_checkable
+class Estimating(Protocol):
+    """A metric that can say how sure its score is."""
+
+    def estimate(self) -> Estimate | None:
+        """Over the images of all processes; None if they are too few to tell."""
 
 
 @runtime_checkable
@@ -115,7 +128,8 @@ class Suspicious(Protocol):
 class FrechetDistance(Metric):
     """The Frechet distance of generated features to a reference, lower is better.
 
-    It is called FID only with the FID-2015 Inception features (see `Extractor.title`).  Source: Heusel et al. 2017.
+    It is called FID only with the FID-2015 Inception features (see `Extractor.title`).  Features of the first images,
+    up to a number, are kept for the interval.  Source: Heusel et al. 2017.
     """
 
     mode: ClassVar[Mode] = "min"
@@ -132,7 +146,7 @@ class FrechetDistance(Metric):
                 "both must come from the same extractor"
             )
         self._num_features = moments.num_features
-        self._reference = (moments.mean, moments.covariance)
+        self._reference = Target(moments.mean.cpu(), moments.covariance.cpu())
         self._variation = variation(moments)
         # Apple's GPUs have no float64
         super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
@@ -141,17 +155,24 @@ class FrechetDistance(Metric):
     def reset(self) -> None:
         """Forget all features."""
         self._state = Moments(self._num_features, self._device).state
+        self._first = torch.zeros(0, self._num_features, device=self._device)
 
     @reinit__is_reduced
     def update(self, output: Float[Tensor, "b d"]) -> None:
         """Take in the features of a batch of generated images, which may be empty."""
         Moments.of_state(self._state, self._num_features).update(output)
+        self._first = torch.cat([self._first, output.detach()[: MOST - len(self._first)].to(self._first)])
 
     def compute(self) -> float:
         """The distance over the images of all processes.  Raises GensweepError if they are fewer than two."""
         generated = self._generated()
-        mean, covariance = (value.cpu() for value in self._reference)
-        return frechet_distance(generated.mean, generated.covariance, mean, covariance)
+        reference = self._reference
+        return frechet_distance(generated.mean, generated.covariance, reference.mean, reference.covariance)
+
+    def estimate(self) -> Estimate | None:
+        """The distance for endless images, from the first `MOST` of all processes; None below 20 images."""
+        features = in_order(self._first)[:MOST]
+        return None if len(features) < LEAST else estimate_distance(features.cpu(), self._reference)
 
     def diversity(self) -> float:
         """How diverse the images of all processes are.  Raises GensweepError if they are fewer than two."""

@@ -10,7 +10,7 @@ from gensweep.report import figures
 from gensweep.report.compare import Comparison, varied
 from gensweep.report.importance import parameter_importance
 from gensweep.report.wording import short_names
-from gensweep.tracking.runs import metric_history
+from gensweep.tracking.artifacts import metric_history
 
 if TYPE_CHECKING:
     from gensweep.tracking.runs import Sweep, Trial

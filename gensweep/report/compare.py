@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.collapse import warnings_of
+from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, score
 from gensweep.tracking.entries import evaluate_command
 
@@ -52,6 +53,8 @@ class Comparison:
     entries: tuple[Entry, ...]
     not_comparable: tuple[LeftOut, ...]
     failed: tuple[Trial, ...]
+    ties: tuple[Tie, ...] = ()
+    """Trials that cannot be told from the best one by their scores."""
 
     def group(self, trial: Trial) -> str:
         """What figures call the trials like this one: the sweep, or the family where a sweep searched several."""
@@ -119,6 +122,7 @@ def compare(sweeps: Sequence[Sweep], *, asked: bool = False) -> Comparison:
         ),
         not_comparable=tuple(out),
         failed=tuple(trial for sweep in kept for trial in sweep.trials if trial.status == "failed"),
+        ties=ties(ranked),
     )
 
 
@@ -160,7 +164,28 @@ def verdict(comparison: Comparison) -> str:
         sentence += f", {_margin(best.score, other.score)} {whom} {score(other.score.value)}"
         sentence += _price(best.trial, other.trial)
     doubts = warnings_of(best.trial.signals)
-    return f"{sentence}." + (f" Warning: {'; '.join(doubts)}." if doubts else "")
+    sentences = [sentence, *_close_call(comparison, rivals), *([f"Warning: {'; '.join(doubts)}"] if doubts else [])]
+    return " ".join(f"{each}." for each in sentences)
+
+
+def _close_call(comparison: Comparison, rivals: Sequence[Entry]) -> list[str]:
+    """A sentence if the best cannot be told from others, and one of its score on fresh seeds."""
+    said, best = [], comparison.winner
+    if comparison.ties:
+        close = {tie.trial.run_id: tie for tie in comparison.ties}
+        nearest = [close[entry.trial.run_id] for entry in rivals[1:] if entry.trial.run_id in close]
+        tie = (nearest or comparison.ties)[0]
+        low, high = (score(value) for value in tie.interval)
+        others = "" if len(close) == 1 else f" and {len(close) - 1} more"
+        pairs = ", image by image" if tie.paired else ""
+        said.append(
+            f"Too close to call: {tie.trial.name}{others} may be as good (behind by {low} to {high} at 95 %{pairs})"
+        )
+    if (again := best.trial.rescored) is not None:
+        excess = again.value - best.score.value
+        worse = "worse" if (excess > 0) == (best.score.mode == "min") else "better"
+        said.append(f"Scored again on fresh seeds: {score(again.value)}, {score(abs(excess))} {worse}")
+    return said
 
 
 def reproduce_command(trial: Trial) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.compare import reproduce_command, varied_by_family, verdict
-from gensweep.report.wording import count, duration, identity_words, score, setting_words, size
+from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_words, size
 
 if TYPE_CHECKING:
     from gensweep.report.compare import Comparison, Entry
@@ -29,6 +29,17 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "failed": [
             {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id, "error": trial.error}
             for trial in comparison.failed
+        ],
+        "too_close": [
+            {
+                "sweep": tie.trial.sweep,
+                "trial": tie.trial.trial,
+                "run_id": tie.trial.run_id,
+                "difference": tie.difference,
+                "interval": list(tie.interval),
+                "paired": tie.paired,
+            }
+            for tie in comparison.ties
         ],
         "verdict": verdict(comparison),
     }
@@ -61,6 +72,8 @@ def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[di
         trial = entry.trial
         row: dict[str, Any] = {"#": entry.rank, "sweep": trial.sweep, "trial": trial.trial}
         row |= {"family": trial.family, comparison.title: entry.score.value}
+        if any(each.score.interval for each in comparison.entries):
+            row |= {"without bias, 95 %": interval_words(entry.score)}
         row |= {"samples": entry.score.identity.get("samples"), "diversity": diversity_words(trial.signals)}
         row |= {"images": count(trial.cost.images), "train s": _rounded(trial.cost.train_seconds)}
         row |= {"params": count(trial.cost.params), "what differs": setting_words(trial.params, entry.differs)}
@@ -74,7 +87,9 @@ def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
     for entry in comparison.entries:
         row = _entry_json(entry)
         objective, cost, signals = row.pop("objective"), row.pop("cost"), row.pop("signals")
-        row |= {key: objective[key] for key in ("metric", "value", "identity")} | cost
+        low, high = objective["interval"] or (None, None)
+        row |= {key: objective[key] for key in ("metric", "value", "corrected", "identity")} | cost
+        row |= {"interval_low": low, "interval_high": high, "rescored": (row["rescored"] or {}).get("value")}
         rows.append(row | {"diversity": signals.get("diversity"), "warnings": "; ".join(row["warnings"])})
     return rows
 
@@ -106,6 +121,8 @@ def entry_facts(entry: Entry, title: str) -> dict[str, str]:
         "run": f"{trial.name} ({trial.run_id})",
         "family": trial.family,
         title: score(entry.score.value),
+        "without bias": interval_words(entry.score) or "not known",
+        "on fresh seeds": "not scored again" if trial.rescored is None else _again(trial.rescored, entry.score),
         "diversity": diversity_words(trial.signals),
         "measured as": identity_words(entry.score.metric, entry.score.identity),
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
@@ -125,6 +142,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         "run_id": trial.run_id,
         "family": trial.family,
         "objective": _objective_json(entry.score),
+        "rescored": None if trial.rescored is None else _objective_json(trial.rescored),
         "cost": asdict(trial.cost),
         "params": dict(trial.params),
         "checkpoint": trial.checkpoint,
@@ -139,7 +157,21 @@ def _signals_json(trial: Trial) -> dict[str, Any]:
 
 
 def _objective_json(value: Score) -> dict[str, Any]:
-    return {"metric": value.metric, "value": value.value, "identity": dict(value.identity)}
+    return {
+        "metric": value.metric,
+        "value": value.value,
+        "corrected": value.corrected,
+        "interval": None if value.interval is None else list(value.interval),
+        "identity": dict(value.identity),
+    }
+
+
+def _again(rescored: Score, chosen: Score) -> str:
+    told = interval_words(rescored)
+    difference = score(rescored.value - chosen.value)
+    return f"{score(rescored.value)} ({difference} against the score it was chosen by)" + (
+        f"; without bias {told}" if told else ""
+    )
 
 
 def _remark(trial: Trial) -> str:

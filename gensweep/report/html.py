@@ -15,8 +15,9 @@ from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.compare import Comparison, Entry, reproduce_command, verdict
 from gensweep.report.figures import COLOURS
 from gensweep.report.page import data_url, environment, write_whole
-from gensweep.report.wording import count, duration, identity_words, score, setting_list
-from gensweep.tracking.runs import sample_grid, trial_config
+from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list
+from gensweep.tracking.artifacts import sample_grid
+from gensweep.tracking.runs import trial_config
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -48,6 +49,7 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
             verdict=verdict(comparison),
             title=comparison.title,
             mode=comparison.score.mode,
+            intervals=any(entry.score.interval for entry in comparison.entries),
             measured=identity_words(comparison.score.metric, comparison.score.identity),
             facts=_facts(comparison),
             grids=_grids(comparison, series),
@@ -102,6 +104,8 @@ def _row(entry: Entry, comparison: Comparison, series: Mapping[str, int]) -> dic
         "family": trial.family,
         "colour": series[comparison.group(trial)] % COLOURS,
         "score": score(entry.score.value),
+        "interval": interval_words(entry.score),
+        "tie": any(tie.trial is trial for tie in comparison.ties),
         "diversity": diversity_words(trial.signals),
         "warnings": warnings_of(trial.signals),
         "status": trial.status,

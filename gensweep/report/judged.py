@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gensweep.report.wording import count, identity_words, metric_title
+from gensweep.report.wording import count, identity_words, interval_words, metric_title
+from gensweep.tracking.sweeps import Score
 
 if TYPE_CHECKING:
     from gensweep.assembly import Judged
@@ -19,6 +20,7 @@ def judged_rows(run: str, judged: Judged, metric: str) -> list[dict[str, Any]]:
             "run": run,
             "family": judged.origin["kind"],
             metric_title(metric, judged.identities[metric]): judged.verdict.scores[metric],
+            **({"without bias, 95 %": words} if (words := interval_words(_score(judged, metric))) else {}),
             "samples": judged.samples,
             "params": count(judged.params),
         }
@@ -35,7 +37,9 @@ def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
         "samples": judged.samples,
         "seed": judged.seed,
         "metric": metric,
-        "value": judged.verdict.scores[metric],
+        "value": (score := _score(judged, metric)).value,
+        "corrected": score.corrected,
+        "interval": None if score.interval is None else list(score.interval),
         "identity": dict(judged.identities[metric]),
         "scores": dict(judged.verdict.scores),
         "signals": dict(judged.verdict.signals),
@@ -48,6 +52,12 @@ def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
         "params": judged.params,
         "notes": list(judged.notes),
     }
+
+
+def _score(judged: Judged, metric: str) -> Score:
+    estimate = judged.verdict.estimates.get(metric)
+    corrected, error = (None, None) if estimate is None else (estimate.corrected, estimate.error)
+    return Score(metric, judged.verdict.scores[metric], "min", judged.identities[metric], corrected, error)
 
 
 def words(judged: Judged, metric: str) -> list[str]:

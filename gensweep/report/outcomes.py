@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.report.wording import identity_words, metric_title, score
+from gensweep.report.wording import identity_words, interval_words, metric_title, score
+from gensweep.tracking.sweeps import Score
 
 if TYPE_CHECKING:
     from gensweep.assembly import Outcome
@@ -59,6 +60,12 @@ class Tried:
         return (self.value if self.mode == "min" else -self.value), self.outcome.alternative.evaluations
 
     @property
+    def score(self) -> Score:
+        """The score, and how sure it is."""
+        corrected, error = self.outcome.corrected(self.metric), self.outcome.error(self.metric)
+        return Score(self.metric, self.value, self.mode, self.identity, corrected, error)
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What the score is a score of."""
         return self.outcome.identities[self.metric]
@@ -67,6 +74,7 @@ class Tried:
 def outcome_rows(tried: Sequence[Tried]) -> list[dict[str, Any]]:
     """Rows of the table, in the order of the values; the best one has a star."""
     best, several = winner(tried), len({each.run for each in tried}) > 1
+    sure = any(each.score.interval for each in tried)
     rows = []
     for each in tried:
         way, outcome = each.outcome.alternative, each.outcome
@@ -80,6 +88,7 @@ def outcome_rows(tried: Sequence[Tried]) -> list[dict[str, Any]]:
                 "steps": way.steps if way.steps is not None or way.sampler is None else "all",
                 "evaluations": way.evaluations,
                 metric_title(each.metric, each.identity): each.value,
+                **({"without bias, 95 %": interval_words(each.score)} if sure else {}),
                 "ms an image": 1000 * outcome.sample_seconds / outcome.samples,
             }
         )
@@ -101,6 +110,8 @@ def outcome_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
             "seed": each.outcome.seed,
             "metric": each.metric,
             "value": each.value,
+            "corrected": each.score.corrected,
+            "interval": None if each.score.interval is None else list(each.score.interval),
             "identity": each.identity,
             "scores": each.outcome.scores,
             "sample_seconds": each.outcome.sample_seconds,

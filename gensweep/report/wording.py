@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gensweep.tracking.sweeps import Score
 
 __all__ = [
     "count",
@@ -13,6 +16,7 @@ __all__ = [
     "family_name",
     "identity_differences",
     "identity_words",
+    "interval_words",
     "metric_title",
     "number",
     "score",
@@ -110,6 +114,14 @@ def score(value: float | None) -> str:
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def interval_words(value: Score) -> str:
+    """The score without the bias of few images and its 95 % interval: "1,702 (1,655 to 1,749)"; "" if it has none."""
+    if value.interval is None:
+        return ""
+    low, high = value.interval
+    return f"{score(value.corrected)} ({score(low)} to {score(high)})"
 
 
 def count(value: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from gensweep.tracking.store import client
 
 if TYPE_CHECKING:
     from gensweep.assembly import Outcome
+    from gensweep.tracking.sweeps import Trial
 
-__all__ = ["file_interpretation", "file_outcomes", "metric_name"]
+__all__ = ["file_interpretation", "file_outcomes", "file_rescored", "metric_name"]
 
 #: The folder among a run's artifacts that holds what was found inside its networks.
 INTERPRETATION = "interpretation"
@@ -60,6 +62,36 @@ def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
     except (MlflowException, OSError) as error:
         cause = str(error).strip().partition("\n")[0][:300]
         raise GensweepError(f"MLflow did not take the page ({cause}); it is in {files[0].parent}") from error
+
+
+def file_rescored(trial: Trial, outcomes: Sequence[Outcome]) -> bool:
+    """Note under a trial the newest score on fresh seeds that is of the same kind as its objective; True if one is.
+
+    Raises GensweepError if the store does not take it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    objective = trial.objective
+    if objective is None or trial.foreign:
+        return False
+    metric = objective.metric
+    fresh = [o for o in outcomes if o.seed and o.usual and o.identities.get(metric) == dict(objective.identity)]
+    if not fresh:
+        return False
+    newest = max(fresh, key=lambda outcome: outcome.time)
+    told = {
+        "metric": metric,
+        "value": newest.scores[metric],
+        "corrected": newest.corrected(metric),
+        "error": newest.error(metric),
+        "seed": newest.seed,
+        "identity": newest.identities[metric],
+    }
+    try:
+        client().set_tag(trial.run_id, "gensweep.rescored", json.dumps(told))
+    except MlflowException as error:
+        raise GensweepError(f"MLflow did not take the score on fresh seeds ({error}); call again") from error
+    return True
 
 
 def metric_name(outcome: Outcome, score: str) -> str:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.tracking.artifacts import download
 from gensweep.tracking.store import client, experiment_id, experiment_name
 from gensweep.tracking.sweeps import FOREIGN, Cost, Score, Sweep, Trial
 
@@ -32,8 +33,6 @@ __all__ = [
     "find_sweep",
     "find_trial",
     "load_sweeps",
-    "metric_history",
-    "sample_grid",
     "trained_trial",
     "trial_config",
 ]
@@ -133,7 +132,7 @@ def checkpoint_folder(run: str) -> Path:
     if trial.checkpoint is not None and Path(trial.checkpoint).is_dir():
         return Path(trial.checkpoint)
     if trial.checkpoint is not None:
-        return _download(trial.run_id, "checkpoint")
+        return download(trial.run_id, "checkpoint")
     raise GensweepError(
         f"the checkpoint of {trial.name} was not kept (keep_best keeps those of a sweep's best trials); "
         f"use {trial.sweep} for the best one, or train again: gensweep train --from-run {trial.name}"
@@ -146,32 +145,10 @@ def trial_config(run: str) -> dict[str, Any]:
     store = client()
     if not any(item.path == "config.yaml" for item in store.list_artifacts(trial.run_id)):
         raise GensweepError(f"{trial.name} has no config.yaml in MLflow; name another run")
-    tree = yaml.safe_load(_download(trial.run_id, "config.yaml").read_text(encoding="utf-8"))
+    tree = yaml.safe_load(download(trial.run_id, "config.yaml").read_text(encoding="utf-8"))
     if not isinstance(tree, dict):
         raise GensweepError(f"the config.yaml of {trial.name} in MLflow is damaged; name another run")
     return tree
-
-
-def metric_history(trial: Trial, metric: str) -> list[tuple[int, float]]:
-    """(images seen, value) of a metric, in order of images; where a step was repeated, its last value."""
-    points = sorted(client().get_metric_history(trial.run_id, metric), key=lambda point: (point.step, point.timestamp))
-    return list({int(point.step): float(point.value) for point in points if math.isfinite(point.value)}.items())
-
-
-def sample_grid(trial: Trial) -> bytes | None:
-    """PNG bytes of the sample grid of a trial's best checkpoint, else its latest; None if it never drew one."""
-    if trial.checkpoint is not None and (file := Path(trial.checkpoint) / "samples.png").is_file():
-        return file.read_bytes()
-    store = client()
-    found: dict[int, str] = {}
-    for item in store.list_artifacts(trial.run_id, "images"):
-        if match := re.search(r"samples\+step\+(\d+)\+[^/]*(?<!\+compressed)\.png$", item.path):
-            found[int(match[1])] = item.path
-    if not found:
-        return None
-    best = client().get_run(trial.run_id).data.tags.get("gensweep.objective_images", "")
-    step = int(best) if best.isdigit() and int(best) in found else max(found)
-    return _download(trial.run_id, found[step]).read_bytes()
 
 
 def _search(store: MlflowClient, experiment: str, query: str) -> Iterator[Run]:
@@ -217,6 +194,7 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
         status=tags.get("gensweep.status", run.info.status.lower()),
         started=_time(run),
         objective=_score(tags, mode),
+        rescored=_rescored(tags, mode),
         cost=Cost(
             images=None if family in FOREIGN else images,
             train_seconds=_finite(metrics.get("train_seconds")),
@@ -224,7 +202,7 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
             params=_whole(metrics.get("params")),
             activation_bytes=_whole(metrics.get("activation_bytes")),
         ),
-        signals=_json_object(tags.get("gensweep.signals")),
+        signals=_signals(tags),
         params=_params(tags, config),
         config=dict(config),
         checkpoint=_checkpoint(run),
@@ -238,8 +216,24 @@ def _score(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | None
     value = _finite(tags.get("gensweep.objective"))
     if value is None:
         return None
-    identity = _json_object(tags.get("gensweep.identity"))
-    return Score(tags.get("gensweep.metric", "fid"), value, mode, identity)
+    metric = tags.get("gensweep.metric", "fid")
+    told = _json_object(tags.get("gensweep.signals"))
+    corrected, error = (_finite(told.get(f"{metric}/{name}")) for name in ("corrected", "error"))
+    return Score(metric, value, mode, _json_object(tags.get("gensweep.identity")), corrected, error)
+
+
+def _rescored(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | None:
+    told = _json_object(tags.get("gensweep.rescored"))
+    value = _finite(told.get("value"))
+    if value is None:
+        return None
+    corrected, error = (_finite(told.get(name)) for name in ("corrected", "error"))
+    return Score(str(told.get("metric", "fid")), value, mode, told.get("identity", {}), corrected, error)
+
+
+def _signals(tags: Mapping[str, str]) -> dict[str, float]:
+    told = _json_object(tags.get("gensweep.signals"))
+    return {key: value for key, value in told.items() if key == "diversity" or key.startswith("signal/")}
 
 
 def _params(tags: Mapping[str, str], config: Mapping[str, str]) -> dict[str, Any]:
@@ -268,22 +262,6 @@ def _owns_folder(run: Run) -> bool:
         return str(run.info.run_id) in json.loads(file.read_text())["runs"].values()
     except (OSError, ValueError, KeyError):
         return False
-
-
-def _download(run_id: str, path: str) -> Path:
-    from mlflow.exceptions import MlflowException
-
-    from gensweep.data.cache import cache_folder
-
-    # Artifacts that lie on this machine are handed out in place; others are kept for the next time.
-    target = cache_folder() / "runs" / run_id
-    target.mkdir(parents=True, exist_ok=True)
-    try:
-        return Path(client().download_artifacts(run_id, path, str(target)))
-    except (MlflowException, OSError) as error:
-        raise GensweepError(
-            f"{path} of run {run_id} cannot be downloaded: {str(error).partition(chr(10))[0]}"
-        ) from error
 
 
 def _named(name: str, sweeps: Sequence[Sweep], asked: str | None = None) -> Sweep:

@@ -7,20 +7,36 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-__all__ = ["FOREIGN", "Cost", "Score", "Sweep", "Trial"]
+__all__ = ["ESTIMATES", "FOREIGN", "NORMAL", "Cost", "Score", "Sweep", "Trial"]
 
+#: Standard errors on each side of a 95 % interval.
+NORMAL = 1.959964
+#: The file of a checkpoint, and of a run, that says how sure its scores are.
+ESTIMATES = "estimates.json"
 #: Families of what was not trained here: a folder of images, an exported generator.
 FOREIGN = ("folder", "torchscript")
 
 
 @dataclass(frozen=True)
 class Score:
-    """A value and everything that it depends on besides the model."""
+    """A value and everything that it depends on besides the model.
+
+    `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.
+    """
 
     metric: str
     value: float
     mode: Literal["min", "max"]
     identity: Mapping[str, Any]
+    corrected: float | None = None
+    error: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The ends of the 95 % interval of `corrected`."""
+        if self.corrected is None or self.error is None:
+            return None
+        return self.corrected - NORMAL * self.error, self.corrected + NORMAL * self.error
 
     @property
     def order(self) -> float:
@@ -47,7 +63,8 @@ class Trial:
     """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types.
 
     `logged` names the numbers of which there is a history.
-    `signals` are those of its best checkpoint, such as "diversity" and "signal/accuracy_real".
+    `signals` are those of its best checkpoint, such as "diversity" and "signal/accuracy_real".  `rescored` is the score
+    of that checkpoint on fresh seeds, if it was scored again.
     """
 
     sweep: str
@@ -65,6 +82,7 @@ class Trial:
     error: str | None = None
     best: bool = False
     logged: frozenset[str] = frozenset()
+    rescored: Score | None = None
 
     @property
     def name(self) -> str:

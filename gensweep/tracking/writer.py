@@ -22,6 +22,7 @@ from gensweep.tracking.keep import Keeper
 from gensweep.tracking.provenance import git_state, provenance_tags, redact, redact_tree
 from gensweep.tracking.spool import Spool, SpoolInUseError
 from gensweep.tracking.store import check_server, tracking_uri
+from gensweep.tracking.sweeps import ESTIMATES
 from gensweep.tracking.upload import SWEEP, RunIds, Uploader
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ class MlflowWriter:
             value = metrics.get(self._metric)
             if value is not None and self._improves(report.trial, value):
                 self._add("tags", report.trial, tags=self._objective_tags(value, report.images, metrics))
+                self._estimates(report)
         for key in PICTURES:
             self._picture(report, key)
 
@@ -171,6 +173,12 @@ class MlflowWriter:
             file = self._spool.keep(picture, f"{report.trial}-{report.images}-{key}.png")
             self._add("image", report.trial, key=key, step=report.images, time=_now(), file=file)
 
+    def _estimates(self, report: Report) -> None:
+        """Keep how sure the scores of a checkpoint are, for comparisons image by image."""
+        file = None if report.checkpoint is None else report.checkpoint / ESTIMATES
+        if file is not None and file.is_file():
+            self._add("text", report.trial, path=ESTIMATES, text=file.read_text())
+
     def _add(self, op: str, run: str, **values: Any) -> None:
         if self._spool is not None:
             self._spool.append({"op": op, "run": run} | values)
@@ -193,7 +201,8 @@ class MlflowWriter:
             self._add("tags", SWEEP, tags=tags)
 
     def _objective_tags(self, value: float, images: int, metrics: Mapping[str, float]) -> dict[str, str]:
-        signals = {key: value for key, value in metrics.items() if key == "diversity" or key.startswith("signal/")}
+        told = ("diversity", f"{self._metric}/corrected", f"{self._metric}/error")
+        signals = {key: value for key, value in metrics.items() if key in told or key.startswith("signal/")}
         tags = {"gensweep.objective": repr(value), "gensweep.objective_images": str(images)}
         return tags | {"gensweep.signals": json.dumps(signals)}
 

@@ -1,6 +1,7 @@
-"""Checkpoints: a folder with state.safetensors, checkpoint.json and samples.png.
+"""Checkpoints: a folder with state.safetensors, checkpoint.json, samples.png and what else the trial can say.
 
-Of a learnt schedule it also holds schedule.png, and suspects.png if a metric looked for copies of training images.
+That is estimates.json, how sure its scores are, schedule.png, of a schedule that was learnt, and suspects.png, if a
+metric looked for copies of training images.
 
 A folder is written under another name and renamed, its tensors are hashed, and nothing in it is ever unpickled.
 """
@@ -23,6 +24,7 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 
 __all__ = [
+    "ESTIMATES",
     "FORMAT",
     "KEPT",
     "SAMPLES",
@@ -41,7 +43,7 @@ FORMAT = 1
 #: How many of a training's checkpoints stay: one more than needed, in case the last one is damaged.
 KEPT = 2
 TENSORS, RECORD = "state.safetensors", "checkpoint.json"
-SAMPLES, SCHEDULE, SUSPECTS = "samples.png", "schedule.png", "suspects.png"
+SAMPLES, SCHEDULE, SUSPECTS, ESTIMATES = "samples.png", "schedule.png", "suspects.png", "estimates.json"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ to the rounding of the network.
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,7 +30,8 @@ from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.images import to_uint8
-from gensweep.metrics.metric import Detailed, Diverse, Needs, Suspicious, is_labelled
+from gensweep.metrics.metric import Detailed, Diverse, Estimating, Needs, Suspicious, is_labelled
+from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
@@ -44,6 +46,7 @@ __all__ = [
     "evaluating",
     "judge_images",
     "proportional_labels",
+    "write_estimates",
     "write_grid",
     "write_pairs",
 ]
@@ -85,6 +88,7 @@ class Verdict(NamedTuple):
 
     `signals` are what else the features tell, such as their diversity or the details of a score.  `suspects` are
     generated images that a metric takes for copies, each with the real image that it may be a copy of behind it.
+    `estimates` say how sure a score is, of each metric that can tell.
     """
 
     scores: dict[str, float]
@@ -92,6 +96,7 @@ class Verdict(NamedTuple):
     sample_seconds: float
     evaluate_seconds: float
     signals: dict[str, float]
+    estimates: dict[str, Estimate]
     suspects: UInt8[Tensor, "p c h w"] | None = None
 
 
@@ -170,10 +175,12 @@ def judge_images(
         if progress is not None:
             progress(start + len(batch) - share.start)
     scores = {name: float(metric.compute()) for name, metric in of_samples.items()}
-    signals = _signals(of_samples)
+    signals, estimates = _signals(of_samples), _estimates(of_samples)
+    for name, estimate in estimates.items():
+        signals |= {f"{name}/corrected": estimate.corrected, f"{name}/error": estimate.error}
     suspects = _suspects(of_samples, images, device)
     # Every image was drawn by one rank and is black on the others.
-    return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals, suspects)
+    return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals, estimates, suspects)
 
 
 def _suspects(
@@ -206,6 +213,25 @@ def _signals(metrics: Mapping[str, Metric]) -> dict[str, float]:
         if issubclass(type(metric), Detailed):
             signals |= {f"{name}/{key}": value for key, value in metric.details().items()}
     return signals
+
+
+def _estimates(metrics: Mapping[str, Metric]) -> dict[str, Estimate]:
+    """How sure the scores are, of those metrics that can say it and have seen enough images."""
+    asked = {name: metric.estimate() for name, metric in metrics.items() if issubclass(type(metric), Estimating)}
+    return {name: estimate for name, estimate in asked.items() if estimate is not None}
+
+
+def write_estimates(estimates: Mapping[str, Estimate], file: Path) -> None:
+    """Write as JSON, by metric, "corrected", "error" and the "influences" of the images, in their order."""
+    record = {
+        name: {
+            "corrected": estimate.corrected,
+            "error": estimate.error,
+            "influences": [float(f"{value:.7g}") for value in estimate.influences.tolist()],
+        }
+        for name, estimate in estimates.items()
+    }
+    file.write_text(json.dumps(record, allow_nan=False) + "\n")
 
 
 def bits_per_dim(

@@ -15,10 +15,20 @@ from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
 from gensweep.families.family import Scheduled
 from gensweep.nn.lora import merged
-from gensweep.training.checkpoint import SAMPLES, SCHEDULE, SUSPECTS, Checkpoint, load_tensors, read, save, verify
+from gensweep.training.checkpoint import (
+    ESTIMATES,
+    SAMPLES,
+    SCHEDULE,
+    SUSPECTS,
+    Checkpoint,
+    load_tensors,
+    read,
+    save,
+    verify,
+)
 from gensweep.training.cost import memory_bytes, parameters, sample_flops, training_flops
 from gensweep.training.curves import write_schedule
-from gensweep.training.evaluation import Judge, Verdict, evaluate, write_grid, write_pairs
+from gensweep.training.evaluation import Judge, Verdict, evaluate, write_estimates, write_grid, write_pairs
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.memory import activation_bytes
 from gensweep.training.state import restore, sampler_prefix, state_of
@@ -206,6 +216,8 @@ class _Trial:
         write_grid(verdict.shown, folder / SAMPLES)
         if verdict.suspects is not None:
             write_pairs(verdict.suspects, folder / SUSPECTS)
+        if verdict.estimates:
+            write_estimates(verdict.estimates, folder / ESTIMATES)
         family = self.learner.family
         if isinstance(family, Scheduled):
             write_schedule(family, self.learner.sampler, folder / SCHEDULE)

@@ -94,6 +94,33 @@ def test_best_tries_the_same_and_says_how_to_draw_that_way(store, capsys):
     assert "* ddim" in capsys.readouterr().out
 
 
+def test_a_score_on_fresh_seeds_is_noted_under_the_trial_if_it_is_of_the_same_kind(store, capsys):
+    from gensweep.tracking.runs import find_trial
+    from gensweep.tracking.store import client
+
+    as_json(capsys, "evaluate", "tiny", "--seed", "1", "--samples", "24")
+    assert find_trial("tiny").rescored is None  # 24 images are another score than that of 8
+    (row,), _ = as_json(capsys, "evaluate", "tiny", "--seed", "1")
+    assert find_trial("tiny").rescored is None  # and the made-up identity is not that of this checkpoint
+    client().set_tag(find_trial("tiny").run_id, "gensweep.identity", json.dumps(row["identity"]))
+    as_json(capsys, "evaluate", "tiny", "--seed", "1")
+    found = find_trial("tiny").rescored
+    assert (found.value, found.identity) == (row["value"], row["identity"])
+    as_json(capsys, "evaluate", "tiny", "--seed", "2", "--steps", "1")
+    assert find_trial("tiny").rescored.value == row["value"]  # other steps are another way to draw
+    assert run(["best", "tiny"]) == 0
+    assert "on fresh seeds" in capsys.readouterr().out
+
+
+def test_enough_images_give_an_interval(store, capsys):
+    (row,), _ = as_json(capsys, "evaluate", "tiny", "--samples", "24")
+    low, high = row["interval"]
+    assert low < row["corrected"] < high
+    assert row["corrected"] < row["value"]
+    assert run(["evaluate", "tiny", "--samples", "24"]) == 0
+    assert "without bias, 95 %" in capsys.readouterr().out
+
+
 def test_sample_draws_with_the_averages_of_one_s_choice(store, capsys):
     for factor in ("1", "0.25", "raw"):
         assert run(["sample", "tiny", "-n", "4", "--ema", factor, "-o", f"{factor}.png"]) == 0

@@ -9,6 +9,7 @@ from torch import nn
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance, is_labelled
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.uncertainty import Target, estimate_distance
 
 
 @pytest.mark.parametrize("d", [3, 64])
@@ -29,6 +30,21 @@ def fed(kind: str, found: torch.Tensor) -> "torch.Tensor | tuple[torch.Tensor, t
     if METRICS[kind].needs == "likelihood":
         return found[:, 0].double()
     return (found, (found[:, -1] > 0.3).long()) if is_labelled(METRICS[kind]) else found
+
+
+def test_a_distance_says_how_sure_it_is_from_the_features_it_has_seen():
+    real, generated = features(400, 8, 1), features(90, 8, 2)
+    metric = FrechetDistance(Moments.of(real), 8)
+    for batch in generated.split(40):
+        metric.update(batch)
+    reference = Moments.of(real)
+    expected = estimate_distance(generated, Target(reference.mean, reference.covariance))
+    assert metric.estimate() is not None
+    assert (metric.estimate().corrected, metric.estimate().error) == (expected.corrected, expected.error)
+    assert expected.corrected < metric.compute()
+    metric.reset()
+    metric.update(generated[:19])
+    assert metric.estimate() is None
 
 
 @pytest.mark.parametrize("kind", METRICS.kinds())

@@ -9,6 +9,7 @@ import torch
 from gensweep.errors import GensweepError
 from gensweep.metrics.bias import extrapolated_distance, first_order_bias
 from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.spectrum import Spectrum
 from gensweep.metrics.uncertainty import Estimate, Target, estimate_distance
 
 Draw = Callable[[torch.Generator], torch.Tensor]
@@ -31,23 +32,45 @@ def diagonal(variances: torch.Tensor, shift: float = 0.0) -> Target:
     return Target(torch.full_like(variances, shift / math.sqrt(len(variances))), variances.diag())
 
 
-@pytest.mark.parametrize(("n", "d"), [(30, 5), (8, 20), (20, 20), (21, 20)])
-def test_influences_are_those_of_leaving_out_each_image(n: int, d: int):
+def standardised(x: torch.Tensor) -> torch.Tensor:
+    return (x - x.mean()) / x.std()
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 5), (24, 40), (20, 20), (21, 20)])
+def test_influences_are_in_proportion_to_those_of_leaving_out_each_image(n: int, d: int):
     x, target = normal(n, d) * 1.5 + 0.2, a_target(d)
-    whole = distance(x, target)
-    without = [distance(torch.cat([x[:i], x[i + 1 :]]), target) for i in range(n)]
-    expected = n * whole - (n - 1) * torch.tensor(without, dtype=torch.float64)
+    without = torch.tensor([distance(torch.cat([x[:i], x[i + 1 :]]), target) for i in range(n)])
     estimate = estimate_distance(x, target)
-    torch.testing.assert_close(estimate.influences, expected, rtol=1e-6, atol=1e-6)
-    assert estimate.error == pytest.approx(float(expected.std()) / math.sqrt(n), rel=1e-6)
+    torch.testing.assert_close(standardised(estimate.influences), standardised(-without.double()), rtol=1e-4, atol=1e-5)
+    assert float(estimate.influences.mean()) == pytest.approx(estimate.corrected)
+    assert float(estimate.influences.std()) / math.sqrt(n) == pytest.approx(estimate.error)
 
 
 def test_influences_hold_for_a_reference_that_is_flat_in_most_directions():
-    x, flat = normal(12, 10), normal(4, 10, seed=3)
-    target = Target(torch.zeros(10, dtype=torch.float64), torch.cov(flat.T))
-    without = [distance(torch.cat([x[:i], x[i + 1 :]]), target) for i in range(12)]
-    expected = 12 * distance(x, target) - 11 * torch.tensor(without, dtype=torch.float64)
-    torch.testing.assert_close(estimate_distance(x, target).influences, expected, rtol=1e-6, atol=1e-6)
+    x, flat = normal(24, 20), normal(4, 20, seed=3)
+    target = Target(torch.zeros(20, dtype=torch.float64), torch.cov(flat.T))
+    without = torch.tensor([distance(torch.cat([x[:i], x[i + 1 :]]), target) for i in range(24)])
+    found = standardised(estimate_distance(x, target).influences)
+    torch.testing.assert_close(found, standardised(-without.double()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("n", "d"), [(30, 5), (24, 40), (20, 20), (21, 20)])
+def test_leaving_out_two_images_changes_the_roots_as_without_them(n: int, d: int):
+    x, target = normal(n, d) * 1.5 + 0.2, a_target(d)
+    first, second = torch.tensor([0, 3, 5]), torch.tensor([7, 1, 19])
+    found = Spectrum(x, x.mean(0), target.factor).roots_without_both(first, second)
+    for i, j, roots in zip(first.tolist(), second.tolist(), found.tolist(), strict=True):
+        rest = x[[k for k in range(n) if k not in (i, j)]]
+        spectrum = target.factor.T @ torch.cov(rest.T) @ target.factor
+        assert roots == pytest.approx(float(torch.linalg.eigvalsh(spectrum).clamp(min=0).sqrt().sum()), rel=2e-6)
+
+
+def test_the_error_of_a_distance_of_0_is_not_the_jackknifes_which_counts_pairs_twice():
+    target = diagonal(torch.ones(30, dtype=torch.float64))
+    found = [estimate_distance(normal(400, 30, seed=seed), target) for seed in range(60)]
+    scatter = float(torch.tensor([estimate.corrected for estimate in found]).std())
+    mean_error = math.sqrt(sum(estimate.error**2 for estimate in found) / 60)
+    assert 0.75 < mean_error / scatter < 1.25  # the jackknife's alone is about 1.4 times the scatter
 
 
 def test_the_first_order_bias_of_equal_gaussians_is_the_known_one():
@@ -127,7 +150,7 @@ def test_turning_the_features_changes_nothing():
 def test_images_in_several_parts_are_those_in_one(monkeypatch: pytest.MonkeyPatch):
     x, target = normal(90, 30), a_target(30)
     whole = estimate_distance(x, target)
-    monkeypatch.setattr("gensweep.metrics.uncertainty.ROWS", 17)
+    monkeypatch.setattr("gensweep.metrics.spectrum.ROWS", 17)
     parts = estimate_distance(x, target)
     assert parts.corrected == pytest.approx(whole.corrected, rel=1e-9)
     torch.testing.assert_close(parts.influences, whole.influences)
@@ -135,7 +158,7 @@ def test_images_in_several_parts_are_those_in_one(monkeypatch: pytest.MonkeyPatc
 
 def test_a_collapsed_generator_has_no_bias_of_directions_that_it_never_takes():
     target = a_target(20)
-    point = torch.ones(12, 20, dtype=torch.float64)
+    point = torch.ones(40, 20, dtype=torch.float64)
     estimate = estimate_distance(point, target)
     assert estimate.corrected == pytest.approx(distance(point, target), rel=1e-9)
     assert estimate.error == pytest.approx(0, abs=1e-9)
@@ -145,8 +168,8 @@ def test_a_collapsed_generator_has_no_bias_of_directions_that_it_never_takes():
 
 
 def test_too_few_images_give_no_interval():
-    with pytest.raises(GensweepError, match="at least 4 images, but got 3"):
-        estimate_distance(normal(3, 5), a_target(5))
+    with pytest.raises(GensweepError, match="at least 20 images, but got 19"):
+        estimate_distance(normal(19, 5), a_target(5))
 
 
 def test_the_interval_is_twice_the_error_wide_on_each_side():

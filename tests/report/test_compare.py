@@ -126,7 +126,8 @@ def test_json_has_the_documented_shape():
             "trial": "t0000",
             "run_id": "a-t0000",
             "family": "gan",
-            "objective": {"metric": "fid", "value": 5.0, "identity": IDENTITY},
+            "objective": {"metric": "fid", "value": 5.0, "corrected": None, "interval": None, "identity": IDENTITY},
+            "rescored": None,
             "cost": {
                 "images": 1000,
                 "train_seconds": 10.0,

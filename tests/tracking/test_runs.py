@@ -2,13 +2,13 @@ import pytest
 from made_up import diffusion, gan, write_sweep
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.tracking.artifacts import sample_grid
 from gensweep.tracking.runs import (
     best_trial,
     checkpoint_folder,
     find_sweep,
     find_trial,
     load_sweeps,
-    sample_grid,
     trial_config,
 )
 

@@ -12,8 +12,9 @@ import urllib.request
 import pytest
 from made_up import IDENTITY, MadeUpConfig, grid
 
+from gensweep.tracking.artifacts import metric_history, sample_grid
 from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
-from gensweep.tracking.runs import checkpoint_folder, find_sweep, metric_history, sample_grid, trial_config
+from gensweep.tracking.runs import checkpoint_folder, find_sweep, trial_config
 from gensweep.tracking.writer import MlflowWriter, check_server, sync, sync_all
 
 

@@ -9,8 +9,9 @@ from PIL import Image
 
 from gensweep.errors import GensweepError
 from gensweep.tracking import store as store_module
+from gensweep.tracking.artifacts import metric_history
 from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
-from gensweep.tracking.runs import find_sweep, metric_history, trial_config
+from gensweep.tracking.runs import find_sweep, trial_config
 from gensweep.tracking.spool import Spool
 from gensweep.tracking.upload import RunIds, Uploader
 from gensweep.tracking.writer import MlflowWriter, check_server, sync

@@ -1,5 +1,6 @@
 """A whole trial: reports, checkpoints, stopping and going on."""
 
+import json
 import math
 
 import pytest
@@ -16,7 +17,7 @@ from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
 PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
 CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identities"}
-CHECKPOINT |= {"activation_bytes", "diversity"}
+CHECKPOINT |= {"activation_bytes", "diversity", "fid/corrected", "fid/error"}
 
 
 def run(kind, folder, reporter=None, resume=(), **settings):
@@ -63,6 +64,9 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     assert found.metrics == {name: value for name, value in metrics.items() if name != "identities"}
     assert found.identities == metrics["identities"]
     assert (folder / "samples.png").stat().st_size > 100
+    told = json.loads((folder / "estimates.json").read_text())["fid"]
+    assert (told["corrected"], told["error"]) == (metrics["fid/corrected"], metrics["fid/error"])
+    assert sum(told["influences"]) / len(told["influences"]) == pytest.approx(told["corrected"], rel=1e-5)
     assert not (folder / "schedule.png").exists()
     fresh = tiny.build("gan", conditional=True)
     network = fresh.networks["generator"]

@@ -1,0 +1,74 @@
+"""Which trials are too close to the best one to call: differences of corrected scores, with their error."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import hypot, sqrt
+from typing import TYPE_CHECKING
+
+from gensweep.tracking.artifacts import influences
+from gensweep.tracking.sweeps import NORMAL
+
+if TYPE_CHECKING:
+    from gensweep.tracking.runs import Score, Trial
+
+__all__ = ["Tie", "ties"]
+
+#: Of so many trials, the best ones, images are compared one by one.
+PAIRED = 20
+
+
+@dataclass(frozen=True)
+class Tie:
+    """A trial whose corrected score differs from the best one's by no more than chance would have it.
+
+    `difference` is how much worse it is (below 0: better), with its standard `error`.  It is `paired` if the error is
+    that of the differences of images from the same noise, which are often alike, and not of two unrelated sets.
+    """
+
+    trial: Trial
+    difference: float
+    error: float
+    paired: bool
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of the difference's 95 % interval, which holds 0."""
+        return self.difference - NORMAL * self.error, self.difference + NORMAL * self.error
+
+
+def ties(ranked: Sequence[Trial]) -> tuple[Tie, ...]:
+    """Those of the trials, ranked best first by scores of one identity, that cannot be told from the first.
+
+    None if the metric gives no interval.
+    """
+    if not ranked or (best := ranked[0].objective) is None or best.error is None:
+        return ()
+    drawn = None
+    found = []
+    for place, trial in enumerate(ranked[1:], 1):
+        score = trial.objective
+        if score is None or score.corrected is None or score.error is None:
+            continue
+        error, paired = hypot(best.error, score.error), False
+        if place < PAIRED:
+            drawn = influences(ranked[0], best.metric) if drawn is None else drawn
+            alike = _paired_error(drawn, influences(trial, score.metric))
+            error, paired = (error, False) if alike is None else (alike, True)
+        tie = Tie(trial, _worse(best, score), error, paired)
+        if tie.interval[0] <= 0:
+            found.append(tie)
+    return tuple(found)
+
+
+def _worse(best: Score, score: Score) -> float:
+    difference = (score.corrected or 0.0) - (best.corrected or 0.0)
+    return difference if best.mode == "min" else -difference
+
+
+def _paired_error(first: Sequence[float] | None, second: Sequence[float] | None) -> float | None:
+    if not first or not second or len(first) != len(second) or len(first) < 2:
+        return None
+    return statistics.stdev(a - b for a, b in zip(first, second, strict=True)) / sqrt(len(first))

@@ -1,0 +1,67 @@
+"""What a run holds besides its tags: histories of numbers, and files that are fetched when they are asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+from gensweep.errors import GensweepError
+from gensweep.tracking.store import client
+from gensweep.tracking.sweeps import ESTIMATES, Trial
+
+__all__ = ["download", "influences", "metric_history", "sample_grid"]
+
+
+def metric_history(trial: Trial, metric: str) -> list[tuple[int, float]]:
+    """(images seen, value) of a metric, in order of images; where a step was repeated, its last value."""
+    points = sorted(client().get_metric_history(trial.run_id, metric), key=lambda point: (point.step, point.timestamp))
+    return list({int(point.step): float(point.value) for point in points if math.isfinite(point.value)}.items())
+
+
+def influences(trial: Trial, metric: str) -> list[float] | None:
+    """What each image adds to the corrected score of a trial's best checkpoint; None if it is not on record."""
+    try:
+        file = Path(trial.checkpoint or "") / ESTIMATES
+        if trial.checkpoint is None or not file.is_file():
+            if not any(item.path == ESTIMATES for item in client().list_artifacts(trial.run_id)):
+                return None
+            file = download(trial.run_id, ESTIMATES)
+        found = json.loads(file.read_text())[metric]["influences"]
+    except (GensweepError, OSError, ValueError, KeyError, TypeError):
+        return None
+    return [float(value) for value in found]
+
+
+def sample_grid(trial: Trial) -> bytes | None:
+    """PNG bytes of the sample grid of a trial's best checkpoint, else its latest; None if it never drew one."""
+    if trial.checkpoint is not None and (file := Path(trial.checkpoint) / "samples.png").is_file():
+        return file.read_bytes()
+    store = client()
+    found: dict[int, str] = {}
+    for item in store.list_artifacts(trial.run_id, "images"):
+        if match := re.search(r"samples\+step\+(\d+)\+[^/]*(?<!\+compressed)\.png$", item.path):
+            found[int(match[1])] = item.path
+    if not found:
+        return None
+    best = client().get_run(trial.run_id).data.tags.get("gensweep.objective_images", "")
+    step = int(best) if best.isdigit() and int(best) in found else max(found)
+    return download(trial.run_id, found[step]).read_bytes()
+
+
+def download(run_id: str, path: str) -> Path:
+    """A file or folder of a run, on this machine.  Raises GensweepError if it cannot be had."""
+    from mlflow.exceptions import MlflowException
+
+    from gensweep.data.cache import cache_folder
+
+    # Artifacts that lie on this machine are handed out in place; others are kept for the next time.
+    target = cache_folder() / "runs" / run_id
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        return Path(client().download_artifacts(run_id, path, str(target)))
+    except (MlflowException, OSError) as error:
+        raise GensweepError(
+            f"{path} of run {run_id} cannot be downloaded: {str(error).partition(chr(10))[0]}"
+        ) from error

@@ -1,0 +1,97 @@
+"""Too close to call: differences against their error, paired where images came from the same noise."""
+
+import json
+import random
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from made_up import IDENTITY
+
+from gensweep.report.compare import compare, verdict
+from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
+from gensweep.report.ties import ties
+from gensweep.tracking.sweeps import Cost, Score, Sweep, Trial
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def trial(number, value, *, corrected=None, error=None, folder=None, mode="min"):
+    score = Score("fid", value, mode, IDENTITY, value - 5 if corrected is None else corrected, error)
+    where = None if folder is None else str(folder)
+    return Trial(
+        "a", f"t{number}", f"run{number}", "gan", "finished", BEGIN, score, cost=Cost(1000, 10.0), checkpoint=where
+    )
+
+
+def with_influences(folder, values):
+    folder.mkdir()
+    (folder / "estimates.json").write_text(json.dumps({"fid": {"influences": values}}))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_store(monkeypatch):
+    monkeypatch.setattr("gensweep.tracking.artifacts.client", lambda: pytest.fail("the store was asked for a file"))
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """Two trials whose images come from the same noise: most of what an image adds is the same in both."""
+    rng = random.Random(0)
+    shared = [rng.gauss(0, 100) for _ in range(400)]
+    first = [20 + value + rng.gauss(0, 10) for value in shared]
+    second = [24 + value + rng.gauss(0, 10) for value in shared]
+    return with_influences(tmp_path / "one", first), with_influences(tmp_path / "two", second)
+
+
+def alone(tmp_path, number):
+    return with_influences(tmp_path / f"t{number}", [])
+
+
+def test_what_lies_within_the_error_of_two_unrelated_sets_is_too_close(tmp_path):
+    trials = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 27.0, 29.0])]
+    found = ties(trials)
+    assert [tie.trial.trial for tie in found] == ["t1"]  # 7 against 1.96 * sqrt(2) * 3 = 8.3, and 9
+    assert not found[0].paired
+    assert found[0].interval == pytest.approx((7 - 8.3155, 7 + 8.3155), abs=0.001)
+
+
+def test_pairs_of_images_from_the_same_noise_tell_apart_what_unrelated_ones_cannot(tmp_path, sources):
+    paired = [trial(n, value, error=5.0, folder=sources[n]) for n, value in enumerate([25.0, 29.0])]
+    assert ties(paired) == ()
+    unrelated = [replace(each, checkpoint=str(alone(tmp_path, n))) for n, each in enumerate(paired)]
+    assert len(ties(unrelated)) == 1
+
+
+def test_where_more_is_better_a_lower_score_is_behind(tmp_path):
+    trials = [
+        trial(n, value, error=1.0, mode="max", folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 18.0, 9.0])
+    ]
+    assert [(tie.trial.trial, tie.difference) for tie in ties(trials)] == [("t1", 2.0)]
+
+
+def test_scores_without_an_interval_are_never_too_close():
+    trials = [trial(0, 20.0), trial(1, 20.0)]
+    assert ties(trials) == ()
+    assert ties([]) == ()
+
+
+def test_the_verdict_and_every_format_say_it(tmp_path):
+    listed = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 22.0, 90.0])]
+    again = Score("fid", 21.5, "min", IDENTITY, 16.5, 3.0)
+    listed[0] = replace(listed[0], rescored=again)
+    sweep = Sweep("a", "run", "finished", BEGIN, "fid", "min", "gensweep tune a.yaml", trials=tuple(listed))
+    comparison = compare([sweep])
+    words = verdict(comparison)
+    assert "Too close to call: a/t1 may be as good" in words
+    assert "Scored again on fresh seeds: 21.5, 1.5 worse" in words
+    found = comparison_json(comparison)
+    assert [item["trial"] for item in found["too_close"]] == ["t1"]
+    assert found["entries"][0]["objective"]["interval"] == pytest.approx([9.12, 20.88], abs=0.01)
+    assert found["entries"][0]["rescored"]["value"] == 21.5
+    assert found["entries"][1]["rescored"] is None
+    assert comparison_rows(comparison)[0]["without bias, 95 %"] == "15 (9.12 to 20.88)"
+    flat = comparison_csv(comparison)
+    assert flat[0]["rescored"] == 21.5
+    assert flat[1]["interval_low"] == pytest.approx(11.12, abs=0.01)
