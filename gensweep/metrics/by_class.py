@@ -14,9 +14,9 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.collected import MOST, CollectedFeatures
+from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.labels import LabelledReference, detail_name, require_classes, require_labels
-from gensweep.metrics.metric import METRICS, Mode
+from gensweep.metrics.metric import METRICS, MOST, Mode
 from gensweep.metrics.processes import in_order, reinit__is_reduced
 
 __all__ = ["FEWEST", "FrechetDistanceByClass", "distance_of_features"]
