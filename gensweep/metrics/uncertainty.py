@@ -90,7 +90,7 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
         variance = twice + (GUESSED * (float(sample.distance) - corrected)) ** 2
     else:
         corrected = sample.unbiased if n > MANY else _without_parts(sample)
-        # Leaving out parts adds to the share of pairs, since it never sees those within a part.  Of a distance near 0 all
+        # Leaving out parts adds to the share of pairs, as it never sees those within one.  Of a distance near 0 all
         # is due to pairs, and half of the variance is one too many.
         variance = max(twice - (1 - 1 / (PARTS - 1)) * sample.variance_of_pairs(), twice / 2)
     scale = (variance / twice) ** 0.5 if twice else 0.0
