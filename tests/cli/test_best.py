@@ -45,9 +45,9 @@ def test_compare_as_json(store, capsys):
     for entry in value["entries"]:
         assert set(entry) == {
             "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
-            "signals", "warnings"
+            "rescored", "signals", "warnings",
         }  # fmt: skip
-        assert set(entry["objective"]) == {"metric", "value", "identity"}
+        assert set(entry["objective"]) == {"metric", "value", "corrected", "interval", "identity"}
         assert set(entry["cost"]) == {"images", "train_seconds", "sample_seconds", "params", "activation_bytes"}
     assert {item["sweep"] for item in value["not_comparable"]} == {"few", "broken"}
 
