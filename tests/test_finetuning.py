@@ -224,6 +224,9 @@ def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
     assert trial.finetune.classes == KNOWN
     assert trial.finetune.sha256 == read_base(base).sha256
     assert with_base(sweep) == sweep
+    searched = tree | {"space": {"finetune.base": {"choice": [str(base), "other"]}}}
+    with pytest.raises(ConfigError, match=r"finetune.base: cannot be searched"):
+        with_base(SweepConfig.from_dict(searched))
     wrong = {"family": {"kind": "vdm"}, "finetune": {"base": str(base)}}
     with pytest.raises(ConfigError, match=f"family.kind: the base is a {kind}, so it cannot go on as vdm"):
         with_base(SweepConfig.from_dict({"name": "s", "base": wrong}))
@@ -266,6 +269,7 @@ BAD = [
     (["--class", "9", "--rank", "5000"], 2, "finetune.update.rank: 5000 is more than any of the"),
     (["--class", "9", "--target", "nowhere"], 2, "finetune.update.target: 'nowhere' matches no layer of the"),
     (["--class", "9", "--target", "("], 2, "finetune.update.target: '(' is no regular expression"),
+    (["--class", "3", "--target", "labels"], 2, "finetune.update.target: 'labels' learns nothing but new labels"),
     (["--class", "nine"], 2, "'nine' is not a class of digits"),
     (["--data", "empty"], 2, "it has no picture for training"),
     (["--data", "nowhere"], 2, "is not a folder"),

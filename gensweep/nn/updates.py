@@ -8,8 +8,9 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 from torch import nn
 
+from gensweep.errors import ConfigError
 from gensweep.nn.labels import NewRows, add_labels
-from gensweep.nn.lora import attach, freeze, merge
+from gensweep.nn.lora import LABELS, attach, freeze, merge
 from gensweep.registry import Registry
 
 __all__ = ["UPDATES", "Update"]
@@ -37,6 +38,11 @@ def lora(
     The target is all, attention, conv or linear, or a regular expression for names of layers; with `labels` only the
     rows of new labels are learnt.  An alpha of null is equal to the rank.  Source: Hu et al. 2021.
     """
+    if target == LABELS and not new:
+        raise ConfigError(
+            f"finetune.update.target: {LABELS!r} learns nothing but new labels, but there are none for these images; "
+            "take another target, such as attention"
+        )
     load()
     freeze(network)
     attach(network, rank=rank, alpha=alpha, target=target)

@@ -80,6 +80,10 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
     Raises ConfigError if a trial at a corner of the space does not fit the base or its images, and GensweepError if
     there is no such run.
     """
+    if any(key.startswith("finetune.base") for key, _ in flatten(sweep.space)):
+        raise ConfigError(
+            "finetune.base: cannot be searched, as trials take over its settings; run a sweep for each base"
+        )
     section = sweep.base.get("finetune") or {}
     run = section.get("base") if isinstance(section, Mapping) else None
     if not isinstance(run, str):

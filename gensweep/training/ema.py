@@ -35,9 +35,13 @@ class Ema:
     def update(self, network: nn.Module, images: int, batch_size: int) -> None:
         """Take in the weights after `images` training images, the last `batch_size` of them since the last call."""
         weight = 1 - decay(images, batch_size, self.half_life, self.factor)
-        # Running statistics are averaged like the weights that they belong to; counters are taken over.
-        mine = [*self.network.parameters(), *self.network.buffers()]
-        theirs = [*network.parameters(), *network.buffers()]
+        # Running statistics are averaged like the weights that they belong to; counters are taken over, and what is not
+        # trained stays.
+        trained = [
+            (a, b) for a, b in zip(self.network.parameters(), network.parameters(), strict=True) if b.requires_grad
+        ]
+        mine = [*(a for a, _ in trained), *self.network.buffers()]
+        theirs = [*(b for _, b in trained), *network.buffers()]
         floats = [(a, b.detach()) for a, b in zip(mine, theirs, strict=True) if a.is_floating_point()]
         torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], weight)
         for a, b in zip(mine, theirs, strict=True):

@@ -84,7 +84,7 @@ def time_trial(
         evaluate_seconds=(look * samples + call * calls * asked) / workers,
         params=parameters(learner.family),
         activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
-        state_bytes=_bytes(state_of(learner).values()) + _bytes(_weights(learner)),
+        state_bytes=_bytes(state_of(learner).values()) + _bytes(_trained(learner)),
     )
 
 
@@ -95,9 +95,9 @@ def _steps(learner: Learner, loader: Loader) -> None:
         learner.step(loader)
 
 
-def _weights(learner: Learner) -> Iterator[Tensor]:
+def _trained(learner: Learner) -> Iterator[Tensor]:
     for network in learner.family.networks.values():
-        yield from network.parameters()
+        yield from (parameter for parameter in network.parameters() if parameter.requires_grad)
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
