@@ -126,6 +126,7 @@ def _try(sweeps: tuple[str, ...], axes: Axes, top: int, format: str) -> None:
 def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, root: Path, format: str) -> None:
     from gensweep.report.compare import compare, verdict
     from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
+    from gensweep.report.rungs import rung_words
     from gensweep.report.wording import identity_words
     from gensweep.tracking.runs import load_sweeps
 
@@ -138,6 +139,8 @@ def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, root: Path, f
         print_rows(comparison_rows(comparison, top), format)
     _remarks(comparison, top if format == "table" else len(comparison.entries))
     click.echo(f"Measured as {identity_words(comparison.score.metric, comparison.score.identity)}.", err=True)
+    for line in rung_words(comparison.rungs):
+        click.echo(f"Rungs of {line}.", err=True)
     click.echo(verdict(comparison), err=True)
     if html is not None:
         from gensweep.report.html import write_report

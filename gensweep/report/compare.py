@@ -7,10 +7,12 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.collapse import warnings_of
+from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, score
 from gensweep.tracking.entries import evaluate_command
@@ -69,6 +71,11 @@ class Comparison:
         for entry in self.entries:
             first.setdefault(self.group(entry.trial), entry)
         return list(first.values())
+
+    @cached_property
+    def rungs(self) -> list[Rung]:
+        """How well early scores ranked the final ones; asks the store for histories."""
+        return rungs(self.sweeps, self.score.mode)
 
     @property
     def winner(self) -> Entry:

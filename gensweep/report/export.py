@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from gensweep.report.collapse import diversity_words, warnings_of
@@ -40,6 +41,10 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
                 "paired": tie.paired,
             }
             for tie in comparison.ties
+        ],
+        "rungs": [
+            asdict(rung) | {"correlation": None if isnan(rung.correlation) else rung.correlation}
+            for rung in comparison.rungs
         ],
         "verdict": verdict(comparison),
     }

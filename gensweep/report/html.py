@@ -56,6 +56,7 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
             rows=[_row(entry, comparison, series) for entry in comparison.entries[:_TABLE_ROWS]],
             more_rows=[_row(entry, comparison, series) for entry in comparison.entries[_TABLE_ROWS:]],
             figures=[{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in charts],
+            rungs=comparison.rungs,
             winner=best.trial.name,
             again="judged" if best.trial.foreign else "trained",
             config=_config(best.trial),
