@@ -35,6 +35,11 @@ def no_store(monkeypatch):
     monkeypatch.setattr("gensweep.tracking.artifacts.client", lambda: pytest.fail("the store was asked for a file"))
 
 
+@pytest.fixture(autouse=True)
+def no_histories(monkeypatch):
+    monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: [(1000, trial.objective.value)])
+
+
 @pytest.fixture
 def sources(tmp_path):
     """Two trials whose images come from the same noise: most of what an image adds is the same in both."""
