@@ -67,7 +67,7 @@ class FrechetDistanceByClass(CollectedFeatures):
         """
         features, labels = require_labels(output, len(self.class_names))
         super().update(features)
-        self._labels = torch.cat([self._labels, labels.to(self._labels)[:, None]])[: len(self._features)]
+        self._labels = torch.cat([self._labels, labels.to(self._labels)[:, None]])[: self._count]
 
     def compute(self) -> float:
         """The mean of the distances.  Raises GensweepError if a class has fewer than FEWEST images."""

@@ -5,7 +5,9 @@ Pairs are looked at of the first `MOST` generated images, and of as many real on
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -45,7 +47,10 @@ class CollectedFeatures(Metric):
     @reinit__is_reduced
     def reset(self) -> None:
         """Forget all features."""
-        self._features = torch.zeros(0, self.reference.features.shape[1], device=self._device)
+        # Batches as they come: all metrics of an evaluation hold the same ones, and memory is taken once.
+        self._batches: list[Tensor] = []
+        self._count = 0
+        self._features = self._joined()
 
     @reinit__is_reduced
     def update(self, output: Float[Tensor, "b d"]) -> None:
@@ -53,19 +58,36 @@ class CollectedFeatures(Metric):
 
         Raises GensweepError if a feature is NaN or infinite.
         """
-        features = output.detach().to(self._features)
+        features = output.detach().to(self._device, torch.float32)
         require_finite(features)
-        self._features = torch.cat([self._features, features[: MOST - len(self._features)]])
+        self._batches.append(features[: MOST - self._count])
+        self._count += len(self._batches[-1])
+
+    def state_dict(self) -> OrderedDict[str, Any]:
+        """Everything that has been taken in, for ignite."""
+        self._features = self._joined()
+        state: OrderedDict[str, Any] = super().state_dict()
+        self._features = self._features[:0]
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        super().load_state_dict(state_dict)
+        self._batches, self._count = [self._features], len(self._features)
 
     def _generated(self) -> Float[Tensor, "n d"]:
         """Those of all processes, in their order.  Raises GensweepError if they are fewer than `fewest`."""
-        features = in_order(self._features)[:MOST]
+        features = in_order(self._joined())[:MOST]
         if len(features) < self.fewest:
             raise GensweepError(
                 f"{self.name} needs at least {self.fewest} generated images, but got {len(features)}; "
                 "raise evaluation.samples"
             )
         return features
+
+    def _joined(self) -> Float[Tensor, "n d"]:
+        none = torch.zeros(0, self.reference.features.shape[1], device=self._device)
+        return torch.cat([none, *self._batches])
 
     def _real(self, most: int | None = None) -> Float[Tensor, "m d"]:
         """Real features, on the device.  Raises GensweepError if they are fewer than `fewest`."""

@@ -18,7 +18,7 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
 from gensweep.metrics.weights import WeightsFile, file_sha256
 
-__all__ = ["fid_network", "inception", "torchvision_inception"]
+__all__ = ["fid_network", "from_weights", "inception", "torchvision_inception"]
 
 FEATURES = 2048
 SIZE = 299
@@ -38,7 +38,11 @@ def inception(device: torch.device | str, cache: Path, *, weights: str | None = 
 
     Source: Heusel et al. 2017, through the weights that pytorch-fid converted from TensorFlow.
     """
-    file = FID_2015.locate(weights, cache)
+    return from_weights(FID_2015.locate(weights, cache), device)
+
+
+def from_weights(file: Path, device: torch.device | str) -> Extractor:
+    """The same with any weights of the same layout; the extractor's id holds their hash."""
     network = fid_network()
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     # The Inception score of the literature is of these logits without their bias.

@@ -66,7 +66,7 @@ def test_only_the_first_images_count_beyond_the_limit(monkeypatch: pytest.Monkey
     metric = KernelDistance(MadeUp(real))
     for batch in generated.split(33):
         metric.update(batch)
-    assert metric._features.shape == (50, 4)
+    assert metric._joined().shape == (50, 4)
     evenly = real[[i * 80 // 50 for i in range(50)]]
     assert metric.compute() == pytest.approx(brute_force(generated[:50], evenly), rel=1e-9)
 
