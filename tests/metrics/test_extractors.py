@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gensweep.errors import GensweepError
-from gensweep.metrics import extractors, inception
+from gensweep.metrics import dinov2, extractors, inception
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, as_rgb
 from gensweep.metrics.weights import WeightsFile, file_sha256
 
@@ -20,6 +20,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for published, network in (
         (inception.FID_2015, inception.fid_network()),
         (inception.TORCHVISION, inception._torchvision_network(num_classes=1000, aux_logits=True)),
+        (dinov2.VITS14, dinov2.VisionTransformer()),
     ):
         torch.save(network.state_dict(), folder / "weights" / published.name)
     return folder
@@ -28,10 +29,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=EXTRACTORS.kinds())
 def extractor(request: pytest.FixtureRequest, cache: Path) -> Extractor:
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("FID_2015", "TORCHVISION"):
-            file = getattr(inception, name)
+        for module, name in ((inception, "FID_2015"), (inception, "TORCHVISION"), (dinov2, "VITS14")):
+            file = getattr(module, name)
             digest = file_sha256(cache / "weights" / file.name)[:8]
-            patch.setattr(inception, name, WeightsFile(file.url, sha256=digest))
+            patch.setattr(module, name, WeightsFile(file.url, sha256=digest))
         return EXTRACTORS[request.param]("cpu", cache)
 
 

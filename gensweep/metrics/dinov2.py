@@ -1,0 +1,155 @@
+"""DINOv2's small vision transformer: features that no label has shaped.
+
+Shapes: b images, h and w patches of 14 x 14 pixels, t = 1 + h w tokens, of which the first stands for the whole image,
+and d numbers a token.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import torch
+from jaxtyping import Float, UInt8
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.extractors import EXTRACTORS, Extractor
+from gensweep.metrics.weights import WeightsFile, file_sha256
+
+__all__ = ["VisionTransformer", "dinov2"]
+
+PATCH, FEATURES, DEPTH, HEADS = 14, 384, 12, 6
+#: Positions were learnt for images of 518 x 518 pixels.
+LEARNT = 518 // PATCH
+VITS14 = WeightsFile(
+    "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
+    sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+)
+#: ImageNet's mean and standard deviation, of values in 0..1.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@EXTRACTORS.register("dinov2")
+def dinov2(
+    device: torch.device | str,
+    cache: Path,
+    *,
+    resolution: Annotated[int, Field(ge=PATCH, le=518, multiple_of=PATCH)] = 224,
+    weights: str | None = None,
+) -> Extractor:
+    """384 features of DINOv2 ViT-S/14, images resized to `resolution`; `weights` is a path if they are not cached.
+
+    It is the network's output for its first token.  Distances of such features agree with people better than those of
+    features learnt from ImageNet's labels do (Stein et al. 2023, with the large network).
+    Source: Oquab et al. 2023, through the published file of the small network without registers.
+    """
+    file = VITS14.locate(weights, cache)
+    network = VisionTransformer()
+    try:
+        network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+    except RuntimeError as error:
+        raise GensweepError(f"{file} holds the weights of another network: {str(error).splitlines()[0]}") from None
+    return _extractor(network, device, resolution, file)
+
+
+def _extractor(network: nn.Module, device: torch.device | str, resolution: int, file: Path) -> Extractor:
+    mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, DEVIATION))
+
+    def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 r r"]:
+        # A cubic may leave the range of bytes, where an image file would have clipped it.
+        x = F.interpolate(images.float(), size=(resolution, resolution), mode="bicubic", antialias=True)
+        return (x.clamp(0, 255) / 255 - mean) / deviation
+
+    return Extractor(
+        network.to(device=device),
+        prepare,
+        id=f"dinov2_vits14/{FEATURES}@{resolution}px/float32/sha256:{file_sha256(file)[:12]}",
+        title="FD-DINOv2-S",
+        num_features=FEATURES,
+    )
+
+
+class VisionTransformer(nn.Module):
+    """ViT-S/14 without registers; parameter names and shapes are those of the published file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch_embed = nn.Sequential()
+        self.patch_embed.add_module("proj", nn.Conv2d(3, FEATURES, kernel_size=PATCH, stride=PATCH))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, FEATURES))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + LEARNT**2, FEATURES))
+        self.mask_token = nn.Parameter(torch.zeros(1, FEATURES))  # serves training only
+        self.blocks = nn.ModuleList([_Block() for _ in range(DEPTH)])
+        self.norm = nn.LayerNorm(FEATURES, eps=1e-6)
+
+    def forward(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
+        """The first token's output; height and width must be multiples of 14."""
+        patches = self.patch_embed(x)
+        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), patches.flatten(2).mT], 1)
+        tokens = tokens + self.positions(patches.shape[2], patches.shape[3])
+        for block in self.blocks:
+            tokens = block(tokens)
+        first: Tensor = self.norm(tokens[:, 0])
+        return first
+
+    def positions(self, h: int, w: int) -> Float[Tensor, "1 t d"]:
+        """What was learnt for 37 x 37 patches, for any number of them.
+
+        Bicubic, with coordinates as if there were a tenth of a patch more on each side: so the published features are
+        computed, for a slip that guarded against rounding.
+        """
+        if (h, w) == (LEARNT, LEARNT):
+            return self.pos_embed
+        learnt = self.pos_embed[:, 1:].mT.reshape(1, FEATURES, LEARNT, LEARNT)
+        scale = ((h + 0.1) / LEARNT, (w + 0.1) / LEARNT)
+        resized = F.interpolate(learnt, scale_factor=scale, mode="bicubic")
+        return torch.cat([self.pos_embed[:, :1], resized.flatten(2).mT], 1)
+
+
+class _Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm1, self.norm2 = (nn.LayerNorm(FEATURES, eps=1e-6) for _ in range(2))
+        self.attn, self.mlp = _Attention(), _Mlp()
+        self.ls1, self.ls2 = _Scale(), _Scale()
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        out: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
+        return out
+
+
+class _Attention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(FEATURES, 3 * FEATURES)
+        self.proj = nn.Linear(FEATURES, FEATURES)
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        q, k, v = self.qkv(x).view(*x.shape[:2], 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        mixed: Tensor = self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return mixed
+
+
+class _Mlp(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(FEATURES, 4 * FEATURES)
+        self.fc2 = nn.Linear(4 * FEATURES, FEATURES)
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        return out
+
+
+class _Scale(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(FEATURES))
+
+    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        scaled: Tensor = x * self.gamma
+        return scaled
