@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from gensweep.training.checkpoint import read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Judge, evaluate
 
-__all__ = ["FILE", "Outcome", "known_outcomes", "samples_of", "try_alternatives"]
+__all__ = ["FILE", "Outcome", "known_outcomes", "outcome_key", "samples_of", "try_alternatives"]
 
 FILE = "evaluations.json"
 FORMAT = 1
@@ -34,6 +35,7 @@ class Outcome:
 
     `checkpoint` is the hash of its tensors; `time` is when it was measured, in seconds since 1970.  `signals` are what
     else the features tell, as in a Verdict; it is `usual` if no setting of the training was changed.
+    `judged` are the settings of the evaluation that were changed, by dotted key.
     """
 
     alternative: Alternative
@@ -48,6 +50,7 @@ class Outcome:
     time: float
     signals: dict[str, float] = field(default_factory=dict)
     usual: bool = False
+    judged: dict[str, Any] = field(default_factory=dict)
 
     def corrected(self, metric: str) -> float | None:
         """The score for endless images, if the metric can tell."""
@@ -85,6 +88,7 @@ def try_alternatives(
     *,
     samples: int | None = None,
     seed: int = 0,
+    judged: Mapping[str, Any] = MappingProxyType({}),
     device: torch.device | str | None = None,
     cache: Path | None = None,
     progress: Callable[[Alternative, int], None] | None = None,
@@ -92,21 +96,23 @@ def try_alternatives(
     """Judge the model in a checkpoint folder in each wanted way, as in its training; what is known comes at once.
 
     Cheap ways come first, and each outcome is on disk before it is yielded, so a later call goes on where this one was
-    stopped.  `samples` and the noise are those of the training's evaluations by default.  `progress` gets the number of
-    images that have been drawn in a way so far.
+    stopped.  `samples` and the noise are by default those of the evaluations in training; `judged` changes other
+    settings of these, by dotted key.  `progress` gets the number of images that have been drawn in a way so far.
     """
     count = samples_of(folder) if samples is None else samples
-    known = {(o.alternative, o.samples, o.seed): o for o in known_outcomes(folder)}
+    known = {_key(outcome): outcome for outcome in known_outcomes(folder)}
     ordered = sorted(wanted, key=lambda way: way.evaluations)
     judge, where = None, torch.device(device) if device is not None else default_device()
-    if any((way, count, seed) not in known for way in ordered):
-        trial = TrialConfig.from_dict(read(folder).metadata).with_overrides({"evaluation.samples": count})
+    if any(outcome_key(way, count, seed, judged) not in known for way in ordered):
+        changes = {**judged, "evaluation.samples": count}
+        trial = TrialConfig.from_dict(read(folder).metadata).with_overrides(changes)
         judge = build_judge(trial, load_images(trial, "train", cache), where, cache)
     for way in ordered:
-        outcome = known.get((way, count, seed))
+        outcome = known.get(outcome_key(way, count, seed, judged))
         # Other images or another extractor of the same name: what was measured then is not what is asked for now.
         if judge is not None and (outcome is None or outcome.identities != _identities(judge, way)):
-            outcome = replace(_try(folder, way, judge, where, seed, progress), samples=count)
+            found = _try(folder, way, judge, where, seed, progress)
+            outcome = replace(found, samples=count, judged=dict(judged), usual=found.usual and not judged)
             _keep(folder, outcome)
         assert outcome is not None
         yield outcome
@@ -160,8 +166,15 @@ def _keep(folder: Path, outcome: Outcome) -> None:
         raise GensweepError(f"{file} cannot be written ({error}); copy the checkpoint to where it can") from error
 
 
-def _key(outcome: Outcome) -> tuple[Alternative, int, int]:
-    return outcome.alternative, outcome.samples, outcome.seed
+def outcome_key(
+    way: Alternative, samples: int, seed: int, judged: Mapping[str, Any]
+) -> tuple[Alternative, int, int, str]:
+    """By what an outcome is known."""
+    return way, samples, seed, json.dumps(dict(judged), sort_keys=True)
+
+
+def _key(outcome: Outcome) -> tuple[Alternative, int, int, str]:
+    return outcome_key(outcome.alternative, outcome.samples, outcome.seed, outcome.judged)
 
 
 def _outcome(values: dict[str, Any]) -> Outcome:

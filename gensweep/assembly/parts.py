@@ -147,7 +147,7 @@ def _sample_metrics(
         return None, {}
     extractor = build_extractor(trial, device, cache)
     training = training_reference(trial, images, extractor, cache)
-    chosen = training if settings.against == "train" else _chosen(trial, settings, extractor, cache)
+    chosen = training if settings.against == "train" else _chosen(trial, images, settings, extractor, cache)
     references = {name: training if is_of_training(METRICS[name]) else chosen for name in names}
     return extractor, {
         name: (
@@ -165,8 +165,14 @@ def training_reference(trial: TrialConfig, images: Images, extractor: Extractor,
     return Real(images, extractor, cache, unseen=lambda: _unseen(trial, images, cache))
 
 
-def _chosen(trial: TrialConfig, settings: Evaluation, extractor: Extractor, cache: Path) -> Real | Statistics:
+def _chosen(
+    trial: TrialConfig, images: Images, settings: Evaluation, extractor: Extractor, cache: Path
+) -> Real | Statistics:
     """What generated images are compared with, if not those of the training."""
+    if settings.against.endswith("/"):
+        shape = {"size": images.size, "channels": images.channels}
+        folder = {"kind": "image_folder", "path": settings.against, "test_fraction": 0.0} | shape
+        return Real(load_images(trial.with_overrides({"data": folder}), "train", cache), extractor, cache)
     splits: dict[str, Literal["test", "whole"]] = {"test": "test", "whole": "whole"}
     if (split := splits.get(settings.against)) is not None:
         return Real(load_images(trial, split, cache), extractor, cache)

@@ -20,6 +20,12 @@ __all__ = ["evaluate"]
 @axes_options
 @click.option("--samples", type=click.IntRange(2), metavar="N", help="Images to judge by.  [default: as in training]")
 @click.option("--seed", type=int, default=0, show_default=True, help="0 is the noise of the evaluations in training.")
+@click.option("--metrics", metavar="NAME,...", help="Metrics, such as fid,kid,precision.  [default: as in training]")
+@click.option(
+    "--against",
+    metavar="SPLIT|DIR|FILE.npz",
+    help="Compare with train, test, whole, a folder of real pictures or statistics.  [default: as in training]",
+)
 @click.option(
     "--picture",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -35,6 +41,8 @@ def evaluate(
     ema: str | None,
     samples: int | None,
     seed: int,
+    metrics: str | None,
+    against: str | None,
     picture: Path | None,
     format: str,
     **foreign: Any,
@@ -54,7 +62,7 @@ def evaluate(
       gensweep evaluate quickstart
       gensweep evaluate ddpm-cifar10 --sampler ddim,heun --steps 10,20,50 --picture steps.png
       gensweep evaluate ddpm-cifar10/t0003 --guidance 1,2,4 --ema 0.25,1,4 --format json
-      gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1
+      gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fid,kid,precision,recall
       gensweep evaluate generated/ --name theirs --like ddpm-cifar10
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
       gensweep evaluate --torchscript G.pt --latent 512 --classes 10 --name stylegan
@@ -62,7 +70,9 @@ def evaluate(
     from gensweep.report.outcomes import check_picture, outcome_json, outcome_rows, words, write_picture
 
     given = {"sampler": sampler, "steps": steps, "guidance": guidance, "ema": ema}
-    asked = Foreign(**foreign)
+    reference = None if against is None else _reference(against)
+    wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
+    asked = Foreign(**foreign, against=reference, metrics=wanted)
     if (run is None) == (asked.torchscript is None):
         raise click.UsageError(
             "Give one of RUN, FOLDER and --torchscript FILE; for example: gensweep evaluate quickstart"
@@ -76,13 +86,27 @@ def evaluate(
     axes = parse_axes(given)
     if picture is not None:
         check_picture(picture)
-    tried = try_for_a_person([subject_of(run)], axes, samples=samples, seed=seed)
+    judged = ({} if reference is None else {"evaluation.against": reference}) | (
+        {"evaluation.metrics": list(wanted)} if wanted else {}
+    )
+    tried = try_for_a_person([subject_of(run)], axes, samples=samples, seed=seed, judged=judged)
     print_rows(outcome_rows(tried) if format == "table" else outcome_json(tried), format)
     for line in words(tried):
         click.echo(line, err=True)
     if picture is not None:
         write_picture(tried, picture)
         click.echo(f"Picture: {picture}", err=True)
+
+
+def _reference(against: str) -> str:
+    """A split, a file of statistics, or a folder by its absolute name with a slash.  Raises ConfigError."""
+    if against in ("train", "test", "whole") or against.endswith(".npz"):
+        return against
+    if not Path(against).is_dir():
+        raise ConfigError(
+            f"--against {against}: give train, test, whole, a folder of real pictures, or statistics (.npz)"
+        )
+    return f"{Path(against).resolve()}/"
 
 
 def _holds_images(run: str) -> bool:

@@ -35,14 +35,17 @@ class Foreign:
     output_range: tuple[float, float] | None
     like: str | None
     config: Path | None
-    against: str | None
     suspects: Path | None
     overrides: tuple[str, ...]
+    against: str | None = None
+    metrics: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
-        """Those that were given, as one would type them."""
+        """Those that were given and belong to foreign images alone, as one would type them."""
         return [
-            f"--{'set' if key == 'overrides' else key.replace('_', '-')}" for key, value in vars(self).items() if value
+            f"--{'set' if key == 'overrides' else key.replace('_', '-')}"
+            for key, value in vars(self).items()
+            if value and key not in ("against", "metrics")
         ]
 
 
@@ -68,11 +71,6 @@ def foreign_options(command: C) -> C:
         click.option("--like", metavar="RUN", help="Judge FOLDER or --torchscript as this run was."),
         click.option(
             "--config", type=file, metavar="FILE", help="... or by the data and evaluation of this YAML file."
-        ),
-        click.option(
-            "--against",
-            metavar="SPLIT|DIR|FILE.npz",
-            help="... or against train, test, a folder of real pictures, or statistics of such.",
         ),
         click.option(
             "--suspects",
@@ -224,13 +222,11 @@ def _changes(asked: Foreign, changes: dict[str, Any], samples: int | None) -> di
         )
     if samples is not None:
         changes["evaluation.samples"] = samples
-    if asked.against is not None and (asked.against in ("train", "test") or asked.against.endswith(".npz")):
+    if asked.metrics:
+        changes["evaluation.metrics"] = list(asked.metrics)
+    if asked.against is not None and not asked.against.endswith("/"):
         changes["evaluation.against"] = asked.against
     elif asked.against is not None:
-        if not Path(asked.against).is_dir():
-            raise ConfigError(
-                f"--against {asked.against}: give train, test, a folder of real pictures, or statistics (.npz)"
-            )
         real = {"data.kind": "image_folder", "data.path": asked.against, "data.test_fraction": 0}
         changes = real | {"evaluation.against": "train"} | changes
     return changes

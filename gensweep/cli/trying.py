@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
@@ -109,9 +110,16 @@ def subject_of_trial(trial: Trial) -> Subject:
 
 
 def try_for_a_person(
-    subjects: Sequence[Subject], axes: Axes, *, samples: int | None = None, seed: int = 0
+    subjects: Sequence[Subject],
+    axes: Axes,
+    *,
+    samples: int | None = None,
+    seed: int = 0,
+    judged: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Tried]:
     """Try every combination on every subject; the outcomes come in the order of the values.
+
+    `judged` are settings of the evaluation that are changed, by dotted key.
 
     All combinations are checked before the first is tried.  What is done is kept beside the checkpoint and filed under
     the run, also if the person stops it.
@@ -123,23 +131,29 @@ def try_for_a_person(
         for each in subjects
     ]
     return [
-        tried for subject, ways in zip(subjects, wanted, strict=True) for tried in _try(subject, ways, samples, seed)
+        tried
+        for subject, ways in zip(subjects, wanted, strict=True)
+        for tried in _try(subject, ways, samples, seed, judged)
     ]
 
 
-def _try(subject: Subject, ways: Sequence[Alternative], samples: int | None, seed: int) -> list[Tried]:
+def _try(
+    subject: Subject, ways: Sequence[Alternative], samples: int | None, seed: int, judged: Mapping[str, Any]
+) -> list[Tried]:
     from gensweep.assembly import known_outcomes, samples_of, try_alternatives
-    from gensweep.assembly.outcomes import FILE
+    from gensweep.assembly.outcomes import FILE, outcome_key
 
     count = samples or samples_of(subject.folder)
-    before = {(o.alternative, o.samples, o.seed) for o in known_outcomes(subject.folder)}
-    missing = [way for way in ways if (way, count, seed) not in before]
+    before = {outcome_key(o.alternative, o.samples, o.seed, o.judged) for o in known_outcomes(subject.folder)}
+    missing = [way for way in ways if outcome_key(way, count, seed, judged) not in before]
     if not missing:
         click.echo(f"{subject.name}: all known, from {subject.folder / FILE}", err=True)
     found = {}
     try:
         with _Bar(subject.name, missing, count) as bar:
-            for outcome in try_alternatives(subject.folder, ways, samples=count, seed=seed, progress=bar.drawn):
+            for outcome in try_alternatives(
+                subject.folder, ways, samples=count, seed=seed, judged=judged, progress=bar.drawn
+            ):
                 found[outcome.alternative] = _tried(subject, outcome)
                 bar.done(found[outcome.alternative])
     finally:

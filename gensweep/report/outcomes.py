@@ -66,6 +66,12 @@ class Tried:
         return Score(self.metric, self.value, self.mode, self.identity, corrected, error)
 
     @property
+    def identities(self) -> list[tuple[str, dict[str, Any]]]:
+        """Every metric that was computed with what its score is a score of, the one that is looked at first."""
+        names = sorted(self.outcome.scores, key=lambda name: name != self.metric)
+        return [(name, self.outcome.identities[name]) for name in names]
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What the score is a score of."""
         return self.outcome.identities[self.metric]
@@ -87,7 +93,7 @@ def outcome_rows(tried: Sequence[Tried]) -> list[dict[str, Any]]:
                 "weights": way.weights,
                 "steps": way.steps if way.steps is not None or way.sampler is None else "all",
                 "evaluations": way.evaluations,
-                metric_title(each.metric, each.identity): each.value,
+                **{metric_title(name, identity): outcome.scores[name] for name, identity in each.identities},
                 **({"without bias, 95 %": interval_words(each.score)} if sure else {}),
                 "ms an image": 1000 * outcome.sample_seconds / outcome.samples,
             }

@@ -102,6 +102,7 @@ def metric_name(outcome: Outcome, score: str) -> str:
         "" if way.guidance is None else f"guidance {way.guidance:g}",
         way.weights,
         "" if not outcome.seed else f"seed {outcome.seed}",
+        "" if "evaluation.against" not in outcome.judged else f"against {outcome.judged['evaluation.against']}",
     ]
     name = f"evaluate/{score} of {outcome.samples}/{' '.join(word for word in words if word)}"
     return re.sub(r"[^/\w.\- :]", "-", name)

@@ -18,8 +18,8 @@ from gensweep.registry import Choice, Section
 __all__ = ["Evaluation", "HeldOut", "Precision", "Training", "evaluation", "likelihood", "training"]
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
-#: A split of the data set, or a file of statistics.
-Against: TypeAlias = Annotated[str, Field(pattern=r"^(train|test|whole|.*\.npz)$")]
+#: A split of the data set, a file of statistics, or a folder of pictures.
+Against: TypeAlias = Annotated[str, Field(pattern=r"^(train|test|whole|.*\.npz|.*/)$")]
 Factor: TypeAlias = Annotated[float, Field(gt=0)]
 
 
@@ -108,7 +108,8 @@ def evaluation(
     """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
 
     Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
-    (`whole`), or by `fid` alone with the statistics in a file such as pytorch-fid's (`against: FILE.npz`); `batch_size`
-    is that of each worker and changes no image.  The metric bpd is of real images: those of `likelihood`.
+    (`whole`), with the pictures in a folder (`against: DIR/`), or by `fid` alone with the statistics in a file such as
+    pytorch-fid's (`against: FILE.npz`); `batch_size` is that of each worker and changes no image.  The metric bpd is of
+    real images: those of `likelihood`.
     """
     return Evaluation(every, samples, batch_size, metrics, extractor, against, likelihood())

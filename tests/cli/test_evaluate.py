@@ -175,3 +175,26 @@ def test_a_store_that_takes_nothing_loses_nothing(store, capsys, monkeypatch):
     assert again == rows
     run_id = find_trial("tiny").run_id
     assert filed(run_id)["evaluate/fid of 4/ddim guidance 1 ema"] == [(3, rows[0]["value"])]
+
+
+def test_other_metrics_and_another_reference_are_other_results(store, capsys):
+    from PIL import Image
+
+    (plain,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1")
+    (test,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "test", "--metrics", "fid,kid")
+    assert set(test["scores"]) == {"fid", "kid"}
+    assert test["identity"]["reference"] != plain["identity"]["reference"]
+    (store / "photos").mkdir(exist_ok=True)
+    for number in range(12):
+        Image.new("L", (40, 40), 20 * number).save(store / "photos" / f"{number}.png")
+    (grey,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "photos")
+    assert "photos" in grey["identity"]["reference"]
+    assert len({row["value"] for row in (plain, test, grey)}) == 3
+    assert as_json(capsys, "evaluate", "tiny", "--steps", "1")[0] == [plain]
+    (again,), err = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "photos/")
+    assert again == grey
+    assert "all known, from" in err
+    assert run(["evaluate", "tiny", "--steps", "1", "--against", "nowhere"]) == 2
+    assert "--against nowhere: give train, test, whole, a folder" in capsys.readouterr().err
+    assert run(["evaluate", "tiny", "--steps", "1", "--metrics", "fidd"]) == 2
+    assert "fidd" in capsys.readouterr().err
