@@ -31,7 +31,7 @@ __all__ = ["DiffusionFamily"]
 # Streams of randomness; stream 0 is that of the levels, 3 the samplers' start, and their own begin at 16.
 EPS, DROP = 1, 2
 #: Above this noise level a sampler divides by what little is left of the image, and so multiplies rounding errors.
-COARSE = 100.0
+COARSE = 200.0
 
 
 @FAMILIES.register("diffusion")

@@ -22,7 +22,7 @@ def euler(
     noise: Noise,
     *,
     steps: Steps = None,
-    spacing: Spacing = "karras",
+    spacing: Spacing = "time",
 ) -> Float[Tensor, "b c h w"]:
     """Euler's method for dx/dsigma = (x - x_0) / sigma, of first order: DDIM at eta = 0, on levels of one's choice.
 

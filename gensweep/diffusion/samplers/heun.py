@@ -28,7 +28,7 @@ def heun(
     noise: Noise,
     *,
     steps: Steps = None,
-    spacing: Spacing = "karras",
+    spacing: Spacing = "log_snr",
     churn: Annotated[float, Field(ge=0, le=1000)] = 0.0,
     churn_min: Annotated[float, Field(ge=0)] = 0.0,
     churn_max: Annotated[float, Field(gt=0)] | None = None,
