@@ -65,8 +65,12 @@ def decode_files(
     unreadable: dict[str, str] = {}
 
     def attempt(file: str) -> tuple[T | None, str]:
+        path = folder / file
+        if path.exists() and not path.is_file():
+            # A pipe would be waited for, for ever.
+            return None, "no regular file"
         try:
-            return decode(folder / file), ""
+            return decode(path), ""
         except ConfigError:
             raise
         except UnidentifiedImageError:
