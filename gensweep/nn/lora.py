@@ -30,7 +30,6 @@ __all__ = [
     "merge",
     "merged",
     "parametrisations_of",
-    "update",
 ]
 
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
@@ -62,10 +61,10 @@ class LowRank(nn.Module):
     def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """In full precision: autocast rounds the sum, as it would round the merged weight."""
         with torch.autocast(weight.device.type, enabled=False):
-            return weight + update(weight, self.A, self.B, self.scale, transposed=self.transposed)
+            return weight + _product(weight, self.A, self.B, self.scale, transposed=self.transposed)
 
 
-def update(
+def _product(
     weight: Float[Tensor, "*shape"],
     A: Float[Tensor, "r inputs"],
     B: Float[Tensor, "outputs r"],
@@ -176,7 +175,9 @@ def add_update(layer: nn.Module, A: Float[Tensor, "r inputs"], B: Float[Tensor, 
     """Add scale B A to the plain weight of a layer for good."""
     weight = cast(Tensor, layer.weight)
     with torch.no_grad():
-        weight.add_(update(weight, A.to(weight), B.to(weight), scale, transposed=isinstance(layer, nn.ConvTranspose2d)))
+        weight.add_(
+            _product(weight, A.to(weight), B.to(weight), scale, transposed=isinstance(layer, nn.ConvTranspose2d))
+        )
 
 
 def parametrisations_of(module: nn.Module) -> list[nn.Module]:

@@ -108,12 +108,12 @@ def _inherited(base: Base, written: Mapping[str, Any]) -> dict[str, Any]:
     """The base's settings, with those on top that are written."""
     inherited = base.trial.as_dict()
     inherited.pop("finetune", None)
-    kinds = [tree["family"]["kind"] for tree in (inherited, written)]
-    if kinds[0] != kinds[1]:
-        raise ConfigError(f"family.kind: the base is a {kinds[0]}, so it cannot go on as {kinds[1]}; set {kinds[0]}")
     channels, size, _ = base.shape
     shape = {"data.size": size, "data.channels": channels}
     changes = dict(flatten(written))
+    own, other = inherited["family"]["kind"], changes.get("family.kind")
+    if other not in (None, own):
+        raise ConfigError(f"family.kind: the base is a {own}, so it cannot go on as {other}; set {own}")
     kind = changes.get("data.kind", inherited["data"]["kind"])
     if kind != "image_folder":
         del shape["data.channels"]
