@@ -156,7 +156,10 @@ def merge(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (LowRank,)) -
         found = parametrisations_of(module)
         if found and all(isinstance(each, kinds) for each in found):
             trained = any(parameter.requires_grad for each in found for parameter in each.parameters())
-            weight = cast(Tensor, module.weight).detach()
+            original, weight = _parametrisations(module).original, cast(Tensor, module.weight).detach()
+            if weight.shape == original.shape:
+                # In the memory layout that it had: another one is computed, and so rounded, in another order.
+                weight = torch.empty_like(original, requires_grad=False).copy_(weight)
             del module.parametrizations
             module.__class__ = type(module).__bases__[0]
             module.register_parameter("weight", nn.Parameter(weight, trained))
