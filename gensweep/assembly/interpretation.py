@@ -163,9 +163,8 @@ def interventions(
 ) -> Iterator[Interventions]:
     """The units found for each label switched off and doubled, and others switched off: more after each label.
 
-    `units` is how many a label has; None is one in USUAL of those of the network that draws samples.
-
-    The classifier is that of the metric `agreement`.  At most MOST_LABELS labels, those that some unit reacts to.
+    `units` is how many a label has; None is one in USUAL of those of the network that draws samples.  The classifier is
+    that of the metric `agreement`.  At most MOST_LABELS labels, those that some unit reacts to.
     Raises GensweepError if the images of the training cannot be had.
     """
     model, trial = subject.model, subject.model.trial
@@ -196,7 +195,7 @@ def interventions(
 def driven(subject: Subject, atlas: Atlas, *, seed: int = 0) -> Iterator[Driven]:
     """Images that drive what reacts to each label: layers as a whole, and if one label is asked about, its first unit.
 
-    None for a family that does not denoise.
+    Nothing for a family that does not denoise.
     """
     model = subject.model
     if not isinstance(model.family, Denoising):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from jaxtyping import Float, Float64
@@ -51,6 +52,11 @@ class Atlas:
     p: Float64[Tensor, "s k u"]
     spread: Float64[Tensor, "s u"]
 
+    def places(self) -> dict[str, range]:
+        """Where the units of each layer stand on the last axis."""
+        ends = [*accumulate(self.widths.values(), initial=0)]
+        return {layer: range(*pair) for layer, pair in zip(self.widths, pairwise(ends), strict=True)}
+
     def units(self) -> Iterator[Unit]:
         """All of them, in the order of the last axis."""
         return (Unit(layer, index) for layer, width in self.widths.items() for index in range(width))
@@ -65,17 +71,12 @@ class Atlas:
         The effects divided by standard deviations, so that a sum over units is the effects' weighted mean of
         activations in standard deviations: the direction of a linear discriminant that takes units for independent.
         """
-        start = 0
-        for name, width in self.widths.items():
-            if name == layer:
-                break
-            start += width
-        effect, spread = (each[..., start : start + self.widths[layer]] for each in (self.effect, self.spread))
-        weights = effect[level, label]
+        here = self.places()[layer]
+        weights, spread = self.effect[level, label, here], self.spread[level, here]
         if unit is not None:
             weights = torch.zeros_like(weights).index_fill(0, torch.tensor([unit]), 1.0)
         weights = weights / weights.abs().sum().clamp(min=1e-12)
-        return torch.where(spread[level] > 0, weights / spread[level], 0)
+        return torch.where(spread > 0, weights / spread, 0)
 
     def raised(self, label: int, count: int, *, network: str | None = None) -> list[Unit]:
         """The units that a label raises most, at most `count` of them, the strongest first; of one network if named.

@@ -66,11 +66,11 @@ def unit_rows(atlas: Atlas, labels: Sequence[int], names: Sequence[str], count: 
     `effect` is the mean over noise levels, `effect_there` that at the `level` where the label does most; `p` is
     corrected for all units, labels and levels.
     """
-    places = {unit: place for place, unit in enumerate(atlas.units())}
+    places = atlas.places()
     rows = []
     for label in labels:
         for unit in atlas.raised(label, count):
-            place = places[unit]
+            place = places[unit.layer][unit.index]
             level = int(atlas.effect[:, label, place].argmax())
             rows.append(
                 {
@@ -111,8 +111,8 @@ def atlas_section(atlas: Atlas, labels: Sequence[int], names: Sequence[str]) -> 
     words = (
         "The effect of a label on a unit is the mean difference to the other labels on the same "
         + ("noisy images" if known else "latents")
-        + ", in standard deviations of the unit. p is that of a permutation test, corrected for all units, labels"
-        + (" and noise levels" if known else "")
+        + ", in standard deviations of the unit. p is that of a permutation test, corrected for the number of "
+        + ("units, labels and noise levels" if known else "units and labels")
         + f": {100 * float((atlas.p <= ALPHA).double().mean()):.0f} % of all cells have p of at most {ALPHA:g}. "
         + (
             ""

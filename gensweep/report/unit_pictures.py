@@ -44,12 +44,9 @@ def level_word(level: float | None) -> str:
 
 def where_picture(atlas: Atlas) -> bytes:
     """Layers by noise levels: how far labels move a layer's units, in the mean over units and labels."""
-    size, start = atlas.effect.abs().mean(dim=1), 0
-    rows = []
-    for width in atlas.widths.values():
-        rows.append(size[:, start : start + width].mean(dim=1).tolist())
-        start += width
-    with _figure(2.6 + 0.45 * len(atlas.levels), 1.0 + 0.16 * len(rows)) as (figure, png):
+    size = atlas.effect.abs().mean(dim=1)
+    rows = [size[:, here].mean(dim=1).tolist() for here in atlas.places().values()]
+    with _figure(2.6 + 0.45 * len(atlas.levels), max(1.8, 1.0 + 0.16 * len(rows))) as (figure, png):
         axes = figure.subplots()
         drawn = axes.imshow(np.array(rows), aspect="auto", cmap="viridis", vmin=0)
         _ticks(axes, [level_word(level) for level in atlas.levels], list(atlas.widths))
@@ -63,12 +60,12 @@ def units_picture(atlas: Atlas, label: int, names: Sequence[str]) -> bytes | Non
     units = atlas.raised(label, _UNITS)
     if not units:
         return None
-    places = {unit: place for place, unit in enumerate(atlas.units())}
-    index = [places[unit] for unit in units]
+    places = atlas.places()
+    index = [places[unit.layer][unit.index] for unit in units]
     by_level = atlas.effect[:, label, index].T.numpy()
     by_label = atlas.effect.mean(dim=0)[:, index].T.numpy()
     ratios = [max(2, by_level.shape[1]), by_label.shape[1]]
-    with _figure(3.4 + 0.36 * sum(ratios), 1.1 + 0.17 * len(units)) as (figure, png):
+    with _figure(3.4 + 0.36 * sum(ratios), max(1.8, 1.1 + 0.17 * len(units))) as (figure, png):
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=ratios)
         style: Any = {"aspect": "auto", "cmap": "RdBu_r", "vmin": -2.5, "vmax": 2.5}
         left.imshow(by_level, **style)
@@ -79,7 +76,7 @@ def units_picture(atlas: Atlas, label: int, names: Sequence[str]) -> bytes | Non
         left.set_xlabel(_LEVELS if atlas.levels[0] is not None else "")
         left.set_title(f"under {names[label]}", fontsize=9)
         right.set_title("mean over levels, by label" if len(atlas.levels) > 1 else "by label", fontsize=9)
-        figure.colorbar(drawn, ax=right, label="effect (standard deviations)", shrink=0.6)
+        figure.colorbar(drawn, ax=right, label="effect", shrink=0.6)
     return png.getvalue()
 
 
