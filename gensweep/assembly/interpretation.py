@@ -179,8 +179,8 @@ def interventions(
             *(len(labels), BATCH, model.device, None),
         )
 
-    def judge(images: Tensor, labels: Tensor) -> Tensor:
-        return classifier.probe.predict(extractor(images.to(model.device)).cpu()) == labels
+    def judge(images: Tensor) -> Tensor:
+        return classifier.probe.scores(extractor(images.to(model.device)).cpu())
 
     here = sum(width for name, width in atlas.widths.items() if name.startswith(f"{model.family.sampled}."))
     units = max(1, here // USUAL) if units is None else units

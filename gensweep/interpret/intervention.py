@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Float64, Int, UInt8
+from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
 from gensweep.interpret.atlas import Unit
@@ -24,6 +24,7 @@ __all__ = [
     "RANDOM",
     "Intervention",
     "Lost",
+    "Recognised",
     "Task",
     "factors_of",
     "intervene",
@@ -32,20 +33,29 @@ __all__ = [
 ]
 
 #: Labels (n,) -> the images of samples 0..n-1 under them, uint8, drawn with the units as they are at the time.
-Draw = Callable[[Int[Tensor, " n"]], UInt8[Tensor, "n c h w"]]
-#: (images, labels) -> which of them a classifier takes for what they should be.
-Judge = Callable[[UInt8[Tensor, "n c h w"], Int[Tensor, " n"]], Bool[Tensor, " n"]]
+Draw = Callable[[Tensor], Tensor]
+#: Images (n, c, h, w), uint8 -> a classifier's scores of the labels (n, k); the highest is what it takes an image for.
+Judge = Callable[[Tensor], Tensor]
 
 #: What is done to units, and the factor that does it; "random" does it to others of the same layers.
 AS_IT_IS, OFF, RANDOM, DOUBLED = "as it is", "off", "random off", "doubled"
 CHANGES = {AS_IT_IS: 1.0, OFF: 0.0, RANDOM: 0.0, DOUBLED: 2.0}
 #: Images of each change that are kept for a picture.
 SHOWN = 8
+#: From so many labels on, they say how sure a mean over all is; of fewer, images do.
+MANY = 4
+
+
+class Recognised(NamedTuple):
+    """Whether each image is taken for its label, 0 to 1, and the classifier's score of that label, which is finer."""
+
+    hits: Float64[Tensor, " n"]
+    scores: Float64[Tensor, " n"]
 
 
 @dataclass(frozen=True, eq=False)
 class Intervention:
-    """What one change did: how often images are taken for their label, 0 to 1, that label or the others.
+    """What one change did to images of its label, and to images of the other ones.
 
     All changes have the same seeds, so image i of one is to be compared with image i of another.
     """
@@ -53,13 +63,13 @@ class Intervention:
     label: int
     change: str
     units: int
-    own: Float64[Tensor, " n"]
-    others: Float64[Tensor, " n"]
+    own: Recognised
+    others: Recognised
     images: UInt8[Tensor, "d c h w"]
 
 
 class Lost(NamedTuple):
-    """A mean over images, and its standard error."""
+    """A mean over labels and images, and its standard error, over labels if there are MANY, else over images."""
 
     mean: float
     error: float
@@ -87,10 +97,10 @@ def intervene(
     own = torch.full((task.n,), task.label)
     others = (task.label + 1 + torch.arange(task.n) % (task.classes - 1)) % task.classes
 
-    def look(units: Sequence[Unit], factor: float) -> tuple[Tensor, Tensor, Tensor]:
+    def look(units: Sequence[Unit], factor: float) -> tuple[Recognised, Recognised, Tensor]:
         with scaling(layers, factors_of(widths, units, factor)):
             images, rest = draw(own), draw(others)
-        return judge(images, own).double(), judge(rest, others).double(), images[:SHOWN]
+        return _recognised(judge(images), own), _recognised(judge(rest), others), images[:SHOWN]
 
     for change, factor in CHANGES.items():
         if change == RANDOM:
@@ -98,21 +108,28 @@ def intervene(
             sets = [matched(widths, task.units, noise) for noise in chance]
         else:
             sets = [list(task.units)] if factor != 1 else [[]]
-        hits, rest, images = zip(*(look(units, factor) for units in sets), strict=True)
-        yield Intervention(
-            task.label, change, len(sets[0]), torch.stack(hits).mean(0), torch.stack(rest).mean(0), images[0]
-        )
+        mine, rest, images = zip(*(look(units, factor) for units in sets), strict=True)
+        yield Intervention(task.label, change, len(sets[0]), _mean(mine), _mean(rest), images[0])
 
 
-def lost(found: Sequence[Intervention], change: str, *, than: str = AS_IT_IS, others: bool = False) -> Lost:
-    """How much rarer images of a label are taken for it under a change than under another one, over all labels.
+def lost(
+    found: Sequence[Intervention],
+    change: str,
+    *,
+    than: str = AS_IT_IS,
+    of: Literal["own", "others"] = "own",
+    by: Literal["hits", "scores"] = "hits",
+) -> Lost:
+    """How much worse images are recognised under a change than under another one, over all labels.
 
-    Image by image, as their seeds are the same; `others` asks about the images of other labels instead.
+    Image by image, as their seeds are the same; `of` says which images: of the label itself, or of the other ones.
     """
-    by = {(each.label, each.change): each.others if others else each.own for each in found}
-    differences = torch.cat([hits - by[label, change] for (label, other), hits in by.items() if other == than])
-    error = differences.std() / len(differences) ** 0.5 if len(differences) > 1 else torch.tensor(torch.nan)
-    return Lost(float(differences.mean()), float(error))
+    values = {(each.label, each.change): getattr(getattr(each, of), by) for each in found}
+    differences = [worse - values[label, change] for (label, other), worse in values.items() if other == than]
+    means = torch.stack([each.mean() for each in differences])
+    sample = means if len(means) >= MANY else torch.cat(differences)
+    error = sample.std() / len(sample) ** 0.5 if len(sample) > 1 else torch.tensor(torch.nan)
+    return Lost(float(means.mean()), float(error))
 
 
 def matched(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise) -> list[Unit]:
@@ -136,3 +153,11 @@ def factors_of(widths: Mapping[str, int], units: Sequence[Unit], factor: float) 
     for unit in units:
         factors.setdefault(unit.layer, torch.ones(widths[unit.layer]))[unit.index] = factor
     return factors
+
+
+def _recognised(scores: Float64[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Recognised:
+    return Recognised((scores.argmax(dim=1) == labels).double(), scores.gather(1, labels[:, None])[:, 0])
+
+
+def _mean(each: Sequence[Recognised]) -> Recognised:
+    return Recognised(*(torch.stack(values).mean(dim=0) for values in zip(*each, strict=True)))

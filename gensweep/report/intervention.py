@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from gensweep.report.interpretation import file_word
 from gensweep.report.page import Picture, Section
@@ -19,30 +19,31 @@ __all__ = ["intervention_csv", "intervention_rows", "intervention_section", "ver
 
 
 def intervention_rows(found: Sequence[Intervention], names: Sequence[str]) -> list[dict[str, Any]]:
-    """A row a class and change: the share of images that are taken for their class, of this class and of others.
+    """A row a class and change: the share of images that are taken for their class, and the mean score of it.
 
-    `lost` is how much less than without the change, with its standard error over images of the same seeds.
+    Of images of this class, and under `others_` of the other ones.  What ends in `lost` is how much less that is than
+    without the change, with its standard error over images of the same seeds.
     """
     from gensweep.interpret.intervention import lost
 
     rows = []
     for each in found:
+        row: dict[str, Any] = {
+            "class": names[each.label],
+            "change": each.change,
+            "units": each.units,
+            "images": len(each.own.hits),
+        }
         of_label = [other for other in found if other.label == each.label]
-        own, others = lost(of_label, each.change), lost(of_label, each.change, others=True)
-        rows.append(
-            {
-                "class": names[each.label],
-                "change": each.change,
-                "units": each.units,
-                "images": len(each.own),
-                "agreement": float(each.own.mean()),
-                "lost": own.mean,
-                "lost_error": own.error,
-                "others": float(each.others.mean()),
-                "others_lost": others.mean,
-                "others_lost_error": others.error,
-            }
-        )
+        for prefix, of in (("", each.own), ("others_", each.others)):
+            whose: Literal["own", "others"] = "others" if prefix else "own"
+            row[f"{prefix}agreement"] = float(of.hits.mean())
+            less = lost(of_label, each.change, of=whose)
+            row[f"{prefix}agreement_lost"], row[f"{prefix}agreement_lost_error"] = less
+            row[f"{prefix}score"] = float(of.scores.mean())
+            less = lost(of_label, each.change, of=whose, by="scores")
+            row[f"{prefix}score_lost"], row[f"{prefix}score_lost_error"] = less
+        rows.append(row)
     return rows
 
 
@@ -56,21 +57,26 @@ def intervention_csv(found: Sequence[Intervention], names: Sequence[str]) -> str
 
 
 def verdict(found: Sequence[Intervention]) -> str:
-    """Whether the units found matter more for their label than random ones, either way, in numbers over all classes."""
+    """Whether the units found matter more for their label than random ones, either way, in numbers over all classes.
+
+    The scores decide, as they are finer than the shares.
+    """
     from gensweep.interpret.intervention import OFF, RANDOM, lost
 
-    off, random = lost(found, OFF), lost(found, RANDOM)
-    more, others = lost(found, OFF, than=RANDOM), lost(found, OFF, others=True)
+    more = lost(found, OFF, than=RANDOM, by="scores")
     if more.mean > 2 * more.error:
         begin = "The units found matter"
     elif more.mean < -2 * more.error:
         begin = "The units found matter less than random ones"
     else:
         begin = "Not shown that the units found matter"
+    off, random = (_words(lost(found, change, by="scores")) for change in (OFF, RANDOM))
+    hits, random_hits = (_words(lost(found, change)) for change in (OFF, RANDOM))
+    others = _words(lost(found, OFF, of="others", by="scores"))
     return (
-        f"{begin}: without them {_words(off)} of a class's own images are no longer taken for it, without random units "
-        f"of the same layers {_words(random)}, a difference of {_words(more)}; of the other classes' images, without "
-        f"them, {_words(others)}."
+        f"{begin}: without them the score of a class on its own images falls by {off}, without random units of the "
+        f"same layers by {random}, a difference of {_words(more)}; the share that is taken for the class falls by "
+        f"{hits} and {random_hits}. On images of other classes, without them, their score falls by {others}."
     )
 
 
@@ -99,7 +105,9 @@ def intervention_section(result: Interventions, names: Sequence[str]) -> Section
         f"{verdict(found)} The units that a class raises most are switched off, or doubled, in all layers and at all "
         f"noise levels; '{RANDOM}' is as many other units of each of these layers, the mean over several draws. Who an "
         "image is taken for is said by a linear probe on the features that the run was judged by; of real images it "
-        f"has not seen it takes {ceiling:.3f} for what they are. All numbers are in interventions.csv."
+        f"has not seen it takes {ceiling:.3f} for what they are. Its score of a class is about a probability. It takes "
+        "noise and blanks for some class too, so look at the pictures. Standard errors are over classes, or over "
+        "images in rows and if there are fewer than four classes. All numbers are in interventions.csv."
     )
     table = [
         {
@@ -107,9 +115,10 @@ def intervention_section(result: Interventions, names: Sequence[str]) -> Section
             "change": row["change"],
             "units": str(row["units"]),
             "agreement": f"{row['agreement']:.2f}",
-            "lost": _signed(row["lost"], row["lost_error"], row["change"]),
-            "of others": f"{row['others']:.2f}",
-            "others lost": _signed(row["others_lost"], row["others_lost_error"], row["change"]),
+            "score": f"{row['score']:.2f}",
+            "score lost": _signed(row, "score_lost"),
+            "others' score": f"{row['others_score']:.2f}",
+            "lost there": _signed(row, "others_score_lost"),
         }
         for row in rows
     ]
@@ -117,10 +126,8 @@ def intervention_section(result: Interventions, names: Sequence[str]) -> Section
 
 
 def _words(lost: Lost) -> str:
-    return f"{100 * lost.mean:.1f} % (standard error {100 * lost.error:.1f})"
+    return f"{lost.mean:.3f} (standard error {lost.error:.3f})"
 
 
-def _signed(mean: float, error: float, change: str) -> str:
-    from gensweep.interpret.intervention import AS_IT_IS
-
-    return "" if change == AS_IT_IS else f"{mean:+.2f} ± {error:.2f}"
+def _signed(row: Mapping[str, Any], key: str) -> str:
+    return f"{row[key]:+.2f} ± {row[key + '_error']:.2f}" if row["units"] else ""

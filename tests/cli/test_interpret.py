@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import re
 import sys
@@ -59,7 +60,7 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
 
     rows, err = interpret(capsys, "tiny", "--class", "3", "--draws", "4", "-o", "out")
     assert rows
-    assert "of the other classes' images" in err
+    assert "On images of other classes" in err
     assert {row["class"] for row in rows} == {"3"}
     assert all(row["p"] <= 0.05 and row["effect"] > 0 and row["layer"].startswith("denoiser.") for row in rows)
     assert "Page: out/index.html" in err
@@ -81,9 +82,8 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
     changes = list(csv.DictReader(io.StringIO((store / "out" / "interventions.csv").read_text())))
     assert [row["change"] for row in changes] == ["as it is", "off", "random off", "doubled"]
     assert {(row["class"], row["images"]) for row in changes} == {("3", "4")}
-    assert float(changes[0]["lost"]) == 0
-    for row in changes:
-        assert float(row["lost"]) == pytest.approx(float(changes[0]["agreement"]) - float(row["agreement"]))
+    for row, key in itertools.product(changes, ("agreement", "score", "others_agreement", "others_score")):
+        assert float(row[f"{key}_lost"]) == pytest.approx(float(changes[0][key]) - float(row[key]))
 
     table = list(csv.DictReader(io.StringIO((store / "out" / "atlas.csv").read_text())))
     found = {(each["layer"], int(each["unit"]), each["class"]): each for each in table}

@@ -12,6 +12,7 @@ from gensweep.interpret.intervention import (
     OFF,
     RANDOM,
     Intervention,
+    Recognised,
     Task,
     factors_of,
     intervene,
@@ -38,22 +39,25 @@ def test_the_known_unit_silences_its_label_and_hurts_no_other_and_random_units_h
     def draw(labels):
         return to_uint8(made.sample(network, Noise(4, torch.arange(N)), labels))
 
-    def judge(images, labels):  # bright is LABEL, dark anything else
-        return (images.float().mean(dim=(1, 2, 3)) > 128) == (labels == LABEL)
+    def judge(images):  # bright is LABEL, dark is all others alike
+        bright = (images.double().mean(dim=(1, 2, 3)) > 128).double()
+        scores = (1 - bright)[:, None].expand(-1, CLASSES) / (CLASSES - 1)
+        return scores.index_put((torch.arange(N), torch.tensor(LABEL)), bright)
 
     task = Task(LABEL, atlas.raised(LABEL, 5), CLASSES, n=N, repeats=2, seed=0)
     assert task.units == [Unit(LAYER, UNIT)]
     found = {each.change: each for each in intervene(task, layers, atlas.widths, draw, judge)}
     assert [*found] == [*CHANGES]
-    assert {change: float(each.own.mean()) for change, each in found.items()} == {
+    assert {change: float(each.own.scores.mean()) for change, each in found.items()} == {
         AS_IT_IS: 1.0,
         OFF: 0.0,
         RANDOM: 1.0,
         "doubled": 1.0,
     }
-    assert all(each.others.mean() == 1 for each in found.values())
+    assert all(torch.equal(each.own.hits, each.own.scores) for each in found.values())
+    assert all(torch.equal(each.others.scores, torch.full((N,), 1 / (CLASSES - 1)).double()) for each in found.values())
     assert torch.equal(draw(torch.full((N,), LABEL))[:8], found[AS_IT_IS].images)
-    assert lost([*found.values()], OFF, than=RANDOM) == (1.0, 0.0)
+    assert lost([*found.values()], OFF, than=RANDOM) == lost([*found.values()], OFF, by="scores") == (1.0, 0.0)
 
 
 def test_others_are_every_other_label_in_turn_and_their_own_judge():
@@ -63,9 +67,10 @@ def test_others_are_every_other_label_in_turn_and_their_own_judge():
         asked.append(labels.tolist())
         return labels.to(torch.uint8).view(-1, 1, 1, 1)
 
-    def judge(images, labels):
-        assert (images.flatten() == labels).all()
-        return labels == 2
+    def judge(images):
+        scores = torch.zeros(len(images), 4).double()
+        scores[:, 2] = 0.75
+        return scores
 
     layers = {"a": torch.nn.Conv2d(3, 1, 1)}
     task = Task(2, [Unit("a", 0)], classes=4, n=6, repeats=3, seed=0)
@@ -73,15 +78,17 @@ def test_others_are_every_other_label_in_turn_and_their_own_judge():
     assert len(asked) == 2 * (len(CHANGES) - 1 + 3)
     assert asked[0] == [2] * 6
     assert asked[1] == [3, 0, 1, 3, 0, 1]
-    assert all(each.own.mean() == 1 and each.others.mean() == 0 for each in found)
+    assert all(each.own.hits.mean() == 1 and each.others.hits.mean() == 0 for each in found)
+    assert all(each.own.scores.mean() == 0.75 and each.others.scores.mean() == 0 for each in found)
+
+
+def made(label, change, own, others):
+    hits, rest = torch.tensor(own).double(), torch.tensor(others).double()
+    images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
+    return Intervention(label, change, 1, Recognised(hits, hits / 2), Recognised(rest, rest / 2), images)
 
 
 def test_losses_are_means_of_paired_differences_over_labels_and_images():
-    images = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
-
-    def made(label, change, own, others):
-        return Intervention(label, change, 1, torch.tensor(own).double(), torch.tensor(others).double(), images)
-
     found = [
         made(0, AS_IT_IS, [1, 1, 0, 1], [1, 1, 1, 1]),
         made(0, OFF, [0, 0, 0, 1], [1, 0, 1, 1]),
@@ -90,9 +97,17 @@ def test_losses_are_means_of_paired_differences_over_labels_and_images():
     ]
     differences = torch.tensor([1.0, 1, 0, 0, 1, -1, 0, 0])
     assert lost(found, OFF) == pytest.approx((0.25, float(differences.std()) / 8**0.5))
-    assert lost(found, OFF, others=True).mean == pytest.approx(1 / 8)
+    assert lost(found, OFF, by="scores") == pytest.approx((0.125, float(differences.std()) / 8**0.5 / 2))
+    assert lost(found, OFF, of="others").mean == pytest.approx(1 / 8)
     assert lost(found, AS_IT_IS) == (0.0, 0.0)
     assert torch.isnan(torch.tensor(lost([made(0, c, [1], [1]) for c in (AS_IT_IS, OFF)], OFF).error))
+
+
+def test_with_many_labels_they_say_how_sure_a_mean_is():
+    found = [made(label, AS_IT_IS, [1] * 10, [1] * 10) for label in range(4)]
+    found += [made(label, OFF, [int(label > 1)] * 10, [1] * 10) for label in range(4)]
+    per_label = torch.tensor([1.0, 1.0, 0.0, 0.0])
+    assert lost(found, OFF) == pytest.approx((0.5, float(per_label.std()) / 2))
 
 
 def test_random_units_are_of_the_same_layers_as_many_and_none_of_the_chosen():

@@ -10,7 +10,7 @@ from PIL import Image
 
 from gensweep.errors import GensweepError
 from gensweep.interpret.atlas import Atlas
-from gensweep.interpret.intervention import AS_IT_IS, OFF, RANDOM, Intervention
+from gensweep.interpret.intervention import AS_IT_IS, OFF, RANDOM, Intervention, Recognised
 from gensweep.report.intervention import intervention_rows, verdict
 from gensweep.report.page import Picture, Section, render_page, write_whole
 from gensweep.report.unit_pictures import animation, heated, tiles_picture, units_picture, where_picture
@@ -74,18 +74,22 @@ def test_pictures_of_an_atlas_in_which_nothing_was_found():
 @pytest.mark.parametrize(
     ("off", "random", "words"),
     [
-        ([0] * 20, [1] * 20, "The units found matter: without them 100.0 %"),
+        (
+            [0] * 20,
+            [1] * 20,
+            "The units found matter: without them the score of a class on its own images falls by 1",
+        ),
         ([1] * 20, [0] * 20, "The units found matter less than random ones"),
         ([1, 0] * 10, [0, 1] * 10, "Not shown that the units found matter"),
     ],
 )
 def test_the_verdict_goes_either_way(off, random, words):
-    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), torch.ones(20).double()
+    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Recognised(*2 * [torch.ones(20).double()])
     found = [
-        Intervention(0, change, 1, torch.tensor(own).double(), ones, images)
+        Intervention(0, change, 1, Recognised(*2 * [torch.tensor(own).double()]), ones, images)
         for change, own in ((AS_IT_IS, [1] * 20), (OFF, off), (RANDOM, random))
     ]
     assert verdict(found).startswith(words)
     rows = intervention_rows(found, ["cat"])
-    assert [row["lost"] for row in rows] == [1 - row["agreement"] for row in rows]
-    assert {row["others_lost"] for row in rows} == {0.0}
+    assert [row["agreement_lost"] for row in rows] == [1 - row["agreement"] for row in rows]
+    assert {row["others_score_lost"] for row in rows} == {0.0}
