@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gensweep.errors import ConfigError
+from gensweep.nn.attention import attend
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.norm_act import norm_act
@@ -147,8 +148,7 @@ class Attention(nn.Module):
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         b, c, h, w = x.shape
         pixels = norm_act(x, self.norm, act=False).permute(0, 2, 3, 1).reshape(b, h * w, c)
-        q, k, v = self.qkv(pixels).view(b, h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, h, w, c)
+        attended = attend(self.qkv(pixels).view(b, h * w, 3, self.heads, c // self.heads)).reshape(b, h, w, c)
         return x + self.out(attended).permute(0, 3, 1, 2)  # type: ignore[no-any-return]
 
 

@@ -1,0 +1,71 @@
+"""Attention over few pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+__all__ = ["attend", "is_short"]
+
+#: Up to so many pixels, all weights of a head fit into the cache of a core.
+SHORT = 512
+
+
+def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:
+    """softmax(q k^T / sqrt(d)) v of each head.
+
+    Forward it is PyTorch's fused attention.  In bfloat16 on a CPU, the way back is plain matrix products, which take
+    half of the time of PyTorch's own; it has no second derivatives.
+    Source: Vaswani et al. 2017, eq. 1.
+    """
+    if is_short(qkv):
+        return _Short.apply(qkv)  # type: ignore[no-any-return, no-untyped-call]
+    return _fused(qkv)
+
+
+def is_short(qkv: Tensor) -> bool:
+    """Whether the way back is by matrix products: on a CPU, in bfloat16, under no transform of autograd."""
+    return (
+        qkv.device.type == "cpu"
+        and qkv.dtype == torch.bfloat16
+        and qkv.shape[1] <= SHORT
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and not torch.compiler.is_compiling()
+        and forward_ad._current_level < 0
+    )
+
+
+def _fused(qkv: Tensor) -> Tensor:
+    q, k, v = qkv.permute(2, 0, 3, 1, 4)
+    return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+class _Short(torch.autograd.Function):
+    """The weights are computed again on the way back, by which q, k and v are all that is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, qkv: Tensor) -> Tensor:
+        ctx.save_for_backward(qkv)
+        return _fused(qkv)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (qkv,) = ctx.saved_tensors
+        b, n, _, heads, d = qkv.shape
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, b * heads, n, d)
+        grad = grads[0].transpose(1, 2).reshape(b * heads, n, d)
+        q = q * d**-0.5
+        weights = torch.softmax(q @ k.mT, -1)
+        d_scores = torch._softmax_backward_data(grad @ v.mT, weights, -1, weights.dtype)
+        out = torch.empty_like(qkv)
+        products = (d_scores @ k).mul_(d**-0.5), d_scores.mT @ q, weights.mT @ grad
+        for i, product in enumerate(products):
+            out[:, :, i] = product.view(b, heads, n, d).transpose(1, 2)
+        return out

@@ -1,0 +1,37 @@
+"""Attention against its formula in double precision."""
+
+import pytest
+import torch
+
+from gensweep.nn.attention import SHORT, attend, is_short
+
+
+def by_formula(qkv):
+    q, k, v = qkv.unbind(2)
+    weights = torch.einsum("bihd,bjhd->bhij", q, k).div(q.shape[-1] ** 0.5).softmax(-1)
+    return torch.einsum("bhij,bjhd->bihd", weights, v)
+
+
+def problem(n, heads, d, dtype):
+    torch.manual_seed(0)
+    return torch.randn(2, n, 3, heads, d).to(dtype).requires_grad_(), torch.randn(2, n, heads, d).to(dtype)
+
+
+@pytest.mark.parametrize(("n", "heads", "d"), [(1, 1, 8), (16, 3, 24), (64, 2, 64), (SHORT + 1, 1, 16)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
+def test_results_and_gradients_are_those_of_the_formula(n, heads, d, dtype, tolerance):
+    qkv, gradient = problem(n, heads, d, dtype)
+    assert is_short(qkv) == (dtype == torch.bfloat16 and n <= SHORT)
+    exact = qkv.detach().double().requires_grad_()
+    y, expected = attend(qkv), by_formula(exact)
+    mine, theirs = torch.autograd.grad(y, qkv, gradient)[0], torch.autograd.grad(expected, exact, gradient.double())[0]
+    assert mine.dtype == y.dtype == dtype
+    for result, right in ((y.detach(), expected.detach()), (mine, theirs)):
+        assert float((result.double() - right).norm()) <= tolerance * float(right.norm()) + 1e-5
+
+
+def test_under_a_transform_of_autograd_it_is_pytorchs_own():
+    qkv, _ = problem(16, 1, 8, torch.bfloat16)
+    short = []
+    torch.func.vmap(lambda qkv: short.append(is_short(qkv)) or qkv)(qkv[None])
+    assert short == [False]
