@@ -19,9 +19,9 @@ from gensweep.assembly.parts import build_judge, default_device, load_images
 from gensweep.config import TrialConfig
 from gensweep.errors import GensweepError
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.training.checkpoint import read
+from gensweep.training.checkpoint import SUSPECTS, read
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Judge, evaluate
+from gensweep.training.evaluation import Judge, evaluate, write_pairs
 
 __all__ = ["FILE", "Outcome", "known_outcomes", "outcome_key", "samples_of", "try_alternatives"]
 
@@ -132,6 +132,8 @@ def _try(
     network = model.family.networks[model.family.sampled]
     told = None if progress is None else lambda done: progress(way, done)
     verdict = evaluate(model.family, network, judge, workers=Workers(), key=seed, progress=told)
+    if verdict.suspects is not None:
+        write_pairs(verdict.suspects, folder / SUSPECTS)
     return Outcome(
         alternative=way,
         samples=judge.samples,

@@ -1,4 +1,7 @@
-"""What the signals of a trial's best checkpoint say about it, in words: a good-looking score may hide a collapse."""
+"""What the signals of a trial's best checkpoint say about it, in words: a good-looking score may hide a collapse.
+
+Or it may hide copies of training images.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ __all__ = ["diversity_words", "warnings_of"]
 COLLAPSED = 0.2
 #: A discriminator that is right on at least so many real and generated images has nothing to teach the generator.
 WINS = 0.99
+#: More samples than this that look like copies are not chance: of unseen real images about 0.01 do.
+COPIED = 0.05
 
 
 def warnings_of(signals: Mapping[str, float]) -> list[str]:
@@ -18,6 +23,9 @@ def warnings_of(signals: Mapping[str, float]) -> list[str]:
     diversity = signals.get("diversity")
     if diversity is not None and diversity < COLLAPSED:
         found.append(f"collapsed: samples are {_percent(diversity)} as diverse as real images")
+    copied = signals.get("authpct/memorised", 0.0)
+    if copied > COPIED:
+        found.append(f"memorised: {_percent(copied)} of samples are as near to a training image as copies are")
     right = [signals.get(f"signal/accuracy_{kind}") for kind in ("real", "fake")]
     if all(share is not None and share >= WINS for share in right):
         real, fake = (_percent(share or 0.0) for share in right)

@@ -92,7 +92,9 @@ def _grids(comparison: Comparison, series: Mapping[str, int]) -> list[dict[str, 
         picture = sample_grid(entry.trial)
         if picture is not None:
             source = data_url("samples.png", picture)
-            grids.append(_row(entry, comparison, series) | {"source": source})
+            suspects = sample_grid(entry.trial, "suspects")
+            copies = None if suspects is None else data_url("suspects.png", suspects)
+            grids.append(_row(entry, comparison, series) | {"source": source, "suspects": copies})
     return grids
 
 

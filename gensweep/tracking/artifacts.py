@@ -34,14 +34,17 @@ def influences(trial: Trial, metric: str) -> list[float] | None:
     return [float(value) for value in found]
 
 
-def sample_grid(trial: Trial) -> bytes | None:
-    """PNG bytes of the sample grid of a trial's best checkpoint, else its latest; None if it never drew one."""
-    if trial.checkpoint is not None and (file := Path(trial.checkpoint) / "samples.png").is_file():
+def sample_grid(trial: Trial, key: str = "samples") -> bytes | None:
+    """PNG bytes of the sample grid of a trial's best checkpoint, else its latest; None if it never drew one.
+
+    By another `key` another picture of checkpoints, such as "suspects".
+    """
+    if trial.checkpoint is not None and (file := Path(trial.checkpoint) / f"{key}.png").is_file():
         return file.read_bytes()
     store = client()
     found: dict[int, str] = {}
     for item in store.list_artifacts(trial.run_id, "images"):
-        if match := re.search(r"samples\+step\+(\d+)\+[^/]*(?<!\+compressed)\.png$", item.path):
+        if match := re.search(rf"{key}\+step\+(\d+)\+[^/]*(?<!\+compressed)\.png$", item.path):
             found[int(match[1])] = item.path
     if not found:
         return None

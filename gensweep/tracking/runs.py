@@ -16,7 +16,7 @@ import yaml
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.tracking.artifacts import download
 from gensweep.tracking.store import client, experiment_id, experiment_name
-from gensweep.tracking.sweeps import FOREIGN, Cost, Score, Sweep, Trial
+from gensweep.tracking.sweeps import FOREIGN, SIGNALS, Cost, Score, Sweep, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -233,7 +233,7 @@ def _rescored(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | N
 
 def _signals(tags: Mapping[str, str]) -> dict[str, float]:
     told = _json_object(tags.get("gensweep.signals"))
-    return {key: value for key, value in told.items() if key == "diversity" or key.startswith("signal/")}
+    return {key: value for key, value in told.items() if key in SIGNALS or key.startswith("signal/")}
 
 
 def _params(tags: Mapping[str, str], config: Mapping[str, str]) -> dict[str, Any]:

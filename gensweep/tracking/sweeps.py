@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-__all__ = ["ESTIMATES", "FOREIGN", "NORMAL", "Cost", "Score", "Sweep", "Trial"]
+__all__ = ["ESTIMATES", "FOREIGN", "NORMAL", "SIGNALS", "Cost", "Score", "Sweep", "Trial"]
 
 #: Standard errors on each side of a 95 % interval.
 NORMAL = 1.959964
@@ -15,6 +15,8 @@ NORMAL = 1.959964
 ESTIMATES = "estimates.json"
 #: Families of what was not trained here: a folder of images, an exported generator.
 FOREIGN = ("folder", "torchscript")
+#: Numbers beside a score that tables and warnings look at.
+SIGNALS = ("diversity", "authpct/memorised")
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Trial:
     """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types.
 
     `logged` names the numbers of which there is a history.
-    `signals` are those of its best checkpoint, such as "diversity" and "signal/accuracy_real".  `rescored` is the score
+    `signals` are those of its best checkpoint: `SIGNALS` and what begins with "signal/".  `rescored` is the score
     of that checkpoint on fresh seeds, if it was scored again.
     """
 

@@ -22,7 +22,7 @@ from gensweep.tracking.keep import Keeper
 from gensweep.tracking.provenance import git_state, provenance_tags, redact, redact_tree
 from gensweep.tracking.spool import Spool, SpoolInUseError
 from gensweep.tracking.store import check_server, tracking_uri
-from gensweep.tracking.sweeps import ESTIMATES
+from gensweep.tracking.sweeps import ESTIMATES, SIGNALS
 from gensweep.tracking.upload import SWEEP, RunIds, Uploader
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class MlflowWriter:
             self._add("tags", SWEEP, tags=tags)
 
     def _objective_tags(self, value: float, images: int, metrics: Mapping[str, float]) -> dict[str, str]:
-        told = ("diversity", f"{self._metric}/corrected", f"{self._metric}/error")
+        told = (*SIGNALS, f"{self._metric}/corrected", f"{self._metric}/error")
         signals = {key: value for key, value in metrics.items() if key in told or key.startswith("signal/")}
         tags = {"gensweep.objective": repr(value), "gensweep.objective_images": str(images)}
         return tags | {"gensweep.signals": json.dumps(signals)}

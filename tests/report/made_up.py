@@ -164,6 +164,8 @@ def _play(
         (folder / "checkpoint.json").write_text("{}")
         if pictures:
             grid(folder / "samples.png", max(4.0, score / 2.2), 7)
+            if "authpct/memorised" in signals:
+                grid(folder / "suspects.png", 0, 7)
         metrics = {
             "images": float(images),
             "fid": score,

@@ -31,6 +31,12 @@ def store(tmp_path_factory):
         ({"diversity": 0.83}, "83 %", []),
         ({"diversity": 0.0}, "0 %, collapsed", ["collapsed: samples are 0 % as diverse as real images"]),
         ({"diversity": 0.041}, "4.1 %, collapsed", [WORDS]),
+        ({"authpct/memorised": 0.013}, "-", []),
+        (
+            {"authpct/memorised": 0.256},
+            "-",
+            ["memorised: 26 % of samples are as near to a training image as copies are"],
+        ),
         ({"signal/accuracy_real": 0.8, "signal/accuracy_fake": 1.0}, "-", []),
         (
             {"diversity": 0.5, "signal/accuracy_real": 0.9994, "signal/accuracy_fake": 1.0},
@@ -85,3 +91,12 @@ def test_what_is_diverse_is_not_marked(store, capsys):
         assert "70 %" in out
         assert "collapsed" not in out
         assert "Warning" not in err
+
+
+def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
+    signals = {"diversity": 0.9, "authpct/memorised": 0.4}
+    with mlflow_store(tmp_path) as folder:
+        write_sweep(folder, "copying", diffusion, 1, seed=1, rungs=1, signals=signals)
+        page = render(compare(load_sweeps()))
+    assert "memorised: 40 % of samples are as near to a training image as copies are" in page
+    assert page.count('alt="Likeliest copies, each left of its original"') == 1
