@@ -162,6 +162,22 @@ def test_judged_against_the_test_split_the_identity_says_so(tmp_path, cache):
     assert "digits/test" in reporter.checkpoints[-1][0]["identities"]["fid"]["reference"]
 
 
+def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path, cache):
+    names = ["fid", "agreement", "fid_by_class", "authpct"]
+    changes = {"evaluation__metrics": names, "evaluation__against": "test", "training__images": 16}
+    classes = {"data__classes": ["3", "8"], "evaluation__samples": 24}
+    trial, reporter = config("diffusion", **changes, **classes), ListReporter()
+    run(trial, reporter, folder=tmp_path, device="cpu", cache=cache)
+    metrics, checkpoint = reporter.checkpoints[-1]
+    assert set(names) <= set(metrics)
+    assert metrics["agreement/ceiling"] > 0.8
+    assert metrics["fid_by_class"] == pytest.approx((metrics["fid_by_class/3"] + metrics["fid_by_class/8"]) / 2)
+    references = {name: metrics["identities"][name]["reference"].partition(" ")[0] for name in names}
+    training, test = "digits/train", "digits/test"
+    assert references == {"fid": test, "agreement": training, "fid_by_class": test, "authpct": training}
+    assert (checkpoint / "suspects.png").is_file()
+
+
 def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path, cache):
     trial = config("diffusion", evaluation__metrics=["bpd"], evaluation__likelihood__images=7, training__images=16)
     train, test = load_images(trial), load_images(trial, "test")
