@@ -14,7 +14,7 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.collapse import warnings_of
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
-from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, score
+from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, rough, score
 from gensweep.tracking.entries import evaluate_command
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _close_call(comparison: Comparison, rivals: Sequence[Entry]) -> list[str]:
         close = {tie.trial.run_id: tie for tie in comparison.ties}
         nearest = [close[entry.trial.run_id] for entry in rivals[1:] if entry.trial.run_id in close]
         tie = (nearest or comparison.ties)[0]
-        low, high = (score(value) for value in tie.interval)
+        low, high = (rough(value) for value in tie.interval)
         others = "" if len(close) == 1 else f" and {len(close) - 1} more"
         pairs = ", image by image" if tie.paired else ""
         said.append(
@@ -191,7 +191,7 @@ def _close_call(comparison: Comparison, rivals: Sequence[Entry]) -> list[str]:
     if (again := best.trial.rescored) is not None:
         excess = again.value - best.score.value
         worse = "worse" if (excess > 0) == (best.score.mode == "min") else "better"
-        said.append(f"Scored again on fresh seeds: {score(again.value)}, {score(abs(excess))} {worse}")
+        said.append(f"Scored again on fresh seeds: {score(again.value)}, {rough(abs(excess))} {worse}")
     return said
 
 

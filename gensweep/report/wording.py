@@ -19,6 +19,7 @@ __all__ = [
     "interval_words",
     "metric_title",
     "number",
+    "rough",
     "score",
     "setting_list",
     "setting_words",
@@ -118,10 +119,15 @@ def score(value: float | None) -> str:
 
 def interval_words(value: Score) -> str:
     """The score without the bias of few images and its 95 % interval: "1,702 (1,655 to 1,749)"; "" if it has none."""
-    if value.interval is None:
+    if value.interval is None or value.corrected is None:
         return ""
     low, high = value.interval
-    return f"{score(value.corrected)} ({score(low)} to {score(high)})"
+    return f"{rough(value.corrected)} ({rough(low)} to {rough(high)})"
+
+
+def rough(value: float) -> str:
+    """A number with about three digits, as an uncertain one deserves."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def count(value: float | None) -> str:

@@ -96,7 +96,7 @@ def test_the_verdict_and_every_format_say_it(tmp_path):
     assert found["entries"][0]["objective"]["interval"] == pytest.approx([9.12, 20.88], abs=0.01)
     assert found["entries"][0]["rescored"]["value"] == 21.5
     assert found["entries"][1]["rescored"] is None
-    assert comparison_rows(comparison)[0]["without bias, 95 %"] == "15 (9.12 to 20.88)"
+    assert comparison_rows(comparison)[0]["without bias, 95 %"] == "15 (9.12 to 20.9)"
     flat = comparison_csv(comparison)
     assert flat[0]["rescored"] == 21.5
     assert flat[1]["interval_low"] == pytest.approx(11.12, abs=0.01)
