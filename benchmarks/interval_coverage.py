@@ -1,0 +1,172 @@
+"""Does the 95 % interval of a Frechet distance hold the truth in 95 of 100 cases?  Counted where the truth is known.
+
+    .venv/bin/python benchmarks/interval_coverage.py
+    .venv/bin/python benchmarks/interval_coverage.py --features 256 --images 1000
+    .venv/bin/python benchmarks/interval_coverage.py --real --images 500 --repeats 100       of CIFAR-10
+
+Made-up features are a matrix times independent numbers: normal ones, ones that are mostly 0 as features after a ReLU
+are, or normal ones with a scale for each image.  Their distribution is that of the reference, or narrower and moved, or
+turned against it.  With --real the features are those of EfficientNet-Lite0 of two classes of CIFAR-10: an image's
+features are those of two real ones, mixed, so that mean and covariance of the endless population are known.
+
+Prints for each case the truth, what the plain distance is too large by, the bias that is left, the standard deviation
+of the corrected distance, the error that the interval claims, and how often it held the truth.  Writes
+benchmarks/results/interval_coverage-DATE-SETTINGS.json.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import torch
+from measuring import machine
+from torch import Tensor
+
+from gensweep.data.cache import cache_folder
+from gensweep.data.images import DATASETS
+from gensweep.metrics.extractors import EXTRACTORS
+from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.real import Real
+from gensweep.metrics.uncertainty import Target, estimate_distance
+
+RESULTS = Path(__file__).parent / "results"
+KINDS = ("normal", "mostly zero", "own scales")
+
+
+@dataclass(frozen=True)
+class Case:
+    """How images are drawn, the mean and covariance of endless ones, and what they are held against."""
+
+    name: str
+    draw: Callable[[int, torch.Generator], Tensor]
+    mean: Tensor
+    covariance: Tensor
+    target: Target
+
+
+@dataclass(frozen=True)
+class Row:
+    """What came of one case."""
+
+    case: str
+    features: int
+    images: int
+    repeats: int
+    truth: float
+    excess: float
+    bias: float
+    scatter: float
+    error: float
+    covered: float
+
+
+def independent(kind: str, n: int, d: int, generator: torch.Generator) -> Tensor:
+    """Numbers with mean 0 and variance 1."""
+    z = torch.randn(n, d, generator=generator, dtype=torch.float64)
+    if kind == "mostly zero":
+        return (z.clamp(min=0) - 1 / math.sqrt(2 * math.pi)) / math.sqrt(0.5 - 0.5 / math.pi)
+    if kind == "own scales":
+        scale = torch.randn(n, 8, generator=generator, dtype=torch.float64).square().mean(1, keepdim=True)
+        return z * scale.sqrt()
+    return z
+
+
+def made_up(d: int) -> Iterator[Case]:
+    """Three kinds of numbers, each like the reference, narrower than it, and turned against it."""
+    decaying = 10 / torch.arange(1, d + 1, dtype=torch.float64)
+    random = torch.randn(d, d, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    turn = torch.linalg.qr(random)[0]
+    moved, zero, one = torch.full((d,), 0.5 / math.sqrt(d), dtype=torch.float64), torch.zeros(d).double(), torch.ones(d)
+    for kind in KINDS:
+        for name, spectrum, target in (
+            ("alike", one.double(), Target(zero, one.double().diag())),
+            ("narrower", decaying, Target(moved, (1.5 * decaying).diag())),
+            ("turned", decaying, Target(moved, (turn * decaying) @ turn.T)),
+        ):
+
+            def draw(n: int, generator: torch.Generator, kind: str = kind, spectrum: Tensor = spectrum) -> Tensor:
+                return independent(kind, n, d, generator) * spectrum.sqrt()
+
+            yield Case(f"{name}, {kind}", draw, zero, spectrum.diag(), target)
+
+
+def real() -> Iterator[Case]:
+    """Horses against horses, against horses with a fifth of another one mixed in, and deer against horses."""
+    extractor = EXTRACTORS["efficientnet_lite0"]("cpu", cache_folder(), resolution=64)
+    features = {}
+    for name in ("horse", "deer"):
+        images = DATASETS["cifar10"]("train", cache_folder(), classes=(name,))
+        features[name] = Real(images, extractor, cache_folder()).features.double()
+    horses, deer = features["horse"], features["deer"]
+    target = Target(horses.mean(0), horses.T.cov())
+    first, second = math.cos(0.3), math.sin(0.3)
+    mixed = 0.8 * horses + 0.2 * horses.roll(7, 0)
+    for name, population in (("horses", horses), ("mixed horses", mixed), ("deer", deer)):
+        mean = population.mean(0)
+        rows = population - mean
+
+        def draw(n: int, generator: torch.Generator, mean: Tensor = mean, rows: Tensor = rows) -> Tensor:
+            i, j = torch.randint(len(rows), (2, n), generator=generator)
+            return mean + first * rows[i] + second * rows[j]
+
+        yield Case(f"{name} against horses", draw, mean, rows.T @ rows / len(rows), target)
+
+
+def measure(case: Case, images: int, repeats: int) -> Row:
+    """Draw again and again, and count how often the interval holds the truth."""
+    target, generator = case.target, torch.Generator().manual_seed(0)
+    truth = frechet_distance(case.mean, case.covariance, target.mean, target.covariance)
+    plain, found = [], []
+    for repeat in range(repeats):
+        x = case.draw(images, generator)
+        if repeat < 5:
+            plain.append(frechet_distance(x.mean(0), x.T.cov(), target.mean, target.covariance) - truth)
+        found.append(estimate_distance(x, target))
+    corrected = torch.tensor([estimate.corrected for estimate in found], dtype=torch.float64)
+    error = math.sqrt(sum(estimate.error**2 for estimate in found) / repeats)
+    covered = sum(low <= truth <= high for low, high in (estimate.interval for estimate in found))
+    return Row(
+        case=case.name,
+        features=len(target.mean),
+        images=images,
+        repeats=repeats,
+        truth=truth,
+        excess=sum(plain) / len(plain),
+        bias=float(corrected.mean()) - truth,
+        scatter=float(corrected.std()),
+        error=error,
+        covered=100 * covered / repeats,
+    )
+
+
+@click.command()
+@click.option("--features", type=click.IntRange(8), default=64, show_default=True)
+@click.option("--images", type=click.IntRange(20), default=500, show_default=True)
+@click.option("--repeats", type=click.IntRange(5), default=500, show_default=True)
+@click.option("--real", "of_real", is_flag=True, help="Features of CIFAR-10 instead of made-up ones; always 1,280.")
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+def main(features: int, images: int, repeats: int, of_real: bool, threads: int) -> None:
+    """Count how often the interval holds the truth."""
+    torch.set_num_threads(threads)
+    rows = []
+    heads = ("case", "truth", "excess", "bias left", "scatter", "error", "covered")
+    click.echo(f"{heads[0]:<28}" + "".join(f"{head:>11}" for head in heads[1:]))
+    for case in real() if of_real else made_up(features):
+        row = measure(case, images, repeats)
+        numbers = (row.truth, row.excess, row.bias, row.scatter, row.error)
+        click.echo(f"{row.case:<28}" + "".join(f"{value:11.3f}" for value in numbers) + f"{row.covered:9.1f} %")
+        rows.append(asdict(row))
+    date = datetime.date.today().isoformat()
+    name = f"interval_coverage-{date}-{'real' if of_real else features}-{images}.json"
+    (RESULTS / name).write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
+    click.echo(f"Written: {RESULTS / name}")
+
+
+if __name__ == "__main__":
+    main()
