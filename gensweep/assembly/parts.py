@@ -116,6 +116,7 @@ def build_judge(trial: TrialConfig, images: Images, device: torch.device | str, 
         shape=(images.channels, images.size, images.size),
         held_out=held_out,
         timesteps=settings.likelihood.timesteps,
+        rung_samples=settings.rung_samples,
         class_names=images.class_names,
     )
 

@@ -209,10 +209,12 @@ def _groups(sweeps: Iterable[Sweep]) -> dict[str, list[Trial]]:
     return groups
 
 
-def _weight(trials: Sequence[Trial]) -> tuple[int, int, datetime]:
+def _weight(trials: Sequence[Trial]) -> tuple[int, int, bool, datetime]:
     # What was not trained here is judged again at little cost, so it follows the others and not they it.
     trained, sweeps = {t.sweep for t in trials if not t.foreign}, {t.sweep for t in trials}
-    return len(trained), len(sweeps), max(t.started for t in trials)
+    # Trials that were stopped at a cheaper kind of score follow those that have the whole one.
+    finished = any(trial.status == "finished" for trial in trials)
+    return len(trained), len(sweeps), finished, max(t.started for t in trials)
 
 
 def _key(value: Score) -> str:

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.folder import Kept, SweepFolder, TrialRecord
-from gensweep.sweep.mailbox import Resume
+from gensweep.sweep.mailbox import Resume, supersedes
 from gensweep.sweep.plan import Plan
 from gensweep.sweep.storage import delete, fetch, is_url
 from gensweep.tracking.records import Observer, Report, SweepStart, SweepStatus, TrialEnd, TrialStart, TrialStatus
@@ -102,7 +102,7 @@ class Ledger:
                 return None
             self._by_tune_id[tune_id] = record.trial
             places = tuple(kept.place for kept in reversed(record.checkpoints))
-            resume = Resume(places, record.objective)
+            resume = Resume(places, record.objective, record.best.identity if record.best else None)
             return {"trial": record.trial, "config": record.config, "resume": resume}
 
     def _ask(self) -> TrialRecord:
@@ -191,9 +191,8 @@ class Ledger:
 
     def _keep(self, record: TrialRecord, kept: Kept) -> None:
         old = [c for c in record.checkpoints if c.place != kept.place]
-        better = kept.value is not None and (
-            record.objective is None or self._sign * kept.value < self._sign * record.objective
-        )
+        kind = record.best.identity if record.best else None
+        better = kept.value is not None and supersedes(kept.value, kept.identity, record.objective, kind, self._sign)
         previous_best = record.best
         if better:
             record.best, record.objective = kept, kept.value

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,10 +19,19 @@ __all__ = ["Assignment", "Event", "Mailbox", "Resume"]
 
 @dataclass(frozen=True)
 class Resume:
-    """Where a trial goes on: its checkpoints, newest first, and the best objective so far."""
+    """Where a trial goes on: its checkpoints, newest first, and the best objective so far, with its identity."""
 
     checkpoints: tuple[str, ...] = ()
     best: float | None = None
+    identity: Mapping[str, Any] | None = None
+
+
+def supersedes(value: float, identity: Any, best: float | None, best_identity: Any, sign: float) -> bool:
+    """Whether a score takes the place of a trial's best: if it is better, or the first of another kind.
+
+    Scores of another kind are not comparable, and the last kind, that of the whole evaluation, is the one that counts.
+    """
+    return best is None or identity != best_identity or sign * value < sign * best
 
 
 @dataclass(frozen=True)
@@ -134,10 +143,11 @@ class Mailbox:
                 return False
             if checkpoint is not None:
                 old = self._resume[box.assignment.trial]
-                values = [v for v in (old.best, value) if v is not None]
-                best = self._sign * min(self._sign * v for v in values) if values else None
+                identity = metrics.get("identities", {}).get(self._metric)
+                better = value is not None and supersedes(value, identity, old.best, old.identity, self._sign)
+                best, kind = (value, identity) if better else (old.best, old.identity)
                 kept = (checkpoint, *(c for c in old.checkpoints if c != checkpoint))[:2]
-                self._resume[box.assignment.trial] = Resume(kept, best)
+                self._resume[box.assignment.trial] = Resume(kept, best, kind)
                 objective = best if value is not None else None
             box.events.append(Event("report", metrics, checkpoint, objective))
             box.sent += 1

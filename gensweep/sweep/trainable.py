@@ -90,12 +90,13 @@ class Slot(tune.Trainable):
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
         """A pointer to where the trial stands; the checkpoint itself is in the sweep's storage already."""
         resume: Resume = ray.get(self._mailbox.get_resume.remote(self._trial))
-        return {"checkpoints": list(resume.checkpoints), "best": resume.best}
+        identity = None if resume.identity is None else dict(resume.identity)
+        return {"checkpoints": list(resume.checkpoints), "best": resume.best, "identity": identity}
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
         """Go on from a pointer, be it of this trial or, with a scheduler that clones trials, of another."""
         if checkpoint:
-            resume = Resume(tuple(checkpoint["checkpoints"]), checkpoint["best"])
+            resume = Resume(tuple(checkpoint["checkpoints"]), checkpoint["best"], checkpoint.get("identity"))
             ray.get(self._mailbox.set_resume.remote(self._trial, resume))
             self._generation = 0
 

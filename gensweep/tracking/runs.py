@@ -116,6 +116,9 @@ def best_trial(sweep: Sweep) -> Trial:
         raise NothingToCompareError(
             f"no trial of {sweep.name} has a score yet ({len(sweep.trials)} trials); run: gensweep trials {sweep.name}"
         )
+    kinds = [dict(t.objective.identity) for t in countable if t.status == "finished" and t.objective is not None]
+    # Trials that were stopped early may have a cheaper kind of score.
+    countable = [t for t in countable if not kinds or (t.objective is not None and dict(t.objective.identity) in kinds)]
     return min(countable, key=lambda trial: (trial.objective.order if trial.objective else math.inf, trial.trial))
 
 

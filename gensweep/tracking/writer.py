@@ -53,7 +53,7 @@ class MlflowWriter:
     def __init__(self, config: Mapping[str, Any], *, argv: Sequence[str] | None = None, lasting: bool = True) -> None:
         self._config, self._argv, self._lasting = config, argv, lasting
         self._spool: Spool | None = None
-        self._best: dict[str, float] = {}
+        self._best: dict[str, tuple[float, dict[str, Any]]] = {}
         self._seen: dict[str, dict[str, str]] = {}
 
     def sweep_started(self, start: SweepStart) -> None:
@@ -118,7 +118,7 @@ class MlflowWriter:
         if report.identity is not None:
             self._identify(report.trial, report.identity)
             value = metrics.get(self._metric)
-            if value is not None and self._improves(report.trial, value):
+            if value is not None and self._improves(report.trial, value, report.identity):
                 self._add("tags", report.trial, tags=self._objective_tags(value, report.images, metrics))
                 self._estimates(report)
         for key in PICTURES:
@@ -138,7 +138,9 @@ class MlflowWriter:
         if end.identity is not None:
             self._identify(end.trial, end.identity)
         self._add("tags", end.trial, tags=tags)
-        counts = valid and end.status in ("finished", "pruned")
+        # A trial that was stopped at a cheaper kind of score cannot be ranked with those that have the whole one.
+        early = end.status == "pruned" and self._config.get("base", {}).get("evaluation", {}).get("rung_samples")
+        counts = valid and end.status in ("finished", "pruned") and not early
         self._rank(end.trial, end.objective if counts else None, end.best if counts else None)
         self._add("end", end.trial, status=_RUN_STATUS[end.status], time=_now())
 
@@ -183,10 +185,11 @@ class MlflowWriter:
         if self._spool is not None:
             self._spool.append({"op": op, "run": run} | values)
 
-    def _improves(self, trial: str, value: float) -> bool:
-        if trial in self._best and self._sign * value >= self._sign * self._best[trial]:
+    def _improves(self, trial: str, value: float, identity: Mapping[str, Any]) -> bool:
+        best, kind = self._best.get(trial, (math.inf, None))
+        if kind == identity and self._sign * value >= self._sign * best:
             return False
-        self._best[trial] = value
+        self._best[trial] = value, dict(identity)
         return True
 
     def _identify(self, trial: str, identity: Mapping[str, Any]) -> None:

@@ -75,7 +75,10 @@ def time_trial(
         call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
     look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED
     evaluations = math.ceil(training.images / every)
-    samples = evaluations * (min(evaluation.samples, SHOWN) if extractor is None else evaluation.samples)
+    early = evaluation.rung_samples or evaluation.samples
+    samples = (
+        (evaluations - 1) * early + evaluation.samples if extractor else evaluations * min(evaluation.samples, SHOWN)
+    )
     asked = evaluations * evaluation.likelihood.images if evaluation.of("likelihood") else 0
     calls = likelihood_calls(learner.family, loader, evaluation.likelihood.timesteps) if asked else 0
     return Cost(

@@ -171,15 +171,16 @@ class _Trial:
     def judged(self) -> None:
         """Judge, save and report."""
         learner = self.learner
-        verdict = evaluate(learner.family, merged(learner.sampler), self.judge, workers=learner.workers)
+        judge = self.judge if learner.images >= learner.training.images else self.judge.early()
+        verdict = evaluate(learner.family, merged(learner.sampler), judge, workers=learner.workers)
         self.seconds["sample"] += verdict.sample_seconds
         self.seconds["evaluate"] += verdict.evaluate_seconds
         metrics = self._metrics() | verdict.scores | verdict.signals
         metrics |= {"sample_seconds": verdict.sample_seconds, "evaluate_seconds": verdict.evaluate_seconds}
         metrics |= {"params": sum(self.sizes.values()), "sample_flops": self.sample_flops}
         metrics["activation_bytes"] = self.activation_bytes
-        folder = self._save(metrics, verdict) if learner.workers.rank == 0 else self.folder
-        identities = {name: identity.as_dict() for name, identity in self.judge.identities.items()}
+        folder = self._save(metrics, judge, verdict) if learner.workers.rank == 0 else self.folder
+        identities = {name: identity.as_dict() for name, identity in judge.identities.items()}
         self.reporter.checkpoint({**metrics, "identities": identities}, folder)
 
     def _metrics(self) -> dict[str, int | float]:
@@ -195,8 +196,8 @@ class _Trial:
             "flops": self.flops * learner.images,
         }
 
-    def _save(self, metrics: dict[str, int | float], verdict: Verdict) -> Path:
-        learner, judge = self.learner, self.judge
+    def _save(self, metrics: dict[str, int | float], judge: Judge, verdict: Verdict) -> Path:
+        learner = self.learner
         checkpoint = Checkpoint(
             images=learner.images,
             seconds=self.seconds,

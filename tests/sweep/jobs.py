@@ -43,7 +43,7 @@ def count(config, place, reporter):
                 "fid": score,
                 "sum": state["sum"],
                 "pid": os.getpid(),
-                "identities": {"fid": {"metric": "fid"}},
+                "identities": {"fid": {"metric": "fid"} | config.get("identities", {}).get(str(images), {})},
             },
             folder,
         )

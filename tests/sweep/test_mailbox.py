@@ -104,6 +104,19 @@ def test_the_objective_is_the_best_so_far(mode, best):
     mail(play, mode)
 
 
+@pytest.mark.parametrize(("mode", "best"), [("min", [3.0, 2.0, 5.0, 4.0]), ("max", [3.0, 3.0, 5.0, 5.0])])
+def test_a_score_of_another_kind_takes_the_place_of_the_best_whatever_its_value(mode, best):
+    async def play(box):
+        await box.assign("s", Assignment("t0", None))
+        for images, (value, samples) in enumerate([(3.0, 8), (2.0, 8), (5.0, 20), (4.0, 20)]):
+            report = {"images": images, "fid": value, "identities": {"fid": {"samples": samples}}}
+            await box.report("s", 1, report, f"c{images}", False)
+        assert [(await box.take("s", 1, SOON)).objective for _ in range(4)] == best
+        assert (await box.get_resume("t0")).identity == {"samples": 20}
+
+    mail(play, mode)
+
+
 def test_a_trial_that_starts_again_goes_on_from_its_last_two_checkpoints():
     async def play(box):
         await box.assign("s", Assignment("t0", None, Resume(("c0",), 9.0)))

@@ -71,6 +71,15 @@ def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_c
     assert study(tmp_path).trials[0].value == 3.0
 
 
+def test_the_first_score_of_the_whole_kind_is_the_objective_although_cheaper_ones_were_lower(tmp_path):
+    scores = {"100": 1.0, "200": 2.0, "300": 3.0, "400": 9.0}
+    configs = [{"scores": scores, "identities": {"400": {"samples": 5000}}}]
+    result = run_plan(plan(trials=1, configs=configs), root=tmp_path)
+    (trial,) = result.trials
+    assert (trial.objective, trial.best.images, trial.best.identity["samples"]) == (9.0, 400, 5000)
+    assert study(tmp_path).trials[0].value == 9.0
+
+
 def test_a_killed_worker_costs_at_most_one_checkpoint_interval(tmp_path):
     configs = [{"kill_at": 3, "once": str(tmp_path / "once")}, {}]
     memory = Memory()

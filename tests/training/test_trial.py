@@ -20,12 +20,12 @@ CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", 
 CHECKPOINT |= {"activation_bytes", "diversity", "fid/corrected", "fid/error"}
 
 
-def run(kind, folder, reporter=None, resume=(), **settings):
+def run(kind, folder, reporter=None, resume=(), judge=None, **settings):
     reporter = reporter or ListReporter()
     run_trial(
         tiny.learner(kind, **settings),
         Loader(tiny.images(), seed=3),
-        tiny.judge(),
+        judge or tiny.judge(),
         reporter,
         every=24,
         folder=folder,
@@ -34,6 +34,16 @@ def run(kind, folder, reporter=None, resume=(), **settings):
         resume=resume,
     )
     return reporter
+
+
+def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tmp_path):
+    whole = run("gan", tmp_path / "whole").checkpoints
+    cheap = run("gan", tmp_path / "cheap", judge=tiny.judge(rung_samples=8)).checkpoints
+    assert [metrics["identities"]["fid"]["samples"] for metrics, _ in cheap] == [8, 8, 20]
+    assert cheap[-1][0]["fid"] == whole[-1][0]["fid"]
+    assert cheap[0][0]["fid"] != whole[0][0]["fid"]
+    few = run("gan", tmp_path / "few", judge=tiny.judge(samples=8)).checkpoints
+    assert [metrics["fid"] for metrics, _ in few[:2]] == [metrics["fid"] for metrics, _ in cheap[:2]]
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
