@@ -31,11 +31,11 @@ def store(tmp_path_factory):
         ({"diversity": 0.83}, "83 %", []),
         ({"diversity": 0.0}, "0 %, collapsed", ["collapsed: samples are 0 % as diverse as real images"]),
         ({"diversity": 0.041}, "4.1 %, collapsed", [WORDS]),
-        ({"authpct/memorised": 0.013}, "-", []),
+        ({"authpct/memorised": 0.256}, "-", []),
         (
-            {"authpct/memorised": 0.256},
+            {"authpct/memorised": 0.5},
             "-",
-            ["memorised: 26 % of samples are as near to a training image as copies are"],
+            ["memorised: 50 % of samples are as near to a training image as copies are"],
         ),
         ({"signal/accuracy_real": 0.8, "signal/accuracy_fake": 1.0}, "-", []),
         (
