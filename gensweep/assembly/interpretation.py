@@ -154,7 +154,7 @@ def trajectory(subject: Subject, *, seed: int = 0) -> Trajectory | None:
         return None
     noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=model.device))
     wanted = torch.tensor(labels, device=model.device)
-    path, images = follow(model.family, subject.network, noise, wanted, model.checkpoint.shape)
+    path, images = follow(model.family, subject.network, noise, wanted, model.checkpoint.shape, attention=True)
     return Trajectory(labels, tuple(path), to_uint8(images).cpu())
 
 

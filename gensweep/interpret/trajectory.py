@@ -6,7 +6,7 @@ Shapes: n images, h = w pixels, q = k = h w pixels of a map.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -37,20 +37,25 @@ def follow(
     noise: Noise,
     labels: Int[Tensor, " n"] | None,
     shape: tuple[int, int, int],
+    *,
+    attention: bool = False,
 ) -> tuple[list[Step], Float[Tensor, "n c h w"]]:
     """The stops of the family's own sampler, from the highest level down, and the images that come out.
 
-    A sampler that looks twice at a level stops where it looked last.  No gradients are kept.
+    A sampler that looks twice at a level stops where it looked last.  No gradients are kept.  With `attention` stops
+    have maps of it, which take memory: all pairs of pixels of each image.
     """
     seen: dict[float, Step] = {}
 
     def listening(denoise: Denoise) -> Denoise:
         def listen(x: Tensor, sigma: float) -> Denoised:
-            with attending(network) as maps:
+            empty: dict[str, Tensor] = {}
+            watched: AbstractContextManager[dict[str, Tensor]] = attending(network) if attention else nullcontext(empty)
+            with watched as maps:
                 found = denoise(x, sigma)
             # With guidance the label's half of the batch comes last.
-            attention = {name: each[-len(x) :] for name, each in maps.items()}
-            seen[sigma] = Step(sigma, x.clone(), found.x_0.clone(), attention)
+            ours = {name: each[-len(x) :] for name, each in maps.items()}
+            seen[sigma] = Step(sigma, x.clone(), found.x_0.clone(), ours)
             return found
 
         return listen

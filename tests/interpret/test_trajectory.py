@@ -24,7 +24,7 @@ def family_of(kind, **settings):
 def test_to_look_changes_no_bit_of_the_images(kind, sampler):
     family, network = family_of(kind, sampler={"kind": sampler, "steps": 4})
     noise, labels = Noise(3, torch.arange(4)), torch.arange(4) % CLASSES
-    path, images = follow(family, network, noise, labels, (1, SIZE, SIZE))
+    path, images = follow(family, network, noise, labels, (1, SIZE, SIZE), attention=True)
     assert torch.equal(images, family.sample(network, noise, labels))
     assert torch.equal(images, path[-1].x_0)
     levels = [step.sigma for step in path]
@@ -37,9 +37,9 @@ def test_to_look_changes_no_bit_of_the_images(kind, sampler):
 def test_with_guidance_the_attention_shown_is_that_under_the_label():
     family, network = family_of("diffusion", guidance=1.0)
     labels, noise = torch.arange(2), Noise(3, torch.arange(2))
-    plain = follow(family, network, noise, labels, (1, SIZE, SIZE))[0][0]
+    plain = follow(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
     family.guidance = 2.0
-    guided = follow(family, network, noise, labels, (1, SIZE, SIZE))[0][0]
+    guided = follow(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
     for name, each in plain.attention.items():
         torch.testing.assert_close(guided.attention[name], each)
 
