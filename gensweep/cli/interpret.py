@@ -74,7 +74,7 @@ def interpret(
     output: Path,
     format: str,
 ) -> None:
-    """Look into a class-conditional model: which units react to a label, and at which noise level.
+    """Look into a class-conditional model: which units react to a label.
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. The units that
     each class raises most are printed. Then they are switched off, to see whether images of the class suffer more than

@@ -27,7 +27,7 @@ COMMANDS = {
     "best": ("gensweep.cli.best", "The best trial, or with --compare the verdict across sweeps."),
     "evaluate": ("gensweep.cli.evaluate", "Score a finished run in other ways of sampling, or foreign images."),
     "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
-    "interpret": ("gensweep.cli.interpret", "What the network of a run does with a label."),
+    "interpret": ("gensweep.cli.interpret", "Look into a class-conditional model: which units react to a label."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),
     "config": ("gensweep.cli.config", "Validate and show configurations; JSON Schema for editors."),
     "doctor": ("gensweep.cli.doctor", "Is this machine, store and metric fit to give a verdict?"),
