@@ -3,14 +3,10 @@
 import csv
 import io
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from gensweep.cli.main import run
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "report")]
 
 IDENTITY = {"metric": "fid", "extractor": "efficientnet_lite0", "samples": 8, "reference": "digits", "weights": "ema"}
 

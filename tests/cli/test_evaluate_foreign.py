@@ -1,60 +1,18 @@
 """`evaluate FOLDER` and `evaluate --torchscript`, beside a run that was really trained, on digits of 8 px."""
 
 import json
-import sys
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from exported_generators import LATENT, Conditional, Generator, Odd, export
 from PIL import Image
-from torch import nn
 
 from gensweep.cli.main import run
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "report")]
-
-COUNT, LATENT = 12, 4
-
-
-class Generator(nn.Module):
-    """Its images depend on z and on nothing else."""
-
-    def __init__(self, size: int = 8, channels: int = 1):
-        super().__init__()
-        self.size, self.channels = size, channels
-        torch.manual_seed(0)
-        self.linear = nn.Linear(LATENT, channels * size * size)
-
-    def forward(self, z):
-        return torch.tanh(self.linear(z)).view(-1, self.channels, self.size, self.size)
-
-
-class Conditional(Generator):
-    """Its images are as grey as their label says."""
-
-    def forward(self, z, labels):
-        grey = labels.float().view(-1, 1, 1, 1) / 10 - 0.5
-        return grey.expand(-1, self.channels, self.size, self.size)
-
-
-class Odd(Generator):
-    """What comes out is what an expression makes of what should."""
-
-    def __init__(self, change):
-        super().__init__()
-        self.change = change
-
-    def forward(self, z):
-        return self.change(super().forward(z))
-
-
-def export(file, module, *more):
-    module.eval()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # TorchScript is deprecated
-        torch.jit.trace(module, (torch.randn(3, LATENT), *more), check_trace=False).save(str(file))
+COUNT = 12
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,12 @@ import io
 import itertools
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from gensweep.cli.main import run
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "report")]
 
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
 FAST = ("--samples", "8", "--permutations", "99", "--levels", "2", "--draws", "0")

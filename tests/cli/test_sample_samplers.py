@@ -65,7 +65,7 @@ def test_a_sampler_takes_its_settings(checkpoint, tmp_path):
     ways = {
         "plain": [],
         "churned": ["--set", "sampler.churn=5"],
-        "spaced": ["--set", "sampler.spacing=log_snr"],
+        "spaced": ["--set", "sampler.spacing=karras"],
         "confined": ["--set", "sampler.churn=5", "--set", "sampler.churn_min=0.1", "--set", "sampler.churn_max=1"],
     }
     for name, settings in ways.items():
