@@ -198,7 +198,7 @@ def test_heun_without_churn_draws_no_noise_and_with_churn_starts_where_the_proce
     assert torch.equal(a, b)
     c, d = (heun(process, denoise, start, Noise(key, torch.arange(2)), steps=9, churn=5.0) for key in (0, 1))
     assert not torch.equal(c, d)
-    assert max(top) == process.sigmas(9, "karras")[0]
+    assert max(top) == process.sigmas(9, "log_snr")[0]
 
 
 def paper_dpmpp_2m(alphas, stds, denoise, x):
