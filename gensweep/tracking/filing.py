@@ -64,8 +64,8 @@ def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
         raise GensweepError(f"MLflow did not take the page ({cause}); it is in {files[0].parent}") from error
 
 
-def file_rescored(trial: Trial, outcomes: Sequence[Outcome]) -> bool:
-    """Note under a trial the newest score on fresh seeds that is of the same kind as its objective; True if one is.
+def file_rescored(trial: Trial, outcomes: Sequence[Outcome]) -> None:
+    """Note under a trial the newest score on fresh seeds that is of the same kind as its objective.
 
     Raises GensweepError if the store does not take it.
     """
@@ -73,11 +73,11 @@ def file_rescored(trial: Trial, outcomes: Sequence[Outcome]) -> bool:
 
     objective = trial.objective
     if objective is None or trial.foreign:
-        return False
+        return
     metric = objective.metric
     fresh = [o for o in outcomes if o.seed and o.usual and o.identities.get(metric) == dict(objective.identity)]
     if not fresh:
-        return False
+        return
     newest = max(fresh, key=lambda outcome: outcome.time)
     told = {
         "metric": metric,
@@ -91,7 +91,6 @@ def file_rescored(trial: Trial, outcomes: Sequence[Outcome]) -> bool:
         client().set_tag(trial.run_id, "gensweep.rescored", json.dumps(told))
     except MlflowException as error:
         raise GensweepError(f"MLflow did not take the score on fresh seeds ({error}); call again") from error
-    return True
 
 
 def metric_name(outcome: Outcome, score: str) -> str:
