@@ -116,7 +116,8 @@ def build_judge(trial: TrialConfig, images: Images, device: torch.device | str, 
         shape=(images.channels, images.size, images.size),
         held_out=held_out,
         timesteps=settings.likelihood.timesteps,
-        rung_samples=settings.rung_samples,
+        rung_samples=settings.rung_samples if of_samples else None,
+        rung_steps=settings.rung_steps,
         class_names=images.class_names,
     )
 

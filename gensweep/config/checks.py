@@ -27,6 +27,7 @@ def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     yield from _finetune(trial)
     yield from _guidance(trial)
     yield from _sampler(trial)
+    yield from _rungs(trial)
     yield from _churn(trial)
     yield from _parts(trial)
 
@@ -130,6 +131,19 @@ def _sampler(trial: TrialConfig) -> Iterator[tuple[str, str]]:
             f"'learned' needs a loss that teaches a variance, but diffusion.loss.kind is {loss.kind}; "
             "set that to hybrid or vlb, or the variance to small or large",
         )
+
+
+def _rungs(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+    key, early = "evaluation.rung_steps", _get(trial, "evaluation.rung_steps")
+    if early is None:
+        return
+    if _get(trial, "sampler") is None:
+        yield key, f"{early} needs a sampler, which the family {trial.kind('family')} is without; leave it out"
+    for name in ("sampler.steps", "diffusion.timesteps", "vdm.timesteps"):
+        steps = _get(trial, name)
+        if steps is not None and early >= steps:
+            yield key, f"{early} must be less than {name} ({steps})"
+            return
 
 
 def _parts(trial: TrialConfig) -> Iterator[tuple[str, str]]:

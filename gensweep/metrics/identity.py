@@ -18,6 +18,7 @@ _WORDS = {
     "reference": "reference images",
     "quantisation": "quantisation",
     "weights": "weights",
+    "steps": "sampler steps",
 }
 
 
@@ -28,7 +29,8 @@ class MetricIdentity:
     `samples` counts generated images, or the real ones whose likelihood was computed; that has no `extractor`, but the
     number of noise levels at which it looked at each image, `timesteps`, or "all".  `reference` is the name and
     fingerprint of the real images; `weights` says which of the model's weights were judged: the main average (ema), one
-    with a multiple of its half-life (ema@0.25), or raw ones (raw).
+    with a multiple of its half-life (ema@0.25), or raw ones (raw).  `steps` is given where images were drawn in fewer
+    steps of the sampler than the model is set to.
     """
 
     metric: str
@@ -38,6 +40,7 @@ class MetricIdentity:
     quantisation: str = QUANTISATION
     weights: str = "ema"
     timesteps: int | Literal["all"] | None = None
+    steps: int | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> MetricIdentity:
@@ -52,8 +55,9 @@ class MetricIdentity:
         """One line for tables: "fid, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
         extractor = f"{self.timesteps} timesteps" if self.extractor is None else self.extractor.partition("/sha256:")[0]
         weights = "" if self.weights == "ema" else f", {self.weights} weights"
+        steps = "" if self.steps is None else f", {self.steps} steps"
         reference = self.reference.partition("#")[0]
-        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}"
+        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}{steps}"
 
     def differences(self, other: MetricIdentity) -> list[str]:
         """Where two identities differ, in words; empty if they are equal."""

@@ -41,6 +41,7 @@ _PARTS = {
     "reference": "reference images",
     "quantisation": "quantisation",
     "weights": "weights",
+    "steps": "sampler steps",
 }
 
 
@@ -69,6 +70,8 @@ def identity_words(metric: str, identity: Mapping[str, Any]) -> str:
         words += f", {identity['timesteps']} noise levels an image"
     if weights := identity.get("weights"):
         words += f", {weights_words(str(weights))}"
+    if steps := identity.get("steps"):
+        words += f", {steps} sampler steps"
     if extractor := identity.get("extractor"):
         words += f"; features: {extractor}"
     if quantisation := identity.get("quantisation"):

@@ -139,8 +139,9 @@ class MlflowWriter:
             self._identify(end.trial, end.identity)
         self._add("tags", end.trial, tags=tags)
         # A trial that was stopped at a cheaper kind of score cannot be ranked with those that have the whole one.
-        early = end.status == "pruned" and self._config.get("base", {}).get("evaluation", {}).get("rung_samples")
-        counts = valid and end.status in ("finished", "pruned") and not early
+        evaluation = self._config.get("base", {}).get("evaluation", {})
+        cheap = end.status == "pruned" and any(evaluation.get(key) for key in ("rung_samples", "rung_steps"))
+        counts = valid and end.status in ("finished", "pruned") and not cheap
         self._rank(end.trial, end.objective if counts else None, end.best if counts else None)
         self._add("end", end.trial, status=_RUN_STATUS[end.status], time=_now())
 

@@ -17,6 +17,7 @@ from gensweep.training.cost import likelihood_calls, parameters, probed
 from gensweep.training.evaluation import SHOWN
 from gensweep.training.loop import Learner
 from gensweep.training.memory import activation_bytes
+from gensweep.training.rungs import drawing_in
 from gensweep.training.settings import Evaluation
 from gensweep.training.state import state_of
 
@@ -75,16 +76,16 @@ def time_trial(
         call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
     look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED
     evaluations = math.ceil(training.images / every)
-    early = evaluation.rung_samples or evaluation.samples
-    samples = (
-        (evaluations - 1) * early + evaluation.samples if extractor else evaluations * min(evaluation.samples, SHOWN)
-    )
+    samples = evaluation.samples if extractor else min(evaluation.samples, SHOWN)
+    early = (evaluations - 1) * (evaluation.rung_samples or samples if extractor else samples)
+    steps = evaluation.rung_steps
+    calls_early = probe.calls if steps is None else probed(drawing_in(steps, learner.family)).calls
     asked = evaluations * evaluation.likelihood.images if evaluation.of("likelihood") else 0
     calls = likelihood_calls(learner.family, loader, evaluation.likelihood.timesteps) if asked else 0
     return Cost(
         train_seconds=step / training.batch_size * training.images / workers,
-        sample_seconds=call * probe.calls * samples / workers,
-        evaluate_seconds=(look * samples + call * calls * asked) / workers,
+        sample_seconds=call * (calls_early * early + probe.calls * samples) / workers,
+        evaluate_seconds=(look * (early + samples) + call * calls * asked) / workers,
         params=parameters(learner.family),
         activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
         state_bytes=_bytes(state_of(learner).values()) + _bytes(_trained(learner)),

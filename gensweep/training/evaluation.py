@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,7 +64,8 @@ class Judge:
     Classes have `class_names`.  Labels of generated images come in the proportions of `class_counts`, those of the
     training images; `shape` is that of an image, (channels, height, width).  Metrics of samples need the extractor,
     metrics of likelihood the images that were `held_out`, of which each is looked at with so many `timesteps` (None:
-    all).  Before the end of a training `rung_samples` images are enough, if they are given.
+    all).  Before the end of a training `rung_samples` images are enough, drawn in `rung_steps` steps of the family's
+    sampler, if these are given; see `rungs.early`.
     """
 
     extractor: Extractor | None
@@ -78,13 +79,7 @@ class Judge:
     timesteps: int | None = None
     class_names: tuple[str, ...] = ()
     rung_samples: int | None = None
-
-    def early(self) -> Judge:
-        """The same by `rung_samples` images, if they are given; scores of a likelihood stay what they are."""
-        if self.rung_samples is None:
-            return self
-        fewer = {name: replace(self.identities[name], samples=self.rung_samples) for name in self.metrics_of("samples")}
-        return replace(self, samples=self.rung_samples, identities={**self.identities, **fewer})
+    rung_steps: int | None = None
 
     def metrics_of(self, needs: Needs) -> dict[str, Metric]:
         """Those that are computed from samples, or from a likelihood."""

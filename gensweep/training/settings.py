@@ -57,6 +57,7 @@ class Evaluation:
     against: str
     likelihood: HeldOut
     rung_samples: int | None = None
+    rung_steps: int | None = None
 
     def of(self, needs: Needs) -> list[str]:
         """The metrics that are computed from samples, or from a likelihood."""
@@ -105,6 +106,7 @@ def evaluation(
     extractor: Annotated[Callable[..., Extractor], Choice(EXTRACTORS, "efficientnet_lite0")],
     against: Against = "train",
     rung_samples: Annotated[int, Field(ge=2)] | None = None,
+    rung_steps: Positive | None = None,
     likelihood: Annotated[Callable[[], HeldOut], Section(likelihood)],
 ) -> Evaluation:
     """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
@@ -112,7 +114,8 @@ def evaluation(
     Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
     (`whole`), with the pictures in a folder (`against: DIR/`), or by `fid` alone with the statistics in a file such as
     pytorch-fid's (`against: FILE.npz`); `batch_size` is that of each worker and changes no image.  The metric bpd is of
-    real images: those of `likelihood`.  Before its end a trial is judged by `rung_samples` images, if they are given:
-    cheaper, enough for a scheduler, and another kind of score, so that only the last one is the objective.
+    real images: those of `likelihood`.  Before its end a trial is judged by `rung_samples` images, drawn in
+    `rung_steps` steps of its sampler, if these are given: cheaper, enough for a scheduler, and another kind of score,
+    so that only the last one is the objective.
     """
-    return Evaluation(every, samples, batch_size, metrics, extractor, against, likelihood(), rung_samples)
+    return Evaluation(every, samples, batch_size, metrics, extractor, against, likelihood(), rung_samples, rung_steps)

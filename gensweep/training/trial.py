@@ -31,6 +31,7 @@ from gensweep.training.curves import write_schedule
 from gensweep.training.evaluation import Judge, Verdict, evaluate, write_estimates, write_grid, write_pairs
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.memory import activation_bytes
+from gensweep.training.rungs import early
 from gensweep.training.state import restore, sampler_prefix, state_of
 
 __all__ = ["ListReporter", "Numbers", "Reporter", "StopTrial", "resume_from", "run_trial"]
@@ -171,8 +172,10 @@ class _Trial:
     def judged(self) -> None:
         """Judge, save and report."""
         learner = self.learner
-        judge = self.judge if learner.images >= learner.training.images else self.judge.early()
-        verdict = evaluate(learner.family, merged(learner.sampler), judge, workers=learner.workers)
+        judge, family = self.judge, learner.family
+        if learner.images < learner.training.images:
+            judge, family = early(judge, family)
+        verdict = evaluate(family, merged(learner.sampler), judge, workers=learner.workers)
         self.seconds["sample"] += verdict.sample_seconds
         self.seconds["evaluate"] += verdict.evaluate_seconds
         metrics = self._metrics() | verdict.scores | verdict.signals

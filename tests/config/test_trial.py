@@ -181,6 +181,18 @@ def test_a_trial_is_frozen():
         ),
         ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
         (
+            {"sampler": {"kind": "ddim", "steps": 50}, "evaluation": {"rung_steps": 50}},
+            "evaluation.rung_steps: 50 must be less than sampler.steps (50)",
+        ),
+        (
+            {"diffusion": {"timesteps": 20}, "evaluation": {"rung_steps": 50}},
+            "evaluation.rung_steps: 50 must be less than diffusion.timesteps (20)",
+        ),
+        (
+            {"family": {"kind": "gan"}, "evaluation": {"rung_steps": 5}},
+            "evaluation.rung_steps: 5 needs a sampler, which the family gan is without; leave it out",
+        ),
+        (
             {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},
             "family.conditional: true needs two classes or more",
         ),

@@ -22,6 +22,7 @@ def test_is_told_in_one_line():
         "fid, 5,000 samples, efficientnet_lite0/1280@128px/float32, against digits (1,500 images, 32x32)"
     )
     assert replace(IDENTITY, weights="raw").short().endswith("raw weights")
+    assert replace(IDENTITY, steps=20).short().endswith("digits (1,500 images, 32x32), 20 steps")
 
 
 def test_a_likelihoods_identity_has_no_extractor():

@@ -8,7 +8,7 @@ import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.errors import GensweepError
+from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES
 from gensweep.training.checkpoint import latest, load_tensors, verify
 from gensweep.training.evaluation import evaluate
@@ -44,6 +44,28 @@ def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tm
     assert cheap[0][0]["fid"] != whole[0][0]["fid"]
     few = run("gan", tmp_path / "few", judge=tiny.judge(samples=8)).checkpoints
     assert [metrics["fid"] for metrics, _ in few[:2]] == [metrics["fid"] for metrics, _ in cheap[:2]]
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "vdm"])
+def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_score(kind, tmp_path):
+    whole, cheap, short = (
+        run(
+            kind,
+            tmp_path / name,
+            judge=tiny.judge(**settings),
+            family={"sampler": {"kind": "ancestral", "steps": steps}},
+        ).checkpoints
+        for name, settings, steps in (("whole", {}, 4), ("cheap", {"rung_steps": 2}, 4), ("short", {}, 2))
+    )
+    assert [metrics["identities"]["fid"].get("steps") for metrics, _ in cheap] == [2, 2, None]
+    # A training draws no samples, so the weights are those of a model whose sampler has two steps at all times.
+    assert [metrics["fid"] for metrics, _ in cheap[:2]] == [metrics["fid"] for metrics, _ in short[:2]]
+    assert cheap[-1][0]["fid"] == whole[-1][0]["fid"] != short[-1][0]["fid"]
+
+
+def test_a_family_without_a_sampler_refuses_fewer_steps(tmp_path):
+    with pytest.raises(ConfigError, match="rung_steps: the family draws images without a sampler"):
+        run("gan", tmp_path, judge=tiny.judge(rung_steps=2))
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
