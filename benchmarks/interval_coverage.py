@@ -9,8 +9,9 @@ are, or normal ones with a scale for each image.  Their distribution is that of 
 turned against it.  With --real the features are those of EfficientNet-Lite0 of two classes of CIFAR-10: an image's
 features are those of two real ones, mixed, so that mean and covariance of the endless population are known.
 
-Prints for each case the truth, what the plain distance is too large by, the bias that is left, the standard deviation
-of the corrected distance, the error that the interval claims, and how often it held the truth.  Writes
+Prints for each case the truth, what the plain distance is too large by, the bias that three corrections leave (the
+first order of 1 / n; a line over 1 / n, known as FD-infinity; and the one in use), the standard deviation of the last,
+the error that the interval claims, and how often it held the truth.  Writes
 benchmarks/results/interval_coverage-DATE-SETTINGS.json.
 """
 
@@ -30,12 +31,15 @@ from torch import Tensor
 
 from gensweep.data.cache import cache_folder
 from gensweep.data.images import DATASETS
+from gensweep.metrics.bias import extrapolated_distance, first_order_bias
 from gensweep.metrics.extractors import EXTRACTORS
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.real import Real
 from gensweep.metrics.uncertainty import Target, estimate_distance
 
 RESULTS = Path(__file__).parent / "results"
+#: The classical corrections are looked at in so many of the repeats.
+FEW = 20
 KINDS = ("normal", "mostly zero", "own scales")
 
 
@@ -60,6 +64,8 @@ class Row:
     repeats: int
     truth: float
     excess: float
+    first_order: float
+    line: float
     bias: float
     scatter: float
     error: float
@@ -118,16 +124,26 @@ def real() -> Iterator[Case]:
         yield Case(f"{name} against horses", draw, mean, rows.T @ rows / len(rows), target)
 
 
+def without_ours(x: Tensor, target: Target) -> tuple[float, float, float]:
+    """The plain distance, less the first order of its bias, and by a line over 1 / n."""
+    covariance = x.T.cov()
+    plain = frechet_distance(x.mean(0), covariance, target.mean, target.covariance)
+    sizes = range(len(x) // 2, len(x) + 1, len(x) // 10)
+    line = extrapolated_distance(x, target, sizes=sizes, generator=torch.Generator().manual_seed(0))
+    return plain, plain - first_order_bias(covariance, target, len(x)), line
+
+
 def measure(case: Case, images: int, repeats: int) -> Row:
     """Draw again and again, and count how often the interval holds the truth."""
     target, generator = case.target, torch.Generator().manual_seed(0)
     truth = frechet_distance(case.mean, case.covariance, target.mean, target.covariance)
-    plain, found = [], []
+    classical, found = [], []
     for repeat in range(repeats):
         x = case.draw(images, generator)
-        if repeat < 5:
-            plain.append(frechet_distance(x.mean(0), x.T.cov(), target.mean, target.covariance) - truth)
+        if repeat < FEW:
+            classical.append(without_ours(x, target))
         found.append(estimate_distance(x, target))
+    plain, first_order, line = (sum(values) / len(values) - truth for values in zip(*classical, strict=True))
     corrected = torch.tensor([estimate.corrected for estimate in found], dtype=torch.float64)
     error = math.sqrt(sum(estimate.error**2 for estimate in found) / repeats)
     covered = sum(low <= truth <= high for low, high in (estimate.interval for estimate in found))
@@ -137,7 +153,9 @@ def measure(case: Case, images: int, repeats: int) -> Row:
         images=images,
         repeats=repeats,
         truth=truth,
-        excess=sum(plain) / len(plain),
+        excess=plain,
+        first_order=first_order,
+        line=line,
         bias=float(corrected.mean()) - truth,
         scatter=float(corrected.std()),
         error=error,
@@ -155,11 +173,11 @@ def main(features: int, images: int, repeats: int, of_real: bool, threads: int) 
     """Count how often the interval holds the truth."""
     torch.set_num_threads(threads)
     rows = []
-    heads = ("case", "truth", "excess", "bias left", "scatter", "error", "covered")
+    heads = ("case", "truth", "excess", "1st order", "line", "bias left", "scatter", "error", "covered")
     click.echo(f"{heads[0]:<28}" + "".join(f"{head:>11}" for head in heads[1:]))
     for case in real() if of_real else made_up(features):
         row = measure(case, images, repeats)
-        numbers = (row.truth, row.excess, row.bias, row.scatter, row.error)
+        numbers = (row.truth, row.excess, row.first_order, row.line, row.bias, row.scatter, row.error)
         click.echo(f"{row.case:<28}" + "".join(f"{value:11.3f}" for value in numbers) + f"{row.covered:9.1f} %")
         rows.append(asdict(row))
     date = datetime.date.today().isoformat()

@@ -1,4 +1,4 @@
-"""By how much few images put a Frechet distance too high: two classical answers, to hold `uncertainty` against.
+"""By how much few images put a Frechet distance too high: two classical answers, as checks of `uncertainty`.
 
 Shapes: d features.
 """

@@ -30,6 +30,10 @@ __all__ = ["LEAST", "NORMAL", "Estimate", "Target", "estimate_distance"]
 LEAST = 20
 #: Standard errors on each side of a 95 % interval.
 NORMAL = 1.959964
+#: So much of the share of pairs is taken away.  What is due to k images together is in the variance k times, and among
+#: the pairs k (k - 1) / 2 times: this leaves 1, 4/3 and 1 times what is due to one, two and three.  Two have to count a
+#: ninth more than once, since leaving out parts never sees those within one.
+PAIRED = 2 / 3
 #: In so many parts images are left out, and so many pairs of images are looked at.
 PARTS, PAIRS = 10, 2048
 #: With fewer images a direction the spectrum is partly guessed, by so much of the correction, and nothing left out.
@@ -90,9 +94,7 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
         variance = twice + (GUESSED * (float(sample.distance) - corrected)) ** 2
     else:
         corrected = sample.unbiased if n > MANY else _without_parts(sample)
-        # Leaving out parts adds to the share of pairs, as it never sees those within one.  Of a distance near 0 all
-        # is due to pairs, and half of the variance is one too many.
-        variance = max(twice - (1 - 1 / (PARTS - 1)) * sample.variance_of_pairs(), twice / 2)
+        variance = max(twice - PAIRED * sample.variance_of_pairs(), twice / 2)
     scale = (variance / twice) ** 0.5 if twice else 0.0
     influences = (pseudo - pseudo.mean()) * scale + corrected
     return Estimate(corrected, variance**0.5, influences.cpu())

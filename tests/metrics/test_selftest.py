@@ -5,7 +5,7 @@ from gensweep.metrics.selftest import Check, selftest
 
 def test_every_known_answer_is_found():
     checks = selftest()
-    assert len({check.name for check in checks}) == len(checks) == 7
+    assert len({check.name for check in checks}) == len(checks) == 10
     assert [check for check in checks if not check.passed] == []
 
 
