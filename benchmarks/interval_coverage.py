@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/interval_coverage.py
     .venv/bin/python benchmarks/interval_coverage.py --features 256 --images 1000
-    .venv/bin/python benchmarks/interval_coverage.py --real --images 500 --repeats 100       of CIFAR-10
+    .venv/bin/python benchmarks/interval_coverage.py --real horse deer --repeats 100         of CIFAR-10
 
 Made-up features are a matrix times independent numbers: normal ones, ones that are mostly 0 as features after a ReLU
 are, or normal ones with a scale for each image.  Their distribution is that of the reference, or narrower and moved, or
@@ -102,26 +102,26 @@ def made_up(d: int) -> Iterator[Case]:
             yield Case(f"{name}, {kind}", draw, zero, spectrum.diag(), target)
 
 
-def real() -> Iterator[Case]:
-    """Horses against horses, against horses with a fifth of another one mixed in, and deer against horses."""
+def real(first: str, second: str) -> Iterator[Case]:
+    """A class of CIFAR-10 against itself, the same with a fifth of another image mixed in, and a second class."""
     extractor = EXTRACTORS["efficientnet_lite0"]("cpu", cache_folder(), resolution=64)
     features = {}
-    for name in ("horse", "deer"):
+    for name in (first, second):
         images = DATASETS["cifar10"]("train", cache_folder(), classes=(name,))
         features[name] = Real(images, extractor, cache_folder()).features.double()
-    horses, deer = features["horse"], features["deer"]
-    target = Target(horses.mean(0), horses.T.cov())
-    first, second = math.cos(0.3), math.sin(0.3)
-    mixed = 0.8 * horses + 0.2 * horses.roll(7, 0)
-    for name, population in (("horses", horses), ("mixed horses", mixed), ("deer", deer)):
+    reference = features[first]
+    target = Target(reference.mean(0), reference.T.cov())
+    large, small = math.cos(0.3), math.sin(0.3)
+    mixed = 0.8 * reference + 0.2 * reference.roll(7, 0)
+    for name, population in ((first, reference), (f"mixed {first}", mixed), (second, features[second])):
         mean = population.mean(0)
         rows = population - mean
 
         def draw(n: int, generator: torch.Generator, mean: Tensor = mean, rows: Tensor = rows) -> Tensor:
             i, j = torch.randint(len(rows), (2, n), generator=generator)
-            return mean + first * rows[i] + second * rows[j]
+            return mean + large * rows[i] + small * rows[j]
 
-        yield Case(f"{name} against horses", draw, mean, rows.T @ rows / len(rows), target)
+        yield Case(f"{name} against {first}", draw, mean, rows.T @ rows / len(rows), target)
 
 
 def without_ours(x: Tensor, target: Target) -> tuple[float, float, float]:
@@ -167,21 +167,21 @@ def measure(case: Case, images: int, repeats: int) -> Row:
 @click.option("--features", type=click.IntRange(8), default=64, show_default=True)
 @click.option("--images", type=click.IntRange(20), default=500, show_default=True)
 @click.option("--repeats", type=click.IntRange(5), default=500, show_default=True)
-@click.option("--real", "of_real", is_flag=True, help="Features of CIFAR-10 instead of made-up ones; always 1,280.")
+@click.option("--real", "classes", nargs=2, help="1,280 features of two classes of CIFAR-10 instead of made-up ones.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-def main(features: int, images: int, repeats: int, of_real: bool, threads: int) -> None:
+def main(features: int, images: int, repeats: int, classes: tuple[str, str] | None, threads: int) -> None:
     """Count how often the interval holds the truth."""
     torch.set_num_threads(threads)
     rows = []
     heads = ("case", "truth", "excess", "1st order", "line", "bias left", "scatter", "error", "covered")
     click.echo(f"{heads[0]:<28}" + "".join(f"{head:>11}" for head in heads[1:]))
-    for case in real() if of_real else made_up(features):
+    for case in real(*classes) if classes else made_up(features):
         row = measure(case, images, repeats)
         numbers = (row.truth, row.excess, row.first_order, row.line, row.bias, row.scatter, row.error)
         click.echo(f"{row.case:<28}" + "".join(f"{value:11.3f}" for value in numbers) + f"{row.covered:9.1f} %")
         rows.append(asdict(row))
     date = datetime.date.today().isoformat()
-    name = f"interval_coverage-{date}-{'real' if of_real else features}-{images}.json"
+    name = f"interval_coverage-{date}-{'-'.join(classes) if classes else features}-{images}.json"
     (RESULTS / name).write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
     click.echo(f"Written: {RESULTS / name}")
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.metrics.labels import LabelledReference, detail_name, require_classes, require_labels
 from gensweep.metrics.metric import METRICS, Mode, Needs
-from gensweep.metrics.processes import Metric, follow_process_group, reinit__is_reduced, sync_all_reduce
+from gensweep.metrics.moments import require_num_features
+from gensweep.metrics.processes import Metric, follow_process_group, reinit__is_reduced, sync_all_reduce, with_float64
 
 __all__ = ["Agreement"]
 
@@ -38,16 +39,10 @@ class Agreement(Metric):
     ) -> None:
         self.class_names = require_classes(reference, "agreement")
         classifier = reference.classifier()
-        found = len(classifier.probe.weights)
-        if num_features not in (None, found):
-            raise GensweepError(
-                f"the reference has {found} features and the extractor gives {num_features}; "
-                "both must come from the same extractor"
-            )
+        require_num_features(len(classifier.probe.weights), num_features)
         self._probe, self._ceiling = classifier.probe, classifier.ceiling
         self._matrix = torch.zeros(0)
-        # Apple's GPUs have no float64
-        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        super().__init__(device=with_float64(device))
         self._probe = self._probe.to(self._device)
 
     @reinit__is_reduced

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import MOST, Needs
-from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced
+from gensweep.metrics.moments import require_finite, require_num_features
+from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced, with_float64
 from gensweep.metrics.real import RealFeatures
 from gensweep.metrics.references import spread
 
@@ -34,15 +34,9 @@ class CollectedFeatures(Metric):
     def __init__(
         self, reference: RealFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
     ) -> None:
-        found = reference.features.shape[1]
-        if num_features not in (None, found):
-            raise GensweepError(
-                f"the reference has {found} features and the extractor gives {num_features}; "
-                "both must come from the same extractor"
-            )
+        require_num_features(reference.features.shape[1], num_features)
         self.reference = reference
-        # Apple's GPUs have no float64
-        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        super().__init__(device=with_float64(device))
 
     @reinit__is_reduced
     def reset(self) -> None:

@@ -15,7 +15,14 @@ from torch import Tensor, nn
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics.metric import METRICS, Mode, Needs
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, before, follow_process_group, reinit__is_reduced, sync_all_reduce
+from gensweep.metrics.processes import (
+    Metric,
+    before,
+    follow_process_group,
+    reinit__is_reduced,
+    sync_all_reduce,
+    with_float64,
+)
 
 __all__ = ["SPLITS", "Classifying", "InceptionScore"]
 
@@ -60,8 +67,7 @@ class InceptionScore(Metric):
                 "set evaluation.extractor.kind to inception (the literature's) or torchvision_inception, or take it out"
             )
         self._head, self._deviation = head, 0.0
-        # Apple's GPUs have no float64
-        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        super().__init__(device=with_float64(device))
 
     @reinit__is_reduced
     def reset(self) -> None:

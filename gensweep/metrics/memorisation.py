@@ -14,9 +14,9 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import METRICS, Mode, Needs
-from gensweep.metrics.moments import require_finite
+from gensweep.metrics.moments import require_finite, require_num_features
 from gensweep.metrics.pairs import Search
-from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced
+from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced, with_float64
 
 __all__ = ["AuthenticShare", "TrainingFeatures"]
 
@@ -65,17 +65,12 @@ class AuthenticShare(Metric):
         self, reference: TrainingFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
     ) -> None:
         m, found = reference.features.shape
-        if num_features not in (None, found):
-            raise GensweepError(
-                f"the reference has {found} features and the extractor gives {num_features}; "
-                "both must come from the same extractor"
-            )
+        require_num_features(found, num_features)
         if m < 2:
             raise GensweepError(f"authpct needs at least 2 training images, but got {m}; raise data.limit")
         self._reference = reference
         self._memorised = 0.0
-        # Apple's GPUs have no float64
-        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        super().__init__(device=with_float64(device))
         self._search = Search(reference.features.to(self._device))
 
     @reinit__is_reduced

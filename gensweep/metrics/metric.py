@@ -19,8 +19,15 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
-from gensweep.metrics.moments import Moments
-from gensweep.metrics.processes import Metric, follow_process_group, in_order, reinit__is_reduced, sync_all_reduce
+from gensweep.metrics.moments import Moments, require_num_features
+from gensweep.metrics.processes import (
+    Metric,
+    follow_process_group,
+    in_order,
+    reinit__is_reduced,
+    sync_all_reduce,
+    with_float64,
+)
 from gensweep.metrics.uncertainty import LEAST, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 
@@ -140,16 +147,11 @@ class FrechetDistance(Metric):
         self, reference: Reference, num_features: int | None = None, device: torch.device | str = "cpu"
     ) -> None:
         moments = reference.moments
-        if num_features not in (None, moments.num_features):
-            raise GensweepError(
-                f"the reference has {moments.num_features} features and the extractor gives {num_features}; "
-                "both must come from the same extractor"
-            )
+        require_num_features(moments.num_features, num_features)
         self._num_features = moments.num_features
         self._reference = Target(moments.mean.cpu(), moments.covariance.cpu())
         self._variation = variation(moments)
-        # Apple's GPUs have no float64
-        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        super().__init__(device=with_float64(device))
 
     @reinit__is_reduced
     def reset(self) -> None:
@@ -207,8 +209,7 @@ class BitsPerDim(Metric):
     def __init__(
         self, reference: object = None, num_features: int | None = None, device: torch.device | str = "cpu"
     ) -> None:
-        # Apple's GPUs have no float64
-        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+        super().__init__(device=with_float64(device))
 
     @reinit__is_reduced
     def reset(self) -> None:

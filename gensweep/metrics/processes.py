@@ -17,7 +17,20 @@ with warnings.catch_warnings():
     from ignite.metrics import Metric
     from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
-__all__ = ["Metric", "before", "follow_process_group", "in_order", "reinit__is_reduced", "sync_all_reduce"]
+__all__ = [
+    "Metric",
+    "before",
+    "follow_process_group",
+    "in_order",
+    "reinit__is_reduced",
+    "sync_all_reduce",
+    "with_float64",
+]
+
+
+def with_float64(device: torch.device | str) -> torch.device | str:
+    """The device, or the CPU for one of Apple's GPUs, which have no float64."""
+    return "cpu" if torch.device(device).type == "mps" else device
 
 
 def follow_process_group() -> None:

@@ -37,7 +37,7 @@ PAIRED = 2 / 3
 #: In so many parts images are left out, and so many pairs of images are looked at.
 PARTS, PAIRS = 10, 2048
 #: With fewer images a direction the spectrum is partly guessed, by so much of the correction, and nothing left out.
-SEEN, GUESSED = 1.5, 0.015
+SEEN, GUESSED = 1.5, 0.014
 #: Of more images the bias that leaving out parts would take away is far below the error.
 MANY = 4000
 
