@@ -29,7 +29,7 @@ __all__ = [
     "atlas_csv",
     "atlas_section",
     "driven_section",
-    "file_word",
+    "file_words",
     "trajectory_section",
     "unit_rows",
     "write_interpretation",
@@ -126,11 +126,12 @@ def atlas_section(atlas: Atlas, labels: Sequence[int], names: Sequence[str]) -> 
         Picture("where.png", "Where labels act: layers in the order of the network", where_picture(atlas)),
         Picture("labels.png", "Which labels move the same units", labels_picture(atlas, names)),
     ]
+    words_of = file_words(names)
     for label in labels:
         data = units_picture(atlas, label, names)
         if data is not None:
             caption = f"The units that {names[label]} raises most"
-            pictures.append(Picture(f"units-{file_word(names[label])}.png", caption, data))
+            pictures.append(Picture(f"units-{words_of[label]}.png", caption, data))
     rows = [
         {
             "unit": f"{row['layer']} #{row['unit']}",
@@ -187,14 +188,14 @@ def driven_section(found: Sequence[Driven], names: Sequence[str]) -> Section:
         "drawn from it": lambda each: each.drawn,
         "without it": lambda each: each.plain,
     }
-    pictures = []
+    pictures, words_of = [], file_words(names)
     for label in dict.fromkeys(each.label for each in found):
         ours = [each for each in found if each.label == label]
         rows = [torch.cat([part(each).cpu() for part in parts.values()]) for each in ours]
         columns = [f"{part} ({seed})" for part in parts for seed in range(len(ours[0].seen))]
         names_of_rows = [f"{each.units} at {level_word(each.level)}" for each in ours]
         shown = tiles_picture(torch.stack(rows), names_of_rows, columns)
-        pictures.append(Picture(f"driven-{file_word(names[label])}.png", f"For the units of {names[label]}", shown))
+        pictures.append(Picture(f"driven-{words_of[label]}.png", f"For the units of {names[label]}", shown))
     words = (
         "Images made from faint noise so that, under noise of a level, they drive a layer's units in the direction "
         "that the label moves them, or one unit alone (#); smooth, small, and for no label. Then the model denoises "
@@ -221,6 +222,9 @@ def _finest(attention: Mapping[str, Any]) -> Any:
     return torch.stack([each for each in attention.values() if each.shape[-1] == most]).mean(dim=0)
 
 
-def file_word(name: str) -> str:
-    """A class's name as a part of a file's name."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name)
+def file_words(names: Sequence[str]) -> list[str]:
+    """Names of classes as parts of files' names; with their numbers where they differ in other signs only."""
+    words = ["".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name) for name in names]
+    # Some file systems take upper and lower case for one.
+    plain = [word.lower() for word in words]
+    return [word if plain.count(word.lower()) == 1 else f"{word}-{label}" for label, word in enumerate(words)]

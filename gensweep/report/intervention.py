@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from gensweep.report.interpretation import file_word
+from gensweep.report.interpretation import file_words
 from gensweep.report.page import Picture, Section
 from gensweep.report.unit_pictures import agreement_picture, tiles_picture
 
@@ -96,11 +96,12 @@ def intervention_section(result: Interventions, names: Sequence[str]) -> Section
     pictures = [
         Picture("interventions.png", "Images taken for their class", agreement_picture(own, "agreement", ceiling))
     ]
+    words_of = file_words(names)
     for label in labels:
         images = torch.stack([each.images for each in found if each.label == label])
         shown = tiles_picture(images, list(CHANGES), [str(place) for place in range(images.shape[1])], "sample")
         caption = f"{names[label]}: the same seeds under every change"
-        pictures.append(Picture(f"interventions-{file_word(names[label])}.png", caption, shown))
+        pictures.append(Picture(f"interventions-{words_of[label]}.png", caption, shown))
     words = (
         f"{verdict(found)} The units that a class raises most are switched off, or doubled, in all layers and at all "
         f"noise levels; '{RANDOM}' is as many other units of each of these layers, the mean over several draws. Who an "
