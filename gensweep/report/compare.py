@@ -243,16 +243,19 @@ def _left_out(sweep: Sweep, inside: set[str], best: Score, like: str) -> list[Le
     else:
         words = difference_words(best.identity, theirs.identity)
     foreign = strangers[0].foreign
-    command = evaluate_command(strangers[0], like) if foreign else _alike(sweep, best, theirs)
+    command = evaluate_command(strangers[0], like) if foreign else _alike(sweep, best, theirs, early=bool(many))
     return [LeftOut(sweep.name, sweep.run_id, f"{many}scores of another kind ({words})", command)]
 
 
-def _alike(sweep: Sweep, best: Score, theirs: Score) -> str:
+def _alike(sweep: Sweep, best: Score, theirs: Score, *, early: bool) -> str:
+    """The command that makes scores of the best one's kind; `early` ones are of trials that never came to their end."""
     changes: list[str] = []
     for part in identity_differences(best.identity, theirs.identity):
         value: Any = best.identity.get(part)
         likelihood = "timesteps" in best.identity
-        if part == "samples":
+        if part in ("samples", "steps") and early:
+            changes.append(f"evaluation.rung_{part}=null")
+        elif part == "samples":
             changes.append(f"evaluation.likelihood.images={value}" if likelihood else f"evaluation.samples={value}")
         elif part == "timesteps" and likelihood:
             changes.append(f"evaluation.likelihood.timesteps={'null' if value == 'all' else value}")

@@ -95,7 +95,7 @@ def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> 
 def difference_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
     """Where two identities differ: "generated images: 500 against 2,000"."""
     return "; ".join(
-        f"{_word(key, ours)}: {_part(theirs.get(key))} against {_part(ours.get(key))}"
+        f"{_word(key, ours)}: {_part(key, theirs.get(key))} against {_part(key, ours.get(key))}"
         for key in identity_differences(ours, theirs)
     )
 
@@ -109,8 +109,10 @@ def _of_real_images(identity: Mapping[str, Any]) -> bool:
     return "timesteps" in identity
 
 
-def _part(value: Any) -> str:
-    return "unknown" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+def _part(key: str, value: Any) -> str:
+    if value is None:
+        return "the model's own" if key == "steps" else "unknown"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def score(value: float | None) -> str:

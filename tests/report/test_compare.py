@@ -79,6 +79,21 @@ def test_the_largest_comparable_group_wins_over_the_newest():
     assert left.command == "gensweep tune new.yaml --set name=new-2 --set evaluation.samples=2000"
 
 
+def test_trials_that_ended_at_a_cheaper_kind_of_score_are_left_out_with_the_command_that_gives_them_a_whole_one():
+    cheap = IDENTITY | {"samples": 500, "steps": 10}
+    trials = [trial("a", 0, 5.0), trial("a", 1, 1.0, status="pruned", identity=cheap)]
+    comparison = compare([sweep("a", trials)])
+    assert [entry.trial.trial for entry in comparison.entries] == ["t0000"]
+    left = comparison.not_comparable[0]
+    assert left.reason == (
+        "1 of 2 trials: scores of another kind (generated images: 500 against 2,000; "
+        "sampler steps: 10 against the model's own)"
+    )
+    assert left.command == (
+        "gensweep tune a.yaml --set name=a-2 --set evaluation.rung_samples=null --set evaluation.rung_steps=null"
+    )
+
+
 def test_an_older_sweep_of_the_same_name_stays_out_unless_it_is_named():
     new, old = sweep("a", [trial("a", 0, 5.0)]), sweep("a", [trial("a", 1, 1.0)], age=9, run_id="old-run")
     assert [entry.score.value for entry in compare([old, new]).entries] == [5.0]
