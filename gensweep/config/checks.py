@@ -138,10 +138,8 @@ def _rungs(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     if early is None:
         return
     if _get(trial, "sampler") is None:
-        yield (
-            key,
-            f"{early} needs a sampler, which the family {trial.kind('family')} is without; leave it to families that have one",
-        )
+        family = trial.kind("family")
+        yield key, f"{early} needs a sampler, and the family {family} has none; leave it to those that have one"
     for name in ("sampler.steps", "diffusion.timesteps", "vdm.timesteps"):
         steps = _get(trial, name)
         if steps is not None and early >= steps:

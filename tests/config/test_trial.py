@@ -190,7 +190,7 @@ def test_a_trial_is_frozen():
         ),
         (
             {"family": {"kind": "gan"}, "evaluation": {"rung_steps": 5}},
-            "evaluation.rung_steps: 5 needs a sampler, which the family gan is without; leave it to families that have one",
+            "evaluation.rung_steps: 5 needs a sampler, and the family gan has none; leave it to those that have one",
         ),
         (
             {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},
