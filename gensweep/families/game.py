@@ -142,7 +142,7 @@ def adversarial(
     loss: Annotated[Callable[[], GanLoss], Choice(GAN_LOSSES, "non_saturating")],
     penalty: Annotated[Callable[[], Penalty | None], Choice(PENALTIES, "none")],
     augmentation: Annotated[Callable[[], Augmentation], Choice(AUGMENTATIONS, "none")],
-    latent: Annotated[int, Field(ge=1)] = 100,
+    latent: Annotated[int, Field(ge=1, le=65_536)] = 100,
     discriminator_steps: Annotated[int, Field(ge=1, le=100)] = 1,
     generator_learning_rate: Rate = 2e-4,
     discriminator_learning_rate: Rate = 2e-4,

@@ -43,7 +43,7 @@ class AdaptiveDiffusion:
         *,
         schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
         shortest: Annotated[int, Field(ge=1)] = 10,
-        longest: Annotated[int, Field(ge=2)] = 1000,
+        longest: Annotated[int, Field(ge=2, le=100_000)] = 1000,
         times: Literal["priority", "uniform"] = "priority",
         noise_std: Annotated[float, Field(gt=0, le=1)] = 0.05,
         target: Annotated[float, Field(ge=-1, le=1)] = 0.6,

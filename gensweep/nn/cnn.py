@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
-from gensweep.nn.networks import DENOISERS
+from gensweep.nn.networks import DENOISERS, Count, GroupedWidth
 from gensweep.nn.norm_act import norm_act
 from gensweep.nn.precision import in_full
 
@@ -34,8 +34,8 @@ class CNN(nn.Module):
         classes: int,
         outputs: int | None = None,
         *,
-        width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
-        depth: Annotated[int, Field(ge=1)] = 12,
+        width: GroupedWidth = 64,
+        depth: Count = 12,
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
     ) -> None:
         super().__init__()

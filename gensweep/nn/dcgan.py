@@ -5,15 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.nn.layers import BatchNorm2d
-from gensweep.nn.networks import ADVERSARIES, Adversaries, check_adversaries_size
+from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size
 from gensweep.nn.projection import ConditionalBatchNorm2d, TimeProjection, batch_norm, normalised
 from gensweep.nn.spectral import spectrally_normalised
 
@@ -33,8 +32,8 @@ def dcgan(
     latent: int,
     timed: bool = False,
     *,
-    width: Annotated[int, Field(ge=1)] = 64,
-    discriminator_width: Annotated[int, Field(ge=1)] | None = None,
+    width: Width = 64,
+    discriminator_width: Width | None = None,
     labels: Literal["embedding", "batch_norm"] = "embedding",
     discriminator_norm: Literal["batch", "spectral", "layer", "none"] = "batch",
 ) -> Adversaries:

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.nn.networks import ADVERSARIES, Adversaries, check_adversaries_size
+from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size
 from gensweep.nn.projection import TimeProjection, batch_norm, normalised
 from gensweep.nn.spectral import spectrally_normalised
 
@@ -29,8 +29,8 @@ def sngan(
     latent: int,
     timed: bool = False,
     *,
-    width: Annotated[int, Field(ge=1)] = 256,
-    discriminator_width: Annotated[int, Field(ge=1)] = 128,
+    width: Width = 256,
+    discriminator_width: Width = 128,
     depth: Annotated[int, Field(ge=1, le=8)] = 1,
     discriminator_norm: Literal["spectral", "none"] = "spectral",
 ) -> Adversaries:

@@ -14,13 +14,11 @@ from torch.utils.checkpoint import checkpoint
 from gensweep.errors import ConfigError
 from gensweep.nn.attention import attend
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
-from gensweep.nn.networks import DENOISERS
+from gensweep.nn.networks import DENOISERS, Count, GroupedWidth, Width
 from gensweep.nn.norm_act import norm_act
 from gensweep.nn.precision import in_full
 
 __all__ = ["UNet"]
-
-Positive = Annotated[int, Field(ge=1)]
 
 #: Multipliers of sizes from which on they hold.  Source: Dhariwal & Nichol 2021, tables 4 and 12 (64 to 256 px).
 MULTIPLIERS = {256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4), 8: (1, 2, 2)}
@@ -45,10 +43,10 @@ class UNet(nn.Module):
         classes: int,
         outputs: int | None = None,
         *,
-        width: Annotated[int, Field(ge=8, multiple_of=8)] = 64,
-        multipliers: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] | None = None,
-        blocks: Positive = 2,
-        attention: Annotated[tuple[Positive, ...], Field(strict=False)] = (16,),
+        width: GroupedWidth = 64,
+        multipliers: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] | None = None,
+        blocks: Count = 2,
+        attention: Annotated[tuple[Width, ...], Field(strict=False)] = (16,),
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
         checkpointing: bool = False,
     ) -> None:

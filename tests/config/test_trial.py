@@ -96,7 +96,7 @@ def test_a_trial_is_frozen():
             {"network": {"kind": "unet", "widht": 8}},
             "network.widht: 'widht' is not a key of network of kind unet; did you",
         ),
-        ({"network": {"kind": "unet", "width": 9}}, "network.width: 9 is not a whole number >= 8, a multiple of 8"),
+        ({"network": {"kind": "unet", "width": 9}}, "network.width: 9 is not a whole number >= 8 and <= 8192, a multiple of 8"),
         (
             {"network": {"kind": "unet", "multipliers": [1, "2"]}},
             'network.multipliers: [1, "2"] is not a list, each a whole',
@@ -165,6 +165,8 @@ def test_a_trial_is_frozen():
             {"sampler": {"kind": "heun", "churn": 10, "churn_min": 5, "churn_max": 0.1}},
             "sampler.churn_min: 5 is more than sampler.churn_max (0.1), so no level would be churned",
         ),
+        ({"network": {"blocks": 10**6}}, "network.blocks: 1000000 is not a whole number >= 1 and <= 256"),
+        ({"network": {"width": 2**64}}, "network.width: 18446744073709551616 is not a whole number >= 8 and <= 8192"),
         ({"sampler": {"kind": "heun", "churn": -1}}, "sampler.churn: -1 is not a number >= 0 and <= 1000"),
         ({"sampler": {"kind": "ddim", "churn": 1}}, "sampler.churn: 'churn' is not a key of sampler of kind ddim"),
         ({"sampler": {"kind": "euler", "spacing": "log"}}, "sampler.spacing: 'log' is not one of 'time', 'karras'"),
