@@ -96,7 +96,10 @@ def test_a_trial_is_frozen():
             {"network": {"kind": "unet", "widht": 8}},
             "network.widht: 'widht' is not a key of network of kind unet; did you",
         ),
-        ({"network": {"kind": "unet", "width": 9}}, "network.width: 9 is not a whole number >= 8 and <= 8192, a multiple of 8"),
+        (
+            {"network": {"kind": "unet", "width": 9}},
+            "network.width: 9 is not a whole number >= 8 and <= 8192, a multiple of 8",
+        ),
         (
             {"network": {"kind": "unet", "multipliers": [1, "2"]}},
             'network.multipliers: [1, "2"] is not a list, each a whole',
