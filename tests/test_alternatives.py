@@ -2,18 +2,14 @@
 
 import json
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
+import untrained
 
 from gensweep.assembly import Axes, Outcome, alternatives, known_outcomes, load_checkpoint, score, try_alternatives
 from gensweep.assembly import outcomes as module
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
-
-sys.path.insert(0, str(Path(__file__).parent))
-import untrained
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,11 @@
 """Fine-tuning of tiny models: what is learnt beside a base, and that the base is left as it is."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).parent))
 import untrained
+from PIL import Image
 
 from gensweep.assembly import (
     build_learner,

@@ -1,14 +1,10 @@
 import csv
 import io
 import json
-import sys
-from pathlib import Path
 
 import pytest
 
 from gensweep.cli.main import run
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,0 @@
-"""Modules that tests share lie one folder up."""
-
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
