@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float64, Int
@@ -24,6 +25,20 @@ ROWS = 4096
 BELOW, ABOVE, STEP = 40.0, 44.0, 1.0
 #: What is left of 1 after rounding.
 ROUNDING = 1e-10
+
+
+class Leverages(NamedTuple):
+    """What each image y counts for among all, at each t: with R = (A + t)^-1, A the scatter of all images.
+
+    `held` is h = y^T R y, from 0 to 1, and `left` is 1 - h; `once` is t y^T R^2 y, and `twice` t^2 y^T R^3 y.  `others`
+    is the sum over all other images x of (y^T R x)^2: how much of an image they show too.
+    """
+
+    held: Float64[Tensor, "n j"]
+    left: Float64[Tensor, "n j"]
+    once: Float64[Tensor, "n j"]
+    twice: Float64[Tensor, "n j"]
+    others: Float64[Tensor, "n j"]
 
 
 class Spectrum:
@@ -46,29 +61,39 @@ class Spectrum:
         self.freedom, self.slope = self._kept.sum(0), (self._kept * self._lost).sum(0)
 
     @cached_property
-    def _changes(self) -> tuple[Float64[Tensor, " n"], Float64[Tensor, " j"]]:
-        """By how much the sum of the roots changes without each image, at the same divisor; the mean of h / (1 - h).
-
-        Tr (A - y y^T)^1/2 - Tr A^1/2 = 1/(2 pi) int log(1 - h) t^-1/2 dt with h = y^T (A + t)^-1 y.
-        """
-        n, odds, changes = self.count, torch.zeros_like(self.t), []
+    def _leverages(self) -> Leverages:
+        n, parts = self.count, []
+        kept, lost = self._kept, self._lost
         for start in range(0, n, ROWS):
             share = self._whitened(slice(start, start + ROWS)).square() * (n / (n - 1))
             unseen = 1 - share.sum(1, keepdim=True)
-            left = (unseen * (unseen > ROUNDING) + share @ self._lost).clamp(min=torch.finfo(share.dtype).tiny)
-            held = share @ self._kept
-            odds += (held / left).sum(0)
+            unseen = unseen * (unseen > ROUNDING)
+            held, left = share @ kept, _at_least_tiny(unseen + share @ lost)
             # Each form keeps its digits where the other loses them.
-            logs = torch.where(held < 0.5, torch.log1p(-held.clamp(max=0.5)), left.log())
-            changes.append(logs @ self._weights)
-        return torch.cat(changes), odds / n
+            others = torch.where(held < 0.5, share @ kept**2 - held**2, unseen + share @ lost**2 - left**2)
+            parts.append(Leverages(held, left, share @ (kept * lost), share @ (kept * lost**2), others.clamp(min=0)))
+        return Leverages(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+    @cached_property
+    def _changes(self) -> Float64[Tensor, " n"]:
+        """By how much the sum of the roots changes without each image, at the same divisor.
+
+        Tr (A - y y^T)^1/2 - Tr A^1/2 = 1/(2 pi) int log(1 - h) t^-1/2 dt.
+        """
+        held, left, *_ = self._leverages
+        return torch.where(held < 0.5, torch.log1p(-held.clamp(max=0.5)), left.log()) @ self._weights
+
+    @cached_property
+    def _odds(self) -> Float64[Tensor, " j"]:
+        """The mean of h / (1 - h)."""
+        return (self._leverages.held / self._leverages.left).mean(0)
 
     @property
     def roots_without_each(self) -> Float64[Tensor, " n"]:
         """The sum of the eigenvalues' roots if one image is left out, for each image, exactly."""
         if not len(self.eigenvalues):
             return self.roots.expand(self.count)
-        return (self.roots + self._changes[0]) * math.sqrt((self.count - 1) / (self.count - 2))
+        return (self.roots + self._changes) * math.sqrt((self.count - 1) / (self.count - 2))
 
     def roots_without_both(self, i: Int[Tensor, " p"], j: Int[Tensor, " p"]) -> Float64[Tensor, " p"]:
         """The same if two images are left out, for each pair, exactly; i and j differ."""
@@ -81,7 +106,7 @@ class Spectrum:
         cosine = shared.square() / (self._left(first) * self._left(second))
         # (1 + 1 / (n (n - 2))) (1 - cosine) is the determinant for both over the product of those for each.
         joint = torch.log1p(-(cosine - (1 - cosine) / (n * (n - 2))).clamp(max=1 - 1e-15)) @ self._weights
-        changes = self._changes[0]
+        changes = self._changes
         return (self.roots + changes[i] + changes[j] + joint) * math.sqrt((n - 1) / (n - 3))
 
     def roots_of_population(self, reference: Float64[Tensor, " r"]) -> Float64[Tensor, ""]:
@@ -93,15 +118,37 @@ class Spectrum:
         """
         if not len(self.eigenvalues):
             return self.roots
-        u = self.t * self._changes[1] * (self.count - 1) / self.freedom
-        total = (u.sqrt() * self.slope).sum() * (2 * STEP / math.pi)
-        least, wanted = u[0], self.freedom[0]
+        total = (self._u.sqrt() * self.slope).sum() * (2 * STEP / math.pi)
+        return total + self._below(reference)
+
+    def changes_of_population(self) -> Float64[Tensor, " n"]:
+        """To first order, what leaving out each image changes in `roots_of_population`, but for what is common to all.
+
+        It is in N, in its slope, and in q, where an image counts itself and takes leverage from the others: from each
+        as much as that and the image are seen by others, as if pairs came about by chance.
+        """
+        if not len(self.eigenvalues):
+            return self.roots.new_zeros(self.count)
+        held, left, once, twice, others = self._leverages
+        weight = (others / left**2).sum(0) / _at_least_tiny(others.sum(0))
+        odds = (self._odds - held / left + weight * others / left) / (self.count - 1)
+        freedom, slope = -once / left, (once - 2 * twice) / left - (once / left) ** 2
+        u = odds / self._odds - freedom / self.freedom
+        return (u * self.slope / 2 + slope) @ self._u.sqrt() * (2 * STEP / math.pi)
+
+    @cached_property
+    def _u(self) -> Float64[Tensor, " j"]:
+        return self.t * self._odds * (self.count - 1) / self.freedom
+
+    def _below(self, reference: Float64[Tensor, " r"]) -> Float64[Tensor, ""]:
+        """What lies below the least u, if anything does."""
+        least, wanted = self._u[0], self.freedom[0]
         # Where u stays above 0 there are too few images to see what is below, unless the reference has nothing there.
         if least < 1000 * self.t[0] or float(wanted) >= len(reference):
-            return total
+            return torch.zeros_like(least)
         scale = _ridge(reference, float(wanted))
         below = (reference.sqrt() * (scale / reference).sqrt().atan()).sum() - wanted * math.sqrt(scale)
-        return total + below * (least / scale).sqrt() * (2 / math.pi)
+        return below * (least / scale).sqrt() * (2 / math.pi)
 
     def _whitened(self, rows: slice | Int[Tensor, " b"]) -> Float64[Tensor, "b k"]:
         """Images along the seen directions; over all images each direction has length 1."""
@@ -113,7 +160,7 @@ class Spectrum:
     def _left(self, whitened: Float64[Tensor, "p k"]) -> Float64[Tensor, "p j"]:
         squares = whitened.square()
         unseen = 1 - 1 / self.count - squares.sum(1, keepdim=True)
-        return (unseen * (unseen > ROUNDING) + squares @ self._lost).clamp(min=torch.finfo(squares.dtype).tiny)
+        return _at_least_tiny(unseen * (unseen > ROUNDING) + squares @ self._lost)
 
 
 def centred(x: Float64[Tensor, "n d"], mean: Float64[Tensor, " d"]) -> Iterator[Float64[Tensor, "b d"]]:
@@ -139,6 +186,10 @@ def _decomposed(
     eigenvalues, vectors = torch.linalg.eigh(m / (n - 1))
     kept = _positive(eigenvalues)
     return eigenvalues[kept], factor @ vectors[:, kept]
+
+
+def _at_least_tiny(x: Float64[Tensor, "..."]) -> Float64[Tensor, "..."]:
+    return x.clamp(min=torch.finfo(x.dtype).tiny)
 
 
 def _positive(eigenvalues: Float64[Tensor, " k"]) -> Tensor:

@@ -4,8 +4,9 @@ Of the distance |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 only two parts are b
 the last one, the sum of the roots of a spectrum that is seen through n images only (see `spectrum`).  That is corrected
 to all orders of d / n for images whose features are a matrix times independent numbers, each image with a scale of its
 own; what remains, of order 1 / n, goes by leaving out a tenth of the images in turn.  The variance is that of leaving
-out each image, which counts twice what is due to pairs of images, and so is lessened by what pairs show.  Of hardly
-more images than directions, or fewer, the correction is partly a guess, which is a part of the variance instead.
+out each image, from the corrected distance to first order, which counts twice what is due to pairs of images, and so is
+lessened by what pairs show of the plain one.  Of hardly more images than directions, or fewer, the correction is partly
+a guess, which is a part of the variance instead, and images are left out of the plain distance.
 Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance).
 
 Shapes: n images, d features, r directions in which the reference varies.
@@ -30,10 +31,6 @@ __all__ = ["LEAST", "NORMAL", "Estimate", "Target", "estimate_distance"]
 LEAST = 20
 #: Standard errors on each side of a 95 % interval.
 NORMAL = 1.959964
-#: So much of the share of pairs is taken away.  What is due to k images together is in the variance k times, and among
-#: the pairs k (k - 1) / 2 times: this leaves 1, 4/3 and 1 times what is due to one, two and three.  Two have to count a
-#: ninth more than once, since leaving out parts never sees those within one.
-PAIRED = 2 / 3
 #: In so many parts images are left out, and so many pairs of images are looked at.
 PARTS, PAIRS = 10, 2048
 #: With fewer images a direction the spectrum is partly guessed, by so much of the correction, and nothing left out.
@@ -87,14 +84,16 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
     if n < LEAST:
         raise GensweepError(f"an interval needs at least {LEAST} images, but got {n}; raise the number of samples")
     sample = _Sample(features.to(target.mean), target)
-    pseudo = n * sample.distance - (n - 1) * sample.without_each
+    few = n < SEEN * target.factor.shape[1]
+    corrected = sample.unbiased if few or n > MANY else _without_parts(sample)
+    pseudo = (1 - n) * (sample.without_each if few else sample.changes)
     twice = float(pseudo.var()) / n
-    if n < SEEN * target.factor.shape[1]:
-        corrected = sample.unbiased
+    if few:
         variance = twice + (GUESSED * (float(sample.distance) - corrected)) ** 2
     else:
-        corrected = sample.unbiased if n > MANY else _without_parts(sample)
-        variance = max(twice - PAIRED * sample.variance_of_pairs(), twice / 2)
+        # Leaving out parts adds to the share of pairs, as it never sees those within one.  Of a distance near 0 all
+        # is due to pairs, and half of the variance is one too many.
+        variance = max(twice - (1 - 1 / (PARTS - 1)) * sample.variance_of_pairs(), twice / 2)
     scale = (variance / twice) ** 0.5 if twice else 0.0
     influences = (pseudo - pseudo.mean()) * scale + corrected
     return Estimate(corrected, variance**0.5, influences.cpu())
@@ -140,6 +139,14 @@ class _Sample:
         far = self.far - 2 * self.along / (n - 1) + self.squares / (n - 1) ** 2
         trace = (self.scatter - self.squares * (n / (n - 1))) / (n - 2)
         return far + trace + self.reference - 2 * self.spectrum.roots_without_each
+
+    @property
+    def changes(self) -> Float64[Tensor, " n"]:
+        """To first order, the unbiased distance with one image left out, but for what is common to all."""
+        n = self.n
+        scatter = self.scatter - self.squares * (n / (n - 1))
+        far = self.far - 2 * self.along / (n - 1) + self.squares / (n - 1) ** 2 - scatter / (n - 2) / (n - 1)
+        return far + scatter / (n - 2) - 2 * self.spectrum.changes_of_population()
 
     def variance_of_pairs(self) -> float:
         """The part of the distance's variance that is due to pairs of images, from some pairs at random.
