@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["drop_labels", "guided", "scale_at"]
+from gensweep.noise import Noise
+
+__all__ = ["DROP", "guided", "scale_at", "training_labels"]
+
+#: The stream that says which labels are dropped.
+DROP = 2
 
 
 def guided(
@@ -47,6 +52,11 @@ def scale_at(sigma: float, scale: float, interval: tuple[float, float] | None) -
     return scale if interval is None or interval[0] < sigma <= interval[1] else 1.0
 
 
-def drop_labels(labels: Int[Tensor, " b"], dropped: Bool[Tensor, " b"], *, null: int) -> Int[Tensor, " b"]:
-    """Labels with `null` where dropped, so that training also sees images without a label."""
-    return torch.where(dropped, null, labels)
+def training_labels(
+    labels: Int[Tensor, " b"], noise: Noise, *, classes: int, dropout: float
+) -> Int[Tensor, " b"] | None:
+    """The labels of a training batch, a share `dropout` of them replaced by `classes`, which stands for "no label".
+
+    None if there are no classes.
+    """
+    return torch.where(noise.uniform(stream=DROP) < dropout, classes, labels) if classes else None

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from gensweep.diffusion.denoiser import denoised, denoiser
 from gensweep.diffusion.formulation import Formulation, formulation
-from gensweep.diffusion.guidance import drop_labels, guided, scale_at
+from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.losses import Prediction
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
@@ -28,8 +28,8 @@ from gensweep.registry import Choice, Section
 
 __all__ = ["DiffusionFamily"]
 
-# Streams of randomness; stream 0 is that of the levels, 3 the samplers' start, and their own begin at 16.
-EPS, DROP = 1, 2
+# Streams of randomness; 0 is that of the levels, 2 of dropped labels, 3 of the samplers' start, and theirs begin at 16.
+EPS = 1
 #: Above this noise level a sampler divides by what little is left of the image, and so multiplies rounding errors.
 COARSE = 200.0
 
@@ -85,7 +85,8 @@ class DiffusionFamily:
         coefficients = self.parameterisation(drawn.sigma)
         time = self.process.network_time(drawn.sigma) if coefficients.time is None else coefficients.time
         noisy = coefficients.into * batch.images + coefficients.into * drawn.sigma.view(-1, 1, 1, 1) * eps
-        output = networks[self.sampled](noisy, time, self._training_labels(batch)).float()
+        labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
+        output = networks[self.sampled](noisy, time, labels).float()
         losses = self.loss(Prediction(self.process, coefficients, batch.images, eps, drawn, output))
         self.levels.observe(drawn, losses.detach(), batch.noise, batch.total)
         weighted = losses if drawn.weight is None else drawn.weight * losses
@@ -139,9 +140,3 @@ class DiffusionFamily:
             return denoised(predict, self.parameterisation, self.process.network_time, x, sigma)
 
         return bound(self.process, see, images, noise, timesteps=timesteps).total
-
-    def _training_labels(self, batch: Batch) -> Int[Tensor, " b"] | None:
-        if not self.classes:
-            return None
-        dropped = batch.noise.uniform(stream=DROP) < self.label_dropout
-        return drop_labels(batch.labels, dropped, null=self.classes)

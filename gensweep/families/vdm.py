@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gensweep.diffusion.denoiser import denoised, denoiser
 from gensweep.diffusion.gamma import GAMMAS, Gamma, GammaLevels, schedule_of, wide
-from gensweep.diffusion.guidance import drop_labels, guided, scale_at
+from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients, Parameterisation
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.diffusion.variational import (
@@ -33,8 +33,9 @@ from gensweep.registry import Choice, Section
 
 __all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational"]
 
-# Streams of randomness; 0 is that of the times, 3 the samplers' start, 4 the times of a bound, and from 16 on samplers.
-EPS, DROP, RECONSTRUCTION = 1, 2, 5
+# Streams of randomness; 0 is that of the times, 2 of dropped labels, 3 of the samplers' start, 4 of a bound's times,
+# and samplers' own begin at 16.
+EPS, RECONSTRUCTION = 1, 5
 
 Exponent: TypeAlias = Annotated[int, Field(ge=0, le=10)]
 
@@ -137,7 +138,8 @@ class VdmFamily:
         coefficients = self._coefficients(sigma)
         noisy = coefficients.into * (batch.images + sigma.view(-1, 1, 1, 1) * eps)
         time = schedule.network_time(step.gamma).float()
-        output = networks[self.sampled](noisy, time, self._training_labels(batch)).float()
+        labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
+        output = networks[self.sampled](noisy, time, labels).float()
         off = (output - coefficients.target(batch.images, eps, sigma)).square().mean(dim=(1, 2, 3))
         # An error of the output, as one of the noise.
         bits = step.bits(off * (coefficients.out.flatten() / sigma).square())
@@ -196,9 +198,3 @@ class VdmFamily:
     def _time(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
         schedule = schedule_of(network)
         return lambda sigma: schedule.network_time(2 * sigma.log())
-
-    def _training_labels(self, batch: Batch) -> Int[Tensor, " b"] | None:
-        if not self.classes:
-            return None
-        dropped = batch.noise.uniform(stream=DROP) < self.label_dropout
-        return drop_labels(batch.labels, dropped, null=self.classes)

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from gensweep.diffusion.guidance import drop_labels, guided, scale_at
+from gensweep.diffusion.guidance import guided, scale_at, training_labels
+from gensweep.noise import Noise
 
 NULL = 3
 
@@ -48,7 +49,10 @@ def test_guidance_is_used_above_the_low_end_of_its_interval_up_to_the_high_one()
     assert scale_at(80.0, 0.0, (0.3, 5.0)) == 1
 
 
-def test_labels_are_dropped_one_by_one():
-    labels, dropped = torch.tensor([0, 1, 2, 1]), torch.tensor([True, False, False, True])
-    assert drop_labels(labels, dropped, null=NULL).tolist() == [NULL, 1, 2, NULL]
-    assert labels.tolist() == [0, 1, 2, 1]
+def test_a_share_of_the_labels_is_dropped_one_by_one():
+    labels = torch.arange(4000) % 3
+    shown = training_labels(labels, Noise(0, torch.arange(4000)), classes=NULL, dropout=0.25)
+    dropped = shown == NULL
+    assert torch.equal(shown[~dropped], labels[~dropped])
+    assert float(dropped.double().mean()) == pytest.approx(0.25, abs=0.03)
+    assert training_labels(labels, Noise(0, torch.arange(4000)), classes=0, dropout=0.25) is None

@@ -3,7 +3,8 @@
 import torch
 from tiny import CLASSES, SIZE, batch, build
 
-from gensweep.families.diffusion import COARSE, DROP, EPS, START
+from gensweep.diffusion.guidance import DROP
+from gensweep.families.diffusion import COARSE, EPS, START
 from gensweep.noise import Noise
 
 

@@ -9,11 +9,12 @@ from tiny import CLASSES, SIZE, batch, build
 
 from gensweep.data.loader import Loader
 from gensweep.diffusion.gamma import GAMMAS, schedule_of
+from gensweep.diffusion.guidance import DROP
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS
 from gensweep.diffusion.variational import Step, draw_times
 from gensweep.families.family import Denoising, Likelihood
-from gensweep.families.vdm import DROP, EPS, VariationalNetwork
+from gensweep.families.vdm import EPS, VariationalNetwork
 from gensweep.noise import Noise
 
 STD = 0.25
