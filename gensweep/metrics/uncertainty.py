@@ -33,8 +33,10 @@ LEAST = 20
 NORMAL = 1.959964
 #: In so many parts images are left out, and so many pairs of images are looked at.
 PARTS, PAIRS = 10, 2048
-#: With fewer images a direction the spectrum is partly guessed, by so much of the correction, and nothing left out.
-SEEN, GUESSED = 1.5, 0.014
+#: Of fewer images a direction no part can be left out, and so much of the correction counts as guessed.
+SEEN, GUESSED = 1.25, 0.014
+#: What is due to three images or more is among the pairs too, and grows with the directions an image, squared.
+TRIPLES = 2 / 3
 #: Of more images the bias that leaving out parts would take away is far below the error.
 MANY = 4000
 
@@ -84,7 +86,8 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
     if n < LEAST:
         raise GensweepError(f"an interval needs at least {LEAST} images, but got {n}; raise the number of samples")
     sample = _Sample(features.to(target.mean), target)
-    few = n < SEEN * target.factor.shape[1]
+    crowding = target.factor.shape[1] / n
+    few = SEEN * crowding > 1
     corrected = sample.unbiased if few or n > MANY else _without_parts(sample)
     pseudo = (1 - n) * (sample.without_each if few else sample.changes)
     twice = float(pseudo.var()) / n
@@ -93,7 +96,8 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
     else:
         # Leaving out parts adds to the share of pairs, as it never sees those within one.  Of a distance near 0 all
         # is due to pairs, and half of the variance is one too many.
-        variance = max(twice - (1 - 1 / (PARTS - 1)) * sample.variance_of_pairs(), twice / 2)
+        counted = (1 - 1 / (PARTS - 1)) * (1 - TRIPLES * crowding**2)
+        variance = max(twice - counted * sample.variance_of_pairs(), twice / 2)
     scale = (variance / twice) ** 0.5 if twice else 0.0
     influences = (pseudo - pseudo.mean()) * scale + corrected
     return Estimate(corrected, variance**0.5, influences.cpu())
