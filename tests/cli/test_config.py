@@ -56,7 +56,10 @@ def test_problems_of_all_files_and_scales_come_at_once_with_exit_code_2(sweep, t
 
 def test_overrides_are_checked_too(sweep, capsys):
     assert run(["config", "validate", str(sweep), "--set", "network.width=12"]) == 2
-    assert capsys.readouterr().err == "Error: --set network.width=12: 12 is not a whole number >= 8, a multiple of 8\n"
+    assert (
+        capsys.readouterr().err
+        == "Error: --set network.width=12: 12 is not a whole number >= 8 and <= 8192, a multiple of 8\n"
+    )
 
 
 @pytest.mark.parametrize("form", ["yaml", "json"])

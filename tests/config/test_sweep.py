@@ -110,7 +110,10 @@ def test_a_range_that_makes_no_sense_is_refused_with_its_line(entry, problem, re
 @pytest.mark.parametrize(
     ("entry", "problems"),
     [
-        ("network.width: {int: [4, 32]}", ["s:7: network.width: 4 is not a whole number >= 8, a multiple of 8"]),
+        (
+            "network.width: {int: [4, 32]}",
+            ["s:7: network.width: 4 is not a whole number >= 8 and <= 8192, a multiple of 8"],
+        ),
         (
             "network.width: {float: [16, 32]}",
             ["s:7: network.width: 16.0 is not a whole", "s:7: network.width: 32.0 is not"],
@@ -145,11 +148,11 @@ def test_a_range_that_makes_no_sense_is_refused_with_its_line(entry, problem, re
         ),
         (
             "network.width: {int: [16, 32]}",
-            ["s:7: network.width: 17 is not a whole number >= 8, a multiple of 8; give the"],
+            ["s:7: network.width: 17 is not a whole number >= 8 and <= 8192, a multiple of 8; give the"],
         ),
         (
             "network.width: {int: [16, 24], log: true}",
-            ["s:7: network.width: 17 is not a whole number >= 8, a multiple"],
+            ["s:7: network.width: 17 is not a whole number >= 8 and <= 8192, a multiple"],
         ),
         (
             "diffusion.timesteps: {int: [50, 1000]}\n  sampler.steps: {int: [10, 100]}",
