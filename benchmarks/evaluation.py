@@ -36,7 +36,7 @@ from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import Search
-from gensweep.training.evaluation import Judge, Verdict, judge_images
+from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images
 
 BAR, CLASSES, SIZE = 1.3, 10, 32
 TOLERANCE = {"fid": 1e-6, "inception_score": 1e-6, "precision": 1e-6, "recall": 1e-6, "kid": 1e-6}
@@ -99,15 +99,17 @@ def held() -> int:
     return 1024 * int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
 
 
-def evaluate(extractor: Extractor, real: Real, images: Tensor) -> tuple[Verdict, float, int]:
+def evaluate(extractor: Extractor, real: Real, images: Tensor) -> tuple[EvaluationResult, float, int]:
     """What gensweep says, the seconds of the process, and the bytes on top of what it held."""
     names = [name for name in METRICS if METRICS[name].needs == "samples"]
     metrics = {name: METRICS[name](real, FEATURES, "cpu") for name in names}
-    judge = Judge(extractor, metrics, {}, len(images), 250, (len(images) // CLASSES,) * CLASSES, (3, SIZE, SIZE))
+    evaluator = Evaluator(
+        extractor, metrics, {}, len(images), 250, (len(images) // CLASSES,) * CLASSES, (3, SIZE, SIZE)
+    )
     held()
     before, start = held(), time.process_time()
     labels = torch.arange(len(images)) % CLASSES
-    verdict = judge_images(judge, lambda indices: images[indices], torch.device("cpu"), labels=labels)
+    verdict = evaluate_images(evaluator, lambda indices: images[indices], torch.device("cpu"), labels=labels)
     return verdict, time.process_time() - start, held() - before
 
 

@@ -37,7 +37,7 @@ from gensweep.metrics.by_class import distance_of_features
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real
-from gensweep.training.evaluation import Judge, judge_images
+from gensweep.training.evaluation import Evaluator, evaluate_images
 
 RESULTS = Path(__file__).parent / "results"
 #: Damages that grow from row to row, what they begin with, and where a score goes that gets worse.
@@ -126,8 +126,8 @@ def score(row: Row, extractor: Extractor, references: dict[str, Any], batch: int
     """Scores and details by name, as an evaluation computes them."""
     metrics = {name: METRICS[name](references[name], extractor.num_features, "cpu") for name in NAMES}
     counts = tuple(torch.bincount(row.labels, minlength=10).tolist())
-    judge = Judge(extractor, metrics, {}, len(row.pixels), batch, counts, (3, 32, 32))
-    verdict = judge_images(judge, lambda i: row.pixels[i], torch.device("cpu"), labels=row.labels)
+    evaluator = Evaluator(extractor, metrics, {}, len(row.pixels), batch, counts, (3, 32, 32))
+    verdict = evaluate_images(evaluator, lambda i: row.pixels[i], torch.device("cpu"), labels=row.labels)
     return {**verdict.scores, **verdict.signals}
 
 
@@ -175,7 +175,9 @@ def print_table(rows: dict[str, dict[str, float]]) -> None:
 
 
 @click.command(help=(__doc__ or "").partition("\n")[0])
-@click.option("--images", type=click.IntRange(100), default=2000, show_default=True, help="Judged in each row.")
+@click.option(
+    "--images", type=click.IntRange(100), default=2000, show_default=True, help="Generated images in each row."
+)
 @click.option("--reference", type=click.IntRange(200), default=10000, show_default=True, help="Compared with.")
 @click.option("--resolution", type=int, default=64, show_default=True, help="Pixels for EfficientNet-Lite0.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of torch.")

@@ -12,7 +12,7 @@ from gensweep.nn.updates import UPDATES
 from gensweep.noise import Noise
 from gensweep.registry import bind, settings_fields
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Judge
+from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
 from gensweep.training.settings import training
 
@@ -91,7 +91,7 @@ def learner(kind, *, conditional=True, seed=3, workers=None, family=None, update
     )
 
 
-def judge(likelihood=False, names=("fid",), **settings):
+def evaluator(likelihood=False, names=("fid",), **settings):
     """Scores by random projections of the pixels, and by likelihood if asked."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 4))
@@ -104,4 +104,4 @@ def judge(likelihood=False, names=("fid",), **settings):
         metrics["bpd"] = METRICS["bpd"](device="cpu")
         identities["bpd"] = MetricIdentity("bpd", None, 11, "noise", timesteps=5)
         values |= {"held_out": images(11), "timesteps": 5}
-    return Judge(extractor, metrics, identities, **values)
+    return Evaluator(extractor, metrics, identities, **values)

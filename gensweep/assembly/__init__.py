@@ -1,17 +1,16 @@
-"""Where a configuration meets the maths: from a TrialConfig to data, family and judge, and to a training or images."""
+"""Where a configuration meets the maths: from a TrialConfig to data, family, evaluator; then a training, or images."""
 
-from gensweep.assembly.alternatives import Alternative, Axes, alternatives, left_behind, weights_name
 from gensweep.assembly.bases import Base, read_base
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 from gensweep.assembly.exported import ExportedGenerator
-from gensweep.assembly.foreign import Judged, Standard, judge_folder, judge_generator
+from gensweep.assembly.imported import EvaluationProtocol, ImportedEvaluation, evaluate_folder, evaluate_generator
 from gensweep.assembly.interpretation import Driven, Interventions, Trajectory
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
-from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_alternatives
+from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_sampling_configs
 from gensweep.assembly.parts import (
+    build_evaluator,
     build_extractor,
     build_family,
-    build_judge,
     build_learner,
     build_loader,
     default_device,
@@ -20,26 +19,26 @@ from gensweep.assembly.parts import (
     load_images,
 )
 from gensweep.assembly.running import Place, count_parameters, estimate_cost, run, run_job
+from gensweep.assembly.sampling_configs import Axes, SamplingConfig, left_behind, sampling_configs, weights_name
 from gensweep.training.estimate import Cost
 
 __all__ = [
-    "Alternative",
     "Axes",
     "Base",
     "Cost",
     "Driven",
+    "EvaluationProtocol",
     "ExportedGenerator",
+    "ImportedEvaluation",
     "Interventions",
-    "Judged",
     "Model",
     "Outcome",
     "Place",
-    "Standard",
+    "SamplingConfig",
     "Trajectory",
-    "alternatives",
+    "build_evaluator",
     "build_extractor",
     "build_family",
-    "build_judge",
     "build_learner",
     "build_loader",
     "count_parameters",
@@ -47,11 +46,11 @@ __all__ = [
     "draw_samples",
     "edit_samples",
     "estimate_cost",
+    "evaluate_folder",
+    "evaluate_generator",
     "every_of",
     "hold_out",
     "interpolate_samples",
-    "judge_folder",
-    "judge_generator",
     "known_outcomes",
     "left_behind",
     "load_checkpoint",
@@ -62,7 +61,8 @@ __all__ = [
     "run",
     "run_job",
     "samples_of",
+    "sampling_configs",
     "score",
-    "try_alternatives",
+    "try_sampling_configs",
     "weights_name",
 ]

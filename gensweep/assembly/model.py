@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gensweep.assembly.bases import merge_all
 from gensweep.assembly.parts import (
+    build_evaluator,
     build_family,
-    build_judge,
     default_device,
     load_images,
 )
@@ -24,7 +24,7 @@ from gensweep.noise import Noise
 from gensweep.training.adapters import apply_adapters
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Verdict, draw, evaluate
+from gensweep.training.evaluation import EvaluationResult, draw, evaluate
 from gensweep.training.loop import place
 from gensweep.training.state import load_network, weights_in, weights_prefix
 
@@ -127,11 +127,11 @@ def in_batches(
     return torch.cat(drawn)
 
 
-def score(model: Model, *, seed: int = 0, cache: Path | None = None) -> Verdict:
-    """Judge a model as in its training; with another seed than 0, on images that no evaluation has seen."""
-    judge = build_judge(model.trial, load_images(model.trial, "train", cache), model.device, cache)
+def score(model: Model, *, seed: int = 0, cache: Path | None = None) -> EvaluationResult:
+    """Evaluate a model as in its training; with another seed than 0, on images that no evaluation has seen."""
+    evaluator = build_evaluator(model.trial, load_images(model.trial, "train", cache), model.device, cache)
     network = model.family.networks[model.family.sampled]
-    return evaluate(model.family, network, judge, workers=Workers(), key=seed)
+    return evaluate(model.family, network, evaluator, workers=Workers(), key=seed)
 
 
 def labels_of(model: Model, count: int, class_name: str | None) -> Tensor:

@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from gensweep.assembly.alternatives import Alternative
 from gensweep.assembly.model import load_checkpoint
-from gensweep.assembly.parts import build_judge, default_device, load_images
+from gensweep.assembly.parts import build_evaluator, default_device, load_images
+from gensweep.assembly.sampling_configs import SamplingConfig
 from gensweep.config import TrialConfig
 from gensweep.errors import GensweepError
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.training.checkpoint import SUSPECTS, read
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Judge, evaluate, write_pairs
+from gensweep.training.evaluation import Evaluator, evaluate, write_pairs
 
-__all__ = ["FILE", "Outcome", "known_outcomes", "outcome_key", "samples_of", "try_alternatives"]
+__all__ = ["FILE", "Outcome", "known_outcomes", "outcome_key", "samples_of", "try_sampling_configs"]
 
 FILE = "evaluations.json"
 FORMAT = 1
@@ -34,11 +34,11 @@ class Outcome:
     """The scores of images that were drawn in one way, with what each is a score of, and what it took.
 
     `checkpoint` is the hash of its tensors; `time` is when it was measured, in seconds since 1970.  `signals` are what
-    else the features tell, as in a Verdict; it is `usual` if no setting of the training was changed.
+    else the features tell, as in an EvaluationResult; it is `usual` if no setting of the training was changed.
     `judged` are the settings of the evaluation that were changed, by dotted key.
     """
 
-    alternative: Alternative
+    alternative: SamplingConfig
     samples: int
     seed: int
     scores: dict[str, float]
@@ -82,18 +82,18 @@ def known_outcomes(folder: Path) -> list[Outcome]:
     return [outcome for outcome in found if outcome.checkpoint == checkpoint]
 
 
-def try_alternatives(
+def try_sampling_configs(
     folder: Path,
-    wanted: Sequence[Alternative],
+    wanted: Sequence[SamplingConfig],
     *,
     samples: int | None = None,
     seed: int = 0,
     judged: Mapping[str, Any] = MappingProxyType({}),
     device: torch.device | str | None = None,
     cache: Path | None = None,
-    progress: Callable[[Alternative, int], None] | None = None,
+    progress: Callable[[SamplingConfig, int], None] | None = None,
 ) -> Iterator[Outcome]:
-    """Judge the model in a checkpoint folder in each wanted way, as in its training; what is known comes at once.
+    """Evaluate the model in a checkpoint folder in each wanted way, as in its training; what is known comes at once.
 
     Cheap ways come first, and each outcome is on disk before it is yielded, so a later call goes on where this one was
     stopped.  `samples` and the noise are by default those of the evaluations in training; `judged` changes other
@@ -102,16 +102,16 @@ def try_alternatives(
     count = samples_of(folder) if samples is None else samples
     known = {_key(outcome): outcome for outcome in known_outcomes(folder)}
     ordered = sorted(wanted, key=lambda way: way.evaluations)
-    judge, where = None, torch.device(device) if device is not None else default_device()
+    evaluator, where = None, torch.device(device) if device is not None else default_device()
     if any(outcome_key(way, count, seed, judged) not in known for way in ordered):
         changes = {**judged, "evaluation.samples": count}
         trial = TrialConfig.from_dict(read(folder).metadata).with_overrides(changes)
-        judge = build_judge(trial, load_images(trial, "train", cache), where, cache)
+        evaluator = build_evaluator(trial, load_images(trial, "train", cache), where, cache)
     for way in ordered:
         outcome = known.get(outcome_key(way, count, seed, judged))
         # Other images or another extractor of the same name: what was measured then is not what is asked for now.
-        if judge is not None and (outcome is None or outcome.identities != _identities(judge, way)):
-            found = _try(folder, way, judge, where, seed, progress)
+        if evaluator is not None and (outcome is None or outcome.identities != _identities(evaluator, way)):
+            found = _try(folder, way, evaluator, where, seed, progress)
             outcome = replace(found, samples=count, judged=dict(judged), usual=found.usual and not judged)
             _keep(folder, outcome)
         assert outcome is not None
@@ -120,38 +120,38 @@ def try_alternatives(
 
 def _try(
     folder: Path,
-    way: Alternative,
-    judge: Judge,
+    way: SamplingConfig,
+    evaluator: Evaluator,
     device: torch.device,
     seed: int,
-    progress: Callable[[Alternative, int], None] | None,
+    progress: Callable[[SamplingConfig, int], None] | None,
 ) -> Outcome:
     checkpoint = read(folder)
     changes = way.overrides(TrialConfig.from_dict(checkpoint.metadata))
     model = load_checkpoint(folder, overrides=changes, weights=way.weights, device=device)
     network = model.family.networks[model.family.sampled]
     told = None if progress is None else lambda done: progress(way, done)
-    verdict = evaluate(model.family, network, judge, workers=Workers(), key=seed, progress=told)
-    if verdict.suspects is not None:
-        write_pairs(verdict.suspects, folder / SUSPECTS)
+    result = evaluate(model.family, network, evaluator, workers=Workers(), key=seed, progress=told)
+    if result.suspects is not None:
+        write_pairs(result.suspects, folder / SUSPECTS)
     return Outcome(
         alternative=way,
-        samples=judge.samples,
+        samples=evaluator.samples,
         seed=seed,
-        scores=verdict.scores,
-        identities=_identities(judge, way),
-        sample_seconds=verdict.sample_seconds,
-        evaluate_seconds=verdict.evaluate_seconds,
+        scores=result.scores,
+        identities=_identities(evaluator, way),
+        sample_seconds=result.sample_seconds,
+        evaluate_seconds=result.evaluate_seconds,
         device=device.type,
         checkpoint=checkpoint.sha256,
         time=time.time(),
-        signals=verdict.signals,
+        signals=result.signals,
         usual=not changes,
     )
 
 
-def _identities(judge: Judge, way: Alternative) -> dict[str, dict[str, Any]]:
-    return {name: replace(identity, weights=way.weights).as_dict() for name, identity in judge.identities.items()}
+def _identities(evaluator: Evaluator, way: SamplingConfig) -> dict[str, dict[str, Any]]:
+    return {name: replace(identity, weights=way.weights).as_dict() for name, identity in evaluator.identities.items()}
 
 
 def _keep(folder: Path, outcome: Outcome) -> None:
@@ -169,20 +169,20 @@ def _keep(folder: Path, outcome: Outcome) -> None:
 
 
 def outcome_key(
-    way: Alternative, samples: int, seed: int, judged: Mapping[str, Any]
-) -> tuple[Alternative, int, int, str]:
+    way: SamplingConfig, samples: int, seed: int, judged: Mapping[str, Any]
+) -> tuple[SamplingConfig, int, int, str]:
     """By what an outcome is known."""
     return way, samples, seed, json.dumps(dict(judged), sort_keys=True)
 
 
-def _key(outcome: Outcome) -> tuple[Alternative, int, int, str]:
+def _key(outcome: Outcome) -> tuple[SamplingConfig, int, int, str]:
     return outcome_key(outcome.alternative, outcome.samples, outcome.seed, outcome.judged)
 
 
 def _outcome(values: dict[str, Any]) -> Outcome:
     """The inverse of `asdict`; keys of later versions are ignored."""
     known = {each.name: values[each.name] for each in fields(Outcome) if each.name in values}
-    alternative = {each.name: values["alternative"][each.name] for each in fields(Alternative)}
+    alternative = {each.name: values["alternative"][each.name] for each in fields(SamplingConfig)}
     identities = {name: MetricIdentity.from_dict(each).as_dict() for name, each in values["identities"].items()}
     # Outcomes of earlier versions have fewer keys.
-    return Outcome(**known | {"alternative": Alternative(**alternative), "identities": identities})
+    return Outcome(**known | {"alternative": SamplingConfig(**alternative), "identities": identities})

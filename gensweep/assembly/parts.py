@@ -1,4 +1,4 @@
-"""The parts of a trial: from a TrialConfig to data, family, learner and judge."""
+"""The parts of a trial: from a TrialConfig to data, family, learner and evaluator."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from gensweep.metrics.references import reference_name
 from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.registry import bind
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import SHOWN, Judge
+from gensweep.training.evaluation import SHOWN, Evaluator
 from gensweep.training.finetuning import Finetuning
 from gensweep.training.loop import Learner
-from gensweep.training.settings import Evaluation, Training
+from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
 if TYPE_CHECKING:
     from ignite.metrics import Metric
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 _Scored: TypeAlias = "dict[str, tuple[Metric, MetricIdentity]]"
 
 __all__ = [
+    "build_evaluator",
     "build_extractor",
     "build_family",
-    "build_judge",
     "build_learner",
     "build_loader",
     "default_device",
@@ -75,7 +75,7 @@ def build_learner(trial: TrialConfig, images: Images, device: torch.device | str
     """The family of a trial, ready to be trained.  Raises GensweepError if its base is not what it was."""
     base = _base(trial)
     family = build_family(trial, channels=images.channels, size=images.size, classes=images.classes, base=base)
-    training: Training = trial.bound("training")()
+    training: TrainingSettings = trial.bound("training")()
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
 
 
@@ -94,18 +94,20 @@ def _base(trial: TrialConfig) -> Base | None:
 
 def build_extractor(trial: TrialConfig, device: torch.device | str, cache: Path | None = None) -> Extractor:
     """The feature extractor of a trial's evaluation."""
-    settings: Evaluation = trial.bound("evaluation")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
     return settings.extractor(device, cache or cache_folder())
 
 
-def build_judge(trial: TrialConfig, images: Images, device: torch.device | str, cache: Path | None = None) -> Judge:
+def build_evaluator(
+    trial: TrialConfig, images: Images, device: torch.device | str, cache: Path | None = None
+) -> Evaluator:
     """What a trial is judged by; `images` are those it is trained on.  Reference moments come from the cache."""
     cache = cache or cache_folder()
-    settings: Evaluation = trial.bound("evaluation")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
     extractor, of_samples = _sample_metrics(trial, images, device, cache)
     held_out, of_likelihood = _likelihood_metrics(trial, images, device, cache)
     scored = of_samples | of_likelihood
-    return Judge(
+    return Evaluator(
         extractor=extractor,
         metrics={name: scored[name][0] for name in settings.metrics},
         identities={name: scored[name][1] for name in settings.metrics},
@@ -127,7 +129,7 @@ def hold_out(trial: TrialConfig, images: Images, cache: Path | None = None) -> t
 
     `images` are those of the training.  Raises ConfigError if the split is missing or has other classes.
     """
-    settings: Evaluation = trial.bound("evaluation")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
     likelihood = settings.likelihood
     split = images if likelihood.split == "train" else load_images(trial, likelihood.split, cache)
     if split.class_names != images.class_names:
@@ -143,7 +145,7 @@ def hold_out(trial: TrialConfig, images: Images, cache: Path | None = None) -> t
 def _sample_metrics(
     trial: TrialConfig, images: Images, device: torch.device | str, cache: Path
 ) -> tuple[Extractor | None, _Scored]:
-    settings: Evaluation = trial.bound("evaluation")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
     names = settings.of("samples")
     if not names:
         return None, {}
@@ -168,7 +170,7 @@ def training_reference(trial: TrialConfig, images: Images, extractor: Extractor,
 
 
 def _chosen(
-    trial: TrialConfig, images: Images, settings: Evaluation, extractor: Extractor, cache: Path
+    trial: TrialConfig, images: Images, settings: EvaluationSettings, extractor: Extractor, cache: Path
 ) -> Real | Statistics:
     """What generated images are compared with, if not those of the training."""
     if settings.against.endswith("/"):
@@ -199,7 +201,7 @@ def _unseen(trial: TrialConfig, images: Images, cache: Path) -> Images | None:
 def _likelihood_metrics(
     trial: TrialConfig, images: Images, device: torch.device | str, cache: Path
 ) -> tuple[Images | None, _Scored]:
-    settings: Evaluation = trial.bound("evaluation")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
     names = settings.of("likelihood")
     if not names:
         return None, {}
@@ -215,12 +217,12 @@ def _likelihood_metrics(
 
 
 def _weights(trial: TrialConfig) -> Literal["ema", "raw"]:
-    training: Training = trial.bound("training")()
+    training: TrainingSettings = trial.bound("training")()
     return "ema" if training.ema_half_life else "raw"
 
 
 def every_of(trial: TrialConfig) -> int:
     """Training images from one evaluation of a trial to the next."""
-    settings: Evaluation = trial.bound("evaluation")()
-    training: Training = trial.bound("training")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
+    training: TrainingSettings = trial.bound("training")()
     return settings.every or max(1, training.images // 5)

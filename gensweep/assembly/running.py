@@ -10,9 +10,9 @@ import torch
 
 from gensweep.assembly.bases import adapter_writer
 from gensweep.assembly.parts import (
+    build_evaluator,
     build_extractor,
     build_family,
-    build_judge,
     build_learner,
     build_loader,
     default_device,
@@ -24,7 +24,7 @@ from gensweep.data.images import Images
 from gensweep.training.cost import parameters
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import Cost, time_trial
-from gensweep.training.settings import Evaluation, Training
+from gensweep.training.settings import EvaluationSettings, TrainingSettings
 from gensweep.training.trial import Reporter, run_trial
 
 __all__ = ["Place", "count_parameters", "estimate_cost", "run", "run_job"]
@@ -71,11 +71,11 @@ def run(
     """
     device = torch.device(device) if device is not None else default_device()
     images = load_images(trial, "train", cache)
-    judge = build_judge(trial, images, device, cache)
+    evaluator = build_evaluator(trial, images, device, cache)
     run_trial(
         build_learner(trial, images, device, workers or Workers.current()),
         build_loader(trial, images, device),
-        judge,
+        evaluator,
         reporter,
         every=every_of(trial),
         folder=folder,
@@ -117,12 +117,12 @@ def estimate_cost(
     Takes about three times `patience` seconds.  Reference statistics, which are made once for all trials, are left out.
     """
     device = torch.device(device) if device is not None else default_device()
-    training: Training = trial.bound("training")()
+    training: TrainingSettings = trial.bound("training")()
     share = max(1, training.batch_size // workers)
     # A CPU is as fast an image in small batches; a GPU is not.
     tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
     learner = build_learner(tried, images, device, Workers())
     loader = build_loader(trial, images, device)
-    settings: Evaluation = trial.bound("evaluation")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
     extractor = build_extractor(trial, device) if settings.of("samples") else None
     return time_trial(learner, loader, extractor, settings, every=every_of(trial), workers=workers, patience=patience)

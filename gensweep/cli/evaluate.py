@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gensweep.cli.foreign import Foreign, evaluate_foreign, foreign_options
+from gensweep.cli.imported import ImportedOptions, evaluate_imported, imported_options
 from gensweep.cli.output import format_option, print_rows
 from gensweep.cli.trying import OPTIONS, axes_options, parse_axes, subject_of, try_for_a_person
 from gensweep.errors import ConfigError
@@ -31,7 +31,7 @@ __all__ = ["evaluate"]
     type=click.Path(path_type=Path, dir_okay=False),
     help="Also draw scores against network evaluations, to a .png, .svg or .pdf file.",
 )
-@foreign_options
+@imported_options
 @format_option
 def evaluate(
     run: str | None,
@@ -45,9 +45,9 @@ def evaluate(
     against: str | None,
     picture: Path | None,
     format: str,
-    **foreign: Any,
+    **imported: Any,
 ) -> None:
-    """Score a finished run in other ways of sampling, or foreign images.
+    """Score a finished run in other ways of sampling, or images of other programs.
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. Every combination
     of the settings that are given is tried; the others stay as in training. Results are kept beside the checkpoint and
@@ -72,7 +72,7 @@ def evaluate(
     given = {"sampler": sampler, "steps": steps, "guidance": guidance, "ema": ema}
     reference = None if against is None else _reference(against)
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    asked = Foreign(**foreign, against=reference, metrics=wanted)
+    asked = ImportedOptions(**imported, against=reference, metrics=wanted)
     if (run is None) == (asked.torchscript is None):
         raise click.UsageError(
             "Give one of RUN, FOLDER and --torchscript FILE; for example: gensweep evaluate quickstart"
@@ -80,7 +80,7 @@ def evaluate(
     if run is None or _holds_images(run):
         _refuse([f"--{name}" for name, _, _ in OPTIONS if given[name]] + ["--picture"] * (picture is not None), "a run")
         folder = None if run is None else Path(run)
-        evaluate_foreign(folder, asked, samples=samples, seed=seed, format=format)
+        evaluate_imported(folder, asked, samples=samples, seed=seed, format=format)
         return
     _refuse(asked.given(), f"a folder of images, which {run} is not, or --torchscript")
     axes = parse_axes(given)

@@ -25,7 +25,10 @@ COMMANDS = {
     "finetune": ("gensweep.cli.finetune", "Teach a trained model new images by low-rank updates (LoRA)."),
     "trials": ("gensweep.cli.trials", "List the trials of a sweep."),
     "best": ("gensweep.cli.best", "The best trial, or with --compare the verdict across sweeps."),
-    "evaluate": ("gensweep.cli.evaluate", "Score a finished run in other ways of sampling, or foreign images."),
+    "evaluate": (
+        "gensweep.cli.evaluate",
+        "Score a finished run in other ways of sampling, or images of other programs.",
+    ),
     "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
     "interpret": ("gensweep.cli.interpret", "Look into a class-conditional model: which units react to a label."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),

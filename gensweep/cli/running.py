@@ -88,13 +88,13 @@ def _check_inputs(sweep: SweepConfig) -> None:
     """Load each data set and feature extractor once, so that what is missing or damaged is known before Ray starts."""
     from gensweep.assembly import build_extractor, hold_out, load_images
     from gensweep.sweep.space import SearchSpace
-    from gensweep.training.settings import Evaluation
+    from gensweep.training.settings import EvaluationSettings
 
     seen = set()
     for corner in SearchSpace.of(sweep).corners():
         trial = sweep.trial(corner)
         data, evaluation = trial.data.model_dump_json(), trial.evaluation.model_dump_json()
-        settings: Evaluation = trial.bound("evaluation")()
+        settings: EvaluationSettings = trial.bound("evaluation")()
         if data not in seen:
             for note in load_images(trial).notes:
                 click.echo(f"Note: {note}", err=True)

@@ -12,7 +12,7 @@ import click
 from gensweep.errors import ConfigError, GensweepError
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Alternative, Axes
+    from gensweep.assembly import Axes, SamplingConfig
     from gensweep.report.outcomes import Tried
     from gensweep.tracking.runs import Trial
 
@@ -124,10 +124,10 @@ def try_for_a_person(
     All combinations are checked before the first is tried.  What is done is kept beside the checkpoint and filed under
     the run, also if the person stops it.
     """
-    from gensweep.assembly import alternatives, known_outcomes
+    from gensweep.assembly import known_outcomes, sampling_configs
 
     wanted = [
-        alternatives(each.folder, axes, (outcome.alternative for outcome in known_outcomes(each.folder)))
+        sampling_configs(each.folder, axes, (outcome.alternative for outcome in known_outcomes(each.folder)))
         for each in subjects
     ]
     return [
@@ -138,9 +138,9 @@ def try_for_a_person(
 
 
 def _try(
-    subject: Subject, ways: Sequence[Alternative], samples: int | None, seed: int, judged: Mapping[str, Any]
+    subject: Subject, ways: Sequence[SamplingConfig], samples: int | None, seed: int, judged: Mapping[str, Any]
 ) -> list[Tried]:
-    from gensweep.assembly import known_outcomes, samples_of, try_alternatives
+    from gensweep.assembly import known_outcomes, samples_of, try_sampling_configs
     from gensweep.assembly.outcomes import FILE, outcome_key
 
     count = samples or samples_of(subject.folder)
@@ -151,7 +151,7 @@ def _try(
     found = {}
     try:
         with _Bar(subject.name, missing, count) as bar:
-            for outcome in try_alternatives(
+            for outcome in try_sampling_configs(
                 subject.folder, ways, samples=count, seed=seed, judged=judged, progress=bar.drawn
             ):
                 found[outcome.alternative] = _tried(subject, outcome)
@@ -194,7 +194,7 @@ def _file(trial: Trial, folder: Path) -> None:
 class _Bar:
     """Progress on stderr: on a terminal a bar over network evaluations, elsewhere a line for each way that is done."""
 
-    def __init__(self, name: str, missing: Sequence[Alternative], samples: int) -> None:
+    def __init__(self, name: str, missing: Sequence[SamplingConfig], samples: int) -> None:
         self._name, self._samples, self._missing = name, samples, set(missing)
         self._total = sum(way.evaluations for way in missing) * samples
         self._finished = 0
@@ -215,7 +215,7 @@ class _Bar:
         if self._progress is not None:
             self._progress.stop()
 
-    def drawn(self, way: Alternative, images: int) -> None:
+    def drawn(self, way: SamplingConfig, images: int) -> None:
         """Some images of a way have been drawn."""
         if self._progress is not None:
             self._progress.update(self._task, completed=self._finished + way.evaluations * images)

@@ -75,23 +75,23 @@ ELEMENT: dict[str, Any] = {
 
 def trial_schema() -> dict[str, Any]:
     """Schema of a trial's file: one alternative for each family."""
-    alternatives, definitions = _trials()
+    sampling_configs, definitions = _trials()
     return {
         "$schema": DIALECT,
         "title": "gensweep trial",
         "description": "One training run. Start it with `gensweep train FILE`.",
-        "anyOf": alternatives,
+        "anyOf": sampling_configs,
         "$defs": definitions,
     }
 
 
 def sweep_schema() -> dict[str, Any]:
     """Schema of a sweep's file, with every key that a space may search."""
-    alternatives, definitions = _trials()
+    sampling_configs, definitions = _trials()
     schema = SweepConfig.model_json_schema()
     properties = schema["properties"]
     # What the space decides need not stand in the base.
-    base = [copy.deepcopy(definitions[each["$ref"].rpartition("/")[2]]) for each in alternatives]
+    base = [copy.deepcopy(definitions[each["$ref"].rpartition("/")[2]]) for each in sampling_configs]
     for each in base:
         each.pop("required", None)
     properties["base"] = {"description": "the configuration that all trials share", "anyOf": base}

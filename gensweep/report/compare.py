@@ -197,7 +197,7 @@ def _close_call(comparison: Comparison, rivals: Sequence[Entry]) -> list[str]:
 
 def reproduce_command(trial: Trial) -> str:
     """The command that trains the same configuration again, or judges the same images."""
-    return evaluate_command(trial) if trial.foreign else f"gensweep train --from-run {shlex.quote(trial.name)}"
+    return evaluate_command(trial) if trial.imported else f"gensweep train --from-run {shlex.quote(trial.name)}"
 
 
 def _groups(sweeps: Iterable[Sweep]) -> dict[str, list[Trial]]:
@@ -211,7 +211,7 @@ def _groups(sweeps: Iterable[Sweep]) -> dict[str, list[Trial]]:
 
 def _weight(trials: Sequence[Trial]) -> tuple[int, int, bool, datetime]:
     # What was not trained here is judged again at little cost, so it follows the others and not they it.
-    trained, sweeps = {t.sweep for t in trials if not t.foreign}, {t.sweep for t in trials}
+    trained, sweeps = {t.sweep for t in trials if not t.imported}, {t.sweep for t in trials}
     # Trials that were stopped at a cheaper kind of score follow those that have the whole one.
     finished = any(trial.status == "finished" for trial in trials)
     return len(trained), len(sweeps), finished, max(t.started for t in trials)
@@ -242,8 +242,8 @@ def _left_out(sweep: Sweep, inside: set[str], best: Score, like: str) -> list[Le
         words = f"objective: {theirs.metric} ({theirs.mode}) against {best.metric} ({best.mode})"
     else:
         words = difference_words(best.identity, theirs.identity)
-    foreign = strangers[0].foreign
-    command = evaluate_command(strangers[0], like) if foreign else _alike(sweep, best, theirs, early=bool(many))
+    imported = strangers[0].imported
+    command = evaluate_command(strangers[0], like) if imported else _alike(sweep, best, theirs, early=bool(many))
     return [LeftOut(sweep.name, sweep.run_id, f"{many}scores of another kind ({words})", command)]
 
 

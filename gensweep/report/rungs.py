@@ -41,7 +41,7 @@ def rungs(sweeps: Iterable[Sweep], mode: Literal["min", "max"]) -> list[Rung]:
         curves = {
             trial.trial: metric_history(trial, trial.objective.metric)
             for trial in sweep.trials
-            if trial.status == "finished" and trial.objective is not None and not trial.foreign
+            if trial.status == "finished" and trial.objective is not None and not trial.imported
         }
         found += rungs_of(sweep.name, curves, mode)
     return found

@@ -17,7 +17,7 @@ from gensweep.tracking.store import client
 from gensweep.tracking.writer import MlflowWriter
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Judged, Standard
+    from gensweep.assembly import EvaluationProtocol, ImportedEvaluation
 
 __all__ = ["evaluate_command", "file_entry", "taken"]
 
@@ -46,23 +46,25 @@ def taken(name: str, *, replace: bool) -> list[Sweep]:
         found = [sweep for sweep in load_sweeps() if sweep.name == name]
     except NothingToCompareError:
         return []
-    if any(not sweep.trials or not all(trial.foreign for trial in sweep.trials) for sweep in found):
+    if any(not sweep.trials or not all(trial.imported for trial in sweep.trials) for sweep in found):
         raise ConfigError(f"--name {name}: a sweep of this name was trained; choose another name")
     if found and not replace:
         raise ConfigError(f"--name {name} is taken; choose another name, or give --replace to put this in its place")
     return found
 
 
-def file_entry(name: str, judged: Judged, standard: Standard, grid: Path, old: Sequence[Sweep] = ()) -> None:
+def file_entry(
+    name: str, judged: ImportedEvaluation, protocol: EvaluationProtocol, grid: Path, old: Sequence[Sweep] = ()
+) -> None:
     """File scores under a name, with a picture of the first images, and take old entries away.
 
     Raises GensweepError if the store does not take it; the old entries are still there then.
     """
     from mlflow.exceptions import MlflowException
 
-    tree = {"seed": judged.seed, **standard.tree(), "family": dict(judged.origin)}
-    metric, scores = standard.metric, judged.verdict.scores
-    measured = {**scores, **judged.verdict.signals, "evaluate_seconds": judged.verdict.evaluate_seconds}
+    tree = {"seed": judged.seed, **protocol.tree(), "family": dict(judged.origin)}
+    metric, scores = protocol.metric, judged.result.scores
+    measured = {**scores, **judged.result.signals, "evaluate_seconds": judged.result.evaluate_seconds}
     if judged.sample_seconds is not None:
         measured["sample_seconds"] = judged.sample_seconds
     if judged.params is not None:

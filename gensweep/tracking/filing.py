@@ -72,7 +72,7 @@ def file_rescored(trial: Trial, outcomes: Sequence[Outcome]) -> None:
     from mlflow.exceptions import MlflowException
 
     objective = trial.objective
-    if objective is None or trial.foreign:
+    if objective is None or trial.imported:
         return
     metric = objective.metric
     fresh = [o for o in outcomes if o.seed and o.usual and o.identities.get(metric) == dict(objective.identity)]

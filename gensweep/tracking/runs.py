@@ -16,14 +16,14 @@ import yaml
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.tracking.artifacts import download
 from gensweep.tracking.store import client, experiment_id, experiment_name
-from gensweep.tracking.sweeps import FOREIGN, SIGNALS, Cost, Score, Sweep, Trial
+from gensweep.tracking.sweeps import IMPORTED_FAMILIES, SIGNALS, Cost, Score, Sweep, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 __all__ = [
-    "FOREIGN",
+    "IMPORTED_FAMILIES",
     "Cost",
     "Score",
     "Sweep",
@@ -100,7 +100,7 @@ def find_trial(run: str) -> Trial:
 def trained_trial(run: str) -> Trial:
     """The same, but something that was trained here.  Raises GensweepError if it was only judged."""
     trial = find_trial(run)
-    if trial.foreign:
+    if trial.imported:
         what = "a folder of images" if trial.family == "folder" else "a generator of another program"
         raise GensweepError(
             f"{trial.name} is {what} that was only scored here ({trial.config.get('family.path', 'path unknown')}): "
@@ -199,7 +199,7 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
         objective=_score(tags, mode),
         rescored=_rescored(tags, mode),
         cost=Cost(
-            images=None if family in FOREIGN else images,
+            images=None if family in IMPORTED_FAMILIES else images,
             train_seconds=_finite(metrics.get("train_seconds")),
             sample_seconds=_finite(metrics.get("sample_seconds")),
             params=_whole(metrics.get("params")),

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-__all__ = ["ESTIMATES", "FOREIGN", "NORMAL", "SIGNALS", "Cost", "Score", "Sweep", "Trial"]
+__all__ = ["ESTIMATES", "IMPORTED_FAMILIES", "NORMAL", "SIGNALS", "Cost", "Score", "Sweep", "Trial"]
 
 #: Standard errors on each side of a 95 % interval.
 NORMAL = 1.959964
 #: The file of a checkpoint, and of a run, that says how sure its scores are.
 ESTIMATES = "estimates.json"
 #: Families of what was not trained here: a folder of images, an exported generator.
-FOREIGN = ("folder", "torchscript")
+IMPORTED_FAMILIES = ("folder", "torchscript")
 #: Numbers beside a score that tables and warnings look at.
 SIGNALS = ("diversity", "authpct/memorised")
 
@@ -92,9 +92,9 @@ class Trial:
         return f"{self.sweep}/{self.trial}"
 
     @property
-    def foreign(self) -> bool:
+    def imported(self) -> bool:
         """Whether it was only judged here, and not trained."""
-        return self.family in FOREIGN
+        return self.family in IMPORTED_FAMILIES
 
     @property
     def countable(self) -> bool:

@@ -18,7 +18,7 @@ from gensweep.training.evaluation import SHOWN
 from gensweep.training.loop import Learner
 from gensweep.training.memory import activation_bytes
 from gensweep.training.rungs import drawing_in
-from gensweep.training.settings import Evaluation
+from gensweep.training.settings import EvaluationSettings
 from gensweep.training.state import state_of
 
 __all__ = ["Cost", "time_trial"]
@@ -57,7 +57,7 @@ def time_trial(
     learner: Learner,
     loader: Loader,
     extractor: Extractor | None,
-    evaluation: Evaluation,
+    evaluation: EvaluationSettings,
     *,
     every: int,
     workers: int = 1,

@@ -38,13 +38,13 @@ from gensweep.training.distributed import Workers
 __all__ = [
     "PAIRS",
     "SHOWN",
-    "Judge",
-    "Verdict",
+    "EvaluationResult",
+    "Evaluator",
     "bits_per_dim",
     "draw",
     "evaluate",
+    "evaluate_images",
     "evaluating",
-    "judge_images",
     "proportional_labels",
     "write_estimates",
     "write_grid",
@@ -58,7 +58,7 @@ VISIBLE, MARGIN = 32, 2
 
 
 @dataclass(frozen=True)
-class Judge:
+class Evaluator:
     """By what a family is judged: an extractor, metrics by name, and what a score of each is a score of.
 
     Classes have `class_names`.  Labels of generated images come in the proportions of `class_counts`, those of the
@@ -86,7 +86,7 @@ class Judge:
         return {name: metric for name, metric in self.metrics.items() if getattr(metric, "needs", "samples") == needs}
 
 
-class Verdict(NamedTuple):
+class EvaluationResult(NamedTuple):
     """Scores by metric, the first images, and the seconds that this process drew and scored images.
 
     `signals` are what else the features tell, such as their diversity or the details of a score.  `suspects` are
@@ -106,69 +106,70 @@ class Verdict(NamedTuple):
 def evaluate(
     family: Family,
     network: nn.Module,
-    judge: Judge,
+    evaluator: Evaluator,
     *,
     workers: Workers | None = None,
     key: int = 0,
     progress: Callable[[int], None] | None = None,
-) -> Verdict:
+) -> EvaluationResult:
     """Score the images that a network like `family.networks[family.sampled]` draws; every rank must call it.
 
     Equal keys give the same noise to every model, so their first images can be looked at side by side.  `progress` gets
     the number of images that this rank has drawn so far.
     """
     device = next(network.parameters()).device
-    labels = proportional_labels(judge.class_counts, judge.samples).to(device)
-    verdict = judge_images(
-        judge,
+    labels = proportional_labels(evaluator.class_counts, evaluator.samples).to(device)
+    result = evaluate_images(
+        evaluator,
         lambda indices: draw(family, network, Noise(key, indices), labels[indices]),
         device,
         workers=workers,
         labels=labels if family.classes else None,
         progress=progress,
     )
-    of_likelihood, watch = judge.metrics_of("likelihood"), _Watch(device)
+    of_likelihood, watch = evaluator.metrics_of("likelihood"), _Watch(device)
     if not of_likelihood:
-        return verdict
+        return result
     for metric in of_likelihood.values():
         metric.reset()
-    for bits in bits_per_dim(family, network, judge, workers or Workers.current(), key):
+    for bits in bits_per_dim(family, network, evaluator, workers or Workers.current(), key):
         for metric in of_likelihood.values():
             metric.update(bits)
-    scores = verdict.scores | {name: float(metric.compute()) for name, metric in of_likelihood.items()}
-    return verdict._replace(
-        scores={name: scores[name] for name in judge.metrics}, evaluate_seconds=verdict.evaluate_seconds + watch.lap()
+    scores = result.scores | {name: float(metric.compute()) for name, metric in of_likelihood.items()}
+    return result._replace(
+        scores={name: scores[name] for name in evaluator.metrics},
+        evaluate_seconds=result.evaluate_seconds + watch.lap(),
     )
 
 
-def judge_images(
-    judge: Judge,
+def evaluate_images(
+    evaluator: Evaluator,
     images: Callable[[Int[Tensor, " n"]], UInt8[Tensor, "n c h w"]],
     device: torch.device,
     *,
     workers: Workers | None = None,
     labels: Int[Tensor, " samples"] | None = None,
     progress: Callable[[int], None] | None = None,
-) -> Verdict:
+) -> EvaluationResult:
     """Score images 0..samples-1 of whatever origin, asked for by index on a device; every rank must call it.
 
     Metrics of likelihood are left out: images have none without a model.  Raises ConfigError if a metric asks for the
     classes that the images were drawn for, and there are no `labels`.
     """
     workers = workers or Workers.current()
-    shown = torch.zeros(min(SHOWN, judge.samples), *judge.shape, dtype=torch.uint8, device=device)
-    share, watch, drawing, scoring = workers.share(judge.samples), _Watch(device), 0.0, 0.0
-    of_samples = judge.metrics_of("samples")
+    shown = torch.zeros(min(SHOWN, evaluator.samples), *evaluator.shape, dtype=torch.uint8, device=device)
+    share, watch, drawing, scoring = workers.share(evaluator.samples), _Watch(device), 0.0, 0.0
+    of_samples = evaluator.metrics_of("samples")
     _require_labels(of_samples, labels)
     for metric in of_samples.values():
         metric.reset()
-    for start in range(share.start, share.stop, judge.batch_size):
-        batch = images(torch.arange(start, min(start + judge.batch_size, share.stop), device=device))
+    for start in range(share.start, share.stop, evaluator.batch_size):
+        batch = images(torch.arange(start, min(start + evaluator.batch_size, share.stop), device=device))
         first = batch[: max(0, len(shown) - start)]
         shown[start : start + len(first)] = first
         drawing += watch.lap()
-        if of_samples and judge.extractor is not None:
-            features = judge.extractor(batch)
+        if of_samples and evaluator.extractor is not None:
+            features = evaluator.extractor(batch)
             for metric in of_samples.values():
                 if labels is not None and is_labelled(metric):
                     metric.update((features, labels[start : start + len(batch)]))
@@ -183,7 +184,9 @@ def judge_images(
         signals |= {f"{name}/corrected": estimate.corrected, f"{name}/error": estimate.error}
     suspects = _suspects(of_samples, images, device)
     # Every image was drawn by one rank and is black on the others.
-    return Verdict(scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals, estimates, suspects)
+    return EvaluationResult(
+        scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals, estimates, suspects
+    )
 
 
 def _suspects(
@@ -238,7 +241,7 @@ def write_estimates(estimates: Mapping[str, Estimate], file: Path) -> None:
 
 
 def bits_per_dim(
-    family: Family, network: nn.Module, judge: Judge, workers: Workers, key: int = 0
+    family: Family, network: nn.Module, evaluator: Evaluator, workers: Workers, key: int = 0
 ) -> Iterator[Float64[Tensor, " b"]]:
     """What the rank's share of the held-out images costs, batch by batch, by the network as in `draw`.
 
@@ -246,17 +249,17 @@ def bits_per_dim(
     """
     if not isinstance(family, Likelihood):
         raise ConfigError(f"evaluation.metrics: {type(family).__name__} has no likelihood; take the metric bpd out")
-    if judge.held_out is None:
-        raise GensweepError("bits per dimension need images that were held out, but the judge has none")
-    device, (pixels, labels) = next(network.parameters()).device, (judge.held_out.pixels, judge.held_out.labels)
+    if evaluator.held_out is None:
+        raise GensweepError("bits per dimension need images that were held out, but the evaluator has none")
+    device, (pixels, labels) = next(network.parameters()).device, (evaluator.held_out.pixels, evaluator.held_out.labels)
     share = workers.share(len(pixels))
-    for start in range(share.start, share.stop, judge.batch_size):
-        part = slice(start, min(start + judge.batch_size, share.stop))
+    for start in range(share.start, share.stop, evaluator.batch_size):
+        part = slice(start, min(start + evaluator.batch_size, share.stop))
         images = pixels[part].to(device).float().div_(127.5).sub_(1)
         noise = Noise(key, torch.arange(part.start, part.stop, device=device))
         told = labels[part].to(device) if family.classes else None
         with evaluating(network):
-            bits = family.bits_per_dim(network, images, told, noise, judge.timesteps)
+            bits = family.bits_per_dim(network, images, told, noise, evaluator.timesteps)
         yield bits
 
 

@@ -25,7 +25,7 @@ from gensweep.nn.precision import Precision, mixed_precision, uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN, Ema, averages
-from gensweep.training.settings import Training
+from gensweep.training.settings import TrainingSettings
 
 __all__ = ["Due", "Learner", "Progress", "kind_of", "place", "train"]
 
@@ -57,7 +57,7 @@ class Learner:
     def __init__(
         self,
         family: Family,
-        training: Training,
+        training: TrainingSettings,
         *,
         seed: int,
         device: torch.device | str = "cpu",

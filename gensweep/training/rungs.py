@@ -9,26 +9,26 @@ from typing import Any, cast
 
 from gensweep.errors import ConfigError
 from gensweep.families.family import Denoising, Family
-from gensweep.training.evaluation import Judge
+from gensweep.training.evaluation import Evaluator
 
 __all__ = ["drawing_in", "early"]
 
 
-def early(judge: Judge, family: Family) -> tuple[Judge, Family]:
+def early(evaluator: Evaluator, family: Family) -> tuple[Evaluator, Family]:
     """What a family is judged by before its end, and the family as it draws images for that.
 
     Their scores are of another kind than the last ones, but those of a likelihood, which stay what they are.
-    Raises ConfigError if the judge has `rung_steps` and the family no sampler.
+    Raises ConfigError if the evaluator has `rung_steps` and the family no sampler.
     """
     changes: dict[str, Any] = {}
-    if judge.rung_samples is not None:
-        changes["samples"] = judge.rung_samples
-    if judge.rung_steps is not None:
-        changes["steps"] = judge.rung_steps
-        family = drawing_in(judge.rung_steps, family)
-    other = {name: replace(judge.identities[name], **changes) for name in judge.metrics_of("samples")}
-    samples = judge.rung_samples or judge.samples
-    return replace(judge, samples=samples, identities={**judge.identities, **other}), family
+    if evaluator.rung_samples is not None:
+        changes["samples"] = evaluator.rung_samples
+    if evaluator.rung_steps is not None:
+        changes["steps"] = evaluator.rung_steps
+        family = drawing_in(evaluator.rung_steps, family)
+    other = {name: replace(evaluator.identities[name], **changes) for name in evaluator.metrics_of("samples")}
+    samples = evaluator.rung_samples or evaluator.samples
+    return replace(evaluator, samples=samples, identities={**evaluator.identities, **other}), family
 
 
 def drawing_in(steps: int, family: Family) -> Family:

@@ -15,7 +15,7 @@ from gensweep.metrics.metric import METRICS, Needs
 from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section
 
-__all__ = ["Evaluation", "HeldOut", "Precision", "Training", "evaluation", "likelihood", "training"]
+__all__ = ["EvaluationSettings", "HeldOut", "Precision", "TrainingSettings", "evaluation", "likelihood", "training"]
 
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 #: A split of the data set, a file of statistics, or a folder of pictures.
@@ -24,7 +24,7 @@ Factor: TypeAlias = Annotated[float, Field(gt=0)]
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingSettings:
     """How long and in which precision a family is trained; counts are in images over all workers."""
 
     images: int
@@ -46,7 +46,7 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationSettings:
     """How often and by what a family is judged; `extractor` waits for a device and the cache folder."""
 
     every: int | None
@@ -73,7 +73,7 @@ def training(
     ema_factors: Annotated[tuple[Factor, ...], Field(strict=False)] = (0.25, 4.0),
     log_every: Positive | None = None,
     accumulation: Positive = 1,
-) -> Training:
+) -> TrainingSettings:
     """The budget, in images seen over all workers, and how it is spent.
 
     The batch is that of all workers together, and the budget is rounded up to whole batches.  Precision "auto" is
@@ -83,7 +83,7 @@ def training(
     goes through the networks in `accumulation` parts, which changes no gradient but where batch norms see parts only.
     """
     log_every = log_every or max(1, images // 50)
-    return Training(images, batch_size, precision, ema_half_life, ema_factors, log_every, accumulation)
+    return TrainingSettings(images, batch_size, precision, ema_half_life, ema_factors, log_every, accumulation)
 
 
 def likelihood(
@@ -108,7 +108,7 @@ def evaluation(
     rung_samples: Annotated[int, Field(ge=2)] | None = None,
     rung_steps: Positive | None = None,
     likelihood: Annotated[Callable[[], HeldOut], Section(likelihood)],
-) -> Evaluation:
+) -> EvaluationSettings:
     """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
 
     Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
@@ -118,4 +118,6 @@ def evaluation(
     `rung_steps` steps of its sampler, if these are given: cheaper, enough for a scheduler, and another kind of score,
     so that only the last one is the objective.
     """
-    return Evaluation(every, samples, batch_size, metrics, extractor, against, likelihood(), rung_samples, rung_steps)
+    return EvaluationSettings(
+        every, samples, batch_size, metrics, extractor, against, likelihood(), rung_samples, rung_steps
+    )

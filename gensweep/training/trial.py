@@ -1,4 +1,4 @@
-"""One trial from its first image, or a checkpoint, to the end of its budget: train, judge, save, report."""
+"""One trial from its first image, or a checkpoint, to the end of its budget: train, evaluate, save, report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from gensweep.training.checkpoint import (
 )
 from gensweep.training.cost import memory_bytes, parameters, sample_flops, training_flops
 from gensweep.training.curves import write_schedule
-from gensweep.training.evaluation import Judge, Verdict, evaluate, write_estimates, write_grid, write_pairs
+from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate, write_estimates, write_grid, write_pairs
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.memory import activation_bytes
 from gensweep.training.rungs import early
@@ -78,7 +78,7 @@ class ListReporter:
 def run_trial(
     learner: Learner,
     loader: Loader,
-    judge: Judge,
+    evaluator: Evaluator,
     reporter: Reporter,
     *,
     every: int,
@@ -88,13 +88,13 @@ def run_trial(
     resume: Sequence[Path] = (),
     also: Callable[[nn.Module, Path], None] | None = None,
 ) -> None:
-    """Train to the end of the budget, and judge, save a checkpoint and report at each multiple of `every` images.
+    """Train to the end of the budget, and evaluate, save a checkpoint and report at each multiple of `every` images.
 
     Checkpoints go into `folder`, with `metadata` inside; `also` may write more there, and gets the network that draws
     samples.  `resume` are checkpoints to go on from, the best first; the first that is not damaged is taken.  A trial
     that has used up its budget already is judged and reported once more.
     """
-    trial = _Trial(learner, loader, judge, reporter, folder, dict(metadata), class_names, also)
+    trial = _Trial(learner, loader, evaluator, reporter, folder, dict(metadata), class_names, also)
     if resume:
         trial.go_on(resume_from(learner, resume))
     if learner.images >= learner.training.images:
@@ -136,14 +136,14 @@ class _Trial:
         self,
         learner: Learner,
         loader: Loader,
-        judge: Judge,
+        evaluator: Evaluator,
         reporter: Reporter,
         folder: Path,
         metadata: dict[str, Any],
         class_names: tuple[str, ...],
         also: Callable[[nn.Module, Path], None] | None,
     ) -> None:
-        self.learner, self.judge, self.reporter, self.folder = learner, judge, reporter, folder
+        self.learner, self.evaluator, self.reporter, self.folder = learner, evaluator, reporter, folder
         self.metadata, self.class_names, self.also = metadata, class_names, also
         self.sizes = parameters(learner.family)
         self.flops = training_flops(learner.family, loader)
@@ -170,20 +170,20 @@ class _Trial:
         self.reporter.progress(self._metrics())
 
     def judged(self) -> None:
-        """Judge, save and report."""
+        """Evaluate, save and report."""
         learner = self.learner
-        judge, family = self.judge, learner.family
+        evaluator, family = self.evaluator, learner.family
         if learner.images < learner.training.images:
-            judge, family = early(judge, family)
-        verdict = evaluate(family, merged(learner.sampler), judge, workers=learner.workers)
-        self.seconds["sample"] += verdict.sample_seconds
-        self.seconds["evaluate"] += verdict.evaluate_seconds
-        metrics = self._metrics() | verdict.scores | verdict.signals
-        metrics |= {"sample_seconds": verdict.sample_seconds, "evaluate_seconds": verdict.evaluate_seconds}
+            evaluator, family = early(evaluator, family)
+        result = evaluate(family, merged(learner.sampler), evaluator, workers=learner.workers)
+        self.seconds["sample"] += result.sample_seconds
+        self.seconds["evaluate"] += result.evaluate_seconds
+        metrics = self._metrics() | result.scores | result.signals
+        metrics |= {"sample_seconds": result.sample_seconds, "evaluate_seconds": result.evaluate_seconds}
         metrics |= {"params": sum(self.sizes.values()), "sample_flops": self.sample_flops}
         metrics["activation_bytes"] = self.activation_bytes
-        folder = self._save(metrics, judge, verdict) if learner.workers.rank == 0 else self.folder
-        identities = {name: identity.as_dict() for name, identity in judge.identities.items()}
+        folder = self._save(metrics, evaluator, result) if learner.workers.rank == 0 else self.folder
+        identities = {name: identity.as_dict() for name, identity in evaluator.identities.items()}
         self.reporter.checkpoint({**metrics, "identities": identities}, folder)
 
     def _metrics(self) -> dict[str, int | float]:
@@ -199,29 +199,29 @@ class _Trial:
             "flops": self.flops * learner.images,
         }
 
-    def _save(self, metrics: dict[str, int | float], judge: Judge, verdict: Verdict) -> Path:
+    def _save(self, metrics: dict[str, int | float], evaluator: Evaluator, result: EvaluationResult) -> Path:
         learner = self.learner
         checkpoint = Checkpoint(
             images=learner.images,
             seconds=self.seconds,
             seed=learner.seed,
             family=kind_of(learner.family),
-            shape=judge.shape,
+            shape=evaluator.shape,
             class_names=self.class_names,
-            class_counts=judge.class_counts,
+            class_counts=evaluator.class_counts,
             weights=sampler_prefix(learner),
             metadata=self.metadata,
             metrics=metrics,
-            identities={name: identity.as_dict() for name, identity in judge.identities.items()},
+            identities={name: identity.as_dict() for name, identity in evaluator.identities.items()},
         )
-        return save(self.folder, checkpoint, state_of(learner), also=partial(self._add_files, verdict))
+        return save(self.folder, checkpoint, state_of(learner), also=partial(self._add_files, result))
 
-    def _add_files(self, verdict: Verdict, folder: Path) -> None:
-        write_grid(verdict.shown, folder / SAMPLES)
-        if verdict.suspects is not None:
-            write_pairs(verdict.suspects, folder / SUSPECTS)
-        if verdict.estimates:
-            write_estimates(verdict.estimates, folder / ESTIMATES)
+    def _add_files(self, result: EvaluationResult, folder: Path) -> None:
+        write_grid(result.shown, folder / SAMPLES)
+        if result.suspects is not None:
+            write_pairs(result.suspects, folder / SUSPECTS)
+        if result.estimates:
+            write_estimates(result.estimates, folder / ESTIMATES)
         family = self.learner.family
         if isinstance(family, Scheduled):
             write_schedule(family, self.learner.sampler, folder / SCHEDULE)

@@ -98,12 +98,12 @@ def test_an_evaluation_draws_the_suspects_beside_their_originals(tmp_path: Path)
     import tiny
     from PIL import Image
 
-    from gensweep.training.evaluation import judge_images, write_pairs
+    from gensweep.training.evaluation import evaluate_images, write_pairs
 
-    judge, real = tiny.judge(names=("authpct",)), tiny.images().pixels
+    evaluator, real = tiny.evaluator(names=("authpct",)), tiny.images().pixels
     drawn = 255 - real[:20]
     drawn[11] = real[30]
-    verdict = judge_images(judge, lambda indices: drawn[indices], torch.device("cpu"))
+    verdict = evaluate_images(evaluator, lambda indices: drawn[indices], torch.device("cpu"))
     assert torch.equal(verdict.suspects[0], real[30])
     assert verdict.suspects[1, 0, 0, 0] == 30  # as `MadeUp` paints its pixels
     assert verdict.signals["authpct/memorised"] >= 1 / 20

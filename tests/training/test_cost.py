@@ -11,7 +11,7 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.training import estimate
 from gensweep.training.cost import memory_bytes, parameters, probed, sample_flops, training_flops
-from gensweep.training.settings import Evaluation, HeldOut
+from gensweep.training.settings import EvaluationSettings, HeldOut
 from gensweep.training.state import state_of
 
 
@@ -72,11 +72,11 @@ def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
         return 1.0
 
     monkeypatch.setattr(estimate, "_seconds", seconds)
-    learner, judge = tiny.learner(kind, images=80), tiny.judge()
+    learner, evaluator = tiny.learner(kind, images=80), tiny.evaluator()
     held_out = HeldOut(50, 7, "test")
-    evaluation = Evaluation(30, 100, 8, ("fid",), lambda device, cache: judge.extractor, "train", held_out)
+    evaluation = EvaluationSettings(30, 100, 8, ("fid",), lambda device, cache: evaluator.extractor, "train", held_out)
     loader = Loader(tiny.images(), seed=0)
-    cost = estimate.time_trial(learner, loader, judge.extractor, evaluation, every=30, workers=2)
+    cost = estimate.time_trial(learner, loader, evaluator.extractor, evaluation, every=30, workers=2)
     calls = {"diffusion": 4, "vdm": 4}.get(kind, 1)
     assert cost.train_seconds == pytest.approx(80 / 8 / 2)
     assert cost.sample_seconds == pytest.approx(3 * 100 / 16 * calls / 2)

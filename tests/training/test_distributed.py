@@ -1,4 +1,4 @@
-"""Two workers train, judge and draw like one with the same global batch."""
+"""Two workers train, evaluate and draw like one with the same global batch."""
 
 import pytest
 import torch

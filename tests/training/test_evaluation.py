@@ -17,7 +17,7 @@ from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.noise import Noise
 from gensweep.report.collapse import warnings_of
-from gensweep.training.evaluation import draw, evaluate, judge_images, proportional_labels, write_grid
+from gensweep.training.evaluation import draw, evaluate, evaluate_images, proportional_labels, write_grid
 
 
 def trained(kind):
@@ -51,11 +51,11 @@ def test_images_do_not_depend_on_the_batch_size(kind):
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_the_score_is_the_distance_of_the_images_that_are_drawn(kind):
-    learner, judge = trained(kind), tiny.judge()
-    verdict = evaluate(learner.family, learner.sampler, judge)
+    learner, evaluator = trained(kind), tiny.evaluator()
+    verdict = evaluate(learner.family, learner.sampler, evaluator)
     labels = proportional_labels((2, 1, 1), 20)
     images = draw(learner.family, learner.sampler, Noise(0, torch.arange(20)), labels)
-    mine, real = Moments.of(judge.extractor(images)), Moments.of(judge.extractor(tiny.images().pixels))
+    mine, real = Moments.of(evaluator.extractor(images)), Moments.of(evaluator.extractor(tiny.images().pixels))
     expected = frechet_distance(mine.mean, mine.covariance, real.mean, real.covariance)
     assert verdict.scores["fid"] == pytest.approx(expected, rel=0.05)
     assert (verdict.shown.int() - images.int()).abs().max() <= 1
@@ -63,16 +63,16 @@ def test_the_score_is_the_distance_of_the_images_that_are_drawn(kind):
 
 
 def test_details_of_a_score_are_told_beside_it_and_all_metrics_see_the_same_features():
-    learner, judge = trained("gan"), tiny.judge(names=("kid", "fid"))
-    verdict = evaluate(learner.family, learner.sampler, judge)
+    learner, evaluator = trained("gan"), tiny.evaluator(names=("kid", "fid"))
+    verdict = evaluate(learner.family, learner.sampler, evaluator)
     assert list(verdict.scores) == ["kid", "fid"]
     assert verdict.signals["kid/standard_error"] > 0
-    assert verdict.scores["fid"] == evaluate(learner.family, learner.sampler, tiny.judge()).scores["fid"]
+    assert verdict.scores["fid"] == evaluate(learner.family, learner.sampler, tiny.evaluator()).scores["fid"]
 
 
 def test_evaluating_twice_gives_the_same_score_and_another_key_gives_other_images():
-    learner, judge = trained("gan"), tiny.judge()
-    once, again, other = (evaluate(learner.family, learner.sampler, judge, key=key) for key in (0, 0, 1))
+    learner, evaluator = trained("gan"), tiny.evaluator()
+    once, again, other = (evaluate(learner.family, learner.sampler, evaluator, key=key) for key in (0, 0, 1))
     assert once.scores == again.scores
     assert not torch.equal(once.shown, other.shown)
 
@@ -84,20 +84,20 @@ WITH_LIKELIHOOD = [kind for kind in FAMILIES if hasattr(FAMILIES[kind], "bits_pe
 def test_bits_per_dimension_are_the_mean_of_the_held_out_images_in_any_batches(kind):
     learner = trained(kind)
     network, held_out = learner.sampler, tiny.images(11)
-    judge = tiny.judge(likelihood=True)
+    evaluator = tiny.evaluator(likelihood=True)
     with torch.no_grad():
         bits = learner.family.bits_per_dim(
             network.eval(), held_out.pixels / 127.5 - 1, held_out.labels, Noise(0, torch.arange(11)), 5
         )
     for size in (2, 64):
-        found = evaluate(learner.family, network, replace(judge, batch_size=size)).scores["bpd"]
+        found = evaluate(learner.family, network, replace(evaluator, batch_size=size)).scores["bpd"]
         assert found == pytest.approx(float(bits.mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", WITH_LIKELIHOOD)
 def test_without_a_score_of_samples_no_extractor_is_needed(kind):
-    learner, judge = trained(kind), tiny.judge(likelihood=True, samples=4)
-    bare = replace(judge, extractor=None, metrics={"bpd": judge.metrics["bpd"]})
+    learner, evaluator = trained(kind), tiny.evaluator(likelihood=True, samples=4)
+    bare = replace(evaluator, extractor=None, metrics={"bpd": evaluator.metrics["bpd"]})
     verdict = evaluate(learner.family, learner.sampler, bare)
     assert set(verdict.scores) == {"bpd"}
     assert verdict.shown.shape[0] == 4
@@ -106,7 +106,7 @@ def test_without_a_score_of_samples_no_extractor_is_needed(kind):
 def test_a_family_without_a_likelihood_is_refused():
     learner = trained("gan")
     with pytest.raises(ConfigError, match=r"evaluation\.metrics: .* has no likelihood"):
-        evaluate(learner.family, learner.sampler, tiny.judge(likelihood=True))
+        evaluate(learner.family, learner.sampler, tiny.evaluator(likelihood=True))
 
 
 @pytest.mark.parametrize("mode", [True, False])
@@ -114,7 +114,7 @@ def test_a_network_is_left_in_its_mode_and_its_weights_as_they_were(mode):
     learner = trained("gan")
     network = learner.family.networks["generator"].train(mode)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    evaluate(learner.family, network, tiny.judge())
+    evaluate(learner.family, network, tiny.evaluator())
     assert network.training is mode
     assert all(torch.equal(before[key], tensor) for key, tensor in network.state_dict().items())
 
@@ -149,11 +149,11 @@ def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
 
 def test_one_image_again_and_again_is_seen_as_collapse_and_real_images_are_not():
     real = tiny.images(400).pixels
-    judge = tiny.judge(samples=200)
-    judge.metrics["fid"] = FrechetDistance(Moments.of(judge.extractor(real)))
-    one = judge_images(judge, lambda indices: real[indices * 0], torch.device("cpu"))
+    evaluator = tiny.evaluator(samples=200)
+    evaluator.metrics["fid"] = FrechetDistance(Moments.of(evaluator.extractor(real)))
+    one = evaluate_images(evaluator, lambda indices: real[indices * 0], torch.device("cpu"))
     assert one.signals["diversity"] == pytest.approx(0, abs=1e-9)
     assert warnings_of(one.signals) == ["collapsed: samples are 0 % as diverse as real images"]
-    fresh = judge_images(judge, lambda indices: real[indices], torch.device("cpu"))
+    fresh = evaluate_images(evaluator, lambda indices: real[indices], torch.device("cpu"))
     assert fresh.signals["diversity"] > 0.8
     assert warnings_of(fresh.signals) == []

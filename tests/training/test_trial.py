@@ -20,12 +20,12 @@ CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", 
 CHECKPOINT |= {"activation_bytes", "diversity", "fid/corrected", "fid/error"}
 
 
-def run(kind, folder, reporter=None, resume=(), judge=None, **settings):
+def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
     reporter = reporter or ListReporter()
     run_trial(
         tiny.learner(kind, **settings),
         Loader(tiny.images(), seed=3),
-        judge or tiny.judge(),
+        evaluator or tiny.evaluator(),
         reporter,
         every=24,
         folder=folder,
@@ -38,11 +38,11 @@ def run(kind, folder, reporter=None, resume=(), judge=None, **settings):
 
 def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tmp_path):
     whole = run("gan", tmp_path / "whole").checkpoints
-    cheap = run("gan", tmp_path / "cheap", judge=tiny.judge(rung_samples=8)).checkpoints
+    cheap = run("gan", tmp_path / "cheap", evaluator=tiny.evaluator(rung_samples=8)).checkpoints
     assert [metrics["identities"]["fid"]["samples"] for metrics, _ in cheap] == [8, 8, 20]
     assert cheap[-1][0]["fid"] == whole[-1][0]["fid"]
     assert cheap[0][0]["fid"] != whole[0][0]["fid"]
-    few = run("gan", tmp_path / "few", judge=tiny.judge(samples=8)).checkpoints
+    few = run("gan", tmp_path / "few", evaluator=tiny.evaluator(samples=8)).checkpoints
     assert [metrics["fid"] for metrics, _ in few[:2]] == [metrics["fid"] for metrics, _ in cheap[:2]]
 
 
@@ -52,7 +52,7 @@ def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_s
         run(
             kind,
             tmp_path / name,
-            judge=tiny.judge(**settings),
+            evaluator=tiny.evaluator(**settings),
             family={"sampler": {"kind": "ancestral", "steps": steps}},
         ).checkpoints
         for name, settings, steps in (("whole", {}, 4), ("cheap", {"rung_steps": 2}, 4), ("short", {}, 2))
@@ -65,7 +65,7 @@ def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_s
 
 def test_a_family_without_a_sampler_refuses_fewer_steps(tmp_path):
     with pytest.raises(ConfigError, match="rung_steps: the family draws images without a sampler"):
-        run("gan", tmp_path, judge=tiny.judge(rung_steps=2))
+        run("gan", tmp_path, evaluator=tiny.evaluator(rung_steps=2))
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
@@ -103,7 +103,7 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     fresh = tiny.build("gan", conditional=True)
     network = fresh.networks["generator"]
     load_network(network, load_tensors(folder, found.weights), found.weights)
-    assert evaluate(fresh, network, tiny.judge()).scores["fid"] == pytest.approx(metrics["fid"])
+    assert evaluate(fresh, network, tiny.evaluator()).scores["fid"] == pytest.approx(metrics["fid"])
 
 
 def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(tmp_path):

@@ -67,8 +67,8 @@ def trained(kind, batch_size, workers):
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
         if isinstance(event, Progress):
             losses.append(event.losses | event.signals)
-    judge = tiny.judge(isinstance(learner.family, Likelihood), samples=21, batch_size=4)
-    verdict = evaluate(learner.family, learner.sampler, judge, workers=workers)
+    evaluator = tiny.evaluator(isinstance(learner.family, Likelihood), samples=21, batch_size=4)
+    verdict = evaluate(learner.family, learner.sampler, evaluator, workers=workers)
     state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
     return losses, state, verdict.scores, verdict.shown
 

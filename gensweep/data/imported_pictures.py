@@ -17,7 +17,7 @@ from gensweep.data.picture_files import decode_files, file_names, is_picture, pl
 from gensweep.data.pictures import decoded
 from gensweep.errors import ConfigError
 
-__all__ = ["ForeignPictures", "read_folder"]
+__all__ = ["ImportedPictures", "read_folder"]
 
 # What has to be changed in a picture before it can be scored, and what is done about it.
 OTHER_SIZE = "of another size: the square in the middle is resized to {size}x{size}"
@@ -28,7 +28,7 @@ DEEP = "of more than 8 bits a value: scaled to 8"
 
 
 @dataclass(frozen=True, eq=False)
-class ForeignPictures:
+class ImportedPictures:
     """Pixels in the order of their scoring, their SHA-256, and notes on what was left out or changed.
 
     `files` are their names, relative to the folder.
@@ -42,7 +42,7 @@ class ForeignPictures:
 
 def read_folder(
     folder: Path, count: int, *, size: int, channels: int, progress: Callable[[int], None] | None = None
-) -> ForeignPictures:
+) -> ImportedPictures:
     """The first `count` pictures below a folder that can be read, in the order of a hash of their names.
 
     So of more pictures than are needed a fair mix is taken, whatever sub-folders they lie in.  Pictures are brought to
@@ -65,7 +65,7 @@ def read_folder(
     pixels = np.ascontiguousarray(np.stack([picture for picture, _ in found.values()]))
     changed = Counter(change for _, changes in found.values() for change in changes)
     told = tuple(f"{number:,} of {count:,} pictures are {change}" for change, number in sorted(changed.items()))
-    return ForeignPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *told), tuple(found))
+    return ImportedPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *told), tuple(found))
 
 
 def _read(path: Path, *, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:

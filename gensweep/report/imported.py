@@ -8,18 +8,18 @@ from gensweep.report.wording import count, identity_words, interval_words, metri
 from gensweep.tracking.sweeps import Score
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Judged
+    from gensweep.assembly import ImportedEvaluation
 
-__all__ = ["judged_json", "judged_rows", "words"]
+__all__ = ["imported_json", "imported_rows", "words"]
 
 
-def judged_rows(run: str, judged: Judged, metric: str) -> list[dict[str, Any]]:
+def imported_rows(run: str, judged: ImportedEvaluation, metric: str) -> list[dict[str, Any]]:
     """The one row of the table."""
     return [
         {
             "run": run,
             "family": judged.origin["kind"],
-            metric_title(metric, judged.identities[metric]): judged.verdict.scores[metric],
+            metric_title(metric, judged.identities[metric]): judged.result.scores[metric],
             **({"without bias, 95 %": words} if (words := interval_words(_score(judged, metric))) else {}),
             "samples": judged.samples,
             "params": count(judged.params),
@@ -27,7 +27,7 @@ def judged_rows(run: str, judged: Judged, metric: str) -> list[dict[str, Any]]:
     ]
 
 
-def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
+def imported_json(run: str, judged: ImportedEvaluation, metric: str) -> dict[str, Any]:
     """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
     return {
         "run": run,
@@ -41,10 +41,10 @@ def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
         "corrected": score.corrected,
         "interval": None if score.interval is None else list(score.interval),
         "identity": dict(judged.identities[metric]),
-        "scores": dict(judged.verdict.scores),
-        "signals": dict(judged.verdict.signals),
+        "scores": dict(judged.result.scores),
+        "signals": dict(judged.result.signals),
         "sample_seconds": judged.sample_seconds,
-        "evaluate_seconds": judged.verdict.evaluate_seconds,
+        "evaluate_seconds": judged.result.evaluate_seconds,
         "device": judged.device,
         "best": True,
         "sample": None,
@@ -54,15 +54,15 @@ def judged_json(run: str, judged: Judged, metric: str) -> dict[str, Any]:
     }
 
 
-def _score(judged: Judged, metric: str) -> Score:
-    estimate = judged.verdict.estimates.get(metric)
+def _score(judged: ImportedEvaluation, metric: str) -> Score:
+    estimate = judged.result.estimates.get(metric)
     corrected, error = (None, None) if estimate is None else (estimate.corrected, estimate.error)
-    return Score(metric, judged.verdict.scores[metric], "min", judged.identities[metric], corrected, error)
+    return Score(metric, judged.result.scores[metric], "min", judged.identities[metric], corrected, error)
 
 
-def words(judged: Judged, metric: str) -> list[str]:
+def words(judged: ImportedEvaluation, metric: str) -> list[str]:
     """What was measured, and the scores and details that the table has no room for, a line a metric."""
-    scores, signals = judged.verdict.scores, judged.verdict.signals
+    scores, signals = judged.result.scores, judged.result.signals
     lines = []
     for name, score in scores.items():
         details = [

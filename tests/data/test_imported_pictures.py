@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gensweep.data.foreign_pictures import read_folder
+from gensweep.data.imported_pictures import read_folder
 from gensweep.errors import ConfigError
 
 GOOD, BAD = 10, 8

@@ -16,16 +16,16 @@ from gensweep.cli.output import print_rows
 from gensweep.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Standard
+    from gensweep.assembly import EvaluationProtocol
 
-__all__ = ["Foreign", "evaluate_foreign", "foreign_options"]
+__all__ = ["ImportedOptions", "evaluate_imported", "imported_options"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """The options that are for foreign images alone, as the user gave them."""
+class ImportedOptions:
+    """The options that are for imported images alone, as the user gave them."""
 
     name: str | None
     replace: bool
@@ -41,7 +41,7 @@ class Foreign:
     metrics: tuple[str, ...] = ()
 
     def given(self) -> list[str]:
-        """Those that were given and belong to foreign images alone, as one would type them."""
+        """Those that were given and belong to imported images alone, as one would type them."""
         return [
             f"--{'set' if key == 'overrides' else key.replace('_', '-')}"
             for key, value in vars(self).items()
@@ -49,8 +49,8 @@ class Foreign:
         ]
 
 
-def foreign_options(command: C) -> C:
-    """The options of `Foreign`, handed to the command one by one."""
+def imported_options(command: C) -> C:
+    """The options of `ImportedOptions`, handed to the command one by one."""
     file = click.Path(path_type=Path, dir_okay=False)
     options = [
         click.option("--name", help="File the score of FOLDER or --torchscript in MLflow, for best --compare."),
@@ -68,7 +68,7 @@ def foreign_options(command: C) -> C:
             metavar="LOW,HIGH",
             help="With --torchscript: what black and white are.  [default: -1,1]",
         ),
-        click.option("--like", metavar="RUN", help="Judge FOLDER or --torchscript as this run was."),
+        click.option("--like", metavar="RUN", help="Evaluate FOLDER or --torchscript as this run was."),
         click.option(
             "--config", type=file, metavar="FILE", help="... or by the data and evaluation of this YAML file."
         ),
@@ -91,10 +91,12 @@ def foreign_options(command: C) -> C:
     return command
 
 
-def evaluate_foreign(folder: Path | None, asked: Foreign, *, samples: int | None, seed: int, format: str) -> None:
+def evaluate_imported(
+    folder: Path | None, asked: ImportedOptions, *, samples: int | None, seed: int, format: str
+) -> None:
     """Score a folder, or a generator if there is none; print the score, and file it if it has a name."""
-    from gensweep.assembly import ExportedGenerator, default_device, judge_folder, judge_generator
-    from gensweep.report.judged import judged_json, judged_rows, words
+    from gensweep.assembly import ExportedGenerator, default_device, evaluate_folder, evaluate_generator
+    from gensweep.report.imported import imported_json, imported_rows, words
     from gensweep.tracking.entries import file_entry, taken
     from gensweep.tracking.writer import check_server
 
@@ -102,31 +104,33 @@ def evaluate_foreign(folder: Path | None, asked: Foreign, *, samples: int | None
     if asked.name is not None or asked.like is not None:
         check_server()
     old = [] if asked.name is None else taken(asked.name, replace=asked.replace)
-    standard, device = _standard(asked, samples), default_device()
+    protocol, device = _protocol(asked, samples), default_device()
     generator = None
     if asked.torchscript is not None and asked.latent is not None:
         settings: Any = {"classes": asked.classes, "output_range": asked.output_range, "device": device}
         generator = ExportedGenerator(asked.torchscript, latent=asked.latent, **settings)
-    if asked.suspects is not None and "authpct" not in standard.tree()["evaluation"]["metrics"]:
+    if asked.suspects is not None and "authpct" not in protocol.tree()["evaluation"]["metrics"]:
         raise ConfigError("--suspects: no metric looks for copies; add --set evaluation.metrics=[fid,authpct]")
-    judge, notes = standard.judge(device)
-    with _bar(str(folder or asked.torchscript), judge.samples * (2 if generator is None else 1)) as progress:
+    evaluator, notes = protocol.evaluator(device)
+    with _bar(str(folder or asked.torchscript), evaluator.samples * (2 if generator is None else 1)) as progress:
         if generator is None:
             assert folder is not None
-            judged = judge_folder(folder, judge, device, progress=progress)
+            judged = evaluate_folder(folder, evaluator, device, progress=progress)
         else:
-            judged = judge_generator(generator, judge, seed=seed, progress=progress)
-    if asked.suspects is not None and judged.verdict.suspects is not None:
+            judged = evaluate_generator(generator, evaluator, seed=seed, progress=progress)
+    if asked.suspects is not None and judged.result.suspects is not None:
         from gensweep.training.evaluation import write_pairs
 
-        write_pairs(judged.verdict.suspects, asked.suspects)
+        write_pairs(judged.result.suspects, asked.suspects)
         click.echo(f"Picture: {asked.suspects}", err=True)
     run = asked.name or str(folder or asked.torchscript)
     print_rows(
-        judged_rows(run, judged, standard.metric) if format == "table" else [judged_json(run, judged, standard.metric)],
+        imported_rows(run, judged, protocol.metric)
+        if format == "table"
+        else [imported_json(run, judged, protocol.metric)],
         format,
     )
-    for line in (*(f"Note: {note}" for note in (*notes, *judged.notes)), *words(judged, standard.metric)):
+    for line in (*(f"Note: {note}" for note in (*notes, *judged.notes)), *words(judged, protocol.metric)):
         click.echo(line, err=True)
     if asked.name is None:
         click.echo("Not filed; --name NAME files it for gensweep best --compare.", err=True)
@@ -135,10 +139,10 @@ def evaluate_foreign(folder: Path | None, asked: Foreign, *, samples: int | None
         from gensweep.training.evaluation import write_grid, write_pairs
 
         grid = Path(place) / "samples.png"
-        write_grid(judged.verdict.shown, grid)
-        if judged.verdict.suspects is not None:
-            write_pairs(judged.verdict.suspects, grid.with_name("suspects.png"))
-        file_entry(asked.name, judged, standard, grid, old)
+        write_grid(judged.result.shown, grid)
+        if judged.result.suspects is not None:
+            write_pairs(judged.result.suspects, grid.with_name("suspects.png"))
+        file_entry(asked.name, judged, protocol, grid, old)
     click.echo(f"Filed as {asked.name}. Next: gensweep best --compare", err=True)
 
 
@@ -166,7 +170,7 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
     return low, high
 
 
-def _check(folder: Path | None, asked: Foreign, seed: int) -> None:
+def _check(folder: Path | None, asked: ImportedOptions, seed: int) -> None:
     """Raise ConfigError for options that do not fit together."""
     problems = []
     if folder is not None:
@@ -188,33 +192,33 @@ def _check(folder: Path | None, asked: Foreign, seed: int) -> None:
         raise ConfigError(problems)
 
 
-def _standard(asked: Foreign, samples: int | None) -> Standard:
-    """What the images are judged by: a run's standard or a file's, the only one there is, or one that is spelt out."""
-    from gensweep.assembly import Standard
+def _protocol(asked: ImportedOptions, samples: int | None) -> EvaluationProtocol:
+    """What the images are judged by: a run's protocol or a file's, the only one there is, or one that is spelt out."""
+    from gensweep.assembly import EvaluationProtocol
     from gensweep.config import load_trial, parse_overrides
     from gensweep.config.tree import override_all
-    from gensweep.tracking.standards import only_standard, standard_of
+    from gensweep.tracking.protocols import only_protocol, protocol_of
 
     changes = _changes(asked, parse_overrides(asked.overrides), samples)
     trial = None
     if asked.like is not None:
-        trial, standard = standard_of(asked.like)
+        trial, protocol = protocol_of(asked.like)
     elif asked.config is not None:
         tree = load_trial(asked.config).as_dict()
-        standard = Standard(
+        protocol = EvaluationProtocol(
             tree["data"], tree["evaluation"], weights="ema" if tree["training"]["ema_half_life"] else "raw"
         )
     elif "data.kind" in changes:
-        standard = Standard({"kind": changes["data.kind"]}, {})
+        protocol = EvaluationProtocol({"kind": changes["data.kind"]}, {})
     else:
-        trial, standard = only_standard()
+        trial, protocol = only_protocol()
     if trial is not None:
-        click.echo(f"Judged as {trial.name} was{', with changes' if changes else ''}.", err=True)
-    tree = override_all({"data": standard.data, "evaluation": standard.evaluation}, changes)
-    return Standard(tree["data"], tree["evaluation"], standard.metric, standard.weights)
+        click.echo(f"Evaluated as {trial.name} was{', with changes' if changes else ''}.", err=True)
+    tree = override_all({"data": protocol.data, "evaluation": protocol.evaluation}, changes)
+    return EvaluationProtocol(tree["data"], tree["evaluation"], protocol.metric, protocol.weights)
 
 
-def _changes(asked: Foreign, changes: dict[str, Any], samples: int | None) -> dict[str, Any]:
+def _changes(asked: ImportedOptions, changes: dict[str, Any], samples: int | None) -> dict[str, Any]:
     """`--set`, `--samples` and `--against` as dotted keys."""
     if strangers := [key for key in changes if key.partition(".")[0] not in ("data", "evaluation")]:
         raise ConfigError(

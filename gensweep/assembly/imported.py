@@ -10,19 +10,19 @@ from typing import Any
 import torch
 
 from gensweep.assembly.exported import ExportedGenerator
-from gensweep.assembly.parts import build_judge, load_images
+from gensweep.assembly.parts import build_evaluator, load_images
 from gensweep.config.trial import common_sections
-from gensweep.data.foreign_pictures import read_folder
+from gensweep.data.imported_pictures import read_folder
 from gensweep.errors import ConfigError
 from gensweep.metrics.metric import METRICS
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Judge, Verdict, judge_images, proportional_labels
+from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels
 
-__all__ = ["Judged", "Standard", "judge_folder", "judge_generator"]
+__all__ = ["EvaluationProtocol", "ImportedEvaluation", "evaluate_folder", "evaluate_generator"]
 
 
 @dataclass(frozen=True)
-class Standard:
+class EvaluationProtocol:
     """What images are judged by: the sections `data` and `evaluation` of a trial, and the main metric.
 
     `weights` fills that part of the scores' identity: that of the runs with which they are to be ranked, since only
@@ -39,7 +39,7 @@ class Standard:
         whole = common_sections({"data": self.data, "evaluation": self.evaluation}).as_dict()
         return {name: whole[name] for name in ("data", "evaluation")}
 
-    def judge(self, device: torch.device, cache: Path | None = None) -> tuple[Judge, tuple[str, ...]]:
+    def evaluator(self, device: torch.device, cache: Path | None = None) -> tuple[Evaluator, tuple[str, ...]]:
         """Who judges, by metrics of samples alone, and notes on the real images.  Raises ConfigError."""
         trial = common_sections({"data": self.data, "evaluation": self.evaluation})
         names = [name for name in trial.as_dict()["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
@@ -51,20 +51,20 @@ class Standard:
             )
         trial = common_sections({"data": self.data, "evaluation": {**self.evaluation, "metrics": names}})
         images = load_images(trial, "train", cache)
-        judge = build_judge(trial, images, device, cache)
-        identities = {name: replace(each, weights=self.weights) for name, each in judge.identities.items()}
-        return replace(judge, identities=identities), images.notes
+        evaluator = build_evaluator(trial, images, device, cache)
+        identities = {name: replace(each, weights=self.weights) for name, each in evaluator.identities.items()}
+        return replace(evaluator, identities=identities), images.notes
 
 
 @dataclass(frozen=True)
-class Judged:
-    """The scores of foreign images, where they come from (as filed under `family`), and notes for people.
+class ImportedEvaluation:
+    """The scores of imported images, where they come from (as filed under `family`), and notes for people.
 
     `params` is None where nobody knows.  A folder takes no time to draw.
     """
 
     origin: Mapping[str, Any]
-    verdict: Verdict
+    result: EvaluationResult
     identities: Mapping[str, Mapping[str, Any]]
     samples: int
     seed: int
@@ -75,53 +75,53 @@ class Judged:
     @property
     def sample_seconds(self) -> float | None:
         """Seconds of drawing, if there was any."""
-        return None if self.origin["kind"] == "folder" else self.verdict.sample_seconds
+        return None if self.origin["kind"] == "folder" else self.result.sample_seconds
 
 
-def judge_folder(
-    folder: Path, judge: Judge, device: torch.device, *, progress: Callable[[int], None] | None = None
-) -> Judged:
-    """Judge the pictures in a folder.
+def evaluate_folder(
+    folder: Path, evaluator: Evaluator, device: torch.device, *, progress: Callable[[int], None] | None = None
+) -> ImportedEvaluation:
+    """Evaluate the pictures in a folder.
 
     `progress` gets the number of pictures read so far, and after that of those that are also scored on top of it.
-    Raises ConfigError if they are fewer than the judge looks at.
+    Raises ConfigError if they are fewer than the evaluator looks at.
     """
-    channels, size, _ = judge.shape
-    found = read_folder(folder, judge.samples, size=size, channels=channels, progress=progress)
+    channels, size, _ = evaluator.shape
+    found = read_folder(folder, evaluator.samples, size=size, channels=channels, progress=progress)
     pixels = torch.from_numpy(found.pixels)
-    verdict = judge_images(
-        judge,
+    result = evaluate_images(
+        evaluator,
         lambda indices: pixels[indices.cpu()].to(device),
         device,
         workers=Workers(),
-        labels=_labels_of(found.files, judge.class_names),
-        progress=None if progress is None else lambda scored: progress(judge.samples + scored),
+        labels=_labels_of(found.files, evaluator.class_names),
+        progress=None if progress is None else lambda scored: progress(evaluator.samples + scored),
     )
     origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
-    return _judged(origin, verdict, judge, device, found.notes)
+    return _judged(origin, result, evaluator, device, found.notes)
 
 
-def judge_generator(
-    generator: ExportedGenerator, judge: Judge, *, seed: int = 0, progress: Callable[[int], None] | None = None
-) -> Judged:
-    """Judge an exported generator; with another seed than 0, on images of other noise.
+def evaluate_generator(
+    generator: ExportedGenerator, evaluator: Evaluator, *, seed: int = 0, progress: Callable[[int], None] | None = None
+) -> ImportedEvaluation:
+    """Evaluate an exported generator; with another seed than 0, on images of other noise.
 
     Labels come in the proportions of the real images if both have as many classes, else evenly.
-    Raises GensweepError if it does not draw images that can be compared with the judge's.
+    Raises GensweepError if it does not draw images that can be compared with the evaluator's.
     """
     labels, notes = None, []
     if generator.classes is not None:
-        counts = judge.class_counts
+        counts = evaluator.class_counts
         if len(counts) != generator.classes:
             notes.append(f"it has {generator.classes} classes and the real images {len(counts)}: all are drawn evenly")
             counts = (1,) * generator.classes
-        labels = proportional_labels(counts, judge.samples).to(generator.device)
-    verdict = judge_images(
-        judge,
-        lambda indices: generator.draw(seed, indices, None if labels is None else labels[indices], judge.shape),
+        labels = proportional_labels(counts, evaluator.samples).to(generator.device)
+    result = evaluate_images(
+        evaluator,
+        lambda indices: generator.draw(seed, indices, None if labels is None else labels[indices], evaluator.shape),
         generator.device,
         workers=Workers(),
-        labels=labels if generator.classes == len(judge.class_counts) else None,
+        labels=labels if generator.classes == len(evaluator.class_counts) else None,
         progress=progress,
     )
     origin = {
@@ -132,7 +132,7 @@ def judge_generator(
         "classes": generator.classes,
         "output_range": None if generator.output_range is None else list(generator.output_range),
     }
-    judged = _judged(origin, verdict, judge, generator.device, (*notes, *generator.notes(judge.shape[-1])))
+    judged = _judged(origin, result, evaluator, generator.device, (*notes, *generator.notes(evaluator.shape[-1])))
     return replace(judged, params=generator.params or None, seed=seed)
 
 
@@ -145,7 +145,11 @@ def _labels_of(files: Sequence[str], class_names: tuple[str, ...]) -> torch.Tens
 
 
 def _judged(
-    origin: Mapping[str, Any], verdict: Verdict, judge: Judge, device: torch.device, notes: tuple[str, ...]
-) -> Judged:
-    identities = {name: identity.as_dict() for name, identity in judge.identities.items()}
-    return Judged(origin, verdict, identities, judge.samples, 0, device.type, None, notes)
+    origin: Mapping[str, Any],
+    result: EvaluationResult,
+    evaluator: Evaluator,
+    device: torch.device,
+    notes: tuple[str, ...],
+) -> ImportedEvaluation:
+    identities = {name: identity.as_dict() for name, identity in evaluator.identities.items()}
+    return ImportedEvaluation(origin, result, identities, evaluator.samples, 0, device.type, None, notes)

@@ -6,7 +6,15 @@ import shutil
 import pytest
 import untrained
 
-from gensweep.assembly import Axes, Outcome, alternatives, known_outcomes, load_checkpoint, score, try_alternatives
+from gensweep.assembly import (
+    Axes,
+    Outcome,
+    known_outcomes,
+    load_checkpoint,
+    sampling_configs,
+    score,
+    try_sampling_configs,
+)
 from gensweep.assembly import outcomes as module
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
@@ -31,17 +39,17 @@ def folder(made, tmp_path):
 
 
 def test_without_values_a_model_is_judged_as_in_its_training(made, folder, cache):
-    (way,) = alternatives(folder, Axes())
+    (way,) = sampling_configs(folder, Axes())
     assert (way.sampler, way.steps, way.guidance, way.weights) == ("ddim", 3, 1.0, "ema")
-    (outcome,) = try_alternatives(folder, [way], cache=cache, device="cpu")
+    (outcome,) = try_sampling_configs(folder, [way], cache=cache, device="cpu")
     assert outcome.scores == score(load_checkpoint(folder, device="cpu"), cache=cache).scores
-    (gan,) = alternatives(made["gan"], Axes())
+    (gan,) = sampling_configs(made["gan"], Axes())
     assert (gan.sampler, gan.steps, gan.guidance, gan.evaluations) == (None, None, None, 1)
 
 
 def test_every_combination_comes_once_and_steps_change_fastest(folder):
     axes = Axes(samplers=("ancestral", "ddim"), steps=(5, 2, None), guidance=(1.0, 2.0), averages=("0.25", "raw"))
-    ways = alternatives(folder, axes)
+    ways = sampling_configs(folder, axes)
     assert len(set(ways)) == len(ways) == 24
     assert [way.steps for way in ways[:6]] == [5, 2, None, 5, 2, None]
     assert [(way.sampler, way.guidance, way.weights) for way in ways[::3]] == [
@@ -57,7 +65,7 @@ def test_every_combination_comes_once_and_steps_change_fastest(folder):
 
 def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
     trial = untrained.config("diffusion")
-    kept, other = (alternatives(folder, Axes(samplers=(kind,)))[0] for kind in ("ddim", "ancestral"))
+    kept, other = (sampling_configs(folder, Axes(samplers=(kind,)))[0] for kind in ("ddim", "ancestral"))
     assert trial.with_overrides(kept.overrides(trial)) == trial
     changed = trial.with_overrides(other.overrides(trial)).as_dict()["sampler"]
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
@@ -77,18 +85,18 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
     ],
 )
 def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
-    (way,) = alternatives(folder, axes)
+    (way,) = sampling_configs(folder, axes)
     outcome = Outcome(way, 8, 0, {"fid": 1.0}, {"fid": {}}, 1.0, 1.0, "cpu", "", 0.0)
     changes = way.overrides(untrained.config("diffusion"))
     assert sample_command(Tried("tiny", outcome, changes, "fid")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, cache, monkeypatch):
-    ways = alternatives(folder, Axes(steps=(3, 1, 2), averages=("1", "4")))
+    ways = sampling_configs(folder, Axes(steps=(3, 1, 2), averages=("1", "4")))
     drawn = []
 
     def tried(**settings):
-        return try_alternatives(
+        return try_sampling_configs(
             folder,
             ways,
             cache=cache,
@@ -108,16 +116,16 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
     assert [outcome.alternative.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
     assert len({outcome.scores["fid"] for outcome in outcomes}) == len(ways)
     assert {outcome.identities["fid"]["weights"] for outcome in outcomes} == {"ema", "ema@4"}
-    monkeypatch.setattr(module, "build_judge", None)
+    monkeypatch.setattr(module, "build_evaluator", None)
     assert list(tried()) == outcomes
     assert sorted(known_outcomes(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
 
 
 def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder, cache):
-    (way,) = alternatives(folder, Axes(steps=(1,)))
+    (way,) = sampling_configs(folder, Axes(steps=(1,)))
     scores = set()
     for settings in ({}, {"samples": 6}, {"seed": 1}):
-        (outcome,) = try_alternatives(folder, [way], cache=cache, device="cpu", **settings)
+        (outcome,) = try_sampling_configs(folder, [way], cache=cache, device="cpu", **settings)
         scores.add(outcome.scores["fid"])
         assert outcome.identities["fid"]["samples"] == settings.get("samples", 8)
     assert len(scores) == len(known_outcomes(folder)) == 3
@@ -140,16 +148,16 @@ def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(fold
 )
 def test_what_cannot_work_is_one_line_before_anything_is_drawn(made, kind, axes, words):
     with pytest.raises(ConfigError, match=words) as caught:
-        alternatives(made[kind], axes)
+        sampling_configs(made[kind], axes)
     assert len(caught.value.problems) == 1
 
 
 def test_guidance_needs_labels_and_all_problems_come_at_once(tmp_path):
     folder = untrained.checkpoint(tmp_path, untrained.config("diffusion", family__conditional=False))
     with pytest.raises(ConfigError, match=r"guidance=2: this model was trained without labels; leave it out"):
-        alternatives(folder, Axes(guidance=(2.0,)))
+        sampling_configs(folder, Axes(guidance=(2.0,)))
     with pytest.raises(ConfigError) as caught:
-        alternatives(folder, Axes(steps=(50, 60), averages=("3",)))
+        sampling_configs(folder, Axes(steps=(50, 60), averages=("3",)))
     assert len(caught.value.problems) == 3
 
 

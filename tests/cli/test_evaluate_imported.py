@@ -92,7 +92,7 @@ def compared(capsys, *arguments):
 
 def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
     (real,), err = evaluate(capsys, "real", "--name", "photos")
-    assert "Judged as tiny/t0000 was." in err
+    assert "Evaluated as tiny/t0000 was." in err
     assert "Filed as photos." in err
     assert real["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
     (theirs,), _ = evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--name", "theirs", "--like", "tiny")
@@ -254,7 +254,7 @@ def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys
     write(store / "all", real_digits())
     arguments = ["--set", "data.size=8", "--set", "data.channels=1", "--set", "evaluation.extractor.resolution=32"]
     (row,), err = evaluate(capsys, "real", "--against", "all", "--samples", COUNT, *arguments)
-    assert "Judged as" not in err
+    assert "Evaluated as" not in err
     assert row["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
     assert row["identity"]["reference"].startswith("all/train (40 images, 8x8)#")
 

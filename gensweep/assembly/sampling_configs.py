@@ -16,7 +16,7 @@ from gensweep.training.cost import probed
 from gensweep.training.ema import MAIN, average_name
 from gensweep.training.state import RAW, weights_in
 
-__all__ = ["Alternative", "Axes", "alternatives", "left_behind", "weights_name"]
+__all__ = ["Axes", "SamplingConfig", "left_behind", "sampling_configs", "weights_name"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Axes:
 
 
 @dataclass(frozen=True)
-class Alternative:
+class SamplingConfig:
     """One way to draw images from a trained model.
 
     Sampler and steps are None for a family that has none, guidance for a model without labels.  `weights` is "ema",
@@ -59,7 +59,7 @@ class Alternative:
         return changes
 
 
-def alternatives(folder: Path, axes: Axes, known: Iterable[Alternative] = ()) -> list[Alternative]:
+def sampling_configs(folder: Path, axes: Axes, known: Iterable[SamplingConfig] = ()) -> list[SamplingConfig]:
     """Every combination of the values for the model in a checkpoint folder, each checked, in the order of the values.
 
     Steps change fastest.  Those that are `known` already are not looked at again.  Raises ConfigError with all problems
@@ -82,7 +82,7 @@ def alternatives(folder: Path, axes: Axes, known: Iterable[Alternative] = ()) ->
     for sampler, guidance, steps in product(
         axes.samplers or (mine.sampler,), axes.guidance or (mine.guidance,), axes.steps or (mine.steps,)
     ):
-        way = Alternative(sampler, steps, guidance, "")
+        way = SamplingConfig(sampler, steps, guidance, "")
         try:
             ways.append(replace(way, evaluations=costs.get(way) or _evaluations(checkpoint, trial, way)))
         except ConfigError as error:
@@ -121,15 +121,15 @@ def left_behind(before: TrialConfig, after: TrialConfig) -> dict[str, Any]:
     return {name: value for name, value in mine.items() if value not in (plain[name], theirs.get(name))}
 
 
-def _of_trial(trial: TrialConfig) -> Alternative:
+def _of_trial(trial: TrialConfig) -> SamplingConfig:
     """How the model draws images in its training."""
     tree = trial.as_dict()
     sampler: Mapping[str, Any] = tree.get("sampler", {})
     guidance = tree["family"].get("guidance") if tree["family"].get("conditional", True) else None
-    return Alternative(sampler.get("kind"), sampler.get("steps"), guidance, "")
+    return SamplingConfig(sampler.get("kind"), sampler.get("steps"), guidance, "")
 
 
-def _refuse_strangers(trial: TrialConfig, mine: Alternative, axes: Axes) -> None:
+def _refuse_strangers(trial: TrialConfig, mine: SamplingConfig, axes: Axes) -> None:
     """Raise ConfigError for settings that such a model does not have at all."""
     family = trial.kind("family")
     problems = []
@@ -144,7 +144,7 @@ def _refuse_strangers(trial: TrialConfig, mine: Alternative, axes: Axes) -> None
         raise ConfigError(problems)
 
 
-def _evaluations(checkpoint: Checkpoint, trial: TrialConfig, way: Alternative) -> int:
+def _evaluations(checkpoint: Checkpoint, trial: TrialConfig, way: SamplingConfig) -> int:
     """How often the network is asked for an image; whatever does not fit together is found out on the way."""
     channels, size, _ = checkpoint.shape
     changed = trial.with_overrides(way.overrides(trial))
