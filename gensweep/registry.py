@@ -6,7 +6,7 @@ caller knows only at run time (a number of timesteps, an image size, a device):
     SCHEDULES: Registry[Schedule] = Registry("schedule", package="gensweep.diffusion")
 
     @SCHEDULES.register("cosine")
-    def cosine(timesteps: int, *, s: Annotated[float, Field(ge=0)] = 0.008) -> Tensor: ...
+    def cosine(timesteps: int, *, s: Annotated[float, Ge(0)] = 0.008) -> Tensor: ...
 
 A parameter can itself be a registered item or a function with settings.  It is then annotated with `Choice` or
 `Section`, and arrives as a function with its settings bound, ready for the run-time arguments:

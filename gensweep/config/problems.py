@@ -67,10 +67,13 @@ def describe_field(field: FieldInfo) -> str:
 
 def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
     """What a type takes, in words."""
-    constraints = list(constraints)
+    constraints = [single for mark in constraints for single in _flat(mark)]
     while typing.get_origin(hint) is Annotated:
         hint, *more = typing.get_args(hint)
-        constraints += [each for mark in more for each in (mark.metadata if isinstance(mark, FieldInfo) else [mark])]
+        constraints += [single for mark in more for single in _flat(mark)]
+    words = next((each.documentation for each in constraints if isinstance(each, annotated_types.DocInfo)), None)
+    if words is not None:
+        return words
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     bounds = _bounds(constraints)
     if origin in (Union, types.UnionType):
@@ -86,6 +89,13 @@ def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
     if origin is dict:
         return NAMES[dict]
     return NAMES.get(hint, getattr(hint, "__name__", str(hint))) + bounds
+
+
+def _flat(mark: Any) -> Iterable[Any]:
+    """The single constraints in a mark."""
+    if isinstance(mark, FieldInfo):
+        return mark.metadata
+    return mark if isinstance(mark, annotated_types.GroupedMetadata) else [mark]
 
 
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}

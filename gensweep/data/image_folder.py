@@ -16,8 +16,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import PIL
+from annotated_types import Interval
 from jaxtyping import UInt8
-from pydantic import Field
 
 from gensweep.data.cache import locked, replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
@@ -55,7 +55,7 @@ def image_folder(
     limit: Limit | None = None,
     size: Size = 32,
     channels: Literal[1, 3] = 3,
-    test_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+    test_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     flip: bool = True,
 ) -> Images:
     """A folder of your own pictures: classes from its sub-folders, or one class.

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
+from annotated_types import Ge, Interval, MinLen, MultipleOf
 from jaxtyping import Int64, UInt8
 from PIL import Image
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 from torch import Tensor
 
 from gensweep.errors import ConfigError
@@ -50,9 +51,9 @@ def _names(value: Any) -> Any:
     return tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value)
 
 
-ClassNames: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_names), Field(min_length=1)]
-Limit: TypeAlias = Annotated[int, Field(ge=1)]
-Size: TypeAlias = Annotated[int, Field(ge=8, le=256, multiple_of=4)]
+ClassNames: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_names), MinLen(1)]
+Limit: TypeAlias = Annotated[int, Ge(1)]
+Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import Field
+from annotated_types import Interval
 
 from gensweep.diffusion.levels import LEVELS, TrainingLevels
 from gensweep.diffusion.losses import LOSSES, DiffusionLoss
@@ -29,7 +29,7 @@ class Formulation(NamedTuple):
 
 def formulation(
     *,
-    timesteps: Annotated[int, Field(ge=1, le=100_000)] = 1000,
+    timesteps: Annotated[int, Interval(ge=1, le=100_000)] = 1000,
     schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
     parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps")],
     loss: Annotated[Callable[[], DiffusionLoss], Choice(LOSSES, "simple")],

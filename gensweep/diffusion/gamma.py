@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,8 +30,8 @@ LAST_TIME = TIMES * (1 - 2**-24)
 #: A process in continuous time has no last level; so many are used where all are asked for.
 MANY = 1000
 
-Low: TypeAlias = Annotated[float, Field(ge=-20, le=-2)]
-High: TypeAlias = Annotated[float, Field(ge=1, le=20)]
+Low: TypeAlias = Annotated[float, Interval(ge=-20, le=-2)]
+High: TypeAlias = Annotated[float, Interval(ge=1, le=20)]
 
 
 class GammaValues(NamedTuple):
@@ -103,7 +103,7 @@ def learned_linear(*, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
 
 @GAMMAS.register("monotone")
 def monotone(
-    *, gamma_min: Low = -13.3, gamma_max: High = 5.0, features: Annotated[int, Field(ge=1, le=65_536)] = 1024
+    *, gamma_min: Low = -13.3, gamma_max: High = 5.0, features: Annotated[int, Interval(ge=1, le=65_536)] = 1024
 ) -> Gamma:
     """A network that can only rise, between two ends that are learnt, too.  Source: Kingma et al. 2021, appendix H."""
     return Gamma(LearnedEnds(gamma_min, gamma_max), Monotone(features))

@@ -10,8 +10,8 @@ from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
+from annotated_types import Interval
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.diffusion.process import GaussianDiffusion
@@ -117,8 +117,8 @@ class LogNormal:
         self,
         process: GaussianDiffusion,
         *,
-        mean: Annotated[float, Field(ge=-10, le=10)] = -1.2,
-        std: Annotated[float, Field(gt=0, le=10)] = 1.2,
+        mean: Annotated[float, Interval(ge=-10, le=10)] = -1.2,
+        std: Annotated[float, Interval(gt=0, le=10)] = 1.2,
     ) -> None:
         self.mean, self.std = mean, std
         self.memory = nn.Module()
@@ -141,7 +141,7 @@ class Importance:
 
     timesteps: ClassVar[bool] = True
 
-    def __init__(self, process: GaussianDiffusion, *, uniform: Annotated[float, Field(gt=0, le=1)] = 0.001) -> None:
+    def __init__(self, process: GaussianDiffusion, *, uniform: Annotated[float, Interval(gt=0, le=1)] = 0.001) -> None:
         self.process, self.uniform = process, uniform
         self.memory = nn.Module()
         self.memory.register_buffer("losses", torch.zeros(process.timesteps, HISTORY))

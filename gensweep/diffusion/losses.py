@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Protocol
 
 import torch
+from annotated_types import Gt
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.diffusion.levels import Drawn
@@ -105,7 +105,7 @@ class MinSnr:
     learns_variance: ClassVar[bool] = False
     needs_timesteps: ClassVar[bool] = False
 
-    def __init__(self, *, gamma: Annotated[float, Field(gt=0)] = 5.0) -> None:
+    def __init__(self, *, gamma: Annotated[float, Gt(0)] = 5.0) -> None:
         self.gamma = gamma
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
@@ -142,7 +142,7 @@ class Hybrid:
     learns_variance: ClassVar[bool] = True
     needs_timesteps: ClassVar[bool] = True
 
-    def __init__(self, *, weight: Annotated[float, Field(gt=0)] = 0.001) -> None:
+    def __init__(self, *, weight: Annotated[float, Gt(0)] = 0.001) -> None:
         self.weight = weight
         self.vlb = Vlb()
 

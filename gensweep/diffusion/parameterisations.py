@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.registry import Registry
@@ -76,9 +76,9 @@ def v(sigma: Float[Tensor, " b"]) -> Coefficients:
 def edm(
     sigma: Float[Tensor, " b"],
     *,
-    sigma_data: Annotated[float, Field(gt=0, le=10)] = 0.5,
-    sigma_min: Annotated[float, Field(gt=0, le=1)] = 0.002,
-    sigma_max: Annotated[float, Field(gt=1, le=1000)] = 80.0,
+    sigma_data: Annotated[float, Interval(gt=0, le=10)] = 0.5,
+    sigma_min: Annotated[float, Interval(gt=0, le=1)] = 0.002,
+    sigma_max: Annotated[float, Interval(gt=1, le=1000)] = 80.0,
 ) -> Coefficients:
     """Inputs, outputs and errors of unit variance at every level, for images of standard deviation sigma_data.
 

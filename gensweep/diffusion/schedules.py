@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float64
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.registry import Registry
@@ -31,8 +31,8 @@ REFERENCE = 1000
 def linear(
     timesteps: int,
     *,
-    beta_start: Annotated[float, Field(ge=1e-6, le=0.1)] = 1e-4,
-    beta_end: Annotated[float, Field(ge=1e-6, le=0.1)] = 0.02,
+    beta_start: Annotated[float, Interval(ge=1e-6, le=0.1)] = 1e-4,
+    beta_end: Annotated[float, Interval(ge=1e-6, le=0.1)] = 0.02,
 ) -> Float64[Tensor, " t"]:
     """Betas that rise in a line between end points that are meant for 1000 timesteps.
 
@@ -48,7 +48,7 @@ def linear(
 
 
 @SCHEDULES.register("cosine")
-def cosine(timesteps: int, *, s: Annotated[float, Field(ge=0, le=1)] = 0.008) -> Float64[Tensor, " t"]:
+def cosine(timesteps: int, *, s: Annotated[float, Interval(ge=0, le=1)] = 0.008) -> Float64[Tensor, " t"]:
     """Alpha_bar as a squared cosine of the time, shifted by s.
 
     f(u) = cos^2(pi/2 (u + s) / (1 + s)), betas at most 0.999.  Source: Nichol & Dhariwal 2021, eq. 17.
@@ -61,9 +61,9 @@ def cosine(timesteps: int, *, s: Annotated[float, Field(ge=0, le=1)] = 0.008) ->
 def sigmoid(
     timesteps: int,
     *,
-    start: Annotated[float, Field(ge=-6, le=0)] = -3.0,
-    end: Annotated[float, Field(ge=0.1, le=6)] = 3.0,
-    tau: Annotated[float, Field(ge=0.3, le=3)] = 1.0,
+    start: Annotated[float, Interval(ge=-6, le=0)] = -3.0,
+    end: Annotated[float, Interval(ge=0.1, le=6)] = 3.0,
+    tau: Annotated[float, Interval(ge=0.3, le=3)] = 1.0,
 ) -> Float64[Tensor, " t"]:
     """Alpha_bar as a falling sigmoid of the time, which runs from start to end; tau softens it.
 
@@ -79,9 +79,9 @@ def sigmoid(
 def karras(
     timesteps: int,
     *,
-    sigma_min: Annotated[float, Field(ge=1e-4, le=1)] = 0.002,
-    sigma_max: Annotated[float, Field(gt=1, le=1000)] = 80.0,
-    rho: Annotated[float, Field(ge=1, le=100)] = 7.0,
+    sigma_min: Annotated[float, Interval(ge=1e-4, le=1)] = 0.002,
+    sigma_max: Annotated[float, Interval(gt=1, le=1000)] = 80.0,
+    rho: Annotated[float, Interval(ge=1, le=100)] = 7.0,
 ) -> Float64[Tensor, " t"]:
     """Noise levels from sigma_min to sigma_max, even in sigma^(1/rho); alpha_bar = 1 / (1 + sigma^2).
 

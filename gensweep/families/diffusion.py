@@ -7,8 +7,8 @@ from functools import partial
 from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float, Float64, Int
-from pydantic import Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -54,7 +54,7 @@ class DiffusionFamily:
         conditional: bool = False,
         guidance: Guidance = 1.0,
         guidance_interval: GuidanceInterval = None,
-        label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1,
+        label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1,
         sampling_precision: Precision = "auto",
         network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
         diffusion: Annotated[Callable[[], Formulation], Section(formulation)],

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float, Float64, Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
@@ -32,10 +32,10 @@ __all__ = [
 ]
 
 #: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
-Guidance: TypeAlias = Annotated[float, Field(ge=0, le=100)]
+Guidance: TypeAlias = Annotated[float, Interval(ge=0, le=100)]
 #: Noise levels (low, high] at which guidance is used, elsewhere it is 1; None means all.
 #: Source: Kynkaanniemi et al. 2024.
-GuidanceInterval: TypeAlias = Annotated[tuple[float, float], Field(strict=False)] | None
+GuidanceInterval: TypeAlias = tuple[float, float] | None
 
 
 class Batch(NamedTuple):

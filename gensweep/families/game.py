@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
@@ -142,8 +142,8 @@ def adversarial(
     loss: Annotated[Callable[[], GanLoss], Choice(GAN_LOSSES, "non_saturating")],
     penalty: Annotated[Callable[[], Penalty | None], Choice(PENALTIES, "none")],
     augmentation: Annotated[Callable[[], Augmentation], Choice(AUGMENTATIONS, "none")],
-    latent: Annotated[int, Field(ge=1, le=65_536)] = 100,
-    discriminator_steps: Annotated[int, Field(ge=1, le=100)] = 1,
+    latent: Annotated[int, Interval(ge=1, le=65_536)] = 100,
+    discriminator_steps: Annotated[int, Interval(ge=1, le=100)] = 1,
     generator_learning_rate: Rate = 2e-4,
     discriminator_learning_rate: Rate = 2e-4,
     beta1: Beta = 0.5,

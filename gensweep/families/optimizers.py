@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 import torch
-from pydantic import Field
+from annotated_types import Ge, Gt, Interval
 from torch import nn
 
 __all__ = ["Adam", "Beta", "Clip", "Rate", "Warmup", "adam", "adam_optimizer"]
 
-Rate: TypeAlias = Annotated[float, Field(gt=0, le=1)]
-Beta: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
-Warmup: TypeAlias = Annotated[int, Field(ge=0)]
-Clip: TypeAlias = Annotated[float, Field(gt=0)] | None
+Rate: TypeAlias = Annotated[float, Interval(gt=0, le=1)]
+Beta: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
+Warmup: TypeAlias = Annotated[int, Ge(0)]
+Clip: TypeAlias = Annotated[float, Gt(0)] | None
 
 #: Where PyTorch has one kernel for a whole optimizer step; elsewhere it goes tensor list by tensor list.
 FUSED = ("cpu", "cuda")

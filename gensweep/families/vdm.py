@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float, Float64, Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.diffusion.denoiser import denoised, denoiser
@@ -37,7 +37,7 @@ __all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational"]
 # and samplers' own begin at 16.
 EPS, RECONSTRUCTION = 1, 5
 
-Exponent: TypeAlias = Annotated[int, Field(ge=0, le=10)]
+Exponent: TypeAlias = Annotated[int, Interval(ge=0, le=10)]
 
 
 class Variational(NamedTuple):
@@ -52,11 +52,11 @@ class Variational(NamedTuple):
 
 def variational(
     *,
-    timesteps: Annotated[int, Field(ge=1, le=100_000)] | None = None,
+    timesteps: Annotated[int, Interval(ge=1, le=100_000)] | None = None,
     schedule: Annotated[Callable[[], Gamma], Choice(GAMMAS, "monotone")],
     parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps")],
     times: Drawing = "antithetic",
-    fourier: Annotated[tuple[Exponent, ...], Field(strict=False)] = (7, 8),
+    fourier: tuple[Exponent, ...] = (7, 8),
 ) -> Variational:
     """The learnt schedule, in continuous time (timesteps null) or in so many steps, and what the network sees.
 
@@ -101,7 +101,7 @@ class VdmFamily:
         conditional: bool = False,
         guidance: Guidance = 1.0,
         guidance_interval: GuidanceInterval = None,
-        label_dropout: Annotated[float, Field(ge=0, le=1)] = 0.1,
+        label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1,
         network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
         vdm: Annotated[Callable[[], Variational], Section(variational)],
         sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],

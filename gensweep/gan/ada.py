@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import torch
 import torch.distributed as dist
+from annotated_types import Ge, Interval, MinLen
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.gan.augmentation import AUGMENTATIONS, Augmented
@@ -60,10 +60,10 @@ class Ada:
     def __init__(
         self,
         *,
-        target: Annotated[float, Field(ge=-1, le=1)] = 0.6,
-        images: Annotated[int, Field(ge=1)] = 500_000,
-        interval: Annotated[int, Field(ge=1)] = 4,
-        transforms: Annotated[tuple[Literal["blit", "geometry", "color"], ...], Field(strict=False, min_length=1)] = (
+        target: Annotated[float, Interval(ge=-1, le=1)] = 0.6,
+        images: Annotated[int, Ge(1)] = 500_000,
+        interval: Annotated[int, Ge(1)] = 4,
+        transforms: Annotated[tuple[Literal["blit", "geometry", "color"], ...], MinLen(1)] = (
             "blit",
             "geometry",
             "color",

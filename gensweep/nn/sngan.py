@@ -6,8 +6,8 @@ import math
 from typing import Annotated, Literal
 
 import torch
+from annotated_types import Interval
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -31,7 +31,7 @@ def sngan(
     *,
     width: Width = 256,
     discriminator_width: Width = 128,
-    depth: Annotated[int, Field(ge=1, le=8)] = 1,
+    depth: Annotated[int, Interval(ge=1, le=8)] = 1,
     discriminator_norm: Literal["spectral", "none"] = "spectral",
 ) -> Adversaries:
     """Residual blocks of equal width at every resolution, conditional batch norm, projection and spectral norm.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
+from annotated_types import Interval, MinLen
 from jaxtyping import Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -44,10 +44,10 @@ class UNet(nn.Module):
         outputs: int | None = None,
         *,
         width: GroupedWidth = 64,
-        multipliers: Annotated[tuple[Count, ...], Field(strict=False, min_length=1)] | None = None,
+        multipliers: Annotated[tuple[Count, ...], MinLen(1)] | None = None,
         blocks: Count = 2,
-        attention: Annotated[tuple[Width, ...], Field(strict=False)] = (16,),
-        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        attention: tuple[Width, ...] = (16,),
+        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
         checkpointing: bool = False,
     ) -> None:
         super().__init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
-from pydantic import Field
+from annotated_types import Ge, Gt, MinLen
 from torch import nn
 
 from gensweep.errors import ConfigError
@@ -29,9 +29,9 @@ def lora(
     known: int,
     new: int,
     *,
-    rank: Annotated[int, Field(ge=1)] = 4,
-    alpha: Annotated[float, Field(gt=0)] | None = None,
-    target: Annotated[str, Field(min_length=1)] = "all",
+    rank: Annotated[int, Ge(1)] = 4,
+    alpha: Annotated[float, Gt(0)] | None = None,
+    target: Annotated[str, MinLen(1)] = "all",
 ) -> None:
     """The weights stay, and those of some layers get a low-rank update, W + (alpha / rank) B A; so do new labels' rows.
 

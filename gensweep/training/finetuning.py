@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import Field
+from annotated_types import MinLen
 
 from gensweep.data.images import ClassNames
 from gensweep.nn.updates import UPDATES, Update
@@ -30,7 +30,7 @@ def finetune(
     base: str | None = None,
     sha256: str | None = None,
     classes: ClassNames | None = None,
-    name: Annotated[str, Field(min_length=1)] | None = None,
+    name: Annotated[str, MinLen(1)] | None = None,
     update: Annotated[Update, Choice(UPDATES, "lora")],
 ) -> Finetuning:
     """Go on from a trained model with other images; without a `base` a trial begins at the beginning.

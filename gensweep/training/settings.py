@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import torch
-from pydantic import Field
+from annotated_types import Ge, Gt, MinLen, Predicate, doc
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS, Needs
@@ -17,10 +17,15 @@ from gensweep.registry import Choice, Section
 
 __all__ = ["EvaluationSettings", "HeldOut", "Precision", "TrainingSettings", "evaluation", "likelihood", "training"]
 
-Positive: TypeAlias = Annotated[int, Field(ge=1)]
-#: A split of the data set, a file of statistics, or a folder of pictures.
-Against: TypeAlias = Annotated[str, Field(pattern=r"^(train|test|whole|.*\.npz|.*/)$")]
-Factor: TypeAlias = Annotated[float, Field(gt=0)]
+Positive: TypeAlias = Annotated[int, Ge(1)]
+
+
+def _names_reference(text: str) -> bool:
+    return text in ("train", "test", "whole") or text.endswith((".npz", "/"))
+
+
+Against: TypeAlias = Annotated[str, Predicate(_names_reference), doc("train, test, whole, FILE.npz or FOLDER/")]
+Factor: TypeAlias = Annotated[float, Gt(0)]
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,8 @@ def training(
     images: Positive = 1_000_000,
     batch_size: Positive = 128,
     precision: Precision = "auto",
-    ema_half_life: Annotated[int, Field(ge=0)] = 50_000,
-    ema_factors: Annotated[tuple[Factor, ...], Field(strict=False)] = (0.25, 4.0),
+    ema_half_life: Annotated[int, Ge(0)] = 50_000,
+    ema_factors: tuple[Factor, ...] = (0.25, 4.0),
     log_every: Positive | None = None,
     accumulation: Positive = 1,
 ) -> TrainingSettings:
@@ -100,12 +105,12 @@ def likelihood(
 def evaluation(
     *,
     every: Positive | None = None,
-    samples: Annotated[int, Field(ge=2)] = 5_000,
+    samples: Annotated[int, Ge(2)] = 5_000,
     batch_size: Positive = 256,
-    metrics: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("fid",),
+    metrics: Annotated[tuple[str, ...], MinLen(1)] = ("fid",),
     extractor: Annotated[Callable[..., Extractor], Choice(EXTRACTORS, "efficientnet_lite0")],
     against: Against = "train",
-    rung_samples: Annotated[int, Field(ge=2)] | None = None,
+    rung_samples: Annotated[int, Ge(2)] | None = None,
     rung_steps: Positive | None = None,
     likelihood: Annotated[Callable[[], HeldOut], Section(likelihood)],
 ) -> EvaluationSettings:

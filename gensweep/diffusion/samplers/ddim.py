@@ -6,8 +6,8 @@ import math
 from itertools import pairwise
 from typing import Annotated
 
+from annotated_types import Interval
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.diffusion.samplers.ancestral import step_variances
@@ -25,7 +25,7 @@ def ddim(
     noise: Noise,
     *,
     steps: Steps = None,
-    eta: Annotated[float, Field(ge=0, le=1)] = 0.0,
+    eta: Annotated[float, Interval(ge=0, le=1)] = 0.0,
 ) -> Float[Tensor, "b c h w"]:
     """DDIM: deterministic at eta = 0, ancestral with the small variance at eta = 1.
 

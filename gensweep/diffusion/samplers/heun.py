@@ -7,8 +7,8 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
+from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoise, Levels, Spacing, Start, Steps
@@ -29,10 +29,10 @@ def heun(
     *,
     steps: Steps = None,
     spacing: Spacing = "log_snr",
-    churn: Annotated[float, Field(ge=0, le=1000)] = 0.0,
-    churn_min: Annotated[float, Field(ge=0)] = 0.0,
-    churn_max: Annotated[float, Field(gt=0)] | None = None,
-    churn_noise: Annotated[float, Field(ge=0.5, le=1.5)] = 1.0,
+    churn: Annotated[float, Interval(ge=0, le=1000)] = 0.0,
+    churn_min: Annotated[float, Ge(0)] = 0.0,
+    churn_max: Annotated[float, Gt(0)] | None = None,
+    churn_noise: Annotated[float, Interval(ge=0.5, le=1.5)] = 1.0,
 ) -> Float[Tensor, "b c h w"]:
     """Heun's method, of second order, as in EDM: two evaluations a step and one in the last, 2 steps - 1 in all.
 

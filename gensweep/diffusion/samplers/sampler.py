@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
+from annotated_types import Ge
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from gensweep.noise import Noise
@@ -37,7 +37,7 @@ START = 3
 #: Step i from the end of a sampler's chain takes its noise from stream STREAM + i.
 STREAM = 16
 
-Steps: TypeAlias = Annotated[int, Field(ge=1)] | None
+Steps: TypeAlias = Annotated[int, Ge(1)] | None
 Spacing: TypeAlias = Literal["time", "karras", "log_snr"]
 
 
