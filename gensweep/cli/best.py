@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.output import format_option, print_json, print_rows
 from gensweep.cli.sweep_options import root_option
 from gensweep.cli.trying import parse_try, subject_of_trial, try_for_a_person
+from gensweep.report.output import format_option, print_json, print_rows
 
 if TYPE_CHECKING:
     from gensweep.assembly import Axes

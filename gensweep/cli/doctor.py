@@ -13,7 +13,7 @@ from typing import Literal
 
 import click
 
-from gensweep.cli.output import format_option, print_rows
+from gensweep.report.output import format_option, print_rows
 
 __all__ = ["doctor"]
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gensweep.cli.output import print_rows
 from gensweep.errors import ConfigError
+from gensweep.report.output import print_rows
 
 if TYPE_CHECKING:
     from gensweep.assembly import EvaluationProtocol

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.output import format_option, print_rows
 from gensweep.errors import GensweepError
+from gensweep.report.output import format_option, print_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

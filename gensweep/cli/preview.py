@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.output import print_json, print_rows
+from gensweep.report.output import print_json, print_rows
 
 if TYPE_CHECKING:
     from gensweep.sweep.preview import Preview

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gensweep.cli.editing import editing_options
-from gensweep.cli.output import format_option, print_rows
+from gensweep.report.output import format_option, print_rows
 
 if TYPE_CHECKING:
     from gensweep.assembly import Model

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from gensweep.cli.output import format_option, print_rows
 from gensweep.cli.sweep_options import root_option
+from gensweep.report.output import format_option, print_rows
 
 __all__ = ["trials"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.output import format_option
 from gensweep.cli.sweep_options import override_options, root_option, storage_option
+from gensweep.report.output import format_option
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig

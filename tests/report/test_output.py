@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensweep.cli.output import format_option, print_json, print_rows
+from gensweep.report.output import format_option, print_json, print_rows
 
 ROWS = [
     {"#": 1, "sweep": "a-long-name-of-a-sweep", "score": 12.3456, "images": "60k", "what differs": "x=1 " * 30},
