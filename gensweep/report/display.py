@@ -255,7 +255,7 @@ class ProgressDisplay:
         self._stream.flush()
 
 
-def _budget(config: Any) -> int | None:
-    training = config.as_dict().get("training")
+def _budget(config: Mapping[str, Any]) -> int | None:
+    training = config.get("training")
     images = training.get("images") if isinstance(training, Mapping) else None
     return images if isinstance(images, int) and images > 0 else None

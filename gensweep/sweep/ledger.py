@@ -111,7 +111,7 @@ class Ledger:
         params: dict[str, Any] = {}
         try:
             params = self._plan.sample(trial)
-            config = self._plan.encode(self._plan.configure(params))
+            config = self._plan.configure(params)
             record = TrialRecord(name, trial.number, params, config)
         except ConfigError as error:
             record = TrialRecord(name, trial.number, params, {}, status="failed", error=str(error))
@@ -128,7 +128,7 @@ class Ledger:
         record.status, record.started, record.error = "running", True, None
         self._since[record.trial] = time.monotonic()
         self._folder.write(record)
-        start = TrialStart(record.trial, record.params, self._plan.decode(record.config), resumed=again)
+        start = TrialStart(record.trial, record.params, record.config, resumed=again)
         self._notify(lambda observer: observer.trial_started(start))
 
     def reported(self, tune_id: str, result: Mapping[str, Any]) -> None:

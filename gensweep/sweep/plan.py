@@ -28,12 +28,8 @@ class Plan:
     """Runs in the workers: (config as plain values, Place, Reporter).  See gensweep.sweep.worker.Job."""
     sample: Callable[[Any], dict[str, Any]]
     """Optuna trial -> overrides, flat, with dotted keys."""
-    configure: Callable[[Mapping[str, Any]], Any]
-    """Overrides -> the effective configuration that observers see."""
-    encode: Callable[[Any], dict[str, Any]]
-    """That configuration as plain values, for the job and for the disk."""
-    decode: Callable[[dict[str, Any]], Any]
-    """And back, for trials of earlier sessions."""
+    configure: Callable[[Mapping[str, Any]], dict[str, Any]]
+    """Overrides -> the effective configuration as plain values, valid: for the job, the disk and the observers."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What sweep.json keeps."""
     seed: int = 0

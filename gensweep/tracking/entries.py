@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
 from gensweep.tracking.runs import Sweep, Trial, load_sweeps
@@ -22,19 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["evaluate_command", "file_entry", "taken"]
 
 TRIAL = "t0000"
-
-
-@dataclass(frozen=True)
-class _Entry:
-    """The configuration of an entry: where the images come from stands in the place of a family."""
-
-    tree: Mapping[str, Any]
-
-    def as_dict(self) -> dict[str, Any]:
-        return dict(self.tree)
-
-    def flat(self) -> dict[str, Any]:
-        return dict(flatten(self.tree))
 
 
 def taken(name: str, *, replace: bool) -> list[Sweep]:
@@ -62,6 +47,7 @@ def file_entry(
     """
     from mlflow.exceptions import MlflowException
 
+    # Where the images come from stands in the place of a family.
     tree = {"seed": judged.seed, **protocol.tree(), "family": dict(judged.origin)}
     metric, scores = protocol.metric, judged.result.scores
     measured = {**scores, **judged.result.signals, "evaluate_seconds": judged.result.evaluate_seconds}
@@ -73,7 +59,7 @@ def file_entry(
     with TemporaryDirectory(prefix="gensweep-") as place:
         writer = MlflowWriter({"name": name, "base": tree}, lasting=False)
         writer.sweep_started(SweepStart(name, Path(place), 1, 0, 1, metric, _mode(metric), False))
-        writer.trial_started(TrialStart(TRIAL, {}, _Entry(tree)))
+        writer.trial_started(TrialStart(TRIAL, {}, tree))
         writer.trial_reported(Report(TRIAL, 0, measured, identity, grid.parent))
         writer.trial_ended(TrialEnd(TRIAL, "finished", value, None, 0, None, measured, identity))
         writer.sweep_ended("finished")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-__all__ = ["Configuration", "Observer", "Report", "SweepStart", "SweepStatus", "TrialEnd", "TrialStart", "TrialStatus"]
+__all__ = ["Observer", "Report", "SweepStart", "SweepStatus", "TrialEnd", "TrialStart", "TrialStatus"]
 
 TrialStatus = Literal["finished", "pruned", "failed", "stopped"]
 """How a trial ended: its budget used up; stopped early by the scheduler; an error; interrupted and resumable."""
@@ -39,16 +39,6 @@ class SweepStart:
     """True for --resume and --extend."""
 
 
-class Configuration(Protocol):
-    """What observers read of a TrialConfig."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain nested values."""
-
-    def flat(self) -> dict[str, Any]:
-        """Every value by its dotted key."""
-
-
 @dataclass(frozen=True)
 class TrialStart:
     """A trial starts; `resumed` if it ran before, in this session or an earlier one, and goes on from a checkpoint."""
@@ -57,8 +47,8 @@ class TrialStart:
     """Short and stable: t0000, t0001, ... also over --resume and --extend."""
     params: Mapping[str, Any]
     """What the search chose: dotted key -> value, flat."""
-    config: Configuration
-    """The effective configuration."""
+    config: Mapping[str, Any]
+    """The effective configuration, as plain nested values."""
     resumed: bool = False
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gensweep.config.tree import flatten
 from gensweep.tracking.keep import Keeper
 from gensweep.tracking.provenance import git_state, provenance_tags, redact, redact_tree
 from gensweep.tracking.spool import Spool, SpoolInUseError
@@ -92,9 +93,9 @@ class MlflowWriter:
 
     def trial_started(self, start: TrialStart) -> None:
         """Open a trial's nested run, or go on with it."""
-        tree = redact_tree(start.config.as_dict())
+        tree = redact_tree(dict(start.config))
         params = redact_tree(dict(start.params))
-        flat = {key: redact_tree(value, key.rpartition(".")[2]) for key, value in start.config.flat().items()}
+        flat = {key: redact_tree(value, key.rpartition(".")[2]) for key, value in flatten(start.config)}
         family = tree.get("family", {})
         tags = self._tags | {
             "gensweep.kind": "trial",

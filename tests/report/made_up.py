@@ -34,27 +34,6 @@ Make = Callable[[random.Random], tuple[dict[str, Any], dict[str, Any], float, fl
 """A trial of one family: searched parameters, configuration, score at the end, images per second."""
 
 
-class MadeUpConfig:
-    """What the writer needs of a TrialConfig."""
-
-    def __init__(self, tree: Mapping[str, Any]) -> None:
-        self.tree = dict(tree)
-
-    def as_dict(self) -> dict[str, Any]:
-        return self.tree
-
-    def flat(self) -> dict[str, Any]:
-        return dict(_leaves(self.tree))
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = ""):
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def diffusion(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any], float, float]:
     steps, width = int(50 * 20 ** rng.random()), rng.choice([32, 64, 96, 128])
     schedule, rate = rng.choice(["linear", "cosine", "sigmoid"]), 10 ** rng.uniform(-4, -3)
@@ -130,7 +109,7 @@ def write_sweep(
         for index in range(trials):
             trial = f"t{index:04d}"
             params, tree, final, speed = make(rng)
-            writer.trial_started(TrialStart(trial, params, MadeUpConfig(tree)))
+            writer.trial_started(TrialStart(trial, params, tree))
             if index == failing:
                 writer.trial_reported(Report(trial, 7500, {"loss": 0.5}))
                 writer.trial_ended(TrialEnd(trial, "failed", None, error, 8192))

@@ -2,13 +2,13 @@ import io
 import math
 
 import pytest
-from made_up import IDENTITY, MadeUpConfig
+from made_up import IDENTITY
 from rich.console import Console
 
 from gensweep.report.display import ProgressDisplay
 from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
 
-CONFIG = MadeUpConfig({"training": {"images": 1000}})
+CONFIG = {"training": {"images": 1000}}
 
 
 class Clock:
@@ -78,7 +78,7 @@ def test_missing_and_strange_metrics_do_no_harm(tmp_path, clock):
     display.render()
     begin(display, tmp_path)
     display.trial_reported(Report("unknown", 5, {}))
-    display.trial_started(TrialStart("t0000", {}, MadeUpConfig({})))
+    display.trial_started(TrialStart("t0000", {}, {}))
     display.trial_reported(Report("t0000", 0, {}))
     display.trial_reported(Report("t0000", 10, {"fid": math.nan, "loss": math.inf}))
     assert "t0000" in shown(display, 80)

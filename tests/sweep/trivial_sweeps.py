@@ -46,7 +46,5 @@ def plan(name="a", *, trials=4, configs=None, sample=None, **settings):
         trials=trials,
         sample=sample or (numbered if configs is None else lambda trial: {"number": trial.number}),
         configure=configure,
-        encode=dict,
-        decode=dict,
         **{**defaults, **settings},
     )

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from made_up import IDENTITY, MadeUpConfig, grid
+from made_up import IDENTITY, grid
 
 from gensweep.tracking.artifacts import metric_history, sample_grid
 from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
@@ -74,7 +74,7 @@ def test_a_server_that_dies_and_comes_back_misses_nothing(server, tmp_path, caps
     writer = MlflowWriter({"keep_best": 1}, argv=["gensweep", "tune", "flaky.yaml"])
     writer.sweep_started(SweepStart("flaky", root, 2, 0, 1, "fid", "min", False))
     for number, trial in enumerate(("t0000", "t0001")):
-        writer.trial_started(TrialStart(trial, {"x": number}, MadeUpConfig({"family": {"kind": "gan"}, "x": number})))
+        writer.trial_started(TrialStart(trial, {"x": number}, {"family": {"kind": "gan"}, "x": number}))
         for step in steps:
             begun = time.monotonic()
             writer.trial_reported(Report(trial, step, {"fid": 100 - step / 100 - number}, IDENTITY, checkpoint))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from made_up import BUDGET, IDENTITY, MadeUpConfig, diffusion, write_sweep
+from made_up import BUDGET, IDENTITY, diffusion, write_sweep
 from PIL import Image
 
 from gensweep.errors import GensweepError
@@ -101,7 +101,7 @@ def test_everything_has_arrived_and_the_spool_is_empty(sweep):
 def test_every_picture_of_a_checkpoint_is_logged(store, tmp_path):
     for name in ("samples", "schedule"):
         Image.new("RGB", (4, 4)).save(tmp_path / f"{name}.png")
-    config = MadeUpConfig({"family": {"kind": "vdm"}})
+    config = {"family": {"kind": "vdm"}}
     with MlflowWriter({}, argv=["gensweep", "tune"]) as writer:
         writer.sweep_started(start(store, "pictures"))
         writer.trial_started(TrialStart("t0000", {}, config, False))
@@ -114,7 +114,7 @@ def test_every_picture_of_a_checkpoint_is_logged(store, tmp_path):
 
 
 def test_resuming_goes_on_with_the_same_runs(store):
-    config, params = MadeUpConfig({"family": {"kind": "gan"}, "x": 1}), {"x": 1}
+    config, params = {"family": {"kind": "gan"}, "x": 1}, {"x": 1}
     for session, resumed in enumerate((False, True)):
         with MlflowWriter({}, argv=["gensweep", "tune"]) as writer:
             writer.sweep_started(start(store, "resumed", resumed=resumed))
@@ -187,7 +187,7 @@ def test_hundreds_of_params_and_long_values_arrive(store):
     tree = {f"p{i}": {"x": i} for i in range(230)} | {"long": "y" * 9000}
     with MlflowWriter({}) as writer:
         writer.sweep_started(start(store, "large"))
-        writer.trial_started(TrialStart("t0000", {"p1.x": 1}, MadeUpConfig(tree)))
+        writer.trial_started(TrialStart("t0000", {"p1.x": 1}, tree))
         writer.trial_reported(Report("t0000", 1, {f"m{i}": float(i) for i in range(1200)} | {"bad": float("nan")}))
         writer.trial_ended(TrialEnd("t0000", "failed", None, f"token={SECRET} " + "e" * 9000))
     trial = find_sweep("large").trials[0]
@@ -203,7 +203,7 @@ def test_no_secret_reaches_the_store(store, monkeypatch):
     argv = ["gensweep", "tune", "a.yaml", "--set", f"data.url=https://me:{SECRET}@example.org/x"]
     with MlflowWriter({"base": {"data": {"token": SECRET}}}, argv=argv) as writer:
         writer.sweep_started(start(store, "secretive"))
-        writer.trial_started(TrialStart("t0000", {"data.token": SECRET}, MadeUpConfig({"data": {"token": SECRET}})))
+        writer.trial_started(TrialStart("t0000", {"data.token": SECRET}, {"data": {"token": SECRET}}))
         writer.trial_ended(TrialEnd("t0000", "finished", None))
     assert SECRET.encode() not in (store / "mlflow.db").read_bytes()
     for file in (store / "mlruns").rglob("*"):
@@ -233,7 +233,7 @@ def test_an_observer_does_not_wait_for_the_store(store, monkeypatch):
     monkeypatch.setattr(Uploader, "send", late)
     with MlflowWriter({}) as writer:
         writer.sweep_started(start(store, "quick"))
-        writer.trial_started(TrialStart("t0000", {}, MadeUpConfig({})))
+        writer.trial_started(TrialStart("t0000", {}, {}))
         for step in range(300):
             writer.trial_reported(Report("t0000", step, {"loss": 1.0}))
         assert sent == []
