@@ -25,6 +25,10 @@ SCHEDULES: Registry[Callable[..., Tensor]] = Registry("schedule", package="gensw
 LARGEST_BETA = 0.999
 #: The number of timesteps for which the settings of `linear` are written.
 REFERENCE = 1000
+#: The fewest steps whose betas `linear` scales; with fewer, and larger betas, the curve would lose its shape.
+FEWEST = 100
+#: The largest beta of these steps, for the same reason.
+LARGEST_SCALED = 0.5
 
 
 @SCHEDULES.register("linear")
@@ -36,15 +40,20 @@ def linear(
 ) -> Float64[Tensor, " t"]:
     """Betas that rise in a line between end points that are meant for 1000 timesteps.
 
-    They are scaled by 1000 / timesteps.  Where that leaves no valid beta (20 timesteps or fewer, by default), the
-    chain of 1000 steps is read at even steps instead, which ends at the same alpha_bar.
+    They are scaled by 1000 / timesteps, down to 100 timesteps (more if a beta would exceed 0.5).  Fewer timesteps read
+    the curve of that shortest chain at even times, linearly in log alpha_bar, so that they end at the same alpha_bar.
     Source: Ho et al. 2020, section 4; Nichol & Dhariwal 2021, section 3.2 (scaling).
     """
-    scale = REFERENCE / timesteps
-    if scale * max(beta_start, beta_end) <= LARGEST_BETA:
-        return _alpha_bar(torch.linspace(scale * beta_start, scale * beta_end, timesteps, dtype=torch.float64))
-    whole = _alpha_bar(torch.linspace(beta_start, beta_end, REFERENCE, dtype=torch.float64))
-    return whole[torch.arange(1, timesteps + 1) * REFERENCE // timesteps - 1]
+    steepest = REFERENCE * max(beta_start, beta_end)
+    chain = max(timesteps, FEWEST, math.ceil(steepest / LARGEST_SCALED))
+    scale = REFERENCE / chain
+    alpha_bar = _alpha_bar(torch.linspace(scale * beta_start, scale * beta_end, chain, dtype=torch.float64))
+    if chain == timesteps:
+        return alpha_bar
+    log = torch.cat([torch.zeros(1, dtype=torch.float64), alpha_bar.log()])
+    time = torch.arange(1, timesteps + 1, dtype=torch.float64) * chain / timesteps
+    before = time.long().clamp(max=chain - 1)
+    return torch.lerp(log[before], log[before + 1], time - before).exp()
 
 
 @SCHEDULES.register("cosine")
