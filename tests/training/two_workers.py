@@ -6,6 +6,7 @@ import torch.distributed as dist
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
+from gensweep.gan.penalties import PENALTIES
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.loop import Progress, train
@@ -16,6 +17,8 @@ LEVELS = {
     "antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}},
     "importance": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "hybrid"}},
 }
+#: A penalty that is lazy comes more than once in a short training.
+EVERY = {"r1": {"every": 2}}
 #: Games with second derivatives, through batch norms of all workers and without, and with a memory; residual networks.
 GAMES = {
     "wgan-gp": {
@@ -36,12 +39,21 @@ GAMES = {
             "latent": 6,
         },
     },
-    "sngan": {
+} | {
+    f"sngan, {penalty}": {
         "network": {"kind": "sngan", "width": 8, "discriminator_width": 8},
-        # Small steps: gradients of biases before a batch norm are rounding errors, of which Adam makes whole steps.
-        "gan": {"latent": 6, "generator_learning_rate": 2e-6, "discriminator_learning_rate": 2e-6},
-    },
+        "gan": {"penalty": {"kind": penalty} | EVERY.get(penalty, {}), "latent": 6},
+    }
+    for penalty in PENALTIES
 }
+#: Adam's epsilon.  By its own, 1e-8, a gradient that is 0 but for rounding (that of a bias before a batch norm or of an
+#: attention's keys) makes steps of full length in random directions, and workers part.  Far above the rounding of
+#: gradients, steps are as continuous as gradients are.
+EPSILON = 1e-3
+#: The learning rate of all networks, from the second batch on.
+RATE = 1e-3
+#: The features sin(2^8 pi z) of the default multiply rounding errors of an image by 800.
+COARSE = {"vdm": {"vdm": tiny.SMALL["vdm"]["vdm"] | {"fourier": (0, 1)}}}
 #: Low-rank updates of a network that stays as it is.
 UPDATED = {"lora": ("diffusion", {"rank": 2}), "lora of a gan": ("gan", {"rank": 2})}
 #: A batch in parts, whose gradients are averaged at the end.
@@ -53,24 +65,31 @@ CASES = [(kind, size) for kind in FAMILIES for size in (8, 7)] + [
 
 
 def trained(kind, batch_size, workers):
-    """Losses, weights and a verdict of a short training."""
+    """Losses, weights, scores and pictures of a short training, and how far its weights went."""
     settings = {"diffusion": LEVELS[kind], "sampler": {"kind": "ancestral"}} if kind in LEVELS else {}
     parts = PARTS.get(kind, {})
-    settings = GAMES.get(kind, settings)
+    settings = GAMES.get(kind, COARSE.get(kind, settings))
     kind, update = UPDATED.get(kind, (kind, None))
     kind = "diffusion" if kind in LEVELS or kind in PARTS else "gan" if kind in GAMES else kind
     family = {"network": tiny.network(kind, dropout=0.0)} | settings
     learner = tiny.learner(
         kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family, update=update, **parts
     )
-    losses = []
+    learner.family.warmup = batch_size  # full steps from the second batch on
+    for name, optimizer in learner.optimizers.items():
+        learner.rates[name] = [RATE for _ in optimizer.param_groups]
+        for group in optimizer.param_groups:
+            group["eps"] = EPSILON
+    weights = [parameter for network in learner.family.networks.values() for parameter in network.parameters()]
+    before, losses = [parameter.detach().clone() for parameter in weights], []
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
         if isinstance(event, Progress):
             losses.append(event.losses | event.signals)
     evaluator = tiny.evaluator(isinstance(learner.family, Likelihood), samples=21, batch_size=4)
     verdict = evaluate(learner.family, learner.sampler, evaluator, workers=workers)
     state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
-    return losses, state, verdict.scores, verdict.shown
+    moved = max(float((now.detach() - old).abs().max()) for now, old in zip(weights, before, strict=True))
+    return losses, state, verdict.scores, verdict.shown, moved
 
 
 def worker(rank, folder):
