@@ -27,11 +27,11 @@ from measuring import Contender, machine, parameters, print_table, rows, take_tu
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from gensweep.config.models import bind, item_model
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
 from gensweep.noise import Noise
-from gensweep.registry import bind
 from gensweep.training.loop import Learner
 from gensweep.training.settings import Precision, training
 
@@ -130,7 +130,7 @@ class Setting:
 def gensweep(setting: Setting, images: Images, name: str, precision: Precision, half_life: int) -> Contender:
     """The program's own loop with a DCGAN."""
     settings = {"kind": "gan", "network": {"kind": "dcgan", "width": setting.width}, "gan": {"latent": LATENT}}
-    family = bind(FAMILIES.model("gan").model_validate(settings))(CHANNELS, setting.size, 0)
+    family = bind(item_model(FAMILIES, "gan").model_validate(settings))(CHANNELS, setting.size, 0)
     plan = training(images=10**9, batch_size=setting.batch, precision=precision, ema_half_life=half_life)
     learner = Learner(family, plan, seed=0, device=setting.device)
     loader = Loader(images, seed=0, device=setting.device)

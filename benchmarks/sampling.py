@@ -40,10 +40,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from train_step import CHANNELS, diffusers_unet, matching_channels, print_shares
 
+from gensweep.config.models import bind, item_model
 from gensweep.families.family import FAMILIES
 from gensweep.nn.precision import uses_bfloat16
 from gensweep.noise import Noise
-from gensweep.registry import bind
 from gensweep.training.evaluation import draw
 from gensweep.training.loop import place
 
@@ -62,7 +62,7 @@ def ours(width: int, sampler: str, steps: int, batch: int, device: torch.device)
             "diffusion": {"timesteps": 1000, "schedule": {"kind": "linear"}},
             "sampler": {"kind": sampler, "steps": steps},
         }
-        family = bind(FAMILIES.model("diffusion").model_validate(settings))(CHANNELS, SIZE, 0)
+        family = bind(item_model(FAMILIES, "diffusion").model_validate(settings))(CHANNELS, SIZE, 0)
         network = family.networks[family.sampled]
         for weight in network.parameters():  # some begin at 0, and a processor may be faster at that
             nn.init.normal_(weight, std=0.02) if weight.ndim > 1 else None

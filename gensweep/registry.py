@@ -17,27 +17,16 @@ A parameter can itself be a registered item or a function with settings.  It is 
 
 from __future__ import annotations
 
-import functools
 import importlib
 import inspect
-import operator
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
-
-__all__ = ["Choice", "Registry", "Section", "Settings", "bind", "nested", "settings_fields", "settings_model"]
+__all__ = ["Choice", "Keyword", "Registry", "Section", "keywords"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class Settings(BaseModel):
-    """The settings of one function: frozen, no unknown keys, no NaN or infinity."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-    function: ClassVar[Callable[..., Any]]
 
 
 @dataclass(frozen=True)
@@ -97,19 +86,6 @@ class Registry(Generic[F]):
     def __contains__(self, kind: object) -> bool:
         return kind in self.kinds()
 
-    def model(self, kind: str) -> type[Settings]:
-        """The pydantic model of one item's settings, with the field `kind`."""
-        return settings_model(self[kind], kind)
-
-    def union(self) -> Any:
-        """The type "any item's settings", told apart by `kind`, for a field of another model."""
-        models = tuple(self.model(kind) for kind in self.kinds())
-        return (
-            models[0]
-            if len(models) == 1
-            else Annotated[functools.reduce(operator.or_, models), Field(discriminator="kind")]
-        )
-
     def _discover(self) -> None:
         if self._discovered:
             return
@@ -121,55 +97,26 @@ class Registry(Generic[F]):
         self._items = dict(sorted(self._items.items(), key=lambda item: item[1].__module__))
 
 
-@functools.cache
-def settings_model(function: Callable[..., Any], kind: str | None = None) -> type[Settings]:
-    """The pydantic model of a function's keyword-only parameters; with `kind`, also its name as a literal field."""
-    fields: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
-    fields |= settings_fields(function)
-    summary = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
-    name = function.__name__ if kind is None else f"{function.__name__}[{kind}]"
-    model: type[Settings] = create_model(name, __base__=Settings, __doc__=summary, **fields)
-    model.function = function
-    return model
+class Keyword(NamedTuple):
+    """A keyword-only parameter: its type with its bounds, and its default or `inspect.Parameter.empty`."""
+
+    hint: Any
+    default: Any
+
+    @property
+    def mark(self) -> Choice | Section | None:
+        """The `Choice` or `Section` that annotates it, if any."""
+        if get_origin(self.hint) is not Annotated:
+            return None
+        return next((mark for mark in self.hint.__metadata__ if isinstance(mark, Choice | Section)), None)
 
 
-def settings_fields(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    """Keyword-only parameters as pydantic field definitions: name -> (type, default)."""
+def keywords(function: Callable[..., Any]) -> dict[str, Keyword]:
+    """The keyword-only parameters of a function or class, by name."""
     callee = function.__init__ if inspect.isclass(function) else function
     hints = get_type_hints(callee, include_extras=True)
     return {
-        name: _field(hints[name], parameter.default)
+        name: Keyword(hints[name], parameter.default)
         for name, parameter in inspect.signature(callee).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-
-
-def nested(hint: Any) -> Choice | Section | None:
-    """The `Choice` or `Section` that annotates a type, if any."""
-    if get_origin(hint) is not Annotated:
-        return None
-    return next((mark for mark in hint.__metadata__ if isinstance(mark, Choice | Section)), None)
-
-
-def _field(hint: Any, default: Any) -> tuple[Any, Any]:
-    mark = nested(hint)
-    if isinstance(mark, Section):
-        model = settings_model(mark.function)
-        return model, Field(default_factory=model)
-    if isinstance(mark, Choice):
-        kind = mark.default
-        if kind is None:
-            return mark.registry.union(), ...
-        registry = mark.registry
-        return registry.union(), Field(default_factory=lambda: registry.model(kind).model_validate({"kind": kind}))
-    return hint, ... if default is inspect.Parameter.empty else default
-
-
-def bind(settings: Settings) -> functools.partial[Any]:
-    """The function that the settings describe, waiting only for its run-time arguments.
-
-    Nested settings are bound too, so that the function sees callables and plain values, never a model.
-    """
-    values = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
-    bound = {name: bind(value) if isinstance(value, Settings) else value for name, value in values.items()}
-    return functools.partial(type(settings).function, **bound)

@@ -3,6 +3,7 @@
 import torch
 from real_features import MadeUp
 
+from gensweep.config.models import bind, item_model
 from gensweep.data.images import Images
 from gensweep.families.family import FAMILIES, Batch
 from gensweep.metrics.extractors import Extractor
@@ -10,7 +11,7 @@ from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import METRICS
 from gensweep.nn.updates import UPDATES
 from gensweep.noise import Noise
-from gensweep.registry import bind, settings_fields
+from gensweep.registry import keywords
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
@@ -48,9 +49,9 @@ def network(kind, dropout):
 def build(kind, conditional=False, **settings):
     # A family's conditioning is a setting of its own.
     values = {"kind": kind, **SMALL.get(kind, {}), **settings}
-    if "conditional" in settings_fields(FAMILIES[kind]):
+    if "conditional" in keywords(FAMILIES[kind]):
         values["conditional"] = conditional
-    return bind(FAMILIES.model(kind).model_validate(values))(1, SIZE, CLASSES)
+    return bind(item_model(FAMILIES, kind).model_validate(values))(1, SIZE, CLASSES)
 
 
 def batch(n=6, start=0):

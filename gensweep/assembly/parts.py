@@ -10,6 +10,7 @@ import torch
 
 from gensweep.assembly.bases import Base, build_family, in_labels_of_base, read_base
 from gensweep.config import TrialConfig
+from gensweep.config.models import bind
 from gensweep.data.cache import cache_folder
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
@@ -20,7 +21,6 @@ from gensweep.metrics.metric import LEVELS, METRICS, FrechetDistance, is_of_trai
 from gensweep.metrics.real import Real
 from gensweep.metrics.references import reference_name
 from gensweep.metrics.statistics import Statistics, read_statistics
-from gensweep.registry import bind
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import SHOWN, Evaluator
 from gensweep.training.finetuning import Finetuning

@@ -8,6 +8,7 @@ import inspect
 import json
 import sys
 from collections.abc import Sequence
+from inspect import Parameter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +19,9 @@ from gensweep.errors import ConfigError, GensweepError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from gensweep.config.models import Settings
     from gensweep.data.images import Images
-    from gensweep.registry import Registry, Settings
+from gensweep.registry import Registry
 
 __all__ = ["data"]
 
@@ -190,11 +192,11 @@ def statistics(
     """
     from gensweep.assembly import default_device
     from gensweep.config import parse_overrides
+    from gensweep.config.models import bind
     from gensweep.data.cache import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.references import reference_moments, reference_name
     from gensweep.metrics.statistics import check_name, write_statistics
-    from gensweep.registry import bind
 
     check_name(output)
     if extractor not in EXTRACTORS:
@@ -209,9 +211,9 @@ def statistics(
 
 
 def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
+    from gensweep.config.models import bind
     from gensweep.data.cache import cache_folder
     from gensweep.data.images import DATASETS
-    from gensweep.registry import bind
 
     if name not in DATASETS and Path(name).expanduser().is_dir():
         name, settings = "image_folder", {**settings, "path": name}
@@ -222,16 +224,16 @@ def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
     return images
 
 
-def _settings(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> Settings:
+def _settings(registry: Registry[Any], kind: str, values: dict[str, Any]) -> Settings:
     """Checked settings of an item.  Raises ConfigError with all problems."""
-    from pydantic import ValidationError
+    from gensweep.config.models import item_model
+    from gensweep.config.schema import validate
+    from gensweep.config.tree import Tree
 
-    try:
-        return registry.model(kind).model_validate({"kind": kind, **settings})
-    except ValidationError as error:
-        raise ConfigError(
-            [f"{kind}: {'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()]
-        ) from error
+    settings, problems = validate(item_model(registry, kind), Tree({"kind": kind, **values}), kind)
+    if settings is None:
+        raise ConfigError([str(problem) for problem in problems])
+    return settings
 
 
 def _check_kind(name: str, known: Sequence[str]) -> None:
@@ -244,8 +246,9 @@ def _check_kind(name: str, known: Sequence[str]) -> None:
 def _state(kind: str) -> str:
     from gensweep.data.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
+    from gensweep.registry import keywords
 
-    if any(field.is_required() for key, field in DATASETS.model(kind).model_fields.items() if key != "kind"):
+    if any(keyword.default is Parameter.empty for keyword in keywords(DATASETS[kind]).values()):
         return "your own"
     if kind not in FETCHERS:
         return "ready"

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
+from gensweep.config.models import Settings, bind
 from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import GENERIC
 from gensweep.errors import ConfigError
-from gensweep.registry import Settings, bind
 
 if TYPE_CHECKING:
     from gensweep.config.trial import TrialConfig

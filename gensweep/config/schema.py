@@ -6,19 +6,18 @@ A place that takes one of several kinds is a field whose type is a union of mode
 from __future__ import annotations
 
 import functools
-import inspect
 import json
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from gensweep.config.problems import Problem, describe_field, listed, show, unknown
 from gensweep.config.tree import Tree, clone, place_of
-from gensweep.registry import Choice, nested
+from gensweep.registry import Choice
 
 __all__ = ["Shape", "has_key", "shape_of", "validate"]
 
@@ -60,7 +59,7 @@ def shape_of(model: type[BaseModel], name: str) -> Shape | None:
     models = [each for each in options if isinstance(each, type) and issubclass(each, BaseModel)]
     if not models or len(models) != len(options):
         return None
-    mark = _marks(model).get(name)
+    mark = next((each for each in model.model_fields[name].metadata if isinstance(each, Choice)), None)
     noun = mark.registry.noun if mark else name.replace("_", " ")
     return Shape(noun, mark.default if mark else None, {_kind(each): each for each in models})
 
@@ -70,18 +69,6 @@ def _kind(model: type[BaseModel]) -> str:
     if field is None or typing.get_origin(field.annotation) is not Literal:
         return ""
     return str(typing.get_args(field.annotation)[0])
-
-
-def _marks(model: type[BaseModel]) -> dict[str, Choice]:
-    """Which fields were a `Choice` in the function that the model was made from (a model forgets it)."""
-    found = {
-        name: mark for name, field in model.model_fields.items() for mark in field.metadata if isinstance(mark, Choice)
-    }
-    function = getattr(model, "function", None)
-    if function is not None:
-        hints = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
-        found |= {name: mark for name, hint in hints.items() if isinstance(mark := nested(hint), Choice)}
-    return found
 
 
 def has_key(model: type[BaseModel] | None, path: Sequence[str]) -> bool:

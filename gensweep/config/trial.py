@@ -11,18 +11,19 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, ClassVar, Literal, cast, get_type_hints
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from gensweep.config import registries
 from gensweep.config.checks import cross_checks
+from gensweep.config.models import Settings, bind, model_field, settings_model
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.schema import validate
 from gensweep.config.tree import GENERIC, Tree, clone, flatten, override_all, place_of
 from gensweep.errors import ConfigError
-from gensweep.registry import Choice, Settings, bind, nested, settings_fields, settings_model
+from gensweep.registry import Choice, Keyword, Section, keywords
 
 __all__ = ["TrialConfig", "check_trial", "common_sections", "sections_by_family", "trial_model"]
 
@@ -106,54 +107,23 @@ class _Unknown(TrialConfig):
 @functools.cache
 def trial_model(family: str | None) -> type[TrialConfig]:
     """The model of a family's trials; None stands for an unknown family, of which only common sections are checked."""
-    datasets = registries.datasets()
-    training, evaluation = settings_model(registries.training()), settings_model(registries.evaluation())
-    finetune = settings_model(registries.finetune())
+    marks: dict[str, Choice | Section] = {
+        "data": Choice(registries.datasets(), "digits"),
+        "finetune": Section(registries.finetune()),
+        "training": Section(registries.training()),
+        "evaluation": Section(registries.evaluation()),
+    }
     fields: dict[str, Any] = {
-        "data": (Annotated[datasets.union(), Choice(datasets, "digits")], _default(datasets.model("digits"))),
-        "finetune": (finetune, _default(finetune)),
-        "training": (training, _default(training)),
-        "evaluation": (evaluation, _default(evaluation)),
+        name: model_field(Keyword(Annotated[Any, mark], inspect.Parameter.empty)) for name, mark in marks.items()
     }
     if family is None:
         return cast(type[TrialConfig], create_model("AnyTrial", __base__=_Unknown, **fields))
     cls = registries.families()[family]
-    marks = _marks(cls)
-    for name, (hint, default) in settings_fields(cls).items():
-        if isinstance(marks[name], Choice):
-            fields[name] = (Annotated[hint, marks[name]], default)
-        elif marks[name] is not None:
-            fields[name] = (hint, default)
-    fields["family"] = (_family_model(family), ...)
+    fields |= {name: model_field(keyword) for name, keyword in keywords(cls).items() if keyword.mark is not None}
+    fields["family"] = (settings_model(cls, family, sections=False), ...)
     model = create_model(f"{family.title()}Trial", __base__=TrialConfig, __doc__=f"A {family} trial.", **fields)
     model.title = f"a {family} trial"
     return cast(type[TrialConfig], model)
-
-
-def _default(model: type[Settings]) -> Any:
-    """A default if all settings have one; a section with a setting that must be given is itself to be given."""
-    kind = model.model_fields.get("kind")
-    others = [field for name, field in model.model_fields.items() if name != "kind"]
-    if any(field.is_required() for field in others):
-        return ...
-    values = {} if kind is None else {"kind": get_type_hints(model, include_extras=False)["kind"].__args__[0]}
-    return Field(default_factory=lambda: model.model_validate(values))
-
-
-def _marks(cls: Callable[..., Any]) -> dict[str, Any]:
-    hints = get_type_hints(cls.__init__ if inspect.isclass(cls) else cls, include_extras=True)
-    return {name: nested(hints[name]) for name in settings_fields(cls)}
-
-
-def _family_model(kind: str) -> type[Settings]:
-    """Model of the section `family`: the plain settings of the class."""
-    cls = registries.families()[kind]
-    marks = _marks(cls)
-    leaves = {name: field for name, field in settings_fields(cls).items() if marks[name] is None}
-    fields: dict[str, Any] = {"kind": (Literal[kind], ...)} | leaves
-    model: type[Settings] = create_model(f"{cls.__name__}[{kind}]", __base__=Settings, __doc__=cls.__doc__, **fields)
-    model.function = cls
-    return model
 
 
 def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None, list[Problem]]:

@@ -10,14 +10,13 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, Protocol, TypeAlias
 
 import numpy as np
 import torch
 from annotated_types import Ge, Interval, MinLen, MultipleOf
 from jaxtyping import Int64, UInt8
 from PIL import Image
-from pydantic import BeforeValidator
 from torch import Tensor
 
 from gensweep.errors import ConfigError
@@ -42,16 +41,7 @@ class Fetcher(Protocol):
 DATASETS: Registry[Callable[..., Images]] = Registry("data set", package="gensweep.data")
 FETCHERS: Registry[Fetcher] = Registry("data set to fetch", package="gensweep.data")
 
-
-def _names(value: Any) -> Any:
-    # `classes: cat` and `classes: [3, 7]` say what is meant; YAML's `no` (False) does not, and stays an error.
-    value = [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
-    if not isinstance(value, list | tuple):
-        return value
-    return tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value)
-
-
-ClassNames: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_names), MinLen(1)]
+ClassNames: TypeAlias = Annotated[tuple[str, ...], MinLen(1)]
 Limit: TypeAlias = Annotated[int, Ge(1)]
 Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4)]
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from gensweep.config.models import bind, item_model
 from gensweep.data import images as shared
 from gensweep.data.images import DATASETS, Images
 from gensweep.errors import ConfigError
-from gensweep.registry import bind
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def load(pictures, tiny, tmp_path):
         (tmp_path / "cifar10" / name).write_bytes(data)
 
     def load(kind: str, split: str = "train", **settings) -> Images:
-        model = DATASETS.model(kind).model_validate({"kind": kind, **given.get(kind, {}), **settings})
+        model = item_model(DATASETS, kind).model_validate({"kind": kind, **given.get(kind, {}), **settings})
         try:
             return bind(model)(split, tmp_path)
         except ConfigError as error:
@@ -119,7 +119,7 @@ def test_senseless_settings_are_refused(load, kind, settings):
 
 
 def test_classes_may_be_written_as_yaml_reads_them():
-    model = DATASETS.model("digits")
+    model = item_model(DATASETS, "digits")
     assert model.model_validate({"kind": "digits", "classes": [3, "7"]}).classes == ("3", "7")
     assert model.model_validate({"kind": "digits", "classes": "3"}).classes == ("3",)
 

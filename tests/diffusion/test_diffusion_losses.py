@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from gensweep.config.models import bind, settings_model
 from gensweep.diffusion.formulation import formulation
 from gensweep.diffusion.levels import LEVELS, Drawn
 from gensweep.diffusion.losses import LOSSES, Hybrid, MinSnr, Prediction, Simple, Vlb
@@ -13,7 +14,6 @@ from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import cosine, linear
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
-from gensweep.registry import bind, settings_model
 
 B = 4
 

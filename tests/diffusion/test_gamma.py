@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gensweep.diffusion.gamma import GAMMAS, GammaLevels, schedule_of
 from gensweep.errors import ConfigError
+from gensweep.registry import keywords
 
 LOW, HIGH = -13.3, 5.0
 
@@ -17,7 +18,7 @@ LEARNT = [kind for kind in GAMMAS if list(GAMMAS[kind]().parameters())]
 
 
 def schedule(kind, **values):
-    small = {"features": 32} if "features" in GAMMAS.model(kind).model_fields else {}
+    small = {"features": 32} if "features" in keywords(GAMMAS[kind]) else {}
     return GAMMAS[kind](**small | values)
 
 

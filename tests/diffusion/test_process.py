@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
+from gensweep.config.models import bind, settings_model
 from gensweep.diffusion.formulation import formulation
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.errors import ConfigError
-from gensweep.registry import bind, settings_model
 
 B = 4
 

@@ -13,12 +13,12 @@ from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoised, Spacing, fro
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
-from gensweep.registry import settings_fields
+from gensweep.registry import keywords
 
 MEAN, STD = 0.3, 0.4
 
 every_sampler = pytest.mark.parametrize("kind", SAMPLERS.kinds())
-SPACED = [kind for kind in SAMPLERS if "spacing" in settings_fields(SAMPLERS[kind])]
+SPACED = [kind for kind in SAMPLERS if "spacing" in keywords(SAMPLERS[kind])]
 every_spacing = pytest.mark.parametrize(
     ("kind", "spacing"),
     [(kind, None) for kind in SAMPLERS if kind not in SPACED]

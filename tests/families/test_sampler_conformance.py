@@ -8,10 +8,11 @@ import pytest
 import torch
 from tiny import CLASSES, SIZE, build
 
+from gensweep.config.models import bind, item_model
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Spacing
 from gensweep.noise import Noise
-from gensweep.registry import bind, settings_fields
+from gensweep.registry import keywords
 from gensweep.training.cost import probed
 
 TIMESTEPS = 20
@@ -19,7 +20,7 @@ TIMESTEPS = 20
 SAMPLER_SETTINGS = [
     {"kind": kind} | ({} if spacing is None else {"spacing": spacing})
     for kind in SAMPLERS
-    for spacing in (get_args(Spacing) if "spacing" in settings_fields(SAMPLERS[kind]) else [None])
+    for spacing in (get_args(Spacing) if "spacing" in keywords(SAMPLERS[kind]) else [None])
 ]
 SAMPLER_SETTINGS += [{"kind": "ddim", "eta": 0.7}, {"kind": "heun", "churn": 10.0, "churn_noise": 1.01}]
 every_sampler = pytest.mark.parametrize("sampler", SAMPLER_SETTINGS, ids=lambda each: "-".join(map(str, each.values())))
@@ -47,7 +48,7 @@ def built(parameterisation, conditional):
 
 def family(sampler, parameterisation="eps", conditional=True, guidance=1.0, guidance_interval=None):
     made = copy.copy(built(parameterisation, conditional))  # to build a real network each time would take a minute
-    made.sampler = bind(SAMPLERS.model(sampler["kind"]).model_validate(sampler))
+    made.sampler = bind(item_model(SAMPLERS, sampler["kind"]).model_validate(sampler))
     made.guidance, made.guidance_interval = guidance, guidance_interval
     return made
 

@@ -13,6 +13,7 @@ from gensweep.nn.labels import add_labels, new_rows, put_rows
 from gensweep.nn.lora import LowRank, add_update, attach, freeze, layers_of, low_rank_updates, merged
 from gensweep.nn.networks import ADVERSARIES, DENOISERS
 from gensweep.nn.updates import UPDATES
+from gensweep.registry import keywords
 
 B, SIZE, CHANNELS, CLASSES, LATENT = 2, 16, 3, 3, 12
 SPECTRAL = [("dcgan", {"discriminator_norm": "spectral"}), ("dcgan", {"labels": "batch_norm"})]
@@ -31,7 +32,7 @@ def case(request):
     """A network with noise on its weights, and a function that runs it on inputs that stay the same."""
     kind, role, settings = request.param
     registry = DENOISERS if role == "denoiser" else ADVERSARIES
-    width = {name: 16 for name in ("width", "discriminator_width") if name in registry.model(kind).model_fields}
+    width = {name: 16 for name in ("width", "discriminator_width") if name in keywords(registry[kind])}
     images, z = torch.randn(B, CHANNELS, SIZE, SIZE), torch.randn(B, LATENT)
     if role == "denoiser":
         network = DENOISERS[kind](CHANNELS, SIZE, CLASSES, **width)

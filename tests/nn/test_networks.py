@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from gensweep.config.models import item_model
 from gensweep.nn.networks import ADVERSARIES, DENOISERS
+from gensweep.registry import keywords
 
 SIZES = [8, 16, 32]
 CLASSES = [0, 3]
@@ -12,7 +14,7 @@ B = 2
 
 
 def denoiser(kind, size, classes, channels=3):
-    settings = DENOISERS.model(kind).model_fields
+    settings = item_model(DENOISERS, kind).model_fields
     return DENOISERS[kind](channels, size, classes, **({"width": 16} if "width" in settings else {}))
 
 
@@ -21,7 +23,7 @@ def adversaries(kind, size, classes, channels=3, timed=False):
 
 
 def narrow(kind):
-    return {name: 8 for name in ("width", "discriminator_width") if name in ADVERSARIES.model(kind).model_fields}
+    return {name: 8 for name in ("width", "discriminator_width") if name in keywords(ADVERSARIES[kind])}
 
 
 def awakened(network):
@@ -58,7 +60,7 @@ def test_denoiser_keeps_the_shape_and_every_parameter_learns(kind, size, classes
 
 @pytest.mark.parametrize("kind", DENOISERS.kinds())
 def test_denoiser_has_as_many_outputs_as_asked(kind):
-    settings = {"width": 16} if "width" in DENOISERS.model(kind).model_fields else {}
+    settings = {"width": 16} if "width" in keywords(DENOISERS[kind]) else {}
     x, time, labels = inputs(16, 3, channels=5)
     assert DENOISERS[kind](5, 16, 3, 2, **settings)(x, time, labels).shape == (B, 2, 16, 16)
 
@@ -214,6 +216,6 @@ def test_the_initialisation_follows_the_global_seed(kind):
 @pytest.mark.parametrize("registry", [DENOISERS, ADVERSARIES])
 def test_settings_have_defaults_and_a_summary(registry):
     for kind in registry:
-        model = registry.model(kind)
+        model = item_model(registry, kind)
         assert model.model_validate({"kind": kind})
         assert model.__doc__

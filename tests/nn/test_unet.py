@@ -4,6 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from gensweep.config.models import item_model
+from gensweep.config.schema import validate
+from gensweep.config.tree import Tree
 from gensweep.errors import ConfigError
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.unet import Attention, Block, UNet
@@ -37,12 +40,14 @@ def test_all_problems_come_at_once():
 
 
 def test_lists_from_yaml_are_accepted_but_numbers_in_them_stay_strict():
-    model = DENOISERS.model("unet")
-    assert model.model_validate({"kind": "unet", "multipliers": [1, 2], "attention": []}).multipliers == (1, 2)
-    with pytest.raises(ValueError, match="multipliers"):
-        model.model_validate({"kind": "unet", "multipliers": ["1"]})
-    with pytest.raises(ValueError, match="multipliers"):
-        model.model_validate({"kind": "unet", "multipliers": []})
+    model = item_model(DENOISERS, "unet")
+    given = Tree({"kind": "unet", "multipliers": [1, 2], "attention": []})
+    settings, problems = validate(model, given)
+    assert (settings.multipliers, settings.attention, problems) == ((1, 2), (), [])
+    for wrong in (["1"], []):
+        settings, problems = validate(model, Tree({"kind": "unet", "multipliers": wrong}))
+        assert settings is None
+        assert problems[0].key == "multipliers"
 
 
 def attends_at(network):

@@ -1,0 +1,93 @@
+"""Signatures as pydantic models: what a function's settings may be, and the function with such settings bound."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+from gensweep.registry import Choice, Keyword, Registry, Section, keywords
+
+__all__ = ["Settings", "bind", "item_model", "model_field", "settings_model"]
+
+
+class Settings(BaseModel):
+    """The settings of one function: frozen, no unknown keys, no NaN or infinity."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    function: ClassVar[Callable[..., Any]]
+    title: ClassVar[str]
+
+
+@functools.cache
+def settings_model(function: Callable[..., Any], kind: str | None = None, *, sections: bool = True) -> type[Settings]:
+    """The model of a function's keyword-only parameters; with `kind`, also its name as a literal field.
+
+    Without `sections` only plain values are fields, and nothing that has settings of its own.
+    """
+    fields: dict[str, Any] = {} if kind is None else {"kind": (Literal[kind], ...)}
+    for name, keyword in keywords(function).items():
+        if sections or keyword.mark is None:
+            fields[name] = model_field(keyword)
+    summary = (inspect.getdoc(function) or "").partition("\n\n")[0].replace("\n", " ")
+    name = function.__name__ if kind is None else f"{function.__name__}[{kind}]"
+    model: type[Settings] = create_model(name, __base__=Settings, __doc__=summary, **fields)
+    model.function = function
+    return model
+
+
+def item_model(registry: Registry[Any], kind: str) -> type[Settings]:
+    """The model of one item's settings, with the field `kind`."""
+    model = settings_model(registry[kind], kind)
+    model.title = f"the {registry.noun} {kind}"
+    return model
+
+
+def model_field(keyword: Keyword) -> tuple[Any, Any]:
+    """A parameter as a pydantic field: (type, default)."""
+    mark = keyword.mark
+    if isinstance(mark, Section):
+        model = settings_model(mark.function)
+        return model, Field(default_factory=model)
+    if isinstance(mark, Choice):
+        # A field keeps the mark, which knows the registry's noun and the default kind.
+        hint, registry, kind = Annotated[_union(mark.registry), mark], mark.registry, mark.default
+        if kind is None:
+            return hint, ...
+        return hint, Field(default_factory=lambda: item_model(registry, kind).model_validate({"kind": kind}))
+    hint = Annotated[keyword.hint, BeforeValidator(_names)] if _takes_names(keyword.hint) else keyword.hint
+    return hint, ... if keyword.default is inspect.Parameter.empty else keyword.default
+
+
+def bind(settings: Settings) -> functools.partial[Any]:
+    """The function that the settings describe, waiting only for its run-time arguments.
+
+    Nested settings are bound too, so that the function sees callables and plain values, never a model.
+    """
+    values = {name: getattr(settings, name) for name in type(settings).model_fields if name != "kind"}
+    bound = {name: bind(value) if isinstance(value, Settings) else value for name, value in values.items()}
+    return functools.partial(type(settings).function, **bound)
+
+
+def _union(registry: Registry[Any]) -> Any:
+    """The type "any item's settings", told apart by `kind`."""
+    models = [item_model(registry, kind) for kind in registry.kinds()]
+    if len(models) == 1:
+        return models[0]
+    return Annotated[functools.reduce(operator.or_, models), Field(discriminator="kind")]
+
+
+def _takes_names(hint: Any) -> bool:
+    return hint == tuple[str, ...] or any(_takes_names(part) for part in get_args(hint))
+
+
+def _names(value: Any) -> Any:
+    # `classes: cat` and `classes: [3, 7]` say what is meant; YAML's `no` (False) does not, and stays an error.
+    value = [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(str(name) if isinstance(name, int) and not isinstance(name, bool) else name for name in value)
