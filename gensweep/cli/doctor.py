@@ -87,12 +87,13 @@ def _devices() -> Iterator[Finding]:
 
 
 def _kernels() -> Finding:
-    from gensweep.nn.compiled import SWITCH, compiler, kernels
+    from gensweep.nn.kernels import active
+    from gensweep.nn.kernels.library import detail
 
-    if kernels() is not None:
-        return Finding("kernels", "ok", f"compiled by {compiler()}")
+    if active() == "c++":
+        return Finding("kernels", "ok", f"c++, {detail()}")
     slow = "a diffusion model trains at about two thirds of its speed on this CPU"
-    return Finding("kernels", "note", f"none, so {slow}; install g++ or clang++, and unset {SWITCH} if it is 0")
+    return Finding("kernels", "note", f"torch, so {slow}: {detail()}")
 
 
 def _disk() -> Iterator[Finding]:

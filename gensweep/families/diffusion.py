@@ -20,7 +20,7 @@ from gensweep.diffusion.losses import Prediction
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
 from gensweep.families.optimizers import Adam, adam
-from gensweep.nn.compiled import kernels
+from gensweep.nn import kernels
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise
@@ -105,7 +105,7 @@ class DiffusionFamily:
         device = next(network.parameters(), torch.empty(0)).device
         coarse = uses_bfloat16(self.sampling_precision, device)
         if self.sampling_precision == "auto" and device.type == "cpu":
-            coarse = coarse and kernels() is not None
+            coarse = coarse and kernels.active() == "c++"
         weights = rounded(network) if coarse else {}
 
         def see(*inputs: Tensor | None, sigma: float) -> Tensor:

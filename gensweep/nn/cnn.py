@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
+from gensweep.nn.kernels import norm_act
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS, Count, GroupedWidth
-from gensweep.nn.norm_act import norm_act
 from gensweep.nn.precision import in_full
 
 __all__ = ["CNN"]

@@ -13,9 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from gensweep.errors import ConfigError
 from gensweep.nn.attention import attend
+from gensweep.nn.kernels import norm_act
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS, Count, GroupedWidth, Width
-from gensweep.nn.norm_act import norm_act
 from gensweep.nn.precision import in_full
 
 __all__ = ["UNet"]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES, Batch, Family, Loss
-from gensweep.nn.compiled import kernels
+from gensweep.nn import kernels
 from gensweep.nn.precision import Precision, mixed_precision, uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers, average_gradients, wrapped
@@ -209,7 +209,7 @@ def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.
     network.to(device)
     # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
     grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
-    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels() is None
+    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels.active() == "torch"
     if device.type in ("cpu", "cuda") and not slow:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network

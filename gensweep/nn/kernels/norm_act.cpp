@@ -1,8 +1,8 @@
 // Group normalisation, scale and shift, SiLU and dropout of channels-last images, in few passes over the memory.
 //
 // An image of 32 px and 64 channels fits into the cache of a core, so it is read from the memory once, however often
-// it is looked at here.  Only the input and two numbers a group are kept for the way back; the rest is computed again.
-// Compiled by gensweep/nn/compiled.py; nn/norm_act.py says in PyTorch's words what is computed.
+// it is looked at here.  Only the input, the mask of dropout and two numbers a group are kept for the way back; the rest
+// is computed again.  Compiled by library.py; norm_act.py says in PyTorch's words what is computed.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -79,30 +79,15 @@ inline float sigmoid(float x) {
     return reciprocal(1.0f + p * power);
 }
 
-// 32 random bits for an element.  Source: C. Wellons, "Prospecting for hash functions" (lowbias32).
-inline uint32_t random_bits(uint32_t element, uint32_t low, uint32_t high) {
-    uint32_t x = element ^ low;
-    x ^= x >> 16;
-    x *= 0x7feb352dU;
-    x ^= x >> 15;
-    x += high;
-    x *= 0x846ca68bU;
-    x ^= x >> 16;
-    return x;
-}
-
 struct Shape {
     int64_t images, pixels, channels, groups;
 };
 
-struct Dropped {
-    uint32_t low, high, threshold;
-    float scale;  // of what stays
+// Dropout: what stays of each element, 1 or 0 in the order of the memory, and the factor of what stays.
+struct Mask {
+    const uint8_t* kept;
+    float scale;
 };
-
-inline float factor(uint32_t element, const Dropped drop) {
-    return random_bits(element, drop.low, drop.high) >= drop.threshold ? drop.scale : 0.0f;
-}
 
 // Mean and 1 / standard deviation of each group of an image, as (mean, rstd) pairs.
 template <typename T>
@@ -159,7 +144,7 @@ void coefficients(const Shape& s, const float* stats, const float* weight, const
 
 template <typename T, bool ACT, bool DROP>
 void forward(const T* x, const Shape& s, const float* weight, const float* bias, const float* scale_shift, float eps,
-             const Dropped drop, T* y, float* stats) {
+             const Mask mask, T* y, float* stats) {
 #pragma omp parallel
     {
         const int64_t C = s.channels, size = s.pixels * C;
@@ -175,12 +160,12 @@ void forward(const T* x, const Shape& s, const float* weight, const float* bias,
             for (int64_t p = 0; p < s.pixels; ++p) {
                 const T* __restrict from = x + n * size + p * C;
                 T* __restrict to = y + n * size + p * C;
-                const uint32_t first = uint32_t(n * size + p * C);
+                const uint8_t* __restrict kept = DROP ? mask.kept + n * size + p * C : nullptr;
 #pragma omp simd
                 for (int32_t c = 0; c < int32_t(C); ++c) {
                     const float z = a[c] * load(from[c]) + b[c];
                     const float out = ACT ? z * sigmoid(z) : z;
-                    row[c] = DROP ? out * factor(first + uint32_t(c), drop) : out;
+                    row[c] = DROP ? out * (float(kept[c]) * mask.scale) : out;
                 }
                 store_row(to, row, int32_t(C));
             }
@@ -188,21 +173,18 @@ void forward(const T* x, const Shape& s, const float* weight, const float* bias,
     }
 }
 
-// The gradient of what the network is, of z = a x + b.
-template <bool ACT, bool DROP>
-inline float gradient(float dy, float z, uint32_t element, const Dropped drop) {
-    float dz = dy;
-    if (ACT) {
-        const float s = sigmoid(z);
-        dz = dy * (s + z * s * (1.0f - s));
-    }
-    return DROP ? dz * factor(element, drop) : dz;
+// The gradient of z = a x + b, from that of what is made of it.
+template <bool ACT>
+inline float gradient(float dy, float z) {
+    if (!ACT) return dy;
+    const float s = sigmoid(z);
+    return dy * (s + z * s * (1.0f - s));
 }
 
 // Writes dx, and for each image and channel the sums of dz and of dz times the normalised x.
 template <typename T, bool ACT, bool DROP>
 void backward(const T* dy, const T* x, const Shape& s, const float* weight, const float* bias, const float* scale_shift,
-              const Dropped drop, const float* stats, T* dx, float* sums) {
+              const Mask mask, const float* stats, T* dx, float* sums) {
 #pragma omp parallel
     {
         const int64_t C = s.channels, size = s.pixels * C, per_group = C / s.groups;
@@ -221,13 +203,14 @@ void backward(const T* dy, const T* x, const Shape& s, const float* weight, cons
             for (int64_t c = 0; c < C; ++c) scaled[c] = mine[2 * (c / per_group)];
             for (int64_t p = 0; p < s.pixels; ++p) {
                 const int64_t at = n * size + p * C;
-                const uint32_t first = uint32_t(at);
+                const uint8_t* __restrict kept = DROP ? mask.kept + at : nullptr;
                 const T *__restrict from = x + at, *__restrict grad = dy + at;
                 T* __restrict to = dx + at;  // keeps dz until the sums are known
 #pragma omp simd
                 for (int32_t c = 0; c < int32_t(C); ++c) {
                     const float value = load(from[c]);
-                    const float dz = gradient<ACT, DROP>(load(grad[c]), a[c] * value + b[c], first + uint32_t(c), drop);
+                    const float dy = DROP ? load(grad[c]) * (float(kept[c]) * mask.scale) : load(grad[c]);
+                    const float dz = gradient<ACT>(dy, a[c] * value + b[c]);
                     plain[c] += dz;
                     times[c] += dz * (value - scaled[c]);
                     row[c] = dz;
@@ -265,28 +248,20 @@ void backward(const T* dy, const T* x, const Shape& s, const float* weight, cons
     }
 }
 
-Dropped dropped(uint64_t seed, double p) {
-    const double threshold = p * 4294967296.0;
-    return {uint32_t(seed), uint32_t(seed >> 32), uint32_t(threshold < 4294967295.0 ? threshold : 4294967295.0),
-            float(1.0 / (1.0 - p))};
-}
-
 template <typename T>
 void choose_forward(const T* x, const Shape& s, const float* weight, const float* bias, const float* scale_shift,
-                    float eps, int act, uint64_t seed, double p, T* y, float* stats) {
-    const Dropped drop = dropped(seed, p);
-    auto* run = act ? (p > 0 ? forward<T, true, true> : forward<T, true, false>)
-                    : (p > 0 ? forward<T, false, true> : forward<T, false, false>);
-    run(x, s, weight, bias, scale_shift, eps, drop, y, stats);
+                    float eps, int act, const Mask mask, T* y, float* stats) {
+    auto* run = act ? (mask.kept ? forward<T, true, true> : forward<T, true, false>)
+                    : (mask.kept ? forward<T, false, true> : forward<T, false, false>);
+    run(x, s, weight, bias, scale_shift, eps, mask, y, stats);
 }
 
 template <typename T>
 void choose_backward(const T* dy, const T* x, const Shape& s, const float* weight, const float* bias,
-                     const float* scale_shift, int act, uint64_t seed, double p, const float* stats, T* dx, float* sums) {
-    const Dropped drop = dropped(seed, p);
-    auto* run = act ? (p > 0 ? backward<T, true, true> : backward<T, true, false>)
-                    : (p > 0 ? backward<T, false, true> : backward<T, false, false>);
-    run(dy, x, s, weight, bias, scale_shift, drop, stats, dx, sums);
+                     const float* scale_shift, int act, const Mask mask, const float* stats, T* dx, float* sums) {
+    auto* run = act ? (mask.kept ? backward<T, true, true> : backward<T, true, false>)
+                    : (mask.kept ? backward<T, false, true> : backward<T, false, false>);
+    run(dy, x, s, weight, bias, scale_shift, mask, stats, dx, sums);
 }
 
 }  // namespace
@@ -294,23 +269,26 @@ void choose_backward(const T* dy, const T* x, const Shape& s, const float* weigh
 extern "C" {
 
 void norm_act_forward(int half, const void* x, const int64_t* shape, const float* weight, const float* bias,
-                      const float* scale_shift, float eps, int act, uint64_t seed, double p, void* y, float* stats) {
+                      const float* scale_shift, float eps, int act, const uint8_t* kept, float scale, void* y,
+                      float* stats) {
     const Shape s{shape[0], shape[1], shape[2], shape[3]};
+    const Mask mask{kept, scale};
     if (half)
-        choose_forward((const bfloat16*)x, s, weight, bias, scale_shift, eps, act, seed, p, (bfloat16*)y, stats);
+        choose_forward((const bfloat16*)x, s, weight, bias, scale_shift, eps, act, mask, (bfloat16*)y, stats);
     else
-        choose_forward((const float*)x, s, weight, bias, scale_shift, eps, act, seed, p, (float*)y, stats);
+        choose_forward((const float*)x, s, weight, bias, scale_shift, eps, act, mask, (float*)y, stats);
 }
 
 void norm_act_backward(int half, const void* dy, const void* x, const int64_t* shape, const float* weight,
-                       const float* bias, const float* scale_shift, int act, uint64_t seed, double p,
+                       const float* bias, const float* scale_shift, int act, const uint8_t* kept, float scale,
                        const float* stats, void* dx, float* sums) {
     const Shape s{shape[0], shape[1], shape[2], shape[3]};
+    const Mask mask{kept, scale};
     if (half)
-        choose_backward((const bfloat16*)dy, (const bfloat16*)x, s, weight, bias, scale_shift, act, seed, p, stats,
+        choose_backward((const bfloat16*)dy, (const bfloat16*)x, s, weight, bias, scale_shift, act, mask, stats,
                         (bfloat16*)dx, sums);
     else
-        choose_backward((const float*)dy, (const float*)x, s, weight, bias, scale_shift, act, seed, p, stats,
+        choose_backward((const float*)dy, (const float*)x, s, weight, bias, scale_shift, act, mask, stats,
                         (float*)dx, sums);
 }
 }

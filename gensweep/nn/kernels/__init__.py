@@ -1,0 +1,10 @@
+"""Operations that are slow when PyTorch composes them, compiled where there is a C++ compiler; the numbers are the same.
+
+A network calls `norm_act` and need not know what runs: `active` says it.  The environment variable GENSWEEP_KERNELS=0
+switches the compiled kernel off.
+"""
+
+from gensweep.nn.kernels.library import active
+from gensweep.nn.kernels.norm_act import norm_act
+
+__all__ = ["active", "norm_act"]

@@ -1,0 +1,127 @@
+"""The shared library of the compiled kernel: built once on a machine, checked by its hash, loaded once in a process.
+
+It lies in the cache folder.  Its name holds a key (source, compiler, processor, C library) and the SHA-256 of its
+content, so that a damaged file is never loaded: it would kill the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["SWITCH", "active", "build", "compiler", "detail", "library"]
+
+#: The environment variable that switches the kernel off if it is 0.
+SWITCH = "GENSWEEP_KERNELS"
+SOURCE = Path(__file__).with_name("norm_act.cpp")
+#: Rounding is the only thing in which these differ from the strict rules; NaN and infinity stay what they are.
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17")
+#: One loop of 512 bits is twice as fast here as two of 256.
+WIDE = "-mprefer-vector-width=512"
+COMPILER_TIMEOUT = 120.0  # seconds; it takes about five
+
+logger = logging.getLogger(__name__)
+
+
+def active(device_type: str = "cpu") -> Literal["c++", "torch"]:
+    """What runs `norm_act` on such devices: the compiled kernel or PyTorch's operations."""
+    return "c++" if device_type == "cpu" and library() is not None else "torch"
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernel; None where it is switched off, or cannot be built or loaded, which is logged once."""
+    found, why = _loaded()
+    if found is None and not _switched_off():
+        logger.warning("networks run on PyTorch's operations, slower and with the same numbers: %s", why)
+    return found
+
+
+def detail() -> str:
+    """By what the kernel was compiled, or why there is none; logs nothing."""
+    return _loaded()[1]
+
+
+def compiler() -> str | None:
+    """The C++ compiler: $CXX, else g++ or clang++, if there is one."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX", ""), "g++", "clang++"))), None)
+
+
+def build(compiler: str, folder: Path) -> Path:
+    """The shared library in `folder`, compiled unless a sound one is there; any number of processes may ask at once.
+
+    Raises subprocess.SubprocessError or OSError if it cannot be built.
+    """
+    flags = (*FLAGS, WIDE) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+    # A folder may be shared by machines whose processors or C libraries differ.
+    parts = (SOURCE.read_text(), compiler, *flags, platform.machine(), _processor(), *platform.libc_ver())
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    stem = f"norm_act-{key}"
+    for there in folder.glob(f"{stem}-*.so"):
+        if there.name == _name(stem, there):
+            return there
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as aside:
+        made = Path(aside) / f"{stem}.so"
+        command = [compiler, *flags, str(SOURCE), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILER_TIMEOUT)
+        return made.replace(folder / _name(stem, made))
+
+
+@functools.cache
+def _loaded() -> tuple[ctypes.CDLL | None, str]:
+    """The kernel, and by what it was compiled or why there is none."""
+    if _switched_off():
+        return None, f"{SWITCH} is 0"
+    found = compiler()
+    if found is None:
+        return None, "there is no C++ compiler (g++, clang++ or $CXX)"
+    folder = _folder()
+    try:
+        loaded = ctypes.CDLL(str(build(found, folder)))
+    except subprocess.CalledProcessError as error:
+        return None, f"{found} failed: {(error.stderr.strip() or error).splitlines()[0]}"
+    except (OSError, subprocess.SubprocessError) as error:
+        return None, f"the compiled kernel cannot be put into {folder} or loaded from there ({error})"
+    i, f, p = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+    loaded.norm_act_forward.argtypes = [i, p, p, p, p, p, f, i, p, f, p, p]
+    loaded.norm_act_backward.argtypes = [i, p, p, p, p, p, p, i, p, f, p, p, p]
+    for function in (loaded.norm_act_forward, loaded.norm_act_backward):
+        function.restype = None
+    return loaded, f"compiled by {found}"
+
+
+def _switched_off() -> bool:
+    return os.environ.get(SWITCH) == "0"
+
+
+def _name(stem: str, file: Path) -> str:
+    """The name that a library with this content has to have; "" if it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return f"{stem}-{hashlib.file_digest(opened, 'sha256').hexdigest()}.so"
+    except OSError:
+        return ""
+
+
+def _folder() -> Path:
+    root = os.environ.get("GENSWEEP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "gensweep"
+    return Path(root).expanduser() / "kernels"
+
+
+def _processor() -> str:
+    """What the processor can do, as Linux says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -1,0 +1,176 @@
+"""Group normalisation, scale and shift, SiLU and dropout, as one operation.
+
+What comes between two convolutions is simple to compute but takes many passes over the memory, most of all on a CPU.
+The compiled kernel takes two forward and two backward, and only the input and the mask are kept for the way back;
+elsewhere it is a composition of PyTorch's operations.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+from gensweep.nn.kernels import library
+from gensweep.nn.layers import Dropout, Mask
+
+__all__ = ["composed", "is_compiled", "norm_act"]
+
+
+def norm_act(
+    x: Float[Tensor, "b c h w"],
+    norm: nn.Module,
+    scale_shift: Float[Tensor, "b twice_c"] | None = None,
+    *,
+    act: bool = True,
+    dropout: nn.Module | None = None,
+) -> Float[Tensor, "b c h w"]:
+    """dropout(silu(norm(x) (1 + scale) + shift)), where scale is the first half of `scale_shift`, norm a GroupNorm.
+
+    Without `act` there is no SiLU.  The kernel and the composition agree to rounding: PyTorch draws the mask for both.
+    Source: Nichol & Dhariwal 2021, section 3 (scale and shift by time).
+    """
+    if not is_compiled(x, norm, scale_shift, dropout):
+        return composed(x, norm, scale_shift, act=act, dropout=dropout)
+    mask = None if dropout is None else dropout.mask(x.shape)
+    kept, factor = (None, 1.0) if mask is None else mask
+    settings = norm.num_groups, norm.eps, act, factor
+    return _NormAct.apply(x, norm.weight, norm.bias, scale_shift, kept, *settings)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def composed(
+    x: Float[Tensor, "b c h w"],
+    norm: nn.Module,
+    scale_shift: Float[Tensor, "b twice_c"] | None = None,
+    *,
+    act: bool = True,
+    dropout: nn.Module | None = None,
+) -> Float[Tensor, "b c h w"]:
+    """`norm_act` by PyTorch's operations."""
+    h = _modulated(norm(x), scale_shift, act)
+    return h if dropout is None else dropout(h)
+
+
+def is_compiled(
+    x: Tensor, norm: nn.Module, scale_shift: Tensor | None = None, dropout: nn.Module | None = None
+) -> bool:
+    """Whether the kernel does it: on a CPU, channels-last, in float32 or bfloat16, under no transform of autograd.
+
+    What PyTorch refuses or would broadcast is left to PyTorch.
+    """
+    return (
+        x.device.type == "cpu"
+        and isinstance(norm, nn.GroupNorm)
+        and isinstance(dropout, Dropout | None)
+        and type(x) in (Tensor, nn.Parameter)
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and x.shape[1] == norm.num_channels
+        and x.numel() > norm.num_groups  # not empty, and more than one value to normalise
+        and norm.affine
+        and norm.weight.dtype == norm.bias.dtype == torch.float32
+        and (scale_shift is None or _fits(scale_shift, x))
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and not torch.compiler.is_compiling()
+        and forward_ad._current_level < 0
+        and library.library() is not None
+    )
+
+
+def _fits(scale_shift: Tensor, x: Tensor) -> bool:
+    """Whether there are two numbers for each channel of each image, and the result has the type of x."""
+    shaped = scale_shift.shape == (len(x), 2 * x.shape[1])
+    return shaped and torch.promote_types(scale_shift.dtype, x.dtype) == x.dtype
+
+
+def _modulated(h: Tensor, scale_shift: Tensor | None, act: bool) -> Tensor:
+    if scale_shift is not None:
+        scale, shift = scale_shift[:, :, None, None].chunk(2, dim=1)
+        h = torch.addcmul(shift, h, 1 + scale)
+    return F.silu(h) if act else h
+
+
+class _NormAct(torch.autograd.Function):
+    """The kernels of norm_act.cpp, with the gradients that they return in sums over pixels."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        scale_shift: Tensor | None,
+        kept: Tensor | None,
+        groups: int,
+        eps: float,
+        act: bool,
+        factor: float,
+    ) -> Tensor:
+        b, c, h, w = x.shape
+        shape = (ctypes.c_int64 * 4)(b, h * w, c, groups)
+        y = torch.empty_like(x, memory_format=torch.channels_last)
+        stats = torch.empty(b, groups, 2)
+        scalars = _exact(weight), _exact(bias), _exact(scale_shift)
+        _kernel().norm_act_forward(
+            *(x.dtype == torch.bfloat16, _at(x), shape, *map(_at, scalars), eps),
+            *(act, _at(kept), factor, _at(y), _at(stats)),
+        )
+        ctx.save_for_backward(x, weight, bias, scale_shift, kept, stats)
+        ctx.shape, ctx.settings = shape, (groups, eps, act, factor)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # the gradients will be differentiated: the kernel has no second derivatives
+            return _differentiable_gradients(ctx, grads[0])
+        x, weight, bias, scale_shift, kept, stats = ctx.saved_tensors
+        _, _, act, factor = ctx.settings
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        scalars = weight, bias, condition = _exact(weight), _exact(bias), _exact(scale_shift)
+        dx = torch.empty_like(x, memory_format=torch.channels_last)
+        sums = torch.empty(2, len(x), x.shape[1])  # over pixels: of dz, and of dz times the normalised x
+        _kernel().norm_act_backward(
+            *(x.dtype == torch.bfloat16, _at(grad), _at(x), ctx.shape, *map(_at, scalars)),
+            *(act, _at(kept), factor, _at(stats), _at(dx), _at(sums)),
+        )
+        plain, times = sums
+        if condition is None:
+            return dx, times.sum(0), plain.sum(0), *[None] * 6
+        scale = 1 + condition[:, : x.shape[1]]
+        d_condition = torch.cat([times * weight + plain * bias, plain], dim=1).to(scale_shift.dtype)
+        return dx, (times * scale).sum(0), (plain * scale).sum(0), d_condition, *[None] * 5
+
+
+def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients by PyTorch's operations, in float32, as a graph that can be differentiated in its turn."""
+    *given, kept, _ = ctx.saved_tensors
+    groups, eps, act, factor = ctx.settings
+    needed = [each is not None and each.requires_grad for each in given]
+    # As views, so that the gradient of x does not go through a scale_shift that was computed from x.
+    x, weight, bias, scale_shift = (each if each is None else each.view_as(each) for each in given)
+    with torch.autocast("cpu", enabled=False):
+        condition = None if scale_shift is None else scale_shift.float()
+        h = _modulated(F.group_norm(x.float(), groups, weight, bias, eps), condition, act)
+        y = (h if kept is None else Mask(kept, factor)(h)).to(x.dtype)
+    inputs = [each for each, wanted in zip((x, weight, bias, scale_shift), needed, strict=True) if wanted]
+    found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
+    return *(next(found) if wanted else None for wanted in needed), *[None] * 5
+
+
+def _kernel() -> ctypes.CDLL:
+    kernel = library.library()
+    assert kernel is not None, "is_compiled comes first"
+    return kernel
+
+
+def _exact(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.float().contiguous()
+
+
+def _at(x: Tensor | None) -> int | None:
+    return None if x is None else x.data_ptr()
