@@ -14,6 +14,7 @@ from torch import nn
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
 from gensweep.families.family import Scheduled
+from gensweep.nn import kernels
 from gensweep.nn.lora import merged
 from gensweep.training.checkpoint import (
     ESTIMATES,
@@ -213,6 +214,7 @@ class _Trial:
             metadata=self.metadata,
             metrics=metrics,
             identities={name: identity.as_dict() for name, identity in evaluator.identities.items()},
+            kernels=kernels.active(learner.device.type),
         )
         return save(self.folder, checkpoint, state_of(learner), also=partial(self._add_files, result))
 

@@ -66,6 +66,15 @@ def test_dropout_does_nothing_in_evaluation_or_with_probability_0(layer):
     assert torch.equal(layer(x), x)
 
 
+def test_dropout_drops_the_same_elements_in_every_layout_and_precision():
+    x, dropped = torch.randn(3, 5, 8, 4), []
+    for given in (x, x.contiguous(memory_format=torch.channels_last), x.transpose(0, 1).contiguous().transpose(0, 1)):
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+            torch.manual_seed(4)
+            dropped.append(Dropout(0.5)(given.to(dtype)) == 0)
+    assert all(torch.equal(each, dropped[0]) for each in dropped)
+
+
 def test_dropout_follows_the_global_seed_and_takes_any_layout():
     x = torch.randn(3, 5, 7, 4)[:, :, ::2].bfloat16()
     for given in (x, x.contiguous(), x[:0]):

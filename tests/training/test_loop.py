@@ -3,10 +3,10 @@
 import pytest
 import tiny
 import torch
+from kernel_paths import PATHS, running_on
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.nn.compiled import kernels
 from gensweep.nn.precision import uses_bfloat16
 from gensweep.training.distributed import Workers
 from gensweep.training.loop import Due, Progress, place, train
@@ -119,7 +119,8 @@ def test_precision_is_what_was_asked_for():
         assert seen == [dtype]
 
 
-def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow(monkeypatch):
+@pytest.mark.parametrize("path", PATHS)
+def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow(path):
     cpu = torch.device("cpu")
 
     def lies_last(kind, network, precision):
@@ -127,8 +128,23 @@ def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow(mon
         convolution = next(m for m in moved.modules() if isinstance(m, torch.nn.Conv2d) and m.in_channels > 1)
         return convolution.weight.is_contiguous(memory_format=torch.channels_last)
 
-    assert lies_last("diffusion", "denoiser", "float32")
-    assert lies_last("diffusion", "denoiser", "bfloat16") == (kernels() is not None)
-    monkeypatch.setattr("gensweep.training.loop.kernels", lambda: None)
-    assert not lies_last("diffusion", "denoiser", "bfloat16")
-    assert lies_last("gan", "discriminator", "bfloat16")
+    with running_on(path):
+        assert lies_last("diffusion", "denoiser", "float32")
+        assert lies_last("diffusion", "denoiser", "bfloat16") == (path == "c++")
+        assert lies_last("gan", "discriminator", "bfloat16")
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "vdm"])
+def test_a_training_with_dropout_is_the_same_with_and_without_the_kernel(kind):
+    def weights(path, steps, seed=3):
+        with running_on(path):
+            learner = tiny.learner(kind, seed=seed, family={"network": tiny.network(kind, dropout=0.3)})
+            for _ in range(steps):
+                learner.step(Loader(tiny.images(), seed=3))
+        return torch.cat([each.detach().flatten() for each in learner.family.networks["denoiser"].parameters()])
+
+    start, compiled = weights("c++", 0), weights("c++", 6)
+    plain, other = weights("torch", 6), weights("torch", 6, seed=4)
+    moved = float((plain - start).norm())
+    assert float((compiled - plain).norm()) < 1e-3 * moved
+    assert float((other - plain).norm()) > 0.1 * moved  # other noise and masks do show

@@ -6,6 +6,7 @@ import math
 import pytest
 import tiny
 import torch
+from kernel_paths import PATHS, running_on
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
@@ -34,6 +35,13 @@ def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
         resume=resume,
     )
     return reporter
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_checkpoint_says_what_the_training_ran_on(path, tmp_path):
+    with running_on(path):
+        run("diffusion", tmp_path)
+    assert verify(latest(tmp_path)).kernels == path
 
 
 def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tmp_path):

@@ -89,7 +89,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     try:
         loaded = ctypes.CDLL(str(build(found, folder)))
     except subprocess.CalledProcessError as error:
-        return None, f"{found} failed: {(error.stderr.strip() or error).splitlines()[0]}"
+        return None, f"{found} failed: {(error.stderr or str(error)).splitlines()[0]}"
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"the compiled kernel cannot be put into {folder} or loaded from there ({error})"
     i, f, p = ctypes.c_int, ctypes.c_float, ctypes.c_void_p

@@ -37,7 +37,7 @@ def norm_act(
     """
     if not is_compiled(x, norm, scale_shift, dropout):
         return composed(x, norm, scale_shift, act=act, dropout=dropout)
-    mask = None if dropout is None else dropout.mask(x.shape)
+    mask = dropout.mask(x.shape) if isinstance(dropout, Dropout) else None
     kept, factor = (None, 1.0) if mask is None else mask
     settings = norm.num_groups, norm.eps, act, factor
     return _NormAct.apply(x, norm.weight, norm.bias, scale_shift, kept, *settings)  # type: ignore[no-any-return, no-untyped-call]
@@ -67,6 +67,7 @@ def is_compiled(
         x.device.type == "cpu"
         and isinstance(norm, nn.GroupNorm)
         and isinstance(dropout, Dropout | None)
+        and torch._C._functorch.peek_interpreter_stack() is None
         and type(x) in (Tensor, nn.Parameter)
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.is_contiguous(memory_format=torch.channels_last)
@@ -75,7 +76,6 @@ def is_compiled(
         and norm.affine
         and norm.weight.dtype == norm.bias.dtype == torch.float32
         and (scale_shift is None or _fits(scale_shift, x))
-        and torch._C._functorch.peek_interpreter_stack() is None
         and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0
         and library.library() is not None
@@ -150,16 +150,16 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     """The gradients by PyTorch's operations, in float32, as a graph that can be differentiated in its turn."""
     *given, kept, _ = ctx.saved_tensors
     groups, eps, act, factor = ctx.settings
-    needed = [each is not None and each.requires_grad for each in given]
     # As views, so that the gradient of x does not go through a scale_shift that was computed from x.
-    x, weight, bias, scale_shift = (each if each is None else each.view_as(each) for each in given)
+    views: list[Tensor] = [each.view_as(each) for each in given if each is not None]
     with torch.autocast("cpu", enabled=False):
-        condition = None if scale_shift is None else scale_shift.float()
-        h = _modulated(F.group_norm(x.float(), groups, weight, bias, eps), condition, act)
-        y = (h if kept is None else Mask(kept, factor)(h)).to(x.dtype)
-    inputs = [each for each, wanted in zip((x, weight, bias, scale_shift), needed, strict=True) if wanted]
+        x, weight, bias, *condition = (view.float() for view in views)
+        h = _modulated(F.group_norm(x, groups, weight, bias, eps), condition[0] if condition else None, act)
+        y = (h if kept is None else Mask(kept, factor)(h)).to(grad.dtype)
+    inputs = [view for view in views if view.requires_grad]
     found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
-    return *(next(found) if wanted else None for wanted in needed), *[None] * 5
+    gradients = [next(found) if view.requires_grad else None for view in views]
+    return *gradients, *[None] * (9 - len(gradients))
 
 
 def _kernel() -> ctypes.CDLL:

@@ -1,0 +1,133 @@
+"""The compiled kernel's file: built once, checked by its hash, rebuilt where it is damaged, done without if need be."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from kernel_paths import needs_kernel
+
+from gensweep.nn.kernels import library
+
+#: A worker: says which path it takes, twice, and computes on it.
+WORKER = """
+import os, sys
+import torch
+from gensweep.nn.kernels import active, norm_act
+if len(sys.argv) > 1 and os.getuid() == 0:
+    os.setuid(int(sys.argv[1]))  # root may write anywhere
+norm_act(torch.ones(2, 8, 4, 4).to(memory_format=torch.channels_last), torch.nn.GroupNorm(2, 8))
+print(active(), active("cuda"))
+"""
+NOBODY = "65534"
+DAMAGES = {
+    "empty": lambda sound: b"",
+    "cut": lambda sound: sound[: len(sound) // 2],  # the process that maps it is killed by SIGBUS
+    "garbled": lambda sound: sound[:5000] + b"\xff" * 64 + sound[5064:],
+    "foreign": lambda sound: b"#!/bin/sh\necho not a library\n",
+}
+
+
+def work(cache, *arguments, **environment):
+    """A process that uses the kernel with this cache folder."""
+    return subprocess.run(
+        [sys.executable, "-c", WORKER, *arguments],
+        env=os.environ | {"GENSWEEP_CACHE": str(cache), library.SWITCH: "1"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def paths(process):
+    """What the process said; it must not have been killed."""
+    assert process.returncode == 0, process.stderr
+    return process.stdout.split()[0]
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """The library, as bytes."""
+    needs_kernel()
+    return library.build(library.compiler(), tmp_path_factory.mktemp("sound")).read_bytes()
+
+
+@pytest.fixture
+def compiler(tmp_path, sound):
+    """A compiler that gives a library that was compiled before, and the file where it leaves a line at each call."""
+    (tmp_path / "sound.so").write_bytes(sound)
+    script, calls = tmp_path / "cxx", tmp_path / "calls"
+    script.write_text(f'#!/bin/sh\nfor last; do :; done\necho called >> {calls}\ncp {tmp_path}/sound.so "$last"\n')
+    script.chmod(0o755)
+    calls.touch()
+    return str(script), calls
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES])
+def test_a_damaged_library_is_noticed_and_rebuilt(damage, compiler, sound, tmp_path):
+    command, calls = compiler
+    built = library.build(command, tmp_path / "kernels")
+    assert library.build(command, tmp_path / "kernels") == built
+    assert len(calls.read_text().splitlines()) == 1
+    built.write_bytes(DAMAGES[damage](sound))
+    process = work(tmp_path, CXX=command)
+    assert paths(process) == "c++"
+    assert process.stderr == ""
+    assert len(calls.read_text().splitlines()) == 2
+    assert [*(tmp_path / "kernels").iterdir()] == [built]
+    assert built.read_bytes() == sound
+
+
+def test_the_name_holds_the_hash_of_the_content(compiler, sound, tmp_path):
+    assert hashlib.sha256(sound).hexdigest() in library.build(compiler[0], tmp_path / "kernels").name
+
+
+def test_workers_that_start_at_once_in_an_empty_cache_all_get_the_kernel(sound, tmp_path):
+    with ThreadPoolExecutor(3) as pool:
+        processes = [*pool.map(work, [tmp_path] * 3)]
+    assert [paths(process) for process in processes] == ["c++"] * 3
+    (file,) = (tmp_path / "kernels").iterdir()
+    assert library.build(library.compiler(), tmp_path / "kernels") == file
+
+
+def test_a_folder_that_cannot_be_written_is_done_without_and_said_once(compiler):
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to others
+        folder = Path(name) / "kernels"
+        folder.mkdir()
+        Path(name).chmod(0o755)
+        folder.chmod(0o555)
+        process = work(name, NOBODY)
+        assert paths(process) == "torch"
+        (line,) = process.stderr.splitlines()
+        assert "slower and with the same numbers" in line
+        assert f"cannot be put into {folder}" in line
+        folder.chmod(0o755)
+        library.build(library.compiler(), folder).chmod(0o644)
+        folder.chmod(0o555)
+        process = work(name, NOBODY)
+        assert (paths(process), process.stderr) == ("c++", "")  # what is there can be used
+
+
+def test_without_a_compiler_or_with_one_that_fails_it_is_said_once(tmp_path):
+    for environment, words in (
+        ({"PATH": str(tmp_path), "CXX": ""}, "there is no C++ compiler (g++, clang++ or $CXX)"),
+        ({"CXX": "false"}, "/false failed"),
+    ):
+        process = work(tmp_path, **environment)
+        assert paths(process) == "torch"
+        (line,) = process.stderr.splitlines()
+        assert words in line
+
+
+def test_switched_off_nothing_is_built_or_said(tmp_path):
+    process = work(tmp_path, **{library.SWITCH: "0"})
+    assert (paths(process), process.stderr) == ("torch", "")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_on_a_gpu_pytorch_runs():
+    assert library.active("cuda") == "torch"

@@ -1,0 +1,285 @@
+"""The compiled kernel and the composition of PyTorch's operations, against float64 and against one another."""
+
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_paths import PATHS, needs_kernel, running_on
+from torch import nn
+
+from gensweep.nn.kernels import norm_act
+from gensweep.nn.kernels.norm_act import composed, is_compiled
+from gensweep.nn.layers import Dropout, group_norm
+
+#: Relative errors of a whole tensor.  In bfloat16 the composition rounds after each operation, the kernel once.
+TOLERANCES = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
+
+
+def problem(b, c, h, w, dtype, *, conditional=True, offset=0.0, seed=0):
+    """(x, norm, scale_shift, gradient of the result), channels-last."""
+    torch.manual_seed(seed)
+    norm = group_norm(c)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = (offset + torch.randn(b, c, h, w)).to(dtype, memory_format=torch.channels_last).requires_grad_()
+    scale_shift = torch.randn(b, 2 * c).to(dtype).requires_grad_() if conditional else None
+    gradient = torch.randn(b, c, h, w).to(dtype, memory_format=torch.channels_last)
+    return x, norm, scale_shift, gradient
+
+
+def doubled(x, norm, scale_shift, gradient):
+    """The same problem in float64."""
+    exact = nn.GroupNorm(norm.num_groups, norm.num_channels, norm.eps).double()
+    exact.load_state_dict(norm.state_dict())
+    x, scale_shift = (None if each is None else each.detach().double().requires_grad_() for each in (x, scale_shift))
+    return x, exact, scale_shift, gradient.double()
+
+
+def in_double(*given, **how):
+    """The result and all gradients, by the composition in float64."""
+    return result_and_gradients(composed, *doubled(*given), **how)
+
+
+def inputs(x, norm, scale_shift):
+    return [each for each in (x, norm.weight, norm.bias, scale_shift) if each is not None]
+
+
+def result_and_gradients(function, x, norm, scale_shift, gradient, **how):
+    y = function(x, norm, scale_shift, **how)
+    return [y.detach(), *torch.autograd.grad(y, inputs(x, norm, scale_shift), gradient)]
+
+
+def assert_near(actual, expected, tolerance, absolute=1e-4):
+    for mine, exact in zip(actual, expected, strict=True):
+        assert mine.shape == exact.shape
+        assert float((mine.double() - exact.double()).norm()) <= tolerance * float(exact.double().norm()) + absolute
+
+
+@pytest.mark.parametrize("path", PATHS)
+@settings(max_examples=40)
+@given(
+    b=st.integers(1, 3),
+    c=st.integers(1, 12).map(lambda n: 4 * n),
+    h=st.integers(1, 9),
+    w=st.integers(2, 9),
+    conditional=st.booleans(),
+    act=st.booleans(),
+)
+def test_values_and_gradients_are_those_in_float64(path, b, c, h, w, conditional, act):
+    given = problem(b, c, h, w, torch.float32, conditional=conditional)
+    with running_on(path):
+        assert_near(result_and_gradients(norm_act, *given, act=act), in_double(*given, act=act), 2e-5)
+
+
+LAYOUTS = {
+    "channels_last": lambda x: x.contiguous(memory_format=torch.channels_last),
+    "contiguous": torch.Tensor.contiguous,
+    "every_other_column": lambda x: torch.stack([x, x], dim=-1).flatten(-2)[..., ::2],
+    "images_last": lambda x: x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
+}
+
+
+@settings(max_examples=150)
+@given(
+    b=st.integers(0, 3),
+    c=st.integers(4, 20),
+    h=st.integers(0, 7),
+    w=st.integers(1, 7),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16, torch.float64]),
+    layout=st.sampled_from([*LAYOUTS]),
+    conditional=st.booleans(),
+    affine=st.booleans(),
+    act=st.booleans(),
+    p=st.sampled_from([None, 0.0, 0.3]),
+)
+def test_both_paths_agree_on_every_shape_layout_and_type(b, c, h, w, dtype, layout, conditional, affine, act, p):
+    needs_kernel()
+    torch.manual_seed(0)
+    like = group_norm(c)
+    norm = nn.GroupNorm(like.num_groups, c, affine=affine)
+    norm = norm.double() if dtype == torch.float64 else norm
+    x, gradient = (LAYOUTS[layout](torch.randn(b, c, h, w).to(dtype)) for _ in range(2))
+    scale_shift = torch.randn(b, 2 * c).to(dtype).requires_grad_() if conditional else None
+    given, wanted = (x.requires_grad_(), norm, scale_shift), [x, *norm.parameters(), *[scale_shift][:conditional]]
+    results, states = [], []
+    for path in PATHS:
+        torch.manual_seed(1)
+        with running_on(path):
+            y = norm_act(*given, act=act, dropout=None if p is None else Dropout(p))
+            results.append([y.detach(), *torch.autograd.grad(y, wanted, gradient)])
+        states.append(torch.get_rng_state())
+    compiled, plain = results
+    assert torch.equal(*states)
+    assert [each.dtype for each in compiled] == [each.dtype for each in plain]
+    if not is_compiled(*given):  # PyTorch's gradients of images without pixels are NaN
+        torch.testing.assert_close(compiled, plain, rtol=0, atol=0, equal_nan=True)
+    else:
+        assert torch.equal(compiled[0] == 0, plain[0] == 0)
+        assert_near(compiled, plain, TOLERANCES[dtype])
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_single_value_is_refused_as_pytorch_refuses_it(path):
+    x = torch.ones(1, 4, 1, 1)
+    with running_on(path), pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+        norm_act(x, nn.GroupNorm(4, 4))
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("b", [0, 2])
+def test_without_affine_weights_and_without_images_it_is_pytorchs_own(path, b):
+    x = torch.randn(b, 8, 4, 4).contiguous(memory_format=torch.channels_last).requires_grad_()
+    for norm in (nn.GroupNorm(2, 8, affine=False), nn.GroupNorm(2, 8)):
+        with running_on(path):
+            y = norm_act(x, norm, dropout=Dropout(0.5).eval())
+        expected = nn.functional.silu(norm(x))
+        torch.testing.assert_close(y, expected)
+        gradients = (torch.autograd.grad(each.sum(), [x, *norm.parameters()]) for each in (y, expected))
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_that_lie_apart_in_memory_are_read_right():
+    given = problem(2, 16, 4, 4, torch.float32)
+    weight = given[1].weight.detach()
+    given[1].weight = nn.Parameter(torch.stack([weight, -weight], dim=1)[:, 0])
+    assert not given[1].weight.is_contiguous()
+    assert_near(result_and_gradients(norm_act, *given), in_double(*given), 2e-5)
+
+
+@pytest.mark.parametrize("act", [True, False])
+def test_in_bfloat16_the_kernel_rounds_results_only(act):
+    needs_kernel()
+    given = problem(2, 32, 16, 16, torch.bfloat16)
+    result, *gradients = result_and_gradients(norm_act, *given, act=act)
+    assert {each.dtype for each in (result, gradients[0], gradients[-1])} == {torch.bfloat16}
+    assert_near([result, *gradients], in_double(*given, act=act), 4e-3)
+
+
+def test_a_mean_far_from_zero_costs_the_kernel_no_digits():
+    needs_kernel()
+    given = problem(2, 16, 32, 32, torch.float32, offset=300.0)
+    assert_near(result_and_gradients(norm_act, *given), in_double(*given), 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("path", PATHS)
+def test_the_kernel_is_used_where_there_is_one(path, dtype):
+    x, norm, scale_shift, _ = problem(1, 8, 4, 4, dtype)
+    with running_on(path):
+        assert is_compiled(x, norm, scale_shift, Dropout(0.1)) == (path == "c++")
+
+
+def test_other_layouts_types_and_transforms_take_the_composition():
+    needs_kernel()
+    x, norm, scale_shift, _ = problem(2, 8, 4, 4, torch.float32)
+    assert is_compiled(x, norm, scale_shift)
+    assert not is_compiled(x.detach().contiguous(), norm)
+    assert not is_compiled(x, nn.Identity())
+    assert not is_compiled(x, nn.GroupNorm(2, 8, affine=False))
+    assert not is_compiled(x, norm, scale_shift[:1])
+    assert not is_compiled(x, norm, scale_shift.double())
+    assert not is_compiled(x, group_norm(16))
+    assert not is_compiled(x[:0], norm)
+    for dropout in (nn.Identity(), nn.Dropout(0.1)):  # their masks are their own
+        assert not is_compiled(x, norm, dropout=dropout)
+    assert not is_compiled(x.double(), norm.double())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_it_can_be_mapped_by_vmap(path):
+    x, norm, *_ = problem(2, 8, 4, 4, torch.float32)
+    with running_on(path):
+        mapped = torch.func.vmap(lambda x: norm_act(x, norm))(torch.stack([x, 2 * x]).contiguous())
+        torch.testing.assert_close(mapped[1], norm_act(2 * x, norm), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("p", [0.0, 0.4])
+@pytest.mark.parametrize("conditional", [True, False])
+def test_second_derivatives_are_those_in_float64(path, p, conditional):
+    given = problem(2, 8, 3, 5, torch.float32, conditional=conditional)
+
+    def gradients_of_a_penalty(x, norm, scale_shift, gradient):
+        torch.manual_seed(1)
+        # The condition is made from x too, so that a gradient that flows twice through it shows.
+        condition = None if scale_shift is None else scale_shift + x.mean(dim=(1, 2, 3))[:, None]
+        y = norm_act(x, norm, condition, dropout=Dropout(p))
+        first = torch.autograd.grad(y, inputs(x, norm, scale_shift), gradient, create_graph=True)
+        penalty = sum((each**2).sum() for each in first)
+        return [each.detach() for each in (*first, *torch.autograd.grad(penalty, inputs(x, norm, scale_shift)))]
+
+    with running_on(path):
+        actual = gradients_of_a_penalty(*given)
+    assert_near(actual, gradients_of_a_penalty(*doubled(*given)), 1e-4)
+
+
+def test_second_derivatives_in_bfloat16_are_near_those_in_float64():
+    needs_kernel()
+    rounded, second = problem(2, 16, 4, 4, torch.bfloat16), []
+    for x, norm, scale_shift, gradient in (rounded, doubled(*rounded)):
+        with torch.autocast("cpu", torch.bfloat16):
+            y = norm_act(x, norm, scale_shift)
+            (first,) = torch.autograd.grad(y, x, gradient, create_graph=True)
+        second.append(torch.autograd.grad(first.double().square().sum(), inputs(x, norm, scale_shift)))
+    assert_near(*second, 2e-2)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_nan_stays_one(path):
+    x, norm, *_ = problem(1, 8, 4, 4, torch.float32)
+    with running_on(path), torch.no_grad():
+        x[0, 0, 0, 0] = float("nan")
+        assert norm_act(x, norm)[0, 0].isnan().any()
+        assert norm_act(x.bfloat16(), norm).isnan().any()
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("p", [0.1, 0.5])
+def test_dropout_keeps_the_mean_and_its_gradient_has_the_same_mask(path, p):
+    x, norm, scale_shift, _ = problem(4, 32, 32, 32, torch.float32)
+    dropout = Dropout(p)
+    torch.manual_seed(1)
+    with running_on(path):
+        y = norm_act(x, norm, scale_shift, act=False, dropout=dropout)
+    whole = composed(x, norm, scale_shift, act=False)
+    kept = y != 0
+    assert float(kept.float().mean()) == pytest.approx(1 - p, abs=5e-3)
+    torch.testing.assert_close(y[kept], (whole / (1 - p))[kept], rtol=1e-4, atol=1e-4)
+    # Neither neighbours nor images nor channels share their fate.
+    for moved in (kept.roll(1, 0), kept.roll(1, 1), kept.roll(1, 3)):
+        assert float((kept & moved).float().mean()) == pytest.approx((1 - p) ** 2, abs=6e-3)
+    gradient = torch.randn_like(y)
+    mine = torch.autograd.grad(y, inputs(x, norm, scale_shift), gradient)
+    masked = whole * kept / (1 - p)
+    expected = torch.autograd.grad(masked, inputs(x, norm, scale_shift), gradient)
+    assert_near(mine, expected, 3e-5)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_masks_follow_the_global_seed_and_are_off_in_evaluation(path):
+    x, norm, *_ = problem(2, 8, 8, 8, torch.float32)
+
+    def masked(seed, dropout):
+        torch.manual_seed(seed)
+        with running_on(path):
+            return norm_act(x, norm, dropout=dropout).detach()
+
+    assert torch.equal(masked(1, Dropout(0.5)), masked(1, Dropout(0.5)))
+    assert not torch.equal(masked(1, Dropout(0.5)), masked(2, Dropout(0.5)))
+    assert torch.equal(masked(1, Dropout(0.5).eval()), masked(2, None))
+
+
+def test_any_number_of_threads_computes_the_same():
+    needs_kernel()
+    given = problem(5, 16, 8, 8, torch.float32)
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            results.append(result_and_gradients(norm_act, *given))
+    finally:
+        torch.set_num_threads(before)
+    assert all(itertools.starmap(torch.equal, zip(*results, strict=True)))
