@@ -43,8 +43,8 @@ RESULTS = Path(__file__).parent / "results"
 #: Damages that grow from row to row, what they begin with, and where a score goes that gets worse.
 GROWING, UNDAMAGED = ("noise", "blur", "jpeg", "copies"), "train split, other images"
 WORSE = {
-    "fid": 1,
-    "fid_by_class": 1,
+    "fd": 1,
+    "fd_by_class": 1,
     "kid": 1,
     "precision": -1,
     "recall": -1,
@@ -57,7 +57,7 @@ WORSE = {
 }
 NAMES = tuple(name for name in WORSE if name in METRICS)
 #: What every step of these damages must show in.
-MUST = {"noise": ("fid", "kid"), "blur": ("fid", "kid"), "jpeg": ("kid",), "copies": ("authpct", "authpct/memorised")}
+MUST = {"noise": ("fd", "kid"), "blur": ("fd", "kid"), "jpeg": ("kid",), "copies": ("authpct", "authpct/memorised")}
 
 
 @dataclass(frozen=True)
@@ -169,7 +169,7 @@ def print_table(rows: dict[str, dict[str, float]]) -> None:
     """The table, in Markdown, for docs/metrics.md."""
     print("| images | " + " | ".join(column.rpartition("/")[2] for column in WORSE) + " |")
     print("|---|" + "--:|" * len(WORSE))
-    digits = {"fid": 1, "fid_by_class": 1, "kid": 4, "authpct": 1, "authpct/memorised": 3, "diversity": 2}
+    digits = {"fd": 1, "fd_by_class": 1, "kid": 4, "authpct": 1, "authpct/memorised": 3, "diversity": 2}
     for name, row in rows.items():
         print(f"| {name} | " + " | ".join(f"{row[column]:.{digits.get(column, 3)}f}" for column in WORSE) + " |")
 
@@ -203,7 +203,7 @@ def main(images: int, reference: int, resolution: int, threads: int) -> None:
         if row.name not in result["rows"]:
             result["rows"][row.name] = score(row, extractor, dict.fromkeys(NAMES, real))
             keep()
-            print(f"{row.name}: fid {result['rows'][row.name]['fid']:.2f}", flush=True)
+            print(f"{row.name}: fd {result['rows'][row.name]['fd']:.2f}", flush=True)
     if "class_distances" not in result:
         result["class_names"] = list(train.class_names)
         result["class_distances"] = class_distances(Real(unseen, extractor, cache_folder()), real)

@@ -42,7 +42,7 @@ def trivial_job(config: dict[str, Any], place: Any, reporter: Any) -> None:
     if place.rank == 0:
         folder.mkdir()
         (folder / "state").write_text("x")
-    reporter.checkpoint({"images": 1, "fid": abs(config["x"])}, folder)
+    reporter.checkpoint({"images": 1, "fd": abs(config["x"])}, folder)
 
 
 def sample_x(trial: Any) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def gensweep_trials(trials: int, root: Path) -> list[float]:
     ends = Ends()
     plan = Plan(
         name="overhead",
-        metric="fid",
+        metric="fd",
         mode="min",
         trials=trials,
         budget=1,
@@ -108,7 +108,7 @@ def plain_function(config: dict[str, Any]) -> None:
     """Report once."""
     from ray import tune
 
-    tune.report({"fid": abs(config["x"])})
+    tune.report({"fd": abs(config["x"])})
 
 
 def documented_function(config: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def documented_function(config: dict[str, Any]) -> None:
     from ray.tune.integration.ray_train import TuneReportCallback
 
     def loop(config: dict[str, Any]) -> None:
-        ray.train.report({"fid": abs(config["x"])})
+        ray.train.report({"fd": abs(config["x"])})
 
     TorchTrainer(
         loop,

@@ -66,8 +66,8 @@ def test_a_trial_is_judged_a_fifth_of_its_budget_apart_and_at_the_end(trained, k
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_score_says_what_it_is_a_score_of(trained, kind):
-    identity = trained[kind].checkpoints[-1][0]["identities"]["fid"]
-    assert identity["metric"] == "fid"
+    identity = trained[kind].checkpoints[-1][0]["identities"]["fd"]
+    assert identity["metric"] == "fd"
     assert identity["samples"] == 12
     assert identity["weights"] == "ema"
     assert identity["extractor"].startswith("efficientnet_lite0/1280@64px")
@@ -79,9 +79,9 @@ def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_judged(traine
     metrics, folder = trained[kind].checkpoints[-1]
     model = load_checkpoint(folder, device="cpu")
     assert model.trial == config(kind)
-    assert score(model, cache=cache).scores["fid"] == pytest.approx(metrics["fid"], rel=1e-3)
-    fresh = score(model, seed=1, cache=cache).scores["fid"]
-    assert fresh != pytest.approx(metrics["fid"], rel=1e-6)
+    assert score(model, cache=cache).scores["fd"] == pytest.approx(metrics["fd"], rel=1e-3)
+    fresh = score(model, seed=1, cache=cache).scores["fd"]
+    assert fresh != pytest.approx(metrics["fd"], rel=1e-6)
 
 
 def test_samples_do_not_depend_on_how_many_are_drawn_at_once(trained):
@@ -153,17 +153,17 @@ def test_a_job_takes_plain_values_and_goes_on_from_a_checkpoint(trained, tmp_pat
     run_job(config("gan").as_dict(), Place(), reporter)
     ((metrics, _),) = reporter.checkpoints
     assert metrics["images"] == 32
-    assert metrics["fid"] == trained["gan"].checkpoints[-1][0]["fid"]
+    assert metrics["fd"] == trained["gan"].checkpoints[-1][0]["fd"]
 
 
 def test_judged_against_the_test_split_the_identity_says_so(tmp_path, cache):
     reporter = ListReporter()
     run(config("gan", evaluation__against="test"), reporter, folder=tmp_path, device="cpu", cache=cache)
-    assert "digits/test" in reporter.checkpoints[-1][0]["identities"]["fid"]["reference"]
+    assert "digits/test" in reporter.checkpoints[-1][0]["identities"]["fd"]["reference"]
 
 
 def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path, cache):
-    names = ["fid", "agreement", "fid_by_class", "authpct"]
+    names = ["fd", "agreement", "fd_by_class", "authpct"]
     changes = {"evaluation__metrics": names, "evaluation__against": "test", "training__images": 16}
     classes = {"data__classes": ["3", "8"], "evaluation__samples": 24}
     trial, reporter = config("diffusion", **changes, **classes), ListReporter()
@@ -171,10 +171,10 @@ def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path, 
     metrics, checkpoint = reporter.checkpoints[-1]
     assert set(names) <= set(metrics)
     assert metrics["agreement/ceiling"] > 0.8
-    assert metrics["fid_by_class"] == pytest.approx((metrics["fid_by_class/3"] + metrics["fid_by_class/8"]) / 2)
+    assert metrics["fd_by_class"] == pytest.approx((metrics["fd_by_class/3"] + metrics["fd_by_class/8"]) / 2)
     references = {name: metrics["identities"][name]["reference"].partition(" ")[0] for name in names}
     training, test = "digits/train", "digits/test"
-    assert references == {"fid": test, "agreement": training, "fid_by_class": test, "authpct": training}
+    assert references == {"fd": test, "agreement": training, "fd_by_class": test, "authpct": training}
     assert (checkpoint / "suspects.png").is_file()
 
 

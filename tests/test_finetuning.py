@@ -166,7 +166,7 @@ def test_scores_compare_with_all_images_of_the_class_by_name(base, tmp_path):
     reporter = train(few(base), tmp_path)
     metrics, folder = reporter.checkpoints[-1]
     whole = load_images(few(base), "whole")
-    assert f"({len(whole):,} images" in metrics["identities"]["fid"]["reference"]
+    assert f"({len(whole):,} images" in metrics["identities"]["fd"]["reference"]
     assert len(whole) > 12
     assert read(folder).class_counts == (0,) * 9 + (12,)
 

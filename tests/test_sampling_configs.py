@@ -86,9 +86,9 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
 )
 def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
     (way,) = sampling_configs(folder, axes)
-    outcome = Outcome(way, 8, 0, {"fid": 1.0}, {"fid": {}}, 1.0, 1.0, "cpu", "", 0.0)
+    outcome = Outcome(way, 8, 0, {"fd": 1.0}, {"fd": {}}, 1.0, 1.0, "cpu", "", 0.0)
     changes = way.overrides(untrained.config("diffusion"))
-    assert sample_command(Tried("tiny", outcome, changes, "fid")) == command
+    assert sample_command(Tried("tiny", outcome, changes, "fd")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, cache, monkeypatch):
@@ -114,8 +114,8 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
     assert outcomes[0] == one
     assert len(drawn) == 2 * len(ways)
     assert [outcome.alternative.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
-    assert len({outcome.scores["fid"] for outcome in outcomes}) == len(ways)
-    assert {outcome.identities["fid"]["weights"] for outcome in outcomes} == {"ema", "ema@4"}
+    assert len({outcome.scores["fd"] for outcome in outcomes}) == len(ways)
+    assert {outcome.identities["fd"]["weights"] for outcome in outcomes} == {"ema", "ema@4"}
     monkeypatch.setattr(module, "build_evaluator", None)
     assert list(tried()) == outcomes
     assert sorted(known_outcomes(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
@@ -126,8 +126,8 @@ def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(fold
     scores = set()
     for settings in ({}, {"samples": 6}, {"seed": 1}):
         (outcome,) = try_sampling_configs(folder, [way], cache=cache, device="cpu", **settings)
-        scores.add(outcome.scores["fid"])
-        assert outcome.identities["fid"]["samples"] == settings.get("samples", 8)
+        scores.add(outcome.scores["fd"])
+        assert outcome.identities["fd"]["samples"] == settings.get("samples", 8)
     assert len(scores) == len(known_outcomes(folder)) == 3
     record = json.loads((folder / "checkpoint.json").read_text())
     (folder / "checkpoint.json").write_text(json.dumps(record | {"sha256": "another"}))

@@ -92,7 +92,7 @@ def learner(kind, *, conditional=True, seed=3, workers=None, family=None, update
     )
 
 
-def evaluator(likelihood=False, names=("fid",), **settings):
+def evaluator(likelihood=False, names=("fd",), **settings):
     """Scores by random projections of the pixels, and by likelihood if asked."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 4))

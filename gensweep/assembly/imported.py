@@ -31,7 +31,7 @@ class EvaluationProtocol:
 
     data: Mapping[str, Any]
     evaluation: Mapping[str, Any]
-    metric: str = "fid"
+    metric: str = "fd"
     weights: str = "ema"
 
     def tree(self) -> dict[str, Any]:
@@ -47,7 +47,7 @@ class EvaluationProtocol:
             raise ConfigError(
                 f"{self.metric} is not a metric of images without a model "
                 f"(known: {', '.join(name for name in METRICS.kinds() if METRICS[name].needs == 'samples')}); "
-                "set evaluation.metrics=[fid], or name a run that has it with --like RUN"
+                "set evaluation.metrics=[fd], or name a run that has it with --like RUN"
             )
         trial = common_sections({"data": self.data, "evaluation": {**self.evaluation, "metrics": names}})
         images = load_images(trial, "train", cache)

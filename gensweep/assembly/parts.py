@@ -184,7 +184,8 @@ def _chosen(
         if METRICS[name] is not FrechetDistance and not is_of_training(METRICS[name]):
             raise ConfigError(
                 f"evaluation.metrics: {name} compares with real images, and {settings.against} holds only their mean "
-                "and covariance, which is enough for fid; take it out, or set evaluation.against to train or test"
+                "and covariance, which is enough for fd and fid; take it out, or set evaluation.against to train or "
+                "test"
             )
     return read_statistics(Path(settings.against).expanduser(), extractor)
 

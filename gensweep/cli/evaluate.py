@@ -20,7 +20,7 @@ __all__ = ["evaluate"]
 @axes_options
 @click.option("--samples", type=click.IntRange(2), metavar="N", help="Images to judge by.  [default: as in training]")
 @click.option("--seed", type=int, default=0, show_default=True, help="0 is the noise of the evaluations in training.")
-@click.option("--metrics", metavar="NAME,...", help="Metrics, such as fid,kid,precision.  [default: as in training]")
+@click.option("--metrics", metavar="NAME,...", help="Metrics, such as fd,kid,precision.  [default: as in training]")
 @click.option(
     "--against",
     metavar="SPLIT|DIR|FILE.npz",
@@ -62,7 +62,7 @@ def evaluate(
       gensweep evaluate quickstart
       gensweep evaluate ddpm-cifar10 --sampler ddim,heun --steps 10,20,50 --picture steps.png
       gensweep evaluate ddpm-cifar10/t0003 --guidance 1,2,4 --ema 0.25,1,4 --format json
-      gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fid,kid,precision,recall
+      gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fd,kid,precision,recall
       gensweep evaluate generated/ --name theirs --like ddpm-cifar10
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
       gensweep evaluate --torchscript G.pt --latent 512 --classes 10 --name stylegan

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -110,7 +110,7 @@ def evaluate_imported(
         settings: Any = {"classes": asked.classes, "output_range": asked.output_range, "device": device}
         generator = ExportedGenerator(asked.torchscript, latent=asked.latent, **settings)
     if asked.suspects is not None and "authpct" not in protocol.tree()["evaluation"]["metrics"]:
-        raise ConfigError("--suspects: no metric looks for copies; add --set evaluation.metrics=[fid,authpct]")
+        raise ConfigError("--suspects: no metric looks for copies; add --set evaluation.metrics=[fd,authpct]")
     evaluator, notes = protocol.evaluator(device)
     with _bar(str(folder or asked.torchscript), evaluator.samples * (2 if generator is None else 1)) as progress:
         if generator is None:
@@ -215,7 +215,9 @@ def _protocol(asked: ImportedOptions, samples: int | None) -> EvaluationProtocol
     if trial is not None:
         click.echo(f"Evaluated as {trial.name} was{', with changes' if changes else ''}.", err=True)
     tree = override_all({"data": protocol.data, "evaluation": protocol.evaluation}, changes)
-    return EvaluationProtocol(tree["data"], tree["evaluation"], protocol.metric, protocol.weights)
+    changed = EvaluationProtocol(tree["data"], tree["evaluation"], protocol.metric, protocol.weights)
+    # Without a run that has an objective, the first metric is the main one, as in a training without a sweep.
+    return changed if trial is not None else replace(changed, metric=changed.tree()["evaluation"]["metrics"][0])
 
 
 def _changes(asked: ImportedOptions, changes: dict[str, Any], samples: int | None) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from gensweep.errors import ConfigError
 if TYPE_CHECKING:
     from gensweep.config.trial import TrialConfig
 
-__all__ = ["cross_checks", "has_likelihood", "no_likelihood"]
+__all__ = ["cross_checks", "metric_checks", "metric_refusal"]
 
 
 def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     """Everything that is wrong with a trial although each of its values is right."""
     yield from _budget(trial)
-    yield from _metrics(trial)
+    yield from metric_checks(trial)
     yield from _labels(trial)
     yield from _finetune(trial)
     yield from _guidance(trial)
@@ -48,7 +48,8 @@ def _budget(trial: TrialConfig) -> Iterator[tuple[str, str]]:
         yield "training.batch_size", f"{batch} is more than training.images ({images})"
 
 
-def _metrics(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def metric_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+    """Everything that is wrong with the metrics of a trial, or of images that no trial has drawn."""
     names = _get(trial, "evaluation.metrics") or ()
     known = registries.metrics()
     for position, name in enumerate(names):
@@ -56,27 +57,33 @@ def _metrics(trial: TrialConfig) -> Iterator[tuple[str, str]]:
             yield "evaluation.metrics", unknown(name, "a metric", known.kinds())
         elif name in names[:position]:
             yield "evaluation.metrics", f"{name!r} is named twice"
-        elif known[name].needs == "likelihood" and not has_likelihood(trial.kind("family")):
-            yield "evaluation.metrics", f"{name!r} {no_likelihood(trial.kind('family'))}"
-        elif _get(trial, "family.conditional") is False and getattr(known[name], "labelled", False):
-            yield (
-                "evaluation.metrics",
-                f"{name!r} asks for the class of each image, and this model draws without one; "
-                "take it out, or set family.conditional to true",
-            )
+        elif refusal := metric_refusal(trial, name):
+            yield "evaluation.metrics", f"{name!r} {refusal}"
 
 
-def has_likelihood(family: str) -> bool:
-    """Whether the family of that kind can say how likely an image is."""
-    return hasattr(registries.families()[family], "bits_per_dim")
-
-
-def no_likelihood(family: str) -> str:
-    """Why a family cannot be judged by a likelihood, and what can."""
-    able = [kind for kind in registries.families() if has_likelihood(kind)]
-    return (
-        f"needs a likelihood, which the family {family} does not have; take another metric or family ({listed(able)})"
-    )
+def metric_refusal(trial: TrialConfig, name: str) -> str | None:
+    """Why a known metric cannot be computed of the images of a trial, and what to do about it; None if it can."""
+    metric, family = registries.metrics()[name], _get(trial, "family.kind")
+    families = registries.families()
+    able = [kind for kind in families if hasattr(families[kind], "bits_per_dim")]
+    if metric.needs == "likelihood" and family is not None and family not in able:
+        return (
+            f"needs a likelihood, which the family {family} does not have; "
+            f"take another metric or family ({listed(able)})"
+        )
+    if _get(trial, "family.conditional") is False and getattr(metric, "labelled", False):
+        return (
+            "asks for the class of each image, and this model draws without one; "
+            "take it out, or set family.conditional to true"
+        )
+    extractor = _get(trial, "evaluation.extractor.kind")
+    needed, other_name = registries.reserved_metric_names().get(name, (extractor, None))
+    if extractor != needed:
+        return (
+            f"is a distance of the features of {needed}, but evaluation.extractor.kind is {extractor}; "
+            f"write {other_name}, or set evaluation.extractor.kind to {needed}"
+        )
+    return None
 
 
 def _labels(trial: TrialConfig) -> Iterator[tuple[str, str]]:

@@ -5,12 +5,12 @@ Importing them imports torch, which `gensweep --help` must not pay for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gensweep.registry import Registry
 
-__all__ = ["datasets", "evaluation", "families", "finetune", "metrics", "training"]
+__all__ = ["datasets", "evaluation", "families", "finetune", "metrics", "reserved_metric_names", "training"]
 
 
 def datasets() -> Registry[Any]:
@@ -32,6 +32,13 @@ def metrics() -> Registry[Any]:
     from gensweep.metrics.metric import METRICS
 
     return METRICS
+
+
+def reserved_metric_names() -> Mapping[str, tuple[str, str]]:
+    """Metrics that are of one extractor's features only: (that extractor, the metric's name with any other)."""
+    from gensweep.metrics.metric import RESERVED_NAMES
+
+    return RESERVED_NAMES
 
 
 def training() -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from gensweep.config import registries
-from gensweep.config.checks import has_likelihood, no_likelihood
+from gensweep.config.checks import metric_refusal
 from gensweep.config.corners import check_corners
 from gensweep.config.problems import Problem, listed, unknown
 from gensweep.config.ranges import Node, combinations
@@ -45,7 +45,7 @@ class Part(BaseModel):
 class Objective(Part):
     """The metric that trials are judged by."""
 
-    metric: str = "fid"
+    metric: str = "fd"
     mode: Literal["min", "max"] = "min"
 
 
@@ -204,10 +204,9 @@ def _sweep_problems(
     metrics = values.get("evaluation.metrics", [])
     metric = config.objective.metric
     if metric in registries.metrics() and metric not in metrics:
-        able = registries.metrics()[metric].needs != "likelihood" or has_likelihood(trial.kind("family"))
-        remedy = f"is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
-        message = f"{metric!r} {remedy if able else no_likelihood(trial.kind('family'))}"
-        yield Problem(place_of(tree, ["objective", "metric"], default_place), "objective.metric", message)
+        reason = metric_refusal(trial, metric) or f"is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
+        place = place_of(tree, ["objective", "metric"], default_place)
+        yield Problem(place, "objective.metric", f"{metric!r} {reason}")
     workers = config.resources.workers
     size = values.get("training.batch_size")
     if size is not None and size % workers:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, cast
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from gensweep.config import registries
-from gensweep.config.checks import cross_checks
+from gensweep.config.checks import cross_checks, metric_checks
 from gensweep.config.models import Settings, bind, model_field, settings_model
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.schema import validate
@@ -145,7 +145,9 @@ def common_sections(tree: Mapping[str, Any]) -> TrialConfig:
     Raises ConfigError with all problems.
     """
     config, problems = validate(trial_model(None), clone(tree))
-    if config is None:
+    if config is not None:
+        problems += [Problem("", key, message) for key, message in metric_checks(config)]
+    if config is None or problems:
         raise ConfigError([str(problem) for problem in problems])
     return config
 

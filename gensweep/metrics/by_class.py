@@ -25,11 +25,11 @@ __all__ = ["FEWEST", "FrechetDistanceByClass", "distance_of_features"]
 FEWEST = 10
 
 
-@METRICS.register("fid_by_class")
+@METRICS.register("fd_by_class")
 class FrechetDistanceByClass(CollectedFeatures):
     """The mean over the classes of the Frechet distance of generated to real images of that class, lower is better.
 
-    It rises if the images of a class are worse, or of another class, which `fid` does not see.  Few images put each
+    It rises if the images of a class are worse, or of another class, which `fd` does not see.  Few images put each
     distance too high, and those of a class are few: compare it at equal numbers of samples only.
     The details are the distance of each class.  Source: "intra FID", Miyato & Koyama 2018, section 5.
     """
@@ -42,13 +42,13 @@ class FrechetDistanceByClass(CollectedFeatures):
     def __init__(
         self, reference: LabelledReference, num_features: int | None = None, device: torch.device | str = "cpu"
     ) -> None:
-        self.class_names = require_classes(reference, "fid_by_class")
+        self.class_names = require_classes(reference, "fd_by_class")
         self._real_labels = reference.labels
         for name, count in zip(self.class_names, self._counts(self._real_labels), strict=True):
             if count < FEWEST:
                 raise GensweepError(
                     f"{self.name} needs at least {FEWEST} real images of each class, but there are {count} of {name}; "
-                    "leave the class out of data.classes, or take fid_by_class out of evaluation.metrics"
+                    "leave the class out of data.classes, or take fd_by_class out of evaluation.metrics"
                 )
         self._distances: list[float] = []
         super().__init__(reference, num_features, device)

@@ -52,7 +52,7 @@ class MetricIdentity:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def short(self) -> str:
-        """One line for tables: "fid, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
+        """One line for tables: "fd, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
         extractor = f"{self.timesteps} timesteps" if self.extractor is None else self.extractor.partition("/sha256:")[0]
         weights = "" if self.weights == "ema" else f", {self.weights} weights"
         steps = "" if self.steps is None else f", {self.steps} steps"

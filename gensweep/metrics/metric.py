@@ -35,6 +35,7 @@ __all__ = [
     "LEVELS",
     "METRICS",
     "MOST",
+    "RESERVED_NAMES",
     "BitsPerDim",
     "Detailed",
     "Diverse",
@@ -56,6 +57,8 @@ Mode: TypeAlias = Literal["min", "max"]
 Needs: TypeAlias = Literal["samples", "likelihood"]
 #: The `quantisation` of a likelihood's identity: what it is a likelihood of.
 LEVELS = "256 levels a value"
+#: Names that a metric has with the features of one extractor only: (that extractor, its name with any other).
+RESERVED_NAMES = {"fid": ("inception", "fd")}
 
 
 @runtime_checkable
@@ -132,10 +135,11 @@ class Suspicious(Protocol):
 
 
 @METRICS.register("fid")
+@METRICS.register("fd")
 class FrechetDistance(Metric):
     """The Frechet distance of generated features to a reference, lower is better.
 
-    It is called FID only with the FID-2015 Inception features (see `Extractor.title`).  Features of the first images,
+    It is called FID only with the FID-2015 Inception features (see `RESERVED_NAMES`).  Features of the first images,
     up to a number, are kept for the interval.  Source: Heusel et al. 2017.
     """
 

@@ -184,7 +184,7 @@ class ProgressDisplay:
 
     @property
     def _metric(self) -> str:
-        return self._start.metric if self._start is not None else "fid"
+        return self._start.metric if self._start is not None else "fd"
 
     @property
     def _name(self) -> str:

@@ -30,7 +30,7 @@ __all__ = [
 
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
-_DISTANCES = {"fid": ("FID", "FD"), "kid": ("KID", "KD")}
+_DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}
 _FOREIGN = {"folder": "folder of images", "torchscript": "exported generator"}
 _TITLES = {"bpd": "bits/dim"}
 _PARTS = {

@@ -94,7 +94,7 @@ def file_rescored(trial: Trial, outcomes: Sequence[Outcome]) -> None:
 
 
 def metric_name(outcome: Outcome, score: str) -> str:
-    """One name for each curve of a score over network evaluations: "evaluate/fid of 500/heun, guidance 2, ema-0.25"."""
+    """One name for each curve of a score over network evaluations: "evaluate/fd of 500/heun, guidance 2, ema-0.25"."""
     way = outcome.alternative
     words = [
         way.sampler or "",

@@ -60,7 +60,7 @@ class Report:
     images: int
     """Training images seen: the step of every metric."""
     metrics: Mapping[str, float]
-    """Finite numbers: loss, loss/<name>, images_per_second, ...; with a checkpoint also the scores, such as fid."""
+    """Finite numbers: loss, loss/<name>, images_per_second, ...; with a checkpoint also the scores, such as fd."""
     identity: Mapping[str, Any] | None = None
     """What the scores were measured with; only with a checkpoint that was evaluated."""
     checkpoint: Path | None = None

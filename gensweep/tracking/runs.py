@@ -176,7 +176,7 @@ def _sweep(run: Run, trials: list[Trial]) -> Sweep:
         run_id=str(run.info.run_id),
         status=tags.get("gensweep.status", status),
         started=_time(run),
-        metric=tags.get("gensweep.metric", "fid"),
+        metric=tags.get("gensweep.metric", "fd"),
         mode=_mode(run),
         command=tags.get("gensweep.command", ""),
         folder=tags.get("gensweep.folder"),
@@ -219,7 +219,7 @@ def _score(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | None
     value = _finite(tags.get("gensweep.objective"))
     if value is None:
         return None
-    metric = tags.get("gensweep.metric", "fid")
+    metric = tags.get("gensweep.metric", "fd")
     told = _json_object(tags.get("gensweep.signals"))
     corrected, error = (_finite(told.get(f"{metric}/{name}")) for name in ("corrected", "error"))
     return Score(metric, value, mode, _json_object(tags.get("gensweep.identity")), corrected, error)
@@ -231,7 +231,7 @@ def _rescored(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | N
     if value is None:
         return None
     corrected, error = (_finite(told.get(name)) for name in ("corrected", "error"))
-    return Score(str(told.get("metric", "fid")), value, mode, told.get("identity", {}), corrected, error)
+    return Score(str(told.get("metric", "fd")), value, mode, told.get("identity", {}), corrected, error)
 
 
 def _signals(tags: Mapping[str, str]) -> dict[str, float]:

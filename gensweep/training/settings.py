@@ -107,7 +107,7 @@ def evaluation(
     every: Positive | None = None,
     samples: Annotated[int, Ge(2)] = 5_000,
     batch_size: Positive = 256,
-    metrics: Annotated[tuple[str, ...], MinLen(1)] = ("fid",),
+    metrics: Annotated[tuple[str, ...], MinLen(1)] = ("fd",),
     extractor: Annotated[Callable[..., Extractor], Choice(EXTRACTORS, "efficientnet_lite0")],
     against: Against = "train",
     rung_samples: Annotated[int, Ge(2)] | None = None,
@@ -117,9 +117,9 @@ def evaluation(
     """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
 
     Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
-    (`whole`), with the pictures in a folder (`against: DIR/`), or by `fid` alone with the statistics in a file such as
-    pytorch-fid's (`against: FILE.npz`); `batch_size` is that of each worker and changes no image.  The metric bpd is of
-    real images: those of `likelihood`.  Before its end a trial is judged by `rung_samples` images, drawn in
+    (`whole`), with the pictures in a folder (`against: DIR/`), or by `fd` and `fid` alone with the statistics in a file
+    such as pytorch-fid's (`against: FILE.npz`); `batch_size` is that of each worker and changes no image.  The metric
+    bpd is of real images: those of `likelihood`.  Before its end a trial is judged by `rung_samples` images, drawn in
     `rung_steps` steps of its sampler, if these are given: cheaper, enough for a scheduler, and another kind of score,
     so that only the last one is the objective.
     """

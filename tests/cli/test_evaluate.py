@@ -8,7 +8,7 @@ import pytest
 
 from gensweep.cli.main import run
 
-IDENTITY = {"metric": "fid", "extractor": "efficientnet_lite0", "samples": 8, "reference": "digits", "weights": "ema"}
+IDENTITY = {"metric": "fd", "extractor": "efficientnet_lite0", "samples": 8, "reference": "digits", "weights": "ema"}
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,10 @@ def store(tmp_path_factory):
         root, trial = folder / "sweeps" / "tiny", untrained.config("diffusion")
         made = untrained.checkpoint(root / "checkpoints" / "t0000", trial)
         with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
-            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fid", "min", False))
-            writer.trial_started(TrialStart("t0000", {}, trial))
-            writer.trial_reported(Report("t0000", 32, {"images": 32.0, "fid": 9.0}, IDENTITY, made))
-            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fid": 9.0}, IDENTITY))
+            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fd", "min", False))
+            writer.trial_started(TrialStart("t0000", {}, trial.as_dict()))
+            writer.trial_reported(Report("t0000", 32, {"images": 32.0, "fd": 9.0}, IDENTITY, made))
+            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fd": 9.0}, IDENTITY))
             writer.sweep_ended("finished")
         yield folder
 
@@ -64,7 +64,7 @@ def test_combinations_are_scored_kept_and_filed_and_a_second_call_only_reads(sto
 
     run_id = find_trial("tiny").run_id
     before = filed(run_id)
-    assert before["evaluate/fid of 8/ddim guidance 1 raw"] == [(row["evaluations"], row["value"]) for row in rows[2:]]
+    assert before["evaluate/fd of 8/ddim guidance 1 raw"] == [(row["evaluations"], row["value"]) for row in rows[2:]]
     assert any(item.path == "evaluations.json" for item in client().list_artifacts(run_id))
 
     again, err = as_json(capsys, *arguments)
@@ -170,15 +170,15 @@ def test_a_store_that_takes_nothing_loses_nothing(store, capsys, monkeypatch):
     again, _ = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
     assert again == rows
     run_id = find_trial("tiny").run_id
-    assert filed(run_id)["evaluate/fid of 4/ddim guidance 1 ema"] == [(3, rows[0]["value"])]
+    assert filed(run_id)["evaluate/fd of 4/ddim guidance 1 ema"] == [(3, rows[0]["value"])]
 
 
 def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     from PIL import Image
 
     (plain,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1")
-    (test,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "test", "--metrics", "fid,kid")
-    assert set(test["scores"]) == {"fid", "kid"}
+    (test,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "test", "--metrics", "fd,kid")
+    assert set(test["scores"]) == {"fd", "kid"}
     assert test["identity"]["reference"] != plain["identity"]["reference"]
     (store / "photos").mkdir(exist_ok=True)
     for number in range(12):
@@ -194,3 +194,5 @@ def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     assert "--against nowhere: give train, test, whole, a folder" in capsys.readouterr().err
     assert run(["evaluate", "tiny", "--steps", "1", "--metrics", "fidd"]) == 2
     assert "fidd" in capsys.readouterr().err
+    assert run(["evaluate", "tiny", "--steps", "1", "--metrics", "fid"]) == 2
+    assert "evaluation.metrics: 'fid' is a distance of the features of inception" in capsys.readouterr().err

@@ -31,12 +31,12 @@ def store(tmp_path_factory):
         reporter = ListReporter()
         train(trial, reporter, folder=root / "checkpoints", device="cpu")
         metrics, made = reporter.checkpoints[-1]
-        identity = metrics.pop("identities")["fid"]
+        identity = metrics.pop("identities")["fd"]
         with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
-            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fid", "min", False))
-            writer.trial_started(TrialStart("t0000", {}, trial))
+            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fd", "min", False))
+            writer.trial_started(TrialStart("t0000", {}, trial.as_dict()))
             writer.trial_reported(Report("t0000", 32, metrics, identity, made))
-            writer.trial_ended(TrialEnd("t0000", "finished", metrics["fid"], None, 32, made, metrics, identity))
+            writer.trial_ended(TrialEnd("t0000", "finished", metrics["fd"], None, 32, made, metrics, identity))
             writer.sweep_ended("finished")
         write(folder / "real", real_digits()[:COUNT])
         export(folder / "G.pt", Generator())
@@ -199,8 +199,8 @@ def test_another_identity_is_refused_with_the_command_that_makes_it_alike(store,
     assert run(["best", "--compare", "tiny", "few"]) == 1
     assert "few cannot be compared with tiny" in capsys.readouterr().err
     _, err = evaluate(capsys, "real", code=2)
-    assert "--like few (fid, 10 samples" in err
-    assert "--like tiny (fid, 12 samples" in err or "(fid, 12 samples" in err
+    assert "--like few (fd, 10 samples" in err
+    assert "--like tiny (fd, 12 samples" in err or "(fd, 12 samples" in err
     evaluate(capsys, "real", "--name", "few", "--like", "tiny", "--replace")
     assert "few" in compared(capsys)[0]
 

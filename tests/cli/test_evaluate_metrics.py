@@ -40,14 +40,23 @@ def evaluate(capsys, folder: Path, metrics: str, *more: str, code: int = 0):
 
 
 def test_classes_of_pictures_are_those_of_their_folders(digits, capsys):
-    row, err = evaluate(capsys, digits, "[fid,agreement,fid_by_class]")
+    row, err = evaluate(capsys, digits, "[fd,agreement,fd_by_class]")
     # These are training images, so the probe knows them.
     assert 0.6 < row["signals"]["agreement/ceiling"] < row["scores"]["agreement"] <= 1
-    assert row["scores"]["fid_by_class"] == pytest.approx(
-        torch.tensor([row["signals"][f"fid_by_class/{name}"] for name in "0123456789"]).mean().item()
+    assert row["scores"]["fd_by_class"] == pytest.approx(
+        torch.tensor([row["signals"][f"fd_by_class/{name}"] for name in "0123456789"]).mean().item()
     )
     assert "agreement 0." in err
     assert "(ceiling 0." in err
+
+
+def test_the_metrics_of_pictures_are_checked_as_those_of_a_trial_are(digits, capsys):
+    row, _ = evaluate(capsys, digits, "[kid,fd]")
+    assert (row["metric"], row["value"]) == ("kid", row["scores"]["kid"])
+    _, err = evaluate(capsys, digits, "[fid]", code=2)
+    assert "evaluation.metrics: 'fid' is a distance of the features of inception" in err
+    _, err = evaluate(capsys, digits, "[kidd]", code=2)
+    assert "evaluation.metrics: 'kidd' is not a metric; did you mean 'kid'?" in err
 
 
 def test_pictures_without_classes_are_refused_in_a_line(digits, capsys):
@@ -55,13 +64,13 @@ def test_pictures_without_classes_are_refused_in_a_line(digits, capsys):
     folder.mkdir()
     for file in sorted(digits.rglob("*.png"))[:20]:
         (folder / file.name).write_bytes(file.read_bytes())
-    _, err = evaluate(capsys, folder, "[fid,agreement,fid_by_class]", "--samples", "20", code=2)
-    assert "agreement, fid_by_class ask for the classes that images were drawn for, and these were drawn without" in err
+    _, err = evaluate(capsys, folder, "[fd,agreement,fd_by_class]", "--samples", "20", code=2)
+    assert "agreement, fd_by_class ask for the classes that images were drawn for, and these were drawn without" in err
 
 
 def test_copies_of_training_images_are_drawn_beside_their_originals(digits, capsys, tmp_path):
     picture = tmp_path / "suspects.png"
-    row, err = evaluate(capsys, digits, "[fid,authpct]", "--suspects", str(picture))
+    row, err = evaluate(capsys, digits, "[fd,authpct]", "--suspects", str(picture))
     assert row["scores"]["authpct"] < 5
     assert row["signals"]["authpct/memorised"] > 0.95
     assert "authpct/memorised" not in err
@@ -75,9 +84,9 @@ def test_copies_of_training_images_are_drawn_beside_their_originals(digits, caps
 
 
 def test_suspects_without_a_metric_that_looks_for_them_are_refused(digits, capsys, tmp_path):
-    _, err = evaluate(capsys, digits, "[fid]", "--suspects", str(tmp_path / "a.png"), code=2)
-    assert "--suspects: no metric looks for copies; add --set evaluation.metrics=[fid,authpct]" in err
-    _, err = evaluate(capsys, digits, "[fid,authpct]", "--suspects", str(tmp_path / "a.txt"), code=2)
+    _, err = evaluate(capsys, digits, "[fd]", "--suspects", str(tmp_path / "a.png"), code=2)
+    assert "--suspects: no metric looks for copies; add --set evaluation.metrics=[fd,authpct]" in err
+    _, err = evaluate(capsys, digits, "[fd,authpct]", "--suspects", str(tmp_path / "a.txt"), code=2)
     assert "the name must end in .png" in err
 
 
@@ -86,12 +95,12 @@ def test_statistics_in_a_file_stand_in_for_the_images(digits, capsys, tmp_path):
     assert run(["data", "statistics", "digits", str(file), "--size", "8", "--set", "resolution=32"]) == 0
     assert capsys.readouterr().out.strip() == str(file)
     whole = ["--set", "data.limit=null"]
-    expected, _ = evaluate(capsys, digits, "[fid]", *whole)
-    found, _ = evaluate(capsys, digits, "[fid,authpct]", "--against", str(file), *whole)
+    expected, _ = evaluate(capsys, digits, "[fd]", *whole)
+    found, _ = evaluate(capsys, digits, "[fd,authpct]", "--against", str(file), *whole)
     assert found["value"] == pytest.approx(expected["value"], rel=1e-6)
     assert found["identity"] == expected["identity"]
-    _, err = evaluate(capsys, digits, "[fid,kid]", "--against", str(file), code=2)
+    _, err = evaluate(capsys, digits, "[fd,kid]", "--against", str(file), code=2)
     assert "kid compares with real images" in err
-    assert "only their mean and covariance, which is enough for fid; take it out" in err
-    _, err = evaluate(capsys, digits, "[fid]", "--against", str(tmp_path / "none.npz"), code=2)
+    assert "only their mean and covariance, which is enough for fd and fid; take it out" in err
+    _, err = evaluate(capsys, digits, "[fd]", "--against", str(tmp_path / "none.npz"), code=2)
     assert "none.npz is not a file" in err

@@ -30,9 +30,9 @@ def store(tmp_path_factory):
         root, trial = folder / "sweeps" / "tiny", untrained.config("diffusion", network=UNET)
         made = untrained.checkpoint(root / "checkpoints" / "t0000", trial)
         with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
-            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fid", "min", False))
-            writer.trial_started(TrialStart("t0000", {}, trial))
-            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fid": 9.0}))
+            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fd", "min", False))
+            writer.trial_started(TrialStart("t0000", {}, trial.as_dict()))
+            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fd": 9.0}))
             writer.sweep_ended("finished")
         others = {
             "gan": untrained.config("gan", family__conditional=True),

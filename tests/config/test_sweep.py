@@ -211,8 +211,8 @@ def test_all_problems_of_a_file_come_in_order_of_its_lines(refused):
 
 
 def test_the_objective_must_look_for_the_better_scores(refused):
-    assert refused(f"{BASE}objective: {{metric: fid, mode: max}}\n") == [
-        "s:6: objective.mode: 'max' would look for the worst, as fid is better the lower; set min"
+    assert refused(f"{BASE}objective: {{metric: fd, mode: max}}\n") == [
+        "s:6: objective.mode: 'max' would look for the worst, as fd is better the lower; set min"
     ]
 
 
@@ -221,7 +221,20 @@ def test_a_likelihood_as_objective_needs_a_family_that_has_one(refused):
     (line,) = refused(f"{gan}objective: {{metric: bpd}}\n")
     assert line.startswith("s:6: objective.metric: 'bpd' needs a likelihood, which the family gan does not have; take")
     (line,) = refused(f"{BASE}objective: {{metric: bpd}}\n")
-    assert line == "s:6: objective.metric: 'bpd' is not evaluated; add it to evaluation.metrics (fid)"
+    assert line == "s:6: objective.metric: 'bpd' is not evaluated; add it to evaluation.metrics (fd)"
+
+
+def test_fid_of_another_extractor_is_refused_where_it_is_written(refused):
+    told = "'fid' is a distance of the features of inception, but evaluation.extractor.kind is {}; write fd, or set "
+    told += "evaluation.extractor.kind to inception"
+    text = f"{BASE}objective: {{metric: fid}}\n"
+    assert refused(text) == [f"s:6: objective.metric: {told.format('efficientnet_lite0')}"]
+    named = text.replace("{every: 5000}", "{every: 5000, metrics: [fid]}")
+    assert refused(named) == [f"s:5: evaluation.metrics: {told.format('efficientnet_lite0')}"]
+    searched = named.replace("[fid]", "[fid], extractor: {kind: inception}")
+    searched += "space: {evaluation.extractor: {choice: [{kind: inception}, {kind: dinov2}]}}\n"
+    (line,) = refused(searched)
+    assert line.startswith(f"s:5: evaluation.metrics: {told.format('dinov2')}")
 
 
 def test_the_objective_must_be_evaluated(refused):

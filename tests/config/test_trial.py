@@ -1,3 +1,4 @@
+import contextlib
 import json
 import pickle
 
@@ -133,7 +134,12 @@ def test_a_trial_is_frozen():
         ),
         ({"training": {"images": 100}}, "training.batch_size: 128 is more than training.images (100)"),
         ({"evaluation": {"metrics": ["fidd"]}}, "evaluation.metrics: 'fidd' is not a metric; did you mean 'fid'?"),
-        ({"evaluation": {"metrics": ["fid", "fid"]}}, "evaluation.metrics: 'fid' is named twice"),
+        ({"evaluation": {"metrics": ["fd", "fd"]}}, "evaluation.metrics: 'fd' is named twice"),
+        (
+            {"evaluation": {"metrics": ["fd", "fid"], "extractor": {"kind": "torchvision_inception"}}},
+            "evaluation.metrics: 'fid' is a distance of the features of inception, but evaluation.extractor.kind is "
+            "torchvision_inception; write fd, or set evaluation.extractor.kind to inception",
+        ),
         (
             {"sampler": {"kind": "ancestral", "variance": "learned"}},
             "sampler.variance: 'learned' needs a loss that teaches a variance, but diffusion.loss.kind is simple; "
@@ -175,12 +181,12 @@ def test_a_trial_is_frozen():
         ({"sampler": {"kind": "euler", "spacing": "log"}}, "sampler.spacing: 'log' is not one of 'time', 'karras'"),
         ({"sampler": {"kind": "dpmpp_2m", "steps": 1001}}, "sampler.steps: 1001 is more than diffusion.timesteps"),
         (
-            {"evaluation": {"metrics": ["fid", "agreement"]}},
+            {"evaluation": {"metrics": ["fd", "agreement"]}},
             "evaluation.metrics: 'agreement' asks for the class of each image, and this model draws without one; "
             "take it out, or set family.conditional to true",
         ),
         (
-            {"family": {"kind": "gan"}, "evaluation": {"metrics": ["fid", "bpd"]}},
+            {"family": {"kind": "gan"}, "evaluation": {"metrics": ["fd", "bpd"]}},
             "evaluation.metrics: 'bpd' needs a likelihood, which the family gan does not have; take another metric or "
             "family (",
         ),
@@ -217,6 +223,16 @@ def test_a_problem_names_key_value_and_what_is_allowed(change, problem):
 def test_a_missing_family_is_told_with_the_problems_of_the_common_sections():
     found = problems({"seed": -1, "network": {"width": 3}})
     assert [problem.partition(":")[0] for problem in found] == ["family", "seed"]
+
+
+@pytest.mark.parametrize("kind", ["efficientnet_lite0", "inception", "torchvision_inception", "dinov2"])
+def test_fd_takes_the_features_of_any_extractor_and_fid_those_of_one(kind):
+    def trial(*metrics):
+        return TrialConfig.from_dict(MINIMAL | {"evaluation": {"metrics": metrics, "extractor": {"kind": kind}}})
+
+    trial("fd")
+    with pytest.raises(ConfigError) if kind != "inception" else contextlib.nullcontext():
+        trial("fid")
 
 
 def test_all_problems_come_at_once():

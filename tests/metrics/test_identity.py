@@ -6,7 +6,7 @@ import pytest
 from gensweep.metrics.identity import MetricIdentity
 
 IDENTITY = MetricIdentity(
-    metric="fid",
+    metric="fd",
     extractor="efficientnet_lite0/1280@128px/float32/sha256:579344248a93",
     samples=5000,
     reference="digits (1,500 images, 32x32)#abc123",
@@ -19,7 +19,7 @@ def test_survives_json():
 
 def test_is_told_in_one_line():
     assert IDENTITY.short() == (
-        "fid, 5,000 samples, efficientnet_lite0/1280@128px/float32, against digits (1,500 images, 32x32)"
+        "fd, 5,000 samples, efficientnet_lite0/1280@128px/float32, against digits (1,500 images, 32x32)"
     )
     assert replace(IDENTITY, weights="raw").short().endswith("raw weights")
     assert replace(IDENTITY, steps=20).short().endswith("digits (1,500 images, 32x32), 20 steps")

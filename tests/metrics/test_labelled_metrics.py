@@ -48,7 +48,7 @@ def test_wrong_labels_cost_agreement_and_a_distance_by_class_but_no_distance():
     real, (x, labels) = reference(), classes(240, 12, 2)
     turned = (labels + 1) % 3
     assert scored(Agreement(real), x, turned) < 0.2 < 0.8 < scored(Agreement(real), x, labels)
-    by_class = METRICS["fid_by_class"]
+    by_class = METRICS["fd_by_class"]
     assert scored(by_class(real), x, turned) > scored(by_class(real), x, labels) + 1
 
 
@@ -87,7 +87,7 @@ def test_small_classes_and_single_ones_are_refused_in_words():
         scored(FrechetDistanceByClass(reference()), *classes(20, 12, 2))
     with pytest.raises(GensweepError, match="at least 10 real images of each class, but there are 7 of cat"):
         FrechetDistanceByClass(reference(20))
-    for kind in ("agreement", "fid_by_class"):
+    for kind in ("agreement", "fd_by_class"):
         with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \(cat\)"):
             METRICS[kind](MadeUp(features(50, 5, 1), ("cat",)))
         with pytest.raises(GensweepError, match=r"labels of generated images must be in 0\.\.2, but go from 0 to 5"):

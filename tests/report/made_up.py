@@ -21,7 +21,7 @@ from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
 from gensweep.tracking.writer import MlflowWriter
 
 IDENTITY = {
-    "metric": "fid",
+    "metric": "fd",
     "extractor": "efficientnet_lite0/1280@160px/bfloat16/sha256:0123456789ab",
     "samples": 2000,
     "reference": "digits train 32px#sha256:ab12cd34",
@@ -105,7 +105,7 @@ def write_sweep(
     config = {"name": name, "keep_best": keep, "search": {"seed": seed}, "resources": {"workers": 1}}
     argv = ["/opt/bin/gensweep", "tune", f"search_spaces/{name}.yaml"]
     with MlflowWriter(config, argv=argv) as writer:
-        writer.sweep_started(SweepStart(name, root, trials, 0, 1, "fid", "min", False))
+        writer.sweep_started(SweepStart(name, root, trials, 0, 1, "fd", "min", False))
         for index in range(trials):
             trial = f"t{index:04d}"
             params, tree, final, speed = make(rng)
@@ -147,7 +147,7 @@ def _play(
                 grid(folder / "suspects.png", 0, 7)
         metrics = {
             "images": float(images),
-            "fid": score,
+            "fd": score,
             "loss": 0.1 + 1000 / images,
             "images_per_second": speed,
             "train_seconds": images / speed,

@@ -15,7 +15,7 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def trial(sweep, number, value, *, status="finished", identity=IDENTITY, family="gan", mode="min", **values):
-    score = None if value is None else Score("fid", value, mode, identity)
+    score = None if value is None else Score("fd", value, mode, identity)
     name = f"t{number:04d}"
     return Trial(sweep, name, f"{sweep}-{name}", family, status, BEGIN, score, Cost(1000, 10.0, 1.0, 5), **values)
 
@@ -24,7 +24,7 @@ def sweep(name, trials, *, age=0, run_id=None):
     started = BEGIN - timedelta(days=age)
     dated = tuple(replace(item, started=started) for item in trials)
     command = f"gensweep tune {name}.yaml"
-    return Sweep(name, run_id or f"run-{name}", "finished", started, "fid", "min", command, trials=dated)
+    return Sweep(name, run_id or f"run-{name}", "finished", started, "fd", "min", command, trials=dated)
 
 
 @settings(deadline=None, max_examples=100)
@@ -141,7 +141,7 @@ def test_json_has_the_documented_shape():
             "trial": "t0000",
             "run_id": "a-t0000",
             "family": "gan",
-            "objective": {"metric": "fid", "value": 5.0, "corrected": None, "interval": None, "identity": IDENTITY},
+            "objective": {"metric": "fd", "value": 5.0, "corrected": None, "interval": None, "identity": IDENTITY},
             "rescored": None,
             "cost": {
                 "images": 1000,

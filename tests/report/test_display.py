@@ -24,7 +24,7 @@ def clock():
 
 
 def begin(display, tmp_path, **values):
-    fields = {"trials": 4, "ended": 0, "concurrent": 2, "metric": "fid", "mode": "min", "resumed": False} | values
+    fields = {"trials": 4, "ended": 0, "concurrent": 2, "metric": "fd", "mode": "min", "resumed": False} | values
     display.sweep_started(SweepStart(sweep="digits", folder=tmp_path, **fields))
 
 
@@ -39,7 +39,7 @@ def test_off_a_terminal_there_is_one_line_a_finished_trial(tmp_path, clock):
     display = ProgressDisplay(stream, clock=clock)
     begin(display, tmp_path)
     display.trial_started(TrialStart("t0000", {"x": 1}, CONFIG))
-    display.trial_reported(Report("t0000", 500, {"fid": 60.0, "loss": 0.1}, IDENTITY))
+    display.trial_reported(Report("t0000", 500, {"fd": 60.0, "loss": 0.1}, IDENTITY))
     clock.now = 30.0
     display.trial_ended(TrialEnd("t0000", "finished", 50.0, None, 1000, identity=IDENTITY))
     display.trial_started(TrialStart("t0001", {"x": 1}, CONFIG))
@@ -63,7 +63,7 @@ def test_the_live_table_fits_any_terminal(tmp_path, clock, width):
     display = ProgressDisplay(io.StringIO(), clock=clock, width=width)
     begin(display, tmp_path)
     display.trial_started(TrialStart("t0000", {"diffusion.timesteps": 100, "network.width": 64}, CONFIG))
-    display.trial_reported(Report("t0000", 500, {"fid": 60.0, "loss": 0.1, "images_per_second": 900.0}, IDENTITY))
+    display.trial_reported(Report("t0000", 500, {"fd": 60.0, "loss": 0.1, "images_per_second": 900.0}, IDENTITY))
     text = shown(display, width)
     assert all(len(line) <= max(width, 1) for line in text.splitlines())
     if width >= 60:
@@ -80,7 +80,7 @@ def test_missing_and_strange_metrics_do_no_harm(tmp_path, clock):
     display.trial_reported(Report("unknown", 5, {}))
     display.trial_started(TrialStart("t0000", {}, {}))
     display.trial_reported(Report("t0000", 0, {}))
-    display.trial_reported(Report("t0000", 10, {"fid": math.nan, "loss": math.inf}))
+    display.trial_reported(Report("t0000", 10, {"fd": math.nan, "loss": math.inf}))
     assert "t0000" in shown(display, 80)
     display.trial_ended(TrialEnd("t0000", "finished", math.nan, None, 10))
     display.trial_ended(TrialEnd("t0000", "failed", None))
@@ -131,7 +131,7 @@ def test_many_settings_take_no_room_from_the_numbers(tmp_path, clock, width):
     begin(display, tmp_path)
     params = {f"section.some_setting_{number}": 0.123456789 for number in range(30)}
     display.trial_started(TrialStart("t0017", params, CONFIG))
-    display.trial_reported(Report("t0017", 500, {"fid": 61.25, "loss": 0.125, "images_per_second": 321.0}, IDENTITY))
+    display.trial_reported(Report("t0017", 500, {"fd": 61.25, "loss": 0.125, "images_per_second": 321.0}, IDENTITY))
     table = shown(display, width).splitlines()[2:]
     assert all(len(line) <= width for line in table)
     assert len(table) == 2

@@ -16,9 +16,9 @@ def sweep(count, folder=None):
     for number in range(count):
         params = {"strong": rng.uniform(0, 1), "weak": rng.choice(["a", "b"]), "same": 3, "whole": rng.randint(1, 9)}
         value = 100 * params["strong"] + (params["weak"] == "a") + 0.1 * params["whole"]
-        score = Score("fid", value, "min", IDENTITY)
+        score = Score("fd", value, "min", IDENTITY)
         trials.append(Trial("s", f"t{number}", f"r{number}", "gan", "finished", begin, score, params=params))
-    return Sweep("s", "run", "finished", begin, "fid", "min", folder=folder, trials=tuple(trials))
+    return Sweep("s", "run", "finished", begin, "fd", "min", folder=folder, trials=tuple(trials))
 
 
 def test_the_parameter_that_decides_comes_first():
@@ -36,7 +36,7 @@ def test_too_few_trials_tell_nothing(count):
 
 def test_equal_scores_tell_nothing():
     made = sweep(8)
-    level = tuple(replace(trial, objective=Score("fid", 1.0, "min", IDENTITY)) for trial in made.trials)
+    level = tuple(replace(trial, objective=Score("fd", 1.0, "min", IDENTITY)) for trial in made.trials)
     assert parameter_importance(replace(made, trials=level)) == {}
 
 

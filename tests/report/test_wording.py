@@ -32,21 +32,22 @@ def test_durations(seconds, words):
 
 
 def test_a_distance_is_called_fid_only_with_the_network_of_the_literature():
-    assert metric_title("fid", IDENTITY) == "FD-EffNetLite0"
-    assert metric_title("fid", {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "FID"
-    assert metric_title("fid", {"extractor": "something/12"}) == "FD-something"
-    assert metric_title("fid", {}) == "FD"
+    assert metric_title("fd", IDENTITY) == "FD-EffNetLite0"
+    for metric in ("fd", "fid"):
+        assert metric_title(metric, {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "FID"
+    assert metric_title("fd", {"extractor": "something/12"}) == "FD-something"
+    assert metric_title("fd", {}) == "FD"
     assert metric_title("kid", IDENTITY) == "KD-EffNetLite0"
     assert metric_title("kid", {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "KID"
 
 
 def test_titles_are_those_of_the_extractors(tmp_path):
     extractor = efficientnet_lite0("cpu", tmp_path)
-    assert metric_title("fid", {"extractor": extractor.id}) == extractor.title
+    assert metric_title("fd", {"extractor": extractor.id}) == extractor.title
 
 
 def test_identities_in_words():
-    words = identity_words("fid", IDENTITY)
+    words = identity_words("fd", IDENTITY)
     assert words.startswith(
         "FD-EffNetLite0 of 2,000 generated images against digits train 32px, averaged (EMA) weights"
     )

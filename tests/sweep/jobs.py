@@ -40,10 +40,10 @@ def count(config, place, reporter):
         reporter.checkpoint(
             {
                 "images": images,
-                "fid": score,
+                "fd": score,
                 "sum": state["sum"],
                 "pid": os.getpid(),
-                "identities": {"fid": {"metric": "fid"} | config.get("identities", {}).get(str(images), {})},
+                "identities": {"fd": {"metric": "fd"} | config.get("identities", {}).get(str(images), {})},
             },
             folder,
         )

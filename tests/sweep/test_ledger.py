@@ -39,7 +39,7 @@ class Book:
         if value is not None:
             place = self.store / self.ledger._by_tune_id[tune_id] / f"{images:012d}"
             place.mkdir(parents=True, exist_ok=True)
-            result["report"] |= {"fid": value, "identities": {"fid": {"metric": "fid"}, "bpd": {"metric": "bpd"}}}
+            result["report"] |= {"fd": value, "identities": {"fd": {"metric": "fd"}, "bpd": {"metric": "bpd"}}}
             result |= {"checkpoint": str(place), "objective": best if best is not None else value}
         self.ledger.reported(tune_id, result)
 
@@ -80,7 +80,7 @@ def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
     assert (told.state, told.value) == (TrialState.COMPLETE, 2.0)
     assert told.intermediate_values == {100: 5.0, 200: 2.0, 300: 2.0, 400: 2.0}
     (end,) = book.memory.of("trial_ended")
-    assert (end.objective, end.best.name, end.identity) == (2.0, "000000000200", {"metric": "fid"})
+    assert (end.objective, end.best.name, end.identity) == (2.0, "000000000200", {"metric": "fd"})
 
 
 def test_a_maximised_metric_keeps_the_highest(tmp_path):
@@ -119,7 +119,7 @@ def test_a_trial_that_never_reports_the_metric_fails(tmp_path):
     book.begin()
     book.report(400, loss=1.0)
     book.end(finished=True)
-    assert book.folder.records()[0].error == "it ended without reporting fid"
+    assert book.folder.records()[0].error == "it ended without reporting fd"
 
 
 def test_trials_that_run_at_an_interrupt_are_stopped_and_come_first_in_the_next_session(tmp_path):
@@ -223,7 +223,7 @@ def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
     allotment = allot(Request(), [{"CPU": 1}])
 
     def result(status):
-        return SweepResult("a", tmp_path, status, records, "fid", "min", allotment)
+        return SweepResult("a", tmp_path, status, records, "fd", "min", allotment)
 
     assert [result(status).exit_code for status in ("finished", "interrupted", "failed")] == [3, 130, 1]
     assert result("finished").best.trial == "t0001"

@@ -15,7 +15,7 @@ def mail(play, mode="min"):
     """Run a scene with a fresh mailbox; none of them may hang."""
 
     async def limited():
-        await asyncio.wait_for(play(Mailbox("fid", mode)), 5)
+        await asyncio.wait_for(play(Mailbox("fd", mode)), 5)
 
     asyncio.run(limited())
 
@@ -47,7 +47,7 @@ def test_reports_arrive_in_order_and_the_end_last():
 def test_a_checkpoint_report_waits_until_the_trial_is_told_to_go_on():
     async def play(box):
         await box.assign("s", Assignment("t0", None))
-        report = asyncio.create_task(box.report("s", 1, {"images": 1, "fid": 3.0}, "c1", True))
+        report = asyncio.create_task(box.report("s", 1, {"images": 1, "fd": 3.0}, "c1", True))
         assert (await box.take("s", 1, SOON)).objective == 3.0
         await asyncio.sleep(SOON)
         assert not report.done()
@@ -61,7 +61,7 @@ def test_a_checkpoint_report_waits_until_the_trial_is_told_to_go_on():
 def test_a_waiting_worker_is_stopped_by_the_next_trial_and_by_the_end(how):
     async def play(box):
         await box.assign("s", Assignment("t0", None))
-        report = asyncio.create_task(box.report("s", 1, {"images": 1, "fid": 3.0}, "c1", True))
+        report = asyncio.create_task(box.report("s", 1, {"images": 1, "fd": 3.0}, "c1", True))
         await box.take("s", 1, SOON)
         await (box.assign("s", Assignment("t1", None)) if how == "assign" else box.close())
         assert await report is False
@@ -98,7 +98,7 @@ def test_the_objective_is_the_best_so_far(mode, best):
     async def play(box):
         await box.assign("s", Assignment("t0", None))
         for images, value in enumerate((3.0, 2.0, 5.0)):
-            await box.report("s", 1, {"images": images, "fid": value}, f"c{images}", False)
+            await box.report("s", 1, {"images": images, "fd": value}, f"c{images}", False)
         assert [(await box.take("s", 1, SOON)).objective for _ in range(3)] == best
 
     mail(play, mode)
@@ -109,7 +109,7 @@ def test_a_score_of_another_kind_takes_the_place_of_the_best_whatever_its_value(
     async def play(box):
         await box.assign("s", Assignment("t0", None))
         for images, (value, samples) in enumerate([(3.0, 8), (2.0, 8), (5.0, 20), (4.0, 20)]):
-            report = {"images": images, "fid": value, "identities": {"fid": {"samples": samples}}}
+            report = {"images": images, "fd": value, "identities": {"fd": {"samples": samples}}}
             await box.report("s", 1, report, f"c{images}", False)
         assert [(await box.take("s", 1, SOON)).objective for _ in range(4)] == best
         assert (await box.get_resume("t0")).identity == {"samples": 20}
@@ -121,7 +121,7 @@ def test_a_trial_that_starts_again_goes_on_from_its_last_two_checkpoints():
     async def play(box):
         await box.assign("s", Assignment("t0", None, Resume(("c0",), 9.0)))
         for images in (1, 2):
-            await box.report("s", 1, {"images": images, "fid": 10.0 - images}, f"c{images}", False)
+            await box.report("s", 1, {"images": images, "fd": 10.0 - images}, f"c{images}", False)
         await box.assign("other", Assignment("t0", None, Resume(("c0",), 9.0)))
         assert (await box.assignment("other", 1)).resume == Resume(("c2", "c1"), 8.0)
 

@@ -34,7 +34,7 @@ def test_a_sweep_finishes_and_every_event_is_seen_once(tmp_path):
         reports = [r for r in memory.of("trial_reported") if r.trial == trial.trial]
         assert [r.images for r in reports] == [50, 100, 150, 200, 250, 300, 350, 400]
         assert [r.checkpoint is not None for r in reports] == [False, True] * 4
-        assert [r.identity for r in reports] == [None, {"metric": "fid"}] * 4
+        assert [r.identity for r in reports] == [None, {"metric": "fd"}] * 4
         (end,) = [e for e in memory.of("trial_ended") if e.trial == trial.trial]
         assert end.status == "finished"
         assert end.objective == pytest.approx(abs(trial.params["x"]) + 1 / 400)

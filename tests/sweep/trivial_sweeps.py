@@ -34,7 +34,7 @@ def plan(name="a", *, trials=4, configs=None, sample=None, **settings):
         return {"number": trial.number, "x": trial.suggest_float("x", -1, 1)}
 
     defaults = {
-        "metric": "fid",
+        "metric": "fd",
         "mode": "min",
         "budget": 400,
         "job": jobs.count,

@@ -72,12 +72,12 @@ def test_a_server_that_dies_and_comes_back_misses_nothing(server, tmp_path, caps
     (checkpoint / "checkpoint.json").write_text("{}")
     grid(checkpoint / "samples.png", 10, 0, 2)
     writer = MlflowWriter({"keep_best": 1}, argv=["gensweep", "tune", "flaky.yaml"])
-    writer.sweep_started(SweepStart("flaky", root, 2, 0, 1, "fid", "min", False))
+    writer.sweep_started(SweepStart("flaky", root, 2, 0, 1, "fd", "min", False))
     for number, trial in enumerate(("t0000", "t0001")):
         writer.trial_started(TrialStart(trial, {"x": number}, {"family": {"kind": "gan"}, "x": number}))
         for step in steps:
             begun = time.monotonic()
-            writer.trial_reported(Report(trial, step, {"fid": 100 - step / 100 - number}, IDENTITY, checkpoint))
+            writer.trial_reported(Report(trial, step, {"fd": 100 - step / 100 - number}, IDENTITY, checkpoint))
             assert time.monotonic() - begun < 1.0
             if trial == "t0000" and step == 500:
                 time.sleep(1.0)
@@ -99,7 +99,7 @@ def test_a_server_that_dies_and_comes_back_misses_nothing(server, tmp_path, caps
         ("t0001", "finished", True),
     ]
     for number, trial in enumerate(found.trials):
-        assert metric_history(trial, "fid") == [(step, 100 - step / 100 - number) for step in steps]
+        assert metric_history(trial, "fd") == [(step, 100 - step / 100 - number) for step in steps]
         assert trial_config(trial.run_id) == {"family": {"kind": "gan"}, "x": number}
         assert trial.objective is not None
         assert trial.objective.value == 90.0 - number

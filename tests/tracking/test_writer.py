@@ -33,7 +33,7 @@ def start(folder: Path, name: str, **values) -> SweepStart:
             "trials": 2,
             "ended": 0,
             "concurrent": 1,
-            "metric": "fid",
+            "metric": "fd",
             "mode": "min",
             "resumed": False,
         }
@@ -65,7 +65,7 @@ def test_statuses_match_the_ends(sweep):
 def test_metrics_have_images_as_steps_and_pictures_are_steps_too(sweep):
     client = store_module.client()
     trial = find_sweep("made-up").trials[0]
-    assert [step for step, _ in metric_history(trial, "fid")] == [BUDGET // 2, BUDGET]
+    assert [step for step, _ in metric_history(trial, "fd")] == [BUDGET // 2, BUDGET]
     names = [item.path for item in client.list_artifacts(trial.run_id, "images")]
     assert sum(f"samples+step+{BUDGET}+" in name and name.endswith(".png") for name in names) == 1
     assert client.get_run(trial.run_id).data.tags["mlflow.loggedImages"] == "True"
@@ -81,7 +81,7 @@ def test_the_best_checkpoints_are_kept_and_the_best_trial_is_tagged(sweep):
     tags = client.get_run(found.run_id).data.tags
     assert tags["gensweep.best_trial"] == ranked[0].trial
     assert float(tags["gensweep.best_objective"]) == ranked[0].objective.value
-    assert client.get_run(found.run_id).data.metrics["best/fid"] == ranked[0].objective.value
+    assert client.get_run(found.run_id).data.metrics["best/fd"] == ranked[0].objective.value
 
 
 def test_the_configuration_and_its_origin_are_on_record(sweep):
@@ -105,7 +105,7 @@ def test_every_picture_of_a_checkpoint_is_logged(store, tmp_path):
     with MlflowWriter({}, argv=["gensweep", "tune"]) as writer:
         writer.sweep_started(start(store, "pictures"))
         writer.trial_started(TrialStart("t0000", {}, config, False))
-        writer.trial_reported(Report("t0000", 100, {"fid": 50.0}, IDENTITY, tmp_path))
+        writer.trial_reported(Report("t0000", 100, {"fd": 50.0}, IDENTITY, tmp_path))
         writer.trial_ended(TrialEnd("t0000", "finished", 50.0, None, 100))
         writer.sweep_ended("finished")
     (trial,) = find_sweep("pictures").trials
@@ -119,7 +119,7 @@ def test_resuming_goes_on_with_the_same_runs(store):
         with MlflowWriter({}, argv=["gensweep", "tune"]) as writer:
             writer.sweep_started(start(store, "resumed", resumed=resumed))
             writer.trial_started(TrialStart("t0000", params, config, resumed))
-            writer.trial_reported(Report("t0000", 100 * (session + 1), {"fid": 50.0 - session}, IDENTITY))
+            writer.trial_reported(Report("t0000", 100 * (session + 1), {"fd": 50.0 - session}, IDENTITY))
             if session == 0:
                 writer.trial_ended(TrialEnd("t0000", "stopped", 50.0, None, 100))
                 writer.sweep_ended("interrupted")
@@ -133,7 +133,7 @@ def test_resuming_goes_on_with_the_same_runs(store):
     assert found.run_id == first.run_id
     assert [trial.run_id for trial in found.trials] == [first.trials[0].run_id]
     assert found.trials[0].status == "finished"
-    assert metric_history(found.trials[0], "fid") == [(100, 50.0), (200, 49.0)]
+    assert metric_history(found.trials[0], "fd") == [(100, 50.0), (200, 49.0)]
 
 
 def test_repeating_all_records_changes_nothing(store):
@@ -146,7 +146,7 @@ def test_repeating_all_records_changes_nothing(store):
             lines = [
                 {"op": "run", "run": "", "name": "repeated", "time": 1, "tags": {"gensweep.kind": "sweep"}},
                 {"op": "run", "run": "t0", "name": "r/t0", "time": 2, "tags": {}, "params": {"a": "1"}},
-                *[{"op": "metrics", "run": "t0", "time": 3 + i, "step": i, "metrics": {"fid": 9.0}} for i in range(4)],
+                *[{"op": "metrics", "run": "t0", "time": 3 + i, "step": i, "metrics": {"fd": 9.0}} for i in range(4)],
                 {"op": "end", "run": "t0", "status": "FINISHED", "time": 9},
             ]
         for line in lines:
@@ -164,7 +164,7 @@ def test_repeating_all_records_changes_nothing(store):
     client = store_module.client()
     runs = client.search_runs([client.get_run(ids.runs["t0"]).info.experiment_id], "tags.`gensweep.trial` = 't0'")
     assert len(runs) == 1
-    assert len(client.get_metric_history(ids.runs["t0"], "fid")) == 4
+    assert len(client.get_metric_history(ids.runs["t0"], "fd")) == 4
     assert runs[0].info.status == "FINISHED"
 
 

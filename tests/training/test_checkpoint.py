@@ -28,8 +28,8 @@ def checkpoint(images=100, **values):
         "class_counts": (3, 4),
         "weights": "ema/a/",
         "metadata": {"seed": 0, "data": {"kind": "digits"}},
-        "metrics": {"fid": 12.5, "images": images},
-        "identities": {"fid": {"metric": "fid"}},
+        "metrics": {"fd": 12.5, "images": images},
+        "identities": {"fd": {"metric": "fd"}},
     }
     return Checkpoint(**(fields | values))
 
@@ -122,5 +122,5 @@ def test_a_save_that_fails_leaves_no_checkpoint_and_no_rubbish(tmp_path):
 
 def test_numbers_that_are_not_finite_are_not_written(tmp_path):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        save(tmp_path, checkpoint(metrics={"fid": float("nan")}), TENSORS)
+        save(tmp_path, checkpoint(metrics={"fd": float("nan")}), TENSORS)
     assert latest(tmp_path) is None

@@ -74,7 +74,7 @@ def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
     monkeypatch.setattr(estimate, "_seconds", seconds)
     learner, evaluator = tiny.learner(kind, images=80), tiny.evaluator()
     held_out = HeldOut(50, 7, "test")
-    evaluation = EvaluationSettings(30, 100, 8, ("fid",), lambda device, cache: evaluator.extractor, "train", held_out)
+    evaluation = EvaluationSettings(30, 100, 8, ("fd",), lambda device, cache: evaluator.extractor, "train", held_out)
     loader = Loader(tiny.images(), seed=0)
     cost = estimate.time_trial(learner, loader, evaluator.extractor, evaluation, every=30, workers=2)
     calls = {"diffusion": 4, "vdm": 4}.get(kind, 1)

@@ -57,17 +57,17 @@ def test_the_score_is_the_distance_of_the_images_that_are_drawn(kind):
     images = draw(learner.family, learner.sampler, Noise(0, torch.arange(20)), labels)
     mine, real = Moments.of(evaluator.extractor(images)), Moments.of(evaluator.extractor(tiny.images().pixels))
     expected = frechet_distance(mine.mean, mine.covariance, real.mean, real.covariance)
-    assert verdict.scores["fid"] == pytest.approx(expected, rel=0.05)
+    assert verdict.scores["fd"] == pytest.approx(expected, rel=0.05)
     assert (verdict.shown.int() - images.int()).abs().max() <= 1
     assert min(verdict.sample_seconds, verdict.evaluate_seconds) > 0
 
 
 def test_details_of_a_score_are_told_beside_it_and_all_metrics_see_the_same_features():
-    learner, evaluator = trained("gan"), tiny.evaluator(names=("kid", "fid"))
+    learner, evaluator = trained("gan"), tiny.evaluator(names=("kid", "fd"))
     verdict = evaluate(learner.family, learner.sampler, evaluator)
-    assert list(verdict.scores) == ["kid", "fid"]
+    assert list(verdict.scores) == ["kid", "fd"]
     assert verdict.signals["kid/standard_error"] > 0
-    assert verdict.scores["fid"] == evaluate(learner.family, learner.sampler, tiny.evaluator()).scores["fid"]
+    assert verdict.scores["fd"] == evaluate(learner.family, learner.sampler, tiny.evaluator()).scores["fd"]
 
 
 def test_evaluating_twice_gives_the_same_score_and_another_key_gives_other_images():
@@ -150,7 +150,7 @@ def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
 def test_one_image_again_and_again_is_seen_as_collapse_and_real_images_are_not():
     real = tiny.images(400).pixels
     evaluator = tiny.evaluator(samples=200)
-    evaluator.metrics["fid"] = FrechetDistance(Moments.of(evaluator.extractor(real)))
+    evaluator.metrics["fd"] = FrechetDistance(Moments.of(evaluator.extractor(real)))
     one = evaluate_images(evaluator, lambda indices: real[indices * 0], torch.device("cpu"))
     assert one.signals["diversity"] == pytest.approx(0, abs=1e-9)
     assert warnings_of(one.signals) == ["collapsed: samples are 0 % as diverse as real images"]

@@ -17,8 +17,8 @@ from gensweep.training.state import load_network
 from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
 PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
-CHECKPOINT = PROGRESS | {"fid", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identities"}
-CHECKPOINT |= {"activation_bytes", "diversity", "fid/corrected", "fid/error"}
+CHECKPOINT = PROGRESS | {"fd", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identities"}
+CHECKPOINT |= {"activation_bytes", "diversity", "fd/corrected", "fd/error"}
 
 
 def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
@@ -47,11 +47,11 @@ def test_a_checkpoint_says_what_the_training_ran_on(path, tmp_path):
 def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tmp_path):
     whole = run("gan", tmp_path / "whole").checkpoints
     cheap = run("gan", tmp_path / "cheap", evaluator=tiny.evaluator(rung_samples=8)).checkpoints
-    assert [metrics["identities"]["fid"]["samples"] for metrics, _ in cheap] == [8, 8, 20]
-    assert cheap[-1][0]["fid"] == whole[-1][0]["fid"]
-    assert cheap[0][0]["fid"] != whole[0][0]["fid"]
+    assert [metrics["identities"]["fd"]["samples"] for metrics, _ in cheap] == [8, 8, 20]
+    assert cheap[-1][0]["fd"] == whole[-1][0]["fd"]
+    assert cheap[0][0]["fd"] != whole[0][0]["fd"]
     few = run("gan", tmp_path / "few", evaluator=tiny.evaluator(samples=8)).checkpoints
-    assert [metrics["fid"] for metrics, _ in few[:2]] == [metrics["fid"] for metrics, _ in cheap[:2]]
+    assert [metrics["fd"] for metrics, _ in few[:2]] == [metrics["fd"] for metrics, _ in cheap[:2]]
 
 
 @pytest.mark.parametrize("kind", ["diffusion", "vdm"])
@@ -65,10 +65,10 @@ def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_s
         ).checkpoints
         for name, settings, steps in (("whole", {}, 4), ("cheap", {"rung_steps": 2}, 4), ("short", {}, 2))
     )
-    assert [metrics["identities"]["fid"].get("steps") for metrics, _ in cheap] == [2, 2, None]
+    assert [metrics["identities"]["fd"].get("steps") for metrics, _ in cheap] == [2, 2, None]
     # A training draws no samples, so the weights are those of a model whose sampler has two steps at all times.
-    assert [metrics["fid"] for metrics, _ in cheap[:2]] == [metrics["fid"] for metrics, _ in short[:2]]
-    assert cheap[-1][0]["fid"] == whole[-1][0]["fid"] != short[-1][0]["fid"]
+    assert [metrics["fd"] for metrics, _ in cheap[:2]] == [metrics["fd"] for metrics, _ in short[:2]]
+    assert cheap[-1][0]["fd"] == whole[-1][0]["fd"] != short[-1][0]["fd"]
 
 
 def test_a_family_without_a_sampler_refuses_fewer_steps(tmp_path):
@@ -104,14 +104,14 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     assert found.metrics == {name: value for name, value in metrics.items() if name != "identities"}
     assert found.identities == metrics["identities"]
     assert (folder / "samples.png").stat().st_size > 100
-    told = json.loads((folder / "estimates.json").read_text())["fid"]
-    assert (told["corrected"], told["error"]) == (metrics["fid/corrected"], metrics["fid/error"])
+    told = json.loads((folder / "estimates.json").read_text())["fd"]
+    assert (told["corrected"], told["error"]) == (metrics["fd/corrected"], metrics["fd/error"])
     assert sum(told["influences"]) / len(told["influences"]) == pytest.approx(told["corrected"], rel=1e-5)
     assert not (folder / "schedule.png").exists()
     fresh = tiny.build("gan", conditional=True)
     network = fresh.networks["generator"]
     load_network(network, load_tensors(folder, found.weights), found.weights)
-    assert evaluate(fresh, network, tiny.evaluator()).scores["fid"] == pytest.approx(metrics["fid"])
+    assert evaluate(fresh, network, tiny.evaluator()).scores["fd"] == pytest.approx(metrics["fd"])
 
 
 def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(tmp_path):
@@ -130,7 +130,7 @@ def test_a_trial_that_was_stopped_goes_on_as_if_it_had_not_been(kind, tmp_path):
 
     def losses(reports):
         return [
-            {n: v for n, v in report.items() if n in ("images", "fid") or n.startswith("loss")} for report in reports
+            {n: v for n, v in report.items() if n in ("images", "fd") or n.startswith("loss")} for report in reports
         ]
 
     assert losses(second.reports) == losses(whole.reports)[-1:]
@@ -146,7 +146,7 @@ def test_a_trial_past_its_end_is_reported_once_more(tmp_path):
     again = run("gan", tmp_path / "again", resume=[latest(tmp_path / "whole")])
     assert again.reports == []
     ((metrics, folder),) = again.checkpoints
-    assert metrics["fid"] == whole.checkpoints[-1][0]["fid"]
+    assert metrics["fd"] == whole.checkpoints[-1][0]["fd"]
     assert {"loss", "images_per_second"} < set(metrics)
     assert verify(folder).images == 64
 
@@ -156,7 +156,7 @@ def test_the_first_whole_checkpoint_is_taken(tmp_path):
     folders = [folder for _, folder in whole.checkpoints[:0:-1]]
     (folders[0] / "state.safetensors").write_bytes(b"torn")
     second = run("gan", tmp_path / "second", resume=folders)
-    assert second.checkpoints[-1][0]["fid"] == whole.checkpoints[-1][0]["fid"]
+    assert second.checkpoints[-1][0]["fd"] == whole.checkpoints[-1][0]["fd"]
     assert [report["images"] for report in second.reports] == [64]
 
 
