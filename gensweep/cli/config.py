@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gensweep.cli.sweep_options import override_options
 from gensweep.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gensweep.config import TrialConfig
 
 __all__ = ["config"]
 
@@ -49,21 +52,26 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
 
 def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> tuple[list[str], str]:
     """All problems of a file, else what it is."""
+    from gensweep.cli.running import warn_of_samplers
     from gensweep.config import is_sweep, load_sweep, load_trial, scale_names
+    from gensweep.sweep.space import SearchSpace
 
     problems: list[str] = []
+    trials: list[TrialConfig] = []
     try:
         if not is_sweep(file):
-            load_trial(file, overrides=overrides, scale=scale)
+            warn_of_samplers([load_trial(file, overrides=overrides, scale=scale)])
             return [], "a valid trial"
         scales = scale_names(file)
     except ConfigError as error:
         return list(error.problems), ""
     for each in [scale] if scale is not None else [None, *scales]:
         try:
-            load_sweep(file, overrides=overrides, scale=each)
+            sweep = load_sweep(file, overrides=overrides, scale=each)
+            trials += [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
         except ConfigError as error:
             problems += [problem for problem in error.problems if problem not in problems]
+    warn_of_samplers(trials)
     return problems, f"a valid sweep (scales: {', '.join(scales) or 'none'})"
 
 

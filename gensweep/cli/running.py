@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,10 @@ import click
 from gensweep.errors import GensweepError, NothingToCompareError
 
 if TYPE_CHECKING:
-    from gensweep.config import SweepConfig
+    from gensweep.config import SweepConfig, TrialConfig
     from gensweep.sweep.plan import SweepResult
 
-__all__ = ["run_for_a_person"]
+__all__ = ["run_for_a_person", "warn_of_samplers"]
 
 #: The seed of noise that no evaluation of a training has seen; theirs is 0.
 FRESH = 1
@@ -91,8 +92,9 @@ def _check_inputs(sweep: SweepConfig) -> None:
     from gensweep.training.settings import EvaluationSettings
 
     seen = set()
-    for corner in SearchSpace.of(sweep).corners():
-        trial = sweep.trial(corner)
+    trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
+    warn_of_samplers(trials)
+    for trial in trials:
         data, evaluation = trial.data.model_dump_json(), trial.evaluation.model_dump_json()
         settings: EvaluationSettings = trial.bound("evaluation")()
         if data not in seen:
@@ -103,6 +105,14 @@ def _check_inputs(sweep: SweepConfig) -> None:
         if data + evaluation not in seen and settings.of("likelihood"):
             hold_out(trial, load_images(trial))
         seen |= {data, evaluation, data + evaluation}
+
+
+def warn_of_samplers(trials: Iterable[TrialConfig]) -> None:
+    """Say on stderr which samplers of the trials make noise of their images."""
+    from gensweep.assembly.sampler_warnings import sampler_warnings
+
+    for line in sampler_warnings(trials):
+        click.echo(f"Warning: {line}", err=True)
 
 
 def _last_words(result: SweepResult) -> None:

@@ -93,6 +93,7 @@ def sample(
     from gensweep.cli.adapters import adapter_file
     from gensweep.cli.editing import draw_from_pictures, read_pictures
     from gensweep.cli.pictures import check_output, write_pictures
+    from gensweep.cli.running import warn_of_samplers
     from gensweep.config import parse_overrides
     from gensweep.errors import ConfigError
     from gensweep.tracking.runs import checkpoint_folder
@@ -114,6 +115,7 @@ def sample(
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
     _tell_what_is_lost(model, changes)
+    warn_of_samplers([model.trial])
     how: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
     if pictures is None:
         files = write_pictures(draw_samples(model, count, **how), output)

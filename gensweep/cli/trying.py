@@ -125,11 +125,17 @@ def try_for_a_person(
     the run, also if the person stops it.
     """
     from gensweep.assembly import known_outcomes, sampling_configs
+    from gensweep.cli.running import warn_of_samplers
+    from gensweep.config import TrialConfig
+    from gensweep.training.checkpoint import read
 
     wanted = [
         sampling_configs(each.folder, axes, (outcome.alternative for outcome in known_outcomes(each.folder)))
         for each in subjects
     ]
+    for subject, ways in zip(subjects, wanted, strict=True):
+        trial = TrialConfig.from_dict(read(subject.folder).metadata)
+        warn_of_samplers(trial.with_overrides(way.overrides(trial)) for way in ways)
     return [
         tried
         for subject, ways in zip(subjects, wanted, strict=True)

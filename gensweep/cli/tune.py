@@ -139,8 +139,11 @@ def _smoke(sweep: SweepConfig, root: Path) -> int:
 
 def _preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
     from gensweep.cli.preview import show_preview
+    from gensweep.cli.running import warn_of_samplers
     from gensweep.sweep.preview import preview
 
     click.echo("Building and timing the extreme trials ...", err=True)
-    show_preview(preview(sweep, root=root, storage=storage), format)
+    found = preview(sweep, root=root, storage=storage)
+    warn_of_samplers(sweep.trial(corner.params) for corner in found.corners)
+    show_preview(found, format)
     return 0

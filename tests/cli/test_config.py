@@ -107,3 +107,29 @@ def test_the_schema_knows_every_key_that_can_be_searched(capsys):
         space
     )
     assert space["network.width"]["description"].startswith("a whole number")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "words"),
+    [
+        (
+            "{kind: heun, steps: 10, spacing: time}",
+            ["heun with 10 steps and spacing time", "219 times", "spacing log_snr"],
+        ),
+        ("{kind: heun, steps: 10}", ["heun with 10 steps and spacing log_snr", "2.34 times", "with sampler.steps 15"]),
+        ("{kind: heun, steps: 20}", []),
+        ("{kind: dpmpp_2m, steps: 10}", []),
+        ("{kind: ancestral}", []),
+    ],
+)
+def test_a_sampler_that_makes_noise_of_its_images_is_warned_of(tmp_path, capsys, sampler, words):
+    text = f"family: {{kind: diffusion}}\ndiffusion: {{schedule: {{kind: cosine}}}}\nsampler: {sampler}\n"
+    trial, sweep = tmp_path / "trial.yaml", tmp_path / "sweep.yaml"
+    trial.write_text(text)
+    base = "".join(f"  {line}\n" for line in text.splitlines())
+    sweep.write_text(f"name: demo\nbase:\n{base}space:\n  network.width: {{int: [16, 32], step: 16}}\n")
+    for file in (trial, sweep):
+        assert run(["config", "validate", str(file)]) == 0
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == bool(words)
+        assert all(line.startswith("Warning: sampler: ") and word in line for line in lines for word in words)

@@ -196,3 +196,9 @@ def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     assert "fidd" in capsys.readouterr().err
     assert run(["evaluate", "tiny", "--steps", "1", "--metrics", "fid"]) == 2
     assert "evaluation.metrics: 'fid' is a distance of the features of inception" in capsys.readouterr().err
+
+
+def test_a_sampler_that_makes_noise_of_its_images_is_warned_of(store, capsys):
+    _, err = as_json(capsys, "evaluate", "tiny", "--sampler", "heun,ddim", "--steps", "2")
+    (line,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
+    assert "heun with 2 steps" in line

@@ -99,3 +99,10 @@ def test_what_does_not_fit_is_one_line_before_an_image_is_drawn(checkpoint, tmp_
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_sampler_that_makes_noise_of_its_images_is_warned_of(checkpoint, tmp_path, capsys):
+    for kind, warned in (("heun", True), ("dpmpp_2m", False)):
+        assert sample(checkpoint, tmp_path / "any.png", "--sampler", kind, "--steps", "3") == 0
+        err = capsys.readouterr().err
+        assert ("Warning: sampler: heun with 3 steps" in err) is warned

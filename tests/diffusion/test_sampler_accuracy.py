@@ -201,16 +201,17 @@ def test_heun_without_churn_draws_no_noise_and_with_churn_starts_where_the_proce
     assert max(top) == process.sigmas(9, "log_snr")[0]
 
 
-def paper_dpmpp_2m(alphas, stds, denoise, x):
+def paper_dpmpp_2m(alphas, stds, denoise, x, least):
     """Lu et al. 2022 (DPM-Solver++), algorithm 2, on images x_t = alpha_t x_0 + sigma_t eps, as a variance-preserving
-    process has them; the last step, to lambda = infinity, is DDIM's.  `denoise` takes (x_t, i)."""
+    process has them; the last step, to lambda = infinity, is DDIM's.  `denoise` takes (x_t, i).  In the last of
+    them r is at least `least`, which is 0 in the paper."""
     lambdas = [math.log(alpha / std) for alpha, std in zip(alphas, stds, strict=True)]
     buffer, h_last = [denoise(x, 0)], None
     for i in range(1, len(alphas)):
         h = lambdas[i] - lambdas[i - 1]
         d = buffer[-1]
         if h_last is not None:
-            r = h_last / h
+            r = max(h_last / h, least if i == len(alphas) - 1 else 0)
             d = (1 + 1 / (2 * r)) * buffer[-1] - 1 / (2 * r) * buffer[-2]
         x = stds[i] / stds[i - 1] * x - alphas[i] * (math.exp(-h) - 1) * d
         buffer.append(denoise(x, i))
@@ -218,9 +219,9 @@ def paper_dpmpp_2m(alphas, stds, denoise, x):
     return buffer[-1]
 
 
-@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize(("spacing", "least"), [("time", 1), ("karras", 1), ("log_snr", 0)])
 @pytest.mark.parametrize("steps", [1, 2, 3, 20])
-def test_dpm_solver_is_algorithm_2_of_lu(spacing, steps):
+def test_dpm_solver_is_algorithm_2_of_lu_with_a_bound_on_the_step_to_the_lowest_level(spacing, least, steps):
     process, n = GaussianDiffusion(linear(1000)), noise(2)
     sigmas = process.sigmas(steps, spacing)[:-1]
     alphas = [1 / math.sqrt(1 + sigma**2) for sigma in sigmas]
@@ -228,7 +229,7 @@ def test_dpm_solver_is_algorithm_2_of_lu(spacing, steps):
     torch.testing.assert_close(
         dpmpp_2m(process, two_humps, first(), n, steps=steps, spacing=spacing),
         paper_dpmpp_2m(
-            alphas, stds, lambda x, i: two_humps(x / alphas[i], sigmas[i]).x_0, alphas[0] * first()(sigmas[0])
+            alphas, stds, lambda x, i: two_humps(x / alphas[i], sigmas[i]).x_0, alphas[0] * first()(sigmas[0]), least
         ),
         rtol=1e-8,
         atol=1e-8,

@@ -28,9 +28,11 @@ def dpmpp_2m(
     """DPM-Solver++(2M), of second order at one evaluation a step: x_0 is extrapolated from this step and the last.
 
     With lambda = -ln sigma, h = lambda' - lambda and r = h_old / h: D = (1 + 1/(2r)) x_0 - 1/(2r) x_0_old, and
-    x' = (sigma' / sigma) x - expm1(-h) D.  The first step and the one to 0 are of first order, D = x_0.  `steps`
-    levels are visited as `spacing` says; None visits all levels of the process.
-    Source: Lu et al. 2022 (DPM-Solver++), algorithm 2.
+    x' = (sigma' / sigma) x - expm1(-h) D.  The first step and the one to 0 are of first order, D = x_0.  In the step to
+    the lowest level, which on levels even in time is several times as long as the one before, r is at least 1: to
+    extrapolate further than was seen makes images too wide.  `steps` levels are visited as `spacing` says; None visits
+    all levels of the process.
+    Source: Lu et al. 2022 (DPM-Solver++), algorithm 2, without that bound.
     """
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
@@ -41,7 +43,8 @@ def dpmpp_2m(
         if after:
             h = math.log(now / after)
             if old is not None:
-                seen = torch.lerp(old, x_0, 1 + h / (2 * h_old))
+                further = h / h_old if after > sigmas[-2] else min(h / h_old, 1.0)
+                seen = torch.lerp(old, x_0, 1 + further / 2)
             old, h_old = x_0, h
         x = torch.lerp(seen, x, after / now)
     return x
