@@ -17,7 +17,7 @@ from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.metric import LEVELS, METRICS, FrechetDistance, is_of_training
+from gensweep.metrics.metric import METRICS, FrechetDistance, is_of_training
 from gensweep.metrics.real import Real
 from gensweep.metrics.references import reference_name
 from gensweep.metrics.statistics import Statistics, read_statistics
@@ -152,11 +152,12 @@ def _sample_metrics(
     extractor = build_extractor(trial, device, cache)
     training = training_reference(trial, images, extractor, cache)
     chosen = training if settings.against == "train" else _chosen(trial, images, settings, extractor, cache)
+    training_settings: TrainingSettings = trial.bound("training")()
     references = {name: training if is_of_training(METRICS[name]) else chosen for name in names}
     return extractor, {
         name: (
             METRICS[name](references[name], extractor.num_features, device),
-            MetricIdentity(name, extractor.id, settings.samples, references[name].name, weights=_weights(trial)),
+            settings.identity(name, training_settings, extractor=extractor.id, reference=references[name].name),
         )
         # Features of real images give their moments, too: whoever asks for these first saves a second look at all.
         for name in sorted(names, key=lambda name: METRICS[name] is FrechetDistance)
@@ -207,19 +208,14 @@ def _likelihood_metrics(
     if not names:
         return None, {}
     held_out, split = hold_out(trial, images, cache)
-    timesteps: int | Literal["all"] = settings.likelihood.timesteps or "all"
+    training: TrainingSettings = trial.bound("training")()
     return held_out, {
         name: (
             METRICS[name](device=device),
-            MetricIdentity(name, None, len(held_out), split, LEVELS, _weights(trial), timesteps),
+            settings.identity(name, training, reference=split, held_out=len(held_out)),
         )
         for name in names
     }
-
-
-def _weights(trial: TrialConfig) -> Literal["ema", "raw"]:
-    training: TrainingSettings = trial.bound("training")()
-    return "ema" if training.ema_half_life else "raw"
 
 
 def every_of(trial: TrialConfig) -> int:

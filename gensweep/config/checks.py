@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from pydantic import BaseModel
 
 from gensweep.config import registries
 from gensweep.config.models import Settings, bind
@@ -13,13 +15,10 @@ from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import GENERIC
 from gensweep.errors import ConfigError
 
-if TYPE_CHECKING:
-    from gensweep.config.trial import TrialConfig
-
 __all__ = ["cross_checks", "metric_checks", "metric_refusal"]
 
 
-def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """Everything that is wrong with a trial although each of its values is right."""
     yield from _budget(trial)
     yield from metric_checks(trial)
@@ -32,7 +31,7 @@ def cross_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
     yield from _parts(trial)
 
 
-def _get(trial: TrialConfig, key: str) -> Any:
+def _get(trial: BaseModel, key: str) -> Any:
     """A value by its dotted key, or None where this kind of trial has no such key."""
     value: Any = trial
     for part in key.split("."):
@@ -40,7 +39,7 @@ def _get(trial: TrialConfig, key: str) -> Any:
     return value
 
 
-def _budget(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _budget(trial: BaseModel) -> Iterator[tuple[str, str]]:
     images, every, batch = (_get(trial, key) for key in ("training.images", "evaluation.every", "training.batch_size"))
     if images is not None and every is not None and every > images:
         yield "evaluation.every", f"{every} is more than training.images ({images}), so no evaluation would take place"
@@ -48,7 +47,7 @@ def _budget(trial: TrialConfig) -> Iterator[tuple[str, str]]:
         yield "training.batch_size", f"{batch} is more than training.images ({images})"
 
 
-def metric_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def metric_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """Everything that is wrong with the metrics of a trial, or of images that no trial has drawn."""
     names = _get(trial, "evaluation.metrics") or ()
     known = registries.metrics()
@@ -61,7 +60,7 @@ def metric_checks(trial: TrialConfig) -> Iterator[tuple[str, str]]:
             yield "evaluation.metrics", f"{name!r} {refusal}"
 
 
-def metric_refusal(trial: TrialConfig, name: str) -> str | None:
+def metric_refusal(trial: BaseModel, name: str) -> str | None:
     """Why a known metric cannot be computed of the images of a trial, and what to do about it; None if it can."""
     metric, family = registries.metrics()[name], _get(trial, "family.kind")
     families = registries.families()
@@ -86,7 +85,7 @@ def metric_refusal(trial: TrialConfig, name: str) -> str | None:
     return None
 
 
-def _labels(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _labels(trial: BaseModel) -> Iterator[tuple[str, str]]:
     classes = _get(trial, "data.classes")
     # A label that is learnt stands beside those of the base.
     alone = _get(trial, "finetune.base") is None
@@ -97,13 +96,13 @@ def _labels(trial: TrialConfig) -> Iterator[tuple[str, str]]:
         )
 
 
-def _finetune(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _finetune(trial: BaseModel) -> Iterator[tuple[str, str]]:
     given = _get(trial, "finetune")
     if _get(trial, "finetune.base") is None and given != type(given)():
         yield "finetune.base", "is missing; name the run or checkpoint to go on from, or leave the section finetune out"
 
 
-def _guidance(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
     guidance, interval = _get(trial, "family.guidance"), _get(trial, "family.guidance_interval")
     if interval is not None and not 0 <= interval[0] < interval[1]:
         low, high = interval
@@ -120,13 +119,13 @@ def _guidance(trial: TrialConfig) -> Iterator[tuple[str, str]]:
             yield "family.guidance_interval", f"[{interval[0]:g}, {interval[1]:g}] {without} out"
 
 
-def _churn(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _churn(trial: BaseModel) -> Iterator[tuple[str, str]]:
     low, high = _get(trial, "sampler.churn_min"), _get(trial, "sampler.churn_max")
     if low is not None and high is not None and low > high:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
 
 
-def _sampler(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
     for key in ("diffusion.timesteps", "vdm.timesteps"):
         steps, timesteps = _get(trial, "sampler.steps"), _get(trial, key)
         if steps is not None and timesteps is not None and steps > timesteps:
@@ -140,12 +139,12 @@ def _sampler(trial: TrialConfig) -> Iterator[tuple[str, str]]:
         )
 
 
-def _rungs(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
     key, early = "evaluation.rung_steps", _get(trial, "evaluation.rung_steps")
     if early is None:
         return
     if _get(trial, "sampler") is None:
-        family = trial.kind("family")
+        family = _get(trial, "family.kind")
         yield key, f"{early} needs a sampler, and the family {family} has none; leave it to those that have one"
     for name in ("sampler.steps", "diffusion.timesteps", "vdm.timesteps"):
         steps = _get(trial, name)
@@ -154,7 +153,7 @@ def _rungs(trial: TrialConfig) -> Iterator[tuple[str, str]]:
             return
 
 
-def _parts(trial: TrialConfig) -> Iterator[tuple[str, str]]:
+def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """What the parts of the family themselves refuse, such as an image size, when they are built without memory."""
     classes = _get(trial, "data.classes")
     number = (10 if classes is None else max(len(classes), 2)) if _get(trial, "family.conditional") else 0

@@ -1,4 +1,4 @@
-"""A search space as values: ranges, choices and forks into sub-spaces, walked by whoever decides; its corners."""
+"""A search space as values: ranges, choices, conditionals with a sub-space in each branch; its corners."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, Protocol
 __all__ = [
     "Branch",
     "Choices",
+    "Conditional",
     "Fixed",
-    "Fork",
     "Node",
     "Picker",
     "Range",
@@ -67,14 +67,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class Branch:
-    """One sub-space of a fork."""
+    """One sub-space of a conditional."""
 
     label: str
     nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True)
-class Fork:
+class Conditional:
     """One of several sub-spaces; the study sees their labels."""
 
     key: str
@@ -88,7 +88,7 @@ class Fork:
         return tuple(branch.label for branch in self.branches)
 
 
-Node = Fixed | Range | Choices | Fork
+Node = Fixed | Range | Choices | Conditional
 
 
 class Picker(Protocol):
@@ -97,17 +97,17 @@ class Picker(Protocol):
     def number(self, node: Range, /) -> int | float:
         """A number of the range."""
 
-    def index(self, node: Choices | Fork, /) -> int:
+    def index(self, node: Choices | Conditional, /) -> int:
         """Which of the choices or branches."""
 
 
 def draw(nodes: Sequence[Node], picker: Picker) -> dict[str, Any]:
     """Overrides for one trial, by dotted key."""
-    return {node.key: value for node, value in walk(nodes, picker) if not isinstance(node, Fork)}
+    return {node.key: value for node, value in walk(nodes, picker) if not isinstance(node, Conditional)}
 
 
 def walk(nodes: Sequence[Node], picker: Picker) -> Iterator[tuple[Node, Any]]:
-    """The nodes that one trial meets, with its values; for a fork the branch."""
+    """The nodes that one trial meets, with its values; for a conditional the branch."""
     for node in nodes:
         if isinstance(node, Fixed):
             yield node, node.value
@@ -122,9 +122,9 @@ def walk(nodes: Sequence[Node], picker: Picker) -> Iterator[tuple[Node, Any]]:
 
 
 class Corner:
-    """A picker that takes lowest or highest values throughout; forks, and one forced number or choice, as told.
+    """A picker that takes lowest or highest values throughout; branches, and one forced number or choice, as told.
 
-    `script` holds the decisions at forks in order of the walk; beyond its end, the first branch.  Good for one walk.
+    `script` holds the branches to take in order of the walk; beyond its end, the first.  Good for one walk.
     """
 
     def __init__(self, script: Sequence[int], *, high: bool, forced: tuple[Node, float] | None = None) -> None:
@@ -139,7 +139,7 @@ class Corner:
             return self.forced[1]
         return node.high if self.high else node.low
 
-    def index(self, node: Choices | Fork, /) -> int:
+    def index(self, node: Choices | Conditional, /) -> int:
         """As told, else the first or the last."""
         if isinstance(node, Choices):
             if self.forced is not None and self.forced[0] is node:
@@ -173,7 +173,7 @@ def combinations(nodes: Sequence[Node]) -> int | None:
         elif isinstance(node, Range):
             step = node.step or (1 if node.integer else None)
             ways = None if step is None else math.floor((node.high - node.low) / step + 1e-9) + 1
-        elif isinstance(node, Fork):
+        elif isinstance(node, Conditional):
             each = [combinations(branch.nodes) for branch in node.branches]
             ways = None if None in each else sum(n for n in each if n is not None)
         else:
@@ -213,11 +213,11 @@ def _covering_scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
     while queue:
         script = queue.pop(0)
         picker = Corner(script, high=False)
-        forks = [node for node, _ in walk(nodes, picker) if isinstance(node, Fork)]
+        conditionals = [node for node, _ in walk(nodes, picker) if isinstance(node, Conditional)]
         decisions = [decision for decision, _ in picker.taken]
-        for position in range(len(script), len(forks)):
-            for decision in range(1, len(forks[position].branches)):
-                if (id(forks[position]), decision) not in met:
-                    met.add((id(forks[position]), decision))
+        for position in range(len(script), len(conditionals)):
+            for decision in range(1, len(conditionals[position].branches)):
+                if (id(conditionals[position]), decision) not in met:
+                    met.add((id(conditionals[position]), decision))
                     queue.append([*decisions[:position], decision])
                     yield queue[-1]

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 
 from gensweep.config.problems import Problem, show
-from gensweep.config.ranges import Branch, Choices, Fixed, Fork, Node, Range
+from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range
 from gensweep.config.tree import GENERIC, Row, Tree
 
 __all__ = ["RANGES", "parse_space"]
@@ -27,7 +27,7 @@ RANGES = ("int", "float", "choice")
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A node and the branches that lead to it: (fork's key, index, label)."""
+    """A node and the branches that lead to it: (conditional's key, index, label)."""
 
     node: Node
     chain: tuple[tuple[str, int, str], ...]
@@ -117,7 +117,7 @@ class _Parser:
 
     def _choice(
         self, values: Any, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]
-    ) -> Choices | Fork:
+    ) -> Choices | Conditional:
         key = ".".join(path)
         if not isinstance(values, Row) or not values:
             raise self._refused(place, path, f"choice takes a list of one value or more, but got {show(values)}")
@@ -137,9 +137,11 @@ class _Parser:
             raise self._refused(
                 values.places[mappings.index(False)], path, f"{show(odd)} stands among mappings in one choice{hint}"
             )
-        return self._fork(values, path, place, chain)
+        return self._conditional(values, path, place, chain)
 
-    def _fork(self, values: Row, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]) -> Fork:
+    def _conditional(
+        self, values: Row, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]
+    ) -> Conditional:
         key = ".".join(path)
         kinds = [value.get("kind") for value in values]
         for position, kind in enumerate(kinds):
@@ -154,7 +156,7 @@ class _Parser:
             below = (*chain, (key, position, label))
             branches.append(Branch(label, tuple(self._branch(value, path, kind, below))))
         name = f"{key}.kind" if kinds[0] is not None else key
-        return Fork(key, name, tuple(branches), place)
+        return Conditional(key, name, tuple(branches), place)
 
     def _branch(
         self, value: Tree, path: tuple[str, ...], kind: str | None, chain: tuple[tuple[str, int, str], ...]
@@ -187,7 +189,7 @@ class _Parser:
         rivals = [leaf.node for leaf in self.leaves if leaf.node.key == node.key and not isinstance(leaf.node, Fixed)]
         differs = any(_distribution(rival) != _distribution(node) for rival in rivals)
         name = f"{node.name}@{'.'.join(chain)}" if differs else node.name
-        if not isinstance(node, Fork):
+        if not isinstance(node, Conditional):
             return replace(node, name=name)
         branches = tuple(
             Branch(branch.label, tuple(self.renamed(each, (*chain, branch.label)) for each in branch.nodes))
@@ -208,9 +210,9 @@ class _RefusedError(Exception):
 
 
 def _exclusive(first: Sequence[tuple[str, int, str]], second: Sequence[tuple[str, int, str]]) -> bool:
-    """Whether two chains of branches part at the same fork, so that no trial goes both ways."""
-    for (fork, branch, _), (other_fork, other_branch, _) in zip(first, second, strict=False):
-        if fork != other_fork:
+    """Whether two chains of branches part at the same conditional, so that no trial goes both ways."""
+    for (key, branch, _), (other_key, other_branch, _) in zip(first, second, strict=False):
+        if key != other_key:
             return False
         if branch != other_branch:
             return True
@@ -221,7 +223,7 @@ def _distribution(node: Node) -> Any:
     """What Optuna must not see change under one name."""
     if isinstance(node, Range):
         return (node.integer, node.low, node.high, node.step, node.log)
-    return json.dumps(node.labels) if isinstance(node, Choices | Fork) else None
+    return json.dumps(node.labels) if isinstance(node, Choices | Conditional) else None
 
 
 def _is_number(value: Any, integer: bool) -> bool:

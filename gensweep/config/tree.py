@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gensweep.config.problems import Problem
+from typing import Any
 
 __all__ = ["Row", "Tree", "clone", "flatten", "override", "override_all", "place_of"]
 
@@ -15,12 +12,11 @@ GENERIC = ("seed", "data", "family", "finetune", "training", "evaluation")
 
 
 class Tree(dict[str, Any]):
-    """A mapping that knows the place of each key ("ddpm.yaml:14"), and the problems found when it was read."""
+    """A mapping that knows the place of each key ("ddpm.yaml:14")."""
 
     def __init__(self, items: Mapping[str, Any] | None = None, places: Mapping[str, str] | None = None) -> None:
         super().__init__(items or {})
         self.places: dict[str, str] = dict(places or {})
-        self.problems: list[Problem] = []
 
 
 class Row(list[Any]):
@@ -35,9 +31,7 @@ def clone(value: Any) -> Any:
     """A deep copy with its places; plain mappings become trees without places."""
     if isinstance(value, Mapping):
         places = value.places if isinstance(value, Tree) else None
-        tree = Tree({key: clone(item) for key, item in value.items()}, places)
-        tree.problems = list(value.problems) if isinstance(value, Tree) else []
-        return tree
+        return Tree({key: clone(item) for key, item in value.items()}, places)
     if isinstance(value, list | tuple):
         return Row([clone(item) for item in value], value.places if isinstance(value, Row) else ())
     return value

@@ -40,16 +40,15 @@ class Reading:
     problems: list[Problem] = field(default_factory=list)
 
 
-def read_file(path: str | Path) -> Tree:
-    """The mapping in a YAML file.  Problems of single values are kept in `Tree.problems`.
+def read_file(path: str | Path) -> tuple[Tree, list[Problem]]:
+    """The mapping in a YAML file, and the problems of single values in it.
 
     Raises ConfigError for what is not one YAML document with a mapping at the top.
     """
     text = _text(Path(path))
     reading = _read(text, lambda line: f"{path}:{line}")
     if isinstance(reading.value, Tree):
-        reading.value.problems = reading.problems
-        return reading.value
+        return reading.value, reading.problems
     if reading.problems:
         raise ConfigError([str(problem) for problem in reading.problems])
     if reading.value is None:

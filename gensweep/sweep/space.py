@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gensweep.config import SweepConfig
-from gensweep.config.ranges import Choices, Fixed, Fork, Node, Range, corners, draw
+from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, corners, draw
 
 __all__ = ["Parameter", "SearchSpace", "Trial"]
 
@@ -103,7 +103,7 @@ class _Suggested:
             return self.trial.suggest_int(node.name, int(node.low), int(node.high), step=step, log=node.log)
         return self.trial.suggest_float(node.name, node.low, node.high, step=node.step, log=node.log)
 
-    def index(self, node: Choices | Fork, /) -> int:
+    def index(self, node: Choices | Conditional, /) -> int:
         return node.labels.index(self.trial.suggest_categorical(node.name, node.labels))
 
 
@@ -141,7 +141,7 @@ class _Random:
             return value if node.integer else min(value, node.high)
         return self.generator.uniform(node.low, node.high)
 
-    def index(self, node: Choices | Fork, /) -> int:
+    def index(self, node: Choices | Conditional, /) -> int:
         return self.generator.randrange(len(node.labels))
 
 
@@ -154,12 +154,12 @@ def _rows(nodes: Sequence[Node], where: tuple[str, ...]) -> Iterator[Parameter]:
                 yield Parameter(node.key, f"= {node.value}", place)
             continue
         yield Parameter(node.name, _range(node), place)
-        if isinstance(node, Fork):
+        if isinstance(node, Conditional):
             for branch in node.branches:
                 yield from _rows(branch.nodes, (*where, f"{node.name.partition('@')[0]} = {branch.label}"))
 
 
-def _range(node: Range | Choices | Fork) -> str:
+def _range(node: Range | Choices | Conditional) -> str:
     if isinstance(node, Range):
         sort = "int" if node.integer else "float"
         extra = ", log" if node.log else f", step {node.step:g}" if node.step is not None else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -11,7 +11,8 @@ import torch
 from annotated_types import Ge, Gt, MinLen, Predicate, doc
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.metric import METRICS, Needs
+from gensweep.metrics.identity import MetricIdentity
+from gensweep.metrics.metric import LEVELS, METRICS, Needs
 from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section
 
@@ -67,6 +68,30 @@ class EvaluationSettings:
     def of(self, needs: Needs) -> list[str]:
         """The metrics that are computed from samples, or from a likelihood."""
         return [name for name in self.metrics if METRICS[name].needs == needs]
+
+    def identity(
+        self,
+        metric: str,
+        training: TrainingSettings,
+        *,
+        reference: str,
+        extractor: str | None = None,
+        held_out: int = 0,
+    ) -> MetricIdentity:
+        """What a metric's last score is a score of, for an extractor's id, the name of what it compares with, and so
+        many images of which a likelihood is computed.
+        """
+        weights = "ema" if training.ema_half_life else "raw"
+        if METRICS[metric].needs == "likelihood":
+            timesteps: int | Literal["all"] = self.likelihood.timesteps or "all"
+            return MetricIdentity(metric, None, held_out, reference, LEVELS, weights, timesteps)
+        return MetricIdentity(metric, extractor, self.samples, reference, weights=weights)
+
+    def before_the_end(self, identity: MetricIdentity) -> MetricIdentity:
+        """The identity of the scores before the last, which may be of fewer images, drawn in fewer steps."""
+        if METRICS[identity.metric].needs == "likelihood":
+            return identity
+        return replace(identity, samples=self.rung_samples or identity.samples, steps=self.rung_steps)
 
 
 def training(

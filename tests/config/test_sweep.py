@@ -1,5 +1,6 @@
 import contextlib
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -177,9 +178,43 @@ def test_a_key_that_only_one_branch_has_is_refused_where_it_is_given(refused):
 
 def test_a_problem_of_one_branch_says_which(refused):
     text = TWO_FAMILIES.replace("    - kind: gan\n", "    - kind: gan\n      data.size: {int: [16, 20], step: 4}\n")
-    (problem,) = refused(text)
+    (problem,) = [each for each in refused(text) if "network" in each]
     assert problem.startswith("s:13: network: dcgan: images of 20 px are not supported; use one of 8, 16,")
     assert problem.endswith("[where family.kind = gan]")
+
+
+@pytest.mark.parametrize(
+    ("entry", "key", "what"),
+    [
+        ("training.ema_half_life: {choice: [0, 50000]}", "training.ema_half_life", "weights"),
+        ("evaluation.samples: {int: [100, 200]}", "evaluation.samples", "number of images"),
+        ("evaluation.rung_samples: {choice: [null, 100]}", "evaluation.rung_samples", "number of images"),
+        ("evaluation.rung_steps: {choice: [2, 3]}", "evaluation.rung_steps", "sampler steps"),
+        ("evaluation.against: {choice: [train, test]}", "evaluation.against", "reference images"),
+        ("evaluation.extractor: {choice: [{kind: dinov2}, {kind: inception}]}", "extractor.kind", "feature extractor"),
+        ("evaluation.extractor.resolution: {choice: [64, 128]}", "extractor.resolution", "feature extractor"),
+        ("data.limit: {int: [1000, 1500]}", "data.limit", "reference images"),
+        ("data: {choice: [{kind: digits}, {kind: image_folder, path: photos}]}", "data.kind", "reference images"),
+    ],
+)
+def test_a_space_whose_trials_could_not_be_ranked_is_refused_with_the_key(entry, key, what, refused):
+    (problem,) = refused(f"{BASE}space:\n  {entry}\n")
+    assert re.match(rf"s:\d+: (evaluation\.)?{re.escape(key)}: with \S+ a score of fd cannot be compared", problem)
+    assert f"(different {what})" in problem
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "training.ema_half_life: {choice: [1000, 50000]}",  # the weights that are judged are averaged in both
+        "data.limit: {int: [1000, 1500]}\n  evaluation.against: whole",  # the reference has no limit
+        "data.limit: {int: [1000, 1500]}\n  evaluation.against: photos/",
+        "sampler.steps: {int: [5, 10]}",  # the model's own
+        "seed: {int: [0, 9]}",
+    ],
+)
+def test_a_space_whose_trials_can_be_ranked_is_taken(entry, load):
+    load(f"{BASE}space:\n  {entry}\n")
 
 
 def test_a_key_cannot_be_given_twice_to_one_trial(refused):

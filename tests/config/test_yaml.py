@@ -16,10 +16,10 @@ def read(tmp_path, content):
     file = tmp_path / "c.yaml"
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     try:
-        tree = read_file(file)
+        tree, problems = read_file(file)
     except ConfigError as error:
         return None, [problem.replace(str(file), "c.yaml") for problem in error.problems]
-    return tree, [str(problem).replace(str(file), "c.yaml") for problem in tree.problems]
+    return tree, [str(problem).replace(str(file), "c.yaml") for problem in problems]
 
 
 @pytest.mark.parametrize(

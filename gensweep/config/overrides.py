@@ -1,29 +1,83 @@
-"""One key of a sweep set from outside (`--set`, a scale): in the sweep, in the trials' base, and out of the space.
+"""What is set from outside, by `--set key=value` or a scale, put into the tree of a file.
 
-A key that gets a value is no longer searched.  Where a choice of sub-spaces decides about the key, the value goes into
-each branch that has such a key, and a `kind` leaves only its own branch, with all that is searched there.
+In a sweep a key that gets a value is no longer searched.  Where a choice of sub-spaces decides about the key, the value
+goes into each branch that has such a key, and a `kind` leaves only its own branch, with all that is searched there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from gensweep.config import registries
-from gensweep.config.problems import Problem
+from gensweep.config.problems import Problem, show, unknown
 from gensweep.config.schema import has_key, shape_of
 from gensweep.config.space import RANGES
 from gensweep.config.tree import GENERIC, Row, Tree, clone, override
 from gensweep.config.trial import sections_by_family, trial_model
+from gensweep.config.yaml import read_value
 
-__all__ = ["assign"]
+__all__ = ["no_scale", "override_sweep", "override_trial", "parsed"]
 
 OF_SWEEP = ("name", "objective", "search", "resources", "keep_best", "rescore")
 
 
-def assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
+def override_trial(tree: Tree, texts: Iterable[str]) -> list[Problem]:
+    """Put overrides ("key=value") into a trial's tree; returns the problems."""
+    problems: list[Problem] = []
+    for key, value, place, found in parsed(texts):
+        problems += found
+        if key:
+            override(tree, key, value, place)
+    return problems
+
+
+def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[str], scale: str | None) -> list[Problem]:
+    """Put the scale and then the overrides into a sweep's tree; returns the problems."""
+    problems: list[Problem] = []
+    if scale is not None:
+        scales = tree.get("scales")
+        values = scales.get(scale) if isinstance(scales, Tree) else None
+        if isinstance(values, Tree):
+            for key, value in values.items():
+                problem = _assign(tree, key, value, values.places.get(key, str(path)))
+                problems += [problem] if problem else []
+        elif not isinstance(scales, Tree) or scale not in scales:
+            problems.append(no_scale(path, scale, scales))
+    for key, value, place, found in parsed(overrides):
+        problems += found
+        problem = _assign(tree, key, value, place) if key else None
+        problems += [problem] if problem else []
+    return problems
+
+
+def parsed(texts: Iterable[str]) -> Iterator[tuple[str, Any, str, list[Problem]]]:
+    """Key, value, place and problems of each text; no key if it has none."""
+    for text in texts:
+        key, equals, value = text.partition("=")
+        place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"
+        if not equals or not all(part.strip() for part in key.split(".")):
+            yield "", None, place, [Problem(place, "", "must be key=value, such as --set training.images=20000")]
+            continue
+        if not value.strip():
+            yield "", None, place, [Problem(place, "", f"has no value; write {key}=null if that is meant")]
+            continue
+        reading = read_value(value, place)
+        problems = [Problem(place, "", problem.message) for problem in reading.problems]
+        yield ("" if problems else key.strip()), reading.value, place, problems
+
+
+def no_scale(path: str | Path, scale: str, scales: Any = None) -> Problem:
+    """That a file has no scale of that name."""
+    if not isinstance(scales, Tree) or not scales:
+        return Problem(f"--scale {scale}", "", f"{path} has no scales (a sweep lists them under the key scales)")
+    return Problem(f"--scale {scale}", "", unknown(scale, f"a scale of {path}", list(scales)))
+
+
+def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
     """Set one dotted key of a sweep's tree, in place; returns a problem if there can be no such key."""
     first, _, rest = key.partition(".")
     if not all(key.split(".")):
@@ -74,7 +128,9 @@ def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above:
         item = space[key]
         if path[: len(target)] == target:
             del space[key]
-        elif _is_fork(item) and (target[: len(path)] == path or (path == ("family",) and target[0] not in GENERIC)):
+        elif _is_conditional(item) and (
+            target[: len(path)] == path or (path == ("family",) and target[0] not in GENERIC)
+        ):
             item = space[key] = clone(item)
             if target == (*path, "kind"):
                 kept = [
@@ -114,7 +170,7 @@ def _path(above: tuple[str, ...], key: str) -> tuple[str, ...]:
     return (*above, *parts)
 
 
-def _is_fork(item: Any) -> bool:
+def _is_conditional(item: Any) -> bool:
     choice = item.get("choice") if isinstance(item, Tree) else None
     return isinstance(choice, Row) and bool(choice) and all(isinstance(each, Tree) for each in choice)
 
