@@ -7,6 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from gensweep.errors import GensweepError
+from gensweep.metrics.eigen import symmetric_eigen, symmetric_eigenvalues
 
 __all__ = ["factor", "frechet_distance"]
 
@@ -30,7 +31,7 @@ def frechet_distance(
             raise GensweepError(f"{name} holds NaN or infinite numbers: no Frechet distance can be computed")
     m = factor(cov1).T @ factor(cov2)
     gram = m @ m.T if m.shape[0] <= m.shape[1] else m.T @ m
-    overlap = _root_sum(gram)
+    overlap = symmetric_eigenvalues(gram).clamp(min=0).sqrt().sum()
     distance = (mean1 - mean2).square().sum() + cov1.trace() + cov2.trace() - 2 * overlap
     return max(0.0, float(distance))
 
@@ -44,30 +45,6 @@ def factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
     root, failed = torch.linalg.cholesky_ex(covariance)
     if not int(failed):
         return root
-    # A collapsed GAN leaves most features constant, and solvers fail on matrices that are mostly zeros.
-    varying = covariance.diagonal() > 0
-    eigenvalues, eigenvectors = _eigh(covariance[varying][:, varying])
-    largest = eigenvalues.max() if len(eigenvalues) else covariance.new_zeros(())
-    kept = eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
-    root = covariance.new_zeros(len(covariance), int(kept.sum()))
-    root[varying] = eigenvectors[:, kept] * eigenvalues[kept].sqrt()
-    return root
-
-
-def _eigh(covariance: Float64[Tensor, "r r"]) -> tuple[Float64[Tensor, "r"], Float64[Tensor, "r r"]]:
-    """Eigenvalues and eigenvectors; by singular values, which are the same here, where the solver does not converge."""
-    try:
-        eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        eigenvectors, eigenvalues, _ = torch.linalg.svd(covariance)
-    return eigenvalues, eigenvectors
-
-
-def _root_sum(gram: Float64[Tensor, "r r"]) -> Float64[Tensor, ""]:
-    """The sum of the square roots of the eigenvalues."""
-    try:
-        eigenvalues = torch.linalg.eigvalsh(gram)
-    except torch.linalg.LinAlgError:  # type: ignore[attr-defined]
-        eigenvalues = torch.linalg.svdvals(gram)
-    total: Tensor = eigenvalues.clamp(min=0).sqrt().sum()
-    return total
+    eigenvalues, eigenvectors = symmetric_eigen(covariance)
+    kept = eigenvalues > eigenvalues.max() * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+    return eigenvectors[:, kept] * eigenvalues[kept].sqrt()

@@ -13,6 +13,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError
+from gensweep.metrics.eigen import symmetric_eigen
 from gensweep.metrics.moments import require_finite
 
 __all__ = ["PENALTIES", "Probe", "fit_probe"]
@@ -72,7 +73,7 @@ def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes
     for x, y in _rows(features, labels, mean, shares):
         scatter.addmm_(x.T, x)
         towards.addmm_(x.T, y)
-    eigenvalues, vectors = torch.linalg.eigh(scatter)
+    eigenvalues, vectors = symmetric_eigen(scatter)
     eigenvalues.clamp_(min=0)
     along = vectors.T @ towards
     penalties = mean.new_tensor(PENALTIES) * eigenvalues.mean().clamp(min=torch.finfo(mean.dtype).tiny)

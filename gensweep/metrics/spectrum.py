@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
+from gensweep.metrics.eigen import symmetric_eigen
+
 __all__ = ["ROWS", "Spectrum", "centred"]
 
 #: Images that are looked at at once; bounds the memory.
@@ -176,14 +178,14 @@ def _decomposed(
     n, r = len(x), factor.shape[1]
     if n <= r:
         y = (x - mean) @ factor
-        eigenvalues, vectors = torch.linalg.eigh(y @ y.T / (n - 1))
+        eigenvalues, vectors = symmetric_eigen(y @ y.T / (n - 1))
         kept = _positive(eigenvalues)
         return eigenvalues[kept], vectors[:, kept]
     m = x.new_zeros(r, r)
     for rows in centred(x, mean):
         y = rows @ factor
         m.addmm_(y.T, y)
-    eigenvalues, vectors = torch.linalg.eigh(m / (n - 1))
+    eigenvalues, vectors = symmetric_eigen(m / (n - 1))
     kept = _positive(eigenvalues)
     return eigenvalues[kept], factor @ vectors[:, kept]
 

@@ -1,0 +1,93 @@
+"""The eigen-decomposition against numpy's, on matrices on which solvers have failed, with one and with two threads."""
+
+import numpy as np
+import pytest
+import torch
+from torch.linalg import LinAlgError
+
+from gensweep.errors import GensweepError
+from gensweep.metrics.eigen import symmetric_eigen, symmetric_eigenvalues
+
+
+def scatter(n: int, d: int, seed: int) -> torch.Tensor:
+    """Of n images with rectified features, half of which are dead; in float32 MKL's solver fails on some of these."""
+    x = (torch.randn(n, d, generator=torch.Generator().manual_seed(seed)) - 1).relu()
+    x[:, ::2] = 0
+    x -= x.mean(0)
+    return x.T @ x
+
+
+FULL = torch.cov(torch.randn(60, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
+MATRICES = {
+    **{f"dead, small, {seed}": scatter(12, 300, seed) for seed in range(4)},
+    "indefinite": FULL - FULL.flip(0, 1),
+    "zero": torch.zeros(30, 30),
+    "diagonal": torch.linspace(-3, 5, 30).diag(),
+    "identity": torch.eye(30),
+    "a single number": torch.tensor([[-2.5]]),
+    "graded": torch.logspace(-12, 12, 60, dtype=torch.float64).diag() + FULL,
+    "huge": FULL * 1e35,
+    "tiny": FULL * 1e-36,
+}
+
+
+@pytest.fixture(params=[1, 2])
+def threads(request: pytest.FixtureRequest):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+def raises(_: torch.Tensor) -> torch.Tensor:
+    raise LinAlgError("failed to converge")
+
+
+def gives_nan(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return matrix[0] * torch.nan, matrix * torch.nan
+
+
+@pytest.fixture(params=["pytorch's solver", "one that raises", "one that gives NaN"])
+def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+    """PyTorch's solvers as they are, or in the two ways in which MKL's do not converge."""
+    if request.param == "one that raises":
+        monkeypatch.setattr(torch.linalg, "eigh", raises)
+        monkeypatch.setattr(torch.linalg, "eigvalsh", raises)
+    if request.param == "one that gives NaN":
+        monkeypatch.setattr(torch.linalg, "eigh", gives_nan)
+        monkeypatch.setattr(torch.linalg, "eigvalsh", lambda matrix: gives_nan(matrix)[0])
+
+
+@pytest.mark.usefixtures("threads", "solver")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", MATRICES)
+def test_equals_numpys_and_makes_the_matrix_again(name: str, dtype: torch.dtype):
+    check(MATRICES[name].to(dtype))
+
+
+@pytest.mark.usefixtures("threads")
+def test_dead_units_of_a_real_extractor_are_no_obstacle():
+    """With one thread PyTorch's solver has returned NaN eigenvalues here without an error."""
+    check(scatter(40, 1280, 0))
+
+
+def check(matrix: torch.Tensor) -> None:
+    dtype = matrix.dtype
+    size = float(matrix.abs().max()) or 1.0
+    expected = np.linalg.eigvalsh(matrix.double().numpy())
+    bound = 10 * len(matrix) ** 0.5 * torch.finfo(dtype).eps
+    values, vectors = symmetric_eigen(matrix)
+    assert values.dtype == vectors.dtype == dtype
+    reach = max(size, float(np.abs(expected).max()))
+    for found in (values, symmetric_eigenvalues(matrix)):
+        np.testing.assert_allclose(found.double().numpy() / reach, expected / reach, rtol=0, atol=bound)
+    values, vectors = values.double() / reach, vectors.double()
+    torch.testing.assert_close((vectors * values) @ vectors.T, matrix.double() / reach, rtol=0, atol=bound)
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(len(matrix)).double(), rtol=0, atol=bound)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("solve", [symmetric_eigen, symmetric_eigenvalues])
+def test_a_matrix_that_is_not_finite_is_refused(solve, bad: float):
+    with pytest.raises(GensweepError, match="a matrix with NaN or infinite numbers has no eigenvalues"):
+        solve(torch.eye(3) * bad)
