@@ -28,7 +28,7 @@ from gensweep.training.loop import Learner
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
 if TYPE_CHECKING:
-    from ignite.metrics import Metric
+    from gensweep.metrics.processes import Metric
 
 #: Metrics by name, each with what a score of it is a score of.
 _Scored: TypeAlias = "dict[str, tuple[Metric, MetricIdentity]]"

@@ -145,7 +145,7 @@ class FrechetDistance(Metric):
 
     mode: ClassVar[Mode] = "min"
     needs: ClassVar[Needs] = "samples"
-    _state_dict_all_req_keys = ("_state",)
+    _state_dict_all_req_keys = ("_state", "_first")
 
     def __init__(
         self, reference: Reference, num_features: int | None = None, device: torch.device | str = "cpu"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections import OrderedDict
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -14,7 +18,7 @@ with warnings.catch_warnings():
     # ignite imports torch.distributed.optim, which still uses torch.jit
     warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
     import ignite.distributed as idist
-    from ignite.metrics import Metric
+    from ignite.metrics import Metric as IgniteMetric
     from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
 __all__ = [
@@ -26,6 +30,19 @@ __all__ = [
     "sync_all_reduce",
     "with_float64",
 ]
+
+
+class Metric(IgniteMetric):
+    """ignite's metric, whose state is a copy: what is saved does not change with later updates."""
+
+    def state_dict(self) -> OrderedDict[str, Any]:
+        """Everything that has been taken in."""
+        state: OrderedDict[str, Any] = deepcopy(super().state_dict())
+        return state
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """The inverse of `state_dict`."""
+        super().load_state_dict(deepcopy(state_dict))
 
 
 def with_float64(device: torch.device | str) -> torch.device | str:

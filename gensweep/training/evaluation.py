@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from ignite.metrics import Metric
 from jaxtyping import Float64, Int, UInt8
 from PIL import Image
 from torch import Tensor, nn
@@ -31,6 +30,7 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.images import to_uint8
 from gensweep.metrics.metric import Detailed, Diverse, Estimating, Needs, Suspicious, is_labelled
+from gensweep.metrics.processes import Metric
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
