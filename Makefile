@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test lint unit test-slow docs bench clean
+.PHONY: help quickstart test lint unit test-slow test-portable docs bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -26,6 +26,12 @@ unit: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes each: whole sweeps, killed and resumed
 	$(BIN)/python -m pytest -m slow
+
+NUMERIC := test_noise.py nn diffusion gan metrics families training interpret
+
+test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor without AVX-512, AMX or a compiler
+	for threads in 1 2; do TEST_THREADS=$$threads TEST_AMX=0 GENSWEEP_KERNELS=0 ATEN_CPU_CAPABILITY=avx2 \
+	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(addprefix tests/,$(NUMERIC)) || exit 1; done
 
 docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew from the program
 	$(BIN)/python docs/generate.py

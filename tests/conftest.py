@@ -1,4 +1,9 @@
-"""One thread and fixed seeds for all tests; the pure layer's shapes are checked while they run."""
+"""Fixed seeds for all tests; the pure layer's shapes are checked while they run.
+
+PyTorch has TEST_THREADS threads (1), and with TEST_AMX=0 a precision of "auto" is float32 on every processor.
+"""
+
+import os
 
 import hypothesis
 import pytest
@@ -9,7 +14,9 @@ PURE = ["noise", "nn", "diffusion", "gan", "data", "metrics", "families", "train
 
 # Modules are instrumented as they are imported, so this comes before any test imports the package.
 install_import_hook([f"gensweep.{room}" for room in PURE], "beartype.beartype")
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
+if os.environ.get("TEST_AMX") == "0":
+    torch.cpu._is_amx_tile_supported = lambda: False
 # How long an example takes says more about the machine's other work than about the program.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
