@@ -15,10 +15,12 @@ from gensweep.noise import Noise
 
 __all__ = ["Selectivity", "selectivity"]
 
-#: The stream of the permutations, and how many are looked at at once.
-PERMUTE, AT_ONCE = 0, 50
+#: The stream of the sign flips, and how many are looked at at once.
+FLIP, AT_ONCE = 0, 50
 #: A unit on which labels do less than this, as a part of its size, is left out: that is rounding.
 ROUNDING = 1e-5
+#: Numbers vary by no less than this part of their mean square: below it is rounding.
+VARYING = 1e-6
 
 
 class Selectivity(NamedTuple):
@@ -31,39 +33,47 @@ class Selectivity(NamedTuple):
     spread: Float64[Tensor, " u"]
 
 
-def selectivity(responses: Float[Tensor, "n k u"], permutations: Noise) -> Selectivity:
+def selectivity(responses: Float[Tensor, "n k u"], flips: Noise) -> Selectivity:
     """What each label does to each unit, against the other labels on the same images.
 
     The effect is Cohen's d: the mean of (unit under the label) - (mean under the others), divided by the unit's
-    standard deviation over all images and labels, so that no effect is beyond k / sqrt(k - 1).  Under the null
-    hypothesis an image's labels may change places; p is the share of permutations (a sample of `permutations` each,
-    and the data themselves) whose largest effect, over all labels and units in units of what chance does to each, is
-    no smaller.  So the chance of any p <= 0.05, among however many units, is at most 0.05 if labels do nothing.
-    Source: Westfall & Young 1993 (the maximum corrects for the number of tests); Phipson & Smyth 2010 (counting the
-    data themselves).
+    standard deviation over all images and labels, so that no effect is beyond k / sqrt(k - 1).  What is tested is its
+    mean over images divided by its standard error, so that a label which changes only how much a unit varies is no
+    effect.  p is the share of sign flips, one sign an image for all labels and units (a sample of `flips` each, and
+    the data themselves), whose largest such |t|, over all labels and units, is no smaller.  So the chance of any
+    p <= 0.05, among however many units, is at most 0.05 if labels leave means as they are and deviations are symmetric,
+    however much they vary under each label.
+    Source: Westfall & Young 1993 (the maximum corrects for the number of tests); Winkler et al. 2014 (sign flips hold
+    under unequal variances); Phipson & Smyth 2010 (counting the data themselves).
     """
     k = responses.shape[1]
     wide = responses.double()
     centred = wide - wide.mean(dim=1, keepdim=True)
     spread = wide.std(dim=(0, 1), correction=0)
-    # Of a sum over images with their labels at random.
-    chance = centred.square().mean(dim=1).sum(dim=0).sqrt()
+    chance = centred.square().mean(dim=(0, 1)).sqrt()
     silent = chance <= ROUNDING * wide.square().mean(dim=(0, 1)).sqrt()
     effect = torch.where(silent, 0, centred.mean(dim=0) * (k / (k - 1)) / spread)
     standard = torch.where(silent, 0, centred / chance).float()
-    parts = torch.split(permutations.samples, AT_ONCE)
-    largest = torch.cat([_largest(standard, part, permutations.key) for part in parts])
+    squares = standard.square().sum(dim=0)
+    parts = torch.split(flips.samples, AT_ONCE)
+    largest = torch.cat([_largest(standard, squares, part, flips.key) for part in parts])
     # Two sums of the same numbers in another order are equal.
-    reached = standard.sum(dim=0).abs() * (1 - 1e-5)
+    reached = _studentised(standard.sum(dim=0), squares, len(wide)) * (1 - 1e-5)
     beaten = torch.searchsorted(largest.sort().values, reached.contiguous())
     return Selectivity(effect, (1 + len(largest) - beaten).double() / (1 + len(largest)), spread)
 
 
-def _largest(standard: Float[Tensor, "n k u"], samples: Tensor, key: int) -> Float[Tensor, " r"]:
-    """The largest sum over images, of any label and unit, with the labels of every image in another order."""
-    n, k, u = standard.shape
-    orders = Noise(key, samples).uniform(n, k, stream=PERMUTE).argsort(dim=-1).to(standard.device)
-    # picks[r, label, (image, order)]: which of an image's responses counts as that of the label.
-    picks = torch.nn.functional.one_hot(orders, k).to(standard.dtype).permute(0, 2, 1, 3).reshape(-1, n * k)
-    sums = picks @ standard.reshape(n * k, u)
-    return sums.abs().amax(dim=1).view(len(samples), k).amax(dim=1)
+def _largest(
+    standard: Float[Tensor, "n k u"], squares: Float[Tensor, "k u"], samples: Tensor, key: int
+) -> Float[Tensor, " r"]:
+    """The largest |t|, of any label and unit, with images' deviations turned round at random."""
+    n = len(standard)
+    signs = (2 * Noise(key, samples).integers(2, n, stream=FLIP) - 1).to(standard)
+    sums = (signs @ standard.flatten(1)).view(-1, *squares.shape)
+    return _studentised(sums, squares, n).amax(dim=(1, 2))
+
+
+def _studentised(sums: Float[Tensor, "*r k u"], squares: Float[Tensor, "k u"], n: int) -> Float[Tensor, "*r k u"]:
+    """|t| of the mean of n numbers, from their sum and their sum of squares; 0 where all are 0."""
+    variance = (squares - sums.square() / n).clamp(min=VARYING * squares) / (n - 1)
+    return sums.abs() / (n * variance).clamp(min=torch.finfo(variance.dtype).tiny).sqrt()

@@ -111,7 +111,7 @@ def atlas_section(atlas: Atlas, labels: Sequence[int], names: Sequence[str]) -> 
     words = (
         "The effect of a label on a unit is the mean difference to the other labels on the same "
         + ("noisy images" if known else "latents")
-        + ", in standard deviations of the unit. p is that of a permutation test, corrected for the number of "
+        + ", in standard deviations of the unit. p is that of a test by sign flips, corrected for the number of "
         + ("units, labels and noise levels" if known else "units and labels")
         + f": {100 * float((atlas.p <= ALPHA).double().mean()):.0f} % of all cells have p of at most {ALPHA:g}. "
         + (

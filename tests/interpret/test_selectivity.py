@@ -58,6 +58,29 @@ def test_if_labels_do_nothing_five_in_a_hundred_atlases_find_anything():
     assert 4 <= sum(false) <= 28
 
 
+def noisier(key, n):
+    """Units that a label makes vary four times as much, about the same mean."""
+    responses = null(key, n=n)
+    responses[:, 0] += 4 * torch.logspace(-3, 3, U) * Noise(key, torch.arange(n)).normal(U, stream=3)
+    return responses
+
+
+@pytest.mark.parametrize("n", [12, 32])
+def test_a_label_that_changes_only_how_much_units_vary_is_no_effect(n):
+    false = [bool((selectivity(noisier(100 + i, n), permutations(99, key=i)).p <= 0.05).any()) for i in range(300)]
+    # The binomial's 99.9 % point for 300 draws of 0.05.
+    assert sum(false) <= 28
+
+
+def test_an_effect_is_found_beside_units_that_vary_more_under_a_label():
+    found = 0
+    for i in range(100):
+        responses = noisier(100 + i, 32)
+        responses[:, 3, 7] += 2 * 10 ** (-3 + 6 * 7 / (U - 1))
+        found += bool(selectivity(responses, permutations(99, key=i)).p[3, 7] <= 0.05)
+    assert found >= 90
+
+
 def test_units_that_labels_cannot_reach_have_no_effect_and_take_no_power_from_others():
     responses = null(4)
     responses[..., 0] = 0.3
