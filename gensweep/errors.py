@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["ConfigError", "GensweepError", "NothingToCompareError"]
+__all__ = ["ConfigError", "GensweepError", "NothingToCompareError", "ParameterError"]
 
 
 class GensweepError(Exception):
@@ -24,6 +24,17 @@ class ConfigError(GensweepError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
         super().__init__("\n".join(self.problems))
+
+
+class ParameterError(ConfigError):
+    """A parameter that does not suit the others, the images or the machine; `config` knows the key that gives it."""
+
+    def __init__(self, parameter: str, message: str) -> None:
+        self.parameter, self.message = parameter, message
+        super().__init__(f"{parameter}: {message}")
+
+    def __reduce__(self) -> tuple[type[ParameterError], tuple[str, str]]:
+        return type(self), (self.parameter, self.message)
 
 
 class NothingToCompareError(GensweepError):

@@ -46,7 +46,7 @@ def build_family(trial: TrialConfig, *, channels: int, size: int, classes: int, 
     was.
     """
     settings: Finetuning = trial.bound("finetune")()
-    with torch.random.fork_rng(devices=[]):
+    with trial.keys_in_errors(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         if settings.base is None:
             family: Family = trial.bound("family")(channels, size, classes)

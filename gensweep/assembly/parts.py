@@ -62,7 +62,8 @@ def load_images(
     `root` is the cache folder by default.
     """
     data = trial.data.model_copy(update={"limit": None}) if split == "whole" else trial.data
-    images: Images = bind(data)("test" if split == "test" else "train", root or cache_folder())
+    with trial.keys_in_errors():
+        images: Images = bind(data)("test" if split == "test" else "train", root or cache_folder())
     return in_labels_of_base(trial, images)
 
 
@@ -104,8 +105,9 @@ def build_evaluator(
     """What a trial is judged by; `images` are those it is trained on.  Reference moments come from the cache."""
     cache = cache or cache_folder()
     settings: EvaluationSettings = trial.bound("evaluation")()
-    extractor, of_samples = _sample_metrics(trial, images, device, cache)
-    held_out, of_likelihood = _likelihood_metrics(trial, images, device, cache)
+    with trial.keys_in_errors():
+        extractor, of_samples = _sample_metrics(trial, images, device, cache)
+        held_out, of_likelihood = _likelihood_metrics(trial, images, device, cache)
     scored = of_samples | of_likelihood
     return Evaluator(
         extractor=extractor,

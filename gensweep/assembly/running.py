@@ -72,18 +72,19 @@ def run(
     device = torch.device(device) if device is not None else default_device()
     images = load_images(trial, "train", cache)
     evaluator = build_evaluator(trial, images, device, cache)
-    run_trial(
-        build_learner(trial, images, device, workers or Workers.current()),
-        build_loader(trial, images, device),
-        evaluator,
-        reporter,
-        every=every_of(trial),
-        folder=folder,
-        metadata=trial.as_dict(),
-        class_names=images.class_names,
-        resume=resume,
-        also=adapter_writer(trial, images),
-    )
+    with trial.keys_in_errors():
+        run_trial(
+            build_learner(trial, images, device, workers or Workers.current()),
+            build_loader(trial, images, device),
+            evaluator,
+            reporter,
+            every=every_of(trial),
+            folder=folder,
+            metadata=trial.as_dict(),
+            class_names=images.class_names,
+            resume=resume,
+            also=adapter_writer(trial, images),
+        )
 
 
 def run_job(config: Mapping[str, Any], place: Place, reporter: Reporter) -> None:

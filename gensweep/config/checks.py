@@ -12,10 +12,10 @@ from pydantic import BaseModel
 from gensweep.config import registries
 from gensweep.config.models import Settings, bind
 from gensweep.config.problems import listed, unknown
-from gensweep.config.tree import GENERIC
-from gensweep.errors import ConfigError
+from gensweep.config.tree import GENERIC, flatten
+from gensweep.errors import ConfigError, ParameterError
 
-__all__ = ["cross_checks", "metric_checks", "metric_refusal"]
+__all__ = ["cross_checks", "key_of", "metric_checks", "metric_refusal"]
 
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -37,6 +37,12 @@ def _get(trial: BaseModel, key: str) -> Any:
     for part in key.split("."):
         value = getattr(value, part, None)
     return value
+
+
+def key_of(settings: BaseModel, parameter: str) -> str:
+    """The dotted key that gives a parameter of some function below, or its own name if there is none."""
+    keys = [key for key, _ in flatten(settings.model_dump(mode="json"))]
+    return next((key for key in keys if f".{key}".endswith((f".{parameter}", f".{parameter}.kind"))), parameter)
 
 
 def _budget(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -160,15 +166,16 @@ def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
     for section in type(trial).model_fields:
         if section not in GENERIC:
             settings = getattr(trial, section)
-            for message in _refusals(settings, _get(trial, "data.size") or 32, number):
-                key, _, reason = message.partition(": ")
-                # A part that knows which of its keys is wrong says so.
-                yield (key, reason) if key.startswith(f"{section}.") else (section, message)
+            for parameter, message in _refusals(settings, _get(trial, "data.size") or 32, number):
+                yield (f"{section}.{key_of(settings, parameter)}" if parameter else section), message
 
 
 @functools.lru_cache(maxsize=1024)
-def _refusals(settings: Settings, size: int, classes: int) -> tuple[str, ...]:
-    """The ConfigErrors of one part.  Parts that need more than an image's shape are left for later."""
+def _refusals(settings: Settings, size: int, classes: int) -> tuple[tuple[str, str], ...]:
+    """The ConfigErrors of one part, each with the parameter if it is known.
+
+    Parts that need more than an image's shape are left for later.
+    """
     import torch
 
     function = bind(settings)
@@ -184,6 +191,8 @@ def _refusals(settings: Settings, size: int, classes: int) -> tuple[str, ...]:
         # Networks are built on "meta", which gives tensors a shape and no memory; tables of numbers are small.
         with torch.device("meta" if needed else "cpu"):
             function(*(known[name] for name in needed))
+    except ParameterError as error:
+        return ((error.parameter, error.message),)
     except ConfigError as error:
-        return error.problems
+        return tuple(("", problem) for problem in error.problems)
     return ()

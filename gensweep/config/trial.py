@@ -7,22 +7,23 @@ of the trial, and each plain one is a key of `family`.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from gensweep.config import registries
-from gensweep.config.checks import cross_checks, metric_checks
+from gensweep.config.checks import cross_checks, key_of, metric_checks
 from gensweep.config.models import Settings, bind, model_field, settings_model
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.schema import validate
 from gensweep.config.tree import GENERIC, Tree, clone, flatten, override_all, place_of
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, ParameterError
 from gensweep.registry import Choice, Keyword, Section, keywords
 
 __all__ = ["TrialConfig", "check_trial", "common_sections", "sections_by_family", "trial_model"]
@@ -76,6 +77,14 @@ class TrialConfig(BaseModel):
         """SHA-256 of the effective values: equal if and only if they are."""
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @contextlib.contextmanager
+    def keys_in_errors(self) -> Iterator[None]:
+        """Within it, an error about a parameter names the key of this trial that gives it."""
+        try:
+            yield
+        except ParameterError as error:
+            raise ConfigError(f"{key_of(self, error.parameter)}: {error.message}") from error
 
     def kind(self, section: str) -> str:
         """The kind that a section names, for example `kind("family")`."""

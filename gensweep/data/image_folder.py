@@ -23,7 +23,7 @@ from gensweep.data.cache import locked, replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
 from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
 from gensweep.data.pictures import SUFFIXES, decoded
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, ParameterError
 
 __all__ = ["image_folder"]
 
@@ -69,7 +69,7 @@ def image_folder(
     """
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
-        raise ConfigError(f"image_folder: path: {folder} is not a folder; name yours with --set data.path=FOLDER")
+        raise ParameterError("path", f"{folder} is not a folder; name yours")
     given = all((folder / name).is_dir() for name in SPLITS)
     places = {name: folder / name for name in SPLITS} if given else {split: folder}
     files = {name: sorted(file_names(place)) for name, place in places.items()}

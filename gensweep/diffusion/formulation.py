@@ -12,7 +12,7 @@ from gensweep.diffusion.losses import LOSSES, DiffusionLoss
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
-from gensweep.errors import ConfigError
+from gensweep.errors import ParameterError
 from gensweep.registry import Choice, Registry
 
 __all__ = ["Formulation", "formulation"]
@@ -43,10 +43,11 @@ def formulation(
     process = GaussianDiffusion(schedule(timesteps))
     made = Formulation(process, parameterisation, loss(), levels(process))
     if made.loss.needs_timesteps and not made.levels.timesteps:
-        raise ConfigError(
-            f"diffusion.loss.kind: {_kind(LOSSES, made.loss)} needs timesteps, but diffusion.levels.kind "
-            f"{_kind(LEVELS, made.levels)} draws levels between them; take other levels "
-            f"({_listed(LEVELS, 'timesteps', True)}) or another loss ({_listed(LOSSES, 'needs_timesteps', False)})"
+        raise ParameterError(
+            "loss",
+            f"{_kind(LOSSES, made.loss)} needs timesteps, but the levels {_kind(LEVELS, made.levels)} lie between "
+            f"them; take other levels ({_listed(LEVELS, 'timesteps', True)}) or another loss "
+            f"({_listed(LOSSES, 'needs_timesteps', False)})",
         )
     return made
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from gensweep.diffusion.process import spaced
 from gensweep.diffusion.samplers.sampler import Spacing
-from gensweep.errors import ConfigError
+from gensweep.errors import ParameterError
 from gensweep.registry import Registry
 
 __all__ = ["GAMMAS", "Gamma", "GammaLevels", "GammaValues", "Monotone", "schedule_of", "wide"]
@@ -186,9 +186,10 @@ class GammaLevels:
         most = self.timesteps
         count = steps or most or MANY
         if most is not None and count > most:
-            raise ConfigError(
-                f"sampler.steps: 1 <= steps <= timesteps must hold, but got steps={count}, timesteps={most}; "
-                "lower sampler.steps, or raise vdm.timesteps (null is continuous time)"
+            raise ParameterError(
+                "steps",
+                f"1 <= steps <= timesteps must hold, but got steps={count}, timesteps={most}; "
+                "take fewer steps, or more timesteps (None is continuous time)",
             )
         t = 1 - torch.linspace(0, 1, count, dtype=torch.float64)
         if most is not None:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from gensweep.diffusion.samplers.sampler import Spacing
-from gensweep.errors import ConfigError
+from gensweep.errors import ParameterError
 
 __all__ = ["RHO", "GaussianDiffusion", "Posterior", "karras_sigmas", "spaced"]
 
@@ -114,9 +114,10 @@ class GaussianDiffusion:
         """
         count = self.timesteps if steps is None else steps
         if not 1 <= count <= self.timesteps:
-            raise ConfigError(
-                f"sampler.steps: 1 <= steps <= timesteps must hold, but got steps={count}, timesteps={self.timesteps}; "
-                "lower sampler.steps or raise diffusion.timesteps"
+            raise ParameterError(
+                "steps",
+                f"1 <= steps <= timesteps must hold, but got steps={count}, timesteps={self.timesteps}; "
+                "take fewer steps, or more timesteps",
             )
         gaps = max(1, count - 1)
         times = self.timesteps - 1 - (torch.arange(count).flip(0) * (self.timesteps - 1) + gaps // 2) // gaps

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor, nn
 
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.metric import METRICS, Mode, Needs
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.processes import (
@@ -62,9 +62,10 @@ class InceptionScore(Metric):
     ) -> None:
         head = reference.head
         if head is None:
-            raise ConfigError(
-                "evaluation.metrics: inception_score needs an extractor whose network classifies images; "
-                "set evaluation.extractor.kind to inception (the literature's) or torchvision_inception, or take it out"
+            raise ParameterError(
+                "metrics",
+                "inception_score needs an extractor whose network classifies images; take the extractor inception (the "
+                "literature's) or torchvision_inception, or leave it out",
             )
         self._head, self._deviation = head, 0.0
         super().__init__(device=with_float64(device))

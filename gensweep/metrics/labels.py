@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.probe import Probe, fit_probe
 
@@ -80,9 +80,10 @@ def require_classes(reference: LabelledReference, metric: str) -> tuple[str, ...
     """The names of the classes.  Raises ConfigError if there is only one."""
     names = reference.class_names
     if len(names) < 2:
-        raise ConfigError(
-            f"evaluation.metrics: {metric} compares classes, but the data have only one ({', '.join(names)}); "
-            f"take {metric} out, or name more in data.classes"
+        raise ParameterError(
+            "metrics",
+            f"{metric} compares classes, but the data have only one ({', '.join(names)}); "
+            f"take {metric} out, or name more classes",
         )
     return names
 

@@ -75,7 +75,7 @@ def read_statistics(file: Path, extractor: Extractor) -> Statistics:
     if mu.shape != (d,) or sigma.shape != (d, d):
         raise ConfigError(
             f"{file}: mu and sigma have the shapes {mu.shape} and {sigma.shape}, but {extractor.id.partition('/')[0]} "
-            f"gives {d} features; set the evaluation.extractor.kind that they were made with"
+            f"gives {d} features; take the extractor that they were made with"
         )
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise ConfigError(f"{file}: mu or sigma holds NaN or infinite numbers; make it again")

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gensweep.errors import ConfigError
+from gensweep.errors import ParameterError
 
 __all__ = [
     "GROUPS",
@@ -92,9 +92,10 @@ def attach(network: nn.Module, *, rank: int, alpha: float | None = None, target:
     layers = layers_of(network, target)
     name, most = max(((name, min(_sides(layer))) for name, layer in layers.items()), key=lambda each: each[1])
     if rank > most:
-        raise ConfigError(
-            f"finetune.update.rank: {rank} is more than any of the {len(layers)} layers of the target {target!r} has "
-            f"(at most {most}, in {name}); take {most} or less"
+        raise ParameterError(
+            "rank",
+            f"{rank} is more than any of the {len(layers)} layers of the target {target!r} has "
+            f"(at most {most}, in {name}); take {most} or less",
         )
     scale = (rank if alpha is None else alpha) / rank
     for layer in layers.values():
@@ -116,15 +117,16 @@ def layers_of(network: nn.Module, target: str) -> dict[str, Layer]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f"finetune.update.target: {target!r} is no regular expression ({error})") from None
+        raise ParameterError("target", f"{target!r} is no regular expression ({error})") from None
     known = {name: module for name, module in network.named_modules() if isinstance(module, GROUPS["all"][1])}
     found = {name: layer for name, layer in known.items() if isinstance(layer, types) and compiled.search(name)}
     if not found:
         names = list(known)
         shown = ", ".join(names[:4]) + (f", ..., {names[-1]}" if len(names) > 4 else "")
-        raise ConfigError(
-            f"finetune.update.target: {target!r} matches no layer of the {type(network).__name__} (its {len(names)} "
-            f"layers: {shown}); take one of {', '.join(GROUPS)}, {LABELS}, or a regular expression for such names"
+        raise ParameterError(
+            "target",
+            f"{target!r} matches no layer of the {type(network).__name__} (its {len(names)} "
+            f"layers: {shown}); take one of {', '.join(GROUPS)}, {LABELS}, or a regular expression for such names",
         )
     return cast(dict[str, Layer], found)
 

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 from annotated_types import Ge, Gt, MinLen
 from torch import nn
 
-from gensweep.errors import ConfigError
+from gensweep.errors import ParameterError
 from gensweep.nn.labels import NewRows, add_labels
 from gensweep.nn.lora import LABELS, attach, freeze, merge
 from gensweep.registry import Registry
@@ -39,9 +39,10 @@ def lora(
     rows of new labels are learnt.  An alpha of null is equal to the rank.  Source: Hu et al. 2021.
     """
     if target == LABELS and not new:
-        raise ConfigError(
-            f"finetune.update.target: {LABELS!r} learns nothing but new labels, but there are none for these images; "
-            "take another target, such as attention"
+        raise ParameterError(
+            "target",
+            f"{LABELS!r} learns nothing but new labels, but there are none for these images; "
+            "take another target, such as attention",
         )
     load()
     freeze(network)

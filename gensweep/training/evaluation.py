@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.data.images import Images
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
@@ -203,9 +203,10 @@ def _suspects(
 def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> None:
     names = [name for name, metric in metrics.items() if is_labelled(metric)]
     if names and labels is None:
-        raise ConfigError(
-            f"evaluation.metrics: {', '.join(names)} ask{'s' if len(names) == 1 else ''} for the classes that images "
-            "were drawn for, and these were drawn without; leave out what asks"
+        raise ParameterError(
+            "metrics",
+            f"{', '.join(names)} ask{'s' if len(names) == 1 else ''} for the classes that images "
+            "were drawn for, and these were drawn without; leave out what asks",
         )
 
 
@@ -248,7 +249,7 @@ def bits_per_dim(
     Raises ConfigError for a family without a likelihood, GensweepError if nothing was held out.
     """
     if not isinstance(family, Likelihood):
-        raise ConfigError(f"evaluation.metrics: {type(family).__name__} has no likelihood; take the metric bpd out")
+        raise ParameterError("metrics", f"{type(family).__name__} has no likelihood; take the metric bpd out")
     if evaluator.held_out is None:
         raise GensweepError("bits per dimension need images that were held out, but the evaluator has none")
     device, (pixels, labels) = next(network.parameters()).device, (evaluator.held_out.pixels, evaluator.held_out.labels)

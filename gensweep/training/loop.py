@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from gensweep.data.loader import Loader
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import FAMILIES, Batch, Family, Loss
 from gensweep.nn import kernels
 from gensweep.nn.precision import Precision, mixed_precision, uses_bfloat16
@@ -68,10 +68,11 @@ class Learner:
         self.workers = workers or Workers.current()
         needed = self.workers.world * training.accumulation
         if training.batch_size < needed:
-            times = f" times {training.accumulation} parts (training.accumulation)" if training.accumulation > 1 else ""
-            raise ConfigError(
-                f"training.batch_size: {training.batch_size} is less than the {self.workers.world} workers{times}; "
-                "every worker needs at least one image" + (" in every part" if times else "")
+            times = f" times {training.accumulation} parts (accumulation)" if training.accumulation > 1 else ""
+            raise ParameterError(
+                "batch_size",
+                f"{training.batch_size} is less than the {self.workers.world} workers{times}; "
+                "every worker needs at least one image" + (" in every part" if times else ""),
             )
         for network in family.networks.values():
             place(network, self.device, training.precision).train()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from gensweep.errors import ConfigError
+from gensweep.errors import ParameterError
 from gensweep.families.family import Denoising, Family
 from gensweep.training.evaluation import Evaluator
 
@@ -37,7 +37,7 @@ def drawing_in(steps: int, family: Family) -> Family:
     Raises ConfigError if it has no sampler.
     """
     if not isinstance(family, Denoising):
-        raise ConfigError("evaluation.rung_steps: the family draws images without a sampler; leave it out")
+        raise ParameterError("rung_steps", "the family draws images without a sampler; leave it out")
     changed: Any = copy.copy(family)
     changed.sampler = partial(changed.sampler, steps=steps)
     return cast(Family, changed)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gensweep.config import TrialConfig, load_trial, parse_overrides, registries
 from gensweep.config.trial import trial_model
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, ParameterError
 
 MINIMAL = {"family": {"kind": "diffusion"}}
 
@@ -147,8 +147,8 @@ def test_a_trial_is_frozen():
         ),
         (
             {"diffusion": {"loss": {"kind": "hybrid"}, "levels": {"kind": "lognormal"}}},
-            "diffusion.loss.kind: hybrid needs timesteps, but diffusion.levels.kind lognormal draws levels between "
-            "them; take other levels (uniform, antithetic, importance) or another loss (simple, min_snr)",
+            "diffusion.loss.kind: hybrid needs timesteps, but the levels lognormal lie between them; "
+            "take other levels (uniform, antithetic, importance) or another loss (simple, min_snr)",
         ),
         (
             {"family": {"kind": "diffusion", "guidance": 2}},
@@ -323,3 +323,22 @@ def test_any_value_of_any_key_is_taken_or_refused(data):
         TrialConfig.from_dict(MINIMAL).with_overrides(flat | {key: data.draw(json_values)})
     except ConfigError as error:
         assert error.problems  # noqa: PT017
+
+
+def test_an_error_about_a_parameter_names_the_key_that_gives_it():
+    trial = TrialConfig.from_dict({"family": {"kind": "diffusion"}, "finetune": {"base": "run"}})
+    for parameter, key in [
+        ("rank", "finetune.update.rank"),
+        ("loss", "diffusion.loss.kind"),
+        ("batch_size", "training.batch_size"),
+        ("metrics", "evaluation.metrics"),
+        ("no_setting", "no_setting"),
+    ]:
+        with pytest.raises(ConfigError) as caught, trial.keys_in_errors():
+            raise ParameterError(parameter, "3 is too large")
+        assert caught.value.problems == (f"{key}: 3 is too large",)
+
+
+def test_an_error_about_a_parameter_survives_pickling():
+    error = pickle.loads(pickle.dumps(ParameterError("rank", "9 is too large")))
+    assert (error.parameter, str(error)) == ("rank", "rank: 9 is too large")

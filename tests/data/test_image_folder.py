@@ -98,7 +98,7 @@ def test_if_nothing_can_be_read_it_is_an_error(folder, load):
     (folder / "bad.png").touch()
     with pytest.raises(ConfigError, match="none of its 1 picture files can be read"):
         load()
-    with pytest.raises(ConfigError, match=r"is not a folder; name yours with --set data\.path=FOLDER"):
+    with pytest.raises(ConfigError, match=r"path: .* is not a folder; name yours"):
         load(path=folder / "nowhere")
 
 

@@ -107,7 +107,7 @@ def test_samplers_stop_at_levels_of_the_schedule_from_the_end_down(kind, timeste
 
 
 def test_more_steps_than_there_are_is_an_error_that_says_what_to_do():
-    with pytest.raises(ConfigError, match=r"steps=30, timesteps=20; lower sampler.steps, or raise vdm.timesteps"):
+    with pytest.raises(ConfigError, match=r"steps=30, timesteps=20; take fewer steps, or more timesteps"):
         GammaLevels(schedule("linear"), 20).sigmas(30)
 
 

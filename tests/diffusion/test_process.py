@@ -113,7 +113,7 @@ def test_respacing_to_all_steps_is_the_process_itself(process):
 
 @pytest.mark.parametrize("steps", [0, -3, 1001])
 def test_respacing_refuses_more_steps_than_there_are(process, steps):
-    with pytest.raises(ConfigError, match=rf"steps={steps}, timesteps=1000; lower sampler.steps or raise"):
+    with pytest.raises(ConfigError, match=rf"steps={steps}, timesteps=1000; take fewer steps"):
         process.respaced(steps)
 
 

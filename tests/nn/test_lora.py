@@ -227,11 +227,11 @@ def test_targets_are_groups_or_patterns_of_names():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"target": "nothing"}, r"finetune.update.target: 'nothing' matches no layer of the CNN \(its .* layers: "),
+        ({"target": "nothing"}, r"target: 'nothing' matches no layer of the CNN \(its .* layers: "),
         ({"target": "attention"}, "matches no layer .* take one of all, attention, conv, linear, labels"),
-        ({"target": "("}, "finetune.update.target: '\\(' is no regular expression"),
-        ({"rank": 1000}, r"finetune.update.rank: 1000 is more than any of the \d+ layers .* \(at most \d+, in "),
-        ({"rank": 4, "target": "^last"}, "finetune.update.rank: 4 is more than .*at most 3, in last.2"),
+        ({"target": "("}, "target: '\\(' is no regular expression"),
+        ({"rank": 1000}, r"rank: 1000 is more than any of the \d+ layers .* \(at most \d+, in "),
+        ({"rank": 4, "target": "^last"}, "rank: 4 is more than .*at most 3, in last.2"),
     ],
 )
 def test_what_cannot_be_updated_is_refused_in_one_line(settings, words):

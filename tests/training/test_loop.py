@@ -97,7 +97,7 @@ def test_gradients_do_not_linger_between_steps():
 
 
 def test_a_batch_smaller_than_the_number_of_workers_is_refused():
-    with pytest.raises(ConfigError, match=r"training.batch_size: 2 is less than the 3 workers"):
+    with pytest.raises(ConfigError, match=r"batch_size: 2 is less than the 3 workers"):
         tiny.learner("gan", batch_size=2, workers=Workers(0, 3))
 
 

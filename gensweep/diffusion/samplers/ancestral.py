@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoise, Levels, Start, Steps
-from gensweep.errors import ConfigError
+from gensweep.errors import ParameterError
 from gensweep.noise import Noise
 
 __all__ = ["ancestral", "step_variances"]
@@ -41,9 +41,8 @@ def ancestral(
         left -= 1
         x_0, fraction = denoise(x, now)
         if variance == "learned" and fraction is None:
-            raise ConfigError(
-                "sampler.variance: 'learned' needs a network that was trained with diffusion.loss.kind hybrid or vlb; "
-                "use small or large"
+            raise ParameterError(
+                "variance", "'learned' needs a network that was trained with the loss hybrid or vlb; use small or large"
             )
         if not after:
             return x_0
