@@ -58,7 +58,7 @@ def test_extractors_without_logits_and_too_few_images_are_refused_in_words():
     class Headless:
         head = None
 
-    with pytest.raises(ConfigError, match=r"set evaluation\.extractor\.kind to inception .* or take it out"):
+    with pytest.raises(ConfigError, match=r"^metrics: .*take the extractor inception .* or leave it out"):
         InceptionScore(Headless())
     with pytest.raises(GensweepError, match="an Inception score needs at least 10 generated images, but got 9; raise"):
         scored(features(9, 5, 1)).compute()
