@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Float64, Int, Int64
 from torch import Tensor
 
-from gensweep.diffusion.process import GaussianDiffusion
+from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.noise import Noise
 
@@ -64,7 +64,7 @@ def bound(
 
     def seen(t: Int[Tensor, " b"], stream: int) -> Denoised:
         sigma = process.sigma_at(t)
-        found = see(x_0 + sigma.view(-1, 1, 1, 1) * noise.normal(*x_0.shape[1:], stream=stream), sigma)
+        found = see(q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=stream)), sigma)
         return Denoised(_wide(found.x_0), None if found.fraction is None else _wide(found.fraction))
 
     wide, first = _wide(x_0), torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)

@@ -6,7 +6,8 @@ Images x are (b, c, h, w) in [-1, 1]; steps t are (b,), counted from 0 (one step
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -15,18 +16,45 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ParameterError
 
-__all__ = ["RHO", "GaussianDiffusion", "Posterior", "karras_sigmas", "spaced"]
+__all__ = ["RHO", "GaussianDiffusion", "Posterior", "karras_sigmas", "posterior", "q_sample", "spaced"]
+
+T = TypeVar("T", float, Tensor)
 
 #: Of the levels in Karras et al. 2022, section 3.
 RHO = 7.0
 
 
-class Posterior(NamedTuple):
-    """Mean and variance of q(x_{t-1} | x_t, x_0); log_variance is finite at t = 0 too."""
+@dataclass(frozen=True)
+class Posterior(Generic[T]):
+    """q(x' | x, x_0) of a step from a noise level to a lower one: N(keep x + (1 - keep) x_0, small).
 
-    mean: Float[Tensor, "b c h w"]
-    variance: Float[Tensor, "b 1 1 1"]
-    log_variance: Float[Tensor, "b 1 1 1"]
+    `large` is the variance of a step whatever x_0 is, beta.  All are those of images that are not scaled, x_t /
+    sqrt(alpha_bar_t).
+    """
+
+    keep: T
+    small: T
+    large: T
+
+
+def posterior(now: T, after: T) -> Posterior[T]:
+    """The step from level `now` to level `after`.  Source: Ho et al. 2020, eq. 6 and 7, and section 3.2."""
+    keep = (after / now) ** 2
+    return Posterior(keep, after**2 * (1 - keep), (1 + after**2) * (now**2 - after**2) / (1 + now**2))
+
+
+def q_sample(
+    x_0: Float[Tensor, "b c h w"],
+    sigma: Float[Tensor, " b"],
+    eps: Float[Tensor, "b c h w"],
+    scale: Float[Tensor, "b 1 1 1"] | float = 1.0,
+) -> Float[Tensor, "b c h w"]:
+    """Diffuse x_0 to a noise level in one jump: scale (x_0 + sigma eps).
+
+    With the scale sqrt(alpha_bar) it is x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.
+    Source: Ho et al. 2020, eq. 4.
+    """
+    return scale * x_0 + scale * sigma.view(-1, 1, 1, 1) * eps
 
 
 class GaussianDiffusion:
@@ -38,50 +66,18 @@ class GaussianDiffusion:
     def __init__(self, alpha_bar: Float64[Tensor, " t"]) -> None:
         self.timesteps = len(alpha_bar)
         self.alpha_bar = alpha_bar
-        self.signal, self.noise = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
-        self.sigma = self.noise / self.signal
-        self.alpha_bar_prev = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
-        self.beta = 1 - alpha_bar / self.alpha_bar_prev
-        self.log_beta = self.beta.log()
-        self.posterior_x0 = self.beta * self.alpha_bar_prev.sqrt() / (1 - alpha_bar)
-        self.posterior_xt = (1 - self.alpha_bar_prev) * (1 - self.beta).sqrt() / (1 - alpha_bar)
-        self.posterior_variance = self.beta * (1 - self.alpha_bar_prev) / (1 - alpha_bar)
+        self.sigma = (1 - alpha_bar).sqrt() / alpha_bar.sqrt()
+        before = torch.cat([torch.zeros(1, dtype=torch.float64), self.sigma[:-1]])
+        step = posterior(self.sigma, before)
+        # Tables of x_{t-1} itself, which is scaled by sqrt(alpha_bar_{t-1}).
+        alpha_bar_before = 1 / (1 + before.square())
+        self.posterior_x0 = (1 - step.keep) * alpha_bar_before.sqrt()
+        self.log_beta = (step.large * alpha_bar_before).log()
         # The variance at t = 0 is 0; its logarithm is taken to be that of t = 1 (Nichol & Dhariwal 2021's code).
-        positive = self.posterior_variance.clone()
-        positive[0] = positive[1] if self.timesteps > 1 else self.beta[0]
-        self.posterior_log_variance = positive.log()
+        variance = step.small * alpha_bar_before
+        variance[0] = variance[1] if self.timesteps > 1 else step.large[0]
+        self.posterior_log_variance = variance.log()
         self._moved: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
-
-    def q_sample(
-        self, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b c h w"]:
-        """Diffuse x_0 to step t in one jump.
-
-        x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) eps.  Source: Ho et al. 2020, eq. 4.
-        """
-        return self.at("signal", t, x_0) * x_0 + self.at("noise", t, x_0) * eps
-
-    def predict_x0_from_eps(
-        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b c h w"]:
-        """The x_0 that was diffused with eps to x_t; not clipped.  Source: Ho et al. 2020, eq. 15."""
-        return (x_t - self.at("noise", t, x_t) * eps) / self.at("signal", t, x_t)
-
-    def eps_from_x0(
-        self, x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], x_0: Float[Tensor, "b c h w"]
-    ) -> Float[Tensor, "b c h w"]:
-        """The noise that turns x_0 into x_t."""
-        return (x_t - self.at("signal", t, x_t) * x_0) / self.at("noise", t, x_t)
-
-    def posterior(
-        self, x_0: Float[Tensor, "b c h w"], x_t: Float[Tensor, "b c h w"], t: Int[Tensor, " b"]
-    ) -> Posterior:
-        """q(x_{t-1} | x_t, x_0).  Source: Ho et al. 2020, eq. 6 and 7."""
-        return Posterior(
-            mean=self.at("posterior_x0", t, x_t) * x_0 + self.at("posterior_xt", t, x_t) * x_t,
-            variance=self.at("posterior_variance", t, x_t),
-            log_variance=self.at("posterior_log_variance", t, x_t),
-        )
 
     def sigma_at(self, t: Int[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Noise level of step t, relative to the image: sqrt((1 - alpha_bar) / alpha_bar), float32."""

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from gensweep.diffusion.gamma import MANY, Gamma, wide
 from gensweep.diffusion.levels import TIME
 from gensweep.diffusion.likelihood import EPS, STEPS, Bound, See
+from gensweep.diffusion.process import q_sample
 from gensweep.noise import Noise
 
 __all__ = ["Drawing", "Step", "bound", "draw_times", "lower_variance", "prior_bits", "reconstruction_bits"]
@@ -153,7 +154,7 @@ def bound(
     for part, (low, high) in enumerate(zip(edges.tolist(), edges[1:].tolist(), strict=False)):
         step = Step.at(schedule, low + among[:, part] * (high - low), timesteps)
         sigma = step.sigma
-        x = x_0 + sigma.view(-1, 1, 1, 1) * noise.normal(*x_0.shape[1:], stream=EPS + 1 + part)
+        x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=EPS + 1 + part))
         off = wide((see(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
         diffusion += (high - low) * step.bits(off)
     eps = noise.normal(*x_0.shape[1:], stream=EPS)

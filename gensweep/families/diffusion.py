@@ -17,6 +17,7 @@ from gensweep.diffusion.formulation import Formulation, formulation
 from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.losses import Prediction
+from gensweep.diffusion.process import q_sample
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
 from gensweep.families.optimizers import Adam, adam
@@ -84,7 +85,7 @@ class DiffusionFamily:
         eps = batch.noise.normal(*self.shape, stream=EPS)
         coefficients = self.parameterisation(drawn.sigma)
         time = self.process.network_time(drawn.sigma) if coefficients.time is None else coefficients.time
-        noisy = coefficients.into * batch.images + coefficients.into * drawn.sigma.view(-1, 1, 1, 1) * eps
+        noisy = q_sample(batch.images, drawn.sigma, eps, coefficients.into)
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](noisy, time, labels).float()
         losses = self.loss(Prediction(self.process, coefficients, batch.images, eps, drawn, output))

@@ -14,6 +14,7 @@ from gensweep.diffusion.denoiser import denoised, denoiser
 from gensweep.diffusion.gamma import GAMMAS, Gamma, GammaLevels, schedule_of, wide
 from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients, Parameterisation
+from gensweep.diffusion.process import q_sample
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
 from gensweep.diffusion.variational import (
     Drawing,
@@ -136,7 +137,7 @@ class VdmFamily:
         step = Step.at(schedule, draw_times(batch.noise, batch.total, self.vdm.times), self.vdm.timesteps)
         eps, sigma = batch.noise.normal(*self.shape, stream=EPS), step.sigma
         coefficients = self._coefficients(sigma)
-        noisy = coefficients.into * (batch.images + sigma.view(-1, 1, 1, 1) * eps)
+        noisy = coefficients.into * q_sample(batch.images, sigma, eps)
         time = schedule.network_time(step.gamma).float()
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](noisy, time, labels).float()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from gensweep.diffusion.likelihood import bound, decoder_bits, prior_bits, step_bits, strata, term_bits
-from gensweep.diffusion.process import GaussianDiffusion
+from gensweep.diffusion.process import GaussianDiffusion, posterior
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.diffusion.schedules import cosine, karras, linear
 from gensweep.noise import Noise
@@ -64,7 +64,7 @@ def entropy():
 
 def decoder_of_gaussians(process):
     """E[-log2 p(x_0 | x_1)] of the ideal model with variance beta, by integration over x_0 and the noise."""
-    sigma, deviation = float(process.sigma[0]), float(process.beta[0]) ** 0.5
+    sigma, deviation = float(process.sigma[0]), float(1 - process.alpha_bar[0]) ** 0.5
     levels = np.linspace(-1, 1, 256)
     edges = np.concatenate([[-np.inf], (levels[1:] + levels[:-1]) / 2, [np.inf]])
     p = np.diff(norm.cdf(edges / S))
@@ -195,7 +195,7 @@ def test_the_probabilities_of_a_pixels_levels_sum_to_1(guess, fraction, timestep
 def test_the_probability_of_a_level_is_that_of_its_interval(guess, level):
     """Against scipy, from the nearer tail."""
     process = GaussianDiffusion(linear(1000))
-    deviation = float(process.beta[0]) ** 0.5
+    deviation = float(1 - process.alpha_bar[0]) ** 0.5
     x = 2 * level / 255 - 1
     low = -math.inf if level == 0 else (x - 1 / 255 - guess) / deviation
     high = math.inf if level == 255 else (x + 1 / 255 - guess) / deviation
@@ -212,11 +212,12 @@ def test_a_step_is_the_divergence_of_two_gaussians(t, fraction, guess):
     x_0, x_t = (torch.linspace(start, 0.9, 16).double().view(1, 1, 4, 4) for start in (-0.9, 0.1))
     steps = torch.tensor([t])
     seen = Denoised(torch.full_like(x_0, guess), torch.full_like(x_0, fraction))
-    right, wrong = process.posterior(x_0, x_t, steps), process.posterior(seen.x_0, x_t, steps)
-    log_variance = torch.lerp(right.log_variance, process.log_beta[t], torch.tensor(fraction).double())
+    step = posterior(process.sigma[t], process.sigma[t - 1])
+    right, wrong = (torch.lerp(image, x_t, step.keep) for image in (x_0, seen.x_0))
+    log_variance = torch.lerp(step.small.log(), step.large.log(), torch.tensor(fraction).double())
     divergence = torch.distributions.kl_divergence(
-        torch.distributions.Normal(right.mean, right.variance.sqrt()),
-        torch.distributions.Normal(wrong.mean, (log_variance / 2).exp().expand_as(x_0)),
+        torch.distributions.Normal(right, step.small.sqrt()),
+        torch.distributions.Normal(wrong, (log_variance / 2).exp().expand_as(x_0)),
     )
     found = step_bits(process, x_0, steps, seen)
     torch.testing.assert_close(found, divergence.mean(dim=(1, 2, 3)) / math.log(2), rtol=1e-7, atol=1e-9)

@@ -140,7 +140,9 @@ def test_ancestral_variance_is_the_one_that_the_recursion_predicts():
     for t in reversed(range(12)):
         a = float(process.alpha_bar[t])
         slope = STD**2 * math.sqrt(a) / (a * STD**2 + 1 - a)
-        gain = float(process.posterior_x0[t]) * slope + float(process.posterior_xt[t])
-        variance = gain**2 * variance + float(process.posterior_variance[t])
+        before = float(process.alpha_bar[t - 1]) if t else 1.0
+        beta = 1 - a / before
+        gain = (beta * math.sqrt(before) * slope + (1 - before) * math.sqrt(1 - beta)) / (1 - a)
+        variance = gain**2 * variance + beta * (1 - before) / (1 - a)
     x = ancestral(process, ideal, start(n), n)
     assert float(x.std()) == pytest.approx(math.sqrt(variance), rel=0.01)

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gensweep.diffusion.process import posterior
 from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoise, Levels, Start, Steps
 from gensweep.errors import ParameterError
 from gensweep.noise import Noise
 
-__all__ = ["ancestral", "step_variances"]
+__all__ = ["ancestral"]
 
 
 @SAMPLERS.register("ancestral")
@@ -46,22 +47,12 @@ def ancestral(
             )
         if not after:
             return x_0
-        small, large = step_variances(now, after)
-        x = torch.lerp(x_0, x, (after / now) ** 2)
+        step = posterior(now, after)
+        x = torch.lerp(x_0, x, step.keep)
         z = noise.normal(*x.shape[1:], stream=STREAM + left)
         if fraction is not None and variance in (None, "learned"):
-            log_variance = math.log(small) + fraction * (math.log(large) - math.log(small))
+            log_variance = math.log(step.small) + fraction * (math.log(step.large) - math.log(step.small))
             x = x + (0.5 * log_variance).exp() * z
         else:
-            x = x + math.sqrt(large if variance == "large" else small) * z
+            x = x + math.sqrt(step.large if variance == "large" else step.small) * z
     return x
-
-
-def step_variances(now: float, after: float) -> tuple[float, float]:
-    """Variances of a step from one level to a lower one above 0: that of the posterior, and beta.
-
-    Both are those of x_{t-1} / sqrt(alpha_bar_{t-1}).  Source: Ho et al. 2020, section 3.2.
-    """
-    small = after**2 * (1 - (after / now) ** 2)
-    large = (1 + after**2) * (now**2 - after**2) / (1 + now**2)
-    return small, large

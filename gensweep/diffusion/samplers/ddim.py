@@ -10,7 +10,7 @@ from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.ancestral import step_variances
+from gensweep.diffusion.process import posterior
 from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoise, Levels, Start, Steps
 from gensweep.noise import Noise
 
@@ -41,7 +41,7 @@ def ddim(
         x_0 = denoise(x, now).x_0
         if not after:
             return x_0
-        variance = eta**2 * step_variances(now, after)[0]
+        variance = eta**2 * posterior(now, after).small
         x = x_0 + math.sqrt(max(0.0, after**2 - variance)) / now * (x - x_0)
         if eta:
             x = x + math.sqrt(variance) * noise.normal(*x.shape[1:], stream=STREAM + left)
