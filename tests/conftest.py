@@ -10,10 +10,12 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-PURE = ["noise", "nn", "diffusion", "gan", "data", "metrics", "families", "training", "interpret"]
+PURE = ["noise", "nn", "diffusion", "gan", "data", "metrics", "families", "training"]
+PURE += [f"interpret.{maths}" for maths in ("activation_maps", "intervention", "maximisation")]
+PURE += [f"interpret.{maths}" for maths in ("recording", "selectivity", "trajectory")]
 
 # Modules are instrumented as they are imported, so this comes before any test imports the package.
-install_import_hook([f"gensweep.{room}" for room in PURE], "beartype.beartype")
+install_import_hook([f"gensweep.{name}" for name in PURE], "beartype.beartype")
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 if os.environ.get("TEST_AMX") == "0":
     torch.cpu._is_amx_tile_supported = lambda: False

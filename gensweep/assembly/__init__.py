@@ -4,7 +4,6 @@ from gensweep.assembly.bases import Base, read_base
 from gensweep.assembly.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 from gensweep.assembly.exported import ExportedGenerator
 from gensweep.assembly.imported import EvaluationProtocol, ImportedEvaluation, evaluate_folder, evaluate_generator
-from gensweep.assembly.interpretation import Driven, Interventions, Trajectory
 from gensweep.assembly.model import Model, draw_samples, load_checkpoint, score
 from gensweep.assembly.outcomes import Outcome, known_outcomes, samples_of, try_sampling_configs
 from gensweep.assembly.parts import (
@@ -26,16 +25,13 @@ __all__ = [
     "Axes",
     "Base",
     "Cost",
-    "Driven",
     "EvaluationProtocol",
     "ExportedGenerator",
     "ImportedEvaluation",
-    "Interventions",
     "Model",
     "Outcome",
     "Place",
     "SamplingConfig",
-    "Trajectory",
     "build_evaluator",
     "build_extractor",
     "build_family",

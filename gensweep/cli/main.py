@@ -30,7 +30,7 @@ COMMANDS = {
         "Score a finished run in other ways of sampling, or images of other programs.",
     ),
     "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
-    "interpret": ("gensweep.cli.interpret", "Look into a class-conditional model: which units react to a label."),
+    "interpret": ("gensweep.interpret.command", "Look into a class-conditional model: which units react to a label."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),
     "config": ("gensweep.cli.config", "Validate and show configurations; JSON Schema for editors."),
     "doctor": ("gensweep.cli.doctor", "Is this machine, store and metric fit to give a verdict?"),

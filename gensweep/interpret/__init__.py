@@ -1,1 +1,1 @@
-"""What trained networks do with a label: which units react to it, and what changes when they are turned off."""
+"""`gensweep interpret`: which units of a trained network react to a label, and what changes without them."""

@@ -1,4 +1,4 @@
-"""What changes in the images if the units found for a label are switched off or turned up.
+"""What changes in the images when the units found for a label are switched off or doubled.
 
 Shapes: n images, d of them shown, c units of a layer.
 """
@@ -13,41 +13,44 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
-from gensweep.interpret.atlas import Unit
+from gensweep.interpret.activation_maps import Unit
 from gensweep.interpret.recording import scaling
 from gensweep.noise import Noise
 
 __all__ = [
-    "AS_IT_IS",
     "CHANGES",
     "OFF",
-    "RANDOM",
+    "RANDOM_OFF",
+    "UNCHANGED",
+    "Drop",
     "Intervention",
-    "Lost",
-    "Recognised",
+    "Recognition",
     "Task",
-    "factors_of",
+    "drop",
     "intervene",
-    "lost",
-    "matched",
+    "random_units",
+    "unit_factors",
 ]
 
 #: Labels (n,) -> the images of samples 0..n-1 under them, uint8, drawn with the units as they are at the time.
 Draw = Callable[[Tensor], Tensor]
-#: Images (n, c, h, w), uint8 -> a classifier's scores of the labels (n, k); the highest is what it takes an image for.
-Judge = Callable[[Tensor], Tensor]
+#: Images (n, c, h, w), uint8 -> a classifier's scores of the labels (n, k); the highest is its prediction.
+Classify = Callable[[Tensor], Tensor]
 
-#: What is done to units, and the factor that does it; "random" does it to others of the same layers.
-AS_IT_IS, OFF, RANDOM, DOUBLED = "as it is", "off", "random off", "doubled"
-CHANGES = {AS_IT_IS: 1.0, OFF: 0.0, RANDOM: 0.0, DOUBLED: 2.0}
+UNCHANGED = "as it is"
+OFF = "off"
+RANDOM_OFF = "random off"
+DOUBLED = "doubled"
+#: The factor of the units; RANDOM_OFF applies it to other units of the same layers.
+CHANGES = {UNCHANGED: 1.0, OFF: 0.0, RANDOM_OFF: 0.0, DOUBLED: 2.0}
 #: Images of each change that are kept for a picture.
-SHOWN = 8
-#: From so many labels on, they say how sure a mean over all is; of fewer, images do.
-MANY = 4
+SHOWN_IMAGES = 8
+#: With at least this many labels a standard error is over labels, else over images.
+MIN_LABELS_FOR_ERROR = 4
 
 
-class Recognised(NamedTuple):
-    """Whether each image is taken for its label, 0 to 1, and the classifier's score of that label, which is finer."""
+class Recognition(NamedTuple):
+    """Whether each image is taken for its label, 0 or 1, and the classifier's score of that label, which is finer."""
 
     hits: Float64[Tensor, " n"]
     scores: Float64[Tensor, " n"]
@@ -55,21 +58,21 @@ class Recognised(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Intervention:
-    """What one change did to images of its label, and to images of the other ones.
+    """What one change did to images of its label, and to images of the other labels.
 
-    All changes have the same seeds, so image i of one is to be compared with image i of another.
+    All changes use the same seeds, so image i of one is paired with image i of another.
     """
 
     label: int
     change: str
     units: int
-    own: Recognised
-    others: Recognised
+    own: Recognition
+    others: Recognition
     images: UInt8[Tensor, "d c h w"]
 
 
-class Lost(NamedTuple):
-    """A mean over labels and images, and its standard error, over labels if there are MANY, else over images."""
+class Drop(NamedTuple):
+    """A mean over labels and images, and its standard error."""
 
     mean: float
     error: float
@@ -79,7 +82,7 @@ class Lost(NamedTuple):
 class Task:
     """A label and the units found for it; `n` images are drawn under it and `n` under the others in turn.
 
-    Units at random are drawn `repeats` times, each time others, and their results averaged.
+    Random units are drawn `repeats` times, and the results averaged.
     """
 
     label: int
@@ -91,51 +94,51 @@ class Task:
 
 
 def intervene(
-    task: Task, layers: Mapping[str, nn.Module], widths: Mapping[str, int], draw: Draw, judge: Judge
+    task: Task, layers: Mapping[str, nn.Module], widths: Mapping[str, int], draw: Draw, classify: Classify
 ) -> Iterator[Intervention]:
     """Every change of CHANGES, one after the other."""
     own = torch.full((task.n,), task.label)
     others = (task.label + 1 + torch.arange(task.n) % (task.classes - 1)) % task.classes
 
-    def look(units: Sequence[Unit], factor: float) -> tuple[Recognised, Recognised, Tensor]:
-        with scaling(layers, factors_of(widths, units, factor)):
-            images, rest = draw(own), draw(others)
-        return _recognised(judge(images), own), _recognised(judge(rest), others), images[:SHOWN]
+    def recognise(units: Sequence[Unit], factor: float) -> tuple[Recognition, Recognition, Tensor]:
+        with scaling(layers, unit_factors(widths, units, factor)):
+            of_own, of_others = draw(own), draw(others)
+        return _recognition(classify(of_own), own), _recognition(classify(of_others), others), of_own[:SHOWN_IMAGES]
 
     for change, factor in CHANGES.items():
-        if change == RANDOM:
-            chance = [Noise(task.seed, torch.tensor([repeat])) for repeat in range(task.repeats)]
-            sets = [matched(widths, task.units, noise) for noise in chance]
+        if change == RANDOM_OFF:
+            seeds = [Noise(task.seed, torch.tensor([repeat])) for repeat in range(task.repeats)]
+            sets = [random_units(widths, task.units, noise) for noise in seeds]
         else:
             sets = [list(task.units)] if factor != 1 else [[]]
-        mine, rest, images = zip(*(look(units, factor) for units in sets), strict=True)
-        yield Intervention(task.label, change, len(sets[0]), _mean(mine), _mean(rest), images[0])
+        of_own, of_others, images = zip(*(recognise(units, factor) for units in sets), strict=True)
+        yield Intervention(task.label, change, len(sets[0]), _mean(of_own), _mean(of_others), images[0])
 
 
-def lost(
+def drop(
     found: Sequence[Intervention],
     change: str,
     *,
-    than: str = AS_IT_IS,
+    relative_to: str = UNCHANGED,
     of: Literal["own", "others"] = "own",
     by: Literal["hits", "scores"] = "hits",
-) -> Lost:
+) -> Drop:
     """How much worse images are recognised under a change than under another one, over all labels.
 
-    Image by image, as their seeds are the same; `of` says which images: of the label itself, or of the other ones.
+    Differences are taken image by image, as seeds are the same.  `of` chooses images of the label itself or of others.
     """
     values = {(each.label, each.change): getattr(getattr(each, of), by) for each in found}
-    differences = [worse - values[label, change] for (label, other), worse in values.items() if other == than]
+    differences = [value - values[label, change] for (label, other), value in values.items() if other == relative_to]
     means = torch.stack([each.mean() for each in differences])
-    sample = means if len(means) >= MANY else torch.cat(differences)
+    sample = means if len(means) >= MIN_LABELS_FOR_ERROR else torch.cat(differences)
     error = sample.std() / len(sample) ** 0.5 if len(sample) > 1 else torch.tensor(torch.nan)
-    return Lost(float(means.mean()), float(error))
+    return Drop(float(means.mean()), float(error))
 
 
-def matched(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise) -> list[Unit]:
-    """As many units of each layer, picked at random among its others: what any units of these layers would do.
+def random_units(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise) -> list[Unit]:
+    """As many units of each layer, drawn at random from its others; the first sample of the noise is used.
 
-    One sample of the noise is used.  A layer of which more than half is taken gives the others that it has.
+    A layer of which more than half is taken gives all the others that it has.
     """
     picked = []
     for stream, (layer, width) in enumerate(widths.items()):
@@ -147,17 +150,17 @@ def matched(widths: Mapping[str, int], units: Sequence[Unit], noise: Noise) -> l
     return picked
 
 
-def factors_of(widths: Mapping[str, int], units: Sequence[Unit], factor: float) -> dict[str, Float[Tensor, " c"]]:
-    """What `scaling` takes to multiply these units, and no other."""
+def unit_factors(widths: Mapping[str, int], units: Sequence[Unit], factor: float) -> dict[str, Float[Tensor, " c"]]:
+    """The factors for `scaling` that multiply these units and no others."""
     factors: dict[str, Tensor] = {}
     for unit in units:
         factors.setdefault(unit.layer, torch.ones(widths[unit.layer]))[unit.index] = factor
     return factors
 
 
-def _recognised(scores: Float64[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Recognised:
-    return Recognised((scores.argmax(dim=1) == labels).double(), scores.gather(1, labels[:, None])[:, 0])
+def _recognition(scores: Float64[Tensor, "n k"], labels: Int[Tensor, " n"]) -> Recognition:
+    return Recognition((scores.argmax(dim=1) == labels).double(), scores.gather(1, labels[:, None])[:, 0])
 
 
-def _mean(each: Sequence[Recognised]) -> Recognised:
-    return Recognised(*(torch.stack(values).mean(dim=0) for values in zip(*each, strict=True)))
+def _mean(each: Sequence[Recognition]) -> Recognition:
+    return Recognition(*(torch.stack(values).mean(dim=0) for values in zip(*each, strict=True)))

@@ -15,12 +15,14 @@ from gensweep.noise import Noise
 
 __all__ = ["Selectivity", "selectivity"]
 
-#: The stream of the sign flips, and how many are looked at at once.
-FLIP, AT_ONCE = 0, 50
-#: A unit on which labels do less than this, as a part of its size, is left out: that is rounding.
-ROUNDING = 1e-5
-#: Numbers vary by no less than this part of their mean square: below it is rounding.
-VARYING = 1e-6
+#: The random stream of the sign flips.
+FLIP_STREAM = 0
+#: Sign flips in one matrix product; more take more memory.
+FLIPS_AT_ONCE = 50
+#: A unit that labels change by less than this part of its root mean square has no effect: that is rounding.
+MIN_RELATIVE_CHANGE = 1e-5
+#: The least variance as a part of the mean square; below it is rounding.
+MIN_RELATIVE_VARIANCE = 1e-6
 
 
 class Selectivity(NamedTuple):
@@ -51,11 +53,11 @@ def selectivity(responses: Float[Tensor, "n k u"], flips: Noise) -> Selectivity:
     centred = wide - wide.mean(dim=1, keepdim=True)
     spread = wide.std(dim=(0, 1), correction=0)
     chance = centred.square().mean(dim=(0, 1)).sqrt()
-    silent = chance <= ROUNDING * wide.square().mean(dim=(0, 1)).sqrt()
+    silent = chance <= MIN_RELATIVE_CHANGE * wide.square().mean(dim=(0, 1)).sqrt()
     effect = torch.where(silent, 0, centred.mean(dim=0) * (k / (k - 1)) / spread)
     standard = torch.where(silent, 0, centred / chance).float()
     squares = standard.square().sum(dim=0)
-    parts = torch.split(flips.samples, AT_ONCE)
+    parts = torch.split(flips.samples, FLIPS_AT_ONCE)
     largest = torch.cat([_largest(standard, squares, part, flips.key) for part in parts])
     # Two sums of the same numbers in another order are equal.
     reached = _studentised(standard.sum(dim=0), squares, len(wide)) * (1 - 1e-5)
@@ -68,12 +70,12 @@ def _largest(
 ) -> Float[Tensor, " r"]:
     """The largest |t|, of any label and unit, with images' deviations turned round at random."""
     n = len(standard)
-    signs = (2 * Noise(key, samples).integers(2, n, stream=FLIP) - 1).to(standard)
+    signs = (2 * Noise(key, samples).integers(2, n, stream=FLIP_STREAM) - 1).to(standard)
     sums = (signs @ standard.flatten(1)).view(-1, *squares.shape)
     return _studentised(sums, squares, n).amax(dim=(1, 2))
 
 
 def _studentised(sums: Float[Tensor, "*r k u"], squares: Float[Tensor, "k u"], n: int) -> Float[Tensor, "*r k u"]:
     """|t| of the mean of n numbers, from their sum and their sum of squares; 0 where all are 0."""
-    variance = (squares - sums.square() / n).clamp(min=VARYING * squares) / (n - 1)
+    variance = (squares - sums.square() / n).clamp(min=MIN_RELATIVE_VARIANCE * squares) / (n - 1)
     return sums.abs() / (n * variance).clamp(min=torch.finfo(variance.dtype).tiny).sqrt()

@@ -14,7 +14,7 @@ from gensweep.report.charts import drawn
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.compare import Comparison, Entry, reproduce_command, verdict
 from gensweep.report.figures import COLOURS
-from gensweep.report.page import data_url, environment, write_whole
+from gensweep.report.templates import data_url, environment, write_whole
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list
 from gensweep.tracking.artifacts import sample_grid
 from gensweep.tracking.runs import trial_config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import os
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["format_option", "print_json", "print_rows"]
+__all__ = ["csv_text", "format_option", "print_json", "print_rows"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -54,21 +55,24 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format: str, *, titles: Mappin
     if format == "json":
         print_json(list(rows))
     elif format == "csv":
-        _print_csv(rows)
+        sys.stdout.write(csv_text(rows))
     elif rows:
         _print_table(rows, titles or {})
 
 
-def _print_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows that have the same keys as CSV, under a line of the keys; the empty string if there are none."""
     if not rows:
-        return
-    writer = csv.writer(sys.stdout, lineterminator="\n")
+        return ""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
     writer.writerow(rows[0])
     for row in rows:
         # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
         writer.writerow(
             [_cell(value).replace("\r\n", "\n").replace("\r", "\n") for value in map(row.__getitem__, rows[0])]
         )
+    return file.getvalue()
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ import torch
 from known_label import LABEL, LAYER, family
 from tiny import SIZE, build
 
-from gensweep.interpret.atlas import Atlas
+from gensweep.interpret.activation_maps import ActivationMap
 from gensweep.interpret.maximisation import denoised_from, maximise
 from gensweep.interpret.recording import reading_layers, recording
 from gensweep.noise import Noise
@@ -84,8 +84,10 @@ def test_the_sampler_goes_on_from_the_image_down():
 
 def test_a_direction_weighs_units_by_effect_over_spread_and_leaves_out_silent_ones():
     effect = torch.tensor([[[1.0, -3.0, 2.0], [0.0, 0.0, 0.0]]]).double()
-    atlas = Atlas({"a": 1, "b": 2}, (0.5,), effect, torch.ones_like(effect), torch.tensor([[2.0, 4.0, 0.0]]).double())
-    assert atlas.direction(0, "b", 0).tolist() == [-0.6 / 4, 0.0]
-    assert atlas.direction(0, "a", 0, unit=0).tolist() == [0.5]
-    assert atlas.direction(LABEL, "b", 0).tolist() == [0.0, 0.0]
+    found = ActivationMap(
+        {"a": 1, "b": 2}, (0.5,), effect, torch.ones_like(effect), torch.tensor([[2.0, 4.0, 0.0]]).double()
+    )
+    assert found.direction(0, "b", 0).tolist() == [-0.6 / 4, 0.0]
+    assert found.direction(0, "a", 0, unit=0).tolist() == [0.5]
+    assert found.direction(LABEL, "b", 0).tolist() == [0.0, 0.0]
     assert LAYER.startswith("denoiser")

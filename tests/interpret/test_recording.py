@@ -5,9 +5,8 @@ import torch
 from tiny import CLASSES, SIZE, build
 from torch import nn
 
-from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES
-from gensweep.interpret.recording import chosen, reading_layers, recording, scaling
+from gensweep.interpret.recording import reading_layers, recording, scaling
 from gensweep.noise import Noise
 
 
@@ -101,13 +100,3 @@ def test_hooks_go_when_an_error_comes():
     with pytest.raises(RuntimeError), recording({"c": conv}), scaling({"c": conv}, {"c": torch.ones(3)}):
         conv(torch.zeros(1, 2, 4, 4))
     assert not conv._forward_pre_hooks
-
-
-def test_patterns_choose_layers_and_say_what_there_is():
-    layers = reading_layers(build("diffusion").networks)
-    assert {*chosen(layers, None)} == {*layers}
-    assert all("up." in name for name in chosen(layers, r"\.up\."))
-    with pytest.raises(ConfigError, match=r"'zzz' is found in no layer's name; there are \d+, such as denoiser\."):
-        chosen(layers, "zzz")
-    with pytest.raises(ConfigError, match="is not a regular expression"):
-        chosen(layers, "(")

@@ -5,7 +5,7 @@ import torch
 from tiny import CLASSES, SIZE, build
 
 from gensweep.diffusion.samplers.sampler import SAMPLERS
-from gensweep.interpret.trajectory import attending, evenly, follow
+from gensweep.interpret.trajectory import evenly_spaced, record_path, recording_attention
 from gensweep.nn.unet import Attention
 from gensweep.noise import Noise
 
@@ -24,7 +24,7 @@ def family_of(kind, **settings):
 def test_to_look_changes_no_bit_of_the_images(kind, sampler):
     family, network = family_of(kind, sampler={"kind": sampler, "steps": 4})
     noise, labels = Noise(3, torch.arange(4)), torch.arange(4) % CLASSES
-    path, images = follow(family, network, noise, labels, (1, SIZE, SIZE), attention=True)
+    path, images = record_path(family, network, noise, labels, (1, SIZE, SIZE), attention=True)
     assert torch.equal(images, family.sample(network, noise, labels))
     assert torch.equal(images, path[-1].x_0)
     levels = [step.sigma for step in path]
@@ -37,9 +37,9 @@ def test_to_look_changes_no_bit_of_the_images(kind, sampler):
 def test_with_guidance_the_attention_shown_is_that_under_the_label():
     family, network = family_of("diffusion", guidance=1.0)
     labels, noise = torch.arange(2), Noise(3, torch.arange(2))
-    plain = follow(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
+    plain = record_path(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
     family.guidance = 2.0
-    guided = follow(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
+    guided = record_path(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
     for name, each in plain.attention.items():
         torch.testing.assert_close(guided.attention[name], each)
 
@@ -50,7 +50,7 @@ def test_attention_is_what_pixels_receive_and_1_in_the_mean():
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, std=1)
     x = torch.randn(2, 8, 4, 4)
-    with attending(layer) as seen:
+    with recording_attention({"it": layer}) as seen:
         layer(x)
     (received,) = seen.values()
     torch.testing.assert_close(received.mean(dim=(1, 2)), torch.ones(2))
@@ -71,8 +71,8 @@ def test_attention_is_what_pixels_receive_and_1_in_the_mean():
 @torch.no_grad()
 def test_even_stops_keep_both_ends():
     family, network = family_of("diffusion", sampler={"kind": "ddim", "steps": 9})
-    path, _ = follow(family, network, Noise(0, torch.arange(1)), None, (1, SIZE, SIZE))
+    path, _ = record_path(family, network, Noise(0, torch.arange(1)), None, (1, SIZE, SIZE))
     for count in (2, 5, 9, 50):
-        stops = evenly(path, count)
+        stops = evenly_spaced(path, count)
         assert len(stops) == min(count, 9)
         assert (stops[0], stops[-1]) == (path[0], path[-1])

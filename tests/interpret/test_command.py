@@ -14,7 +14,7 @@ from gensweep.cli.main import run
 
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
 FAST = ("--samples", "8", "--permutations", "99", "--levels", "2", "--draws", "0")
-TEXTS = {"index.html", "atlas.csv", "interventions.csv"}
+TEXTS = {"index.html", "activation_map.csv", "interventions.csv"}
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +63,8 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
     assert "Page: out/index.html" in err
 
     made = {file.name for file in (store / "out").iterdir()}
-    assert {"index.html", "atlas.csv", "where.png", "labels.png", "units-3.png"} <= made
-    assert {"trajectory.png", "trajectory.gif", "attention.png", "driven-3.png"} <= made
+    assert {"index.html", "activation_map.csv", "where.png", "labels.png", "units-3.png"} <= made
+    assert {"trajectory.png", "trajectory.gif", "attention.png", "maximisation-3.png"} <= made
     assert {"interventions.csv", "interventions.png", "interventions-3.png"} <= made
     for name in made - TEXTS:
         with Image.open(store / "out" / name) as picture:
@@ -82,7 +82,7 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
     for row, key in itertools.product(changes, ("agreement", "score", "others_agreement", "others_score")):
         assert float(row[f"{key}_lost"]) == pytest.approx(float(changes[0][key]) - float(row[key]))
 
-    table = list(csv.DictReader(io.StringIO((store / "out" / "atlas.csv").read_text())))
+    table = list(csv.DictReader(io.StringIO((store / "out" / "activation_map.csv").read_text())))
     found = {(each["layer"], int(each["unit"]), each["class"]): each for each in table}
     assert len(found) == len(table)
     for row in rows:
@@ -97,9 +97,9 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
 def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys):
     for folder, seed in (("one-a", "5"), ("one-b", "5"), ("two", "6")):
         interpret(capsys, "tiny", "--class", "3", "--layer", "middle", "--seed", seed, "-o", folder)
-    a, b, other = ((store / folder / "atlas.csv").read_bytes() for folder in ("one-a", "one-b", "two"))
+    a, b, other = ((store / folder / "activation_map.csv").read_bytes() for folder in ("one-a", "one-b", "two"))
     assert a == b != other
-    for name in ("trajectory.gif", "driven-3.png", "units-3.png"):
+    for name in ("trajectory.gif", "maximisation-3.png", "units-3.png"):
         assert (store / "one-a" / name).read_bytes() == (store / "one-b" / name).read_bytes()
     assert b"denoiser.up" not in a
 
@@ -118,16 +118,16 @@ def test_a_gan_has_no_noise_levels_and_the_page_says_so(store, capsys):
 
 
 def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, monkeypatch):
-    from gensweep.assembly import interpretation
     from gensweep.errors import ConfigError
+    from gensweep.interpret import build
 
     def gone(_):
         raise ConfigError("photos: there is no such folder")
 
-    monkeypatch.setattr(interpretation, "load_images", gone)
+    monkeypatch.setattr(build, "load_images", gone)
     rows, err = interpret(capsys, "tiny", "--draws", "4", "--layer", "middle", "-o", "no-data")
     assert rows
-    assert "Note: no units are switched off, as images cannot be judged: photos: there is no such folder" in err
+    assert "Note: no units are switched off, as images cannot be classified: photos: there is no such folder" in err
     assert not (store / "no-data" / "interventions.csv").exists()
 
 

@@ -15,24 +15,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from gensweep.interpret.atlas import Atlas
+    from gensweep.interpret.activation_maps import ActivationMap
 
 __all__ = [
-    "agreement_picture",
     "animation",
     "heated",
     "labels_picture",
+    "layers_picture",
     "level_word",
+    "recognition_picture",
     "tiles_picture",
     "units_picture",
-    "where_picture",
 ]
 
-_UNITS = 24
+_PICTURED_UNITS = 24
+#: White pixels between tiles.
 _GAP = 2
-#: Pixels of a frame's tile, at least, and milliseconds that a frame stays; the last one stays longer.
-_VISIBLE, _FRAME, _LAST = 64, 150, 1500
+#: An image in an animation is enlarged to about this many pixels.
+_FRAME_PIXELS = 64
+#: Milliseconds for which a frame stays.
+_FRAME_MS = 150
+#: The same for the last frame.
+_LAST_FRAME_MS = 1500
 _DPI = 110
+_LEVELS = "noise level"
+_BARS = ("#2f6db3", "#d0662a", "#b9c4d0", "#2b8a6e")
 
 
 def level_word(level: float | None) -> str:
@@ -42,28 +49,28 @@ def level_word(level: float | None) -> str:
     return f"{level:,.0f}" if level >= 100 else f"{level:.2g}"
 
 
-def where_picture(atlas: Atlas) -> bytes:
-    """Layers by noise levels: how far labels move a layer's units, in the mean over units and labels."""
-    size = atlas.effect.abs().mean(dim=1)
-    rows = [size[:, here].mean(dim=1).tolist() for here in atlas.places().values()]
-    with _figure(2.6 + 0.45 * len(atlas.levels), max(1.8, 1.0 + 0.16 * len(rows))) as (figure, png):
+def layers_picture(found: ActivationMap) -> bytes:
+    """Layers by noise levels: the mean size of effects over a layer's units and all labels."""
+    size = found.effect.abs().mean(dim=1)
+    rows = [size[:, each].mean(dim=1).tolist() for each in found.columns().values()]
+    with _figure(2.6 + 0.45 * len(found.levels), max(1.8, 1.0 + 0.16 * len(rows))) as (figure, png):
         axes = figure.subplots()
         drawn = axes.imshow(np.array(rows), aspect="auto", cmap="viridis", vmin=0)
-        _ticks(axes, [level_word(level) for level in atlas.levels], list(atlas.widths))
-        axes.set_xlabel(_LEVELS if atlas.levels[0] is not None else "")
+        _ticks(axes, [level_word(level) for level in found.levels], list(found.widths))
+        axes.set_xlabel(_LEVELS if found.levels[0] is not None else "")
         figure.colorbar(drawn, ax=axes, label="mean |effect|", shrink=0.5)
     return png.getvalue()
 
 
-def units_picture(atlas: Atlas, label: int, names: Sequence[str]) -> bytes | None:
+def units_picture(found: ActivationMap, label: int, names: Sequence[str]) -> bytes | None:
     """The units that a label raises most: by noise level, and under the other labels; None if there are none."""
-    units = atlas.raised(label, _UNITS)
+    units = found.raised_units(label, _PICTURED_UNITS)
     if not units:
         return None
-    places = atlas.places()
-    index = [places[unit.layer][unit.index] for unit in units]
-    by_level = atlas.effect[:, label, index].T.numpy()
-    by_label = atlas.effect.mean(dim=0)[:, index].T.numpy()
+    columns = found.columns()
+    index = [columns[unit.layer][unit.index] for unit in units]
+    by_level = found.effect[:, label, index].T.numpy()
+    by_label = found.effect.mean(dim=0)[:, index].T.numpy()
     ratios = [max(2, by_level.shape[1]), by_label.shape[1]]
     with _figure(3.4 + 0.36 * sum(ratios), max(1.8, 1.1 + 0.17 * len(units))) as (figure, png):
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=ratios)
@@ -71,18 +78,18 @@ def units_picture(atlas: Atlas, label: int, names: Sequence[str]) -> bytes | Non
         left.imshow(by_level, **style)
         drawn = right.imshow(by_label, **style)
         words = [f"{unit.layer} #{unit.index}" for unit in units]
-        _ticks(left, [level_word(level) for level in atlas.levels], words)
+        _ticks(left, [level_word(level) for level in found.levels], words)
         _ticks(right, names)
-        left.set_xlabel(_LEVELS if atlas.levels[0] is not None else "")
+        left.set_xlabel(_LEVELS if found.levels[0] is not None else "")
         left.set_title(f"under {names[label]}", fontsize=9)
-        right.set_title("mean over levels, by label" if len(atlas.levels) > 1 else "by label", fontsize=9)
+        right.set_title("mean over levels, by label" if len(found.levels) > 1 else "by label", fontsize=9)
         figure.colorbar(drawn, ax=right, label="effect", shrink=0.6)
     return png.getvalue()
 
 
-def labels_picture(atlas: Atlas, names: Sequence[str]) -> bytes:
+def labels_picture(found: ActivationMap, names: Sequence[str]) -> bytes:
     """Which labels move the same units: correlations of their effects."""
-    effects = atlas.effect.transpose(0, 1).flatten(1).numpy()
+    effects = found.effect.transpose(0, 1).flatten(1).numpy()
     moved = effects[:, np.abs(effects).max(axis=0) > 0]
     correlation = np.corrcoef(moved) if moved.size else np.eye(len(names))
     side = 1.9 + 0.3 * len(names)
@@ -101,23 +108,23 @@ def tiles_picture(images: Tensor, rows: Sequence[str], columns: Sequence[str], x
     with _figure(1.6 + 0.62 * across, 0.8 + 0.62 * count) as (figure, png):
         axes = figure.subplots()
         axes.imshow(tiled, interpolation="nearest")
-        axes.set_xticks([size * (place + 0.5) for place in range(across)], columns, rotation=90)
-        axes.set_yticks([size * (place + 0.5) for place in range(count)], rows)
+        axes.set_xticks([size * (column + 0.5) for column in range(across)], columns, rotation=90)
+        axes.set_yticks([size * (row + 0.5) for row in range(count)], rows)
         axes.set_xlabel(x)
         _bare(axes)
     return png.getvalue()
 
 
-def agreement_picture(groups: Mapping[str, Mapping[str, float]], title: str, ceiling: float) -> bytes:
+def recognition_picture(groups: Mapping[str, Mapping[str, float]], title: str, ceiling: float) -> bytes:
     """Bars from 0 to 1: for each class, one for each change; the classifier's accuracy on real images as a line."""
     changes = list(next(iter(groups.values())))
     width = 0.8 / len(changes)
     with _figure(2.2 + 0.55 * len(groups), 2.9) as (figure, png):
         axes = figure.subplots()
-        for place, change in enumerate(changes):
+        for bar, change in enumerate(changes):
             heights = [shares[change] for shares in groups.values()]
-            where = np.arange(len(groups)) + (place - (len(changes) - 1) / 2) * width
-            axes.bar(where, heights, width * 0.92, label=change, color=_BARS[place % len(_BARS)])
+            where = np.arange(len(groups)) + (bar - (len(changes) - 1) / 2) * width
+            axes.bar(where, heights, width * 0.92, label=change, color=_BARS[bar % len(_BARS)])
         axes.axhline(ceiling, color="#63686e", linewidth=0.8, linestyle=(0, (4, 3)), label="real images")
         axes.set_xticks(range(len(groups)), list(groups), rotation=90 if len(groups) > 4 else 0)
         axes.set_ylim(0, 1)
@@ -142,17 +149,13 @@ def animation(frames: Sequence[Tensor]) -> bytes:
     """A GIF whose frames are rows of uint8 images (n, c, h, w)."""
     pictures = []
     for frame in frames:
-        scale = max(1, _VISIBLE // frame.shape[-1])
+        scale = max(1, _FRAME_PIXELS // frame.shape[-1])
         large = frame.expand(-1, 3, -1, -1).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
         pictures.append(Image.fromarray(_tiled(large[None].numpy())).quantize(128, dither=Image.Dither.NONE))
     file = io.BytesIO()
-    durations = [_FRAME] * (len(pictures) - 1) + [_LAST]
+    durations = [_FRAME_MS] * (len(pictures) - 1) + [_LAST_FRAME_MS]
     pictures[0].save(file, "GIF", save_all=True, append_images=pictures[1:], duration=durations, loop=0)
     return file.getvalue()
-
-
-_LEVELS = "noise level"
-_BARS = ("#2f6db3", "#d0662a", "#b9c4d0", "#2b8a6e")
 
 
 def _tiled(images: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The atlas of a network built to have one unit that knows a label; and of real ones."""
+"""The activation map of a network built to have one unit that knows a label; and of real ones."""
 
 import pytest
 import torch
@@ -6,28 +6,28 @@ from known_label import LABEL, LAYER, UNIT, WIDTH, family
 from tiny import CLASSES, SIZE, build
 
 from gensweep.errors import ConfigError
-from gensweep.interpret.atlas import Unit, atlas_of_denoiser, atlas_of_gan
-from gensweep.interpret.intervention import factors_of
+from gensweep.interpret.activation_maps import Unit, map_denoiser, map_gan
+from gensweep.interpret.intervention import unit_factors
 from gensweep.interpret.recording import reading_layers, scaling
-from gensweep.interpret.trajectory import evenly, follow
+from gensweep.interpret.trajectory import evenly_spaced, record_path
 from gensweep.noise import Noise
 
 CHANCE = Noise(9, torch.arange(199))
 
 
-def atlas(made, pattern=""):
+def activation_map(made, pattern=""):
     network = made.networks[made.sampled]
     layers = {name: layer for name, layer in reading_layers(made.networks).items() if pattern in name}
     noise = Noise(0, torch.arange(12))
-    path, _ = follow(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
-    return atlas_of_denoiser(made, network, layers, evenly(path, 3), CLASSES, CHANCE)
+    path, _ = record_path(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    return map_denoiser(made, network, layers, evenly_spaced(path, 3), CLASSES, CHANCE)
 
 
 def test_the_known_unit_is_found_at_every_level_and_no_other_one():
-    found = atlas(family())
+    found = activation_map(family())
     assert found.widths == {"denoiser.first": 1, LAYER: WIDTH}
     assert len(found.levels) == 3
-    assert found.raised(LABEL, 10) == [Unit(LAYER, UNIT)]
+    assert found.raised_units(LABEL, 10) == [Unit(LAYER, UNIT)]
     place = [*found.units()].index(Unit(LAYER, UNIT))
     assert (found.p[:, LABEL, place] == 1 / 200).all()
     others = torch.ones(WIDTH + 1, dtype=torch.bool)
@@ -40,14 +40,14 @@ def test_the_known_unit_is_found_at_every_level_and_no_other_one():
 def test_without_the_known_unit_the_label_is_silent_and_with_half_of_it_half_as_loud():
     made = family()
     network, layers = made.networks["denoiser"], reading_layers(made.networks)
-    found = atlas(made)
+    found = activation_map(made)
 
     def drawn(label, factors):
         with scaling(layers, factors):
             return made.sample(network, Noise(4, torch.arange(6)), torch.full((6,), label))
 
-    units = found.raised(LABEL, 3)
-    off, half = (factors_of(found.widths, units, factor) for factor in (0.0, 0.5))
+    units = found.raised_units(LABEL, 3)
+    off, half = (unit_factors(found.widths, units, factor) for factor in (0.0, 0.5))
     loud, quiet = drawn(LABEL, {}), drawn(0, {})
     assert (loud - quiet).mean() > 1.5
     torch.testing.assert_close(drawn(LABEL, off), quiet)
@@ -61,11 +61,11 @@ def test_guidance_does_not_change_what_is_measured_at_the_same_images():
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     noise = Noise(0, torch.arange(6))
-    path, _ = follow(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    path, _ = record_path(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
     layers = reading_layers(made.networks)
-    plain = atlas_of_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
+    plain = map_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
     made.guidance = 3.0
-    guided = atlas_of_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
+    guided = map_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
     torch.testing.assert_close(plain.effect, guided.effect, rtol=1e-3, atol=1e-3)
 
 
@@ -80,15 +80,15 @@ def test_both_networks_of_a_gan_react_to_labels(kind, network):
         for name, parameter in each.named_parameters():
             if "label" in name:
                 torch.nn.init.normal_(parameter, 1.0, 0.5)
-    found = atlas_of_gan(made, reading_layers(made.networks), Noise(0, torch.arange(12)), CLASSES, CHANCE)
+    found = map_gan(made, reading_layers(made.networks), Noise(0, torch.arange(12)), CLASSES, CHANCE)
     assert found.levels == (None,)
     assert {name.partition(".")[0] for name in found.widths} == {"generator", "discriminator"}
     for name in made.networks:
-        units = [unit for label in range(CLASSES) for unit in found.raised(label, 3, network=name)]
+        units = [unit for label in range(CLASSES) for unit in found.raised_units(label, 3, network=name)]
         assert units
         assert all(unit.layer.startswith(f"{name}.") for unit in units)
 
 
 def test_a_layer_that_reads_no_maps_is_no_place_to_look():
     with pytest.raises(ConfigError, match="none of these layers reads maps"):
-        atlas(build("diffusion", True), "condition")
+        activation_map(build("diffusion", True), "condition")

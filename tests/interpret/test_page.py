@@ -6,14 +6,15 @@ import re
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from gensweep.errors import GensweepError
-from gensweep.interpret.atlas import Atlas
-from gensweep.interpret.intervention import AS_IT_IS, OFF, RANDOM, Intervention, Recognised
-from gensweep.report.intervention import intervention_rows, verdict
-from gensweep.report.page import Picture, Section, render_page, write_whole
-from gensweep.report.unit_pictures import animation, heated, tiles_picture, units_picture, where_picture
+from gensweep.interpret.activation_maps import ActivationMap
+from gensweep.interpret.intervention import OFF, RANDOM_OFF, UNCHANGED, Intervention, Recognition
+from gensweep.interpret.page import PagePicture, PageSection, file_words, render_page
+from gensweep.interpret.pictures import animation, heated, layers_picture, tiles_picture, units_picture
+from gensweep.interpret.tables import conclusion, intervention_rows
 
 NASTY = '<script>alert("x")</script>'
 
@@ -23,19 +24,12 @@ def opened(data):
 
 
 def test_names_of_users_are_escaped_and_nothing_is_fetched():
-    section = Section(NASTY, NASTY, [Picture("a.gif", NASTY, b"GIF89a")], [{NASTY: NASTY, "n": "1"}])
-    page = render_page(NASTY, NASTY, {NASTY: NASTY}, [section], NASTY)
+    section = PageSection(NASTY, NASTY, [PagePicture("a.gif", NASTY, b"GIF89a")], [{NASTY: NASTY, "n": "1"}])
+    page = render_page(NASTY, {NASTY: NASTY}, [section], NASTY)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 8
     assert re.findall(r'src="(.{14})', page) == ["data:image/gif"]
     assert "http" not in page
-
-
-def test_a_file_that_cannot_be_written_is_one_line_and_leaves_nothing(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(GensweepError, match=r"cannot be written .*; name another folder"):
-        write_whole(tmp_path / "file" / "index.html", "x", "name another folder")
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_tiles_are_the_images_in_their_places():
@@ -63,11 +57,11 @@ def test_warmth_follows_the_map():
     assert warm[:, 6:].mean() > warm[:, :2].mean() + 50
 
 
-def test_pictures_of_an_atlas_in_which_nothing_was_found():
+def test_pictures_of_a_map_in_which_nothing_was_found():
     effect = torch.zeros(1, 2, 3).double()
-    atlas = Atlas({"generator.a": 3}, (None,), effect, torch.ones_like(effect), torch.ones(1, 3).double())
-    assert units_picture(atlas, 0, ["a", "b"]) is None
-    with opened(where_picture(atlas)) as picture:
+    found = ActivationMap({"generator.a": 3}, (None,), effect, torch.ones_like(effect), torch.ones(1, 3).double())
+    assert units_picture(found, 0, ["a", "b"]) is None
+    with opened(layers_picture(found)) as picture:
         assert min(picture.size) > 100
 
 
@@ -83,13 +77,25 @@ def test_pictures_of_an_atlas_in_which_nothing_was_found():
         ([1, 0] * 10, [0, 1] * 10, "Not shown that the units found matter"),
     ],
 )
-def test_the_verdict_goes_either_way(off, random, words):
-    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Recognised(*2 * [torch.ones(20).double()])
+def test_the_conclusion_goes_either_way(off, random, words):
+    images, ones = torch.zeros(1, 1, 2, 2, dtype=torch.uint8), Recognition(*2 * [torch.ones(20).double()])
     found = [
-        Intervention(0, change, 1, Recognised(*2 * [torch.tensor(own).double()]), ones, images)
-        for change, own in ((AS_IT_IS, [1] * 20), (OFF, off), (RANDOM, random))
+        Intervention(0, change, 1, Recognition(*2 * [torch.tensor(own).double()]), ones, images)
+        for change, own in ((UNCHANGED, [1] * 20), (OFF, off), (RANDOM_OFF, random))
     ]
-    assert verdict(found).startswith(words)
+    assert conclusion(found).startswith(words)
     rows = intervention_rows(found, ["cat"])
     assert [row["agreement_lost"] for row in rows] == [1 - row["agreement"] for row in rows]
     assert {row["others_score_lost"] for row in rows} == {0.0}
+
+
+@given(st.lists(st.text("ab-_ !?ÄA", min_size=1, max_size=3), unique=True, max_size=6))
+def test_no_two_classes_share_a_file_whatever_they_are_called(names):
+    words = [word.lower() for word in file_words(names)]
+    assert len(set(words)) == len(names)
+    assert all(letter.isalnum() or letter in "-_" for word in words for letter in word)
+
+
+@pytest.mark.parametrize("name", ["cat", "3", "großer_hund-2"])
+def test_plain_names_stay_what_they_are(name):
+    assert file_words([name, "other"]) == [name, "other"]

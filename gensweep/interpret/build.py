@@ -1,0 +1,304 @@
+"""From a checkpoint to what is found inside its networks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+
+from gensweep.assembly.model import Model, in_batches, load_checkpoint
+from gensweep.assembly.parts import build_extractor, load_images, training_reference
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.family import Denoising
+from gensweep.families.game import DISCRIMINATOR
+from gensweep.families.gan import GanFamily
+from gensweep.interpret.activation_maps import ActivationMap, Unit, map_denoiser, map_gan
+from gensweep.interpret.intervention import Intervention, Task, intervene
+from gensweep.interpret.maximisation import Maximisation, denoised_from, maximise
+from gensweep.interpret.recording import reading_layers
+from gensweep.interpret.trajectory import PathStep, evenly_spaced, record_path
+from gensweep.metrics.images import to_uint8
+from gensweep.metrics.labels import Classifier
+from gensweep.noise import Noise
+from gensweep.training.checkpoint import load_tensors
+from gensweep.training.evaluation import draw
+from gensweep.training.loop import place
+from gensweep.training.state import RAW, load_network, weights_prefix
+
+__all__ = ["Findings", "Interventions", "LabelMaximisation", "LabelledModel", "Trajectory", "analyse", "load_labelled"]
+
+#: Labels in pictures, and labels whose units are changed or maximised.
+MAX_LABELS = 10
+#: Sets of random units that the units of a label are compared with.
+RANDOM_SETS = 3
+#: Without --units, one unit in this many is switched off for each label.
+UNITS_PER_INTERVENTION = 30
+#: Images that are drawn at once.
+BATCH = 64
+#: The highest noise level at which an image still shows through the noise.
+MAX_VISIBLE_LEVEL = 5.0
+#: Noise levels for which images are made.
+MAXIMISATION_LEVELS = 3
+#: Images made for each target.
+MAXIMISATION_IMAGES = 2
+#: Layers for which images are made if one class is asked about; else it is one layer a class.
+LAYERS_OF_ONE_CLASS = 3
+#: The units of a label that vote for these layers.
+LEADING_UNITS = 30
+
+
+class LabelledModel(NamedTuple):
+    """A class-conditional model, the layers whose units are recorded, and the labels that are asked about."""
+
+    model: Model
+    layers: Mapping[str, nn.Module]
+    labels: tuple[int, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all classes."""
+        return self.model.checkpoint.class_names
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that draws samples."""
+        return self.model.family.networks[self.model.family.sampled]
+
+    @property
+    def shown_labels(self) -> tuple[int, ...]:
+        """The labels in pictures: those that are asked about, then others."""
+        rest = [label for label in range(len(self.names)) if label not in self.labels]
+        return (*self.labels, *rest)[:MAX_LABELS]
+
+
+class Trajectory(NamedTuple):
+    """One noise image on its way to an image under each of several labels."""
+
+    labels: tuple[int, ...]
+    path: tuple[PathStep, ...]
+    images: UInt8[Tensor, "n c h w"]
+
+
+class Interventions(NamedTuple):
+    """What changes of units did, label by label, and the classifier's accuracy on real images."""
+
+    found: Sequence[Intervention]
+    ceiling: float
+
+
+class LabelMaximisation(NamedTuple):
+    """Images that raise units of a label, at one noise level, and what the model makes of them without a label.
+
+    `predicted` is the x_0 predicted from `made.noisy`, `drawn` what the sampler draws from it, and `plain` what it
+    draws from the same noise over grey.
+    """
+
+    label: int
+    units: str
+    level: float
+    made: Maximisation
+    predicted: UInt8[Tensor, "n c h w"]
+    drawn: UInt8[Tensor, "n c h w"]
+    plain: UInt8[Tensor, "n c h w"]
+
+
+class Findings(NamedTuple):
+    """All that was found.  None or empty is what the family does not have, or what was not asked for.
+
+    `failure` says why there are no interventions although they were asked for.
+    """
+
+    activation_map: ActivationMap
+    interventions: Interventions | None
+    failure: GensweepError | None
+    trajectory: Trajectory | None
+    maximisations: Sequence[LabelMaximisation]
+
+
+def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | None = None) -> LabelledModel:
+    """The model in a checkpoint folder with all of its networks; `layers` is a regular expression, None means all.
+
+    Raises ConfigError for a model without labels, an unknown class, and if no layer is found.
+    """
+    model = load_checkpoint(folder)
+    names = model.checkpoint.class_names
+    if not model.family.classes:
+        raise ConfigError(
+            "this model was trained without labels, so no unit knows any; name a run with conditional: true"
+        )
+    if len(names) < 2:
+        raise ConfigError(f"this model knows one class only ({names[0]}); a label can only be told from another one")
+    if class_name is not None and class_name not in names:
+        raise ConfigError(f"{class_name!r} is not a class of this model (known: {', '.join(names)})")
+    if getattr(model.family, "guidance", 1) == 0:
+        raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
+    if not isinstance(model.family, GanFamily | Denoising):
+        raise ConfigError(f"a model of family {model.trial.kind('family')!r} cannot be looked into; name another run")
+    if isinstance(model.family, GanFamily):
+        network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW, DISCRIMINATOR)
+        load_network(network, load_tensors(folder, prefix), prefix)
+        place(network, model.device, "float32").eval()
+    labels = range(len(names)) if class_name is None else [names.index(class_name)]
+    return LabelledModel(model, select_layers(reading_layers(model.family.networks), layers), tuple(labels))
+
+
+def select_layers(layers: Mapping[str, nn.Module], pattern: str | None) -> dict[str, nn.Module]:
+    """The layers whose name contains a match of a regular expression; None means all.
+
+    Raises ConfigError if it is not a regular expression, or matches no name.
+    """
+    try:
+        wanted = re.compile(pattern or "")
+    except re.error as error:
+        raise ConfigError(f"--layer {pattern!r} is not a regular expression ({error}); for example: 'up'") from None
+    found = {name: layer for name, layer in layers.items() if wanted.search(name)}
+    if not found:
+        names = [*layers]
+        shown = ", ".join(names[:: max(1, len(names) // 6)][:6])
+        raise ConfigError(f"--layer {pattern!r} is found in no layer's name; there are {len(names)}, such as {shown}")
+    return found
+
+
+def analyse(
+    labelled: LabelledModel,
+    *,
+    images: int,
+    levels: int,
+    permutations: int,
+    units: int | None,
+    draws: int,
+    seed: int,
+    begin: Callable[[str], None],
+) -> Findings:
+    """Find all there is to find; `begin` is told each stage.
+
+    `images` are shown under each label at each of `levels` noise levels; `draws` images of a label are drawn for every
+    change of its `units` units (None: one in UNITS_PER_INTERVENTION), with 0 for none.
+    """
+    begin("which units react to a label")
+    found = map_activations(labelled, images=images, levels=levels, permutations=permutations, seed=seed)
+    interventions = failure = None
+    try:
+        if draws:
+            interventions = _intervene(labelled, found, units, draws, seed, begin)
+    except GensweepError as error:
+        failure = error
+    trajectory, maximisations = None, list[LabelMaximisation]()
+    if isinstance(labelled.model.family, Denoising):
+        begin("the way from noise to image")
+        trajectory = _trajectory(labelled, labelled.model.family, seed)
+        begin("images that these units ask for")
+        maximisations = _maximise_labels(labelled, labelled.model.family, found, seed)
+    return Findings(found, interventions, failure, trajectory, maximisations)
+
+
+def map_activations(
+    labelled: LabelledModel, *, images: int, levels: int, permutations: int, seed: int
+) -> ActivationMap:
+    """How each unit reacts to each label.
+
+    A denoiser sees noisy images from its own sampler, under all labels in turn; a generator sees latents.
+    """
+    family, classes = labelled.model.family, len(labelled.names)
+    noise, flips = Noise(seed, _indices(labelled, images)), Noise(seed, torch.arange(permutations))
+    if isinstance(family, GanFamily):
+        return map_gan(family, labelled.layers, noise, classes, flips)
+    assert isinstance(family, Denoising)
+    shape = labelled.model.checkpoint.shape
+    path, _ = record_path(family, labelled.network, noise, noise.samples % classes, shape)
+    return map_denoiser(family, labelled.network, labelled.layers, evenly_spaced(path, levels), classes, flips)
+
+
+def _intervene(
+    labelled: LabelledModel,
+    activation_map: ActivationMap,
+    units: int | None,
+    draws: int,
+    seed: int,
+    begin: Callable[[str], None],
+) -> Interventions | None:
+    """Change the units of each label, or others; the classifier is that of the metric `agreement`.
+
+    Raises GensweepError if the images of the training cannot be had.
+    """
+    begin("what becomes of images without these units: the classifier")
+    model = labelled.model
+    extractor = build_extractor(model.trial, model.device)
+    classifier: Classifier = training_reference(model.trial, load_images(model.trial), extractor).classifier()
+
+    def drawn(labels: Tensor) -> Tensor:
+        wanted = labels.to(model.device)
+
+        def batch(indices: Tensor) -> Tensor:
+            return draw(model.family, labelled.network, Noise(seed, indices), wanted[indices])
+
+        return in_batches(batch, len(labels), BATCH, model.device, None)
+
+    def classify(images: Tensor) -> Tensor:
+        return classifier.probe.scores(extractor(images.to(model.device)).cpu())
+
+    sampled, widths = model.family.sampled, activation_map.widths
+    width = sum(count for layer, count in widths.items() if layer.startswith(f"{sampled}."))
+    count = max(1, width // UNITS_PER_INTERVENTION) if units is None else units
+    found = list[Intervention]()
+    for label in labelled.labels[:MAX_LABELS]:
+        if raised := activation_map.raised_units(label, count, network=sampled):
+            begin(f"{labelled.names[label]} without its units")
+            task = Task(label, raised, classes=len(labelled.names), n=draws, repeats=RANDOM_SETS, seed=seed)
+            found += intervene(task, labelled.layers, widths, drawn, classify)
+    return Interventions(found, classifier.ceiling) if found else None
+
+
+def _trajectory(labelled: LabelledModel, family: Denoising, seed: int) -> Trajectory:
+    """How the first image of a seed emerges under each label."""
+    labels, device = labelled.shown_labels, labelled.model.device
+    noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=device))
+    wanted, shape = torch.tensor(labels, device=device), labelled.model.checkpoint.shape
+    path, images = record_path(family, labelled.network, noise, wanted, shape, attention=True)
+    return Trajectory(labels, tuple(path), to_uint8(images).cpu())
+
+
+def _maximise_labels(
+    labelled: LabelledModel, family: Denoising, found: ActivationMap, seed: int
+) -> list[LabelMaximisation]:
+    """Images that raise what reacts to each label, at some noise levels."""
+    noise, network = Noise(seed, _indices(labelled, MAXIMISATION_IMAGES)), labelled.network
+    maximisations = []
+    for label in labelled.labels[:MAX_LABELS]:
+        leading = found.raised_units(label, LEADING_UNITS, network=labelled.model.family.sampled)
+        for layer, unit in _targets(leading, alone=len(labelled.labels) == 1):
+            for index in _visible_levels(found):
+                level, direction = found.levels[index] or 0.0, {layer: found.direction(label, layer, index, unit)}
+                shape = labelled.model.checkpoint.shape
+                made = maximise(family, network, labelled.layers, direction, noise, shape, level)
+                predicted, drawn = denoised_from(family, network, made.noisy, level, noise)
+                _, plain = denoised_from(family, network, made.start, level, noise)
+                images = [to_uint8(each).cpu() for each in (predicted, drawn, plain)]
+                name = layer if unit is None else f"{layer} #{unit}"
+                maximisations.append(LabelMaximisation(label, name, level, made, *images))
+    return maximisations
+
+
+def _targets(leading: Sequence[Unit], *, alone: bool) -> list[tuple[str, int | None]]:
+    """The layer of the first unit; for a label that is `alone`, that unit and several layers."""
+    layers: list[tuple[str, int | None]] = [(layer, None) for layer in dict.fromkeys(unit.layer for unit in leading)]
+    if not alone:
+        return layers[:1]
+    return [*((unit.layer, unit.index) for unit in leading[:1]), *layers[:LAYERS_OF_ONE_CLASS]]
+
+
+def _visible_levels(found: ActivationMap) -> list[int]:
+    """Indices of some levels at which an image shows through the noise; of the lowest if there are none."""
+    visible = [index for index, level in enumerate(found.levels) if level is not None and level <= MAX_VISIBLE_LEVEL]
+    visible = visible or [len(found.levels) - 1]
+    steps = torch.linspace(0, len(visible) - 1, min(MAXIMISATION_LEVELS, len(visible)))
+    return [visible[round(step)] for step in steps.tolist()]
+
+
+def _indices(labelled: LabelledModel, count: int) -> Tensor:
+    return torch.arange(count, device=labelled.model.device)

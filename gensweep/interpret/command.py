@@ -1,0 +1,141 @@
+"""`gensweep interpret`: what the network of a run does with a label."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from gensweep.errors import GensweepError
+from gensweep.report.output import format_option, print_rows
+
+__all__ = ["interpret"]
+
+
+@click.command()
+@click.argument("run")
+@click.option("--class", "class_name", metavar="NAME", help="Only this class.  [default: all]")
+@click.option("--layer", metavar="REGEX", help="Only layers in whose name this is found, such as 'up' or 'middle.0'.")
+@click.option("--levels", type=click.IntRange(1, 50), default=5, show_default=True, help="Noise levels (diffusion).")
+@click.option("--samples", type=click.IntRange(4), default=32, show_default=True, help="Images for each label.")
+@click.option(
+    "--permutations",
+    type=click.IntRange(19),
+    default=999,
+    show_default=True,
+    help="Of the test against chance; the smallest p is 1 in one more.",
+)
+@click.option(
+    "--units",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Switch off so many units of a class.  [default: one in 30 of those that draw samples]",
+)
+@click.option(
+    "--draws",
+    type=click.IntRange(0),
+    default=32,
+    show_default=True,
+    help="Images of a class for every change of units; 0 changes none.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Everything depends on this seed alone.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("interpretation"),
+    show_default=True,
+    help="Folder for index.html, activation_map.csv and pictures.",
+)
+@format_option
+def interpret(
+    run: str,
+    class_name: str | None,
+    layer: str | None,
+    levels: int,
+    samples: int,
+    permutations: int,
+    units: int | None,
+    draws: int,
+    seed: int,
+    output: Path,
+    format: str,
+) -> None:
+    """Look into a class-conditional model: which units react to a label.
+
+    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. The units that
+    each class raises most are printed. Then they are switched off, to see whether images of the class suffer more than
+    without random units of the same layers; that takes the images of the training. index.html, which needs no
+    network, shows all of it, and is filed under the run in MLflow.
+
+    \b
+    Examples:
+      gensweep interpret cifar
+      gensweep interpret cifar --class cat -o cat/
+      gensweep interpret cifar/t0003 --layer 'middle|up.0' --levels 10
+      gensweep interpret cifar --units 50 --draws 128 --seed 1
+      gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
+    """
+    from gensweep.interpret.build import analyse, load_labelled
+    from gensweep.interpret.page import write_page
+    from gensweep.interpret.tables import conclusion, unit_rows
+    from gensweep.tracking.filing import file_interpretation
+    from gensweep.tracking.runs import checkpoint_folder, find_trial
+
+    trial = None if Path(run).is_dir() else find_trial(run)
+    folder = checkpoint_folder(run if trial is None else trial.run_id)
+    labelled = load_labelled(folder, class_name=class_name, layers=layer)
+    with _stages() as begin:
+        found = analyse(
+            labelled,
+            images=samples,
+            levels=levels,
+            permutations=permutations,
+            units=units,
+            draws=draws,
+            seed=seed,
+            begin=begin,
+        )
+        begin("the page")
+        settings = {"images a label": samples, "permutations": permutations}
+        name, command = run if trial is None else trial.name, shlex.join(["gensweep", *sys.argv[1:]])
+        files = write_page(output, name, labelled, found, settings, command)
+    rows = unit_rows(found.activation_map, labelled.labels, labelled.names)
+    print_rows(rows, format)
+    if not rows:
+        click.echo("No unit is raised by a label more than by chance.", err=True)
+    if found.failure is not None:
+        click.echo(f"Note: no units are switched off, as images cannot be classified: {found.failure}", err=True)
+    if found.interventions is not None:
+        click.echo(conclusion(found.interventions.found), err=True)
+    click.echo(f"Page: {output / 'index.html'}", err=True)
+    if trial is not None:
+        try:
+            file_interpretation(trial.run_id, files)
+        except GensweepError as error:
+            click.echo(f"Note: {error}", err=True)
+
+
+@contextmanager
+def _stages() -> Iterator[Callable[[str], None]]:
+    """Progress on stderr, told each stage: a live line for each on a terminal, else a plain one."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda stage: click.echo(f"{stage} ...", err=True)
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+
+        def begin(stage: str) -> None:
+            for task in progress.task_ids:
+                progress.stop_task(task)
+            progress.add_task(stage, total=None)
+
+        yield begin

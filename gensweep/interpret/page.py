@@ -1,0 +1,267 @@
+"""The page of `gensweep interpret`: one HTML file that needs no network, with its pictures and tables beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gensweep.interpret.pictures import (
+    animation,
+    heated,
+    labels_picture,
+    layers_picture,
+    level_word,
+    recognition_picture,
+    tiles_picture,
+    units_picture,
+)
+from gensweep.interpret.tables import activation_map_csv, conclusion, intervention_rows, unit_rows
+from gensweep.report.output import csv_text
+from gensweep.report.templates import data_url, environment, write_whole
+
+if TYPE_CHECKING:
+    from gensweep.interpret.activation_maps import ActivationMap
+    from gensweep.interpret.build import Findings, Interventions, LabelledModel, LabelMaximisation, Trajectory
+
+__all__ = ["PagePicture", "PageSection", "file_words", "render_page", "write_page"]
+
+HINT = "name another folder: --output DIR"
+#: Noise levels in the strip of a trajectory.
+SHOWN_LEVELS = 8
+
+
+class PagePicture(NamedTuple):
+    """A picture under its file's name, which ends in .png or .gif, and what it shows."""
+
+    file: str
+    caption: str
+    data: bytes
+
+
+class PageSection(NamedTuple):
+    """A part of a page: words, pictures, and rows that have the same keys; the first key's values are words."""
+
+    title: str
+    words: str
+    pictures: Sequence[PagePicture] = ()
+    rows: Sequence[Mapping[str, str]] = ()
+
+
+def write_page(
+    folder: Path, name: str, labelled: LabelledModel, found: Findings, settings: Mapping[str, int], command: str
+) -> list[Path]:
+    """Write index.html, every picture of it, and tables, into a folder; returns the files.
+
+    Raises GensweepError if they cannot be written.
+    """
+    from gensweep.interpret.build import MAX_LABELS
+
+    names, widths = labelled.names, found.activation_map.widths
+    sections = [_activation_section(found.activation_map, labelled.labels[:MAX_LABELS], names)]
+    files: dict[str, str | bytes] = {"activation_map.csv": activation_map_csv(found.activation_map, names)}
+    if found.interventions is not None:
+        sections.append(_intervention_section(found.interventions, names))
+        files["interventions.csv"] = csv_text(intervention_rows(found.interventions.found, names))
+    if found.trajectory is not None:
+        sections.append(_trajectory_section(found.trajectory, names))
+    if found.maximisations:
+        sections.append(_maximisation_section(found.maximisations, names))
+    facts = {"units": sum(widths.values()), "layers": len(widths), "classes": len(names), **settings}
+    shown = {fact: f"{value:,}" for fact, value in facts.items()} | {"weights": labelled.model.weights}
+    files["index.html"] = render_page(f"A look inside {name}", shown, sections, command)
+    files |= {picture.file: picture.data for section in sections for picture in section.pictures}
+    for file, content in files.items():
+        write_whole(folder / file, content, HINT)
+    return [folder / file for file in files]
+
+
+def render_page(title: str, facts: Mapping[str, str], sections: Sequence[PageSection], command: str) -> str:
+    """The page as text, with its pictures inside.  Whatever users named is escaped."""
+    shown: list[dict[str, Any]] = [section._asdict() for section in sections]
+    for each in shown:
+        each["pictures"] = [(data_url(file, data), caption) for file, caption, data in each["pictures"]]
+    template = environment("gensweep.interpret").get_template("page.html.j2")
+    return template.render(title=title, facts=facts, sections=shown, command=command)
+
+
+def _activation_section(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> PageSection:
+    """Which units react to which label."""
+    from gensweep.interpret.activation_maps import SIGNIFICANCE_LEVEL
+
+    with_levels = found.levels[0] is not None
+    significant = 100 * float((found.p <= SIGNIFICANCE_LEVEL).double().mean())
+    words = (
+        "The effect of a label on a unit is the mean difference to the other labels on the same "
+        + ("noisy images" if with_levels else "latents")
+        + ", in standard deviations of the unit. p is that of a test by sign flips, corrected for the number of "
+        + ("units, labels and noise levels" if with_levels else "units and labels")
+        + f": {significant:.0f} % of all cells have p of at most {SIGNIFICANCE_LEVEL:g}. "
+        + (
+            ""
+            if with_levels
+            else "A GAN draws an image in one go, so there are neither noise levels, nor a way to look at, "
+            "nor an image to denoise. "
+        )
+        + "A unit is a channel that the layer reads. All of them are in activation_map.csv."
+    )
+    pictures = [
+        PagePicture("where.png", "Where labels act: layers in the order of the network", layers_picture(found)),
+        PagePicture("labels.png", "Which labels move the same units", labels_picture(found, names)),
+    ]
+    words_of = file_words(names)
+    for label in labels:
+        data = units_picture(found, label, names)
+        if data is not None:
+            caption = f"The units that {names[label]} raises most"
+            pictures.append(PagePicture(f"units-{words_of[label]}.png", caption, data))
+    rows = [
+        {
+            "unit": f"{row['layer']} #{row['unit']}",
+            "class": row["class"],
+            "effect": f"{row['effect']:.2f}",
+            **(
+                {"largest at level": level_word(row["level"]), "there": f"{row['effect_there']:.2f}"}
+                if with_levels
+                else {}
+            ),
+            "p": f"{row['p']:.3g}",
+        }
+        for row in unit_rows(found, labels, names)
+    ]
+    return PageSection("Which units react to a label", words, pictures, rows)
+
+
+def _intervention_section(result: Interventions, names: Sequence[str]) -> PageSection:
+    """Whether the units found matter."""
+    import torch
+
+    from gensweep.interpret.intervention import CHANGES, RANDOM_OFF
+
+    rows = intervention_rows(result.found, names)
+    own: dict[str, dict[str, float]] = {}
+    for row in rows:
+        own.setdefault(row["class"], {})[row["change"]] = row["agreement"]
+    picture = recognition_picture(own, "agreement", result.ceiling)
+    pictures, words_of = [PagePicture("interventions.png", "Images taken for their class", picture)], file_words(names)
+    for label in dict.fromkeys(each.label for each in result.found):
+        images = torch.stack([each.images for each in result.found if each.label == label])
+        shown = tiles_picture(images, list(CHANGES), [str(sample) for sample in range(images.shape[1])], "sample")
+        caption = f"{names[label]}: the same seeds under every change"
+        pictures.append(PagePicture(f"interventions-{words_of[label]}.png", caption, shown))
+    words = (
+        f"{conclusion(result.found)} The units that a class raises most are switched off, or doubled, in all layers "
+        f"and at all noise levels; '{RANDOM_OFF}' is as many other units of each of these layers, the mean over "
+        "several draws. A linear probe on the features that the run was evaluated with says what an image is taken "
+        f"for; of real images that it has not seen it classifies {result.ceiling:.3f} correctly. Its score of a class "
+        "is about a probability. It takes noise and blanks for some class too, so look at the pictures. Standard "
+        "errors are over classes, or over images in rows and if there are fewer than four classes. All numbers are in "
+        "interventions.csv."
+    )
+    table = [
+        {
+            "class": row["class"],
+            "change": row["change"],
+            "units": str(row["units"]),
+            "agreement": f"{row['agreement']:.2f}",
+            "score": f"{row['score']:.2f}",
+            "score lost": _signed(row, "score_lost"),
+            "others' score": f"{row['others_score']:.2f}",
+            "lost there": _signed(row, "others_score_lost"),
+        }
+        for row in rows
+    ]
+    return PageSection("What becomes of images without these units", words, pictures, table)
+
+
+def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
+    """How an image emerges under several labels, and where the network's attention lies."""
+    import torch
+
+    from gensweep.interpret.trajectory import evenly_spaced
+    from gensweep.metrics.images import to_uint8
+
+    path = evenly_spaced(list(found.path), SHOWN_LEVELS)
+    labels = [names[label] for label in found.labels]
+    predicted = [to_uint8(step.x_0).cpu() for step in path]
+    levels = [level_word(step.sigma) for step in path]
+    strip = tiles_picture(torch.stack([*predicted, found.images], dim=1), labels, [*levels, "image"], "noise level")
+    frames = [*(to_uint8(step.x_0).cpu() for step in found.path), found.images]
+    pictures = [
+        PagePicture("trajectory.png", "The image predicted at each noise level", strip),
+        PagePicture("trajectory.gif", f"The same, all {len(found.path)} steps: {', '.join(labels)}", animation(frames)),
+    ]
+    words = (
+        "The same noise under each label: the image that the network predicts at every noise level on the way down, "
+        "and at the right what comes out."
+    )
+    if found.path[0].attention:
+        maps = [_finest(step.attention).cpu() for step in path]
+        heat = torch.stack([heated(image, each) for image, each in zip(predicted, maps, strict=True)], dim=1)
+        caption = "Pixels that others attend to, in the mean over the heads of the layers of the highest resolution"
+        pictures.append(PagePicture("attention.png", caption, tiles_picture(heat, labels, levels, "noise level")))
+    else:
+        words += " The network has no attention."
+    return PageSection("On the way from noise to image", words, pictures)
+
+
+def _maximisation_section(found: Sequence[LabelMaximisation], names: Sequence[str]) -> PageSection:
+    """Images that raise the units which react to a label, and what the model makes of them."""
+    import torch
+
+    from gensweep.metrics.images import to_uint8
+
+    pictures, words_of = [], file_words(names)
+    for label in dict.fromkeys(each.label for each in found):
+        rows, row_names, columns = [], [], list[str]()
+        for each in (each for each in found if each.label == label):
+            parts = {
+                "made": to_uint8(each.made.image),
+                "in its noise": to_uint8((each.made.noisy / (1 + each.level)).clamp(-1, 1)),
+                "predicted": each.predicted,
+                "drawn from it": each.drawn,
+                "without it": each.plain,
+            }
+            rows.append(torch.cat([part.cpu() for part in parts.values()]))
+            row_names.append(f"{each.units} at {level_word(each.level)}")
+            columns = [f"{part} ({seed})" for part in parts for seed in range(len(each.plain))]
+        shown = tiles_picture(torch.stack(rows), row_names, columns)
+        pictures.append(PagePicture(f"maximisation-{words_of[label]}.png", f"For the units of {names[label]}", shown))
+    words = (
+        "Images made from faint noise so that, under noise of a level, they raise a layer's units in the direction "
+        "in which the label moves them, or one unit alone (#); smooth, small, and for no label. Then the model "
+        "denoises them, without a label: the image it predicts at once, what its sampler draws from there, and what "
+        "the same noise gives without the image. The activation is in standard deviations of the units, of grey and "
+        "of the image."
+    )
+    table = [
+        {
+            "units": each.units,
+            "class": names[each.label],
+            "level": level_word(each.level),
+            "activation of grey": f"{float(each.made.before.mean()):+.2f}",
+            "of the image": f"{float(each.made.after.mean()):+.2f}",
+        }
+        for each in found
+    ]
+    return PageSection("Images that these units ask for", words, pictures, table)
+
+
+def _signed(row: Mapping[str, Any], key: str) -> str:
+    return f"{row[key]:+.2f} ± {row[key + '_error']:.2f}" if row["units"] else ""
+
+
+def _finest(attention: Mapping[str, Any]) -> Any:
+    """The mean of the maps of the highest resolution."""
+    import torch
+
+    side = max(each.shape[-1] for each in attention.values())
+    return torch.stack([each for each in attention.values() if each.shape[-1] == side]).mean(dim=0)
+
+
+def file_words(names: Sequence[str]) -> list[str]:
+    """Names of classes as parts of file names; with their numbers where they differ only in other characters."""
+    words = ["".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in name) for name in names]
+    # Some file systems do not tell upper from lower case.
+    lower = [word.lower() for word in words]
+    return [word if lower.count(word.lower()) == 1 else f"{word}-{label}" for label, word in enumerate(words)]

@@ -1,0 +1,121 @@
+"""What was found inside a model as rows and CSV, and the conclusion in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from gensweep.report.output import csv_text
+
+if TYPE_CHECKING:
+    from gensweep.interpret.activation_maps import ActivationMap
+    from gensweep.interpret.intervention import Drop, Intervention
+
+__all__ = ["activation_map_csv", "conclusion", "intervention_rows", "unit_rows"]
+
+#: Units of each class in tables.
+TOP_UNITS = 5
+
+
+def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The units that each label raises most.
+
+    `effect` is the mean over noise levels, `effect_there` that at the `level` where the label does most; `p` is
+    corrected for all units, labels and levels.
+    """
+    columns = found.columns()
+    rows = []
+    for label in labels:
+        for unit in found.raised_units(label, TOP_UNITS):
+            column = columns[unit.layer][unit.index]
+            level = int(found.effect[:, label, column].argmax())
+            rows.append(
+                {
+                    "class": names[label],
+                    "layer": unit.layer,
+                    "unit": unit.index,
+                    "effect": float(found.mean_effect(label)[column]),
+                    "level": found.levels[level],
+                    "effect_there": float(found.effect[level, label, column]),
+                    "p": float(found.p[:, label, column].min()),
+                }
+            )
+    return rows
+
+
+def activation_map_csv(found: ActivationMap, names: Sequence[str]) -> str:
+    """A row for each unit and label: the mean effect, the smallest p, and the effect at each noise level."""
+    effect, mean, p = found.effect.tolist(), found.effect.mean(dim=0).tolist(), found.p.amin(dim=0).tolist()
+    levels = {
+        f"effect_at_{level:.6g}": each for level, each in zip(found.levels, effect, strict=True) if level is not None
+    }
+    return csv_text(
+        [
+            {
+                "layer": unit.layer,
+                "unit": unit.index,
+                "class": name,
+                "effect": f"{mean[label][column]:.4g}",
+                "p": f"{p[label][column]:.4g}",
+                **{key: f"{each[label][column]:.4g}" for key, each in levels.items()},
+            }
+            for column, unit in enumerate(found.units())
+            for label, name in enumerate(names)
+        ]
+    )
+
+
+def intervention_rows(found: Sequence[Intervention], names: Sequence[str]) -> list[dict[str, Any]]:
+    """A row a class and change: the share of images that are taken for their class, and its mean score.
+
+    Of images of this class, and under `others_` of the other ones.  What ends in `lost` is the difference to the images
+    without the change, with its standard error over images of the same seeds.
+    """
+    from gensweep.interpret.intervention import drop
+
+    rows = []
+    for each in found:
+        row: dict[str, Any] = {
+            "class": names[each.label],
+            "change": each.change,
+            "units": each.units,
+            "images": len(each.own.hits),
+        }
+        of_label = [other for other in found if other.label == each.label]
+        groups: tuple[tuple[str, Literal["own", "others"]], ...] = (("", "own"), ("others_", "others"))
+        measures: tuple[tuple[str, Literal["hits", "scores"]], ...] = (("agreement", "hits"), ("score", "scores"))
+        for prefix, of in groups:
+            for measure, by in measures:
+                key = f"{prefix}{measure}"
+                row[key] = float(getattr(getattr(each, of), by).mean())
+                row[f"{key}_lost"], row[f"{key}_lost_error"] = drop(of_label, each.change, of=of, by=by)
+        rows.append(row)
+    return rows
+
+
+def conclusion(found: Sequence[Intervention]) -> str:
+    """Whether the units found matter more for their label than random ones, either way, in numbers over all classes.
+
+    The scores decide, as they are finer than the shares.
+    """
+    from gensweep.interpret.intervention import OFF, RANDOM_OFF, drop
+
+    more = drop(found, OFF, relative_to=RANDOM_OFF, by="scores")
+    if more.mean > 2 * more.error:
+        begin = "The units found matter"
+    elif more.mean < -2 * more.error:
+        begin = "The units found matter less than random ones"
+    else:
+        begin = "Not shown that the units found matter"
+    off, random = (_with_error(drop(found, change, by="scores")) for change in (OFF, RANDOM_OFF))
+    hits, random_hits = (_with_error(drop(found, change)) for change in (OFF, RANDOM_OFF))
+    others = _with_error(drop(found, OFF, of="others", by="scores"))
+    return (
+        f"{begin}: without them the score of a class on its own images falls by {off}, without random units of the "
+        f"same layers by {random}, a difference of {_with_error(more)}; the share that is taken for the class falls by "
+        f"{hits} and {random_hits}. On images of other classes, without them, their score falls by {others}."
+    )
+
+
+def _with_error(drop: Drop) -> str:
+    return f"{drop.mean:.3f} (standard error {drop.error:.3f})"
