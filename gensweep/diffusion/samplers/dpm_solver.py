@@ -23,7 +23,7 @@ def dpmpp_2m(
     noise: Noise,
     *,
     steps: Steps = None,
-    spacing: Spacing = "time",
+    spacing: Spacing = "log_snr",
 ) -> Float[Tensor, "b c h w"]:
     """DPM-Solver++(2M), of second order at one evaluation a step: x_0 is extrapolated from this step and the last.
 
