@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
 
-__all__ = ["Choice", "Keyword", "Registry", "Section", "keywords"]
+__all__ = ["Choice", "Keyword", "Registry", "SameAs", "Section", "keywords"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -40,6 +40,13 @@ class Choice:
 @dataclass(frozen=True)
 class Section:
     """Marks a parameter that takes one given function, bound to its settings."""
+
+    function: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class SameAs:
+    """Marks `**parameters` that are the keyword-only ones of another function or class, which several share."""
 
     function: Callable[..., Any]
 
@@ -115,8 +122,11 @@ def keywords(function: Callable[..., Any]) -> dict[str, Keyword]:
     """The keyword-only parameters of a function or class, by name."""
     callee = function.__init__ if inspect.isclass(function) else function
     hints = get_type_hints(callee, include_extras=True)
-    return {
-        name: Keyword(hints[name], parameter.default)
-        for name, parameter in inspect.signature(callee).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
+    found: dict[str, Keyword] = {}
+    for name, parameter in inspect.signature(callee).parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            found[name] = Keyword(hints[name], parameter.default)
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            for mark in getattr(hints.get(name), "__metadata__", ()):
+                found = (keywords(mark.function) if isinstance(mark, SameAs) else {}) | found
+    return found

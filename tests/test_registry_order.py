@@ -2,8 +2,9 @@
 
 import importlib
 import sys
+from typing import Annotated, Any
 
-from gensweep.registry import Registry
+from gensweep.registry import Registry, SameAs, keywords
 
 MODULE = """
 from {package} import ITEMS
@@ -28,3 +29,11 @@ def test_kinds_come_module_by_module_whichever_was_imported_first(tmp_path, monk
     monkeypatch.setattr(sys.modules[package.name], "ITEMS", items, raising=False)
     importlib.import_module(f"{package.name}.beta")
     assert items.kinds() == ("alpha2", "alpha1", "beta2", "beta1")
+
+
+def test_keywords_that_functions_share_are_stated_once():
+    def shared(*, width: int = 8, depth: int = 2): ...
+
+    def network(size: int, *, depth: float = 0.5, **settings: Annotated[Any, SameAs(shared)]): ...
+
+    assert {name: keyword.default for name, keyword in keywords(network).items()} == {"width": 8, "depth": 0.5}

@@ -132,7 +132,7 @@ def _churn(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    for key in ("diffusion.timesteps", "vdm.timesteps"):
+    for key in _timesteps(trial):
         steps, timesteps = _get(trial, "sampler.steps"), _get(trial, key)
         if steps is not None and timesteps is not None and steps > timesteps:
             yield "sampler.steps", f"{steps} is more than {key} ({timesteps})"
@@ -145,6 +145,11 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
         )
 
 
+def _timesteps(trial: BaseModel) -> list[str]:
+    """Where sections of a family would have their number of timesteps."""
+    return [f"{section}.timesteps" for section in type(trial).model_fields if section not in GENERIC]
+
+
 def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
     key, early = "evaluation.rung_steps", _get(trial, "evaluation.rung_steps")
     if early is None:
@@ -152,7 +157,7 @@ def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
     if _get(trial, "sampler") is None:
         family = _get(trial, "family.kind")
         yield key, f"{early} needs a sampler, and the family {family} has none; leave it to those that have one"
-    for name in ("sampler.steps", "diffusion.timesteps", "vdm.timesteps"):
+    for name in ("sampler.steps", *_timesteps(trial)):
         steps = _get(trial, name)
         if steps is not None and early >= steps:
             yield key, f"{early} must be less than {name} ({steps})"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
-from annotated_types import Interval
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -18,14 +17,13 @@ from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.losses import Prediction
 from gensweep.diffusion.process import q_sample
-from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
-from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
-from gensweep.families.optimizers import Adam, adam
+from gensweep.diffusion.samplers.sampler import START, Denoise, Denoised, from_noise
+from gensweep.families.denoising import DenoisingSettings
+from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.nn import kernels
-from gensweep.nn.networks import DENOISERS
 from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise
-from gensweep.registry import Choice, Section
+from gensweep.registry import SameAs, Section
 
 __all__ = ["DiffusionFamily"]
 
@@ -52,27 +50,22 @@ class DiffusionFamily:
         size: int,
         classes: int,
         *,
-        conditional: bool = False,
-        guidance: Guidance = 1.0,
-        guidance_interval: GuidanceInterval = None,
-        label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1,
         sampling_precision: Precision = "auto",
-        network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
         diffusion: Annotated[Callable[[], Formulation], Section(formulation)],
-        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],
-        optimizer: Annotated[Callable[[], Adam], Section(adam)],
+        **settings: Annotated[Any, SameAs(DenoisingSettings)],
     ) -> None:
         self.shape = (channels, size, size)
-        self.classes = classes if conditional else 0
-        self.guidance, self.guidance_interval = guidance, guidance_interval
-        self.label_dropout = label_dropout
+        shared = DenoisingSettings(**settings)
+        self.classes = classes if shared.conditional else 0
+        self.guidance, self.guidance_interval = shared.guidance, shared.guidance_interval
+        self.label_dropout = shared.label_dropout
         self.sampling_precision = sampling_precision
         self.process, self.parameterisation, self.loss, self.levels = diffusion()
-        self.sampler = sampler
-        self.adam = optimizer()
+        self.sampler = shared.sampler
+        self.adam = shared.optimizer()
         self.warmup, self.clip = self.adam.warmup, self.adam.clip
         outputs = 2 * channels if self.loss.learns_variance else channels
-        self.networks: dict[str, nn.Module] = {self.sampled: network(channels, size, self.classes, outputs)}
+        self.networks: dict[str, nn.Module] = {self.sampled: shared.network(channels, size, self.classes, outputs)}
         self.memories: dict[str, nn.Module] = {"levels": self.levels.memory}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

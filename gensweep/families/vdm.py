@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import torch
 from annotated_types import Interval
@@ -15,7 +15,7 @@ from gensweep.diffusion.gamma import GAMMAS, Gamma, GammaLevels, schedule_of, wi
 from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients, Parameterisation
 from gensweep.diffusion.process import q_sample
-from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoise, Denoised, Sampler, from_noise
+from gensweep.diffusion.samplers.sampler import START, Denoise, Denoised, from_noise
 from gensweep.diffusion.variational import (
     Drawing,
     Step,
@@ -25,12 +25,11 @@ from gensweep.diffusion.variational import (
     prior_bits,
     reconstruction_bits,
 )
-from gensweep.families.family import FAMILIES, Batch, Guidance, GuidanceInterval, Loss
-from gensweep.families.optimizers import Adam, adam
+from gensweep.families.denoising import DenoisingSettings
+from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.nn.fourier import FourierFeatures
-from gensweep.nn.networks import DENOISERS
 from gensweep.noise import Noise
-from gensweep.registry import Choice, Section
+from gensweep.registry import Choice, SameAs, Section
 
 __all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational"]
 
@@ -99,25 +98,20 @@ class VdmFamily:
         size: int,
         classes: int,
         *,
-        conditional: bool = False,
-        guidance: Guidance = 1.0,
-        guidance_interval: GuidanceInterval = None,
-        label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1,
-        network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
         vdm: Annotated[Callable[[], Variational], Section(variational)],
-        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],
-        optimizer: Annotated[Callable[[], Adam], Section(adam)],
+        **settings: Annotated[Any, SameAs(DenoisingSettings)],
     ) -> None:
         self.shape = (channels, size, size)
-        self.classes = classes if conditional else 0
-        self.guidance, self.guidance_interval = guidance, guidance_interval
-        self.label_dropout = label_dropout
-        self.sampler = sampler
-        self.adam = optimizer()
+        shared = DenoisingSettings(**settings)
+        self.classes = classes if shared.conditional else 0
+        self.guidance, self.guidance_interval = shared.guidance, shared.guidance_interval
+        self.label_dropout = shared.label_dropout
+        self.sampler = shared.sampler
+        self.adam = shared.optimizer()
         self.warmup, self.clip = self.adam.warmup, self.adam.clip
         self.vdm = vdm()
         features = FourierFeatures(self.vdm.fourier)
-        seen = network(features.channels(channels), size, self.classes, channels)
+        seen = shared.network(features.channels(channels), size, self.classes, channels)
         self.networks: dict[str, nn.Module] = {self.sampled: VariationalNetwork(seen, features, self.vdm.schedule)}
         self.memories: dict[str, nn.Module] = {}
         self.process = GammaLevels(self.vdm.schedule, self.vdm.timesteps)
