@@ -7,15 +7,10 @@ import torch
 import untrained
 from PIL import Image
 
-from gensweep.assembly import (
-    build_learner,
-    count_parameters,
-    draw_samples,
-    load_checkpoint,
-    load_images,
-    read_base,
-    run,
-)
+from gensweep.build.bases import read_base
+from gensweep.build.model import draw_samples, load_checkpoint
+from gensweep.build.parts import build_learner, load_images
+from gensweep.build.running import count_parameters, run
 from gensweep.cli import main
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.errors import ConfigError, GensweepError

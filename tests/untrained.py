@@ -2,7 +2,7 @@
 
 import torch
 
-from gensweep.assembly import build_learner, load_images
+from gensweep.build.parts import build_learner, load_images
 from gensweep.config import TrialConfig
 from gensweep.training.checkpoint import Checkpoint, save
 from gensweep.training.distributed import Workers

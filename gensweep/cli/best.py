@@ -12,7 +12,7 @@ from gensweep.cli.trying import parse_try, subject_of_trial, try_for_a_person
 from gensweep.report.output import format_option, print_json, print_rows
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Axes
+    from gensweep.build.sampling_configs import Axes
     from gensweep.report.compare import Comparison
     from gensweep.tracking.runs import Trial
 

@@ -190,7 +190,7 @@ def statistics(
       gensweep data statistics cifar10 cifar10.npz --extractor inception
       gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
     """
-    from gensweep.assembly import default_device
+    from gensweep.build.parts import default_device
     from gensweep.config import parse_overrides
     from gensweep.config.models import bind
     from gensweep.data.cache import cache_folder

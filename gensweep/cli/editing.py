@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from gensweep.assembly import Model
+    from gensweep.build.model import Model
 
 __all__ = ["Pictures", "draw_from_pictures", "editing_options", "read_pictures"]
 
@@ -107,7 +107,7 @@ def draw_from_pictures(
     """
     import torch
 
-    from gensweep.assembly import edit_samples, interpolate_samples, picture_for, redraw_for
+    from gensweep.build.editing import edit_samples, interpolate_samples, picture_for, redraw_for
 
     image = picture_for(model, pictures.image)
     nothing = image.new_empty(0, *image.shape)

@@ -81,7 +81,7 @@ def finetune(
         raise click.UsageError(
             f"Give either --data FOLDER or --class NAME; such as: gensweep finetune {run} --class cat"
         )
-    from gensweep.assembly import default_device
+    from gensweep.build.parts import default_device
     from gensweep.cli.running import run_for_a_person
     from gensweep.config import parse_overrides
     from gensweep.sweep.finetuning import trial_for_few_images, with_base

@@ -63,7 +63,7 @@ def _rescore(sweep: SweepConfig) -> None:
     """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
     import torch
 
-    from gensweep.assembly import Axes
+    from gensweep.build.sampling_configs import Axes
     from gensweep.cli.trying import subject_of_trial, try_for_a_person
     from gensweep.report.wording import score
     from gensweep.tracking.runs import best_trial, find_sweep
@@ -87,7 +87,7 @@ def _rescore(sweep: SweepConfig) -> None:
 
 def _check_inputs(sweep: SweepConfig) -> None:
     """Load each data set and feature extractor once, so that what is missing or damaged is known before Ray starts."""
-    from gensweep.assembly import build_extractor, hold_out, load_images
+    from gensweep.build.parts import build_extractor, hold_out, load_images
     from gensweep.sweep.space import SearchSpace
     from gensweep.training.settings import EvaluationSettings
 
@@ -109,7 +109,7 @@ def _check_inputs(sweep: SweepConfig) -> None:
 
 def warn_of_samplers(trials: Iterable[TrialConfig]) -> None:
     """Say on stderr which samplers of the trials make noise of their images."""
-    from gensweep.assembly.sampler_warnings import sampler_warnings
+    from gensweep.build.sampler_warnings import sampler_warnings
 
     for line in sampler_warnings(trials):
         click.echo(f"Warning: {line}", err=True)

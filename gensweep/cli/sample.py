@@ -12,7 +12,7 @@ from gensweep.cli.editing import editing_options
 from gensweep.report.output import format_option, print_rows
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Model
+    from gensweep.build.model import Model
 
 __all__ = ["sample"]
 
@@ -89,7 +89,8 @@ def sample(
       gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
-    from gensweep.assembly import draw_samples, load_checkpoint, weights_name
+    from gensweep.build.model import draw_samples, load_checkpoint
+    from gensweep.build.sampling_configs import weights_name
     from gensweep.cli.adapters import adapter_file
     from gensweep.cli.editing import draw_from_pictures, read_pictures
     from gensweep.cli.pictures import check_output, write_pictures
@@ -129,7 +130,7 @@ def sample(
 
 def _tell_what_is_lost(model: Model, changes: dict[str, Any]) -> None:
     """Another sampler begins with its own settings: name those of the training that it does not take over."""
-    from gensweep.assembly import left_behind
+    from gensweep.build.sampling_configs import left_behind
     from gensweep.config import TrialConfig
 
     if "sampler.kind" not in changes:

@@ -60,7 +60,7 @@ def train(
 
     trial, default_name = _read(file, overrides, scale) if file else _recall(str(from_run), overrides, scale)
     if gpus_per_worker is None:
-        from gensweep.assembly import default_device
+        from gensweep.build.parts import default_device
 
         gpus_per_worker = float(default_device().type == "cuda")
     sweep = single_trial(

@@ -12,7 +12,7 @@ import click
 from gensweep.errors import ConfigError, GensweepError
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Axes, SamplingConfig
+    from gensweep.build.sampling_configs import Axes, SamplingConfig
     from gensweep.report.outcomes import Tried
     from gensweep.tracking.runs import Trial
 
@@ -45,7 +45,7 @@ def axes_options(command: C) -> C:
 
 def parse_axes(values: dict[str, str | None]) -> Axes:
     """Lists with commas, by the name of the option, as values.  Raises ConfigError with all problems."""
-    from gensweep.assembly import Axes, weights_name
+    from gensweep.build.sampling_configs import Axes, weights_name
 
     lists = {name: [part.strip() for part in (text or "").split(",") if part.strip()] for name, text in values.items()}
     problems = [
@@ -124,7 +124,8 @@ def try_for_a_person(
     All combinations are checked before the first is tried.  What is done is kept beside the checkpoint and filed under
     the run, also if the person stops it.
     """
-    from gensweep.assembly import known_outcomes, sampling_configs
+    from gensweep.build.outcomes import known_outcomes
+    from gensweep.build.sampling_configs import sampling_configs
     from gensweep.cli.running import warn_of_samplers
     from gensweep.config import TrialConfig
     from gensweep.training.checkpoint import read
@@ -146,8 +147,7 @@ def try_for_a_person(
 def _try(
     subject: Subject, ways: Sequence[SamplingConfig], samples: int | None, seed: int, judged: Mapping[str, Any]
 ) -> list[Tried]:
-    from gensweep.assembly import known_outcomes, samples_of, try_sampling_configs
-    from gensweep.assembly.outcomes import FILE, outcome_key
+    from gensweep.build.outcomes import FILE, known_outcomes, outcome_key, samples_of, try_sampling_configs
 
     count = samples or samples_of(subject.folder)
     before = {outcome_key(o.alternative, o.samples, o.seed, o.judged) for o in known_outcomes(subject.folder)}
@@ -183,8 +183,7 @@ def _tried(subject: Subject, outcome: Any) -> Tried:
 
 
 def _file(trial: Trial, folder: Path) -> None:
-    from gensweep.assembly import known_outcomes
-    from gensweep.assembly.outcomes import FILE
+    from gensweep.build.outcomes import FILE, known_outcomes
     from gensweep.tracking.filing import file_outcomes, file_rescored
 
     outcomes = known_outcomes(folder)

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from gensweep.assembly.model import Model, in_batches, load_checkpoint
-from gensweep.assembly.parts import build_extractor, load_images, training_reference
+from gensweep.build.model import Model, in_batches, load_checkpoint
+from gensweep.build.parts import build_extractor, load_images, training_reference
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Denoising
 from gensweep.families.game import DISCRIMINATOR

@@ -8,7 +8,7 @@ from gensweep.report.wording import count, identity_words, interval_words, metri
 from gensweep.tracking.sweeps import Score
 
 if TYPE_CHECKING:
-    from gensweep.assembly import ImportedEvaluation
+    from gensweep.build.imported import ImportedEvaluation
 
 __all__ = ["imported_json", "imported_rows", "words"]
 

@@ -13,7 +13,7 @@ from gensweep.report.wording import identity_words, interval_words, metric_title
 from gensweep.tracking.sweeps import Score
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Outcome
+    from gensweep.build.outcomes import Outcome
 
 __all__ = [
     "PICTURES",

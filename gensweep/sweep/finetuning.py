@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gensweep.assembly import Base, build_family, load_images, read_base
+from gensweep.build.bases import Base, read_base
+from gensweep.build.parts import build_family, load_images
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.tree import flatten, override_all
 from gensweep.data.cache import cache_folder

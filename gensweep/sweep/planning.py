@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gensweep.assembly import every_of, run_job
+from gensweep.build.parts import every_of
+from gensweep.build.running import run_job
 from gensweep.config import SweepConfig, TrialConfig, registries
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan

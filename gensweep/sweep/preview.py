@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
-from gensweep.assembly import Cost, count_parameters, estimate_cost, load_images
+from gensweep.build.parts import load_images
+from gensweep.build.running import count_parameters, estimate_cost
 from gensweep.config import SweepConfig
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.resources import Allotment, Request, allot, local_nodes
 from gensweep.sweep.space import Parameter, SearchSpace
+from gensweep.training.estimate import Cost
 
 __all__ = ["Corner", "Preview", "preview"]
 

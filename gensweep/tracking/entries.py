@@ -15,7 +15,7 @@ from gensweep.tracking.store import client
 from gensweep.tracking.writer import MlflowWriter
 
 if TYPE_CHECKING:
-    from gensweep.assembly import EvaluationProtocol, ImportedEvaluation
+    from gensweep.build.imported import EvaluationProtocol, ImportedEvaluation
 
 __all__ = ["evaluate_command", "file_entry", "taken"]
 

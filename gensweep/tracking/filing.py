@@ -12,7 +12,7 @@ from gensweep.errors import GensweepError
 from gensweep.tracking.store import client
 
 if TYPE_CHECKING:
-    from gensweep.assembly import Outcome
+    from gensweep.build.outcomes import Outcome
     from gensweep.tracking.sweeps import Trial
 
 __all__ = ["file_interpretation", "file_outcomes", "file_rescored", "metric_name"]

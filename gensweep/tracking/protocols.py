@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from gensweep.assembly import EvaluationProtocol
+from gensweep.build.imported import EvaluationProtocol
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.tracking.runs import Score, Trial, find_trial, load_sweeps, trial_config

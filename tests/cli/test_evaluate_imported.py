@@ -21,7 +21,7 @@ def store(tmp_path_factory):
     import untrained
     from made_up import mlflow_store
 
-    from gensweep.assembly import run as train
+    from gensweep.build.running import run as train
     from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
     from gensweep.tracking.writer import MlflowWriter
     from gensweep.training.trial import ListReporter
@@ -54,7 +54,7 @@ def write(folder, images):
 def real_digits():
     import untrained
 
-    from gensweep.assembly import load_images
+    from gensweep.build.parts import load_images
 
     return load_images(untrained.config("gan")).pixels[:, 0].numpy()
 
@@ -63,7 +63,7 @@ def frechet(images):
     """The distance of grey images (n, h, w) to the real digits, by the singular values of their features."""
     import untrained
 
-    from gensweep.assembly import build_extractor
+    from gensweep.build.parts import build_extractor
 
     extractor = build_extractor(untrained.config("gan"), "cpu")
     mine, real = (extractor(torch.from_numpy(each)[:, None]).double().numpy() for each in (images, real_digits()))
@@ -177,7 +177,7 @@ def test_labels_come_in_the_proportions_of_the_real_images(store, capsys):
 def real_labels():
     import untrained
 
-    from gensweep.assembly import load_images
+    from gensweep.build.parts import load_images
 
     return load_images(untrained.config("gan")).labels.numpy()
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from gensweep.assembly import draw_samples, edit_samples, interpolate_samples, load_checkpoint, picture_for, run
+from gensweep.build.editing import edit_samples, interpolate_samples, picture_for
+from gensweep.build.model import draw_samples, load_checkpoint
+from gensweep.build.running import run
 from gensweep.cli import main
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError

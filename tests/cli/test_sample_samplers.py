@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gensweep.assembly import run
+from gensweep.build.running import run
 from gensweep.cli import main
 from gensweep.config import TrialConfig
 from gensweep.diffusion.samplers.sampler import SAMPLERS

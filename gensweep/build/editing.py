@@ -9,7 +9,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
-from gensweep.assembly.model import Model, in_batches, labels_of
+from gensweep.build.model import Model, in_batches, labels_of
 from gensweep.data.pictures import squared
 from gensweep.diffusion.editing import decode, edit, encode, slerp, visited
 from gensweep.diffusion.samplers.sampler import Denoise

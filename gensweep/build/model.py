@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gensweep.assembly.bases import merge_all
-from gensweep.assembly.parts import (
+from gensweep.build.bases import merge_all
+from gensweep.build.parts import (
     build_evaluator,
     build_family,
     default_device,

@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from gensweep.assembly.parts import build_family
+from gensweep.build.parts import build_family
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.training.checkpoint import Checkpoint, read, tensor_names

@@ -3,19 +3,9 @@
 import pytest
 import torch
 
-from gensweep.assembly import (
-    build_family,
-    count_parameters,
-    draw_samples,
-    estimate_cost,
-    every_of,
-    hold_out,
-    load_checkpoint,
-    load_images,
-    run,
-    run_job,
-    score,
-)
+from gensweep.build.model import draw_samples, load_checkpoint, score
+from gensweep.build.parts import build_family, every_of, hold_out, load_images
+from gensweep.build.running import count_parameters, estimate_cost, run, run_job
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.training.checkpoint import load_tensors

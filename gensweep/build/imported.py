@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from gensweep.assembly.exported import ExportedGenerator
-from gensweep.assembly.parts import build_evaluator, load_images
+from gensweep.build.exported import ExportedGenerator
+from gensweep.build.parts import build_evaluator, load_images
 from gensweep.config.trial import common_sections
 from gensweep.data.imported_pictures import read_folder
 from gensweep.errors import ConfigError

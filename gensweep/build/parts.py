@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
-from gensweep.assembly.bases import Base, build_family, in_labels_of_base, read_base
+from gensweep.build.bases import Base, build_family, in_labels_of_base, read_base
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.cache import cache_folder

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import torch
 
-from gensweep.assembly.bases import adapter_writer
-from gensweep.assembly.parts import (
+from gensweep.build.bases import adapter_writer
+from gensweep.build.parts import (
     build_evaluator,
     build_extractor,
     build_family,

@@ -6,16 +6,10 @@ import shutil
 import pytest
 import untrained
 
-from gensweep.assembly import (
-    Axes,
-    Outcome,
-    known_outcomes,
-    load_checkpoint,
-    sampling_configs,
-    score,
-    try_sampling_configs,
-)
-from gensweep.assembly import outcomes as module
+from gensweep.build import outcomes as module
+from gensweep.build.model import load_checkpoint, score
+from gensweep.build.outcomes import Outcome, known_outcomes, try_sampling_configs
+from gensweep.build.sampling_configs import Axes, sampling_configs
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from gensweep.assembly.model import load_checkpoint
-from gensweep.assembly.parts import build_evaluator, default_device, load_images
-from gensweep.assembly.sampling_configs import SamplingConfig
+from gensweep.build.model import load_checkpoint
+from gensweep.build.parts import build_evaluator, default_device, load_images
+from gensweep.build.sampling_configs import SamplingConfig
 from gensweep.config import TrialConfig
 from gensweep.errors import GensweepError
 from gensweep.metrics.identity import MetricIdentity
