@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.cli.editing import editing_options
+from gensweep.editing.options import editing_options
 from gensweep.report.output import format_option, print_rows
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ def sample(
     from gensweep.build.model import draw_samples, load_checkpoint
     from gensweep.build.sampling_configs import weights_name
     from gensweep.cli.adapters import adapter_file
-    from gensweep.cli.editing import draw_from_pictures, read_pictures
     from gensweep.cli.pictures import check_output, write_pictures
     from gensweep.cli.running import warn_of_samplers
     from gensweep.config import parse_overrides
+    from gensweep.editing.options import draw_from_pictures, read_pictures
     from gensweep.errors import ConfigError
     from gensweep.tracking.runs import checkpoint_folder
 

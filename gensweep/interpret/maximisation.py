@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gensweep.diffusion.editing import Below
+from gensweep.diffusion.sdedit import Below
 from gensweep.families.family import Denoising
 from gensweep.interpret.recording import recording
 from gensweep.noise import Noise

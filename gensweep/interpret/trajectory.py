@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.diffusion.editing import edit
 from gensweep.diffusion.samplers.sampler import Denoised
+from gensweep.diffusion.sdedit import edit
 from gensweep.families.family import Denoising
 from gensweep.nn.unet import Attention
 from gensweep.noise import Noise

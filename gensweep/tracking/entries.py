@@ -15,7 +15,8 @@ from gensweep.tracking.store import client
 from gensweep.tracking.writer import MlflowWriter
 
 if TYPE_CHECKING:
-    from gensweep.build.imported import EvaluationProtocol, ImportedEvaluation
+    from gensweep.imported.protocols import EvaluationProtocol
+    from gensweep.imported.scoring import ImportedEvaluation
 
 __all__ = ["evaluate_command", "file_entry", "taken"]
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gensweep.build.editing import edit_samples, interpolate_samples, picture_for
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.running import run
 from gensweep.cli import main
 from gensweep.config import TrialConfig
+from gensweep.editing.drawing import edit_samples, interpolate_samples, picture_for
 from gensweep.errors import ConfigError
 from gensweep.training.trial import ListReporter
 

@@ -107,7 +107,7 @@ def draw_from_pictures(
     """
     import torch
 
-    from gensweep.build.editing import edit_samples, interpolate_samples, picture_for, redraw_for
+    from gensweep.editing.drawing import edit_samples, interpolate_samples, picture_for, redraw_for
 
     image = picture_for(model, pictures.image)
     nothing = image.new_empty(0, *image.shape)

@@ -16,7 +16,7 @@ from gensweep.errors import ConfigError
 from gensweep.report.output import print_rows
 
 if TYPE_CHECKING:
-    from gensweep.build.imported import EvaluationProtocol
+    from gensweep.imported.protocols import EvaluationProtocol
 
 __all__ = ["ImportedOptions", "evaluate_imported", "imported_options"]
 
@@ -95,10 +95,10 @@ def evaluate_imported(
     folder: Path | None, asked: ImportedOptions, *, samples: int | None, seed: int, format: str
 ) -> None:
     """Score a folder, or a generator if there is none; print the score, and file it if it has a name."""
-    from gensweep.build.exported import ExportedGenerator
-    from gensweep.build.imported import evaluate_folder, evaluate_generator
     from gensweep.build.parts import default_device
-    from gensweep.report.imported import imported_json, imported_rows, words
+    from gensweep.imported.exported import ExportedGenerator
+    from gensweep.imported.scoring import evaluate_folder, evaluate_generator
+    from gensweep.imported.summary import imported_json, imported_rows, words
     from gensweep.tracking.entries import file_entry, taken
     from gensweep.tracking.writer import check_server
 
@@ -196,10 +196,9 @@ def _check(folder: Path | None, asked: ImportedOptions, seed: int) -> None:
 
 def _protocol(asked: ImportedOptions, samples: int | None) -> EvaluationProtocol:
     """What the images are judged by: a run's protocol or a file's, the only one there is, or one that is spelt out."""
-    from gensweep.build.imported import EvaluationProtocol
     from gensweep.config import load_trial, parse_overrides
     from gensweep.config.tree import override_all
-    from gensweep.tracking.protocols import only_protocol, protocol_of
+    from gensweep.imported.protocols import EvaluationProtocol, only_protocol, protocol_of
 
     changes = _changes(asked, parse_overrides(asked.overrides), samples)
     trial = None

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gensweep.data.imported_pictures import read_folder
 from gensweep.errors import ConfigError
+from gensweep.imported.imported_pictures import read_folder
 
 GOOD, BAD = 10, 8
 

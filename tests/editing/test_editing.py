@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from gensweep.diffusion.editing import Below, decode, edit, encode, level_at, slerp, visited
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.samplers.ancestral import ancestral
 from gensweep.diffusion.samplers.ddim import ddim
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoised, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
+from gensweep.diffusion.sdedit import Below, edit, level_at
+from gensweep.editing.interpolation import decode, encode, slerp, visited
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 

@@ -3,15 +3,59 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-from gensweep.build.imported import EvaluationProtocol
+import torch
+
+from gensweep.build.parts import build_evaluator, load_images
+from gensweep.config.trial import common_sections
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.metrics.identity import MetricIdentity
+from gensweep.metrics.metric import METRICS
 from gensweep.tracking.runs import Score, Trial, find_trial, load_sweeps, trial_config
+from gensweep.training.evaluation import Evaluator
 
-__all__ = ["only_protocol", "protocol_of"]
+__all__ = ["EvaluationProtocol", "only_protocol", "protocol_of"]
 
 SPELT_OUT = "--set data.kind=KIND, or --against FOLDER with real pictures"
+
+
+@dataclass(frozen=True)
+class EvaluationProtocol:
+    """What images are judged by: the sections `data` and `evaluation` of a trial, and the main metric.
+
+    `weights` fills that part of the scores' identity: that of the runs with which they are to be ranked, since only
+    gensweep's own models have averaged and raw weights to choose from.
+    """
+
+    data: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    metric: str = "fd"
+    weights: str = "ema"
+
+    def tree(self) -> dict[str, Any]:
+        """The sections as plain values, complete with every default.  Raises ConfigError with all problems."""
+        whole = common_sections({"data": self.data, "evaluation": self.evaluation}).as_dict()
+        return {name: whole[name] for name in ("data", "evaluation")}
+
+    def evaluator(self, device: torch.device, cache: Path | None = None) -> tuple[Evaluator, tuple[str, ...]]:
+        """Who judges, by metrics of samples alone, and notes on the real images.  Raises ConfigError."""
+        trial = common_sections({"data": self.data, "evaluation": self.evaluation})
+        names = [name for name in trial.as_dict()["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
+        if self.metric not in names:
+            raise ConfigError(
+                f"{self.metric} is not a metric of images without a model "
+                f"(known: {', '.join(name for name in METRICS.kinds() if METRICS[name].needs == 'samples')}); "
+                "set evaluation.metrics=[fd], or name a run that has it with --like RUN"
+            )
+        trial = common_sections({"data": self.data, "evaluation": {**self.evaluation, "metrics": names}})
+        images = load_images(trial, "train", cache)
+        evaluator = build_evaluator(trial, images, device, cache)
+        identities = {name: replace(each, weights=self.weights) for name, each in evaluator.identities.items()}
+        return replace(evaluator, identities=identities), images.notes
 
 
 def protocol_of(run: str) -> tuple[Trial, EvaluationProtocol]:

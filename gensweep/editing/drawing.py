@@ -11,8 +11,9 @@ from torch import Tensor
 
 from gensweep.build.model import Model, in_batches, labels_of
 from gensweep.data.pictures import squared
-from gensweep.diffusion.editing import decode, edit, encode, slerp, visited
 from gensweep.diffusion.samplers.sampler import Denoise
+from gensweep.diffusion.sdedit import edit
+from gensweep.editing.interpolation import decode, encode, slerp, visited
 from gensweep.errors import ConfigError
 from gensweep.families.family import Denoising
 from gensweep.metrics.images import to_uint8

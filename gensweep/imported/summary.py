@@ -8,7 +8,7 @@ from gensweep.report.wording import count, identity_words, interval_words, metri
 from gensweep.tracking.sweeps import Score
 
 if TYPE_CHECKING:
-    from gensweep.build.imported import ImportedEvaluation
+    from gensweep.imported.scoring import ImportedEvaluation
 
 __all__ = ["imported_json", "imported_rows", "words"]
 

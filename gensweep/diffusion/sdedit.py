@@ -1,0 +1,102 @@
+"""SDEdit: generation that begins with an image, with any sampler.
+
+A sampler takes levels, a start and a denoiser.  To begin with an image is to lower the highest level and to start
+there; to keep a part of the image is to give the denoiser the true value of that part.  Images are in [-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from gensweep.diffusion.samplers.sampler import START, Denoise, Denoised, Levels, Sampler, Spacing, Start, from_noise
+from gensweep.noise import Noise
+
+__all__ = ["Below", "edit", "keeping", "level_at"]
+
+
+def edit(
+    levels: Levels,
+    sampler: Sampler,
+    denoise: Denoise,
+    noise: Noise,
+    image: Float[Tensor, "c h w"],
+    *,
+    strength: float,
+    redraw: Bool[Tensor, "h w"] | None = None,
+) -> Float[Tensor, "n c h w"]:
+    """A version of the image for each sample of the noise: noised up to a level, then sampled from there.
+
+    `strength` in [0, 1] says how high, see `level_at`: 0 gives the image back, and 1 begins with nothing but noise, as
+    if there were no image.  Where `redraw` is False, pixels come out as they went in, and what is drawn elsewhere sees
+    them all the way.  The sampler visits those of its levels that are lower, about strength times its steps.
+    Source: Meng et al. 2022 (SDEdit), algorithm 1 and, with a mask, 2.
+    """
+    kept = image.expand(len(noise.samples), *image.shape)
+    if strength == 0:
+        return kept.clone()
+    start = from_image(kept, noise.normal(*image.shape, stream=START), forget=strength == 1, redraw=redraw)
+    if redraw is not None:
+        denoise = keeping(denoise, kept, redraw)
+    x = sampler(Below(levels, level_at(levels, strength)), denoise, start, noise)
+    return x if redraw is None else torch.where(redraw, x, kept)
+
+
+def level_at(levels: Levels, strength: float) -> float:
+    """The noise level after a share of the process's steps: 0 at strength 0, the highest level at 1.
+
+    It is the nearest of the levels that the process has, but not 0 for a strength above 0.
+    """
+    sigmas = levels.sigmas(None)
+    steps = len(sigmas) - 1
+    return sigmas[steps - max(round(strength * steps), math.ceil(strength))]
+
+
+@dataclass(frozen=True)
+class Below:
+    """The levels of a process from `top` down; `top` itself comes first, wherever it lies."""
+
+    levels: Levels
+    top: float
+
+    def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
+        """`top`, and those of the levels that are below it: fewer than `steps`, unless top is the highest of them."""
+        # What differs from top by rounding alone is no level of its own.
+        return [self.top, *(sigma for sigma in self.levels.sigmas(steps, spacing) if sigma < self.top * (1 - 1e-6))]
+
+
+def from_image(
+    image: Float[Tensor, "b c h w"],
+    eps: Float[Tensor, "b c h w"],
+    *,
+    forget: bool = False,
+    redraw: Bool[Tensor, "h w"] | None = None,
+) -> Start:
+    """Begin with an image under noise; `forget` begins with noise alone, but for the pixels that are not redrawn."""
+
+    def start(sigma: float) -> Tensor:
+        covered = image + sigma * eps
+        if not forget:
+            return covered
+        noise = from_noise(eps)(sigma)
+        return noise if redraw is None else torch.where(redraw, noise, covered)
+
+    return start
+
+
+def keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Tensor, "h w"]) -> Denoise:
+    """A denoiser that sees the image itself where nothing is to be redrawn.
+
+    A sampler that starts with these pixels under noise then takes them down along q(x_{t-1} | x_t, x_0), so that the
+    network always sees them at the level at which it sees the others.
+    """
+
+    def denoise_the_rest(x: Tensor, sigma: float) -> Denoised:
+        x_0, fraction = denoise(x, sigma)
+        return Denoised(torch.where(redraw, x_0, image), fraction)
+
+    return denoise_the_rest
