@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gensweep.build.bases import merge_all
 from gensweep.build.parts import (
     build_evaluator,
     build_family,
@@ -20,8 +19,8 @@ from gensweep.build.parts import (
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
+from gensweep.nn.labels import merge_all
 from gensweep.noise import Noise
-from gensweep.training.adapters import apply_adapters
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import EvaluationResult, draw, evaluate
@@ -35,9 +34,8 @@ __all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint"
 class Model:
     """A trained family that can draw samples: weights of a checkpoint, and the settings it was trained with.
 
+    `weights` says which: "ema", the average that was evaluated, "ema@0.25" with a quarter of its half-life, or "raw".
     With adapters, `checkpoint.class_names` has their new classes too.
-
-    `weights` says which: "ema", the average that was judged, "ema@0.25" with a quarter of its half-life, or "raw".
     """
 
     trial: TrialConfig
@@ -53,21 +51,18 @@ def load_checkpoint(
     overrides: Mapping[str, Any] | None = None,
     weights: str | None = None,
     device: torch.device | str | None = None,
-    adapters: Sequence[tuple[Path, float]] = (),
 ) -> Model:
     """The model in a checkpoint folder; `overrides` change settings of sampling, such as {"sampler.steps": 20}.
 
-    `weights` are by default those that were judged; `adapters`, each times a scale, are merged into them.  Raises
-    ConfigError for settings that do not exist and for weights that the checkpoint does not hold, and GensweepError if
-    it is damaged, if a change does not fit its weights, or if an adapter belongs to others.
+    `weights` are by default those that were evaluated.  Raises ConfigError for settings that do not exist and for
+    weights that the checkpoint does not hold, and GensweepError if it is damaged or a change does not fit its weights.
     """
     device = torch.device(device) if device is not None else default_device()
     checkpoint = read(folder)
     trial = TrialConfig.from_dict(checkpoint.metadata)
     if overrides:
         trial = trial.with_overrides(overrides)
-    channels, size, _ = checkpoint.shape
-    family = build_family(trial, channels=channels, size=size, classes=len(checkpoint.class_names))
+    family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
     network = family.networks[family.sampled]
     kept = weights_in(tensor_names(folder))
     weights = kept[0] if weights is None else weights
@@ -79,9 +74,6 @@ def load_checkpoint(
     prefix = weights_prefix(weights, family.sampled)
     load_network(network, load_tensors(folder, prefix), prefix)
     merge_all(network)
-    if adapters:
-        checkpoint = replace(checkpoint, class_names=apply_adapters(network, adapters, checkpoint.class_names))
-        family.classes = len(checkpoint.class_names) if family.classes else 0
     place(network, device, "float32").eval()
     return Model(trial, checkpoint, family, device, weights)
 

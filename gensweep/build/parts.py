@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import torch
 
-from gensweep.build.bases import Base, build_family, in_labels_of_base, read_base
+from gensweep.build.beginning import Weights, beginning_of
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.cache import cache_folder
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import ConfigError
+from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import METRICS, FrechetDistance, is_of_training
@@ -23,7 +25,6 @@ from gensweep.metrics.references import reference_name
 from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import SHOWN, Evaluator
-from gensweep.training.finetuning import Finetuning
 from gensweep.training.loop import Learner
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
@@ -64,7 +65,7 @@ def load_images(
     data = trial.data.model_copy(update={"limit": None}) if split == "whole" else trial.data
     with trial.keys_in_errors():
         images: Images = bind(data)("test" if split == "test" else "train", root or cache_folder())
-    return in_labels_of_base(trial, images)
+    return beginning_of(trial).images(trial, images)
 
 
 def build_loader(trial: TrialConfig, images: Images, device: torch.device | str = "cpu") -> Loader:
@@ -72,25 +73,25 @@ def build_loader(trial: TrialConfig, images: Images, device: torch.device | str 
     return Loader(images, seed=trial.seed, device=device)
 
 
+def build_family(
+    trial: TrialConfig, shape: tuple[int, int, int], classes: int, weights: Weights | None = None
+) -> Family:
+    """The family of a trial for images of a shape (channels, height, width); its first weights depend on the seed only.
+
+    One that goes on from a base gets the base's weights if they are given.  The global state of randomness is left as
+    it was.
+    """
+    with trial.keys_in_errors(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(trial.seed)
+        build = partial(trial.bound("family"), *shape[:2])
+        return beginning_of(trial).family(build, classes, weights)
+
+
 def build_learner(trial: TrialConfig, images: Images, device: torch.device | str, workers: Workers) -> Learner:
     """The family of a trial, ready to be trained.  Raises GensweepError if its base is not what it was."""
-    base = _base(trial)
-    family = build_family(trial, channels=images.channels, size=images.size, classes=images.classes, base=base)
+    family = build_family(trial, images.shape, images.classes, beginning_of(trial).weights())
     training: TrainingSettings = trial.bound("training")()
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
-
-
-def _base(trial: TrialConfig) -> Base | None:
-    settings: Finetuning = trial.bound("finetune")()
-    if settings.base is None:
-        return None
-    base = read_base(Path(settings.base))
-    if settings.sha256 is not None and base.sha256 != settings.sha256:
-        raise GensweepError(
-            f"finetune.base: the weights of {settings.base} are {base.sha256[:12]}, but {settings.sha256[:12]} when "
-            "this run began; start it again under another name"
-        )
-    return base
 
 
 def build_extractor(trial: TrialConfig, device: torch.device | str, cache: Path | None = None) -> Extractor:
@@ -117,7 +118,7 @@ def build_evaluator(
         samples=settings.samples if of_samples else min(settings.samples, SHOWN),
         batch_size=settings.batch_size,
         class_counts=tuple(torch.bincount(images.labels, minlength=images.classes).tolist()),
-        shape=(images.channels, images.size, images.size),
+        shape=images.shape,
         held_out=held_out,
         timesteps=settings.likelihood.timesteps,
         rung_samples=settings.rung_samples if of_samples else None,

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
-from gensweep.build.bases import adapter_writer
+from gensweep.build.beginning import beginning_of
 from gensweep.build.parts import (
     build_evaluator,
     build_extractor,
@@ -83,7 +83,7 @@ def run(
             metadata=trial.as_dict(),
             class_names=images.class_names,
             resume=resume,
-            also=adapter_writer(trial, images),
+            also=beginning_of(trial).writer(trial, images),
         )
 
 
@@ -101,7 +101,7 @@ def run_job(config: Mapping[str, Any], place: Place, reporter: Reporter) -> None
 
 def count_parameters(trial: TrialConfig, images: Images) -> int:
     """How many parameters a trial trains, in all of its networks."""
-    family = build_family(trial, channels=images.channels, size=images.size, classes=images.classes)
+    family = build_family(trial, images.shape, images.classes)
     return sum(parameters(family).values())
 
 

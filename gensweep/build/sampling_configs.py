@@ -146,6 +146,5 @@ def _refuse_strangers(trial: TrialConfig, mine: SamplingConfig, axes: Axes) -> N
 
 def _evaluations(checkpoint: Checkpoint, trial: TrialConfig, way: SamplingConfig) -> int:
     """How often the network is asked for an image; whatever does not fit together is found out on the way."""
-    channels, size, _ = checkpoint.shape
     changed = trial.with_overrides(way.overrides(trial))
-    return probed(build_family(changed, channels=channels, size=size, classes=len(checkpoint.class_names))).calls
+    return probed(build_family(changed, checkpoint.shape, len(checkpoint.class_names))).calls

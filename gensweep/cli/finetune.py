@@ -84,7 +84,7 @@ def finetune(
     from gensweep.build.parts import default_device
     from gensweep.cli.running import run_for_a_person
     from gensweep.config import parse_overrides
-    from gensweep.sweep.finetuning import trial_for_few_images, with_base
+    from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
     from gensweep.sweep.planning import single_trial
     from gensweep.tracking.runs import checkpoint_folder
 

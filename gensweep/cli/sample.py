@@ -91,12 +91,13 @@ def sample(
     """
     from gensweep.build.model import draw_samples, load_checkpoint
     from gensweep.build.sampling_configs import weights_name
-    from gensweep.cli.adapters import adapter_file
     from gensweep.cli.pictures import check_output, write_pictures
     from gensweep.cli.running import warn_of_samplers
     from gensweep.config import parse_overrides
     from gensweep.editing.options import draw_from_pictures, read_pictures
     from gensweep.errors import ConfigError
+    from gensweep.finetuning.adapter_files import adapter_file
+    from gensweep.finetuning.adapters import with_adapters
     from gensweep.tracking.runs import checkpoint_folder
 
     check_output(output, (init_image, inpaint, interpolate))
@@ -112,7 +113,9 @@ def sample(
     started = time.monotonic()
     weights = None if ema is None else weights_name(ema)
     learnt = [adapter_file(text) for text in adapters]
-    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights, adapters=learnt)
+    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights)
+    if learnt:
+        model = with_adapters(model, learnt)
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
     _tell_what_is_lost(model, changes)

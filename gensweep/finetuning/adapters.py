@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,7 +18,10 @@ from gensweep.errors import GensweepError
 from gensweep.nn.labels import new_rows, put_rows
 from gensweep.nn.lora import add_update, low_rank_updates
 
-__all__ = ["ADAPTER", "Adapter", "adapter_of", "apply_adapters", "read_adapter", "weights_hash", "write_adapter"]
+if TYPE_CHECKING:
+    from gensweep.build.model import Model
+
+__all__ = ["ADAPTER", "Adapter", "adapter_of", "read_adapter", "weights_hash", "with_adapters", "write_adapter"]
 
 #: The name of the file in a checkpoint's folder.
 ADAPTER = "adapter.safetensors"
@@ -84,14 +88,15 @@ def read_adapter(file: Path) -> Adapter:
         raise GensweepError(f"the adapter {file} cannot be read ({error}); name a file {ADAPTER}") from None
 
 
-def apply_adapters(
-    network: nn.Module, adapters: Sequence[tuple[Path, float]], class_names: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Merge adapters, each times a scale, into the plain weights of their base; returns the labels that it then knows.
+def with_adapters(model: Model, adapters: Sequence[tuple[Path, float]]) -> Model:
+    """Merge adapters, each times a scale, into a model with the plain weights of their base.
 
-    Updates add up.  A new label's rows are taken as they are, and as a mean by the scales where two adapters bring the
-    same one.  Raises GensweepError if one was trained on another base.
+    It then knows the labels that they bring, too.  Updates add up.  A new label's rows are taken as they are, and as a
+    mean by the scales where two adapters bring the same one.
+    Raises GensweepError if an adapter was trained on another base.
     """
+    family, class_names = model.family, model.checkpoint.class_names
+    network = family.networks[family.sampled]
     actual = weights_hash(network.state_dict())
     read = [(read_adapter(file), scale) for file, scale in adapters]
     for (file, _), (adapter, _) in zip(adapters, read, strict=True):
@@ -106,11 +111,12 @@ def apply_adapters(
             add_update(network.get_submodule(name), A, B, scale * adapter.scale)
     new = tuple(dict.fromkeys(name for adapter, _ in read for name in adapter.new))
     if not new:
-        return class_names
+        return model
     tables = {key.removesuffix("/rows") for adapter, _ in read for key in adapter.tensors if key.endswith("/rows")}
     rows = {table: torch.stack([_row(read, table, label) for label in new]) for table in sorted(tables)}
     put_rows(network, len(class_names), rows)
-    return (*class_names, *new)
+    family.classes += len(new) if family.classes else 0
+    return replace(model, checkpoint=replace(model.checkpoint, class_names=(*class_names, *new)))
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:

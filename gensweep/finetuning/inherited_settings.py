@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gensweep.build.bases import Base, read_base
 from gensweep.build.parts import build_family, load_images
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.tree import flatten, override_all
@@ -14,15 +13,20 @@ from gensweep.data.cache import cache_folder
 from gensweep.data.image_folder import ONE_CLASS
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError
+from gensweep.finetuning.bases import Base, read_base
 from gensweep.sweep.space import SearchSpace
 from gensweep.tracking.runs import checkpoint_folder
 
 __all__ = ["trial_for_few_images", "with_base"]
 
-#: Each image is seen about so often, within bounds on all of them together.
-SEEN, LEAST, MOST = 100, 2_000, 50_000
-#: Adam's rate for low-rank updates, which have little to lose.
-RATE = 1e-3
+#: Times that a training shows each image, within the bounds that follow.
+REPEATS_PER_IMAGE = 100
+#: Training images at least, however few images there are to learn from.
+MIN_BUDGET = 2_000
+#: Training images at most: what bounds the time of a fine-tuning without --set training.images.
+MAX_BUDGET = 50_000
+#: Adam's learning rate for low-rank updates: higher than for whole weights, as the base cannot be lost.
+LOW_RANK_LEARNING_RATE = 1e-3
 
 
 def trial_for_few_images(
@@ -56,7 +60,7 @@ def trial_for_few_images(
 def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, Any]:
     """Settings of training and evaluation, for so many images."""
     flat = trial.flat()
-    budget = min(max(SEEN * count, LEAST), MOST)
+    budget = min(max(REPEATS_PER_IMAGE * count, MIN_BUDGET), MAX_BUDGET)
     batch = max(workers, min(flat["training.batch_size"], count) // workers * workers)
     changes = {
         "training.images": budget,
@@ -70,7 +74,7 @@ def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, A
     if "optimizer.warmup" in flat:
         changes["optimizer.warmup"] = budget // 20
         if flat["finetune.update.kind"] == "lora":
-            changes["optimizer.learning_rate"] = RATE
+            changes["optimizer.learning_rate"] = LOW_RANK_LEARNING_RATE
     return changes
 
 
@@ -128,13 +132,12 @@ def _check(sweep: SweepConfig, base: Base) -> None:
         trial = sweep.trial(corner)
         data = trial.data.model_dump_json()
         images = known[data] = known.get(data) or load_images(trial)
-        shape = (images.channels, images.size, images.size)
-        if shape != base.shape:
+        if images.shape != base.shape:
             raise ConfigError(
-                f"data: {images.name} has images of {_words(shape)}, but the base draws {_words(base.shape)}; "
+                f"data: {images.name} has images of {_words(images.shape)}, but the base draws {_words(base.shape)}; "
                 "set data.size"
             )
-        build_family(trial, channels=images.channels, size=images.size, classes=images.classes, base=base)
+        build_family(trial, images.shape, images.classes, base.weights)
 
 
 def _words(shape: tuple[int, int, int]) -> str:

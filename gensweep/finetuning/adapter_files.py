@@ -15,8 +15,8 @@ def adapter_file(text: str) -> tuple[Path, float]:
 
     Raises ConfigError for a scale that is no number, and GensweepError if there is no such adapter.
     """
+    from gensweep.finetuning.adapters import ADAPTER
     from gensweep.tracking.runs import checkpoint_folder
-    from gensweep.training.adapters import ADAPTER
 
     name, colon, last = text.rpartition(":")
     if not colon or Path(text).exists():

@@ -7,16 +7,16 @@ import torch
 import untrained
 from PIL import Image
 
-from gensweep.build.bases import read_base
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_learner, load_images
 from gensweep.build.running import count_parameters, run
 from gensweep.cli import main
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.finetuning.adapters import ADAPTER, read_adapter, with_adapters
+from gensweep.finetuning.bases import read_base
+from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
 from gensweep.noise import Noise
-from gensweep.sweep.finetuning import trial_for_few_images, with_base
-from gensweep.training.adapters import ADAPTER, read_adapter
 from gensweep.training.checkpoint import load_tensors, read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw
@@ -67,8 +67,9 @@ def tuned(base, tmp_path_factory):
     return train(trial.with_overrides({rate: 0.02}), tmp_path_factory.mktemp("tuned")).checkpoints[-1][1]
 
 
-def images_of(folder, class_name, **settings):
-    return draw_samples(load_checkpoint(folder, device="cpu", **settings), 3, class_name=class_name).int()
+def images_of(folder, class_name, adapters=()):
+    model = with_adapters(load_checkpoint(folder, device="cpu"), adapters)
+    return draw_samples(model, 3, class_name=class_name).int()
 
 
 def test_a_run_begins_with_the_images_of_its_base(base):
@@ -179,7 +180,7 @@ def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned,
     )
     mine, theirs = read_base(base).sha256[:12], read_base(other).sha256[:12]
     with pytest.raises(GensweepError, match=rf"weights {mine}, but those of this model are {theirs}; name the run"):
-        load_checkpoint(other, adapters=[(tuned / ADAPTER, 1.0)])
+        with_adapters(load_checkpoint(other, device="cpu"), [(tuned / ADAPTER, 1.0)])
 
 
 def test_a_base_that_has_changed_is_noticed(base):
@@ -252,7 +253,7 @@ def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
     assert read(folder).class_names == ("9",)
     whole = draw_samples(load_checkpoint(folder, device="cpu"), 3).int()
     assert (
-        draw_samples(load_checkpoint(base, device="cpu", adapters=[(folder / ADAPTER, 1.0)]), 3).int() - whole
+        draw_samples(with_adapters(load_checkpoint(base, device="cpu"), [(folder / ADAPTER, 1.0)]), 3).int() - whole
     ).abs().max() <= 1
 
 

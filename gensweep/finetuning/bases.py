@@ -1,0 +1,51 @@
+"""Trained models that a fine-tuning goes on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gensweep.build.beginning import Weights
+from gensweep.build.parts import build_family
+from gensweep.config import TrialConfig
+from gensweep.errors import GensweepError
+from gensweep.finetuning.adapters import weights_hash
+from gensweep.nn.labels import merge_all
+from gensweep.nn.lora import low_rank_updates
+from gensweep.training.checkpoint import load_tensors, read
+from gensweep.training.state import load_network
+
+__all__ = ["Base", "read_base"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A trained model to go on from: the settings it was trained with, its images, and its weights by network.
+
+    `sha256` is the hash of those weights that draw samples, which were averaged if the training kept an average.
+    """
+
+    trial: TrialConfig
+    shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    weights: Weights
+    sha256: str
+
+
+def read_base(folder: Path) -> Base:
+    """The model in a checkpoint, all that it has learnt merged into plain weights.
+
+    Raises GensweepError if it is damaged, or cannot be merged.
+    """
+    checkpoint = read(folder)
+    trial, tensors = TrialConfig.from_dict(checkpoint.metadata), load_tensors(folder)
+    family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
+    for name, network in family.networks.items():
+        load_network(network, tensors, checkpoint.weights if name == family.sampled else f"networks/{name}/")
+        merge_all(network)
+        if low_rank_updates(network):
+            raise GensweepError(
+                f"{folder}: updates below a spectral norm cannot be merged; go on from the base instead"
+            )
+    weights = {name: network.state_dict() for name, network in family.networks.items()}
+    return Base(trial, checkpoint.shape, checkpoint.class_names, weights, weights_hash(weights[family.sampled]))

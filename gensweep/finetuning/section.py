@@ -1,0 +1,131 @@
+"""The section `finetune` of a trial: the trained model that it goes on from, and which weights change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import torch
+from annotated_types import MinLen
+from torch import Tensor, nn
+
+from gensweep.data.images import ClassNames, Images
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.family import Family
+from gensweep.finetuning.adapters import ADAPTER, adapter_of, write_adapter
+from gensweep.nn.updates import UPDATES, Update
+from gensweep.registry import Choice
+from gensweep.training.state import load_network
+
+if TYPE_CHECKING:
+    from gensweep.build.beginning import Weights
+    from gensweep.config import TrialConfig
+
+__all__ = ["Finetuning", "finetune"]
+
+
+@dataclass(frozen=True)
+class Finetuning:
+    """What a trial goes on from; `base` is None for a training from the start, and `classes` those that base knows.
+
+    It is the `Beginning` that `gensweep.build` asks.
+    """
+
+    base: str | None
+    sha256: str | None
+    classes: tuple[str, ...]
+    name: str | None
+    update: Update
+
+    def images(self, trial: TrialConfig, images: Images) -> Images:
+        """The images with the labels that the trial's model gives them: those of its base first, then new ones.
+
+        Raises ConfigError if `finetune.name` does not fit.
+        """
+        if self.base is None:
+            return images
+        names = images.class_names
+        if self.name is not None:
+            if len(names) > 1:
+                raise ConfigError(
+                    f"finetune.name: {self.name!r} would be the name of one class, but {images.name} has {len(names)} "
+                    "with names of their own; leave it out"
+                )
+            names = (self.name,)
+        if not _conditional(trial):
+            return replace(images, class_names=names)
+        every = (*self.classes, *(name for name in names if name not in self.classes))
+        new_labels = torch.tensor([every.index(name) for name in names])
+        return replace(images, labels=new_labels[images.labels], class_names=every)
+
+    def weights(self) -> Weights | None:
+        """The base's weights by network.  Raises GensweepError if they are not those with which the run began."""
+        from gensweep.finetuning.bases import read_base
+
+        if self.base is None:
+            return None
+        base = read_base(Path(self.base))
+        if self.sha256 is not None and base.sha256 != self.sha256:
+            raise GensweepError(
+                f"finetune.base: the weights of {self.base} are {base.sha256[:12]}, but {self.sha256[:12]} when "
+                "this run began; start it again under another name"
+            )
+        return base.weights
+
+    def family(self, build: Callable[[int], Family], classes: int, weights: Weights | None) -> Family:
+        """The family of the base, with what is trained beside its weights, or instead of them."""
+        if self.base is None:
+            return build(classes)
+        family = build(len(self.classes))
+        known = family.classes
+        for name, network in family.networks.items():
+            load = partial(_load, network, name, None if weights is None else weights[name])
+            self.update(network, load, known, classes - known if known else 0)
+        family.classes = classes if known else 0
+        return family
+
+    def writer(self, trial: TrialConfig, images: Images) -> Callable[[nn.Module, Path], None] | None:
+        """What puts the adapter of a fine-tuning into the folder of a checkpoint; None for other trials."""
+        if self.base is None:
+            return None
+        settings = {**trial.as_dict()["finetune"]["update"], "data": images.name, "images": len(images)}
+        known, new = self.classes, images.class_names[len(self.classes) :]
+        if not _conditional(trial):
+            known, new = (), ()
+
+        def write(network: nn.Module, folder: Path) -> None:
+            adapter = adapter_of(network, base=self.sha256 or "", known=known, new=new, settings=settings)
+            if adapter is not None:
+                write_adapter(adapter, folder / ADAPTER)
+
+        return write
+
+
+def finetune(
+    *,
+    base: str | None = None,
+    sha256: str | None = None,
+    classes: ClassNames | None = None,
+    name: Annotated[str, MinLen(1)] | None = None,
+    update: Annotated[Update, Choice(UPDATES, "lora")],
+) -> Finetuning:
+    """Go on from a trained model with other images; without a `base` a trial begins at the beginning.
+
+    The base is a run or a checkpoint; settings that are not written are its own.  Its hash `sha256` and its `classes`
+    are filled in when the run starts.  Classes that it does not know are learnt as new labels; `name` says what the
+    class of images without one is called.
+    """
+    return Finetuning(base, sha256, classes or (), name, update)
+
+
+def _conditional(trial: TrialConfig) -> bool:
+    return bool(trial.as_dict()["family"].get("conditional"))
+
+
+def _load(network: nn.Module, name: str, state: Mapping[str, Tensor] | None) -> None:
+    """Give a network the base's weights if there are some: a checkpoint of the run itself brings its own."""
+    if state is not None:
+        load_network(network, {f"{name}/{key}": tensor for key, tensor in state.items()}, f"{name}/")
