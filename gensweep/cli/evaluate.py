@@ -9,7 +9,7 @@ import click
 
 from gensweep.cli.trying import OPTIONS, axes_options, parse_axes, subject_of, try_for_a_person
 from gensweep.errors import ConfigError
-from gensweep.imported.options import ImportedOptions, evaluate_imported, imported_options
+from gensweep.imported.options import ImportedOptions, imported_options
 from gensweep.report.output import format_option, print_rows
 
 __all__ = ["evaluate"]
@@ -72,17 +72,18 @@ def evaluate(
     given = {"sampler": sampler, "steps": steps, "guidance": guidance, "ema": ema}
     reference = None if against is None else _reference(against)
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    asked = ImportedOptions(**imported, against=reference, metrics=wanted)
-    if (run is None) == (asked.torchscript is None):
+    options = ImportedOptions(**imported, against=reference, metrics=wanted)
+    if (run is None) == (options.torchscript is None):
         raise click.UsageError(
             "Give one of RUN, FOLDER and --torchscript FILE; for example: gensweep evaluate quickstart"
         )
     if run is None or _holds_images(run):
         _refuse([f"--{name}" for name, _, _ in OPTIONS if given[name]] + ["--picture"] * (picture is not None), "a run")
-        folder = None if run is None else Path(run)
-        evaluate_imported(folder, asked, samples=samples, seed=seed, format=format)
+        from gensweep.imported.evaluation_command import evaluate_imported
+
+        evaluate_imported(None if run is None else Path(run), options, samples=samples, seed=seed, format=format)
         return
-    _refuse(asked.given(), f"a folder of images, which {run} is not, or --torchscript")
+    _refuse(options.given(), f"a folder of images, which {run} is not, or --torchscript")
     axes = parse_axes(given)
     if picture is not None:
         check_picture(picture)

@@ -21,8 +21,11 @@ from gensweep.noise import Noise
 
 __all__ = ["ExportedGenerator"]
 
-#: The range of images unless another is said, and the part of all values that may lie outside of a range.
-USUAL, CLIPPED = (-1.0, 1.0), 0.1
+#: The values of black and white unless others are given.
+DEFAULT_RANGE = (-1.0, 1.0)
+#: Share of all values that may lie outside of the range; with more of them the range must be wrong.
+MAX_CLIPPED_SHARE = 0.1
+#: The ending of files that torch.export.save writes.
 PROGRAM = ".pt2"
 
 
@@ -30,7 +33,7 @@ class ExportedGenerator:
     """Images from z, and from labels if `classes` says how many there are, by the code in a file.
 
     z is standard normal of shape (n, *latent), on `device`; image i of a key depends on its own numbers alone.  What
-    comes out is floating-point in `output_range`, -1..1 unless it is given, or bytes.  The file's code is executed:
+    comes out is floating-point in `output_range`, -1..1 by default, or bytes.  The file's code is executed:
     only a file that one trusts should be loaded.
     Raises ConfigError if the file cannot be loaded.
     """
@@ -68,25 +71,25 @@ class ExportedGenerator:
         return images if images.shape[1:] == shape else _resized(images, shape[-1])
 
     def notes(self, size: int) -> tuple[str, ...]:
-        """What was done to the images that have been drawn so far, in words."""
+        """How the images that have been drawn so far were changed, in words."""
         other = sorted(self._sizes - {(size, size)})
-        told = [
+        notes = [
             f"its images are {width}x{height}: the square in the middle is resized to {size}x{size}"
             for width, height in other
         ]
         if self._clipped:
-            (low, high), share = self.output_range or USUAL, self._clipped / self._values
-            told.append(f"{100 * share:.2g} % of its values lie outside {low:g}..{high:g} and are clipped")
-        return tuple(told)
+            (low, high), share = self.output_range or DEFAULT_RANGE, self._clipped / self._values
+            notes.append(f"{100 * share:.2g} % of its values lie outside {low:g}..{high:g} and are clipped")
+        return tuple(notes)
 
     def _call(self, z: Tensor, labels: Tensor | None) -> Any:
         try:
             with torch.no_grad():
                 return self._module(z) if labels is None else self._module(z, labels)
         except Exception as error:  # the code of somebody else raises what it likes
-            asked = f"z of shape {_shape(z)}" + ("" if labels is None else f" and {len(labels)} labels")
+            arguments = f"z of shape {_shape(z)}" + ("" if labels is None else f" and {len(labels)} labels")
             raise GensweepError(
-                f"{self.file}: the generator does not take {asked}: {_cause(error)}; "
+                f"{self.file}: the generator does not take {arguments}: {_cause(error)}; "
                 "--latent and --classes say what it is given"
             ) from None
 
@@ -100,7 +103,7 @@ class ExportedGenerator:
         if raw.shape[1] != shape[0]:
             raise GensweepError(
                 f"{self.file}: the generator gives images of {raw.shape[1]} channels, but those that they are compared "
-                f"with have {shape[0]}; judge it by others: --like RUN, or --set data.kind=KIND"
+                f"with have {shape[0]}; compare it with others: --like RUN, or --set data.kind=KIND"
             )
         if raw.dtype != torch.uint8 and not raw.is_floating_point():
             raise GensweepError(f"{self.file}: the generator gives {raw.dtype}; it should give floats, or uint8")
@@ -114,8 +117,8 @@ class ExportedGenerator:
         return raw
 
     def _to_unit(self, raw: Tensor) -> Tensor:
-        """Bring values from the range that was said to -1..1."""
-        low, high = self.output_range or USUAL
+        """Bring values from `output_range` to -1..1."""
+        low, high = self.output_range or DEFAULT_RANGE
         least, most = float(raw.min()), float(raw.max())
         outside = int(((raw < low) | (raw > high)).sum())
         if self.output_range is None and least >= 0 and most <= 1 and not self._drawn:
@@ -123,7 +126,7 @@ class ExportedGenerator:
                 f"{self.file}: the values of the images lie in {least:.3g}..{most:.3g}, which looks like 0..1 and not "
                 "like -1..1; say which: --output-range 0,1 or --output-range=-1,1"
             )
-        if outside > CLIPPED * raw.numel():
+        if outside > MAX_CLIPPED_SHARE * raw.numel():
             raise GensweepError(
                 f"{self.file}: {100 * outside / raw.numel():.0f} % of the values lie outside {low:g}..{high:g} (they "
                 f"go from {least:.3g} to {most:.3g}); say their range, such as --output-range 0,255"

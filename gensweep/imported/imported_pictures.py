@@ -63,9 +63,9 @@ def read_folder(
         notes = (f"{count:,} of its {len(names):,} pictures are scored, chosen by a hash of their names", *notes)
     # Decoded pictures lie in memory pixel by pixel, and their stack would, too.
     pixels = np.ascontiguousarray(np.stack([picture for picture, _ in found.values()]))
-    changed = Counter(change for _, changes in found.values() for change in changes)
-    told = tuple(f"{number:,} of {count:,} pictures are {change}" for change, number in sorted(changed.items()))
-    return ImportedPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *told), tuple(found))
+    changed = Counter(change for _, each in found.values() for change in each)
+    changes = tuple(f"{number:,} of {count:,} pictures are {change}" for change, number in sorted(changed.items()))
+    return ImportedPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *changes), tuple(found))
 
 
 def _read(path: Path, *, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""By what images are judged so that they can be ranked with runs: taken from one of these."""
+"""Evaluation protocols: what images are compared with, and by which metrics, so that they can be ranked with runs."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from gensweep.training.evaluation import Evaluator
 
 __all__ = ["EvaluationProtocol", "only_protocol", "protocol_of"]
 
+#: What to type where no run says how images are evaluated.
 SPELT_OUT = "--set data.kind=KIND, or --against FOLDER with real pictures"
 
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """What images are judged by: the sections `data` and `evaluation` of a trial, and the main metric.
+    """How images are evaluated: the sections `data` and `evaluation` of a trial, and the main metric.
 
     `weights` fills that part of the scores' identity: that of the runs with which they are to be ranked, since only
     gensweep's own models have averaged and raw weights to choose from.
@@ -42,7 +43,7 @@ class EvaluationProtocol:
         return {name: whole[name] for name in ("data", "evaluation")}
 
     def evaluator(self, device: torch.device, cache: Path | None = None) -> tuple[Evaluator, tuple[str, ...]]:
-        """Who judges, by metrics of samples alone, and notes on the real images.  Raises ConfigError."""
+        """The evaluator, with metrics of samples alone, and notes on the real images.  Raises ConfigError."""
         trial = common_sections({"data": self.data, "evaluation": self.evaluation})
         names = [name for name in trial.as_dict()["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
         if self.metric not in names:
@@ -59,7 +60,7 @@ class EvaluationProtocol:
 
 
 def protocol_of(run: str) -> tuple[Trial, EvaluationProtocol]:
-    """What a run, named as in `find_trial`, was judged by.
+    """The protocol of a run, named as in `find_trial`.
 
     Raises GensweepError if there is no such run, ConfigError if it has no score of samples.
     """
@@ -73,7 +74,7 @@ def protocol_of(run: str) -> tuple[Trial, EvaluationProtocol]:
 
 
 def only_protocol() -> tuple[Trial, EvaluationProtocol]:
-    """What all runs of the store were judged by, if it is the same for all.
+    """The protocol of all runs of the store, if it is the same for all.
 
     Raises ConfigError, with the choices, if it is not, or if there is no score yet.
     """
@@ -91,7 +92,7 @@ def only_protocol() -> tuple[Trial, EvaluationProtocol]:
     if not newest:
         raise ConfigError(f"no run has a score yet, so say what to compare the images with: {SPELT_OUT}")
     choices = ", or ".join(f"--like {trial.sweep} ({_short(trial.objective)})" for trial in newest.values())
-    raise ConfigError(f"the runs were not all judged alike; say which to go by: {choices}")
+    raise ConfigError(f"the runs were not all evaluated alike; choose one: {choices}")
 
 
 def _of_likelihood(score: Score) -> bool:

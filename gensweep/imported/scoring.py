@@ -1,9 +1,9 @@
-"""Images of generators that were not trained here, judged as those of a trial are."""
+"""Evaluation of images that were not drawn by a model of gensweep."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ class ImportedEvaluation:
     result: EvaluationResult
     identities: Mapping[str, Mapping[str, Any]]
     samples: int
-    seed: int
     device: str
-    params: int | None
     notes: tuple[str, ...]
+    seed: int = 0
+    params: int | None = None
 
     @property
     def sample_seconds(self) -> float | None:
@@ -59,7 +59,7 @@ def evaluate_folder(
         progress=None if progress is None else lambda scored: progress(evaluator.samples + scored),
     )
     origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
-    return _judged(origin, result, evaluator, device, found.notes)
+    return ImportedEvaluation(origin, result, _identities(evaluator), evaluator.samples, device.type, found.notes)
 
 
 def evaluate_generator(
@@ -93,8 +93,17 @@ def evaluate_generator(
         "classes": generator.classes,
         "output_range": None if generator.output_range is None else list(generator.output_range),
     }
-    judged = _judged(origin, result, evaluator, generator.device, (*notes, *generator.notes(evaluator.shape[-1])))
-    return replace(judged, params=generator.params or None, seed=seed)
+    notes += generator.notes(evaluator.shape[-1])
+    return ImportedEvaluation(
+        origin,
+        result,
+        _identities(evaluator),
+        evaluator.samples,
+        generator.device.type,
+        tuple(notes),
+        seed=seed,
+        params=generator.params or None,
+    )
 
 
 def _labels_of(files: Sequence[str], class_names: tuple[str, ...]) -> torch.Tensor | None:
@@ -105,12 +114,5 @@ def _labels_of(files: Sequence[str], class_names: tuple[str, ...]) -> torch.Tens
     return torch.tensor([class_names.index(folder) for folder in folders])
 
 
-def _judged(
-    origin: Mapping[str, Any],
-    result: EvaluationResult,
-    evaluator: Evaluator,
-    device: torch.device,
-    notes: tuple[str, ...],
-) -> ImportedEvaluation:
-    identities = {name: identity.as_dict() for name, identity in evaluator.identities.items()}
-    return ImportedEvaluation(origin, result, identities, evaluator.samples, 0, device.type, None, notes)
+def _identities(evaluator: Evaluator) -> dict[str, dict[str, Any]]:
+    return {name: identity.as_dict() for name, identity in evaluator.identities.items()}

@@ -1,68 +1,69 @@
-"""The score of images that were only judged here: a row, the stable JSON, and words."""
+"""The score of imported images: a row of the table, the stable JSON, and words."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from gensweep.imported.scoring import ImportedEvaluation
+from gensweep.metrics.metric import METRICS
 from gensweep.report.wording import count, identity_words, interval_words, metric_title
 from gensweep.tracking.sweeps import Score
 
-if TYPE_CHECKING:
-    from gensweep.imported.scoring import ImportedEvaluation
-
-__all__ = ["imported_json", "imported_rows", "words"]
+__all__ = ["imported_json", "imported_rows", "score_of", "words"]
 
 
-def imported_rows(run: str, judged: ImportedEvaluation, metric: str) -> list[dict[str, Any]]:
+def imported_rows(run: str, evaluation: ImportedEvaluation, metric: str) -> list[dict[str, Any]]:
     """The one row of the table."""
     return [
         {
             "run": run,
-            "family": judged.origin["kind"],
-            metric_title(metric, judged.identities[metric]): judged.result.scores[metric],
-            **({"without bias, 95 %": words} if (words := interval_words(_score(judged, metric))) else {}),
-            "samples": judged.samples,
-            "params": count(judged.params),
+            "family": evaluation.origin["kind"],
+            metric_title(metric, evaluation.identities[metric]): evaluation.result.scores[metric],
+            **({"without bias, 95 %": words} if (words := interval_words(score_of(evaluation, metric))) else {}),
+            "samples": evaluation.samples,
+            "params": count(evaluation.params),
         }
     ]
 
 
-def imported_json(run: str, judged: ImportedEvaluation, metric: str) -> dict[str, Any]:
+def imported_json(run: str, evaluation: ImportedEvaluation, metric: str) -> dict[str, Any]:
     """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
     return {
         "run": run,
         **dict.fromkeys(("sampler", "steps", "guidance")),
-        "weights": judged.identities[metric]["weights"],
+        "weights": evaluation.identities[metric]["weights"],
         "evaluations": None,
-        "samples": judged.samples,
-        "seed": judged.seed,
+        "samples": evaluation.samples,
+        "seed": evaluation.seed,
         "metric": metric,
-        "value": (score := _score(judged, metric)).value,
+        "value": (score := score_of(evaluation, metric)).value,
         "corrected": score.corrected,
         "interval": None if score.interval is None else list(score.interval),
-        "identity": dict(judged.identities[metric]),
-        "scores": dict(judged.result.scores),
-        "signals": dict(judged.result.signals),
-        "sample_seconds": judged.sample_seconds,
-        "evaluate_seconds": judged.result.evaluate_seconds,
-        "device": judged.device,
+        "identity": dict(evaluation.identities[metric]),
+        "scores": dict(evaluation.result.scores),
+        "signals": dict(evaluation.result.signals),
+        "sample_seconds": evaluation.sample_seconds,
+        "evaluate_seconds": evaluation.result.evaluate_seconds,
+        "device": evaluation.device,
         "best": True,
         "sample": None,
-        "origin": dict(judged.origin),
-        "params": judged.params,
-        "notes": list(judged.notes),
+        "origin": dict(evaluation.origin),
+        "params": evaluation.params,
+        "notes": list(evaluation.notes),
     }
 
 
-def _score(judged: ImportedEvaluation, metric: str) -> Score:
-    estimate = judged.result.estimates.get(metric)
+def score_of(evaluation: ImportedEvaluation, metric: str) -> Score:
+    """The score by a metric, with what it is a score of, and how sure it is."""
+    estimate = evaluation.result.estimates.get(metric)
     corrected, error = (None, None) if estimate is None else (estimate.corrected, estimate.error)
-    return Score(metric, judged.result.scores[metric], "min", judged.identities[metric], corrected, error)
+    value, mode = evaluation.result.scores[metric], METRICS[metric].mode
+    return Score(metric, value, mode, evaluation.identities[metric], corrected, error)
 
 
-def words(judged: ImportedEvaluation, metric: str) -> list[str]:
+def words(evaluation: ImportedEvaluation, metric: str) -> list[str]:
     """What was measured, and the scores and details that the table has no room for, a line a metric."""
-    scores, signals = judged.result.scores, judged.result.signals
+    scores, signals = evaluation.result.scores, evaluation.result.signals
     lines = []
     for name, score in scores.items():
         details = [
@@ -70,4 +71,4 @@ def words(judged: ImportedEvaluation, metric: str) -> list[str]:
         ]
         if details or name != metric:
             lines.append(f"{name} {score:.4g}" + (f" ({', '.join(details)})" if details else ""))
-    return [*lines, f"Measured as {identity_words(metric, judged.identities[metric])}."]
+    return [*lines, f"Measured as {identity_words(metric, evaluation.identities[metric])}."]
