@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.editing.options import editing_options
+from gensweep.editing.options import EditingOptions, editing_options
 from gensweep.report.output import format_option, print_rows
 
 if TYPE_CHECKING:
@@ -63,16 +63,13 @@ def sample(
     guidance: float | None,
     sampler: str | None,
     steps: int | None,
-    init_image: Path | None,
-    strength: float | None,
-    inpaint: Path | None,
-    interpolate: Path | None,
     ema: str | None,
     adapters: tuple[str, ...],
     batch_size: int,
     overrides: tuple[str, ...],
     output: Path,
     format: str,
+    **editing: Any,
 ) -> None:
     """Draw images from a run or a checkpoint.
 
@@ -91,17 +88,18 @@ def sample(
     """
     from gensweep.build.model import draw_samples, load_checkpoint
     from gensweep.build.sampling_configs import weights_name
-    from gensweep.cli.pictures import check_output, write_pictures
     from gensweep.cli.running import warn_of_samplers
     from gensweep.config import parse_overrides
-    from gensweep.editing.options import draw_from_pictures, read_pictures
+    from gensweep.editing.drawing import draw_from_pictures
     from gensweep.errors import ConfigError
     from gensweep.finetuning.adapter_files import adapter_file
     from gensweep.finetuning.adapters import with_adapters
+    from gensweep.report.sample_files import check_output, write_pictures
     from gensweep.tracking.runs import checkpoint_folder
 
-    check_output(output, (init_image, inpaint, interpolate))
-    pictures = read_pictures(init_image, strength, inpaint, interpolate)
+    options = EditingOptions(**editing)
+    check_output(output, options.files())
+    pictures = options.read()
     count = count or (64 if pictures is None else 8)
     changes = parse_overrides(overrides)
     if guidance is not None:
@@ -112,26 +110,26 @@ def sample(
         changes["sampler.steps"] = steps
     started = time.monotonic()
     weights = None if ema is None else weights_name(ema)
-    learnt = [adapter_file(text) for text in adapters]
+    files = [adapter_file(text) for text in adapters]
     model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights)
-    if learnt:
-        model = with_adapters(model, learnt)
+    if files:
+        model = with_adapters(model, files)
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
-    _tell_what_is_lost(model, changes)
+    _note_lost_settings(model, changes)
     warn_of_samplers([model.trial])
-    how: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
+    settings: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
     if pictures is None:
-        files = write_pictures(draw_samples(model, count, **how), output)
+        written = write_pictures(draw_samples(model, count, **settings), output)
     else:
-        before, images, after = draw_from_pictures(model, pictures, count, **how)
-        files = write_pictures(images, output, before=before, after=after)
+        before, images, after = draw_from_pictures(model, pictures, count, **settings)
+        written = write_pictures(images, output, before=before, after=after)
     seconds = time.monotonic() - started
     click.echo(f"{count} images in {seconds:.1f} s", err=True)
-    print_rows([{"file": str(file)} for file in files], format)
+    print_rows([{"file": str(file)} for file in written], format)
 
 
-def _tell_what_is_lost(model: Model, changes: dict[str, Any]) -> None:
+def _note_lost_settings(model: Model, changes: dict[str, Any]) -> None:
     """Another sampler begins with its own settings: name those of the training that it does not take over."""
     from gensweep.build.sampling_configs import left_behind
     from gensweep.config import TrialConfig

@@ -1,8 +1,9 @@
-"""Trained models and a user's pictures: versions of one, and the way from one to another."""
+"""Images that a trained model makes of a user's pictures: versions of one, or frames from one to another."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, UInt8
@@ -19,11 +20,60 @@ from gensweep.families.family import Denoising
 from gensweep.metrics.images import to_uint8
 from gensweep.noise import Noise
 
-__all__ = ["edit_samples", "interpolate_samples", "picture_for", "redraw_for"]
+__all__ = ["Pictures", "draw_from_pictures", "edit_samples", "interpolate_samples", "picture_for", "redraw_for"]
 
 Progress = Callable[[int, int], None]
-#: A pixel of a mask is white from here on.
+#: A pixel of a mask is white from this value on, of 255.
 WHITE = 128
+#: The value of pixels that are shown as not yet drawn.
+GREY = 128
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What the user wants to begin with: `image` alone, with a `mask`, or on the way to `other`."""
+
+    image: Image.Image
+    strength: float
+    mask: Image.Image | None
+    other: Image.Image | None
+
+
+def draw_from_pictures(
+    model: Model,
+    pictures: Pictures,
+    count: int,
+    *,
+    class_name: str | None,
+    seed: int,
+    batch_size: int,
+    progress: Progress,
+) -> tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "n c h w"], UInt8[Tensor, "a c h w"]]:
+    """Images to show before, the images drawn, and images to show after them.
+
+    Before come the picture, as the model gets it, and the picture with the masked part in grey.
+    """
+    image = picture_for(model, pictures.image)
+    if pictures.other is not None:
+        other = picture_for(model, pictures.other)
+        frames = interpolate_samples(
+            model, image, other, count, class_name=class_name, batch_size=batch_size, progress=progress
+        )
+        return image[None], frames, other[None]
+    redraw = None if pictures.mask is None else redraw_for(model, pictures.mask)
+    drawn = edit_samples(
+        model,
+        image,
+        count,
+        strength=pictures.strength,
+        redraw=redraw,
+        class_name=class_name,
+        seed=seed,
+        batch_size=batch_size,
+        progress=progress,
+    )
+    shown = [image] if redraw is None else [image, torch.where(redraw, GREY, image).to(image.dtype)]
+    return torch.stack(shown), drawn, image.new_empty(0, *image.shape)
 
 
 def picture_for(model: Model, picture: Image.Image) -> UInt8[Tensor, "c h w"]:
@@ -59,7 +109,7 @@ def edit_samples(
     batch_size: int = 64,
     progress: Progress | None = None,
 ) -> UInt8[Tensor, "n c h w"]:
-    """Versions 0..count-1 of an image, of one class or of all in turn; see `diffusion.editing.edit`.
+    """Versions 0..count-1 of an image, of one class or of all in turn; see `diffusion.sdedit.edit`.
 
     At strength 1 and without a mask they are the images that `draw_samples` draws.  Raises ConfigError for a family
     that does not denoise, for a strength outside [0, 1], and for a class that the model does not know.
@@ -68,12 +118,12 @@ def edit_samples(
         raise ConfigError(f"strength {strength:g}: it must lie in 0..1; 0 keeps the image and 1 forgets it")
     family, labels = _denoising(model), labels_of(model, count, class_name)
     x_0 = _in_range(image, model)
-    where = None if redraw is None else redraw.to(model.device)
+    redraw = None if redraw is None else redraw.to(model.device)
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
         noise, denoise = Noise(seed, indices), _denoise(model, family, labels[indices])
-        return to_uint8(edit(family.process, family.sampler, denoise, noise, x_0, strength=strength, redraw=where))
+        return to_uint8(edit(family.process, family.sampler, denoise, noise, x_0, strength=strength, redraw=redraw))
 
     return in_batches(draw, count, batch_size, model.device, progress)
 
@@ -90,12 +140,12 @@ def interpolate_samples(
 ) -> UInt8[Tensor, "n c h w"]:
     """`count` frames from one image to another, both ends included, through the noise that they come from.
 
-    The ends are what the model makes of the images, not copies.  Without a class, a conditional model is asked without
+    The ends are what the model makes of the images, not copies.  Without a class, a conditional model predicts without
     a label.  Raises ConfigError for a family that does not denoise, a sampler that draws noise, fewer than two frames,
     and for a class that the model does not know.
     """
     if count < 2:
-        raise ConfigError(f"{count} frame: a way between two images has two ends; ask for at least 2")
+        raise ConfigError(f"{count} frame: an interpolation has two ends; take at least 2 frames")
     family = _denoising(model)
     labels = None if class_name is None else labels_of(model, count, class_name)
     sigmas = visited(family.process, family.sampler)

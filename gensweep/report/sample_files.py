@@ -1,20 +1,22 @@
-"""Images to files: one grid, or a folder with one file an image."""
+"""Files of drawn images: one grid, or a folder with one file an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torchvision.io import write_png
 
 from gensweep.errors import ConfigError
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from gensweep.training.evaluation import write_grid
 
 __all__ = ["check_output", "write_pictures"]
 
 
-def check_output(output: Path, read: Iterable[Path | None] = ()) -> None:
+def check_output(output: Path, read: Iterable[Path] = ()) -> None:
     """Raise ConfigError, before any image is drawn, if the name is neither a .png file nor a folder.
 
     Or if one of the files that are `read` could be written over.
@@ -22,22 +24,21 @@ def check_output(output: Path, read: Iterable[Path | None] = ()) -> None:
     if output.suffix.lower() != ".png" and (output.suffix or output.is_file()):
         raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
     for file in read:
-        if file is not None and output.resolve() in (file.resolve(), file.resolve().parent):
+        if output.resolve() in (file.resolve(), file.resolve().parent):
             raise ConfigError(f"--output {output}: {file} could be written over; name another file or folder")
 
 
 def write_pictures(
-    images: Tensor, output: Path, *, before: Tensor | None = None, after: Tensor | None = None
+    images: UInt8[Tensor, "n c h w"],
+    output: Path,
+    *,
+    before: UInt8[Tensor, "b c h w"] | None = None,
+    after: UInt8[Tensor, "a c h w"] | None = None,
 ) -> list[Path]:
-    """Write uint8 images (n, c, h, w) to a .png grid, or to a folder as 000000.png, 000001.png, ...
+    """Write images to a .png grid, or to a folder as 000000.png, 000001.png, ...
 
     `before` and `after` are shown in the grid only; with something after them the images are one row.
     """
-    import torch
-    from torchvision.io import write_png
-
-    from gensweep.training.evaluation import write_grid
-
     if output.suffix.lower() == ".png":
         output.parent.mkdir(parents=True, exist_ok=True)
         shown = torch.cat([part for part in (before, images, after) if part is not None])
