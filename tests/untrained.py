@@ -1,13 +1,18 @@
-"""Checkpoints of models that have not been trained, for tests of what comes after a training."""
+"""Checkpoints of models that have not been trained, or hardly, for tests of what comes after a training."""
+
+from types import SimpleNamespace
 
 import torch
 
-from gensweep.build.parts import build_learner, load_images
+from gensweep.build.parts import build_evaluator, build_learner, load_images
+from gensweep.build.running import run_job
 from gensweep.config import TrialConfig
 from gensweep.training.checkpoint import Checkpoint, save
 from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import evaluate
 from gensweep.training.loop import kind_of
 from gensweep.training.state import sampler_prefix, state_of
+from gensweep.training.trial import ListReporter
 
 DIGITS = {
     "seed": 5,
@@ -29,6 +34,21 @@ FAMILIES = {
 def config(kind, **overrides):
     trial = TrialConfig.from_dict(DIGITS | FAMILIES[kind])
     return trial.with_overrides({key.replace("__", "."): value for key, value in overrides.items()})
+
+
+def train(trial, folder, resume=(), reporter=None):
+    """Run a trial alone on the CPU as a sweep would; returns its reporter."""
+    reporter = reporter or ListReporter()
+    context = SimpleNamespace(rank=0, world=1, device=torch.device("cpu"), folder=folder, resume=tuple(resume))
+    run_job(trial.as_dict(), context, reporter)
+    return reporter
+
+
+def score(model, seed=0):
+    """Evaluate a model as in its training; with another seed than 0, on images that no evaluation has seen."""
+    evaluator = build_evaluator(model.trial, load_images(model.trial), model.device)
+    network = model.family.networks[model.family.sampled]
+    return evaluate(model.family, network, evaluator, workers=Workers(), key=seed)
 
 
 def checkpoint(root, trial):

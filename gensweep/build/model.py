@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from gensweep.build.parts import (
-    build_evaluator,
     build_family,
     default_device,
-    load_images,
 )
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
@@ -22,12 +20,11 @@ from gensweep.families.family import Family
 from gensweep.nn.labels import merge_all
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
-from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import EvaluationResult, draw, evaluate
+from gensweep.training.evaluation import draw
 from gensweep.training.loop import place
 from gensweep.training.state import load_network, weights_in, weights_prefix
 
-__all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint", "score"]
+__all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -117,13 +114,6 @@ def in_batches(
         if progress is not None:
             progress(start + len(indices), count)
     return torch.cat(drawn)
-
-
-def score(model: Model, *, seed: int = 0, cache: Path | None = None) -> EvaluationResult:
-    """Evaluate a model as in its training; with another seed than 0, on images that no evaluation has seen."""
-    evaluator = build_evaluator(model.trial, load_images(model.trial, "train", cache), model.device, cache)
-    network = model.family.networks[model.family.sampled]
-    return evaluate(model.family, network, evaluator, workers=Workers(), key=seed)
 
 
 def labels_of(model: Model, count: int, class_name: str | None) -> Tensor:

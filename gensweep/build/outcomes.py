@@ -90,7 +90,6 @@ def try_sampling_configs(
     seed: int = 0,
     judged: Mapping[str, Any] = MappingProxyType({}),
     device: torch.device | str | None = None,
-    cache: Path | None = None,
     progress: Callable[[SamplingConfig, int], None] | None = None,
 ) -> Iterator[Outcome]:
     """Evaluate the model in a checkpoint folder in each wanted way, as in its training; what is known comes at once.
@@ -106,7 +105,7 @@ def try_sampling_configs(
     if any(outcome_key(way, count, seed, judged) not in known for way in ordered):
         changes = {**judged, "evaluation.samples": count}
         trial = TrialConfig.from_dict(read(folder).metadata).with_overrides(changes)
-        evaluator = build_evaluator(trial, load_images(trial, "train", cache), where, cache)
+        evaluator = build_evaluator(trial, load_images(trial), where)
     for way in ordered:
         outcome = known.get(outcome_key(way, count, seed, judged))
         # Other images or another extractor of the same name: what was measured then is not what is asked for now.

@@ -14,7 +14,6 @@ from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.cache import cache_folder
 from gensweep.data.images import Images
-from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
@@ -39,7 +38,6 @@ __all__ = [
     "build_extractor",
     "build_family",
     "build_learner",
-    "build_loader",
     "default_device",
     "every_of",
     "hold_out",
@@ -53,24 +51,12 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def load_images(
-    trial: TrialConfig,
-    split: Literal["train", "test", "whole"] = "train",
-    root: Path | None = None,
-) -> Images:
-    """The data set of a trial, in the labels of its model; `whole` is the training split without its limit.
-
-    `root` is the cache folder by default.
-    """
+def load_images(trial: TrialConfig, split: Literal["train", "test", "whole"] = "train") -> Images:
+    """The data set of a trial, in the labels of its model; `whole` is the training split without its limit."""
     data = trial.data.model_copy(update={"limit": None}) if split == "whole" else trial.data
     with trial.keys_in_errors():
-        images: Images = bind(data)("test" if split == "test" else "train", root or cache_folder())
+        images: Images = bind(data)("test" if split == "test" else "train", cache_folder())
     return beginning_of(trial).images(trial, images)
-
-
-def build_loader(trial: TrialConfig, images: Images, device: torch.device | str = "cpu") -> Loader:
-    """The stream of training images, on the device."""
-    return Loader(images, seed=trial.seed, device=device)
 
 
 def build_family(
@@ -94,21 +80,18 @@ def build_learner(trial: TrialConfig, images: Images, device: torch.device | str
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
 
 
-def build_extractor(trial: TrialConfig, device: torch.device | str, cache: Path | None = None) -> Extractor:
+def build_extractor(trial: TrialConfig, device: torch.device | str) -> Extractor:
     """The feature extractor of a trial's evaluation."""
     settings: EvaluationSettings = trial.bound("evaluation")()
-    return settings.extractor(device, cache or cache_folder())
+    return settings.extractor(device, cache_folder())
 
 
-def build_evaluator(
-    trial: TrialConfig, images: Images, device: torch.device | str, cache: Path | None = None
-) -> Evaluator:
-    """What a trial is judged by; `images` are those it is trained on.  Reference moments come from the cache."""
-    cache = cache or cache_folder()
+def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | str) -> Evaluator:
+    """What evaluates a trial; `images` are those it is trained on.  Reference moments come from the cache."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     with trial.keys_in_errors():
-        extractor, of_samples = _sample_metrics(trial, images, device, cache)
-        held_out, of_likelihood = _likelihood_metrics(trial, images, device, cache)
+        extractor, of_samples = _sample_metrics(trial, images, device)
+        held_out, of_likelihood = _likelihood_metrics(trial, images, device)
     scored = of_samples | of_likelihood
     return Evaluator(
         extractor=extractor,
@@ -127,14 +110,14 @@ def build_evaluator(
     )
 
 
-def hold_out(trial: TrialConfig, images: Images, cache: Path | None = None) -> tuple[Images, str]:
+def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
     """The images of which a likelihood is computed, evenly from their split, and the name of the split.
 
     `images` are those of the training.  Raises ConfigError if the split is missing or has other classes.
     """
     settings: EvaluationSettings = trial.bound("evaluation")()
     likelihood = settings.likelihood
-    split = images if likelihood.split == "train" else load_images(trial, likelihood.split, cache)
+    split = images if likelihood.split == "train" else load_images(trial, likelihood.split)
     if split.class_names != images.class_names:
         raise ConfigError(
             f"evaluation.likelihood.split: {split.name} has the classes {', '.join(split.class_names)}, but the model "
@@ -145,16 +128,14 @@ def hold_out(trial: TrialConfig, images: Images, cache: Path | None = None) -> t
     return replace(split, pixels=split.pixels[chosen], labels=split.labels[chosen]), reference_name(split)
 
 
-def _sample_metrics(
-    trial: TrialConfig, images: Images, device: torch.device | str, cache: Path
-) -> tuple[Extractor | None, _Scored]:
+def _sample_metrics(trial: TrialConfig, images: Images, device: torch.device | str) -> tuple[Extractor | None, _Scored]:
     settings: EvaluationSettings = trial.bound("evaluation")()
     names = settings.of("samples")
     if not names:
         return None, {}
-    extractor = build_extractor(trial, device, cache)
-    training = training_reference(trial, images, extractor, cache)
-    chosen = training if settings.against == "train" else _chosen(trial, images, settings, extractor, cache)
+    extractor = build_extractor(trial, device)
+    training = training_reference(trial, images, extractor)
+    chosen = training if settings.against == "train" else _chosen(trial, images, settings, extractor)
     training_settings: TrainingSettings = trial.bound("training")()
     references = {name: training if is_of_training(METRICS[name]) else chosen for name in names}
     return extractor, {
@@ -167,23 +148,22 @@ def _sample_metrics(
     }
 
 
-def training_reference(trial: TrialConfig, images: Images, extractor: Extractor, cache: Path | None = None) -> Real:
+def training_reference(trial: TrialConfig, images: Images, extractor: Extractor) -> Real:
     """The images of a trial's training as an extractor sees them, and those of the test split, if there is one."""
-    cache = cache or cache_folder()
-    return Real(images, extractor, cache, unseen=lambda: _unseen(trial, images, cache))
+    return Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
 
 
 def _chosen(
-    trial: TrialConfig, images: Images, settings: EvaluationSettings, extractor: Extractor, cache: Path
+    trial: TrialConfig, images: Images, settings: EvaluationSettings, extractor: Extractor
 ) -> Real | Statistics:
     """What generated images are compared with, if not those of the training."""
     if settings.against.endswith("/"):
         shape = {"size": images.size, "channels": images.channels}
         folder = {"kind": "image_folder", "path": settings.against, "test_fraction": 0.0} | shape
-        return Real(load_images(trial.with_overrides({"data": folder}), "train", cache), extractor, cache)
+        return Real(load_images(trial.with_overrides({"data": folder})), extractor, cache_folder())
     splits: dict[str, Literal["test", "whole"]] = {"test": "test", "whole": "whole"}
     if (split := splits.get(settings.against)) is not None:
-        return Real(load_images(trial, split, cache), extractor, cache)
+        return Real(load_images(trial, split), extractor, cache_folder())
     for name in settings.of("samples"):
         if METRICS[name] is not FrechetDistance and not is_of_training(METRICS[name]):
             raise ConfigError(
@@ -194,23 +174,23 @@ def _chosen(
     return read_statistics(Path(settings.against).expanduser(), extractor)
 
 
-def _unseen(trial: TrialConfig, images: Images, cache: Path) -> Images | None:
+def _unseen(trial: TrialConfig, images: Images) -> Images | None:
     """The test split, if there is one with the same classes."""
     try:
-        found = load_images(trial, "test", cache)
+        found = load_images(trial, "test")
     except ConfigError:
         return None
     return found if found.class_names == images.class_names else None
 
 
 def _likelihood_metrics(
-    trial: TrialConfig, images: Images, device: torch.device | str, cache: Path
+    trial: TrialConfig, images: Images, device: torch.device | str
 ) -> tuple[Images | None, _Scored]:
     settings: EvaluationSettings = trial.bound("evaluation")()
     names = settings.of("likelihood")
     if not names:
         return None, {}
-    held_out, split = hold_out(trial, images, cache)
+    held_out, split = hold_out(trial, images)
     training: TrainingSettings = trial.bound("training")()
     return held_out, {
         name: (

@@ -14,24 +14,24 @@ from gensweep.build.parts import (
     build_extractor,
     build_family,
     build_learner,
-    build_loader,
     default_device,
     every_of,
     load_images,
 )
 from gensweep.config import TrialConfig
 from gensweep.data.images import Images
+from gensweep.data.loader import Loader
 from gensweep.training.cost import parameters
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import Cost, time_trial
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 from gensweep.training.trial import Reporter, run_trial
 
-__all__ = ["Place", "count_parameters", "estimate_cost", "run", "run_job"]
+__all__ = ["JobContext", "count_parameters", "estimate_cost", "run_job"]
 
 
-class Place(Protocol):
-    """Where a job runs, as the sweep tells it: which worker of how many, its device, a folder for what it writes."""
+class JobContext(Protocol):
+    """Where a job runs: which worker of how many, its device, and folders to write to and to go on from."""
 
     @property
     def rank(self) -> int:
@@ -51,52 +51,30 @@ class Place(Protocol):
 
     @property
     def resume(self) -> Sequence[Path]:
-        """Checkpoints to go on from, the best first."""
+        """Checkpoints to go on from: the first that is whole is taken."""
 
 
-def run(
-    trial: TrialConfig,
-    reporter: Reporter,
-    *,
-    folder: Path,
-    device: torch.device | str | None = None,
-    resume: Sequence[Path] = (),
-    workers: Workers | None = None,
-    cache: Path | None = None,
-) -> None:
-    """Run a trial to the end of its budget, in every one of its workers.
+def run_job(config: Mapping[str, Any], context: JobContext, reporter: Reporter) -> None:
+    """Run a trial, given as plain values, to the end of its budget, in every one of its workers.
 
-    Checkpoints go into `folder`; `resume` are those to go on from, the best first.  Raises GensweepError for what the
-    user can mend, and whatever the reporter raises to stop the trial.
+    Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
     """
-    device = torch.device(device) if device is not None else default_device()
-    images = load_images(trial, "train", cache)
-    evaluator = build_evaluator(trial, images, device, cache)
+    trial = TrialConfig.from_dict(config)
+    images = load_images(trial)
+    evaluator = build_evaluator(trial, images, context.device)
     with trial.keys_in_errors():
         run_trial(
-            build_learner(trial, images, device, workers or Workers.current()),
-            build_loader(trial, images, device),
+            build_learner(trial, images, context.device, Workers(context.rank, context.world)),
+            Loader(images, seed=trial.seed, device=context.device),
             evaluator,
             reporter,
             every=every_of(trial),
-            folder=folder,
+            folder=context.folder,
             metadata=trial.as_dict(),
             class_names=images.class_names,
-            resume=resume,
+            resume=context.resume,
             also=beginning_of(trial).writer(trial, images),
         )
-
-
-def run_job(config: Mapping[str, Any], place: Place, reporter: Reporter) -> None:
-    """`run` with a configuration as plain values, in the form in which a sweep calls it."""
-    run(
-        TrialConfig.from_dict(config),
-        reporter,
-        folder=place.folder,
-        device=place.device,
-        resume=place.resume,
-        workers=Workers(place.rank, place.world),
-    )
 
 
 def count_parameters(trial: TrialConfig, images: Images) -> int:
@@ -123,7 +101,7 @@ def estimate_cost(
     # A CPU is as fast an image in small batches; a GPU is not.
     tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
     learner = build_learner(tried, images, device, Workers())
-    loader = build_loader(trial, images, device)
+    loader = Loader(images, seed=trial.seed, device=device)
     settings: EvaluationSettings = trial.bound("evaluation")()
     extractor = build_extractor(trial, device) if settings.of("samples") else None
     return time_trial(learner, loader, extractor, settings, every=every_of(trial), workers=workers, patience=patience)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,7 +41,7 @@ class EvaluationProtocol:
         whole = common_sections({"data": self.data, "evaluation": self.evaluation}).as_dict()
         return {name: whole[name] for name in ("data", "evaluation")}
 
-    def evaluator(self, device: torch.device, cache: Path | None = None) -> tuple[Evaluator, tuple[str, ...]]:
+    def evaluator(self, device: torch.device) -> tuple[Evaluator, tuple[str, ...]]:
         """The evaluator, with metrics of samples alone, and notes on the real images.  Raises ConfigError."""
         trial = common_sections({"data": self.data, "evaluation": self.evaluation})
         names = [name for name in trial.as_dict()["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
@@ -53,8 +52,8 @@ class EvaluationProtocol:
                 "set evaluation.metrics=[fd], or name a run that has it with --like RUN"
             )
         trial = common_sections({"data": self.data, "evaluation": {**self.evaluation, "metrics": names}})
-        images = load_images(trial, "train", cache)
-        evaluator = build_evaluator(trial, images, device, cache)
+        images = load_images(trial)
+        evaluator = build_evaluator(trial, images, device)
         identities = {name: replace(each, weights=self.weights) for name, each in evaluator.identities.items()}
         return replace(evaluator, identities=identities), images.notes
 

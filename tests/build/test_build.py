@@ -2,14 +2,14 @@
 
 import pytest
 import torch
+import untrained
 
-from gensweep.build.model import draw_samples, load_checkpoint, score
+from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_family, every_of, hold_out, load_images
-from gensweep.build.running import count_parameters, estimate_cost, run, run_job
+from gensweep.build.running import count_parameters, estimate_cost
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.training.checkpoint import load_tensors
-from gensweep.training.trial import ListReporter
 
 TREE = {
     "seed": 5,
@@ -34,18 +34,9 @@ def config(kind, **overrides):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, cache):
+def trained(tmp_path_factory):
     """Reporters of a trial of each family."""
-    reporters = {}
-    for kind in FAMILIES:
-        reporters[kind] = ListReporter()
-        run(config(kind), reporters[kind], folder=tmp_path_factory.mktemp(kind), device="cpu", cache=cache)
-    return reporters
+    return {kind: untrained.train(config(kind), tmp_path_factory.mktemp(kind)) for kind in FAMILIES}
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
@@ -65,12 +56,12 @@ def test_a_score_says_what_it_is_a_score_of(trained, kind):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_judged(trained, kind, cache):
+def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_judged(trained, kind):
     metrics, folder = trained[kind].checkpoints[-1]
     model = load_checkpoint(folder, device="cpu")
     assert model.trial == config(kind)
-    assert score(model, cache=cache).scores["fd"] == pytest.approx(metrics["fd"], rel=1e-3)
-    fresh = score(model, seed=1, cache=cache).scores["fd"]
+    assert untrained.score(model).scores["fd"] == pytest.approx(metrics["fd"], rel=1e-3)
+    fresh = untrained.score(model, seed=1).scores["fd"]
     assert fresh != pytest.approx(metrics["fd"], rel=1e-6)
 
 
@@ -132,32 +123,23 @@ def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone()
     assert not torch.equal(one, weights(config("gan", seed=6)))
 
 
-def test_a_job_takes_plain_values_and_goes_on_from_a_checkpoint(trained, tmp_path, monkeypatch, cache):
-    monkeypatch.setenv("GENSWEEP_CACHE", str(cache))
-
-    class Place:
-        rank, world, device, folder = 0, 1, torch.device("cpu"), tmp_path
-        resume = (trained["gan"].checkpoints[-2][1],)
-
-    reporter = ListReporter()
-    run_job(config("gan").as_dict(), Place(), reporter)
+def test_a_job_goes_on_from_a_checkpoint(trained, tmp_path):
+    reporter = untrained.train(config("gan"), tmp_path, resume=[trained["gan"].checkpoints[-2][1]])
     ((metrics, _),) = reporter.checkpoints
     assert metrics["images"] == 32
     assert metrics["fd"] == trained["gan"].checkpoints[-1][0]["fd"]
 
 
-def test_judged_against_the_test_split_the_identity_says_so(tmp_path, cache):
-    reporter = ListReporter()
-    run(config("gan", evaluation__against="test"), reporter, folder=tmp_path, device="cpu", cache=cache)
+def test_judged_against_the_test_split_the_identity_says_so(tmp_path):
+    reporter = untrained.train(config("gan", evaluation__against="test"), tmp_path)
     assert "digits/test" in reporter.checkpoints[-1][0]["identities"]["fd"]["reference"]
 
 
-def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path, cache):
+def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path):
     names = ["fd", "agreement", "fd_by_class", "authpct"]
     changes = {"evaluation__metrics": names, "evaluation__against": "test", "training__images": 16}
     classes = {"data__classes": ["3", "8"], "evaluation__samples": 24}
-    trial, reporter = config("diffusion", **changes, **classes), ListReporter()
-    run(trial, reporter, folder=tmp_path, device="cpu", cache=cache)
+    reporter = untrained.train(config("diffusion", **changes, **classes), tmp_path)
     metrics, checkpoint = reporter.checkpoints[-1]
     assert set(names) <= set(metrics)
     assert metrics["agreement/ceiling"] > 0.8
@@ -168,7 +150,7 @@ def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path, 
     assert (checkpoint / "suspects.png").is_file()
 
 
-def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path, cache):
+def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path):
     trial = config("diffusion", evaluation__metrics=["bpd"], evaluation__likelihood__images=7, training__images=16)
     train, test = load_images(trial), load_images(trial, "test")
     held_out, split = hold_out(trial, train)
@@ -177,9 +159,7 @@ def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path, cache):
     assert torch.equal(held_out.labels, test.labels[[0, 5, 11, 17, 22, 28, 34]])
     everything, _ = hold_out(trial.with_overrides({"evaluation.likelihood.images": 500}), train)
     assert torch.equal(everything.pixels, test.pixels)
-    reporter = ListReporter()
-    run(trial, reporter, folder=tmp_path, device="cpu", cache=cache)
-    metrics = reporter.checkpoints[-1][0]
+    metrics = untrained.train(trial, tmp_path).checkpoints[-1][0]
     identity = metrics["identities"]["bpd"]
     assert (identity["samples"], identity["timesteps"], identity["reference"]) == (7, 20, split)
     assert 0 < metrics["bpd"] < 50

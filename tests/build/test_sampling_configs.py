@@ -7,16 +7,11 @@ import pytest
 import untrained
 
 from gensweep.build import outcomes as module
-from gensweep.build.model import load_checkpoint, score
+from gensweep.build.model import load_checkpoint
 from gensweep.build.outcomes import Outcome, known_outcomes, try_sampling_configs
 from gensweep.build.sampling_configs import Axes, sampling_configs
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +27,11 @@ def folder(made, tmp_path):
     return shutil.copytree(made["diffusion"], tmp_path / "checkpoint")
 
 
-def test_without_values_a_model_is_judged_as_in_its_training(made, folder, cache):
+def test_without_values_a_model_is_judged_as_in_its_training(made, folder):
     (way,) = sampling_configs(folder, Axes())
     assert (way.sampler, way.steps, way.guidance, way.weights) == ("ddim", 3, 1.0, "ema")
-    (outcome,) = try_sampling_configs(folder, [way], cache=cache, device="cpu")
-    assert outcome.scores == score(load_checkpoint(folder, device="cpu"), cache=cache).scores
+    (outcome,) = try_sampling_configs(folder, [way], device="cpu")
+    assert outcome.scores == untrained.score(load_checkpoint(folder, device="cpu")).scores
     (gan,) = sampling_configs(made["gan"], Axes())
     assert (gan.sampler, gan.steps, gan.guidance, gan.evaluations) == (None, None, None, 1)
 
@@ -85,7 +80,7 @@ def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(fo
     assert sample_command(Tried("tiny", outcome, changes, "fd")) == command
 
 
-def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, cache, monkeypatch):
+def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, monkeypatch):
     ways = sampling_configs(folder, Axes(steps=(3, 1, 2), averages=("1", "4")))
     drawn = []
 
@@ -93,7 +88,6 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
         return try_sampling_configs(
             folder,
             ways,
-            cache=cache,
             device="cpu",
             progress=lambda way, images: drawn.append((way, images)),
             **settings,
@@ -115,11 +109,11 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
     assert sorted(known_outcomes(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
 
 
-def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder, cache):
+def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder):
     (way,) = sampling_configs(folder, Axes(steps=(1,)))
     scores = set()
     for settings in ({}, {"samples": 6}, {"seed": 1}):
-        (outcome,) = try_sampling_configs(folder, [way], cache=cache, device="cpu", **settings)
+        (outcome,) = try_sampling_configs(folder, [way], device="cpu", **settings)
         scores.add(outcome.scores["fd"])
         assert outcome.identities["fd"]["samples"] == settings.get("samples", 8)
     assert len(scores) == len(known_outcomes(folder)) == 3

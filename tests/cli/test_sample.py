@@ -5,15 +5,14 @@ import json
 import numpy as np
 import pytest
 import torch
+import untrained
 from PIL import Image
 
 from gensweep.build.model import draw_samples, load_checkpoint
-from gensweep.build.running import run
 from gensweep.cli import main
 from gensweep.config import TrialConfig
 from gensweep.editing.drawing import edit_samples, interpolate_samples, picture_for
 from gensweep.errors import ConfigError
-from gensweep.training.trial import ListReporter
 
 SIZE = 8
 TREE = {
@@ -34,11 +33,9 @@ FAMILIES = {
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory):
-    cache, made = tmp_path_factory.mktemp("cache"), {}
+    made = {}
     for kind, tree in FAMILIES.items():
-        reporter = ListReporter()
-        trial = TrialConfig.from_dict(TREE | tree)
-        run(trial, reporter, folder=tmp_path_factory.mktemp(kind), device="cpu", cache=cache)
+        reporter = untrained.train(TrialConfig.from_dict(TREE | tree), tmp_path_factory.mktemp(kind))
         made[kind] = reporter.checkpoints[-1][1]
     return made
 

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+import untrained
 from PIL import Image
 
-from gensweep.build.running import run
 from gensweep.cli import main
 from gensweep.config import TrialConfig
 from gensweep.diffusion.samplers.sampler import SAMPLERS
-from gensweep.training.trial import ListReporter
 
 TREE = {
     "data": {"kind": "digits", "size": 8, "limit": 20},
@@ -24,10 +23,7 @@ TREE = {
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    reporter = ListReporter()
-    folder, cache = tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("cache")
-    run(TrialConfig.from_dict(TREE), reporter, folder=folder, device="cpu", cache=cache)
-    return reporter.checkpoints[-1][1]
+    return untrained.train(TrialConfig.from_dict(TREE), tmp_path_factory.mktemp("run")).checkpoints[-1][1]
 
 
 def sample(checkpoint, output, *arguments):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_learner, load_images
-from gensweep.build.running import count_parameters, run
+from gensweep.build.running import count_parameters
 from gensweep.cli import main
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.errors import ConfigError, GensweepError
@@ -53,18 +53,12 @@ def few(base, update=LORA, class_name="9", **changes):
     return trial.with_overrides(FEW | {key.replace("__", "."): value for key, value in changes.items()})
 
 
-def train(trial, folder, **settings):
-    reporter = ListReporter(**settings)
-    run(trial, reporter, folder=folder, device="cpu")
-    return reporter
-
-
 @pytest.fixture(scope="module")
 def tuned(base, tmp_path_factory):
     """A fine-tuning that has learnt the digit 9; its rates are high, so that one can see it."""
     trial = few(base)
     rate = "optimizer.learning_rate" if "optimizer.learning_rate" in trial.flat() else "gan.generator_learning_rate"
-    return train(trial.with_overrides({rate: 0.02}), tmp_path_factory.mktemp("tuned")).checkpoints[-1][1]
+    return untrained.train(trial.with_overrides({rate: 0.02}), tmp_path_factory.mktemp("tuned")).checkpoints[-1][1]
 
 
 def images_of(folder, class_name, adapters=()):
@@ -119,7 +113,7 @@ def test_the_base_stays_as_it_is_in_the_checkpoint(base, tuned):
 
 def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
     trial = few(base, LORA | {"target": "labels"})
-    folder = train(trial, tmp_path).checkpoints[-1][1]
+    folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
     for name in KNOWN[:3]:
         assert torch.equal(images_of(folder, name), images_of(base, name))
     assert torch.equal(images_of(base, "9", adapters=[(folder / ADAPTER, 1.0)]), images_of(folder, "9"))
@@ -127,13 +121,12 @@ def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
 
 def test_a_fine_tuning_that_stops_and_goes_on_equals_one_that_did_not(base, tmp_path):
     trial = few(base)
-    whole = train(trial, tmp_path / "whole").checkpoints[-1][1]
+    whole = untrained.train(trial, tmp_path / "whole").checkpoints[-1][1]
     reporter = ListReporter(stop_after=1)
     with pytest.raises(StopTrial):
-        run(trial, reporter, folder=tmp_path / "parts", device="cpu")
+        untrained.train(trial, tmp_path / "parts", reporter=reporter)
     stopped = reporter.checkpoints[-1][1]
-    last = ListReporter()
-    run(trial, last, folder=tmp_path / "parts", device="cpu", resume=[stopped])
+    last = untrained.train(trial, tmp_path / "parts", resume=[stopped])
     one, other = load_tensors(whole), load_tensors(last.checkpoints[-1][1])
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -143,7 +136,7 @@ def test_a_fine_tuning_that_stops_and_goes_on_equals_one_that_did_not(base, tmp_
 def test_all_weights_can_be_trained_instead(base, tmp_path, update):
     trial = few(base, {"kind": update})
     assert count_parameters(trial, load_images(trial)) > 3 * count_parameters(few(base), load_images(few(base)))
-    folder = train(trial, tmp_path).checkpoints[-1][1]
+    folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
     assert not (folder / ADAPTER).exists()
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
     again = few(folder, class_name="4")  # its classes are the base's and one more
@@ -153,13 +146,13 @@ def test_all_weights_can_be_trained_instead(base, tmp_path, update):
 def test_a_fine_tuning_can_be_gone_on_from(tuned, tmp_path):
     trial = few(tuned, class_name="9")
     assert load_images(trial).class_names == (*KNOWN, "9")
-    folder = train(trial, tmp_path).checkpoints[-1][1]
+    folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
     assert read_adapter(folder / ADAPTER).new == ()
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
 
 
 def test_scores_compare_with_all_images_of_the_class_by_name(base, tmp_path):
-    reporter = train(few(base), tmp_path)
+    reporter = untrained.train(few(base), tmp_path)
     metrics, folder = reporter.checkpoints[-1]
     whole = load_images(few(base), "whole")
     assert f"({len(whole):,} images" in metrics["identities"]["fd"]["reference"]
@@ -247,7 +240,7 @@ def test_a_folder_is_a_class_of_its_own_name_and_all_of_its_pictures_are_used(ba
 def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
     conditional = {"family__conditional": False}
     base = untrained.checkpoint(tmp_path / "base", untrained.config(kind, data__classes=list(KNOWN), **conditional))
-    folder = train(few(base), tmp_path / "tuned").checkpoints[-1][1]
+    folder = untrained.train(few(base), tmp_path / "tuned").checkpoints[-1][1]
     adapter = read_adapter(folder / ADAPTER)
     assert (adapter.known, adapter.new) == ((), ())
     assert read(folder).class_names == ("9",)

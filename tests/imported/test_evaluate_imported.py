@@ -21,16 +21,12 @@ def store(tmp_path_factory):
     import untrained
     from made_up import mlflow_store
 
-    from gensweep.build.running import run as train
     from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
     from gensweep.tracking.writer import MlflowWriter
-    from gensweep.training.trial import ListReporter
 
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
         root, trial = folder / "sweeps" / "tiny", untrained.config("gan", evaluation__samples=COUNT)
-        reporter = ListReporter()
-        train(trial, reporter, folder=root / "checkpoints", device="cpu")
-        metrics, made = reporter.checkpoints[-1]
+        metrics, made = untrained.train(trial, root / "checkpoints").checkpoints[-1]
         identity = metrics.pop("identities")["fd"]
         with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
             writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fd", "min", False))
