@@ -66,7 +66,7 @@ def load_checkpoint(
     if weights not in kept:
         raise ConfigError(
             f"the weights {weights!r} are not in this checkpoint (it holds {', '.join(kept)}); "
-            "which averages a training keeps is said by training.ema_half_life and training.ema_factors"
+            "training.ema_half_life and training.ema_factors say which averages a training keeps"
         )
     prefix = weights_prefix(weights, family.sampled)
     load_network(network, load_tensors(folder, prefix), prefix)

@@ -21,7 +21,7 @@ __all__ = ["Axes", "SamplingConfig", "left_behind", "sampling_configs", "weights
 
 @dataclass(frozen=True)
 class Axes:
-    """The values to try of each setting, all with all; without any, a setting stays as it was in training.
+    """The values to try of each setting, in all combinations; without any, a setting stays as it was in training.
 
     A number of steps of None means every step that there is.  `averages` are multiples of the main half-life, or "raw".
     """
@@ -34,7 +34,7 @@ class Axes:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """One way to draw images from a trained model.
+    """How images are drawn from a trained model.
 
     Sampler and steps are None for a family that has none, guidance for a model without labels.  `weights` is "ema",
     "ema@0.25" or "raw".  `evaluations` of the network are needed for an image.
@@ -48,13 +48,13 @@ class SamplingConfig:
 
     def overrides(self, trial: TrialConfig) -> dict[str, Any]:
         """What is changed in a trial's configuration, by dotted key."""
-        mine = _of_trial(trial)
+        trained = _of_trial(trial)
         changes: dict[str, Any] = {}
-        if self.sampler != mine.sampler:
+        if self.sampler != trained.sampler:
             changes["sampler.kind"] = self.sampler
-        if self.steps != (mine.steps if self.sampler == mine.sampler else None):
+        if self.steps != (trained.steps if self.sampler == trained.sampler else None):
             changes["sampler.steps"] = self.steps
-        if self.guidance not in (None, mine.guidance):
+        if self.guidance not in (None, trained.guidance):
             changes["family.guidance"] = self.guidance
         return changes
 
@@ -63,36 +63,37 @@ def sampling_configs(folder: Path, axes: Axes, known: Iterable[SamplingConfig] =
     """Every combination of the values for the model in a checkpoint folder, each checked, in the order of the values.
 
     Steps change fastest.  Those that are `known` already are not looked at again.  Raises ConfigError with all problems
-    if the model cannot draw images in one of these ways; nothing has been drawn by then.
+    if the model cannot draw images with one of them; nothing has been drawn by then.
     """
     checkpoint = read(folder)
     trial = TrialConfig.from_dict(checkpoint.metadata)
-    mine = _of_trial(trial)
-    _refuse_strangers(trial, mine, axes)
+    trained = _of_trial(trial)
+    _check_axes(trial, trained, axes)
     kept = weights_in(tensor_names(folder))
     averages = [weights_name(text) for text in axes.averages] or kept[:1]
     problems = [
         f"ema={text}: this checkpoint holds the weights {', '.join(kept)}; "
-        "which averages a training keeps is said by training.ema_half_life and training.ema_factors"
+        "training.ema_half_life and training.ema_factors say which averages a training keeps"
         for text, name in zip(axes.averages, averages, strict=False)
         if name not in kept
     ]
     costs = {replace(each, evaluations=0, weights=""): each.evaluations for each in known}
-    ways = []
+    combinations = []
     for sampler, guidance, steps in product(
-        axes.samplers or (mine.sampler,), axes.guidance or (mine.guidance,), axes.steps or (mine.steps,)
+        axes.samplers or (trained.sampler,), axes.guidance or (trained.guidance,), axes.steps or (trained.steps,)
     ):
-        way = SamplingConfig(sampler, steps, guidance, "")
+        each = SamplingConfig(sampler, steps, guidance, "")
         try:
-            ways.append(replace(way, evaluations=costs.get(way) or _evaluations(checkpoint, trial, way)))
+            combinations.append(replace(each, evaluations=costs.get(each) or _evaluations(checkpoint, trial, each)))
         except ConfigError as error:
             problems += error.problems
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
-    ordered = product(
-        dict.fromkeys((way.sampler, way.guidance) for way in ways), dict.fromkeys(averages), dict.fromkeys(ways)
-    )
-    return [replace(way, weights=weights) for group, weights, way in ordered if (way.sampler, way.guidance) == group]
+    groups = dict.fromkeys((each.sampler, each.guidance) for each in combinations)
+    ordered = product(groups, dict.fromkeys(averages), dict.fromkeys(combinations))
+    return [
+        replace(each, weights=weights) for group, weights, each in ordered if (each.sampler, each.guidance) == group
+    ]
 
 
 def weights_name(text: str) -> str:
@@ -113,12 +114,12 @@ def left_behind(before: TrialConfig, after: TrialConfig) -> dict[str, Any]:
 
     Those that `after` has with the same value are not among them, nor are defaults.
     """
-    mine: dict[str, Any] = before.as_dict().get("sampler", {})
-    theirs: dict[str, Any] = after.as_dict().get("sampler", {})
-    if mine.get("kind") == theirs.get("kind"):
+    old: dict[str, Any] = before.as_dict().get("sampler", {})
+    new: dict[str, Any] = after.as_dict().get("sampler", {})
+    if old.get("kind") == new.get("kind"):
         return {}
-    plain = before.with_overrides({"sampler": {"kind": mine["kind"]}}).as_dict()["sampler"]
-    return {name: value for name, value in mine.items() if value not in (plain[name], theirs.get(name))}
+    defaults = before.with_overrides({"sampler": {"kind": old["kind"]}}).as_dict()["sampler"]
+    return {name: value for name, value in old.items() if value not in (defaults[name], new.get(name))}
 
 
 def _of_trial(trial: TrialConfig) -> SamplingConfig:
@@ -129,22 +130,22 @@ def _of_trial(trial: TrialConfig) -> SamplingConfig:
     return SamplingConfig(sampler.get("kind"), sampler.get("steps"), guidance, "")
 
 
-def _refuse_strangers(trial: TrialConfig, mine: SamplingConfig, axes: Axes) -> None:
+def _check_axes(trial: TrialConfig, trained: SamplingConfig, axes: Axes) -> None:
     """Raise ConfigError for settings that such a model does not have at all."""
     family = trial.kind("family")
     problems = []
-    if mine.sampler is None and axes.samplers:
+    if trained.sampler is None and axes.samplers:
         problems.append(f"sampler={axes.samplers[0]}: the family {family} draws images without a sampler; leave it out")
-    if mine.sampler is None and axes.steps:
+    if trained.sampler is None and axes.steps:
         problems.append(f"steps={axes.steps[0]}: the family {family} draws an image in one step; leave it out")
-    if mine.guidance is None and axes.guidance:
-        reason = "this model was trained without labels" if mine.sampler else f"the family {family} has no guidance"
+    if trained.guidance is None and axes.guidance:
+        reason = "this model was trained without labels" if trained.sampler else f"the family {family} has no guidance"
         problems.append(f"guidance={axes.guidance[0]:g}: {reason}; leave it out")
     if problems:
         raise ConfigError(problems)
 
 
-def _evaluations(checkpoint: Checkpoint, trial: TrialConfig, way: SamplingConfig) -> int:
-    """How often the network is asked for an image; whatever does not fit together is found out on the way."""
-    changed = trial.with_overrides(way.overrides(trial))
+def _evaluations(checkpoint: Checkpoint, trial: TrialConfig, sampling: SamplingConfig) -> int:
+    """Evaluations of the network for an image.  Raises ConfigError for settings that do not fit together."""
+    changed = trial.with_overrides(sampling.overrides(trial))
     return probed(build_family(changed, checkpoint.shape, len(checkpoint.class_names))).calls

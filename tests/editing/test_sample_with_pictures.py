@@ -198,7 +198,7 @@ def test_pictures_are_not_written_over(checkpoints, files, capsys, output):
     assert {file: file.read_bytes() for file in files.iterdir()} == before
 
 
-def test_assembly_checks_what_a_program_asks_for(checkpoints):
+def test_what_a_program_passes_is_checked(checkpoints):
     model, image = load_checkpoint(checkpoints["diffusion"]), torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
     with pytest.raises(ConfigError, match=r"strength 2: it must lie in 0\.\.1"):
         edit_samples(model, image, 1, strength=2)
