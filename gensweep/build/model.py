@@ -106,7 +106,7 @@ def in_batches(
     device: torch.device,
     progress: Callable[[int, int], None] | None,
 ) -> Tensor:
-    """Images 0..count-1 on the CPU, with `draw` asked for some of these indices at a time."""
+    """Images 0..count-1 on the CPU; `draw` gets a batch of these indices at a time."""
     drawn = []
     for start in range(0, count, batch_size):
         indices = torch.arange(start, min(start + batch_size, count), device=device)

@@ -18,7 +18,7 @@ __all__ = ["evaluate"]
 @click.command()
 @click.argument("run", required=False, metavar="[RUN|FOLDER]")
 @axes_options
-@click.option("--samples", type=click.IntRange(2), metavar="N", help="Images to judge by.  [default: as in training]")
+@click.option("--samples", type=click.IntRange(2), metavar="N", help="Images to score.  [default: as in training]")
 @click.option("--seed", type=int, default=0, show_default=True, help="0 is the noise of the evaluations in training.")
 @click.option("--metrics", metavar="NAME,...", help="Metrics, such as fd,kid,precision.  [default: as in training]")
 @click.option(
@@ -53,8 +53,8 @@ def evaluate(
     of the settings that are given is tried; the others stay as in training. Results are kept beside the checkpoint and
     under the run in MLflow: what has been tried comes at once, and an interrupted call goes on where it stopped.
 
-    Any other FOLDER is taken for one of images that another program has drawn; with --torchscript its generator itself
-    is asked. They are judged as --like RUN was, or as all runs were if that was the same for all, and with --name they
+    Any other FOLDER is taken for one of images that another program has drawn; with --torchscript its generator draws
+    them. They are evaluated as --like RUN was, or as all runs were if that was the same for all, and with --name they
     are ranked with these by best --compare.
 
     \b

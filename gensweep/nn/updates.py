@@ -19,7 +19,7 @@ Update: TypeAlias = Callable[[nn.Module, Callable[[], None], int, int], None]
 
 #: Items take (network, load, known, new) and make the network ready for training: load() gives it the base's weights,
 #: `known` is the number of the base's labels, and `new` of those that are to be learnt (both 0 without labels).
-UPDATES: Registry[Update] = Registry("way to go on", package="gensweep.nn")
+UPDATES: Registry[Update] = Registry("fine-tuning method", package="gensweep.nn")
 
 
 @UPDATES.register("lora")
