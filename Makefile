@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test lint unit test-slow test-portable docs bench clean
+.PHONY: help quickstart test quick lint unit test-slow test-portable coverage docs bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -21,8 +21,15 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A file's tests stay together, so that what they share is made once.
+PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+
+quick: $(VENV)/.installed-dev  ## the tests without Ray and MLflow, on all cores: a minute or so
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or slow)"
+
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or slow)"
+	$(BIN)/python -m pytest -m "ray and not slow"
 
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes each: whole sweeps, killed and resumed
 	$(BIN)/python -m pytest -m slow
@@ -32,6 +39,10 @@ NUMERIC := test_noise.py nn diffusion gan metrics families training interpret
 test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor without AVX-512, AMX or a compiler
 	for threads in 1 2; do TEST_THREADS=$$threads TEST_AMX=0 GENSWEEP_KERNELS=0 ATEN_CPU_CAPABILITY=avx2 \
 	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(addprefix tests/,$(NUMERIC)) || exit 1; done
+
+coverage: $(VENV)/.installed-dev  ## the branches that `make unit` takes, module by module; Ray's processes are not seen
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or slow)" --cov --cov-report=
+	$(BIN)/python -m pytest -m "ray and not slow" --cov --cov-append --cov-report=term-missing
 
 docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew from the program
 	$(BIN)/python docs/generate.py

@@ -24,6 +24,16 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
+#: What a test needs that has a fixture of this name.  Tests that start such things by themselves are marked in their files.
+MARKS = {"ray_cluster": pytest.mark.ray, "store": pytest.mark.mlflow}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in MARKS.keys() & getattr(item, "fixturenames", []):
+            item.add_marker(MARKS[name])
+
+
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Global randomness (initialisation, dropout) is the same for every test, in any order."""

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
+
 SPACE = Path(__file__).parent.parent / "search_spaces" / "quickstart.yaml"
 TINY = [
     *("--set", "search.trials=4", "--set", "search.sampler.kind=random", "--set", "search.scheduler.grace=64"),

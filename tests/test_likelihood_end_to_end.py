@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
+
 SPACE = """
 name: likely
 objective: {metric: bpd, mode: min}
