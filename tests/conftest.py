@@ -24,7 +24,7 @@ hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")
 
 
-#: What a test needs that has a fixture of this name.  Tests that start such things by themselves are marked in their files.
+#: What a test needs that uses a fixture of this name.  Tests that start such things alone are marked in their files.
 MARKS = {"ray_cluster": pytest.mark.ray, "store": pytest.mark.mlflow}
 
 

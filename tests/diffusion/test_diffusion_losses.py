@@ -70,16 +70,20 @@ def settings(loss, levels, parameterisation):
     return bind(settings_model(formulation).model_validate({"timesteps": 12} | values))
 
 
+PAIRS = [(loss, levels) for loss in LOSSES for levels in LEVELS]
+IMPOSSIBLE = [(loss, levels) for loss, levels in PAIRS if LOSSES[loss].needs_timesteps and not LEVELS[levels].timesteps]
+
+
+@pytest.mark.parametrize(("loss", "levels"), IMPOSSIBLE)
+def test_a_loss_that_needs_timesteps_says_in_one_line_that_levels_lie_between_them(loss, levels):
+    with pytest.raises(ConfigError, match=rf"^loss: {loss} needs timesteps, but the levels {levels} .*$"):
+        settings(loss, levels, "eps")()
+
+
 @pytest.mark.parametrize("parameterisation", PARAMETERISATIONS.kinds())
-@pytest.mark.parametrize("levels", LEVELS.kinds())
-@pytest.mark.parametrize("loss", LOSSES.kinds())
-def test_a_loss_goes_with_levels_or_says_in_one_line_that_it_does_not(loss, levels, parameterisation):
-    made = settings(loss, levels, parameterisation)
-    if LOSSES[loss].needs_timesteps and not LEVELS[levels].timesteps:
-        with pytest.raises(ConfigError, match=rf"^diffusion\.loss\.kind: {loss} .* diffusion\.levels\.kind {levels}"):
-            made()
-        return
-    process, coefficients_of, loss_of, levels_of = made()
+@pytest.mark.parametrize(("loss", "levels"), [pair for pair in PAIRS if pair not in IMPOSSIBLE])
+def test_a_loss_goes_with_levels_and_every_image_teaches_something(loss, levels, parameterisation):
+    process, coefficients_of, loss_of, levels_of = settings(loss, levels, parameterisation)()
     noise = Noise(1, torch.arange(16))
     drawn = levels_of.draw(noise, 16)
     x_0, eps = noise.uniform(1, 4, 4, stream=99) * 2 - 1, noise.normal(1, 4, 4, stream=98)

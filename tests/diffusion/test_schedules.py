@@ -70,9 +70,9 @@ def test_linear_is_the_chain_of_scaled_betas_to_the_bit_from_100_timesteps_on(ti
 
 @given(timesteps=st.integers(1, 2000))
 def test_linear_ends_alike_with_one_timestep_more(timesteps):
-    """By less than 1 % of alpha_bar, and never lower; scaled betas alone fell by a factor of 5,000 from 20 to 21."""
+    """By less than 1 % of alpha_bar, and lower by rounding only; scaled betas alone fell 5,000-fold from 20 to 21."""
     fewer, more = (float(linear(count)[-1]) for count in (timesteps, timesteps + 1))
-    assert fewer <= more < 1.01 * fewer
+    assert fewer * (1 - 1e-12) <= more < 1.01 * fewer
 
 
 @given(half=st.integers(1, 1000))
@@ -83,9 +83,12 @@ def test_linear_has_the_same_middle_with_two_timesteps_more(half):
 
 @given(timesteps=st.integers(1, 300), beta_end=st.floats(0.01, 0.1))
 def test_linear_has_no_jump_whatever_its_end_point(timesteps, beta_end):
-    """An integral of beta of up to 50 leaves nothing of the image, and small changes of it are large ones of that."""
+    """An integral of beta of up to 50 leaves nothing of the image, and small changes of it are large ones of that.
+
+    With T timesteps log alpha_bar is that integral and, of the squares of betas up to 0.5, at most 0.26 of it over T.
+    """
     fewer, more = (math.log(float(linear(count, beta_end=beta_end)[-1])) for count in (timesteps, timesteps + 1))
-    assert 0 <= more - fewer < 0.002 * -more
+    assert 0 <= more - fewer < 0.3 / max(timesteps, 100) * -more
 
 
 @given(

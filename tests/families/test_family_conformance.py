@@ -8,6 +8,7 @@ from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.noise import Noise
 
 CONDITIONAL = [(kind, conditional) for kind in FAMILIES for conditional in (False, True)]
+LIKELY = [(kind, conditional) for kind, conditional in CONDITIONAL if isinstance(build(kind, conditional), Likelihood)]
 
 
 @pytest.mark.parametrize(("kind", "conditional"), CONDITIONAL)
@@ -65,12 +66,13 @@ def test_samples_are_images_in_range_that_do_not_depend_on_the_batch(kind, condi
     assert len({tuple(image.flatten().tolist()) for image in whole}) == 5
 
 
-@pytest.mark.parametrize(("kind", "conditional"), CONDITIONAL)
+def test_models_of_the_likelihood_have_one_and_games_have_none():
+    assert {kind for kind, _ in LIKELY} == {"diffusion", "vdm"}
+
+
+@pytest.mark.parametrize(("kind", "conditional"), LIKELY)
 def test_the_likelihood_of_an_image_is_a_number_that_does_not_depend_on_its_batch(kind, conditional):
     family, data = build(kind, conditional), batch()
-    if not isinstance(family, Likelihood):
-        assert not hasattr(family, "bits_per_dim")
-        return
     network = family.networks[family.sampled].eval()
     images = ((data.images + 1) * 127.5).round() / 127.5 - 1
 

@@ -5,6 +5,7 @@ import urllib.error
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,7 +30,6 @@ def network() -> VisionTransformer:
 
 
 def timms(state: dict[str, Tensor], size: int):
-    timm = pytest.importorskip("timm")
     theirs = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=size)
     theirs.load_state_dict({name: value for name, value in state.items() if name != "mask_token"})
     return theirs.eval()

@@ -31,14 +31,6 @@ MATRICES = {
 }
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
 def raises(_: torch.Tensor) -> torch.Tensor:
     raise LinAlgError("failed to converge")
 
@@ -47,41 +39,51 @@ def gives_nan(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return matrix[0] * torch.nan, matrix * torch.nan
 
 
-@pytest.fixture(params=["pytorch's solver", "one that raises", "one that gives NaN"])
-def solver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
+@pytest.fixture(params=["one thread", "two threads", "a solver that raises", "a solver that gives NaN"])
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     """PyTorch's solvers as they are, or in the two ways in which MKL's do not converge."""
-    if request.param == "one that raises":
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if request.param == "two threads" else 1)
+    if request.param == "a solver that raises":
         monkeypatch.setattr(torch.linalg, "eigh", raises)
         monkeypatch.setattr(torch.linalg, "eigvalsh", raises)
-    if request.param == "one that gives NaN":
+    if request.param == "a solver that gives NaN":
         monkeypatch.setattr(torch.linalg, "eigh", gives_nan)
         monkeypatch.setattr(torch.linalg, "eigvalsh", lambda matrix: gives_nan(matrix)[0])
+    yield
+    torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("threads", "solver")
+@pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", MATRICES)
 def test_equals_numpys_and_makes_the_matrix_again(name: str, dtype: torch.dtype):
-    check(MATRICES[name].to(dtype))
-
-
-@pytest.mark.usefixtures("threads")
-def test_dead_units_of_a_real_extractor_are_no_obstacle():
-    """With one thread PyTorch's solver has returned NaN eigenvalues here without an error."""
-    check(scatter(40, 1280, 0))
-
-
-def check(matrix: torch.Tensor) -> None:
-    dtype = matrix.dtype
-    size = float(matrix.abs().max()) or 1.0
+    matrix = MATRICES[name].to(dtype)
     expected = np.linalg.eigvalsh(matrix.double().numpy())
-    bound = 10 * len(matrix) ** 0.5 * torch.finfo(dtype).eps
+    reach = max(float(matrix.abs().max()), float(np.abs(expected).max())) or 1.0
     values, vectors = symmetric_eigen(matrix)
     assert values.dtype == vectors.dtype == dtype
-    reach = max(size, float(np.abs(expected).max()))
     for found in (values, symmetric_eigenvalues(matrix)):
-        np.testing.assert_allclose(found.double().numpy() / reach, expected / reach, rtol=0, atol=bound)
-    values, vectors = values.double() / reach, vectors.double()
+        np.testing.assert_allclose(found.double().numpy() / reach, expected / reach, rtol=0, atol=rounding(matrix))
+    check(matrix, values, vectors, reach)
+
+
+def test_dead_units_of_a_real_extractor_are_no_obstacle():
+    """With one thread PyTorch's solver has returned NaN eigenvalues here without an error."""
+    matrix, before = scatter(40, 1280, 0), torch.get_num_threads()
+    torch.set_num_threads(1)
+    values, vectors = symmetric_eigen(matrix)
+    torch.set_num_threads(before)
+    check(matrix, values, vectors, float(values.max()))
+
+
+def rounding(matrix: torch.Tensor) -> float:
+    return 10 * len(matrix) ** 0.5 * torch.finfo(matrix.dtype).eps
+
+
+def check(matrix: torch.Tensor, values: torch.Tensor, vectors: torch.Tensor, reach: float) -> None:
+    """That orthonormal vectors and these values make the matrix again."""
+    values, vectors, bound = values.double() / reach, vectors.double(), rounding(matrix)
     torch.testing.assert_close((vectors * values) @ vectors.T, matrix.double() / reach, rtol=0, atol=bound)
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(len(matrix)).double(), rtol=0, atol=bound)
 

@@ -46,8 +46,18 @@ def test_influences_of_few_images_are_in_proportion_to_those_of_leaving_out_each
     assert float(estimate.influences.std()) / math.sqrt(n) == pytest.approx(estimate.error)
 
 
-@pytest.mark.parametrize("kind", ["normal", "mostly zero", "own scales"])
-@pytest.mark.parametrize(("n", "d", "real"), [(60, 10, 40), (80, 30, 120), (200, 20, 80), (60, 30, 4)])
+@pytest.mark.parametrize(
+    ("n", "d", "real", "kind"),
+    [
+        (60, 10, 40, "normal"),
+        (60, 10, 40, "mostly zero"),
+        (60, 10, 40, "own scales"),
+        (80, 30, 120, "own scales"),
+        (200, 20, 80, "mostly zero"),
+        (60, 30, 4, "normal"),
+        (60, 30, 4, "own scales"),
+    ],
+)
 def test_influences_are_those_on_the_corrected_distance_if_each_image_is_left_out(n, d, real, kind, monkeypatch):
     monkeypatch.setattr("gensweep.metrics.uncertainty.MANY", 0)  # what leaving out parts does would hide it
     x = independent(kind, n, d, 1) @ normal(d, d, seed=3) / math.sqrt(d)

@@ -1,5 +1,3 @@
-import socket
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -123,37 +121,48 @@ def step(layers, x):
     return out.detach(), x.grad, parameters, [buffer.clone() for buffer in bare.buffers()]
 
 
-def worker(rank, port, sizes, queue):
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+#: How many images of a batch each rank has.
+SHARES = {"equal": [3, 3], "unequal": [2, 4]}
+
+
+def worker(rank, meeting, queue):
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     torch.set_num_threads(1)
-    x = batch().split(sizes)[rank]
-    layers = DistributedDataParallel(network(BatchNorm2d))
-    # Numbers of images differ between ranks in one test, so the loss is scaled to be a mean over all of them.
-    x.requires_grad_()
-    layers(x.detach() * 0.5 - 1)
-    out = layers(x)
-    (out.square().sum() * 2 / (out[0].numel() * sum(sizes))).backward()
-    result = out.detach(), x.grad / 2, [p.grad for p in layers.module.parameters()], list(layers.module.buffers())
-    queue.put(
-        (rank, [part.numpy() if isinstance(part, torch.Tensor) else [t.numpy() for t in part] for part in result])
-    )
+    results = {}
+    for name, sizes in SHARES.items():
+        x = batch().split(sizes)[rank]
+        layers = DistributedDataParallel(network(BatchNorm2d))
+        # Numbers of images differ between ranks in one case, so the loss is scaled to be a mean over all of them.
+        x.requires_grad_()
+        layers(x.detach() * 0.5 - 1)
+        out = layers(x)
+        (out.square().sum() * 2 / (out[0].numel() * sum(sizes))).backward()
+        result = out.detach(), x.grad / 2, [p.grad for p in layers.module.parameters()], list(layers.module.buffers())
+        results[name] = [
+            part.numpy() if isinstance(part, torch.Tensor) else [t.numpy() for t in part] for part in result
+        ]
+    queue.put((rank, results))
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("sizes", [[3, 3], [2, 4]], ids=["equal shares", "unequal shares"])
-def test_batch_norm_on_two_ranks_equals_one_rank_with_the_joined_batch(sizes):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory):
+    """What each of two ranks computed."""
     context = mp.get_context("spawn")
     queue = context.SimpleQueue()
-    processes = [context.Process(target=worker, args=(rank, port, sizes, queue)) for rank in range(2)]
+    meeting = tmp_path_factory.mktemp("ranks") / "meeting"
+    processes = [context.Process(target=worker, args=(rank, meeting, queue)) for rank in range(2)]
     for process in processes:
         process.start()
     results = dict(queue.get() for _ in processes)
     for process in processes:
         process.join(60)  # how it ends is gloo's business: its threads may abort a process that has long answered
+    return results
 
+
+@pytest.mark.parametrize("shares", SHARES)
+def test_batch_norm_on_two_ranks_equals_one_rank_with_the_joined_batch(ranks, shares):
+    sizes, results = SHARES[shares], [ranks[rank][shares] for rank in range(2)]
     out, x_grad, grads, buffers = step(network(nn.BatchNorm2d), batch())
     for ours, part in ((results[0], slice(0, sizes[0])), (results[1], slice(sizes[0], None))):
         torch.testing.assert_close(torch.from_numpy(ours[0]), out[part], rtol=1e-9, atol=1e-12)
