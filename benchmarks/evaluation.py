@@ -31,7 +31,7 @@ from measuring import machine, write_result
 from torch import Tensor, nn
 
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.inception import FEATURES, fid_network, from_weights
+from gensweep.metrics.inception import INCEPTION_FEATURES, fid_network, from_weights
 from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
@@ -69,7 +69,7 @@ class Real:
         return torch.zeros(len(positions), 3, SIZE, SIZE, dtype=torch.uint8)
 
 
-def made_up(n: int, seed: int, d: int = FEATURES) -> Tensor:
+def made_up(n: int, seed: int, d: int = INCEPTION_FEATURES) -> Tensor:
     """Features as a network's pooled activations are: correlated and not negative."""
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(64, d, generator=torch.Generator().manual_seed(0)) / 8
@@ -102,7 +102,7 @@ def held() -> int:
 def evaluate(extractor: Extractor, real: Real, images: Tensor) -> tuple[EvaluationResult, float, int]:
     """What gensweep says, the seconds of the process, and the bytes on top of what it held."""
     names = [name for name in METRICS if METRICS[name].needs == "samples" and name != "fd"]  # here the FID itself
-    metrics = {name: METRICS[name](real, FEATURES, "cpu") for name in names}
+    metrics = {name: METRICS[name](real, INCEPTION_FEATURES, "cpu") for name in names}
     evaluator = Evaluator(
         extractor, metrics, {}, len(images), 250, (len(images) // CLASSES,) * CLASSES, (3, SIZE, SIZE)
     )

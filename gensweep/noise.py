@@ -18,12 +18,14 @@ from torch import Tensor
 
 __all__ = ["Noise", "philox"]
 
-WORD = 0xFFFFFFFF
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-WEYL = (0x9E3779B9, 0xBB67AE85)
-ROUNDS = 10
-#: Blocks that a CPU works on at once: its temporaries then stay in the cache, which makes it half as fast again.
-CACHED = 2**14
+#: Philox counts in words of 32 bits.
+WORD_MASK = 0xFFFFFFFF
+#: The constants of Philox 4x32-10.
+PHILOX_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+PHILOX_WEYL = (0x9E3779B9, 0xBB67AE85)
+PHILOX_ROUNDS = 10
+#: Blocks of four words that a CPU computes at once: the temporaries stay in its cache, which takes a third less time.
+MAX_BLOCKS_IN_CACHE = 2**14
 
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -78,12 +80,12 @@ class Noise:
         """The blocks of four random words of some rows at a time, until all rows are done."""
         samples = self.samples.to(torch.int64).unsqueeze(1)
         block = torch.arange(blocks, device=samples.device).unsqueeze(0)
-        use = torch.full((1, 1), stream & WORD, device=samples.device)
-        step = max(1, CACHED // max(1, blocks)) if samples.device.type == "cpu" else max(1, len(samples))
+        use = torch.full((1, 1), stream & WORD_MASK, device=samples.device)
+        step = max(1, MAX_BLOCKS_IN_CACHE // max(1, blocks)) if samples.device.type == "cpu" else max(1, len(samples))
         for start in range(0, len(samples), step):
             rows = slice(start, start + step)
-            counter = (block, use, samples[rows] & WORD, (samples[rows] >> 32) & WORD)
-            yield rows, philox(counter, (self.key & WORD, (self.key >> 32) & WORD))
+            counter = (block, use, samples[rows] & WORD_MASK, (samples[rows] >> 32) & WORD_MASK)
+            yield rows, philox(counter, (self.key & WORD_MASK, (self.key >> 32) & WORD_MASK))
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:
@@ -94,17 +96,17 @@ def philox(counter: Words, key: tuple[int, int]) -> Words:
     """
     x0, x1, x2, x3 = counter
     k0, k1 = key
-    for _ in range(ROUNDS):
-        p0, p1 = x0 * MULTIPLIERS[0], x2 * MULTIPLIERS[1]
+    for _ in range(PHILOX_ROUNDS):
+        p0, p1 = x0 * PHILOX_MULTIPLIERS[0], x2 * PHILOX_MULTIPLIERS[1]
         x0, x2 = _mix(p1, x1, k0), _mix(p0, x3, k1)
         x1, x3 = p1, p0
-        k0, k1 = (k0 + WEYL[0]) & WORD, (k1 + WEYL[1]) & WORD
-    return x0, x1 & WORD, x2, x3 & WORD
+        k0, k1 = (k0 + PHILOX_WEYL[0]) & WORD_MASK, (k1 + PHILOX_WEYL[1]) & WORD_MASK
+    return x0, x1 & WORD_MASK, x2, x3 & WORD_MASK
 
 
 def _mix(product: Tensor, low: Tensor, key: int) -> Tensor:
     """The high half of a product, exclusive-or'ed with a word and a key."""
-    return (product >> 32).bitwise_xor(low).bitwise_xor_(key).bitwise_and_(WORD)
+    return (product >> 32).bitwise_xor(low).bitwise_xor_(key).bitwise_and_(WORD_MASK)
 
 
 def _shaped(numbers: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -52,7 +52,7 @@ class SameAs:
 
 
 class Registry(Generic[F]):
-    """Functions or classes of one sort, by kind.
+    """Functions or classes with the same signature, by kind.
 
     `noun` is used in messages ("'cosin' is not a schedule").  Modules of `package` are imported at the first look-up,
     so adding a file to the package is all that it takes to add an item.

@@ -19,7 +19,7 @@ from gensweep.build.sampling_configs import SamplingConfig
 from gensweep.config import TrialConfig
 from gensweep.errors import GensweepError
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.training.checkpoint import SUSPECTS, read
+from gensweep.training.checkpoint import SUSPECTS_FILE, read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator, evaluate, write_pairs
 
@@ -132,7 +132,7 @@ def _try(
     told = None if progress is None else lambda done: progress(way, done)
     result = evaluate(model.family, network, evaluator, workers=Workers(), key=seed, progress=told)
     if result.suspects is not None:
-        write_pairs(result.suspects, folder / SUSPECTS)
+        write_pairs(result.suspects, folder / SUSPECTS_FILE)
     return Outcome(
         alternative=way,
         samples=evaluator.samples,

@@ -23,7 +23,7 @@ from gensweep.metrics.real import Real
 from gensweep.metrics.references import reference_name
 from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import SHOWN, Evaluator
+from gensweep.training.evaluation import IMAGES_SHOWN, Evaluator
 from gensweep.training.loop import Learner
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
@@ -98,7 +98,7 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
         metrics={name: scored[name][0] for name in settings.metrics},
         identities={name: scored[name][1] for name in settings.metrics},
         # Without a score of theirs, samples are for people to see.
-        samples=settings.samples if of_samples else min(settings.samples, SHOWN),
+        samples=settings.samples if of_samples else min(settings.samples, IMAGES_SHOWN),
         batch_size=settings.batch_size,
         class_counts=tuple(torch.bincount(images.labels, minlength=images.classes).tolist()),
         shape=images.shape,

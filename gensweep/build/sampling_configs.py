@@ -13,8 +13,8 @@ from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.training.checkpoint import Checkpoint, read, tensor_names
 from gensweep.training.cost import probed
-from gensweep.training.ema import MAIN, average_name
-from gensweep.training.state import RAW, weights_in
+from gensweep.training.ema import MAIN_AVERAGE, average_name
+from gensweep.training.state import RAW_WEIGHTS, weights_in
 
 __all__ = ["Axes", "SamplingConfig", "left_behind", "sampling_configs", "weights_name"]
 
@@ -98,10 +98,10 @@ def sampling_configs(folder: Path, axes: Axes, known: Iterable[SamplingConfig] =
 
 def weights_name(text: str) -> str:
     """The weights that a person means by 1, 0.25, ema, ema@0.25 or raw.  Raises ConfigError for anything else."""
-    if text in (RAW, MAIN):
+    if text in (RAW_WEIGHTS, MAIN_AVERAGE):
         return text
     try:
-        factor = float(text.removeprefix(f"{MAIN}@"))
+        factor = float(text.removeprefix(f"{MAIN_AVERAGE}@"))
     except ValueError:
         factor = 0.0
     if not 0 < factor < float("inf"):

@@ -1,4 +1,4 @@
-"""Where fetched and derived data lie, and how they are written: aside first, then renamed, one writer at a time."""
+"""The cache of fetched and derived data, which one process at a time writes."""
 
 from __future__ import annotations
 

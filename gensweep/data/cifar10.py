@@ -17,7 +17,7 @@ from gensweep.data.cache import replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, select
 from gensweep.errors import ConfigError, GensweepError
 
-__all__ = ["CLASS_NAMES", "FETCH", "SHA256", "cifar10", "folder_in", "problems", "sha256"]
+__all__ = ["CLASS_NAMES", "FETCH_COMMAND", "SHA256", "cifar10", "folder_in", "problems", "sha256"]
 
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHA256 = {
@@ -28,9 +28,11 @@ SHA256 = {
     "data_batch_5.bin": "755304fc0b379caeae8c14f0dac912fbc7d6cd469eb67a1029a08a39453a9add",
     "test_batch.bin": "8e2eb146ae340b09e24670f29cabc6326dba54da8789dab6768acf480273f65b",
 }
-FETCH = "gensweep data fetch cifar10"
-SIZE, CHANNELS = 32, 3
-VERIFIED = "verified.json"
+FETCH_COMMAND = "gensweep data fetch cifar10"
+#: The side of an image, in pixels.
+CIFAR10_PIXELS = 32
+CIFAR10_CHANNELS = 3
+VERIFIED_FILE = "verified.json"
 
 
 @DATASETS.register("cifar10")
@@ -50,9 +52,9 @@ def cifar10(
     """
     folder = folder_in(root)
     if not folder.is_dir():
-        raise ConfigError(f"cifar10 is not in {root}; run: {FETCH}")
+        raise ConfigError(f"cifar10 is not in {root}; run: {FETCH_COMMAND}")
     if found := problems(folder):
-        raise GensweepError("\n".join(f"{problem}; run: {FETCH}" for problem in found))
+        raise GensweepError("\n".join(f"{problem}; run: {FETCH_COMMAND}" for problem in found))
     files = [name for name in SHA256 if name.startswith("test") == (split == "test")]
     pixels, labels = _read([folder / name for name in files])
     return select(
@@ -101,16 +103,17 @@ def sha256(data: bytes) -> str:
 
 def _read(paths: list[Path]) -> tuple[UInt8[np.ndarray, "n c h w"], Int64[np.ndarray, " n"]]:
     # Each byte of the pixels is copied once, from the page cache to its place.
-    files = [np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, 1 + CHANNELS * SIZE * SIZE) for path in paths]
-    pixels = np.empty((sum(map(len, files)), CHANNELS * SIZE * SIZE), dtype=np.uint8)
+    values = CIFAR10_CHANNELS * CIFAR10_PIXELS**2
+    files = [np.memmap(path, dtype=np.uint8, mode="r").reshape(-1, 1 + values) for path in paths]
+    pixels = np.empty((sum(map(len, files)), values), dtype=np.uint8)
     np.concatenate([records[:, 1:] for records in files], out=pixels)
     labels = np.concatenate([records[:, 0] for records in files]).astype(np.int64)
-    return pixels.reshape(-1, CHANNELS, SIZE, SIZE), labels
+    return pixels.reshape(-1, CIFAR10_CHANNELS, CIFAR10_PIXELS, CIFAR10_PIXELS), labels
 
 
 def _verified(folder: Path) -> dict[str, object]:
     try:
-        known = json.loads((folder / VERIFIED).read_text())
+        known = json.loads((folder / VERIFIED_FILE).read_text())
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
@@ -118,7 +121,7 @@ def _verified(folder: Path) -> dict[str, object]:
 
 def _remember(folder: Path, seen: dict[str, object]) -> None:
     try:
-        with replacing(folder / VERIFIED) as path:
+        with replacing(folder / VERIFIED_FILE) as path:
             path.write_text(json.dumps(seen, indent=1))
     except OSError:
         # A cache that only others may write: hashing again next time is all that it costs.

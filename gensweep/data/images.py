@@ -1,4 +1,4 @@
-"""What a data set is, and what all data sets have in common: class subsets, limits, sizes, fingerprints.
+"""Data sets in memory: class subsets, limits, sizes, fingerprints.
 
 Shapes: n images, c channels (1 or 3), h = w pixels.
 """
@@ -52,7 +52,7 @@ class Images:
 
     Labels count from 0 in the order of `class_names`.  `flip` says whether a mirrored image is as good as the original.
     `fingerprint` is the SHA-256 of class names, labels and pixels: equal on every machine that sees equal images.
-    `notes` tells what the user should know, such as files that could not be read.
+    `notes` are for the user, such as files that could not be read.
     """
 
     pixels: UInt8[Tensor, "n c h w"]

@@ -1,8 +1,8 @@
 """Batches from a data set that stays on the training device as uint8.
 
-Training draws from an endless stream of images: epoch after epoch, each a fresh permutation of the data set.  A place
-in the stream is a position, counted in images; everything random about it depends on the seed and the position alone,
-so neither the batch size nor the number of workers nor a restart changes what is seen.
+Training draws from an endless stream of images, epoch after epoch, each a fresh permutation of the data set.  Positions
+in the stream are counted in images.  Everything random depends on the seed and the position alone, so neither the batch
+size nor the number of workers nor a restart changes the stream.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from gensweep.noise import Noise
 
 __all__ = ["Drawn", "Loader"]
 
-# Streams of randomness, far from those that families and samplers use with the same seed and positions.
-ORDER, FLIP = 1 << 30, (1 << 30) + 1
+#: The random stream of the order of images, far from those of families and samplers, which share seed and positions.
+ORDER_STREAM = 1 << 30
+#: The random stream that decides which images are mirrored.
+FLIP_STREAM = ORDER_STREAM + 1
 
 
 class Drawn(NamedTuple):
@@ -80,8 +82,8 @@ class Loader:
         """The order of some epochs, one after the other: positions draw numbers, and each epoch is sorted by them."""
         n = len(self.labels)
         positions = torch.arange(epochs.start * n, epochs.stop * n, device=self.labels.device)
-        numbers = Noise(self.seed, positions).integers(2**31, stream=ORDER)
+        numbers = Noise(self.seed, positions).integers(2**31, stream=ORDER_STREAM)
         return numbers.view(-1, n).argsort(dim=1, stable=True).flatten()
 
     def _mirrored(self, positions: Int64[Tensor, " b"]) -> Bool[Tensor, "b 1 1 1"]:
-        return Noise(self.seed, positions).uniform(1, 1, 1, stream=FLIP) < 0.5
+        return Noise(self.seed, positions).uniform(1, 1, 1, stream=FLIP_STREAM) < 0.5

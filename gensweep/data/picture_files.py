@@ -13,17 +13,17 @@ from typing import TypeVar
 
 from PIL import UnidentifiedImageError
 
-from gensweep.data.pictures import SUFFIXES
+from gensweep.data.pictures import PICTURE_SUFFIXES
 from gensweep.errors import ConfigError
 
 __all__ = ["decode_files", "file_names", "is_picture", "place_of", "unreadable_note"]
 
 T = TypeVar("T")
 
-#: How many unreadable files are named; the others are only counted.
-NAMED = 5
-#: So many files are handed to the threads at once.
-AT_ONCE = 1024
+#: Unreadable files that a message names; it counts the others.
+MAX_FILES_NAMED = 5
+#: Files that the threads read between two reports of progress.
+FILES_PER_BATCH = 1024
 
 
 def file_names(folder: Path) -> Iterator[str]:
@@ -40,7 +40,7 @@ def file_names(folder: Path) -> Iterator[str]:
 
 def is_picture(file: str) -> bool:
     """Whether a file should hold a picture, by its name."""
-    return PurePosixPath(file).suffix.lower() in SUFFIXES
+    return PurePosixPath(file).suffix.lower() in PICTURE_SUFFIXES
 
 
 def place_of(file: str) -> float:
@@ -81,7 +81,7 @@ def decode_files(
     # Decoding happens outside Python's lock, so threads do it in parallel.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # about odd metadata, thousands of times
-        while batch := list(islice(rest, min(AT_ONCE, wanted - len(found)))):
+        while batch := list(islice(rest, min(FILES_PER_BATCH, wanted - len(found)))):
             for file, (picture, reason) in zip(batch, pool.map(attempt, batch), strict=True):
                 if picture is None:
                     unreadable[file] = reason
@@ -97,7 +97,10 @@ def unreadable_note(unreadable: Mapping[str, str]) -> tuple[str, ...]:
     if not unreadable:
         return ()
     # A name need not be text; what is not is shown as a question mark.
-    shown = {os.fsencode(file).decode(errors="replace"): reason for file, reason in islice(unreadable.items(), NAMED)}
+    shown = {
+        os.fsencode(file).decode(errors="replace"): reason
+        for file, reason in islice(unreadable.items(), MAX_FILES_NAMED)
+    }
     named = "; ".join(f"{file} ({reason})" for file, reason in shown.items())
-    more = f"; and {len(unreadable) - NAMED} more" if len(unreadable) > NAMED else ""
+    more = f"; and {len(unreadable) - MAX_FILES_NAMED} more" if len(unreadable) > MAX_FILES_NAMED else ""
     return (f"{len(unreadable)} files cannot be read and are left out: {named}{more}",)

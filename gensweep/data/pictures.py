@@ -12,15 +12,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gensweep.errors import ConfigError
 
-__all__ = ["SUFFIXES", "decoded", "read_picture", "squared"]
+__all__ = ["PICTURE_SUFFIXES", "decoded", "read_picture", "squared"]
 
 # fmt: off
-SUFFIXES = frozenset({
+PICTURE_SUFFIXES = frozenset({
     ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",
     ".tiff", ".webp",
 })
 # fmt: on
-WHITE = (255, 255, 255, 255)
+WHITE_RGBA = (255, 255, 255, 255)
 
 
 def decoded(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
@@ -80,7 +80,7 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         if picture.mode in ("La", "RGBa"):
             picture = picture.convert(picture.mode.upper())
-        paper = Image.new("RGBA", picture.size, WHITE)
+        paper = Image.new("RGBA", picture.size, WHITE_RGBA)
         return Image.alpha_composite(paper, picture.convert("RGBA"))
     # Not every mode has a direct way to grey.
     return picture if picture.mode in ("1", "L") else picture.convert("RGB")

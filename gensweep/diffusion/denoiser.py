@@ -13,16 +13,16 @@ from gensweep.diffusion.samplers.sampler import Denoise, Denoised
 
 __all__ = ["Predict", "denoised", "denoiser"]
 
-#: (what the network sees: Float[b c h w], time: Float[b], sigma) -> output: Float[b c-or-2c h w]
+#: (input of the network: Float[b c h w], time: Float[b], sigma) -> output: Float[b c-or-2c h w]
 Predict = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def denoiser(predict: Predict, parameterisation: Parameterisation, network_time: Callable[[Tensor], Tensor]) -> Denoise:
-    """Hide network, labels and parameterisation behind (x, sigma) -> x_0; see `denoised`."""
+    """A function (x, sigma) -> x_0 of a network with its labels and parameterisation; see `denoised`."""
 
     def denoise(x: Tensor, sigma: float) -> Denoised:
         levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
-        return denoised(lambda seen, time: predict(seen, time, sigma), parameterisation, network_time, x, levels)
+        return denoised(lambda scaled, time: predict(scaled, time, sigma), parameterisation, network_time, x, levels)
 
     return denoise
 
@@ -34,10 +34,10 @@ def denoised(
     x: Float[Tensor, "b c h w"],
     sigma: Float[Tensor, " b"],
 ) -> Denoised:
-    """What a network sees in images x that have noise of level sigma on them; x_0 is clipped to [-1, 1].
+    """A network's prediction of x_0, clipped to [-1, 1], from images x with noise of level sigma.
 
-    `network_time` gives the time of levels where the parameterisation leaves it to the process.  A network with twice
-    the channels of an image says in the second half, from -1 to 1, where the variance lies.
+    `network_time` gives the time of a level where the parameterisation leaves it to the process.  If a network has
+    twice the channels of an image, the second half, from -1 to 1, is the variance between small and large.
     """
     coefficients = parameterisation(sigma)
     time = network_time(sigma) if coefficients.time is None else coefficients.time

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Interval
 
-from gensweep.diffusion.levels import LEVELS, TrainingLevels
+from gensweep.diffusion.levels import TRAINING_LEVELS, TrainingLevels
 from gensweep.diffusion.losses import LOSSES, DiffusionLoss
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion
@@ -33,7 +33,7 @@ def formulation(
     schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
     parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps")],
     loss: Annotated[Callable[[], DiffusionLoss], Choice(LOSSES, "simple")],
-    levels: Annotated[Callable[[GaussianDiffusion], TrainingLevels], Choice(LEVELS, "uniform")],
+    levels: Annotated[Callable[[GaussianDiffusion], TrainingLevels], Choice(TRAINING_LEVELS, "uniform")],
 ) -> Formulation:
     """The diffusion process that a schedule gives for a number of timesteps, and how a network learns its way back.
 
@@ -45,8 +45,8 @@ def formulation(
     if made.loss.needs_timesteps and not made.levels.timesteps:
         raise ParameterError(
             "loss",
-            f"{_kind(LOSSES, made.loss)} needs timesteps, but the levels {_kind(LEVELS, made.levels)} lie between "
-            f"them; take other levels ({_listed(LEVELS, 'timesteps', True)}) or another loss "
+            f"{_kind(LOSSES, made.loss)} needs timesteps, but the levels {_kind(TRAINING_LEVELS, made.levels)} lie "
+            f"between them; take other levels ({_listed(TRAINING_LEVELS, 'timesteps', True)}) or another loss "
             f"({_listed(LOSSES, 'needs_timesteps', False)})",
         )
     return made

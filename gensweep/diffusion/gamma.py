@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gensweep.diffusion.parameterisations import NETWORK_TIMES
 from gensweep.diffusion.process import spaced
 from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ParameterError
@@ -24,18 +25,17 @@ from gensweep.registry import Registry
 
 __all__ = ["GAMMAS", "Gamma", "GammaLevels", "GammaValues", "Monotone", "schedule_of", "wide"]
 
-#: Networks see times from 0 to below this; the largest float32 that is less is where they end.
-TIMES = 1000.0
-LAST_TIME = TIMES * (1 - 2**-24)
-#: A process in continuous time has no last level; so many are used where all are asked for.
-MANY = 1000
+#: The largest float32 below NETWORK_TIMES.
+MAX_NETWORK_TIME = NETWORK_TIMES * (1 - 2**-24)
+#: Steps of a sampler that is asked for all levels: in continuous time there is no such number.
+DEFAULT_SAMPLING_STEPS = 1000
 
 Low: TypeAlias = Annotated[float, Interval(ge=-20, le=-2)]
 High: TypeAlias = Annotated[float, Interval(ge=1, le=20)]
 
 
 class GammaValues(NamedTuple):
-    """Gamma and its derivative at some times; all that the schedule's shape does goes through the tensors `inner`."""
+    """Gamma and its derivative at some times; they depend on the schedule's shape through the tensors `inner` only."""
 
     gamma: Float[Tensor, " b"]
     slope: Float[Tensor, " b"]
@@ -44,7 +44,7 @@ class GammaValues(NamedTuple):
 
 @runtime_checkable
 class Ends(Protocol):
-    """Where a schedule starts, and how far it rises; `low` and `high` are what was set."""
+    """Where a schedule starts, and how far it rises; `low` and `high` are the values that were set."""
 
     low: float
     high: float
@@ -72,17 +72,17 @@ class Gamma(nn.Module):
         return GammaValues(start + rise * s, rise * rate, (s, rate))
 
     def reach(self, like: Tensor) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Levels at t = 0 and at t = 1, in the type and on the device of a tensor; the shape does not change them."""
+        """Gamma at t = 0 and at t = 1, in the type and on the device of a tensor; the shape does not change them."""
         start, rise = self.ends(like)
         return start, start + rise
 
     def network_time(self, gamma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """A level on the scale that networks see, [0, 1000): linear in gamma between the ends that were set.
+        """The network's time input, in [0, 1000): linear in gamma between the ends that were set, constant beyond them.
 
-        The scale does not move with what is learnt, and beyond its ends the time stays there.
+        It does not depend on what is learnt.
         """
         share = (gamma - self.ends.low) / (self.ends.high - self.ends.low)
-        return (TIMES * share).clamp(0, LAST_TIME)
+        return (NETWORK_TIMES * share).clamp(0, MAX_NETWORK_TIME)
 
 
 #: Items take settings only.
@@ -105,7 +105,7 @@ def learned_linear(*, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
 def monotone(
     *, gamma_min: Low = -13.3, gamma_max: High = 5.0, features: Annotated[int, Interval(ge=1, le=65_536)] = 1024
 ) -> Gamma:
-    """A network that can only rise, between two ends that are learnt, too.  Source: Kingma et al. 2021, appendix H."""
+    """A monotone network between two ends that are learnt too.  Source: Kingma et al. 2021, appendix H."""
     return Gamma(LearnedEnds(gamma_min, gamma_max), Monotone(features))
 
 
@@ -122,7 +122,7 @@ class FixedEnds(nn.Module):
 
 
 class LearnedEnds(nn.Module):
-    """Ends that begin where they were set; the rise is a softplus, so that it is always one."""
+    """Ends that are learnt from the values that were set; the rise is a softplus, so it is positive."""
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class Monotone(nn.Module):
 
 
 class GammaLevels:
-    """The levels of a schedule as it is at the time of asking, for the samplers.
+    """The levels of a schedule with its current weights, for samplers.
 
     In discrete time there are `timesteps` of them, at t = 1/timesteps, ..., 1; in continuous time (None) any number,
     from t = 0 to 1.
@@ -182,9 +182,9 @@ class GammaLevels:
 
     @torch.no_grad()
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
-        """Levels to stop at on the way from noise to image; see `samplers.Levels`."""
+        """The levels that a sampler visits; see `samplers.Levels`."""
         most = self.timesteps
-        count = steps or most or MANY
+        count = steps or most or DEFAULT_SAMPLING_STEPS
         if most is not None and count > most:
             raise ParameterError(
                 "steps",
@@ -200,7 +200,7 @@ class GammaLevels:
 
 
 def schedule_of(network: nn.Module) -> Gamma:
-    """The schedule that a network carries within, whatever it is wrapped in."""
+    """The schedule inside a network, whatever the network is wrapped in."""
     return next(module for module in network.modules() if isinstance(module, Gamma))
 
 

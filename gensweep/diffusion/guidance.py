@@ -10,10 +10,10 @@ from torch import Tensor
 
 from gensweep.noise import Noise
 
-__all__ = ["DROP", "guided", "scale_at", "training_labels"]
+__all__ = ["LABEL_DROPOUT_STREAM", "guided", "scale_at", "training_labels"]
 
-#: The stream that says which labels are dropped.
-DROP = 2
+#: The random stream that decides which labels are dropped.
+LABEL_DROPOUT_STREAM = 2
 
 
 def guided(
@@ -45,8 +45,8 @@ def guided(
 def scale_at(sigma: float, scale: float, interval: tuple[float, float] | None) -> float:
     """The scale of guidance at a noise level: `scale` where low < sigma <= high, plain conditioning (1) elsewhere.
 
-    An interval of None is all levels.  At high levels guidance takes away variety and at low ones it does nothing but
-    cost; levels are standard deviations of noise relative to images in [-1, 1].
+    An interval of None is all levels.  At high levels guidance reduces diversity, and at low ones it has no effect but
+    its cost; levels are standard deviations of noise relative to images in [-1, 1].
     Source: Kynkaanniemi et al. 2024, eq. 5.
     """
     return scale if interval is None or interval[0] < sigma <= interval[1] else 1.0
@@ -59,4 +59,4 @@ def training_labels(
 
     None if there are no classes.
     """
-    return torch.where(noise.uniform(stream=DROP) < dropout, classes, labels) if classes else None
+    return torch.where(noise.uniform(stream=LABEL_DROPOUT_STREAM) < dropout, classes, labels) if classes else None

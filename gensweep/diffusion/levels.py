@@ -1,6 +1,6 @@
-"""At which noise levels a network is trained.
+"""The distribution of the noise levels that a network is trained at.
 
-An item may keep a memory (buffers), which is saved with the training: it sees the losses of the levels it has drawn.
+An item may have a memory, buffers that are saved in checkpoints: it is shown the losses at the levels that it drew.
 """
 
 from __future__ import annotations
@@ -18,12 +18,22 @@ from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["HISTORY", "LEVELS", "TIME", "Antithetic", "Drawn", "Importance", "LogNormal", "TrainingLevels", "Uniform"]
+__all__ = [
+    "LOSSES_PER_TIMESTEP",
+    "TIMESTEP_STREAM",
+    "TRAINING_LEVELS",
+    "Antithetic",
+    "Drawn",
+    "Importance",
+    "LogNormal",
+    "TrainingLevels",
+    "Uniform",
+]
 
-#: The stream of randomness of all of them.
-TIME = 0
-#: How many losses of each timestep importance sampling remembers.
-HISTORY = 10
+#: The random stream of the training levels.
+TIMESTEP_STREAM = 0
+#: Losses of each timestep that importance sampling remembers (Nichol & Dhariwal 2021, section 3.3).
+LOSSES_PER_TIMESTEP = 10
 
 
 class Drawn(NamedTuple):
@@ -38,7 +48,7 @@ class TrainingLevels(Protocol):
     """How levels are drawn.
 
     `memory` is a module of buffers, empty where nothing is remembered; `timesteps` says that levels are those of
-    timesteps, and not between them.
+    timesteps, not between them.
     """
 
     timesteps: ClassVar[bool]
@@ -57,12 +67,12 @@ class TrainingLevels(Protocol):
 
 
 #: Items are classes with positional (process) and settings keyword-only.
-LEVELS: Registry[Callable[[GaussianDiffusion], TrainingLevels]] = Registry(
+TRAINING_LEVELS: Registry[Callable[[GaussianDiffusion], TrainingLevels]] = Registry(
     "distribution of levels", package="gensweep.diffusion"
 )
 
 
-@LEVELS.register("uniform")
+@TRAINING_LEVELS.register("uniform")
 class Uniform:
     """Every timestep equally often.  Source: Ho et al. 2020, algorithm 1."""
 
@@ -74,16 +84,16 @@ class Uniform:
 
     def draw(self, noise: Noise, total: int) -> Drawn:
         """Independently for each sample."""
-        t = noise.integers(self.process.timesteps, stream=TIME)
+        t = noise.integers(self.process.timesteps, stream=TIMESTEP_STREAM)
         return Drawn(self.process.sigma_at(t), t)
 
     def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Nothing to learn."""
 
 
-@LEVELS.register("antithetic")
+@TRAINING_LEVELS.register("antithetic")
 class Antithetic:
-    """Every timestep equally often, and those of a batch evenly spread: fewer batches that are all noise, or none.
+    """Every timestep equally often, evenly spread over each batch, which lowers the variance of the batch's mean.
 
     t = (u + i/B) mod 1 for image i of a batch of B, with one uniform u for all.
     Source: Kingma et al. 2021, appendix I.
@@ -98,7 +108,7 @@ class Antithetic:
     def draw(self, noise: Noise, total: int) -> Drawn:
         """Together, for all images of a batch on whatever worker."""
         place = noise.samples % total
-        u = Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIME)
+        u = Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIMESTEP_STREAM)
         time = (u + place / total) % 1
         t = (time * self.process.timesteps).long().clamp(max=self.process.timesteps - 1)
         return Drawn(self.process.sigma_at(t), t)
@@ -107,7 +117,7 @@ class Antithetic:
         """Nothing to learn."""
 
 
-@LEVELS.register("lognormal")
+@TRAINING_LEVELS.register("lognormal")
 class LogNormal:
     """Levels between the timesteps: ln sigma ~ N(mean, std^2).  Source: Karras et al. 2022, table 1."""
 
@@ -125,17 +135,17 @@ class LogNormal:
 
     def draw(self, noise: Noise, total: int) -> Drawn:
         """Independently for each sample."""
-        return Drawn((self.mean + self.std * noise.normal(stream=TIME)).exp())
+        return Drawn((self.mean + self.std * noise.normal(stream=TIMESTEP_STREAM)).exp())
 
     def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Nothing to learn."""
 
 
-@LEVELS.register("importance")
+@TRAINING_LEVELS.register("importance")
 class Importance:
-    """Timesteps as often as the root mean square of their last losses says, which lowers the variance of the mean.
+    """Timesteps with p proportional to the root mean square of their last losses: it lowers the variance of the mean.
 
-    Uniform until every timestep has been seen often enough, and always uniform in a share `uniform` of the draws.
+    Uniform until every timestep has been drawn often enough, and always uniform in a share `uniform` of the draws.
     Source: Nichol & Dhariwal 2021, eq. 18.
     """
 
@@ -144,14 +154,14 @@ class Importance:
     def __init__(self, process: GaussianDiffusion, *, uniform: Annotated[float, Interval(gt=0, le=1)] = 0.001) -> None:
         self.process, self.uniform = process, uniform
         self.memory = nn.Module()
-        self.memory.register_buffer("losses", torch.zeros(process.timesteps, HISTORY))
+        self.memory.register_buffer("losses", torch.zeros(process.timesteps, LOSSES_PER_TIMESTEP))
         self.memory.register_buffer("counts", torch.zeros(process.timesteps, dtype=torch.int64))
 
     def draw(self, noise: Noise, total: int) -> Drawn:
         """Independently for each sample, with the weights 1 / (timesteps p) that leave the mean as it is."""
         p = self.probabilities()
-        # Between the 2^31 points that a uniform integer names, all of it in double precision: p may be 10^-8.
-        u = (noise.integers(2**31, stream=TIME).to(p) + 0.5) / 2**31
+        # The middles of 2^31 cells, in double precision: p may be 10^-8.
+        u = (noise.integers(2**31, stream=TIMESTEP_STREAM).to(p) + 0.5) / 2**31
         t = torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=len(p) - 1)
         return Drawn(self.process.sigma_at(t), t, (1 / (len(p) * p[t])).float())
 
@@ -161,7 +171,7 @@ class Importance:
         wide = losses.float() if losses.device.type == "mps" else losses.double()
         root = wide.square().mean(dim=1).sqrt()
         even = torch.full_like(root, 1 / len(root))
-        learnt = (counts.min() >= HISTORY) & (root.sum() > 0)
+        learnt = (counts.min() >= LOSSES_PER_TIMESTEP) & (root.sum() > 0)
         return torch.where(learnt, torch.lerp(root / root.sum(), even, self.uniform), even)
 
     def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
@@ -170,15 +180,17 @@ class Importance:
         t, seen, there = _gathered(drawn.t, losses, noise.samples % total, total)
         memory, counts = self.memory.get_buffer("losses"), self.memory.get_buffer("counts")
         timesteps = len(counts)
-        # Images that are on no worker count as those of one timestep more, which is forgotten.
+        # Positions of the batch that no worker has get a timestep of their own, which is dropped.
         t = torch.where(there, t, timesteps)
         number = torch.zeros(timesteps + 1, dtype=torch.int64, device=t.device).index_add_(0, t, torch.ones_like(t))
         order = t.argsort(stable=True)
         place = torch.empty_like(t)
         place[order] = torch.arange(total, device=t.device) - torch.searchsorted(t[order].contiguous(), t[order])
-        kept = there & (place >= number[t] - HISTORY)
+        kept = there & (place >= number[t] - LOSSES_PER_TIMESTEP)
         old = torch.cat([counts, counts.new_zeros(1)])
-        slot = torch.where(kept, t * HISTORY + (old[t] + place) % HISTORY, timesteps * HISTORY)
+        slot = torch.where(
+            kept, t * LOSSES_PER_TIMESTEP + (old[t] + place) % LOSSES_PER_TIMESTEP, timesteps * LOSSES_PER_TIMESTEP
+        )
         flat = torch.cat([memory.flatten(), memory.new_zeros(1)])
         flat[slot] = seen.to(flat)
         memory.copy_(flat[:-1].view_as(memory))
@@ -188,11 +200,11 @@ class Importance:
 def _gathered(
     t: Int[Tensor, " b"], losses: Float[Tensor, " b"], place: Int[Tensor, " b"], total: int
 ) -> tuple[Int[Tensor, " total"], Float[Tensor, " total"], Bool[Tensor, " total"]]:
-    """Timesteps and losses of all workers at their places in the batch, and which places are taken."""
+    """Timesteps and losses of all workers by position in the batch, and which positions have any."""
     table = torch.zeros(3, total, device=losses.device)
     table[:, place] = torch.stack([t.float(), losses.float(), torch.ones_like(losses, dtype=torch.float32)])
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(table)
-    # A place that two workers have filled holds what both say, which is the same.
+    # Two workers with the same position have the same values there.
     mean = table[:2] / table[2].clamp(min=1)
     return mean[0].round().long(), mean[1], table[2] > 0

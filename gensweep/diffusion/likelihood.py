@@ -1,4 +1,4 @@
-"""How likely images are under a diffusion model: the variational bound, in bits per dimension.
+"""The variational bound on the likelihood of images under a diffusion model, in bits per dimension.
 
 -log2 p(x_0) is at most the sum of three parts: the prior's, KL(q(x_T | x_0) || N(0, I)); one of every step after the
 first, KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)); and the decoder's, -log p(x_0 | x_1) of the 256 levels of a pixel.
@@ -19,19 +19,33 @@ from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.noise import Noise
 
-__all__ = ["Bound", "FixedVariance", "See", "bound", "decoder_bits", "prior_bits", "step_bits", "strata", "term_bits"]
+__all__ = [
+    "Bound",
+    "DenoiseAt",
+    "FixedVariance",
+    "bound",
+    "decoder_bits",
+    "prior_bits",
+    "step_bits",
+    "strata",
+    "term_bits",
+]
 
-#: Streams of randomness: which timesteps, and from 2^31 on, beyond any sampler's, the noise at each of them.
-STEPS, EPS = 4, 2**31
-#: Half the distance of two levels of a pixel, and values beyond which there is no further one.
-HALF, LAST = 1 / 255, 0.999
-#: The standard deviation of images, roughly; it decides how timesteps are grouped, and no expectation.
-TYPICAL = 0.5
+#: The random stream of the timesteps that a bound is estimated at.
+BOUND_TIMESTEP_STREAM = 4
+#: The first of the streams of the noise at these timesteps, beyond those of any sampler.
+BOUND_NOISE_STREAM = 2**31
+#: Half the distance of two of the 256 pixel values in -1 .. 1.
+HALF_PIXEL_STEP = 1 / 255
+#: A pixel beyond +-this has the first or the last of the 256 values, whose bin is open to the outside.
+OUTERMOST_PIXEL = 0.999
+#: The standard deviation of images, roughly.  Timesteps are grouped by it; the estimate stays unbiased.
+TYPICAL_DATA_STD = 0.5
 
-#: Of steps after the first whose variance the network has not learnt: that of the posterior, or beta.
+#: The variance of steps after the first if the network has not learnt it: the posterior's (small) or beta (large).
 FixedVariance: TypeAlias = Literal["small", "large"]
-#: (x = x_0 + sigma eps, sigma: Float[b]) -> what is seen in it.
-See = Callable[[Tensor, Tensor], Denoised]
+#: (x = x_0 + sigma eps, sigma: Float[b]) -> the predicted image.
+DenoiseAt = Callable[[Tensor, Tensor], Denoised]
 
 
 class Bound(NamedTuple):
@@ -49,7 +63,7 @@ class Bound(NamedTuple):
 
 def bound(
     process: GaussianDiffusion,
-    see: See,
+    denoise: DenoiseAt,
     x_0: Float[Tensor, "b c h w"],
     noise: Noise,
     *,
@@ -64,32 +78,32 @@ def bound(
 
     def seen(t: Int[Tensor, " b"], stream: int) -> Denoised:
         sigma = process.sigma_at(t)
-        found = see(q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=stream)), sigma)
+        found = denoise(q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=stream)), sigma)
         return Denoised(_wide(found.x_0), None if found.fraction is None else _wide(found.fraction))
 
     wide, first = _wide(x_0), torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
-    decoder = decoder_bits(process, wide, seen(first, EPS))
+    decoder = decoder_bits(process, wide, seen(first, BOUND_NOISE_STREAM))
     edges = strata(process, timesteps)
-    sizes, among = edges.diff(), noise.uniform(len(edges) - 1, stream=STEPS)
+    sizes, among = edges.diff(), noise.uniform(len(edges) - 1, stream=BOUND_TIMESTEP_STREAM)
     steps = torch.zeros_like(decoder)
     for group, (start, size) in enumerate(zip(edges.tolist(), sizes.tolist(), strict=False)):
         t = start + (among[:, group] * size).long().clamp(max=size - 1)
-        steps += size * step_bits(process, wide, t.to(wide.device), seen(t, EPS + 1 + group), variance)
+        steps += size * step_bits(process, wide, t.to(wide.device), seen(t, BOUND_NOISE_STREAM + 1 + group), variance)
     return Bound(prior_bits(process, wide), steps, decoder)
 
 
 def strata(process: GaussianDiffusion, count: int | None) -> Int64[Tensor, " edges"]:
     """Where `count` groups of neighbouring timesteps begin, and where the last ends: from 1 to the number of timesteps.
 
-    The steps of each weigh about the same for Gaussian images; near t = 1, where a single step weighs most, groups are
-    small, and that keeps the variance of an estimate low.
+    Each has about the same part of the bound for Gaussian images.  So groups are small near t = 1, where a step counts
+    most, which keeps the variance of an estimate low.
     """
     number = process.timesteps - 1
     count = number if count is None else min(count, number)
     if not count:
         return torch.ones(1, dtype=torch.int64)
     snr = process.sigma.pow(-2)
-    left = TYPICAL**2 / (1 + TYPICAL**2 * snr[1:])
+    left = TYPICAL_DATA_STD**2 / (1 + TYPICAL_DATA_STD**2 * snr[1:])
     weights = (snr[:-1] - snr[1:]) * left
     k = torch.arange(1, count)
     ends = torch.searchsorted(weights.cumsum(0) / weights.sum(), k / count, right=True)
@@ -99,7 +113,7 @@ def strata(process: GaussianDiffusion, count: int | None) -> Int64[Tensor, " edg
 
 
 def prior_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """KL(q(x_T | x_0) || N(0, I)): what is left of the image when the noise is greatest."""
+    """KL(q(x_T | x_0) || N(0, I)): what is left of the image at the highest noise level."""
     alpha_bar = float(process.alpha_bar[-1])
     squares = x_0.square().mean(dim=(1, 2, 3))
     return (alpha_bar * (squares - 1) - math.log1p(-alpha_bar)) / (2 * math.log(2))
@@ -112,7 +126,7 @@ def step_bits(
     seen: Denoised,
     variance: FixedVariance = "small",
 ) -> Float[Tensor, " b"]:
-    """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the image that is seen."""
+    """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the predicted image."""
     off = process.at("posterior_x0", t, x_0) * (x_0 - seen.x_0)
     theirs = _log_variance(process, t, seen, variance)
     ratio = process.at("posterior_log_variance", t, x_0) - theirs
@@ -123,19 +137,19 @@ def step_bits(
 def decoder_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], seen: Denoised) -> Float[Tensor, " b"]:
     """-log p(x_0 | x_1): the probability of a pixel's level is that of the interval around it, open at the ends.
 
-    Where the network has learnt no variance it is beta.  That of the posterior is 0 here, and what often stands in for
-    it, the next step's, goes to 0 as steps become many, and the bound to infinity.
+    Without a learnt variance it is beta.  That of the posterior is 0 here, and with that of the next step, the usual
+    substitute, the bound would grow without limit with the number of steps.
     """
     first = torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
     precision = (-0.5 * _log_variance(process, first, seen, "large")).exp()
-    low, high = (x_0 - HALF - seen.x_0) * precision, (x_0 + HALF - seen.x_0) * precision
-    # Right of the middle both ends are mirrored: probabilities near 1 have no digits left for their difference.
+    low, high = (x_0 - HALF_PIXEL_STEP - seen.x_0) * precision, (x_0 + HALF_PIXEL_STEP - seen.x_0) * precision
+    # Above the mean both ends are mirrored: a difference of probabilities near 1 would lose its digits.
     mirrored = low + high > 0
     near = torch.special.log_ndtr(torch.where(mirrored, -low, high))
     far = torch.special.log_ndtr(torch.where(mirrored, -high, low))
     log_p = near + (-torch.expm1(far - near)).log()
-    log_p = torch.where(x_0 < -LAST, torch.special.log_ndtr(high), log_p)
-    log_p = torch.where(x_0 > LAST, torch.special.log_ndtr(-low), log_p)
+    log_p = torch.where(x_0 < -OUTERMOST_PIXEL, torch.special.log_ndtr(high), log_p)
+    log_p = torch.where(x_0 > OUTERMOST_PIXEL, torch.special.log_ndtr(-low), log_p)
     return -log_p.mean(dim=(1, 2, 3)) / math.log(2)
 
 
@@ -144,7 +158,7 @@ def term_bits(
 ) -> Float[Tensor, " b"]:
     """The part of the bound that belongs to timestep t: the decoder's at 0, else that of a step."""
     first = t == 0
-    # Elsewhere the decoder sees a right answer: what is thrown away must not have a gradient that is not a number.
+    # Elsewhere the decoder gets x_0 itself: a NaN gradient would come through `where`, though the value is not used.
     last_look = seen._replace(x_0=torch.where(first.view(-1, 1, 1, 1), seen.x_0, x_0))
     return torch.where(first, decoder_bits(process, x_0, last_look), step_bits(process, x_0, t, seen))
 

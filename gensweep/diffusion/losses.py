@@ -1,4 +1,4 @@
-"""What a denoiser is trained on."""
+"""Losses of denoisers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["LOSSES", "DiffusionLoss", "Hybrid", "MinSnr", "Prediction", "Simple"
 
 @dataclass(frozen=True)
 class Prediction:
-    """A network's output on x_0 + sigma eps, and all that is needed to judge it.
+    """A network's output for x_0 + sigma eps, and all that its loss is computed from.
 
     `output` is float32, with twice the channels of x_0 if the variance is learnt too.
     """
@@ -37,7 +37,7 @@ class Prediction:
 
     @property
     def mean(self) -> Float[Tensor, "b c h w"]:
-        """The part of the output that stands for the image."""
+        """The part of the output that gives the image."""
         return self.output[:, : self.x_0.shape[1]]
 
     @property
@@ -47,7 +47,7 @@ class Prediction:
 
     @property
     def off(self) -> Float[Tensor, "b c h w"]:
-        """By how much the network is wrong about what it predicts."""
+        """The output's difference from its target."""
         return self.mean - self.coefficients.target(self.x_0, self.eps, self.drawn.sigma)
 
     @property
@@ -57,14 +57,14 @@ class Prediction:
 
     @property
     def seen(self) -> Denoised:
-        """The image that the network sees in the noise, not clipped, and the variance it has learnt."""
+        """The predicted image, not clipped, and the learnt variance."""
         return Denoised(self.x_0 + self.coefficients.out * self.off, self.fraction)
 
 
 class DiffusionLoss(Protocol):
     """Loss of each image.
 
-    `learns_variance` asks the network for twice the channels, `needs_timesteps` for levels that are timesteps.
+    `learns_variance` needs a network with twice the channels, `needs_timesteps` levels that are timesteps.
     """
 
     learns_variance: ClassVar[bool]

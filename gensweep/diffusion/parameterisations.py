@@ -1,6 +1,6 @@
 """What a network predicts: noise, image, something between the two, or Karras's mixture.
 
-Each is a way to make a denoiser of a network F: D(x; sigma) = skip x + out F(into x; time), where x = x_0 + sigma eps.
+Each turns a network F into a denoiser: D(x; sigma) = skip x + out F(into x; time), where x = x_0 + sigma eps.
 Source: Karras et al. 2022, eq. 7 and table 1.
 """
 
@@ -19,12 +19,12 @@ from gensweep.registry import Registry
 
 __all__ = ["PARAMETERISATIONS", "Coefficients", "Parameterisation", "c_noise"]
 
-#: Networks see times from 0 to below this.
-TIMES = 1000.0
+#: Networks get times in 0 <= t < this.
+NETWORK_TIMES = 1000.0
 
 
 class Coefficients(NamedTuple):
-    """Of D(x; sigma) = skip x + out F(into x; time); `time` is None where the process says it."""
+    """Of D(x; sigma) = skip x + out F(into x; time); `time` is None where the process gives it."""
 
     skip: Float[Tensor, "b 1 1 1"]
     out: Float[Tensor, "b 1 1 1"]
@@ -38,7 +38,7 @@ class Coefficients(NamedTuple):
     def target(
         self, x_0: Float[Tensor, "b c h w"], eps: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]
     ) -> Float[Tensor, "b c h w"]:
-        """What the network should have said, so that x_0 + sigma eps is denoised to x_0."""
+        """The output that denoises x_0 + sigma eps to x_0."""
         return (1 - self.skip) / self.out * x_0 - self.skip * _image(sigma) / self.out * eps
 
 
@@ -82,16 +82,16 @@ def edm(
 ) -> Coefficients:
     """Inputs, outputs and errors of unit variance at every level, for images of standard deviation sigma_data.
 
-    skip = sd^2/(s^2 + sd^2), out = s sd/sqrt(s^2 + sd^2), into = 1/sqrt(s^2 + sd^2).  The network is told ln(s)/4,
-    moved to the range of times that it knows: from 0 at sigma_min to 1000 at sigma_max.
+    skip = sd^2/(s^2 + sd^2), out = s sd/sqrt(s^2 + sd^2), into = 1/sqrt(s^2 + sd^2).  The network's time is
+    ln(s)/4, scaled to run from 0 at sigma_min to 1000 at sigma_max.
     Source: Karras et al. 2022, table 1.
     """
     s = _image(sigma)
     total = (s.square() + sigma_data**2).rsqrt()
     low, high = math.log(sigma_min) / 4, math.log(sigma_max) / 4
-    time = (c_noise(sigma) - low) * (TIMES / (high - low))
+    time = (c_noise(sigma) - low) * (NETWORK_TIMES / (high - low))
     return Coefficients(
-        (sigma_data * total).square(), s * sigma_data * total, total, time.clamp(0, math.nextafter(TIMES, 0))
+        (sigma_data * total).square(), s * sigma_data * total, total, time.clamp(0, math.nextafter(NETWORK_TIMES, 0))
     )
 
 

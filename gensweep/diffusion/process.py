@@ -1,4 +1,4 @@
-"""The Gaussian diffusion process: noising an image, and what is known about the way back.
+"""The Gaussian diffusion process: q(x_t | x_0) and the posterior of a step back.
 
 Images x are (b, c, h, w) in [-1, 1]; steps t are (b,), counted from 0 (one step of noise) to timesteps - 1.
 """
@@ -16,12 +16,12 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ParameterError
 
-__all__ = ["RHO", "GaussianDiffusion", "Posterior", "karras_sigmas", "posterior", "q_sample", "spaced"]
+__all__ = ["KARRAS_RHO", "GaussianDiffusion", "Posterior", "karras_sigmas", "posterior", "q_sample", "spaced"]
 
 T = TypeVar("T", float, Tensor)
 
-#: Of the levels in Karras et al. 2022, section 3.
-RHO = 7.0
+#: rho of the noise levels.  Source: Karras et al. 2022, section 3.
+KARRAS_RHO = 7.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class GaussianDiffusion:
         return self._table("sigma", torch.float32, t.device)[t]
 
     def network_time(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """A level on the scale that networks see, [0, 1000) whatever the number of timesteps.
+        """The network's time input for a level, in [0, 1000) whatever the number of timesteps.
 
         Timestep t is at 1000 t / timesteps; between timesteps the time is linear in the logarithm of the level, and
         beyond the first and the last it stays there.
@@ -98,7 +98,7 @@ class GaussianDiffusion:
         return t * (1000 / self.timesteps)
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
-        """Levels to stop at on the way from noise to image; see `samplers.Levels`."""
+        """The levels that a sampler visits; see `samplers.Levels`."""
         chain, _ = self.respaced(steps)
         return spaced(chain.sigma.flip(0), spacing)
 
@@ -140,7 +140,7 @@ def spaced(falling: Float64[Tensor, " count"], spacing: Spacing) -> list[float]:
     return [*falling.tolist(), 0.0]
 
 
-def karras_sigmas(count: int, low: float, high: float, rho: float = RHO) -> Float64[Tensor, " count"]:
+def karras_sigmas(count: int, low: float, high: float, rho: float = KARRAS_RHO) -> Float64[Tensor, " count"]:
     """Levels from high to low, even in sigma^(1/rho).  Source: Karras et al. 2022, eq. 5."""
     ends = high ** (1 / rho), low ** (1 / rho)
     return torch.linspace(*ends, count, dtype=torch.float64) ** rho

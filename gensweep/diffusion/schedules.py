@@ -22,13 +22,14 @@ __all__ = ["SCHEDULES", "Schedule", "cosine", "karras", "linear", "sigmoid"]
 Schedule = Callable[[int], Tensor]
 SCHEDULES: Registry[Callable[..., Tensor]] = Registry("schedule", package="gensweep.diffusion")
 
-LARGEST_BETA = 0.999
-#: The number of timesteps for which the settings of `linear` are written.
-REFERENCE = 1000
-#: The fewest steps whose betas `linear` scales; with fewer, and larger betas, the curve would lose its shape.
-FEWEST = 100
-#: The largest beta of these steps, for the same reason.
-LARGEST_SCALED = 0.5
+#: Larger betas are cut to this: beta = 1 leaves nothing of the image.  Source: Nichol & Dhariwal 2021, section 3.2.
+MAX_BETA = 0.999
+#: beta_start and beta_end of `linear` are those of a chain with this number of timesteps.
+REFERENCE_TIMESTEPS = 1000
+#: `linear` scales the betas of no fewer timesteps: larger betas would change the shape of the curve.
+MIN_SCALED_TIMESTEPS = 100
+#: `linear` scales betas up to this, for the same reason.
+MAX_SCALED_BETA = 0.5
 
 
 @SCHEDULES.register("linear")
@@ -44,9 +45,9 @@ def linear(
     the curve of that shortest chain at even times, linearly in log alpha_bar, so that they end at the same alpha_bar.
     Source: Ho et al. 2020, section 4; Nichol & Dhariwal 2021, section 3.2 (scaling).
     """
-    steepest = REFERENCE * max(beta_start, beta_end)
-    chain = max(timesteps, FEWEST, math.ceil(steepest / LARGEST_SCALED))
-    scale = REFERENCE / chain
+    steepest = REFERENCE_TIMESTEPS * max(beta_start, beta_end)
+    chain = max(timesteps, MIN_SCALED_TIMESTEPS, math.ceil(steepest / MAX_SCALED_BETA))
+    scale = REFERENCE_TIMESTEPS / chain
     alpha_bar = _alpha_bar(torch.linspace(scale * beta_start, scale * beta_end, chain, dtype=torch.float64))
     if chain == timesteps:
         return alpha_bar
@@ -103,7 +104,7 @@ def karras(
 
 def _from_curve(curve: Float64[Tensor, " times"]) -> Float64[Tensor, " t"]:
     """Alpha_bar from its curve at times 0, 1/T, ..., 1; betas are clipped, as the last would be 1."""
-    return _alpha_bar((1 - curve[1:] / curve[:-1]).clamp(max=LARGEST_BETA))
+    return _alpha_bar((1 - curve[1:] / curve[:-1]).clamp(max=MAX_BETA))
 
 
 def _alpha_bar(betas: Float64[Tensor, " t"]) -> Float64[Tensor, " t"]:

@@ -1,7 +1,7 @@
 """Variational diffusion: the bound on -log2 p(image) of a process in continuous or discrete time, and its terms.
 
-The bound is the sum of the prior's part, KL(q(z_1 | x) || N(0, I)); the diffusion's, where the noise is told from the
-image at every level between; and the reconstruction's, -log p(x | z_0).  All are in bits per dimension.
+The bound is the sum of the prior's part, KL(q(z_1 | x) || N(0, I)); the diffusion's, the error of
+the predicted noise at every level between; and the reconstruction's, -log p(x | z_0).  All are in bits per dimension.
 Source: Kingma et al. 2021, section 3.5.
 """
 
@@ -15,20 +15,22 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from gensweep.diffusion.gamma import MANY, Gamma, wide
-from gensweep.diffusion.levels import TIME
-from gensweep.diffusion.likelihood import EPS, STEPS, Bound, See
+from gensweep.diffusion.gamma import DEFAULT_SAMPLING_STEPS, Gamma, wide
+from gensweep.diffusion.levels import TIMESTEP_STREAM
+from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STREAM, Bound, DenoiseAt
 from gensweep.diffusion.process import q_sample
 from gensweep.noise import Noise
 
 __all__ = ["Drawing", "Step", "bound", "draw_times", "lower_variance", "prior_bits", "reconstruction_bits"]
 
-#: Two levels of a pixel are so far apart; there are 256 of them.
-APART, LAST = 2 / 255, 255
-#: A level that is further off than this many standard deviations of the noise has no part in a pixel's probability.
-FAR = 16.0
-#: Uniform numbers are the lower ends of cells of this width.
-CELL = 2.0**-24
+#: The distance of two of the 256 pixel values in -1 .. 1.
+PIXEL_STEP = 2 / 255
+#: Pixel values are numbered from 0 to this.
+MAX_PIXEL_LEVEL = 255
+#: Pixel values that are further away than this number of standard deviations of the noise are left out.
+MAX_DEVIATIONS = 16.0
+#: Uniform random numbers are multiples of this; half of it is added, which makes their mean 1/2.
+UNIFORM_CELL = 2.0**-24
 
 Drawing: TypeAlias = Literal["antithetic", "independent"]
 
@@ -40,16 +42,16 @@ def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"
     all, on whatever worker; it lowers the variance of the batch's mean.  Source: Kingma et al. 2021, appendix I.
     """
     if drawing == "independent":
-        return wide(noise.uniform(stream=TIME)) + CELL / 2
+        return wide(noise.uniform(stream=TIMESTEP_STREAM)) + UNIFORM_CELL / 2
     place = noise.samples % total
-    u = wide(Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIME)) + CELL / 2
+    u = wide(Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIMESTEP_STREAM)) + UNIFORM_CELL / 2
     return (u + wide(place.float()) / total) % 1
 
 
 class Step(NamedTuple):
-    """Levels and what an error in the noise costs there: weight |eps - eps_hat|^2, in nats.
+    """Levels, and the weight of an error in the noise there: weight |eps - eps_hat|^2, in nats.
 
-    `inner` are the tensors by which the schedule's shape acts in continuous time; see `lower_variance`.
+    `inner` are the tensors that depend on the schedule's shape in continuous time; see `lower_variance`.
     """
 
     gamma: Float[Tensor, " b"]
@@ -87,8 +89,9 @@ def lower_variance(schedule: Gamma, step: Step, bits: Float[Tensor, " b"]) -> No
     Between fixed ends the expected loss L does not depend on the shape, so L's own gradient for it would be all noise;
     but the variance E[l^2] - L^2 of the loss l of one image at one time does.  Its gradient, E[2 l dl], comes with the
     same backward pass: on its way to the shape, an image's dl is multiplied by l.  Here by l / L_0, where L_0 is
-    the loss of a network that predicts nothing, so that it is about as large as the gradients of the loss, with which
-    it is clipped.  The ends get the gradient of the loss itself.  Source: Kingma et al. 2021, section 5 and appendix I.
+    the loss of a network that predicts nothing, so that it is about as large as the gradient of the loss: both are
+    clipped together.  The ends get the gradient of the loss itself.
+    Source: Kingma et al. 2021, section 5 and appendix I.
     """
     start, end = schedule.reach(step.gamma)
     share = (bits * (2 * math.log(2)) / (end - start)).detach()
@@ -98,7 +101,7 @@ def lower_variance(schedule: Gamma, step: Step, bits: Float[Tensor, " b"]) -> No
 
 
 def prior_bits(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
-    """KL(q(z_1 | x_0) || N(0, I)) for gamma at t = 1: what is left of the image when the noise is greatest."""
+    """KL(q(z_1 | x_0) || N(0, I)) for gamma at t = 1: what is left of the image at the highest noise level."""
     left = torch.sigmoid(-gamma)
     squares = wide(x_0.float().square().mean(dim=(1, 2, 3)))
     return (left * (squares - 1) + F.softplus(-gamma)) / (2 * math.log(2))
@@ -114,11 +117,11 @@ def reconstruction_bits(
     """
     # The levels' distance in standard deviations of the noise.  Those k away from the right one are as likely as
     # exp(-(k r)^2 / 2 - k r eps) to 1, so only a few neighbours count, unless the noise is great.
-    r = APART * (-gamma.detach() / 2).exp()
-    level = ((x_0 + 1) * (LAST / 2)).round()
+    r = PIXEL_STEP * (-gamma.detach() / 2).exp()
+    level = ((x_0 + 1) * (MAX_PIXEL_LEVEL / 2)).round()
     others, slope = torch.zeros_like(eps), torch.zeros_like(eps)
-    for distance in range(1, min(LAST, math.ceil(FAR / float(r))) + 1):
-        for k, there in ((distance, level >= distance), (-distance, level <= LAST - distance)):
+    for distance in range(1, min(MAX_PIXEL_LEVEL, math.ceil(MAX_DEVIATIONS / float(r))) + 1):
+        for k, there in ((distance, level >= distance), (-distance, level <= MAX_PIXEL_LEVEL - distance)):
             odds = torch.where(there, (-0.5 * (k * r) ** 2 - k * r * eps).exp(), 0.0)
             others += odds
             slope -= odds * (k**2 * r + k * eps)
@@ -130,7 +133,7 @@ def reconstruction_bits(
 
 def bound(
     schedule: Gamma,
-    see: See,
+    denoise: DenoiseAt,
     x_0: Float[Tensor, "b c h w"],
     noise: Noise,
     *,
@@ -143,19 +146,19 @@ def bound(
     leaves no bias; None takes every step in discrete time, and 1000 points in continuous time.  An image's numbers
     depend on its `noise` alone.
     """
-    count = points or timesteps or MANY
+    count = points or timesteps or DEFAULT_SAMPLING_STEPS
     count = count if timesteps is None else min(count, timesteps)
     edges = torch.linspace(0, 1, count + 1, dtype=torch.float64)
     if timesteps is not None:
         edges = (edges * timesteps).round() / timesteps
-    among = wide(noise.uniform(count, stream=STEPS)) + CELL / 2
+    among = wide(noise.uniform(count, stream=BOUND_TIMESTEP_STREAM)) + UNIFORM_CELL / 2
     start, end = schedule.reach(among)
     diffusion = torch.zeros_like(among[:, 0])
     for part, (low, high) in enumerate(zip(edges.tolist(), edges[1:].tolist(), strict=False)):
         step = Step.at(schedule, low + among[:, part] * (high - low), timesteps)
         sigma = step.sigma
-        x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=EPS + 1 + part))
-        off = wide((see(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
+        x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM + 1 + part))
+        off = wide((denoise(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
         diffusion += (high - low) * step.bits(off)
-    eps = noise.normal(*x_0.shape[1:], stream=EPS)
+    eps = noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM)
     return Bound(prior_bits(end, x_0), diffusion, reconstruction_bits(start, x_0, eps))

@@ -8,17 +8,17 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from gensweep.diffusion.likelihood import TYPICAL
+from gensweep.diffusion.likelihood import TYPICAL_DATA_STD
 from gensweep.diffusion.samplers.sampler import Denoised, Levels, Sampler
 from gensweep.noise import Noise
 
 __all__ = ["widening"]
 
-#: Stands for the noise that an image begins with; samplers' own streams are not negative.
-BEGINNING = -1
+#: The stream that stands for the noise at the start of a chain; those of samplers are not negative.
+START_OF_CHAIN_STREAM = -1
 
 
-def widening(levels: Levels, sampler: Sampler, std: float = TYPICAL) -> float:
+def widening(levels: Levels, sampler: Sampler, std: float = TYPICAL_DATA_STD) -> float:
     """The variance of samples over that of the data, if these are N(0, std^2) and the network is perfect.
 
     1 is right; less blurs, and more adds noise.  The ideal denoiser of Gaussian data is linear, x_0 = std^2 / (std^2 +
@@ -32,7 +32,7 @@ def widening(levels: Levels, sampler: Sampler, std: float = TYPICAL) -> float:
             streams.add(stream)
             return super().normal(*shape, stream=stream)
 
-    _sample(levels, sampler, std, Asked(0, torch.tensor([BEGINNING])))
+    _sample(levels, sampler, std, Asked(0, torch.tensor([START_OF_CHAIN_STREAM])))
     return float(_sample(levels, sampler, std, _OneEach(0, torch.tensor(sorted(streams)))).square().sum()) / std**2
 
 
@@ -41,7 +41,7 @@ def _sample(levels: Levels, sampler: Sampler, std: float, noise: Noise) -> Float
         return Denoised(x * (std**2 / (std**2 + sigma**2)), torch.zeros_like(x))
 
     def start(sigma: float) -> Tensor:
-        return noise.normal(1, 1, 1, stream=BEGINNING) * math.sqrt(1 + sigma**2)
+        return noise.normal(1, 1, 1, stream=START_OF_CHAIN_STREAM) * math.sqrt(1 + sigma**2)
 
     return sampler(levels, ideal, start, noise)
 

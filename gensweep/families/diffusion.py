@@ -17,7 +17,7 @@ from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.losses import Prediction
 from gensweep.diffusion.process import q_sample
-from gensweep.diffusion.samplers.sampler import START, Denoise, Denoised, from_noise
+from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, from_noise
 from gensweep.families.denoising import DenoisingSettings
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.nn import kernels
@@ -27,18 +27,18 @@ from gensweep.registry import SameAs, Section
 
 __all__ = ["DiffusionFamily"]
 
-# Streams of randomness; 0 is that of the levels, 2 of dropped labels, 3 of the samplers' start, and theirs begin at 16.
-EPS = 1
-#: Above this noise level a sampler divides by what little is left of the image, and so multiplies rounding errors.
-COARSE = 200.0
+#: The random stream of the noise in training.  Taken are 0 (levels), 2 (dropped labels), 3 (start of samplers), 16 on.
+TRAINING_NOISE_STREAM = 1
+#: Above this noise level hardly anything is left of the image; samplers divide by it, which multiplies rounding errors.
+MAX_EXACT_SIGMA = 200.0
 
 
 @FAMILIES.register("diffusion")
 class DiffusionFamily:
-    """A network that sees the image in its noise.
+    """A denoising diffusion model.
 
     Samples are drawn in the sampling precision: "auto" is bfloat16 where that is faster, except at the highest noise
-    levels and in the last layer, whose rounding errors one would see.
+    levels and in the last layer, whose rounding errors would be visible.
     Source: Ho et al. 2020; Ho & Salimans 2022 (guidance).
     """
 
@@ -75,7 +75,7 @@ class DiffusionFamily:
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """The mean loss at a level drawn for each image."""
         drawn = self.levels.draw(batch.noise, batch.total)
-        eps = batch.noise.normal(*self.shape, stream=EPS)
+        eps = batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM)
         coefficients = self.parameterisation(drawn.sigma)
         time = self.process.network_time(drawn.sigma) if coefficients.time is None else coefficients.time
         noisy = q_sample(batch.images, drawn.sigma, eps, coefficients.into)
@@ -88,13 +88,13 @@ class DiffusionFamily:
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw images along the whole chain, or the steps of it that the sampler is set to."""
-        start = from_noise(noise.normal(*self.shape, stream=START))
+        start = from_noise(noise.normal(*self.shape, stream=START_STREAM))
         return self.sampler(self.process, self.denoise(network, labels), start, noise)
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
         """The network as a denoiser of images with these labels, guided as set, in the sampling precision.
 
-        At levels above COARSE that is always the network's own.
+        At levels above MAX_EXACT_SIGMA that is always the network's own.
         """
         device = next(network.parameters(), torch.empty(0)).device
         coarse = uses_bfloat16(self.sampling_precision, device)
@@ -102,14 +102,14 @@ class DiffusionFamily:
             coarse = coarse and kernels.active() == "c++"
         weights = rounded(network) if coarse else {}
 
-        def see(*inputs: Tensor | None, sigma: float) -> Tensor:
-            if sigma > COARSE or not coarse:
+        def run(*inputs: Tensor | None, sigma: float) -> Tensor:
+            if sigma > MAX_EXACT_SIGMA or not coarse:
                 return network(*inputs)  # type: ignore[no-any-return]
             with torch.autocast(device.type, torch.bfloat16):
                 return functional_call(network, weights, inputs)  # type: ignore[no-any-return]
 
         def predict(x: Tensor, time: Tensor, sigma: float) -> Tensor:
-            here = partial(see, sigma=sigma)
+            here = partial(run, sigma=sigma)
             if not self.classes or labels is None:
                 return here(x, time, None)
             scale = scale_at(sigma, self.guidance, self.guidance_interval)
@@ -125,12 +125,12 @@ class DiffusionFamily:
         noise: Noise,
         timesteps: int | None,
     ) -> Float64[Tensor, " b"]:
-        """The variational bound, with the variances that the network has learnt, if it has; see `Likelihood`."""
+        """The variational bound, with learnt variances if the network has them; see `Likelihood`."""
 
-        def see(x: Tensor, sigma: Tensor) -> Denoised:
+        def denoise(x: Tensor, sigma: Tensor) -> Denoised:
             def predict(x: Tensor, time: Tensor) -> Tensor:
                 return network(x, time, labels if self.classes else None)  # type: ignore[no-any-return]
 
             return denoised(predict, self.parameterisation, self.process.network_time, x, sigma)
 
-        return bound(self.process, see, images, noise, timesteps=timesteps).total
+        return bound(self.process, denoise, images, noise, timesteps=timesteps).total

@@ -1,4 +1,4 @@
-"""Diffusion-GAN: a GAN whose discriminator sees real and fake images through the same diffusion."""
+"""Diffusion-GAN: a GAN whose real and fake images are diffused alike before the discriminator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["DiffusionGanFamily"]
 
 @FAMILIES.register("diffusion_gan")
 class DiffusionGanFamily(GanFamily):
-    """A GAN after whose augmentation, if any, comes a diffusion of adaptive length, and which is told its timesteps.
+    """A GAN with a diffusion of adaptive length after its augmentation, if any; the discriminator gets the timesteps.
 
     Source: Wang et al. 2022.
     """

@@ -71,7 +71,7 @@ class Family(Protocol):
     """What is trained.  `networks` are not wrapped; `sampled` names the one that draws samples.
 
     `memories` are modules of buffers that change in training without a gradient; they are saved and restored.
-    `classes` is 0 if labels are not looked at.  `warmup` is in images; gradients of one network are clipped to the
+    `classes` is 0 if labels are ignored.  `warmup` is in images; gradients of one network are clipped to the
     norm `clip`, unless that is None.
     """
 
@@ -103,7 +103,7 @@ class Family(Protocol):
 
 @runtime_checkable
 class Denoising(Protocol):
-    """A family whose images come out of noise step by step, so that they can also begin with an image."""
+    """A family that denoises step by step, so that sampling can also start from an image."""
 
     process: Levels
     sampler: Sampler
@@ -115,7 +115,7 @@ class Denoising(Protocol):
 
 @runtime_checkable
 class Likelihood(Protocol):
-    """A family that can say how likely an image is, or at least, and so can be judged by bits per dimension."""
+    """A family with a bound on the likelihood of an image, which bits per dimension measure."""
 
     def bits_per_dim(
         self,
@@ -137,7 +137,7 @@ class Likelihood(Protocol):
 
 @runtime_checkable
 class Scheduled(Protocol):
-    """A family whose noise schedule changes in training, and so is worth looking at."""
+    """A family whose noise schedule changes in training, and is shown."""
 
     def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         """The logarithm of signal over noise, alpha^2 / sigma^2, at times from 0 (the image) to 1, on the CPU.

@@ -1,6 +1,6 @@
-"""The game of generator and discriminator: what each of its turns is.
+"""The adversarial game of generator and discriminator: the losses of a step.
 
-Families of GANs differ in what the discriminator is shown, which is an augmentation, so that they share this game.
+Families of GANs differ in the augmentation of what the discriminator is shown, and share this game.
 """
 
 from __future__ import annotations
@@ -17,26 +17,42 @@ from torch import Tensor, nn
 from gensweep.errors import ConfigError
 from gensweep.families.family import Batch, Loss
 from gensweep.families.optimizers import Beta, Clip, Rate, Warmup, adam_optimizer
-from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS, Augmentation, Augmented
+from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented
 from gensweep.gan.losses import GAN_LOSSES, GanLoss
 from gensweep.gan.penalties import PENALTIES, Penalty, between
 from gensweep.registry import Choice
 
-__all__ = ["DISCRIMINATOR", "GENERATOR", "LATENT", "START", "Adversarial", "adversarial"]
+__all__ = [
+    "DISCRIMINATOR",
+    "GENERATOR",
+    "SAMPLING_LATENT_STREAM",
+    "TRAINING_LATENT_STREAM",
+    "Adversarial",
+    "adversarial",
+]
 
-GENERATOR, DISCRIMINATOR = "generator", "discriminator"
+GENERATOR = "generator"
+DISCRIMINATOR = "discriminator"
 
-# Streams of randomness.  3 is that of latents that images are drawn from, apart from those of the training: else they
-# would be its best known ones.  Each use of an augmentation has room for two that come in turn.
-LATENT, START, BETWEEN = 0, 3, 4
-REAL, FAKE, JUDGED, PENALISED = (2 * STREAMS * use for use in (1, 2, 3, 4))
+#: The random stream of the latents in training.
+TRAINING_LATENT_STREAM = 0
+#: That of the latents of samples, another one: the generator would know those of the training best.
+SAMPLING_LATENT_STREAM = 3
+#: That of the points between real and generated images where a gradient is penalised.
+INTERPOLATION_STREAM = 4
+#: The first streams of each use of the augmentation, which may consist of two in turn: of real images, of generated
+#: ones for the discriminator and for the generator, and of the gradient penalty.
+REAL_STREAM = 2 * STREAMS_PER_AUGMENTATION
+FAKE_STREAM = 2 * REAL_STREAM
+GENERATOR_STREAM = 3 * REAL_STREAM
+PENALTY_STREAM = 4 * REAL_STREAM
 
 
 @dataclass(frozen=True)
 class Adversarial:
     """How two networks are set against each other; `discriminator_steps` come before one of the generator.
 
-    Raises ConfigError if the augmentation follows verdicts that the loss does not give.
+    Raises ConfigError if the augmentation needs a boundary between real and fake that the loss does not have.
     """
 
     loss: GanLoss
@@ -74,21 +90,21 @@ class Adversarial:
         """
         discriminator, loss, turn = networks[DISCRIMINATOR], self.loss, batch.step % self.discriminator_steps == 0
         with torch.set_grad_enabled(turn):
-            fake: Tensor = networks[GENERATOR](batch.noise.normal(self.latent, stream=LATENT), labels)
-        real_logits = self.judge(discriminator, batch.images, batch, labels, REAL)
+            fake: Tensor = networks[GENERATOR](batch.noise.normal(self.latent, stream=TRAINING_LATENT_STREAM), labels)
+        real_logits = self.judge(discriminator, batch.images, batch, labels, REAL_STREAM)
         signals = self._signals(real_logits, real=True)
         yield Loss(DISCRIMINATOR, loss.discriminator_real(real_logits), "real", update=False, signals=signals)
         if self.penalty is not None and batch.step % self.penalty.every == 0:
             value = self._penalised(self.penalty, discriminator, fake.detach(), batch, labels)
             yield Loss(DISCRIMINATOR, value, "penalty", update=False, every=self.penalty.every)
-        fake_logits = self.judge(discriminator, fake.detach(), batch, labels, FAKE)
+        fake_logits = self.judge(discriminator, fake.detach(), batch, labels, FAKE_STREAM)
         signals = self._signals(fake_logits, real=False)
         yield Loss(DISCRIMINATOR, loss.discriminator_fake(fake_logits), "fake", signals=signals)
         if turn:
             # A gradient for the images only, so the network itself, not its wrapper.
             trained = [parameter for parameter in bare.parameters() if parameter.requires_grad]
             bare.requires_grad_(False)
-            judged = self.judge(bare, fake, batch, labels, JUDGED)
+            judged = self.judge(bare, fake, batch, labels, GENERATOR_STREAM)
             for parameter in trained:
                 parameter.requires_grad_(True)
             yield Loss(GENERATOR, loss.generator(judged), "generator", every=self.discriminator_steps)
@@ -120,15 +136,15 @@ class Adversarial:
         with torch.autocast(fake.device.type, enabled=False):
             images = batch.images
             if penalty.at == "between":
-                images = between(images, fake.float(), batch.noise.uniform(stream=BETWEEN))
-            shown = self.augmentation(images, batch.noise, PENALISED)
+                images = between(images, fake.float(), batch.noise.uniform(stream=INTERPOLATION_STREAM))
+            shown = self.augmentation(images, batch.noise, PENALTY_STREAM)
             leaf = shown.images.detach().requires_grad_()
             # A view, as the hooks that count operations cannot look at a leaf.
             shown = shown._replace(images=leaf.view_as(leaf))
             return penalty(_logits(discriminator, shown, labels), shown.images)
 
     def _signals(self, logits: Float[Tensor, " b"], *, real: bool) -> dict[str, Float[Tensor, ""]]:
-        """How the discriminator does, as means over images."""
+        """Mean logit and accuracy of the discriminator."""
         logits, name = logits.detach(), "real" if real else "fake"
         signals = {f"logit_{name}": logits.mean()}
         if self.loss.boundary is not None:
@@ -163,6 +179,6 @@ def adversarial(
 
 
 def _logits(discriminator: nn.Module, shown: Augmented, labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:
-    told = () if shown.time is None else (shown.time,)
-    logits: Tensor = discriminator(shown.images, labels, *told)
+    times = () if shown.time is None else (shown.time,)
+    logits: Tensor = discriminator(shown.images, labels, *times)
     return logits.float()

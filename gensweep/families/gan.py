@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.families.family import FAMILIES, Batch, Loss
-from gensweep.families.game import DISCRIMINATOR, GENERATOR, START, Adversarial, adversarial
+from gensweep.families.game import DISCRIMINATOR, GENERATOR, SAMPLING_LATENT_STREAM, Adversarial, adversarial
 from gensweep.nn.networks import ADVERSARIES, Adversaries
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
@@ -52,5 +52,5 @@ class GanFamily:
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """One pass through the generator."""
-        z = noise.normal(self.gan.latent, stream=START)
+        z = noise.normal(self.gan.latent, stream=SAMPLING_LATENT_STREAM)
         return network(z, labels if self.classes else None).float()  # type: ignore[no-any-return]

@@ -17,8 +17,8 @@ Beta: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 Warmup: TypeAlias = Annotated[int, Ge(0)]
 Clip: TypeAlias = Annotated[float, Gt(0)] | None
 
-#: Where PyTorch has one kernel for a whole optimizer step; elsewhere it goes tensor list by tensor list.
-FUSED = ("cpu", "cuda")
+#: Devices on which PyTorch has one fused kernel for an optimizer's step.
+FUSED_DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,5 @@ def adam_optimizer(
 ) -> torch.optim.Optimizer:
     """PyTorch's Adam of those parameters that are trained, in its fastest form for where they lie."""
     parameters = [parameter for parameter in parameters if parameter.requires_grad]
-    fused = all(parameter.device.type in FUSED for parameter in parameters)
+    fused = all(parameter.device.type in FUSED_DEVICES for parameter in parameters)
     return torch.optim.Adam(parameters, learning_rate, betas, fused=fused, foreach=None if fused else True)

@@ -15,7 +15,7 @@ from gensweep.diffusion.gamma import GAMMAS, Gamma, GammaLevels, schedule_of, wi
 from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients, Parameterisation
 from gensweep.diffusion.process import q_sample
-from gensweep.diffusion.samplers.sampler import START, Denoise, Denoised, from_noise
+from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, from_noise
 from gensweep.diffusion.variational import (
     Drawing,
     Step,
@@ -26,6 +26,7 @@ from gensweep.diffusion.variational import (
     reconstruction_bits,
 )
 from gensweep.families.denoising import DenoisingSettings
+from gensweep.families.diffusion import TRAINING_NOISE_STREAM
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.nn.fourier import FourierFeatures
 from gensweep.noise import Noise
@@ -33,9 +34,9 @@ from gensweep.registry import Choice, SameAs, Section
 
 __all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational"]
 
-# Streams of randomness; 0 is that of the times, 2 of dropped labels, 3 of the samplers' start, 4 of a bound's times,
-# and samplers' own begin at 16.
-EPS, RECONSTRUCTION = 1, 5
+#: The random stream of the reconstruction term.  Taken are 0 (times), 1 (noise in training), 2 (dropped labels), 3
+#: (start of samplers), 4 (times of a bound), and from 16 on the samplers' steps.
+RECONSTRUCTION_STREAM = 5
 
 Exponent: TypeAlias = Annotated[int, Interval(ge=0, le=10)]
 
@@ -58,18 +59,18 @@ def variational(
     times: Drawing = "antithetic",
     fourier: tuple[Exponent, ...] = (7, 8),
 ) -> Variational:
-    """The learnt schedule, in continuous time (timesteps null) or in so many steps, and what the network sees.
+    """The learnt schedule, in continuous time (timesteps null) or in `timesteps` steps, and the network's input.
 
-    `fourier` are the exponents n of the features sin(2^n pi z) and cos(2^n pi z) that it sees beside the image z, or
-    none.  Source: Kingma et al. 2021.
+    `fourier` are the exponents n of the features sin(2^n pi z) and cos(2^n pi z), which are appended to the image z.
+     Source: Kingma et al. 2021.
     """
     return Variational(schedule(), timesteps, parameterisation, times, fourier)
 
 
 class VariationalNetwork(nn.Module):
-    """A denoiser that sees the fine scales of an image too, and the schedule that is learnt with it.
+    """A denoiser with Fourier features of its input, and the schedule that is learnt with it.
 
-    They are one network, so that they are averaged, wrapped and saved together.
+    They are one network, so they are averaged, wrapped and saved together.
     """
 
     def __init__(self, denoiser: nn.Module, features: FourierFeatures, schedule: Gamma) -> None:
@@ -85,7 +86,7 @@ class VariationalNetwork(nn.Module):
 
 @FAMILIES.register("vdm")
 class VdmFamily:
-    """A network that sees the image in its noise, trained on the bound of the likelihood together with the schedule.
+    """A denoising network and its noise schedule, trained together on the variational bound.
 
     Source: Kingma et al. 2021; Ho & Salimans 2022 (guidance).
     """
@@ -129,7 +130,7 @@ class VdmFamily:
         # The schedule itself, not its wrapper: its gradients are averaged over ranks all the same, as they arrive.
         schedule = schedule_of(self.networks[self.sampled])
         step = Step.at(schedule, draw_times(batch.noise, batch.total, self.vdm.times), self.vdm.timesteps)
-        eps, sigma = batch.noise.normal(*self.shape, stream=EPS), step.sigma
+        eps, sigma = batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM), step.sigma
         coefficients = self._coefficients(sigma)
         noisy = coefficients.into * q_sample(batch.images, sigma, eps)
         time = schedule.network_time(step.gamma).float()
@@ -140,13 +141,13 @@ class VdmFamily:
         bits = step.bits(off * (coefficients.out.flatten() / sigma).square())
         lower_variance(schedule, step, bits)
         start, end = schedule.reach(step.gamma)
-        last_look = batch.noise.normal(*self.shape, stream=RECONSTRUCTION)
+        last_look = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
         bits = prior_bits(end, batch.images) + bits + reconstruction_bits(start, batch.images, last_look)
         yield Loss(self.sampled, bits.mean(), "bits_per_dim")
 
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """Draw images along the levels of the network's own schedule, or the steps of it that the sampler is set to."""
-        start = from_noise(noise.normal(*self.shape, stream=START))
+        start = from_noise(noise.normal(*self.shape, stream=START_STREAM))
         levels = GammaLevels(schedule_of(network), self.vdm.timesteps)
         return self.sampler(levels, self.denoise(network, labels), start, noise)
 
@@ -169,13 +170,13 @@ class VdmFamily:
         noise: Noise,
         timesteps: int | None,
     ) -> Float64[Tensor, " b"]:
-        """The bound of each image, for the image as the samplers see it, which is clipped to [-1, 1]."""
+        """The bound of each image, with predictions clipped to [-1, 1] as in the samplers."""
         time, shown = self._time(network), labels if self.classes else None
 
-        def see(x: Tensor, sigma: Tensor) -> Denoised:
+        def denoise(x: Tensor, sigma: Tensor) -> Denoised:
             return denoised(lambda seen, at: network(seen, at, shown), self._coefficients, time, x, sigma)
 
-        parts = bound(schedule_of(network), see, images, noise, timesteps=self.vdm.timesteps, points=timesteps)
+        parts = bound(schedule_of(network), denoise, images, noise, timesteps=self.vdm.timesteps, points=timesteps)
         return parts.total
 
     def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:

@@ -1,4 +1,4 @@
-"""Augmentation that is as frequent as the discriminator is sure of real images."""
+"""Augmentation with a probability that follows how much the discriminator overfits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Ada", "Memory"]
 
 
 class Memory(nn.Module):
-    """The probability, and the sum and number of verdicts since it last moved."""
+    """The probability, and the sum and number of signs of real logits (`verdicts`) since it last changed."""
 
     probability: Tensor
     verdicts: Tensor
@@ -32,7 +32,7 @@ class Memory(nn.Module):
 
     @torch.no_grad()
     def observe(self, signs: Float[Tensor, " b"], *, target: float, due: int, images: int) -> None:
-        """Take in verdicts; as soon as they are `due`, the probability moves by their number over `images`."""
+        """Take in signs of logits; once there are `due`, the probability changes by their number over `images`."""
         seen = torch.stack([signs.sum(), torch.full_like(self.count, len(signs))])
         if dist.is_available() and dist.is_initialized():
             dist.all_reduce(seen)
@@ -48,7 +48,7 @@ class Memory(nn.Module):
 
 @AUGMENTATIONS.register("ada")
 class Ada:
-    """Flips, turns, moves, scales and colours, each with a probability that follows how much D overfits.
+    """Flips, rotations, translations, scaling and colours, each with a probability that follows how much D overfits.
 
     Every `interval` batches the probability rises if the mean sign of the real logits is above `target`, and falls
     if it is below, so that it could go from 0 to 1 within `images` images.  Warps are bilinear with mirrored edges,

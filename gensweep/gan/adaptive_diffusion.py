@@ -1,4 +1,4 @@
-"""Diffusion of real and fake images, as long as the discriminator's confidence asks for."""
+"""Diffusion of real and fake images, of a length that follows how much the discriminator overfits."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from gensweep.registry import Choice
 
 __all__ = ["AdaptiveDiffusion", "timestep"]
 
-#: The part of the images that are shown without noise.
-CLEAN = 0.5
-#: Times that a discriminator is told run up to here, whatever the number of timesteps.
-LAST = 1000
+#: The share of the images that the discriminator is shown without noise.
+SHARE_WITHOUT_NOISE = 0.5
+#: The discriminator's time input is scaled to 0 .. this, whatever the number of timesteps.
+MAX_DISCRIMINATOR_TIME = 1000
 
 
 class AdaptiveDiffusion:
@@ -30,9 +30,9 @@ class AdaptiveDiffusion:
 
     T = shortest + round(p (longest - shortest)); every `interval` batches p rises if the mean sign of the real logits
     is above `target`, and falls if it is below, so that it could go from 0 to 1 within `images` images.  An image
-    becomes sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise_std eps.  A timestep is the same noise whatever T is: the
-    authors' code stretches the betas over the present T instead, so that what the discriminator learnt about a time
-    goes out of date.  Raises ConfigError if longest < shortest.
+    becomes sqrt(alpha_bar) x + sqrt(1 - alpha_bar) noise_std eps.  A timestep has the same noise whatever T is; the
+    authors' code stretches the betas over the current T instead, so the discriminator has to learn again what a time
+    means.  Raises ConfigError if longest < shortest.
     Source: Wang et al. 2022, sections 3.1 to 3.3.
     """
 
@@ -66,9 +66,9 @@ class AdaptiveDiffusion:
         """Noisy images, and how noisy each is."""
         u = noise.uniform(2, stream=stream)
         t = timestep(u[:, 1], self.length.to(u.device), priority=self.times == "priority")
-        t = torch.where(u[:, 0] < CLEAN, 0, t)
+        t = torch.where(u[:, 0] < SHARE_WITHOUT_NOISE, 0, t)
         eps = noise.normal(*images.shape[1:], stream=stream + 1)
-        return Augmented(self.diffuse(images, t, eps), t.float() * (LAST / self.longest))
+        return Augmented(self.diffuse(images, t, eps), t.float() * (MAX_DISCRIMINATOR_TIME / self.longest))
 
     def diffuse(
         self, images: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
@@ -92,7 +92,7 @@ def timestep(u: Float[Tensor, " b"], length: Float[Tensor, ""], *, priority: boo
     Source: Wang et al. 2022, section 3.3 (the priority).
     """
     last = length.double()
-    # What is left of 1 is never 0, so that the first timestep, which has no priority, comes only if there is no other.
+    # 1 - u is never 0, so the first timestep, whose priority is 0, is drawn only if there is no other.
     rest: Float64[Tensor, " b"] = 1 - u.double()
     t = ((1 + (1 + 4 * rest * last * (last - 1)).sqrt()) / 2).ceil() if priority else (rest * last).ceil()
     return torch.minimum(t, last).long()

@@ -1,7 +1,7 @@
 """What is done to real and fake images alike before the discriminator sees them.
 
-Gradients for the generator go through it.  An item may keep a memory (buffers), which is saved with the training: it
-sees how sure the discriminator is of real images.
+Gradients for the generator pass through it.  An item may have a memory, buffers that are saved in checkpoints: it is
+shown the signs of the discriminator's logits of real images.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["AUGMENTATIONS", "STREAMS", "Augmentation", "Augmented", "InTurn", "Unchanged"]
+__all__ = ["AUGMENTATIONS", "STREAMS_PER_AUGMENTATION", "Augmentation", "Augmented", "InTurn", "Unchanged"]
 
-#: A registered augmentation may draw from so many streams of randomness, beginning with the one it is given.
-STREAMS = 32
+#: Random streams that one registered augmentation may use, from the one it is given on.
+STREAMS_PER_AUGMENTATION = 32
 
 
 class Augmented(NamedTuple):
-    """Images as the discriminator sees them; `time`, in [0, 1000], says how noisy each is, if it is to be told."""
+    """Augmented images; `time`, in [0, 1000], is the discriminator's input for how noisy each is, if it has one."""
 
     images: Float[Tensor, "b c h w"]
     time: Float[Tensor, " b"] | None = None
@@ -30,7 +30,7 @@ class Augmented(NamedTuple):
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """`timed` if it gives times.  `settles` if it needs a loss that draws a line between real and fake.
+    """`timed` if it gives times.  `settles` if it needs a loss with a boundary between real and fake logits.
 
     `memory` is empty where nothing is remembered.
     """
@@ -48,7 +48,7 @@ class Augmentation(Protocol):
         ...
 
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
-        """Learn at the end of a step from the discriminator's verdicts on real images: 1 for real, -1 for fake.
+        """Learn at the end of a step from the discriminator's logits of real images: 1 above the boundary, -1 below.
 
         `total` is the number of images in the batch over all workers, which call it together.
         """
@@ -94,7 +94,7 @@ class InTurn:
 
     def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """The last of the first."""
-        return self.last(self.first(images, noise, stream).images, noise, stream + STREAMS)
+        return self.last(self.first(images, noise, stream).images, noise, stream + STREAMS_PER_AUGMENTATION)
 
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
         """Both learn."""

@@ -16,8 +16,10 @@ from gensweep.noise import Noise
 
 __all__ = ["DiffAugment", "cutout", "jitter", "translate"]
 
-#: The largest move and the side of the hole, as parts of the image's.
-MOVE, HOLE = 0.125, 0.5
+#: The largest translation, as a share of the image's side.
+MAX_TRANSLATION = 0.125
+#: The side of the square that is cut out, as a share of the image's side.
+CUTOUT_SIDE = 0.5
 
 
 @AUGMENTATIONS.register("diffaugment")
@@ -69,7 +71,7 @@ def jitter(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 3"]) -> Float[Tensor
 def translate(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Tensor, "b c h w"]:
     """Moved by whole pixels, up to an eighth of the side, in both directions; black (0) comes in."""
     b, c, h, w = x.shape
-    far = int(h * MOVE + 0.5), int(w * MOVE + 0.5)
+    far = int(h * MAX_TRANSLATION + 0.5), int(w * MAX_TRANSLATION + 0.5)
     rows, columns = (
         (u[:, axis] * (2 * far[axis] + 1)).long()[:, None] + torch.arange((h, w)[axis], device=x.device)
         for axis in (0, 1)
@@ -83,7 +85,7 @@ def cutout(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Tensor
     """A square of half the side set to 0, anywhere; it may stand out over the edge."""
     keeps = []
     for axis, size in enumerate(x.shape[2:]):
-        hole = int(size * HOLE + 0.5)
+        hole = int(size * CUTOUT_SIDE + 0.5)
         middle = (u[:, axis] * (size + 1 - hole % 2)).long()[:, None]
         place = torch.arange(size, device=x.device) - (middle - hole // 2)
         keeps.append((place < 0) | (place >= hole))

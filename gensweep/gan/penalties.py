@@ -1,4 +1,4 @@
-"""Penalties on the gradient of the discriminator's logits, taken at the images that it judges."""
+"""Penalties on the gradient of the discriminator's logits with respect to its images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ __all__ = ["PENALTIES", "Penalty", "between", "gradient_penalty", "gradients", "
 
 @dataclass(frozen=True)
 class Penalty:
-    """A loss of gradients, Float[b c h w] to a scalar mean over images, every so many steps and for all of them.
+    """A loss of gradients, Float[b c h w] to a scalar mean over images.
 
-    `at` says of which images the gradients are taken: real ones, or points on the way from real to fake ones.
+    It is computed in one of `every` steps, with a weight that is larger by this factor.
+    Gradients are taken at real images, or at points between real and fake ones.
     """
 
     of: Callable[[Tensor], Tensor]
@@ -48,7 +49,7 @@ def none() -> None:
 def r1(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated[int, Ge(1)] = 16) -> Penalty:
     """weight/2 times the squared norm of the gradient at real images.
 
-    It is computed every so many steps, and counts as much more there.
+    It is computed in one of `every` steps, with a weight that is larger by this factor.
     Source: Mescheder et al. 2018, eq. 9; Karras et al. 2020 (StyleGAN2), appendix B (lazy regularisation).
     """
     return Penalty(lambda gradient: 0.5 * weight * gradient.square().flatten(1).sum(dim=1).mean(), "real", every)

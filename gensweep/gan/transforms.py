@@ -17,9 +17,20 @@ from gensweep.noise import Noise
 
 __all__ = ["colour_matrix", "recoloured", "warp_matrix", "warped"]
 
-#: Moves are parts of the side, the others powers of two (standard deviations of normal ones).
-WHOLE_MOVE, MOVE, SCALE, STRETCH = 0.125, 0.125, 0.2, 0.2
-BRIGHTNESS, CONTRAST, SATURATION = 0.2, 0.5, 1.0
+#: The largest translation by whole pixels, as a share of the image's side.
+MAX_INTEGER_TRANSLATION = 0.125
+#: Standard deviation of the translation by parts of a pixel, as a share of the image's side.
+TRANSLATION_STD = 0.125
+#: Standard deviation of log2 of the factor that both sides are scaled by.
+SCALE_STD = 0.2
+#: Standard deviation of log2 of the factor that one side is scaled by.
+STRETCH_STD = 0.2
+#: Standard deviation of the number that is added to all values, which are in -1 .. 1.
+BRIGHTNESS_STD = 0.2
+#: Standard deviation of log2 of the contrast's factor.
+CONTRAST_STD = 0.5
+#: Standard deviation of log2 of the saturation's factor.
+SATURATION_STD = 1.0
 
 
 def warped(
@@ -67,18 +78,18 @@ def warp_matrix(
         flipped = torch.where(gates[0] < p, (2 * flip).floor(), zero)
         matrix = matrix @ _scaling(1 - 2 * flipped, zero + 1)
         matrix = matrix @ _rotation(torch.where(gates[1] < p, (4 * quarter).floor() * (math.pi / 2), zero))
-        far = torch.stack([right, down]).mul(2).sub(1).mul(WHOLE_MOVE * size).round() / size
+        far = torch.stack([right, down]).mul(2).sub(1).mul(MAX_INTEGER_TRANSLATION * size).round() / size
         matrix = matrix @ _move(*torch.where(gates[2] < p, far, zero))
     if geometry:
         # Of two turns at least one is drawn with probability p.
         turned = 1 - (1 - p).sqrt()
-        factor = torch.exp2(torch.where(gates[3] < p, SCALE * scale, zero))
+        factor = torch.exp2(torch.where(gates[3] < p, SCALE_STD * scale, zero))
         matrix = matrix @ _scaling(factor, factor)
         matrix = matrix @ _rotation(torch.where(gates[4] < turned, (2 * before - 1) * math.pi, zero))
-        factor = torch.exp2(torch.where(gates[5] < p, STRETCH * stretch, zero))
+        factor = torch.exp2(torch.where(gates[5] < p, STRETCH_STD * stretch, zero))
         matrix = matrix @ _scaling(factor, 1 / factor)
         matrix = matrix @ _rotation(torch.where(gates[6] < turned, (2 * after - 1) * math.pi, zero))
-        matrix = matrix @ _move(*torch.where(gates[7] < p, MOVE * torch.stack([across, along]), zero))
+        matrix = matrix @ _move(*torch.where(gates[7] < p, TRANSLATION_STD * torch.stack([across, along]), zero))
     return matrix
 
 
@@ -89,9 +100,9 @@ def colour_matrix(noise: Noise, stream: int, p: Float[Tensor, ""], *, hues: bool
     brightness, contrast, saturation = noise.normal(3, stream=stream + 2).unbind(dim=1)
     zero = torch.zeros_like(flip)
     one, luma = torch.eye(3, device=flip.device), torch.full((3, 3), 1 / 3, device=flip.device)
-    shift = torch.where(gates[0] < p, BRIGHTNESS * brightness, zero).view(-1, 1).expand(-1, 3)
+    shift = torch.where(gates[0] < p, BRIGHTNESS_STD * brightness, zero).view(-1, 1).expand(-1, 3)
     matrix = _affine(one.expand(len(flip), 3, 3), shift)
-    factor = torch.exp2(torch.where(gates[1] < p, CONTRAST * contrast, zero)).view(-1, 1, 1)
+    factor = torch.exp2(torch.where(gates[1] < p, CONTRAST_STD * contrast, zero)).view(-1, 1, 1)
     matrix = _affine(factor * one) @ matrix
     flipped = torch.where(gates[2] < p, (2 * flip).floor(), zero).view(-1, 1, 1)
     matrix = _affine(one - 2 * flipped * luma) @ matrix
@@ -100,7 +111,7 @@ def colour_matrix(noise: Noise, stream: int, p: Float[Tensor, ""], *, hues: bool
         # Rodrigues' formula; the axis is the grey diagonal.
         cross = (torch.roll(one, 1, dims=0) - torch.roll(one, -1, dims=0)) / math.sqrt(3)
         matrix = _affine(theta.cos() * one + theta.sin() * cross + (1 - theta.cos()) * luma) @ matrix
-        factor = torch.exp2(torch.where(gates[4] < p, SATURATION * saturation, zero)).view(-1, 1, 1)
+        factor = torch.exp2(torch.where(gates[4] < p, SATURATION_STD * saturation, zero)).view(-1, 1, 1)
         matrix = _affine(luma + factor * (one - luma)) @ matrix
     return matrix
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from gensweep.data.pictures import squared
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.families.game import START
+from gensweep.families.game import SAMPLING_LATENT_STREAM
 from gensweep.metrics.images import to_uint8
 from gensweep.noise import Noise
 
@@ -63,7 +63,7 @@ class ExportedGenerator:
         Another size is cropped to its square in the middle and resized as a picture in a file would be.
         Raises GensweepError for another number of channels, NaN, or values that cannot be in the range.
         """
-        z = Noise(key, indices).normal(*self.latent, stream=START)
+        z = Noise(key, indices).normal(*self.latent, stream=SAMPLING_LATENT_STREAM)
         raw = self._checked(self._call(z, labels), len(indices), shape)
         images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
         self._drawn += len(indices)

@@ -28,7 +28,7 @@ from gensweep.noise import Noise
 from gensweep.training.checkpoint import load_tensors
 from gensweep.training.evaluation import draw
 from gensweep.training.loop import place
-from gensweep.training.state import RAW, load_network, weights_prefix
+from gensweep.training.state import RAW_WEIGHTS, load_network, weights_prefix
 
 __all__ = ["Findings", "Interventions", "LabelMaximisation", "LabelledModel", "Trajectory", "analyse", "load_labelled"]
 
@@ -140,7 +140,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     if not isinstance(model.family, GanFamily | Denoising):
         raise ConfigError(f"a model of family {model.trial.kind('family')!r} cannot be looked into; name another run")
     if isinstance(model.family, GanFamily):
-        network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW, DISCRIMINATOR)
+        network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW_WEIGHTS, DISCRIMINATOR)
         load_network(network, load_tensors(folder, prefix), prefix)
         place(network, model.device, "float32").eval()
     labels = range(len(names)) if class_name is None else [names.index(class_name)]

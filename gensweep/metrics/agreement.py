@@ -1,4 +1,4 @@
-"""Is a generated "cat" a cat?  What a linear probe on the extractor's features takes generated images for."""
+"""Do generated images show the class that they were drawn for?  A linear probe on the extractor's features decides."""
 
 from __future__ import annotations
 

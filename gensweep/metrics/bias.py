@@ -1,4 +1,4 @@
-"""By how much few images put a Frechet distance too high: two classical answers, as checks of `uncertainty`.
+"""The bias of a Frechet distance of few images: two classical estimates, as checks of `uncertainty`.
 
 Shapes: d features.
 """

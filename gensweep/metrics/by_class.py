@@ -16,13 +16,13 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.labels import LabelledReference, detail_name, require_classes, require_labels
-from gensweep.metrics.metric import METRICS, MOST, Mode
+from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS, Mode
 from gensweep.metrics.processes import in_order, reinit__is_reduced
 
-__all__ = ["FEWEST", "FrechetDistanceByClass", "distance_of_features"]
+__all__ = ["MIN_IMAGES_PER_CLASS", "FrechetDistanceByClass", "distance_of_features"]
 
-#: A class needs so many images on either side: from fewer a distance says more about their number than about them.
-FEWEST = 10
+#: Real and generated images that a class needs: with fewer the bias of the distance hides the difference.
+MIN_IMAGES_PER_CLASS = 10
 
 
 @METRICS.register("fd_by_class")
@@ -45,10 +45,11 @@ class FrechetDistanceByClass(CollectedFeatures):
         self.class_names = require_classes(reference, "fd_by_class")
         self._real_labels = reference.labels
         for name, count in zip(self.class_names, self._counts(self._real_labels), strict=True):
-            if count < FEWEST:
+            if count < MIN_IMAGES_PER_CLASS:
                 raise GensweepError(
-                    f"{self.name} needs at least {FEWEST} real images of each class, but there are {count} of {name}; "
-                    "leave the class out of data.classes, or take fd_by_class out of evaluation.metrics"
+                    f"{self.name} needs at least {MIN_IMAGES_PER_CLASS} real images of each class, but there are "
+                    f"{count} of {name}; leave the class out of data.classes, or take fd_by_class out of "
+                    "evaluation.metrics"
                 )
         self._distances: list[float] = []
         super().__init__(reference, num_features, device)
@@ -70,13 +71,13 @@ class FrechetDistanceByClass(CollectedFeatures):
         self._labels = torch.cat([self._labels, labels.to(self._labels)[:, None]])[: self._count]
 
     def compute(self) -> float:
-        """The mean of the distances.  Raises GensweepError if a class has fewer than FEWEST images."""
-        generated, labels = self._generated(), in_order(self._labels)[:MOST, 0]
+        """The mean of the distances.  Raises GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
+        generated, labels = self._generated(), in_order(self._labels)[:MAX_FEATURES_KEPT, 0]
         for name, count in zip(self.class_names, self._counts(labels), strict=True):
-            if count < FEWEST:
+            if count < MIN_IMAGES_PER_CLASS:
                 raise GensweepError(
-                    f"{self.name} needs at least {FEWEST} generated images of each class, but got {count} of {name}; "
-                    "raise evaluation.samples"
+                    f"{self.name} needs at least {MIN_IMAGES_PER_CLASS} generated images of each class, but got "
+                    f"{count} of {name}; raise evaluation.samples"
                 )
         self._distances = [
             distance_of_features(

@@ -1,6 +1,6 @@
-"""Metrics of pairs of images: they keep the features of generated images, up to a number, until all are there.
+"""Metrics of pairs of images, which keep features until all images are there.
 
-Pairs are looked at of the first `MOST` generated images, and of as many real ones, evenly from all.
+They compare the first `MAX_FEATURES_KEPT` generated images with as many real ones, evenly chosen from all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.metric import MOST, Needs
+from gensweep.metrics.metric import MAX_FEATURES_KEPT, Needs
 from gensweep.metrics.moments import require_finite, require_num_features
 from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced, with_float64
 from gensweep.metrics.real import RealFeatures
@@ -24,7 +24,7 @@ __all__ = ["CollectedFeatures"]
 
 
 class CollectedFeatures(Metric):
-    """What metrics of pairs have in common; `name` is for messages, `fewest` how many generated images they need."""
+    """The base of metrics of pairs: `name` is for messages, `fewest` the number of generated images that they need."""
 
     needs: ClassVar[Needs] = "samples"
     name: ClassVar[str]
@@ -54,7 +54,7 @@ class CollectedFeatures(Metric):
         """
         features = output.detach().to(self._device, torch.float32)
         require_finite(features)
-        self._batches.append(features[: MOST - self._count])
+        self._batches.append(features[: MAX_FEATURES_KEPT - self._count])
         self._count += len(self._batches[-1])
 
     def state_dict(self) -> OrderedDict[str, Any]:
@@ -71,7 +71,7 @@ class CollectedFeatures(Metric):
 
     def _generated(self) -> Float[Tensor, "n d"]:
         """Those of all processes, in their order.  Raises GensweepError if they are fewer than `fewest`."""
-        features = in_order(self._joined())[:MOST]
+        features = in_order(self._joined())[:MAX_FEATURES_KEPT]
         if len(features) < self.fewest:
             raise GensweepError(
                 f"{self.name} needs at least {self.fewest} generated images, but got {len(features)}; "
@@ -91,4 +91,4 @@ class CollectedFeatures(Metric):
                 f"{self.name} needs at least {self.fewest} real images, but got {len(features)}; "
                 "raise data.limit, or judge against another split"
             )
-        return features[spread(len(features), most or MOST)].to(self._device)
+        return features[spread(len(features), most or MAX_FEATURES_KEPT)].to(self._device)

@@ -21,15 +21,20 @@ from gensweep.metrics.weights import WeightsFile, file_sha256
 
 __all__ = ["VisionTransformer", "dinov2"]
 
-PATCH, FEATURES, DEPTH, HEADS = 14, 384, 12, 6
-#: Positions were learnt for images of 518 x 518 pixels.
-LEARNT = 518 // PATCH
-VITS14 = WeightsFile(
+#: The side of a patch, in pixels.
+PATCH_PIXELS = 14
+DINOV2_FEATURES = 384
+TRANSFORMER_BLOCKS = 12
+ATTENTION_HEADS = 6
+#: Patches along a side of the images that the positions were learnt for, which have 518 x 518 pixels.
+LEARNT_PATCHES = 518 // PATCH_PIXELS
+VITS14_WEIGHTS = WeightsFile(
     "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
     sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
 )
-#: ImageNet's mean and standard deviation, of values in 0..1.
-MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+#: ImageNet's mean and standard deviation by channel, of values in 0..1.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @EXTRACTORS.register("dinov2")
@@ -37,7 +42,7 @@ def dinov2(
     device: torch.device | str,
     cache: Path,
     *,
-    resolution: Annotated[int, Interval(ge=PATCH, le=518), MultipleOf(PATCH)] = 224,
+    resolution: Annotated[int, Interval(ge=PATCH_PIXELS, le=518), MultipleOf(PATCH_PIXELS)] = 224,
     weights: str | None = None,
 ) -> Extractor:
     """384 features of DINOv2 ViT-S/14, images resized to `resolution`; `weights` is a path if they are not cached.
@@ -46,7 +51,7 @@ def dinov2(
     features learnt from ImageNet's labels do (Stein et al. 2023, with the large network).
     Source: Oquab et al. 2023, through the published file of the small network without registers.
     """
-    file = VITS14.locate(weights, cache)
+    file = VITS14_WEIGHTS.locate(weights, cache)
     network = VisionTransformer()
     try:
         network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
@@ -56,7 +61,7 @@ def dinov2(
 
 
 def _extractor(network: nn.Module, device: torch.device | str, resolution: int, file: Path) -> Extractor:
-    mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (MEAN, DEVIATION))
+    mean, deviation = (torch.tensor(values, device=device).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
 
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 r r"]:
         # A cubic may leave the range of bytes, where an image file would have clipped it.
@@ -66,9 +71,9 @@ def _extractor(network: nn.Module, device: torch.device | str, resolution: int, 
     return Extractor(
         network.to(device=device),
         prepare,
-        id=f"dinov2_vits14/{FEATURES}@{resolution}px/float32/sha256:{file_sha256(file)[:12]}",
+        id=f"dinov2_vits14/{DINOV2_FEATURES}@{resolution}px/float32/sha256:{file_sha256(file)[:12]}",
         title="FD-DINOv2-S",
-        num_features=FEATURES,
+        num_features=DINOV2_FEATURES,
     )
 
 
@@ -78,12 +83,14 @@ class VisionTransformer(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.patch_embed = nn.Sequential()
-        self.patch_embed.add_module("proj", nn.Conv2d(3, FEATURES, kernel_size=PATCH, stride=PATCH))
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, FEATURES))
-        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + LEARNT**2, FEATURES))
-        self.mask_token = nn.Parameter(torch.zeros(1, FEATURES))  # serves training only
-        self.blocks = nn.ModuleList([_Block() for _ in range(DEPTH)])
-        self.norm = nn.LayerNorm(FEATURES, eps=1e-6)
+        self.patch_embed.add_module(
+            "proj", nn.Conv2d(3, DINOV2_FEATURES, kernel_size=PATCH_PIXELS, stride=PATCH_PIXELS)
+        )
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, DINOV2_FEATURES))
+        self.pos_embed = nn.Parameter(torch.zeros(1, 1 + LEARNT_PATCHES**2, DINOV2_FEATURES))
+        self.mask_token = nn.Parameter(torch.zeros(1, DINOV2_FEATURES))  # serves training only
+        self.blocks = nn.ModuleList([_Block() for _ in range(TRANSFORMER_BLOCKS)])
+        self.norm = nn.LayerNorm(DINOV2_FEATURES, eps=1e-6)
 
     def forward(self, x: Float[Tensor, "b 3 height width"]) -> Float[Tensor, "b d"]:
         """The first token's output; height and width must be multiples of 14."""
@@ -101,10 +108,10 @@ class VisionTransformer(nn.Module):
         Bicubic, with coordinates as if there were a tenth of a patch more on each side: so the published features are
         computed, for a slip that guarded against rounding.
         """
-        if (h, w) == (LEARNT, LEARNT):
+        if (h, w) == (LEARNT_PATCHES, LEARNT_PATCHES):
             return self.pos_embed
-        learnt = self.pos_embed[:, 1:].mT.reshape(1, FEATURES, LEARNT, LEARNT)
-        scale = ((h + 0.1) / LEARNT, (w + 0.1) / LEARNT)
+        learnt = self.pos_embed[:, 1:].mT.reshape(1, DINOV2_FEATURES, LEARNT_PATCHES, LEARNT_PATCHES)
+        scale = ((h + 0.1) / LEARNT_PATCHES, (w + 0.1) / LEARNT_PATCHES)
         resized = F.interpolate(learnt, scale_factor=scale, mode="bicubic")
         return torch.cat([self.pos_embed[:, :1], resized.flatten(2).mT], 1)
 
@@ -112,7 +119,7 @@ class VisionTransformer(nn.Module):
 class _Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.norm1, self.norm2 = (nn.LayerNorm(FEATURES, eps=1e-6) for _ in range(2))
+        self.norm1, self.norm2 = (nn.LayerNorm(DINOV2_FEATURES, eps=1e-6) for _ in range(2))
         self.attn, self.mlp = _Attention(), _Mlp()
         self.ls1, self.ls2 = _Scale(), _Scale()
 
@@ -125,11 +132,11 @@ class _Block(nn.Module):
 class _Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.qkv = nn.Linear(FEATURES, 3 * FEATURES)
-        self.proj = nn.Linear(FEATURES, FEATURES)
+        self.qkv = nn.Linear(DINOV2_FEATURES, 3 * DINOV2_FEATURES)
+        self.proj = nn.Linear(DINOV2_FEATURES, DINOV2_FEATURES)
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        q, k, v = self.qkv(x).view(*x.shape[:2], 3, HEADS, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(x).view(*x.shape[:2], 3, ATTENTION_HEADS, -1).permute(2, 0, 3, 1, 4)
         mixed: Tensor = self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return mixed
 
@@ -137,8 +144,8 @@ class _Attention(nn.Module):
 class _Mlp(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(FEATURES, 4 * FEATURES)
-        self.fc2 = nn.Linear(4 * FEATURES, FEATURES)
+        self.fc1 = nn.Linear(DINOV2_FEATURES, 4 * DINOV2_FEATURES)
+        self.fc2 = nn.Linear(4 * DINOV2_FEATURES, DINOV2_FEATURES)
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         out: Tensor = self.fc2(F.gelu(self.fc1(x)))
@@ -148,7 +155,7 @@ class _Mlp(nn.Module):
 class _Scale(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(torch.ones(FEATURES))
+        self.gamma = nn.Parameter(torch.ones(DINOV2_FEATURES))
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
         scaled: Tensor = x * self.gamma

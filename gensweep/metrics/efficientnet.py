@@ -19,7 +19,7 @@ from gensweep.metrics.weights import file_sha256
 
 __all__ = ["efficientnet_lite0"]
 
-FEATURES = 1280
+EFFICIENTNET_FEATURES = 1280
 
 
 @EXTRACTORS.register("efficientnet_lite0")
@@ -48,9 +48,9 @@ def efficientnet_lite0(
     return Extractor(
         convert_conv2d_weight_memory_format(pooled, torch.channels_last),
         prepare,
-        id=f"efficientnet_lite0/{FEATURES}@{resolution}px/{precision}/sha256:{file_sha256(file)[:12]}",
+        id=f"efficientnet_lite0/{EFFICIENTNET_FEATURES}@{resolution}px/{precision}/sha256:{file_sha256(file)[:12]}",
         title="FD-EffNetLite0",
-        num_features=FEATURES,
+        num_features=EFFICIENTNET_FEATURES,
     )
 
 

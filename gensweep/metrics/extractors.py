@@ -13,8 +13,10 @@ from gensweep.registry import Registry
 
 __all__ = ["EXTRACTORS", "Extractor", "as_rgb", "fold_batch_norm"]
 
-# A network sees so many images at once, whatever the batch: its memory is bounded, and a CPU's caches like few.
-CHUNK, CHUNK_CPU = 256, 16
+#: Images that an accelerator computes features of at a time, whatever the batch: this bounds the memory.
+GPU_CHUNK_IMAGES = 256
+#: The same on a CPU, whose caches hold the activations of few images.
+CPU_CHUNK_IMAGES = 16
 
 Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
 
@@ -63,7 +65,7 @@ class Extractor(nn.Module):
             raise TypeError(f"images must be quantised to uint8 first (to_uint8), but got {images.dtype}")
         # A training loop's autocast around the call would change the features and not the id.
         with torch.autocast(images.device.type, enabled=False):
-            chunks = torch.split(as_rgb(images), CHUNK_CPU if images.device.type == "cpu" else CHUNK)
+            chunks = torch.split(as_rgb(images), CPU_CHUNK_IMAGES if images.device.type == "cpu" else GPU_CHUNK_IMAGES)
             features = [self.network(self.prepare(chunk)).float() for chunk in chunks if len(chunk)]
         return torch.cat([torch.zeros(0, self.num_features, device=images.device), *features])
 

@@ -20,13 +20,14 @@ from gensweep.metrics.weights import WeightsFile, file_sha256
 
 __all__ = ["fid_network", "from_weights", "inception", "torchvision_inception"]
 
-FEATURES = 2048
-SIZE = 299
-FID_2015 = WeightsFile(
+INCEPTION_FEATURES = 2048
+#: The side that images are resized to, in pixels.
+INCEPTION_PIXELS = 299
+FID_2015_WEIGHTS = WeightsFile(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     sha256="6726825d",
 )
-TORCHVISION = WeightsFile(
+TORCHVISION_WEIGHTS = WeightsFile(
     "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
     sha256="0cc3c7bd",
 )
@@ -38,7 +39,7 @@ def inception(device: torch.device | str, cache: Path, *, weights: str | None = 
 
     Source: Heusel et al. 2017, through the weights that pytorch-fid converted from TensorFlow.
     """
-    return from_weights(FID_2015.locate(weights, cache), device)
+    return from_weights(FID_2015_WEIGHTS.locate(weights, cache), device)
 
 
 def from_weights(file: Path, device: torch.device | str) -> Extractor:
@@ -56,7 +57,7 @@ def torchvision_inception(device: torch.device | str, cache: Path, *, weights: s
 
     Source: torchvision, `inception_v3`.
     """
-    file = TORCHVISION.locate(weights, cache)
+    file = TORCHVISION_WEIGHTS.locate(weights, cache)
     network = _torchvision_network(num_classes=1000, aux_logits=True)
     network.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     network.register_module("AuxLogits", None)  # serves training only
@@ -69,7 +70,9 @@ def _extractor(
     network: nn.Module, device: torch.device | str, file: Path, *, name: str, title: str, antialias: bool
 ) -> Extractor:
     def prepare(images: UInt8[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 299 299"]:
-        x = F.interpolate(images.float() / 255, size=(SIZE, SIZE), mode="bilinear", antialias=antialias)
+        x = F.interpolate(
+            images.float() / 255, size=(INCEPTION_PIXELS, INCEPTION_PIXELS), mode="bilinear", antialias=antialias
+        )
         return (2 * x - 1).contiguous(memory_format=torch.channels_last)
 
     network = network.eval()
@@ -82,9 +85,9 @@ def _extractor(
     return Extractor(
         convert_conv2d_weight_memory_format(network.to(device=device), torch.channels_last),
         prepare,
-        id=f"{name}/{FEATURES}@{SIZE}px/float32/sha256:{file_sha256(file)[:12]}",
+        id=f"{name}/{INCEPTION_FEATURES}@{INCEPTION_PIXELS}px/float32/sha256:{file_sha256(file)[:12]}",
         title=title,
-        num_features=FEATURES,
+        num_features=INCEPTION_FEATURES,
         head=head.to(device=device),
     )
 

@@ -24,13 +24,13 @@ from gensweep.metrics.processes import (
     with_float64,
 )
 
-__all__ = ["SPLITS", "Classifying", "InceptionScore"]
+__all__ = ["SCORE_PARTS", "Classifying", "InceptionScore"]
 
-#: The score is the mean over so many parts of the images.
-SPLITS = 10
-#: Image i is counted at place i modulo this, and a part is a tenth of the places.  It has no common factor with usual
-#: numbers of classes but 10, and places that follow each other hold all classes, in whatever order these come.
-PLACES = 101 * SPLITS
+#: Parts of the images whose scores are averaged.  Source: Salimans et al. 2016, section 4.
+SCORE_PARTS = 10
+#: Image i is counted in place i mod COUNTING_PLACES, and a part is a tenth of the places in a row.  The number shares
+#: no factor but 10 with usual numbers of classes: each part holds all, whether labels are sorted or come in a cycle.
+COUNTING_PLACES = 101 * SCORE_PARTS
 
 
 @runtime_checkable
@@ -74,7 +74,9 @@ class InceptionScore(Metric):
     def reset(self) -> None:
         """Forget all images."""
         # Of each place: images, the sum of p log p, and the sum of p, by class.
-        self._state = torch.zeros(PLACES, 2 + self._head.out_features, dtype=torch.float64, device=self._device)
+        self._state = torch.zeros(
+            COUNTING_PLACES, 2 + self._head.out_features, dtype=torch.float64, device=self._device
+        )
 
     @reinit__is_reduced
     def update(self, output: Float[Tensor, "b d"]) -> None:
@@ -87,7 +89,7 @@ class InceptionScore(Metric):
         log_p = logits.log_softmax(1)
         p = log_p.exp()
         seen = torch.cat([torch.ones_like(p[:, :1]), (p * log_p).sum(1, keepdim=True), p], 1)
-        places = (int(self._state[:, 0].sum()) + torch.arange(len(p), device=self._device)) % PLACES
+        places = (int(self._state[:, 0].sum()) + torch.arange(len(p), device=self._device)) % COUNTING_PLACES
         self._state.index_add_(0, places, seen)
 
     def compute(self) -> float:
@@ -95,15 +97,15 @@ class InceptionScore(Metric):
         follow_process_group()
         # The images of this process come behind those of the ones before.
         first = before(int(self._state[:, 0].sum()))
-        self._rolled = self._state.roll(first % PLACES, 0)
+        self._rolled = self._state.roll(first % COUNTING_PLACES, 0)
         places = self._reduced()
         places = places[places[:, 0] > 0]
-        if len(places) < SPLITS:
+        if len(places) < SCORE_PARTS:
             raise GensweepError(
-                f"an Inception score needs at least {SPLITS} generated images, but got {len(places)}; "
+                f"an Inception score needs at least {SCORE_PARTS} generated images, but got {len(places)}; "
                 "raise evaluation.samples"
             )
-        sums = torch.stack([part.sum(0) for part in places.tensor_split(SPLITS)])
+        sums = torch.stack([part.sum(0) for part in places.tensor_split(SCORE_PARTS)])
         mean = sums[:, 2:] / sums[:, :1]
         scores = (sums[:, 1] / sums[:, 0] - torch.special.xlogy(mean, mean).sum(1)).exp()
         self._deviation = float(scores.std(correction=0))

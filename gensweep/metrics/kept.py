@@ -23,7 +23,7 @@ def kept(
     """The tensors in a file, or those that are computed and put there.
 
     Safe under concurrent trials: one computes, the others wait for it and read.  An entry that is damaged or has
-    another key is computed again, and `note` is told.  Raises GensweepError if nothing can be written there.
+    another key is computed again, and `note` gets a message.  Raises GensweepError if nothing can be written there.
     """
     if (found := _read(file, key, note)) is not None:
         return found

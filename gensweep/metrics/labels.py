@@ -23,8 +23,8 @@ __all__ = [
     "require_labels",
 ]
 
-#: Without a split for testing, every so many-th image is held out to test a classifier.
-EVERY = 5
+#: Without a test split a classifier is tested on every fifth training image, which it is not fitted to.
+HELD_OUT_STRIDE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +70,7 @@ def fit_classifier(
     if unseen is not None:
         probe = fit_probe(features, labels, classes)
         return Classifier(probe, probe.accuracy(*unseen))
-    held_out = torch.arange(len(labels)) % EVERY == EVERY - 1
+    held_out = torch.arange(len(labels)) % HELD_OUT_STRIDE == HELD_OUT_STRIDE - 1
     tested = fit_probe(features[~held_out], labels[~held_out], classes)
     ceiling = tested.accuracy(features[held_out], labels[held_out])
     return Classifier(fit_probe(features, labels, classes), ceiling)

@@ -1,8 +1,8 @@
 """Quality and diversity apart: do generated images lie where real ones do, and real ones where generated ones do?
 
-A set of images is the union of balls around each of them, as large as the distance to its k-th nearest neighbour among
-the set.  As many real images are looked at as there are generated ones, evenly from all, since balls shrink as sets
-grow.
+The manifold of a set of images is the union of balls around them, each as large as the distance to the k-th nearest
+neighbour in the set.  Balls shrink as sets grow, so as many real images are used as there are generated ones, evenly
+chosen from all.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["Coverage", "Density", "Precision", "Recall"]
 
 
 class Neighbours(CollectedFeatures):
-    """What the four have in common: generated and real features, and the radius of the ball around each."""
+    """The base of the four: generated and real features, and the radius of the ball around each."""
 
     mode: ClassVar[Mode] = "max"
     k: ClassVar[int]

@@ -1,4 +1,4 @@
-"""Does a model draw its training images again?  The nearest training image of each generated one, and how near it is.
+"""Does a model reproduce its training images?  Distances of generated images to their nearest training images.
 
 Shapes: b generated images in a batch, n in all, m training images, d features.
 """
@@ -20,10 +20,10 @@ from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced, wit
 
 __all__ = ["AuthenticShare", "TrainingFeatures"]
 
-#: A copy is at least as near to a training image as this part of these are to their own neighbours ...
-NEAREST = 0.01
-#: ... or as this part of their median distance: rounding leaves that much where training images are twins.
-ROUNDING = 0.01
+#: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...
+COPY_QUANTILE = 0.01
+#: ... or as this share of their median distance, which is above the rounding where training images are twins.
+COPY_MEDIAN_SHARE = 0.01
 
 
 @runtime_checkable
@@ -95,8 +95,8 @@ class AuthenticShare(Metric):
         distance, position = self._nearest()
         among = self._reference.distances().to(distance)
         # A quantile of torch's takes 16 million values at the most, and none in between is wanted.
-        near = among.kthvalue(max(1, round(NEAREST * len(among)))).values
-        self._memorised = float((distance <= near.clamp(min=ROUNDING * among.median())).double().mean())
+        near = among.kthvalue(max(1, round(COPY_QUANTILE * len(among)))).values
+        self._memorised = float((distance <= near.clamp(min=COPY_MEDIAN_SHARE * among.median())).double().mean())
         return 100 * float((distance > among[position]).double().mean())
 
     def details(self) -> Mapping[str, float]:

@@ -28,13 +28,13 @@ from gensweep.metrics.processes import (
     sync_all_reduce,
     with_float64,
 )
-from gensweep.metrics.uncertainty import LEAST, Estimate, Target, estimate_distance
+from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 
 __all__ = [
-    "LEVELS",
+    "LIKELIHOOD_QUANTISATION",
+    "MAX_FEATURES_KEPT",
     "METRICS",
-    "MOST",
     "RESERVED_NAMES",
     "BitsPerDim",
     "Detailed",
@@ -50,13 +50,13 @@ __all__ = [
     "is_of_training",
 ]
 
-#: So many generated images (the first) are kept for what needs the features of each.
-MOST = 10_000
+#: Generated images (the first) whose features are kept, for what needs each of them.
+MAX_FEATURES_KEPT = 10_000
 #: Which scores are the better ones, and what a metric is computed from.
 Mode: TypeAlias = Literal["min", "max"]
 Needs: TypeAlias = Literal["samples", "likelihood"]
-#: The `quantisation` of a likelihood's identity: what it is a likelihood of.
-LEVELS = "256 levels a value"
+#: The `quantisation` in a likelihood's identity.
+LIKELIHOOD_QUANTISATION = "256 levels a value"
 #: Names that a metric has with the features of one extractor only: (that extractor, its name with any other).
 RESERVED_NAMES = {"fid": ("inception", "fd")}
 
@@ -83,15 +83,15 @@ class MetricClass(Protocol):
 
 @runtime_checkable
 class Estimating(Protocol):
-    """A metric that can say how sure its score is."""
+    """A metric that can estimate the error of its score."""
 
     def estimate(self) -> Estimate | None:
-        """Over the images of all processes; None if they are too few to tell."""
+        """Over the images of all processes; None if they are too few."""
 
 
 @runtime_checkable
 class Detailed(Protocol):
-    """A metric that can say more than its score."""
+    """A metric with more numbers than its score."""
 
     def details(self) -> Mapping[str, float]:
         """Other numbers of the last `compute`, by name."""
@@ -108,7 +108,7 @@ def is_of_training(metric: Metric | MetricClass) -> bool:
 
 
 def _says(metric: Metric | MetricClass, name: str) -> bool:
-    # Classes are asked: an ignite metric answers to every name with a function.
+    # The class, as an instance of an ignite metric has every attribute.
     return getattr(metric if isinstance(metric, type) else type(metric), name, False) is True
 
 
@@ -117,7 +117,7 @@ METRICS: Registry[MetricClass] = Registry("metric", package="gensweep.metrics")
 
 @runtime_checkable
 class Diverse(Protocol):
-    """A metric that can also say how diverse the images are that it has seen."""
+    """A metric that also measures how diverse the generated images are."""
 
     def diversity(self) -> float:
         """From 0, all alike, to 1, like the reference, over the images of all processes; see `metrics.diversity`."""
@@ -125,12 +125,12 @@ class Diverse(Protocol):
 
 @runtime_checkable
 class Suspicious(Protocol):
-    """A metric that can name generated images that look like copies."""
+    """A metric that can point out generated images that look like copies."""
 
     def suspects(self, most: int) -> tuple[Int64[Tensor, " k"], UInt8[Tensor, "k c h w"]]:
         """Which of the generated images are nearest to a real one, the nearest first, and these real ones.
 
-        It is asked after `compute`, by all processes.
+        All processes must call it, after `compute`.
         """
 
 
@@ -167,7 +167,7 @@ class FrechetDistance(Metric):
     def update(self, output: Float[Tensor, "b d"]) -> None:
         """Take in the features of a batch of generated images, which may be empty."""
         Moments.of_state(self._state, self._num_features).update(output)
-        self._first = torch.cat([self._first, output.detach()[: MOST - len(self._first)].to(self._first)])
+        self._first = torch.cat([self._first, output.detach()[: MAX_FEATURES_KEPT - len(self._first)].to(self._first)])
 
     def compute(self) -> float:
         """The distance over the images of all processes.  Raises GensweepError if they are fewer than two."""
@@ -176,9 +176,9 @@ class FrechetDistance(Metric):
         return frechet_distance(generated.mean, generated.covariance, reference.mean, reference.covariance)
 
     def estimate(self) -> Estimate | None:
-        """The distance for endless images, from the first `MOST` of all processes; None below 20 images."""
-        features = in_order(self._first)[:MOST]
-        return None if len(features) < LEAST else estimate_distance(features.cpu(), self._reference)
+        """The distance for endless images, from the features that are kept; None below 20 images."""
+        features = in_order(self._first)[:MAX_FEATURES_KEPT]
+        return None if len(features) < MIN_IMAGES else estimate_distance(features.cpu(), self._reference)
 
     def diversity(self) -> float:
         """How diverse the images of all processes are.  Raises GensweepError if they are fewer than two."""
@@ -203,7 +203,7 @@ class FrechetDistance(Metric):
 class BitsPerDim(Metric):
     """Bits per dimension of held-out images, lower is better; it is fed the bound of each image.
 
-    Neither reference nor features are looked at.  Source: van den Oord et al. 2016, section 5.1.
+    It uses neither a reference nor features.  Source: van den Oord et al. 2016, section 5.1.
     """
 
     mode: ClassVar[Mode] = "min"

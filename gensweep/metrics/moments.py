@@ -13,8 +13,8 @@ from gensweep.errors import GensweepError
 
 __all__ = ["Moments", "require_finite", "require_num_features"]
 
-# Outer products are symmetric: their upper triangle is summed in panels of so many rows, in almost half the work.
-PANEL = 256
+#: Rows of the panels in which the upper triangle of the symmetric outer products is summed, in almost half the work.
+PANEL_ROWS = 256
 
 
 class Moments:
@@ -80,8 +80,8 @@ class Moments:
         require_finite(x, total)
         self.state[0] += len(x)
         self.total.add_(total)
-        for i in range(0, self.num_features, PANEL):
-            self.outer[i : i + PANEL, i:].addmm_(x[:, i : i + PANEL].T, x[:, i:])
+        for i in range(0, self.num_features, PANEL_ROWS):
+            self.outer[i : i + PANEL_ROWS, i:].addmm_(x[:, i : i + PANEL_ROWS].T, x[:, i:])
 
     def merge(self, other: Moments) -> None:
         """Add the features that another stream has seen."""

@@ -12,18 +12,18 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-__all__ = ["BLOCK", "Search", "covering", "nearest", "products"]
+__all__ = ["BLOCK_ROWS", "Search", "covering", "nearest", "products"]
 
-#: A block has so many rows and columns, 34 MB.
-BLOCK = 2048
+#: Rows and columns of a block of pairs: 34 MB in float64.
+BLOCK_ROWS = 2048
 
 
 def products(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Iterator[tuple[slice, slice, Float64[Tensor, "b c"]]]:
     """The products of all pairs: which rows of x, which of y, and their products."""
-    for i in range(0, len(x), BLOCK):
-        rows = x[i : i + BLOCK].double()
-        for j in range(0, len(y), BLOCK):
-            columns = y[j : j + BLOCK].double()
+    for i in range(0, len(x), BLOCK_ROWS):
+        rows = x[i : i + BLOCK_ROWS].double()
+        for j in range(0, len(y), BLOCK_ROWS):
+            columns = y[j : j + BLOCK_ROWS].double()
             yield slice(i, i + len(rows)), slice(j, j + len(columns)), rows @ columns.T
 
 
@@ -57,16 +57,17 @@ class Search:
     def __init__(self, y: Float[Tensor, "m d"]) -> None:
         # What all images have in common would cost digits.
         self._mean = y.mean(0, dtype=torch.float64)
-        self._y = torch.cat([(rows.double() - self._mean).float() for rows in torch.split(y, BLOCK)])
+        self._y = torch.cat([(rows.double() - self._mean).float() for rows in torch.split(y, BLOCK_ROWS)])
         self._squares = self._y.square().sum(1)
 
     def nearest(
         self, x: Float[Tensor, "n d"], *, others: Int64[Tensor, " n"] | None = None
     ) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
         """Distance and position in y of the nearest y of each x; `others` as in the function `nearest`."""
-        rest = None if others is None else torch.split(others, BLOCK)
+        rest = None if others is None else torch.split(others, BLOCK_ROWS)
         parts = [
-            self._nearest(block, None if rest is None else rest[i]) for i, block in enumerate(torch.split(x, BLOCK))
+            self._nearest(block, None if rest is None else rest[i])
+            for i, block in enumerate(torch.split(x, BLOCK_ROWS))
         ]
         return torch.cat([distance for distance, _ in parts]), torch.cat([position for _, position in parts])
 
@@ -76,9 +77,9 @@ class Search:
         x = (x.double() - self._mean).float()
         least = torch.full_like(x[:, 0], torch.inf)
         position = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        for start in range(0, len(self._y), BLOCK):
-            y = self._y[start : start + BLOCK]
-            apart = torch.addmm(self._squares[start : start + BLOCK], x, y.T, alpha=-2)
+        for start in range(0, len(self._y), BLOCK_ROWS):
+            y = self._y[start : start + BLOCK_ROWS]
+            apart = torch.addmm(self._squares[start : start + BLOCK_ROWS], x, y.T, alpha=-2)
             if others is not None:
                 own = others[:, None] == torch.arange(start, start + len(y), device=x.device)
                 apart.masked_fill_(own, torch.inf)

@@ -1,4 +1,4 @@
-"""A linear classifier on frozen features: what an extractor can tell of the classes, and what it takes an image for.
+"""A linear classifier on the features of a frozen extractor.
 
 Shapes: n images, d features, k classes.
 """
@@ -16,12 +16,12 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.eigen import symmetric_eigen
 from gensweep.metrics.moments import require_finite
 
-__all__ = ["PENALTIES", "Probe", "fit_probe"]
+__all__ = ["PROBE_PENALTIES", "Probe", "fit_probe"]
 
-#: The penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
-PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
-#: Images that are looked at at once; bounds the memory in float64.
-ROWS = 4096
+#: The ridge penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
+PROBE_PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
+#: Images that are converted to float64 at a time; bounds the memory.
+PROBE_BATCH = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,15 +38,15 @@ class Probe:
 
     def scores(self, features: Float[Tensor, "n d"]) -> Float64[Tensor, "n k"]:
         """About the probability of each class, though it may leave 0..1."""
-        parts = [rows.to(self.weights) @ self.weights for rows in torch.split(features, ROWS)]
+        parts = [rows.to(self.weights) @ self.weights for rows in torch.split(features, PROBE_BATCH)]
         return torch.cat(parts) + self.bias
 
     def predict(self, features: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
-        """The class that each image is taken for."""
+        """The most probable class of each image."""
         return self.scores(features).argmax(1)
 
     def accuracy(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> float:
-        """The share of images that are taken for what they are, 0 to 1.  Raises GensweepError if there are none."""
+        """The share of images whose class is predicted right, 0 to 1.  Raises GensweepError if there are none."""
         if not len(labels):
             raise GensweepError("an accuracy needs at least 1 image, but there are none")
         found = self.predict(features)
@@ -54,10 +54,10 @@ class Probe:
 
 
 def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> Probe:
-    """Ridge regression on one-hot labels, by the penalty whose squared error is the least when each image is left out.
+    """Ridge regression on one-hot labels, with the penalty of the least leave-one-out squared error.
 
-    With H = X (X^T X + penalty)^-1 X^T + 1/n on centred features, the error at an image that the fit has not seen is
-    its residual divided by 1 - H_ii, so nothing is fitted twice.  A class without images is never predicted.
+    With H = X (X^T X + penalty)^-1 X^T + 1/n on centred features, the error at an image that is left out is its
+    residual divided by 1 - H_ii, so one fit is enough.  A class without images is never predicted.
     Raises GensweepError for fewer than 2 classes or images, a label outside 0..classes-1, or NaN features.
     Source: Golub, Heath & Wahba 1979, eq. 1.4 (PRESS).
     """
@@ -76,7 +76,7 @@ def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes
     eigenvalues, vectors = symmetric_eigen(scatter)
     eigenvalues.clamp_(min=0)
     along = vectors.T @ towards
-    penalties = mean.new_tensor(PENALTIES) * eigenvalues.mean().clamp(min=torch.finfo(mean.dtype).tiny)
+    penalties = mean.new_tensor(PROBE_PENALTIES) * eigenvalues.mean().clamp(min=torch.finfo(mean.dtype).tiny)
     errors = torch.zeros_like(penalties)
     for x, y in _rows(features, labels, mean, shares):
         turned = x @ vectors
@@ -96,7 +96,7 @@ def _rows(
     shares: Float64[Tensor, " k"],
 ) -> Iterator[tuple[Float64[Tensor, "b d"], Float64[Tensor, "b k"]]]:
     """Centred features and centred one-hot labels."""
-    for rows, named in zip(torch.split(features, ROWS), torch.split(labels, ROWS), strict=True):
+    for rows, named in zip(torch.split(features, PROBE_BATCH), torch.split(labels, PROBE_BATCH), strict=True):
         one_hot = torch.zeros(len(rows), len(shares)).to(mean)
         one_hot[torch.arange(len(rows)), named] = 1
         yield rows.to(mean) - mean, one_hot - shares

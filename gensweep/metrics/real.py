@@ -1,4 +1,4 @@
-"""What metrics may ask about real images: each answer is computed when it is first asked for, and kept."""
+"""What metrics need of real images: features, moments, distances, a classifier; computed when needed, and cached."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import Search
 from gensweep.metrics.probe import Probe
 from gensweep.metrics.references import (
-    MOST_FEATURES,
+    MAX_REFERENCE_FEATURES,
     RealImages,
     reference_features,
     reference_file,
@@ -32,7 +32,9 @@ from gensweep.metrics.references import (
 
 __all__ = ["Real", "RealFeatures"]
 
-CLASSIFIER, DISTANCES = "gensweep classifier 1", "gensweep distances 1"
+#: What a file in the cache holds, with the version of its layout.
+CLASSIFIER_FORMAT = "gensweep classifier 1"
+DISTANCES_FORMAT = "gensweep distances 1"
 
 
 @runtime_checkable
@@ -46,7 +48,7 @@ class RealFeatures(Protocol):
 
 @dataclass(eq=False)
 class Real:
-    """A data set as an extractor sees it: every sort of reference that a metric may ask for.
+    """A data set seen by an extractor, as the reference of any metric.
 
     `unseen` gives images of the same classes that no model is trained on, or None if there are none.
     """
@@ -70,13 +72,13 @@ class Real:
 
     @cached_property
     def features(self) -> Float[Tensor, "k d"]:
-        """The features of at most MOST_FEATURES images."""
+        """The features of at most MAX_REFERENCE_FEATURES images."""
         return reference_features(self.images, self.extractor, self.cache)
 
     @property
     def labels(self) -> Int[Tensor, " k"]:
         """The classes of those images."""
-        return self.images.labels[spread(len(self.images.labels), MOST_FEATURES)]
+        return self.images.labels[spread(len(self.images.labels), MAX_REFERENCE_FEATURES)]
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -97,17 +99,17 @@ class Real:
             others = torch.arange(len(features), device=features.device)
             return {"distances": Search(features).nearest(features, others=others)[0].cpu()}
 
-        return self._kept(DISTANCES, compute)["distances"]
+        return self._kept(DISTANCES_FORMAT, compute)["distances"]
 
     def pixels(self, positions: Int[Tensor, " n"]) -> UInt8[Tensor, "n c h w"]:
         """Some of those images."""
-        return self.images.pixels[spread(len(self.images.pixels), MOST_FEATURES)[positions]]
+        return self.images.pixels[spread(len(self.images.pixels), MAX_REFERENCE_FEATURES)[positions]]
 
     def classifier(self) -> Classifier:
         """A probe of those images, tested on unseen ones; it is kept on disk."""
         images = self.unseen()
         unseen = None if images is None else Real(images, self.extractor, self.cache)
-        format = f"{CLASSIFIER}, tested on {'a part' if unseen is None else unseen.name}"
+        format = f"{CLASSIFIER_FORMAT}, tested on {'a part' if unseen is None else unseen.name}"
 
         def compute() -> dict[str, Tensor]:
             tested = None if unseen is None else (unseen.features, unseen.labels)

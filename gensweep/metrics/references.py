@@ -19,7 +19,7 @@ from gensweep.metrics.kept import kept
 from gensweep.metrics.moments import Moments
 
 __all__ = [
-    "MOST_FEATURES",
+    "MAX_REFERENCE_FEATURES",
     "RealImages",
     "reference_features",
     "reference_file",
@@ -29,16 +29,18 @@ __all__ = [
     "spread",
 ]
 
-MOMENTS, FEATURES = "gensweep moments 1", "gensweep features 1"
-#: Of so many real images the features themselves are kept: 410 MB at 2,048 features.
-MOST_FEATURES = 50_000
-#: Real images are seen in batches of so many.
-BATCH = 128
+#: What a file in the cache holds, with the version of its layout.
+MOMENTS_FORMAT = "gensweep moments 1"
+FEATURES_FORMAT = "gensweep features 1"
+#: Real images whose features are kept, at most: 410 MB at 2,048 features.
+MAX_REFERENCE_FEATURES = 50_000
+#: Real images that an extractor is given at a time.
+REFERENCE_BATCH = 128
 
 
 @runtime_checkable
 class RealImages(Protocol):
-    """What is asked of a data set; see `gensweep.data.Images`.  `fingerprint` is a hash of the pixels and labels."""
+    """The part of `gensweep.data.Images` that metrics need; `fingerprint` is a hash of the pixels and labels."""
 
     @property
     def pixels(self) -> UInt8[Tensor, "n c h w"]:
@@ -67,7 +69,7 @@ def reference_name(images: RealImages) -> str:
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
 
 
-def reference_file(images: RealImages, extractor: Extractor, cache: Path, format: str = MOMENTS) -> Path:
+def reference_file(images: RealImages, extractor: Extractor, cache: Path, format: str = MOMENTS_FORMAT) -> Path:
     """Where the moments (or, by another format, the features) of these images by this extractor are kept.
 
     The name is a hash of everything they depend on: content, number, channels and size of the images, quantisation,
@@ -83,7 +85,7 @@ def reference_moments(
     cache: Path,
     *,
     features: Float[Tensor, "n d"] | None = None,
-    batch_size: int = BATCH,
+    batch_size: int = REFERENCE_BATCH,
     progress: Callable[[int, int], None] | None = None,
     note: Callable[[str], None] = warnings.warn,
 ) -> Moments:
@@ -103,7 +105,7 @@ def reference_moments(
         return _packed(moments)
 
     return _unpacked(
-        kept(reference_file(images, extractor, cache), reference_key(images, extractor, MOMENTS), compute, note)
+        kept(reference_file(images, extractor, cache), reference_key(images, extractor, MOMENTS_FORMAT), compute, note)
     )
 
 
@@ -116,15 +118,15 @@ def reference_features(
 ) -> Float[Tensor, "k d"]:
     """Features of real images, unflipped, in float32, from the cache or computed and put there; see `kept`.
 
-    They are those of `spread(n, MOST_FEATURES)`.
+    They are those of `spread(n, MAX_REFERENCE_FEATURES)`.
     """
 
     def compute() -> dict[str, Tensor]:
-        pixels = images.pixels[spread(len(images.pixels), MOST_FEATURES)]
-        return {"features": torch.cat([batch.cpu() for batch in _seen(pixels, extractor, BATCH)])}
+        pixels = images.pixels[spread(len(images.pixels), MAX_REFERENCE_FEATURES)]
+        return {"features": torch.cat([batch.cpu() for batch in _seen(pixels, extractor, REFERENCE_BATCH)])}
 
-    file = reference_file(images, extractor, cache, FEATURES)
-    return kept(file, reference_key(images, extractor, FEATURES), compute, note)["features"]
+    file = reference_file(images, extractor, cache, FEATURES_FORMAT)
+    return kept(file, reference_key(images, extractor, FEATURES_FORMAT), compute, note)["features"]
 
 
 def spread(n: int, most: int) -> Int[Tensor, " k"]:

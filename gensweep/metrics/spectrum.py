@@ -1,9 +1,10 @@
-"""What n images tell of a spectrum: the eigenvalues of M = L^T S L, where S is the covariance of their features.
+"""The eigenvalues of M = L^T S L, estimated from n images; S is the covariance of their features.
 
-Roots of eigenvalues are summed as integrals over a logarithmic grid of points t, since
-Tr A^1/2 = 1/pi int Tr A (A + t)^-1 t^-1/2 dt, and leaving out an image changes a determinant at each t.
+The sum of their roots is an integral, Tr A^1/2 = 1/pi int Tr A (A + t)^-1 t^-1/2 dt, computed on a logarithmic grid of
+points t.  To leave out an image changes a determinant at each t.
 
-Shapes: n images, d features, r directions in which the reference varies, k seen ones, j points t, p pairs of images.
+Shapes: n images, d features, r directions in which the reference varies, k of them in which the images vary too, j
+points t, p pairs of images.
 """
 
 from __future__ import annotations
@@ -19,21 +20,25 @@ from torch import Tensor
 
 from gensweep.metrics.eigen import symmetric_eigen
 
-__all__ = ["ROWS", "Spectrum", "centred"]
+__all__ = ["SPECTRUM_BATCH", "Spectrum", "centred"]
 
-#: Images that are looked at at once; bounds the memory.
-ROWS = 4096
-#: The integrals are sums over log t, from so far below the least eigenvalue to so far above the largest: exact to 1e-8.
-BELOW, ABOVE, STEP = 40.0, 44.0, 1.0
-#: What is left of 1 after rounding.
-ROUNDING = 1e-10
+#: Images that are whitened at a time; bounds the memory.
+SPECTRUM_BATCH = 4096
+#: The grid of log t begins this far below the log of the least eigenvalue ...
+LOG_T_BELOW = 40.0
+#: ... ends this far above that of the largest ...
+LOG_T_ABOVE = 44.0
+#: ... and has this step: the sums are the integrals to 1e-8.
+LOG_T_STEP = 1.0
+#: Differences from 1 up to this are rounding, and count as 0.
+UNSEEN_ROUNDING = 1e-10
 
 
 class Leverages(NamedTuple):
-    """What each image y counts for among all, at each t: with R = (A + t)^-1, A the scatter of all images.
+    """The leverage of each image y at each t, with R = (A + t)^-1 and A the scatter of all images.
 
     `held` is h = y^T R y, from 0 to 1, and `left` is 1 - h; `once` is t y^T R^2 y, and `twice` t^2 y^T R^3 y.  `others`
-    is the sum over all other images x of (y^T R x)^2: how much of an image they show too.
+    is the sum of (y^T R x)^2 over all other images x.
     """
 
     held: Float64[Tensor, "n j"]
@@ -55,21 +60,23 @@ class Spectrum:
         if not len(self.eigenvalues):
             return
         logs = self.eigenvalues.log()
-        grid = torch.arange(float(logs.min()) - BELOW, float(logs.max()) + ABOVE, STEP, dtype=x.dtype, device=x.device)
+        grid = torch.arange(
+            float(logs.min()) - LOG_T_BELOW, float(logs.max()) + LOG_T_ABOVE, LOG_T_STEP, dtype=x.dtype, device=x.device
+        )
         self.t = grid.exp()
         self._kept = self.eigenvalues[:, None] / (self.eigenvalues[:, None] + self.t)
         self._lost = self.t / (self.eigenvalues[:, None] + self.t)
-        self._weights = self.t.sqrt() * (STEP / (2 * math.pi))
+        self._weights = self.t.sqrt() * (LOG_T_STEP / (2 * math.pi))
         self.freedom, self.slope = self._kept.sum(0), (self._kept * self._lost).sum(0)
 
     @cached_property
     def _leverages(self) -> Leverages:
         n, parts = self.count, []
         kept, lost = self._kept, self._lost
-        for start in range(0, n, ROWS):
-            share = self._whitened(slice(start, start + ROWS)).square() * (n / (n - 1))
+        for start in range(0, n, SPECTRUM_BATCH):
+            share = self._whitened(slice(start, start + SPECTRUM_BATCH)).square() * (n / (n - 1))
             unseen = 1 - share.sum(1, keepdim=True)
-            unseen = unseen * (unseen > ROUNDING)
+            unseen = unseen * (unseen > UNSEEN_ROUNDING)
             held, left = share @ kept, _at_least_tiny(unseen + share @ lost)
             # Each form keeps its digits where the other loses them.
             others = torch.where(held < 0.5, share @ kept**2 - held**2, unseen + share @ lost**2 - left**2)
@@ -104,7 +111,7 @@ class Spectrum:
         n = self.count
         first, second = self._whitened(i), self._whitened(j)
         both = (first * second).sum(1, keepdim=True) + 1 / n
-        shared = -both * (both.abs() > ROUNDING) + (first * second) @ self._lost
+        shared = -both * (both.abs() > UNSEEN_ROUNDING) + (first * second) @ self._lost
         cosine = shared.square() / (self._left(first) * self._left(second))
         # (1 + 1 / (n (n - 2))) (1 - cosine) is the determinant for both over the product of those for each.
         joint = torch.log1p(-(cosine - (1 - cosine) / (n * (n - 2))).clamp(max=1 - 1e-15)) @ self._weights
@@ -114,20 +121,26 @@ class Spectrum:
     def roots_of_population(self, reference: Float64[Tensor, " r"]) -> Float64[Tensor, ""]:
         """The sum of the roots of M's eigenvalues in the population: 1/pi int N(u) u^-1/2 du, by parts.
 
-        The degrees of freedom N(t) = Tr M (M + t)^-1 of the sample are those of the population at a larger u, which the
-        leverages tell: u = t q / N, q the mean of h / (1 - h).  Fewer images than features cannot see below some u:
-        there N is taken in the shape of the `reference`, M's eigenvalues for images like the reference.
+        The degrees of freedom N(t) = Tr M (M + t)^-1 of the sample are those of the population at a larger u:
+        u = t (n - 1) q / N(t), q the mean of h / (1 - h) over the images.  With fewer images than features u has a
+        lower bound; below it N has the shape of that of `reference`, M's eigenvalues for images like the reference.
         """
         if not len(self.eigenvalues):
             return self.roots
-        total = (self._u.sqrt() * self.slope).sum() * (2 * STEP / math.pi)
+        total = (self._u.sqrt() * self.slope).sum() * (2 * LOG_T_STEP / math.pi)
         return total + self._below(reference)
 
     def changes_of_population(self) -> Float64[Tensor, " n"]:
-        """To first order, what leaving out each image changes in `roots_of_population`, but for what is common to all.
+        """To first order, how `roots_of_population` changes without each image, up to a constant that all share.
 
-        It is in N, in its slope, and in q, where an image counts itself and takes leverage from the others: from each
-        as much as that and the image are seen by others, as if pairs came about by chance.
+        The roots are 2/pi int u^1/2 s dlog t with s = -dN/dlog t, so their change is
+        2/pi int u^1/2 (s/2 du/u + ds) dlog t, where du/u = dq/q - dN/N.  With a = `once`, b = `twice`, o = `others`:
+
+            dN = -a / (1 - h),  ds = (a - 2 b) / (1 - h) - (a / (1 - h))^2,
+            dq = (q - h / (1 - h) + w o / (1 - h)) / (n - 1).
+
+        The last term is the leverage that the other images x gain, sum_x (y^T R x)^2 / (1 - h_x)^2 / (1 - h), where w,
+        the mean of 1 / (1 - h_x)^2 weighted by o, stands for each 1 / (1 - h_x)^2.
         """
         if not len(self.eigenvalues):
             return self.roots.new_zeros(self.count)
@@ -136,16 +149,16 @@ class Spectrum:
         odds = (self._odds - held / left + weight * others / left) / (self.count - 1)
         freedom, slope = -once / left, (once - 2 * twice) / left - (once / left) ** 2
         u = odds / self._odds - freedom / self.freedom
-        return (u * self.slope / 2 + slope) @ self._u.sqrt() * (2 * STEP / math.pi)
+        return (u * self.slope / 2 + slope) @ self._u.sqrt() * (2 * LOG_T_STEP / math.pi)
 
     @cached_property
     def _u(self) -> Float64[Tensor, " j"]:
         return self.t * self._odds * (self.count - 1) / self.freedom
 
     def _below(self, reference: Float64[Tensor, " r"]) -> Float64[Tensor, ""]:
-        """What lies below the least u, if anything does."""
+        """The part of the integral below the least u, if there is any."""
         least, wanted = self._u[0], self.freedom[0]
-        # Where u stays above 0 there are too few images to see what is below, unless the reference has nothing there.
+        # Where u goes to 0 with t, or the reference has no degrees of freedom left, nothing is below.
         if least < 1000 * self.t[0] or float(wanted) >= len(reference):
             return torch.zeros_like(least)
         scale = _ridge(reference, float(wanted))
@@ -153,7 +166,7 @@ class Spectrum:
         return below * (least / scale).sqrt() * (2 / math.pi)
 
     def _whitened(self, rows: slice | Int[Tensor, " b"]) -> Float64[Tensor, "b k"]:
-        """Images along the seen directions; over all images each direction has length 1."""
+        """Images in k coordinates; over all images each coordinate has length 1."""
         if self._few:
             return self._vectors[rows]
         scale = (self.eigenvalues * (self.count - 1)).sqrt()
@@ -162,19 +175,19 @@ class Spectrum:
     def _left(self, whitened: Float64[Tensor, "p k"]) -> Float64[Tensor, "p j"]:
         squares = whitened.square()
         unseen = 1 - 1 / self.count - squares.sum(1, keepdim=True)
-        return _at_least_tiny(unseen * (unseen > ROUNDING) + squares @ self._lost)
+        return _at_least_tiny(unseen * (unseen > UNSEEN_ROUNDING) + squares @ self._lost)
 
 
 def centred(x: Float64[Tensor, "n d"], mean: Float64[Tensor, " d"]) -> Iterator[Float64[Tensor, "b d"]]:
     """The rows less their mean, some at a time."""
-    for rows in torch.split(x, ROWS):
+    for rows in torch.split(x, SPECTRUM_BATCH):
         yield rows - mean
 
 
 def _decomposed(
     x: Float64[Tensor, "n d"], mean: Float64[Tensor, " d"], factor: Float64[Tensor, "d r"]
 ) -> tuple[Float64[Tensor, " k"], Float64[Tensor, "d k"] | Float64[Tensor, "n k"]]:
-    """The positive eigenvalues of M; what turns features towards them or, of no more images than r, these turned."""
+    """The positive eigenvalues of M, and the matrix to project features with or, if n <= r, the projected images."""
     n, r = len(x), factor.shape[1]
     if n <= r:
         y = (x - mean) @ factor
@@ -195,13 +208,13 @@ def _at_least_tiny(x: Float64[Tensor, "..."]) -> Float64[Tensor, "..."]:
 
 
 def _positive(eigenvalues: Float64[Tensor, " k"]) -> Tensor:
-    """Which are not rounding errors; numpy's threshold for a `matrix_rank`."""
+    """Which of them are no rounding errors, by the threshold of numpy's `matrix_rank`."""
     largest = eigenvalues.max().clamp(min=0)
     return eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
 
 
 def _ridge(spectrum: Float64[Tensor, " r"], freedom: float) -> float:
-    """The u at which a spectrum has so many degrees of freedom, less than it has eigenvalues."""
+    """The u with `freedom` = sum s / (s + u) over a spectrum s, which has more eigenvalues than that."""
     low, high = math.log(float(spectrum.min())) - 40, math.log(float(spectrum.max())) + 40
     for _ in range(60):
         middle = (low + high) / 2

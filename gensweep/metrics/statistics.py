@@ -20,11 +20,11 @@ from gensweep.metrics.weights import file_sha256
 
 __all__ = ["Statistics", "check_name", "read_statistics", "write_statistics"]
 
-SUFFIX = ".npz"
-#: The number of images where a file does not tell it; a distance does not depend on it.
-UNKNOWN = 1_000_000
-#: sigma may differ from its transpose by this part of its largest value.
-SYMMETRY = 1e-4
+STATISTICS_SUFFIX = ".npz"
+#: The number of images where the file does not give it; the distance does not depend on it.
+ASSUMED_IMAGES = 1_000_000
+#: sigma may differ from its transpose by this share of its largest value.
+SYMMETRY_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +37,8 @@ class Statistics:
 
 def check_name(file: Path) -> None:
     """Raise ConfigError if the name does not end in .npz."""
-    if file.suffix != SUFFIX:
-        raise ConfigError(f"{file}: the name of statistics must end in {SUFFIX}")
+    if file.suffix != STATISTICS_SUFFIX:
+        raise ConfigError(f"{file}: the name of statistics must end in {STATISTICS_SUFFIX}")
 
 
 def write_statistics(file: Path, moments: Moments, name: str, extractor: Extractor) -> None:
@@ -79,10 +79,10 @@ def read_statistics(file: Path, extractor: Extractor) -> Statistics:
         )
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise ConfigError(f"{file}: mu or sigma holds NaN or infinite numbers; make it again")
-    if np.abs(sigma - sigma.T).max() > SYMMETRY * np.abs(sigma).max() or sigma.diagonal().min() < 0:
+    if np.abs(sigma - sigma.T).max() > SYMMETRY_TOLERANCE * np.abs(sigma).max() or sigma.diagonal().min() < 0:
         raise ConfigError(f"{file}: sigma is not a covariance matrix: it is not symmetric, or a variance is negative")
     name = str(values["reference"]) if "reference" in values else f"{file.name}#{file_sha256(file)[:16]}"
-    return Statistics(name, _moments(mu, sigma, int(values.get("count", UNKNOWN))))
+    return Statistics(name, _moments(mu, sigma, int(values.get("count", ASSUMED_IMAGES))))
 
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
@@ -92,7 +92,7 @@ def _arrays(file: Path) -> dict[str, np.ndarray]:
         with np.load(file, allow_pickle=False) as stored:
             values = {name: stored[name] for name in stored.files}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise ConfigError(f"{file} cannot be read as {SUFFIX}: {error}") from error
+        raise ConfigError(f"{file} cannot be read as {STATISTICS_SUFFIX}: {error}") from error
     if missing := [name for name in ("mu", "sigma") if name not in values]:
         raise ConfigError(
             f"{file} holds {', '.join(values) or 'nothing'}, but no {' and no '.join(missing)}; "

@@ -1,12 +1,14 @@
-"""How sure is a Frechet distance?  What it would be for endless images, and an interval, from the images at hand.
+"""A Frechet distance without the bias of few images, and its confidence interval.
 
-Of the distance |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 only two parts are biased: |mean - m|^2, by Tr S / n, and
-the last one, the sum of the roots of a spectrum that is seen through n images only (see `spectrum`).  That is corrected
-to all orders of d / n for images whose features are a matrix times independent numbers, each image with a scale of its
-own; what remains, of order 1 / n, goes by leaving out a tenth of the images in turn.  The variance is that of leaving
-out each image, from the corrected distance to first order, which counts twice what is due to pairs of images, and so is
-lessened by what pairs show of the plain one.  Of hardly more images than directions, or fewer, the correction is partly
-a guess, which is a part of the variance instead, and images are left out of the plain distance.
+Two terms of |mean - m|^2 + Tr S + Tr R - 2 Tr (S R)^1/2 are biased when mean and S come from n images: |mean - m|^2, by
+Tr S / n, and the last one, a sum of square roots of estimated eigenvalues (see `spectrum`).  The latter is corrected to
+all orders of d / n for features that are a matrix times independent numbers, with a scale for each image; a jackknife
+over tenths of the images removes the remaining bias of order 1 / n.
+
+The variance is that of the jackknife over single images, for the corrected distance to first order.  It counts the
+variance due to pairs of images twice; one of the two is estimated from random pairs, for the plain distance, and
+subtracted.  With hardly more images than directions, or fewer, the correction is partly a guess: then the jackknife is
+that of the plain distance, and the variance includes the error of the guess.
 Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance).
 
 Shapes: n images, d features, r directions in which the reference varies.
@@ -25,28 +27,32 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.frechet import factor
 from gensweep.metrics.spectrum import Spectrum, centred
 
-__all__ = ["LEAST", "NORMAL", "Estimate", "Target", "estimate_distance"]
+__all__ = ["MIN_IMAGES", "Z_95", "Estimate", "Target", "estimate_distance"]
 
-#: With fewer images there is no estimate.
-LEAST = 20
-#: Standard errors on each side of a 95 % interval.
-NORMAL = 1.959964
-#: In so many parts images are left out, and so many pairs of images are looked at.
-PARTS, PAIRS = 10, 2048
-#: Of fewer images a direction no part can be left out, and so much of the correction counts as guessed.
-SEEN, GUESSED = 1.25, 0.014
-#: What is due to three images or more is among the pairs too, and grows with the directions an image, squared.
-TRIPLES = 2 / 3
-#: Of more images the bias that leaving out parts would take away is far below the error.
-MANY = 4000
+#: Images that an estimate needs.
+MIN_IMAGES = 20
+#: The 97.5 % quantile of the normal distribution: standard errors on each side of a 95 % interval.
+Z_95 = 1.959964
+#: The jackknife leaves out each of this number of parts of the images.
+JACKKNIFE_PARTS = 10
+#: Random pairs of images from which the variance due to pairs is estimated.
+SAMPLED_PAIRS = 2048
+#: The jackknife needs this many images per direction: without a part there must still be more images than directions.
+MIN_IMAGES_PER_DIRECTION = 1.25
+#: Below it the correction is partly a guess: its standard error is this share of the correction.
+GUESSED_SHARE = 0.014
+#: TRIPLES_SHARE (r / n)^2 of the variance of pairs is due to three images or more, and not counted twice.
+TRIPLES_SHARE = 2 / 3
+#: With more images the bias that the jackknife removes is far below the standard error.
+MAX_JACKKNIFE_IMAGES = 4000
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What n images say about the distance of the distribution that they are drawn from.
+    """The distance of the distribution that n images are drawn from.
 
-    `corrected` is without the bias of few images, and may be negative where the distance is about 0.  `influences` are
-    one number an image: their mean is `corrected`, their scatter gives `error`.
+    `corrected` has no bias from few images, and may be negative where the distance is about 0; `error` is its standard
+    error.  `influences` has a number for each image: their mean is `corrected`, and their variance n `error`^2.
     """
 
     corrected: float
@@ -56,7 +62,7 @@ class Estimate:
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the 95 % interval."""
-        return self.corrected - NORMAL * self.error, self.corrected + NORMAL * self.error
+        return self.corrected - Z_95 * self.error, self.corrected + Z_95 * self.error
 
 
 class Target:
@@ -72,7 +78,7 @@ class Target:
 
     @cached_property
     def squares(self) -> Float64[Tensor, " r"]:
-        """The squares of the covariance's positive eigenvalues: the spectrum of M for images like the reference."""
+        """The squares of the covariance's positive eigenvalues: the eigenvalues of M for images like the reference."""
         squares: Tensor = torch.linalg.svdvals(self.factor).pow(4)
         return squares
 
@@ -80,23 +86,23 @@ class Target:
 def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimate:
     """The distance for endless images, with its standard error, from the features of independent ones.
 
-    Raises GensweepError below `LEAST` images.
+    Raises GensweepError below `MIN_IMAGES` images.
     """
     n = len(features)
-    if n < LEAST:
-        raise GensweepError(f"an interval needs at least {LEAST} images, but got {n}; raise the number of samples")
+    if n < MIN_IMAGES:
+        raise GensweepError(f"an interval needs at least {MIN_IMAGES} images, but got {n}; raise the number of samples")
     sample = _Sample(features.to(target.mean), target)
     crowding = target.factor.shape[1] / n
-    few = SEEN * crowding > 1
-    corrected = sample.unbiased if few or n > MANY else _without_parts(sample)
+    few = MIN_IMAGES_PER_DIRECTION * crowding > 1
+    corrected = sample.unbiased if few or n > MAX_JACKKNIFE_IMAGES else _without_parts(sample)
     pseudo = (1 - n) * (sample.without_each if few else sample.changes)
     twice = float(pseudo.var()) / n
     if few:
-        variance = twice + (GUESSED * (float(sample.distance) - corrected)) ** 2
+        variance = twice + (GUESSED_SHARE * (float(sample.distance) - corrected)) ** 2
     else:
-        # Leaving out parts adds to the share of pairs, as it never sees those within one.  Of a distance near 0 all
-        # is due to pairs, and half of the variance is one too many.
-        counted = (1 - 1 / (PARTS - 1)) * (1 - TRIPLES * crowding**2)
+        # The jackknife over parts adds 1 / (parts - 1) to the variance of pairs, as it leaves out those within a part.
+        # A distance near 0 is due to pairs alone: all of its variance is counted twice.
+        counted = (1 - 1 / (JACKKNIFE_PARTS - 1)) * (1 - TRIPLES_SHARE * crowding**2)
         variance = max(twice - counted * sample.variance_of_pairs(), twice / 2)
     scale = (variance / twice) ** 0.5 if twice else 0.0
     influences = (pseudo - pseudo.mean()) * scale + corrected
@@ -104,14 +110,14 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
 
 
 def _without_parts(sample: _Sample) -> float:
-    """The unbiased estimate, less the bias of order 1 / n that leaving out each part in turn shows."""
-    parts = torch.arange(sample.n, device=sample.x.device) % PARTS
-    rest = [_Sample(sample.x[parts != part], sample.target).unbiased for part in range(PARTS)]
-    return PARTS * sample.unbiased - (PARTS - 1) * sum(rest) / PARTS
+    """The unbiased estimate with its bias of order 1 / n removed, by a jackknife over parts."""
+    parts = torch.arange(sample.n, device=sample.x.device) % JACKKNIFE_PARTS
+    rest = [_Sample(sample.x[parts != part], sample.target).unbiased for part in range(JACKKNIFE_PARTS)]
+    return JACKKNIFE_PARTS * sample.unbiased - (JACKKNIFE_PARTS - 1) * sum(rest) / JACKKNIFE_PARTS
 
 
 class _Sample:
-    """Features and what the distance would be without some of them, exactly."""
+    """Features, and the exact distance without some of them."""
 
     def __init__(self, x: Float64[Tensor, "n d"], target: Target) -> None:
         self.x, self.target, self.n = x, target, len(x)
@@ -131,7 +137,7 @@ class _Sample:
 
     @property
     def unbiased(self) -> float:
-        """Without the bias of the two parts that have one."""
+        """The distance with its two biased terms corrected."""
         far = self.far - self.scatter / (self.n - 1) / self.n
         roots = self.spectrum.roots_of_population(self.target.squares)
         return float(far + self.scatter / (self.n - 1) + self.reference - 2 * roots)
@@ -146,20 +152,20 @@ class _Sample:
 
     @property
     def changes(self) -> Float64[Tensor, " n"]:
-        """To first order, the unbiased distance with one image left out, but for what is common to all."""
+        """To first order, the unbiased distance with one image left out, up to a constant that all images share."""
         n = self.n
         scatter = self.scatter - self.squares * (n / (n - 1))
         far = self.far - 2 * self.along / (n - 1) + self.squares / (n - 1) ** 2 - scatter / (n - 2) / (n - 1)
         return far + scatter / (n - 2) - 2 * self.spectrum.changes_of_population()
 
     def variance_of_pairs(self) -> float:
-        """The part of the distance's variance that is due to pairs of images, from some pairs at random.
+        """The part of the distance's variance that is due to pairs of images, estimated from random pairs.
 
         Source: Efron & Stein 1981, eq. 4.1 to 4.4.
         """
         n, generator = self.n, torch.Generator().manual_seed(0)
-        i = torch.randint(n, (PAIRS,), generator=generator).to(self.x.device)
-        j = (i + 1 + torch.randint(n - 1, (PAIRS,), generator=generator).to(i)) % n
+        i = torch.randint(n, (SAMPLED_PAIRS,), generator=generator).to(self.x.device)
+        j = (i + 1 + torch.randint(n - 1, (SAMPLED_PAIRS,), generator=generator).to(i)) % n
         inner = ((self.x[i] - self.mean) * (self.x[j] - self.mean)).sum(1)
         squares = self.squares[i] + self.squares[j] + 2 * inner
         far = self.far - 2 * (self.along[i] + self.along[j]) / (n - 2) + squares / (n - 2) ** 2

@@ -13,15 +13,15 @@ from torch.nn import functional as F
 
 __all__ = ["attend", "is_short"]
 
-#: Up to so many pixels, all weights of a head fit into the cache of a core.
-SHORT = 512
+#: Up to this number of pixels the attention weights of a head fit into the cache of a CPU core.
+MAX_PIXELS_IN_CACHE = 512
 
 
 def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:
     """softmax(q k^T / sqrt(d)) v of each head.
 
-    Forward it is PyTorch's fused attention.  In bfloat16 on a CPU, the way back is plain matrix products, which take
-    half of the time of PyTorch's own; it has no second derivatives.
+    Forward it is PyTorch's fused attention.  In bfloat16 on a CPU, the backward pass is plain matrix products, which
+    take half of the time of PyTorch's own; it has no second derivatives.
     Source: Vaswani et al. 2017, eq. 1.
     """
     if is_short(qkv):
@@ -30,11 +30,11 @@ def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:
 
 
 def is_short(qkv: Tensor) -> bool:
-    """Whether the way back is by matrix products: on a CPU, in bfloat16, under no transform of autograd."""
+    """Whether the backward pass is by matrix products: on a CPU, in bfloat16, under no transform of autograd."""
     return (
         qkv.device.type == "cpu"
         and qkv.dtype == torch.bfloat16
-        and qkv.shape[1] <= SHORT
+        and qkv.shape[1] <= MAX_PIXELS_IN_CACHE
         and torch._C._functorch.peek_interpreter_stack() is None
         and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0
@@ -47,7 +47,7 @@ def _fused(qkv: Tensor) -> Tensor:
 
 
 class _Short(torch.autograd.Function):
-    """The weights are computed again on the way back, by which q, k and v are all that is kept."""
+    """The attention weights are computed again in the backward pass, so only q, k and v are kept."""
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor) -> Tensor:

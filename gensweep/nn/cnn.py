@@ -1,4 +1,4 @@
-"""A denoiser without a pyramid: what a U-Net's shape is worth shows against it."""
+"""A denoiser at full resolution, a baseline for the U-Net."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CNN(nn.Module):
         super().__init__()
         if width < 8 or width % 8:
             raise ConfigError(f"cnn: width {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
-        # Above half the image's size a dilated kernel sees hardly more than zeros.
+        # Above half the image's size a dilated kernel covers hardly more than padding.
         dilations = [dilation for dilation in (1, 2, 4, 8) if dilation <= max(1, size // 4)]
         self.condition = Conditioning(width, classes)
         self.first = nn.Conv2d(channels, width, 3, padding=1)

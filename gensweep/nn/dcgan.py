@@ -18,9 +18,9 @@ from gensweep.nn.spectral import spectrally_normalised
 
 __all__ = ["Discriminator", "Generator", "dcgan"]
 
-#: The tutorial's largest number of channels, in widths; larger images get more stages, not wider ones.
-WIDEST = 8
-#: Norms between the layers of a discriminator; a spectral one is of the weights.
+#: The tutorial's largest number of channels is 8 x width; larger images get more stages, not wider ones.
+MAX_WIDTH_MULTIPLIER = 8
+#: Norms between a discriminator's layers; spectral normalisation is not here, since it acts on weights.
 NORMS: dict[str, Callable[[int], nn.Module]] = {"batch": BatchNorm2d, "layer": partial(nn.GroupNorm, 1)}
 
 
@@ -120,7 +120,7 @@ class Discriminator(nn.Module):
 
 def stage_widths(size: int, width: int) -> list[int]:
     """Channels of the stages from next to the image down to 4 px."""
-    return [width * min(2**stage, WIDEST) for stage in range(size.bit_length() - 3)]
+    return [width * min(2**stage, MAX_WIDTH_MULTIPLIER) for stage in range(size.bit_length() - 3)]
 
 
 def initialise(module: nn.Module) -> None:

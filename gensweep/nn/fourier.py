@@ -1,4 +1,4 @@
-"""The fine scales of an image as channels of their own."""
+"""Fourier features of an image as further channels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FourierFeatures(nn.Module):
         self.exponents = tuple(exponents)
 
     def channels(self, channels: int) -> int:
-        """How many channels come out for so many that go in."""
+        """The number of output channels for a number of input channels."""
         return channels * (1 + 2 * len(self.exponents))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:

@@ -1,6 +1,6 @@
-"""Low-rank updates of a network that stays as it is, as parametrisations, so that no network knows about them.
+"""Low-rank updates of a frozen network, as parametrisations: no network has code for them.
 
-A weight is looked at as a matrix of outputs times all else: for a convolution, B A is then one of its own kernel size
+A weight is a matrix of outputs times all other dimensions: for a convolution, B A is then one of its own kernel size
 to r channels, followed by one of 1 x 1.  Source: Hu et al. 2021.
 """
 
@@ -19,8 +19,8 @@ from torch.nn.utils import parametrize
 from gensweep.errors import ParameterError
 
 __all__ = [
-    "GROUPS",
-    "LABELS",
+    "LABELS_ONLY",
+    "TARGET_GROUPS",
     "LowRank",
     "add_update",
     "attach",
@@ -35,19 +35,19 @@ __all__ = [
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-#: Layers by what they are, each group a pattern of names and types of module; other targets are patterns of names.
-GROUPS: dict[str, tuple[str, tuple[type[nn.Module], ...]]] = {
+#: Targets by name: (regular expression for layer names, module types).  Any other target is such an expression.
+TARGET_GROUPS: dict[str, tuple[str, tuple[type[nn.Module], ...]]] = {
     "all": ("", (nn.Linear, *CONVOLUTIONS)),
     "attention": (r"(^|\.)attention\.", (nn.Linear, *CONVOLUTIONS)),
     "conv": ("", CONVOLUTIONS),
     "linear": ("", (nn.Linear,)),
 }
-#: The target that has no layer: only the rows of new labels are learnt.
-LABELS = "labels"
+#: The target without layers: only the embeddings of new labels are learnt.
+LABELS_ONLY = "labels"
 
 
 class LowRank(nn.Module):
-    """W + scale B A, where A begins as in a linear layer, and B as 0, so that W is what it was."""
+    """W + scale B A, where A starts like a linear layer's weight, and B at 0, so that W does not change at first."""
 
     def __init__(self, layer: Layer, rank: int, scale: float) -> None:
         super().__init__()
@@ -83,11 +83,11 @@ def _product(
 def attach(network: nn.Module, *, rank: int, alpha: float | None = None, target: str = "all") -> None:
     """Give layers of a network updates of a rank, times alpha / rank (1 if alpha is None), which are trained.
 
-    `target` is a name in GROUPS, LABELS for none, or a regular expression that is searched in the names of layers.  A
+    `target` is a name in TARGET_GROUPS, LABELS_ONLY, or a regular expression to search for in the names of layers.  A
     layer with fewer inputs or outputs than the rank gets an update of its own full rank.
-    Raises ConfigError if no layer is meant, or if none has the rank.
+    Raises ConfigError if no layer matches, or if none has the rank.
     """
-    if target == LABELS:
+    if target == LABELS_ONLY:
         return
     layers = layers_of(network, target)
     name, most = max(((name, min(_sides(layer))) for name, layer in layers.items()), key=lambda each: each[1])
@@ -112,13 +112,13 @@ def _insert(module: nn.Module, parametrisation: nn.Module) -> None:
 
 
 def layers_of(network: nn.Module, target: str) -> dict[str, Layer]:
-    """The layers that a target means, by name.  Raises ConfigError if there is none."""
-    pattern, types = GROUPS.get(target, (target, GROUPS["all"][1]))
+    """The layers that a target matches, by name.  Raises ConfigError if there is none."""
+    pattern, types = TARGET_GROUPS.get(target, (target, TARGET_GROUPS["all"][1]))
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ParameterError("target", f"{target!r} is no regular expression ({error})") from None
-    known = {name: module for name, module in network.named_modules() if isinstance(module, GROUPS["all"][1])}
+    known = {name: module for name, module in network.named_modules() if isinstance(module, TARGET_GROUPS["all"][1])}
     found = {name: layer for name, layer in known.items() if isinstance(layer, types) and compiled.search(name)}
     if not found:
         names = list(known)
@@ -126,7 +126,8 @@ def layers_of(network: nn.Module, target: str) -> dict[str, Layer]:
         raise ParameterError(
             "target",
             f"{target!r} matches no layer of the {type(network).__name__} (its {len(names)} "
-            f"layers: {shown}); take one of {', '.join(GROUPS)}, {LABELS}, or a regular expression for such names",
+            f"layers: {shown}); take one of {', '.join(TARGET_GROUPS)}, {LABELS_ONLY}, or a regular expression for "
+            "such names",
         )
     return cast(dict[str, Layer], found)
 

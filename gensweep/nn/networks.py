@@ -13,13 +13,13 @@ from gensweep.registry import Registry
 
 __all__ = ["ADVERSARIES", "DENOISERS", "Adversaries", "Count", "GroupedWidth", "Width", "check_adversaries_size"]
 
-#: Numbers of channels, those of group norms, and of layers of a kind: a digit too many would be built for ever.
+#: Numbers of channels, those of group norms, and of layers of a kind; bounds, as a digit too many would build for ever.
 Width: TypeAlias = Annotated[int, Interval(ge=1, le=8192)]
 GroupedWidth: TypeAlias = Annotated[int, Interval(ge=8, le=8192), MultipleOf(8)]
 Count: TypeAlias = Annotated[int, Interval(ge=1, le=256)]
 
-#: Image sizes of networks that go up from 4 px in steps of two.
-SIZES = (8, 16, 32, 64, 128, 256)
+#: Image sizes in pixels that networks support which start at 4 px and double.
+IMAGE_SIZES = (8, 16, 32, 64, 128, 256)
 
 
 class Adversaries(NamedTuple):
@@ -39,12 +39,14 @@ class Adversaries(NamedTuple):
 #: [0, 1000) whatever the number of timesteps.  Label `classes`, one more than the last, stands for "no label".
 DENOISERS: Registry[Callable[..., nn.Module]] = Registry("network", package="gensweep.nn")
 
-#: Items take (channels, size, classes, latent, timed); the discriminator of a timed pair is told how noisy its images
-#: are, as times in [0, 1000].
+#: Items take (channels, size, classes, latent, timed); the discriminator of a timed pair also takes times in
+#: [0, 1000], how noisy its images are.
 ADVERSARIES: Registry[Callable[..., Adversaries]] = Registry("GAN network", package="gensweep.nn")
 
 
 def check_adversaries_size(kind: str, size: int) -> None:
     """Raise ConfigError unless the size is a power of two from 8 to 256."""
-    if size not in SIZES:
-        raise ConfigError(f"{kind}: images of {size} px are not supported; use one of {', '.join(map(str, SIZES))}")
+    if size not in IMAGE_SIZES:
+        raise ConfigError(
+            f"{kind}: images of {size} px are not supported; use one of {', '.join(map(str, IMAGE_SIZES))}"
+        )

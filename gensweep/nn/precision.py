@@ -1,4 +1,4 @@
-"""In how many bits networks compute, and what may not be rounded."""
+"""The floating-point precision of networks, and what may not be rounded."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def rounded(network: nn.Module) -> dict[str, Tensor]:
 def in_full(layer: nn.Module, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
     """The last layer of a denoiser: in float32, whatever autocast says, where it draws samples.
 
-    It costs next to nothing, and half of the rounding errors that one can see in an image are its own.
+    It costs next to nothing, and half of the visible rounding errors in an image are its own.
     """
     if layer.training:
         return layer(x)  # type: ignore[no-any-return]

@@ -12,8 +12,8 @@ from gensweep.nn.layers import BatchNorm2d
 
 __all__ = ["ConditionalBatchNorm2d", "TimeProjection", "batch_norm", "normalised"]
 
-#: Cosines and sines of a time.
-FREQUENCIES = 32
+#: Frequencies of the time embedding; each gives a cosine and a sine.
+TIME_FREQUENCIES = 32
 
 
 class ConditionalBatchNorm2d(BatchNorm2d):
@@ -50,7 +50,7 @@ def batch_norm(channels: int, classes: int) -> BatchNorm2d:
 
 
 def normalised(norm: nn.Module, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Tensor:
-    """What a layer makes of images, with their labels if it wants them."""
+    """The layer's output; a conditional batch norm also gets the labels."""
     y: Tensor = norm(x, labels) if isinstance(norm, ConditionalBatchNorm2d) else norm(x)
     return y
 
@@ -65,9 +65,11 @@ class TimeProjection(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        frequencies = torch.exp(-math.log(10_000) * torch.arange(FREQUENCIES, dtype=torch.float64) / FREQUENCIES)
+        frequencies = torch.exp(
+            -math.log(10_000) * torch.arange(TIME_FREQUENCIES, dtype=torch.float64) / TIME_FREQUENCIES
+        )
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
-        self.embed = nn.Sequential(nn.Linear(2 * FREQUENCIES, features), nn.SiLU(), nn.Linear(features, features))
+        self.embed = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, features), nn.SiLU(), nn.Linear(features, features))
 
     def forward(self, features: Float[Tensor, "b f"], time: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """What is added to the logits."""

@@ -17,8 +17,10 @@ from gensweep.nn.spectral import spectrally_normalised
 
 __all__ = ["Discriminator", "Generator", "sngan"]
 
-#: The smallest map of the discriminator; it goes on there with blocks that keep the size.
-SMALLEST, KEEPING = 8, 2
+#: The discriminator halves its feature maps down to this side, in pixels ...
+SMALLEST_MAP_PIXELS = 8
+#: ... and ends with this number of blocks at that size, times `depth`.
+BLOCKS_ON_SMALLEST_MAP = 2
 
 
 @ADVERSARIES.register("sngan")
@@ -100,9 +102,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int, size: int, classes: int, width: int, depth: int, timed: bool) -> None:
         super().__init__()
-        halvings = max(0, (size // SMALLEST).bit_length() - 1)
+        halvings = max(0, (size // SMALLEST_MAP_PIXELS).bit_length() - 1)
         halves = [halving and block == 0 for halving in [True] * halvings for block in range(depth)]
-        halves += [False] * (KEEPING * depth)
+        halves += [False] * (BLOCKS_ON_SMALLEST_MAP * depth)
         blocks = [DownBlock(channels, width, halves=halves[0], first=True)]
         blocks += [DownBlock(width, width, halves=each, first=False) for each in halves[1:]]
         self.blocks = nn.ModuleList(blocks)

@@ -20,8 +20,9 @@ from gensweep.nn.precision import in_full
 
 __all__ = ["UNet"]
 
-#: Multipliers of sizes from which on they hold.  Source: Dhariwal & Nichol 2021, tables 4 and 12 (64 to 256 px).
-MULTIPLIERS = {256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4), 8: (1, 2, 2)}
+#: Channel multipliers by the smallest image size, in pixels, that they hold for.
+#: Source: Dhariwal & Nichol 2021, tables 4 and 12 (64 to 256 px).
+CHANNEL_MULTIPLIERS = {256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4), 8: (1, 2, 2)}
 
 
 @DENOISERS.register("unet")
@@ -32,8 +33,8 @@ class UNet(nn.Module):
     and half the resolution of the level before.  Multipliers of null follow the size of the images: (1, 2, 2) below 64
     px, (1, 2, 3, 4) from 64, (1, 1, 2, 3, 4) from 128, and (1, 1, 2, 2, 4, 4) at 256.  The middle attends too, unless
     `attention` is empty; resolutions in it that the network does not have are ignored.  With `checkpointing` blocks
-    keep their inputs only and are computed again on the way back: less memory, the same gradients, a third more work.
-    Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 3 (scale and shift).
+    keep their inputs only and are computed again in the backward pass: less memory, the same gradients, a third more
+    work.  Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 3 (scale and shift).
     """
 
     def __init__(
@@ -161,8 +162,8 @@ class Upsample(nn.Conv2d):
 
 
 def default_multipliers(size: int) -> tuple[int, ...]:
-    """Those of the largest size in MULTIPLIERS that is not above this one, and no more than it can be halved."""
-    multipliers = next((each for least, each in MULTIPLIERS.items() if size >= least), (1,))
+    """The multipliers for an image size: CHANNEL_MULTIPLIERS, cut to the number of times the size can be halved."""
+    multipliers = next((each for least, each in CHANNEL_MULTIPLIERS.items() if size >= least), (1,))
     return multipliers[: most_levels(size)]
 
 

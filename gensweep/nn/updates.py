@@ -10,7 +10,7 @@ from torch import nn
 
 from gensweep.errors import ParameterError
 from gensweep.nn.labels import NewRows, add_labels
-from gensweep.nn.lora import LABELS, attach, freeze, merge
+from gensweep.nn.lora import LABELS_ONLY, attach, freeze, merge
 from gensweep.registry import Registry
 
 __all__ = ["UPDATES", "Update"]
@@ -38,10 +38,10 @@ def lora(
     The target is all, attention, conv or linear, or a regular expression for names of layers; with `labels` only the
     rows of new labels are learnt.  An alpha of null is equal to the rank.  Source: Hu et al. 2021.
     """
-    if target == LABELS and not new:
+    if target == LABELS_ONLY and not new:
         raise ParameterError(
             "target",
-            f"{LABELS!r} learns nothing but new labels, but there are none for these images; "
+            f"{LABELS_ONLY!r} learns nothing but new labels, but there are none for these images; "
             "take another target, such as attention",
         )
     load()

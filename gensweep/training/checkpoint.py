@@ -24,12 +24,12 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 
 __all__ = [
-    "ESTIMATES",
-    "FORMAT",
-    "KEPT",
-    "SAMPLES",
-    "SCHEDULE",
-    "SUSPECTS",
+    "CHECKPOINTS_KEPT",
+    "CHECKPOINT_FORMAT",
+    "ESTIMATES_FILE",
+    "SAMPLES_FILE",
+    "SCHEDULE_FILE",
+    "SUSPECTS_FILE",
     "Checkpoint",
     "latest",
     "load_tensors",
@@ -39,11 +39,16 @@ __all__ = [
     "verify",
 ]
 
-FORMAT = 1
-#: How many of a training's checkpoints stay: one more than needed, in case the last one is damaged.
-KEPT = 2
-TENSORS, RECORD = "state.safetensors", "checkpoint.json"
-SAMPLES, SCHEDULE, SUSPECTS, ESTIMATES = "samples.png", "schedule.png", "suspects.png", "estimates.json"
+#: The version of the layout below; other versions are refused.
+CHECKPOINT_FORMAT = 1
+#: Checkpoints of a training that are kept: one more than needed, in case the last one is damaged.
+CHECKPOINTS_KEPT = 2
+STATE_FILE = "state.safetensors"
+CHECKPOINT_FILE = "checkpoint.json"
+SAMPLES_FILE = "samples.png"
+SCHEDULE_FILE = "schedule.png"
+SUSPECTS_FILE = "suspects.png"
+ESTIMATES_FILE = "estimates.json"
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Checkpoint:
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
     kernels: str | None = None
     sha256: str = ""
-    format: int = FORMAT
+    format: int = CHECKPOINT_FORMAT
 
 
 def save(
@@ -78,7 +83,7 @@ def save(
     tensors: Mapping[str, Tensor],
     *,
     also: Callable[[Path], None] | None = None,
-    keep: int = KEPT,
+    keep: int = CHECKPOINTS_KEPT,
 ) -> Path:
     """Write a checkpoint into a new folder of `root`, and delete all but the newest `keep`.
 
@@ -89,9 +94,9 @@ def save(
     try:
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / TENSORS)
-        record = asdict(checkpoint) | {"sha256": _sha256(aside / TENSORS)}
-        (aside / RECORD).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / STATE_FILE)
+        record = asdict(checkpoint) | {"sha256": _sha256(aside / STATE_FILE)}
+        (aside / CHECKPOINT_FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         if also is not None:
             also(aside)
         for file in aside.iterdir():
@@ -107,19 +112,21 @@ def save(
 
 def read(folder: Path) -> Checkpoint:
     """What checkpoint.json says.  Raises GensweepError if it is missing, damaged or of a later version."""
-    file = folder / RECORD
+    file = folder / CHECKPOINT_FILE
     try:
         record = json.loads(file.read_text())
         version = record["format"]
-        if version != FORMAT:
-            raise GensweepError(f"{file} has format {version}, but this version of gensweep reads format {FORMAT}")
+        if version != CHECKPOINT_FORMAT:
+            raise GensweepError(
+                f"{file} has format {version}, but this version of gensweep reads format {CHECKPOINT_FORMAT}"
+            )
         known = {each.name for each in fields(Checkpoint)}
         values = {name: value for name, value in record.items() if name in known}
         for name in ("shape", "class_names", "class_counts"):
             values[name] = tuple(values[name])
         return Checkpoint(**values)
     except FileNotFoundError:
-        raise GensweepError(f"{folder} is not a checkpoint: it has no {RECORD}") from None
+        raise GensweepError(f"{folder} is not a checkpoint: it has no {CHECKPOINT_FILE}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GensweepError(f"{file} is damaged ({error}); use another checkpoint") from None
 
@@ -127,7 +134,7 @@ def read(folder: Path) -> Checkpoint:
 def verify(folder: Path) -> Checkpoint:
     """Read checkpoint.json and compare the tensors' hash.  Raises GensweepError that names what is damaged."""
     checkpoint = read(folder)
-    file = folder / TENSORS
+    file = folder / STATE_FILE
     try:
         actual = _sha256(file)
     except OSError as error:
@@ -143,17 +150,17 @@ def verify(folder: Path) -> Checkpoint:
 def load_tensors(folder: Path, prefix: str = "") -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, under their full names, after a look at the hash of all."""
     verify(folder)
-    with safe_open(folder / TENSORS, framework="pt") as file:
+    with safe_open(folder / STATE_FILE, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
 
 
 def tensor_names(folder: Path) -> list[str]:
     """The names of all tensors, from the head of the file.  Raises GensweepError if it cannot be read."""
     try:
-        with safe_open(folder / TENSORS, framework="pt") as file:
+        with safe_open(folder / STATE_FILE, framework="pt") as file:
             return list(file.keys())
     except (OSError, SafetensorError) as error:
-        raise GensweepError(f"{folder / TENSORS} cannot be read ({error}); use another checkpoint") from None
+        raise GensweepError(f"{folder / STATE_FILE} cannot be read ({error}); use another checkpoint") from None
 
 
 def latest(root: Path) -> Path | None:

@@ -17,8 +17,8 @@ from gensweep.noise import Noise
 
 __all__ = ["Probe", "likelihood_calls", "memory_bytes", "parameters", "probed", "sample_flops", "training_flops"]
 
-#: Enough images for the statistics of a batch norm.
-FEW = 2
+#: Images of the batch whose FLOPs are counted: batch norms need more than one.
+IMAGES_COUNTED = 2
 
 
 def parameters(family: Family) -> dict[str, int]:
@@ -36,15 +36,15 @@ def training_flops(family: Family, loader: Loader) -> float:
     stays as it is; a multiplication and an addition are two.
     """
     family = copy.deepcopy(family)
-    drawn = loader.batch(0, FEW)
-    batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), FEW)
+    drawn = loader.batch(0, IMAGES_COUNTED)
+    batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), IMAGES_COUNTED)
     flops, before = 0.0, 0
     with FlopCounterMode(display=False) as counter:
         for loss in family.losses(family.networks, batch):
             torch.autograd.backward(loss.value)
             flops += (counter.get_total_flops() - before) / loss.every
             before = counter.get_total_flops()
-    return flops / FEW
+    return flops / IMAGES_COUNTED
 
 
 def sample_flops(family: Family) -> float:
@@ -56,7 +56,7 @@ def sample_flops(family: Family) -> float:
 
 
 def likelihood_calls(family: Family, loader: Loader, timesteps: int | None) -> int:
-    """How often the network looks at an image to tell its likelihood; 0 for a family that has none."""
+    """Network calls that the likelihood of an image takes; 0 for a family that has none."""
     if not isinstance(family, Likelihood):
         return 0
     probe, drawn = Probe(family.networks[family.sampled]), loader.batch(0, 1)
@@ -75,38 +75,38 @@ def memory_bytes(device: torch.device) -> int:
 
 
 class Probe(nn.Module):
-    """Stands in for a network that draws samples: it counts how many images it is asked about, and works only once."""
+    """Stands in for a network that draws samples: it counts the images of all calls, and computes only one of them."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
         self.calls = 0
-        self._asked: tuple[Any, ...] = ()
-        self._answer: Tensor | None = None
+        self._inputs: tuple[Any, ...] = ()
+        self._output: Tensor | None = None
 
     def forward(self, x: Tensor, *rest: Any) -> Tensor:
-        """The first answer, again and again."""
-        if self._answer is None:
-            self._asked = tuple(each[:1] if isinstance(each, Tensor) else each for each in (x, *rest))
-            self._answer = self.run(1)
+        """The first output, again and again."""
+        if self._output is None:
+            self._inputs = tuple(each[:1] if isinstance(each, Tensor) else each for each in (x, *rest))
+            self._output = self.run(1)
         self.calls += len(x)
-        return self._answer.expand(len(x), *self._answer.shape[1:])
+        return self._output.expand(len(x), *self._output.shape[1:])
 
     def run(self, n: int) -> Tensor:
-        """Let the network work on what it was first asked, n times in one batch, as it does when it draws samples."""
-        repeated = [each.repeat_interleave(n, 0) if isinstance(each, Tensor) else each for each in self._asked]
+        """Run the network on its first input, repeated n times in one batch, in evaluation mode."""
+        repeated = [each.repeat_interleave(n, 0) if isinstance(each, Tensor) else each for each in self._inputs]
         training = self.network.training
         with torch.no_grad():
-            answer: Tensor = self.network.eval()(*repeated)
+            output: Tensor = self.network.eval()(*repeated)
         self.network.train(training)
-        return answer
+        return output
 
 
 def probed(family: Family) -> Probe:
-    """A probe that has been through the drawing of one image.
+    """A counter that has drawn one image.
 
-    Its `calls` are the network evaluations of an image, whatever the sampler: guidance makes one into two at the levels
-    where the network is asked both with and without the label.
+    Its `calls` are the network evaluations of an image, whatever the sampler: guidance takes two, with and without the
+    label, at the levels where it is used.
     """
     probe = Probe(family.networks[family.sampled])
     one = torch.zeros(1, dtype=torch.int64, device=next(probe.parameters()).device)

@@ -11,9 +11,12 @@ from gensweep.families.family import Scheduled
 
 __all__ = ["write_schedule"]
 
-#: Times from 0 to 1 at which a schedule is read.
-POINTS = 513
-INK, FAINT, SIGNAL, NOISE = "#222222", "#888888", "#1f6f8b", "#d1603d"
+#: Times in 0 .. 1 at which a schedule is drawn.
+SCHEDULE_POINTS = 513
+INK_COLOUR = "#222222"
+FAINT_COLOUR = "#888888"
+SIGNAL_COLOUR = "#1f6f8b"
+NOISE_COLOUR = "#d1603d"
 
 
 def write_schedule(family: Scheduled, network: nn.Module, file: Path) -> None:
@@ -25,17 +28,17 @@ def write_schedule(family: Scheduled, network: nn.Module, file: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    t = torch.linspace(0, 1, POINTS, dtype=torch.float64)
+    t = torch.linspace(0, 1, SCHEDULE_POINTS, dtype=torch.float64)
     log_snr = family.log_snr(network, t)
     line = torch.lerp(log_snr[0], log_snr[-1], t)
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    left.plot(t, line, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), label="a line")
-    left.plot(t, log_snr, color=INK, linewidth=2, label="the schedule")
+    left.plot(t, line, color=FAINT_COLOUR, linewidth=1, linestyle=(0, (4, 3)), label="a line")
+    left.plot(t, log_snr, color=INK_COLOUR, linewidth=2, label="the schedule")
     left.set_title(f"log-SNR, from {log_snr[0]:.2f} to {log_snr[-1]:.2f}", loc="left", fontsize=10)
-    right.plot(t, log_snr.sigmoid(), color=SIGNAL, linewidth=2, label="signal")
-    right.plot(t, (-log_snr).sigmoid(), color=NOISE, linewidth=2, label="noise")
+    right.plot(t, log_snr.sigmoid(), color=SIGNAL_COLOUR, linewidth=2, label="signal")
+    right.plot(t, (-log_snr).sigmoid(), color=NOISE_COLOUR, linewidth=2, label="noise")
     right.set_title("share of the variance", loc="left", fontsize=10)
     for axes in (left, right):
         axes.set_xlabel("t")

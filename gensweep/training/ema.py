@@ -12,12 +12,12 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-__all__ = ["MAIN", "Ema", "average_name", "averages", "decay"]
+__all__ = ["MAIN_AVERAGE", "Ema", "average_name", "averages", "decay"]
 
-#: At first the half-life is this part of the images seen, so that the start is soon forgotten.
-RAMP = 0.05
-#: The average that is judged in training, whose half-life the factors of the others multiply.
-MAIN = "ema"
+#: The half-life is at most this share of the images seen so far, so that the first weights are soon forgotten.
+RAMP_SHARE = 0.05
+#: The average that is evaluated in training; the half-lives of others are multiples of its.
+MAIN_AVERAGE = "ema"
 
 
 class Ema:
@@ -58,9 +58,9 @@ def averages(network: nn.Module, half_life: int, factors: Iterable[float]) -> di
 
 def average_name(factor: float) -> str:
     """What the average with a multiple of the main half-life is called: "ema", or "ema@0.25"."""
-    return MAIN if factor == 1 else f"{MAIN}@{factor:g}"
+    return MAIN_AVERAGE if factor == 1 else f"{MAIN_AVERAGE}@{factor:g}"
 
 
 def decay(images: int, batch_size: int, half_life: int, factor: float = 1.0) -> float:
-    """What is left of the old average: 0.5 ** (batch_size / (factor * min(half_life, RAMP * images)))."""
-    return float(0.5 ** (batch_size / max(factor * min(half_life, RAMP * images), 1e-8)))
+    """What is left of the old average: 0.5 ** (batch_size / (factor * min(half_life, RAMP_SHARE * images)))."""
+    return float(0.5 ** (batch_size / max(factor * min(half_life, RAMP_SHARE * images), 1e-8)))

@@ -1,4 +1,4 @@
-"""What a trial will cost, from a few seconds of it."""
+"""The cost of a trial, estimated from a few seconds of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gensweep.data.loader import Loader
 from gensweep.metrics.extractors import Extractor
 from gensweep.nn.precision import mixed_precision
 from gensweep.training.cost import likelihood_calls, parameters, probed
-from gensweep.training.evaluation import SHOWN
+from gensweep.training.evaluation import IMAGES_SHOWN
 from gensweep.training.loop import Learner
 from gensweep.training.memory import activation_bytes
 from gensweep.training.rungs import drawing_in
@@ -23,10 +23,10 @@ from gensweep.training.state import state_of
 
 __all__ = ["Cost", "time_trial"]
 
-#: Images of a batch of which something is timed.
-TIMED = 16
-#: Training steps that are timed together, at most, where losses do not come in every one.
-MOST_STEPS = 16
+#: Images of a batch that is timed.
+TIMED_IMAGES = 16
+#: Training steps that are timed together, at most, for losses that do not come in every step.
+MAX_TIMED_STEPS = 16
 
 
 class Cost(NamedTuple):
@@ -44,7 +44,7 @@ class Cost(NamedTuple):
     state_bytes: int
 
     def memory_bytes(self, images: int) -> int:
-        """What a training step with so many images a worker holds; the data set and programs come on top."""
+        """Memory of a training step with `images` on a worker; the data set and programs come on top."""
         return self.state_bytes + images * self.activation_bytes
 
     @property
@@ -70,13 +70,13 @@ def time_trial(
     """
     training, device = learner.training, learner.device
     probe = probed(learner.family)
-    pixels = torch.zeros(TIMED, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
-    step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MOST_STEPS)
+    pixels = torch.zeros(TIMED_IMAGES, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
+    step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MAX_TIMED_STEPS)
     with mixed_precision(getattr(learner.family, "sampling_precision", "float32"), device):
-        call = _seconds(lambda: probe.run(TIMED), device, patience) / TIMED
-    look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED
+        call = _seconds(lambda: probe.run(TIMED_IMAGES), device, patience) / TIMED_IMAGES
+    look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED_IMAGES
     evaluations = math.ceil(training.images / every)
-    samples = evaluation.samples if extractor else min(evaluation.samples, SHOWN)
+    samples = evaluation.samples if extractor else min(evaluation.samples, IMAGES_SHOWN)
     early = (evaluations - 1) * (evaluation.rung_samples or samples if extractor else samples)
     steps = evaluation.rung_steps
     calls_early = probe.calls if steps is None else probed(drawing_in(steps, learner.family)).calls
@@ -93,9 +93,9 @@ def time_trial(
 
 
 def _steps(learner: Learner, loader: Loader) -> None:
-    """As many as it takes until all losses have come as often as they do."""
+    """Training steps of a whole period, in which every loss comes as often as in the average step."""
     learner.step(loader)
-    for _ in range(min(learner.period, MOST_STEPS) - 1):
+    for _ in range(min(learner.period, MAX_TIMED_STEPS) - 1):
         learner.step(loader)
 
 

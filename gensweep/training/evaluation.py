@@ -1,6 +1,6 @@
-"""Judging a family: samples are drawn, quantised, seen by an extractor and scored, on all ranks together.
+"""Evaluation of a family on all ranks: draw samples, quantise them, extract features, and compute metrics.
 
-If a metric asks for it, real images that were held out are shown to a family that has a likelihood, too.
+Metrics of likelihood use held-out real images instead of samples.
 
 Image i depends on the key, the weights and i alone, so neither the batch size nor the number of workers changes it, up
 to the rounding of the network.
@@ -36,8 +36,8 @@ from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
 
 __all__ = [
-    "PAIRS",
-    "SHOWN",
+    "IMAGES_SHOWN",
+    "SUSPECTS_SHOWN",
     "EvaluationResult",
     "Evaluator",
     "bits_per_dim",
@@ -51,20 +51,24 @@ __all__ = [
     "write_pairs",
 ]
 
-#: How many of the images are kept for people to see, and how many with their suspected originals.
-SHOWN, PAIRS = 64, 16
-#: Images in a picture are enlarged to at least so many pixels, with so many white ones around them.
-VISIBLE, MARGIN = 32, 2
+#: Generated images that are kept to look at.
+IMAGES_SHOWN = 64
+#: Generated images that are shown beside the training images they may be copies of.
+SUSPECTS_SHOWN = 16
+#: Small images are enlarged to about this side in a grid.
+MIN_TILE_PIXELS = 32
+#: The white margin around each image of a grid.
+TILE_MARGIN_PIXELS = 2
 
 
 @dataclass(frozen=True)
 class Evaluator:
-    """By what a family is judged: an extractor, metrics by name, and what a score of each is a score of.
+    """What a family is evaluated with: an extractor, metrics by name, and the identity of the score of each.
 
     Classes have `class_names`.  Labels of generated images come in the proportions of `class_counts`, those of the
     training images; `shape` is that of an image, (channels, height, width).  Metrics of samples need the extractor,
-    metrics of likelihood the images that were `held_out`, of which each is looked at with so many `timesteps` (None:
-    all).  Before the end of a training `rung_samples` images are enough, drawn in `rung_steps` steps of the family's
+    metrics of likelihood the `held_out` images, and the number of `timesteps` that the bound of each is estimated at
+    (None: all).  Before the end of a training `rung_samples` images are drawn, in `rung_steps` steps of the family's
     sampler, if these are given; see `rungs.early`.
     """
 
@@ -89,9 +93,9 @@ class Evaluator:
 class EvaluationResult(NamedTuple):
     """Scores by metric, the first images, and the seconds that this process drew and scored images.
 
-    `signals` are what else the features tell, such as their diversity or the details of a score.  `suspects` are
-    generated images that a metric takes for copies, each with the real image that it may be a copy of behind it.
-    `estimates` say how sure a score is, of each metric that can tell.
+    `signals` are further numbers, such as the diversity of the images or the details of a score.  `suspects` are
+    generated images that a metric takes for copies, each followed by the real image that it may be a copy of.
+    `estimates` are those of metrics that can estimate the error of their score.
     """
 
     scores: dict[str, float]
@@ -151,13 +155,13 @@ def evaluate_images(
     labels: Int[Tensor, " samples"] | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> EvaluationResult:
-    """Score images 0..samples-1 of whatever origin, asked for by index on a device; every rank must call it.
+    """Score images 0..samples-1 of any origin, which `images` gives by index; every rank must call it.
 
-    Metrics of likelihood are left out: images have none without a model.  Raises ConfigError if a metric asks for the
-    classes that the images were drawn for, and there are no `labels`.
+    Metrics of likelihood are left out, as they need a model.  Raises ConfigError if a metric needs the classes that the
+    images were drawn for, and there are no `labels`.
     """
     workers = workers or Workers.current()
-    shown = torch.zeros(min(SHOWN, evaluator.samples), *evaluator.shape, dtype=torch.uint8, device=device)
+    shown = torch.zeros(min(IMAGES_SHOWN, evaluator.samples), *evaluator.shape, dtype=torch.uint8, device=device)
     share, watch, drawing, scoring = workers.share(evaluator.samples), _Watch(device), 0.0, 0.0
     of_samples = evaluator.metrics_of("samples")
     _require_labels(of_samples, labels)
@@ -192,10 +196,10 @@ def evaluate_images(
 def _suspects(
     metrics: Mapping[str, Metric], images: Callable[[Tensor], Tensor], device: torch.device
 ) -> UInt8[Tensor, "p c h w"] | None:
-    """Pairs of images, drawn once more: only their positions were kept."""
+    """Pairs of images, drawn again, as only their positions were kept."""
     for metric in metrics.values():
         if issubclass(type(metric), Suspicious):
-            positions, real = metric.suspects(PAIRS)
+            positions, real = metric.suspects(SUSPECTS_SHOWN)
             return torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
     return None
 
@@ -211,10 +215,10 @@ def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> Non
 
 
 def _signals(metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """What else metrics say once their scores are computed."""
+    """Diversity and details of metrics whose scores are computed."""
     signals: dict[str, float] = {}
     for name, metric in metrics.items():
-        # Classes are asked: an ignite metric answers to every name with a function.
+        # The class, as an instance of an ignite metric has every attribute.
         if issubclass(type(metric), Diverse):
             signals["diversity"] = metric.diversity()
         if issubclass(type(metric), Detailed):
@@ -223,9 +227,9 @@ def _signals(metrics: Mapping[str, Metric]) -> dict[str, float]:
 
 
 def _estimates(metrics: Mapping[str, Metric]) -> dict[str, Estimate]:
-    """How sure the scores are, of those metrics that can say it and have seen enough images."""
-    asked = {name: metric.estimate() for name, metric in metrics.items() if issubclass(type(metric), Estimating)}
-    return {name: estimate for name, estimate in asked.items() if estimate is not None}
+    """The estimates of those metrics that have one and enough images for it."""
+    found = {name: metric.estimate() for name, metric in metrics.items() if issubclass(type(metric), Estimating)}
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 
 def write_estimates(estimates: Mapping[str, Estimate], file: Path) -> None:
@@ -244,7 +248,7 @@ def write_estimates(estimates: Mapping[str, Estimate], file: Path) -> None:
 def bits_per_dim(
     family: Family, network: nn.Module, evaluator: Evaluator, workers: Workers, key: int = 0
 ) -> Iterator[Float64[Tensor, " b"]]:
-    """What the rank's share of the held-out images costs, batch by batch, by the network as in `draw`.
+    """Bits per dimension of the rank's share of the held-out images, batch by batch, by the network as in `draw`.
 
     Raises ConfigError for a family without a likelihood, GensweepError if nothing was held out.
     """
@@ -258,18 +262,18 @@ def bits_per_dim(
         part = slice(start, min(start + evaluator.batch_size, share.stop))
         images = pixels[part].to(device).float().div_(127.5).sub_(1)
         noise = Noise(key, torch.arange(part.start, part.stop, device=device))
-        told = labels[part].to(device) if family.classes else None
+        classes = labels[part].to(device) if family.classes else None
         with evaluating(network):
-            bits = family.bits_per_dim(network, images, told, noise, evaluator.timesteps)
+            bits = family.bits_per_dim(network, images, classes, noise, evaluator.timesteps)
         yield bits
 
 
 def draw(
     family: Family, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None
 ) -> UInt8[Tensor, "n c h w"]:
-    """Images as bytes, by the network in evaluation mode; it is left in the mode in which it was.
+    """Images as bytes, drawn by the network in evaluation mode; the network returns to its former mode.
 
-    Whatever the precision of the training: the family knows what it may round, and what it may not.
+    The family chooses the precision, not the training.
     """
     with evaluating(network):
         return to_uint8(family.sample(network, noise, labels if family.classes else None))
@@ -277,7 +281,7 @@ def draw(
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode and without gradients; then it is in the mode in which it was."""
+    """The network in evaluation mode and without gradients; it returns to its former mode."""
     training = network.training
     network.eval()
     try:
@@ -290,7 +294,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 def proportional_labels(counts: Sequence[int], n: int) -> Int[Tensor, " n"]:
     """The first n of an endless sequence of labels that holds each class in proportion to its count.
 
-    It goes round after round through the classes and leaves out the rarer ones as often as it must; equal counts give
+    It goes through the classes in rounds and leaves out the rarer ones in some of them; equal counts give
     0, 1, 2, ..., 0, 1, 2, ...  A label does not depend on n.
     """
     each = torch.tensor(counts)
@@ -303,9 +307,9 @@ def proportional_labels(counts: Sequence[int], n: int) -> Int[Tensor, " n"]:
 
 def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
     """Write images as one picture, row by row, square unless a number of columns is given; small ones are enlarged."""
-    scale = max(1, VISIBLE // images.shape[-1])
+    scale = max(1, MIN_TILE_PIXELS // images.shape[-1])
     large = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-    tiles = F.pad(large.expand(-1, 3, -1, -1), [MARGIN] * 4, value=255)
+    tiles = F.pad(large.expand(-1, 3, -1, -1), [TILE_MARGIN_PIXELS] * 4, value=255)
     columns = columns or math.ceil(math.sqrt(len(tiles)))
     rows = math.ceil(len(tiles) / columns)
     blank = tiles.new_full((rows * columns - len(tiles), *tiles.shape[1:]), 255)

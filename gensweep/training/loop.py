@@ -24,7 +24,7 @@ from gensweep.nn import kernels
 from gensweep.nn.precision import Precision, mixed_precision, uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers, average_gradients, wrapped
-from gensweep.training.ema import MAIN, Ema, averages
+from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 
 __all__ = ["Due", "Learner", "Progress", "kind_of", "place", "train"]
@@ -93,7 +93,7 @@ class Learner:
     @property
     def ema(self) -> Ema | None:
         """The average that draws samples, if there is one."""
-        return self.averages.get(MAIN)
+        return self.averages.get(MAIN_AVERAGE)
 
     @property
     def sampler(self) -> nn.Module:
@@ -144,7 +144,7 @@ class Learner:
         return True
 
     def flush(self, seconds: float) -> Progress:
-        """Losses since the last call, which took so many seconds; all ranks call it together.
+        """Losses since the last call, `seconds` of training ago; all ranks call it together.
 
         Raises GensweepError if one of them was not finite.
         """
@@ -206,7 +206,7 @@ def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress 
 
 
 def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
-    """Move a network to its device, laid out in memory as is fastest there; its inputs may lie as they like."""
+    """Move a network to its device, in the memory format that is fastest there; inputs may have any."""
     network.to(device)
     # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
     grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())

@@ -19,18 +19,19 @@ from gensweep.noise import Noise
 
 __all__ = ["LiveBytes", "activation_bytes"]
 
-#: Two batches, large enough for the statistics of a batch norm; what does not depend on the batch cancels out.
-SMALL, LARGE = 2, 4
+#: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
+SMALL_BATCH = 2
+LARGE_BATCH = 4
 
 
 def activation_bytes(family: Family, loader: Loader, autocast: Callable[[], AbstractContextManager[Any]]) -> int:
     """Bytes of one training image at the fullest moment of a step, in the precision that `autocast` sets.
 
-    What is kept for the way back, gradients and results on the way; weights, their gradients and the optimizer come on
-    top, once a worker.  Counted on copies of the family, which stays as it is.
+    That is what the backward pass needs, gradients and intermediate results; weights, their gradients and the optimizer
+    come on top, once a worker.  Counted on copies of the family, which stays as it is.
     """
-    small, large = (_peak(copy.deepcopy(family), loader, autocast, n) for n in (SMALL, LARGE))
-    return max(0, large - small) // (LARGE - SMALL)
+    small, large = (_peak(copy.deepcopy(family), loader, autocast, n) for n in (SMALL_BATCH, LARGE_BATCH))
+    return max(0, large - small) // (LARGE_BATCH - SMALL_BATCH)
 
 
 class LiveBytes(TorchDispatchMode):

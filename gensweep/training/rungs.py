@@ -15,9 +15,9 @@ __all__ = ["drawing_in", "early"]
 
 
 def early(evaluator: Evaluator, family: Family) -> tuple[Evaluator, Family]:
-    """What a family is judged by before its end, and the family as it draws images for that.
+    """The evaluator of scores before the end of a training, and the family with the sampler for them.
 
-    Their scores are of another kind than the last ones, but those of a likelihood, which stay what they are.
+    The identities of these scores differ from those of the last ones, except for metrics of likelihood.
     Raises ConfigError if the evaluator has `rung_steps` and the family no sampler.
     """
     changes: dict[str, Any] = {}
@@ -32,7 +32,7 @@ def early(evaluator: Evaluator, family: Family) -> tuple[Evaluator, Family]:
 
 
 def drawing_in(steps: int, family: Family) -> Family:
-    """The same family, with the same networks, drawing images in so many steps.
+    """The same family, with the same networks, drawing images in `steps` steps.
 
     Raises ConfigError if it has no sampler.
     """

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, MinLen, Predicate, doc
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.metric import LEVELS, METRICS, Needs
+from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS, Needs
 from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section
 
@@ -53,7 +53,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How often and by what a family is judged; `extractor` waits for a device and the cache folder."""
+    """How often and with what a family is evaluated; `extractor` waits for a device and the cache folder."""
 
     every: int | None
     samples: int
@@ -84,7 +84,7 @@ class EvaluationSettings:
         weights = "ema" if training.ema_half_life else "raw"
         if METRICS[metric].needs == "likelihood":
             timesteps: int | Literal["all"] = self.likelihood.timesteps or "all"
-            return MetricIdentity(metric, None, held_out, reference, LEVELS, weights, timesteps)
+            return MetricIdentity(metric, None, held_out, reference, LIKELIHOOD_QUANTISATION, weights, timesteps)
         return MetricIdentity(metric, extractor, self.samples, reference, weights=weights)
 
     def before_the_end(self, identity: MetricIdentity) -> MetricIdentity:

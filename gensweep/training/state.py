@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
-from gensweep.training.ema import MAIN
+from gensweep.training.ema import MAIN_AVERAGE
 from gensweep.training.loop import Learner
 
-__all__ = ["RAW", "load_network", "restore", "sampler_prefix", "state_of", "weights_in", "weights_prefix"]
+__all__ = ["RAW_WEIGHTS", "load_network", "restore", "sampler_prefix", "state_of", "weights_in", "weights_prefix"]
 
-#: What the weights of the last training step are called, beside the names of averages.
-RAW = "raw"
+#: The name of the weights of the last training step, beside the names of averages.
+RAW_WEIGHTS = "raw"
 
 
 def state_of(learner: Learner) -> dict[str, Tensor]:
@@ -52,7 +52,7 @@ def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
         load_network(memory, state, f"memories/{name}/")
     for name, average in list(learner.averages.items()):
         prefix = weights_prefix(name, learner.family.sampled)
-        if name != MAIN and not any(_below(state, prefix)):
+        if name != MAIN_AVERAGE and not any(_below(state, prefix)):
             # An average over a past that nobody kept cannot be made up, so the training goes on without it.
             del learner.averages[name]
         else:
@@ -84,21 +84,22 @@ def load_network(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -
 
 def sampler_prefix(learner: Learner) -> str:
     """Where the weights that draw samples stand in the state."""
-    return weights_prefix(RAW if learner.ema is None else MAIN, learner.family.sampled)
+    return weights_prefix(RAW_WEIGHTS if learner.ema is None else MAIN_AVERAGE, learner.family.sampled)
 
 
 def weights_prefix(weights: str, sampled: str) -> str:
     """Where the raw weights, or an average by its name, of the network that draws samples stand in the state."""
-    return f"{'networks' if weights == RAW else weights}/{sampled}/"
+    return f"{'networks' if weights == RAW_WEIGHTS else weights}/{sampled}/"
 
 
 def weights_in(names: Iterable[str]) -> list[str]:
-    """The weights to choose from where a state has tensors of these names: averages, the main one first, and RAW."""
+    """The weights that a state with tensors of these names has: the main average, the others, and RAW_WEIGHTS."""
     found = {name.partition("/")[0] for name in names}
     kept = sorted(
-        (name for name in found if name.startswith(f"{MAIN}@")), key=lambda name: float(name[len(MAIN) + 1 :])
+        (name for name in found if name.startswith(f"{MAIN_AVERAGE}@")),
+        key=lambda name: float(name[len(MAIN_AVERAGE) + 1 :]),
     )
-    return [*([MAIN] if MAIN in found else []), *kept, RAW]
+    return [*([MAIN_AVERAGE] if MAIN_AVERAGE in found else []), *kept, RAW_WEIGHTS]
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:

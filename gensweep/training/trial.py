@@ -17,10 +17,10 @@ from gensweep.families.family import Scheduled
 from gensweep.nn import kernels
 from gensweep.nn.lora import merged
 from gensweep.training.checkpoint import (
-    ESTIMATES,
-    SAMPLES,
-    SCHEDULE,
-    SUSPECTS,
+    ESTIMATES_FILE,
+    SAMPLES_FILE,
+    SCHEDULE_FILE,
+    SUSPECTS_FILE,
     Checkpoint,
     load_tensors,
     read,
@@ -41,15 +41,15 @@ Numbers: TypeAlias = Mapping[str, int | float]
 
 
 class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
-    """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are whole by then."""
+    """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are complete."""
 
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Where a trial reports.  All ranks call it equally often; what counts are the numbers of rank 0."""
+    """Where a trial reports.  All ranks call it equally often; only the numbers of rank 0 count."""
 
     def progress(self, metrics: Numbers) -> None:
-        """Numbers on the way; may raise StopTrial."""
+        """Numbers between two evaluations; may raise StopTrial."""
         ...
 
     def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
@@ -59,7 +59,7 @@ class Reporter(Protocol):
 
 @dataclass
 class ListReporter:
-    """Keeps what it is told, for use without Ray; stops the trial after `stop_after` checkpoints, if given."""
+    """Keeps all reports, for use without Ray; stops the trial after `stop_after` checkpoints, if given."""
 
     stop_after: int | None = None
     reports: list[dict[str, int | float]] = field(default_factory=list)
@@ -92,19 +92,19 @@ def run_trial(
     """Train to the end of the budget, and evaluate, save a checkpoint and report at each multiple of `every` images.
 
     Checkpoints go into `folder`, with `metadata` inside; `also` may write more there, and gets the network that draws
-    samples.  `resume` are checkpoints to go on from, the best first; the first that is not damaged is taken.  A trial
-    that has used up its budget already is judged and reported once more.
+    samples.  `resume` are checkpoints, the newest first: training continues from the first that is not damaged.  A
+    trial that has used up its budget already is evaluated and reported once more.
     """
     trial = _Trial(learner, loader, evaluator, reporter, folder, dict(metadata), class_names, also)
     if resume:
-        trial.go_on(resume_from(learner, resume))
+        trial.resume(resume_from(learner, resume))
     if learner.images >= learner.training.images:
-        trial.judged()
+        trial.evaluate()
     for event in train(learner, loader, every=every):
         if isinstance(event, Progress):
-            trial.progressed(event)
+            trial.log(event)
         else:
-            trial.judged()
+            trial.evaluate()
 
 
 def resume_from(learner: Learner, folders: Sequence[Path]) -> Checkpoint:
@@ -131,7 +131,7 @@ def resume_from(learner: Learner, folders: Sequence[Path]) -> Checkpoint:
 
 
 class _Trial:
-    """What a trial's reports are made of."""
+    """The state of a running trial that its reports are made from."""
 
     def __init__(
         self,
@@ -153,8 +153,8 @@ class _Trial:
         self.last: dict[str, float] = {}
         self.seconds = {"train": 0.0, "sample": 0.0, "evaluate": 0.0}
 
-    def go_on(self, checkpoint: Checkpoint) -> None:
-        """Count on from a checkpoint."""
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Continue the counters of a checkpoint."""
         self.seconds = dict(checkpoint.seconds)
         self.last = {
             name: value
@@ -162,7 +162,7 @@ class _Trial:
             if name.startswith(("loss", "signal/")) or name == "images_per_second"
         }
 
-    def progressed(self, progress: Progress) -> None:
+    def log(self, progress: Progress) -> None:
         """Report the losses."""
         self.last = {"loss": sum(progress.losses.values()), "images_per_second": progress.images_per_second}
         self.last |= {f"loss/{name}": value for name, value in progress.losses.items()}
@@ -170,7 +170,7 @@ class _Trial:
         self.seconds["train"] = progress.train_seconds
         self.reporter.progress(self._metrics())
 
-    def judged(self) -> None:
+    def evaluate(self) -> None:
         """Evaluate, save and report."""
         learner = self.learner
         evaluator, family = self.evaluator, learner.family
@@ -188,7 +188,7 @@ class _Trial:
         self.reporter.checkpoint({**metrics, "identities": identities}, folder)
 
     def _metrics(self) -> dict[str, int | float]:
-        """What every report holds."""
+        """The numbers in every report."""
         learner = self.learner
         memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
         return {
@@ -219,13 +219,13 @@ class _Trial:
         return save(self.folder, checkpoint, state_of(learner), also=partial(self._add_files, result))
 
     def _add_files(self, result: EvaluationResult, folder: Path) -> None:
-        write_grid(result.shown, folder / SAMPLES)
+        write_grid(result.shown, folder / SAMPLES_FILE)
         if result.suspects is not None:
-            write_pairs(result.suspects, folder / SUSPECTS)
+            write_pairs(result.suspects, folder / SUSPECTS_FILE)
         if result.estimates:
-            write_estimates(result.estimates, folder / ESTIMATES)
+            write_estimates(result.estimates, folder / ESTIMATES_FILE)
         family = self.learner.family
         if isinstance(family, Scheduled):
-            write_schedule(family, self.learner.sampler, folder / SCHEDULE)
+            write_schedule(family, self.learner.sampler, folder / SCHEDULE_FILE)
         if self.also is not None:
             self.also(self.learner.sampler, folder)

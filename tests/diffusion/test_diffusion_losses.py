@@ -7,7 +7,7 @@ import torch
 
 from gensweep.config.models import bind, settings_model
 from gensweep.diffusion.formulation import formulation
-from gensweep.diffusion.levels import LEVELS, Drawn
+from gensweep.diffusion.levels import TRAINING_LEVELS, Drawn
 from gensweep.diffusion.losses import LOSSES, Hybrid, MinSnr, Prediction, Simple, Vlb
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
@@ -70,8 +70,10 @@ def settings(loss, levels, parameterisation):
     return bind(settings_model(formulation).model_validate({"timesteps": 12} | values))
 
 
-PAIRS = [(loss, levels) for loss in LOSSES for levels in LEVELS]
-IMPOSSIBLE = [(loss, levels) for loss, levels in PAIRS if LOSSES[loss].needs_timesteps and not LEVELS[levels].timesteps]
+PAIRS = [(loss, levels) for loss in LOSSES for levels in TRAINING_LEVELS]
+IMPOSSIBLE = [
+    (loss, levels) for loss, levels in PAIRS if LOSSES[loss].needs_timesteps and not TRAINING_LEVELS[levels].timesteps
+]
 
 
 @pytest.mark.parametrize(("loss", "levels"), IMPOSSIBLE)

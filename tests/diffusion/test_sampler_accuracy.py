@@ -16,7 +16,7 @@ from gensweep.diffusion.samplers.ddim import ddim
 from gensweep.diffusion.samplers.dpm_solver import dpmpp_2m
 from gensweep.diffusion.samplers.euler import euler
 from gensweep.diffusion.samplers.heun import heun
-from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoised, from_noise
+from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, Denoised, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.noise import Noise
 
@@ -96,7 +96,7 @@ def moments(sample, steps, **settings):
     """Mean and standard deviation of a pixel, exactly: it is a sum over the independent numbers that it depends on."""
     process = GaussianDiffusion(karras(2000))
     # The last sample has no randomness at all, the one before it only that of its start.
-    basis = Basis(0, torch.tensor([*range(STREAM, STREAM + steps), -1, -2]))
+    basis = Basis(0, torch.tensor([*range(FIRST_STEP_STREAM, FIRST_STEP_STREAM + steps), -1, -2]))
 
     def start(sigma):
         return MEAN + math.sqrt(STD**2 + sigma**2) * basis.normal(1, 1, 1, stream=-1)
@@ -179,7 +179,7 @@ def test_heun_is_algorithm_2_of_karras(spacing, steps, churn):
         sigmas,
         lambda x, sigma: two_humps(x, sigma).x_0,
         first()(sigmas[0]),
-        lambda i: n.normal(1, 8, 8, stream=STREAM + steps - 1 - i),
+        lambda i: n.normal(1, 8, 8, stream=FIRST_STEP_STREAM + steps - 1 - i),
         *stirred.values(),
     )
     torch.testing.assert_close(x, expected, rtol=1e-8, atol=1e-8)

@@ -7,14 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.diffusion.levels import HISTORY, LEVELS, Antithetic, Drawn, Importance, LogNormal
+from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP, TRAINING_LEVELS, Antithetic, Drawn, Importance, LogNormal
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import linear
 from gensweep.noise import Noise
 
 TIMESTEPS = 20
 
-every = pytest.mark.parametrize("kind", LEVELS.kinds())
+every = pytest.mark.parametrize("kind", TRAINING_LEVELS.kinds())
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def taught(process, batches=40, size=64, **settings):
 
 @every
 def test_levels_are_positive_and_do_not_depend_on_the_workers(kind, process):
-    levels = LEVELS[kind](process)
+    levels = TRAINING_LEVELS[kind](process)
     whole = levels.draw(noise(64, 71), 7)
     first, second = levels.draw(noise(64, 67), 7), levels.draw(noise(67, 71), 7)
     if kind == "antithetic":  # A batch begins at a multiple of its size.
@@ -56,7 +56,7 @@ def test_levels_are_positive_and_do_not_depend_on_the_workers(kind, process):
 
 @every
 def test_levels_of_timesteps_say_which_and_others_do_not(kind, process):
-    levels = LEVELS[kind](process)
+    levels = TRAINING_LEVELS[kind](process)
     drawn = levels.draw(noise(0, 500), 500)
     assert (drawn.t is not None) is levels.timesteps
     if drawn.t is not None:
@@ -67,7 +67,7 @@ def test_levels_of_timesteps_say_which_and_others_do_not(kind, process):
 
 @every
 def test_a_memory_is_of_buffers_and_the_same_levels_come_out_of_a_copy(kind, process):
-    levels, other = LEVELS[kind](process), LEVELS[kind](process)
+    levels, other = TRAINING_LEVELS[kind](process), TRAINING_LEVELS[kind](process)
     for start in range(0, 640, 64):
         drawn = levels.draw(noise(start, start + 64), 64)
         losses = torch.ones(64) if drawn.t is None else profile(drawn.t)
@@ -77,9 +77,9 @@ def test_a_memory_is_of_buffers_and_the_same_levels_come_out_of_a_copy(kind, pro
     assert torch.equal(levels.draw(noise(640, 704), 64).sigma, other.draw(noise(640, 704), 64).sigma)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in LEVELS if LEVELS[kind].timesteps])
+@pytest.mark.parametrize("kind", [kind for kind in TRAINING_LEVELS if TRAINING_LEVELS[kind].timesteps])
 def test_before_anything_is_learnt_each_timestep_is_as_likely(kind, process):
-    levels, size = LEVELS[kind](process), 40
+    levels, size = TRAINING_LEVELS[kind](process), 40
     t = torch.cat([levels.draw(noise(start, start + size), size).t for start in range(0, 8000, size)])
     counts = torch.bincount(t, minlength=TIMESTEPS)
     assert (counts - 400).abs().max() < 5 * 20
@@ -135,7 +135,7 @@ def test_importance_leaves_the_mean_and_lowers_the_variance(process):
 
 def test_importance_is_even_until_every_timestep_has_been_seen_often_enough(process):
     levels = Importance(process)
-    t = torch.arange(TIMESTEPS).repeat_interleave(HISTORY)[:-1]  # the last one once too few
+    t = torch.arange(TIMESTEPS).repeat_interleave(LOSSES_PER_TIMESTEP)[:-1]  # the last one once too few
     drawn = Drawn(process.sigma_at(t), t)
     levels.observe(drawn, profile(t), noise(0, len(t)), len(t))
     torch.testing.assert_close(levels.probabilities(), torch.full((TIMESTEPS,), 1 / TIMESTEPS).double())
@@ -148,7 +148,7 @@ def test_importance_is_even_until_every_timestep_has_been_seen_often_enough(proc
 def test_importance_remembers_the_last_losses_of_each_timestep(batches):
     """Against a queue for each timestep, which sees the images one by one."""
     process = GaussianDiffusion(linear(5))
-    levels, queues = Importance(process), [deque(maxlen=HISTORY) for _ in range(5)]
+    levels, queues = Importance(process), [deque(maxlen=LOSSES_PER_TIMESTEP) for _ in range(5)]
     value = 0
     for times in batches:
         t = torch.tensor(times)
@@ -159,5 +159,5 @@ def test_importance_remembers_the_last_losses_of_each_timestep(batches):
             queues[step].append(loss)
     counts = levels.memory.get_buffer("counts").tolist()
     for step, queue in enumerate(queues):
-        kept = levels.memory.get_buffer("losses")[step, : min(HISTORY, counts[step])]
+        kept = levels.memory.get_buffer("losses")[step, : min(LOSSES_PER_TIMESTEP, counts[step])]
         assert sorted(kept.tolist()) == sorted(queue)

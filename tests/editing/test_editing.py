@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.samplers.ancestral import ancestral
 from gensweep.diffusion.samplers.ddim import ddim
-from gensweep.diffusion.samplers.sampler import SAMPLERS, START, Denoised, from_noise
+from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoised, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.diffusion.sdedit import Below, edit, level_at
 from gensweep.editing.interpolation import decode, encode, slerp, visited
@@ -79,7 +79,7 @@ def test_strength_0_is_the_image_itself(kind):
 @pytest.mark.parametrize("steps", [7, None])
 def test_strength_1_is_plain_sampling(kind, schedule, steps):
     process, n, image = GaussianDiffusion(SCHEDULES[schedule](30)), noise(3), torch.ones(1, 8, 8)
-    plain = SAMPLERS[kind](process, ideal, from_noise(n.normal(1, 8, 8, stream=START)), n, steps=steps)
+    plain = SAMPLERS[kind](process, ideal, from_noise(n.normal(1, 8, 8, stream=START_STREAM)), n, steps=steps)
 
     def sampler(*arguments):
         return SAMPLERS[kind](*arguments, steps=steps)

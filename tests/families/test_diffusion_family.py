@@ -3,8 +3,8 @@
 import torch
 from tiny import CLASSES, SIZE, batch, build
 
-from gensweep.diffusion.guidance import DROP
-from gensweep.families.diffusion import COARSE, EPS, START
+from gensweep.diffusion.guidance import LABEL_DROPOUT_STREAM
+from gensweep.families.diffusion import MAX_EXACT_SIGMA, START_STREAM, TRAINING_NOISE_STREAM
 from gensweep.noise import Noise
 
 
@@ -23,7 +23,9 @@ class Recorder(torch.nn.Module):
 def test_the_loss_of_a_network_that_predicts_nothing_is_the_power_of_the_noise():
     family, data = build("diffusion"), batch()
     (loss,) = family.losses({"denoiser": Recorder()}, data)
-    torch.testing.assert_close(loss.value, data.noise.normal(1, SIZE, SIZE, stream=EPS).square().mean())
+    torch.testing.assert_close(
+        loss.value, data.noise.normal(1, SIZE, SIZE, stream=TRAINING_NOISE_STREAM).square().mean()
+    )
 
 
 def test_labels_are_dropped_image_by_image_at_the_given_rate():
@@ -33,7 +35,7 @@ def test_labels_are_dropped_image_by_image_at_the_given_rate():
     labels = network.calls[0][2]
     dropped = labels == CLASSES
     assert 0.2 < dropped.float().mean() < 0.3
-    assert torch.equal(dropped, data.noise.uniform(stream=DROP) < 0.25)
+    assert torch.equal(dropped, data.noise.uniform(stream=LABEL_DROPOUT_STREAM) < 0.25)
     assert torch.equal(labels[~dropped], data.labels[~dropped])
 
 
@@ -50,7 +52,7 @@ def test_sampling_starts_from_noise_and_guidance_doubles_the_batch():
         family, network = build("diffusion", conditional=True, guidance=guidance), Recorder()
         family.sample(network, noise, labels)
         x, _, asked = network.calls[0]
-        torch.testing.assert_close(x[:4], noise.normal(1, SIZE, SIZE, stream=START))
+        torch.testing.assert_close(x[:4], noise.normal(1, SIZE, SIZE, stream=START_STREAM))
         expected = {1.0: labels, 0.0: torch.full((4,), CLASSES)}
         assert len(x) == size
         assert torch.equal(asked, expected.get(guidance, torch.cat([torch.full((4,), CLASSES), labels])))
@@ -58,7 +60,9 @@ def test_sampling_starts_from_noise_and_guidance_doubles_the_batch():
 
 def test_generated_images_do_not_start_from_noise_of_the_training():
     noise = Noise(0, torch.arange(4))
-    assert not torch.equal(noise.normal(1, SIZE, SIZE, stream=START), noise.normal(1, SIZE, SIZE, stream=EPS))
+    assert not torch.equal(
+        noise.normal(1, SIZE, SIZE, stream=START_STREAM), noise.normal(1, SIZE, SIZE, stream=TRAINING_NOISE_STREAM)
+    )
 
 
 def test_only_the_highest_levels_are_exempt_from_the_sampling_precision():
@@ -75,7 +79,7 @@ def test_only_the_highest_levels_are_exempt_from_the_sampling_precision():
 
     family = build("diffusion", sampling_precision="bfloat16")
     denoise = family.denoise(Listener(), None)
-    for sigma in (1000.0, COARSE, 0.1):
+    for sigma in (1000.0, MAX_EXACT_SIGMA, 0.1):
         assert denoise(torch.zeros(1, 1, SIZE, SIZE), sigma).x_0.dtype == torch.float32
     assert seen == [torch.float32, torch.bfloat16, torch.bfloat16]
     family = build("diffusion", sampling_precision="float32")

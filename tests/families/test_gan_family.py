@@ -6,7 +6,7 @@ import torch
 from tiny import batch, build
 from torch.nn import functional as F
 
-from gensweep.families.game import LATENT
+from gensweep.families.game import TRAINING_LATENT_STREAM
 
 
 def gradients(network):
@@ -16,7 +16,7 @@ def gradients(network):
 def test_a_step_has_the_gradients_of_the_textbook():
     family, data = build("gan"), batch()
     generator, discriminator = (copy.deepcopy(network) for network in family.networks.values())
-    fake = generator(data.noise.normal(6, stream=LATENT), None)
+    fake = generator(data.noise.normal(6, stream=TRAINING_LATENT_STREAM), None)
     real = F.binary_cross_entropy_with_logits(discriminator(data.images, None), torch.ones(6))
     false = F.binary_cross_entropy_with_logits(discriminator(fake.detach(), None), torch.zeros(6))
     (real + false).backward()

@@ -9,12 +9,13 @@ from tiny import CLASSES, SIZE, batch, build
 
 from gensweep.data.loader import Loader
 from gensweep.diffusion.gamma import GAMMAS, schedule_of
-from gensweep.diffusion.guidance import DROP
+from gensweep.diffusion.guidance import LABEL_DROPOUT_STREAM
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS
 from gensweep.diffusion.variational import Step, draw_times
+from gensweep.families.diffusion import TRAINING_NOISE_STREAM
 from gensweep.families.family import Denoising, Likelihood
-from gensweep.families.vdm import EPS, VariationalNetwork
+from gensweep.families.vdm import VariationalNetwork
 from gensweep.noise import Noise
 
 STD = 0.25
@@ -93,7 +94,7 @@ def test_a_network_that_predicts_nothing_costs_what_its_parameterisation_says(ki
     schedule = schedule_of(family.networks["denoiser"])
     (loss,) = family.losses(family.networks, some)
     step = Step.at(schedule, draw_times(some.noise, 6, "antithetic"), None)
-    eps, sigma = some.noise.normal(1, SIZE, SIZE, stream=EPS), step.sigma.view(-1, 1, 1, 1)
+    eps, sigma = some.noise.normal(1, SIZE, SIZE, stream=TRAINING_NOISE_STREAM), step.sigma.view(-1, 1, 1, 1)
     x = some.images + sigma * eps
     guess = PARAMETERISATIONS[kind](step.sigma).skip * x
     error = ((some.images - guess) / sigma).square().mean(dim=(1, 2, 3))
@@ -140,7 +141,7 @@ def test_labels_are_dropped_image_by_image_at_the_given_rate():
     list(family.losses({"denoiser": network}, some))
     labels = network.calls[0][2]
     dropped = labels == CLASSES
-    assert torch.equal(dropped, some.noise.uniform(stream=DROP) < 0.25)
+    assert torch.equal(dropped, some.noise.uniform(stream=LABEL_DROPOUT_STREAM) < 0.25)
     assert torch.equal(labels[~dropped], some.labels[~dropped])
 
 

@@ -11,7 +11,7 @@ from gensweep.diffusion.schedules import SCHEDULES
 from gensweep.errors import ConfigError
 from gensweep.gan.ada import Ada
 from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion, timestep
-from gensweep.gan.augmentation import STREAMS, Augmented, InTurn, Unchanged
+from gensweep.gan.augmentation import STREAMS_PER_AUGMENTATION, Augmented, InTurn, Unchanged
 from gensweep.noise import Noise
 
 N, SIZE = 4000, 4
@@ -52,7 +52,7 @@ def test_half_of_the_images_are_clean_and_the_others_as_noisy_as_told():
     """Of black images what is left is the noise, whose variance at step t is (1 - alpha_bar_t) 0.05^2."""
     made = diffusion()
     made.memory.probability.fill_(1.0)
-    shown = made(torch.zeros(N, 3, SIZE, SIZE), noise(), STREAMS)
+    shown = made(torch.zeros(N, 3, SIZE, SIZE), noise(), STREAMS_PER_AUGMENTATION)
     clean = shown.time == 0
     assert float(clean.float().mean()) == pytest.approx(0.5, abs=0.03)
     assert not shown.images[clean].any()
@@ -77,7 +77,7 @@ def test_an_image_keeps_the_square_root_of_alpha_bar_and_passes_the_gradient_on(
 def test_another_number_of_timesteps_is_told_on_the_same_scale():
     made = diffusion(longest=50, shortest=5)
     made.memory.probability.fill_(1.0)
-    time = made(torch.zeros(N, 1, SIZE, SIZE), noise(), STREAMS).time
+    time = made(torch.zeros(N, 1, SIZE, SIZE), noise(), STREAMS_PER_AUGMENTATION).time
     assert set(time.tolist()) <= {20.0 * t for t in range(51)}
     assert float(time.max()) == 1000
 
@@ -105,8 +105,8 @@ def test_in_turn_diffuses_what_the_first_has_made_and_both_learn():
     assert set(both.signals()) == {"augmentation", "diffusion_length"}
     assert len(both.memory.state_dict()) == 6
     x = noise(n).uniform(3, SIZE, SIZE, stream=0)
-    expected = both.last(shifted(x, noise(n), STREAMS).images, noise(n), 2 * STREAMS)
-    shown = both(x, noise(n), STREAMS)
+    expected = both.last(shifted(x, noise(n), STREAMS_PER_AUGMENTATION).images, noise(n), 2 * STREAMS_PER_AUGMENTATION)
+    shown = both(x, noise(n), STREAMS_PER_AUGMENTATION)
     assert isinstance(shown, Augmented)
     assert torch.equal(shown.images, expected.images)
     assert torch.equal(shown.time, expected.time)

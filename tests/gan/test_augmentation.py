@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gensweep.gan.ada import Ada
-from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS
+from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION
 from gensweep.gan.diffaugment import DiffAugment, cutout, jitter, translate
 from gensweep.gan.transforms import colour_matrix, recoloured, warp_matrix, warped
 from gensweep.noise import Noise
@@ -35,7 +35,7 @@ def noise(n=12, start=0):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_shapes_stay_and_gradients_reach_the_images(kind, channels):
     x = pictures(channels=channels).requires_grad_()
-    shown = awake(kind)(x, noise(), STREAMS)
+    shown = awake(kind)(x, noise(), STREAMS_PER_AUGMENTATION)
     assert shown.images.shape == x.shape
     assert (shown.time is not None) == AUGMENTATIONS[kind].timed
     shown.images.sum().backward()
@@ -46,8 +46,8 @@ def test_shapes_stay_and_gradients_reach_the_images(kind, channels):
 @every_kind
 def test_an_image_is_changed_the_same_way_in_whatever_batch_it_comes(kind):
     augment, x = awake(kind), pictures()
-    whole = augment(x, noise(), STREAMS).images
-    parts = torch.cat([augment(x[i : i + 4], noise(4, i), STREAMS).images for i in (0, 4, 8)])
+    whole = augment(x, noise(), STREAMS_PER_AUGMENTATION).images
+    parts = torch.cat([augment(x[i : i + 4], noise(4, i), STREAMS_PER_AUGMENTATION).images for i in (0, 4, 8)])
     torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
 
 
@@ -57,20 +57,22 @@ def test_streams_do_not_reach_beyond_their_number(kind):
 
     class Listener(Noise):
         def uniform(self, *shape, stream):
-            assert STREAMS <= stream < 2 * STREAMS
+            assert STREAMS_PER_AUGMENTATION <= stream < 2 * STREAMS_PER_AUGMENTATION
             return super().uniform(*shape, stream=stream)
 
         def normal(self, *shape, stream):
-            assert STREAMS <= stream < 2 * STREAMS
+            assert STREAMS_PER_AUGMENTATION <= stream < 2 * STREAMS_PER_AUGMENTATION
             return super().normal(*shape, stream=stream)
 
         def integers(self, high, *shape, stream):
-            assert STREAMS <= stream < 2 * STREAMS
+            assert STREAMS_PER_AUGMENTATION <= stream < 2 * STREAMS_PER_AUGMENTATION
             return super().integers(high, *shape, stream=stream)
 
     augment, x = awake(kind), pictures()
-    augment(x, Listener(5, torch.arange(12)), STREAMS)
-    one, other = (augment(x, noise(), stream).images for stream in (STREAMS, 2 * STREAMS))
+    augment(x, Listener(5, torch.arange(12)), STREAMS_PER_AUGMENTATION)
+    one, other = (
+        augment(x, noise(), stream).images for stream in (STREAMS_PER_AUGMENTATION, 2 * STREAMS_PER_AUGMENTATION)
+    )
     assert kind == "none" or not torch.equal(one, other)
 
 
@@ -81,15 +83,15 @@ def test_signals_are_scalars(kind):
 
 def test_none_changes_nothing():
     x = pictures()
-    assert AUGMENTATIONS["none"]()(x, noise(), STREAMS).images is x
+    assert AUGMENTATIONS["none"]()(x, noise(), STREAMS_PER_AUGMENTATION).images is x
 
 
 def test_a_policy_does_only_what_it_names():
     x, u = pictures(), noise()
     for policy, change, numbers in (("color", jitter, 3), ("translation", translate, 2), ("cutout", cutout, 2)):
-        stream = STREAMS + ["color", "translation", "cutout"].index(policy)
+        stream = STREAMS_PER_AUGMENTATION + ["color", "translation", "cutout"].index(policy)
         expected = change(x, u.uniform(numbers, stream=stream))
-        assert torch.equal(DiffAugment(policy=(policy,))(x, u, STREAMS).images, expected)
+        assert torch.equal(DiffAugment(policy=(policy,))(x, u, STREAMS_PER_AUGMENTATION).images, expected)
 
 
 def test_colours_at_the_middle_stay_and_brightness_is_the_shift_of_the_mean():
@@ -124,7 +126,7 @@ def test_holes_have_half_the_side_and_may_stand_out_over_the_edge(size):
 
 def test_adaptive_augmentation_begins_by_changing_nothing_to_the_bit():
     x = pictures()
-    assert torch.equal(Ada()(x, noise(), STREAMS).images, x)
+    assert torch.equal(Ada()(x, noise(), STREAMS_PER_AUGMENTATION).images, x)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -132,14 +134,14 @@ def test_each_transform_comes_as_often_as_the_probability_says(p):
     """A flip, as one of two, leaves half of its images as they are; quarter turns a quarter; of moves 1 in 25."""
     n = 20_000
     probability = torch.tensor(p)
-    matrix = warp_matrix(noise(n), STREAMS, probability, SIZE, blit=True, geometry=False)
+    matrix = warp_matrix(noise(n), STREAMS_PER_AUGMENTATION, probability, SIZE, blit=True, geometry=False)
     still = (matrix == torch.eye(3)).flatten(1).all(dim=1).float().mean()
     moves = [round((2 * (i + 0.5) / 10**5 - 1) * 0.125 * SIZE) == 0 for i in range(10**5)]
     unmoved = (sum(moves) / 10**5) ** 2
     expected = (1 - p / 2) * (1 - p * 3 / 4) * (1 - p * (1 - unmoved))
     # A half turn that is flipped twice over is no picture's own: products other than 1 are rare enough.
     assert float(still) == pytest.approx(expected, abs=0.02)
-    matrix = warp_matrix(noise(n), STREAMS, probability, SIZE, blit=False, geometry=True)
+    matrix = warp_matrix(noise(n), STREAMS_PER_AUGMENTATION, probability, SIZE, blit=False, geometry=True)
     still = (matrix == torch.eye(3)).flatten(1).all(dim=1).float().mean()
     # Four transforms, of which the two turns together come with probability p.
     assert float(still) == pytest.approx((1 - p) ** 4, abs=0.02)
@@ -147,11 +149,11 @@ def test_each_transform_comes_as_often_as_the_probability_says(p):
 
 def test_scales_and_moves_have_the_strengths_of_the_paper():
     n = 20_000
-    matrix = warp_matrix(noise(n), STREAMS, torch.tensor(1.0), SIZE, blit=False, geometry=True)
+    matrix = warp_matrix(noise(n), STREAMS_PER_AUGMENTATION, torch.tensor(1.0), SIZE, blit=False, geometry=True)
     areas = torch.linalg.det(matrix).log2() / 2
     assert float(areas.mean()) == pytest.approx(0, abs=0.01)
     assert float(areas.std()) == pytest.approx(0.2, rel=0.03)
-    colours = colour_matrix(noise(n), STREAMS, torch.tensor(1.0), hues=True)
+    colours = colour_matrix(noise(n), STREAMS_PER_AUGMENTATION, torch.tensor(1.0), hues=True)
     grey = colours[:, :3, :3].sum(dim=(1, 2)) / 3  # what becomes of white
     assert float(grey.abs().log2().std()) == pytest.approx(0.5, rel=0.03)
     assert float((grey < 0).float().mean()) == pytest.approx(0.5, abs=0.02)
@@ -162,7 +164,7 @@ def test_scales_and_moves_have_the_strengths_of_the_paper():
 
 def test_blits_move_pixels_and_make_no_new_ones():
     x = pictures(64)
-    y = warped(x, noise(64), STREAMS, torch.tensor(1.0), blit=True, geometry=False)
+    y = warped(x, noise(64), STREAMS_PER_AUGMENTATION, torch.tensor(1.0), blit=True, geometry=False)
     for before, after in zip(x, y, strict=True):
         values = before.flatten(1).sort(dim=1).values
         nearest = (after.flatten(1)[..., None] - before.flatten(1)[:, None]).abs().min(dim=2).values
@@ -174,7 +176,7 @@ def test_a_blit_is_a_flip_turn_or_move_of_the_picture():
     """Each of the warped corners of a picture with one bright pixel is where a whole-pixel map may bring it."""
     x = torch.zeros(200, 1, SIZE, SIZE)
     x[:, :, 7, 6] = 1
-    y = warped(x, noise(200), STREAMS, torch.tensor(1.0), blit=True, geometry=False)
+    y = warped(x, noise(200), STREAMS_PER_AUGMENTATION, torch.tensor(1.0), blit=True, geometry=False)
     torch.testing.assert_close(y.amax(dim=(1, 2, 3)), torch.ones(200), rtol=0, atol=1e-4)
     torch.testing.assert_close(y.sum(dim=(1, 2, 3)), torch.ones(200), rtol=0, atol=1e-3)
     places = {tuple(divmod(int(each), SIZE)) for each in y.flatten(1).argmax(dim=1)}
@@ -186,7 +188,7 @@ def test_a_blit_is_a_flip_turn_or_move_of_the_picture():
 def test_hue_and_luma_keep_what_they_should():
     """Hue turns about the grey axis, a luma flip mirrors at the plane across it, so neither changes a length."""
     n = 50
-    matrix = colour_matrix(noise(n), STREAMS, torch.tensor(1.0), hues=True)[:, :3, :3]
+    matrix = colour_matrix(noise(n), STREAMS_PER_AUGMENTATION, torch.tensor(1.0), hues=True)[:, :3, :3]
     grey = torch.ones(n, 3, 1) / math.sqrt(3)
     factor = (grey.transpose(1, 2) @ matrix @ grey).flatten()
     torch.testing.assert_close(matrix @ grey, factor.view(-1, 1, 1) * grey, rtol=1e-4, atol=1e-5)
@@ -194,9 +196,9 @@ def test_hue_and_luma_keep_what_they_should():
 
 def test_grey_images_stay_grey_and_colours_of_two_channels_are_refused():
     x = pictures(8, channels=1)
-    assert recoloured(x, noise(8), STREAMS, torch.tensor(1.0)).shape == x.shape
+    assert recoloured(x, noise(8), STREAMS_PER_AUGMENTATION, torch.tensor(1.0)).shape == x.shape
     with pytest.raises(ValueError, match="these have 2"):
-        recoloured(pictures(8, channels=2), noise(8), STREAMS, torch.tensor(1.0))
+        recoloured(pictures(8, channels=2), noise(8), STREAMS_PER_AUGMENTATION, torch.tensor(1.0))
 
 
 @pytest.mark.parametrize(("signs", "direction"), [(1.0, 1), (-1.0, -1), (0.55, -1), (0.65, 1)])

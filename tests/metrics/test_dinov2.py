@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics import dinov2 as module
-from gensweep.metrics.dinov2 import VITS14, VisionTransformer, _extractor
+from gensweep.metrics.dinov2 import VITS14_WEIGHTS, VisionTransformer, _extractor
 from gensweep.metrics.weights import WeightsFile, file_sha256
 
 
@@ -98,6 +98,6 @@ def test_missing_and_foreign_weights_are_told_in_a_line(tmp_path: Path, monkeypa
     torch.save({"a": torch.zeros(1)}, other := tmp_path / "other.pth")
     with pytest.raises(GensweepError, match="SHA-256 does not start with"):
         module.dinov2("cpu", tmp_path, weights=str(other))
-    monkeypatch.setattr(module, "VITS14", WeightsFile(VITS14.url, file_sha256(other)))
+    monkeypatch.setattr(module, "VITS14_WEIGHTS", WeightsFile(VITS14_WEIGHTS.url, file_sha256(other)))
     with pytest.raises(GensweepError, match="holds the weights of another network"):
         module.dinov2("cpu", tmp_path, weights=str(other))

@@ -18,9 +18,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     (folder / "weights").mkdir()
     for published, network in (
-        (inception.FID_2015, inception.fid_network()),
-        (inception.TORCHVISION, inception._torchvision_network(num_classes=1000, aux_logits=True)),
-        (dinov2.VITS14, dinov2.VisionTransformer()),
+        (inception.FID_2015_WEIGHTS, inception.fid_network()),
+        (inception.TORCHVISION_WEIGHTS, inception._torchvision_network(num_classes=1000, aux_logits=True)),
+        (dinov2.VITS14_WEIGHTS, dinov2.VisionTransformer()),
     ):
         torch.save(network.state_dict(), folder / "weights" / published.name)
     return folder
@@ -29,7 +29,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=EXTRACTORS.kinds())
 def extractor(request: pytest.FixtureRequest, cache: Path) -> Extractor:
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((inception, "FID_2015"), (inception, "TORCHVISION"), (dinov2, "VITS14")):
+        for module, name in (
+            (inception, "FID_2015_WEIGHTS"),
+            (inception, "TORCHVISION_WEIGHTS"),
+            (dinov2, "VITS14_WEIGHTS"),
+        ):
             file = getattr(module, name)
             digest = file_sha256(cache / "weights" / file.name)[:8]
             patch.setattr(module, name, WeightsFile(file.url, sha256=digest))
@@ -55,7 +59,7 @@ def test_features_have_the_promised_shape_and_are_finite(extractor: Extractor):
 
 def test_an_image_has_the_same_features_in_any_batch(extractor: Extractor, monkeypatch: pytest.MonkeyPatch):
     images = pixels(3, 3, 32)
-    monkeypatch.setattr(extractors, "CHUNK_CPU", 2)
+    monkeypatch.setattr(extractors, "CPU_CHUNK_IMAGES", 2)
     assert close(torch.cat([extractor(images[:1]), extractor(images[1:])]), extractor(images))
 
 

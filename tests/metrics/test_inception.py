@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.inception import Inception3, InceptionA, InceptionC, InceptionE
 
-from gensweep.metrics.inception import FEATURES, _extractor, fid_network
+from gensweep.metrics.inception import INCEPTION_FEATURES, _extractor, fid_network
 
 
 def repooled(block: type[nn.Module], maximum: bool) -> type[nn.Module]:
@@ -63,7 +63,7 @@ def test_equals_torchvisions_network_with_tensorflows_pooling(state: dict[str, T
     x = 2 * F.interpolate(images / 255, size=(299, 299), mode="bilinear", align_corners=False) - 1
     expected = reference(x)
     features = extractor(images)
-    assert features.shape == (2, FEATURES)
+    assert features.shape == (2, INCEPTION_FEATURES)
     assert float(expected.abs().max()) > 1e-3
     assert float((features - expected).norm()) <= 1e-4 * float(expected.norm())
     # the logits of the Inception score have no bias

@@ -35,7 +35,7 @@ def test_equals_the_formula_in_any_blocks(n: int, m: int, monkeypatch: pytest.Mo
     generated, real = features(n, 8, 2), features(m, 8, 1)
     expected = brute_force(generated, real)
     for block in (7, 2048):
-        monkeypatch.setattr(pairs, "BLOCK", block)
+        monkeypatch.setattr(pairs, "BLOCK_ROWS", block)
         assert distance(real, generated)[0] == pytest.approx(expected, rel=1e-9)
 
 
@@ -61,7 +61,7 @@ def test_is_zero_in_the_mean_for_equal_distributions_and_can_be_negative():
 
 
 def test_only_the_first_images_count_beyond_the_limit(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(collected, "MOST", 50)
+    monkeypatch.setattr(collected, "MAX_FEATURES_KEPT", 50)
     real, generated = features(80, 4, 1), features(120, 4, 2)
     metric = KernelDistance(MadeUp(real))
     for batch in generated.split(33):

@@ -47,7 +47,7 @@ def by_sklearn(kind: str, real: np.ndarray, generated: np.ndarray) -> float:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("block", [13, 2048])
 def test_equals_scikit_learns_neighbours_in_any_blocks(kind: str, block: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pairs, "BLOCK", block)
+    monkeypatch.setattr(pairs, "BLOCK_ROWS", block)
     real, generated = features(90, 5, 1), features(90, 5, 4) * 0.8
     expected = by_sklearn(kind, real.double().numpy(), generated.double().numpy())
     assert 0.2 < expected < 1.5
@@ -67,7 +67,7 @@ def test_nearest_equals_scikit_learns_in_any_blocks(m: int, k: int, block: int, 
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.randn(m + 3, 3, generator=generator), torch.randn(7, 3, generator=generator)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "BLOCK", block)
+        patch.setattr(pairs, "BLOCK_ROWS", block)
         found, within = nearest(x, y, k), nearest(y, y, k, others=torch.arange(len(y)))
     expected = NearestNeighbors(n_neighbors=k).fit(y.double().numpy())
     for (distance, position), (theirs, where) in ((found, expected.kneighbors(x)), (within, expected.kneighbors())):

@@ -75,7 +75,7 @@ def test_the_search_in_float32_finds_what_the_search_in_float64_finds(m: int, bl
     generator = torch.Generator().manual_seed(seed)
     y, x = torch.randn(m, 3, generator=generator) + 50, torch.randn(7, 3, generator=generator) + 50
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "BLOCK", block)
+        patch.setattr(pairs, "BLOCK_ROWS", block)
         search = Search(y)
         found, within = search.nearest(x), search.nearest(y, others=torch.arange(m))
     for (distance, position), other in ((found, nearest(x, y)), (within, nearest(y, y, others=torch.arange(m)))):

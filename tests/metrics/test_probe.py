@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from gensweep.errors import GensweepError
 from gensweep.metrics import probe as module
-from gensweep.metrics.probe import PENALTIES, fit_probe
+from gensweep.metrics.probe import PROBE_PENALTIES, fit_probe
 
 
 def digits(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,13 +19,13 @@ def digits(n: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.mark.parametrize(("n", "d", "rows"), [(300, 64, 4096), (300, 64, 37), (40, 64, 4096), (300, 5, 100)])
 def test_equals_scikit_learns_ridge_with_leave_one_out(n: int, d: int, rows: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "ROWS", rows)
+    monkeypatch.setattr(module, "PROBE_BATCH", rows)
     x, y = digits(n)
     x = x[:, -d:]
     x = x.double()
     centred = (x - x.mean(0)).numpy()
     scale = (centred**2).sum() / d
-    theirs = RidgeCV(alphas=np.array(PENALTIES) * scale).fit(x.numpy(), np.eye(10)[y])
+    theirs = RidgeCV(alphas=np.array(PROBE_PENALTIES) * scale).fit(x.numpy(), np.eye(10)[y])
     ours = fit_probe(x, y, 10)
     assert ours.penalty == pytest.approx(theirs.alpha_, rel=1e-9)
     np.testing.assert_allclose(ours.weights.numpy(), theirs.coef_.T, rtol=1e-6, atol=1e-9)

@@ -12,7 +12,7 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.real import Real
-from gensweep.metrics.references import FEATURES, reference_file, reference_moments, reference_name
+from gensweep.metrics.references import FEATURES_FORMAT, reference_file, reference_moments, reference_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_lo
     assert torch.equal(again.features, real.features)
     assert torch.equal(again.moments.state, plain.state)
     assert seen(extractor) == before
-    damage_cut(reference_file(images, extractor, tmp_path, FEATURES))
+    damage_cut(reference_file(images, extractor, tmp_path, FEATURES_FORMAT))
     with pytest.warns(UserWarning, match="damaged"):
         repaired = Real(images, extractor, tmp_path).features
     assert torch.equal(repaired, real.features)
@@ -90,7 +90,7 @@ def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_lo
 def test_of_a_large_set_features_are_kept_of_evenly_chosen_images(
     extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(references, "MOST_FEATURES", 20)
+    monkeypatch.setattr(references, "MAX_REFERENCE_FEATURES", 20)
     images = Pictures()
     real = Real(images, extractor, tmp_path)
     assert torch.equal(real.features, extractor(images.pixels[[i * 50 // 20 for i in range(20)]]))

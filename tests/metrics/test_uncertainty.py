@@ -59,7 +59,9 @@ def test_influences_of_few_images_are_in_proportion_to_those_of_leaving_out_each
     ],
 )
 def test_influences_are_those_on_the_corrected_distance_if_each_image_is_left_out(n, d, real, kind, monkeypatch):
-    monkeypatch.setattr("gensweep.metrics.uncertainty.MANY", 0)  # what leaving out parts does would hide it
+    monkeypatch.setattr(
+        "gensweep.metrics.uncertainty.MAX_JACKKNIFE_IMAGES", 0
+    )  # what leaving out parts does would hide it
     x = independent(kind, n, d, 1) @ normal(d, d, seed=3) / math.sqrt(d)
     target = Target(torch.zeros(d, dtype=torch.float64), torch.cov(normal(real, d, seed=4).T))
     without = [estimate_distance(torch.cat([x[:i], x[i + 1 :]]), target).corrected for i in range(n)]
@@ -174,7 +176,7 @@ def test_turning_the_features_changes_nothing():
 def test_images_in_several_parts_are_those_in_one(monkeypatch: pytest.MonkeyPatch):
     x, target = normal(90, 30), a_target(30)
     whole = estimate_distance(x, target)
-    monkeypatch.setattr("gensweep.metrics.spectrum.ROWS", 17)
+    monkeypatch.setattr("gensweep.metrics.spectrum.SPECTRUM_BATCH", 17)
     parts = estimate_distance(x, target)
     assert parts.corrected == pytest.approx(whole.corrected, rel=1e-9)
     torch.testing.assert_close(parts.influences, whole.influences)

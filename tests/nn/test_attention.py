@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensweep.nn.attention import SHORT, attend, is_short
+from gensweep.nn.attention import MAX_PIXELS_IN_CACHE, attend, is_short
 
 
 def by_formula(qkv):
@@ -17,11 +17,11 @@ def problem(n, heads, d, dtype):
     return torch.randn(2, n, 3, heads, d).to(dtype).requires_grad_(), torch.randn(2, n, heads, d).to(dtype)
 
 
-@pytest.mark.parametrize(("n", "heads", "d"), [(1, 1, 8), (16, 3, 24), (64, 2, 64), (SHORT + 1, 1, 16)])
+@pytest.mark.parametrize(("n", "heads", "d"), [(1, 1, 8), (16, 3, 24), (64, 2, 64), (MAX_PIXELS_IN_CACHE + 1, 1, 16)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_results_and_gradients_are_those_of_the_formula(n, heads, d, dtype, tolerance):
     qkv, gradient = problem(n, heads, d, dtype)
-    assert is_short(qkv) == (dtype == torch.bfloat16 and n <= SHORT)
+    assert is_short(qkv) == (dtype == torch.bfloat16 and n <= MAX_PIXELS_IN_CACHE)
     exact = qkv.detach().double().requires_grad_()
     y, expected = attend(qkv), by_formula(exact)
     mine, theirs = torch.autograd.grad(y, qkv, gradient)[0], torch.autograd.grad(expected, exact, gradient.double())[0]

@@ -4,7 +4,7 @@ import pytest
 import torch
 import two_workers
 
-from gensweep.diffusion.levels import HISTORY
+from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.training.distributed import Workers
 
 CASES = two_workers.CASES
@@ -62,7 +62,7 @@ def test_two_workers_remember_what_one_remembers(alone):
     """That the memories are equal is tested with the weights; here, that they have learnt something."""
     state = alone["importance", 7][1]
     assert int(state["memories/levels/counts"].sum()) == 5 * 7
-    assert int(state["memories/levels/counts"].min()) >= HISTORY
+    assert int(state["memories/levels/counts"].min()) >= LOSSES_PER_TIMESTEP
     assert (state["memories/levels/losses"] > 0).all()
 
 

@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from gensweep.data.loader import Loader
-from gensweep.diffusion.levels import HISTORY
+from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.errors import GensweepError
 from gensweep.families.family import FAMILIES
 from gensweep.training.loop import Due, train
@@ -80,7 +80,7 @@ def test_what_importance_sampling_remembers_goes_on_too():
     first = tiny.learner("diffusion", family=settings)
     run(first, until=32)
     saved = {name: tensor.clone() for name, tensor in state_of(first).items()}
-    assert int(saved["memories/levels/counts"].min()) >= HISTORY
+    assert int(saved["memories/levels/counts"].min()) >= LOSSES_PER_TIMESTEP
     second = tiny.learner("diffusion", family=settings)
     restore(second, saved)
     second.images = first.images

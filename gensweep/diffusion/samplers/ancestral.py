@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.diffusion.process import posterior
-from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoise, Levels, Start, Steps
+from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, Denoise, Levels, Start, Steps
 from gensweep.errors import ParameterError
 from gensweep.noise import Noise
 
@@ -49,7 +49,7 @@ def ancestral(
             return x_0
         step = posterior(now, after)
         x = torch.lerp(x_0, x, step.keep)
-        z = noise.normal(*x.shape[1:], stream=STREAM + left)
+        z = noise.normal(*x.shape[1:], stream=FIRST_STEP_STREAM + left)
         if fraction is not None and variance in (None, "learned"):
             log_variance = math.log(step.small) + fraction * (math.log(step.large) - math.log(step.small))
             x = x + (0.5 * log_variance).exp() * z

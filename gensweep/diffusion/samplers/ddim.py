@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.diffusion.process import posterior
-from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoise, Levels, Start, Steps
+from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, Denoise, Levels, Start, Steps
 from gensweep.noise import Noise
 
 __all__ = ["ddim"]
@@ -44,5 +44,5 @@ def ddim(
         variance = eta**2 * posterior(now, after).small
         x = x_0 + math.sqrt(max(0.0, after**2 - variance)) / now * (x - x_0)
         if eta:
-            x = x + math.sqrt(variance) * noise.normal(*x.shape[1:], stream=STREAM + left)
+            x = x + math.sqrt(variance) * noise.normal(*x.shape[1:], stream=FIRST_STEP_STREAM + left)
     return x

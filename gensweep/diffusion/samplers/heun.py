@@ -1,4 +1,4 @@
-"""Heun's method along the probability flow, with noise that comes and goes."""
+"""Heun's method along the probability flow, with optional churn."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from annotated_types import Ge, Gt, Interval
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import SAMPLERS, STREAM, Denoise, Levels, Spacing, Start, Steps
+from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, Denoise, Levels, Spacing, Start, Steps
 from gensweep.noise import Noise
 
 __all__ = ["heun"]
 
-#: A step of churn raises the level by no more than this, so that at most half of the noise is new.
-MOST = math.sqrt(2) - 1
+#: The largest gamma_i: (1 + gamma_i)^2 <= 2, so at most half of the noise is new.  Source: Karras et al. 2022, alg. 2.
+MAX_CHURN = math.sqrt(2) - 1
 
 
 @SAMPLERS.register("heun")
@@ -45,17 +45,17 @@ def heun(
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
     left = len(sigmas) - 1
-    rise = 1 + min(churn / left, MOST)
+    rise = 1 + min(churn / left, MAX_CHURN)
     for now, after in pairwise(sigmas):
         left -= 1
         if churn and churn_min <= now <= (math.inf if churn_max is None else churn_max):
             raised = min(rise * now, sigmas[0])
             fresh = churn_noise * math.sqrt(raised**2 - now**2)
-            x = x + fresh * noise.normal(*x.shape[1:], stream=STREAM + left)
+            x = x + fresh * noise.normal(*x.shape[1:], stream=FIRST_STEP_STREAM + left)
             now = raised
         x_0 = denoise(x, now).x_0
         x = torch.lerp(x_0, x, after / now)
         if after:
-            # Euler's step has been taken; to write the rest in the change of x_0 spares a difference of large numbers.
+            # The correction to Euler's step, in the change of x_0: this avoids a difference of large numbers.
             x = x + (now / after - 1) / 2 * (denoise(x, after).x_0 - x_0)
     return x

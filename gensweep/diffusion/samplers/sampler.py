@@ -1,7 +1,7 @@
 """The one signature of all samplers.
 
-Samplers know noise by its level alone: sigma, the standard deviation of the noise that lies on an image, x = x_0 +
-sigma eps.  A process that scales its images down as it adds noise is the same process seen through a lens, since
+Samplers use the noise level sigma alone, the standard deviation of the noise in x = x_0 + sigma eps.  A process that
+scales its images down as it adds noise is the same process up to that scale:
 x_t = sqrt(alpha_bar) x with sigma = sqrt((1 - alpha_bar) / alpha_bar).  Source: Karras et al. 2022, section 3.
 """
 
@@ -19,9 +19,9 @@ from gensweep.noise import Noise
 from gensweep.registry import Registry
 
 __all__ = [
+    "FIRST_STEP_STREAM",
     "SAMPLERS",
-    "START",
-    "STREAM",
+    "START_STREAM",
     "Denoise",
     "Denoised",
     "Levels",
@@ -32,17 +32,17 @@ __all__ = [
     "from_noise",
 ]
 
-#: The stream of the noise that images begin with.
-START = 3
-#: Step i from the end of a sampler's chain takes its noise from stream STREAM + i.
-STREAM = 16
+#: The random stream of the noise that images begin with.
+START_STREAM = 3
+#: Step i, counted from the end of a sampler's chain, takes its noise from stream FIRST_STEP_STREAM + i.
+FIRST_STEP_STREAM = 16
 
 Steps: TypeAlias = Annotated[int, Ge(1)] | None
 Spacing: TypeAlias = Literal["time", "karras", "log_snr"]
 
 
 class Denoised(NamedTuple):
-    """What a denoiser sees in a noisy image.
+    """A denoiser's prediction from a noisy image.
 
     `x_0` is the expected image, clipped to [-1, 1]; `fraction` says where the variance of a step lies between the
     logarithms of the small one (0) and the large one (1), if the network has learnt that.
@@ -54,7 +54,7 @@ class Denoised(NamedTuple):
 
 @runtime_checkable
 class Levels(Protocol):
-    """Where a sampler may stop on its way from noise to image."""
+    """The noise levels that a sampler can visit."""
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         """`steps` noise levels, falling, and 0 at the end; None means every level of the process.
@@ -65,7 +65,7 @@ class Levels(Protocol):
         ...
 
 
-#: (x at a level, sigma) -> what is seen in it.  The parameterisation, guidance and the network are hidden behind it.
+#: (x at a level, sigma) -> the prediction of network, parameterisation and guidance together.
 Denoise = Callable[[Tensor, float], Denoised]
 #: sigma -> the noisy images x to begin with, at that level.
 Start = Callable[[float], Tensor]
@@ -75,7 +75,7 @@ SAMPLERS: Registry[Callable[..., Tensor]] = Registry("sampler", package="genswee
 
 
 def from_noise(eps: Float[Tensor, "b c h w"]) -> Start:
-    """Begin with nothing but noise: images of variance 1 that are covered by it, which is what x_T ~ N(0, I) means."""
+    """Start from noise alone, x ~ N(0, 1 + sigma^2): that is x_T ~ N(0, I) without its scale."""
 
     def start(sigma: float) -> Tensor:
         # The product is formed in eps's own precision: a level can be as high as 10^4.

@@ -18,16 +18,26 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["SWITCH", "active", "build", "compiler", "detail", "library"]
+__all__ = ["KERNELS_VARIABLE", "active", "build", "compiler", "detail", "library"]
 
-#: The environment variable that switches the kernel off if it is 0.
-SWITCH = "GENSWEEP_KERNELS"
-SOURCE = Path(__file__).with_name("norm_act.cpp")
-#: Rounding is the only thing in which these differ from the strict rules; NaN and infinity stay what they are.
-FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC", "-std=c++17")
-#: One loop of 512 bits is twice as fast here as two of 256.
-WIDE = "-mprefer-vector-width=512"
-COMPILER_TIMEOUT = 120.0  # seconds; it takes about five
+#: The environment variable that switches the kernel off when it is 0.
+KERNELS_VARIABLE = "GENSWEEP_KERNELS"
+KERNEL_SOURCE = Path(__file__).with_name("norm_act.cpp")
+#: These change only how results are rounded; NaN and infinity stay what they are.
+COMPILER_FLAGS = (
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fopenmp",
+    "-shared",
+    "-fPIC",
+    "-std=c++17",
+)
+#: The kernel's loop is twice as fast with one vector of 512 bits as with two of 256.
+WIDE_VECTORS_FLAG = "-mprefer-vector-width=512"
+#: The compiler takes about five seconds.
+COMPILER_TIMEOUT_SECONDS = 120.0
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +57,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def detail() -> str:
-    """By what the kernel was compiled, or why there is none; logs nothing."""
+    """The compiler that built the kernel, or why there is no kernel; logs nothing."""
     return _loaded()[1]
 
 
@@ -57,13 +67,13 @@ def compiler() -> str | None:
 
 
 def build(compiler: str, folder: Path) -> Path:
-    """The shared library in `folder`, compiled unless a sound one is there; any number of processes may ask at once.
+    """The shared library in `folder`, compiled unless a sound one is there; processes may call it at the same time.
 
     Raises subprocess.SubprocessError or OSError if it cannot be built.
     """
-    flags = (*FLAGS, WIDE) if platform.machine() in ("x86_64", "AMD64") else FLAGS
+    flags = (*COMPILER_FLAGS, WIDE_VECTORS_FLAG) if platform.machine() in ("x86_64", "AMD64") else COMPILER_FLAGS
     # A folder may be shared by machines whose processors or C libraries differ.
-    parts = (SOURCE.read_text(), compiler, *flags, platform.machine(), _processor(), *platform.libc_ver())
+    parts = (KERNEL_SOURCE.read_text(), compiler, *flags, platform.machine(), _processor(), *platform.libc_ver())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     stem = f"norm_act-{key}"
     for there in folder.glob(f"{stem}-*.so"):
@@ -72,16 +82,16 @@ def build(compiler: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as aside:
         made = Path(aside) / f"{stem}.so"
-        command = [compiler, *flags, str(SOURCE), "-o", str(made)]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILER_TIMEOUT)
+        command = [compiler, *flags, str(KERNEL_SOURCE), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILER_TIMEOUT_SECONDS)
         return made.replace(folder / _name(stem, made))
 
 
 @functools.cache
 def _loaded() -> tuple[ctypes.CDLL | None, str]:
-    """The kernel, and by what it was compiled or why there is none."""
+    """The kernel, and its compiler or why there is none."""
     if _switched_off():
-        return None, f"{SWITCH} is 0"
+        return None, f"{KERNELS_VARIABLE} is 0"
     found = compiler()
     if found is None:
         return None, "there is no C++ compiler (g++, clang++ or $CXX)"
@@ -101,7 +111,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
 
 
 def _switched_off() -> bool:
-    return os.environ.get(SWITCH) == "0"
+    return os.environ.get(KERNELS_VARIABLE) == "0"
 
 
 def _name(stem: str, file: Path) -> str:
@@ -119,7 +129,7 @@ def _folder() -> Path:
 
 
 def _processor() -> str:
-    """What the processor can do, as Linux says it."""
+    """The processor's features, from Linux."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
 """Group normalisation, scale and shift, SiLU and dropout, as one operation.
 
 What comes between two convolutions is simple to compute but takes many passes over the memory, most of all on a CPU.
-The compiled kernel takes two forward and two backward, and only the input and the mask are kept for the way back;
+The compiled kernel takes two forward and two backward, and only the input and the mask are kept for the backward pass;
 elsewhere it is a composition of PyTorch's operations.
 """
 
@@ -59,7 +59,7 @@ def composed(
 def is_compiled(
     x: Tensor, norm: nn.Module, scale_shift: Tensor | None = None, dropout: nn.Module | None = None
 ) -> bool:
-    """Whether the kernel does it: on a CPU, channels-last, in float32 or bfloat16, under no transform of autograd.
+    """Whether the kernel is used: on a CPU, channels-last, in float32 or bfloat16, under no transform of autograd.
 
     What PyTorch refuses or would broadcast is left to PyTorch.
     """

@@ -36,7 +36,7 @@ def work(cache, *arguments, **environment):
     """A process that uses the kernel with this cache folder."""
     return subprocess.run(
         [sys.executable, "-c", WORKER, *arguments],
-        env=os.environ | {"GENSWEEP_CACHE": str(cache), library.SWITCH: "1"} | environment,
+        env=os.environ | {"GENSWEEP_CACHE": str(cache), library.KERNELS_VARIABLE: "1"} | environment,
         capture_output=True,
         text=True,
         timeout=300,
@@ -124,7 +124,7 @@ def test_without_a_compiler_or_with_one_that_fails_it_is_said_once(tmp_path):
 
 
 def test_switched_off_nothing_is_built_or_said(tmp_path):
-    process = work(tmp_path, **{library.SWITCH: "0"})
+    process = work(tmp_path, **{library.KERNELS_VARIABLE: "0"})
     assert (paths(process), process.stderr) == ("torch", "")
     assert [*tmp_path.iterdir()] == []
 
