@@ -35,7 +35,7 @@ from gensweep.metrics.inception import INCEPTION_FEATURES, fid_network, from_wei
 from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import Search
+from gensweep.metrics.pairs import NearestSearch
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images
 
 BAR, CLASSES, SIZE = 1.3, 10, 32
@@ -54,7 +54,9 @@ class Real:
         self.labels = torch.arange(len(self.features)) % CLASSES
         self.moments = Moments.of(self.features)
         self._classifier = fit_classifier(self.features, self.labels, CLASSES)
-        self._distances = Search(self.features).nearest(self.features, others=torch.arange(len(self.features)))[0]
+        self._distances = NearestSearch(self.features).nearest(self.features, others=torch.arange(len(self.features)))[
+            0
+        ]
 
     def classifier(self) -> Classifier:
         """The one that was fitted."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import Search
+from gensweep.metrics.pairs import NearestSearch
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
@@ -41,7 +41,7 @@ class MadeUp:
         return fit_classifier(self.features, self.labels, len(self.class_names))
 
     def distances(self) -> Tensor:
-        return Search(self.features).nearest(self.features, others=torch.arange(len(self.features)))[0]
+        return NearestSearch(self.features).nearest(self.features, others=torch.arange(len(self.features)))[0]
 
     def pixels(self, positions: Tensor) -> Tensor:
         return positions.to(torch.uint8)[:, None, None, None].expand(-1, 1, 8, 8)

@@ -33,7 +33,7 @@ ONE_CLASS = "image"
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledFile:
     """A file that should hold a picture, by its name relative to the folder ("cat/a.png"), and its class."""
 
     file: str
@@ -101,12 +101,12 @@ def _class_names(files: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and is_picture(file)})) or (ONE_CLASS,)
 
 
-def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[Picture], tuple[str, ...]]:
+def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[LabelledFile], tuple[str, ...]]:
     """The pictures among some files in the order of their hashes, and a note on what was left out."""
     one = class_names == (ONE_CLASS,)
     names = [file for file in files if is_picture(file)]
     inside = [name for name in names if one or "/" in name]
-    pictures = [Picture(name, 0 if one else class_names.index(name.partition("/")[0])) for name in inside]
+    pictures = [LabelledFile(name, 0 if one else class_names.index(name.partition("/")[0])) for name in inside]
     notes = []
     if others := len(files) - len(names):
         notes.append(f"{others} other files are no pictures, by their names")
@@ -118,7 +118,7 @@ def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[
 Decoded = tuple[UInt8[np.ndarray, "n c h w"], np.ndarray, dict[str, str]]
 
 
-def _cached(folder: Path, pictures: Sequence[Picture], root: Path, use: dict[str, Any]) -> Decoded:
+def _cached(folder: Path, pictures: Sequence[LabelledFile], root: Path, use: dict[str, Any]) -> Decoded:
     """Decode, or read what an earlier call decoded from the same files."""
     states = [(picture.file, picture.label, *_state(folder / picture.file)) for picture in pictures]
     purpose = json.dumps([str(folder), use])
@@ -153,7 +153,7 @@ def _read(entry: Path, key: str) -> Decoded | None:
     return None
 
 
-def _decode(folder: Path, pictures: Sequence[Picture], size: int, channels: int, limit: int | None) -> Decoded:
+def _decode(folder: Path, pictures: Sequence[LabelledFile], size: int, channels: int, limit: int | None) -> Decoded:
     """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
     labels = {picture.file: picture.label for picture in pictures}
     rows, unreadable = decode_files(folder, list(labels), lambda path: decoded(path, size, channels), limit=limit)

@@ -16,7 +16,7 @@ from torch import Tensor
 from gensweep.data.images import Images
 from gensweep.noise import Noise
 
-__all__ = ["Drawn", "Loader"]
+__all__ = ["LoadedBatch", "Loader"]
 
 #: The random stream of the order of images, far from those of families and samplers, which share seed and positions.
 ORDER_STREAM = 1 << 30
@@ -24,7 +24,7 @@ ORDER_STREAM = 1 << 30
 FLIP_STREAM = ORDER_STREAM + 1
 
 
-class Drawn(NamedTuple):
+class LoadedBatch(NamedTuple):
     """One rank's part of a batch: images in [-1, 1], labels, and where in the stream they stand."""
 
     images: Float[Tensor, "b c h w"]
@@ -54,7 +54,7 @@ class Loader:
         self._epochs = range(0)
         self._order = self.labels[:0]
 
-    def batch(self, position: int, batch_size: int, rank: int = 0, world: int = 1) -> Drawn:
+    def batch(self, position: int, batch_size: int, rank: int = 0, world: int = 1) -> LoadedBatch:
         """Draw rank's contiguous share of the global batch that begins at `position` of the stream.
 
         A pure function of its arguments: the shares of all ranks, one after the other, are the batch of a single rank.
@@ -66,7 +66,7 @@ class Loader:
         if self.flip:
             pixels = torch.where(self._mirrored(positions), pixels.flip(-1), pixels)
         images = pixels.to(torch.float32, memory_format=self.memory_format).div_(127.5).sub_(1)
-        return Drawn(images, self.labels.index_select(0, index), positions)
+        return LoadedBatch(images, self.labels.index_select(0, index), positions)
 
     def _index(self, start: int, stop: int) -> Int64[Tensor, " b"]:
         """Which images stand at positions start..stop-1."""

@@ -23,7 +23,7 @@ __all__ = [
     "TIMESTEP_STREAM",
     "TRAINING_LEVELS",
     "Antithetic",
-    "Drawn",
+    "DrawnLevels",
     "Importance",
     "LogNormal",
     "TrainingLevels",
@@ -36,7 +36,7 @@ TIMESTEP_STREAM = 0
 LOSSES_PER_TIMESTEP = 10
 
 
-class Drawn(NamedTuple):
+class DrawnLevels(NamedTuple):
     """Levels of a batch.  `t` are timesteps, None where levels lie between them; `weight` makes a mean unbiased."""
 
     sigma: Float[Tensor, " b"]
@@ -54,14 +54,14 @@ class TrainingLevels(Protocol):
     timesteps: ClassVar[bool]
     memory: nn.Module
 
-    def draw(self, noise: Noise, total: int) -> Drawn:
+    def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """A level for each of the samples, which are positions in the training stream.
 
         `total` is the number of images in the batch over all workers; a batch begins at each multiple of it.
         """
         ...
 
-    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Learn from the losses, not weighted, of the levels drawn; every worker calls it together."""
         ...
 
@@ -82,12 +82,12 @@ class Uniform:
         self.process = process
         self.memory = nn.Module()
 
-    def draw(self, noise: Noise, total: int) -> Drawn:
+    def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Independently for each sample."""
         t = noise.integers(self.process.timesteps, stream=TIMESTEP_STREAM)
-        return Drawn(self.process.sigma_at(t), t)
+        return DrawnLevels(self.process.sigma_at(t), t)
 
-    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Nothing to learn."""
 
 
@@ -105,15 +105,15 @@ class Antithetic:
         self.process = process
         self.memory = nn.Module()
 
-    def draw(self, noise: Noise, total: int) -> Drawn:
+    def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Together, for all images of a batch on whatever worker."""
         place = noise.samples % total
         u = Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIMESTEP_STREAM)
         time = (u + place / total) % 1
         t = (time * self.process.timesteps).long().clamp(max=self.process.timesteps - 1)
-        return Drawn(self.process.sigma_at(t), t)
+        return DrawnLevels(self.process.sigma_at(t), t)
 
-    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Nothing to learn."""
 
 
@@ -133,11 +133,11 @@ class LogNormal:
         self.mean, self.std = mean, std
         self.memory = nn.Module()
 
-    def draw(self, noise: Noise, total: int) -> Drawn:
+    def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Independently for each sample."""
-        return Drawn((self.mean + self.std * noise.normal(stream=TIMESTEP_STREAM)).exp())
+        return DrawnLevels((self.mean + self.std * noise.normal(stream=TIMESTEP_STREAM)).exp())
 
-    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Nothing to learn."""
 
 
@@ -157,13 +157,13 @@ class Importance:
         self.memory.register_buffer("losses", torch.zeros(process.timesteps, LOSSES_PER_TIMESTEP))
         self.memory.register_buffer("counts", torch.zeros(process.timesteps, dtype=torch.int64))
 
-    def draw(self, noise: Noise, total: int) -> Drawn:
+    def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Independently for each sample, with the weights 1 / (timesteps p) that leave the mean as it is."""
         p = self.probabilities()
         # The middles of 2^31 cells, in double precision: p may be 10^-8.
         u = (noise.integers(2**31, stream=TIMESTEP_STREAM).to(p) + 0.5) / 2**31
         t = torch.searchsorted(p.cumsum(0), u, right=True).clamp(max=len(p) - 1)
-        return Drawn(self.process.sigma_at(t), t, (1 / (len(p) * p[t])).float())
+        return DrawnLevels(self.process.sigma_at(t), t, (1 / (len(p) * p[t])).float())
 
     def probabilities(self) -> Float[Tensor, " t"]:
         """How often each timestep is drawn."""
@@ -174,7 +174,7 @@ class Importance:
         learnt = (counts.min() >= LOSSES_PER_TIMESTEP) & (root.sum() > 0)
         return torch.where(learnt, torch.lerp(root / root.sum(), even, self.uniform), even)
 
-    def observe(self, drawn: Drawn, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
+    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Remember the losses of all workers, in the order of the images in the batch."""
         assert drawn.t is not None, "levels that were drawn here are timesteps"
         t, seen, there = _gathered(drawn.t, losses, noise.samples % total, total)

@@ -11,7 +11,7 @@ from annotated_types import Gt
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.levels import Drawn
+from gensweep.diffusion.levels import DrawnLevels
 from gensweep.diffusion.likelihood import term_bits
 from gensweep.diffusion.parameterisations import Coefficients
 from gensweep.diffusion.process import GaussianDiffusion
@@ -32,7 +32,7 @@ class Prediction:
     coefficients: Coefficients
     x_0: Float[Tensor, "b c h w"]
     eps: Float[Tensor, "b c h w"]
-    drawn: Drawn
+    drawn: DrawnLevels
     output: Float[Tensor, "b _ h w"]
 
     @property

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import START, Denoise, Denoised, Levels, Sampler, Spacing, Start, from_noise
+from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, Levels, Sampler, Spacing, Start, from_noise
 from gensweep.noise import Noise
 
 __all__ = ["Below", "edit", "keeping", "level_at"]
@@ -39,7 +39,7 @@ def edit(
     kept = image.expand(len(noise.samples), *image.shape)
     if strength == 0:
         return kept.clone()
-    start = from_image(kept, noise.normal(*image.shape, stream=START), forget=strength == 1, redraw=redraw)
+    start = from_image(kept, noise.normal(*image.shape, stream=START_STREAM), forget=strength == 1, redraw=redraw)
     if redraw is not None:
         denoise = keeping(denoise, kept, redraw)
     x = sampler(Below(levels, level_at(levels, strength)), denoise, start, noise)

@@ -21,7 +21,7 @@ from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STR
 from gensweep.diffusion.process import q_sample
 from gensweep.noise import Noise
 
-__all__ = ["Drawing", "Step", "bound", "draw_times", "lower_variance", "prior_bits", "reconstruction_bits"]
+__all__ = ["DiffusionTerm", "Drawing", "bound", "draw_times", "lower_variance", "prior_bits", "reconstruction_bits"]
 
 #: The distance of two of the 256 pixel values in -1 .. 1.
 PIXEL_STEP = 2 / 255
@@ -48,7 +48,7 @@ def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"
     return (u + wide(place.float()) / total) % 1
 
 
-class Step(NamedTuple):
+class DiffusionTerm(NamedTuple):
     """Levels, and the weight of an error in the noise there: weight |eps - eps_hat|^2, in nats.
 
     `inner` are the tensors that depend on the schedule's shape in continuous time; see `lower_variance`.
@@ -59,7 +59,7 @@ class Step(NamedTuple):
     inner: tuple[Float[Tensor, " b"], ...] = ()
 
     @classmethod
-    def at(cls, schedule: Gamma, u: Float[Tensor, " b"], timesteps: int | None) -> Step:
+    def at(cls, schedule: Gamma, u: Float[Tensor, " b"], timesteps: int | None) -> DiffusionTerm:
         """The levels of times in [0, 1).
 
         In continuous time (None) the weight is gamma'(t)/2; in discrete time t is the end of the step that u lies in,
@@ -83,7 +83,7 @@ class Step(NamedTuple):
         return self.weight * wide(error) / math.log(2)
 
 
-def lower_variance(schedule: Gamma, step: Step, bits: Float[Tensor, " b"]) -> None:
+def lower_variance(schedule: Gamma, step: DiffusionTerm, bits: Float[Tensor, " b"]) -> None:
     """Make the shape of a schedule in continuous time learn to lower the variance of the loss, not the loss.
 
     Between fixed ends the expected loss L does not depend on the shape, so L's own gradient for it would be all noise;
@@ -155,7 +155,7 @@ def bound(
     start, end = schedule.reach(among)
     diffusion = torch.zeros_like(among[:, 0])
     for part, (low, high) in enumerate(zip(edges.tolist(), edges[1:].tolist(), strict=False)):
-        step = Step.at(schedule, low + among[:, part] * (high - low), timesteps)
+        step = DiffusionTerm.at(schedule, low + among[:, part] * (high - low), timesteps)
         sigma = step.sigma
         x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM + 1 + part))
         off = wide((denoise(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()

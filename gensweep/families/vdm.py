@@ -17,8 +17,8 @@ from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients
 from gensweep.diffusion.process import q_sample
 from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, from_noise
 from gensweep.diffusion.variational import (
+    DiffusionTerm,
     Drawing,
-    Step,
     bound,
     draw_times,
     lower_variance,
@@ -129,7 +129,7 @@ class VdmFamily:
         """
         # The schedule itself, not its wrapper: its gradients are averaged over ranks all the same, as they arrive.
         schedule = schedule_of(self.networks[self.sampled])
-        step = Step.at(schedule, draw_times(batch.noise, batch.total, self.vdm.times), self.vdm.timesteps)
+        step = DiffusionTerm.at(schedule, draw_times(batch.noise, batch.total, self.vdm.times), self.vdm.timesteps)
         eps, sigma = batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM), step.sigma
         coefficients = self._coefficients(sigma)
         noisy = coefficients.into * q_sample(batch.images, sigma, eps)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.probe import Probe, fit_probe
+from gensweep.metrics.probe import LinearProbe, fit_probe
 
 __all__ = [
     "Classifier",
@@ -31,7 +31,7 @@ HELD_OUT_STRIDE = 5
 class Classifier:
     """A linear probe, and its accuracy on real images that it has not seen."""
 
-    probe: Probe
+    probe: LinearProbe
     ceiling: float
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import METRICS, Mode, Needs
 from gensweep.metrics.moments import require_finite, require_num_features
-from gensweep.metrics.pairs import Search
+from gensweep.metrics.pairs import NearestSearch
 from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced, with_float64
 
 __all__ = ["AuthenticShare", "TrainingFeatures"]
@@ -71,7 +71,7 @@ class AuthenticShare(Metric):
         self._reference = reference
         self._memorised = 0.0
         super().__init__(device=with_float64(device))
-        self._search = Search(reference.features.to(self._device))
+        self._search = NearestSearch(reference.features.to(self._device))
 
     @reinit__is_reduced
     def reset(self) -> None:

@@ -1,7 +1,7 @@
 """Pairs of features, block by block: no matrix of all pairs is ever held.
 
 Shapes: n and m features of d numbers.  Everything is in float64, since |x|^2 + |y|^2 - 2 x.y loses half of its digits
-where two images are alike; only `Search` looks in float32, and then measures.
+where two images are alike; only `NearestSearch` looks in float32, and then measures.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-__all__ = ["BLOCK_ROWS", "Search", "covering", "nearest", "products"]
+__all__ = ["BLOCK_ROWS", "NearestSearch", "covering", "nearest", "products"]
 
 #: Rows and columns of a block of pairs: 34 MB in float64.
 BLOCK_ROWS = 2048
@@ -47,7 +47,7 @@ def nearest(
     return distance, position
 
 
-class Search:
+class NearestSearch:
     """The nearest of many features y to some x, several times as fast as `nearest`.
 
     It looks in float32 for the nearest one and measures the distance to that in float64.  Of images whose distances

@@ -16,7 +16,7 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.eigen import symmetric_eigen
 from gensweep.metrics.moments import require_finite
 
-__all__ = ["PROBE_PENALTIES", "Probe", "fit_probe"]
+__all__ = ["PROBE_PENALTIES", "LinearProbe", "fit_probe"]
 
 #: The ridge penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
 PROBE_PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
@@ -25,16 +25,16 @@ PROBE_BATCH = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Probe:
+class LinearProbe:
     """Scores of the classes that are linear in the features; `penalty` is the chosen one, not a multiple."""
 
     weights: Float64[Tensor, "d k"]
     bias: Float64[Tensor, " k"]
     penalty: float
 
-    def to(self, device: torch.device | str) -> Probe:
+    def to(self, device: torch.device | str) -> LinearProbe:
         """The same on a device."""
-        return Probe(self.weights.to(device), self.bias.to(device), self.penalty)
+        return LinearProbe(self.weights.to(device), self.bias.to(device), self.penalty)
 
     def scores(self, features: Float[Tensor, "n d"]) -> Float64[Tensor, "n k"]:
         """About the probability of each class, though it may leave 0..1."""
@@ -53,7 +53,7 @@ class Probe:
         return float((found == labels.to(found.device)).double().mean())
 
 
-def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> Probe:
+def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> LinearProbe:
     """Ridge regression on one-hot labels, with the penalty of the least leave-one-out squared error.
 
     With H = X (X^T X + penalty)^-1 X^T + 1/n on centred features, the error at an image that is left out is its
@@ -86,7 +86,7 @@ def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes
             errors[i] += ((y - shrunk @ along) / unseen.clamp(min=1e-12)).square().sum()
     penalty = penalties[errors.argmin()]
     weights = vectors @ (along / (eigenvalues + penalty)[:, None])
-    return Probe(weights, shares - mean @ weights, float(penalty))
+    return LinearProbe(weights, shares - mean @ weights, float(penalty))
 
 
 def _rows(

@@ -17,8 +17,8 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.kept import kept
 from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.pairs import Search
-from gensweep.metrics.probe import Probe
+from gensweep.metrics.pairs import NearestSearch
+from gensweep.metrics.probe import LinearProbe
 from gensweep.metrics.references import (
     MAX_REFERENCE_FEATURES,
     RealImages,
@@ -97,7 +97,7 @@ class Real:
             device = next(self.extractor.parameters()).device
             features = self.features.to("cpu" if device.type == "mps" else device)
             others = torch.arange(len(features), device=features.device)
-            return {"distances": Search(features).nearest(features, others=others)[0].cpu()}
+            return {"distances": NearestSearch(features).nearest(features, others=others)[0].cpu()}
 
         return self._kept(DISTANCES_FORMAT, compute)["distances"]
 
@@ -119,7 +119,7 @@ class Real:
 
         entry = self._kept(format, compute)
         penalty, ceiling = entry["numbers"].tolist()
-        return Classifier(Probe(entry["weights"], entry["bias"], penalty), ceiling)
+        return Classifier(LinearProbe(entry["weights"], entry["bias"], penalty), ceiling)
 
     def _kept(self, format: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         file = reference_file(self.images, self.extractor, self.cache, format)

@@ -46,7 +46,7 @@ class CNN(nn.Module):
         self.condition = Conditioning(width, classes)
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.ModuleList(
-            Block(width, self.condition.features, dropout, dilations[i % len(dilations)]) for i in range(depth)
+            DilatedBlock(width, self.condition.features, dropout, dilations[i % len(dilations)]) for i in range(depth)
         )
         self.last = nn.Sequential(
             group_norm(width),
@@ -66,7 +66,7 @@ class CNN(nn.Module):
         return in_full(conv, norm_act(x, norm))
 
 
-class Block(nn.Module):
+class DilatedBlock(nn.Module):
     """Residual block of two convolutions, twice as wide between them; starts as the identity."""
 
     def __init__(self, width: int, features: int, dropout: float, dilation: int) -> None:

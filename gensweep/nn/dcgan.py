@@ -16,7 +16,7 @@ from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversar
 from gensweep.nn.projection import ConditionalBatchNorm2d, TimeProjection, batch_norm, normalised
 from gensweep.nn.spectral import spectrally_normalised
 
-__all__ = ["Discriminator", "Generator", "dcgan"]
+__all__ = ["DcganDiscriminator", "DcganGenerator", "dcgan"]
 
 #: The tutorial's largest number of channels is 8 x width; larger images get more stages, not wider ones.
 MAX_WIDTH_MULTIPLIER = 8
@@ -45,8 +45,8 @@ def dcgan(
     Source: Radford et al. 2016; the PyTorch DCGAN tutorial; Miyato et al. 2018 and Gulrajani et al. 2017 (norms).
     """
     check_adversaries_size("dcgan", size)
-    generator = Generator(channels, size, classes, latent, width, labels == "batch_norm")
-    discriminator = Discriminator(channels, size, classes, discriminator_width or width, timed, discriminator_norm)
+    generator = DcganGenerator(channels, size, classes, latent, width, labels == "batch_norm")
+    discriminator = DcganDiscriminator(channels, size, classes, discriminator_width or width, timed, discriminator_norm)
     generator.apply(initialise)
     discriminator.apply(initialise)
     if discriminator_norm == "spectral":
@@ -54,7 +54,7 @@ def dcgan(
     return Adversaries(generator, discriminator)
 
 
-class Generator(nn.Module):
+class DcganGenerator(nn.Module):
     """Latent vector to image; the label is an embedding beside the vector, or scale and shift of the batch norms."""
 
     def __init__(self, channels: int, size: int, classes: int, latent: int, width: int, in_norms: bool) -> None:
@@ -81,7 +81,7 @@ class Generator(nn.Module):
         return x
 
 
-class Discriminator(nn.Module):
+class DcganDiscriminator(nn.Module):
     """Image to logit; a label adds the product of its embedding with the features, summed over the pixels.
 
     Source: Miyato & Koyama 2018 (projection discriminator).

@@ -15,7 +15,7 @@ from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversar
 from gensweep.nn.projection import TimeProjection, batch_norm, normalised
 from gensweep.nn.spectral import spectrally_normalised
 
-__all__ = ["Discriminator", "Generator", "sngan"]
+__all__ = ["SnganDiscriminator", "SnganGenerator", "sngan"]
 
 #: The discriminator halves its feature maps down to this side, in pixels ...
 SMALLEST_MAP_PIXELS = 8
@@ -42,14 +42,14 @@ def sngan(
     each resolution.  Source: Miyato et al. 2018, table 4 (32 px); Miyato & Koyama 2018 (labels).
     """
     check_adversaries_size("sngan", size)
-    generator = Generator(channels, size, classes, latent, width, depth)
-    discriminator = Discriminator(channels, size, classes, discriminator_width, depth, timed)
+    generator = SnganGenerator(channels, size, classes, latent, width, depth)
+    discriminator = SnganDiscriminator(channels, size, classes, discriminator_width, depth, timed)
     if discriminator_norm == "spectral":
         spectrally_normalised(discriminator)
     return Adversaries(generator, discriminator)
 
 
-class Generator(nn.Module):
+class SnganGenerator(nn.Module):
     """Latent vector to image, doubled in size block by block from 4 px; the label sets the batch norms."""
 
     def __init__(self, channels: int, size: int, classes: int, latent: int, width: int, depth: int) -> None:
@@ -94,7 +94,7 @@ class UpBlock(nn.Module):
         return F.interpolate(x, scale_factor=float(self.scale), mode="nearest") if self.scale > 1 else x
 
 
-class Discriminator(nn.Module):
+class SnganDiscriminator(nn.Module):
     """Image to logit, halved in size block by block to 8 px; a label adds the product of its embedding and features.
 
     Source: Miyato et al. 2018, table 4; Miyato & Koyama 2018 (projection discriminator).

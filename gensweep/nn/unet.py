@@ -60,8 +60,8 @@ class UNet(nn.Module):
         self.condition = Conditioning(width, classes)
         widths = [width * multiplier for multiplier in multipliers]
 
-        def block(inputs: int, outputs: int, attends: bool) -> Block:
-            return Block(inputs, outputs, self.condition.features, dropout, attends=attends)
+        def block(inputs: int, outputs: int, attends: bool) -> UNetBlock:
+            return UNetBlock(inputs, outputs, self.condition.features, dropout, attends=attends)
 
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -93,12 +93,12 @@ class UNet(nn.Module):
         x = self.first(x)
         skips = [x]
         for layer in self.down:
-            x = self._through(layer, x, condition) if isinstance(layer, Block) else layer(x)
+            x = self._through(layer, x, condition) if isinstance(layer, UNetBlock) else layer(x)
             skips.append(x)
         for layer in self.middle:
             x = self._through(layer, x, condition)
         for layer in self.up:
-            x = self._through(layer, x, condition, skips.pop()) if isinstance(layer, Block) else layer(x)
+            x = self._through(layer, x, condition, skips.pop()) if isinstance(layer, UNetBlock) else layer(x)
         norm, _, conv = self.last
         return in_full(conv, norm_act(x, norm))
 
@@ -108,7 +108,7 @@ class UNet(nn.Module):
         return block(*inputs)  # type: ignore[no-any-return]
 
 
-class Block(nn.Module):
+class UNetBlock(nn.Module):
     """Residual block, then attention if asked for; both start as the identity."""
 
     def __init__(self, inputs: int, outputs: int, features: int, dropout: float, *, attends: bool) -> None:

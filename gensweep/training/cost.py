@@ -15,7 +15,7 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import Batch, Family, Likelihood
 from gensweep.noise import Noise
 
-__all__ = ["Probe", "likelihood_calls", "memory_bytes", "parameters", "probed", "sample_flops", "training_flops"]
+__all__ = ["CallCounter", "likelihood_calls", "memory_bytes", "parameters", "probed", "sample_flops", "training_flops"]
 
 #: Images of the batch whose FLOPs are counted: batch norms need more than one.
 IMAGES_COUNTED = 2
@@ -59,7 +59,7 @@ def likelihood_calls(family: Family, loader: Loader, timesteps: int | None) -> i
     """Network calls that the likelihood of an image takes; 0 for a family that has none."""
     if not isinstance(family, Likelihood):
         return 0
-    probe, drawn = Probe(family.networks[family.sampled]), loader.batch(0, 1)
+    probe, drawn = CallCounter(family.networks[family.sampled]), loader.batch(0, 1)
     labels = drawn.labels if family.classes else None
     with torch.no_grad():
         family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), timesteps)
@@ -74,7 +74,7 @@ def memory_bytes(device: torch.device) -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-class Probe(nn.Module):
+class CallCounter(nn.Module):
     """Stands in for a network that draws samples: it counts the images of all calls, and computes only one of them."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -102,13 +102,13 @@ class Probe(nn.Module):
         return output
 
 
-def probed(family: Family) -> Probe:
+def probed(family: Family) -> CallCounter:
     """A counter that has drawn one image.
 
     Its `calls` are the network evaluations of an image, whatever the sampler: guidance takes two, with and without the
     label, at the levels where it is used.
     """
-    probe = Probe(family.networks[family.sampled])
+    probe = CallCounter(family.networks[family.sampled])
     one = torch.zeros(1, dtype=torch.int64, device=next(probe.parameters()).device)
     with torch.no_grad():
         family.sample(probe, Noise(0, one), one if family.classes else None)

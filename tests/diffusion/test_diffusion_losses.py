@@ -7,7 +7,7 @@ import torch
 
 from gensweep.config.models import bind, settings_model
 from gensweep.diffusion.formulation import formulation
-from gensweep.diffusion.levels import TRAINING_LEVELS, Drawn
+from gensweep.diffusion.levels import TRAINING_LEVELS, DrawnLevels
 from gensweep.diffusion.losses import LOSSES, Hybrid, MinSnr, Prediction, Simple, Vlb
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
@@ -24,7 +24,7 @@ def prediction(parameterisation="eps", *, learns_variance=False, wrong=0.1):
     process, t = GaussianDiffusion(linear(100)), torch.tensor([0, 3, 50, 99])
     x_0 = torch.rand(B, 3, 6, 6, generator=generator) * 2 - 1
     noise = torch.randn(B, 3, 6, 6, generator=generator)
-    drawn = Drawn(process.sigma_at(t), t)
+    drawn = DrawnLevels(process.sigma_at(t), t)
     coefficients = PARAMETERISATIONS[parameterisation](drawn.sigma)
     output = coefficients.target(x_0, noise, drawn.sigma) + wrong
     if learns_variance:
@@ -136,7 +136,7 @@ def test_the_bounds_terms_of_gaussian_images_and_their_ideal_model_are_half_the_
     t = torch.tensor([1, 8, 15, 29]).repeat_interleave(n)
     noise = Noise(0, torch.arange(len(t)))
     x_0, eps = s * noise.normal(1, 4, 4, stream=0), noise.normal(1, 4, 4, stream=1)
-    drawn = Drawn(process.sigma_at(t), t)
+    drawn = DrawnLevels(process.sigma_at(t), t)
     sigma = drawn.sigma.view(-1, 1, 1, 1)
     ideal = s**2 / (s**2 + sigma**2) * (x_0 + sigma * eps)
     coefficients = PARAMETERISATIONS[kind](drawn.sigma)
@@ -168,7 +168,7 @@ def test_simple_with_edm_has_karras_weighting():
     process, edm, loss, levels = bind(model)()
     noise = Noise(0, torch.arange(64))
     x_0, eps = noise.uniform(3, 4, 4, stream=1) * 2 - 1, noise.normal(3, 4, 4, stream=2)
-    for drawn in (levels.draw(noise, 64), Drawn(torch.tensor([0.002, 0.5, 80.0]).repeat_interleave(22)[:64])):
+    for drawn in (levels.draw(noise, 64), DrawnLevels(torch.tensor([0.002, 0.5, 80.0]).repeat_interleave(22)[:64])):
         output = noise.normal(3, 4, 4, stream=3)
         s = drawn.sigma.view(-1, 1, 1, 1).double()
         sd = 0.5

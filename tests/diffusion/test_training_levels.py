@@ -7,7 +7,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP, TRAINING_LEVELS, Antithetic, Drawn, Importance, LogNormal
+from gensweep.diffusion.levels import (
+    LOSSES_PER_TIMESTEP,
+    TRAINING_LEVELS,
+    Antithetic,
+    DrawnLevels,
+    Importance,
+    LogNormal,
+)
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import linear
 from gensweep.noise import Noise
@@ -136,11 +143,11 @@ def test_importance_leaves_the_mean_and_lowers_the_variance(process):
 def test_importance_is_even_until_every_timestep_has_been_seen_often_enough(process):
     levels = Importance(process)
     t = torch.arange(TIMESTEPS).repeat_interleave(LOSSES_PER_TIMESTEP)[:-1]  # the last one once too few
-    drawn = Drawn(process.sigma_at(t), t)
+    drawn = DrawnLevels(process.sigma_at(t), t)
     levels.observe(drawn, profile(t), noise(0, len(t)), len(t))
     torch.testing.assert_close(levels.probabilities(), torch.full((TIMESTEPS,), 1 / TIMESTEPS).double())
     one = torch.tensor([TIMESTEPS - 1])
-    levels.observe(Drawn(process.sigma_at(one), one), profile(one), noise(0, 1), 1)
+    levels.observe(DrawnLevels(process.sigma_at(one), one), profile(one), noise(0, 1), 1)
     assert float(levels.probabilities()[0]) > 5 / TIMESTEPS
 
 
@@ -154,7 +161,7 @@ def test_importance_remembers_the_last_losses_of_each_timestep(batches):
         t = torch.tensor(times)
         losses = torch.arange(value, value + len(t), dtype=torch.float32)
         value += len(t)
-        levels.observe(Drawn(process.sigma_at(t), t), losses, noise(0, len(t)), len(t))
+        levels.observe(DrawnLevels(process.sigma_at(t), t), losses, noise(0, len(t)), len(t))
         for step, loss in zip(times, losses.tolist(), strict=True):
             queues[step].append(loss)
     counts = levels.memory.get_buffer("counts").tolist()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gensweep.diffusion.gamma import GAMMAS
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.diffusion.variational import (
-    Step,
+    DiffusionTerm,
     bound,
     draw_times,
     lower_variance,
@@ -67,7 +67,7 @@ def pictures(n, size=16):
 
 @pytest.mark.parametrize("bend", [None, 0, 1, 2])
 def test_the_continuous_loss_is_that_of_its_ends_whatever_the_shape(bend):
-    step = Step.at(schedule(bend), gaps(20_000), None)
+    step = DiffusionTerm.at(schedule(bend), gaps(20_000), None)
     mean = float(step.bits(error(step.gamma)).mean().detach())
     assert mean == pytest.approx(continuous_bits(), rel=1e-5)
 
@@ -75,7 +75,7 @@ def test_the_continuous_loss_is_that_of_its_ends_whatever_the_shape(bend):
 @pytest.mark.parametrize("bend", [0, 1])
 def test_the_continuous_loss_of_any_network_does_not_depend_on_the_shape(bend):
     def losses(gamma):
-        step = Step.at(gamma, gaps(20_000), None)
+        step = DiffusionTerm.at(gamma, gaps(20_000), None)
         return float(step.bits(torch.sin(3 * step.gamma) + 1.5).mean().detach())
 
     assert losses(schedule(bend)) == pytest.approx(losses(schedule()), rel=1e-4)
@@ -86,7 +86,7 @@ def test_the_continuous_loss_of_any_network_does_not_depend_on_the_shape(bend):
 def test_the_discrete_loss_comes_down_to_the_continuous_one_as_steps_grow(bend):
     seen = []
     for timesteps in (2, 4, 8, 16, 64, 256, 4096):
-        step = Step.at(schedule(bend), gaps(timesteps), timesteps)
+        step = DiffusionTerm.at(schedule(bend), gaps(timesteps), timesteps)
         seen.append(float(step.bits(error(step.gamma)).mean().detach()))
     assert all(more > fewer for more, fewer in itertools.pairwise(seen))
     assert all(value > continuous_bits() for value in seen)
@@ -105,7 +105,7 @@ def test_a_discrete_step_is_the_divergence_of_its_two_gaussians():
         between = var_t - ratio**2 * var_s
         variance = between * var_s / var_t
         off = alpha_s * between / var_t * (x - wrong)
-        step = Step.at(gamma, u[None], timesteps)
+        step = DiffusionTerm.at(gamma, u[None], timesteps)
         # The noise that would make z_t of the wrong image.
         eps_hat = (alpha_t * (x - wrong) + var_t.sqrt() * eps) / var_t.sqrt()
         bits = step.bits((eps - eps_hat)[None] ** 2) / timesteps
@@ -121,7 +121,7 @@ def test_the_bound_of_gaussian_data_is_the_closed_form(timesteps, points):
     if timesteps is None:
         expected = continuous_bits()
     else:
-        step = Step.at(gamma, gaps(timesteps), timesteps)
+        step = DiffusionTerm.at(gamma, gaps(timesteps), timesteps)
         expected = float(step.bits(error(step.gamma)).mean().detach())
     assert parts.total.shape == (200,)
     # The weight of x^2 is that of the closed form only on average, so the pictures must have the data's variance.
@@ -204,7 +204,7 @@ def test_antithetic_times_are_the_same_on_every_worker():
 def test_antithetic_times_lower_the_variance_of_a_batchs_loss_and_leave_its_mean(timesteps):
     def batches(drawing):
         t = torch.stack([draw_times(noise(32, start=32 * i), 32, drawing) for i in range(400)])
-        step = Step.at(schedule(), t.flatten(), timesteps)
+        step = DiffusionTerm.at(schedule(), t.flatten(), timesteps)
         return step.bits(error(step.gamma)).view(t.shape).mean(dim=1)
 
     antithetic, independent = batches("antithetic"), batches("independent")
@@ -214,7 +214,7 @@ def test_antithetic_times_lower_the_variance_of_a_batchs_loss_and_leave_its_mean
 
 def test_discrete_times_stand_for_every_step_equally_often():
     t = draw_times(noise(4000), 4000, "antithetic")
-    step = Step.at(schedule(), t, 10)
+    step = DiffusionTerm.at(schedule(), t, 10)
     assert torch.unique(step.gamma.detach(), return_counts=True)[1].tolist() == [400] * 10
 
 
@@ -224,7 +224,7 @@ def test_the_shapes_gradient_in_continuous_time_is_that_of_the_squared_loss_and_
     nothing = (HIGH - LOW) / (2 * LN2)
 
     def bits():
-        step = Step.at(gamma, t, None)
+        step = DiffusionTerm.at(gamma, t, None)
         return step, step.bits(error(step.gamma))
 
     _, loss = bits()
@@ -243,7 +243,7 @@ def test_following_that_gradient_lowers_the_variance_and_leaves_the_loss():
     optimizer = torch.optim.Adam(gamma.shape.parameters(), 0.05)
     seen = []
     for _ in range(60):
-        step = Step.at(gamma, t, None)
+        step = DiffusionTerm.at(gamma, t, None)
         bits = step.bits(error(step.gamma))
         seen.append((float(bits.mean().detach()), float(bits.var().detach())))
         optimizer.zero_grad()

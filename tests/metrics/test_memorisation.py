@@ -13,7 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from gensweep.errors import GensweepError
 from gensweep.metrics import pairs
 from gensweep.metrics.memorisation import AuthenticShare
-from gensweep.metrics.pairs import Search, nearest
+from gensweep.metrics.pairs import NearestSearch, nearest
 
 
 def looked_at(real: torch.Tensor, generated: torch.Tensor) -> AuthenticShare:
@@ -76,7 +76,7 @@ def test_the_search_in_float32_finds_what_the_search_in_float64_finds(m: int, bl
     y, x = torch.randn(m, 3, generator=generator) + 50, torch.randn(7, 3, generator=generator) + 50
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "BLOCK_ROWS", block)
-        search = Search(y)
+        search = NearestSearch(y)
         found, within = search.nearest(x), search.nearest(y, others=torch.arange(m))
     for (distance, position), other in ((found, nearest(x, y)), (within, nearest(y, y, others=torch.arange(m)))):
         np.testing.assert_allclose(distance.numpy(), other[0][:, 0].numpy(), rtol=1e-4, atol=1e-4)

@@ -9,7 +9,7 @@ from gensweep.config.schema import validate
 from gensweep.config.tree import Tree
 from gensweep.errors import ConfigError
 from gensweep.nn.networks import DENOISERS
-from gensweep.nn.unet import Attention, Block, UNet
+from gensweep.nn.unet import Attention, UNet, UNetBlock
 from gensweep.training.memory import LiveBytes
 
 
@@ -76,7 +76,7 @@ def test_attention_equals_its_formula():
 
 
 def test_a_block_starts_as_the_identity_and_equals_its_formula():
-    block = Block(16, 16, 8, dropout=0.0, attends=True)
+    block = UNetBlock(16, 16, 8, dropout=0.0, attends=True)
     x, condition = torch.randn(2, 16, 4, 4), torch.randn(2, 8)
     torch.testing.assert_close(block(x, condition), x)
     conv = block.leave[2]
