@@ -30,9 +30,9 @@ import torch
 from measuring import machine, write_result
 from torch import Tensor, nn
 
+from gensweep.metrics.classes import Classifier, fit_classifier
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.inception import INCEPTION_FEATURES, fid_network, from_weights
-from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch

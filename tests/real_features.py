@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gensweep.metrics.labels import Classifier, fit_classifier
+from gensweep.metrics.classes import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch
 

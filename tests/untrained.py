@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import torch
 
 from gensweep.build.parts import build_evaluator, build_learner, load_images
-from gensweep.build.running import run_job
+from gensweep.build.trial_run import run_job
 from gensweep.config import TrialConfig
 from gensweep.training.checkpoint import Checkpoint, save
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
+from gensweep.training.learner_state import sampler_prefix, state_of
 from gensweep.training.loop import kind_of
-from gensweep.training.state import sampler_prefix, state_of
 from gensweep.training.trial import ListReporter
 
 DIGITS = {

@@ -17,12 +17,12 @@ from gensweep.build.parts import (
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
-from gensweep.nn.labels import merge_all
+from gensweep.nn.new_labels import merge_all
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
 from gensweep.training.evaluation import draw
+from gensweep.training.learner_state import load_network, weights_in, weights_prefix
 from gensweep.training.loop import place
-from gensweep.training.state import load_network, weights_in, weights_prefix
 
 __all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint"]
 

@@ -1,4 +1,4 @@
-"""What is known to go wrong with a sampler's settings, whatever the network has learnt."""
+"""Warnings of sampler settings that go wrong with any network."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from gensweep.families.family import Denoising
 
 __all__ = ["sampler_warnings"]
 
-#: A variance that is this many times too large is worth a warning: the images look noisy.
-LARGEST_WIDENING = 1.5
-#: Sections of a trial that do not change which levels a sampler visits.
-OTHERS = ("seed", "data", "finetune", "network", "optimizer", "training", "evaluation")
+#: Samplers are warned of if the variance of their images is more than this times that of the data: they look noisy.
+MAX_VARIANCE_RATIO = 1.5
+#: Sections of a trial that do not change the levels that a sampler visits.
+SECTIONS_WITHOUT_LEVELS = ("seed", "data", "finetune", "network", "optimizer", "training", "evaluation")
 
 
 def sampler_warnings(trials: Iterable[TrialConfig]) -> list[str]:
     """A line for each sampler of the trials that makes images far too wide, with settings that do not."""
     distinct = {}
     for trial in trials:
-        values = {name: value for name, value in trial.as_dict().items() if name not in OTHERS}
+        values = {name: value for name, value in trial.as_dict().items() if name not in SECTIONS_WITHOUT_LEVELS}
         distinct[json.dumps(values)] = trial
     return list(dict.fromkeys(line for trial in distinct.values() for line in _warnings(trial)))
 
@@ -40,7 +40,7 @@ def _warnings(trial: TrialConfig) -> Iterator[str]:
     if not isinstance(family, Denoising):
         return
     ratio = widening(family.process, family.sampler)
-    if ratio > LARGEST_WIDENING:
+    if ratio > MAX_VARIANCE_RATIO:
         settings = trial.as_dict()["sampler"]
         yield (
             f"sampler: {_words(settings)} makes the variance of Gaussian images {ratio:.3g} times as large as that of "
@@ -60,7 +60,7 @@ def _better(levels: Levels, sampler: Sampler, settings: dict[str, object]) -> st
             except ConfigError:  # the process has no more steps
                 return "take sampler.kind ddim"
         ratio, change = min(tried, key=lambda each: abs(each[0] - 1))
-        if ratio <= LARGEST_WIDENING:
+        if ratio <= MAX_VARIANCE_RATIO:
             fix = ", ".join(f"sampler.{name} {value}" for name, value in change.items() if settings[name] != value)
             return f"with {fix} it would be {ratio:.3g} times"
         steps += 1

@@ -12,9 +12,9 @@ from gensweep.build.parts import build_family
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.training.checkpoint import Checkpoint, read, tensor_names
-from gensweep.training.cost import probed
+from gensweep.training.cost import counted_calls
 from gensweep.training.ema import MAIN_AVERAGE, average_name
-from gensweep.training.state import RAW_WEIGHTS, weights_in
+from gensweep.training.learner_state import RAW_WEIGHTS, weights_in
 
 __all__ = ["Axes", "SamplingConfig", "left_behind", "sampling_configs", "weights_name"]
 
@@ -148,4 +148,4 @@ def _check_axes(trial: TrialConfig, trained: SamplingConfig, axes: Axes) -> None
 def _evaluations(checkpoint: Checkpoint, trial: TrialConfig, sampling: SamplingConfig) -> int:
     """Evaluations of the network for an image.  Raises ConfigError for settings that do not fit together."""
     changed = trial.with_overrides(sampling.overrides(trial))
-    return probed(build_family(changed, checkpoint.shape, len(checkpoint.class_names))).calls
+    return counted_calls(build_family(changed, checkpoint.shape, len(checkpoint.class_names))).calls

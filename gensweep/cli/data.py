@@ -25,7 +25,7 @@ from gensweep.registry import Registry
 
 __all__ = ["data"]
 
-FORMAT = click.option(
+FORMAT_OPTION = click.option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "csv"]),
@@ -88,7 +88,7 @@ def fetch(name: str, source: Path | None, route: str) -> None:
 
 
 @data.command("list")
-@FORMAT
+@FORMAT_OPTION
 def list_(form: str) -> None:
     """List the data sets and whether they are here.
 
@@ -115,7 +115,7 @@ def list_(form: str) -> None:
 @click.option(
     "--picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a contact sheet (PNG)."
 )
-@FORMAT
+@FORMAT_OPTION
 def show(
     name: str,
     split: str,

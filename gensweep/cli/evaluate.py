@@ -9,7 +9,7 @@ import click
 
 from gensweep.cli.trying import OPTIONS, axes_options, parse_axes, subject_of, try_for_a_person
 from gensweep.errors import ConfigError
-from gensweep.imported.options import ImportedOptions, imported_options
+from gensweep.imported.import_options import ImportedOptions, imported_options
 from gensweep.report.output import format_option, print_rows
 
 __all__ = ["evaluate"]

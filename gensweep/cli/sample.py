@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.editing.options import EditingOptions, editing_options
+from gensweep.editing.picture_options import EditingOptions, editing_options
 from gensweep.report.output import format_option, print_rows
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from gensweep.config import registries
 from gensweep.config.models import Settings, bind
 from gensweep.config.problems import listed, unknown
-from gensweep.config.tree import GENERIC, flatten
+from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
 
 __all__ = ["cross_checks", "key_of", "metric_checks", "metric_refusal"]
@@ -147,7 +147,7 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 def _timesteps(trial: BaseModel) -> list[str]:
     """Where sections of a family would have their number of timesteps."""
-    return [f"{section}.timesteps" for section in type(trial).model_fields if section not in GENERIC]
+    return [f"{section}.timesteps" for section in type(trial).model_fields if section not in SECTIONS_OF_EVERY_TRIAL]
 
 
 def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -169,7 +169,7 @@ def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
     classes = _get(trial, "data.classes")
     number = (10 if classes is None else max(len(classes), 2)) if _get(trial, "family.conditional") else 0
     for section in type(trial).model_fields:
-        if section not in GENERIC:
+        if section not in SECTIONS_OF_EVERY_TRIAL:
             settings = getattr(trial, section)
             for parameter, message in _refusals(settings, _get(trial, "data.size") or 32, number):
                 yield (f"{section}.{key_of(settings, parameter)}" if parameter else section), message

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
-from gensweep.config.trial import TrialConfig
+from gensweep.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:
     from gensweep.metrics.identity import MetricIdentity

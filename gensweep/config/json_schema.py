@@ -13,14 +13,14 @@ from gensweep.config import registries
 from gensweep.config.problems import describe_field
 from gensweep.config.schema import shape_of
 from gensweep.config.sweep import SweepConfig
-from gensweep.config.trial import trial_model
+from gensweep.config.trial_config import trial_model
 
 __all__ = ["sweep_schema", "trial_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _BOUNDS = {"type": "array", "minItems": 2, "maxItems": 2}
-ENTRY: dict[str, Any] = {
+ENTRY_SCHEMA: dict[str, Any] = {
     "description": "a range, a choice, or a fixed value",
     "anyOf": [
         {
@@ -61,7 +61,7 @@ ENTRY: dict[str, Any] = {
         {"type": ["string", "number", "boolean", "null", "array"]},
     ],
 }
-ELEMENT: dict[str, Any] = {
+ELEMENT_SCHEMA: dict[str, Any] = {
     "anyOf": [
         {
             "type": "object",
@@ -102,7 +102,7 @@ def sweep_schema() -> dict[str, Any]:
         "additionalProperties": {"$ref": "#/$defs/SpaceEntry"},
     }
     properties["scales"]["description"] = "named sets of overrides by dotted key, for --scale NAME"
-    schema["$defs"] |= definitions | {"SpaceEntry": ENTRY, "ChoiceElement": ELEMENT}
+    schema["$defs"] |= definitions | {"SpaceEntry": ENTRY_SCHEMA, "ChoiceElement": ELEMENT_SCHEMA}
     schema |= {"title": "gensweep sweep", "description": "A sweep. Start it with `gensweep tune FILE`."}
     return {"$schema": DIALECT} | schema
 

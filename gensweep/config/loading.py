@@ -10,7 +10,7 @@ from gensweep.config.overrides import no_scale, override_sweep, override_trial, 
 from gensweep.config.problems import Problem
 from gensweep.config.sweep import SweepConfig, check_sweep
 from gensweep.config.tree import Tree
-from gensweep.config.trial import TrialConfig, check_trial
+from gensweep.config.trial_config import TrialConfig, check_trial
 from gensweep.config.yaml import read_file
 from gensweep.errors import ConfigError
 

@@ -15,14 +15,14 @@ from pydantic import BaseModel
 from gensweep.config import registries
 from gensweep.config.problems import Problem, show, unknown
 from gensweep.config.schema import has_key, shape_of
-from gensweep.config.space import RANGES
-from gensweep.config.tree import GENERIC, Row, Tree, clone, override
-from gensweep.config.trial import sections_by_family, trial_model
+from gensweep.config.search_space import RANGE_KINDS
+from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, override
+from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
 __all__ = ["no_scale", "override_sweep", "override_trial", "parsed"]
 
-OF_SWEEP = ("name", "objective", "search", "resources", "keep_best", "rescore")
+SWEEP_SECTIONS = ("name", "objective", "search", "resources", "keep_best", "rescore")
 
 
 def override_trial(tree: Tree, texts: Iterable[str]) -> list[Problem]:
@@ -82,7 +82,7 @@ def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
     first, _, rest = key.partition(".")
     if not all(key.split(".")):
         return Problem(place, "", f"{key!r} is not a dotted key, such as training.images")
-    if first in OF_SWEEP:
+    if first in SWEEP_SECTIONS:
         override(tree, key, value, place, trial=False)
         return None
     if first == "scales" or key in ("base", "space"):
@@ -107,7 +107,7 @@ def _spread(tree: Tree, prefix: tuple[str, ...]) -> Tree:
     flat = Tree()
     for key, value in tree.items():
         path = (*prefix, key)
-        if isinstance(value, Tree) and not any(name in value for name in RANGES):
+        if isinstance(value, Tree) and not any(name in value for name in RANGE_KINDS):
             below = _spread(value, path)
             flat.update(below)
             flat.places |= below.places
@@ -129,7 +129,7 @@ def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above:
         if path[: len(target)] == target:
             del space[key]
         elif _is_conditional(item) and (
-            target[: len(path)] == path or (path == ("family",) and target[0] not in GENERIC)
+            target[: len(path)] == path or (path == ("family",) and target[0] not in SECTIONS_OF_EVERY_TRIAL)
         ):
             item = space[key] = clone(item)
             if target == (*path, "kind"):
@@ -164,7 +164,7 @@ def _narrow_branch(
 def _path(above: tuple[str, ...], key: str) -> tuple[str, ...]:
     """The full key of an entry of a sub-space; sections in a choice over `family` stand beside it."""
     parts = tuple(key.split("."))
-    sections = {name for names in sections_by_family().values() for name in names} | set(GENERIC)
+    sections = {name for names in sections_by_family().values() for name in names} | set(SECTIONS_OF_EVERY_TRIAL)
     if above == ("family",) and parts[0] in sections:
         return parts
     return (*above, *parts)

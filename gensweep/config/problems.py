@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 
 __all__ = ["Problem", "describe", "describe_field", "listed", "show", "unknown"]
 
-LONGEST = 80
+#: Longer values are cut in messages.
+MAX_SHOWN_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Problem:
 
     def __str__(self) -> str:
         key = self.key if self.key.isprintable() else show(self.key)
-        if len(key) > LONGEST:
-            key = key[: LONGEST - 3] + "..."
+        if len(key) > MAX_SHOWN_CHARACTERS:
+            key = key[: MAX_SHOWN_CHARACTERS - 3] + "..."
         # `--set seed=a: seed: ...` would say the key twice.
         key = "" if self.place.startswith(f"--set {self.key}=") else key
         return ": ".join(part for part in (self.place, key, self.message) if part)
@@ -39,13 +40,13 @@ def show(value: Any) -> str:
     """A value as the user wrote it, on one line, shortened."""
     if isinstance(value, str):
         # A long text is cut before it is escaped, so that the cut does not fall into an escape.
-        text = repr(value if len(value) <= LONGEST else value[: LONGEST - 3] + "...")
+        text = repr(value if len(value) <= MAX_SHOWN_CHARACTERS else value[: MAX_SHOWN_CHARACTERS - 3] + "...")
         return text.encode("utf-8", "backslashreplace").decode()
     try:
         text = json.dumps(value)
     except (TypeError, ValueError):
         text = repr(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[: MAX_SHOWN_CHARACTERS - 3] + "..."
 
 
 def listed(names: Iterable[str]) -> str:
@@ -87,8 +88,8 @@ def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
         count = f" of {len(each)} items" if origin is tuple and Ellipsis not in arguments else ""
         return f"a list{count}, {items}{bounds}"
     if origin is dict:
-        return NAMES[dict]
-    return NAMES.get(hint, getattr(hint, "__name__", str(hint))) + bounds
+        return TYPE_NAMES[dict]
+    return TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint))) + bounds
 
 
 def _flat(mark: Any) -> Iterable[Any]:
@@ -98,8 +99,8 @@ def _flat(mark: Any) -> Iterable[Any]:
     return mark if isinstance(mark, annotated_types.GroupedMetadata) else [mark]
 
 
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-NAMES |= {dict: "a mapping of keys"}
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+TYPE_NAMES |= {dict: "a mapping of keys"}
 
 
 def _bounds(constraints: Iterable[Any]) -> str:

@@ -121,7 +121,7 @@ def walk(nodes: Sequence[Node], picker: Picker) -> Iterator[tuple[Node, Any]]:
             yield from walk(branch.nodes, picker)
 
 
-class Corner:
+class RangeCorner:
     """A picker that takes lowest or highest values throughout; branches, and one forced number or choice, as told.
 
     `script` holds the branches to take in order of the walk; beyond its end, the first.  Good for one walk.
@@ -151,7 +151,7 @@ class Corner:
         return decision
 
 
-def pickers(nodes: Sequence[Node], limit: int = MAX_CORNERS) -> Iterator[Corner]:
+def pickers(nodes: Sequence[Node], limit: int = MAX_CORNERS) -> Iterator[RangeCorner]:
     """Pickers that meet every combination of branches at both ends of all ranges.
 
     If there are too many combinations they meet every branch, but not with every other one.
@@ -161,7 +161,7 @@ def pickers(nodes: Sequence[Node], limit: int = MAX_CORNERS) -> Iterator[Corner]
         scripts = list(_covering_scripts(nodes))
     for script in scripts:
         for high in (False, True):
-            yield Corner(script, high=high)
+            yield RangeCorner(script, high=high)
 
 
 def combinations(nodes: Sequence[Node]) -> int | None:
@@ -196,7 +196,7 @@ def _scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
     """Every combination of branches: counts like an odometer whose wheels depend on those to their left."""
     script: list[int] | None = []
     while script is not None:
-        picker = Corner(script, high=False)
+        picker = RangeCorner(script, high=False)
         draw(nodes, picker)
         taken = picker.taken
         yield [decision for decision, _ in taken]
@@ -212,7 +212,7 @@ def _covering_scripts(nodes: Sequence[Node]) -> Iterator[list[int]]:
     yield []
     while queue:
         script = queue.pop(0)
-        picker = Corner(script, high=False)
+        picker = RangeCorner(script, high=False)
         conditionals = [node for node, _ in walk(nodes, picker) if isinstance(node, Conditional)]
         decisions = [decision for decision, _ in picker.taken]
         for position in range(len(script), len(conditionals)):

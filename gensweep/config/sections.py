@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-__all__ = ["Asha", "Fifo", "GridSearch", "Objective", "Part", "RandomSearch", "Resources", "Search", "Tpe"]
+__all__ = ["AshaSettings", "Fifo", "GridSearch", "Objective", "Part", "RandomSearch", "Resources", "Search", "Tpe"]
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -46,7 +46,7 @@ class GridSearch(Part):
     kind: Literal["grid"] = "grid"
 
 
-class Asha(Part):
+class AshaSettings(Part):
     """Asynchronous successive halving on images seen: at each rung only the best 1/reduction of trials go on."""
 
     kind: Literal["asha"] = "asha"
@@ -66,7 +66,7 @@ class Search(Part):
     trials: Positive = 20
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sampler: Annotated[Tpe | RandomSearch | GridSearch, Field(discriminator="kind")] = Tpe()
-    scheduler: Annotated[Asha | Fifo, Field(discriminator="kind")] = Asha()
+    scheduler: Annotated[AshaSettings | Fifo, Field(discriminator="kind")] = AshaSettings()
     patience: Annotated[
         Positive | None, Field(description="evaluations without a new best after which a trial ends; null: none")
     ] = None

@@ -12,11 +12,11 @@ from pydantic import Field
 from gensweep.config.problems import Problem
 from gensweep.config.ranges import Node
 from gensweep.config.schema import validate
+from gensweep.config.search_space import parse_space
 from gensweep.config.sections import Objective, Part, Resources, Search
-from gensweep.config.space import parse_space
 from gensweep.config.sweep_checks import check_space
 from gensweep.config.tree import Tree, clone, override_all
-from gensweep.config.trial import TrialConfig, check_trial, sections_by_family
+from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
 from gensweep.errors import ConfigError
 
 __all__ = ["SweepConfig", "check_sweep"]

@@ -10,10 +10,10 @@ from gensweep.config import registries
 from gensweep.config.checks import metric_refusal
 from gensweep.config.identities import identities_of
 from gensweep.config.problems import Problem, listed, show, unknown
-from gensweep.config.ranges import Choices, Conditional, Corner, Node, Range, combinations, pickers, walk
+from gensweep.config.ranges import Choices, Conditional, Node, Range, RangeCorner, combinations, pickers, walk
 from gensweep.config.sections import GridSearch, Objective, Resources, Search
 from gensweep.config.tree import Tree, override_all, place_of
-from gensweep.config.trial import TrialConfig, check_trial
+from gensweep.config.trial_config import TrialConfig, check_trial
 
 __all__ = ["check_space"]
 
@@ -76,7 +76,7 @@ def check_space(
     return problems
 
 
-def _corner_trial(base: Tree, nodes: Sequence[Node], picker: Corner, default_place: str) -> _CornerTrial:
+def _corner_trial(base: Tree, nodes: Sequence[Node], picker: RangeCorner, default_place: str) -> _CornerTrial:
     walked = list(walk(nodes, picker))
     branches = frozenset(
         f"{node.name.partition('@')[0]} = {branch.label}" for node, branch in walked if isinstance(node, Conditional)
@@ -104,14 +104,14 @@ def _located(corners: Sequence[_CornerTrial], nodes: Sequence[Node]) -> Iterator
         yield Problem(problem.place, problem.key, problem.message + where + _hint(problem, nodes))
 
 
-def _beside(nodes: Sequence[Node]) -> Iterator[Corner]:
+def _beside(nodes: Sequence[Node]) -> Iterator[RangeCorner]:
     """From each corner, every single range at its other end and next to its low end, and every other choice.
 
     One range apart finds two ranges that must not cross; the step beside the end finds numbers that only a step or a
     choice can keep to, such as multiples.
     """
     for picker in pickers(nodes):
-        for node, taken in list(walk(nodes, Corner(picker.script, high=picker.high))):
+        for node, taken in list(walk(nodes, RangeCorner(picker.script, high=picker.high))):
             others: list[float] = []
             if isinstance(node, Range):
                 others = [node.low if picker.high else node.high]
@@ -121,7 +121,7 @@ def _beside(nodes: Sequence[Node]) -> Iterator[Corner]:
                 others = [position for position, value in enumerate(node.values) if value is not taken]
             for other in others:
                 if other != taken or isinstance(node, Choices):
-                    yield Corner(picker.script, high=picker.high, forced=(node, other))
+                    yield RangeCorner(picker.script, high=picker.high, forced=(node, other))
 
 
 def _says(key: str, branch: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["Row", "Tree", "clone", "flatten", "override", "override_all", "place_of"]
 
 # The sections that every trial has; all others belong to its family.
-GENERIC = ("seed", "data", "family", "finetune", "training", "evaluation")
+SECTIONS_OF_EVERY_TRIAL = ("seed", "data", "family", "finetune", "training", "evaluation")
 
 
 class Tree(dict[str, Any]):
@@ -65,7 +65,7 @@ def override(tree: Tree, key: str, value: Any, place: str = "", *, trial: bool =
             node.places[part] = place
         node = node[part]
     if trial and _changes_family(tree, key, value):
-        for section in [name for name in tree if name not in GENERIC]:
+        for section in [name for name in tree if name not in SECTIONS_OF_EVERY_TRIAL]:
             del tree[section]
     if last == "kind" and node.get("kind", value) != value:
         node.clear()

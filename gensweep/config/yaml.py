@@ -28,8 +28,8 @@ MAX_DEPTH = 20
 
 INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)")
 NUMBER = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+)([eE][-+][0-9]+)?")
-WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
-WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+CONSTANT_WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
+CONSTANT_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
 
 
 @dataclass
@@ -201,13 +201,13 @@ class _Reader:
             return ""
         if event.style is not None:
             return text
-        if text in WORDS:
-            return WORDS[text]
+        if text in CONSTANT_WORDS:
+            return CONSTANT_WORDS[text]
         if INTEGER.fullmatch(text) and len(text) <= 20 and -(2**63) <= int(text) < 2**63:
             return int(text)
         if NUMBER.fullmatch(text) and math.isfinite(float(text)):
             return float(text)
-        for pattern, advice, meant in TRAPS:
+        for pattern, advice, meant in AMBIGUOUS_WORDS:
             if pattern.fullmatch(text):
                 self._problem(event, key, f"{show(text).strip(chr(39))} {advice(text)}")
                 return meant(text)
@@ -251,7 +251,7 @@ def _text_of(text: str) -> str:
 
 Advice = Callable[[str], str]
 # What a plain word is taken for elsewhere, what to write, and what was probably meant.
-TRAPS: tuple[tuple[re.Pattern[str], Advice, Callable[[str], Any]], ...] = (
+AMBIGUOUS_WORDS: tuple[tuple[re.Pattern[str], Advice, Callable[[str], Any]], ...] = (
     (
         re.compile(r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]{1,3}"),
         lambda text: (

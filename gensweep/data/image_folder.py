@@ -21,8 +21,8 @@ from jaxtyping import UInt8
 
 from gensweep.data.cache import locked, replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
+from gensweep.data.picture_decoding import PICTURE_SUFFIXES, decoded
 from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
-from gensweep.data.pictures import PICTURE_SUFFIXES, decoded
 from gensweep.errors import ConfigError, ParameterError
 
 __all__ = ["image_folder"]
@@ -60,7 +60,7 @@ def image_folder(
 ) -> Images:
     """A folder of your own pictures: classes from its sub-folders, or one class.
 
-    Pictures are cropped to the square in the middle and resized; see pictures.py.  `channels` is 3 (RGB) or 1 (grey).
+    Pictures are cropped to the square in the middle and resized, see `picture_decoding`.  `channels` is 3 (RGB) or 1.
     If the folder has sub-folders `train` and `test` they are the splits; otherwise a hash of each file's name decides,
     so that about `test_fraction` of the pictures are for testing and a new picture moves no other one.
     The pictures come in the order of these hashes, so the first `limit` of them are a fair mix of the classes.

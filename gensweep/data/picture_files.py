@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from PIL import UnidentifiedImageError
 
-from gensweep.data.pictures import PICTURE_SUFFIXES
+from gensweep.data.picture_decoding import PICTURE_SUFFIXES
 from gensweep.errors import ConfigError
 
 __all__ = ["decode_files", "file_names", "is_picture", "place_of", "unreadable_note"]

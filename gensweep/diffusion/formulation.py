@@ -7,8 +7,8 @@ from typing import Annotated, Any, NamedTuple
 
 from annotated_types import Interval
 
+from gensweep.diffusion.denoising_losses import LOSSES, DiffusionLoss
 from gensweep.diffusion.levels import TRAINING_LEVELS, TrainingLevels
-from gensweep.diffusion.losses import LOSSES, DiffusionLoss
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import SCHEDULES, Schedule

@@ -13,7 +13,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, Levels, Sampler, Spacing, Start, from_noise
+from gensweep.diffusion.samplers.sampler import (
+    START_STREAM,
+    Denoise,
+    Denoised,
+    Levels,
+    Sampler,
+    Spacing,
+    Start,
+    from_noise,
+)
 from gensweep.noise import Noise
 
 __all__ = ["Below", "edit", "keeping", "level_at"]

@@ -11,22 +11,22 @@ from PIL import Image
 from torch import Tensor
 
 from gensweep.build.model import Model, in_batches, labels_of
-from gensweep.data.pictures import squared
+from gensweep.data.picture_decoding import squared
 from gensweep.diffusion.samplers.sampler import Denoise
 from gensweep.diffusion.sdedit import edit
 from gensweep.editing.interpolation import decode, encode, slerp, visited
 from gensweep.errors import ConfigError
 from gensweep.families.family import Denoising
-from gensweep.metrics.images import to_uint8
+from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 
 __all__ = ["Pictures", "draw_from_pictures", "edit_samples", "interpolate_samples", "picture_for", "redraw_for"]
 
 Progress = Callable[[int, int], None]
-#: A pixel of a mask is white from this value on, of 255.
-WHITE = 128
-#: The value of pixels that are shown as not yet drawn.
-GREY = 128
+#: A pixel of a mask is white if its value, of 255, is at least this.
+MIN_WHITE_OF_MASK = 128
+#: The value, of 255, of pixels that are shown as not yet drawn.
+UNDRAWN_GREY = 128
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def draw_from_pictures(
         batch_size=batch_size,
         progress=progress,
     )
-    shown = [image] if redraw is None else [image, torch.where(redraw, GREY, image).to(image.dtype)]
+    shown = [image] if redraw is None else [image, torch.where(redraw, UNDRAWN_GREY, image).to(image.dtype)]
     return torch.stack(shown), drawn, image.new_empty(0, *image.shape)
 
 
@@ -88,7 +88,7 @@ def redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
     Raises ConfigError if nothing of it is left at the model's size.
     """
     size = model.checkpoint.shape[1]
-    redraw = torch.from_numpy(squared(mask, size, 1)[0] >= WHITE)
+    redraw = torch.from_numpy(squared(mask, size, 1)[0] >= MIN_WHITE_OF_MASK)
     if not redraw.any():
         raise ConfigError(
             f"the mask has no white left in the middle square at {size} x {size} pixels, so there is nothing to draw; "

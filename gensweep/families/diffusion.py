@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gensweep.diffusion.denoiser import denoised, denoiser
+from gensweep.diffusion.denoising_losses import Prediction
 from gensweep.diffusion.formulation import Formulation, formulation
 from gensweep.diffusion.guidance import guided, scale_at, training_labels
 from gensweep.diffusion.likelihood import bound
-from gensweep.diffusion.losses import Prediction
 from gensweep.diffusion.process import q_sample
 from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, from_noise
 from gensweep.families.denoising import DenoisingSettings

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from gensweep.errors import ConfigError
 from gensweep.families.family import Batch, Loss
 from gensweep.families.optimizers import Beta, Clip, Rate, Warmup, adam_optimizer
+from gensweep.gan.adversarial_losses import GAN_LOSSES, GanLoss
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented
-from gensweep.gan.losses import GAN_LOSSES, GanLoss
 from gensweep.gan.penalties import PENALTIES, Penalty, between
 from gensweep.registry import Choice
 

@@ -15,7 +15,7 @@ def adapter_file(text: str) -> tuple[Path, float]:
 
     Raises ConfigError for a scale that is no number, and GensweepError if there is no such adapter.
     """
-    from gensweep.finetuning.adapters import ADAPTER
+    from gensweep.finetuning.adapters import ADAPTER_FILE
     from gensweep.tracking.runs import checkpoint_folder
 
     name, colon, last = text.rpartition(":")
@@ -31,9 +31,9 @@ def adapter_file(text: str) -> tuple[Path, float]:
         return Path(name), scale
     if name.endswith(".safetensors"):
         raise GensweepError(
-            f"--adapter {text}: there is no file {name}; a fine-tuning leaves {ADAPTER} in its checkpoints"
+            f"--adapter {text}: there is no file {name}; a fine-tuning leaves {ADAPTER_FILE} in its checkpoints"
         )
-    file = checkpoint_folder(name) / ADAPTER
+    file = checkpoint_folder(name) / ADAPTER_FILE
     if not file.is_file():
-        raise GensweepError(f"--adapter {text}: {name} is no fine-tuning by low-rank updates: it has no {ADAPTER}")
+        raise GensweepError(f"--adapter {text}: {name} is no fine-tuning by low-rank updates: it has no {ADAPTER_FILE}")
     return file, scale

@@ -15,17 +15,18 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
-from gensweep.nn.labels import new_rows, put_rows
 from gensweep.nn.lora import add_update, low_rank_updates
+from gensweep.nn.new_labels import new_rows, put_rows
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model
 
-__all__ = ["ADAPTER", "Adapter", "adapter_of", "read_adapter", "weights_hash", "with_adapters", "write_adapter"]
+__all__ = ["ADAPTER_FILE", "Adapter", "adapter_of", "read_adapter", "weights_hash", "with_adapters", "write_adapter"]
 
 #: The name of the file in a checkpoint's folder.
-ADAPTER = "adapter.safetensors"
-FORMAT = "gensweep adapter 1"
+ADAPTER_FILE = "adapter.safetensors"
+#: The format and version of that file, in its metadata.
+ADAPTER_FORMAT = "gensweep adapter 1"
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Adapter:
     """Low-rank updates and rows of new labels, by names of layers, as LAYER/A, LAYER/B and TABLE/rows.
 
     `base` is the hash of the weights that they belong to, `known` are its labels, `new` those that were learnt.  An
-    update is `scale` B A; `settings` say for people how it was learnt.
+    update is `scale` B A; `settings` are those of the training, for the reader.
     """
 
     base: str
@@ -63,7 +64,7 @@ def adapter_of(
 def write_adapter(adapter: Adapter, file: Path) -> None:
     """Write it; the tensors are float32."""
     about = {"base": adapter.base, "known": adapter.known, "new": adapter.new, "scale": adapter.scale}
-    metadata = {"format": FORMAT, "adapter": json.dumps(about | {"settings": dict(adapter.settings)})}
+    metadata = {"format": ADAPTER_FORMAT, "adapter": json.dumps(about | {"settings": dict(adapter.settings)})}
     save_file({name: each.detach().cpu().contiguous() for name, each in adapter.tensors.items()}, file, metadata)
 
 
@@ -72,8 +73,10 @@ def read_adapter(file: Path) -> Adapter:
     try:
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise GensweepError(f"{file} is no adapter of gensweep; `gensweep finetune` makes them, as {ADAPTER}")
+            if metadata.get("format") != ADAPTER_FORMAT:
+                raise GensweepError(
+                    f"{file} is no adapter of gensweep; `gensweep finetune` makes them, as {ADAPTER_FILE}"
+                )
             about = json.loads(metadata["adapter"])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
         return Adapter(
@@ -85,7 +88,7 @@ def read_adapter(file: Path) -> Adapter:
             tensors=tensors,
         )
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise GensweepError(f"the adapter {file} cannot be read ({error}); name a file {ADAPTER}") from None
+        raise GensweepError(f"the adapter {file} cannot be read ({error}); name a file {ADAPTER_FILE}") from None
 
 
 def with_adapters(model: Model, adapters: Sequence[tuple[Path, float]]) -> Model:

@@ -10,10 +10,10 @@ from gensweep.build.parts import build_family
 from gensweep.config import TrialConfig
 from gensweep.errors import GensweepError
 from gensweep.finetuning.adapters import weights_hash
-from gensweep.nn.labels import merge_all
 from gensweep.nn.lora import low_rank_updates
+from gensweep.nn.new_labels import merge_all
 from gensweep.training.checkpoint import load_tensors, read
-from gensweep.training.state import load_network
+from gensweep.training.learner_state import load_network
 
 __all__ = ["Base", "read_base"]
 

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from gensweep.data.images import ClassNames, Images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Family
-from gensweep.finetuning.adapters import ADAPTER, adapter_of, write_adapter
+from gensweep.finetuning.adapters import ADAPTER_FILE, adapter_of, write_adapter
 from gensweep.nn.updates import UPDATES, Update
 from gensweep.registry import Choice
-from gensweep.training.state import load_network
+from gensweep.training.learner_state import load_network
 
 if TYPE_CHECKING:
     from gensweep.build.beginning import Weights
@@ -99,7 +99,7 @@ class Finetuning:
         def write(network: nn.Module, folder: Path) -> None:
             adapter = adapter_of(network, base=self.sha256 or "", known=known, new=new, settings=settings)
             if adapter is not None:
-                write_adapter(adapter, folder / ADAPTER)
+                write_adapter(adapter, folder / ADAPTER_FILE)
 
         return write
 

@@ -16,7 +16,7 @@ from gensweep.config import load_trial, parse_overrides
 from gensweep.config.tree import override_all
 from gensweep.errors import ConfigError
 from gensweep.imported.exported import ExportedGenerator
-from gensweep.imported.options import ImportedOptions
+from gensweep.imported.import_options import ImportedOptions
 from gensweep.imported.protocols import EvaluationProtocol, only_protocol, protocol_of
 from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
 from gensweep.imported.summary import imported_json, imported_rows, words

@@ -13,10 +13,10 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from gensweep.data.pictures import squared
+from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.game import SAMPLING_LATENT_STREAM
-from gensweep.metrics.images import to_uint8
+from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 
 __all__ = ["ExportedGenerator"]
@@ -26,7 +26,7 @@ DEFAULT_RANGE = (-1.0, 1.0)
 #: Share of all values that may lie outside of the range; with more of them the range must be wrong.
 MAX_CLIPPED_SHARE = 0.1
 #: The ending of files that torch.export.save writes.
-PROGRAM = ".pt2"
+PROGRAM_SUFFIX = ".pt2"
 
 
 class ExportedGenerator:
@@ -141,14 +141,14 @@ def _load(file: Path, device: torch.device) -> torch.nn.Module:
         with warnings.catch_warnings():
             # TorchScript is deprecated, which the user of a file that exists can do nothing about.
             warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
-            if file.suffix == PROGRAM:
+            if file.suffix == PROGRAM_SUFFIX:
                 return _program(file, device)
             module: torch.nn.Module = torch.jit.load(str(file), map_location=device)  # type: ignore[no-untyped-call]
             return module.eval()
     except Exception as error:  # zip, pickle, code: what can go wrong has no common type
         raise ConfigError(
             f"--torchscript {file}: torch cannot load it ({_cause(error)}); "
-            f"save it with torch.jit.trace(...).save(FILE), or with torch.export.save as {PROGRAM}"
+            f"save it with torch.jit.trace(...).save(FILE), or with torch.export.save as {PROGRAM_SUFFIX}"
         ) from None
 
 

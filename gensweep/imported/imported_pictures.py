@@ -13,18 +13,18 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from gensweep.data.picture_decoding import decoded
 from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
-from gensweep.data.pictures import decoded
 from gensweep.errors import ConfigError
 
 __all__ = ["ImportedPictures", "read_folder"]
 
-# What has to be changed in a picture before it can be scored, and what is done about it.
-OTHER_SIZE = "of another size: the square in the middle is resized to {size}x{size}"
-GREY = "grey: taken as RGB"
-COLOURED = "coloured: turned grey"
-CLEAR = "transparent: laid on white"
-DEEP = "of more than 8 bits a value: scaled to 8"
+# Notes: how a picture differs from what can be scored, and what is done about it.
+RESIZED_NOTE = "of another size: the square in the middle is resized to {size}x{size}"
+TAKEN_AS_RGB_NOTE = "grey: taken as RGB"
+TURNED_GREY_NOTE = "coloured: turned grey"
+LAID_ON_WHITE_NOTE = "transparent: laid on white"
+SCALED_NOTE = "of more than 8 bits a value: scaled to 8"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,8 +46,8 @@ def read_folder(
     """The first `count` pictures below a folder that can be read, in the order of a hash of their names.
 
     So of more pictures than are needed a fair mix is taken, whatever sub-folders they lie in.  Pictures are brought to
-    `size` x `size` pixels and `channels` as those of the data set image_folder are; see pictures.py.  `progress` gets
-    the number that has been read.
+    `size` x `size` pixels and `channels` like those of the data set image_folder, see `picture_decoding`.
+    `progress` gets the number that has been read.
     Raises ConfigError if there is no such folder or fewer pictures in it.
     """
     if not folder.is_dir():
@@ -78,13 +78,13 @@ def _changes(picture: Image.Image, size: int, channels: int) -> Iterable[str]:
     deep = picture.mode.startswith(("I", "F"))
     grey = deep or picture.mode in ("1", "L", "LA", "La")
     if picture.size != (size, size):
-        yield OTHER_SIZE.format(size=size)
+        yield RESIZED_NOTE.format(size=size)
     if deep:
-        yield DEEP
+        yield SCALED_NOTE
     if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
-        yield CLEAR
+        yield LAID_ON_WHITE_NOTE
     if grey != (channels == 1):
-        yield GREY if grey else COLOURED
+        yield TAKEN_AS_RGB_NOTE if grey else TURNED_GREY_NOTE
 
 
 def _too_few(folder: Path, found: int, count: int, notes: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gensweep.build.parts import build_evaluator, load_images
-from gensweep.config.trial import common_sections
+from gensweep.config.trial_config import common_sections
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import METRICS

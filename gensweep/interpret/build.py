@@ -22,13 +22,13 @@ from gensweep.interpret.intervention import Intervention, Task, intervene
 from gensweep.interpret.maximisation import Maximisation, denoised_from, maximise
 from gensweep.interpret.recording import reading_layers
 from gensweep.interpret.trajectory import PathStep, evenly_spaced, record_path
-from gensweep.metrics.images import to_uint8
-from gensweep.metrics.labels import Classifier
+from gensweep.metrics.classes import Classifier
+from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import load_tensors
 from gensweep.training.evaluation import draw
+from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_prefix
 from gensweep.training.loop import place
-from gensweep.training.state import RAW_WEIGHTS, load_network, weights_prefix
 
 __all__ = ["Findings", "Interventions", "LabelMaximisation", "LabelledModel", "Trajectory", "analyse", "load_labelled"]
 
@@ -39,7 +39,7 @@ RANDOM_SETS = 3
 #: Without --units, one unit in this many is switched off for each label.
 UNITS_PER_INTERVENTION = 30
 #: Images that are drawn at once.
-BATCH = 64
+IMAGES_PER_BATCH = 64
 #: The highest noise level at which an image still shows through the noise.
 MAX_VISIBLE_LEVEL = 5.0
 #: Noise levels for which images are made.
@@ -237,7 +237,7 @@ def _intervene(
         def batch(indices: Tensor) -> Tensor:
             return draw(model.family, labelled.network, Noise(seed, indices), wanted[indices])
 
-        return in_batches(batch, len(labels), BATCH, model.device, None)
+        return in_batches(batch, len(labels), IMAGES_PER_BATCH, model.device, None)
 
     def classify(images: Tensor) -> Tensor:
         return classifier.probe.scores(extractor(images.to(model.device)).cpu())

@@ -179,7 +179,7 @@ def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
     import torch
 
     from gensweep.interpret.trajectory import evenly_spaced
-    from gensweep.metrics.images import to_uint8
+    from gensweep.metrics.quantisation import to_uint8
 
     path = evenly_spaced(list(found.path), SHOWN_LEVELS)
     labels = [names[label] for label in found.labels]
@@ -209,7 +209,7 @@ def _maximisation_section(found: Sequence[LabelMaximisation], names: Sequence[st
     """Images that raise the units which react to a label, and what the model makes of them."""
     import torch
 
-    from gensweep.metrics.images import to_uint8
+    from gensweep.metrics.quantisation import to_uint8
 
     pictures, words_of = [], file_words(names)
     for label in dict.fromkeys(each.label for each in found):

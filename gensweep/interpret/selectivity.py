@@ -16,7 +16,7 @@ from gensweep.noise import Noise
 __all__ = ["Selectivity", "selectivity"]
 
 #: The random stream of the sign flips.
-FLIP_STREAM = 0
+SIGN_FLIP_STREAM = 0
 #: Sign flips in one matrix product; more take more memory.
 FLIPS_AT_ONCE = 50
 #: A unit that labels change by less than this part of its root mean square has no effect: that is rounding.
@@ -70,7 +70,7 @@ def _largest(
 ) -> Float[Tensor, " r"]:
     """The largest |t|, of any label and unit, with images' deviations turned round at random."""
     n = len(standard)
-    signs = (2 * Noise(key, samples).integers(2, n, stream=FLIP_STREAM) - 1).to(standard)
+    signs = (2 * Noise(key, samples).integers(2, n, stream=SIGN_FLIP_STREAM) - 1).to(standard)
     sums = (signs @ standard.flatten(1)).view(-1, *squares.shape)
     return _studentised(sums, squares, n).amax(dim=(1, 2))
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.labels import LabelledReference, detail_name, require_classes, require_labels
+from gensweep.metrics.classes import LabelledReference, detail_name, require_classes, require_labels
 from gensweep.metrics.metric import METRICS, Mode, Needs
 from gensweep.metrics.moments import require_num_features
 from gensweep.metrics.processes import Metric, follow_process_group, reinit__is_reduced, sync_all_reduce, with_float64

@@ -14,8 +14,8 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError
+from gensweep.metrics.classes import LabelledReference, detail_name, require_classes, require_labels
 from gensweep.metrics.collected import CollectedFeatures
-from gensweep.metrics.labels import LabelledReference, detail_name, require_classes, require_labels
 from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS, Mode
 from gensweep.metrics.processes import in_order, reinit__is_reduced
 

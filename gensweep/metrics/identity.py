@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from gensweep.metrics.images import QUANTISATION
+from gensweep.metrics.quantisation import QUANTISATION
 
 __all__ = ["MetricIdentity"]
 

@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
+from gensweep.metrics.classes import Classifier, fit_classifier
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.kept import kept
-from gensweep.metrics.labels import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch
 from gensweep.metrics.probe import LinearProbe

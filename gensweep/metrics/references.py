@@ -14,9 +14,9 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.images import QUANTISATION
 from gensweep.metrics.kept import kept
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.quantisation import QUANTISATION
 
 __all__ = [
     "MAX_REFERENCE_FEATURES",

@@ -9,8 +9,8 @@ from annotated_types import Ge, Gt, MinLen
 from torch import nn
 
 from gensweep.errors import ParameterError
-from gensweep.nn.labels import NewRows, add_labels
 from gensweep.nn.lora import LABELS_ONLY, attach, freeze, merge
+from gensweep.nn.new_labels import NewRows, add_labels
 from gensweep.registry import Registry
 
 __all__ = ["UPDATES", "Update"]

@@ -9,26 +9,26 @@ from collections.abc import Mapping
 
 __all__ = ["diversity_words", "warnings_of"]
 
-#: Samples that are less diverse than this part of real images have collapsed.
-COLLAPSED = 0.2
-#: A discriminator that is right on at least so many real and generated images has nothing to teach the generator.
-WINS = 0.99
-#: More samples than this that look like copies are not chance, not even of 20 training images, of which each is far
-#: from the others: images that a model had never seen came to 0.21 then, and to 0.01 of 5,000.
-COPIED = 1 / 3
+#: Samples have collapsed if their diversity, as a share of that of real images, is less than this.
+MIN_DIVERSITY = 0.2
+#: A discriminator with at least this accuracy on real and on generated images has nothing to teach the generator.
+MAX_ACCURACY = 0.99
+#: A model has memorised if more than this share of its samples look like copies.  Of unseen real images 0.21 did with
+#: 20 training images, each far from the others, and 0.01 with 5,000.
+MAX_COPIED_SHARE = 1 / 3
 
 
 def warnings_of(signals: Mapping[str, float]) -> list[str]:
     """Warnings, one a line; none if all is well, or if nothing is known."""
     found = []
     diversity = signals.get("diversity")
-    if diversity is not None and diversity < COLLAPSED:
+    if diversity is not None and diversity < MIN_DIVERSITY:
         found.append(f"collapsed: samples are {_percent(diversity)} as diverse as real images")
     copied = signals.get("authpct/memorised", 0.0)
-    if copied > COPIED:
+    if copied > MAX_COPIED_SHARE:
         found.append(f"memorised: {_percent(copied)} of samples are as near to a training image as copies are")
     right = [signals.get(f"signal/accuracy_{kind}") for kind in ("real", "fake")]
-    if all(share is not None and share >= WINS for share in right):
+    if all(share is not None and share >= MAX_ACCURACY for share in right):
         real, fake = (_percent(share or 0.0) for share in right)
         found.append(f"the discriminator wins: right on {real} of real and {fake} of generated images")
     return found
@@ -39,7 +39,7 @@ def diversity_words(signals: Mapping[str, float]) -> str:
     diversity = signals.get("diversity")
     if diversity is None:
         return "-"
-    return _percent(diversity) + (", collapsed" if diversity < COLLAPSED else "")
+    return _percent(diversity) + (", collapsed" if diversity < MIN_DIVERSITY else "")
 
 
 def _percent(share: float) -> str:

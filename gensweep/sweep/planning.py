@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gensweep.build.parts import every_of
-from gensweep.build.running import run_job
+from gensweep.build.trial_run import run_job
 from gensweep.config import SweepConfig, TrialConfig, registries
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan

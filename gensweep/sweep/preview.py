@@ -10,12 +10,12 @@ from typing import Any
 import torch
 
 from gensweep.build.parts import load_images
-from gensweep.build.running import count_parameters, estimate_cost
+from gensweep.build.trial_run import count_parameters, estimate_cost
 from gensweep.config import SweepConfig
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.resources import Allotment, Request, allot, local_nodes
 from gensweep.sweep.space import Parameter, SearchSpace
-from gensweep.training.estimate import Cost
+from gensweep.training.estimate import CostEstimate
 
 __all__ = ["Corner", "Preview", "preview"]
 
@@ -34,7 +34,7 @@ class Corner:
 
     params: Mapping[str, Any]
     parameters: int
-    cost: Cost | None
+    cost: CostEstimate | None
     share: int
 
 

@@ -15,7 +15,15 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import Batch, Family, Likelihood
 from gensweep.noise import Noise
 
-__all__ = ["CallCounter", "likelihood_calls", "memory_bytes", "parameters", "probed", "sample_flops", "training_flops"]
+__all__ = [
+    "CallCounter",
+    "counted_calls",
+    "likelihood_calls",
+    "memory_bytes",
+    "parameters",
+    "sample_flops",
+    "training_flops",
+]
 
 #: Images of the batch whose FLOPs are counted: batch norms need more than one.
 IMAGES_COUNTED = 2
@@ -49,7 +57,7 @@ def training_flops(family: Family, loader: Loader) -> float:
 
 def sample_flops(family: Family) -> float:
     """Floating point operations of drawing one image, in all calls of the network."""
-    probe = probed(family)
+    probe = counted_calls(family)
     with FlopCounterMode(display=False) as counter:
         probe.run(1)
     return float(counter.get_total_flops()) * probe.calls
@@ -102,7 +110,7 @@ class CallCounter(nn.Module):
         return output
 
 
-def probed(family: Family) -> CallCounter:
+def counted_calls(family: Family) -> CallCounter:
     """A counter that has drawn one image.
 
     Its `calls` are the network evaluations of an image, whatever the sampler: guidance takes two, with and without the

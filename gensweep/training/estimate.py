@@ -13,15 +13,15 @@ from torch import Tensor
 from gensweep.data.loader import Loader
 from gensweep.metrics.extractors import Extractor
 from gensweep.nn.precision import mixed_precision
-from gensweep.training.cost import likelihood_calls, parameters, probed
+from gensweep.training.cost import counted_calls, likelihood_calls, parameters
+from gensweep.training.early_evaluation import drawing_in
 from gensweep.training.evaluation import IMAGES_SHOWN
+from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Learner
 from gensweep.training.memory import activation_bytes
-from gensweep.training.rungs import drawing_in
 from gensweep.training.settings import EvaluationSettings
-from gensweep.training.state import state_of
 
-__all__ = ["Cost", "time_trial"]
+__all__ = ["CostEstimate", "time_trial"]
 
 #: Images of a batch that is timed.
 TIMED_IMAGES = 16
@@ -29,7 +29,7 @@ TIMED_IMAGES = 16
 MAX_TIMED_STEPS = 16
 
 
-class Cost(NamedTuple):
+class CostEstimate(NamedTuple):
     """Seconds that a trial takes, numbers of parameters by network, and the memory of a worker's training step.
 
     `activation_bytes` is for each image of the worker's batch; `state_bytes` are weights, averages, gradients and the
@@ -62,14 +62,14 @@ def time_trial(
     every: int,
     workers: int = 1,
     patience: float = 2.0,
-) -> Cost:
+) -> CostEstimate:
     """Time training steps, a call of the network that draws samples, and the extractor; the rest is multiplication.
 
     No extractor means that no score is of samples.  Each of the three takes about `patience` seconds, or one repetition
     if that is longer.  The learner moves on.
     """
     training, device = learner.training, learner.device
-    probe = probed(learner.family)
+    probe = counted_calls(learner.family)
     pixels = torch.zeros(TIMED_IMAGES, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
     step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MAX_TIMED_STEPS)
     with mixed_precision(getattr(learner.family, "sampling_precision", "float32"), device):
@@ -79,10 +79,10 @@ def time_trial(
     samples = evaluation.samples if extractor else min(evaluation.samples, IMAGES_SHOWN)
     early = (evaluations - 1) * (evaluation.rung_samples or samples if extractor else samples)
     steps = evaluation.rung_steps
-    calls_early = probe.calls if steps is None else probed(drawing_in(steps, learner.family)).calls
+    calls_early = probe.calls if steps is None else counted_calls(drawing_in(steps, learner.family)).calls
     asked = evaluations * evaluation.likelihood.images if evaluation.of("likelihood") else 0
     calls = likelihood_calls(learner.family, loader, evaluation.likelihood.timesteps) if asked else 0
-    return Cost(
+    return CostEstimate(
         train_seconds=step / training.batch_size * training.images / workers,
         sample_seconds=call * (calls_early * early + probe.calls * samples) / workers,
         evaluate_seconds=(look * (early + samples) + call * calls * asked) / workers,

@@ -28,9 +28,9 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.images import to_uint8
 from gensweep.metrics.metric import Detailed, Diverse, Estimating, Needs, Suspicious, is_labelled
 from gensweep.metrics.processes import Metric
+from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
 from gensweep.training.distributed import Workers
@@ -69,7 +69,7 @@ class Evaluator:
     training images; `shape` is that of an image, (channels, height, width).  Metrics of samples need the extractor,
     metrics of likelihood the `held_out` images, and the number of `timesteps` that the bound of each is estimated at
     (None: all).  Before the end of a training `rung_samples` images are drawn, in `rung_steps` steps of the family's
-    sampler, if these are given; see `rungs.early`.
+    sampler, if these are given; see `early_evaluation.early`.
     """
 
     extractor: Extractor | None

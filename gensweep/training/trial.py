@@ -29,11 +29,11 @@ from gensweep.training.checkpoint import (
 )
 from gensweep.training.cost import memory_bytes, parameters, sample_flops, training_flops
 from gensweep.training.curves import write_schedule
+from gensweep.training.early_evaluation import early
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate, write_estimates, write_grid, write_pairs
+from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.memory import activation_bytes
-from gensweep.training.rungs import early
-from gensweep.training.state import restore, sampler_prefix, state_of
 
 __all__ = ["ListReporter", "Numbers", "Reporter", "StopTrial", "resume_from", "run_trial"]
 

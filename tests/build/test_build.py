@@ -6,7 +6,7 @@ import untrained
 
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_family, every_of, hold_out, load_images
-from gensweep.build.running import count_parameters, estimate_cost
+from gensweep.build.trial_run import count_parameters, estimate_cost
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.training.checkpoint import load_tensors

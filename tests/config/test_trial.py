@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.config import TrialConfig, load_trial, parse_overrides, registries
-from gensweep.config.trial import trial_model
+from gensweep.config.trial_config import trial_model
 from gensweep.errors import ConfigError, ParameterError
 
 MINIMAL = {"family": {"kind": "diffusion"}}

@@ -8,7 +8,7 @@ from PIL import Image
 
 from gensweep.data import image_folder as module
 from gensweep.data.image_folder import image_folder
-from gensweep.data.pictures import decoded
+from gensweep.data.picture_decoding import decoded
 from gensweep.errors import ConfigError
 
 GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gensweep.data.pictures import read_picture, squared
+from gensweep.data.picture_decoding import read_picture, squared
 from gensweep.errors import ConfigError
 
 

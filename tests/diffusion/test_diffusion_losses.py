@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from gensweep.config.models import bind, settings_model
+from gensweep.diffusion.denoising_losses import LOSSES, Hybrid, MinSnr, Prediction, Simple, Vlb
 from gensweep.diffusion.formulation import formulation
 from gensweep.diffusion.levels import TRAINING_LEVELS, DrawnLevels
-from gensweep.diffusion.losses import LOSSES, Hybrid, MinSnr, Prediction, Simple, Vlb
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import cosine, linear

@@ -9,8 +9,8 @@ from tiny import batch, build
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
+from gensweep.gan.adversarial_losses import GAN_LOSSES
 from gensweep.gan.augmentation import AUGMENTATIONS
-from gensweep.gan.losses import GAN_LOSSES
 from gensweep.gan.penalties import PENALTIES
 from gensweep.nn.networks import ADVERSARIES
 from gensweep.training.cost import training_flops

@@ -13,7 +13,7 @@ from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Spacing
 from gensweep.noise import Noise
 from gensweep.registry import keywords
-from gensweep.training.cost import probed
+from gensweep.training.cost import counted_calls
 
 TIMESTEPS = 20
 #: Every sampler at each of its spacings, and what else it has.
@@ -77,7 +77,7 @@ def test_images_are_in_range_and_do_not_depend_on_the_batch(sampler, parameteris
 
 
 def evaluations(sampler, steps, **settings):
-    return probed(family(sampler | {"steps": steps}, **settings)).calls
+    return counted_calls(family(sampler | {"steps": steps}, **settings)).calls
 
 
 @every_sampler
@@ -100,4 +100,4 @@ def test_guidance_costs_twice_only_at_the_levels_of_its_interval(sampler):
     asked = levels + levels[1:] if sampler["kind"] == "heun" else levels
     inside = sum(low < sigma <= high for sigma in asked)
     assert 0 < inside < len(asked)
-    assert probed(made).calls == len(asked) + inside
+    assert counted_calls(made).calls == len(asked) + inside

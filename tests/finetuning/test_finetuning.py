@@ -9,11 +9,11 @@ from PIL import Image
 
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_learner, load_images
-from gensweep.build.running import count_parameters
+from gensweep.build.trial_run import count_parameters
 from gensweep.cli import main
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.finetuning.adapters import ADAPTER, read_adapter, with_adapters
+from gensweep.finetuning.adapters import ADAPTER_FILE, read_adapter, with_adapters
 from gensweep.finetuning.bases import read_base
 from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
 from gensweep.noise import Noise
@@ -81,19 +81,19 @@ def test_a_run_begins_with_the_images_of_its_base(base):
 
 
 def test_an_adapter_on_the_base_draws_what_the_run_draws(base, tuned):
-    adapter = read_adapter(tuned / ADAPTER)
+    adapter = read_adapter(tuned / ADAPTER_FILE)
     assert adapter.base == read_base(base).sha256
     assert (adapter.known, adapter.new) == (KNOWN, ("9",))
     assert adapter.settings["rank"] == 2
-    assert (tuned / ADAPTER).stat().st_size < 0.2 * (tuned / "state.safetensors").stat().st_size
+    assert (tuned / ADAPTER_FILE).stat().st_size < 0.2 * (tuned / "state.safetensors").stat().st_size
     whole = images_of(tuned, "9")
-    assert (images_of(base, "9", adapters=[(tuned / ADAPTER, 1.0)]) - whole).abs().max() <= 1
-    assert (images_of(base, "3", adapters=[(tuned / ADAPTER, 1.0)]) - images_of(tuned, "3")).abs().max() <= 1
+    assert (images_of(base, "9", adapters=[(tuned / ADAPTER_FILE, 1.0)]) - whole).abs().max() <= 1
+    assert (images_of(base, "3", adapters=[(tuned / ADAPTER_FILE, 1.0)]) - images_of(tuned, "3")).abs().max() <= 1
     assert not torch.equal(images_of(base, "3"), images_of(tuned, "3"))
 
 
 def test_adapters_are_scaled_and_add_up(base, tuned):
-    file = tuned / ADAPTER
+    file = tuned / ADAPTER_FILE
     assert torch.equal(images_of(base, "3", adapters=[(file, 0.0)]), images_of(base, "3"))
     two = images_of(base, "9", adapters=[(file, 0.3), (file, 0.7)])
     assert (two - images_of(base, "9", adapters=[(file, 1.0)])).abs().max() <= 1
@@ -116,7 +116,7 @@ def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
     folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
     for name in KNOWN[:3]:
         assert torch.equal(images_of(folder, name), images_of(base, name))
-    assert torch.equal(images_of(base, "9", adapters=[(folder / ADAPTER, 1.0)]), images_of(folder, "9"))
+    assert torch.equal(images_of(base, "9", adapters=[(folder / ADAPTER_FILE, 1.0)]), images_of(folder, "9"))
 
 
 def test_a_fine_tuning_that_stops_and_goes_on_equals_one_that_did_not(base, tmp_path):
@@ -137,7 +137,7 @@ def test_all_weights_can_be_trained_instead(base, tmp_path, update):
     trial = few(base, {"kind": update})
     assert count_parameters(trial, load_images(trial)) > 3 * count_parameters(few(base), load_images(few(base)))
     folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
-    assert not (folder / ADAPTER).exists()
+    assert not (folder / ADAPTER_FILE).exists()
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
     again = few(folder, class_name="4")  # its classes are the base's and one more
     assert load_images(again).class_names == (*KNOWN, "9")
@@ -147,7 +147,7 @@ def test_a_fine_tuning_can_be_gone_on_from(tuned, tmp_path):
     trial = few(tuned, class_name="9")
     assert load_images(trial).class_names == (*KNOWN, "9")
     folder = untrained.train(trial, tmp_path).checkpoints[-1][1]
-    assert read_adapter(folder / ADAPTER).new == ()
+    assert read_adapter(folder / ADAPTER_FILE).new == ()
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
 
 
@@ -173,7 +173,7 @@ def test_an_adapter_of_another_base_is_refused_by_both_hashes(kind, base, tuned,
     )
     mine, theirs = read_base(base).sha256[:12], read_base(other).sha256[:12]
     with pytest.raises(GensweepError, match=rf"weights {mine}, but those of this model are {theirs}; name the run"):
-        with_adapters(load_checkpoint(other, device="cpu"), [(tuned / ADAPTER, 1.0)])
+        with_adapters(load_checkpoint(other, device="cpu"), [(tuned / ADAPTER_FILE, 1.0)])
 
 
 def test_a_base_that_has_changed_is_noticed(base):
@@ -241,12 +241,13 @@ def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
     conditional = {"family__conditional": False}
     base = untrained.checkpoint(tmp_path / "base", untrained.config(kind, data__classes=list(KNOWN), **conditional))
     folder = untrained.train(few(base), tmp_path / "tuned").checkpoints[-1][1]
-    adapter = read_adapter(folder / ADAPTER)
+    adapter = read_adapter(folder / ADAPTER_FILE)
     assert (adapter.known, adapter.new) == ((), ())
     assert read(folder).class_names == ("9",)
     whole = draw_samples(load_checkpoint(folder, device="cpu"), 3).int()
     assert (
-        draw_samples(with_adapters(load_checkpoint(base, device="cpu"), [(folder / ADAPTER, 1.0)]), 3).int() - whole
+        draw_samples(with_adapters(load_checkpoint(base, device="cpu"), [(folder / ADAPTER_FILE, 1.0)]), 3).int()
+        - whole
     ).abs().max() <= 1
 
 
@@ -279,13 +280,13 @@ def test_what_cannot_be_is_refused_in_one_line(base, tmp_path, monkeypatch, caps
 def test_sample_takes_adapters_by_file_and_scale(base, tuned, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     call = ["sample", str(base), "-n", "2", "-o", "out", "--format", "json", "--class"]
-    for given in (str(tuned / ADAPTER), f"{tuned / ADAPTER}:0.7", f"{tuned}:1"):
+    for given in (str(tuned / ADAPTER_FILE), f"{tuned / ADAPTER_FILE}:0.7", f"{tuned}:1"):
         assert main.run([*call, "9", "--adapter", given]) == 0
         assert len(json.loads(capsys.readouterr().out)) == 2
     for given, words in (
-        (f"{tuned / ADAPTER}:much", "'much' is not a scale; write FILE:NUMBER"),
+        (f"{tuned / ADAPTER_FILE}:much", "'much' is not a scale; write FILE:NUMBER"),
         ("none.safetensors:0.5", "there is no file none.safetensors"),
-        (f"{base}:0.5", f"is no fine-tuning by low-rank updates: it has no {ADAPTER}"),
+        (f"{base}:0.5", f"is no fine-tuning by low-rank updates: it has no {ADAPTER_FILE}"),
         (f"{base / 'checkpoint.json'}:1", "the adapter"),
     ):
         assert main.run([*call, "3", "--adapter", given]) in (1, 2)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from gensweep.gan.losses import GAN_LOSSES
+from gensweep.gan.adversarial_losses import GAN_LOSSES
 
 every_loss = pytest.mark.parametrize("kind", GAN_LOSSES.kinds())
 logits = torch.tensor([-80.0, -2.0, -0.3, 0.0, 0.7, 3.0, 90.0])

@@ -21,7 +21,7 @@ from gensweep.interpret.intervention import (
 )
 from gensweep.interpret.recording import reading_layers
 from gensweep.interpret.trajectory import evenly_spaced, record_path
-from gensweep.metrics.images import to_uint8
+from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 
 N = 12

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
-from gensweep.nn.labels import add_labels, new_rows, put_rows
 from gensweep.nn.lora import LowRank, add_update, attach, freeze, layers_of, low_rank_updates, merged
 from gensweep.nn.networks import ADVERSARIES, DENOISERS
+from gensweep.nn.new_labels import add_labels, new_rows, put_rows
 from gensweep.nn.updates import UPDATES
 from gensweep.registry import keywords
 

@@ -125,7 +125,7 @@ def test_corners_of_many_forks_are_bounded_and_meet_each_branch():
     space = {"family.kind": "gan", "gan.loss": {"choice": losses}}
     space |= {f"gan.{name}": {"choice": [{"x": i, "kind": f"k{i}"} for i in range(6)]} for name in "abcdef"}
     # The keys do not exist, so the nodes are read without their schema.
-    from gensweep.config.space import parse_space
+    from gensweep.config.search_space import parse_space
     from gensweep.config.tree import clone
 
     nodes, problems = parse_space(clone(space), {})

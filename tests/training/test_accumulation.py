@@ -7,8 +7,8 @@ import torch
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.training.distributed import Workers
+from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Progress, train
-from gensweep.training.state import state_of
 
 #: Families whose networks see images one by one while they train.
 FAMILIES = {

@@ -10,9 +10,9 @@ import torch
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.training import estimate
-from gensweep.training.cost import memory_bytes, parameters, probed, sample_flops, training_flops
+from gensweep.training.cost import counted_calls, memory_bytes, parameters, sample_flops, training_flops
+from gensweep.training.learner_state import state_of
 from gensweep.training.settings import EvaluationSettings, HeldOut
-from gensweep.training.state import state_of
 
 
 def generator_flops(width=8, latent=6):
@@ -40,7 +40,7 @@ def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidan
 
     assert flops(8) == 8 * flops(1) > 0
     assert flops(4, guidance=2.0) == 2 * flops(4)
-    assert probed(tiny.build("diffusion", True, guidance=2.0)).calls == 8
+    assert counted_calls(tiny.build("diffusion", True, guidance=2.0)).calls == 8
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())

@@ -8,8 +8,8 @@ from gensweep.data.loader import Loader
 from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.errors import GensweepError
 from gensweep.families.family import FAMILIES
+from gensweep.training.learner_state import restore, state_of
 from gensweep.training.loop import Due, train
-from gensweep.training.state import restore, state_of
 
 PRECISIONS = ["float32", "bfloat16"]
 

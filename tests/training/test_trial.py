@@ -13,7 +13,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES
 from gensweep.training.checkpoint import latest, load_tensors, verify
 from gensweep.training.evaluation import evaluate
-from gensweep.training.state import load_network
+from gensweep.training.learner_state import load_network
 from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
 PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}

@@ -9,8 +9,8 @@ from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.gan.penalties import PENALTIES
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
+from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Progress, train
-from gensweep.training.state import state_of
 
 #: Ways to draw levels that look at all images of a batch; of two timesteps, so that losses are soon remembered of both.
 LEVELS = {

@@ -22,7 +22,7 @@ from gensweep.config.checks import cross_checks, key_of, metric_checks
 from gensweep.config.models import Settings, bind, model_field, settings_model
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.schema import validate
-from gensweep.config.tree import GENERIC, Tree, clone, flatten, override_all, place_of
+from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, override_all, place_of
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.registry import Choice, Keyword, Section, keywords
 
@@ -98,7 +98,9 @@ class TrialConfig(BaseModel):
         function = bind(getattr(self, section))
         if section != "family":
             return function
-        sections = {name: bind(getattr(self, name)) for name in type(self).model_fields if name not in GENERIC}
+        sections = {
+            name: bind(getattr(self, name)) for name in type(self).model_fields if name not in SECTIONS_OF_EVERY_TRIAL
+        }
         return functools.partial(function, **sections)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -164,7 +166,7 @@ def common_sections(tree: Mapping[str, Any]) -> TrialConfig:
 def sections_by_family() -> dict[str, list[str]]:
     """The sections that each family adds to a trial."""
     return {
-        family: [name for name in trial_model(family).model_fields if name not in GENERIC]
+        family: [name for name in trial_model(family).model_fields if name not in SECTIONS_OF_EVERY_TRIAL]
         for family in registries.families()
     }
 

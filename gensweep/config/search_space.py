@@ -18,11 +18,11 @@ from typing import Any
 
 from gensweep.config.problems import Problem, show
 from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range
-from gensweep.config.tree import GENERIC, Row, Tree
+from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree
 
-__all__ = ["RANGES", "parse_space"]
+__all__ = ["RANGE_KINDS", "parse_space"]
 
-RANGES = ("int", "float", "choice")
+RANGE_KINDS = ("int", "float", "choice")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class _Parser:
         for key, value in tree.items():
             path = (*prefix, *key.split("."))
             place = tree.places.get(key, "")
-            if isinstance(value, Tree) and not any(name in value for name in RANGES):
+            if isinstance(value, Tree) and not any(name in value for name in RANGE_KINDS):
                 if not value:
                     self._problem(place, path, "is empty; write a range, such as {int: [1, 8]} or {choice: [a, b]}")
                 nodes += self.tree(value, path, chain)
@@ -71,7 +71,7 @@ class _Parser:
     def node(self, value: Any, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]) -> Node:
         if not isinstance(value, Tree):
             return Fixed(".".join(path), value, place)
-        sorts = [name for name in RANGES if name in value]
+        sorts = [name for name in RANGE_KINDS if name in value]
         if len(sorts) > 1:
             raise self._refused(place, path, f"is {' and '.join(sorts)} at once; take one of them")
         allowed = {"choice": ()}.get(sorts[0], ("step", "log"))
@@ -164,7 +164,7 @@ class _Parser:
         if path != ("family",) or kind is None:
             return self.tree(value, path, chain)
         # Sections of the family, and common ones, stand beside `family` and not in it.
-        names = (*self.sections.get(kind, ()), *(name for name in GENERIC if name != "family"))
+        names = (*self.sections.get(kind, ()), *(name for name in SECTIONS_OF_EVERY_TRIAL if name != "family"))
         section = {key: key.split(".")[0] in names for key in value}
         inside = Tree({key: item for key, item in value.items() if not section[key]}, value.places)
         beside = Tree({key: item for key, item in value.items() if section[key]}, value.places)

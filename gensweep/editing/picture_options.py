@@ -45,8 +45,8 @@ class EditingOptions:
         self._check()
         if self.init_image is None:
             return None
-        from gensweep.data.pictures import read_picture
-        from gensweep.editing.drawing import WHITE, Pictures
+        from gensweep.data.picture_decoding import read_picture
+        from gensweep.editing.drawing import MIN_WHITE_OF_MASK, Pictures
 
         image = read_picture(self.init_image)
         mask = None if self.inpaint is None else read_picture(self.inpaint)
@@ -56,7 +56,7 @@ class EditingOptions:
                 f"--inpaint {self.inpaint}: the mask has {mask.size[0]} x {mask.size[1]} pixels and the picture has "
                 f"{width} x {height}; make the mask as large as the picture"
             )
-        if mask is not None and not any(mask.convert("L").histogram()[WHITE:]):
+        if mask is not None and not any(mask.convert("L").histogram()[MIN_WHITE_OF_MASK:]):
             raise ConfigError(
                 f"--inpaint {self.inpaint}: the mask has no white, so there is nothing to draw; paint a part white"
             )

@@ -23,7 +23,7 @@ from gensweep.data.images import Images
 from gensweep.data.loader import Loader
 from gensweep.training.cost import parameters
 from gensweep.training.distributed import Workers
-from gensweep.training.estimate import Cost, time_trial
+from gensweep.training.estimate import CostEstimate, time_trial
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 from gensweep.training.trial import Reporter, run_trial
 
@@ -90,7 +90,7 @@ def estimate_cost(
     workers: int = 1,
     device: torch.device | str | None = None,
     patience: float = 2.0,
-) -> Cost:
+) -> CostEstimate:
     """What a trial will cost with so many workers like this process, from its first steps.
 
     Takes about three times `patience` seconds.  Reference statistics, which are made once for all trials, are left out.
