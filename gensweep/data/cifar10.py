@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from gensweep.data.cache import replacing
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, select
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import write_text
 
 __all__ = ["CLASS_NAMES", "FETCH_COMMAND", "SHA256", "cifar10", "folder_in", "problems", "sha256"]
 
@@ -121,8 +121,7 @@ def _verified(folder: Path) -> dict[str, object]:
 
 def _remember(folder: Path, seen: dict[str, object]) -> None:
     try:
-        with replacing(folder / VERIFIED_FILE) as path:
-            path.write_text(json.dumps(seen, indent=1))
+        write_text(folder / VERIFIED_FILE, json.dumps(seen, indent=1))
     except OSError:
         # A cache that only others may write: hashing again next time is all that it costs.
         return

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import contextlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError
+from gensweep.files import write_bytes
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -31,12 +30,7 @@ def data_url(file: str, data: bytes) -> str:
 
 def write_whole(file: Path, content: str | bytes, hint: str) -> None:
     """Write a file, whole or not at all, and its folder.  Raises GensweepError, with the hint, if it cannot be."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        temporary.replace(file)
+        write_bytes(file, content.encode() if isinstance(content, str) else content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise GensweepError(f"{file} cannot be written ({error.strerror}); {hint}") from error

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gensweep.errors import GensweepError
+from gensweep.files import replace_folder
 
 __all__ = [
     "CHECKPOINTS_KEPT",
@@ -99,9 +100,7 @@ def save(
         (aside / CHECKPOINT_FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         if also is not None:
             also(aside)
-        for file in aside.iterdir():
-            _flush(file)
-        _replace(aside, folder)
+        replace_folder(aside, folder)
         for old in _folders(root)[keep:]:
             shutil.rmtree(old, ignore_errors=True)
     except (OSError, SafetensorError) as error:
@@ -177,25 +176,6 @@ def latest(root: Path) -> Path | None:
 def _folders(root: Path) -> list[Path]:
     """Checkpoints, newest first."""
     return sorted((path for path in root.glob("images-*") if path.is_dir()), reverse=True)
-
-
-def _replace(aside: Path, folder: Path) -> None:
-    """Give a folder its name; one that has it already gives way, and is gone only once the new one is there."""
-    old = aside.with_name(f"{aside.name}.old")
-    if folder.exists():
-        folder.rename(old)
-    aside.rename(folder)
-    _flush(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(path: Path) -> None:
-    """Make the system write a file, or the names in a folder, to the disk: else a power cut may leave it torn."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

@@ -1,0 +1,54 @@
+"""Files and folders that are replaced as a whole: after a crash the old one is there or the new one, never a part."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+__all__ = ["flush", "replace_folder", "write_bytes", "write_text"]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Replace a file's text; its folder is made if need be."""
+    write_bytes(file, text.encode())
+
+
+def write_bytes(file: Path, content: bytes) -> None:
+    """Replace a file's content; its folder is made if need be."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with aside.open("wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
+    flush(file.parent)
+
+
+def replace_folder(aside: Path, folder: Path) -> None:
+    """Flush a folder that was written under another name and give it its own.
+
+    A folder that has the name already gives way, and is gone only once the new one is there.
+    """
+    for file in aside.rglob("*"):
+        flush(file)
+    flush(aside)
+    old = aside.with_name(f"{aside.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    aside.rename(folder)
+    flush(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def flush(path: Path) -> None:
+    """Make the system write a file, or the names in a folder, to the disk: else a power cut may leave it torn."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
