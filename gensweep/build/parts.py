@@ -143,7 +143,7 @@ def _sample_metrics(trial: TrialConfig, images: Images, device: torch.device | s
             METRICS[name](references[name], extractor.num_features, device),
             settings.identity(name, training_settings, extractor=extractor.id, reference=references[name].name),
         )
-        # Features of real images give their moments, too: whoever asks for these first saves a second look at all.
+        # Features of real images give their moments too, so metrics that need features come first.
         for name in sorted(names, key=lambda name: METRICS[name] is FrechetDistance)
     }
 

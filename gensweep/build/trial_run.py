@@ -91,7 +91,7 @@ def estimate_cost(
     device: torch.device | str | None = None,
     patience: float = 2.0,
 ) -> CostEstimate:
-    """What a trial will cost with so many workers like this process, from its first steps.
+    """The cost of a trial on `workers` like this process, estimated from its first steps.
 
     Takes about three times `patience` seconds.  Reference statistics, which are made once for all trials, are left out.
     """

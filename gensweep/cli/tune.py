@@ -138,7 +138,7 @@ def _smoke(sweep: SweepConfig, root: Path) -> int:
 
 
 def _preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
-    from gensweep.cli.preview import show_preview
+    from gensweep.cli.dry_run import show_preview
     from gensweep.cli.running import warn_of_samplers
     from gensweep.sweep.preview import preview
 

@@ -27,7 +27,7 @@ __all__ = ["GAMMAS", "Gamma", "GammaLevels", "GammaValues", "Monotone", "schedul
 
 #: The largest float32 below NETWORK_TIMES.
 MAX_NETWORK_TIME = NETWORK_TIMES * (1 - 2**-24)
-#: Steps of a sampler that is asked for all levels: in continuous time there is no such number.
+#: Steps of a sampler without `steps` in continuous time, where there is no number of all levels.
 DEFAULT_SAMPLING_STEPS = 1000
 
 Low: TypeAlias = Annotated[float, Interval(ge=-20, le=-2)]

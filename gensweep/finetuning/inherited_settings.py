@@ -58,7 +58,7 @@ def trial_for_few_images(
 
 
 def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, Any]:
-    """Settings of training and evaluation, for so many images."""
+    """Settings of training and evaluation that suit `count` images."""
     flat = trial.flat()
     budget = min(max(REPEATS_PER_IMAGE * count, MIN_BUDGET), MAX_BUDGET)
     batch = max(workers, min(flat["training.batch_size"], count) // workers * workers)

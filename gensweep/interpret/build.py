@@ -46,7 +46,7 @@ MAX_VISIBLE_LEVEL = 5.0
 MAXIMISATION_LEVELS = 3
 #: Images made for each target.
 MAXIMISATION_IMAGES = 2
-#: Layers for which images are made if one class is asked about; else it is one layer a class.
+#: Layers for which images are made if one class is given; with more it is one layer a class.
 LAYERS_OF_ONE_CLASS = 3
 #: The units of a label that vote for these layers.
 LEADING_UNITS = 30
@@ -175,7 +175,7 @@ def analyse(
     seed: int,
     begin: Callable[[str], None],
 ) -> Findings:
-    """Find all there is to find; `begin` is told each stage.
+    """Run all analyses; `begin` gets the name of each stage.
 
     `images` are shown under each label at each of `levels` noise levels; `draws` images of a label are drawn for every
     change of its `units` units (None: one in UNITS_PER_INTERVENTION), with 0 for none.

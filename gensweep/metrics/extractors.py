@@ -52,7 +52,7 @@ class Extractor(nn.Module):
         self.head = None if head is None else head.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Extractor:
-        """Stay in evaluation mode, whatever is asked of the module around it."""
+        """Stay in evaluation mode, whatever mode the module around it is set to."""
         return super().train(False)
 
     @torch.no_grad()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tie", "ties"]
 
-#: Of so many trials, the best ones, images are compared one by one.
-PAIRED = 20
+#: The best trials whose images are compared one by one, at most.
+MAX_PAIRED_TRIALS = 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def ties(ranked: Sequence[Trial]) -> tuple[Tie, ...]:
         if score is None or score.corrected is None or score.error is None:
             continue
         error, paired = hypot(best.error, score.error), False
-        if place < PAIRED:
+        if place < MAX_PAIRED_TRIALS:
             drawn = influences(ranked[0], best.metric) if drawn is None else drawn
             alike = _paired_error(drawn, influences(trial, score.metric))
             error, paired = (error, False) if alike is None else (alike, True)

@@ -119,10 +119,9 @@ def training(
 def likelihood(
     *, images: Positive = 500, timesteps: Positive | None = 20, split: Literal["train", "test"] = "test"
 ) -> HeldOut:
-    """What the metric bpd is computed from: so many images of a split, evenly from all of it.
+    """What the metric bpd is computed from: `images` of a split, evenly chosen from all of it.
 
-    Each is looked at with `timesteps` different amounts of noise, drawn so that the mean is that of all of them; null
-    takes all.
+    Each is evaluated at `timesteps` noise levels, drawn without a bias of the mean; null takes all levels.
     """
     return HeldOut(images, timesteps, split)
 
@@ -139,14 +138,14 @@ def evaluation(
     rung_steps: Positive | None = None,
     likelihood: Annotated[Callable[[], HeldOut], Section(likelihood)],
 ) -> EvaluationSettings:
-    """A score and a checkpoint every so many training images (by default a fifth of them), and at the end.
+    """A score and a checkpoint after each `every` training images (by default a fifth of them), and at the end.
 
     Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
     (`whole`), with the pictures in a folder (`against: DIR/`), or by `fd` and `fid` alone with the statistics in a file
     such as pytorch-fid's (`against: FILE.npz`); `batch_size` is that of each worker and changes no image.  The metric
-    bpd is of real images: those of `likelihood`.  Before its end a trial is judged by `rung_samples` images, drawn in
-    `rung_steps` steps of its sampler, if these are given: cheaper, enough for a scheduler, and another kind of score,
-    so that only the last one is the objective.
+    bpd is of real images: those of `likelihood`.  Before its end a trial is evaluated with `rung_samples` images, drawn
+    in `rung_steps` steps of its sampler, if these are given: cheaper, enough for a scheduler, and of another identity,
+    so that only the last score is the objective.
     """
     return EvaluationSettings(
         every, samples, batch_size, metrics, extractor, against, likelihood(), rung_samples, rung_steps

@@ -1,4 +1,4 @@
-"""How `gensweep tune --dry-run` looks: for people, or as JSON."""
+"""The output of `gensweep tune --dry-run`: tables, JSON or CSV."""
 
 from __future__ import annotations
 
