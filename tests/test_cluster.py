@@ -48,10 +48,6 @@ def option(words: list[str], name: str) -> str:
     return words[words.index(name) + 1]
 
 
-def start_commands(kind: str) -> list[str]:
-    return [command for command in CLUSTER[f"{kind}_start_ray_commands"] if "ray start" in command]
-
-
 def test_ray_prepares_and_validates_the_file():
     util = importlib.import_module("ray.autoscaler._private.util")
     prepared = util.prepare_config(CLUSTER)
@@ -98,27 +94,15 @@ def test_versions_equal_those_of_pyproject():
         assert installed[name] == pinned[name], f"cluster.yaml: {name}{installed[name]}, pyproject: {pinned[name]}"
 
 
-def test_project_is_synced_and_installed_on_every_node():
+def test_project_is_synced_to_every_node():
     assert CLUSTER["file_mounts"]["~/gensweep"] == "."
-    assert any("-e ~/gensweep" in command for command in CLUSTER["setup_commands"])
     assert CLUSTER["rsync_filter"] == [".gitignore"]
     for left_out in (".venv", "sweeps", "mlruns", ".env"):
         assert any(left_out in pattern for pattern in CLUSTER["rsync_exclude"])
 
 
-def test_a_later_worker_installs_what_the_head_installed():
-    (pins,) = CLUSTER["cluster_synced_files"]
-    assert pins == "/home/ubuntu/pins.txt", "Ray does not expand ~ when it looks whether this file exists"
-    assert any("freeze" in command and "~/pins.txt" in command for command in CLUSTER["head_setup_commands"])
-    assert any("-c ~/pins.txt" in command for command in CLUSTER["setup_commands"])
-
-
 def test_every_node_has_the_same_image_and_so_the_same_python():
     assert len({node["ImageId"] for node in NODES.values()}) == 1
-
-
-def test_data_is_fetched_on_every_node():
-    assert "gensweep data fetch cifar10" in CLUSTER["setup_commands"]
 
 
 # --- security ---------------------------------------------------------------------------------------------------------
@@ -159,22 +143,9 @@ def test_every_volume_is_encrypted_and_goes_with_its_node(node):
         assert volume["DeleteOnTermination"] is True
 
 
-@pytest.mark.parametrize("kind", ["head", "worker"])
-def test_every_node_starts_ray_with_token_authentication(kind):
-    assert start_commands(kind)
-    for command in start_commands(kind):
-        assert "export RAY_AUTH_MODE=token;" in command.partition("ray start")[0]
-    assert CLUSTER["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
-    assert any("chmod 600 ~/.ray/auth_token" in command for command in CLUSTER["setup_commands"])
-
-
-def test_dashboard_and_mlflow_listen_on_loopback_only():
-    (head,) = start_commands("head")
-    assert "--head" in shlex.split(head)
-    assert "--dashboard-host=127.0.0.1" in shlex.split(head)
+def test_mlflow_listens_on_loopback_only():
     assert option(MLFLOW_OPTIONS, "--host") == "127.0.0.1"
     assert option(MLFLOW_OPTIONS, "--artifacts-destination") == "s3://$GENSWEEP_BUCKET/mlflow"
-    assert any("MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in command for command in CLUSTER["head_setup_commands"])
 
 
 def test_account_opens_ssh_to_one_address_and_everything_between_nodes():
@@ -257,6 +228,80 @@ def test_set_up_writes_the_environment_once_however_often_it_runs(tmp_path):
     assert (tmp_path / ".bashrc").read_text().count("gensweep.env") == 1
     show = '. ~/.bashrc; echo "$GENSWEEP_BUCKET $RAY_AUTH_MODE"'
     assert run_environment_command(tmp_path, show).stdout == "my-bucket token\n"
+
+
+#: Stands in for a program: notes how it was called, and in which environment.
+FAKE = """#!/bin/sh
+echo "${0##*/} $* [$RAY_AUTH_MODE $OMP_NUM_THREADS]" >> ~/calls
+if [ "$*" = "freeze --exclude-editable" ]; then echo torch==9.9; fi
+"""
+
+
+class Node:
+    """A machine whose programs are stand-ins, set up and started by the commands of its kind as Ray runs them."""
+
+    def __init__(self, home: Path, kind: str, pins: str = "") -> None:
+        self.home = home
+        for name in ("venv/bin/python", "venv/bin/pip", "venv/bin/ray", "venv/bin/gensweep", "bin/sudo"):
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(FAKE)
+            (home / name).chmod(0o755)
+        (home / ".ray").mkdir()
+        (home / ".ray" / "auth_token").write_text("secret")
+        (home / "pins.txt").write_text(pins)
+        edited = yaml.safe_load(TEXT.replace("EDIT-ME-BUCKET", "my-bucket"))
+        for key in ("setup_commands", f"{kind}_setup_commands", f"{kind}_start_ray_commands"):
+            for command in edited[key]:
+                self.shell(f"export OMP_NUM_THREADS=1 && ({command})")
+
+    def shell(self, command: str) -> str:
+        """What a command prints in a shell that Ray opens."""
+        environment = {"HOME": str(self.home), "PATH": f"{self.home}/bin:/usr/bin:/bin", "RAY_HEAD_IP": "10.0.0.1"}
+        command = f"touch ~/.bashrc; source ~/.bashrc; {command}"
+        return subprocess.run(
+            ["bash", "-c", command], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    def calls(self, beginning: str) -> list[str]:
+        """How a program was called."""
+        lines = (self.home / "calls").read_text().splitlines()
+        return [line for line in lines if line.startswith(beginning)]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Node]:
+    """A head, and a worker that joins it later: Ray copies the head's list of versions to it."""
+    head = Node(tmp_path_factory.mktemp("head"), "head")
+    pins = (head.home / Path(CLUSTER["cluster_synced_files"][0]).name).read_text()
+    return {"head": head, "worker": Node(tmp_path_factory.mktemp("worker"), "worker", pins)}
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_every_node_starts_ray_with_token_authentication_and_all_threads(nodes, kind):
+    (start,) = nodes[kind].calls("ray start")
+    assert start.endswith("[token ]")
+    assert ((nodes[kind].home / ".ray" / "auth_token").stat().st_mode & 0o777) == 0o600
+    assert CLUSTER["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+def test_the_dashboard_and_the_address_of_mlflow_are_loopback(nodes):
+    (start,) = nodes["head"].calls("ray start --head")
+    assert " --dashboard-host=127.0.0.1 " in start
+    assert nodes["head"].shell('echo "$MLFLOW_TRACKING_URI $RAY_ADDRESS"') == "http://127.0.0.1:5000 auto\n"
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_every_node_installs_the_project_and_fetches_the_data(nodes, kind):
+    (install,) = nodes[kind].calls("pip install")
+    assert f"-e {nodes[kind].home}/gensweep" in install
+    assert len(nodes[kind].calls("gensweep data fetch cifar10")) == 1
+
+
+def test_a_later_worker_installs_what_the_head_installed(nodes):
+    worker = nodes["worker"]
+    assert (worker.home / "pins.txt").read_text() == "torch==9.9\n"
+    assert f"-c {worker.home}/pins.txt" in worker.calls("pip install")[0]
+    assert CLUSTER["cluster_synced_files"] == ["/home/ubuntu/pins.txt"], "Ray looks for the file and does not expand ~"
 
 
 def test_the_bucket_reaches_the_mlflow_service(tmp_path):

@@ -398,7 +398,7 @@ TOKENS += [
 ]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(["ddpm", "dcgan", "quickstart"]))
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, seed, name):
     chance = random.Random(seed)

@@ -125,7 +125,7 @@ def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, mon
         raise ConfigError("photos: there is no such folder")
 
     monkeypatch.setattr(build, "load_images", gone)
-    rows, err = interpret(capsys, "tiny", "--draws", "4", "--layer", "middle", "-o", "no-data")
+    rows, err = interpret(capsys, "tiny", "--class", "3", "--draws", "4", "--layer", "middle", "-o", "no-data")
     assert rows
     assert "Note: no units are switched off, as images cannot be classified: photos: there is no such folder" in err
     assert not (store / "no-data" / "interventions.csv").exists()

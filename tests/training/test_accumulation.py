@@ -49,5 +49,5 @@ def test_parts_have_the_losses_and_the_gradients_of_the_whole(kind, parts):
 
 
 def test_every_part_of_every_worker_needs_an_image():
-    with pytest.raises(ConfigError, match=r"batch_size: 8 is less than the 3 workers times 3 parts \(training.accum"):
+    with pytest.raises(ConfigError, match=r"batch_size: 8 is less than the 3 workers times 3 parts \(accumulation\)"):
         tiny.learner("gan", batch_size=8, accumulation=3, workers=Workers(0, 3))
