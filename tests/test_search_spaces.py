@@ -76,6 +76,7 @@ def one_step(trial: TrialConfig, images: int = 4) -> None:
     assert drawn.abs().max() <= 1
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("file", FILES, ids=ident)
 def test_the_corners_of_a_shipped_space_build_and_run_one_step(file):
     sweep = load_sweep(file, scale=cheapest(file))

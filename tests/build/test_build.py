@@ -11,6 +11,8 @@ from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.training.checkpoint import load_tensors
 
+pytestmark = pytest.mark.trains
+
 TREE = {
     "seed": 5,
     "data": {"kind": "digits", "size": 8, "limit": 40},

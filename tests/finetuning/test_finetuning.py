@@ -22,6 +22,8 @@ from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw
 from gensweep.training.trial import ListReporter, StopTrial
 
+pytestmark = pytest.mark.trains
+
 KNOWN = tuple("012345678")
 KINDS = ["diffusion", "gan"]
 LORA = {"kind": "lora", "rank": 2}

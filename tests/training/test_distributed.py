@@ -7,6 +7,8 @@ import two_workers
 from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.training.distributed import Workers
 
+pytestmark = pytest.mark.trains
+
 CASES = two_workers.CASES
 #: Of a float32 number after five steps, each with sums of thousands of terms: 256 units in the last place.
 ROUNDING = 256 * 2.0**-24

@@ -11,6 +11,8 @@ from gensweep.families.family import FAMILIES
 from gensweep.training.learner_state import restore, state_of
 from gensweep.training.loop import Due, train
 
+pytestmark = pytest.mark.trains
+
 PRECISIONS = ["float32", "bfloat16"]
 
 

@@ -16,6 +16,8 @@ from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
 from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
+pytestmark = pytest.mark.trains
+
 PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
 CHECKPOINT = PROGRESS | {"fd", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identities"}
 CHECKPOINT |= {"activation_bytes", "diversity", "fd/corrected", "fd/error"}
