@@ -1,4 +1,7 @@
-"""The commands of the README, one after the other, on a tiny sweep of both families in a folder of its own."""
+"""The commands of the README, one after the other, on a tiny sweep of both families in a folder of its own.
+
+What trains runs as a process of its own, as a person starts it; what looks at the results runs in this one.
+"""
 
 import json
 import os
@@ -9,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from gensweep.cli.main import run
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
@@ -30,6 +35,7 @@ INCEPTION = ["--set", "evaluation.extractor.kind=inception", "--set", "evaluatio
 
 
 def gensweep(folder, *arguments, code=0):
+    """Run the command as a process; returns what it printed."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
     done = subprocess.run(
         [sys.executable, "-m", "gensweep", *map(str, arguments)],
@@ -42,6 +48,22 @@ def gensweep(folder, *arguments, code=0):
     assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
+
+
+@pytest.fixture
+def look(folder, capsys, monkeypatch):
+    """A function that runs a command here, in the folder of the sweep, and returns what it printed."""
+    for key in [key for key in os.environ if key.startswith(("MLFLOW_", "RAY_"))]:
+        monkeypatch.delenv(key)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+
+    def look(*arguments, code=0):
+        capsys.readouterr()
+        assert run([*map(str, arguments)]) == code
+        return capsys.readouterr()
+
+    return look
 
 
 def picture(file):
@@ -86,8 +108,8 @@ def test_the_report_is_one_offline_file(folder, comparison):
     assert 'href="http' not in text
 
 
-def test_trials_lists_every_trial_once(folder):
-    rows = json.loads(gensweep(folder, "trials", "quickstart", "--format", "json").stdout)
+def test_trials_lists_every_trial_once(look):
+    rows = json.loads(look("trials", "quickstart", "--format", "json").out)
     assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003"]
     assert all({"trial", "run_id", "status", "objective", "images", "params"} <= set(row) for row in rows)
     assert {row["status"] for row in rows} <= {"finished", "pruned"}
@@ -112,26 +134,26 @@ def test_mlflow_has_a_parent_and_nested_children_with_pictures(folder, compariso
     assert client.list_artifacts(best.info.run_id, "images")
 
 
-def test_sample_draws_the_same_images_for_any_batch_size(folder):
-    gensweep(folder, "sample", "quickstart", "-n", "9", "-o", "grid.png")
+def test_sample_draws_the_same_images_for_any_batch_size(folder, look):
+    look("sample", "quickstart", "-n", "9", "-o", "grid.png")
     assert picture(folder / "grid.png").shape[0] > 16 * 3
     for name, batch in (("one", "1"), ("all", "9")):
-        gensweep(folder, "sample", "quickstart", "-n", "5", "--batch", batch, "-o", name)
+        look("sample", "quickstart", "-n", "5", "--batch", batch, "-o", name)
     for index in range(5):
         first, second = (picture(folder / name / f"{index:06d}.png") for name in ("one", "all"))
         assert np.abs(first - second).max() <= 2
 
 
-def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(folder):
+def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(look):
     arguments = ["best", "quickstart", "--try", "ema=0.25,1,raw", "--format", "json"]
-    rows = json.loads(gensweep(folder, *arguments).stdout)
+    rows = json.loads(look(*arguments).out)
     assert [row["weights"] for row in rows] == ["ema@0.25", "ema", "raw"]
     assert {row["identity"]["weights"] for row in rows} == {"ema@0.25", "ema", "raw"}
-    assert json.loads(gensweep(folder, *arguments).stdout) == rows
-    judged = json.loads(gensweep(folder, "best", "quickstart", "--format", "json").stdout)["objective"]
+    assert json.loads(look(*arguments).out) == rows
+    judged = json.loads(look("best", "quickstart", "--format", "json").out)["objective"]
     assert judged["identity"] == rows[1]["identity"]
     assert judged["value"] == pytest.approx(rows[1]["value"], rel=1e-3)
-    (fresh,) = json.loads(gensweep(folder, "evaluate", "quickstart", "--seed", "1", "--format", "json").stdout)
+    (fresh,) = json.loads(look("evaluate", "quickstart", "--seed", "1", "--format", "json").out)
     # So small a GAN may draw one grey whatever the noise is, so the score need not be another one.
     assert (fresh["seed"], fresh["identity"]) == (1, rows[1]["identity"])
 
@@ -151,30 +173,30 @@ def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(folder):
         (["trials", "nothing"], 1, ["nothing"]),
     ],
 )
-def test_mistakes_are_told_in_a_line(folder, arguments, code, words):
-    done = gensweep(folder, *arguments, code=code)
-    assert all(word in done.stderr for word in words), done.stderr
+def test_mistakes_are_told_in_a_line(folder, look, arguments, code, words):
+    err = look(*arguments, code=code).err
+    assert all(word in err for word in words), err
     assert not (folder / "sweeps" / "x").exists()
 
 
-def test_a_trial_can_be_trained_again_with_two_workers(folder, comparison):
+def test_a_trial_can_be_trained_again_with_two_workers(folder, comparison, look):
     entry = comparison["entries"][0]
     run = f"{entry['sweep']}/{entry['trial']}"
     done = gensweep(folder, "train", "--from-run", run, "--name", "again", "--workers", "2")
     assert done.stdout == ""
-    rows = json.loads(gensweep(folder, "trials", "again", "--format", "json").stdout)
+    rows = json.loads(look("trials", "again", "--format", "json").out)
     assert [row["status"] for row in rows] == ["finished"]
     assert rows[0]["images"] == 128
 
 
-def test_a_finished_sweep_can_be_extended(folder, comparison):
+def test_a_finished_sweep_can_be_extended(folder, comparison, look):
     gensweep(folder, "tune", "--extend", "quickstart", "--trials", "1")
-    rows = json.loads(gensweep(folder, "trials", "quickstart", "--format", "json").stdout)
+    rows = json.loads(look("trials", "quickstart", "--format", "json").out)
     assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003", "t0004"]
 
 
-def test_a_dry_run_tells_what_would_be_and_does_nothing(folder):
-    shown = json.loads(gensweep(folder, "tune", SPACE, *TINY, "--name", "dry", "--dry-run", "--format", "json").stdout)
+def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
+    shown = json.loads(look("tune", SPACE, *TINY, "--name", "dry", "--dry-run", "--format", "json").out)
     assert {row["name"] for row in shown["parameters"]} >= {"family.kind", "diffusion.timesteps", "gan.loss.kind"}
     assert len(shown["samples"]) == 5
     assert min(row["parameters"] for row in shown["corners"]) > 10_000
@@ -184,13 +206,14 @@ def test_a_dry_run_tells_what_would_be_and_does_nothing(folder):
     assert not (folder / "sweeps" / "dry").exists()
 
 
-def test_a_smoke_test_leaves_no_trace_in_the_comparison(folder, comparison):
+def test_a_smoke_test_leaves_no_trace_in_the_comparison(folder, comparison, look):
     done = gensweep(folder, "tune", SPACE, *TINY, "--smoke")
     assert "passed" in done.stderr
-    again = json.loads(gensweep(folder, "best", "--compare", "--format", "json", "--no-html").stdout)
+    again = json.loads(look("best", "--compare", "--format", "json", "--no-html").out)
     assert "quickstart-smoke" not in {entry["sweep"] for entry in again["entries"]}
 
 
-def test_an_empty_folder_has_nothing_to_compare(tmp_path):
-    done = gensweep(tmp_path, "best", "--compare", code=4)
-    assert "gensweep tune" in done.stderr
+def test_an_empty_folder_has_nothing_to_compare(tmp_path, look, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert "gensweep tune" in look("best", "--compare", code=4).err
