@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test quick lint unit test-slow test-portable coverage docs bench clean
+.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray coverage docs bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ unit: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev  ## the tests that take minutes each: whole sweeps, killed and resumed
 	$(BIN)/python -m pytest -m slow
 
+test-ray:  ## the tests of sweeps with another version of Ray, for instance RAY=2.57.1, in an environment of its own
+	test -d .venv-ray-$(RAY) || $(PYTHON) -m venv .venv-ray-$(RAY)
+	.venv-ray-$(RAY)/bin/python -m pip install --quiet --editable '.[dev]' 'ray==$(RAY)'
+	.venv-ray-$(RAY)/bin/python -m pytest tests/sweep
 NUMERIC := test_noise.py nn diffusion gan metrics families training interpret
 
 test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor without AVX-512, AMX or a compiler
@@ -51,7 +55,7 @@ bench: $(VENV)/.installed-dev  ## every benchmark, one after the other
 	for script in $(filter-out %/measuring.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 clean:  ## remove what can be built again (sweeps, runs and data stay)
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-ray-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.installed: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -36,10 +36,10 @@ from gensweep.sweep.run import run_plan
 RESULTS = Path(__file__).parent / "results"
 
 
-def trivial_job(config: dict[str, Any], place: Any, reporter: Any) -> None:
+def trivial_job(config: dict[str, Any], context: Any, reporter: Any) -> None:
     """Report once, with a checkpoint of one small file."""
-    folder = place.folder / "checkpoint"
-    if place.rank == 0:
+    folder = context.folder / "checkpoint"
+    if context.rank == 0:
         folder.mkdir()
         (folder / "state").write_text("x")
     reporter.checkpoint({"images": 1, "fd": abs(config["x"])}, folder)

@@ -7,11 +7,12 @@ from gensweep.config.models import bind, item_model
 from gensweep.data.images import Images
 from gensweep.families.family import FAMILIES, Batch
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.metric import METRICS
+from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
+from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.updates import UPDATES
 from gensweep.noise import Noise
 from gensweep.registry import keywords
+from gensweep.results import Identity
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
@@ -100,9 +101,9 @@ def evaluator(likelihood=False, names=("fd",), **settings):
     reference = MadeUp(extractor(images().pixels))
     values = {"samples": 20, "batch_size": 6, "class_counts": (2, 1, 1), "shape": (1, SIZE, SIZE)} | settings
     metrics = {name: METRICS[name](reference, 4, "cpu") for name in names}
-    identities = {name: MetricIdentity(name, extractor.id, values["samples"], "noise") for name in names}
+    identities = {name: Identity(name, extractor.id, values["samples"], "noise", QUANTISATION) for name in names}
     if likelihood:
         metrics["bpd"] = METRICS["bpd"](device="cpu")
-        identities["bpd"] = MetricIdentity("bpd", None, 11, "noise", timesteps=5)
+        identities["bpd"] = Identity("bpd", None, 11, "noise", LIKELIHOOD_QUANTISATION, timesteps=5)
         values |= {"held_out": images(11), "timesteps": 5}
     return Evaluator(extractor, metrics, identities, **values)

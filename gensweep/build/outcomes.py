@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,50 +15,18 @@ from filelock import FileLock
 
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_evaluator, default_device, load_images
-from gensweep.build.sampling_configs import SamplingConfig
+from gensweep.build.sampling_configs import sampling_overrides
 from gensweep.config import TrialConfig
 from gensweep.errors import GensweepError
-from gensweep.metrics.identity import MetricIdentity
+from gensweep.files import write_text
+from gensweep.results import OUTCOMES_FORMAT, Identity, Outcome, SamplingConfig, outcome_key
 from gensweep.training.checkpoint import SUSPECTS_FILE, read
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Evaluator, evaluate, write_pairs
+from gensweep.training.evaluation import Evaluator, evaluate, scores_of, write_pairs
 
-__all__ = ["FILE", "Outcome", "known_outcomes", "outcome_key", "samples_of", "try_sampling_configs"]
+__all__ = ["FILE", "known_outcomes", "samples_of", "try_sampling_configs"]
 
 FILE = "evaluations.json"
-FORMAT = 1
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The scores of images that were drawn in one way, with what each is a score of, and what it took.
-
-    `checkpoint` is the hash of its tensors; `time` is when it was measured, in seconds since 1970.  `signals` are what
-    else the features tell, as in an EvaluationResult; it is `usual` if no setting of the training was changed.
-    `judged` are the settings of the evaluation that were changed, by dotted key.
-    """
-
-    alternative: SamplingConfig
-    samples: int
-    seed: int
-    scores: dict[str, float]
-    identities: dict[str, dict[str, Any]]
-    sample_seconds: float
-    evaluate_seconds: float
-    device: str
-    checkpoint: str
-    time: float
-    signals: dict[str, float] = field(default_factory=dict)
-    usual: bool = False
-    judged: dict[str, Any] = field(default_factory=dict)
-
-    def corrected(self, metric: str) -> float | None:
-        """The score for endless images, if the metric can tell."""
-        return self.signals.get(f"{metric}/corrected")
-
-    def error(self, metric: str) -> float | None:
-        """The standard error of that."""
-        return self.signals.get(f"{metric}/error")
 
 
 def samples_of(folder: Path) -> int:
@@ -71,9 +39,13 @@ def known_outcomes(folder: Path) -> list[Outcome]:
     file = folder / FILE
     try:
         record = json.loads(file.read_text())
-        if record["format"] != FORMAT:
-            raise GensweepError(f"{file} has format {record['format']}, but this gensweep reads {FORMAT}; move it away")
-        found = [_outcome(values) for values in record["outcomes"]]
+        if record["format"] < OUTCOMES_FORMAT:
+            return []  # an earlier version did not know all settings of a sampler
+        if record["format"] > OUTCOMES_FORMAT:
+            raise GensweepError(
+                f"{file} has format {record['format']}, but this gensweep reads {OUTCOMES_FORMAT}; move it away"
+            )
+        found = [Outcome.from_dict(values) for values in record["outcomes"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -88,30 +60,30 @@ def try_sampling_configs(
     *,
     samples: int | None = None,
     seed: int = 0,
-    judged: Mapping[str, Any] = MappingProxyType({}),
+    changed: Mapping[str, Any] = MappingProxyType({}),
     device: torch.device | str | None = None,
     progress: Callable[[SamplingConfig, int], None] | None = None,
 ) -> Iterator[Outcome]:
     """Evaluate the model in a checkpoint folder in each wanted way, as in its training; what is known comes at once.
 
     Cheap ways come first, and each outcome is on disk before it is yielded, so a later call goes on where this one was
-    stopped.  `samples` and the noise are by default those of the evaluations in training; `judged` changes other
+    stopped.  `samples` and the noise are by default those of the evaluations in training; `changed` are other
     settings of these, by dotted key.  `progress` gets the number of images that have been drawn in a way so far.
     """
     count = samples_of(folder) if samples is None else samples
-    known = {_key(outcome): outcome for outcome in known_outcomes(folder)}
+    known = {outcome.key: outcome for outcome in known_outcomes(folder)}
     ordered = sorted(wanted, key=lambda way: way.evaluations)
     evaluator, where = None, torch.device(device) if device is not None else default_device()
-    if any(outcome_key(way, count, seed, judged) not in known for way in ordered):
-        changes = {**judged, "evaluation.samples": count}
+    if any(outcome_key(way, count, seed, changed) not in known for way in ordered):
+        changes = {**changed, "evaluation.samples": count}
         trial = TrialConfig.from_dict(read(folder).metadata).with_overrides(changes)
         evaluator = build_evaluator(trial, load_images(trial), where)
     for way in ordered:
-        outcome = known.get(outcome_key(way, count, seed, judged))
+        outcome = known.get(outcome_key(way, count, seed, changed))
         # Other images or another extractor of the same name: what was measured then is not what is asked for now.
-        if evaluator is not None and (outcome is None or outcome.identities != _identities(evaluator, way)):
+        if evaluator is not None and (outcome is None or _identities(outcome) != _identities_of(evaluator, way)):
             found = _try(folder, way, evaluator, where, seed, progress)
-            outcome = replace(found, samples=count, judged=dict(judged), usual=found.usual and not judged)
+            outcome = replace(found, samples=count, changed=dict(changed), usual=found.usual and not changed)
             _keep(folder, outcome)
         assert outcome is not None
         yield outcome
@@ -126,7 +98,7 @@ def _try(
     progress: Callable[[SamplingConfig, int], None] | None,
 ) -> Outcome:
     checkpoint = read(folder)
-    changes = way.overrides(TrialConfig.from_dict(checkpoint.metadata))
+    changes = sampling_overrides(way, TrialConfig.from_dict(checkpoint.metadata))
     model = load_checkpoint(folder, overrides=changes, weights=way.weights, device=device)
     network = model.family.networks[model.family.sampled]
     told = None if progress is None else lambda done: progress(way, done)
@@ -134,11 +106,10 @@ def _try(
     if result.suspects is not None:
         write_pairs(result.suspects, folder / SUSPECTS_FILE)
     return Outcome(
-        alternative=way,
+        sampling=way,
         samples=evaluator.samples,
         seed=seed,
-        scores=result.scores,
-        identities=_identities(evaluator, way),
+        scores=scores_of(replace(evaluator, identities=_identities_of(evaluator, way)), result),
         sample_seconds=result.sample_seconds,
         evaluate_seconds=result.evaluate_seconds,
         device=device.type,
@@ -149,8 +120,12 @@ def _try(
     )
 
 
-def _identities(evaluator: Evaluator, way: SamplingConfig) -> dict[str, dict[str, Any]]:
-    return {name: replace(identity, weights=way.weights).as_dict() for name, identity in evaluator.identities.items()}
+def _identities_of(evaluator: Evaluator, way: SamplingConfig) -> dict[str, Identity]:
+    return {name: replace(identity, weights=way.weights) for name, identity in evaluator.identities.items()}
+
+
+def _identities(outcome: Outcome) -> dict[str, Identity]:
+    return {name: score.identity for name, score in outcome.scores.items()}
 
 
 def _keep(folder: Path, outcome: Outcome) -> None:
@@ -158,30 +133,8 @@ def _keep(folder: Path, outcome: Outcome) -> None:
     file = folder / FILE
     try:
         with FileLock(file.with_suffix(".lock")):
-            rest = [o for o in known_outcomes(folder) if _key(o) != _key(outcome)]
-            record = {"format": FORMAT, "outcomes": [asdict(each) for each in [*rest, outcome]]}
-            aside = file.with_suffix(".new")
-            aside.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-            aside.replace(file)
+            rest = [each.as_dict() for each in known_outcomes(folder) if each.key != outcome.key]
+            record = {"format": OUTCOMES_FORMAT, "outcomes": [*rest, outcome.as_dict()]}
+            write_text(file, json.dumps(record, indent=1, allow_nan=False) + "\n")
     except OSError as error:
         raise GensweepError(f"{file} cannot be written ({error}); copy the checkpoint to where it can") from error
-
-
-def outcome_key(
-    way: SamplingConfig, samples: int, seed: int, judged: Mapping[str, Any]
-) -> tuple[SamplingConfig, int, int, str]:
-    """By what an outcome is known."""
-    return way, samples, seed, json.dumps(dict(judged), sort_keys=True)
-
-
-def _key(outcome: Outcome) -> tuple[SamplingConfig, int, int, str]:
-    return outcome_key(outcome.alternative, outcome.samples, outcome.seed, outcome.judged)
-
-
-def _outcome(values: dict[str, Any]) -> Outcome:
-    """The inverse of `asdict`; keys of later versions are ignored."""
-    known = {each.name: values[each.name] for each in fields(Outcome) if each.name in values}
-    alternative = {each.name: values["alternative"][each.name] for each in fields(SamplingConfig)}
-    identities = {name: MetricIdentity.from_dict(each).as_dict() for name, each in values["identities"].items()}
-    # Outcomes of earlier versions have fewer keys.
-    return Outcome(**known | {"alternative": SamplingConfig(**alternative), "identities": identities})

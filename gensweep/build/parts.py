@@ -17,11 +17,11 @@ from gensweep.data.images import Images
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import METRICS, FrechetDistance, is_of_training
 from gensweep.metrics.real import Real
 from gensweep.metrics.references import reference_name
 from gensweep.metrics.statistics import Statistics, read_statistics
+from gensweep.results import Identity
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import IMAGES_SHOWN, Evaluator
 from gensweep.training.loop import Learner
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gensweep.metrics.processes import Metric
 
 #: Metrics by name, each with what a score of it is a score of.
-_Scored: TypeAlias = "dict[str, tuple[Metric, MetricIdentity]]"
+_Scored: TypeAlias = "dict[str, tuple[Metric, Identity]]"
 
 __all__ = [
     "build_evaluator",

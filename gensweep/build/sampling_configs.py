@@ -11,12 +11,13 @@ from typing import Any
 from gensweep.build.parts import build_family
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
+from gensweep.results import SamplingConfig
 from gensweep.training.checkpoint import Checkpoint, read, tensor_names
 from gensweep.training.cost import counted_calls
 from gensweep.training.ema import MAIN_AVERAGE, average_name
 from gensweep.training.learner_state import RAW_WEIGHTS, weights_in
 
-__all__ = ["Axes", "SamplingConfig", "left_behind", "sampling_configs", "weights_name"]
+__all__ = ["Axes", "left_behind", "sampling_configs", "sampling_overrides", "weights_name"]
 
 
 @dataclass(frozen=True)
@@ -32,31 +33,17 @@ class Axes:
     averages: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class SamplingConfig:
-    """How images are drawn from a trained model.
-
-    Sampler and steps are None for a family that has none, guidance for a model without labels.  `weights` is "ema",
-    "ema@0.25" or "raw".  `evaluations` of the network are needed for an image.
-    """
-
-    sampler: str | None
-    steps: int | None
-    guidance: float | None
-    weights: str
-    evaluations: int = 0
-
-    def overrides(self, trial: TrialConfig) -> dict[str, Any]:
-        """What is changed in a trial's configuration, by dotted key."""
-        trained = _of_trial(trial)
-        changes: dict[str, Any] = {}
-        if self.sampler != trained.sampler:
-            changes["sampler.kind"] = self.sampler
-        if self.steps != (trained.steps if self.sampler == trained.sampler else None):
-            changes["sampler.steps"] = self.steps
-        if self.guidance not in (None, trained.guidance):
-            changes["family.guidance"] = self.guidance
-        return changes
+def sampling_overrides(sampling: SamplingConfig, trial: TrialConfig) -> dict[str, Any]:
+    """What a sampling configuration changes in a trial's, by dotted key."""
+    trained = _of_trial(trial)
+    changes: dict[str, Any] = {}
+    if sampling.sampler != trained.sampler:
+        changes["sampler.kind"] = sampling.sampler
+    if sampling.steps != (trained.steps if sampling.sampler == trained.sampler else None):
+        changes["sampler.steps"] = sampling.steps
+    if sampling.guidance not in (None, trained.guidance):
+        changes["family.guidance"] = sampling.guidance
+    return changes
 
 
 def sampling_configs(folder: Path, axes: Axes, known: Iterable[SamplingConfig] = ()) -> list[SamplingConfig]:
@@ -84,7 +71,9 @@ def sampling_configs(folder: Path, axes: Axes, known: Iterable[SamplingConfig] =
     ):
         each = SamplingConfig(sampler, steps, guidance, "")
         try:
-            combinations.append(replace(each, evaluations=costs.get(each) or _evaluations(checkpoint, trial, each)))
+            changed = trial.with_overrides(sampling_overrides(each, trial))
+            each = replace(each, settings=_sampler_settings(changed))
+            combinations.append(replace(each, evaluations=costs.get(each) or _evaluations(checkpoint, changed)))
         except ConfigError as error:
             problems += error.problems
     if problems:
@@ -145,7 +134,12 @@ def _check_axes(trial: TrialConfig, trained: SamplingConfig, axes: Axes) -> None
         raise ConfigError(problems)
 
 
-def _evaluations(checkpoint: Checkpoint, trial: TrialConfig, sampling: SamplingConfig) -> int:
+def _sampler_settings(trial: TrialConfig) -> tuple[tuple[str, Any], ...]:
+    """The settings of a trial's sampler besides its kind and steps."""
+    sampler: Mapping[str, Any] = trial.as_dict().get("sampler", {})
+    return tuple((name, value) for name, value in sampler.items() if name not in ("kind", "steps"))
+
+
+def _evaluations(checkpoint: Checkpoint, trial: TrialConfig) -> int:
     """Evaluations of the network for an image.  Raises ConfigError for settings that do not fit together."""
-    changed = trial.with_overrides(sampling.overrides(trial))
-    return counted_calls(build_family(changed, checkpoint.shape, len(checkpoint.class_names))).calls
+    return counted_calls(build_family(trial, checkpoint.shape, len(checkpoint.class_names))).calls

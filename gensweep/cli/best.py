@@ -14,7 +14,7 @@ from gensweep.report.output import format_option, print_json, print_rows
 if TYPE_CHECKING:
     from gensweep.build.sampling_configs import Axes
     from gensweep.report.compare import Comparison
-    from gensweep.tracking.runs import Trial
+    from gensweep.tracking.sweeps import Trial
 
 __all__ = ["best"]
 
@@ -73,7 +73,8 @@ def best(
         raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
     if compare and tries is not None:
         raise click.UsageError("--try belongs to the best trials of one sweep: leave --compare out.")
-    from gensweep.tracking.writer import check_server, sync_all
+    from gensweep.tracking.store import check_server
+    from gensweep.tracking.view import sync_all
 
     axes = None if tries is None else parse_try(tries)
     check_server()
@@ -81,7 +82,7 @@ def best(
     if axes is not None:
         _try(sweeps, axes, top or 1, format)
     elif compare:
-        _compare(sweeps, None if no_html else html, top or 20, root, format)
+        _compare(sweeps, None if no_html else html, top or 20, format)
     else:
         _best(sweeps, format)
 
@@ -123,7 +124,7 @@ def _try(sweeps: tuple[str, ...], axes: Axes, top: int, format: str) -> None:
         click.echo(line, err=True)
 
 
-def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, root: Path, format: str) -> None:
+def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, format: str) -> None:
     from gensweep.report.compare import compare, verdict
     from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
     from gensweep.report.rungs import rung_words
@@ -138,14 +139,14 @@ def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, root: Path, f
     else:
         print_rows(comparison_rows(comparison, top), format)
     _remarks(comparison, top if format == "table" else len(comparison.entries))
-    click.echo(f"Measured as {identity_words(comparison.score.metric, comparison.score.identity)}.", err=True)
+    click.echo(f"Measured as {identity_words(comparison.score.identity)}.", err=True)
     for line in rung_words(comparison.rungs):
         click.echo(f"Rungs of {line}.", err=True)
     click.echo(verdict(comparison), err=True)
     if html is not None:
         from gensweep.report.html import write_report
 
-        write_report(comparison, html, root=root)
+        write_report(comparison, html)
         click.echo(f"Report: {html}", err=True)
 
 

@@ -103,7 +103,7 @@ def _disk() -> Iterator[Finding]:
 
 
 def _store() -> Iterator[Finding]:
-    from gensweep.tracking.writer import check_server, tracking_uri
+    from gensweep.tracking.store import check_server, tracking_uri
 
     check_server()
     yield Finding("mlflow store", "ok", tracking_uri())

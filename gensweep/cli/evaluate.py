@@ -87,10 +87,10 @@ def evaluate(
     axes = parse_axes(given)
     if picture is not None:
         check_picture(picture)
-    judged = ({} if reference is None else {"evaluation.against": reference}) | (
+    changed = ({} if reference is None else {"evaluation.against": reference}) | (
         {"evaluation.metrics": list(wanted)} if wanted else {}
     )
-    tried = try_for_a_person([subject_of(run)], axes, samples=samples, seed=seed, judged=judged)
+    tried = try_for_a_person([subject_of(run)], axes, samples=samples, seed=seed, changed=changed)
     print_rows(outcome_rows(tried) if format == "table" else outcome_json(tried), format)
     for line in words(tried):
         click.echo(line, err=True)

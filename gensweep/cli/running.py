@@ -33,46 +33,45 @@ def run_for_a_person(
     from gensweep.sweep.planning import plan_sweep
     from gensweep.sweep.resources import allot, local_nodes
     from gensweep.sweep.run import check_name, run_plan
-    from gensweep.tracking.writer import MlflowWriter, check_server
+    from gensweep.tracking.store import check_server
+    from gensweep.tracking.view import MlflowView, with_provenance
 
-    check_name(SweepFolder(root, sweep.name), resume=resume or extend > 0)
+    folder = SweepFolder(root, sweep.name)
+    check_name(folder, resume=resume or extend > 0)
     plan = plan_sweep(sweep)
     if not os.environ.get("RAY_ADDRESS"):
         allot(plan.request, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
     check_server()
     _check_inputs(sweep)
-    with MlflowWriter(sweep.as_dict()) as writer, ProgressDisplay() as display:
-        result = run_plan(
-            plan,
-            [writer, display],
-            root=root,
-            storage=storage,
-            resume=resume,
-            extend=extend,
-        )
-        waiting = writer.close()
-    if waiting:
-        click.echo(f"{waiting} records wait in {result.folder / 'tracking'}; the next command sends them", err=True)
+    plan = with_provenance(plan, folder, sweep.as_dict())
+    with MlflowView(folder) as view, ProgressDisplay() as display:
+        result = run_plan(plan, [view, display], root=root, storage=storage, resume=resume, extend=extend)
+        missing = view.close()
+    if missing:
+        click.echo(f"MLflow misses {missing} events; the next command sends them", err=True)
     _last_words(result)
-    if sweep.rescore and result.status == "finished" and len(result.trials) > 1:
-        _rescore(sweep)
+    if sweep.rescore and result.status == "finished" and len(result.state.trials) > 1:
+        _rescore(sweep, root)
     return result.exit_code
 
 
-def _rescore(sweep: SweepConfig) -> None:
+def _rescore(sweep: SweepConfig, root: Path) -> None:
     """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
     import torch
 
     from gensweep.build.sampling_configs import Axes
     from gensweep.cli.trying import subject_of_trial, try_for_a_person
     from gensweep.report.wording import score
+    from gensweep.sweep.folder import SweepFolder
     from gensweep.tracking.runs import best_trial, find_sweep
+    from gensweep.tracking.view import sync
 
     command = f"gensweep evaluate {sweep.name} --seed {FRESH}"
     if sweep.resources.gpus_per_worker and not torch.cuda.is_available():
         click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)
         return
     try:
+        sync(SweepFolder(root, sweep.name))
         best = best_trial(find_sweep(sweep.name))
         tried = try_for_a_person([subject_of_trial(best)], Axes(), seed=FRESH)[0]
     except NothingToCompareError:
@@ -116,12 +115,12 @@ def warn_of_samplers(trials: Iterable[TrialConfig]) -> None:
 
 
 def _last_words(result: SweepResult) -> None:
-    for record in result.failed:
-        click.echo(f"{record.trial} failed: {record.error}", err=True)
+    for trial in result.state.failed:
+        click.echo(f"{trial.trial} failed: {trial.error}", err=True)
     if result.error:
         click.echo(f"Error: the sweep could not go on: {result.error}", err=True)
     if result.status != "finished":
         click.echo(f"To go on: {result.resume_command}", err=True)
         return
-    click.echo(f"Sweep {result.name}: {len(result.trials)} trials in {result.folder}", err=True)
+    click.echo(f"Sweep {result.folder.name}: {len(result.state.trials)} trials in {result.folder}", err=True)
     click.echo("Next: gensweep best --compare, or mlflow ui", err=True)

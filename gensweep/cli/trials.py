@@ -32,7 +32,8 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     from gensweep.report.export import trial_json, trial_rows
     from gensweep.report.wording import metric_title
     from gensweep.tracking.runs import find_sweep, load_sweeps
-    from gensweep.tracking.writer import check_server, sync_all
+    from gensweep.tracking.store import check_server
+    from gensweep.tracking.view import sync_all
 
     check_server()
     sync_all(root)

@@ -12,9 +12,10 @@ import click
 from gensweep.errors import ConfigError, GensweepError
 
 if TYPE_CHECKING:
-    from gensweep.build.sampling_configs import Axes, SamplingConfig
+    from gensweep.build.sampling_configs import Axes
     from gensweep.report.outcomes import Tried
-    from gensweep.tracking.runs import Trial
+    from gensweep.results import Outcome, SamplingConfig
+    from gensweep.tracking.sweeps import Trial
 
 __all__ = ["Subject", "axes_options", "parse_axes", "parse_try", "subject_of", "subject_of_trial", "try_for_a_person"]
 
@@ -115,61 +116,63 @@ def try_for_a_person(
     *,
     samples: int | None = None,
     seed: int = 0,
-    judged: Mapping[str, Any] = MappingProxyType({}),
+    changed: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[Tried]:
     """Try every combination on every subject; the outcomes come in the order of the values.
 
-    `judged` are settings of the evaluation that are changed, by dotted key.
+    `changed` are settings of the evaluation that are changed, by dotted key.
 
     All combinations are checked before the first is tried.  What is done is kept beside the checkpoint and filed under
     the run, also if the person stops it.
     """
     from gensweep.build.outcomes import known_outcomes
-    from gensweep.build.sampling_configs import sampling_configs
+    from gensweep.build.sampling_configs import sampling_configs, sampling_overrides
     from gensweep.cli.running import warn_of_samplers
     from gensweep.config import TrialConfig
     from gensweep.training.checkpoint import read
 
     wanted = [
-        sampling_configs(each.folder, axes, (outcome.alternative for outcome in known_outcomes(each.folder)))
+        sampling_configs(each.folder, axes, (outcome.sampling for outcome in known_outcomes(each.folder)))
         for each in subjects
     ]
     for subject, ways in zip(subjects, wanted, strict=True):
         trial = TrialConfig.from_dict(read(subject.folder).metadata)
-        warn_of_samplers(trial.with_overrides(way.overrides(trial)) for way in ways)
+        warn_of_samplers(trial.with_overrides(sampling_overrides(way, trial)) for way in ways)
     return [
         tried
         for subject, ways in zip(subjects, wanted, strict=True)
-        for tried in _try(subject, ways, samples, seed, judged)
+        for tried in _try(subject, ways, samples, seed, changed)
     ]
 
 
 def _try(
-    subject: Subject, ways: Sequence[SamplingConfig], samples: int | None, seed: int, judged: Mapping[str, Any]
+    subject: Subject, ways: Sequence[SamplingConfig], samples: int | None, seed: int, changed: Mapping[str, Any]
 ) -> list[Tried]:
-    from gensweep.build.outcomes import FILE, known_outcomes, outcome_key, samples_of, try_sampling_configs
+    from gensweep.build.outcomes import FILE, known_outcomes, samples_of, try_sampling_configs
+    from gensweep.results import outcome_key
 
     count = samples or samples_of(subject.folder)
-    before = {outcome_key(o.alternative, o.samples, o.seed, o.judged) for o in known_outcomes(subject.folder)}
-    missing = [way for way in ways if outcome_key(way, count, seed, judged) not in before]
+    before = {outcome.key for outcome in known_outcomes(subject.folder)}
+    missing = [way for way in ways if outcome_key(way, count, seed, changed) not in before]
     if not missing:
         click.echo(f"{subject.name}: all known, from {subject.folder / FILE}", err=True)
     found = {}
     try:
         with _Bar(subject.name, missing, count) as bar:
             for outcome in try_sampling_configs(
-                subject.folder, ways, samples=count, seed=seed, judged=judged, progress=bar.drawn
+                subject.folder, ways, samples=count, seed=seed, changed=changed, progress=bar.drawn
             ):
-                found[outcome.alternative] = _tried(subject, outcome)
-                bar.done(found[outcome.alternative])
+                found[outcome.sampling] = _tried(subject, outcome)
+                bar.done(found[outcome.sampling])
     finally:
         if subject.trial is not None:
             _file(subject.trial, subject.folder)
     return [found[way] for way in ways]
 
 
-def _tried(subject: Subject, outcome: Any) -> Tried:
-    from gensweep.config import TrialConfig, registries
+def _tried(subject: Subject, outcome: Outcome) -> Tried:
+    from gensweep.build.sampling_configs import sampling_overrides
+    from gensweep.config import TrialConfig
     from gensweep.report.outcomes import Tried
     from gensweep.training.checkpoint import read
 
@@ -177,21 +180,22 @@ def _tried(subject: Subject, outcome: Any) -> Tried:
     metric = (
         objective.metric if objective is not None and objective.metric in outcome.scores else next(iter(outcome.scores))
     )
-    mode = registries.metrics()[metric].mode
-    changes = outcome.alternative.overrides(TrialConfig.from_dict(read(subject.folder).metadata))
-    return Tried(subject.name, outcome, changes, metric, mode)
+    changes = sampling_overrides(outcome.sampling, TrialConfig.from_dict(read(subject.folder).metadata))
+    return Tried(subject.name, outcome, changes, metric)
 
 
 def _file(trial: Trial, folder: Path) -> None:
-    from gensweep.build.outcomes import FILE, known_outcomes
-    from gensweep.tracking.filing import file_outcomes, file_rescored
+    from gensweep.build.outcomes import known_outcomes
+    from gensweep.tracking.outcomes import file_outcomes, sweep_folder
+    from gensweep.tracking.view import sync
 
     outcomes = known_outcomes(folder)
     if not outcomes:
         return
     try:
-        file_outcomes(trial.run_id, outcomes, folder / FILE)
-        file_rescored(trial, outcomes)
+        file_outcomes(trial, outcomes)
+        if (owner := sweep_folder(trial)) is not None:
+            sync(owner)
     except GensweepError as error:
         click.echo(f"Note: {error}", err=True)
 
@@ -229,9 +233,9 @@ class _Bar:
         """A way is done."""
         from gensweep.report.outcomes import one_line
 
-        if tried.outcome.alternative not in self._missing:
+        if tried.outcome.sampling not in self._missing:
             return
-        self._finished += tried.outcome.alternative.evaluations * self._samples
+        self._finished += tried.outcome.sampling.evaluations * self._samples
         if self._progress is not None:
             self._progress.update(self._task, completed=self._finished)
         else:

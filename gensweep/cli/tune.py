@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,9 +142,11 @@ def _preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -
     from gensweep.cli.dry_run import show_preview
     from gensweep.cli.running import warn_of_samplers
     from gensweep.sweep.preview import preview
+    from gensweep.tracking.store import experiment_name, tracking_uri
 
     click.echo("Building and timing the extreme trials ...", err=True)
     found = preview(sweep, root=root, storage=storage)
+    stores = {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
     warn_of_samplers(sweep.trial(corner.params) for corner in found.corners)
-    show_preview(found, format)
+    show_preview(replace(found, places=found.places | stores), format)
     return 0

@@ -9,13 +9,13 @@ from gensweep.config import registries
 from gensweep.config.trial_config import TrialConfig
 
 if TYPE_CHECKING:
-    from gensweep.metrics.identity import MetricIdentity
+    from gensweep.results import Identity
     from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
 __all__ = ["identities_of"]
 
 
-def identities_of(trial: TrialConfig, metric: str) -> tuple[MetricIdentity, MetricIdentity]:
+def identities_of(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
     """The identity of a trial's last score and of those before; trials can be ranked if theirs are equal.
 
     Settings stand for what only their use would tell: the extractor's id and the fingerprint of the images.

@@ -16,14 +16,14 @@ from gensweep.config import load_trial, parse_overrides
 from gensweep.config.tree import override_all
 from gensweep.errors import ConfigError
 from gensweep.imported.exported import ExportedGenerator
+from gensweep.imported.filing import file_entry, taken
 from gensweep.imported.import_options import ImportedOptions
 from gensweep.imported.protocols import EvaluationProtocol, only_protocol, protocol_of
 from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
 from gensweep.imported.summary import imported_json, imported_rows, words
 from gensweep.report.output import print_rows
-from gensweep.tracking.entries import file_entry, taken
+from gensweep.tracking.store import check_server
 from gensweep.tracking.sweeps import Sweep
-from gensweep.tracking.writer import check_server
 from gensweep.training.evaluation import write_grid, write_pairs
 
 __all__ = ["evaluate_imported"]
@@ -81,11 +81,12 @@ def _evaluate(
 
 def _file(name: str, evaluation: ImportedEvaluation, protocol: EvaluationProtocol, old: Sequence[Sweep]) -> None:
     with TemporaryDirectory(prefix="gensweep-") as temporary:
-        grid = Path(temporary) / "samples.png"
-        write_grid(evaluation.result.shown, grid)
+        pictures = {"samples": Path(temporary) / "samples.png"}
+        write_grid(evaluation.result.shown, pictures["samples"])
         if evaluation.result.suspects is not None:
-            write_pairs(evaluation.result.suspects, grid.with_name("suspects.png"))
-        file_entry(name, evaluation, protocol, grid, old)
+            pictures["suspects"] = Path(temporary) / "suspects.png"
+            write_pairs(evaluation.result.suspects, pictures["suspects"])
+        file_entry(name, evaluation, protocol, pictures, old)
 
 
 def _protocol(options: ImportedOptions, samples: int | None) -> EvaluationProtocol:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,9 +11,10 @@ import torch
 from gensweep.build.parts import build_evaluator, load_images
 from gensweep.config.trial_config import common_sections
 from gensweep.errors import ConfigError, NothingToCompareError
-from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import METRICS
-from gensweep.tracking.runs import Score, Trial, find_trial, load_sweeps, trial_config
+from gensweep.results import Identity, Score
+from gensweep.tracking.runs import find_trial, load_sweeps, trial_config
+from gensweep.tracking.sweeps import Trial
 from gensweep.training.evaluation import Evaluator
 
 __all__ = ["EvaluationProtocol", "only_protocol", "protocol_of"]
@@ -67,9 +67,7 @@ def protocol_of(run: str) -> tuple[Trial, EvaluationProtocol]:
     if trial.objective is None or _of_likelihood(trial.objective):
         raise ConfigError(f"--like {run}: {trial.name} has no score of samples; name another run, or give {SPELT_OUT}")
     tree, identity = trial_config(trial.run_id), trial.objective.identity
-    return trial, EvaluationProtocol(
-        tree["data"], tree["evaluation"], trial.objective.metric, str(identity.get("weights", "ema"))
-    )
+    return trial, EvaluationProtocol(tree["data"], tree["evaluation"], identity.metric, identity.weights)
 
 
 def only_protocol() -> tuple[Trial, EvaluationProtocol]:
@@ -77,15 +75,15 @@ def only_protocol() -> tuple[Trial, EvaluationProtocol]:
 
     Raises ConfigError, with the choices, if it is not, or if there is no score yet.
     """
-    newest: dict[str, Trial] = {}
+    newest: dict[Identity, Trial] = {}
     try:
         trials = [trial for sweep in load_sweeps() for trial in sweep.trials]
     except NothingToCompareError:
         trials = []
     for trial in sorted(trials, key=lambda trial: trial.imported):
-        if trial.objective is not None and trial.countable and not _of_likelihood(trial.objective):
-            score = trial.objective
-            newest.setdefault(json.dumps([score.metric, dict(score.identity)], sort_keys=True), trial)
+        score = trial.objective
+        if score is not None and trial.status != "failed" and not _of_likelihood(score):
+            newest.setdefault(score.identity, trial)
     if len(newest) == 1:
         return protocol_of(next(iter(newest.values())).run_id)
     if not newest:
@@ -95,8 +93,8 @@ def only_protocol() -> tuple[Trial, EvaluationProtocol]:
 
 
 def _of_likelihood(score: Score) -> bool:
-    return "timesteps" in score.identity
+    return score.identity.timesteps is not None
 
 
 def _short(score: Score | None) -> str:
-    return "" if score is None else MetricIdentity.from_dict(score.identity).short()
+    return "" if score is None else score.identity.short()

@@ -11,8 +11,15 @@ import torch
 
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.imported_pictures import read_folder
+from gensweep.results import Score
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels
+from gensweep.training.evaluation import (
+    EvaluationResult,
+    Evaluator,
+    evaluate_images,
+    proportional_labels,
+    scores_of,
+)
 
 __all__ = ["ImportedEvaluation", "evaluate_folder", "evaluate_generator"]
 
@@ -26,7 +33,7 @@ class ImportedEvaluation:
 
     origin: Mapping[str, Any]
     result: EvaluationResult
-    identities: Mapping[str, Mapping[str, Any]]
+    scores: Mapping[str, Score]
     samples: int
     device: str
     notes: tuple[str, ...]
@@ -59,7 +66,7 @@ def evaluate_folder(
         progress=None if progress is None else lambda scored: progress(evaluator.samples + scored),
     )
     origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
-    return ImportedEvaluation(origin, result, _identities(evaluator), evaluator.samples, device.type, found.notes)
+    return ImportedEvaluation(origin, result, scores_of(evaluator, result), evaluator.samples, device.type, found.notes)
 
 
 def evaluate_generator(
@@ -97,7 +104,7 @@ def evaluate_generator(
     return ImportedEvaluation(
         origin,
         result,
-        _identities(evaluator),
+        scores_of(evaluator, result),
         evaluator.samples,
         generator.device.type,
         tuple(notes),
@@ -112,7 +119,3 @@ def _labels_of(files: Sequence[str], class_names: tuple[str, ...]) -> torch.Tens
     if not set(folders) <= set(class_names):
         return None
     return torch.tensor([class_names.index(folder) for folder in folders])
-
-
-def _identities(evaluator: Evaluator) -> dict[str, dict[str, Any]]:
-    return {name: identity.as_dict() for name, identity in evaluator.identities.items()}

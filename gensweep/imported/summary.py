@@ -5,21 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from gensweep.imported.scoring import ImportedEvaluation
-from gensweep.metrics.metric import METRICS
 from gensweep.report.wording import count, identity_words, interval_words, metric_title
-from gensweep.tracking.sweeps import Score
 
-__all__ = ["imported_json", "imported_rows", "score_of", "words"]
+__all__ = ["imported_json", "imported_rows", "words"]
 
 
 def imported_rows(run: str, evaluation: ImportedEvaluation, metric: str) -> list[dict[str, Any]]:
     """The one row of the table."""
+    score = evaluation.scores[metric]
     return [
         {
             "run": run,
             "family": evaluation.origin["kind"],
-            metric_title(metric, evaluation.identities[metric]): evaluation.result.scores[metric],
-            **({"without bias, 95 %": words} if (words := interval_words(score_of(evaluation, metric))) else {}),
+            metric_title(metric, score.identity): score.value,
+            **({"without bias, 95 %": words} if (words := interval_words(score)) else {}),
             "samples": evaluation.samples,
             "params": count(evaluation.params),
         }
@@ -28,18 +27,19 @@ def imported_rows(run: str, evaluation: ImportedEvaluation, metric: str) -> list
 
 def imported_json(run: str, evaluation: ImportedEvaluation, metric: str) -> dict[str, Any]:
     """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
+    score = evaluation.scores[metric]
     return {
         "run": run,
         **dict.fromkeys(("sampler", "steps", "guidance")),
-        "weights": evaluation.identities[metric]["weights"],
+        "weights": score.identity.weights,
         "evaluations": None,
         "samples": evaluation.samples,
         "seed": evaluation.seed,
         "metric": metric,
-        "value": (score := score_of(evaluation, metric)).value,
+        "value": score.value,
         "corrected": score.corrected,
         "interval": None if score.interval is None else list(score.interval),
-        "identity": dict(evaluation.identities[metric]),
+        "identity": score.identity.as_dict(),
         "scores": dict(evaluation.result.scores),
         "signals": dict(evaluation.result.signals),
         "sample_seconds": evaluation.sample_seconds,
@@ -53,14 +53,6 @@ def imported_json(run: str, evaluation: ImportedEvaluation, metric: str) -> dict
     }
 
 
-def score_of(evaluation: ImportedEvaluation, metric: str) -> Score:
-    """The score by a metric, with what it is a score of, and how sure it is."""
-    estimate = evaluation.result.estimates.get(metric)
-    corrected, error = (None, None) if estimate is None else (estimate.corrected, estimate.error)
-    value, mode = evaluation.result.scores[metric], METRICS[metric].mode
-    return Score(metric, value, mode, evaluation.identities[metric], corrected, error)
-
-
 def words(evaluation: ImportedEvaluation, metric: str) -> list[str]:
     """What was measured, and the scores and details that the table has no room for, a line a metric."""
     scores, signals = evaluation.result.scores, evaluation.result.signals
@@ -71,4 +63,4 @@ def words(evaluation: ImportedEvaluation, metric: str) -> list[str]:
         ]
         if details or name != metric:
             lines.append(f"{name} {score:.4g}" + (f" ({', '.join(details)})" if details else ""))
-    return [*lines, f"Measured as {identity_words(metric, evaluation.identities[metric])}."]
+    return [*lines, f"Measured as {identity_words(evaluation.scores[metric].identity)}."]

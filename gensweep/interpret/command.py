@@ -83,7 +83,7 @@ def interpret(
     from gensweep.interpret.build import analyse, load_labelled
     from gensweep.interpret.page import write_page
     from gensweep.interpret.tables import conclusion, unit_rows
-    from gensweep.tracking.filing import file_interpretation
+    from gensweep.tracking.artifacts import file_interpretation
     from gensweep.tracking.runs import checkpoint_folder, find_trial
 
     trial = None if Path(run).is_dir() else find_trial(run)

@@ -60,7 +60,7 @@ class Real:
 
     @property
     def name(self) -> str:
-        """The `reference` of a MetricIdentity."""
+        """The `reference` of an Identity."""
         return reference_name(self.images)
 
     @cached_property

@@ -64,7 +64,7 @@ class RealImages(Protocol):
 
 
 def reference_name(images: RealImages) -> str:
-    """The `reference` of a MetricIdentity: name, number of images, size and the start of the fingerprint."""
+    """The `reference` of an Identity: name, number of images, size and the start of the fingerprint."""
     n, _, height, width = images.pixels.shape
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gensweep.report import figures
@@ -13,7 +12,7 @@ from gensweep.report.wording import short_names
 from gensweep.tracking.artifacts import metric_history
 
 if TYPE_CHECKING:
-    from gensweep.tracking.runs import Sweep, Trial
+    from gensweep.tracking.sweeps import Sweep, Trial
 
 __all__ = ["Chart", "drawn"]
 
@@ -36,10 +35,10 @@ class Chart(NamedTuple):
     svg: str
 
 
-def drawn(comparison: Comparison, series: Mapping[str, int], root: Path) -> list[Chart]:
+def drawn(comparison: Comparison, series: Mapping[str, int]) -> list[Chart]:
     """All figures that these trials have something for.
 
-    `series` numbers the colours of groups of trials; `root` is the folder of sweeps, for their Optuna studies.
+    `series` numbers the colours of groups of trials.
     """
     inside = {entry.trial.run_id for entry in comparison.entries}
     ranked: dict[str, list[Trial]] = {name: [] for name in series}
@@ -63,7 +62,7 @@ def drawn(comparison: Comparison, series: Mapping[str, int], root: Path) -> list
     if any(point.images or point.train_seconds for point in everything):
         caption = f"{title} against what it took. Open circles were stopped early; the ring marks the winner."
         found.append(Chart(f"{title} against cost", caption, figures.cost_figure(everything, names, title)))
-    importance = _importance(comparison, root)
+    importance = _importance(comparison)
     if importance:
         caption = "Share of the score's variance that each setting explains within its sweep (Optuna's estimate)."
         bars = figures.importance_figure(importance, {name: series.get(name, 0) for name in importance})
@@ -102,15 +101,15 @@ def _mark_best(
 ) -> dict[str, list[figures.Curve]]:
     marked = {}
     for name, group in curves.items():
-        best = min(ranked[name], key=lambda trial: trial.objective.order if trial.objective else float("inf"))
+        best = ranked[name][0]
         marked[name] = [figures.Curve(c.label, c.series, c.points, best=c.label == best.trial) for c in group]
     return marked
 
 
-def _importance(comparison: Comparison, root: Path) -> dict[str, dict[str, float]]:
+def _importance(comparison: Comparison) -> dict[str, dict[str, float]]:
     found = {}
     for sweep in _sweeps_by_rank(comparison):
-        shares = parameter_importance(sweep, root)
+        shares = parameter_importance(sweep)
         short = short_names([*varied(sweep.trials), *shares])
         if shares:
             found[sweep.name] = {short[key]: share for key, share in shares.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.collapse import warnings_of
+from gensweep.report.commands import evaluate_command
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, rough, score
-from gensweep.tracking.entries import evaluate_command
+from gensweep.results import Score, comparable
 
 if TYPE_CHECKING:
-    from gensweep.tracking.runs import Score, Sweep, Trial
+    from gensweep.tracking.sweeps import Sweep, Trial
 
-__all__ = ["Comparison", "Entry", "LeftOut", "compare", "reproduce_command", "varied", "varied_by_family", "verdict"]
+__all__ = ["Comparison", "Entry", "LeftOut", "compare", "varied", "varied_by_family", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,10 @@ def compare(sweeps: Sequence[Sweep], *, asked: bool = False) -> Comparison:
             reason = f"an older sweep of the same name (name it by its run id {sweep.run_id[:8]} to compare it)"
             out.append(LeftOut(sweep.name, sweep.run_id, reason))
     chosen = list(sweeps) if asked else list(newest.values())
-    groups = _groups(chosen)
+    groups = comparable(trial for sweep in chosen for trial in sweep.trials)
     if not groups:
         raise NothingToCompareError(_nothing(chosen))
     ranked = max(groups.values(), key=_weight)
-    ranked = sorted(ranked, key=_order)
     best = ranked[0].objective
     assert best is not None
     inside = {trial.run_id for trial in ranked}
@@ -195,40 +194,16 @@ def _close_call(comparison: Comparison, rivals: Sequence[Entry]) -> list[str]:
     return said
 
 
-def reproduce_command(trial: Trial) -> str:
-    """The command that trains the same configuration again, or judges the same images."""
-    return evaluate_command(trial) if trial.imported else f"gensweep train --from-run {shlex.quote(trial.name)}"
-
-
-def _groups(sweeps: Iterable[Sweep]) -> dict[str, list[Trial]]:
-    groups: dict[str, list[Trial]] = {}
-    for sweep in sweeps:
-        for trial in sweep.trials:
-            if trial.countable and trial.objective is not None:
-                groups.setdefault(_key(trial.objective), []).append(trial)
-    return groups
-
-
-def _weight(trials: Sequence[Trial]) -> tuple[int, int, bool, datetime]:
+def _weight(trials: Sequence[Trial]) -> tuple[int, int, int, int, datetime]:
     # What was not trained here is judged again at little cost, so it follows the others and not they it.
     trained, sweeps = {t.sweep for t in trials if not t.imported}, {t.sweep for t in trials}
     # Trials that were stopped at a cheaper kind of score follow those that have the whole one.
-    finished = any(trial.status == "finished" for trial in trials)
-    return len(trained), len(sweeps), finished, max(t.started for t in trials)
-
-
-def _key(value: Score) -> str:
-    return json.dumps([value.metric, value.mode, dict(value.identity)], sort_keys=True, default=str)
-
-
-def _order(trial: Trial) -> tuple[float, float, str]:
-    # Of equal scores the cheaper one comes first.
-    assert trial.objective is not None
-    return trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
+    finished = sum(trial.status == "finished" for trial in trials)
+    return len(trained), len(sweeps), finished, len(trials), max(t.started for t in trials)
 
 
 def _left_out(sweep: Sweep, inside: set[str], best: Score, like: str) -> list[LeftOut]:
-    scored = [trial for trial in sweep.trials if trial.countable and trial.objective is not None]
+    scored = [trial for group in comparable(sweep.trials).values() for trial in group]
     strangers = [trial for trial in scored if trial.run_id not in inside]
     if not scored:
         failed = sum(trial.status == "failed" for trial in sweep.trials)
@@ -251,8 +226,8 @@ def _alike(sweep: Sweep, best: Score, theirs: Score, *, early: bool) -> str:
     """The command that makes scores of the best one's kind; `early` ones are of trials that never came to their end."""
     changes: list[str] = []
     for part in identity_differences(best.identity, theirs.identity):
-        value: Any = best.identity.get(part)
-        likelihood = "timesteps" in best.identity
+        value: Any = getattr(best.identity, part)
+        likelihood = best.identity.timesteps is not None
         if part in ("samples", "steps") and early:
             changes.append(f"evaluation.rung_{part}=null")
         elif part == "samples":

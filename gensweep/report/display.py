@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TextIO
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
 
 from gensweep.report.collapse import warnings_of
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
+from gensweep.sweep.events import Ended, Event, Progressed, SessionEnded, SessionStarted, Started
+from gensweep.sweep.state import SweepState, TrialState
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
-
-    from gensweep.tracking.records import Report, SweepStart, SweepStatus, TrialEnd, TrialStart
 
 __all__ = ["ProgressDisplay"]
 
@@ -26,16 +25,11 @@ _ENDS = ("finished", "pruned", "failed", "stopped")
 
 
 @dataclass
-class _Running:
-    """What is known of a running trial."""
+class _Pace:
+    """When this session took a trial, and how many images it had seen by then (None: not known yet)."""
 
-    started: float
-    params: Mapping[str, Any]
-    budget: int | None
-    images: int = 0
+    since: float
     first_images: int | None = None
-    metrics: dict[str, float] = field(default_factory=dict)
-    best: float | None = None
 
 
 class ProgressDisplay:
@@ -55,19 +49,35 @@ class ProgressDisplay:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
         self._wants_live = self._stream.isatty() if live is None else live
         self._lock = threading.RLock()
-        self._running: dict[str, _Running] = {}
-        self._ends: dict[str, str] = {}
-        self._best: tuple[float, str] | None = None
+        self._state = SweepState()
+        self._paces: dict[str, _Pace] = {}
+        self._opened = False
         self._fresh = 0.0
         self._live: Live | None = None
-        self._start: SweepStart | None = None
-        self._identity: Mapping[str, Any] = {}
         self._began = clock()
 
-    def sweep_started(self, start: SweepStart) -> None:
-        """Open the display."""
+    def __call__(self, event: Event, state: SweepState) -> None:
+        """Show what has changed."""
         with self._lock:
-            self._start, self._began = start, self._clock()
+            self._state = state
+        match event:
+            case SessionStarted():
+                self._open(event)
+            case Started():
+                with self._lock:
+                    self._paces[event.trial] = _Pace(self._clock())
+            case Progressed():
+                self._note_pace(event)
+            case Ended():
+                self._end(event)
+            case SessionEnded() if self._opened:  # else it is that of a driver that was lost
+                self.close()
+                self._say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
+
+    def _open(self, session: SessionStarted) -> None:
+        state = self._state
+        with self._lock:
+            self._began, self._opened = self._clock(), True
         if self._wants_live:
             from rich.live import Live
 
@@ -79,52 +89,28 @@ class ProgressDisplay:
             )
             self._live.start()
         else:
-            words = "goes on" if start.resumed else "starts"
-            done = f", {start.ended} ended before" if start.ended else ""
-            self._say(f"{start.sweep} {words}: {start.trials} trials{done}, {start.concurrent} at a time")
+            words = "goes on" if len(state.sessions) > 1 else "starts"
+            done = f", {state.ended} ended before" if state.ended else ""
+            self._say(f"{self._name} {words}: {state.wanted} trials{done}, {session.concurrent} at a time")
 
-    def trial_started(self, start: TrialStart) -> None:
-        """Add a line to the running trials."""
+    def _note_pace(self, event: Progressed) -> None:
         with self._lock:
-            self._running[start.trial] = _Running(self._clock(), start.params, _budget(start.config))
-
-    def trial_reported(self, report: Report) -> None:
-        """Update a running trial's line."""
-        with self._lock:
-            trial = self._running.get(report.trial)
-            if trial is None:
-                return
-            if trial.first_images is None:
+            pace = self._paces.get(event.trial)
+            if pace is not None and pace.first_images is None:
                 # A resumed trial begins where it stopped: what it did in an earlier session says nothing of our speed.
-                step = report.metrics.get("images_per_second", 0.0) * (self._clock() - trial.started)
-                trial.first_images = max(0, report.images - int(step)) if step else 0
-            trial.images = report.images
-            trial.metrics.update(report.metrics)
-            self._identity = report.identity or self._identity
-            value = report.metrics.get(self._metric)
-            if value is not None and math.isfinite(value):
-                trial.best = value if trial.best is None else self._better(trial.best, value)
-                self._note_best(trial.best, report.trial)
+                step = event.numbers.get("images_per_second", 0.0) * (self._clock() - pace.since)
+                pace.first_images = max(0, event.images - int(step)) if step else 0
 
-    def trial_ended(self, end: TrialEnd) -> None:
+    def _end(self, event: Ended) -> None:
         """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""
+        trial = self._state.trials[event.trial]
         with self._lock:
-            trial = self._running.pop(end.trial, None)
-            again = self._ends.get(end.trial) == end.status == "failed"
-            self._ends[end.trial] = end.status
-            self._identity = end.identity or self._identity
-            if end.objective is not None and math.isfinite(end.objective) and end.status != "failed":
-                self._note_best(end.objective, end.trial)
-            if trial is not None and end.status != "stopped":
-                self._fresh += 1.0 - (trial.first_images or 0) / (trial.budget or 1)
-            line = self._end_line(end, None if trial is None else self._clock() - trial.started)
-        if self._live is None or warnings_of(end.best_metrics) or (end.status == "failed" and not again):
+            pace = self._paces.pop(event.trial, None)
+            if pace is not None and event.status != "stopped":
+                self._fresh += 1.0 - (pace.first_images or 0) / (_budget(trial) or 1)
+            line = self._end_line(trial, None if pace is None else self._clock() - pace.since)
+        if self._live is None or _warnings(trial) or event.status == "failed":
             self._say(line)
-
-    def sweep_ended(self, status: SweepStatus) -> None:
-        """Close the display with one line of summary."""
-        self.close()
-        self._say(f"{self._name} {status}: {self._counts()}{self._best_words()}, {duration(self._elapsed())}")
 
     def close(self) -> None:
         """Give the terminal back; harmless if done twice."""
@@ -147,7 +133,7 @@ class ProgressDisplay:
             head = Text(f"{self._name}  ", style="bold", no_wrap=True, overflow="ellipsis")
             head.append(self._counts(), style="not bold")
             line = Text(self._time_words(), style="dim", no_wrap=True, overflow="ellipsis")
-            if self._best is not None:
+            if self._state.best is not None:
                 line = Text(self._best_words()[2:], no_wrap=True, overflow="ellipsis").append(
                     f"  {line.plain}", style="dim"
                 )
@@ -160,7 +146,7 @@ class ProgressDisplay:
 
         width = self._width or (self._live.console.width if self._live is not None else 80)
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        columns = ["trial", "images", metric_title(self._metric, self._identity), "loss", "images/s"]
+        columns = ["trial", "images", self._title, "loss", "images/s"]
         if width < 60:
             columns = columns[:3]
         for name in columns:
@@ -170,12 +156,13 @@ class ProgressDisplay:
             table.add_column("", width=14)
         if differs:
             table.add_column("", style="dim", ratio=1)
-        for name, trial in self._running.items():
-            loss, speed = trial.metrics.get("loss"), trial.metrics.get("images_per_second")
-            images = count(trial.images) + (f"/{count(trial.budget)}" if trial.budget else "")
-            cells = [name, images, score(trial.best), score(loss), count(speed)][: len(columns)]
+        for trial in self._state.running:
+            loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), _budget(trial)
+            images = count(trial.images) + (f"/{count(budget)}" if budget else "")
+            best = None if trial.objective is None else trial.objective.value
+            cells = [trial.trial, images, score(best), score(loss), count(speed)][: len(columns)]
             row: list[RenderableType] = [Text(cell) for cell in cells]
-            row += [ProgressBar(total=trial.budget or 1, completed=trial.images, width=14)] if bars else []
+            row += [ProgressBar(total=budget or 1, completed=trial.images, width=14)] if bars else []
             # The text, not its column, refuses to wrap: a column that does would take its width from all others.
             words = setting_words(trial.params, list(trial.params))
             row += [Text(words, no_wrap=True, overflow="ellipsis")] if differs else []
@@ -183,60 +170,50 @@ class ProgressDisplay:
         return table
 
     @property
-    def _metric(self) -> str:
-        return self._start.metric if self._start is not None else "fd"
+    def _title(self) -> str:
+        scores = [trial.objective.identity for trial in self._state.trials.values() if trial.objective is not None]
+        return metric_title(self._state.metric, scores[-1] if scores else None)
 
     @property
     def _name(self) -> str:
-        return self._start.sweep if self._start is not None else "sweep"
-
-    def _better(self, one: float, other: float) -> float:
-        return max(one, other) if self._start is not None and self._start.mode == "max" else min(one, other)
-
-    def _note_best(self, value: float, trial: str) -> None:
-        if self._best is None or self._better(self._best[0], value) != self._best[0]:
-            self._best = (value, trial)
-
-    def _elapsed(self) -> float:
-        return self._clock() - self._began
+        return "sweep" if self._state.created is None else self._state.created.name
 
     def _counts(self) -> str:
-        total = self._start.trials if self._start is not None else len(self._ends)
-        before = self._start.ended if self._start is not None else 0
-        states = list(self._ends.values())
-        done = before + sum(state != "stopped" for state in states)
-        named = ", ".join(f"{states.count(state)} {state}" for state in _ENDS if state in states)
-        return f"{done}/{total} trials" + (f" ({named})" if named else "")
+        states = [trial.status for trial in self._state.trials.values()]
+        named = ", ".join(f"{states.count(status)} {status}" for status in _ENDS if status in states)
+        return f"{self._state.ended}/{self._state.wanted} trials" + (f" ({named})" if named else "")
 
     def _best_words(self) -> str:
-        if self._best is None:
+        best = self._state.best
+        if best is None or best.objective is None:
             return ""
-        return f", best {metric_title(self._metric, self._identity)} {score(self._best[0])} ({self._best[1]})"
+        return f", best {self._title} {score(best.objective.value)} ({best.trial})"
+
+    def _elapsed_words(self) -> str:
+        return duration(self._clock() - self._began)
 
     def _time_words(self) -> str:
         left = self._seconds_left()
-        return duration(self._elapsed()) + ("" if left is None else f", about {duration(left)} left")
+        return self._elapsed_words() + ("" if left is None else f", about {duration(left)} left")
 
     def _seconds_left(self) -> float | None:
         """By the share of all budgets that this session has worked off; an early stop counts as a whole trial."""
-        if self._start is None:
-            return None
-        shares = [(t.images / t.budget, (t.first_images or 0) / t.budget) for t in self._running.values() if t.budget]
-        fresh = self._fresh + sum(max(0.0, now - before) for now, before in shares)
-        ended = self._start.ended + sum(state != "stopped" for state in self._ends.values())
-        left = self._start.trials - ended - sum(min(1.0, now) for now, _ in shares)
-        elapsed = self._elapsed()
+        fresh, left = self._fresh, float(self._state.wanted - self._state.ended)
+        for trial in self._state.running:
+            if (budget := _budget(trial)) and (pace := self._paces.get(trial.trial)) is not None:
+                fresh += max(0.0, (trial.images - (pace.first_images or 0)) / budget)
+                left -= min(1.0, trial.images / budget)
+        elapsed = self._clock() - self._began
         return None if fresh <= 0 or elapsed <= 0 else max(0.0, left) * elapsed / fresh
 
-    def _end_line(self, end: TrialEnd, seconds: float | None) -> str:
-        title = metric_title(self._metric, self._identity)
-        words = [f"{end.trial} {end.status}"]
-        if end.objective is not None:
-            words.append(f"{title} {score(end.objective)}")
-        words.append(f"{count(end.images)} images" + ("" if seconds is None else f" in {duration(seconds)}"))
-        if end.error:
-            words.append(end.error.strip())
-        words += warnings_of(end.best_metrics)
+    def _end_line(self, trial: TrialState, seconds: float | None) -> str:
+        words = [f"{trial.trial} {trial.status}"]
+        if trial.objective is not None:
+            words.append(f"{self._title} {score(trial.objective.value)}")
+        words.append(f"{count(trial.images)} images" + ("" if seconds is None else f" in {duration(seconds)}"))
+        if trial.error:
+            words.append(trial.error.strip())
+        words += _warnings(trial)
         return ", ".join(words) + f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
 
     def _console(self) -> Console:
@@ -255,7 +232,11 @@ class ProgressDisplay:
         self._stream.flush()
 
 
-def _budget(config: Mapping[str, Any]) -> int | None:
-    training = config.get("training")
+def _budget(trial: TrialState) -> int | None:
+    training = trial.config.get("training")
     images = training.get("images") if isinstance(training, Mapping) else None
     return images if isinstance(images, int) and images > 0 else None
+
+
+def _warnings(trial: TrialState) -> list[str]:
+    return [] if trial.best is None else warnings_of(trial.best.evaluation.signals)

@@ -8,12 +8,14 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from gensweep.report.collapse import diversity_words, warnings_of
-from gensweep.report.compare import reproduce_command, varied_by_family, verdict
+from gensweep.report.commands import reproduce_command
+from gensweep.report.compare import varied_by_family, verdict
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_words, size
 
 if TYPE_CHECKING:
     from gensweep.report.compare import Comparison, Entry
-    from gensweep.tracking.runs import Score, Sweep, Trial
+    from gensweep.results import Score
+    from gensweep.tracking.sweeps import Sweep, Trial
 
 __all__ = ["best_json", "comparison_csv", "comparison_json", "comparison_rows", "trial_json", "trial_rows"]
 
@@ -79,7 +81,7 @@ def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[di
         row |= {"family": trial.family, comparison.title: entry.score.value}
         if any(each.score.interval for each in comparison.entries):
             row |= {"without bias, 95 %": interval_words(entry.score)}
-        row |= {"samples": entry.score.identity.get("samples"), "diversity": diversity_words(trial.signals)}
+        row |= {"samples": entry.score.identity.samples, "diversity": diversity_words(trial.signals)}
         row |= {"images": count(trial.cost.images), "train s": _rounded(trial.cost.train_seconds)}
         row |= {"params": count(trial.cost.params), "what differs": setting_words(trial.params, entry.differs)}
         rows.append(row)
@@ -129,7 +131,7 @@ def entry_facts(entry: Entry, title: str) -> dict[str, str]:
         "without bias": interval_words(entry.score) or "not known",
         "on fresh seeds": "not scored again" if trial.rescored is None else _again(trial.rescored, entry.score),
         "diversity": diversity_words(trial.signals),
-        "measured as": identity_words(entry.score.metric, entry.score.identity),
+        "measured as": identity_words(entry.score.identity),
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
         f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters, "
         f"{size(cost.activation_bytes)} memory an image of the batch",
@@ -167,7 +169,7 @@ def _objective_json(value: Score) -> dict[str, Any]:
         "value": value.value,
         "corrected": value.corrected,
         "interval": None if value.interval is None else list(value.interval),
-        "identity": dict(value.identity),
+        "identity": value.identity.as_dict(),
     }
 
 

@@ -12,7 +12,8 @@ import yaml
 from gensweep.errors import GensweepError
 from gensweep.report.charts import drawn
 from gensweep.report.collapse import diversity_words, warnings_of
-from gensweep.report.compare import Comparison, Entry, reproduce_command, verdict
+from gensweep.report.commands import reproduce_command
+from gensweep.report.compare import Comparison, Entry, verdict
 from gensweep.report.figures import COLOURS
 from gensweep.report.templates import data_url, environment, write_whole
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list
@@ -22,7 +23,7 @@ from gensweep.tracking.runs import trial_config
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from gensweep.tracking.runs import Trial
+    from gensweep.tracking.sweeps import Trial
 
 __all__ = ["render", "write_report"]
 
@@ -30,18 +31,18 @@ _TABLE_ROWS = 12
 _GRIDS = 8
 
 
-def write_report(comparison: Comparison, file: Path, *, root: Path = Path("sweeps")) -> None:
-    """Write the page, whole or not at all.  `root` is the folder of sweeps, for their Optuna studies.
+def write_report(comparison: Comparison, file: Path) -> None:
+    """Write the page, whole or not at all.
 
     Raises GensweepError if the file cannot be written.
     """
-    write_whole(file, render(comparison, root=root), "name another file: --html FILE")
+    write_whole(file, render(comparison), "name another file: --html FILE")
 
 
-def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
+def render(comparison: Comparison) -> str:
     """The page as text.  Whatever users named is escaped."""
     series = {comparison.group(entry.trial): index for index, entry in enumerate(comparison.best_of_groups())}
-    best, charts = comparison.winner, drawn(comparison, series, root)
+    best, charts = comparison.winner, drawn(comparison, series)
     return (
         environment()
         .get_template("report.html.j2")
@@ -50,7 +51,7 @@ def render(comparison: Comparison, *, root: Path = Path("sweeps")) -> str:
             title=comparison.title,
             mode=comparison.score.mode,
             intervals=any(entry.score.interval for entry in comparison.entries),
-            measured=identity_words(comparison.score.metric, comparison.score.identity),
+            measured=identity_words(comparison.score.identity),
             facts=_facts(comparison),
             grids=_grids(comparison, series),
             rows=[_row(entry, comparison, series) for entry in comparison.entries[:_TABLE_ROWS]],

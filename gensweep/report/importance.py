@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gensweep.errors import GensweepError
+from gensweep.results import ranking
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-    from gensweep.tracking.runs import Sweep, Trial
+    from gensweep.tracking.sweeps import Sweep, Trial
 
 __all__ = ["parameter_importance"]
 
@@ -22,11 +24,11 @@ logger = logging.getLogger(__name__)
 _FEWEST = 4
 
 
-def parameter_importance(sweep: Sweep, root: Path = Path("sweeps")) -> dict[str, float]:
+def parameter_importance(sweep: Sweep) -> dict[str, float]:
     """Parameter -> share of the objective's variance that it explains, largest first; empty if it cannot be told.
 
-    Uses the sweep's own study (`optuna.db` in its folder) if it is on this machine and has enough completed trials,
-    else a study made from the runs, in which pruned trials count with their last best score.
+    Uses the sweep's own study if its log is on this machine and has enough completed trials, else a study made from the
+    runs, in which pruned trials count with their last best score.
     """
     import optuna
 
@@ -35,7 +37,7 @@ def parameter_importance(sweep: Sweep, root: Path = Path("sweeps")) -> dict[str,
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for study in (_stored(sweep, root), _rebuilt(sweep)):
+            for study in (_of_log(sweep), _of_runs(sweep)):
                 if study is not None and (found := _evaluate(study)):
                     return found
     finally:
@@ -43,28 +45,27 @@ def parameter_importance(sweep: Sweep, root: Path = Path("sweeps")) -> dict[str,
     return {}
 
 
-def _stored(sweep: Sweep, root: Path) -> Study | None:
-    import optuna
+def _of_log(sweep: Sweep) -> Study | None:
+    from gensweep.sweep.planning import recall_sweep
+    from gensweep.sweep.space import SearchSpace
+    from gensweep.sweep.study import memory_study
+    from gensweep.tracking.outcomes import sweep_folder
 
-    folders = [Path(sweep.folder)] if sweep.folder else []
-    for folder in (*folders, root / sweep.name):
-        file = folder / "optuna.db"
-        if not file.is_file():
-            continue
-        try:
-            storage = f"sqlite:///{file}"
-            names = optuna.get_all_study_names(storage)
-            return optuna.load_study(study_name=sweep.name if sweep.name in names else names[0], storage=storage)
-        except Exception as error:  # a damaged or newer database must not cost the reader the whole report
-            logger.warning("%s cannot be read, so importance is computed from the runs (%s)", file, error)
-    return None
+    folder = sweep_folder(sweep)
+    if folder is None:
+        return None
+    try:
+        return memory_study(folder.state(), SearchSpace.of(recall_sweep(folder)).suggest)
+    except GensweepError as error:
+        logger.warning("importance of %s is computed from the runs (%s)", sweep.name, error)
+        return None
 
 
-def _rebuilt(sweep: Sweep) -> Study | None:
+def _of_runs(sweep: Sweep) -> Study | None:
     import optuna
     from optuna.distributions import CategoricalDistribution
 
-    trials = [trial for trial in sweep.trials if trial.countable]
+    trials = ranking(sweep.trials)
     space = _space(trials)
     if len(trials) < _FEWEST or not space:
         return None

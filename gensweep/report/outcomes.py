@@ -6,14 +6,11 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.wording import identity_words, interval_words, metric_title, score
-from gensweep.tracking.sweeps import Score
-
-if TYPE_CHECKING:
-    from gensweep.build.outcomes import Outcome
+from gensweep.results import Identity, Outcome, Score
 
 __all__ = [
     "PICTURES",
@@ -47,34 +44,31 @@ class Tried:
     outcome: Outcome
     changes: dict[str, Any]
     metric: str
-    mode: Literal["min", "max"] = "min"
+
+    @property
+    def score(self) -> Score:
+        """The score, with what it is a score of, and how sure it is."""
+        return self.outcome.scores[self.metric]
 
     @property
     def value(self) -> float:
-        """The score."""
-        return self.outcome.scores[self.metric]
+        """The score's value."""
+        return self.score.value
+
+    @property
+    def identity(self) -> Identity:
+        """What the score is a score of."""
+        return self.score.identity
 
     @property
     def order(self) -> tuple[float, int]:
         """Smaller is better; of equal scores the cheaper way."""
-        return (self.value if self.mode == "min" else -self.value), self.outcome.alternative.evaluations
+        return self.score.order, self.outcome.sampling.evaluations
 
     @property
-    def score(self) -> Score:
-        """The score, and how sure it is."""
-        corrected, error = self.outcome.corrected(self.metric), self.outcome.error(self.metric)
-        return Score(self.metric, self.value, self.mode, self.identity, corrected, error)
-
-    @property
-    def identities(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every metric that was computed with what its score is a score of, the one that is looked at first."""
-        names = sorted(self.outcome.scores, key=lambda name: name != self.metric)
-        return [(name, self.outcome.identities[name]) for name in names]
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What the score is a score of."""
-        return self.outcome.identities[self.metric]
+    def scores(self) -> list[Score]:
+        """The scores by all metrics, the one that is looked at first."""
+        return sorted(self.outcome.scores.values(), key=lambda score: score.metric != self.metric)
 
 
 def outcome_rows(tried: Sequence[Tried]) -> list[dict[str, Any]]:
@@ -83,7 +77,7 @@ def outcome_rows(tried: Sequence[Tried]) -> list[dict[str, Any]]:
     sure = any(each.score.interval for each in tried)
     rows = []
     for each in tried:
-        way, outcome = each.outcome.alternative, each.outcome
+        way, outcome = each.outcome.sampling, each.outcome
         name = way.sampler or "(none)"
         rows.append(
             {
@@ -93,7 +87,7 @@ def outcome_rows(tried: Sequence[Tried]) -> list[dict[str, Any]]:
                 "weights": way.weights,
                 "steps": way.steps if way.steps is not None or way.sampler is None else "all",
                 "evaluations": way.evaluations,
-                **{metric_title(name, identity): outcome.scores[name] for name, identity in each.identities},
+                **{metric_title(score.metric, score.identity): score.value for score in each.scores},
                 **({"without bias, 95 %": interval_words(each.score)} if sure else {}),
                 "ms an image": 1000 * outcome.sample_seconds / outcome.samples,
             }
@@ -107,19 +101,19 @@ def outcome_json(tried: Sequence[Tried]) -> list[dict[str, Any]]:
     return [
         {
             "run": each.run,
-            "sampler": each.outcome.alternative.sampler,
-            "steps": each.outcome.alternative.steps,
-            "guidance": each.outcome.alternative.guidance,
-            "weights": each.outcome.alternative.weights,
-            "evaluations": each.outcome.alternative.evaluations,
+            "sampler": each.outcome.sampling.sampler,
+            "steps": each.outcome.sampling.steps,
+            "guidance": each.outcome.sampling.guidance,
+            "weights": each.outcome.sampling.weights,
+            "evaluations": each.outcome.sampling.evaluations,
             "samples": each.outcome.samples,
             "seed": each.outcome.seed,
             "metric": each.metric,
             "value": each.value,
             "corrected": each.score.corrected,
             "interval": None if each.score.interval is None else list(each.score.interval),
-            "identity": each.identity,
-            "scores": each.outcome.scores,
+            "identity": each.identity.as_dict(),
+            "scores": {name: score.value for name, score in each.outcome.scores.items()},
             "sample_seconds": each.outcome.sample_seconds,
             "evaluate_seconds": each.outcome.evaluate_seconds,
             "device": each.outcome.device,
@@ -140,15 +134,14 @@ def words(tried: Sequence[Tried]) -> list[str]:
     best = winner(tried)
     title = metric_title(best.metric, best.identity)
     # Which weights drew the images is in the table where it is not the same in all rows.
-    same = len({each.outcome.alternative.weights for each in tried}) == 1
-    identity = best.identity if same else {name: part for name, part in best.identity.items() if name != "weights"}
-    lines = [f"Measured as {identity_words(best.metric, identity)}; seed {best.outcome.seed}."]
+    same = len({each.outcome.sampling.weights for each in tried}) == 1
+    lines = [f"Measured as {identity_words(best.identity, name_weights=same)}; seed {best.outcome.seed}."]
     if len(tried) > 1:
         lines.append(f"Best: {_way(best)}, {title} {score(best.value)}.")
         margin = NEAR * abs(best.value)
         near = [each for each in tried if abs(each.value - best.value) <= margin]
-        cheap = min(near, key=lambda each: (each.outcome.alternative.evaluations, each.order))
-        if cheap.outcome.alternative.evaluations < best.outcome.alternative.evaluations:
+        cheap = min(near, key=lambda each: (each.outcome.sampling.evaluations, each.order))
+        if cheap.outcome.sampling.evaluations < best.outcome.sampling.evaluations:
             lines.append(
                 f"Within {100 * NEAR:.0f} % of it at the least cost: {_way(cheap)}, {title} {score(cheap.value)}."
             )
@@ -164,7 +157,7 @@ def sample_command(tried: Tried) -> str:
             parts += ["--set", f"{key}=null"]
         else:
             parts += [_OPTIONS[key], f"{value:g}" if isinstance(value, float) else str(value)]
-    weights = tried.outcome.alternative.weights
+    weights = tried.outcome.sampling.weights
     if weights != "ema":
         parts += ["--ema", weights.removeprefix("ema@")]
     return shlex.join(parts)
@@ -194,9 +187,9 @@ def write_picture(tried: Sequence[Tried], file: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for label, curve in _curves(tried).items():
-        points = sorted((each.outcome.alternative.evaluations, each.value) for each in curve)
+        points = sorted((each.outcome.sampling.evaluations, each.value) for each in curve)
         axes.plot([x for x, _ in points], [y for _, y in points], "-o", markersize=4, linewidth=1.6, label=label)
-    costs = sorted({each.outcome.alternative.evaluations for each in tried})
+    costs = sorted({each.outcome.sampling.evaluations for each in tried})
     axes.set_xscale("log")
     if all(each.value > 0 for each in tried) and max(e.value for e in tried) > 5 * min(e.value for e in tried):
         axes.set_yscale("log")
@@ -219,7 +212,7 @@ def write_picture(tried: Sequence[Tried], file: Path) -> None:
 
 def _curves(tried: Sequence[Tried]) -> dict[str, list[Tried]]:
     """Outcomes by what a curve is called: whatever is not the same in all of them."""
-    ways = [each.outcome.alternative for each in tried]
+    ways = [each.outcome.sampling for each in tried]
     varied = {name: len({getattr(way, name) for way in ways}) > 1 for name in ("sampler", "guidance", "weights")}
     several = len({each.run for each in tried}) > 1
     curves: dict[str, list[Tried]] = {}
@@ -244,7 +237,7 @@ def _apart(costs: Sequence[int]) -> list[int]:
 
 
 def _way(tried: Tried) -> str:
-    way = tried.outcome.alternative
+    way = tried.outcome.sampling
     parts = [
         tried.run,
         *([str(way.sampler)] if way.sampler else []),

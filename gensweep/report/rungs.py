@@ -12,7 +12,7 @@ from gensweep.report.wording import count
 from gensweep.tracking.artifacts import metric_history
 
 if TYPE_CHECKING:
-    from gensweep.tracking.runs import Sweep
+    from gensweep.tracking.sweeps import Sweep
 
 __all__ = ["FEWEST", "Rung", "rank_correlation", "rung_words", "rungs", "rungs_of"]
 

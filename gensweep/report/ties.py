@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
+from gensweep.results import STANDARD_ERRORS
 from gensweep.tracking.artifacts import influences
-from gensweep.tracking.sweeps import NORMAL
 
 if TYPE_CHECKING:
-    from gensweep.tracking.runs import Score, Trial
+    from gensweep.results import Score
+    from gensweep.tracking.sweeps import Trial
 
 __all__ = ["Tie", "ties"]
 
@@ -36,7 +37,7 @@ class Tie:
     @property
     def interval(self) -> tuple[float, float]:
         """The ends of the difference's 95 % interval, which holds 0."""
-        return self.difference - NORMAL * self.error, self.difference + NORMAL * self.error
+        return self.difference - STANDARD_ERRORS * self.error, self.difference + STANDARD_ERRORS * self.error
 
 
 def ties(ranked: Sequence[Trial]) -> tuple[Tie, ...]:

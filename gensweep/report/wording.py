@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gensweep.tracking.sweeps import Score
+    from gensweep.results import Identity, Score
 
 __all__ = [
     "count",
@@ -45,38 +45,32 @@ _PARTS = {
 }
 
 
-def metric_title(metric: str, identity: Mapping[str, Any]) -> str:
+def metric_title(metric: str, identity: Identity | None) -> str:
     """The column head of a score: "FID" for the literature's network only, "FD-EffNetLite0" and the like otherwise."""
     if metric not in _DISTANCES:
         return _TITLES.get(metric, metric)
     literatures, distance = _DISTANCES[metric]
-    extractor = str(identity.get("extractor", "")).partition("/")[0]
+    extractor = "" if identity is None else (identity.extractor or "").partition("/")[0]
     if extractor == "inception2015":
         return literatures
     return f"{distance}-{_EXTRACTORS.get(extractor, extractor)}" if extractor else distance
 
 
-def identity_words(metric: str, identity: Mapping[str, Any]) -> str:
+def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
     """What a score was measured with, as a phrase."""
-    if not identity:
-        return f"{metric}, measured with nothing on record"
-    words = metric_title(metric, identity)
+    words = metric_title(identity.metric, identity)
     real = _of_real_images(identity)
-    if isinstance(samples := identity.get("samples"), int):
-        words += f" of {samples:,} {'real' if real else 'generated'} images"
-    if reference := identity.get("reference"):
-        words += f" {'from' if real else 'against'} {str(reference).partition('#')[0]}"
+    words += f" of {identity.samples:,} {'real' if real else 'generated'} images"
+    words += f" {'from' if real else 'against'} {identity.reference.partition('#')[0]}"
     if real:
-        words += f", {identity['timesteps']} noise levels an image"
-    if weights := identity.get("weights"):
-        words += f", {weights_words(str(weights))}"
-    if steps := identity.get("steps"):
-        words += f", {steps} sampler steps"
-    if extractor := identity.get("extractor"):
-        words += f"; features: {extractor}"
-    if quantisation := identity.get("quantisation"):
-        words += f"; quantisation: {quantisation}"
-    return words
+        words += f", {identity.timesteps} noise levels an image"
+    if name_weights:
+        words += f", {weights_words(identity.weights)}"
+    if identity.steps is not None:
+        words += f", {identity.steps} sampler steps"
+    if identity.extractor is not None:
+        words += f"; features: {identity.extractor}"
+    return f"{words}; quantisation: {identity.quantisation}"
 
 
 def weights_words(weights: str) -> str:
@@ -87,26 +81,26 @@ def weights_words(weights: str) -> str:
     return f"averaged (EMA) weights{f', {factor} times the half-life' if factor else ''}"
 
 
-def identity_differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> list[str]:
+def identity_differences(ours: Identity, theirs: Identity) -> list[str]:
     """The names of the parts of two identities that are not equal."""
-    return [key for key in dict.fromkeys([*_PARTS, *ours, *theirs]) if ours.get(key) != theirs.get(key)]
+    return [key for key in _PARTS if getattr(ours, key) != getattr(theirs, key)]
 
 
-def difference_words(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+def difference_words(ours: Identity, theirs: Identity) -> str:
     """Where two identities differ: "generated images: 500 against 2,000"."""
     return "; ".join(
-        f"{_word(key, ours)}: {_part(key, theirs.get(key))} against {_part(key, ours.get(key))}"
+        f"{_word(key, ours)}: {_part(key, getattr(theirs, key))} against {_part(key, getattr(ours, key))}"
         for key in identity_differences(ours, theirs)
     )
 
 
-def _word(key: str, identity: Mapping[str, Any]) -> str:
+def _word(key: str, identity: Identity) -> str:
     return "images" if key == "samples" and _of_real_images(identity) else _PARTS.get(key, key)
 
 
-def _of_real_images(identity: Mapping[str, Any]) -> bool:
+def _of_real_images(identity: Identity) -> bool:
     """Whether a score is not of what a model draws, but of its likelihood of real images."""
-    return "timesteps" in identity
+    return identity.timesteps is not None
 
 
 def _part(key: str, value: Any) -> str:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from gensweep.errors import GensweepError
 
-__all__ = ["connected", "set_switches"]
+__all__ = ["cluster_nodes", "connected", "set_switches"]
 
 _log = logging.getLogger(__name__)
 
 SWITCHES = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing leaves the machine
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a configuration mean the same in every process
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -37,14 +37,13 @@ def set_switches() -> None:
         os.environ.setdefault(key, value)
 
 
-def _keep_stdout_clean() -> None:
-    """Ray prints what befalls its processes on the driver's stdout, whatever log_to_driver says; stdout is for data."""
-    from ray._private import worker
+class _Log(io.TextIOBase):
+    """Writes to the log, a record a line."""
 
-    def to_log(data: dict[str, Any], ignore_prefix: bool = False) -> None:
-        _log.info("%s", "\n".join(data["lines"]))
-
-    worker.print_to_stdstream = to_log
+    def write(self, text: str) -> int:
+        if text.strip():
+            _log.info("%s", text.rstrip())
+        return len(text)
 
 
 def _check_answers(address: str) -> None:
@@ -63,6 +62,14 @@ _NO_CLUSTER = (
 )
 
 
+def cluster_nodes() -> list[Mapping[str, float]]:
+    """The living nodes of the Ray cluster that this process is connected to."""
+    import ray
+
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
 @contextmanager
 def connected() -> Iterator[None]:
     """A connection to Ray, closed at the end unless it was there before."""
@@ -72,21 +79,22 @@ def connected() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _keep_stdout_clean()
     address = os.environ.get("RAY_ADDRESS") or "local"
     _check_answers(address)
     # Only configurations and reports go through the object store.
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            **(local if address == "local" else {}),
-        )
-    except ConnectionError as error:
-        raise GensweepError(_NO_CLUSTER.format(address=address, error=error)) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+    # Ray prints what befalls its processes on stdout, whatever log_to_driver says; stdout is for data.
+    with redirect_stdout(_Log()):
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **(local if address == "local" else {}),
+            )
+        except ConnectionError as error:
+            raise GensweepError(_NO_CLUSTER.format(address=address, error=error)) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()

@@ -1,85 +1,37 @@
-"""What a sweep remembers on disk, so that it can go on after any interruption.
+"""The folder of a sweep: the configuration, the log, the checkpoints, and views of the log that can be deleted.
 
-NAME/sweep.json          what was asked for
-NAME/optuna.db           the Optuna study
-NAME/trials/t0007.json   one file a trial, replaced as a whole at its start, at each checkpoint and at its end
-NAME/trials/t0007.log    what went wrong, if anything did
-NAME/checkpoints/t0007/  checkpoints (in the storage, if that is elsewhere)
+NAME/sweep.json          the configuration with which it was started
+NAME/events.jsonl        the log: all that happened (see gensweep.sweep.log)
+NAME/checkpoints/t0007/  checkpoints (in the storage, if that is elsewhere; `fetched/` holds copies of those)
+NAME/pictures/t0007/     the pictures of each evaluation
+NAME/logs/t0007.log      what went wrong, if anything did
+NAME/optuna.db           the Optuna study, a view of the log
 NAME/ray/                book-keeping of Ray, never read again
-NAME/tracking/           for observers
 NAME/lock                held by the driver
 """
 
 from __future__ import annotations
 
 import json
-import os
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import write_text
+from gensweep.sweep.log import EventLog
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.storage import fetch
 
-__all__ = ["Kept", "SweepFolder", "TrialRecord", "write_atomically"]
+__all__ = ["SweepFolder", "SweepInUseError"]
+
+_log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-
-
-@dataclass
-class Kept:
-    """A checkpoint that is kept, with what was measured on it."""
-
-    images: int
-    place: str
-    value: float | None = None
-    """The sweep's metric; None if this checkpoint was not evaluated."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    identity: dict[str, Any] | None = None
-
-
-@dataclass
-class TrialRecord:
-    """All that is known of a trial."""
-
-    trial: str
-    number: int
-    """Optuna's number of it."""
-    params: dict[str, Any]
-    config: dict[str, Any]
-    status: Literal["running", "finished", "pruned", "failed", "stopped"] = "running"
-    images: int = 0
-    objective: float | None = None
-    rungs: list[tuple[int, float]] = field(default_factory=list)
-    """Images seen and the best objective so far, at each evaluation."""
-    checkpoints: list[Kept] = field(default_factory=list)
-    """The last two, oldest first."""
-    best: Kept | None = None
-    error: str | None = None
-    log: str | None = None
-    seconds: float = 0.0
-    started: bool = False
-
-    @property
-    def ended(self) -> bool:
-        """True if it will not go on."""
-        return self.status in ("finished", "pruned", "failed")
-
-    def as_json(self) -> str:
-        """The text of its file."""
-        return json.dumps(asdict(self), indent=1, allow_nan=False, default=str)
-
-    @classmethod
-    def from_json(cls, text: str) -> TrialRecord:
-        """The record of a file's text.  Unknown keys are ignored, so that older versions can read newer files."""
-        raw = json.loads(text)
-        known = {f.name: raw[f.name] for f in fields(cls) if f.name in raw}
-        known["checkpoints"] = [Kept(**k) for k in known.get("checkpoints", [])]
-        known["best"] = Kept(**known["best"]) if known.get("best") else None
-        known["rungs"] = [(int(i), float(v)) for i, v in known.get("rungs", [])]
-        return cls(**known)
 
 
 class SweepFolder:
@@ -96,10 +48,19 @@ class SweepFolder:
         """True once a sweep was started here."""
         return (self.path / "sweep.json").is_file()
 
+    @cached_property
+    def log(self) -> EventLog:
+        """The log."""
+        return EventLog(self.path / "events.jsonl")
+
+    def state(self) -> SweepState:
+        """The state that follows from the log.  Raises GensweepError if the log is damaged."""
+        return SweepState.of(self.log.read())
+
     @property
-    def optuna(self) -> str:
-        """URL of the Optuna storage."""
-        return f"sqlite:///{self.path / 'optuna.db'}"
+    def optuna(self) -> Path:
+        """Optuna's database."""
+        return self.path / "optuna.db"
 
     @property
     def ray(self) -> Path:
@@ -118,35 +79,42 @@ class SweepFolder:
         return content
 
     def create(self, settings: dict[str, Any]) -> None:
-        """Make the folder and write sweep.json, the sign that the sweep exists."""
-        (self.path / "trials").mkdir(parents=True, exist_ok=True)
-        (self.path / "tracking").mkdir(exist_ok=True)
-        write_atomically(self.path / "sweep.json", json.dumps(settings, indent=1, default=str) + "\n")
+        """Write sweep.json, the sign that the sweep exists."""
+        write_text(self.path / "sweep.json", json.dumps(settings, indent=1, default=str) + "\n")
 
-    def records(self) -> list[TrialRecord]:
-        """All trials, by number."""
-        found = []
-        for path in sorted((self.path / "trials").glob("t*.json")):
-            try:
-                found.append(TrialRecord.from_json(path.read_text()))
-            except (ValueError, TypeError, KeyError) as error:
-                raise GensweepError(f"{path} is damaged ({error}); restore it from a backup or delete it") from error
-        return sorted(found, key=lambda record: record.number)
+    def picture(self, trial: str, images: int, key: str) -> Path:
+        """Where a picture of an evaluation is kept."""
+        return self.path / "pictures" / trial / f"{images:012d}-{key}.png"
 
-    def write(self, record: TrialRecord) -> None:
-        """Replace a trial's file."""
-        write_atomically(self.path / "trials" / f"{record.trial}.json", record.as_json())
+    def fetched(self, trial: str, uri: str) -> Path:
+        """Where a copy of a checkpoint is kept that does not lie on this machine."""
+        return self.path / "fetched" / trial / uri.rsplit("/", 1)[-1]
+
+    def local(self, trial: str, uri: str | None) -> Path | None:
+        """A checkpoint on this machine, fetched if it lies elsewhere; None if it is gone, or cannot be had."""
+        if uri is None:
+            return None
+        copy = self.fetched(trial, uri)
+        if copy.is_dir():
+            return copy
+        try:
+            folder = fetch(uri, copy)
+        except OSError as error:
+            _log.warning("%s: the checkpoint %s cannot be fetched: %s", trial, uri, error)
+            return None
+        return folder if folder.is_dir() else None
 
     def write_log(self, trial: str, text: str) -> Path:
         """Append to a trial's log."""
-        path = self.path / "trials" / f"{trial}.log"
+        path = self.path / "logs" / f"{trial}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(text.rstrip() + "\n")
         return path
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the sweep for this process.  Raises GensweepError if another one holds it."""
+        """Hold the sweep for this process.  Raises SweepInUseError if another one holds it."""
         from filelock import FileLock, Timeout
 
         self.path.mkdir(parents=True, exist_ok=True)
@@ -154,7 +122,7 @@ class SweepFolder:
         try:
             lock.acquire()
         except Timeout:
-            raise GensweepError(
+            raise SweepInUseError(
                 f"sweep {self.name!r} is being run by another process; wait for it, or end it with Ctrl-C"
             ) from None
         try:
@@ -163,11 +131,5 @@ class SweepFolder:
             lock.release()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file as a whole: after a crash it holds the old text or the new, never a part."""
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+class SweepInUseError(GensweepError):
+    """Another process runs the sweep."""

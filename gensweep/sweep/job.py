@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Job", "JobError", "Place"]
+__all__ = ["Job", "WorkerContext"]
 
 
 @dataclass(frozen=True)
-class Place:
+class WorkerContext:
     """Where a job runs: its rank of so many, its device, a folder for its files, and checkpoints to resume from."""
 
     rank: int
@@ -25,10 +25,6 @@ class Place:
     """Checkpoint folders, newest first; the job takes the first that is whole."""
 
 
-Job = Callable[[Any, Place, Any], None]
+Job = Callable[[Any, WorkerContext, Any], None]
 """Runs one trial of the given configuration (plain values) to the end of its budget, and tells the Reporter, which is
 the third argument (see gensweep.training.trial), how it goes."""
-
-
-class JobError(RuntimeError):
-    """The job raised; the text opens with the cause.  Unlike the original, it always survives pickling."""

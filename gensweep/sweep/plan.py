@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from gensweep.sweep.folder import TrialRecord
+from gensweep.sweep.events import SweepStatus
 from gensweep.sweep.resources import Allotment, Request
-from gensweep.tracking.records import SweepStatus
+from gensweep.sweep.state import SweepState
 
 __all__ = ["Plan", "SweepResult"]
 
@@ -25,13 +25,19 @@ class Plan:
     budget: int
     """Images that a full trial sees."""
     job: Callable[..., None]
-    """Runs in the workers: (config as plain values, Place, Reporter).  See gensweep.sweep.worker.Job."""
+    """Runs in the workers: (configuration, WorkerContext, Reporter).  See gensweep.sweep.job."""
     sample: Callable[[Any], dict[str, Any]]
     """Optuna trial -> overrides, flat, with dotted keys."""
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]
-    """Overrides -> the effective configuration as plain values, valid: for the job, the disk and the observers."""
+    """Overrides -> the effective configuration as plain values, for the job and the log."""
     settings: dict[str, Any] = field(default_factory=dict)
     """What sweep.json keeps."""
+    keep_best: int = 1
+    """Trials whose best checkpoint goes to the tracking server."""
+    store: str = ""
+    """Where the sweep shows in MLflow."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """Where it comes from: command, versions, commit."""
     seed: int = 0
     sampler: str = "tpe"
     sampler_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -51,41 +57,21 @@ class Plan:
 class SweepResult:
     """What became of a sweep."""
 
-    name: str
     folder: Path
     status: SweepStatus
-    trials: tuple[TrialRecord, ...]
-    metric: str
-    mode: Literal["min", "max"]
+    state: SweepState
     allotment: Allotment
     error: str | None = None
     """Why the sweep itself ended early, if `status` is failed."""
 
     @property
-    def interrupted(self) -> bool:
-        """Ctrl-C or SIGTERM: exit with 130 and print `resume_command`."""
-        return self.status == "interrupted"
-
-    @property
-    def failed(self) -> tuple[TrialRecord, ...]:
-        """Trials that failed."""
-        return tuple(t for t in self.trials if t.status == "failed")
-
-    @property
-    def best(self) -> TrialRecord | None:
-        """The trial with the best evaluated checkpoint, also if it was pruned or failed later."""
-        scored = [t for t in self.trials if t.objective is not None]
-        sign = 1 if self.mode == "min" else -1
-        return min(scored, key=lambda t: sign * float(t.objective or 0.0), default=None)
-
-    @property
     def resume_command(self) -> str:
         """What goes on with this sweep."""
-        return f"gensweep tune --resume {self.name}"
+        return f"gensweep tune --resume {self.folder.name}"
 
     @property
     def exit_code(self) -> int:
         """0 done, 1 the sweep could not go on, 3 some trials failed, 130 interrupted."""
         if self.status == "finished":
-            return 3 if self.failed else 0
-        return 130 if self.interrupted else 1
+            return 3 if self.state.failed else 0
+        return 130 if self.status == "interrupted" else 1

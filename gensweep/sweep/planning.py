@@ -33,6 +33,7 @@ def plan_sweep(sweep: SweepConfig) -> Plan:
         sample=space.suggest,
         configure=lambda overrides: sweep.trial(overrides).as_dict(),
         settings={"sweep": sweep.as_dict()},
+        keep_best=sweep.keep_best,
         seed=search.seed,
         sampler=search.sampler.kind,
         sampler_settings=sampler,

@@ -62,8 +62,6 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
 
     Raises ConfigError if a trial cannot be built, its data are missing, or the resources cannot hold one trial.
     """
-    from gensweep.tracking.store import experiment_name, tracking_uri
-
     # As many threads as a worker will have, or the times would be those of another machine.
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     space = SearchSpace.of(sweep)
@@ -81,8 +79,6 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
         places={
             "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
             "checkpoints": storage or str(folder.path / "checkpoints"),
-            "mlflow store": tracking_uri(),
-            "mlflow experiment": experiment_name(),
         },
     )
 

@@ -10,11 +10,10 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from gensweep.errors import ConfigError
 
-__all__ = ["Allotment", "Request", "allot", "cluster_nodes", "local_nodes"]
+__all__ = ["Allotment", "Request", "allot", "local_nodes"]
 
 Node = Mapping[str, float]
 """What one node offers: {"CPU": 8, "GPU": 1}."""
@@ -87,14 +86,6 @@ def local_nodes() -> list[Node]:
     import torch
 
     return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
-
-
-def cluster_nodes() -> list[Node]:
-    """The living nodes of the Ray cluster that this process is connected to."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
 
 
 def _bundles(request: Request, node: Node) -> int:

@@ -11,13 +11,20 @@ from types import FrameType
 from typing import Any
 
 from gensweep.errors import ConfigError
-from gensweep.sweep.cluster import connected
+from gensweep.sweep.cluster import cluster_nodes, connected
+from gensweep.sweep.events import SweepStatus
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan, SweepResult
-from gensweep.sweep.resources import Allotment, allot, cluster_nodes
-from gensweep.tracking.records import Observer, SweepStatus
+from gensweep.sweep.resources import Allotment, allot
+from gensweep.sweep.session import Observer, Session
 
 __all__ = ["run_plan"]
+
+MOST_CALLS_AT_ONCE = 1000
+"""Of the queue: two for each trial that runs, which wait most of the time."""
+
+QUEUE_RESTARTS = 20
+"""How often the queue is started again when it dies; more often, and the sweep fails."""
 
 
 def run_plan(
@@ -41,14 +48,9 @@ def run_plan(
     with _stop_signals() as stop, folder.locked(), connected(), _stop_signals(stop, (signal.SIGTERM,)):
         allotment = allot(plan.request, cluster_nodes())
         if not folder.exists:
-            folder.create({**plan.settings, "trials": plan.trials, "storage": storage})
-        settings = folder.settings
-        trials = int(settings.get("trials", plan.trials)) + extend
-        if extend:
-            folder.create({**settings, "trials": trials})
-        place = settings.get("storage") or storage
-        resumed = resume or extend > 0
-        return _run(plan, observers, folder, allotment, trials, str(place or folder.path), resumed, stop)
+            folder.create({**plan.settings, "storage": storage})
+        chosen = str(folder.settings.get("storage") or storage or folder.path)
+        return _run(plan, observers, folder, allotment, extend, chosen, stop)
 
 
 def check_name(folder: SweepFolder, *, resume: bool) -> None:
@@ -69,61 +71,48 @@ def _run(
     observers: Sequence[Observer],
     folder: SweepFolder,
     allotment: Allotment,
-    trials: int,
+    more_trials: int,
     storage: str,
-    resumed: bool,
     stop: threading.Event,
 ) -> SweepResult:
-    from gensweep.sweep.ledger import Ledger
-    from gensweep.sweep.search import Asha, StudySearch, make_sampler, make_scheduler, make_study
-
-    sampler = make_sampler(plan.sampler, plan.seed, len(folder.records()), plan.sampler_settings)
-    study = make_study(folder.optuna, plan.name, plan.mode, sampler)
-    ledger = Ledger(plan, folder, study, observers, trials)
-    ledger.reconcile()
-    scheduler = make_scheduler(plan.scheduler, mode=plan.mode, budget=plan.budget, **plan.scheduler_settings)
-    if isinstance(scheduler, Asha):
-        for record in ledger.records.values():
-            scheduler.replay(record.trial, record.rungs)
-    ledger.open(allotment.concurrent, resumed)
+    session = Session(plan, folder, observers, more_trials=more_trials)
+    session.open(allotment.concurrent)
     status: SweepStatus = "finished"
     error = None
-    if ledger.left and not stop.is_set():
-        search = StudySearch(ledger, study, sampler, plan.mode)
+    if session.state.left and not stop.is_set():
         try:
-            _tune(plan, folder, allotment, storage, ledger, search, scheduler, stop)
+            _tune(plan, folder, allotment, storage, session, stop)
         except Exception as problem:
             status, error = "failed", f"{type(problem).__name__}: {problem}"
-    if stop.is_set() and ledger.unfinished:
+    if stop.is_set() and session.state.left:
         status = "interrupted"
-    ledger.close(status)
-    records = tuple(sorted(ledger.records.values(), key=lambda record: record.number))
-    return SweepResult(plan.name, folder.path, status, records, plan.metric, plan.mode, allotment, error)
+    session.close(status, error)
+    return SweepResult(folder.path, status, session.state, allotment, error)
 
 
 def _tune(
-    plan: Plan,
-    folder: SweepFolder,
-    allotment: Allotment,
-    storage: str,
-    ledger: Any,
-    search: Any,
-    scheduler: Any,
-    stop: threading.Event,
+    plan: Plan, folder: SweepFolder, allotment: Allotment, storage: str, session: Session, stop: threading.Event
 ) -> None:
     import ray
     import ray.cloudpickle
     from ray import tune
 
     from gensweep.sweep.follow import Follower, Stops
-    from gensweep.sweep.group import free_groups_of_the_dead
-    from gensweep.sweep.mailbox import Mailbox
-    from gensweep.sweep.trainable import Slot, SlotSettings
+    from gensweep.sweep.placement import drivers_node_resource, free_groups, on_drivers_node
+    from gensweep.sweep.search import SessionSearch, make_scheduler
+    from gensweep.sweep.trial_queue import TrialQueue
+    from gensweep.sweep.trial_runner import RunnerSettings, TrialRunner
 
-    options: dict[str, Any] = {"num_cpus": 0, "max_concurrency": 1000}
-    mailbox: Any = ray.remote(**options)(Mailbox).remote(plan.metric, plan.mode)
-    settings = SlotSettings(
-        mailbox,
+    options: dict[str, Any] = {
+        "num_cpus": 0,
+        "max_concurrency": MOST_CALLS_AT_ONCE,
+        "max_restarts": QUEUE_RESTARTS,
+        "max_task_retries": -1,  # who calls a queue that is being started again waits
+        "scheduling_strategy": on_drivers_node(),
+    }
+    queue: Any = ray.remote(**options)(TrialQueue).remote(free_groups)
+    settings = RunnerSettings(
+        queue,
         ray.cloudpickle.dumps(plan.job),  # type: ignore[no-untyped-call]
         allotment.request.workers,
         allotment.request.bundle,
@@ -131,13 +120,15 @@ def _tune(
         plan.max_failures,
         plan.trials_per_group,
     )
-    trainable = tune.with_resources(tune.with_parameters(Slot, settings=settings), {"CPU": 0, "memory": 1})
+    trainable = tune.with_resources(
+        tune.with_parameters(TrialRunner, settings=settings), {"CPU": 0, **drivers_node_resource()}
+    )
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=search,
-            scheduler=scheduler,
-            num_samples=ledger.left,
+            search_alg=SessionSearch(session),
+            scheduler=make_scheduler(plan.scheduler, session, budget=plan.budget, **plan.scheduler_settings),
+            num_samples=session.state.left,
             max_concurrent_trials=allotment.concurrent,
             reuse_actors=True,
             trial_name_creator=_trial_name,
@@ -146,8 +137,8 @@ def _tune(
         run_config=tune.RunConfig(
             name=f"session-{len(list(folder.ray.glob('session-*'))):03d}",
             storage_path=str(folder.ray),
-            callbacks=[Follower(ledger)],
-            stop=Stops(stop, ledger, mailbox),
+            callbacks=[Follower(session)],
+            stop=Stops(stop, session, queue),
             failure_config=tune.FailureConfig(max_failures=plan.max_failures),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             verbose=0,
@@ -156,8 +147,7 @@ def _tune(
     try:
         tuner.fit()
     finally:
-        free_groups_of_the_dead()
-        ray.kill(mailbox)
+        ray.kill(queue)
 
 
 def _trial_name(trial: Any) -> str:

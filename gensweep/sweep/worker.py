@@ -1,14 +1,16 @@
 """The one bridge between torch and Ray: the loop of a kept worker, run in every rank of a Ray Train group.
 
-Rank 0 asks the mailbox for the next trial and tells the other ranks; all run the job; rank 0 reports.  After each
+Rank 0 asks the queue for the next trial and tells the other ranks; all run the job; rank 0 reports.  After each
 report all ranks learn the same answer, so all leave a stopped trial at the same place and the process group stays
 usable.
 """
 
 from __future__ import annotations
 
+import datetime
 import gc
 import math
+import os
 import random
 import shutil
 import tempfile
@@ -26,94 +28,136 @@ import torch
 import torch.distributed
 from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import get_device
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from gensweep.sweep.job import Job, JobError, Place
-from gensweep.sweep.mailbox import Assignment
+from gensweep.results import Evaluation
+from gensweep.sweep.job import Job, WorkerContext
 from gensweep.sweep.storage import fetch, is_url, join, persist
+from gensweep.sweep.trial_queue import Assignment
 from gensweep.training.trial import StopTrial
 
 __all__ = ["serve"]
 
 PATIENCE = 60.0
-"""Seconds of one long poll of the mailbox."""
+"""Seconds of one long poll of the queue."""
+
+COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)
+"""How long a rank waits for the others, which may be evaluating or writing a checkpoint."""
+
+LONGEST_CAUSE = 500
+"""Characters of an error's first line that are shown."""
 
 
 def serve(config: dict[str, Any]) -> None:
-    """Run trials until the group is closed.  Raises JobError, which ends the group, if a job raises."""
-    mailbox, slot, job = config["mailbox"], config["slot"], ray.cloudpickle.loads(config["job"])
+    """Run trials for as long as the group lives.  Raises RuntimeError, which ends the group, if a job raises."""
+    queue, runner, job = config["queue"], config["runner"], ray.cloudpickle.loads(config["job"])
     torch.set_num_threads(max(1, int(config["threads"])))
     device = get_device() if config["gpu"] else torch.device("cpu")  # alone, get_device takes any GPU that it sees
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    _join_process_group(device)
     generation = 0
     while True:
-        generation = _agree(partial(_next_generation, mailbox, slot, generation))
-        assignment = ray.get(mailbox.assignment.remote(slot, generation))
+        generation = _agree(partial(_next_generation, queue, runner, generation))
+        assignment = ray.get(queue.assignment.remote(runner, generation))
         if not _all(assignment is not None, device):
             continue  # replaced before it began
+        checkpoints = join(config["storage"], "checkpoints", assignment.trial)
         try:
-            _run(job, device, assignment, _Desk(mailbox, slot, generation, config["storage"], assignment.trial))
+            _run(job, device, assignment, _QueueReporter(queue, runner, generation, checkpoints))
         except StopTrial:
             continue
         finally:
             _tidy(device)
         if _rank() == 0:
-            ray.get(mailbox.finish.remote(slot, generation))
+            ray.get(queue.finish.remote(runner, generation))
 
 
-def _run(job: Job, device: torch.device, assignment: Assignment, desk: _Desk) -> None:
+def _join_process_group(device: torch.device) -> None:
+    """Join all ranks: nccl with GPUs, gloo without; the environment is what torchrun sets."""
+    context = ray.train.get_context()
+    ranks = {
+        "RANK": _rank(),
+        "WORLD_SIZE": _world(),
+        "LOCAL_RANK": context.get_local_rank(),
+        "LOCAL_WORLD_SIZE": context.get_local_world_size(),
+        "NODE_RANK": context.get_node_rank(),
+    }
+    os.environ.update({name: str(number) for name, number in ranks.items()})
+    store = None
+    if _rank() == 0:
+        host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    address = _agree(lambda: store and (store.host, store.port))
+    store = store or TCPStore(*address)
+    torch.distributed.init_process_group(
+        "nccl" if device.type == "cuda" else "gloo",
+        store=store,
+        rank=_rank(),
+        world_size=_world(),
+        timeout=COLLECTIVE_TIMEOUT,
+    )
+
+
+def _run(job: Job, device: torch.device, assignment: Assignment, reporter: _QueueReporter) -> None:
     _seed_everything(0)  # nothing of a trial may depend on what ran before in this process
     scratch = Path(tempfile.mkdtemp(prefix=f"gensweep-{assignment.trial}-"))
     try:
-        resume = tuple(fetch(c, scratch / f"resume{i}") for i, c in enumerate(assignment.resume.checkpoints))
-        place = Place(_rank(), _world(), device, scratch, resume)
-        job(assignment.config, place, desk)
+        resume = tuple(fetch(uri, scratch / f"resume{i}") for i, uri in enumerate(assignment.checkpoints))
+        job(assignment.config, WorkerContext(_rank(), _world(), device, scratch, resume), reporter)
     except (StopTrial, ray.exceptions.RayError):
         raise  # the latter: some process of the sweep is lost, which is not the job's fault
     except Exception as error:
         cause = f"{type(error).__name__}: {error}"
-        raise JobError(f"{cause}\n\n{traceback.format_exc()}") from None
+        reporter.job_raised(cause.splitlines()[0][:LONGEST_CAUSE], traceback.format_exc())
+        raise RuntimeError(cause) from None  # which can be pickled, unlike some errors
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _Desk:
+class _QueueReporter:
     """The Reporter of one trial."""
 
-    def __init__(self, mailbox: Any, slot: str, generation: int, storage: str, trial: str) -> None:
-        self._mailbox = mailbox
-        self._slot = slot
+    def __init__(self, queue: Any, runner: str, generation: int, checkpoints: str) -> None:
+        self._queue = queue
+        self._runner = runner
         self._generation = generation
-        self._checkpoints = join(storage, "checkpoints", trial)
+        self._checkpoints = checkpoints
 
-    def progress(self, metrics: Mapping[str, float]) -> None:
+    def progress(self, images: int, numbers: Mapping[str, float]) -> None:
         """Send them, without waiting."""
-        self._report(dict(metrics), None)
+        _require_finite(images, numbers)
+        self._report(images, dict(numbers), None)
 
-    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
+    def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
         """Store the folder, then send, and wait for what the scheduler says to these scores."""
-        place = join(self._checkpoints, f"{int(metrics['images']):012d}")
+        _require_finite(evaluation.images, evaluation.numbers())
+        uri = join(self._checkpoints, f"{evaluation.images:012d}")
         if _rank() == 0:
             if not is_url(self._checkpoints):
                 Path(self._checkpoints).mkdir(parents=True, exist_ok=True)
-            persist(folder, place)
-        self._report(dict(metrics), place)
+            persist(folder, uri)
+        self._report(evaluation.images, evaluation, uri)
 
-    def _report(self, metrics: dict[str, Any], checkpoint: str | None) -> None:
-        bad = [k for k, v in metrics.items() if isinstance(v, float) and not math.isfinite(v)]
-        if bad:
-            raise ValueError(f"{bad[0]} is {metrics[bad[0]]} at image {metrics['images']}")
-        wait = checkpoint is not None
-        go_on = _agree(
-            lambda: ray.get(self._mailbox.report.remote(self._slot, self._generation, metrics, checkpoint, wait))
-        )
-        if not go_on:
+    def job_raised(self, error: str, details: str) -> None:
+        """Tell why this rank is about to end the group."""
+        ray.get(self._queue.job_raised.remote(self._runner, self._generation, _rank(), error, details))
+
+    def _report(self, images: int, report: Evaluation | dict[str, float], checkpoint: str | None) -> None:
+        send = partial(self._queue.report.remote, self._runner, self._generation, images, report, checkpoint)
+        if not _agree(lambda: ray.get(send())):
             raise StopTrial
 
 
-def _next_generation(mailbox: Any, slot: str, after: int) -> int:
+def _require_finite(images: int, numbers: Mapping[str, float]) -> None:
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{name} is {value} at image {images}")
+
+
+def _next_generation(queue: Any, runner: str, after: int) -> int:
     while True:
-        generation: int = ray.get(mailbox.next_generation.remote(slot, after, PATIENCE))
+        generation: int = ray.get(queue.next_generation.remote(runner, after, PATIENCE))
         if generation:
             return generation
 

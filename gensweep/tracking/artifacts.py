@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from gensweep.errors import GensweepError
 from gensweep.tracking.store import client
 from gensweep.tracking.sweeps import ESTIMATES, Trial
 
-__all__ = ["download", "influences", "metric_history", "sample_grid"]
+__all__ = ["download", "file_interpretation", "influences", "metric_history", "sample_grid"]
+
+
+#: The folder among a run's artifacts that holds what was found inside its networks.
+INTERPRETATION = "interpretation"
 
 
 def metric_history(trial: Trial, metric: str) -> list[tuple[int, float]]:
@@ -51,6 +56,22 @@ def sample_grid(trial: Trial, key: str = "samples") -> bytes | None:
     best = client().get_run(trial.run_id).data.tags.get("gensweep.objective_images", "")
     step = int(best) if best.isdigit() and int(best) in found else max(found)
     return download(trial.run_id, found[step]).read_bytes()
+
+
+def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
+    """File the page, pictures and tables of `gensweep interpret` under a run, over earlier ones of the same names.
+
+    Raises GensweepError if the store does not take them.
+    """
+    from mlflow.exceptions import MlflowException
+
+    store = client()
+    try:
+        for file in files:
+            store.log_artifact(run_id, str(file), INTERPRETATION)
+    except (MlflowException, OSError) as error:
+        cause = str(error).strip().partition("\n")[0][:300]
+        raise GensweepError(f"MLflow did not take the page ({cause}); it is in {files[0].parent}") from error
 
 
 def download(run_id: str, path: str) -> Path:

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,20 +15,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.results import Cost, Identity, Score, ranking
 from gensweep.tracking.artifacts import download
+from gensweep.tracking.outcomes import sweep_folder
 from gensweep.tracking.store import client, experiment_id, experiment_name
-from gensweep.tracking.sweeps import IMPORTED_FAMILIES, SIGNALS, Cost, Score, Sweep, Trial
+from gensweep.tracking.sweeps import IMPORTED_FAMILIES, SIGNALS, Sweep, Trial
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 __all__ = [
-    "IMPORTED_FAMILIES",
-    "Cost",
-    "Score",
-    "Sweep",
-    "Trial",
     "best_trial",
     "checkpoint_folder",
     "find_sweep",
@@ -111,15 +109,12 @@ def trained_trial(run: str) -> Trial:
 
 def best_trial(sweep: Sweep) -> Trial:
     """The trial with the best objective.  Raises NothingToCompareError if no trial has one."""
-    countable = [trial for trial in sweep.trials if trial.objective is not None and trial.countable]
-    if not countable:
+    ranked = ranking(sweep.trials)
+    if not ranked:
         raise NothingToCompareError(
             f"no trial of {sweep.name} has a score yet ({len(sweep.trials)} trials); run: gensweep trials {sweep.name}"
         )
-    kinds = [dict(t.objective.identity) for t in countable if t.status == "finished" and t.objective is not None]
-    # Trials that were stopped early may have a cheaper kind of score.
-    countable = [t for t in countable if not kinds or (t.objective is not None and dict(t.objective.identity) in kinds)]
-    return min(countable, key=lambda trial: (trial.objective.order if trial.objective else math.inf, trial.trial))
+    return ranked[0]
 
 
 def checkpoint_folder(run: str) -> Path:
@@ -176,10 +171,11 @@ def _sweep(run: Run, trials: list[Trial]) -> Sweep:
         run_id=str(run.info.run_id),
         status=tags.get("gensweep.status", status),
         started=_time(run),
-        metric=tags.get("gensweep.metric", "fd"),
+        metric=tags.get("gensweep.metric", "fid"),
         mode=_mode(run),
         command=tags.get("gensweep.command", ""),
         folder=tags.get("gensweep.folder"),
+        sweep_id=tags.get("gensweep.sweep_id", ""),
         tags=dict(tags),
         trials=tuple(sorted(trials, key=lambda trial: trial.trial)),
     )
@@ -189,7 +185,7 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
     tags, metrics, config = run.data.tags, run.data.metrics, run.data.params
     family = tags.get("gensweep.family") or config.get("family.kind", "")
     images = _whole(tags.get("gensweep.images")) or _whole(tags.get("gensweep.objective_images"))
-    return Trial(
+    trial = Trial(
         sweep=tags.get("gensweep.sweep", ""),
         trial=tags.get("gensweep.trial", ""),
         run_id=str(run.info.run_id),
@@ -197,41 +193,43 @@ def _trial(run: Run, mode: Literal["min", "max"]) -> Trial:
         status=tags.get("gensweep.status", run.info.status.lower()),
         started=_time(run),
         objective=_score(tags, mode),
-        rescored=_rescored(tags, mode),
+        rescored=_rescored(tags),
         cost=Cost(
             images=None if family in IMPORTED_FAMILIES else images,
+            flops=_finite(metrics.get("flops")),
+            device_seconds=_finite(metrics.get("device_seconds")),
             train_seconds=_finite(metrics.get("train_seconds")),
             sample_seconds=_finite(metrics.get("sample_seconds")),
+            evaluate_seconds=_finite(metrics.get("evaluate_seconds")),
+            sample_flops=_finite(metrics.get("sample_flops")),
             params=_whole(metrics.get("params")),
             activation_bytes=_whole(metrics.get("activation_bytes")),
+            memory_bytes=_whole(metrics.get("memory_bytes")),
         ),
         signals=_signals(tags),
         params=_params(tags, config),
         config=dict(config),
-        checkpoint=_checkpoint(run),
         error=tags.get("gensweep.error"),
         best=tags.get("gensweep.best") == "true",
         logged=frozenset(metrics),
+        folder=tags.get("gensweep.folder"),
+        sweep_id=tags.get("gensweep.sweep_id", ""),
     )
+    return replace(trial, checkpoint=_checkpoint(trial, run))
 
 
 def _score(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | None:
-    value = _finite(tags.get("gensweep.objective"))
-    if value is None:
+    value, identity = _finite(tags.get("gensweep.objective")), _json_object(tags.get("gensweep.identity"))
+    if value is None or not identity:
         return None
-    metric = tags.get("gensweep.metric", "fd")
     told = _json_object(tags.get("gensweep.signals"))
-    corrected, error = (_finite(told.get(f"{metric}/{name}")) for name in ("corrected", "error"))
-    return Score(metric, value, mode, _json_object(tags.get("gensweep.identity")), corrected, error)
+    corrected, error = (_finite(told.get(f"{identity['metric']}/{name}")) for name in ("corrected", "error"))
+    return Score(value, mode, Identity.from_dict(identity), corrected, error)
 
 
-def _rescored(tags: Mapping[str, str], mode: Literal["min", "max"]) -> Score | None:
+def _rescored(tags: Mapping[str, str]) -> Score | None:
     told = _json_object(tags.get("gensweep.rescored"))
-    value = _finite(told.get("value"))
-    if value is None:
-        return None
-    corrected, error = (_finite(told.get(name)) for name in ("corrected", "error"))
-    return Score(str(told.get("metric", "fd")), value, mode, told.get("identity", {}), corrected, error)
+    return Score.from_dict(told) if told else None
 
 
 def _signals(tags: Mapping[str, str]) -> dict[str, float]:
@@ -246,25 +244,16 @@ def _params(tags: Mapping[str, str], config: Mapping[str, str]) -> dict[str, Any
     return chosen or {key: config[key] for key in re.findall(r'"([\w.]+)": ', text) if key in config}
 
 
-def _checkpoint(run: Run) -> str | None:
+def _checkpoint(trial: Trial, run: Run) -> str | None:
     """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept, else None."""
     local = run.data.tags.get("gensweep.checkpoint")
     kept = run.data.tags.get("gensweep.kept") == "true"
     artifacts = re.sub(r"^file:/*(?=/)", "", run.info.artifact_uri or "")
     if kept and (folder := Path(artifacts) / "checkpoint").is_dir():
         return str(folder.resolve())
-    if local is not None and (Path(local) / "checkpoint.json").is_file() and _owns_folder(run):
+    if local is not None and (Path(local) / "checkpoint.json").is_file() and sweep_folder(trial) is not None:
         return local
-    return f"runs:/{run.info.run_id}/checkpoint" if kept else None
-
-
-def _owns_folder(run: Run) -> bool:
-    # A later sweep of the same name may have taken the place of the one that this run belongs to.
-    file = Path(run.data.tags.get("gensweep.folder", "")) / "tracking" / "runs.json"
-    try:
-        return str(run.info.run_id) in json.loads(file.read_text())["runs"].values()
-    except (OSError, ValueError, KeyError):
-        return False
+    return f"runs:/{trial.run_id}/checkpoint" if kept else None
 
 
 def _named(name: str, sweeps: Sequence[Sweep], asked: str | None = None) -> Sweep:

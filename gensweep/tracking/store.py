@@ -6,8 +6,13 @@ import logging
 import os
 import socket
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
 
 from gensweep.errors import GensweepError
 from gensweep.tracking.provenance import redact
@@ -15,7 +20,16 @@ from gensweep.tracking.provenance import redact
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-__all__ = ["EXPERIMENT", "check_server", "client", "experiment_id", "experiment_name", "is_lasting", "tracking_uri"]
+__all__ = [
+    "EXPERIMENT",
+    "check_server",
+    "client",
+    "experiment_id",
+    "experiment_name",
+    "is_lasting",
+    "store_name",
+    "tracking_uri",
+]
 
 EXPERIMENT = "gensweep"
 
@@ -63,6 +77,11 @@ def tracking_uri() -> str:
     return redact(str(get_tracking_uri()))
 
 
+def store_name() -> str:
+    """Store and experiment in words that hold in a copy of the current folder, too."""
+    return f"{tracking_uri().replace(str(Path.cwd()), '.')} {experiment_name()}"
+
+
 def client() -> MlflowClient:
     """A client of the store.  Importing MLflow takes about a second."""
     _prepare()
@@ -84,13 +103,25 @@ def check_server() -> None:
             # Cheaper than MLflow's own call when a firewall swallows packets, and a clearer message.
             port = parts.port or (443 if parts.scheme == "https" else 80)
             socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
-        client().search_experiments(max_results=1)
+        with _alone(uri):
+            client().search_experiments(max_results=1)
     except (OSError, ValueError, MlflowException) as error:
         cause = redact(str(error)).strip().partition("\n")[0][:300]
         raise GensweepError(
             f"the MLflow store {redact(uri)} does not answer ({cause}); "
             "start the server, or change or unset MLFLOW_TRACKING_URI to use sqlite:///mlflow.db in this folder"
         ) from error
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold a database file: two processes that make it at once would run into each other's migrations."""
+    path = unquote(urlsplit(uri).path.removeprefix("/")) if uri.startswith("sqlite:") else ""
+    if not path or not Path(path).parent.is_dir():
+        yield
+        return
+    with FileLock(f"{path}.lock"):
+        yield
 
 
 def experiment_id(store: MlflowClient, *, create: bool) -> str | None:

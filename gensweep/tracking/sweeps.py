@@ -7,57 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-__all__ = ["ESTIMATES", "IMPORTED_FAMILIES", "NORMAL", "SIGNALS", "Cost", "Score", "Sweep", "Trial"]
+from gensweep.results import Cost, Score
 
-#: Standard errors on each side of a 95 % interval.
-NORMAL = 1.959964
+__all__ = ["ESTIMATES", "IMPORTED_FAMILIES", "SIGNALS", "Sweep", "Trial"]
+
 #: The file of a checkpoint, and of a run, that says how sure its scores are.
 ESTIMATES = "estimates.json"
 #: Families of what was not trained here: a folder of images, an exported generator.
 IMPORTED_FAMILIES = ("folder", "torchscript")
 #: Numbers beside a score that tables and warnings look at.
 SIGNALS = ("diversity", "authpct/memorised")
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value and everything that it depends on besides the model.
-
-    `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.
-    """
-
-    metric: str
-    value: float
-    mode: Literal["min", "max"]
-    identity: Mapping[str, Any]
-    corrected: float | None = None
-    error: float | None = None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """The ends of the 95 % interval of `corrected`."""
-        if self.corrected is None or self.error is None:
-            return None
-        return self.corrected - NORMAL * self.error, self.corrected + NORMAL * self.error
-
-    @property
-    def order(self) -> float:
-        """Smaller is better."""
-        return self.value if self.mode == "min" else -self.value
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a trial took: training images, seconds of training and of sampling, parameters of its networks.
-
-    `activation_bytes` is the memory that a training step takes for each image of the batch.
-    """
-
-    images: int | None = None
-    train_seconds: float | None = None
-    sample_seconds: float | None = None
-    params: int | None = None
-    activation_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +35,7 @@ class Trial:
     status: str
     started: datetime
     objective: Score | None = None
-    cost: Cost = Cost()
+    cost: Cost = field(default_factory=Cost)
     signals: Mapping[str, float] = field(default_factory=dict)
     params: Mapping[str, Any] = field(default_factory=dict)
     config: Mapping[str, str] = field(default_factory=dict)
@@ -85,6 +44,9 @@ class Trial:
     best: bool = False
     logged: frozenset[str] = frozenset()
     rescored: Score | None = None
+    folder: str | None = None
+    """That of its sweep, which may be on another machine."""
+    sweep_id: str = ""
 
     @property
     def name(self) -> str:
@@ -95,11 +57,6 @@ class Trial:
     def imported(self) -> bool:
         """Whether it was only judged here, and not trained."""
         return self.family in IMPORTED_FAMILIES
-
-    @property
-    def countable(self) -> bool:
-        """Whether its objective can be ranked."""
-        return self.objective is not None and self.status != "failed"
 
 
 @dataclass(frozen=True)
@@ -114,5 +71,6 @@ class Sweep:
     mode: Literal["min", "max"]
     command: str = ""
     folder: str | None = None
+    sweep_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     trials: tuple[Trial, ...] = ()

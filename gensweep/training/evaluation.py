@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,12 +27,12 @@ from gensweep.data.images import Images
 from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.identity import MetricIdentity
-from gensweep.metrics.metric import Detailed, Diverse, Estimating, Needs, Suspicious, is_labelled
+from gensweep.metrics.metric import METRICS, Detailed, Diverse, Estimating, Needs, Suspicious, is_labelled
 from gensweep.metrics.processes import Metric
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
+from gensweep.results import Identity, Score
 from gensweep.training.distributed import Workers
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "evaluate_images",
     "evaluating",
     "proportional_labels",
+    "scores_of",
     "write_estimates",
     "write_grid",
     "write_pairs",
@@ -74,7 +75,7 @@ class Evaluator:
 
     extractor: Extractor | None
     metrics: dict[str, Metric]
-    identities: dict[str, MetricIdentity]
+    identities: dict[str, Identity]
     samples: int
     batch_size: int
     class_counts: tuple[int, ...]
@@ -184,13 +185,22 @@ def evaluate_images(
             progress(start + len(batch) - share.start)
     scores = {name: float(metric.compute()) for name, metric in of_samples.items()}
     signals, estimates = _signals(of_samples), _estimates(of_samples)
-    for name, estimate in estimates.items():
-        signals |= {f"{name}/corrected": estimate.corrected, f"{name}/error": estimate.error}
     suspects = _suspects(of_samples, images, device)
     # Every image was drawn by one rank and is black on the others.
     return EvaluationResult(
         scores, workers.sum(shown).cpu(), drawing, scoring + watch.lap(), signals, estimates, suspects
     )
+
+
+def scores_of(evaluator: Evaluator, result: EvaluationResult) -> dict[str, Score]:
+    """The scores of a result by metric, with what each is a score of, and how sure it is."""
+    scores = {}
+    for name, value in result.scores.items():
+        score = Score(value, METRICS[name].mode, evaluator.identities[name])
+        if (estimate := result.estimates.get(name)) is not None:
+            score = replace(score, corrected=estimate.corrected, error=estimate.error)
+        scores[name] = score
+    return scores
 
 
 def _suspects(

@@ -11,10 +11,11 @@ import torch
 from annotated_types import Ge, Gt, MinLen, Predicate, doc
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.identity import MetricIdentity
 from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS, Needs
+from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section
+from gensweep.results import Identity
 
 __all__ = ["EvaluationSettings", "HeldOut", "Precision", "TrainingSettings", "evaluation", "likelihood", "training"]
 
@@ -77,17 +78,17 @@ class EvaluationSettings:
         reference: str,
         extractor: str | None = None,
         held_out: int = 0,
-    ) -> MetricIdentity:
+    ) -> Identity:
         """What a metric's last score is a score of, for an extractor's id, the name of what it compares with, and so
         many images of which a likelihood is computed.
         """
         weights = "ema" if training.ema_half_life else "raw"
         if METRICS[metric].needs == "likelihood":
             timesteps: int | Literal["all"] = self.likelihood.timesteps or "all"
-            return MetricIdentity(metric, None, held_out, reference, LIKELIHOOD_QUANTISATION, weights, timesteps)
-        return MetricIdentity(metric, extractor, self.samples, reference, weights=weights)
+            return Identity(metric, None, held_out, reference, LIKELIHOOD_QUANTISATION, weights, timesteps)
+        return Identity(metric, extractor, self.samples, reference, QUANTISATION, weights)
 
-    def before_the_end(self, identity: MetricIdentity) -> MetricIdentity:
+    def before_the_end(self, identity: Identity) -> Identity:
         """The identity of the scores before the last, which may be of fewer images, drawn in fewer steps."""
         if METRICS[identity.metric].needs == "likelihood":
             return identity

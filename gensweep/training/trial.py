@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -16,6 +16,7 @@ from gensweep.errors import GensweepError
 from gensweep.families.family import Scheduled
 from gensweep.nn import kernels
 from gensweep.nn.lora import merged
+from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import (
     ESTIMATES_FILE,
     SAMPLES_FILE,
@@ -30,7 +31,15 @@ from gensweep.training.checkpoint import (
 from gensweep.training.cost import memory_bytes, parameters, sample_flops, training_flops
 from gensweep.training.curves import write_schedule
 from gensweep.training.early_evaluation import early
-from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate, write_estimates, write_grid, write_pairs
+from gensweep.training.evaluation import (
+    EvaluationResult,
+    Evaluator,
+    evaluate,
+    scores_of,
+    write_estimates,
+    write_grid,
+    write_pairs,
+)
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.memory import activation_bytes
@@ -48,12 +57,12 @@ class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
 class Reporter(Protocol):
     """Where a trial reports.  All ranks call it equally often; only the numbers of rank 0 count."""
 
-    def progress(self, metrics: Numbers) -> None:
-        """Numbers between two evaluations; may raise StopTrial."""
+    def progress(self, images: int, numbers: Numbers) -> None:
+        """Numbers after so many training images; may raise StopTrial."""
         ...
 
-    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
-        """Scores, their `identities`, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
+    def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
+        """An evaluation, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
         ...
 
 
@@ -62,16 +71,16 @@ class ListReporter:
     """Keeps all reports, for use without Ray; stops the trial after `stop_after` checkpoints, if given."""
 
     stop_after: int | None = None
-    reports: list[dict[str, int | float]] = field(default_factory=list)
-    checkpoints: list[tuple[dict[str, Any], Path]] = field(default_factory=list)
+    reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    checkpoints: list[tuple[Evaluation, Path]] = field(default_factory=list)
 
-    def progress(self, metrics: Numbers) -> None:
+    def progress(self, images: int, numbers: Numbers) -> None:
         """Keep them."""
-        self.reports.append(dict(metrics))
+        self.reports.append((images, dict(numbers)))
 
-    def checkpoint(self, metrics: Mapping[str, Any], folder: Path) -> None:
+    def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
         """Keep them."""
-        self.checkpoints.append((dict(metrics), folder))
+        self.checkpoints.append((evaluation, folder))
         if len(self.checkpoints) == self.stop_after:
             raise StopTrial
 
@@ -150,13 +159,13 @@ class _Trial:
         self.flops = training_flops(learner.family, loader)
         self.sample_flops = sample_flops(learner.family)
         self.activation_bytes = activation_bytes(learner.family, loader, learner.autocast)
-        self.last: dict[str, float] = {}
+        self.losses: dict[str, float] = {}
         self.seconds = {"train": 0.0, "sample": 0.0, "evaluate": 0.0}
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Continue the counters of a checkpoint."""
         self.seconds = dict(checkpoint.seconds)
-        self.last = {
+        self.losses = {
             name: value
             for name, value in checkpoint.metrics.items()
             if name.startswith(("loss", "signal/")) or name == "images_per_second"
@@ -164,11 +173,13 @@ class _Trial:
 
     def log(self, progress: Progress) -> None:
         """Report the losses."""
-        self.last = {"loss": sum(progress.losses.values()), "images_per_second": progress.images_per_second}
-        self.last |= {f"loss/{name}": value for name, value in progress.losses.items()}
-        self.last |= {f"signal/{name}": value for name, value in progress.signals.items()}
+        self.losses = {"loss": sum(progress.losses.values()), "images_per_second": progress.images_per_second}
+        self.losses |= {f"loss/{name}": value for name, value in progress.losses.items()}
+        self.losses |= {f"signal/{name}": value for name, value in progress.signals.items()}
         self.seconds["train"] = progress.train_seconds
-        self.reporter.progress(self._metrics())
+        numbers = self.losses | self._cost().as_dict()
+        del numbers["images"]
+        self.reporter.progress(self.learner.images, numbers)
 
     def evaluate(self) -> None:
         """Evaluate, save and report."""
@@ -179,28 +190,32 @@ class _Trial:
         result = evaluate(family, merged(learner.sampler), evaluator, workers=learner.workers)
         self.seconds["sample"] += result.sample_seconds
         self.seconds["evaluate"] += result.evaluate_seconds
-        metrics = self._metrics() | result.scores | result.signals
-        metrics |= {"sample_seconds": result.sample_seconds, "evaluate_seconds": result.evaluate_seconds}
-        metrics |= {"params": sum(self.sizes.values()), "sample_flops": self.sample_flops}
-        metrics["activation_bytes"] = self.activation_bytes
-        folder = self._save(metrics, evaluator, result) if learner.workers.rank == 0 else self.folder
-        identities = {name: identity.as_dict() for name, identity in evaluator.identities.items()}
-        self.reporter.checkpoint({**metrics, "identities": identities}, folder)
+        cost = replace(
+            self._cost(),
+            sample_seconds=result.sample_seconds,
+            evaluate_seconds=result.evaluate_seconds,
+            params=sum(self.sizes.values()),
+            sample_flops=self.sample_flops,
+            activation_bytes=self.activation_bytes,
+        )
+        scores = scores_of(evaluator, result)
+        evaluation = Evaluation(learner.images, scores, cost, self.losses | result.signals)
+        folder = self._save(evaluation, evaluator, result) if learner.workers.rank == 0 else self.folder
+        self.reporter.evaluated(evaluation, folder)
 
-    def _metrics(self) -> dict[str, int | float]:
+    def _cost(self) -> Cost:
         """The numbers in every report."""
         learner = self.learner
         memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
-        return {
-            "images": learner.images,
-            **self.last,
-            "train_seconds": self.seconds["train"],
-            "device_seconds": sum(self.seconds.values()) * learner.workers.world,
-            "memory_bytes": int(learner.workers.max(memory)),
-            "flops": self.flops * learner.images,
-        }
+        return Cost(
+            images=learner.images,
+            flops=self.flops * learner.images,
+            device_seconds=sum(self.seconds.values()) * learner.workers.world,
+            train_seconds=self.seconds["train"],
+            memory_bytes=int(learner.workers.max(memory)),
+        )
 
-    def _save(self, metrics: dict[str, int | float], evaluator: Evaluator, result: EvaluationResult) -> Path:
+    def _save(self, evaluation: Evaluation, evaluator: Evaluator, result: EvaluationResult) -> Path:
         learner = self.learner
         checkpoint = Checkpoint(
             images=learner.images,
@@ -212,7 +227,7 @@ class _Trial:
             class_counts=evaluator.class_counts,
             weights=sampler_prefix(learner),
             metadata=self.metadata,
-            metrics=metrics,
+            metrics={"images": learner.images, **evaluation.numbers()},
             identities={name: identity.as_dict() for name, identity in evaluator.identities.items()},
             kernels=kernels.active(learner.device.type),
         )

@@ -44,12 +44,12 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_trial_is_judged_a_fifth_of_its_budget_apart_and_at_the_end(trained, kind):
     assert every_of(config(kind)) == 6
-    assert [metrics["images"] for metrics, _ in trained[kind].checkpoints] == [8, 16, 24, 32]
+    assert [evaluation.images for evaluation, _ in trained[kind].checkpoints] == [8, 16, 24, 32]
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_score_says_what_it_is_a_score_of(trained, kind):
-    identity = trained[kind].checkpoints[-1][0]["identities"]["fd"]
+    identity = trained[kind].checkpoints[-1][0].scores["fd"].identity.as_dict()
     assert identity["metric"] == "fd"
     assert identity["samples"] == 12
     assert identity["weights"] == "ema"
@@ -59,12 +59,12 @@ def test_a_score_says_what_it_is_a_score_of(trained, kind):
 
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_judged(trained, kind):
-    metrics, folder = trained[kind].checkpoints[-1]
+    evaluation, folder = trained[kind].checkpoints[-1]
     model = load_checkpoint(folder, device="cpu")
     assert model.trial == config(kind)
-    assert untrained.score(model).scores["fd"] == pytest.approx(metrics["fd"], rel=1e-3)
+    assert untrained.score(model).scores["fd"] == pytest.approx(evaluation.scores["fd"].value, rel=1e-3)
     fresh = untrained.score(model, seed=1).scores["fd"]
-    assert fresh != pytest.approx(metrics["fd"], rel=1e-6)
+    assert fresh != pytest.approx(evaluation.scores["fd"].value, rel=1e-6)
 
 
 def test_samples_do_not_depend_on_how_many_are_drawn_at_once(trained):
@@ -127,14 +127,14 @@ def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone()
 
 def test_a_job_goes_on_from_a_checkpoint(trained, tmp_path):
     reporter = untrained.train(config("gan"), tmp_path, resume=[trained["gan"].checkpoints[-2][1]])
-    ((metrics, _),) = reporter.checkpoints
-    assert metrics["images"] == 32
-    assert metrics["fd"] == trained["gan"].checkpoints[-1][0]["fd"]
+    ((evaluation, _),) = reporter.checkpoints
+    assert evaluation.images == 32
+    assert evaluation.scores["fd"].value == trained["gan"].checkpoints[-1][0].scores["fd"].value
 
 
 def test_judged_against_the_test_split_the_identity_says_so(tmp_path):
     reporter = untrained.train(config("gan", evaluation__against="test"), tmp_path)
-    assert "digits/test" in reporter.checkpoints[-1][0]["identities"]["fd"]["reference"]
+    assert "digits/test" in reporter.checkpoints[-1][0].scores["fd"].identity.reference
 
 
 def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path):
@@ -142,11 +142,12 @@ def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path):
     changes = {"evaluation__metrics": names, "evaluation__against": "test", "training__images": 16}
     classes = {"data__classes": ["3", "8"], "evaluation__samples": 24}
     reporter = untrained.train(config("diffusion", **changes, **classes), tmp_path)
-    metrics, checkpoint = reporter.checkpoints[-1]
+    evaluation, checkpoint = reporter.checkpoints[-1]
+    metrics = evaluation.numbers()
     assert set(names) <= set(metrics)
     assert metrics["agreement/ceiling"] > 0.8
     assert metrics["fd_by_class"] == pytest.approx((metrics["fd_by_class/3"] + metrics["fd_by_class/8"]) / 2)
-    references = {name: metrics["identities"][name]["reference"].partition(" ")[0] for name in names}
+    references = {name: evaluation.scores[name].identity.reference.partition(" ")[0] for name in names}
     training, test = "digits/train", "digits/test"
     assert references == {"fd": test, "agreement": training, "fd_by_class": test, "authpct": training}
     assert (checkpoint / "suspects.png").is_file()
@@ -161,8 +162,8 @@ def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path):
     assert torch.equal(held_out.labels, test.labels[[0, 5, 11, 17, 22, 28, 34]])
     everything, _ = hold_out(trial.with_overrides({"evaluation.likelihood.images": 500}), train)
     assert torch.equal(everything.pixels, test.pixels)
-    metrics = untrained.train(trial, tmp_path).checkpoints[-1][0]
-    identity = metrics["identities"]["bpd"]
+    evaluation = untrained.train(trial, tmp_path).checkpoints[-1][0]
+    metrics, identity = evaluation.numbers(), evaluation.scores["bpd"].identity.as_dict()
     assert (identity["samples"], identity["timesteps"], identity["reference"]) == (7, 20, split)
     assert 0 < metrics["bpd"] < 50
 

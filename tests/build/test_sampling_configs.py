@@ -5,13 +5,15 @@ import shutil
 
 import pytest
 import untrained
+from logged import evaluation
 
 from gensweep.build import outcomes as module
 from gensweep.build.model import load_checkpoint
-from gensweep.build.outcomes import Outcome, known_outcomes, try_sampling_configs
-from gensweep.build.sampling_configs import Axes, sampling_configs
+from gensweep.build.outcomes import known_outcomes, try_sampling_configs
+from gensweep.build.sampling_configs import Axes, sampling_configs, sampling_overrides
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
+from gensweep.results import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,8 @@ def test_without_values_a_model_is_judged_as_in_its_training(made, folder):
     (way,) = sampling_configs(folder, Axes())
     assert (way.sampler, way.steps, way.guidance, way.weights) == ("ddim", 3, 1.0, "ema")
     (outcome,) = try_sampling_configs(folder, [way], device="cpu")
-    assert outcome.scores == untrained.score(load_checkpoint(folder, device="cpu")).scores
+    values = {name: score.value for name, score in outcome.scores.items()}
+    assert values == untrained.score(load_checkpoint(folder, device="cpu")).scores
     (gan,) = sampling_configs(made["gan"], Axes())
     assert (gan.sampler, gan.steps, gan.guidance, gan.evaluations) == (None, None, None, 1)
 
@@ -55,8 +58,8 @@ def test_every_combination_comes_once_and_steps_change_fastest(folder):
 def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
     trial = untrained.config("diffusion")
     kept, other = (sampling_configs(folder, Axes(samplers=(kind,)))[0] for kind in ("ddim", "ancestral"))
-    assert trial.with_overrides(kept.overrides(trial)) == trial
-    changed = trial.with_overrides(other.overrides(trial)).as_dict()["sampler"]
+    assert trial.with_overrides(sampling_overrides(kept, trial)) == trial
+    changed = trial.with_overrides(sampling_overrides(other, trial)).as_dict()["sampler"]
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
 
 
@@ -75,8 +78,8 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
 )
 def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
     (way,) = sampling_configs(folder, axes)
-    outcome = Outcome(way, 8, 0, {"fd": 1.0}, {"fd": {}}, 1.0, 1.0, "cpu", "", 0.0)
-    changes = way.overrides(untrained.config("diffusion"))
+    outcome = Outcome(way, 8, 0, evaluation(1, 1.0).scores, 1.0, 1.0, "cpu", "", 0.0)
+    changes = sampling_overrides(way, untrained.config("diffusion"))
     assert sample_command(Tried("tiny", outcome, changes, "fd")) == command
 
 
@@ -95,18 +98,33 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
 
     first = tried()
     one = next(first)
-    assert one.alternative.steps == 1
+    assert one.sampling.steps == 1
     first.close()
-    assert drawn == [(one.alternative, 5), (one.alternative, 8)]
+    assert drawn == [(one.sampling, 5), (one.sampling, 8)]
     outcomes = list(tried())
     assert outcomes[0] == one
     assert len(drawn) == 2 * len(ways)
-    assert [outcome.alternative.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
-    assert len({outcome.scores["fd"] for outcome in outcomes}) == len(ways)
-    assert {outcome.identities["fd"]["weights"] for outcome in outcomes} == {"ema", "ema@4"}
+    assert [outcome.sampling.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
+    assert len({outcome.scores["fd"].value for outcome in outcomes}) == len(ways)
+    assert {outcome.scores["fd"].identity.weights for outcome in outcomes} == {"ema", "ema@4"}
     monkeypatch.setattr(module, "build_evaluator", None)
     assert list(tried()) == outcomes
     assert sorted(known_outcomes(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
+
+
+def test_an_outcome_knows_all_settings_of_the_sampler(folder):
+    """What was measured with another spacing of the levels, or by a version that did not note it, is measured anew."""
+    (sampling,) = sampling_configs(folder, Axes(samplers=("dpmpp_2m",), steps=(2,)))
+    (outcome,) = try_sampling_configs(folder, [sampling], device="cpu")
+    assert dict(outcome.sampling.settings)["spacing"] == "log_snr"
+    file = folder / "evaluations.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record).replace('"log_snr"', '"time"'))
+    (other,) = known_outcomes(folder)
+    assert other.key != outcome.key
+    assert outcome.key in {each.key for each in try_sampling_configs(folder, [sampling], device="cpu")}
+    file.write_text(json.dumps(record | {"format": 1}))
+    assert known_outcomes(folder) == []
 
 
 def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder):
@@ -114,8 +132,8 @@ def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(fold
     scores = set()
     for settings in ({}, {"samples": 6}, {"seed": 1}):
         (outcome,) = try_sampling_configs(folder, [way], device="cpu", **settings)
-        scores.add(outcome.scores["fd"])
-        assert outcome.identities["fd"]["samples"] == settings.get("samples", 8)
+        scores.add(outcome.scores["fd"].value)
+        assert outcome.scores["fd"].identity.samples == settings.get("samples", 8)
     assert len(scores) == len(known_outcomes(folder)) == 3
     record = json.loads((folder / "checkpoint.json").read_text())
     (folder / "checkpoint.json").write_text(json.dumps(record | {"sha256": "another"}))

@@ -7,28 +7,26 @@ import json
 import pytest
 
 from gensweep.cli.main import run
+from gensweep.results import Identity
 
-IDENTITY = {"metric": "fd", "extractor": "efficientnet_lite0", "samples": 8, "reference": "digits", "weights": "ema"}
+IDENTITY = Identity("fd", "efficientnet_lite0", 8, "digits", "floor(127.5 x + 128)")
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A sweep `tiny` of one trial, with its checkpoint, and a run whose checkpoint is gone."""
     import untrained
+    from logged import LoggedSweep
     from made_up import mlflow_store
 
-    from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
-    from gensweep.tracking.writer import MlflowWriter
-
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
-        root, trial = folder / "sweeps" / "tiny", untrained.config("diffusion")
-        made = untrained.checkpoint(root / "checkpoints" / "t0000", trial)
-        with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
-            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fd", "min", False))
-            writer.trial_started(TrialStart("t0000", {}, trial.as_dict()))
-            writer.trial_reported(Report("t0000", 32, {"images": 32.0, "fd": 9.0}, IDENTITY, made))
-            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fd": 9.0}, IDENTITY))
-            writer.sweep_ended("finished")
+        trial = untrained.config("diffusion")
+        sweep = LoggedSweep(folder / "sweeps", "tiny", metric="fd")
+        made = untrained.checkpoint(sweep.folder.path / "checkpoints" / "t0000", trial)
+        sweep.start("t0000", {}, trial.as_dict())
+        sweep.evaluate("t0000", 32, 9.0, made, identity=IDENTITY)
+        sweep.end("t0000")
+        sweep.file()
         yield folder
 
 
@@ -91,17 +89,22 @@ def test_best_tries_the_same_and_says_how_to_draw_that_way(store, capsys):
 
 
 def test_a_score_on_fresh_seeds_is_noted_under_the_trial_if_it_is_of_the_same_kind(store, capsys):
+    from logged import evaluation
+
+    from gensweep.sweep.events import Evaluated
+    from gensweep.sweep.folder import SweepFolder
     from gensweep.tracking.runs import find_trial
-    from gensweep.tracking.store import client
 
     as_json(capsys, "evaluate", "tiny", "--seed", "1", "--samples", "24")
     assert find_trial("tiny").rescored is None  # 24 images are another score than that of 8
     (row,), _ = as_json(capsys, "evaluate", "tiny", "--seed", "1")
     assert find_trial("tiny").rescored is None  # and the made-up identity is not that of this checkpoint
-    client().set_tag(find_trial("tiny").run_id, "gensweep.identity", json.dumps(row["identity"]))
+    folder, identity = SweepFolder(store / "sweeps", "tiny"), Identity.from_dict(row["identity"])
+    uri = folder.state().trials["t0000"].best.uri
+    folder.log.append(Evaluated("t0000", evaluation(40, 9.0, identity=identity), uri))
     as_json(capsys, "evaluate", "tiny", "--seed", "1")
     found = find_trial("tiny").rescored
-    assert (found.value, found.identity) == (row["value"], row["identity"])
+    assert (found.value, found.identity) == (row["value"], identity)
     as_json(capsys, "evaluate", "tiny", "--seed", "2", "--steps", "1")
     assert find_trial("tiny").rescored.value == row["value"]  # other steps are another way to draw
     assert run(["best", "tiny"]) == 0
@@ -156,17 +159,19 @@ def test_try_and_compare_do_not_go_together(store, capsys):
 def test_a_store_that_takes_nothing_loses_nothing(store, capsys, monkeypatch):
     from mlflow.exceptions import MlflowException
 
-    from gensweep.tracking import filing
+    from gensweep.tracking import replay
     from gensweep.tracking.runs import find_trial
 
     class Deaf:
-        def log_batch(self, *_, **__):
+        def search_runs(self, *_, **__):
             raise MlflowException("no answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(filing, "client", Deaf)
+        patch.setattr(replay, "client", Deaf)
+        patch.setattr(replay, "experiment_id", lambda *_, **__: "1")
         rows, err = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
-    assert "Note: MLflow did not take the results (no answer); they are in" in err
+    assert "Note: MLflow did not take what is new in" in err
+    assert "(no answer); the next command sends it" in err
     again, _ = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
     assert again == rows
     run_id = find_trial("tiny").run_id

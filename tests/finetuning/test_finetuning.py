@@ -155,9 +155,9 @@ def test_a_fine_tuning_can_be_gone_on_from(tuned, tmp_path):
 
 def test_scores_compare_with_all_images_of_the_class_by_name(base, tmp_path):
     reporter = untrained.train(few(base), tmp_path)
-    metrics, folder = reporter.checkpoints[-1]
+    evaluation, folder = reporter.checkpoints[-1]
     whole = load_images(few(base), "whole")
-    assert f"({len(whole):,} images" in metrics["identities"]["fd"]["reference"]
+    assert f"({len(whole):,} images" in evaluation.scores["fd"].identity.reference
     assert len(whole) > 12
     assert read(folder).class_counts == (0,) * 9 + (12,)
 

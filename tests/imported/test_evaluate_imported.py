@@ -19,21 +19,19 @@ COUNT = 12
 def store(tmp_path_factory):
     """A sweep `tiny` of one trained trial."""
     import untrained
+    from logged import LoggedSweep
     from made_up import mlflow_store
 
-    from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
-    from gensweep.tracking.writer import MlflowWriter
+    from gensweep.sweep.events import Evaluated
 
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
-        root, trial = folder / "sweeps" / "tiny", untrained.config("gan", evaluation__samples=COUNT)
-        metrics, made = untrained.train(trial, root / "checkpoints").checkpoints[-1]
-        identity = metrics.pop("identities")["fd"]
-        with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
-            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fd", "min", False))
-            writer.trial_started(TrialStart("t0000", {}, trial.as_dict()))
-            writer.trial_reported(Report("t0000", 32, metrics, identity, made))
-            writer.trial_ended(TrialEnd("t0000", "finished", metrics["fd"], None, 32, made, metrics, identity))
-            writer.sweep_ended("finished")
+        trial = untrained.config("gan", evaluation__samples=COUNT)
+        sweep = LoggedSweep(folder / "sweeps", "tiny")
+        evaluation, made = untrained.train(trial, sweep.folder.path / "checkpoints").checkpoints[-1]
+        sweep.start("t0000", {}, trial.as_dict())
+        sweep.add(Evaluated("t0000", evaluation, str(made)))
+        sweep.end("t0000")
+        sweep.file()
         write(folder / "real", real_digits()[:COUNT])
         export(folder / "G.pt", Generator())
         yield folder

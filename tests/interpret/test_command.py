@@ -21,19 +21,17 @@ TEXTS = {"index.html", "activation_map.csv", "interventions.csv"}
 def store(tmp_path_factory):
     """A sweep `tiny` of one trial, and checkpoints of models of other sorts."""
     import untrained
+    from logged import LoggedSweep
     from made_up import mlflow_store
 
-    from gensweep.tracking.records import SweepStart, TrialEnd, TrialStart
-    from gensweep.tracking.writer import MlflowWriter
-
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
-        root, trial = folder / "sweeps" / "tiny", untrained.config("diffusion", network=UNET)
-        made = untrained.checkpoint(root / "checkpoints" / "t0000", trial)
-        with MlflowWriter({"name": "tiny", "keep_best": 1}, argv=["gensweep", "tune", "tiny.yaml"]) as writer:
-            writer.sweep_started(SweepStart("tiny", root, 1, 0, 1, "fd", "min", False))
-            writer.trial_started(TrialStart("t0000", {}, trial.as_dict()))
-            writer.trial_ended(TrialEnd("t0000", "finished", 9.0, None, 32, made, {"fd": 9.0}))
-            writer.sweep_ended("finished")
+        trial = untrained.config("diffusion", network=UNET)
+        sweep = LoggedSweep(folder / "sweeps", "tiny")
+        made = untrained.checkpoint(sweep.folder.path / "checkpoints" / "t0000", trial)
+        sweep.start("t0000", {}, trial.as_dict())
+        sweep.evaluate("t0000", 32, 9.0, made)
+        sweep.end("t0000")
+        sweep.file()
         others = {
             "gan": untrained.config("gan", family__conditional=True),
             "plain": untrained.config("diffusion", family__conditional=False),

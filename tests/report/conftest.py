@@ -1,5 +1,7 @@
 """Made-up sweeps in a store of their own."""
 
+from dataclasses import replace
+
 import pytest
 
 
@@ -9,7 +11,7 @@ def store(tmp_path_factory):
     from made_up import IDENTITY, diffusion, gan, mlflow_store, write_sweep
 
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
-        write_sweep(folder, "few-samples", diffusion, 1, seed=3, rungs=1, identity=IDENTITY | {"samples": 500})
+        write_sweep(folder, "few-samples", diffusion, 1, seed=3, rungs=1, identity=replace(IDENTITY, samples=500))
         write_sweep(folder, "broken", gan, 1, failing=0, pictures=False)
         write_sweep(folder, "dcgan", gan, 5, seed=2, rungs=2, failing=3)
         write_sweep(folder, "ddpm", diffusion, 5, seed=1, rungs=2)

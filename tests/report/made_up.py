@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+from logged import LoggedSweep
 from PIL import Image
 
-from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
-from gensweep.tracking.writer import MlflowWriter
+from gensweep.results import Cost, Identity
+from gensweep.tracking.provenance import git_state, provenance_tags
 
-IDENTITY = {
-    "metric": "fd",
-    "extractor": "efficientnet_lite0/1280@160px/bfloat16/sha256:0123456789ab",
-    "samples": 2000,
-    "reference": "digits train 32px#sha256:ab12cd34",
-    "quantisation": "floor(127.5 x + 128)",
-    "weights": "ema",
-}
+IDENTITY = Identity(
+    "fd",
+    "efficientnet_lite0/1280@160px/bfloat16/sha256:0123456789ab",
+    2000,
+    "digits train 32px#sha256:ab12cd34",
+    "floor(127.5 x + 128)",
+)
 BUDGET = 60_000
 
 Make = Callable[[random.Random], tuple[dict[str, Any], dict[str, Any], float, float]]
@@ -92,7 +92,7 @@ def write_sweep(
     trials: int,
     *,
     seed: int = 0,
-    identity: Mapping[str, Any] = IDENTITY,
+    identity: Identity = IDENTITY,
     failing: int | None = None,
     error: str = "NonFiniteLoss: loss/<generator> is nan at 8,192 images; log: worker-0.log",
     rungs: int = 8,
@@ -100,71 +100,58 @@ def write_sweep(
     pictures: bool = True,
     signals: Mapping[str, float] = {"diversity": 0.7},
 ) -> Path:
-    """Play a sweep to the writer; every third trial or so is pruned.  Returns its folder."""
-    rng, root = random.Random(seed), (folder / "sweeps" / name).absolute()
+    """Play a sweep into its log and the store; every third trial or so is pruned.  Returns its folder."""
+    rng = random.Random(seed)
     config = {"name": name, "keep_best": keep, "search": {"seed": seed}, "resources": {"workers": 1}}
     argv = ["/opt/bin/gensweep", "tune", f"search_spaces/{name}.yaml"]
-    with MlflowWriter(config, argv=argv) as writer:
-        writer.sweep_started(SweepStart(name, root, trials, 0, 1, "fd", "min", False))
-        for index in range(trials):
-            trial = f"t{index:04d}"
-            params, tree, final, speed = make(rng)
-            writer.trial_started(TrialStart(trial, params, tree))
-            if index == failing:
-                writer.trial_reported(Report(trial, 7500, {"loss": 0.5}))
-                writer.trial_ended(TrialEnd(trial, "failed", None, error, 8192))
-                continue
-            last = rng.choice([1, max(1, rungs // 2)]) if index > 2 and rng.random() < 0.35 else rungs
-            _play(writer, root, trial, rng, final, speed, identity, rungs, last, pictures, signals, game=make is gan)
-        writer.sweep_ended("finished")
-    return root
+    tags = provenance_tags(git_state(), config, argv)
+    sweep = LoggedSweep(
+        folder / "sweeps", name, metric=identity.metric, trials=trials, keep_best=keep, tags=tags, settings=config
+    )
+    for index in range(trials):
+        trial = f"t{index:04d}"
+        params, tree, final, speed = make(rng)
+        sweep.start(trial, params, tree)
+        if index == failing:
+            sweep.progress(trial, 7500, loss=0.5)
+            sweep.end(trial, "failed", error)
+            continue
+        last = rng.choice([1, max(1, rungs // 2)]) if index > 2 and rng.random() < 0.35 else rungs
+        _play(sweep, trial, rng, final, speed, identity, rungs, last, pictures, signals, game=make is gan)
+    return sweep.file().path
 
 
 def _play(
-    writer: MlflowWriter,
-    root: Path,
+    sweep: LoggedSweep,
     trial: str,
     rng: random.Random,
     final: float,
     speed: float,
-    identity: Mapping[str, Any],
+    identity: Identity,
     rungs: int,
     last: int,
     pictures: bool,
     signals: Mapping[str, float],
     game: bool,
 ) -> None:
-    best: tuple[float, Path, dict[str, float]] | None = None
     for rung in range(1, last + 1):
         images = BUDGET * rung // rungs
         score = final + 220 * math.exp(-images / 14_000) + rng.gauss(0, 2.5)
-        folder = root / "checkpoints" / f"{trial}-{images}"
+        folder = sweep.folder.path / "checkpoints" / f"{trial}-{images}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "checkpoint.json").write_text("{}")
         if pictures:
             grid(folder / "samples.png", max(4.0, score / 2.2), 7)
             if "authpct/memorised" in signals:
                 grid(folder / "suspects.png", 0, 7)
-        metrics = {
-            "images": float(images),
-            "fd": score,
-            "loss": 0.1 + 1000 / images,
-            "images_per_second": speed,
-            "train_seconds": images / speed,
-            "sample_seconds": 6000 / speed,
-            "params": 1_500_000.0,
-        }
+        seconds = images / speed
+        cost = Cost(images=images, train_seconds=seconds, sample_seconds=6000 / speed, params=1_500_000)
+        numbers = {"loss": 0.1 + 1000 / images, "images_per_second": speed}
         if game:
-            metrics |= {"signal/accuracy_real": 1 - 0.4 * math.exp(-images / 9000), "signal/accuracy_fake": 0.8}
-            metrics |= {"signal/diffusion_length": 10.0 + images // 400}
-        metrics |= signals
-        writer.trial_reported(Report(trial, images, metrics, identity, folder))
-        if best is None or score < best[0]:
-            best = (score, folder, metrics)
-    if best is not None:
-        status = "finished" if last == rungs else "pruned"
-        images = BUDGET * last // rungs
-        writer.trial_ended(TrialEnd(trial, status, best[0], None, images, best[1], best[2], identity))
+            numbers |= {"signal/accuracy_real": 1 - 0.4 * math.exp(-images / 9000), "signal/accuracy_fake": 0.8}
+            numbers |= {"signal/diffusion_length": 10.0 + images // 400}
+        sweep.evaluate(trial, images, score, folder, identity=identity, cost=cost, **(numbers | dict(signals)))
+    sweep.end(trial, "finished" if last == rungs else "pruned")
 
 
 @functools.cache

@@ -9,15 +9,20 @@ from made_up import IDENTITY
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.compare import compare, varied, verdict
 from gensweep.report.export import comparison_json, comparison_rows, trial_json
-from gensweep.tracking.runs import Cost, Score, Sweep, Trial
+from gensweep.results import Cost, Score
+from gensweep.tracking.sweeps import Sweep, Trial
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def cost(train_seconds):
+    return Cost(images=1000, train_seconds=train_seconds, sample_seconds=1.0, params=5)
+
+
 def trial(sweep, number, value, *, status="finished", identity=IDENTITY, family="gan", mode="min", **values):
-    score = None if value is None else Score("fd", value, mode, identity)
+    score = None if value is None else Score(value, mode, identity)
     name = f"t{number:04d}"
-    return Trial(sweep, name, f"{sweep}-{name}", family, status, BEGIN, score, Cost(1000, 10.0, 1.0, 5), **values)
+    return Trial(sweep, name, f"{sweep}-{name}", family, status, BEGIN, score, cost(10.0), **values)
 
 
 def sweep(name, trials, *, age=0, run_id=None):
@@ -54,9 +59,9 @@ def test_larger_is_better_if_the_sweep_says_so():
     assert [entry.score.value for entry in compare([sweep("a", trials)]).entries] == [3.0, 2.0, 1.0]
 
 
-@pytest.mark.parametrize("part", list(IDENTITY))
+@pytest.mark.parametrize("part", list(IDENTITY.as_dict()))
 def test_no_two_scores_of_different_identity_are_ranked_together(part):
-    other = IDENTITY | {part: "another"}
+    other = replace(IDENTITY, **{part: "another"})
     a, b = sweep("a", [trial("a", 0, 5.0)]), sweep("b", [trial("b", 0, 1.0, identity=other)], age=1)
     comparison = compare([a, b])
     assert [entry.trial.sweep for entry in comparison.entries] == ["a"]
@@ -66,7 +71,7 @@ def test_no_two_scores_of_different_identity_are_ranked_together(part):
 
 
 def test_the_largest_comparable_group_wins_over_the_newest():
-    few = IDENTITY | {"samples": 500}
+    few = replace(IDENTITY, samples=500)
     sweeps = [
         sweep("new", [trial("new", 0, 1.0, identity=few)]),
         sweep("b", [trial("b", 0, 5.0)], age=2),
@@ -80,7 +85,7 @@ def test_the_largest_comparable_group_wins_over_the_newest():
 
 
 def test_trials_that_ended_at_a_cheaper_kind_of_score_are_left_out_with_the_command_that_gives_them_a_whole_one():
-    cheap = IDENTITY | {"samples": 500, "steps": 10}
+    cheap = replace(IDENTITY, samples=500, steps=10)
     trials = [trial("a", 0, 5.0), trial("a", 1, 1.0, status="pruned", identity=cheap)]
     comparison = compare([sweep("a", trials)])
     assert [entry.trial.trial for entry in comparison.entries] == ["t0000"]
@@ -119,7 +124,7 @@ def test_what_differs_is_what_varies_within_a_sweep():
 
 
 def test_the_verdict_names_winner_margin_and_price():
-    diffusion = replace(trial("d", 0, 40.0, family="diffusion"), cost=Cost(1000, 40.0, 1.0, 5))
+    diffusion = replace(trial("d", 0, 40.0, family="diffusion"), cost=cost(40.0))
     families = compare([sweep("d", [diffusion]), sweep("g", [trial("g", 0, 50.0)])])
     assert verdict(families) == (
         "Diffusion wins: FD-EffNetLite0 40, 20 % below the best GAN's 50, at 4 times its training time."
@@ -141,14 +146,25 @@ def test_json_has_the_documented_shape():
             "trial": "t0000",
             "run_id": "a-t0000",
             "family": "gan",
-            "objective": {"metric": "fd", "value": 5.0, "corrected": None, "interval": None, "identity": IDENTITY},
+            "objective": {
+                "metric": "fd",
+                "value": 5.0,
+                "corrected": None,
+                "interval": None,
+                "identity": IDENTITY.as_dict(),
+            },
             "rescored": None,
             "cost": {
                 "images": 1000,
+                "flops": None,
+                "device_seconds": None,
                 "train_seconds": 10.0,
                 "sample_seconds": 1.0,
+                "evaluate_seconds": None,
+                "sample_flops": None,
                 "params": 5,
                 "activation_bytes": None,
+                "memory_bytes": None,
             },
             "params": {"x": 1},
             "checkpoint": None,

@@ -1,12 +1,22 @@
 import io
-import math
 
 import pytest
+from logged import evaluation
 from made_up import IDENTITY
 from rich.console import Console
 
 from gensweep.report.display import ProgressDisplay
-from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
+from gensweep.sweep.events import (
+    Created,
+    Ended,
+    Evaluated,
+    Progressed,
+    SessionEnded,
+    SessionStarted,
+    Started,
+    Suggested,
+)
+from gensweep.sweep.state import SweepState
 
 CONFIG = {"training": {"images": 1000}}
 
@@ -23,9 +33,34 @@ def clock():
     return Clock()
 
 
-def begin(display, tmp_path, **values):
-    fields = {"trials": 4, "ended": 0, "concurrent": 2, "metric": "fd", "mode": "min", "resumed": False} | values
-    display.sweep_started(SweepStart(sweep="digits", folder=tmp_path, **fields))
+class Shown:
+    """A display, and the sweep that it shows."""
+
+    def __init__(self, tmp_path, clock, stream=None, trials=4, mode="min", concurrent=2, **settings):
+        self.display = ProgressDisplay(stream or io.StringIO(), clock=clock, **settings)
+        self.state, self.mode = SweepState(), mode
+        self.add(Created("id", "digits", "fd", mode, trials))
+        self.add(SessionStarted(concurrent))
+
+    def add(self, event):
+        self.state.apply(event, 0)
+        self.display(event, self.state)
+
+    def start(self, trial, params=None, config=CONFIG):
+        self.add(Suggested(trial, int(trial[1:]), {}, params or {}, config))
+        self.add(Started(trial))
+
+    def progress(self, trial, images, **numbers):
+        self.add(Progressed(trial, images, numbers))
+
+    def evaluate(self, trial, images, value, **signals):
+        self.add(Evaluated(trial, evaluation(images, value, identity=IDENTITY, mode=self.mode, **signals), "c"))
+
+    def end(self, trial, status="finished", error=None):
+        self.add(Ended(trial, status, error))
+
+    def close(self, status="finished"):
+        self.add(SessionEnded(status))
 
 
 def shown(display, width):
@@ -36,15 +71,16 @@ def shown(display, width):
 
 def test_off_a_terminal_there_is_one_line_a_finished_trial(tmp_path, clock):
     stream = io.StringIO()
-    display = ProgressDisplay(stream, clock=clock)
-    begin(display, tmp_path)
-    display.trial_started(TrialStart("t0000", {"x": 1}, CONFIG))
-    display.trial_reported(Report("t0000", 500, {"fd": 60.0, "loss": 0.1}, IDENTITY))
+    sweep = Shown(tmp_path, clock, stream)
+    sweep.start("t0000", {"x": 1})
+    sweep.evaluate("t0000", 500, 60.0, loss=0.1)
     clock.now = 30.0
-    display.trial_ended(TrialEnd("t0000", "finished", 50.0, None, 1000, identity=IDENTITY))
-    display.trial_started(TrialStart("t0001", {"x": 1}, CONFIG))
-    display.trial_ended(TrialEnd("t0001", "failed", None, "RuntimeError: [bold]out of memory[/bold]", 10))
-    display.sweep_ended("finished")
+    sweep.evaluate("t0000", 1000, 50.0)
+    sweep.end("t0000")
+    sweep.start("t0001", {"x": 1})
+    sweep.progress("t0001", 10)
+    sweep.end("t0001", "failed", "RuntimeError: [bold]out of memory[/bold]")
+    sweep.close()
     lines = stream.getvalue().splitlines()
     assert lines[0] == "digits starts: 4 trials, 2 at a time"
     assert lines[1] == (
@@ -60,11 +96,11 @@ def test_off_a_terminal_there_is_one_line_a_finished_trial(tmp_path, clock):
 
 @pytest.mark.parametrize("width", [1, 10, 20, 40, 60, 80, 120, 200])
 def test_the_live_table_fits_any_terminal(tmp_path, clock, width):
-    display = ProgressDisplay(io.StringIO(), clock=clock, width=width)
-    begin(display, tmp_path)
-    display.trial_started(TrialStart("t0000", {"diffusion.timesteps": 100, "network.width": 64}, CONFIG))
-    display.trial_reported(Report("t0000", 500, {"fd": 60.0, "loss": 0.1, "images_per_second": 900.0}, IDENTITY))
-    text = shown(display, width)
+    sweep = Shown(tmp_path, clock, width=width)
+    sweep.start("t0000", {"diffusion.timesteps": 100, "network.width": 64})
+    sweep.progress("t0000", 400, loss=0.1, images_per_second=900.0)
+    sweep.evaluate("t0000", 500, 60.0)
+    text = shown(sweep.display, width)
     assert all(len(line) <= max(width, 1) for line in text.splitlines())
     if width >= 60:
         assert "500/1k" in text
@@ -73,66 +109,76 @@ def test_the_live_table_fits_any_terminal(tmp_path, clock, width):
         assert "timesteps=100" in text
 
 
-def test_missing_and_strange_metrics_do_no_harm(tmp_path, clock):
-    display = ProgressDisplay(io.StringIO(), clock=clock)
-    display.render()
-    begin(display, tmp_path)
-    display.trial_reported(Report("unknown", 5, {}))
-    display.trial_started(TrialStart("t0000", {}, {}))
-    display.trial_reported(Report("t0000", 0, {}))
-    display.trial_reported(Report("t0000", 10, {"fd": math.nan, "loss": math.inf}))
-    assert "t0000" in shown(display, 80)
-    display.trial_ended(TrialEnd("t0000", "finished", math.nan, None, 10))
-    display.trial_ended(TrialEnd("t0000", "failed", None))
-    display.sweep_ended("failed")
-    assert "best" not in shown(display, 80)
+def test_missing_metrics_do_no_harm(tmp_path, clock):
+    sweep = Shown(tmp_path, clock)
+    sweep.display.render()
+    sweep.progress("t0009", 5)
+    sweep.start("t0000", {}, {})
+    sweep.progress("t0000", 0)
+    assert "t0000" in shown(sweep.display, 80)
+    sweep.end("t0000", "failed")
+    sweep.close("failed")
+    assert "best" not in shown(sweep.display, 80)
 
 
 def test_the_best_follows_the_mode(tmp_path, clock):
     for mode, best in (("min", "1 (t0001)"), ("max", "3 (t0002)")):
-        display = ProgressDisplay(io.StringIO(), clock=clock)
-        begin(display, tmp_path, mode=mode)
+        sweep = Shown(tmp_path, clock, mode=mode)
         for number, value in enumerate((2.0, 1.0, 3.0)):
-            display.trial_started(TrialStart(f"t000{number}", {}, CONFIG))
-            display.trial_ended(TrialEnd(f"t000{number}", "finished", value, None, 1000))
-        assert best in shown(display, 100)
+            sweep.start(f"t000{number}")
+            sweep.evaluate(f"t000{number}", 1000, value)
+            sweep.end(f"t000{number}")
+        assert best in shown(sweep.display, 100)
 
 
 def test_the_time_left_counts_running_trials_and_early_stops(tmp_path, clock):
-    display = ProgressDisplay(io.StringIO(), clock=clock)
-    begin(display, tmp_path, ended=1, resumed=True)
+    sweep = Shown(tmp_path, clock)
+    sweep.start("t0000")
+    sweep.end("t0000")
+    sweep.close("interrupted")
+    sweep.add(SessionStarted(2))
+    fresh = ProgressDisplay(io.StringIO(), clock=clock)
+    fresh(SessionStarted(2), sweep.state)
+    sweep.display = fresh
     for trial in ("t0001", "t0002"):
-        display.trial_started(TrialStart(trial, {}, CONFIG))
+        sweep.start(trial)
     clock.now = 60.0
-    display.trial_reported(Report("t0001", 500, {}))
-    display.trial_ended(TrialEnd("t0002", "pruned", 5.0, None, 100))
+    sweep.progress("t0001", 500)
+    sweep.progress("t0002", 100)
+    sweep.end("t0002", "pruned")
     # One and a half trials in a minute; half a one and a whole one to go.
-    assert "2/4 trials (1 pruned)" in shown(display, 100)
-    assert "1 min 00 s, about 1 min 00 s left" in shown(display, 100)
+    assert "2/4 trials (1 finished, 1 pruned)" in shown(fresh, 100)
+    assert "1 min 00 s, about 1 min 00 s left" in shown(fresh, 100)
 
 
-def test_on_a_terminal_a_failure_is_shown_once_and_the_table_goes_away(tmp_path, clock):
+def test_the_end_of_a_lost_session_is_not_shown_as_this_ones(tmp_path, clock):
     stream = io.StringIO()
-    with ProgressDisplay(stream, live=True, clock=clock, width=100) as display:
-        begin(display, tmp_path)
-        display.trial_started(TrialStart("t0000", {}, CONFIG))
-        for _ in range(2):
-            display.trial_ended(TrialEnd("t0000", "failed", None, "ValueError: no", 10))
-        display.trial_started(TrialStart("t0001", {}, CONFIG))
-        display.trial_ended(TrialEnd("t0001", "finished", 5.0, None, 1000))
-        display.sweep_ended("finished")
+    display = ProgressDisplay(stream, clock=clock)
+    display(SessionEnded("interrupted"), SweepState())
+    assert stream.getvalue() == ""
+
+
+def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(tmp_path, clock):
+    stream = io.StringIO()
+    sweep = Shown(tmp_path, clock, stream, live=True, width=100)
+    with sweep.display:
+        sweep.start("t0000")
+        sweep.end("t0000", "failed", "ValueError: no")
+        sweep.start("t0001")
+        sweep.evaluate("t0001", 1000, 5.0)
+        sweep.end("t0001")
+        sweep.close()
     assert stream.getvalue().count("ValueError: no") == 1
     assert "digits finished: 2/4 trials" in stream.getvalue()
 
 
 @pytest.mark.parametrize("width", [100, 110, 160])
 def test_many_settings_take_no_room_from_the_numbers(tmp_path, clock, width):
-    display = ProgressDisplay(io.StringIO(), live=False, clock=clock, width=width)
-    begin(display, tmp_path)
-    params = {f"section.some_setting_{number}": 0.123456789 for number in range(30)}
-    display.trial_started(TrialStart("t0017", params, CONFIG))
-    display.trial_reported(Report("t0017", 500, {"fd": 61.25, "loss": 0.125, "images_per_second": 321.0}, IDENTITY))
-    table = shown(display, width).splitlines()[2:]
+    sweep = Shown(tmp_path, clock, live=False, width=width)
+    sweep.start("t0017", {f"section.some_setting_{number}": 0.123456789 for number in range(30)})
+    sweep.progress("t0017", 400, loss=0.125, images_per_second=321.0)
+    sweep.evaluate("t0017", 500, 61.25)
+    table = shown(sweep.display, width).splitlines()[2:]
     assert all(len(line) <= width for line in table)
     assert len(table) == 2
     for words in ("t0017", "500/1k", "61.25", "0.125", "321"):

@@ -2,12 +2,14 @@ import random
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import optuna
 import pytest
+from logged import LoggedSweep
 from made_up import IDENTITY
 
+from gensweep.config import SweepConfig
 from gensweep.report.importance import parameter_importance
-from gensweep.tracking.runs import Score, Sweep, Trial
+from gensweep.results import Score
+from gensweep.tracking.sweeps import Sweep, Trial
 
 
 def sweep(count, folder=None):
@@ -16,7 +18,7 @@ def sweep(count, folder=None):
     for number in range(count):
         params = {"strong": rng.uniform(0, 1), "weak": rng.choice(["a", "b"]), "same": 3, "whole": rng.randint(1, 9)}
         value = 100 * params["strong"] + (params["weak"] == "a") + 0.1 * params["whole"]
-        score = Score("fd", value, "min", IDENTITY)
+        score = Score(value, "min", IDENTITY)
         trials.append(Trial("s", f"t{number}", f"r{number}", "gan", "finished", begin, score, params=params))
     return Sweep("s", "run", "finished", begin, "fd", "min", folder=folder, trials=tuple(trials))
 
@@ -36,16 +38,25 @@ def test_too_few_trials_tell_nothing(count):
 
 def test_equal_scores_tell_nothing():
     made = sweep(8)
-    level = tuple(replace(trial, objective=Score("fd", 1.0, "min", IDENTITY)) for trial in made.trials)
+    level = tuple(replace(trial, objective=Score(1.0, "min", IDENTITY)) for trial in made.trials)
     assert parameter_importance(replace(made, trials=level)) == {}
 
 
-def test_the_sweeps_own_study_goes_first(tmp_path):
-    study = optuna.create_study(storage=f"sqlite:///{tmp_path / 'optuna.db'}", study_name="s")
-    study.optimize(lambda trial: trial.suggest_float("of_study", 0, 1) + 0.01 * trial.suggest_float("b", 0, 1), 12)
-    assert next(iter(parameter_importance(sweep(12, str(tmp_path))))) == "of_study"
-
-
-def test_a_damaged_study_is_passed_over(tmp_path):
-    (tmp_path / "optuna.db").write_bytes(b"no database at all, only some text that is long enough" * 40)
-    assert next(iter(parameter_importance(sweep(12, str(tmp_path))))) == "strong"
+def test_the_sweeps_own_log_goes_first_and_optunas_file_is_never_read(tmp_path):
+    """In the log the learning rate decides, with pruned trials as such; the runs say something else."""
+    base = {"data": {"kind": "digits"}, "family": {"kind": "diffusion"}}
+    space = {"optimizer.learning_rate": {"float": [1e-4, 1e-2]}, "training.batch_size": {"choice": [32, 64]}}
+    config = SweepConfig.from_dict({"name": "s", "base": base, "space": space}).as_dict()
+    logged = LoggedSweep(tmp_path, "s", trials=12, settings=config)
+    rng = random.Random(0)
+    for number in range(12):
+        rate = rng.uniform(1e-4, 1e-2)
+        chosen = {"optimizer.learning_rate": rate, "training.batch_size": rng.choice([32, 64])}
+        logged.start(f"t{number:04d}", chosen)
+        logged.evaluate(f"t{number:04d}", 100, rate)
+        logged.end(f"t{number:04d}")
+    logged.folder.optuna.write_bytes(b"no database at all")
+    of_log = replace(sweep(12, str(logged.folder.path)), sweep_id=logged.folder.state().created.sweep_id)
+    assert next(iter(parameter_importance(of_log))) == "optimizer.learning_rate"
+    of_another = replace(of_log, sweep_id="another sweep of this name")
+    assert next(iter(parameter_importance(of_another))) == "strong"

@@ -17,10 +17,18 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def trial(number, value, *, corrected=None, error=None, folder=None, mode="min"):
-    score = Score("fd", value, mode, IDENTITY, value - 5 if corrected is None else corrected, error)
+    score = Score(value, mode, IDENTITY, value - 5 if corrected is None else corrected, error)
     where = None if folder is None else str(folder)
     return Trial(
-        "a", f"t{number}", f"run{number}", "gan", "finished", BEGIN, score, cost=Cost(1000, 10.0), checkpoint=where
+        "a",
+        f"t{number}",
+        f"run{number}",
+        "gan",
+        "finished",
+        BEGIN,
+        score,
+        cost=Cost(images=1000, train_seconds=10.0),
+        checkpoint=where,
     )
 
 
@@ -84,7 +92,7 @@ def test_scores_without_an_interval_are_never_too_close():
 
 def test_the_verdict_and_every_format_say_it(tmp_path):
     listed = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 22.0, 90.0])]
-    again = Score("fd", 21.5, "min", IDENTITY, 16.5, 3.0)
+    again = Score(21.5, "min", IDENTITY, 16.5, 3.0)
     listed[0] = replace(listed[0], rescored=again)
     sweep = Sweep("a", "run", "finished", BEGIN, "fd", "min", "gensweep tune a.yaml", trials=tuple(listed))
     comparison = compare([sweep])

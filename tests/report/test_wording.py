@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from gensweep.report.wording import (
     setting_words,
     short_names,
 )
+from gensweep.results import Identity
 
 
 @pytest.mark.parametrize(
@@ -33,44 +36,38 @@ def test_durations(seconds, words):
 
 def test_a_distance_is_called_fid_only_with_the_network_of_the_literature():
     assert metric_title("fd", IDENTITY) == "FD-EffNetLite0"
+    inception = replace(IDENTITY, extractor="inception2015/2048@299px/float32/sha256:ab")
     for metric in ("fd", "fid"):
-        assert metric_title(metric, {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "FID"
-    assert metric_title("fd", {"extractor": "something/12"}) == "FD-something"
-    assert metric_title("fd", {}) == "FD"
+        assert metric_title(metric, inception) == "FID"
+    assert metric_title("fd", replace(IDENTITY, extractor="something/12")) == "FD-something"
+    assert metric_title("fd", None) == "FD"
     assert metric_title("kid", IDENTITY) == "KD-EffNetLite0"
-    assert metric_title("kid", {"extractor": "inception2015/2048@299px/float32/sha256:ab"}) == "KID"
+    assert metric_title("kid", inception) == "KID"
 
 
 def test_titles_are_those_of_the_extractors(tmp_path):
     extractor = efficientnet_lite0("cpu", tmp_path)
-    assert metric_title("fd", {"extractor": extractor.id}) == extractor.title
+    assert metric_title("fd", replace(IDENTITY, extractor=extractor.id)) == extractor.title
 
 
 def test_identities_in_words():
-    words = identity_words("fd", IDENTITY)
+    words = identity_words(IDENTITY)
     assert words.startswith(
         "FD-EffNetLite0 of 2,000 generated images against digits train 32px, averaged (EMA) weights"
     )
-    other = IDENTITY | {"samples": 500, "weights": "raw"}
+    other = replace(IDENTITY, samples=500, weights="raw")
     assert difference_words(IDENTITY, other) == "generated images: 500 against 2,000; weights: raw against ema"
     assert difference_words(IDENTITY, IDENTITY) == ""
 
 
 def test_a_likelihood_in_words():
-    identity = {
-        "metric": "bpd",
-        "samples": 360,
-        "reference": "digits/test (360 images, 32x32)#ab",
-        "quantisation": "256 levels a value",
-        "weights": "ema",
-        "timesteps": 20,
-    }
+    identity = Identity("bpd", None, 360, "digits/test (360 images, 32x32)#ab", "256 levels a value", timesteps=20)
     assert metric_title("bpd", identity) == "bits/dim"
-    assert identity_words("bpd", identity) == (
+    assert identity_words(identity) == (
         "bits/dim of 360 real images from digits/test (360 images, 32x32), 20 noise levels an image, "
         "averaged (EMA) weights; quantisation: 256 levels a value"
     )
-    assert difference_words(identity, identity | {"samples": 100, "timesteps": "all"}) == (
+    assert difference_words(identity, replace(identity, samples=100, timesteps="all")) == (
         "images: 100 against 360; noise levels an image: all against 20"
     )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 
 import pytest
+
+ACTORS = ["TrialQueue", "TrialRunner", "TrainController", "RayTrainWorker", "PlacementGroupCleaner"]
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +29,16 @@ def ray_cluster():
 
 @pytest.fixture
 def no_leak(ray_cluster):
-    """After the test, nothing of the sweep holds resources."""
+    """After the test, no placement group and no process of the sweep is left."""
     yield
+    from processes import pids
     from ray.util.placement_group import placement_group_table
 
-    held = [e["name"] for e in placement_group_table().values() if e["state"] != "REMOVED"]
-    assert [name for name in held if name.startswith("gensweep")] == []
+    def held():
+        groups = [entry["bundles"] for entry in placement_group_table().values() if entry["state"] != "REMOVED"]
+        return groups + [name for name in ACTORS if pids(name)]
+
+    deadline = time.monotonic() + 20  # processes take their time to exit
+    while held() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert held() == []

@@ -9,53 +9,51 @@ from pathlib import Path
 import torch
 import torch.distributed
 
+from gensweep.results import Cost, Evaluation, Identity, Score
 
-def count(config, place, reporter):
+
+def count(config, context, reporter):
     """Counts up to `steps` of 100 images; the score is |x| + 1/images (better with time); each step is a checkpoint.
 
     The state is the number of steps and a checksum that depends on all of them, so a lost or repeated step shows.
     """
     state = {"step": 0, "sum": 0.0}
-    for folder in place.resume:
+    for folder in context.resume:
         state = json.loads((folder / "state.json").read_text())
         break
     torch.manual_seed(int(config.get("seed", 0)) + state["step"])
     while state["step"] < config.get("steps", 4):
         state["step"] += 1
-        trouble(config, place, state["step"])
+        trouble(config, context, state["step"])
         if config.get("sleep"):
             time.sleep(config["sleep"])
-        share = torch.tensor([1.0 / place.world])
-        if place.world > 1:
+        share = torch.tensor([1.0 / context.world])
+        if context.world > 1:
             torch.distributed.all_reduce(share)
         torch.manual_seed(int(config.get("seed", 0)) + state["step"])
         state["sum"] = state["sum"] * 0.5 + float(share) + float(torch.rand(()))
         images = 100 * state["step"]
-        reporter.progress({"images": images - 50, "loss": 1.0 / state["step"]})
-        folder = place.folder / "checkpoint"
-        if place.rank == 0:
+        reporter.progress(images - 50, {"loss": 1.0 / state["step"]})
+        while config.get("hang_at") == state["step"]:
+            time.sleep(1)
+        folder = context.folder / "checkpoint"
+        if context.rank == 0:
             folder.mkdir(exist_ok=True)
             (folder / "state.json").write_text(json.dumps(state))
-        score = config.get("scores", {}).get(str(images), abs(config.get("x", 1.0)) + 1.0 / images)
-        reporter.checkpoint(
-            {
-                "images": images,
-                "fd": score,
-                "sum": state["sum"],
-                "pid": os.getpid(),
-                "identities": {"fd": {"metric": "fd"} | config.get("identities", {}).get(str(images), {})},
-            },
-            folder,
-        )
+        value = config.get("scores", {}).get(str(images), abs(config.get("x", 1.0)) + 1.0 / images)
+        samples = config.get("samples", {}).get(str(images), 8)
+        score = Score(value, "min", Identity("fd", "projection", samples, "made up", "uint8"))
+        signals = {"sum": state["sum"], "pid": float(os.getpid())}
+        reporter.evaluated(Evaluation(images, {"fd": score}, Cost(images=images), signals), folder)
 
 
-def trouble(config, place, step):
+def trouble(config, context, step):
     """Does what the configuration says goes wrong, the first time that it comes to this step."""
     if config.get("raise_at") == step:
         raise ValueError("as the test wants it")
     if config.get("die_at") == step:
         os.kill(os.getpid(), signal.SIGKILL)
     once = config.get("once")
-    if config.get("kill_at") == step and place.rank == place.world - 1 and not Path(once).exists():
+    if config.get("kill_at") == step and context.rank == context.world - 1 and not Path(once).exists():
         Path(once).write_text("killed")
         os.kill(os.getpid(), signal.SIGKILL)

@@ -14,6 +14,7 @@ import pytest
 from optuna.trial import TrialState
 from trivial_sweeps import Memory, plan
 
+from gensweep.sweep.events import Evaluated, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
@@ -25,7 +26,7 @@ CONFIGS = [{"steps": 2}, {"steps": 4}, {"steps": 4}]
 
 def start(root):
     here = Path(__file__).parent
-    environment = {**os.environ, "PYTHONPATH": str(here), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *sys.path]), "OMP_NUM_THREADS": "1"}
     environment.pop("RAY_ADDRESS", None)
     with (root / "output").open("w") as output:
         return subprocess.Popen(
@@ -42,8 +43,8 @@ def wait_for_checkpoint(root, trial, images, seconds=120):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         folder = SweepFolder(root, "a")
-        records = folder.records() if folder.exists else []
-        if any(r.trial == trial and any(k.images == images for k in r.checkpoints) for r in records):
+        known = folder.state().trials.get(trial)
+        if known is not None and images in known.evaluations:
             return
         time.sleep(0.05)
     raise AssertionError(f"{trial} did not come to {images}")
@@ -65,21 +66,21 @@ def test_a_driver_killed_in_mid_sweep_loses_no_finished_trial_and_one_interval_o
     finally:
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
-    before = {r.trial: r for r in SweepFolder(tmp_path, "a").records()}
+    before = SweepFolder(tmp_path, "a").state().trials
     assert before["t0000"].status == "finished"
     assert before["t0001"].status == "running"
 
     memory = Memory()
     result = resumed(tmp_path, memory)
-    assert [t.status for t in result.trials] == ["finished"] * 3
-    assert result.trials[0] == before["t0000"]
-    assert [(s.trial, s.resumed) for s in memory.of("trial_started")] == [("t0001", True), ("t0002", False)]
-    images = [r.images for r in memory.of("trial_reported") if r.trial == "t0001" and r.checkpoint]
-    assert images == [i for i in (100, 200, 300, 400) if i > before["t0001"].images // 100 * 100]
+    trials = list(result.state.trials.values())
+    assert [t.status for t in trials] == ["finished"] * 3
+    assert trials[0] == before["t0000"]
+    assert [s.trial for s in memory.of(Started)] == ["t0001", "t0002"]
+    images = [e.evaluation.images for e in memory.of(Evaluated) if e.trial == "t0001"]
+    assert images == [i for i in (100, 200, 300, 400) if i not in before["t0001"].evaluations]
     # The sum depends on every step of a trial: the resumed one equals one that was never disturbed.
-    assert [t.best.metrics["sum"] for t in result.trials] == [
-        t.best.metrics["sum"] for t in undisturbed(tmp_path).trials
-    ]
+    whole = undisturbed(tmp_path).state.trials.values()
+    assert [t.best.evaluation.signals["sum"] for t in trials] == [t.best.evaluation.signals["sum"] for t in whole]
     told = optuna.load_study(study_name="a", storage=f"sqlite:///{tmp_path / 'a' / 'optuna.db'}").trials
     assert [t.state for t in told] == [TrialState.COMPLETE] * 3
 
@@ -93,11 +94,12 @@ def test_an_interrupted_sweep_stops_cleanly_and_goes_on(tmp_path, number):
     output = (tmp_path / "output").read_text()
     assert driver.returncode == 130, output
     assert output == ""
-    before = {r.trial: r for r in SweepFolder(tmp_path, "a").records()}
+    before = SweepFolder(tmp_path, "a").state().trials
     assert {t: r.status for t, r in before.items()} == {"t0000": "finished", "t0001": "stopped"}
     assert before["t0001"].checkpoints
 
     memory = Memory()
     result = resumed(tmp_path, memory)
-    assert [t.status for t in result.trials] == ["finished"] * 3
-    assert [s.trial for s in memory.of("trial_started")] == ["t0001", "t0002"]
+    trials = list(result.state.trials.values())
+    assert [t.status for t in trials] == ["finished"] * 3
+    assert [s.trial for s in memory.of(Started)] == ["t0001", "t0002"]

@@ -10,6 +10,7 @@ import pytest
 from trivial_sweeps import Memory, plan
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
@@ -21,25 +22,30 @@ def study(folder, name="a"):
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder / name / 'optuna.db'}")
 
 
+def trials_of(result):
+    return list(result.state.trials.values())
+
+
 def test_a_sweep_finishes_and_every_event_is_seen_once(tmp_path):
     memory = Memory()
     result = run_plan(plan(trials=3), [memory], root=tmp_path)
     assert result.status == "finished"
     assert result.exit_code == 0
-    assert [(t.trial, t.status, t.images) for t in result.trials] == [(f"t000{i}", "finished", 400) for i in range(3)]
-    assert memory.calls[0][0] == "sweep_started"
-    assert memory.calls[-1] == ("sweep_ended", "finished")
-    for trial in result.trials:
-        assert [s.resumed for s in memory.of("trial_started") if s.trial == trial.trial] == [False]
-        reports = [r for r in memory.of("trial_reported") if r.trial == trial.trial]
-        assert [r.images for r in reports] == [50, 100, 150, 200, 250, 300, 350, 400]
-        assert [r.checkpoint is not None for r in reports] == [False, True] * 4
-        assert [r.identity for r in reports] == [None, {"metric": "fd"}] * 4
-        (end,) = [e for e in memory.of("trial_ended") if e.trial == trial.trial]
-        assert end.status == "finished"
-        assert end.objective == pytest.approx(abs(trial.params["x"]) + 1 / 400)
-        assert json.loads((end.best / "state.json").read_text())["step"] == 4
-        assert [p.name for p in end.best.parent.iterdir()] == ["000000000400"]  # the others are cleaned up
+    assert [(t.trial, t.status, t.images) for t in trials_of(result)] == [
+        (f"t000{i}", "finished", 400) for i in range(3)
+    ]
+    assert [event.kind for event in memory.events[:2]] == ["created", "session_started"]
+    assert memory.events[-1] == SessionEnded("finished")
+    assert memory.events == [entry.event for entry in SweepFolder(tmp_path, "a").log.read()]
+    for trial in trials_of(result):
+        assert len([s for s in memory.of(Started) if s.trial == trial.trial]) == 1
+        assert [p.images for p in memory.of(Progressed) if p.trial == trial.trial] == [50, 150, 250, 350]
+        assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == trial.trial] == [100, 200, 300, 400]
+        assert [e.status for e in memory.of(Ended) if e.trial == trial.trial] == ["finished"]
+        assert trial.objective.value == pytest.approx(abs(trial.params["x"]) + 1 / 400)
+        best = Path(trial.best.uri)
+        assert json.loads((best / "state.json").read_text())["step"] == 4
+        assert [p.name for p in best.parent.iterdir()] == ["000000000400"]  # the others are cleaned up
 
 
 def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_path):
@@ -47,9 +53,9 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
     scheduler = {"scheduler": "asha", "scheduler_settings": {"grace": 100, "reduction": 2}}
     memory = Memory()
     result = run_plan(plan(configs=configs, **scheduler), [memory], root=tmp_path)
-    assert [t.status for t in result.trials] == ["finished", "pruned", "failed", "finished"]
+    assert [t.status for t in trials_of(result)] == ["finished", "pruned", "failed", "finished"]
     assert (result.status, result.exit_code) == ("finished", 3)
-    failed = result.trials[2]
+    failed = trials_of(result)[2]
     assert failed.error.startswith("ValueError: as the test wants it; log: ")
     log = Path(failed.log).read_text()
     assert "raise ValueError" in log
@@ -58,25 +64,26 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
     assert told[1].state == optuna.trial.TrialState.PRUNED
     assert told[2].state == optuna.trial.TrialState.FAIL
     assert told[1].intermediate_values == {100: pytest.approx(5.01)}
-    assert [e.trial for e in memory.of("trial_ended")] == ["t0000", "t0001", "t0002", "t0003"]
+    assert [e.trial for e in memory.of(Ended)] == ["t0000", "t0001", "t0002", "t0003"]
 
 
 def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_checkpoint(tmp_path):
     rising = {str(100 * step): 9.0 + step for step in range(3, 9)}
     configs = [{"steps": 8, "scores": {"100": 9.0, "200": 3.0, **rising}}, {"steps": 8}]
     result = run_plan(plan(trials=2, configs=configs, budget=800, patience=2), root=tmp_path)
-    assert [(t.status, t.images) for t in result.trials] == [("finished", 400), ("finished", 800)]
-    assert result.trials[0].best.images == 200
+    assert [(t.status, t.images) for t in trials_of(result)] == [("finished", 400), ("finished", 800)]
+    assert trials_of(result)[0].best.evaluation.images == 200
     assert study(tmp_path).trials[0].state == optuna.trial.TrialState.COMPLETE
     assert study(tmp_path).trials[0].value == 3.0
 
 
 def test_the_first_score_of_the_whole_kind_is_the_objective_although_cheaper_ones_were_lower(tmp_path):
     scores = {"100": 1.0, "200": 2.0, "300": 3.0, "400": 9.0}
-    configs = [{"scores": scores, "identities": {"400": {"samples": 5000}}}]
+    configs = [{"scores": scores, "samples": {"400": 5000}}]
     result = run_plan(plan(trials=1, configs=configs), root=tmp_path)
-    (trial,) = result.trials
-    assert (trial.objective, trial.best.images, trial.best.identity["samples"]) == (9.0, 400, 5000)
+    (trial,) = trials_of(result)
+    score = trial.objective
+    assert (score.value, trial.best.evaluation.images, score.identity.samples) == (9.0, 400, 5000)
     assert study(tmp_path).trials[0].value == 9.0
 
 
@@ -85,11 +92,11 @@ def test_a_killed_worker_costs_at_most_one_checkpoint_interval(tmp_path):
     memory = Memory()
     result = run_plan(plan(trials=2, configs=configs), [memory], root=tmp_path)
     assert (tmp_path / "once").exists()
-    assert [t.status for t in result.trials] == ["finished", "finished"]
+    assert [t.status for t in trials_of(result)] == ["finished", "finished"]
     # The sum depends on every step, so it shows that none was lost and none done twice.
-    sums = [t.best.metrics["sum"] for t in result.trials]
+    sums = [t.best.evaluation.signals["sum"] for t in trials_of(result)]
     assert sums[0] == sums[1]
-    images = [r.images for r in memory.of("trial_reported") if r.trial == "t0000" and r.checkpoint]
+    images = [e.evaluation.images for e in memory.of(Evaluated) if e.trial == "t0000"]
     assert images == [100, 200, 300, 400]
 
 
@@ -98,7 +105,7 @@ def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
     two = plan(trials=5, request=Request(workers=2), **scheduler)
     result = run_plan(two, root=tmp_path)
     assert result.allotment.concurrent == 2
-    assert {t.status for t in result.trials} <= {"finished", "pruned"}
+    assert {t.status for t in trials_of(result)} <= {"finished", "pruned"}
     assert result.status == "finished"
 
 
@@ -116,14 +123,14 @@ def test_a_name_that_exists_is_refused_and_can_be_extended(tmp_path):
         run_plan(plan(trials=1), root=tmp_path)
     memory = Memory()
     more = run_plan(plan(trials=1), [memory], root=tmp_path, extend=2)
-    assert [t.trial for t in more.trials] == ["t0000", "t0001", "t0002"]
-    assert more.trials[0] == first.trials[0]
-    assert [s.trial for s in memory.of("trial_started")] == ["t0001", "t0002"]
+    assert [t.trial for t in trials_of(more)] == ["t0000", "t0001", "t0002"]
+    assert trials_of(more)[0] == trials_of(first)[0]
+    assert [s.trial for s in memory.of(Started)] == ["t0001", "t0002"]
     assert len(study(tmp_path).trials) == 3
-    assert len({t.params["x"] for t in more.trials}) == 3  # the sampler does not repeat its draws
+    assert len({t.params["x"] for t in trials_of(more)}) == 3  # the sampler does not repeat its draws
     memory = Memory()
     assert run_plan(plan(trials=1), [memory], root=tmp_path, resume=True).status == "finished"
-    assert [name for name, _ in memory.calls] == ["sweep_started", "sweep_ended"]  # nothing is left to run
+    assert [event.kind for event in memory.events] == ["session_started", "session_ended"]  # nothing is left to run
 
 
 def test_an_unknown_name_cannot_be_resumed(tmp_path):
@@ -145,10 +152,10 @@ def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(tmp_path):
     one = {"configs": configs, "trials": 3, "request": Request(concurrent=1)}
     kept = run_plan(plan("kept", **one), root=tmp_path)
     fresh = run_plan(plan("fresh", **one, trials_per_group=1), root=tmp_path)
-    pids = [[t.best.metrics["pid"] for t in result.trials] for result in (kept, fresh)]
+    pids = [[t.best.evaluation.signals["pid"] for t in trials_of(result)] for result in (kept, fresh)]
     assert len(set(pids[0])) == 1
     assert len(set(pids[1])) == 3
-    sums = [[t.best.metrics["sum"] for t in result.trials] for result in (kept, fresh)]
+    sums = [[t.best.evaluation.signals["sum"] for t in trials_of(result)] for result in (kept, fresh)]
     assert sums[0] == sums[1]
     assert sums[0][0] == sums[0][2]
 
@@ -159,9 +166,10 @@ def test_checkpoints_can_go_to_a_url_and_come_back_from_it(tmp_path):
     memory = Memory()
     once = {"kill_at": 3, "once": str(tmp_path / "once")}
     result = run_plan(plan(trials=2, configs=[once, {}]), [memory], root=tmp_path, storage=url)
-    assert [t.status for t in result.trials] == ["finished", "finished"]
-    assert result.trials[0].best.metrics["sum"] == result.trials[1].best.metrics["sum"]
-    assert result.trials[0].best.place == f"{url}/checkpoints/t0000/000000000400"
-    assert all((e.best / "state.json").is_file() for e in memory.of("trial_ended"))
+    assert [t.status for t in trials_of(result)] == ["finished", "finished"]
+    assert trials_of(result)[0].best.evaluation.signals["sum"] == trials_of(result)[1].best.evaluation.signals["sum"]
+    assert trials_of(result)[0].best.uri == f"{url}/checkpoints/t0000/000000000400"
+    for trial in trials_of(result):
+        assert (SweepFolder(tmp_path, "a").local(trial.trial, trial.best.uri) / "state.json").is_file()
     for stored in (tmp_path / "store" / "checkpoints" / "t0000", tmp_path / "a" / "fetched" / "t0000"):
         assert [p.name for p in stored.iterdir()] == ["000000000400"]  # cleaned up at both ends

@@ -9,18 +9,16 @@ from gensweep.sweep.resources import Request
 
 
 class Memory:
-    """Remembers every call, in order."""
+    """An observer that remembers every event, in order."""
 
     def __init__(self):
-        self.calls = []
+        self.events = []
 
-    def __getattr__(self, name):
-        if not name.startswith(("sweep_", "trial_")):
-            raise AttributeError(name)
-        return lambda record: self.calls.append((name, record))
+    def __call__(self, event, state):
+        self.events.append(event)
 
-    def of(self, name):
-        return [record for call, record in self.calls if call == name]
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 def plan(name="a", *, trials=4, configs=None, sample=None, **settings):

@@ -10,12 +10,15 @@ import urllib.error
 import urllib.request
 
 import pytest
-from made_up import IDENTITY, grid
+from logged import LoggedSweep
+from made_up import grid
 
+from gensweep.sweep.events import Started
+from gensweep.sweep.state import SweepState
 from gensweep.tracking.artifacts import metric_history, sample_grid
-from gensweep.tracking.records import Report, SweepStart, TrialEnd, TrialStart
 from gensweep.tracking.runs import checkpoint_folder, find_sweep, trial_config
-from gensweep.tracking.writer import MlflowWriter, check_server, sync, sync_all
+from gensweep.tracking.store import check_server
+from gensweep.tracking.view import MlflowView, sync, sync_all
 
 
 class Server:
@@ -66,33 +69,32 @@ def server(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_server_that_dies_and_comes_back_misses_nothing(server, tmp_path, capsys):
     check_server()
-    root, steps = tmp_path / "sweeps" / "flaky", range(100, 1100, 100)
+    steps = range(100, 1100, 100)
     checkpoint = tmp_path / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "checkpoint.json").write_text("{}")
     grid(checkpoint / "samples.png", 10, 0, 2)
-    writer = MlflowWriter({"keep_best": 1}, argv=["gensweep", "tune", "flaky.yaml"])
-    writer.sweep_started(SweepStart("flaky", root, 2, 0, 1, "fd", "min", False))
+    sweep = LoggedSweep(tmp_path / "sweeps", "flaky", trials=2, keep_best=1)
+    view = MlflowView(sweep.folder)
     for number, trial in enumerate(("t0000", "t0001")):
-        writer.trial_started(TrialStart(trial, {"x": number}, {"family": {"kind": "gan"}, "x": number}))
+        sweep.start(trial, {"x": number}, {"family": {"kind": "gan"}, "x": number})
         for step in steps:
             begun = time.monotonic()
-            writer.trial_reported(Report(trial, step, {"fd": 100 - step / 100 - number}, IDENTITY, checkpoint))
+            sweep.evaluate(trial, step, 100 - step / 100 - number, checkpoint)
+            view(Started(trial), SweepState())
             assert time.monotonic() - begun < 1.0
             if trial == "t0000" and step == 500:
                 time.sleep(1.0)
                 server.kill()
-        writer.trial_ended(
-            TrialEnd(trial, "finished", 90.0 - number, None, 1000, checkpoint, {"images": 1000.0}, IDENTITY)
-        )
-    writer.sweep_ended("finished")
+        sweep.end(trial)
+    sweep.close()
     begun = time.monotonic()
-    remaining = writer.close(10)
+    remaining = view.close(10)
     assert time.monotonic() - begun < 12
-    assert remaining > 20
+    assert remaining > 10
     assert sync_all(tmp_path / "sweeps") == 1  # the server is still away, and that is no error
     server.start()
-    assert sync(root, timeout=120) == 0
+    assert sync(sweep.folder, timeout=120) == 0
     found = find_sweep("flaky")
     assert [(trial.trial, trial.status, trial.best) for trial in found.trials] == [
         ("t0000", "finished", False),
@@ -107,5 +109,4 @@ def test_a_server_that_dies_and_comes_back_misses_nothing(server, tmp_path, caps
     kept = checkpoint_folder("flaky")
     assert (kept / "checkpoint.json").read_text() == "{}"
     assert sample_grid(found.trials[0]) is not None
-    assert not (root / "tracking" / "spool" / "records.jsonl").exists()
     assert capsys.readouterr().out == ""

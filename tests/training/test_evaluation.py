@@ -17,7 +17,15 @@ from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.noise import Noise
 from gensweep.report.collapse import warnings_of
-from gensweep.training.evaluation import draw, evaluate, evaluate_images, proportional_labels, write_grid
+from gensweep.training.evaluation import (
+    EvaluationResult,
+    draw,
+    evaluate,
+    evaluate_images,
+    proportional_labels,
+    scores_of,
+    write_grid,
+)
 
 
 def trained(kind):
@@ -105,7 +113,7 @@ def test_without_a_score_of_samples_no_extractor_is_needed(kind):
 
 def test_a_family_without_a_likelihood_is_refused():
     learner = trained("gan")
-    with pytest.raises(ConfigError, match=r"evaluation\.metrics: .* has no likelihood"):
+    with pytest.raises(ConfigError, match=r"metrics: .* has no likelihood"):
         evaluate(learner.family, learner.sampler, tiny.evaluator(likelihood=True))
 
 
@@ -157,3 +165,12 @@ def test_one_image_again_and_again_is_seen_as_collapse_and_real_images_are_not()
     fresh = evaluate_images(evaluator, lambda indices: real[indices], torch.device("cpu"))
     assert fresh.signals["diversity"] > 0.8
     assert warnings_of(fresh.signals) == []
+
+
+@pytest.mark.parametrize(("metric", "mode"), [("fd", "min"), ("recall", "max")])
+def test_a_score_is_better_in_the_direction_of_its_metric(metric, mode):
+    evaluator = tiny.evaluator()
+    identity = replace(evaluator.identities["fd"], metric=metric)
+    result = EvaluationResult({metric: 0.5}, tiny.images(1).pixels, 0.0, 1.0, {}, {})
+    scores = scores_of(replace(evaluator, identities={metric: identity}), result)
+    assert (scores[metric].mode, scores[metric].value, scores[metric].identity) == (mode, 0.5, identity)

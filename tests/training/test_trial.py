@@ -18,8 +18,8 @@ from gensweep.training.trial import ListReporter, StopTrial, run_trial
 
 pytestmark = pytest.mark.trains
 
-PROGRESS = {"images", "loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
-CHECKPOINT = PROGRESS | {"fd", "sample_seconds", "evaluate_seconds", "params", "sample_flops", "identities"}
+PROGRESS = {"loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
+CHECKPOINT = PROGRESS | {"fd", "sample_seconds", "evaluate_seconds", "params", "sample_flops"}
 CHECKPOINT |= {"activation_bytes", "diversity", "fd/corrected", "fd/error"}
 
 
@@ -46,14 +46,18 @@ def test_a_checkpoint_says_what_the_training_ran_on(path, tmp_path):
     assert verify(latest(tmp_path)).kernels == path
 
 
+def value(evaluation):
+    return evaluation.scores["fd"].value
+
+
 def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tmp_path):
     whole = run("gan", tmp_path / "whole").checkpoints
     cheap = run("gan", tmp_path / "cheap", evaluator=tiny.evaluator(rung_samples=8)).checkpoints
-    assert [metrics["identities"]["fd"]["samples"] for metrics, _ in cheap] == [8, 8, 20]
-    assert cheap[-1][0]["fd"] == whole[-1][0]["fd"]
-    assert cheap[0][0]["fd"] != whole[0][0]["fd"]
+    assert [evaluation.scores["fd"].identity.samples for evaluation, _ in cheap] == [8, 8, 20]
+    assert value(cheap[-1][0]) == value(whole[-1][0])
+    assert value(cheap[0][0]) != value(whole[0][0])
     few = run("gan", tmp_path / "few", evaluator=tiny.evaluator(samples=8)).checkpoints
-    assert [metrics["fd"] for metrics, _ in few[:2]] == [metrics["fd"] for metrics, _ in cheap[:2]]
+    assert [value(each) for each, _ in few[:2]] == [value(each) for each, _ in cheap[:2]]
 
 
 @pytest.mark.parametrize("kind", ["diffusion", "vdm"])
@@ -67,10 +71,10 @@ def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_s
         ).checkpoints
         for name, settings, steps in (("whole", {}, 4), ("cheap", {"rung_steps": 2}, 4), ("short", {}, 2))
     )
-    assert [metrics["identities"]["fd"].get("steps") for metrics, _ in cheap] == [2, 2, None]
+    assert [evaluation.scores["fd"].identity.steps for evaluation, _ in cheap] == [2, 2, None]
     # A training draws no samples, so the weights are those of a model whose sampler has two steps at all times.
-    assert [metrics["fd"] for metrics, _ in cheap[:2]] == [metrics["fd"] for metrics, _ in short[:2]]
-    assert cheap[-1][0]["fd"] == whole[-1][0]["fd"] != short[-1][0]["fd"]
+    assert [value(each) for each, _ in cheap[:2]] == [value(each) for each, _ in short[:2]]
+    assert value(cheap[-1][0]) == value(whole[-1][0]) != value(short[-1][0])
 
 
 def test_a_family_without_a_sampler_refuses_fewer_steps(tmp_path):
@@ -81,39 +85,41 @@ def test_a_family_without_a_sampler_refuses_fewer_steps(tmp_path):
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_reports_hold_what_the_tracking_needs(kind, tmp_path):
     reporter = run(kind, tmp_path)
-    assert [report["images"] for report in reporter.reports] == [16, 24, 32, 48, 64]
-    assert [metrics["images"] for metrics, _ in reporter.checkpoints] == [24, 48, 64]
-    for report in reporter.reports:
+    assert [images for images, _ in reporter.reports] == [16, 24, 32, 48, 64]
+    assert [evaluation.images for evaluation, _ in reporter.checkpoints] == [24, 48, 64]
+    for _, report in reporter.reports:
         parts = {name for name in report if name.startswith("loss/")}
         assert {name for name in report if not name.startswith(("loss/", "signal/"))} == PROGRESS
         assert report["loss"] == pytest.approx(sum(report[name] for name in parts))
-    for metrics, folder in reporter.checkpoints:
+    for evaluation, folder in reporter.checkpoints:
+        metrics = evaluation.numbers()
         assert {name for name in metrics if not name.startswith(("loss/", "signal/"))} == CHECKPOINT
-        assert all(math.isfinite(value) for name, value in metrics.items() if name != "identities")
-        assert folder == tmp_path / f"images-{metrics['images']:012d}"
-    seconds = [metrics["device_seconds"] for metrics, _ in reporter.checkpoints]
+        assert all(math.isfinite(value) for value in metrics.values())
+        assert folder == tmp_path / f"images-{evaluation.images:012d}"
+    seconds = [evaluation.cost.device_seconds for evaluation, _ in reporter.checkpoints]
     assert seconds == sorted(seconds)
-    flops = reporter.reports[0]["flops"] / 16
-    assert reporter.reports[-1]["flops"] == pytest.approx(64 * flops)
+    flops = reporter.reports[0][1]["flops"] / 16
+    assert reporter.reports[-1][1]["flops"] == pytest.approx(64 * flops)
 
 
 def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_judged(tmp_path):
     reporter = run("gan", tmp_path)
-    metrics, folder = reporter.checkpoints[-1]
+    evaluation, folder = reporter.checkpoints[-1]
+    metrics, score = evaluation.numbers(), evaluation.scores["fd"]
     found = verify(folder)
     assert (found.images, found.family, found.seed, found.shape) == (64, "gan", 3, (1, tiny.SIZE, tiny.SIZE))
     assert (found.class_names, found.class_counts, found.metadata) == (("a", "b", "c"), (2, 1, 1), {"seed": 3})
-    assert found.metrics == {name: value for name, value in metrics.items() if name != "identities"}
-    assert found.identities == metrics["identities"]
+    assert found.metrics == {"images": 64, **metrics}
+    assert found.identities == {"fd": score.identity.as_dict()}
     assert (folder / "samples.png").stat().st_size > 100
     told = json.loads((folder / "estimates.json").read_text())["fd"]
-    assert (told["corrected"], told["error"]) == (metrics["fd/corrected"], metrics["fd/error"])
+    assert (told["corrected"], told["error"]) == (score.corrected, score.error)
     assert sum(told["influences"]) / len(told["influences"]) == pytest.approx(told["corrected"], rel=1e-5)
     assert not (folder / "schedule.png").exists()
     fresh = tiny.build("gan", conditional=True)
     network = fresh.networks["generator"]
     load_network(network, load_tensors(folder, found.weights), found.weights)
-    assert evaluate(fresh, network, tiny.evaluator()).scores["fd"] == pytest.approx(metrics["fd"])
+    assert evaluate(fresh, network, tiny.evaluator()).scores["fd"] == pytest.approx(score.value)
 
 
 def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(tmp_path):
@@ -132,24 +138,28 @@ def test_a_trial_that_was_stopped_goes_on_as_if_it_had_not_been(kind, tmp_path):
 
     def losses(reports):
         return [
-            {n: v for n, v in report.items() if n in ("images", "fd") or n.startswith("loss")} for report in reports
+            (images, {n: v for n, v in numbers.items() if n == "fd" or n.startswith("loss")})
+            for images, numbers in reports
         ]
 
+    def evaluated(reporter):
+        return losses((evaluation.images, evaluation.numbers()) for evaluation, _ in reporter.checkpoints)
+
     assert losses(second.reports) == losses(whole.reports)[-1:]
-    assert losses(m for m, _ in second.checkpoints) == losses(m for m, _ in whole.checkpoints)[-1:]
+    assert evaluated(second) == evaluated(whole)[-1:]
     one, other = (load_tensors(tmp_path / name / "images-000000000064") for name in ("whole", "second"))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert second.checkpoints[0][0]["train_seconds"] > reporter.checkpoints[-1][0]["train_seconds"]
+    assert second.checkpoints[0][0].cost.train_seconds > reporter.checkpoints[-1][0].cost.train_seconds
 
 
 def test_a_trial_past_its_end_is_reported_once_more(tmp_path):
     whole = run("gan", tmp_path / "whole")
     again = run("gan", tmp_path / "again", resume=[latest(tmp_path / "whole")])
     assert again.reports == []
-    ((metrics, folder),) = again.checkpoints
-    assert metrics["fd"] == whole.checkpoints[-1][0]["fd"]
-    assert {"loss", "images_per_second"} < set(metrics)
+    ((evaluation, folder),) = again.checkpoints
+    assert value(evaluation) == value(whole.checkpoints[-1][0])
+    assert {"loss", "images_per_second"} < set(evaluation.signals)
     assert verify(folder).images == 64
 
 
@@ -158,8 +168,8 @@ def test_the_first_whole_checkpoint_is_taken(tmp_path):
     folders = [folder for _, folder in whole.checkpoints[:0:-1]]
     (folders[0] / "state.safetensors").write_bytes(b"torn")
     second = run("gan", tmp_path / "second", resume=folders)
-    assert second.checkpoints[-1][0]["fd"] == whole.checkpoints[-1][0]["fd"]
-    assert [report["images"] for report in second.reports] == [64]
+    assert value(second.checkpoints[-1][0]) == value(whole.checkpoints[-1][0])
+    assert [images for images, _ in second.reports] == [64]
 
 
 def test_if_no_checkpoint_is_whole_the_trial_does_not_start_anew_in_silence(tmp_path):

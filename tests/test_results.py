@@ -3,18 +3,19 @@ from dataclasses import replace
 
 import pytest
 
-from gensweep.metrics.identity import MetricIdentity
+from gensweep.results import Identity
 
-IDENTITY = MetricIdentity(
+IDENTITY = Identity(
     metric="fd",
     extractor="efficientnet_lite0/1280@128px/float32/sha256:579344248a93",
     samples=5000,
     reference="digits (1,500 images, 32x32)#abc123",
+    quantisation="uint8",
 )
 
 
 def test_survives_json():
-    assert MetricIdentity.from_dict(json.loads(json.dumps(IDENTITY.as_dict()))) == IDENTITY
+    assert Identity.from_dict(json.loads(json.dumps(IDENTITY.as_dict()))) == IDENTITY
 
 
 def test_is_told_in_one_line():
@@ -26,10 +27,10 @@ def test_is_told_in_one_line():
 
 
 def test_a_likelihoods_identity_has_no_extractor():
-    identity = MetricIdentity("bpd", None, 360, "digits/test (360 images, 32x32)#abc", "256 levels", timesteps=20)
+    identity = Identity("bpd", None, 360, "digits/test (360 images, 32x32)#abc", "256 levels", timesteps=20)
     assert "extractor" not in identity.as_dict()
     assert "timesteps" not in IDENTITY.as_dict()
-    assert MetricIdentity.from_dict(json.loads(json.dumps(identity.as_dict()))) == identity
+    assert Identity.from_dict(json.loads(json.dumps(identity.as_dict()))) == identity
     assert identity.short() == "bpd, 360 samples, 20 timesteps, against digits/test (360 images, 32x32)"
     assert identity.differences(replace(identity, timesteps="all")) == ["noise levels an image: 20 against all"]
 

@@ -1,0 +1,330 @@
+"""Results, as they travel from the evaluator to the report, and the one rule by which they are ranked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Protocol, TypeVar
+
+__all__ = [
+    "OUTCOMES_FORMAT",
+    "STANDARD_ERRORS",
+    "Cost",
+    "Evaluation",
+    "Identity",
+    "Outcome",
+    "Rankable",
+    "SamplingConfig",
+    "Score",
+    "better",
+    "comparable",
+    "outcome_key",
+    "ranking",
+]
+
+#: Standard errors on each side of a 95 % interval.
+STANDARD_ERRORS = 1.959964
+
+#: The version of a file of outcomes.
+OUTCOMES_FORMAT = 2
+
+_WORDS = {
+    "metric": "metric",
+    "extractor": "feature extractor",
+    "samples": "number of images",
+    "timesteps": "noise levels an image",
+    "reference": "reference images",
+    "quantisation": "quantisation",
+    "weights": "weights",
+    "steps": "sampler steps",
+}
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that a score depends on, besides the model; only scores of one identity are compared.
+
+    `samples` counts generated images, or the real ones whose likelihood was computed; that has no `extractor`, but the
+    number of noise levels at which it looked at each image, `timesteps`, or "all".  `reference` is the name and
+    fingerprint of the real images; `weights` says which of the model's weights drew the images: the main average (ema),
+    one with a multiple of its half-life (ema@0.25), or raw ones (raw).  `steps` is given where images were drawn in
+    fewer steps of the sampler than the model is set to.
+    """
+
+    metric: str
+    extractor: str | None
+    samples: int
+    reference: str
+    quantisation: str
+    weights: str = "ema"
+    timesteps: int | Literal["all"] | None = None
+    steps: int | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Identity:
+        """The inverse of `as_dict`; keys of later versions are ignored."""
+        return cls(**{"extractor": None} | {f.name: values[f.name] for f in fields(cls) if f.name in values})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; what a metric does not depend on is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def short(self) -> str:
+        """One line for tables: "fd, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
+        extractor = f"{self.timesteps} timesteps" if self.extractor is None else self.extractor.partition("/sha256:")[0]
+        weights = "" if self.weights == "ema" else f", {self.weights} weights"
+        steps = "" if self.steps is None else f", {self.steps} steps"
+        reference = self.reference.partition("#")[0]
+        return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}{steps}"
+
+    def differences(self, other: Identity) -> list[str]:
+        """Where two identities differ, in words; empty if they are equal."""
+        mine, theirs = self.as_dict(), other.as_dict()
+        return [
+            f"{word}: {mine.get(name)} against {theirs.get(name)}"
+            for name, word in _WORDS.items()
+            if mine.get(name) != theirs.get(name)
+        ]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value and everything that it depends on besides the model.
+
+    `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.
+    """
+
+    value: float
+    mode: Literal["min", "max"]
+    identity: Identity
+    corrected: float | None = None
+    error: float | None = None
+
+    @property
+    def metric(self) -> str:
+        """The metric's name."""
+        return self.identity.metric
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The ends of the 95 % interval of `corrected`."""
+        if self.corrected is None or self.error is None:
+            return None
+        return self.corrected - STANDARD_ERRORS * self.error, self.corrected + STANDARD_ERRORS * self.error
+
+    @property
+    def order(self) -> float:
+        """Smaller is better."""
+        return self.value if self.mode == "min" else -self.value
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; `from_dict` takes them back."""
+        return {name: value for name, value in asdict(self).items() if value is not None} | {
+            "identity": self.identity.as_dict()
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Score:
+        """The inverse of `as_dict`."""
+        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
+        return cls(**known | {"identity": Identity.from_dict(values["identity"])})
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a training took so far.
+
+    Training images, floating point operations of training, seconds that all devices were busy, seconds of training, and
+    of drawing and of scoring the images of this evaluation; floating point operations of drawing one image; parameters
+    of all networks; bytes that a training step takes for each image of the batch, and that the process took at most.
+    """
+
+    images: int | None = None
+    flops: float | None = None
+    device_seconds: float | None = None
+    train_seconds: float | None = None
+    sample_seconds: float | None = None
+    evaluate_seconds: float | None = None
+    sample_flops: float | None = None
+    params: int | None = None
+    activation_bytes: int | None = None
+    memory_bytes: int | None = None
+
+    def as_dict(self) -> dict[str, float]:
+        """What is known, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found when a model was evaluated after `images` training images.
+
+    `scores` are by metric.  `signals` are the other numbers: losses, diversity, details of a metric.
+    """
+
+    images: int
+    scores: Mapping[str, Score]
+    cost: Cost = field(default_factory=Cost)
+    signals: Mapping[str, float] = field(default_factory=dict)
+
+    def numbers(self) -> dict[str, float]:
+        """All of it as numbers by name, the form of a table or a tracking server."""
+        found = dict(self.signals)
+        for name, score in self.scores.items():
+            found[name] = score.value
+            if score.corrected is not None and score.error is not None:
+                found |= {f"{name}/corrected": score.corrected, f"{name}/error": score.error}
+        cost = self.cost.as_dict()
+        cost.pop("images", None)
+        return found | cost
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; `from_dict` takes them back."""
+        scores = {name: score.as_dict() for name, score in self.scores.items()}
+        return {
+            "images": self.images,
+            "scores": scores,
+            "cost": self.cost.as_dict(),
+            "signals": dict(self.signals),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
+        """The inverse of `as_dict`; costs of later versions are ignored."""
+        known = {each.name for each in fields(Cost)}
+        cost = Cost(**{name: value for name, value in values["cost"].items() if name in known})
+        scores = {name: Score.from_dict(score) for name, score in values["scores"].items()}
+        return cls(values["images"], scores, cost, values["signals"])
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How images are drawn from a trained model.
+
+    Sampler and steps are None for a family that has none, guidance for a model without labels.  `weights` is "ema",
+    "ema@0.25" or "raw".  `evaluations` of the network are needed for an image.  `settings` are those of the sampler
+    besides its kind and steps, such as the spacing of its levels.
+    """
+
+    sampler: str | None
+    steps: int | None
+    guidance: float | None
+    weights: str
+    evaluations: int = 0
+    settings: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SamplingConfig:
+        """The inverse of `asdict`, also after JSON."""
+        settings = tuple((name, value) for name, value in values["settings"])
+        return cls(**{each.name: values[each.name] for each in fields(cls)} | {"settings": settings})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trained model scored with a sampling configuration.
+
+    `samples` images of a `seed` were drawn on a `device`.  `checkpoint` is the hash of its tensors; `time` is when it
+    was measured, in seconds since 1970.  `signals` are the other numbers, as in an Evaluation.  It is `usual` if no
+    setting of the training was changed; `changed` are the settings of the evaluation that were, by dotted key.
+    """
+
+    sampling: SamplingConfig
+    samples: int
+    seed: int
+    scores: Mapping[str, Score]
+    sample_seconds: float
+    evaluate_seconds: float
+    device: str
+    checkpoint: str
+    time: float
+    signals: Mapping[str, float] = field(default_factory=dict)
+    usual: bool = False
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[SamplingConfig, int, int, str]:
+        """By what an outcome of a checkpoint is known."""
+        return outcome_key(self.sampling, self.samples, self.seed, self.changed)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON; `from_dict` takes them back."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self)}
+        scores = {name: score.as_dict() for name, score in self.scores.items()}
+        return plain | {"sampling": asdict(self.sampling), "scores": scores}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
+        """The inverse of `as_dict`, also after JSON."""
+        scores = {name: Score.from_dict(score) for name, score in values["scores"].items()}
+        sampling = SamplingConfig.from_dict(values["sampling"])
+        known = {each.name: values[each.name] for each in fields(cls)}
+        return cls(**known | {"sampling": sampling, "scores": scores})
+
+
+def outcome_key(
+    sampling: SamplingConfig, samples: int, seed: int, changed: Mapping[str, Any]
+) -> tuple[SamplingConfig, int, int, str]:
+    """By what an outcome of a checkpoint is known."""
+    return sampling, samples, seed, json.dumps(dict(changed), sort_keys=True)
+
+
+def better(score: Score, best: Score | None) -> bool:
+    """Whether a score takes the place of the best so far of one training.
+
+    Scores of different identities cannot be compared; then the later one counts, as the last evaluation of a training
+    is the whole one.
+    """
+    return best is None or score.identity != best.identity or score.order < best.order
+
+
+class Rankable(Protocol):
+    """What a trial must say to be ranked; a failed trial is not ranked."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def status(self) -> str:
+        """How it stands."""
+
+    @property
+    def objective(self) -> Score | None:
+        """Its best score."""
+
+    @property
+    def cost(self) -> Cost:
+        """What it took."""
+
+
+R = TypeVar("R", bound=Rankable)
+
+
+def comparable(trials: Iterable[R]) -> dict[Identity, list[R]]:
+    """Trials that can be ranked, by the identity of their scores, each group with its best first.
+
+    Of equal scores the one that took less training comes first.
+    """
+    groups: dict[Identity, list[tuple[tuple[float, float, str], R]]] = {}
+    for trial in trials:
+        if trial.objective is not None and trial.status != "failed":
+            key = trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
+            groups.setdefault(trial.objective.identity, []).append((key, trial))
+    return {
+        identity: [trial for _, trial in sorted(group, key=lambda item: item[0])] for identity, group in groups.items()
+    }
+
+
+def ranking(trials: Iterable[R]) -> list[R]:
+    """The trials of a sweep that can be ranked with each other, the best first.
+
+    If trials that were stopped early have scores of another identity, those that ran to their end decide which identity
+    counts; else that of most trials does, and of equally many the one of most images.
+    """
+
+    def weight(group: tuple[Identity, list[R]]) -> tuple[int, int, int]:
+        return sum(trial.status == "finished" for trial in group[1]), len(group[1]), group[0].samples
+
+    return max(comparable(trials).items(), key=weight, default=(None, []))[1]

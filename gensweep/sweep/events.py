@@ -1,0 +1,202 @@
+"""What happens in a sweep, as records of its log."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeAlias
+
+from gensweep.results import Evaluation, Outcome
+
+__all__ = [
+    "EVENTS",
+    "Created",
+    "Ended",
+    "Evaluated",
+    "Event",
+    "Extended",
+    "Progressed",
+    "ScoredAgain",
+    "SessionEnded",
+    "SessionStarted",
+    "Started",
+    "Suggested",
+    "SweepStatus",
+    "TrialStatus",
+    "finite",
+    "from_record",
+    "to_record",
+]
+
+TrialStatus = Literal["finished", "pruned", "failed", "stopped"]
+"""How a trial ended: its budget used up; stopped early by the scheduler; an error; interrupted and resumable."""
+
+SweepStatus = Literal["finished", "interrupted", "failed"]
+"""`finished` also if trials failed; `interrupted` by Ctrl-C, SIGTERM or a crash; `failed` if the sweep broke down."""
+
+
+@dataclass(frozen=True)
+class Created:
+    """The sweep was created; `sweep_id` tells it from others of the same name."""
+
+    kind: ClassVar[str] = "created"
+    sweep_id: str
+    name: str
+    metric: str
+    mode: Literal["min", "max"]
+    trials: int
+    keep_best: int = 1
+    patience: int | None = None
+
+
+@dataclass(frozen=True)
+class Extended:
+    """The sweep is to have so many trials in all."""
+
+    kind: ClassVar[str] = "extended"
+    trials: int
+
+
+@dataclass(frozen=True)
+class SessionStarted:
+    """A driver begins to work on the sweep, so many trials at a time.
+
+    `store` is where it shows in MLflow, "URI EXPERIMENT"; `tags` say where it comes from: command, versions, commit.
+    """
+
+    kind: ClassVar[str] = "session_started"
+    concurrent: int = 1
+    store: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SessionEnded:
+    """The driver leaves the sweep."""
+
+    kind: ClassVar[str] = "session_ended"
+    status: SweepStatus
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """A trial: Optuna's parameters (`suggested`), the overrides that follow from them, and the whole configuration."""
+
+    kind: ClassVar[str] = "suggested"
+    trial: str
+    number: int
+    suggested: Mapping[str, Any]
+    params: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Started:
+    """Workers take the trial, for the first time or again."""
+
+    kind: ClassVar[str] = "started"
+    trial: str
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """Numbers of a running trial after so many training images."""
+
+    kind: ClassVar[str] = "progressed"
+    trial: str
+    images: int
+    numbers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A trial was evaluated, and its checkpoint lies at `uri`; images that were not trained here have none."""
+
+    kind: ClassVar[str] = "evaluated"
+    trial: str
+    evaluation: Evaluation
+    uri: str | None
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A trial ended; `log` is a file that says more of an error."""
+
+    kind: ClassVar[str] = "ended"
+    trial: str
+    status: TrialStatus
+    error: str | None = None
+    log: str | None = None
+
+
+@dataclass(frozen=True)
+class ScoredAgain:
+    """A trial's checkpoint was scored after its training."""
+
+    kind: ClassVar[str] = "scored_again"
+    trial: str
+    outcome: Outcome
+
+
+Event: TypeAlias = (
+    Created
+    | Extended
+    | SessionStarted
+    | SessionEnded
+    | Suggested
+    | Started
+    | Progressed
+    | Evaluated
+    | Ended
+    | ScoredAgain
+)
+
+EVENTS: dict[str, type[Event]] = {
+    each.kind: each
+    for each in (
+        Created,
+        Extended,
+        SessionStarted,
+        SessionEnded,
+        Suggested,
+        Started,
+        Progressed,
+        Evaluated,
+        Ended,
+        ScoredAgain,
+    )
+}
+
+
+def to_record(event: Event) -> dict[str, Any]:
+    """An event as plain values."""
+    if isinstance(event, Evaluated):
+        return {
+            "event": event.kind,
+            "trial": event.trial,
+            "evaluation": event.evaluation.as_dict(),
+            "uri": event.uri,
+        }
+    if isinstance(event, ScoredAgain):
+        return {"event": event.kind, "trial": event.trial, "outcome": event.outcome.as_dict()}
+    return {"event": event.kind} | asdict(event)
+
+
+def from_record(record: Mapping[str, Any]) -> Event | None:
+    """The inverse of `to_record`; None for a kind of event that only later versions know."""
+    made = EVENTS.get(record["event"])
+    if made is None:
+        return None
+    values = {each.name: record[each.name] for each in fields(made) if each.name in record}
+    if made is Evaluated:
+        values["evaluation"] = Evaluation.from_dict(values["evaluation"])
+    if made is ScoredAgain:
+        values["outcome"] = Outcome.from_dict(values["outcome"])
+    return made(**values)
+
+
+def finite(numbers: Mapping[str, float]) -> dict[str, float]:
+    """Those of some numbers that JSON can hold."""
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}

@@ -1,0 +1,121 @@
+"""The log of a sweep: a file to which events are appended, the only truth besides configuration and checkpoints.
+
+One event is one line of JSON, on the disk before anybody acts on it.  A crash can tear the last line only, and a torn
+line never counts: the state is the one before or the one after.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from gensweep.errors import GensweepError
+from gensweep.sweep.events import Event, Progressed, from_record, to_record
+
+__all__ = ["Entry", "EventLog"]
+
+VERSION = 1
+
+
+class Entry(NamedTuple):
+    """An event, the time when it was noted (milliseconds since 1970) and the position behind it, in bytes."""
+
+    event: Event
+    time: int
+    end: int
+
+
+class EventLog:
+    """The log in a file.  Any process may read it at any time; appending is safe from several processes."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    @property
+    def size(self) -> int:
+        """Bytes; 0 if there is no log."""
+        try:
+            return self.file.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def append(self, event: Event) -> Entry:
+        """Add an event, and return once the disk has it.  Raises GensweepError if that is not possible.
+
+        What a trial says between two evaluations is handed to the system only: a power cut may take it, a crash not.
+        """
+        now = int(time.time() * 1000)
+        record = {"v": VERSION, "time": now} | to_record(event)
+        line = json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode() + b"\n"
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("ab+", buffering=0) as opened:
+                fcntl.flock(opened, fcntl.LOCK_EX)
+                end = _cut_torn_line(opened)
+                try:
+                    if opened.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    if not isinstance(event, Progressed):
+                        os.fsync(opened.fileno())
+                except OSError:
+                    opened.truncate(end)
+                    raise
+                return Entry(event, now, end + len(line))
+        except OSError as error:
+            raise GensweepError(
+                f"{self.file} cannot be written ({error.strerror or error}); make room or mend its folder, then go on "
+                f"with: gensweep tune --resume {self.file.parent.name}"
+            ) from error
+
+    def read(self, start: int = 0) -> Iterator[Entry]:
+        """The events behind a position, oldest first.  Raises GensweepError for a line that is damaged."""
+        try:
+            opened = self.file.open("rb")
+        except FileNotFoundError:
+            return
+        with opened:
+            end = opened.seek(start)
+            for line in opened:
+                if not line.endswith(b"\n"):
+                    return
+                begin, end = end, end + len(line)
+                entry = self._parsed(line, begin, end)
+                if entry is not None:
+                    yield entry
+
+    def _parsed(self, line: bytes, begin: int, end: int) -> Entry | None:
+        try:
+            record = json.loads(line)
+            version = record["v"]
+            if version > VERSION:
+                raise GensweepError(
+                    f"{self.file} was written by a later gensweep (its log has version {version}, this one reads "
+                    f"{VERSION}); update gensweep"
+                )
+            event = from_record(record)
+            return None if event is None else Entry(event, record["time"], end)
+        except (ValueError, KeyError, TypeError) as error:
+            raise GensweepError(
+                f"{self.file} is damaged at byte {begin} ({error}); restore it from a backup, or delete that line: "
+                "what it said is then unknown"
+            ) from None
+
+
+def _cut_torn_line(opened: BinaryIO) -> int:
+    """Take away what a crash left of a last line; returns the size then."""
+    size = opened.seek(0, os.SEEK_END)
+    if size == 0:
+        return 0
+    opened.seek(size - 1)
+    if opened.read(1) == b"\n":
+        return size
+    opened.seek(0)
+    whole = opened.read().rfind(b"\n") + 1
+    opened.truncate(whole)
+    return whole

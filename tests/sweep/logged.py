@@ -1,0 +1,80 @@
+"""Sweeps whose logs are written by hand, event by event, in the real format."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from uuid import uuid4
+
+from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.sweep.events import (
+    Created,
+    Ended,
+    Evaluated,
+    Progressed,
+    SessionEnded,
+    SessionStarted,
+    Started,
+    Suggested,
+)
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.session import PICTURES
+
+IDENTITY = Identity("fd", "efficientnet_lite0/1280", 8, "digits", "floor(127.5 x + 128)")
+
+
+def evaluation(images, value, *, identity=IDENTITY, mode="min", corrected=None, error=None, cost=None, **signals):
+    """An evaluation with one score."""
+    score = Score(value, mode, identity, corrected, error)
+    return Evaluation(images, {identity.metric: score}, cost or Cost(images=images), signals)
+
+
+class LoggedSweep:
+    """A sweep's folder below `root`, and the events that are added to its log."""
+
+    def __init__(
+        self, root, name="a", *, metric="fd", mode="min", trials=1, keep_best=1, tags=None, store="", settings=None
+    ):
+        self.folder = SweepFolder(Path(root), name)
+        if not self.folder.exists:
+            self.folder.create({"sweep": settings or {"name": name}})
+            self.add(Created(uuid4().hex, name, metric, mode, trials, keep_best))
+        self.add(SessionStarted(1, store, tags or {}))
+        self.numbers = len(self.folder.state().trials)
+
+    def add(self, event):
+        return self.folder.log.append(event)
+
+    def start(self, trial, params=None, config=None):
+        """A new trial, which starts; one that is known starts again."""
+        if trial not in self.folder.state().trials:
+            self.add(Suggested(trial, self.numbers, params or {}, params or {}, config or {}))
+            self.numbers += 1
+        self.add(Started(trial))
+
+    def progress(self, trial, images, **numbers):
+        self.add(Progressed(trial, images, numbers))
+
+    def evaluate(self, trial, images, value, checkpoint=None, **values):
+        """An evaluation; pictures of the checkpoint are kept as the driver keeps them."""
+        for key in PICTURES:
+            if checkpoint is not None and (picture := Path(checkpoint) / f"{key}.png").is_file():
+                target = self.folder.picture(trial, images, key)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(picture, target)
+        uri = None if checkpoint is None else str(checkpoint)
+        self.add(Evaluated(trial, evaluation(images, value, **values), uri))
+
+    def end(self, trial, status="finished", error=None):
+        self.add(Ended(trial, status, error))
+
+    def close(self, status="finished"):
+        self.add(SessionEnded(status))
+
+    def file(self, status="finished"):
+        """Close, and bring MLflow up to date."""
+        from gensweep.tracking.view import sync
+
+        self.close(status)
+        assert sync(self.folder) == 0
+        return self.folder

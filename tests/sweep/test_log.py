@@ -1,0 +1,119 @@
+"""The log: what is in it is whole, and a crash at any byte leaves the state before or the state after."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import subprocess
+import sys
+
+import pytest
+from logged import LoggedSweep, evaluation
+
+from gensweep.errors import GensweepError
+from gensweep.results import Outcome, SamplingConfig
+from gensweep.sweep.events import EVENTS, Evaluated, Extended, Progressed, ScoredAgain, Started, from_record, to_record
+from gensweep.sweep.log import EventLog
+from gensweep.sweep.state import SweepState
+
+
+def history(root):
+    sweep = LoggedSweep(root, trials=2)
+    for trial in ("t0000", "t0001"):
+        sweep.start(trial, {"x": 1.5}, {"training": {"images": 200}})
+        sweep.progress(trial, 50, loss=0.25)
+        sweep.evaluate(trial, 100, 5.0, root / "c", corrected=4.0, error=0.5, diversity=0.7)
+        sweep.end(trial)
+        sampling = SamplingConfig("heun", 10, 1.5, "ema@0.25", 19, (("spacing", "log_snr"), ("churn", 0.0)))
+        scores = evaluation(100, 5.0, corrected=4.0, error=0.5).scores
+        sweep.add(ScoredAgain(trial, Outcome(sampling, 8, 1, scores, 0.5, 0.25, "cpu", "ab12", 1.5, usual=True)))
+    sweep.close()
+    return sweep.folder.log
+
+
+def test_every_event_comes_back_as_it_was(tmp_path):
+    log = history(tmp_path)
+    events = [entry.event for entry in log.read()]
+    assert {type(event).kind for event in events} >= set(EVENTS) - {"extended"}
+    for event in events:
+        assert from_record(json.loads(json.dumps(to_record(event)))) == event
+    assert [entry.end for entry in log.read()][-1] == log.size
+
+
+def test_a_log_that_is_cut_at_any_byte_holds_the_events_before(tmp_path):
+    log = history(tmp_path / "whole")
+    content, ends = log.file.read_bytes(), [0, *(entry.end for entry in log.read())]
+    cut = EventLog(tmp_path / "cut" / "events.jsonl")
+    cut.file.parent.mkdir()
+    for size in range(0, len(content) + 1, 7):
+        cut.file.write_bytes(content[:size])
+        whole = sum(end <= size for end in ends) - 1
+        assert len(list(cut.read())) == whole
+        cut.append(Extended(9))  # the torn line is taken away first
+        assert [entry.event for entry in cut.read()][whole:] == [Extended(9)]
+
+
+def test_reading_goes_on_where_it_stopped(tmp_path):
+    log = history(tmp_path)
+    entries = list(log.read())
+    assert list(log.read(entries[3].end)) == entries[4:]
+
+
+def test_a_damaged_line_is_named_and_not_passed_over(tmp_path):
+    log = history(tmp_path)
+    lines = log.file.read_bytes().splitlines(keepends=True)
+    log.file.write_bytes(b"".join([*lines[:2], lines[2][:9] + b"\x00\xff" + lines[2][11:], *lines[3:]]))
+    with pytest.raises(GensweepError, match=rf"events.jsonl is damaged at byte {len(lines[0]) + len(lines[1])}"):
+        list(log.read())
+
+
+def test_a_log_of_a_later_version_is_refused_and_its_new_events_alone_are_passed_over(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    log.append(Started("t0000"))
+    with log.file.open("a") as file:
+        file.write('{"v":1,"time":1,"event":"of_next_year"}\n')
+    assert [entry.event for entry in log.read()] == [Started("t0000")]
+    with log.file.open("a") as file:
+        file.write('{"v":2,"time":1,"event":"started","trial":"t0000"}\n')
+    with pytest.raises(GensweepError, match="later gensweep"):
+        list(log.read())
+
+
+def _append(file, worker):
+    log = EventLog(file)
+    for number in range(50):
+        log.append(Progressed(f"w{worker}", number, {"loss": 1.0}))
+
+
+def test_processes_that_append_at_once_tear_nothing(tmp_path):
+    file = tmp_path / "events.jsonl"
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_append, args=(file, worker)) for worker in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    seen = [(entry.event.trial, entry.event.images) for entry in EventLog(file).read()]
+    assert sorted(seen) == sorted((f"w{worker}", number) for worker in range(4) for number in range(50))
+
+
+def test_a_full_disk_is_told_and_the_log_is_as_before(tmp_path, monkeypatch):
+    log = history(tmp_path)
+    before = log.file.read_bytes()
+    monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(GensweepError, match=r"cannot be written \(No space left\).*gensweep tune --resume a"):
+        log.append(Evaluated("t0000", evaluation(200, 1.0), "x"))
+    assert log.file.read_bytes() == before
+
+
+def test_the_state_needs_neither_torch_nor_ray_nor_optuna_nor_mlflow():
+    code = "import sys, gensweep.sweep.folder; print({'torch', 'ray', 'optuna', 'mlflow'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_events_of_an_unknown_trial_are_passed_over():
+    state = SweepState()
+    state.apply(Started("t0007"), 1)
+    assert state.trials == {}

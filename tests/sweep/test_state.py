@@ -1,0 +1,120 @@
+"""What follows from the events of a sweep."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from logged import IDENTITY, evaluation
+
+from gensweep.results import better, ranking
+from gensweep.sweep.events import Created, Ended, Evaluated, SessionEnded, SessionStarted, Started, Suggested
+from gensweep.sweep.state import SweepState
+
+RUNG = replace(IDENTITY, samples=2)
+
+
+def state_of(events):
+    state = SweepState()
+    for time, event in enumerate(events):
+        state.apply(event, time)
+    return state
+
+
+def begin(trials=3, mode="min", keep_best=1):
+    return [Created("id", "a", "fd", mode, trials, keep_best), SessionStarted()]
+
+
+def trial(name, *values, status="finished", identity=IDENTITY, mode="min"):
+    scores = [
+        Evaluated(name, evaluation(100 * n, v, identity=identity, mode=mode), f"c/{name}/{n}")
+        for n, v in enumerate(values, 1)
+    ]
+    return [
+        Suggested(name, int(name[1:]), {}, {}, {}),
+        Started(name),
+        *scores,
+        *([Ended(name, status)] if status else []),
+    ]
+
+
+def test_the_objective_is_the_best_evaluation_and_the_rungs_are_the_best_so_far():
+    (one,) = state_of([*begin(), *trial("t0000", 5.0, 2.0, 7.0)]).trials.values()
+    assert (one.objective.value, one.best.uri, one.images) == (2.0, "c/t0000/2", 300)
+    assert one.rungs == [(100, 5.0), (200, 2.0), (300, 2.0)]
+
+
+def test_a_maximised_metric_keeps_the_highest():
+    state = state_of([*begin(mode="max"), *trial("t0000", 5.0, 9.0, 7.0, mode="max"), *trial("t0001", 8.0, mode="max")])
+    assert [each.trial for each in state.ranking] == ["t0000", "t0001"]
+    assert state.best.objective.value == 9.0
+
+
+def test_a_score_of_another_identity_takes_the_place_of_the_best():
+    events = [*begin(), *trial("t0000", 1.0, status=None, identity=RUNG)]
+    events += [Evaluated("t0000", evaluation(400, 9.0), "c/t0000/4")]
+    assert state_of(events).trials["t0000"].objective.value == 9.0
+
+
+def test_trials_that_ran_to_their_end_decide_which_identity_is_ranked():
+    early = [event for n in (1, 2) for event in trial(f"t000{n}", 0.5, status="pruned", identity=RUNG)]
+    state = state_of([*begin(), *trial("t0000", 9.0), *early])
+    assert [each.trial for each in state.ranking] == ["t0000"]
+    without_end = state_of([*begin(), *early])
+    assert [each.trial for each in without_end.ranking] == ["t0001", "t0002"]
+
+
+def test_failed_trials_are_not_ranked_and_running_ones_are():
+    state = state_of([*begin(), *trial("t0000", 1.0, status="failed"), *trial("t0001", 2.0, status=None)])
+    assert [each.trial for each in state.ranking] == ["t0001"]
+    assert state.kept == []
+
+
+def test_the_checkpoints_that_are_wanted_are_the_last_two_and_the_best_until_the_end():
+    running = state_of([*begin(), *trial("t0000", 2.0, 5.0, 7.0, 6.0, status=None)]).trials["t0000"]
+    assert running.wanted == {"c/t0000/1", "c/t0000/3", "c/t0000/4"}
+    assert running.checkpoints == ("c/t0000/4", "c/t0000/3")
+    ended = state_of([*begin(), *trial("t0000", 2.0, 5.0, 7.0, 6.0)]).trials["t0000"]
+    assert ended.wanted == {"c/t0000/1"}
+
+
+def test_a_session_that_ends_stops_what_runs():
+    state = state_of([*begin(), *trial("t0000", 1.0, status=None), SessionEnded("interrupted", "its driver was lost")])
+    assert (state.status, state.trials["t0000"].status, state.left) == ("interrupted", "stopped", 3)
+
+
+histories = st.lists(
+    st.tuples(
+        st.sampled_from([IDENTITY, RUNG]), st.floats(-5, 5), st.sampled_from(["finished", "pruned", "failed", None])
+    ),
+    max_size=12,
+)
+
+
+@given(histories)
+def test_ranking_is_one_identity_best_first_and_depends_on_no_order(drawn):
+    events = []
+    for number, (identity, value, status) in enumerate(drawn):
+        events += trial(f"t{number:04d}", value, identity=identity, status=status)
+    state = state_of([*begin(len(drawn)), *events])
+    ranked = state.ranking
+    assert len({each.objective.identity for each in ranked}) <= 1
+    assert [each.objective.value for each in ranked] == sorted(each.objective.value for each in ranked)
+    assert all(each.status != "failed" for each in ranked)
+    assert [each.trial for each in ranking(list(state.trials.values())[::-1])] == [each.trial for each in ranked]
+
+
+@given(st.lists(st.tuples(st.sampled_from([IDENTITY, RUNG]), st.floats(-5, 5)), min_size=1, max_size=8))
+def test_better_keeps_the_least_of_the_last_identity(drawn):
+    best = None
+    for identity, value in drawn:
+        score = evaluation(1, value, identity=identity).scores["fd"]
+        best = score if better(score, best) else best
+    last = drawn[-1][0]
+    run = []
+    for identity, value in reversed(drawn):
+        if identity != last:
+            break
+        run.append(value)
+    assert (best.identity, best.value) == (last, min(run))
