@@ -131,7 +131,8 @@ class Replay:
                 break
         self._runs = found
         parent = found.get(SWEEP)
-        self._position = int(parent.tags.get(POSITION, "0")) if parent is not None else 0
+        position = int(parent.tags.get(POSITION, "0")) if parent is not None else 0
+        self._position = position if position <= self._folder.log.size else 0
 
     def _ensure_runs(self, news: Sequence[Entry]) -> None:
         created = self._state.created

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.ray
+
 
 @pytest.mark.parametrize("where", ["head", "worker"])
 def test_a_lost_node_does_not_end_the_sweep(tmp_path, where):
