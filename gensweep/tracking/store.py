@@ -95,6 +95,7 @@ def check_server() -> None:
     _prepare()
     from mlflow.exceptions import MlflowException
     from mlflow.tracking import get_tracking_uri
+    from sqlalchemy.exc import DatabaseError
 
     uri = str(get_tracking_uri())
     parts = urlsplit(uri)
@@ -105,6 +106,12 @@ def check_server() -> None:
             socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
         with _alone(uri):
             client().search_experiments(max_results=1)
+    except DatabaseError as error:
+        cause = redact(str(error.orig)).strip().partition("\n")[0][:300]
+        raise GensweepError(
+            f"the MLflow store {redact(uri)} is damaged ({cause}); restore a backup, or move its file away: the "
+            "next command makes the runs anew from the logs of the sweeps"
+        ) from error
     except (OSError, ValueError, MlflowException) as error:
         cause = redact(str(error)).strip().partition("\n")[0][:300]
         raise GensweepError(

@@ -275,6 +275,13 @@ def test_an_unreachable_server_is_told(monkeypatch):
         check_server()
 
 
+def test_a_damaged_database_is_told_with_what_to_do(tmp_path, monkeypatch):
+    (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 1000)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    with pytest.raises(GensweepError, match=r"is damaged \(file is not a database\).*move its file away"):
+        check_server()
+
+
 def test_the_sweep_does_not_wait_for_the_store(store, monkeypatch):
     gate, catch_up, calls = threading.Event(), Replay.catch_up, []
 
