@@ -4,7 +4,7 @@
     .venv/bin/python benchmarks/trial_overhead.py --trials 20 --stock-trials 5
 
 The job does nothing and reports once.  All contenders run one trial at a time, with one worker, on the same local Ray
-in one process: `gensweep` is a whole sweep (Tune, Optuna study on disk, records flushed to disk, one checkpoint a
+in one process: `gensweep` is a whole sweep (Tune, Optuna study on disk, a log flushed to disk, one checkpoint a
 trial); `plain_tune` is a Tune function with actors kept, with no Ray Train and no checkpoint; `tune_and_train` is the
 pattern of Ray's documentation, a Tune function that calls TorchTrainer.fit() with a TuneReportCallback, with Ray's
 default settings but for the resources, which would deadlock otherwise.  The first trial starts the processes, so it is
@@ -28,10 +28,13 @@ from typing import Any
 
 import click
 
+from gensweep.results import Evaluation, Identity, Score
 from gensweep.sweep.cluster import connected
+from gensweep.sweep.events import Ended, Event
 from gensweep.sweep.plan import Plan
 from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
+from gensweep.sweep.state import SweepState
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -42,7 +45,8 @@ def trivial_job(config: dict[str, Any], context: Any, reporter: Any) -> None:
     if context.rank == 0:
         folder.mkdir()
         (folder / "state").write_text("x")
-    reporter.checkpoint({"images": 1, "fd": abs(config["x"])}, folder)
+    score = Score(abs(config["x"]), "min", Identity("fd", "none", 1, "none", "none"))
+    reporter.evaluated(Evaluation(1, {"fd": score}), folder)
 
 
 def sample_x(trial: Any) -> dict[str, Any]:
@@ -56,8 +60,10 @@ class Ends:
     def __init__(self) -> None:
         self.times: list[float] = []
 
-    def __getattr__(self, name: str) -> Any:
-        return (lambda _: self.times.append(time.perf_counter())) if name == "trial_ended" else (lambda _: None)
+    def __call__(self, event: Event, state: SweepState) -> None:
+        """Take in what happened."""
+        if isinstance(event, Ended):
+            self.times.append(time.perf_counter())
 
 
 def gensweep_trials(trials: int, root: Path) -> list[float]:
@@ -72,15 +78,13 @@ def gensweep_trials(trials: int, root: Path) -> list[float]:
         job=trivial_job,
         sample=sample_x,
         configure=dict,
-        encode=dict,
-        decode=dict,
         scheduler="fifo",
         request=Request(concurrent=1),
         trials_per_group=trials + 1,
     )
     start = time.perf_counter()
     result = run_plan(plan, [ends], root=root)
-    assert [t.status for t in result.trials] == ["finished"] * trials, result.trials
+    assert [t.status for t in result.state.trials.values()] == ["finished"] * trials, result.state.trials
     return differences(start, ends.times)
 
 
