@@ -156,7 +156,7 @@ class SweepState:
             case SessionEnded():
                 self.status, self.error = event.status, event.error
                 for trial in self.running:
-                    trial.status = "stopped"
+                    trial.status, trial.ended_at = "stopped", time
             case Suggested():
                 self.trials[event.trial] = TrialState(
                     event.trial, event.number, self.metric, event.suggested, event.params, event.config, time

@@ -15,7 +15,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from gensweep.errors import GensweepError
-from gensweep.sweep.events import Created, Ended, Evaluated, Progressed, ScoredAgain, SessionStarted, Suggested
+from gensweep.sweep.events import (
+    Created,
+    Ended,
+    Evaluated,
+    Progressed,
+    ScoredAgain,
+    SessionEnded,
+    SessionStarted,
+    Suggested,
+)
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.log import Entry
 from gensweep.sweep.session import PICTURES
@@ -90,11 +99,15 @@ class Replay:
         if self._position is None:
             self._connect(entries[0].event)
         # Numbers are sent before the position moves on; the state is rendered from where it then stands.
-        before = {trial.trial for trial in [*self._state.kept, *self._state.ranking[:1]]}
-        news, sweep_metrics = [], []
+        news: list[Entry] = []
+        sweep_metrics: list[Metric] = []
+        changed: set[str] = set()
         for entry in entries:
+            is_news = entry.end > (self._position or 0)
+            if is_news and (not news or isinstance(entry.event, SessionEnded)):
+                changed |= self._marked()  # they may lose their mark, or be stopped with the session
             self._state.apply(entry.event, entry.time)
-            if entry.end > (self._position or 0):
+            if is_news:
                 news.append(entry)
                 sweep_metrics += self._best_so_far(entry)
         self._read = entries[-1].end
@@ -103,8 +116,7 @@ class Replay:
         self._ensure_runs(news)
         for trial, group in _by_trial(news).items():
             self._attempt(trial, self._send, trial, group)
-        after = {trial.trial for trial in [*self._state.kept, *self._state.ranking[:1]]}
-        for trial in sorted({*_by_trial(news), *before, *after} & set(self._runs)):
+        for trial in sorted({*_by_trial(news), *changed, *self._marked()} & set(self._runs)):
             self._render(self._state.trials[trial])
         if self._read >= self._folder.log.size:
             self._keep_checkpoints()
@@ -251,6 +263,10 @@ class Replay:
             artifacts: Any = get_artifact_repository(self._runs[trial].artifacts)
             artifacts.delete_artifacts("checkpoint")
         self._set_tags(trial, {KEPT: "false", KEPT_IMAGES: None})
+
+    def _marked(self) -> set[str]:
+        """The trials that run, and those that are shown as the best ones."""
+        return {trial.trial for trial in [*self._state.running, *self._state.kept, *self._state.ranking[:1]]}
 
     def _best_so_far(self, entry: Entry) -> list[Metric]:
         best = self._state.best if isinstance(entry.event, Ended) else None

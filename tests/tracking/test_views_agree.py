@@ -127,6 +127,12 @@ def test_all_views_of_any_history_agree(store, capsys, history):
     assert words == "" if state.best is None else f"({state.best.trial})" in words
 
 
+def test_a_session_that_ends_alone_in_its_batch_ends_the_runs_of_its_trials(store, capsys):
+    name = "lagging"
+    sync(play(store / "sweeps", name, [("start", "t0000"), ("lag", 2), ("lag", 2)]))
+    assert shown(name, capsys)["trials"] == [("t0000", "stopped", None)]
+
+
 @pytest.mark.parametrize("damage", ["deleted", "rows gone", "position ahead"])
 def test_after_mlflow_was_damaged_the_next_command_shows_the_same(store, capsys, damage):
     history = [("start", "t0000"), ("evaluate", "t0000", IDENTITY, 5), ("end", "t0000", "finished")]
