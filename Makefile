@@ -24,7 +24,7 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 # A file's tests stay together, so that what they share is made once.
 PARALLEL := -n auto --maxprocesses 8 --dist loadfile
 
-quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings, on all cores: a minute or so
+quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings or compilations, on all cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or slow)"
 
 unit: $(VENV)/.installed-dev

@@ -17,6 +17,8 @@ from gensweep.noise import Noise
 from gensweep.sweep.space import SearchSpace
 from gensweep.training.cost import training_flops
 
+pytestmark = pytest.mark.trains
+
 FOLDER = Path(__file__).parents[1] / "search_spaces"
 FILES = sorted(FOLDER.glob("*.yaml"))
 SCALED = [(file, scale) for file in FILES for scale in [None, *scale_names(file)]]

@@ -15,6 +15,8 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
 from gensweep.results import Outcome
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

@@ -11,6 +11,8 @@ from gensweep.cli.main import run
 from gensweep.data.cache import cache_folder
 from gensweep.data.images import DATASETS
 
+pytestmark = pytest.mark.trains
+
 SETTINGS = {"data.kind": "digits", "data.size": 8, "data.limit": 400, "evaluation.extractor.resolution": 32}
 
 

@@ -14,6 +14,8 @@ from gensweep.config import TrialConfig
 from gensweep.editing.drawing import edit_samples, interpolate_samples, picture_for
 from gensweep.errors import ConfigError
 
+pytestmark = pytest.mark.trains
+
 SIZE = 8
 TREE = {
     "data": {"kind": "digits", "size": SIZE, "limit": 40},

@@ -11,6 +11,8 @@ from gensweep.metrics import dinov2, extractors, inception
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, as_rgb
 from gensweep.metrics.weights import WeightsFile, file_sha256
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -12,6 +12,8 @@ from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.spectrum import Spectrum
 from gensweep.metrics.uncertainty import Estimate, Target, estimate_distance
 
+pytestmark = pytest.mark.trains
+
 Draw = Callable[[torch.Generator], torch.Tensor]
 
 

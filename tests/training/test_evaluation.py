@@ -27,6 +27,8 @@ from gensweep.training.evaluation import (
     write_grid,
 )
 
+pytestmark = pytest.mark.trains
+
 
 def trained(kind):
     """Networks that are no longer at their first weights, which are 0 in places."""

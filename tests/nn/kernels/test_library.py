@@ -14,6 +14,8 @@ from kernel_paths import needs_kernel
 
 from gensweep.nn.kernels import library
 
+pytestmark = pytest.mark.trains
+
 #: A worker: says which path it takes, twice, and computes on it.
 WORKER = """
 import os, sys
