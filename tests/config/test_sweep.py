@@ -1,11 +1,6 @@
-import contextlib
-import random
 import re
-from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from gensweep.config import SweepConfig, TrialConfig, load_sweep, load_trial
 from gensweep.errors import ConfigError
@@ -214,7 +209,7 @@ def test_a_space_whose_trials_could_not_be_ranked_is_refused_with_the_key(entry,
     ],
 )
 def test_a_space_whose_trials_can_be_ranked_is_taken(entry, load):
-    load(f"{BASE}space:\n  {entry}\n")
+    assert len(load(f"{BASE}space:\n  {entry}\n").space) == len(entry.splitlines())
 
 
 def test_a_key_cannot_be_given_twice_to_one_trial(refused):
@@ -357,63 +352,6 @@ def test_a_trial_file_is_not_a_sweep(refused):
     assert refused("family: {kind: gan}\n") == [
         "s: is the configuration of one trial, not of a sweep; use `gensweep train s`"
     ]
-
-
-TOKENS = [
-    "",
-    "\t",
-    " ",
-    "\n",
-    ":",
-    "- ",
-    "[",
-    "]",
-    "{",
-    "}",
-    "&a ",
-    "*a",
-    "!x ",
-    "1e-4",
-    "010",
-    "no",
-    ".nan",
-    "'",
-    '"',
-    "#",
-]
-TOKENS += [
-    "?",
-    "|",
-    "null",
-    "kind",
-    "choice",
-    "int",
-    "99999999999999999999",
-    "-1",
-    "--- ",
-    "<<: ",
-    "\x00",
-    "\u2028",
-    "é",
-]
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from(["ddpm", "dcgan", "quickstart"]))
-def test_a_damaged_file_is_read_or_refused(tmp_path_factory, seed, name):
-    chance = random.Random(seed)
-    text = Path(__file__).parents[2].joinpath("search_spaces", f"{name}.yaml").read_text()
-    text = text[text.index("name:") :]
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randrange(len(text))
-        text = text[:at] + chance.choice(TOKENS) + text[at + chance.choice([0, 0, 1, 5, 30]) :]
-    file = tmp_path_factory.getbasetemp() / "damaged.yaml"
-    file.write_text(text)
-    for scale in (None, "cpu"):
-        with contextlib.suppress(ConfigError):
-            load_sweep(file, scale=scale, overrides=["network.width=16"] if scale else [])
-    with contextlib.suppress(ConfigError):
-        load_trial(file)
 
 
 GRID = BASE + "search: {trials: 5, sampler: {kind: grid}}\n"
