@@ -34,7 +34,7 @@ class KeptTrainer(DataParallelTrainer):
 
     The cleaner is one process more a group.  It asks the State API, which is there only with ray[default] and one
     cluster a machine; without it, it frees nothing and itself outlives a controller that was killed.  The sweep's
-    queue frees the placement groups of the dead (see worker_group.free_groups).
+    queue frees the placement groups of the dead (see placement.free_groups).
     """
 
     def _create_default_callbacks(self) -> list[Any]:
