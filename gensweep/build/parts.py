@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import torch
+from torch import Tensor, nn
 
-from gensweep.build.beginning import Weights, beginning_of
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.cache import cache_folder
@@ -30,10 +31,10 @@ from gensweep.training.settings import EvaluationSettings, TrainingSettings
 if TYPE_CHECKING:
     from gensweep.metrics.processes import Metric
 
-#: Metrics by name, each with what a score of it is a score of.
-_Scored: TypeAlias = "dict[str, tuple[Metric, Identity]]"
-
 __all__ = [
+    "Beginning",
+    "Weights",
+    "beginning_of",
     "build_evaluator",
     "build_extractor",
     "build_family",
@@ -44,6 +45,34 @@ __all__ = [
     "load_images",
     "training_reference",
 ]
+
+Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
+"""Weights by the name of the network and of the tensor."""
+
+
+class Beginning(Protocol):
+    """Where a training begins: what the section `finetune` binds to, which `gensweep.finetuning` implements.
+
+    Without a base, images and family are as the other sections say, and there are no weights and no files.
+    """
+
+    def images(self, trial: TrialConfig, images: Images) -> Images:
+        """The images with the labels that the trial's model gives them."""
+
+    def weights(self) -> Weights | None:
+        """The weights to go on from.  Raises GensweepError if they are not what they were."""
+
+    def family(self, build: Callable[[int], Family], classes: int, weights: Weights | None) -> Family:
+        """The family for a number of classes, made by `build`, which takes one; with the weights if they are given."""
+
+    def writer(self, trial: TrialConfig, images: Images) -> Callable[[nn.Module, Path], None] | None:
+        """What puts more files into a checkpoint, from the network that draws samples and the folder."""
+
+
+def beginning_of(trial: TrialConfig) -> Beginning:
+    """The beginning of a trial's training."""
+    beginning: Beginning = trial.bound("finetune")()
+    return beginning
 
 
 def default_device() -> torch.device:
@@ -89,14 +118,29 @@ def build_extractor(trial: TrialConfig, device: torch.device | str) -> Extractor
 def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | str) -> Evaluator:
     """What evaluates a trial; `images` are those it is trained on.  Reference moments come from the cache."""
     settings: EvaluationSettings = trial.bound("evaluation")()
+    training: TrainingSettings = trial.bound("training")()
+    metrics: dict[str, Metric] = {}
+    identities: dict[str, Identity] = {}
+    extractor = held_out = None
     with trial.keys_in_errors():
-        extractor, of_samples = _sample_metrics(trial, images, device)
-        held_out, of_likelihood = _likelihood_metrics(trial, images, device)
-    scored = of_samples | of_likelihood
+        if of_samples := settings.of("samples"):
+            extractor = build_extractor(trial, device)
+            of_training = training_reference(trial, images, extractor)
+            chosen = of_training if settings.against == "train" else _reference(trial, images, settings, extractor)
+            # Features of real images give their moments too, so metrics that need features come first.
+            for name in sorted(of_samples, key=lambda name: METRICS[name] is FrechetDistance):
+                reference = of_training if is_of_training(METRICS[name]) else chosen
+                metrics[name] = METRICS[name](reference, extractor.num_features, device)
+                identities[name] = settings.identity(name, training, extractor=extractor.id, reference=reference.name)
+        if of_likelihood := settings.of("likelihood"):
+            held_out, split = hold_out(trial, images)
+            for name in of_likelihood:
+                metrics[name] = METRICS[name](device=device)
+                identities[name] = settings.identity(name, training, reference=split, held_out=len(held_out))
     return Evaluator(
         extractor=extractor,
-        metrics={name: scored[name][0] for name in settings.metrics},
-        identities={name: scored[name][1] for name in settings.metrics},
+        metrics={name: metrics[name] for name in settings.metrics},
+        identities={name: identities[name] for name in settings.metrics},
         # Without a score of theirs, samples are for people to see.
         samples=settings.samples if of_samples else min(settings.samples, IMAGES_SHOWN),
         batch_size=settings.batch_size,
@@ -108,6 +152,13 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
         rung_steps=settings.rung_steps,
         class_names=images.class_names,
     )
+
+
+def every_of(trial: TrialConfig) -> int:
+    """Training images from one evaluation of a trial to the next."""
+    settings: EvaluationSettings = trial.bound("evaluation")()
+    training: TrainingSettings = trial.bound("training")()
+    return settings.every or max(1, training.images // 5)
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
@@ -128,32 +179,12 @@ def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
     return replace(split, pixels=split.pixels[chosen], labels=split.labels[chosen]), reference_name(split)
 
 
-def _sample_metrics(trial: TrialConfig, images: Images, device: torch.device | str) -> tuple[Extractor | None, _Scored]:
-    settings: EvaluationSettings = trial.bound("evaluation")()
-    names = settings.of("samples")
-    if not names:
-        return None, {}
-    extractor = build_extractor(trial, device)
-    training = training_reference(trial, images, extractor)
-    chosen = training if settings.against == "train" else _chosen(trial, images, settings, extractor)
-    training_settings: TrainingSettings = trial.bound("training")()
-    references = {name: training if is_of_training(METRICS[name]) else chosen for name in names}
-    return extractor, {
-        name: (
-            METRICS[name](references[name], extractor.num_features, device),
-            settings.identity(name, training_settings, extractor=extractor.id, reference=references[name].name),
-        )
-        # Features of real images give their moments too, so metrics that need features come first.
-        for name in sorted(names, key=lambda name: METRICS[name] is FrechetDistance)
-    }
-
-
 def training_reference(trial: TrialConfig, images: Images, extractor: Extractor) -> Real:
     """The images of a trial's training as an extractor sees them, and those of the test split, if there is one."""
     return Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
 
 
-def _chosen(
+def _reference(
     trial: TrialConfig, images: Images, settings: EvaluationSettings, extractor: Extractor
 ) -> Real | Statistics:
     """What generated images are compared with, if not those of the training."""
@@ -181,28 +212,3 @@ def _unseen(trial: TrialConfig, images: Images) -> Images | None:
     except ConfigError:
         return None
     return found if found.class_names == images.class_names else None
-
-
-def _likelihood_metrics(
-    trial: TrialConfig, images: Images, device: torch.device | str
-) -> tuple[Images | None, _Scored]:
-    settings: EvaluationSettings = trial.bound("evaluation")()
-    names = settings.of("likelihood")
-    if not names:
-        return None, {}
-    held_out, split = hold_out(trial, images)
-    training: TrainingSettings = trial.bound("training")()
-    return held_out, {
-        name: (
-            METRICS[name](device=device),
-            settings.identity(name, training, reference=split, held_out=len(held_out)),
-        )
-        for name in names
-    }
-
-
-def every_of(trial: TrialConfig) -> int:
-    """Training images from one evaluation of a trial to the next."""
-    settings: EvaluationSettings = trial.bound("evaluation")()
-    training: TrainingSettings = trial.bound("training")()
-    return settings.every or max(1, training.images // 5)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 
-from gensweep.build.beginning import beginning_of
 from gensweep.build.parts import (
+    beginning_of,
     build_evaluator,
     build_extractor,
     build_family,
@@ -25,36 +24,12 @@ from gensweep.training.cost import parameters
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import CostEstimate, time_trial
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
-from gensweep.training.trial import Reporter, run_trial
+from gensweep.training.trial import Reporter, WorkerContext, run_trial
 
-__all__ = ["JobContext", "count_parameters", "estimate_cost", "run_job"]
-
-
-class JobContext(Protocol):
-    """Where a job runs: which worker of how many, its device, and folders to write to and to go on from."""
-
-    @property
-    def rank(self) -> int:
-        """Which worker, from 0."""
-
-    @property
-    def world(self) -> int:
-        """How many workers."""
-
-    @property
-    def device(self) -> torch.device:
-        """The worker's own."""
-
-    @property
-    def folder(self) -> Path:
-        """For checkpoints."""
-
-    @property
-    def resume(self) -> Sequence[Path]:
-        """Checkpoints to go on from: the first that is whole is taken."""
+__all__ = ["count_parameters", "estimate_cost", "run_job"]
 
 
-def run_job(config: Mapping[str, Any], context: JobContext, reporter: Reporter) -> None:
+def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:
     """Run a trial, given as plain values, to the end of its budget, in every one of its workers.
 
     Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
@@ -79,8 +54,7 @@ def run_job(config: Mapping[str, Any], context: JobContext, reporter: Reporter) 
 
 def count_parameters(trial: TrialConfig, images: Images) -> int:
     """How many parameters a trial trains, in all of its networks."""
-    family = build_family(trial, images.shape, images.classes)
-    return sum(parameters(family).values())
+    return sum(parameters(build_family(trial, images.shape, images.classes)).values())
 
 
 def estimate_cost(

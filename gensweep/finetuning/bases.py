@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from gensweep.build.beginning import Weights
-from gensweep.build.parts import build_family
+from gensweep.build.parts import Weights, build_family
 from gensweep.config import TrialConfig
 from gensweep.errors import GensweepError
 from gensweep.finetuning.adapters import weights_hash

@@ -21,7 +21,7 @@ from gensweep.registry import Choice
 from gensweep.training.learner_state import load_network
 
 if TYPE_CHECKING:
-    from gensweep.build.beginning import Weights
+    from gensweep.build.parts import Weights
     from gensweep.config import TrialConfig
 
 __all__ = ["Finetuning", "finetune"]

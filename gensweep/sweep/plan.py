@@ -25,7 +25,7 @@ class Plan:
     budget: int
     """Images that a full trial sees."""
     job: Callable[..., None]
-    """Runs in the workers: (configuration, WorkerContext, Reporter).  See gensweep.sweep.job."""
+    """Runs one trial in the workers: (configuration as plain values, WorkerContext, Reporter); see training.trial."""
     sample: Callable[[Any], dict[str, Any]]
     """Optuna trial -> overrides, flat, with dotted keys."""
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -31,10 +31,9 @@ from ray.train.torch import get_device
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from gensweep.results import Evaluation
-from gensweep.sweep.job import Job, WorkerContext
 from gensweep.sweep.storage import fetch, is_url, join, persist
 from gensweep.sweep.trial_queue import Assignment
-from gensweep.training.trial import StopTrial
+from gensweep.training.trial import StopTrial, WorkerContext
 
 __all__ = ["serve"]
 
@@ -99,7 +98,7 @@ def _join_process_group(device: torch.device) -> None:
     )
 
 
-def _run(job: Job, device: torch.device, assignment: Assignment, reporter: _QueueReporter) -> None:
+def _run(job: Callable[..., None], device: torch.device, assignment: Assignment, reporter: _QueueReporter) -> None:
     _seed_everything(0)  # nothing of a trial may depend on what ran before in this process
     scratch = Path(tempfile.mkdtemp(prefix=f"gensweep-{assignment.trial}-"))
     try:

@@ -44,13 +44,27 @@ from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, kind_of, train
 from gensweep.training.memory import activation_bytes
 
-__all__ = ["ListReporter", "Numbers", "Reporter", "StopTrial", "resume_from", "run_trial"]
+__all__ = ["ListReporter", "Numbers", "Reporter", "StopTrial", "WorkerContext", "resume_from", "run_trial"]
 
 Numbers: TypeAlias = Mapping[str, int | float]
 
 
 class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
     """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are complete."""
+
+
+@dataclass(frozen=True)
+class WorkerContext:
+    """Where a job runs: its rank of so many, its device, a folder for its files, and checkpoints to resume from.
+
+    The newest of these comes first; the job takes the first that is whole.
+    """
+
+    rank: int
+    world: int
+    device: torch.device
+    folder: Path
+    resume: tuple[Path, ...] = ()
 
 
 @runtime_checkable
