@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -16,55 +17,34 @@ from gensweep.report.output import format_option, print_rows
 __all__ = ["interpret"]
 
 
-@click.command()
+@click.command(context_settings={"show_default": True})
 @click.argument("run")
 @click.option("--class", "class_name", metavar="NAME", help="Only this class.  [default: all]")
 @click.option("--layer", metavar="REGEX", help="Only layers in whose name this is found, such as 'up' or 'middle.0'.")
-@click.option("--levels", type=click.IntRange(1, 50), default=5, show_default=True, help="Noise levels (diffusion).")
-@click.option("--samples", type=click.IntRange(4), default=32, show_default=True, help="Images for each label.")
+@click.option("--levels", type=click.IntRange(1, 50), default=5, help="Noise levels (diffusion).")
+@click.option("--samples", type=click.IntRange(4), default=32, help="Images for each label.")
 @click.option(
-    "--permutations",
-    type=click.IntRange(19),
-    default=999,
-    show_default=True,
-    help="Of the test against chance; the smallest p is 1 in one more.",
+    "--permutations", type=click.IntRange(19), default=999, help="Sign flips of the test; p is at least 1/(flips + 1)."
 )
 @click.option(
     "--units",
     type=click.IntRange(1),
     metavar="N",
-    help="Switch off so many units of a class.  [default: one in 30 of those that draw samples]",
+    help="Switch off this many units of a class.  [default: one in 30 of those that draw samples]",
 )
 @click.option(
-    "--draws",
-    type=click.IntRange(0),
-    default=32,
-    show_default=True,
-    help="Images of a class for every change of units; 0 changes none.",
+    "--draws", type=click.IntRange(0), default=32, help="Images of a class for every change of units; 0 changes none."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Everything depends on this seed alone.")
+@click.option("--seed", type=int, default=0, help="Everything depends on this seed alone.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("interpretation"),
-    show_default=True,
     help="Folder for index.html, activation_map.csv and pictures.",
 )
 @format_option
-def interpret(
-    run: str,
-    class_name: str | None,
-    layer: str | None,
-    levels: int,
-    samples: int,
-    permutations: int,
-    units: int | None,
-    draws: int,
-    seed: int,
-    output: Path,
-    format: str,
-) -> None:
+def interpret(run: str, class_name: str | None, layer: str | None, output: Path, format: str, **settings: Any) -> None:
     """Look into a class-conditional model: which units react to a label.
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. The units that
@@ -80,7 +60,7 @@ def interpret(
       gensweep interpret cifar --units 50 --draws 128 --seed 1
       gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
     """
-    from gensweep.interpret.build import analyse, load_labelled
+    from gensweep.interpret.analysis import AnalysisSettings, analyse, load_labelled
     from gensweep.interpret.page import write_page
     from gensweep.interpret.tables import conclusion, unit_rows
     from gensweep.tracking.artifacts import file_interpretation
@@ -90,20 +70,11 @@ def interpret(
     folder = checkpoint_folder(run if trial is None else trial.run_id)
     labelled = load_labelled(folder, class_name=class_name, layers=layer)
     with _stages() as begin:
-        found = analyse(
-            labelled,
-            images=samples,
-            levels=levels,
-            permutations=permutations,
-            units=units,
-            draws=draws,
-            seed=seed,
-            begin=begin,
-        )
+        found = analyse(labelled, AnalysisSettings(**settings), begin)
         begin("the page")
-        settings = {"images a label": samples, "permutations": permutations}
+        facts = {"images a label": settings["samples"], "permutations": settings["permutations"]}
         name, command = run if trial is None else trial.name, shlex.join(["gensweep", *sys.argv[1:]])
-        files = write_page(output, name, labelled, found, settings, command)
+        files = write_page(output, name, labelled, found, facts, command)
     rows = unit_rows(found.activation_map, labelled.labels, labelled.names)
     print_rows(rows, format)
     if not rows:

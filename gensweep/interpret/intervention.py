@@ -28,14 +28,16 @@ __all__ = [
     "Task",
     "drop",
     "intervene",
-    "random_units",
-    "unit_factors",
 ]
 
 #: Labels (n,) -> the images of samples 0..n-1 under them, uint8, drawn with the units as they are at the time.
 Draw = Callable[[Tensor], Tensor]
 #: Images (n, c, h, w), uint8 -> a classifier's scores of the labels (n, k); the highest is its prediction.
 Classify = Callable[[Tensor], Tensor]
+#: Images of the label itself, or of the other labels.
+Of = Literal["own", "others"]
+#: Parts of a Recognition.
+By = Literal["hits", "scores"]
 
 UNCHANGED = "as it is"
 OFF = "off"
@@ -69,6 +71,11 @@ class Intervention:
     own: Recognition
     others: Recognition
     images: UInt8[Tensor, "d c h w"]
+
+    def values(self, of: Of, by: By) -> Float64[Tensor, " n"]:
+        """Hits or scores of images of the label itself or of the other labels."""
+        values: Tensor = getattr(getattr(self, of), by)
+        return values
 
 
 class Drop(NamedTuple):
@@ -116,18 +123,13 @@ def intervene(
 
 
 def drop(
-    found: Sequence[Intervention],
-    change: str,
-    *,
-    relative_to: str = UNCHANGED,
-    of: Literal["own", "others"] = "own",
-    by: Literal["hits", "scores"] = "hits",
+    found: Sequence[Intervention], change: str, *, relative_to: str = UNCHANGED, of: Of = "own", by: By = "hits"
 ) -> Drop:
     """How much worse images are recognised under a change than under another one, over all labels.
 
-    Differences are taken image by image, as seeds are the same.  `of` chooses images of the label itself or of others.
+    Differences are taken image by image, as seeds are the same.
     """
-    values = {(each.label, each.change): getattr(getattr(each, of), by) for each in found}
+    values = {(each.label, each.change): each.values(of, by) for each in found}
     differences = [value - values[label, change] for (label, other), value in values.items() if other == relative_to]
     means = torch.stack([each.mean() for each in differences])
     sample = means if len(means) >= MIN_LABELS_FOR_ERROR else torch.cat(differences)

@@ -5,7 +5,6 @@ Shapes: n images, c channels (of images, or units of a layer), h = w pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -27,6 +26,10 @@ IMAGE_STREAM = 1
 SHIFT_STREAM = 16
 #: Standard deviation of the first image (before tanh), which is close to grey.
 INITIAL_CONTRAST = 0.1
+#: Of Adam, for the image before tanh.
+LEARNING_RATE = 0.1
+#: Pixels by which a step shifts the image, down and to the right, at most either way.
+MAX_SHIFT = 2
 
 
 class Maximisation(NamedTuple):
@@ -45,44 +48,40 @@ class Maximisation(NamedTuple):
 def maximise(
     family: Denoising,
     network: nn.Module,
-    layers: Mapping[str, nn.Module],
-    direction: Mapping[str, Float[Tensor, " c"]],
+    layer: nn.Module,
+    direction: Float[Tensor, " c"],
     noise: Noise,
     shape: tuple[int, int, int],
     sigma: float,
     *,
     steps: int = 60,
-    rate: float = 0.1,
     smooth: float = 1.0,
     small: float = 0.1,
-    jitter: int = 2,
 ) -> Maximisation:
-    """Find an image that under noise of level sigma, and without a label, raises units along a direction.
+    """Find an image that under noise of level sigma, and without a label, raises a layer's units along a direction.
 
     Adam maximises direction @ units - `smooth` TV(image) - `small` mean(image^2), where units are means over pixels and
-    TV is the total variation, the mean absolute difference of neighbours.  Each step shifts the image by up to `jitter`
-    pixels, so that no single pixel matters.  The network is not changed.
+    TV is the total variation, the mean absolute difference of neighbours.  Each step shifts the image by some pixels,
+    so that no single pixel matters.  The network is not changed.
     Source: Erhan et al. 2009; Mordvintsev et al. 2015 (jitter); Mahendran & Vedaldi 2015 (total variation).
     """
     denoise = family.denoise(network, None)
-    recorded = {name: layers[name] for name in direction}
-    device = noise.samples.device
-    along = {name: weights.to(device, torch.float32) for name, weights in direction.items()}
+    direction = direction.to(noise.samples.device, torch.float32)
     eps = noise.normal(*shape, stream=NOISE_STREAM)
     # One shift for all images, so that none depends on which others are made with it.
     shifts = Noise(noise.key, torch.zeros(1, dtype=torch.int64))
 
     def activation(image: Tensor) -> Tensor:
-        with recording(recorded) as units:
+        with recording({"layer": layer}) as units:
             denoise(image + sigma * eps, sigma)
-        return torch.stack([units[name] @ weights for name, weights in along.items()]).sum(dim=0)
+        return units["layer"] @ direction
 
     with torch.enable_grad():
         hidden = (INITIAL_CONTRAST * noise.normal(*shape, stream=IMAGE_STREAM)).requires_grad_()
-        adam = torch.optim.Adam([hidden], rate)
+        adam = torch.optim.Adam([hidden], LEARNING_RATE)
         for step in range(steps):
             image = hidden.tanh()
-            shift = (shifts.integers(2 * jitter + 1, 2, stream=SHIFT_STREAM + step)[0] - jitter).tolist()
+            shift = (shifts.integers(2 * MAX_SHIFT + 1, 2, stream=SHIFT_STREAM + step)[0] - MAX_SHIFT).tolist()
             cost = smooth * _variation(image) + small * image.square().mean(dim=(1, 2, 3))
             loss = (cost - activation(image.roll(shift, dims=(2, 3)))).sum()
             (hidden.grad,) = torch.autograd.grad(loss, hidden)
@@ -103,5 +102,4 @@ def denoised_from(
 
 
 def _variation(image: Float[Tensor, "n c h w"]) -> Float[Tensor, " n"]:
-    down, right = image.diff(dim=2).abs().mean(dim=(1, 2, 3)), image.diff(dim=3).abs().mean(dim=(1, 2, 3))
-    return down + right
+    return image.diff(dim=2).abs().mean(dim=(1, 2, 3)) + image.diff(dim=3).abs().mean(dim=(1, 2, 3))

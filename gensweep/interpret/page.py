@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gensweep.interpret.activation_maps import SIGNIFICANCE_LEVEL, ActivationMap
+from gensweep.interpret.analysis import Findings, Interventions, LabelledModel, LabelMaximisation, Trajectory
+from gensweep.interpret.intervention import CHANGES, RANDOM_OFF
 from gensweep.interpret.pictures import (
     animation,
     heated,
@@ -17,12 +24,10 @@ from gensweep.interpret.pictures import (
     units_picture,
 )
 from gensweep.interpret.tables import activation_map_csv, conclusion, intervention_rows, unit_rows
+from gensweep.interpret.trajectory import evenly_spaced
+from gensweep.metrics.quantisation import to_uint8
 from gensweep.report.output import csv_text
 from gensweep.report.templates import data_url, environment, write_whole
-
-if TYPE_CHECKING:
-    from gensweep.interpret.activation_maps import ActivationMap
-    from gensweep.interpret.build import Findings, Interventions, LabelledModel, LabelMaximisation, Trajectory
 
 __all__ = ["PagePicture", "PageSection", "file_words", "render_page", "write_page"]
 
@@ -55,10 +60,8 @@ def write_page(
 
     Raises GensweepError if they cannot be written.
     """
-    from gensweep.interpret.build import MAX_LABELS
-
     names, widths = labelled.names, found.activation_map.widths
-    sections = [_activation_section(found.activation_map, labelled.labels[:MAX_LABELS], names)]
+    sections = [_activation_section(found.activation_map, labelled.shown_labels, names)]
     files: dict[str, str | bytes] = {"activation_map.csv": activation_map_csv(found.activation_map, names)}
     if found.interventions is not None:
         sections.append(_intervention_section(found.interventions, names))
@@ -78,66 +81,48 @@ def write_page(
 
 def render_page(title: str, facts: Mapping[str, str], sections: Sequence[PageSection], command: str) -> str:
     """The page as text, with its pictures inside.  Whatever users named is escaped."""
-    shown: list[dict[str, Any]] = [section._asdict() for section in sections]
-    for each in shown:
-        each["pictures"] = [(data_url(file, data), caption) for file, caption, data in each["pictures"]]
     template = environment("gensweep.interpret").get_template("page.html.j2")
-    return template.render(title=title, facts=facts, sections=shown, command=command)
+    return template.render(title=title, facts=facts, sections=sections, command=command, data_url=data_url)
 
 
 def _activation_section(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> PageSection:
     """Which units react to which label."""
-    from gensweep.interpret.activation_maps import SIGNIFICANCE_LEVEL
-
     with_levels = found.levels[0] is not None
+    shown, tests = (
+        ("noisy images", "units, labels and noise levels") if with_levels else ("latents", "units and labels")
+    )
     significant = 100 * float((found.p <= SIGNIFICANCE_LEVEL).double().mean())
     words = (
-        "The effect of a label on a unit is the mean difference to the other labels on the same "
-        + ("noisy images" if with_levels else "latents")
-        + ", in standard deviations of the unit. p is that of a test by sign flips, corrected for the number of "
-        + ("units, labels and noise levels" if with_levels else "units and labels")
-        + f": {significant:.0f} % of all cells have p of at most {SIGNIFICANCE_LEVEL:g}. "
-        + (
-            ""
-            if with_levels
-            else "A GAN draws an image in one go, so there are neither noise levels, nor a way to look at, "
-            "nor an image to denoise. "
-        )
-        + "A unit is a channel that the layer reads. All of them are in activation_map.csv."
+        f"The effect of a label on a unit is the mean difference to the other labels on the same {shown}, in standard "
+        f"deviations of the unit. p is that of a test by sign flips, corrected for the number of {tests}: "
+        f"{significant:.0f} % of all cells have p of at most {SIGNIFICANCE_LEVEL:g}. "
     )
+    if not with_levels:
+        words += (
+            "A GAN draws an image in one go, so there are neither noise levels, nor a way to look at, nor an image to "
+            "denoise. "
+        )
+    words += "A unit is a channel that the layer reads. All of them are in activation_map.csv."
     pictures = [
         PagePicture("where.png", "Where labels act: layers in the order of the network", layers_picture(found)),
         PagePicture("labels.png", "Which labels move the same units", labels_picture(found, names)),
     ]
     words_of = file_words(names)
     for label in labels:
-        data = units_picture(found, label, names)
-        if data is not None:
+        if (data := units_picture(found, label, names)) is not None:
             caption = f"The units that {names[label]} raises most"
             pictures.append(PagePicture(f"units-{words_of[label]}.png", caption, data))
-    rows = [
-        {
-            "unit": f"{row['layer']} #{row['unit']}",
-            "class": row["class"],
-            "effect": f"{row['effect']:.2f}",
-            **(
-                {"largest at level": level_word(row["level"]), "there": f"{row['effect_there']:.2f}"}
-                if with_levels
-                else {}
-            ),
-            "p": f"{row['p']:.3g}",
-        }
-        for row in unit_rows(found, labels, names)
-    ]
-    return PageSection("Which units react to a label", words, pictures, rows)
+    table = []
+    for row in unit_rows(found, labels, names):
+        cells = {"unit": f"{row['layer']} #{row['unit']}", "class": row["class"], "effect": f"{row['effect']:.2f}"}
+        if with_levels:
+            cells |= {"largest at level": level_word(row["level"]), "there": f"{row['effect_there']:.2f}"}
+        table.append(cells | {"p": f"{row['p']:.3g}"})
+    return PageSection("Which units react to a label", words, pictures, table)
 
 
 def _intervention_section(result: Interventions, names: Sequence[str]) -> PageSection:
     """Whether the units found matter."""
-    import torch
-
-    from gensweep.interpret.intervention import CHANGES, RANDOM_OFF
-
     rows = intervention_rows(result.found, names)
     own: dict[str, dict[str, float]] = {}
     for row in rows:
@@ -176,15 +161,8 @@ def _intervention_section(result: Interventions, names: Sequence[str]) -> PageSe
 
 def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
     """How an image emerges under several labels, and where the network's attention lies."""
-    import torch
-
-    from gensweep.interpret.trajectory import evenly_spaced
-    from gensweep.metrics.quantisation import to_uint8
-
-    path = evenly_spaced(list(found.path), SHOWN_LEVELS)
-    labels = [names[label] for label in found.labels]
-    predicted = [to_uint8(step.x_0).cpu() for step in path]
-    levels = [level_word(step.sigma) for step in path]
+    path, labels = evenly_spaced(found.path, SHOWN_LEVELS), [names[label] for label in found.labels]
+    predicted, levels = [to_uint8(step.x_0).cpu() for step in path], [level_word(step.sigma) for step in path]
     strip = tiles_picture(torch.stack([*predicted, found.images], dim=1), labels, [*levels, "image"], "noise level")
     frames = [*(to_uint8(step.x_0).cpu() for step in found.path), found.images]
     pictures = [
@@ -207,25 +185,13 @@ def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
 
 def _maximisation_section(found: Sequence[LabelMaximisation], names: Sequence[str]) -> PageSection:
     """Images that raise the units which react to a label, and what the model makes of them."""
-    import torch
-
-    from gensweep.metrics.quantisation import to_uint8
-
     pictures, words_of = [], file_words(names)
     for label in dict.fromkeys(each.label for each in found):
-        rows, row_names, columns = [], [], list[str]()
-        for each in (each for each in found if each.label == label):
-            parts = {
-                "made": to_uint8(each.made.image),
-                "in its noise": to_uint8((each.made.noisy / (1 + each.level)).clamp(-1, 1)),
-                "predicted": each.predicted,
-                "drawn from it": each.drawn,
-                "without it": each.plain,
-            }
-            rows.append(torch.cat([part.cpu() for part in parts.values()]))
-            row_names.append(f"{each.units} at {level_word(each.level)}")
-            columns = [f"{part} ({seed})" for part in parts for seed in range(len(each.plain))]
-        shown = tiles_picture(torch.stack(rows), row_names, columns)
+        of_label = [each for each in found if each.label == label]
+        parts = [_parts(each) for each in of_label]
+        rows = [f"{each.units} at {level_word(each.level)}" for each in of_label]
+        columns = [f"{part} ({seed})" for part, images in parts[0].items() for seed in range(len(images))]
+        shown = tiles_picture(torch.stack([torch.cat([*each.values()]) for each in parts]), rows, columns)
         pictures.append(PagePicture(f"maximisation-{words_of[label]}.png", f"For the units of {names[label]}", shown))
     words = (
         "Images made from faint noise so that, under noise of a level, they raise a layer's units in the direction "
@@ -247,14 +213,22 @@ def _maximisation_section(found: Sequence[LabelMaximisation], names: Sequence[st
     return PageSection("Images that these units ask for", words, pictures, table)
 
 
+def _parts(found: LabelMaximisation) -> dict[str, Tensor]:
+    return {
+        "made": to_uint8(found.made.image).cpu(),
+        "in its noise": to_uint8((found.made.noisy / (1 + found.level)).clamp(-1, 1)).cpu(),
+        "predicted": found.predicted,
+        "drawn from it": found.drawn,
+        "without it": found.plain,
+    }
+
+
 def _signed(row: Mapping[str, Any], key: str) -> str:
     return f"{row[key]:+.2f} ± {row[key + '_error']:.2f}" if row["units"] else ""
 
 
-def _finest(attention: Mapping[str, Any]) -> Any:
+def _finest(attention: Mapping[str, Float[Tensor, "n h w"]]) -> Float[Tensor, "n h w"]:
     """The mean of the maps of the highest resolution."""
-    import torch
-
     side = max(each.shape[-1] for each in attention.values())
     return torch.stack([each for each in attention.values() if each.shape[-1] == side]).mean(dim=0)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from torch import Tensor
-
-    from gensweep.interpret.activation_maps import ActivationMap
+from gensweep.interpret.activation_maps import ActivationMap
 
 __all__ = [
     "animation",
@@ -38,7 +39,6 @@ _FRAME_MS = 150
 #: The same for the last frame.
 _LAST_FRAME_MS = 1500
 _DPI = 110
-_LEVELS = "noise level"
 _BARS = ("#2f6db3", "#d0662a", "#b9c4d0", "#2b8a6e")
 
 
@@ -56,8 +56,7 @@ def layers_picture(found: ActivationMap) -> bytes:
     with _figure(2.6 + 0.45 * len(found.levels), max(1.8, 1.0 + 0.16 * len(rows))) as (figure, png):
         axes = figure.subplots()
         drawn = axes.imshow(np.array(rows), aspect="auto", cmap="viridis", vmin=0)
-        _ticks(axes, [level_word(level) for level in found.levels], list(found.widths))
-        axes.set_xlabel(_LEVELS if found.levels[0] is not None else "")
+        _level_ticks(axes, found, list(found.widths))
         figure.colorbar(drawn, ax=axes, label="mean |effect|", shrink=0.5)
     return png.getvalue()
 
@@ -77,10 +76,8 @@ def units_picture(found: ActivationMap, label: int, names: Sequence[str]) -> byt
         style: Any = {"aspect": "auto", "cmap": "RdBu_r", "vmin": -2.5, "vmax": 2.5}
         left.imshow(by_level, **style)
         drawn = right.imshow(by_label, **style)
-        words = [f"{unit.layer} #{unit.index}" for unit in units]
-        _ticks(left, [level_word(level) for level in found.levels], words)
+        _level_ticks(left, found, [f"{unit.layer} #{unit.index}" for unit in units])
         _ticks(right, names)
-        left.set_xlabel(_LEVELS if found.levels[0] is not None else "")
         left.set_title(f"under {names[label]}", fontsize=9)
         right.set_title("mean over levels, by label" if len(found.levels) > 1 else "by label", fontsize=9)
         figure.colorbar(drawn, ax=right, label="effect", shrink=0.6)
@@ -101,15 +98,16 @@ def labels_picture(found: ActivationMap, names: Sequence[str]) -> bytes:
     return png.getvalue()
 
 
-def tiles_picture(images: Tensor, rows: Sequence[str], columns: Sequence[str], x: str = "") -> bytes:
-    """Uint8 images (rows, columns, c, h, w) beside each other, with words at rows and columns."""
-    tiled = _tiled(images.expand(-1, -1, 3, -1, -1).numpy())
-    count, across, size = len(rows), len(columns), images.shape[-1] + _GAP
-    with _figure(1.6 + 0.62 * across, 0.8 + 0.62 * count) as (figure, png):
+def tiles_picture(
+    images: UInt8[Tensor, "rows columns c h w"], rows: Sequence[str], columns: Sequence[str], x: str = ""
+) -> bytes:
+    """Images beside each other, with words at rows and columns."""
+    size = images.shape[-1] + _GAP
+    with _figure(1.6 + 0.62 * len(columns), 0.8 + 0.62 * len(rows)) as (figure, png):
         axes = figure.subplots()
-        axes.imshow(tiled, interpolation="nearest")
-        axes.set_xticks([size * (column + 0.5) for column in range(across)], columns, rotation=90)
-        axes.set_yticks([size * (row + 0.5) for row in range(count)], rows)
+        axes.imshow(_tiled(images.expand(-1, -1, 3, -1, -1).numpy()), interpolation="nearest")
+        axes.set_xticks([size * (column + 0.5) for column in range(len(columns))], columns, rotation=90)
+        axes.set_yticks([size * (row + 0.5) for row in range(len(rows))], rows)
         axes.set_xlabel(x)
         _bare(axes)
     return png.getvalue()
@@ -134,19 +132,16 @@ def recognition_picture(groups: Mapping[str, Mapping[str, float]], title: str, c
     return png.getvalue()
 
 
-def heated(images: Tensor, maps: Tensor) -> Tensor:
-    """Uint8 images (n, c, h, w) in grey, warm where a map (n, i, j), whose mean is 1, is high."""
-    import matplotlib as mpl
-    import torch
-
+def heated(images: UInt8[Tensor, "n c h w"], maps: Float[Tensor, "n i j"]) -> UInt8[Tensor, "n 3 h w"]:
+    """Images in grey, warm where a map, whose mean is 1, is high."""
     large = torch.nn.functional.interpolate(maps[:, None].float(), size=images.shape[-2:], mode="bilinear")[:, 0]
     warm = torch.from_numpy(mpl.colormaps["inferno"]((large / 3).clamp(0, 1).numpy())[..., :3]).permute(0, 3, 1, 2)
     grey = images.float().mean(dim=1, keepdim=True) / 255
     return ((0.35 * grey + 0.65 * warm) * 255).round().to(torch.uint8)
 
 
-def animation(frames: Sequence[Tensor]) -> bytes:
-    """A GIF whose frames are rows of uint8 images (n, c, h, w)."""
+def animation(frames: Sequence[UInt8[Tensor, "n c h w"]]) -> bytes:
+    """A GIF whose frames are rows of images."""
     pictures = []
     for frame in frames:
         scale = max(1, _FRAME_PIXELS // frame.shape[-1])
@@ -158,10 +153,9 @@ def animation(frames: Sequence[Tensor]) -> bytes:
     return file.getvalue()
 
 
-def _tiled(images: Any) -> Any:
-    """An array (rows, columns, 3, h, w) as one picture (height, width, 3) with white between."""
-    half = _GAP // 2
-    framed = np.pad(images, ((0, 0), (0, 0), (0, 0), (half, half), (half, half)), constant_values=255)
+def _tiled(images: UInt8[np.ndarray, "rows columns 3 h w"]) -> UInt8[np.ndarray, "height width 3"]:
+    """One picture, with white between the images."""
+    framed = np.pad(images, [(0, 0)] * 3 + [(_GAP // 2, _GAP // 2)] * 2, constant_values=255)
     r, k, _, h, w = framed.shape
     return framed.transpose(0, 3, 1, 4, 2).reshape(r * h, k * w, 3)
 
@@ -173,6 +167,11 @@ def _ticks(axes: Axes, columns: Sequence[str], rows: Sequence[str] | None = None
     _bare(axes)
 
 
+def _level_ticks(axes: Axes, found: ActivationMap, rows: Sequence[str]) -> None:
+    _ticks(axes, [level_word(level) for level in found.levels], rows)
+    axes.set_xlabel("noise level" if found.levels[0] is not None else "")
+
+
 def _bare(axes: Axes) -> None:
     axes.tick_params(length=0, labelsize=7.5)
     for spine in axes.spines.values():
@@ -181,14 +180,9 @@ def _bare(axes: Axes) -> None:
 
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, io.BytesIO]]:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     # Names of users are never TeX.
     with mpl.rc_context({"text.parse_math": False, "font.size": 8.5}):
         figure = Figure(figsize=(width, height), layout="constrained", dpi=_DPI)
-        FigureCanvasAgg(figure)
         file = io.BytesIO()
         yield figure, file
         figure.savefig(file, format="png", metadata={"Software": None})

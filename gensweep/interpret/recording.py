@@ -7,8 +7,9 @@ Shapes: b images, c channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -39,18 +40,15 @@ def recording(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Float[Tenso
     """
     recorded: dict[str, Tensor] = {}
 
-    def recorder(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            maps = _channels_last(module, inputs[0])
-            if maps is not None:
-                # The mean is taken at once, because the next layer may work in place.
-                recorded[name] = maps.flatten(1, -2).float().mean(dim=1)
+    def record(name: str, module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        maps = inputs[0].movedim(1, -1) if isinstance(module, CHANNELS_FIRST) else inputs[0]
+        if maps.dim() >= 3 and maps[0, ..., 0].numel() > 1:
+            # The mean is taken at once, because the next layer may work in place.
+            recorded[name] = maps.flatten(1, -2).float().mean(dim=1)
 
-        return record
-
-    with ExitStack() as stack:
+    with ExitStack() as hooks:
         for name, layer in layers.items():
-            stack.callback(layer.register_forward_pre_hook(recorder(name)).remove)
+            hooks.enter_context(layer.register_forward_pre_hook(partial(record, name)))
         yield recorded
 
 
@@ -58,22 +56,12 @@ def recording(layers: Mapping[str, nn.Module]) -> Iterator[dict[str, Float[Tenso
 def scaling(layers: Mapping[str, nn.Module], factors: Mapping[str, Float[Tensor, " c"]]) -> Iterator[None]:
     """Multiply each unit by its factor, by layer, in this context: 0 switches it off, 2 doubles it."""
 
-    def scaler(factor: Tensor) -> Callable[[nn.Module, tuple[Tensor, ...]], tuple[Tensor, ...]]:
-        def scale(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-            x, *rest = inputs
-            scales = factor.to(x)
-            return (x * (scales.view(-1, 1, 1) if isinstance(module, CHANNELS_FIRST) else scales), *rest)
+    def scale(factor: Tensor, module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        x, *rest = inputs
+        scales = factor.to(x)
+        return (x * (scales.view(-1, 1, 1) if isinstance(module, CHANNELS_FIRST) else scales), *rest)
 
-        return scale
-
-    with ExitStack() as stack:
+    with ExitStack() as hooks:
         for name, factor in factors.items():
-            stack.callback(layers[name].register_forward_pre_hook(scaler(factor)).remove)
+            hooks.enter_context(layers[name].register_forward_pre_hook(partial(scale, factor)))
         yield
-
-
-def _channels_last(module: nn.Module, x: Tensor) -> Tensor | None:
-    """Maps as (b, ..., c), or None for an input without pixels."""
-    if isinstance(module, CHANNELS_FIRST):
-        x = x.movedim(1, -1)
-    return x if x.dim() >= 3 and x[0, ..., 0].numel() > 1 else None

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from gensweep.interpret.activation_maps import ActivationMap
+from gensweep.interpret.intervention import OFF, RANDOM_OFF, By, Drop, Intervention, Of, drop
 from gensweep.report.output import csv_text
-
-if TYPE_CHECKING:
-    from gensweep.interpret.activation_maps import ActivationMap
-    from gensweep.interpret.intervention import Drop, Intervention
 
 __all__ = ["activation_map_csv", "conclusion", "intervention_rows", "unit_rows"]
 
 #: Units of each class in tables.
 TOP_UNITS = 5
+#: What rows of interventions say of images of the class itself, and of others.
+MEASURES: Mapping[str, tuple[Of, By]] = {
+    "agreement": ("own", "hits"),
+    "score": ("own", "scores"),
+    "others_agreement": ("others", "hits"),
+    "others_score": ("others", "scores"),
+}
 
 
 def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -45,20 +50,15 @@ def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str])
 
 def activation_map_csv(found: ActivationMap, names: Sequence[str]) -> str:
     """A row for each unit and label: the mean effect, the smallest p, and the effect at each noise level."""
-    effect, mean, p = found.effect.tolist(), found.effect.mean(dim=0).tolist(), found.p.amin(dim=0).tolist()
-    levels = {
-        f"effect_at_{level:.6g}": each for level, each in zip(found.levels, effect, strict=True) if level is not None
+    numbers = {"effect": found.effect.mean(dim=0).tolist(), "p": found.p.amin(dim=0).tolist()} | {
+        f"effect_at_{level:.6g}": effect.tolist()
+        for level, effect in zip(found.levels, found.effect, strict=True)
+        if level is not None
     }
     return csv_text(
         [
-            {
-                "layer": unit.layer,
-                "unit": unit.index,
-                "class": name,
-                "effect": f"{mean[label][column]:.4g}",
-                "p": f"{p[label][column]:.4g}",
-                **{key: f"{each[label][column]:.4g}" for key, each in levels.items()},
-            }
+            {"layer": unit.layer, "unit": unit.index, "class": name}
+            | {key: f"{values[label][column]:.4g}" for key, values in numbers.items()}
             for column, unit in enumerate(found.units())
             for label, name in enumerate(names)
         ]
@@ -71,24 +71,13 @@ def intervention_rows(found: Sequence[Intervention], names: Sequence[str]) -> li
     Of images of this class, and under `others_` of the other ones.  What ends in `lost` is the difference to the images
     without the change, with its standard error over images of the same seeds.
     """
-    from gensweep.interpret.intervention import drop
-
     rows = []
     for each in found:
-        row: dict[str, Any] = {
-            "class": names[each.label],
-            "change": each.change,
-            "units": each.units,
-            "images": len(each.own.hits),
-        }
+        row = {"class": names[each.label], "change": each.change, "units": each.units, "images": len(each.own.hits)}
         of_label = [other for other in found if other.label == each.label]
-        groups: tuple[tuple[str, Literal["own", "others"]], ...] = (("", "own"), ("others_", "others"))
-        measures: tuple[tuple[str, Literal["hits", "scores"]], ...] = (("agreement", "hits"), ("score", "scores"))
-        for prefix, of in groups:
-            for measure, by in measures:
-                key = f"{prefix}{measure}"
-                row[key] = float(getattr(getattr(each, of), by).mean())
-                row[f"{key}_lost"], row[f"{key}_lost_error"] = drop(of_label, each.change, of=of, by=by)
+        for key, (of, by) in MEASURES.items():
+            row[key] = float(each.values(of, by).mean())
+            row[f"{key}_lost"], row[f"{key}_lost_error"] = drop(of_label, each.change, of=of, by=by)
         rows.append(row)
     return rows
 
@@ -98,8 +87,6 @@ def conclusion(found: Sequence[Intervention]) -> str:
 
     The scores decide, as they are finer than the shares.
     """
-    from gensweep.interpret.intervention import OFF, RANDOM_OFF, drop
-
     more = drop(found, OFF, relative_to=RANDOM_OFF, by="scores")
     if more.mean > 2 * more.error:
         begin = "The units found matter"

@@ -5,9 +5,10 @@ Shapes: n images, h = w pixels, q = k = h w pixels of a map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -19,7 +20,9 @@ from gensweep.families.family import Denoising
 from gensweep.nn.unet import Attention
 from gensweep.noise import Noise
 
-__all__ = ["PathStep", "attention_layers", "evenly_spaced", "record_path", "recording_attention"]
+__all__ = ["PathStep", "evenly_spaced", "record_path", "recording_attention"]
+
+T = TypeVar("T")
 
 
 class PathStep(NamedTuple):
@@ -48,7 +51,7 @@ def record_path(
     """
     steps: dict[float, PathStep] = {}
     denoise = family.denoise(network, labels)
-    layers = attention_layers(network) if attention else {}
+    layers = {name: module for name, module in network.named_modules() if attention and isinstance(module, Attention)}
 
     def recorded(x: Tensor, sigma: float) -> Denoised:
         with recording_attention(layers) as maps:
@@ -63,15 +66,10 @@ def record_path(
     return sorted(steps.values(), key=lambda step: -step.sigma), images
 
 
-def evenly_spaced(path: list[PathStep], count: int) -> list[PathStep]:
-    """At most `count` steps of a path, its first and last among them."""
-    indices = torch.linspace(0, len(path) - 1, min(count, len(path))).round().long()
-    return [path[index] for index in indices.tolist()]
-
-
-def attention_layers(network: nn.Module) -> dict[str, Attention]:
-    """The attention layers of a network, by path."""
-    return {name: module for name, module in network.named_modules() if isinstance(module, Attention)}
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, the first and last among them."""
+    indices = torch.linspace(0, len(items) - 1, min(count, len(items))).round().long()
+    return [items[index] for index in indices.tolist()]
 
 
 @contextmanager
@@ -82,18 +80,15 @@ def recording_attention(layers: Mapping[str, Attention]) -> Iterator[dict[str, F
     """
     recorded: dict[str, Tensor] = {}
 
-    def recorder(name: str, heads: int) -> Any:
-        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            b, pixels, channels = output.shape
-            q, k, _ = output.detach().float().view(b, pixels, 3, heads, channels // (3 * heads)).unbind(2)
-            logits = torch.einsum("bqhc,bkhc->bhqk", q, k) * q.shape[-1] ** -0.5
-            received = logits.softmax(dim=-1).mean(dim=(1, 2)) * pixels
-            side = int(pixels**0.5)
-            recorded[name] = received.view(b, side, side)
+    def record(name: str, heads: int, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        b, pixels, channels = output.shape
+        q, k, _ = output.detach().float().view(b, pixels, 3, heads, channels // (3 * heads)).unbind(2)
+        logits = torch.einsum("bqhc,bkhc->bhqk", q, k) * q.shape[-1] ** -0.5
+        received = logits.softmax(dim=-1).mean(dim=(1, 2)) * pixels
+        side = int(pixels**0.5)
+        recorded[name] = received.view(b, side, side)
 
-        return record
-
-    with ExitStack() as stack:
+    with ExitStack() as hooks:
         for name, layer in layers.items():
-            stack.callback(layer.qkv.register_forward_hook(recorder(name, layer.heads)).remove)
+            hooks.enter_context(layer.qkv.register_forward_hook(partial(record, name, layer.heads)))
         yield recorded

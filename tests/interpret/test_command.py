@@ -117,12 +117,12 @@ def test_a_gan_has_no_noise_levels_and_the_page_says_so(store, capsys):
 
 def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, monkeypatch):
     from gensweep.errors import ConfigError
-    from gensweep.interpret import build
+    from gensweep.interpret import analysis
 
     def gone(_):
         raise ConfigError("photos: there is no such folder")
 
-    monkeypatch.setattr(build, "load_images", gone)
+    monkeypatch.setattr(analysis, "load_images", gone)
     rows, err = interpret(capsys, "tiny", "--class", "3", "--draws", "4", "--layer", "middle", "-o", "no-data")
     assert rows
     assert "Note: no units are switched off, as images cannot be classified: photos: there is no such folder" in err

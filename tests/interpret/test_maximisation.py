@@ -23,7 +23,7 @@ def unet():
 def dream(made, layer, weights, samples=(0, 1), seed=0, sigma=0.5, **settings):
     network, layers = made.networks["denoiser"], reading_layers(made.networks)
     noise = Noise(seed, torch.tensor(samples))
-    return maximise(made, network, layers, {layer: torch.tensor(weights)}, noise, SHAPE, sigma, **settings)
+    return maximise(made, network, layers[layer], torch.tensor(weights), noise, SHAPE, sigma, **settings)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

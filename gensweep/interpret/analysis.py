@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor, nn
 
-from gensweep.build.model import Model, in_batches, load_checkpoint
+from gensweep.build.model import Model, in_batches, labels_of, load_checkpoint
 from gensweep.build.parts import build_extractor, load_images, training_reference
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Denoising
@@ -30,7 +32,7 @@ from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_prefix
 from gensweep.training.loop import place
 
-__all__ = ["Findings", "Interventions", "LabelMaximisation", "LabelledModel", "Trajectory", "analyse", "load_labelled"]
+__all__ = ["AnalysisSettings", "Findings", "LabelMaximisation", "LabelledModel", "analyse", "load_labelled"]
 
 #: Labels in pictures, and labels whose units are changed or maximised.
 MAX_LABELS = 10
@@ -52,12 +54,28 @@ LAYERS_OF_ONE_CLASS = 3
 LEADING_UNITS = 30
 
 
+@dataclass(frozen=True)
+class AnalysisSettings:
+    """`samples` images are shown under each label, at each of `levels` noise levels.
+
+    `draws` images of a label are drawn for every change of its `units` units (None: one in UNITS_PER_INTERVENTION); 0
+    changes none.
+    """
+
+    samples: int
+    levels: int
+    permutations: int
+    units: int | None
+    draws: int
+    seed: int
+
+
 class LabelledModel(NamedTuple):
     """A class-conditional model, the layers whose units are recorded, and the labels that are asked about."""
 
     model: Model
     layers: Mapping[str, nn.Module]
-    labels: tuple[int, ...]
+    labels: Sequence[int]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -70,17 +88,20 @@ class LabelledModel(NamedTuple):
         return self.model.family.networks[self.model.family.sampled]
 
     @property
-    def shown_labels(self) -> tuple[int, ...]:
-        """The labels in pictures: those that are asked about, then others."""
-        rest = [label for label in range(len(self.names)) if label not in self.labels]
-        return (*self.labels, *rest)[:MAX_LABELS]
+    def shown_labels(self) -> Sequence[int]:
+        """As many of the labels as there is room for."""
+        return self.labels[:MAX_LABELS]
+
+    def noise(self, seed: int, count: int) -> Noise:
+        """Samples 0..count-1 of a seed."""
+        return Noise(seed, torch.arange(count, device=self.model.device))
 
 
 class Trajectory(NamedTuple):
     """One noise image on its way to an image under each of several labels."""
 
-    labels: tuple[int, ...]
-    path: tuple[PathStep, ...]
+    labels: Sequence[int]
+    path: Sequence[PathStep]
     images: UInt8[Tensor, "n c h w"]
 
 
@@ -133,8 +154,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
         )
     if len(names) < 2:
         raise ConfigError(f"this model knows one class only ({names[0]}); a label can only be told from another one")
-    if class_name is not None and class_name not in names:
-        raise ConfigError(f"{class_name!r} is not a class of this model (known: {', '.join(names)})")
+    labels = labels_of(model, len(names) if class_name is None else 1, class_name).tolist()
     if getattr(model.family, "guidance", 1) == 0:
         raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
     if not isinstance(model.family, GanFamily | Denoising):
@@ -143,8 +163,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
         network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW_WEIGHTS, DISCRIMINATOR)
         load_network(network, load_tensors(folder, prefix), prefix)
         place(network, model.device, "float32").eval()
-    labels = range(len(names)) if class_name is None else [names.index(class_name)]
-    return LabelledModel(model, select_layers(reading_layers(model.family.networks), layers), tuple(labels))
+    return LabelledModel(model, select_layers(reading_layers(model.family.networks), layers), labels)
 
 
 def select_layers(layers: Mapping[str, nn.Module], pattern: str | None) -> dict[str, nn.Module]:
@@ -164,63 +183,43 @@ def select_layers(layers: Mapping[str, nn.Module], pattern: str | None) -> dict[
     return found
 
 
-def analyse(
-    labelled: LabelledModel,
-    *,
-    images: int,
-    levels: int,
-    permutations: int,
-    units: int | None,
-    draws: int,
-    seed: int,
-    begin: Callable[[str], None],
-) -> Findings:
-    """Run all analyses; `begin` gets the name of each stage.
-
-    `images` are shown under each label at each of `levels` noise levels; `draws` images of a label are drawn for every
-    change of its `units` units (None: one in UNITS_PER_INTERVENTION), with 0 for none.
-    """
+def analyse(labelled: LabelledModel, settings: AnalysisSettings, begin: Callable[[str], None]) -> Findings:
+    """Run all analyses; `begin` gets the name of each stage."""
     begin("which units react to a label")
-    found = map_activations(labelled, images=images, levels=levels, permutations=permutations, seed=seed)
+    found = map_activations(labelled, settings)
     interventions = failure = None
     try:
-        if draws:
-            interventions = _intervene(labelled, found, units, draws, seed, begin)
+        if settings.draws:
+            interventions = _intervene(labelled, found, settings, begin)
     except GensweepError as error:
         failure = error
     trajectory, maximisations = None, list[LabelMaximisation]()
     if isinstance(labelled.model.family, Denoising):
         begin("the way from noise to image")
-        trajectory = _trajectory(labelled, labelled.model.family, seed)
+        trajectory = _trajectory(labelled, labelled.model.family, settings.seed)
         begin("images that these units ask for")
-        maximisations = _maximise_labels(labelled, labelled.model.family, found, seed)
+        maximisations = _maximise_labels(labelled, labelled.model.family, found, settings.seed)
     return Findings(found, interventions, failure, trajectory, maximisations)
 
 
-def map_activations(
-    labelled: LabelledModel, *, images: int, levels: int, permutations: int, seed: int
-) -> ActivationMap:
+def map_activations(labelled: LabelledModel, settings: AnalysisSettings) -> ActivationMap:
     """How each unit reacts to each label.
 
     A denoiser sees noisy images from its own sampler, under all labels in turn; a generator sees latents.
     """
     family, classes = labelled.model.family, len(labelled.names)
-    noise, flips = Noise(seed, _indices(labelled, images)), Noise(seed, torch.arange(permutations))
+    noise = labelled.noise(settings.seed, settings.samples)
+    flips = Noise(settings.seed, torch.arange(settings.permutations))
     if isinstance(family, GanFamily):
         return map_gan(family, labelled.layers, noise, classes, flips)
     assert isinstance(family, Denoising)
     shape = labelled.model.checkpoint.shape
     path, _ = record_path(family, labelled.network, noise, noise.samples % classes, shape)
-    return map_denoiser(family, labelled.network, labelled.layers, evenly_spaced(path, levels), classes, flips)
+    return map_denoiser(family, labelled.network, labelled.layers, evenly_spaced(path, settings.levels), classes, flips)
 
 
 def _intervene(
-    labelled: LabelledModel,
-    activation_map: ActivationMap,
-    units: int | None,
-    draws: int,
-    seed: int,
-    begin: Callable[[str], None],
+    labelled: LabelledModel, found: ActivationMap, settings: AnalysisSettings, begin: Callable[[str], None]
 ) -> Interventions | None:
     """Change the units of each label, or others; the classifier is that of the metric `agreement`.
 
@@ -235,52 +234,53 @@ def _intervene(
         wanted = labels.to(model.device)
 
         def batch(indices: Tensor) -> Tensor:
-            return draw(model.family, labelled.network, Noise(seed, indices), wanted[indices])
+            return draw(model.family, labelled.network, Noise(settings.seed, indices), wanted[indices])
 
         return in_batches(batch, len(labels), IMAGES_PER_BATCH, model.device, None)
 
     def classify(images: Tensor) -> Tensor:
         return classifier.probe.scores(extractor(images.to(model.device)).cpu())
 
-    sampled, widths = model.family.sampled, activation_map.widths
-    width = sum(count for layer, count in widths.items() if layer.startswith(f"{sampled}."))
-    count = max(1, width // UNITS_PER_INTERVENTION) if units is None else units
-    found = list[Intervention]()
-    for label in labelled.labels[:MAX_LABELS]:
-        if raised := activation_map.raised_units(label, count, network=sampled):
+    sampled, classes = model.family.sampled, len(labelled.names)
+    width = sum(count for layer, count in found.widths.items() if layer.startswith(f"{sampled}."))
+    count = max(1, width // UNITS_PER_INTERVENTION) if settings.units is None else settings.units
+    done = list[Intervention]()
+    for label in labelled.shown_labels:
+        if raised := found.raised_units(label, count, network=sampled):
             begin(f"{labelled.names[label]} without its units")
-            task = Task(label, raised, classes=len(labelled.names), n=draws, repeats=RANDOM_SETS, seed=seed)
-            found += intervene(task, labelled.layers, widths, drawn, classify)
-    return Interventions(found, classifier.ceiling) if found else None
+            task = Task(label, raised, classes, n=settings.draws, repeats=RANDOM_SETS, seed=settings.seed)
+            done += intervene(task, labelled.layers, found.widths, drawn, classify)
+    return Interventions(done, classifier.ceiling) if done else None
 
 
 def _trajectory(labelled: LabelledModel, family: Denoising, seed: int) -> Trajectory:
-    """How the first image of a seed emerges under each label."""
-    labels, device = labelled.shown_labels, labelled.model.device
+    """How the first image of a seed emerges under each label that is asked about, and under others."""
+    device = labelled.model.device
+    labels = [*dict.fromkeys([*labelled.labels, *range(len(labelled.names))])][:MAX_LABELS]
     noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=device))
     wanted, shape = torch.tensor(labels, device=device), labelled.model.checkpoint.shape
     path, images = record_path(family, labelled.network, noise, wanted, shape, attention=True)
-    return Trajectory(labels, tuple(path), to_uint8(images).cpu())
+    return Trajectory(labels, path, to_uint8(images).cpu())
 
 
 def _maximise_labels(
     labelled: LabelledModel, family: Denoising, found: ActivationMap, seed: int
 ) -> list[LabelMaximisation]:
     """Images that raise what reacts to each label, at some noise levels."""
-    noise, network = Noise(seed, _indices(labelled, MAXIMISATION_IMAGES)), labelled.network
+    noise, network = labelled.noise(seed, MAXIMISATION_IMAGES), labelled.network
     maximisations = []
-    for label in labelled.labels[:MAX_LABELS]:
+    for label in labelled.shown_labels:
         leading = found.raised_units(label, LEADING_UNITS, network=labelled.model.family.sampled)
-        for layer, unit in _targets(leading, alone=len(labelled.labels) == 1):
-            for index in _visible_levels(found):
-                level, direction = found.levels[index] or 0.0, {layer: found.direction(label, layer, index, unit)}
-                shape = labelled.model.checkpoint.shape
-                made = maximise(family, network, labelled.layers, direction, noise, shape, level)
-                predicted, drawn = denoised_from(family, network, made.noisy, level, noise)
-                _, plain = denoised_from(family, network, made.start, level, noise)
-                images = [to_uint8(each).cpu() for each in (predicted, drawn, plain)]
-                name = layer if unit is None else f"{layer} #{unit}"
-                maximisations.append(LabelMaximisation(label, name, level, made, *images))
+        targets = _targets(leading, alone=len(labelled.labels) == 1)
+        for (layer, unit), index in product(targets, _visible_levels(found)):
+            level, direction = found.levels[index] or 0.0, found.direction(label, layer, index, unit)
+            shape = labelled.model.checkpoint.shape
+            made = maximise(family, network, labelled.layers[layer], direction, noise, shape, level)
+            predicted, drawn = denoised_from(family, network, made.noisy, level, noise)
+            _, plain = denoised_from(family, network, made.start, level, noise)
+            images = [to_uint8(each).cpu() for each in (predicted, drawn, plain)]
+            name = layer if unit is None else f"{layer} #{unit}"
+            maximisations.append(LabelMaximisation(label, name, level, made, *images))
     return maximisations
 
 
@@ -295,10 +295,4 @@ def _targets(leading: Sequence[Unit], *, alone: bool) -> list[tuple[str, int | N
 def _visible_levels(found: ActivationMap) -> list[int]:
     """Indices of some levels at which an image shows through the noise; of the lowest if there are none."""
     visible = [index for index, level in enumerate(found.levels) if level is not None and level <= MAX_VISIBLE_LEVEL]
-    visible = visible or [len(found.levels) - 1]
-    steps = torch.linspace(0, len(visible) - 1, min(MAXIMISATION_LEVELS, len(visible)))
-    return [visible[round(step)] for step in steps.tolist()]
-
-
-def _indices(labelled: LabelledModel, count: int) -> Tensor:
-    return torch.arange(count, device=labelled.model.device)
+    return evenly_spaced(visible or [len(found.levels) - 1], MAXIMISATION_LEVELS)

@@ -4,7 +4,7 @@ import pytest
 from tiny import build
 
 from gensweep.errors import ConfigError
-from gensweep.interpret.build import select_layers
+from gensweep.interpret.analysis import select_layers
 from gensweep.interpret.recording import reading_layers
 
 
