@@ -15,7 +15,7 @@ from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
 
-__all__ = ["cross_checks", "key_of", "metric_checks", "metric_refusal"]
+__all__ = ["cross_checks", "key_of", "metric_checks", "metric_refusal", "setting"]
 
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
@@ -31,7 +31,7 @@ def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
     yield from _parts(trial)
 
 
-def _get(trial: BaseModel, key: str) -> Any:
+def setting(trial: BaseModel, key: str) -> Any:
     """A value by its dotted key, or None where this kind of trial has no such key."""
     value: Any = trial
     for part in key.split("."):
@@ -46,7 +46,9 @@ def key_of(settings: BaseModel, parameter: str) -> str:
 
 
 def _budget(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    images, every, batch = (_get(trial, key) for key in ("training.images", "evaluation.every", "training.batch_size"))
+    images, every, batch = (
+        setting(trial, key) for key in ("training.images", "evaluation.every", "training.batch_size")
+    )
     if images is not None and every is not None and every > images:
         yield "evaluation.every", f"{every} is more than training.images ({images}), so no evaluation would take place"
     if images is not None and batch is not None and batch > images:
@@ -55,7 +57,7 @@ def _budget(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 def metric_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """Everything that is wrong with the metrics of a trial, or of images that no trial has drawn."""
-    names = _get(trial, "evaluation.metrics") or ()
+    names = setting(trial, "evaluation.metrics") or ()
     known = registries.metrics()
     for position, name in enumerate(names):
         if name not in known:
@@ -68,7 +70,7 @@ def metric_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 def metric_refusal(trial: BaseModel, name: str) -> str | None:
     """Why a known metric cannot be computed of the images of a trial, and what to do about it; None if it can."""
-    metric, family = registries.metrics()[name], _get(trial, "family.kind")
+    metric, family = registries.metrics()[name], setting(trial, "family.kind")
     families = registries.families()
     able = [kind for kind in families if hasattr(families[kind], "bits_per_dim")]
     if metric.needs == "likelihood" and family is not None and family not in able:
@@ -76,12 +78,12 @@ def metric_refusal(trial: BaseModel, name: str) -> str | None:
             f"needs a likelihood, which the family {family} does not have; "
             f"take another metric or family ({listed(able)})"
         )
-    if _get(trial, "family.conditional") is False and getattr(metric, "labelled", False):
+    if setting(trial, "family.conditional") is False and getattr(metric, "labelled", False):
         return (
             "asks for the class of each image, and this model draws without one; "
             "take it out, or set family.conditional to true"
         )
-    extractor = _get(trial, "evaluation.extractor.kind")
+    extractor = setting(trial, "evaluation.extractor.kind")
     needed, other_name = registries.reserved_metric_names().get(name, (extractor, None))
     if extractor != needed:
         return (
@@ -92,10 +94,10 @@ def metric_refusal(trial: BaseModel, name: str) -> str | None:
 
 
 def _labels(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    classes = _get(trial, "data.classes")
+    classes = setting(trial, "data.classes")
     # A label that is learnt stands beside those of the base.
-    alone = _get(trial, "finetune.base") is None
-    if alone and _get(trial, "family.conditional") and classes is not None and len(classes) < 2:
+    alone = setting(trial, "finetune.base") is None
+    if alone and setting(trial, "family.conditional") and classes is not None and len(classes) < 2:
         yield (
             "family.conditional",
             f"true needs two classes or more, but data.classes names {len(classes)}; set it to false",
@@ -103,13 +105,13 @@ def _labels(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _finetune(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    given = _get(trial, "finetune")
-    if _get(trial, "finetune.base") is None and given != type(given)():
+    given = setting(trial, "finetune")
+    if setting(trial, "finetune.base") is None and given != type(given)():
         yield "finetune.base", "is missing; name the run or checkpoint to go on from, or leave the section finetune out"
 
 
 def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    guidance, interval = _get(trial, "family.guidance"), _get(trial, "family.guidance_interval")
+    guidance, interval = setting(trial, "family.guidance"), setting(trial, "family.guidance_interval")
     if interval is not None and not 0 <= interval[0] < interval[1]:
         low, high = interval
         yield (
@@ -117,7 +119,7 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
             f"[{low:g}, {high:g}] must be two noise levels, 0 <= low < high"
             + (f"; write [{high:g}, {low:g}]" if 0 <= high < low else ", such as [0.3, 5]"),
         )
-    if _get(trial, "family.conditional") is False:
+    if setting(trial, "family.conditional") is False:
         without = "needs labels, which this trial is without (family.conditional is false); leave it"
         if guidance is not None and guidance != 1:
             yield "family.guidance", f"{guidance:g} {without} at 1"
@@ -126,18 +128,18 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _churn(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    low, high = _get(trial, "sampler.churn_min"), _get(trial, "sampler.churn_max")
+    low, high = setting(trial, "sampler.churn_min"), setting(trial, "sampler.churn_max")
     if low is not None and high is not None and low > high:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
 
 
 def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
     for key in _timesteps(trial):
-        steps, timesteps = _get(trial, "sampler.steps"), _get(trial, key)
+        steps, timesteps = setting(trial, "sampler.steps"), setting(trial, key)
         if steps is not None and timesteps is not None and steps > timesteps:
             yield "sampler.steps", f"{steps} is more than {key} ({timesteps})"
-    loss = _get(trial, "diffusion.loss")
-    if _get(trial, "sampler.variance") == "learned" and loss is not None and not type(loss).function.learns_variance:
+    loss = setting(trial, "diffusion.loss")
+    if setting(trial, "sampler.variance") == "learned" and loss is not None and not type(loss).function.learns_variance:
         yield (
             "sampler.variance",
             f"'learned' needs a loss that teaches a variance, but diffusion.loss.kind is {loss.kind}; "
@@ -151,14 +153,14 @@ def _timesteps(trial: BaseModel) -> list[str]:
 
 
 def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    key, early = "evaluation.rung_steps", _get(trial, "evaluation.rung_steps")
+    key, early = "evaluation.rung_steps", setting(trial, "evaluation.rung_steps")
     if early is None:
         return
-    if _get(trial, "sampler") is None:
-        family = _get(trial, "family.kind")
+    if setting(trial, "sampler") is None:
+        family = setting(trial, "family.kind")
         yield key, f"{early} needs a sampler, and the family {family} has none; leave it to those that have one"
     for name in ("sampler.steps", *_timesteps(trial)):
-        steps = _get(trial, name)
+        steps = setting(trial, name)
         if steps is not None and early >= steps:
             yield key, f"{early} must be less than {name} ({steps})"
             return
@@ -166,12 +168,12 @@ def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """What the parts of the family themselves refuse, such as an image size, when they are built without memory."""
-    classes = _get(trial, "data.classes")
-    number = (10 if classes is None else max(len(classes), 2)) if _get(trial, "family.conditional") else 0
+    classes = setting(trial, "data.classes")
+    number = (10 if classes is None else max(len(classes), 2)) if setting(trial, "family.conditional") else 0
     for section in type(trial).model_fields:
         if section not in SECTIONS_OF_EVERY_TRIAL:
             settings = getattr(trial, section)
-            for parameter, message in _refusals(settings, _get(trial, "data.size") or 32, number):
+            for parameter, message in _refusals(settings, setting(trial, "data.size") or 32, number):
                 yield (f"{section}.{key_of(settings, parameter)}" if parameter else section), message
 
 

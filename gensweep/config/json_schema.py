@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from gensweep.config import registries
 from gensweep.config.problems import describe_field
 from gensweep.config.schema import shape_of
-from gensweep.config.sweep import SweepConfig
+from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.trial_config import trial_model
 
 __all__ = ["sweep_schema", "trial_schema"]

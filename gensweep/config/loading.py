@@ -8,7 +8,8 @@ from typing import Any
 
 from gensweep.config.overrides import no_scale, override_sweep, override_trial, parsed
 from gensweep.config.problems import Problem
-from gensweep.config.sweep import SweepConfig, check_sweep
+from gensweep.config.sweep_checks import check_sweep
+from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.tree import Tree
 from gensweep.config.trial_config import TrialConfig, check_trial
 from gensweep.config.yaml import read_file

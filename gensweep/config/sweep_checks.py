@@ -2,106 +2,96 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
-from gensweep.config.checks import metric_refusal
-from gensweep.config.identities import identities_of
+from gensweep.config.checks import metric_refusal, setting
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.ranges import Choices, Conditional, Node, Range, RangeCorner, combinations, pickers, walk
-from gensweep.config.sections import GridSearch, Objective, Resources, Search
-from gensweep.config.tree import Tree, override_all, place_of
-from gensweep.config.trial_config import TrialConfig, check_trial
+from gensweep.config.schema import validate
+from gensweep.config.search_space import parse_space
+from gensweep.config.sweep_config import GridSearch, SweepConfig
+from gensweep.config.tree import Tree, clone, override_all, place_of
+from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
+from gensweep.errors import ConfigError
 
-__all__ = ["check_space"]
+if TYPE_CHECKING:
+    from gensweep.results import Identity
+    from gensweep.training.settings import EvaluationSettings
 
-
-@dataclass(frozen=True)
-class _Sections:
-    """The valid sections of a sweep, and where to look up what its file says."""
-
-    objective: Objective
-    search: Search
-    resources: Resources
-    tree: Tree
-    place: str
-
-    def problem(self, key: str, message: str) -> Problem:
-        return Problem(place_of(self.tree, key.split("."), self.place), key, message)
+__all__ = ["check_sweep", "checked_sweep"]
 
 
 @dataclass(frozen=True)
-class _CornerTrial:
-    """A trial at a corner of a space: what it overrides, its branches, its tree, and the trial or its problems."""
+class _Corner:
+    """A trial at a corner of a space: its values by key with their nodes, its branches, and the trial or problems."""
 
-    met: Mapping[str, tuple[Node, Any]]
+    values: Mapping[str, tuple[Node, Any]]
     branches: frozenset[str]
     tree: Tree
     trial: TrialConfig | None
     problems: list[Problem]
 
 
-def check_space(
-    tree: Tree,
-    base: Tree,
-    nodes: Sequence[Node],
-    sections: tuple[Objective, Search, Resources] | None,
-    default_place: str,
-) -> list[Problem]:
-    """What is wrong with the trials of a sweep, and with sections that do not suit them (None if these are not valid).
+def checked_sweep(values: Mapping[str, Any]) -> SweepConfig:
+    """The sweep of a nested mapping, its search space included.  Raises ConfigError with all problems."""
+    config, problems = check_sweep(clone(values))
+    if config is None:
+        raise ConfigError([str(problem) for problem in problems])
+    return config
+
+
+def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None, list[Problem]]:
+    """The sweep that a tree describes, or all its problems, those at the corners of its space included.
 
     A problem that is not in every corner says in which branches it is.
     """
+    config, problems = validate(SweepConfig, tree, default_place)
+    base, space = tree.get("base"), tree.get("space", Tree())
+    if not isinstance(base, Tree) or not isinstance(space, Tree):
+        return None, problems
+    nodes, more = parse_space(space, sections_by_family())
+    problems += more
+
+    def located(key: str, message: str, trial: Tree | None = None) -> Problem:
+        section = key.partition(".")[0]
+        where = tree if trial is None or section in SweepConfig.model_fields else trial
+        return Problem(place_of(where, key.split("."), base_place if where is trial else default_place), key, message)
+
     base_place = place_of(tree, ["base"], default_place)
-    valid = _Sections(*sections, tree, default_place) if sections is not None else None
-    problems = list(_objective_problems(tree, valid, default_place))
-    reached: list[_CornerTrial] = []
+    problems += [located(*each) for each in _objective_problems(tree.get("objective"), config)]
+    corners: list[_Corner] = []
     for pick in (pickers, _beside):
-        corners = [_corner_trial(base, nodes, picker, base_place) for picker in pick(nodes)]
-        if valid is not None:
-            for corner in corners:
-                if corner.trial is not None:
-                    corner.problems.extend(_trial_problems(valid, corner.tree, corner.trial, base_place))
+        picked = [_corner(base, list(walk(nodes, picker)), base_place) for picker in pick(nodes)]
+        for corner in picked:
+            if config is not None and corner.trial is not None:
+                corner.problems.extend(located(*each, corner.tree) for each in _trial_problems(config, corner.trial))
         known = {(problem.place, problem.key) for problem in problems}
-        problems += [each for each in _located(corners, nodes) if (each.place, each.key) not in known]
-        reached += corners
-    if valid is not None:
-        if valid.objective.metric in registries.metrics():
-            scored = _score_problems(base, reached, valid.objective.metric, base_place)
-            problems += {(each.place, each.key): each for each in scored}.values()
-        if isinstance(valid.search.sampler, GridSearch):
-            problems += _grid_problems(valid, nodes)
-    return problems
+        problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in known]
+        corners += picked
+    if config is not None:
+        problems += {
+            (each.place, each.key): each for each in _identity_problems(config, base, corners, base_place)
+        }.values()
+        problems += [located(*each) for each in _grid_problems(config, nodes)]
+    return (None if problems else config), problems
 
 
-def _corner_trial(base: Tree, nodes: Sequence[Node], picker: RangeCorner, default_place: str) -> _CornerTrial:
-    walked = list(walk(nodes, picker))
-    branches = frozenset(
-        f"{node.name.partition('@')[0]} = {branch.label}" for node, branch in walked if isinstance(node, Conditional)
-    )
-    met = {node.key: (node, value) for node, value in walked if not isinstance(node, Conditional)}
-    tree = _overridden(base, met)
-    trial, problems = check_trial(tree, default_place)
-    return _CornerTrial(met, branches, tree, trial, problems)
+def _corner(base: Tree, walked: Sequence[tuple[Node, Any]], base_place: str) -> _Corner:
+    conditionals = [(node, branch) for node, branch in walked if isinstance(node, Conditional)]
+    values = {node.key: (node, value) for node, value in walked if not isinstance(node, Conditional)}
+    tree = _trial_tree(base, values)
+    trial, problems = check_trial(tree, base_place)
+    branches = frozenset(f"{node.name.partition('@')[0]} = {branch.label}" for node, branch in conditionals)
+    return _Corner(values, branches, tree, trial, problems)
 
 
-def _overridden(base: Tree, met: Mapping[str, tuple[Node, Any]]) -> Tree:
-    values = {key: value for key, (_, value) in met.items()}
-    return override_all(base, values, {key: node.place for key, (node, _) in met.items()})
-
-
-def _located(corners: Sequence[_CornerTrial], nodes: Sequence[Node]) -> Iterator[Problem]:
-    """The problems of all corners, each once."""
-    seen: dict[Problem, list[frozenset[str]]] = {}
-    for corner in corners:
-        for problem in corner.problems:
-            seen.setdefault(problem, []).append(corner.branches)
-    for problem, occurrences in seen.items():
-        common = sorted(each for each in frozenset.intersection(*occurrences) if not _says(problem.key, each))
-        where = f" [where {', '.join(common)}]" if common and len(occurrences) < len(corners) else ""
-        yield Problem(problem.place, problem.key, problem.message + where + _hint(problem, nodes))
+def _trial_tree(base: Tree, values: Mapping[str, tuple[Node, Any]]) -> Tree:
+    settings = {key: value for key, (_, value) in values.items()}
+    return override_all(base, settings, {key: node.place for key, (node, _) in values.items()})
 
 
 def _beside(nodes: Sequence[Node]) -> Iterator[RangeCorner]:
@@ -124,9 +114,21 @@ def _beside(nodes: Sequence[Node]) -> Iterator[RangeCorner]:
                     yield RangeCorner(picker.script, high=picker.high, forced=(node, other))
 
 
-def _says(key: str, branch: str) -> bool:
-    """Whether a problem's key is inside of the choice that a branch belongs to, so that its line shows the branch."""
-    return key.startswith(branch.partition(" = ")[0].removesuffix(".kind"))
+def _merged(corners: Sequence[_Corner], nodes: Sequence[Node]) -> Iterator[Problem]:
+    """The problems of all corners, each once, with the branches that they are in if these are not all."""
+    seen: dict[Problem, list[frozenset[str]]] = {}
+    for corner in corners:
+        for problem in corner.problems:
+            seen.setdefault(problem, []).append(corner.branches)
+    for problem, occurrences in seen.items():
+        # A key inside of the choice that a branch belongs to has a line that shows the branch.
+        common = sorted(
+            branch
+            for branch in frozenset.intersection(*occurrences)
+            if not problem.key.startswith(branch.partition(" = ")[0].removesuffix(".kind"))
+        )
+        where = f" [where {', '.join(common)}]" if common and len(occurrences) < len(corners) else ""
+        yield Problem(problem.place, problem.key, problem.message + where + _hint(problem, nodes))
 
 
 def _hint(problem: Problem, nodes: Sequence[Node]) -> str:
@@ -140,62 +142,73 @@ def _hint(problem: Problem, nodes: Sequence[Node]) -> str:
     return ""
 
 
-def _objective_problems(tree: Tree, sections: _Sections | None, default_place: str) -> Iterator[Problem]:
-    metrics, key = registries.metrics(), "objective.metric"
-    section = tree.get("objective")
+def _objective_problems(section: Any, config: SweepConfig | None) -> Iterator[tuple[str, str]]:
+    metrics = registries.metrics()
     metric = section.get("metric") if isinstance(section, Tree) else None
     if isinstance(metric, str) and metric not in metrics:
-        yield Problem(place_of(tree, key.split("."), default_place), key, unknown(metric, "a metric", metrics.kinds()))
-    elif sections is not None:
-        metric, mode = sections.objective.metric, sections.objective.mode
+        yield "objective.metric", unknown(metric, "a metric", metrics.kinds())
+    elif config is not None:
+        metric, mode = config.objective.metric, config.objective.mode
         right = metrics[metric].mode
         if mode != right:
             better = "lower" if right == "min" else "higher"
             message = f"{mode!r} would look for the worst, as {metric} is better the {better}; set {right}"
-            yield sections.problem("objective.mode", message)
+            yield "objective.mode", message
 
 
-def _trial_problems(sections: _Sections, corner: Tree, trial: TrialConfig, base_place: str) -> Iterator[Problem]:
+def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[str, str]]:
     """Where the sections of a sweep do not suit a trial."""
-    values = trial.flat()
-    metrics, metric = values["evaluation.metrics"], sections.objective.metric
+    metrics, metric = setting(trial, "evaluation.metrics"), config.objective.metric
     if metric in registries.metrics() and metric not in metrics:
         reason = metric_refusal(trial, metric) or f"is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
-        yield sections.problem("objective.metric", f"{metric!r} {reason}")
-    workers, size = sections.resources.workers, values["training.batch_size"]
+        yield "objective.metric", f"{metric!r} {reason}"
+    workers, size = config.resources.workers, setting(trial, "training.batch_size")
     if size % workers:
-        place = place_of(corner, ["training", "batch_size"], base_place)
-        yield Problem(place, "training.batch_size", f"{size} is not divisible by resources.workers ({workers})")
-    grace, images = getattr(sections.search.scheduler, "grace", None), values["training.images"]
+        yield "training.batch_size", f"{size} is not divisible by resources.workers ({workers})"
+    grace, images = getattr(config.search.scheduler, "grace", None), setting(trial, "training.images")
     if grace is not None and grace > images:
-        yield sections.problem("search.scheduler.grace", f"{grace} is more than training.images ({images})")
+        yield "search.scheduler.grace", f"{grace} is more than training.images ({images})"
 
 
-def _score_problems(base: Tree, corners: Sequence[_CornerTrial], metric: str, base_place: str) -> Iterator[Problem]:
-    """The keys of a space that change what a score of the metric is a score of, so that trials could not be ranked."""
-    valid = [(corner, corner.trial) for corner in corners if corner.trial is not None]
-    if not valid:
+def _grid_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
+    if not isinstance(config.search.sampler, GridSearch):
         return
-    first, identities = valid[0][0], identities_of(valid[0][1], metric)
+    count, trials = combinations(nodes), config.search.trials
+    if count is None:
+        message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
+        yield "search.sampler", message
+    elif trials > count:
+        yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
 
-    def differences(keys: Sequence[str], other: _CornerTrial) -> list[str]:
+
+def _identity_problems(
+    config: SweepConfig, base: Tree, corners: Sequence[_Corner], base_place: str
+) -> Iterator[Problem]:
+    """The keys of a space that change what a score of its metric is a score of, so that trials could not be ranked."""
+    metric = config.objective.metric
+    valid = [(corner, corner.trial) for corner in corners if corner.trial is not None]
+    if not valid or metric not in registries.metrics():
+        return
+    first, identities = valid[0][0], _identities(valid[0][1], metric)
+
+    def differences(keys: Sequence[str], other: _Corner) -> list[str]:
         """How the identity changes if these keys of the first trial are as in another one."""
-        kept = {key: item for key, item in first.met.items() if key not in keys}
-        tree = _overridden(base, kept | {key: other.met[key] for key in keys if key in other.met})
-        trial, _ = check_trial(tree, base_place)
-        pairs = [] if trial is None else zip(identities, identities_of(trial, metric), strict=True)
+        kept = {key: item for key, item in first.values.items() if key not in keys}
+        mixed = kept | {key: other.values[key] for key in keys if key in other.values}
+        trial, _ = check_trial(_trial_tree(base, mixed), base_place)
+        pairs = [] if trial is None else zip(identities, _identities(trial, metric), strict=True)
         return [how for mine, theirs in pairs for how in mine.differences(theirs)]
 
     for other, trial in valid[1:]:
-        if identities_of(trial, metric) == identities:
+        if _identities(trial, metric) == identities:
             continue
-        changed = [key for key in {**first.met, **other.met} if first.met.get(key) != other.met.get(key)]
+        changed = [key for key in {**first.values, **other.values} if first.values.get(key) != other.values.get(key)]
         for section in dict.fromkeys(key.partition(".")[0] for key in changed):
             keys = [key for key in changed if key.partition(".")[0] == section]
             if how := differences(keys, other):
                 # A setting that cannot be changed alone, such as a kind, is blamed as the first of its section.
                 for key in [key for key in keys if differences([key], other)] or keys[:1]:
-                    node, value = (other.met if key in other.met else first.met)[key]
+                    node, value = (other.values if key in other.values else first.values)[key]
                     message = (
                         f"with {show(value)} a score of {metric} cannot be compared with those of other trials "
                         f"(different {how[0].partition(':')[0]}); take one value, or make a sweep of each"
@@ -203,11 +216,33 @@ def _score_problems(base: Tree, corners: Sequence[_CornerTrial], metric: str, ba
                     yield Problem(node.place or base_place, key, message)
 
 
-def _grid_problems(sections: _Sections, nodes: Sequence[Node]) -> Iterator[Problem]:
-    count = combinations(nodes)
-    if count is None:
-        message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
-        yield sections.problem("search.sampler", message)
-    elif sections.search.trials > count:
-        message = f"{sections.search.trials} is more than the {count} combinations of the grid; set {count} or fewer"
-        yield sections.problem("search.trials", message)
+def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
+    """The identity of a trial's last score and of those before; trials can be ranked if theirs are equal.
+
+    Settings stand for what only their use would tell: the extractor's id and the fingerprint of the images.
+    """
+    evaluation: EvaluationSettings = trial.bound("evaluation")()
+    last = evaluation.identity(
+        metric,
+        trial.bound("training")(),
+        extractor=setting(trial, "evaluation.extractor").model_dump_json(),
+        reference=json.dumps(_reference(trial.data.model_dump(mode="json"), metric, evaluation)),
+        held_out=evaluation.likelihood.images,
+    )
+    return last, evaluation.before_the_end(last)
+
+
+def _reference(data: dict[str, Any], metric: str, evaluation: EvaluationSettings) -> Any:
+    """The settings that decide which real images, or which statistics of some, a metric compares with."""
+    kind = registries.metrics()[metric]
+    if kind.needs == "likelihood":
+        return evaluation.likelihood.split, data
+    against = "train" if getattr(kind, "of_training", False) else evaluation.against
+    if against == "whole":
+        return against, {key: value for key, value in data.items() if key != "limit"}
+    if against.endswith(".npz"):
+        return against
+    if against.endswith("/"):
+        # A folder's pictures are made as large as those of the data set.
+        return against, {key: data.get(key) for key in (("size", "channels") if data.get("size") else ("kind", "path"))}
+    return against, data

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gensweep.build.parts import build_family, load_images
-from gensweep.config import SweepConfig, TrialConfig
+from gensweep.config import SweepConfig, TrialConfig, checked_sweep
 from gensweep.config.tree import flatten, override_all
 from gensweep.data.cache import cache_folder
 from gensweep.data.image_folder import ONE_CLASS
@@ -104,7 +104,7 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
     whole = sweep.model_copy(update={"base": _inherited(base, sweep.base)}).as_dict()
     own = {"base": str(folder), "sha256": base.sha256, "classes": list(base.class_names)}
     whole["base"]["finetune"] = {**section, **own}
-    found = SweepConfig.from_dict(whole)
+    found = checked_sweep(whole)
     _check(found, base)
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gensweep.build.parts import every_of
 from gensweep.build.trial_run import run_job
-from gensweep.config import SweepConfig, TrialConfig, registries
+from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan
 from gensweep.sweep.resources import Request
@@ -51,7 +51,7 @@ def plan_sweep(sweep: SweepConfig) -> Plan:
 
 def recall_sweep(folder: SweepFolder) -> SweepConfig:
     """The configuration with which a sweep was started.  Raises GensweepError if its folder cannot be read."""
-    return SweepConfig.from_dict(folder.settings["sweep"])
+    return checked_sweep(folder.settings["sweep"])
 
 
 def single_trial(
@@ -59,7 +59,7 @@ def single_trial(
 ) -> SweepConfig:
     """A sweep of one trial, judged by the first of its metrics."""
     metric = trial.flat()["evaluation.metrics"][0]
-    return SweepConfig.from_dict(
+    return checked_sweep(
         {
             "name": name,
             "objective": {"metric": metric, "mode": registries.metrics()[metric].mode},

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from gensweep.config import SweepConfig, TrialConfig, load_sweep, load_trial
+from gensweep.config import TrialConfig, checked_sweep, load_sweep, load_trial
 from gensweep.errors import ConfigError
 
 BASE = """\
@@ -51,10 +51,10 @@ def refused(load, tmp_path):
 def test_a_sweep_is_itself_after_a_round_trip(load):
     for text in (BASE, TWO_FAMILIES):
         sweep = load(text)
-        again = SweepConfig.from_dict(sweep.as_dict())
+        again = checked_sweep(sweep.as_dict())
         assert again == sweep
         assert again.hash() == sweep.hash()
-        assert SweepConfig.from_dict(sweep.complete()).complete() == sweep.complete()
+        assert checked_sweep(sweep.complete()).complete() == sweep.complete()
 
 
 def test_a_trial_of_a_sweep_is_its_base_with_overrides(load):

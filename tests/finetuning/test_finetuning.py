@@ -11,7 +11,7 @@ from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_learner, load_images
 from gensweep.build.trial_run import count_parameters
 from gensweep.cli import main
-from gensweep.config import SweepConfig, TrialConfig
+from gensweep.config import TrialConfig, checked_sweep
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.finetuning.adapters import ADAPTER_FILE, read_adapter, with_adapters
 from gensweep.finetuning.bases import read_base
@@ -204,7 +204,7 @@ def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
         },
         "space": {"finetune.update": {"choice": [{"kind": "lora", "rank": {"int": [1, 4]}}, {"kind": "full"}]}},
     }
-    sweep = with_base(SweepConfig.from_dict(tree))
+    sweep = with_base(checked_sweep(tree))
     trial, model = sweep.trial({"finetune.update.kind": "full"}), read_base(base).trial
     assert trial.flat()["data.size"] == 8
     assert trial.network == model.network
@@ -213,10 +213,10 @@ def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
     assert with_base(sweep) == sweep
     searched = tree | {"space": {"finetune.base": {"choice": [str(base), "other"]}}}
     with pytest.raises(ConfigError, match=r"finetune.base: cannot be searched"):
-        with_base(SweepConfig.from_dict(searched))
+        with_base(checked_sweep(searched))
     wrong = {"family": {"kind": "vdm"}, "finetune": {"base": str(base)}}
     with pytest.raises(ConfigError, match=f"family.kind: the base is a {kind}, so it cannot go on as vdm"):
-        with_base(SweepConfig.from_dict({"name": "s", "base": wrong}))
+        with_base(checked_sweep({"name": "s", "base": wrong}))
 
 
 def pictures(folder, count=5):

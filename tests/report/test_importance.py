@@ -6,7 +6,7 @@ import pytest
 from logged import LoggedSweep
 from made_up import IDENTITY
 
-from gensweep.config import SweepConfig
+from gensweep.config import checked_sweep
 from gensweep.report.importance import parameter_importance
 from gensweep.results import Score
 from gensweep.tracking.sweeps import Sweep, Trial
@@ -46,7 +46,7 @@ def test_the_sweeps_own_log_goes_first_and_optunas_file_is_never_read(tmp_path):
     """In the log the learning rate decides, with pruned trials as such; the runs say something else."""
     base = {"data": {"kind": "digits"}, "family": {"kind": "diffusion"}}
     space = {"optimizer.learning_rate": {"float": [1e-4, 1e-2]}, "training.batch_size": {"choice": [32, 64]}}
-    config = SweepConfig.from_dict({"name": "s", "base": base, "space": space}).as_dict()
+    config = checked_sweep({"name": "s", "base": base, "space": space}).as_dict()
     logged = LoggedSweep(tmp_path, "s", trials=12, settings=config)
     rng = random.Random(0)
     for number in range(12):

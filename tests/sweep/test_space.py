@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensweep.config import SweepConfig
+from gensweep.config import checked_sweep
 from gensweep.sweep.space import SearchSpace
 
 NESTED = {
@@ -53,7 +53,7 @@ BOTH = {"family": {"choice": [NESTED["family"]["choice"][0], GAN]}}
 
 def sweep(space, base=None):
     base = base or {"data": {"kind": "digits"}}
-    return SweepConfig.from_dict({"name": "test", "base": base, "space": space})
+    return checked_sweep({"name": "test", "base": base, "space": space})
 
 
 @pytest.fixture(params=["nested", "both"])
@@ -117,7 +117,7 @@ def test_corners_are_all_valid_and_always_the_same(config):
     space = SearchSpace.of(config)
     for corner in space.corners():
         config.trial(corner)
-    assert space.corners() == SearchSpace.of(SweepConfig.from_dict(config.as_dict())).corners()
+    assert space.corners() == SearchSpace.of(checked_sweep(config.as_dict())).corners()
 
 
 def test_corners_of_many_forks_are_bounded_and_meet_each_branch():

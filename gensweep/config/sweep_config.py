@@ -1,0 +1,133 @@
+"""SweepConfig: what is searched, how, by which metric, and on which resources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gensweep.config.ranges import Node
+from gensweep.config.search_space import parse_space
+from gensweep.config.tree import clone, override_all
+from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
+
+__all__ = [
+    "AshaSettings",
+    "Fifo",
+    "GridSearch",
+    "Objective",
+    "RandomSearch",
+    "Resources",
+    "Search",
+    "SweepConfig",
+    "Tpe",
+]
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class Objective(_Frozen):
+    """The metric by which trials are ranked."""
+
+    metric: str = "fd"
+    mode: Literal["min", "max"] = "min"
+
+
+class Tpe(_Frozen):
+    """Tree-structured Parzen estimator (Optuna): learns from finished trials where the good settings are."""
+
+    kind: Literal["tpe"] = "tpe"
+    startup_trials: Annotated[int, Field(ge=0, description="random trials before the model is asked")] = 10
+    multivariate: bool = True
+    group: bool = True
+    constant_liar: bool = True
+
+
+class RandomSearch(_Frozen):
+    """Every trial is drawn independently."""
+
+    kind: Literal["random"] = "random"
+
+
+class GridSearch(_Frozen):
+    """Every combination once, in random order; each range needs a step, unless it is of whole numbers."""
+
+    kind: Literal["grid"] = "grid"
+
+
+class AshaSettings(_Frozen):
+    """Asynchronous successive halving on images seen: at each rung only the best 1/reduction of trials go on."""
+
+    kind: Literal["asha"] = "asha"
+    grace: Annotated[Positive | None, Field(description="images before the first rung; null: evaluation.every")] = None
+    reduction: Annotated[int, Field(ge=2)] = 3
+
+
+class Fifo(_Frozen):
+    """Every trial runs to its end."""
+
+    kind: Literal["fifo"] = "fifo"
+
+
+class Search(_Frozen):
+    """How the space is searched."""
+
+    trials: Positive = 20
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    sampler: Annotated[Tpe | RandomSearch | GridSearch, Field(discriminator="kind")] = Tpe()
+    scheduler: Annotated[AshaSettings | Fifo, Field(discriminator="kind")] = AshaSettings()
+    patience: Annotated[
+        Positive | None, Field(description="evaluations without a new best after which a trial ends; null: none")
+    ] = None
+
+
+class Resources(_Frozen):
+    """What one trial takes, and how many run at once (null: as many as fit)."""
+
+    workers: Positive = 1
+    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
+    concurrent: Positive | None = None
+
+
+class SweepConfig(_Frozen):
+    """One sweep, with every default; `base` and `space` are kept as they were written."""
+
+    title: ClassVar[str] = "a sweep"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    objective: Objective = Objective()
+    base: dict[str, Any]
+    space: Annotated[dict[str, Any], Field(default_factory=dict)]
+    search: Search = Search()
+    resources: Resources = Resources()
+    keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
+    rescore: Annotated[bool, Field(description="at the end, score the best of several trials on fresh seeds")] = True
+    scales: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain nested values; `checked_sweep` takes them back."""
+        return self.model_dump(mode="json")
+
+    def complete(self) -> dict[str, Any]:
+        """`as_dict` with the defaults of the base too, where the base is a trial without the space."""
+        trial, _ = check_trial(clone(self.base))
+        return self.as_dict() | ({"base": trial.as_dict()} if trial is not None else {})
+
+    def hash(self) -> str:
+        """SHA-256 of the effective values."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+
+    def nodes(self) -> tuple[Node, ...]:
+        """The search space, read."""
+        return parse_space(clone(self.space), sections_by_family())[0]
+
+    def trial(self, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
+        """The trial with these overrides of `base`, by dotted key.  Raises ConfigError if it is not valid."""
+        return TrialConfig.from_dict(override_all(self.base, overrides or {}))
