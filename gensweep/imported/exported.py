@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -17,6 +16,7 @@ from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.game import SAMPLING_LATENT_STREAM
 from gensweep.metrics.quantisation import to_uint8
+from gensweep.metrics.weights import file_sha256
 from gensweep.noise import Noise
 
 __all__ = ["ExportedGenerator"]
@@ -41,16 +41,24 @@ class ExportedGenerator:
     def __init__(
         self,
         file: Path,
-        *,
+        device: torch.device,
         latent: tuple[int, ...],
+        *,
         classes: int | None = None,
         output_range: tuple[float, float] | None = None,
-        device: torch.device | str = "cpu",
     ) -> None:
-        self.file, self.latent, self.classes, self.output_range = file, latent, classes, output_range
-        self.sha256 = _sha256(file)
-        self.device = torch.device(device)
-        self._module = _load(file, self.device)
+        self.file, self.device, self.latent, self.classes, self.output_range = (
+            file,
+            device,
+            latent,
+            classes,
+            output_range,
+        )
+        try:
+            self.sha256 = file_sha256(file)
+        except OSError as error:
+            raise ConfigError(f"--torchscript {file}: cannot be read ({error.strerror}); name a file") from None
+        self._module = _load(file, device)
         self.params = sum(p.numel() for p in self._module.parameters())
         self._drawn, self._clipped, self._values = 0, 0, 0
         self._sizes: set[tuple[int, int]] = set()
@@ -70,17 +78,16 @@ class ExportedGenerator:
         self._sizes.add((images.shape[3], images.shape[2]))
         return images if images.shape[1:] == shape else _resized(images, shape[-1])
 
-    def notes(self, size: int) -> tuple[str, ...]:
+    def notes(self, size: int) -> list[str]:
         """How the images that have been drawn so far were changed, in words."""
-        other = sorted(self._sizes - {(size, size)})
         notes = [
             f"its images are {width}x{height}: the square in the middle is resized to {size}x{size}"
-            for width, height in other
+            for width, height in sorted(self._sizes - {(size, size)})
         ]
         if self._clipped:
             (low, high), share = self.output_range or DEFAULT_RANGE, self._clipped / self._values
             notes.append(f"{100 * share:.2g} % of its values lie outside {low:g}..{high:g} and are clipped")
-        return tuple(notes)
+        return notes
 
     def _call(self, z: Tensor, labels: Tensor | None) -> Any:
         try:
@@ -88,52 +95,52 @@ class ExportedGenerator:
                 return self._module(z) if labels is None else self._module(z, labels)
         except Exception as error:  # the code of somebody else raises what it likes
             arguments = f"z of shape {_shape(z)}" + ("" if labels is None else f" and {len(labels)} labels")
-            raise GensweepError(
-                f"{self.file}: the generator does not take {arguments}: {_cause(error)}; "
-                "--latent and --classes say what it is given"
+            raise self._error(
+                f"the generator does not take {arguments}: {_cause(error)}; --latent and --classes say what it is given"
             ) from None
 
     def _checked(self, raw: Any, n: int, shape: tuple[int, int, int]) -> Tensor:
         if not isinstance(raw, Tensor) or raw.ndim != 4 or raw.shape[0] != n or 0 in raw.shape:
             given = f"a tensor of shape {_shape(raw)}" if isinstance(raw, Tensor) else f"a {type(raw).__name__}"
-            raise GensweepError(
-                f"{self.file}: the generator should give images of shape ({n}, {shape[0]}, height, width), but it gave "
-                f"{given}; export one that does"
+            raise self._error(
+                f"the generator should give images of shape ({n}, {shape[0]}, height, width), but it gave {given}; "
+                "export one that does"
             )
         if raw.shape[1] != shape[0]:
-            raise GensweepError(
-                f"{self.file}: the generator gives images of {raw.shape[1]} channels, but those that they are compared "
-                f"with have {shape[0]}; compare it with others: --like RUN, or --set data.kind=KIND"
+            raise self._error(
+                f"the generator gives images of {raw.shape[1]} channels, but those that they are compared with have "
+                f"{shape[0]}; compare it with others: --like RUN, or --set data.kind=KIND"
             )
         if raw.dtype != torch.uint8 and not raw.is_floating_point():
-            raise GensweepError(f"{self.file}: the generator gives {raw.dtype}; it should give floats, or uint8")
-        if raw.is_floating_point():
-            whole = torch.isfinite(raw).flatten(1).all(1)
-            if not bool(whole.all()):
-                raise GensweepError(
-                    f"{self.file}: {int((~whole).sum())} of the images {self._drawn}..{self._drawn + n - 1} hold NaN "
-                    "or infinite values; there is no score of such a generator"
-                )
+            raise self._error(f"the generator gives {raw.dtype}; it should give floats, or uint8")
+        if broken := int((~torch.isfinite(raw).flatten(1).all(1)).sum()):
+            raise self._error(
+                f"{broken} of the images {self._drawn}..{self._drawn + n - 1} hold NaN or infinite values; there is no "
+                "score of such a generator"
+            )
         return raw
 
-    def _to_unit(self, raw: Tensor) -> Tensor:
+    def _to_unit(self, raw: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Bring values from `output_range` to -1..1."""
         low, high = self.output_range or DEFAULT_RANGE
         least, most = float(raw.min()), float(raw.max())
-        outside = int(((raw < low) | (raw > high)).sum())
         if self.output_range is None and least >= 0 and most <= 1 and not self._drawn:
-            raise GensweepError(
-                f"{self.file}: the values of the images lie in {least:.3g}..{most:.3g}, which looks like 0..1 and not "
-                "like -1..1; say which: --output-range 0,1 or --output-range=-1,1"
+            raise self._error(
+                f"the values of the images lie in {least:.3g}..{most:.3g}, which looks like 0..1 and not like -1..1; "
+                "say which: --output-range 0,1 or --output-range=-1,1"
             )
+        outside = int(((raw < low) | (raw > high)).sum())
         if outside > MAX_CLIPPED_SHARE * raw.numel():
-            raise GensweepError(
-                f"{self.file}: {100 * outside / raw.numel():.0f} % of the values lie outside {low:g}..{high:g} (they "
-                f"go from {least:.3g} to {most:.3g}); say their range, such as --output-range 0,255"
+            raise self._error(
+                f"{100 * outside / raw.numel():.0f} % of the values lie outside {low:g}..{high:g} (they go from "
+                f"{least:.3g} to {most:.3g}); say their range, such as --output-range 0,255"
             )
         self._clipped += outside
         self._values += raw.numel()
         return (raw - low) / (high - low) * 2 - 1
+
+    def _error(self, problem: str) -> GensweepError:
+        return GensweepError(f"{self.file}: {problem}")
 
 
 def _load(file: Path, device: torch.device) -> torch.nn.Module:
@@ -142,7 +149,9 @@ def _load(file: Path, device: torch.device) -> torch.nn.Module:
             # TorchScript is deprecated, which the user of a file that exists can do nothing about.
             warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
             if file.suffix == PROGRAM_SUFFIX:
-                return _program(file, device)
+                from torch.export.passes import move_to_device_pass
+
+                return move_to_device_pass(torch.export.load(str(file)), device).module()
             module: torch.nn.Module = torch.jit.load(str(file), map_location=device)  # type: ignore[no-untyped-call]
             return module.eval()
     except Exception as error:  # zip, pickle, code: what can go wrong has no common type
@@ -150,21 +159,6 @@ def _load(file: Path, device: torch.device) -> torch.nn.Module:
             f"--torchscript {file}: torch cannot load it ({_cause(error)}); "
             f"save it with torch.jit.trace(...).save(FILE), or with torch.export.save as {PROGRAM_SUFFIX}"
         ) from None
-
-
-def _program(file: Path, device: torch.device) -> torch.nn.Module:
-    from torch.export.passes import move_to_device_pass
-
-    program = torch.export.load(str(file))
-    return move_to_device_pass(program, device).module()
-
-
-def _sha256(file: Path) -> str:
-    try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise ConfigError(f"--torchscript {file}: cannot be read ({error.strerror}); name a file") from None
 
 
 def _resized(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from uuid import uuid4
+
+from mlflow.exceptions import MlflowException
 
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.files import replace_folder
@@ -20,10 +21,14 @@ from gensweep.tracking.runs import load_sweeps
 from gensweep.tracking.store import client, store_name
 from gensweep.tracking.sweeps import Sweep
 from gensweep.tracking.view import sync
+from gensweep.training.evaluation import write_grid, write_pairs
 
 __all__ = ["file_entry", "taken"]
 
+#: The only trial of an entry.
 TRIAL = "t0000"
+#: The folder of all sweeps.
+ROOT = Path("sweeps")
 
 
 def taken(name: str, *, replace: bool) -> list[Sweep]:
@@ -42,29 +47,19 @@ def taken(name: str, *, replace: bool) -> list[Sweep]:
     return found
 
 
-def file_entry(
-    name: str,
-    imported: ImportedEvaluation,
-    protocol: EvaluationProtocol,
-    pictures: Mapping[str, Path],
-    old: Sequence[Sweep] = (),
-    *,
-    root: Path = Path("sweeps"),
-) -> None:
+def file_entry(name: str, imported: ImportedEvaluation, protocol: EvaluationProtocol, old: Sequence[Sweep]) -> None:
     """File scores under a name, with pictures of the first images, and take old entries away.
 
     Raises GensweepError if the store does not take it; the next command sends it then.
     """
-    from mlflow.exceptions import MlflowException
-
-    tree = {"seed": imported.seed, **protocol.tree(), "family": dict(imported.origin)}
+    result = imported.result
+    tree = {"seed": imported.seed, **protocol.sections(), "family": dict(imported.origin)}
     cost = Cost(
-        sample_seconds=imported.sample_seconds,
-        evaluate_seconds=imported.result.evaluate_seconds,
-        params=imported.params,
+        sample_seconds=imported.sample_seconds, evaluate_seconds=result.evaluate_seconds, params=imported.params
     )
-    evaluation = Evaluation(0, imported.scores, cost, imported.result.signals)
-    with TemporaryDirectory(prefix=f".{name}-", dir=_made(root)) as aside:
+    evaluation = Evaluation(0, imported.scores, cost, result.signals)
+    ROOT.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{name}-", dir=ROOT) as aside:
         folder = SweepFolder(Path(aside), name)
         folder.create({"sweep": {"name": name, "base": tree}})
         mode = imported.scores[protocol.metric].mode
@@ -78,22 +73,17 @@ def file_entry(
             SessionEnded("finished"),
         ):
             folder.log.append(event)
-        for key, picture in pictures.items():
-            target = folder.picture(TRIAL, evaluation.images, key)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(picture, target)
-        replace_folder(folder.path, root / name)
-    if sync(SweepFolder(root, name)):
+        for key, images, write in (("samples", result.shown, write_grid), ("suspects", result.suspects, write_pairs)):
+            if images is not None:
+                picture = folder.picture(TRIAL, evaluation.images, key)
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                write(images, picture)
+        replace_folder(folder.path, ROOT / name)
+    if sync(SweepFolder(ROOT, name)):
         raise GensweepError(f"MLflow did not take the result as {name} yet; any later command sends it")
-    store = client()
     try:
         for run_id in [run_id for sweep in old for run_id in (sweep.run_id, *(t.run_id for t in sweep.trials))]:
-            store.delete_run(run_id)
+            client().delete_run(run_id)
     except MlflowException as error:
         cause = str(error).partition("\n")[0]
         raise GensweepError(f"{name} is filed, but the old entry could not be deleted ({cause})") from error
-
-
-def _made(root: Path) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    return root

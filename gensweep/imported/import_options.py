@@ -66,42 +66,7 @@ class ImportedOptions:
 
 def imported_options(command: C) -> C:
     """The options of `ImportedOptions`, handed to the command one by one."""
-    file = click.Path(path_type=Path, dir_okay=False)
-    options = [
-        click.option("--name", help="File the score of FOLDER or --torchscript in MLflow, for best --compare."),
-        click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before."),
-        click.option("--torchscript", type=file, metavar="FILE", help="Score an exported generator. Its code is run!"),
-        click.option(
-            "--latent", callback=_latent, metavar="N[,N...]", help="With --torchscript: shape of z, as 512 or 100,1,1."
-        ),
-        click.option(
-            "--classes", type=click.IntRange(1), metavar="K", help="With --torchscript: it takes labels, too."
-        ),
-        click.option(
-            "--output-range",
-            callback=_range,
-            metavar="LOW,HIGH",
-            help="With --torchscript: what black and white are.  [default: -1,1]",
-        ),
-        click.option("--like", metavar="RUN", help="Evaluate FOLDER or --torchscript as this run was."),
-        click.option(
-            "--config", type=file, metavar="FILE", help="... or by the data and evaluation of this YAML file."
-        ),
-        click.option(
-            "--suspects",
-            type=file,
-            metavar="FILE",
-            help="With the metric authpct: draw the likeliest copies beside their originals, to a .png file.",
-        ),
-        click.option(
-            "--set",
-            "overrides",
-            multiple=True,
-            metavar="KEY=VALUE",
-            help="... with one data or evaluation value changed.",
-        ),
-    ]
-    for option in reversed(options):
+    for option in reversed(OPTIONS):
         command = option(command)
     return command
 
@@ -128,3 +93,32 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
     if not -math.inf < low < high < math.inf:
         raise click.BadParameter(f"{text}: give two numbers that rise, such as 0,1 or 0,255")
     return low, high
+
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+OPTIONS = (
+    click.option("--name", help="File the score of FOLDER or --torchscript in MLflow, for best --compare."),
+    click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before."),
+    click.option("--torchscript", type=FILE, metavar="FILE", help="Score an exported generator. Its code is run!"),
+    click.option(
+        "--latent", callback=_latent, metavar="N[,N...]", help="With --torchscript: shape of z, as 512 or 100,1,1."
+    ),
+    click.option("--classes", type=click.IntRange(1), metavar="K", help="With --torchscript: it takes labels, too."),
+    click.option(
+        "--output-range",
+        callback=_range,
+        metavar="LOW,HIGH",
+        help="With --torchscript: what black and white are.  [default: -1,1]",
+    ),
+    click.option("--like", metavar="RUN", help="Evaluate FOLDER or --torchscript as this run was."),
+    click.option("--config", type=FILE, metavar="FILE", help="... or by the data and evaluation of this YAML file."),
+    click.option(
+        "--suspects",
+        type=FILE,
+        metavar="FILE",
+        help="With the metric authpct: draw the likeliest copies beside their originals, to a .png file.",
+    ),
+    click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="... with one data or evaluation value changed."
+    ),
+)

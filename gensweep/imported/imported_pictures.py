@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,6 @@ from gensweep.errors import ConfigError
 
 __all__ = ["ImportedPictures", "read_folder"]
 
-# Notes: how a picture differs from what can be scored, and what is done about it.
-RESIZED_NOTE = "of another size: the square in the middle is resized to {size}x{size}"
-TAKEN_AS_RGB_NOTE = "grey: taken as RGB"
-TURNED_GREY_NOTE = "coloured: turned grey"
-LAID_ON_WHITE_NOTE = "transparent: laid on white"
-SCALED_NOTE = "of more than 8 bits a value: scaled to 8"
-
 
 @dataclass(frozen=True, eq=False)
 class ImportedPictures:
@@ -37,7 +29,7 @@ class ImportedPictures:
     pixels: UInt8[np.ndarray, "n c h w"]
     sha256: str
     notes: tuple[str, ...]
-    files: tuple[str, ...] = ()
+    files: tuple[str, ...]
 
 
 def read_folder(
@@ -50,15 +42,19 @@ def read_folder(
     `progress` gets the number that has been read.
     Raises ConfigError if there is no such folder or fewer pictures in it.
     """
+
+    def read(path: Path) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:
+        with Image.open(path) as file:
+            changes = tuple(_changes(file, size, channels))
+        return decoded(path, size, channels), changes
+
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; name one that holds pictures")
-    names = sorted((name for name in file_names(folder) if is_picture(name)), key=lambda name: (place_of(name), name))
-    found, unreadable = decode_files(
-        folder, names, partial(_read, size=size, channels=channels), limit=count, progress=progress
-    )
+    names = sorted(filter(is_picture, file_names(folder)), key=lambda name: (place_of(name), name))
+    found, unreadable = decode_files(folder, names, read, limit=count, progress=progress)
     notes = unreadable_note(unreadable)
     if len(found) < count:
-        raise ConfigError(_too_few(folder, len(found), count, notes))
+        raise ConfigError(_too_few(folder, len(found), count, *notes))
     if len(names) > count + len(unreadable):
         notes = (f"{count:,} of its {len(names):,} pictures are scored, chosen by a hash of their names", *notes)
     # Decoded pictures lie in memory pixel by pixel, and their stack would, too.
@@ -68,31 +64,25 @@ def read_folder(
     return ImportedPictures(pixels, hashlib.sha256(pixels.data).hexdigest(), (*notes, *changes), tuple(found))
 
 
-def _read(path: Path, *, size: int, channels: int) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:
-    with Image.open(path) as file:
-        changes = tuple(_changes(file, size, channels))
-    return decoded(path, size, channels), changes
-
-
-def _changes(picture: Image.Image, size: int, channels: int) -> Iterable[str]:
+def _changes(picture: Image.Image, size: int, channels: int) -> Iterator[str]:
+    """How a picture differs from what can be scored, and what is done about it."""
     deep = picture.mode.startswith(("I", "F"))
     grey = deep or picture.mode in ("1", "L", "LA", "La")
     if picture.size != (size, size):
-        yield RESIZED_NOTE.format(size=size)
+        yield f"of another size: the square in the middle is resized to {size}x{size}"
     if deep:
-        yield SCALED_NOTE
+        yield "of more than 8 bits a value: scaled to 8"
     if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
-        yield LAID_ON_WHITE_NOTE
+        yield "transparent: laid on white"
     if grey != (channels == 1):
-        yield TAKEN_AS_RGB_NOTE if grey else TURNED_GREY_NOTE
+        yield "grey: taken as RGB" if grey else "coloured: turned grey"
 
 
-def _too_few(folder: Path, found: int, count: int, notes: tuple[str, ...]) -> str:
+def _too_few(folder: Path, found: int, count: int, unreadable: str = "") -> str:
     if not found:
-        why = notes[0] if notes else "no file in it is a picture, by its name"
-        return f"{folder}: there is nothing to score: {why}"
-    why = f" ({notes[0]})" if notes else ""
-    lower = (
-        f", or score {found} with --samples {found}: then it is ranked only with scores of {found}" if found > 1 else ""
-    )
-    return f"{folder} holds {found:,} pictures, but {count:,} are needed{why}; add {count - found:,}{lower}"
+        return f"{folder}: there is nothing to score: {unreadable or 'no file in it is a picture, by its name'}"
+    why = f" ({unreadable})" if unreadable else ""
+    problem = f"{folder} holds {found:,} pictures, but {count:,} are needed{why}; add {count - found:,}"
+    if found == 1:
+        return problem
+    return f"{problem}, or score {found} with --samples {found}: then it is ranked only with scores of {found}"

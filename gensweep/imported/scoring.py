@@ -1,25 +1,20 @@
-"""Evaluation of images that were not drawn by a model of gensweep."""
+"""Scores of images that were not drawn by a model of gensweep: how they come about, as a row, as JSON and in words."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.imported_pictures import read_folder
+from gensweep.report.wording import count, identity_words, interval_words, metric_title
 from gensweep.results import Score
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import (
-    EvaluationResult,
-    Evaluator,
-    evaluate_images,
-    proportional_labels,
-    scores_of,
-)
+from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels, scores_of
 
 __all__ = ["ImportedEvaluation", "evaluate_folder", "evaluate_generator"]
 
@@ -28,68 +23,120 @@ __all__ = ["ImportedEvaluation", "evaluate_folder", "evaluate_generator"]
 class ImportedEvaluation:
     """The scores of imported images, where they come from (as filed under `family`), and notes for people.
 
-    `params` is None where nobody knows.  A folder takes no time to draw.
+    `params` is None where nobody knows.
     """
 
     origin: Mapping[str, Any]
+    evaluator: Evaluator
     result: EvaluationResult
-    scores: Mapping[str, Score]
-    samples: int
-    device: str
     notes: tuple[str, ...]
     seed: int = 0
     params: int | None = None
 
     @property
+    def scores(self) -> dict[str, Score]:
+        """Scores by metric."""
+        return scores_of(self.evaluator, self.result)
+
+    @property
     def sample_seconds(self) -> float | None:
-        """Seconds of drawing, if there was any."""
+        """Seconds of drawing; a folder takes none."""
         return None if self.origin["kind"] == "folder" else self.result.sample_seconds
+
+    def row(self, run: str, metric: str) -> dict[str, Any]:
+        """The one row of the table."""
+        score = self.scores[metric]
+        interval = interval_words(score)
+        return {
+            "run": run,
+            "family": self.origin["kind"],
+            metric_title(metric, score.identity): score.value,
+            **({"without bias, 95 %": interval} if interval else {}),
+            "samples": self.evaluator.samples,
+            "params": count(self.params),
+        }
+
+    def as_json(self, run: str, metric: str, device: torch.device) -> dict[str, Any]:
+        """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
+        score = self.scores[metric]
+        return {
+            "run": run,
+            **dict.fromkeys(("sampler", "steps", "guidance")),
+            "weights": score.identity.weights,
+            "evaluations": None,
+            "samples": self.evaluator.samples,
+            "seed": self.seed,
+            "metric": metric,
+            "value": score.value,
+            "corrected": score.corrected,
+            "interval": score.interval,
+            "identity": score.identity.as_dict(),
+            "scores": self.result.scores,
+            "signals": self.result.signals,
+            "sample_seconds": self.sample_seconds,
+            "evaluate_seconds": self.result.evaluate_seconds,
+            "device": device.type,
+            "best": True,
+            "sample": None,
+            "origin": self.origin,
+            "params": self.params,
+            "notes": self.notes,
+        }
+
+    def words(self, metric: str) -> list[str]:
+        """The scores and details that the table has no room for, a line a metric, and what was measured."""
+        lines = []
+        for name, value in self.result.scores.items():
+            signals = {key: signal for key, signal in self.result.signals.items() if key.startswith(f"{name}/")}
+            details = ", ".join(f"{key.partition('/')[2]} {signal:.4g}" for key, signal in signals.items())
+            if details or name != metric:
+                lines.append(f"{name} {value:.4g}" + (f" ({details})" if details else ""))
+        return [*lines, f"Measured as {identity_words(self.scores[metric].identity)}."]
 
 
 def evaluate_folder(
-    folder: Path, evaluator: Evaluator, device: torch.device, *, progress: Callable[[int], None] | None = None
+    folder: Path, evaluator: Evaluator, device: torch.device, progress: Callable[[int], None]
 ) -> ImportedEvaluation:
-    """Evaluate the pictures in a folder.
+    """Evaluate the pictures in a folder, by classes if they lie in folders that are called like these.
 
     `progress` gets the number of pictures read so far, and after that of those that are also scored on top of it.
     Raises ConfigError if they are fewer than the evaluator looks at.
     """
     channels, size, _ = evaluator.shape
     found = read_folder(folder, evaluator.samples, size=size, channels=channels, progress=progress)
-    pixels = torch.from_numpy(found.pixels)
+    pixels, classes = torch.from_numpy(found.pixels), evaluator.class_names
+    folders = [PurePosixPath(file).parent.name for file in found.files]
     result = evaluate_images(
         evaluator,
         lambda indices: pixels[indices.cpu()].to(device),
         device,
         workers=Workers(),
-        labels=_labels_of(found.files, evaluator.class_names),
-        progress=None if progress is None else lambda scored: progress(evaluator.samples + scored),
+        labels=torch.tensor([*map(classes.index, folders)]) if set(folders) <= set(classes) else None,
+        progress=lambda scored: progress(evaluator.samples + scored),
     )
     origin = {"kind": "folder", "path": str(folder.resolve()), "sha256": found.sha256}
-    return ImportedEvaluation(origin, result, scores_of(evaluator, result), evaluator.samples, device.type, found.notes)
+    return ImportedEvaluation(origin, evaluator, result, found.notes)
 
 
 def evaluate_generator(
-    generator: ExportedGenerator, evaluator: Evaluator, *, seed: int = 0, progress: Callable[[int], None] | None = None
+    generator: ExportedGenerator, evaluator: Evaluator, seed: int, progress: Callable[[int], None]
 ) -> ImportedEvaluation:
     """Evaluate an exported generator; with another seed than 0, on images of other noise.
 
     Labels come in the proportions of the real images if both have as many classes, else evenly.
     Raises GensweepError if it does not draw images that can be compared with the evaluator's.
     """
-    labels, notes = None, []
-    if generator.classes is not None:
-        counts = evaluator.class_counts
-        if len(counts) != generator.classes:
-            notes.append(f"it has {generator.classes} classes and the real images {len(counts)}: all are drawn evenly")
-            counts = (1,) * generator.classes
-        labels = proportional_labels(counts, evaluator.samples).to(generator.device)
+    classes, counts, notes = generator.classes, evaluator.class_counts, []
+    if classes is not None and len(counts) != classes:
+        notes.append(f"it has {classes} classes and the real images {len(counts)}: all are drawn evenly")
+        counts = (1,) * classes
+    labels = None if classes is None else proportional_labels(counts, evaluator.samples).to(generator.device)
     result = evaluate_images(
         evaluator,
         lambda indices: generator.draw(seed, indices, None if labels is None else labels[indices], evaluator.shape),
         generator.device,
         workers=Workers(),
-        labels=labels if generator.classes == len(evaluator.class_counts) else None,
+        labels=labels if classes == len(evaluator.class_counts) else None,
         progress=progress,
     )
     origin = {
@@ -97,25 +144,8 @@ def evaluate_generator(
         "path": str(generator.file.resolve()),
         "sha256": generator.sha256,
         "latent": list(generator.latent),
-        "classes": generator.classes,
+        "classes": classes,
         "output_range": None if generator.output_range is None else list(generator.output_range),
     }
     notes += generator.notes(evaluator.shape[-1])
-    return ImportedEvaluation(
-        origin,
-        result,
-        scores_of(evaluator, result),
-        evaluator.samples,
-        generator.device.type,
-        tuple(notes),
-        seed=seed,
-        params=generator.params or None,
-    )
-
-
-def _labels_of(files: Sequence[str], class_names: tuple[str, ...]) -> torch.Tensor | None:
-    """The class of each picture by the folder in which it lies, or None if a folder is not called like a class."""
-    folders = [file.rpartition("/")[0].rpartition("/")[2] for file in files]
-    if not set(folders) <= set(class_names):
-        return None
-    return torch.tensor([class_names.index(folder) for folder in folders])
+    return ImportedEvaluation(origin, evaluator, result, tuple(notes), seed, generator.params or None)
