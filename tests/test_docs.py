@@ -1,41 +1,70 @@
+"""What the pages and the shipped spaces show to their readers works as shown."""
+
 import importlib.util
 import re
 import shlex
 from pathlib import Path
 
-import click
 import pytest
+import yaml
+from shown_commands import parse, shown_lines
 
-from gensweep.cli.main import cli
+from gensweep.cli.main import run
 from gensweep.config import load_sweep
+from gensweep.families.family import FAMILIES
+from gensweep.sweep.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SPACES = sorted((ROOT / "search_spaces").glob("*.yaml"))
-COMMAND = re.compile(r"^\s*#?\s*(?:\$ )?(?:[A-Z_]+=\S+ )*gensweep ((?:[^#\n]|#\S)*)", re.MULTILINE)
+NAMES = {file: yaml.safe_load(file.read_text(encoding="utf-8"))["name"] for file in SPACES}
+SHOWN = {page: shown_lines(page) for page in [*PAGES, *SPACES]}
+EVERY_LINE = sorted({line for lines in SHOWN.values() for line in lines})
+ALONE = re.compile(r"config (show|schema|validate [^*]*$)|doctor|data list|data show digits")
+"""Commands that need neither a run, nor a download, nor files of the reader's; and not what test_search_spaces does."""
+CHANGED_SPACE = re.compile(r"(tune|train) search_spaces/.* --(set|scale)")
 
 
-def shown_commands():
-    for page in [*PAGES, *SPACES]:
-        for match in COMMAND.finditer(page.read_text(encoding="utf-8")):
-            # What follows a wide gap or a `>` is a remark or a file of the reader's.
-            line = re.split(r"\s{3,}| > ", match.group(1).strip())[0].replace("~/Downloads", ".")
-            if line.split()[0] in cli_names() and not re.search(r"[│|]|\.\.\.", line):
-                yield pytest.param(line, id=f"{page.name}: {line}")
+@pytest.mark.parametrize("line", EVERY_LINE)
+def test_a_shown_command_takes_every_option_that_it_is_shown_with(line):
+    shown = {word.partition("=")[0] for word in shlex.split(line) if re.match(r"--?[a-z]", word)}
+    assert shown <= parse(line).options
 
 
-def cli_names():
-    return cli.list_commands(click.Context(cli, **cli.context_settings))
+@pytest.mark.parametrize("line", [line for line in EVERY_LINE if ALONE.match(line)])
+def test_a_shown_command_that_needs_nothing_does_something(line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "search_spaces").symlink_to(ROOT / "search_spaces")
+    quick = ["--quick"] if line.startswith("doctor") else []  # test_selftest does the rest of it
+    assert run([*shlex.split(line), *quick]) == 0
+    picture = parse(line).values.get("picture")
+    assert capsys.readouterr().out if picture is None else picture.is_file()
 
 
-@pytest.mark.parametrize("line", list(shown_commands()))
-def test_commands_shown_to_users_parse(line):
-    name, command, arguments = "gensweep", cli, shlex.split(line)
-    context = click.Context(cli, info_name=name, **cli.context_settings)
-    while isinstance(command, click.Group):
-        name, command, arguments = command.resolve_command(context, arguments)
-        context = click.Context(command, info_name=name, parent=context, **command.context_settings)
-    command.make_context(name, arguments, parent=context)
+@pytest.mark.parametrize("line", [line for line in EVERY_LINE if CHANGED_SPACE.match(line)])
+def test_a_space_takes_the_settings_that_it_is_shown_with(line, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = parse(line).values
+    changes = [f"name={values['name']}"] if "name" in values else []
+    sweep = load_sweep(values["file"], overrides=[*changes, *values.get("overrides", ())], scale=values.get("scale"))
+    space = SearchSpace.of(sweep)
+    assert sweep.trial(space.sample(0)).kind("family") in FAMILIES
+    assert sweep != load_sweep(values["file"])
+
+
+@pytest.mark.parametrize("file", SPACES, ids=lambda file: file.stem)
+def test_a_space_opens_with_the_commands_that_try_run_resume_and_judge_it(file):
+    commands = [parse(line) for line in SHOWN[file]]
+    tunes = [each.values for each in commands if each.command == "tune"]
+    name = NAMES[file]
+    assert {"file": Path("search_spaces") / file.name} in tunes
+    assert {"file": Path("search_spaces") / file.name, "dry_run": True} in tunes
+    assert {"resume": name} in tunes
+    assert {each["extend"] for each in tunes if "extend" in each} <= {name}
+    verdicts = [each.values for each in commands if each.command == "best"]
+    assert verdicts
+    renamed = {each["name"] for each in tunes if "name" in each}
+    assert {sweep for each in verdicts for sweep in each.get("sweeps", ())} <= {*NAMES.values()} | renamed
 
 
 def test_generated_pages_are_current():

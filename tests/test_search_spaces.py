@@ -44,16 +44,9 @@ def test_a_shipped_space_is_valid_at_every_scale_corners_included(file, scale):
 
 
 @pytest.mark.parametrize("file", FILES, ids=ident)
-def test_a_shipped_space_is_valid_for_editors_and_opens_with_its_commands(file):
-    text = file.read_text()
+def test_a_shipped_space_is_valid_for_editors(file):
     validator = jsonschema.Draft202012Validator(json.loads(json.dumps(sweep_schema())))
-    assert [error.message for error in validator.iter_errors(yaml.safe_load(text))] == []
-    opening = text[: text.index("\nname:")]
-    assert all(line.startswith("#") for line in opening.splitlines())
-    assert f"gensweep tune search_spaces/{file.name}" in opening
-    assert "--dry-run" in opening
-    assert "--resume" in opening
-    assert "gensweep best" in opening
+    assert [error.message for error in validator.iter_errors(yaml.safe_load(file.read_text()))] == []
 
 
 def one_step(trial: TrialConfig, images: int = 4) -> None:
@@ -78,7 +71,6 @@ def one_step(trial: TrialConfig, images: int = 4) -> None:
     assert drawn.abs().max() <= 1
 
 
-@pytest.mark.trains
 @pytest.mark.parametrize("file", FILES, ids=ident)
 def test_the_corners_of_a_shipped_space_build_and_run_one_step(file):
     sweep = load_sweep(file, scale=cheapest(file))

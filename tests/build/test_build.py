@@ -3,36 +3,15 @@
 import pytest
 import torch
 import untrained
+from untrained import FAMILIES, config
 
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_family, every_of, hold_out, load_images
 from gensweep.build.trial_run import count_parameters, estimate_cost
-from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.training.checkpoint import load_tensors
 
 pytestmark = pytest.mark.trains
-
-TREE = {
-    "seed": 5,
-    "data": {"kind": "digits", "size": 8, "limit": 40},
-    "training": {"images": 32, "batch_size": 8, "ema_half_life": 20, "precision": "float32"},
-    "evaluation": {"samples": 12, "batch_size": 6, "extractor": {"kind": "efficientnet_lite0", "resolution": 64}},
-}
-FAMILIES = {
-    "diffusion": {
-        "family": {"kind": "diffusion", "conditional": True},
-        "network": {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": []},
-        "diffusion": {"timesteps": 10},
-        "sampler": {"kind": "ddim", "steps": 3},
-    },
-    "gan": {"family": {"kind": "gan", "conditional": False}, "network": {"kind": "dcgan", "width": 8}},
-}
-
-
-def config(kind, **overrides):
-    trial = TrialConfig.from_dict(TREE | FAMILIES[kind])
-    return trial.with_overrides({key.replace("__", "."): value for key, value in overrides.items()})
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +30,9 @@ def test_a_trial_is_judged_a_fifth_of_its_budget_apart_and_at_the_end(trained, k
 def test_a_score_says_what_it_is_a_score_of(trained, kind):
     identity = trained[kind].checkpoints[-1][0].scores["fd"].identity.as_dict()
     assert identity["metric"] == "fd"
-    assert identity["samples"] == 12
+    assert identity["samples"] == 8
     assert identity["weights"] == "ema"
-    assert identity["extractor"].startswith("efficientnet_lite0/1280@64px")
+    assert identity["extractor"].startswith("efficientnet_lite0/1280@32px")
     assert load_images(config(kind)).fingerprint.startswith(identity["reference"].partition("#")[2])
 
 
@@ -140,7 +119,7 @@ def test_judged_against_the_test_split_the_identity_says_so(tmp_path):
 def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path):
     names = ["fd", "agreement", "fd_by_class", "authpct"]
     changes = {"evaluation__metrics": names, "evaluation__against": "test", "training__images": 16}
-    classes = {"data__classes": ["3", "8"], "evaluation__samples": 24}
+    classes = {"data__classes": ["3", "8"], "evaluation__samples": 24, "evaluation__extractor__resolution": 64}
     reporter = untrained.train(config("diffusion", **changes, **classes), tmp_path)
     evaluation, checkpoint = reporter.checkpoints[-1]
     metrics = evaluation.numbers()

@@ -6,24 +6,22 @@ import untrained
 from PIL import Image
 
 from gensweep.cli import main
-from gensweep.config import TrialConfig
 from gensweep.diffusion.samplers.sampler import SAMPLERS
 
-TREE = {
-    "data": {"kind": "digits", "size": 8, "limit": 20},
-    "training": {"images": 8, "batch_size": 8, "ema_half_life": 20, "precision": "float32"},
-    "evaluation": {"samples": 4, "batch_size": 4, "extractor": {"kind": "efficientnet_lite0", "resolution": 64}},
+SETTINGS = {
     "family": {"kind": "diffusion"},
     "network": {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": []},
     # A network that has hardly been trained says nothing, and with edm that is still a good guess at a grey image.
     "diffusion": {"timesteps": 10, "parameterisation": {"kind": "edm"}},
     "sampler": {"kind": "ddim", "steps": 4},
+    "training__images": 8,
 }
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    return untrained.train(TrialConfig.from_dict(TREE), tmp_path_factory.mktemp("run")).checkpoints[-1][1]
+    trial = untrained.config("diffusion", **SETTINGS)
+    return untrained.train(trial, tmp_path_factory.mktemp("run")).checkpoints[-1][1]
 
 
 def sample(checkpoint, output, *arguments):

@@ -1,0 +1,175 @@
+"""What the commands of cluster.yaml do, run by stand-ins of its nodes; and how the real programs read what they get."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import subprocess
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+from shown_commands import Parsed, parse
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "cluster.yaml").read_text()
+CLUSTER = yaml.safe_load(TEXT)
+EDITED = yaml.safe_load(TEXT.replace("EDIT-ME-BUCKET", "my-bucket"))
+KEYS = {kind: ["setup_commands", f"{kind}_setup_commands", f"{kind}_start_ray_commands"] for kind in ("head", "worker")}
+
+PROGRAM = """#!/bin/sh
+echo "${0##*/} $* [$RAY_AUTH_MODE $OMP_NUM_THREADS]" >> ~/calls
+if [ "$*" = "freeze --exclude-editable" ]; then echo torch==9.9; fi
+"""
+"""Stands in for a program: notes how it was called, and in which environment."""
+
+SUDO = """#!/bin/sh
+echo "sudo $*" >> ~/calls
+if [ "$1" = tee ]; then cat > ~/"${2##*/}"; fi
+"""
+"""Notes how it was called, and keeps a system file in the home folder."""
+
+
+class Node:
+    """A machine whose programs are stand-ins, set up and started by the commands of its kind as Ray runs them."""
+
+    def __init__(self, home: Path, kind: str, pins: str = "") -> None:
+        self.home = home
+        for name in ("venv/bin/python", "venv/bin/pip", "venv/bin/ray", "venv/bin/gensweep", "bin/sudo"):
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(SUDO if name == "bin/sudo" else PROGRAM)
+            (home / name).chmod(0o755)
+        (home / ".ray").mkdir()
+        (home / ".ray" / "auth_token").write_text("secret")
+        (home / "pins.txt").write_text(pins)
+        for key in KEYS[kind]:
+            for command in EDITED[key]:
+                self.shell(f"export OMP_NUM_THREADS=1 PYTHONWARNINGS=ignore && ({command})")
+
+    def shell(self, command: str) -> str:
+        """What a command prints in a shell that Ray opens."""
+        environment = {"HOME": str(self.home), "PATH": f"{self.home}/bin:/usr/bin:/bin", "RAY_HEAD_IP": "10.0.0.1"}
+        command = f"touch ~/.bashrc; source ~/.bashrc; {command}"
+        done = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    def calls(self, beginning: str) -> list[str]:
+        """How a program was called, with the two variables of its environment at the end."""
+        lines = (self.home / "calls").read_text().splitlines()
+        return [line for line in lines if line.startswith(beginning)]
+
+    def call(self, beginning: str) -> Parsed:
+        """The last such call, as the program itself reads it."""
+        name, _, words = self.calls(beginning)[-1].rpartition(" [")[0].partition(" ")
+        return as_read_by(name, words)
+
+
+def as_read_by(program: str, words: str) -> Parsed:
+    """A command line of ray or gensweep."""
+    return parse(words, importlib.import_module("ray.scripts.scripts").cli) if program == "ray" else parse(words)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Node]:
+    """A head, and a worker that joins it later: Ray copies the head's list of versions to it."""
+    head = Node(tmp_path_factory.mktemp("head"), "head")
+    pins = (head.home / Path(CLUSTER["cluster_synced_files"][0]).name).read_text()
+    return {"head": head, "worker": Node(tmp_path_factory.mktemp("worker"), "worker", pins)}
+
+
+def test_the_stand_ins_run_every_command_of_the_file():
+    assert {key for key in CLUSTER if key.endswith("_commands")} == {key for keys in KEYS.values() for key in keys}
+
+
+def test_set_up_stops_at_an_unedited_bucket(tmp_path):
+    environment = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    command = ["bash", "-c", f"({CLUSTER['setup_commands'][0]})"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "EDIT-ME-BUCKET" in done.stderr
+
+
+def test_set_up_writes_the_environment_once_however_often_it_runs(nodes):
+    nodes["worker"].shell(EDITED["setup_commands"][0])
+    assert (nodes["worker"].home / ".bashrc").read_text().count("gensweep.env") == 1
+    assert nodes["worker"].shell('echo "$GENSWEEP_BUCKET $RAY_AUTH_MODE"') == "my-bucket token\n"
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_every_node_starts_ray_with_token_authentication_and_all_threads(nodes, kind):
+    (start,) = nodes[kind].calls("ray start")
+    assert start.endswith("[token ]")
+    assert ((nodes[kind].home / ".ray" / "auth_token").stat().st_mode & 0o777) == 0o600
+    assert CLUSTER["file_mounts"]["~/.ray/auth_token"] == "~/.ray/auth_token"
+
+
+def test_workers_join_the_port_that_the_head_opens(nodes):
+    head, worker = (nodes[kind].call("ray start").values for kind in ("head", "worker"))
+    assert head["head"] is True
+    assert worker["address"] == f"10.0.0.1:{head['port']}"
+    assert worker["object_manager_port"] == head["object_manager_port"]
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(nodes):
+    """The options of the service, as MLflow's own command reads them."""
+    unit = (nodes["head"].home / "gensweep-mlflow.service").read_text()
+    assert re.findall(r"^\[.*\]$", unit, re.MULTILINE) == ["[Unit]", "[Service]", "[Install]"]
+    (line,) = re.findall(r"^ExecStart=\S+/mlflow server (.*)$", unit, re.MULTILINE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's imports
+        return parse(line, importlib.import_module("mlflow.cli").server).values
+
+
+def test_the_dashboard_and_mlflow_listen_on_loopback_where_the_driver_looks(nodes, mlflow_server):
+    assert nodes["head"].call("ray start").values["dashboard_host"] == "127.0.0.1"
+    assert mlflow_server["host"] == "127.0.0.1"
+    addresses = nodes["head"].shell('echo "$MLFLOW_TRACKING_URI $RAY_ADDRESS"').split()
+    assert addresses == [f"http://127.0.0.1:{mlflow_server['port']}", "auto"]
+
+
+def test_mlflow_keeps_its_records_on_the_head_and_artifacts_in_the_bucket(nodes, mlflow_server):
+    assert mlflow_server["artifacts_destination"] == "s3://my-bucket/mlflow"
+    assert mlflow_server["backend_store_uri"] == "sqlite:////home/ubuntu/results/mlflow.db"
+    assert (nodes["head"].home / "results").is_dir()
+    assert nodes["head"].calls("sudo systemctl")[-1] == "sudo systemctl restart gensweep-mlflow"
+
+
+@pytest.mark.parametrize("kind", ["head", "worker"])
+def test_every_node_installs_the_project_and_fetches_the_data(nodes, kind):
+    (install,) = nodes[kind].calls("pip install")
+    assert f"-e {nodes[kind].home}/gensweep" in install
+    fetch = nodes[kind].call("gensweep")
+    assert (fetch.command, fetch.values) == ("data fetch", {"name": "cifar10"})
+
+
+def test_a_later_worker_installs_what_the_head_installed(nodes):
+    worker = nodes["worker"]
+    assert (worker.home / "pins.txt").read_text() == "torch==9.9\n"
+    assert f"-c {worker.home}/pins.txt" in worker.calls("pip install")[0]
+    assert CLUSTER["cluster_synced_files"] == ["/home/ubuntu/pins.txt"], "Ray looks for the file and does not expand ~"
+
+
+HEADER = re.sub(r"(?m)^# *", "", TEXT.partition("cluster_name:")[0]).replace("\\\n", " ")
+SHOWN = [line.partition(" #")[0] for line in HEADER.splitlines() if re.match(r"ray .*[.-]", line)]
+ON_THE_HEAD = [words[3:] for words in map(shlex.split, SHOWN) if words[1] == "exec"]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_ray_takes_every_option_that_its_commands_are_shown_with(line):
+    shown = {word.partition("=")[0] for word in shlex.split(line) if re.match(r"--?[a-z]", word)}
+    assert shown <= as_read_by(*line.split(" ", 1)).options
+
+
+@pytest.mark.parametrize("words", [words for words in ON_THE_HEAD if "gensweep" in words[-1]], ids=lambda w: w[-1])
+def test_commands_that_are_shown_for_the_head_run_there(nodes, words):
+    head = nodes["head"]
+    head.shell(words[-1])
+    call = head.call("gensweep")
+    if call.command == "tune":
+        assert call.values["storage"] == "s3://my-bucket/sweeps"
+        assert (ROOT / call.values["file"].relative_to(head.home / "gensweep")).is_file()
+    else:
+        assert (call.command, call.values) == ("best", {"compare": True})
