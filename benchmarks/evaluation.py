@@ -30,12 +30,12 @@ import torch
 from measuring import machine, write_result
 from torch import Tensor, nn
 
-from gensweep.metrics.classes import Classifier, fit_classifier
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.inception import INCEPTION_FEATURES, fid_network, from_weights
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch
+from gensweep.metrics.probe import Classifier, fit_classifier
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images
 
 BAR, CLASSES, SIZE = 1.3, 10, 32

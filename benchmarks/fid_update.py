@@ -76,7 +76,7 @@ def benchmark_update(d: int, images: int, batch: int, rounds: int) -> dict[str, 
 
     seconds = least_seconds({"gensweep": update_ours, "ignite": update_theirs}, rounds)
     moments = (theirs._test_total / images, theirs._get_covariance(theirs._test_sigma, theirs._test_total))
-    expected = Moments.of_state(ours._state, d)
+    expected = Moments(d, state=ours._state)
     off = max(
         float((moments[0] - expected.mean).norm() / expected.mean.norm()),
         float((moments[1] - expected.covariance).norm() / expected.covariance.norm()),

@@ -29,7 +29,7 @@ import torch
 from measuring import machine
 from torch import Tensor
 
-from gensweep.data.cache import cache_folder
+from gensweep.cache import cache_folder
 from gensweep.data.images import DATASETS
 from gensweep.metrics.bias import extrapolated_distance, first_order_bias
 from gensweep.metrics.extractors import EXTRACTORS

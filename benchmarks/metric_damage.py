@@ -31,9 +31,9 @@ from measuring import machine
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from gensweep.data.cache import cache_folder
+from gensweep.cache import cache_folder
 from gensweep.data.images import DATASETS, Images
-from gensweep.metrics.by_class import distance_of_features
+from gensweep.metrics.classes import distance_of_features
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real

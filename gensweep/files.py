@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-__all__ = ["flush", "replace_folder", "write_bytes", "write_text"]
+__all__ = ["flush", "replace_folder", "replacing", "write_bytes", "write_text"]
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[Path]:
+    """Yield a path to write at; what is there takes the place of `file` if nothing raises.  Its folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
+        aside = Path(folder) / file.name
+        yield aside
+        flush(aside)
+        aside.replace(file)
+    flush(file.parent)
 
 
 def write_text(file: Path, text: str) -> None:
@@ -16,17 +31,8 @@ def write_text(file: Path, text: str) -> None:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Replace a file's content; its folder is made if need be."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        aside.replace(file)
-    finally:
-        aside.unlink(missing_ok=True)
-    flush(file.parent)
+    with replacing(file) as aside:
+        aside.write_bytes(content)
 
 
 def replace_folder(aside: Path, folder: Path) -> None:

@@ -1,13 +1,12 @@
 """Made-up real images, of which metrics see features only."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from gensweep.metrics.classes import Classifier, fit_classifier
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch
+from gensweep.metrics.probe import Classifier, fit_classifier
+from gensweep.metrics.real import Real
 
 
 def features(n: int, d: int, seed: int) -> Tensor:
@@ -16,12 +15,13 @@ def features(n: int, d: int, seed: int) -> Tensor:
     return torch.randn(n, d, generator=generator) * scale + 0.1 * seed
 
 
-@dataclass(eq=False)
-class MadeUp:
-    """Stands in for `gensweep.metrics.real.Real`."""
+class MadeUp(Real):
+    """Real images of which only these features are known."""
 
-    features: Tensor
-    class_names: tuple[str, ...] = ("a", "b")
+    class_names: tuple[str, ...] = ()
+
+    def __init__(self, features: Tensor, class_names: tuple[str, ...] = ("a", "b")) -> None:
+        self.features, self.class_names = features, class_names
 
     @property
     def moments(self) -> Moments:

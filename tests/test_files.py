@@ -1,10 +1,11 @@
 """Files and folders that are replaced as a whole, whatever goes wrong."""
 
 import os
+from contextlib import suppress
 
 import pytest
 
-from gensweep.files import replace_folder, write_bytes, write_text
+from gensweep.files import replace_folder, replacing, write_bytes, write_text
 
 
 def test_a_file_has_its_new_content_and_nothing_lies_beside_it(tmp_path):
@@ -27,6 +28,17 @@ def test_a_file_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
         write_bytes(file, b"new")
     assert file.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "file"
+    with replacing(path) as aside:
+        aside.write_text("old")
+    with suppress(ZeroDivisionError), replacing(path) as aside:
+        aside.write_text("new")
+        1 / 0  # noqa: B018 -- something goes wrong before the end
+    assert path.read_text() == "old"
+    assert [each.name for each in path.parent.iterdir()] == ["file"]
 
 
 def test_a_folder_takes_the_place_of_one_with_its_name(tmp_path):

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
-from gensweep.data.cache import cache_folder
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.metric import METRICS, FrechetDistance, is_of_training
-from gensweep.metrics.real import Real
-from gensweep.metrics.references import reference_name
+from gensweep.metrics.metric import METRICS, FrechetDistance
+from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.results import Identity
 from gensweep.training.distributed import Workers
@@ -129,7 +128,7 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
             chosen = of_training if settings.against == "train" else _reference(trial, images, settings, extractor)
             # Features of real images give their moments too, so metrics that need features come first.
             for name in sorted(of_samples, key=lambda name: METRICS[name] is FrechetDistance):
-                reference = of_training if is_of_training(METRICS[name]) else chosen
+                reference = of_training if METRICS[name].of_training else chosen
                 metrics[name] = METRICS[name](reference, extractor.num_features, device)
                 identities[name] = settings.identity(name, training, extractor=extractor.id, reference=reference.name)
         if of_likelihood := settings.of("likelihood"):
@@ -174,8 +173,7 @@ def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
             f"evaluation.likelihood.split: {split.name} has the classes {', '.join(split.class_names)}, but the model "
             f"learns {', '.join(images.class_names)}; name those that both have in data.classes"
         )
-    count = min(likelihood.images, len(split))
-    chosen = torch.arange(count) * len(split) // count
+    chosen = spread(len(split), likelihood.images)
     return replace(split, pixels=split.pixels[chosen], labels=split.labels[chosen]), reference_name(split)
 
 
@@ -196,7 +194,7 @@ def _reference(
     if (split := splits.get(settings.against)) is not None:
         return Real(load_images(trial, split), extractor, cache_folder())
     for name in settings.of("samples"):
-        if METRICS[name] is not FrechetDistance and not is_of_training(METRICS[name]):
+        if METRICS[name] is not FrechetDistance and not METRICS[name].of_training:
             raise ConfigError(
                 f"evaluation.metrics: {name} compares with real images, and {settings.against} holds only their mean "
                 "and covariance, which is enough for fd and fid; take it out, or set evaluation.against to train or "

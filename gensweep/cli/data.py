@@ -75,7 +75,7 @@ def fetch(name: str, source: Path | None, route: str) -> None:
       gensweep data fetch cifar10
       gensweep data fetch cifar10 --from ~/Downloads
     """
-    from gensweep.data.cache import cache_folder
+    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
 
     if name not in FETCHERS:
@@ -191,11 +191,11 @@ def statistics(
       gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
     """
     from gensweep.build.parts import default_device
+    from gensweep.cache import cache_folder
     from gensweep.config import parse_overrides
     from gensweep.config.models import bind
-    from gensweep.data.cache import cache_folder
     from gensweep.metrics.extractors import EXTRACTORS
-    from gensweep.metrics.references import reference_moments, reference_name
+    from gensweep.metrics.real import Real
     from gensweep.metrics.statistics import check_name, write_statistics
 
     check_name(output)
@@ -205,14 +205,14 @@ def statistics(
     given = {"classes": classes or None, "size": size, "channels": channels}
     images = _load(name, split, {key: value for key, value in given.items() if value is not None})
     network = bind(settings)(default_device(), cache_folder())
-    moments = reference_moments(images, network, cache_folder())
-    write_statistics(output, moments, reference_name(images), network)
+    real = Real(images, network, cache_folder())
+    write_statistics(output, real.moments, real.name, network)
     click.echo(output)
 
 
 def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
+    from gensweep.cache import cache_folder
     from gensweep.config.models import bind
-    from gensweep.data.cache import cache_folder
     from gensweep.data.images import DATASETS
 
     if name not in DATASETS and Path(name).expanduser().is_dir():
@@ -244,7 +244,7 @@ def _check_kind(name: str, known: Sequence[str]) -> None:
 
 
 def _state(kind: str) -> str:
-    from gensweep.data.cache import cache_folder
+    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
     from gensweep.registry import keywords
 

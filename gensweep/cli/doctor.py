@@ -110,7 +110,7 @@ def _store() -> Iterator[Finding]:
 
 
 def _data() -> Iterator[Finding]:
-    from gensweep.data.cache import cache_folder
+    from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS
     from gensweep.errors import GensweepError
 

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from PIL import Image
 
-from gensweep.data.cache import locked
+from gensweep.cache import locked
 from gensweep.data.cifar10 import FETCH_COMMAND, SHA256, folder_in, problems, sha256
 from gensweep.data.images import FETCHERS
 from gensweep.errors import ConfigError, GensweepError

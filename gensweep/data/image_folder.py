@@ -19,11 +19,12 @@ import PIL
 from annotated_types import Interval
 from jaxtyping import UInt8
 
-from gensweep.data.cache import locked, replacing
+from gensweep.cache import locked
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
 from gensweep.data.picture_decoding import PICTURE_SUFFIXES, decoded
 from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
 from gensweep.errors import ConfigError, ParameterError
+from gensweep.files import replacing
 
 __all__ = ["image_folder"]
 

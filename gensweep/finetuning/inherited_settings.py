@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from gensweep.build.parts import build_family, load_images
+from gensweep.cache import cache_folder
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep
 from gensweep.config.tree import flatten, override_all
-from gensweep.data.cache import cache_folder
 from gensweep.data.image_folder import ONE_CLASS
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError

@@ -24,7 +24,7 @@ from gensweep.interpret.intervention import Intervention, Task, intervene
 from gensweep.interpret.maximisation import Maximisation, denoised_from, maximise
 from gensweep.interpret.recording import reading_layers
 from gensweep.interpret.trajectory import PathStep, evenly_spaced, record_path
-from gensweep.metrics.classes import Classifier
+from gensweep.metrics.probe import Classifier
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import load_tensors

@@ -14,11 +14,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.metric import MAX_FEATURES_KEPT, Needs
+from gensweep.metrics.metric import MAX_FEATURES_KEPT
 from gensweep.metrics.moments import require_finite, require_num_features
-from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced, with_float64
-from gensweep.metrics.real import RealFeatures
-from gensweep.metrics.references import spread
+from gensweep.metrics.processes import Metric, in_order
+from gensweep.metrics.real import Real, spread
 
 __all__ = ["CollectedFeatures"]
 
@@ -26,19 +25,15 @@ __all__ = ["CollectedFeatures"]
 class CollectedFeatures(Metric):
     """The base of metrics of pairs: `name` is for messages, `fewest` the number of generated images that they need."""
 
-    needs: ClassVar[Needs] = "samples"
     name: ClassVar[str]
     fewest: ClassVar[int] = 2
     _state_dict_all_req_keys: tuple[str, ...] = ("_features",)
 
-    def __init__(
-        self, reference: RealFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
         require_num_features(reference.features.shape[1], num_features)
         self.reference = reference
-        super().__init__(device=with_float64(device))
+        super().__init__(device=device)
 
-    @reinit__is_reduced
     def reset(self) -> None:
         """Forget all features."""
         # Batches as they come: all metrics of an evaluation hold the same ones, and memory is taken once.
@@ -46,7 +41,6 @@ class CollectedFeatures(Metric):
         self._count = 0
         self._features = self._joined()
 
-    @reinit__is_reduced
     def update(self, output: Float[Tensor, "b d"]) -> None:
         """Take in the features of a batch of generated images, which may be empty.
 

@@ -6,40 +6,25 @@ Shapes: b images in a batch, k classes of the extractor's network, s places.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.metrics.metric import METRICS, Mode, Needs
+from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import (
-    Metric,
-    before,
-    follow_process_group,
-    reinit__is_reduced,
-    sync_all_reduce,
-    with_float64,
-)
+from gensweep.metrics.processes import Metric, Mode, before, summed
+from gensweep.metrics.real import Real
 
-__all__ = ["SCORE_PARTS", "Classifying", "InceptionScore"]
+__all__ = ["SCORE_PARTS", "InceptionScore"]
 
 #: Parts of the images whose scores are averaged.  Source: Salimans et al. 2016, section 4.
 SCORE_PARTS = 10
 #: Image i is counted in place i mod COUNTING_PLACES, and a part is a tenth of the places in a row.  The number shares
 #: no factor but 10 with usual numbers of classes: each part holds all, whether labels are sorted or come in a cycle.
 COUNTING_PLACES = 101 * SCORE_PARTS
-
-
-@runtime_checkable
-class Classifying(Protocol):
-    """Real images as an extractor sees them whose network also classifies images, if it has a `head`."""
-
-    @property
-    def head(self) -> nn.Linear | None:
-        """From features to logits of the network's own classes."""
 
 
 @METRICS.register("inception_score")
@@ -53,13 +38,10 @@ class InceptionScore(Metric):
     """
 
     mode: ClassVar[Mode] = "max"
-    needs: ClassVar[Needs] = "samples"
     of_training: ClassVar[bool] = True  # in name only: whatever is compared with, the score is the same
     _state_dict_all_req_keys = ("_state",)
 
-    def __init__(
-        self, reference: Classifying, num_features: int | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
         head = reference.head
         if head is None:
             raise ParameterError(
@@ -68,9 +50,8 @@ class InceptionScore(Metric):
                 "literature's) or torchvision_inception, or leave it out",
             )
         self._head, self._deviation = head, 0.0
-        super().__init__(device=with_float64(device))
+        super().__init__(device=device)
 
-    @reinit__is_reduced
     def reset(self) -> None:
         """Forget all images."""
         # Of each place: images, the sum of p log p, and the sum of p, by class.
@@ -78,7 +59,6 @@ class InceptionScore(Metric):
             COUNTING_PLACES, 2 + self._head.out_features, dtype=torch.float64, device=self._device
         )
 
-    @reinit__is_reduced
     def update(self, output: Float[Tensor, "b d"]) -> None:
         """Take in the features of a batch of generated images, which may be empty.
 
@@ -94,11 +74,9 @@ class InceptionScore(Metric):
 
     def compute(self) -> float:
         """The mean of the parts of the images of all processes.  Raises GensweepError if they are fewer than ten."""
-        follow_process_group()
         # The images of this process come behind those of the ones before.
         first = before(int(self._state[:, 0].sum()))
-        self._rolled = self._state.roll(first % COUNTING_PLACES, 0)
-        places = self._reduced()
+        places = summed(self._state.roll(first % COUNTING_PLACES, 0)).cpu()
         places = places[places[:, 0] > 0]
         if len(places) < SCORE_PARTS:
             raise GensweepError(
@@ -114,7 +92,3 @@ class InceptionScore(Metric):
     def details(self) -> Mapping[str, float]:
         """The standard deviation over the parts in the last `compute`."""
         return {"deviation": self._deviation}
-
-    @sync_all_reduce("_rolled")
-    def _reduced(self) -> Float64[Tensor, "s w"]:
-        return self._rolled.cpu()

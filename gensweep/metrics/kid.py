@@ -11,9 +11,10 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from gensweep.metrics.collected import CollectedFeatures
-from gensweep.metrics.metric import METRICS, Mode
+from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import products
-from gensweep.metrics.real import RealFeatures
+from gensweep.metrics.processes import Mode
+from gensweep.metrics.real import Real
 
 __all__ = ["KernelDistance"]
 
@@ -30,9 +31,7 @@ class KernelDistance(CollectedFeatures):
     mode: ClassVar[Mode] = "min"
     name: ClassVar[str] = "a kernel distance"
 
-    def __init__(
-        self, reference: RealFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
         super().__init__(reference, num_features, device)
         self._standard_error = 0.0
 

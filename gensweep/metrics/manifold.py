@@ -14,9 +14,10 @@ from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from gensweep.metrics.collected import CollectedFeatures
-from gensweep.metrics.metric import METRICS, Mode
+from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import covering, nearest
-from gensweep.metrics.real import RealFeatures
+from gensweep.metrics.processes import Mode
+from gensweep.metrics.real import Real
 
 __all__ = ["Coverage", "Density", "Precision", "Recall"]
 
@@ -27,9 +28,7 @@ class Neighbours(CollectedFeatures):
     mode: ClassVar[Mode] = "max"
     k: ClassVar[int]
 
-    def __init__(
-        self, reference: RealFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
         super().__init__(reference, num_features, device)
         self._of_real: Float64[Tensor, " m"] | None = None
 

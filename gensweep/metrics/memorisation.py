@@ -6,41 +6,25 @@ Shapes: b generated images in a batch, n in all, m training images, d features.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.metric import METRICS, Mode, Needs
+from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import require_finite, require_num_features
 from gensweep.metrics.pairs import NearestSearch
-from gensweep.metrics.processes import Metric, in_order, reinit__is_reduced, with_float64
+from gensweep.metrics.processes import Metric, Mode, in_order
+from gensweep.metrics.real import Real
 
-__all__ = ["AuthenticShare", "TrainingFeatures"]
+__all__ = ["AuthenticShare"]
 
 #: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...
 COPY_QUANTILE = 0.01
 #: ... or as this share of their median distance, which is above the rounding where training images are twins.
 COPY_MEDIAN_SHARE = 0.01
-
-
-@runtime_checkable
-class TrainingFeatures(Protocol):
-    """Training images as an extractor sees them; of a large set, evenly chosen ones."""
-
-    @property
-    def features(self) -> Float[Tensor, "m d"]:
-        """Their features, on the CPU."""
-
-    def distances(self) -> Float64[Tensor, " m"]:
-        """How far each is from the nearest other one."""
-        ...
-
-    def pixels(self, positions: Int64[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:
-        """Some of the images themselves."""
-        ...
 
 
 @METRICS.register("authpct")
@@ -57,28 +41,23 @@ class AuthenticShare(Metric):
     """
 
     mode: ClassVar[Mode] = "max"
-    needs: ClassVar[Needs] = "samples"
     of_training: ClassVar[bool] = True
     _state_dict_all_req_keys = ("_found",)
 
-    def __init__(
-        self, reference: TrainingFeatures, num_features: int | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
         m, found = reference.features.shape
         require_num_features(found, num_features)
         if m < 2:
             raise GensweepError(f"authpct needs at least 2 training images, but got {m}; raise data.limit")
         self._reference = reference
         self._memorised = 0.0
-        super().__init__(device=with_float64(device))
+        super().__init__(device=device)
         self._search = NearestSearch(reference.features.to(self._device))
 
-    @reinit__is_reduced
     def reset(self) -> None:
         """Forget all images."""
         self._found = torch.zeros(0, 2, dtype=torch.float64, device=self._device)
 
-    @reinit__is_reduced
     def update(self, output: Float[Tensor, "b d"]) -> None:
         """Look for the training images that are nearest to a batch of generated ones, which may be empty.
 

@@ -5,6 +5,8 @@ Shapes: b features in a batch, d numbers a feature, s = 1 + d + d^2 numbers in a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
@@ -24,22 +26,12 @@ class Moments:
     processes is one all-reduce whatever the number of features.
     """
 
-    def __init__(self, num_features: int, device: torch.device | str = "cpu") -> None:
-        if num_features < 1:
-            raise ValueError(f"num_features >= 1 must hold, but got {num_features}")
+    def __init__(
+        self, num_features: int, device: torch.device | str = "cpu", *, state: Float64[Tensor, " s"] | None = None
+    ) -> None:
+        size = 1 + num_features + num_features**2
         self.num_features = num_features
-        self.state: Float64[Tensor, " s"] = torch.zeros(
-            1 + num_features + num_features**2, dtype=torch.float64, device=device
-        )
-
-    @classmethod
-    def of_state(cls, state: Float64[Tensor, " s"], num_features: int) -> Moments:
-        """The moments that share a given `state`."""
-        if state.shape != (1 + num_features + num_features**2,):
-            raise ValueError(f"a state of {num_features} features cannot have shape {tuple(state.shape)}")
-        moments = cls.__new__(cls)
-        moments.num_features, moments.state = num_features, state
-        return moments
+        self.state = torch.zeros(size, dtype=torch.float64, device=device) if state is None else state
 
     @classmethod
     def of(cls, features: Float[Tensor, "b d"]) -> Moments:
@@ -83,12 +75,6 @@ class Moments:
         for i in range(0, self.num_features, PANEL_ROWS):
             self.outer[i : i + PANEL_ROWS, i:].addmm_(x[:, i : i + PANEL_ROWS].T, x[:, i:])
 
-    def merge(self, other: Moments) -> None:
-        """Add the features that another stream has seen."""
-        if other.num_features != self.num_features:
-            raise ValueError(f"cannot merge moments of {other.num_features} into {self.num_features} features")
-        self.state += other.state.to(self.state.device)
-
     @property
     def mean(self) -> Float64[Tensor, " d"]:
         """The mean of the features.  Raises GensweepError if there are none."""
@@ -104,6 +90,20 @@ class Moments:
             raise GensweepError(f"a covariance needs at least 2 images, but got {n}; raise the number of samples")
         upper = torch.addr(self.outer, self.total, self.total, alpha=-1 / n).div_(n - 1).triu_()
         return upper + upper.triu(1).T
+
+    def packed(self) -> dict[str, Float64[Tensor, "..."]]:
+        """Tensors to be kept in a file, without the lower triangle."""
+        upper = self.outer.cpu()[*torch.triu_indices(self.num_features, self.num_features)]
+        return {"count": self.state[:1].cpu().clone(), "total": self.total.cpu().clone(), "outer": upper}
+
+    @classmethod
+    def unpacked(cls, tensors: Mapping[str, Float64[Tensor, "..."]]) -> Moments:
+        """The inverse of `packed`."""
+        moments = cls(len(tensors["total"]))
+        moments.state[:1] = tensors["count"]
+        moments.total.copy_(tensors["total"])
+        moments.outer[*torch.triu_indices(moments.num_features, moments.num_features)] = tensors["outer"]
+        return moments
 
 
 def require_finite(features: Float[Tensor, "b d"], total: Float[Tensor, " d"] | None = None) -> None:

@@ -16,12 +16,14 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.eigen import symmetric_eigen
 from gensweep.metrics.moments import require_finite
 
-__all__ = ["PROBE_PENALTIES", "LinearProbe", "fit_probe"]
+__all__ = ["PROBE_PENALTIES", "Classifier", "LinearProbe", "fit_classifier", "fit_probe"]
 
 #: The ridge penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
 PROBE_PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
 #: Images that are converted to float64 at a time; bounds the memory.
 PROBE_BATCH = 4096
+#: Without unseen images a classifier is tested on every fifth one, which it is not fitted to.
+HELD_OUT_STRIDE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,33 @@ class LinearProbe:
             raise GensweepError("an accuracy needs at least 1 image, but there are none")
         found = self.predict(features)
         return float((found == labels.to(found.device)).double().mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A linear probe, and its accuracy on real images that it has not seen."""
+
+    probe: LinearProbe
+    ceiling: float
+
+
+def fit_classifier(
+    features: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    classes: int,
+    unseen: tuple[Float[Tensor, "m d"], Int[Tensor, " m"]] | None = None,
+) -> Classifier:
+    """A probe of all images, with its accuracy on `unseen` ones.
+
+    Without them it is that of a probe which is fitted without every fifth image, on these.
+    Raises GensweepError for fewer than 2 classes, or images too few to hold one out.
+    """
+    probe = fit_probe(features, labels, classes)
+    if unseen is not None:
+        return Classifier(probe, probe.accuracy(*unseen))
+    held_out = torch.arange(len(labels)) % HELD_OUT_STRIDE == HELD_OUT_STRIDE - 1
+    tested = fit_probe(features[~held_out], labels[~held_out], classes)
+    return Classifier(probe, tested.accuracy(features[held_out], labels[held_out]))
 
 
 def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> LinearProbe:

@@ -1,4 +1,4 @@
-"""What a metric needs of pytorch-ignite: to be one metric on all processes of torch.distributed."""
+"""The base of all metrics: pytorch-ignite's, as one metric on all processes of torch.distributed."""
 
 from __future__ import annotations
 
@@ -7,36 +7,68 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from copy import deepcopy
-from typing import Any
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Shaped
+from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
+
+from gensweep.metrics.uncertainty import Estimate
 
 with warnings.catch_warnings():
     # ignite imports torch.distributed.optim, which still uses torch.jit
     warnings.filterwarnings("ignore", ".*torch.jit", DeprecationWarning)
     import ignite.distributed as idist
     from ignite.metrics import Metric as IgniteMetric
-    from ignite.metrics.metric import reinit__is_reduced, sync_all_reduce
 
-__all__ = [
-    "Metric",
-    "before",
-    "follow_process_group",
-    "in_order",
-    "reinit__is_reduced",
-    "sync_all_reduce",
-    "with_float64",
-]
+__all__ = ["Metric", "Mode", "Needs", "before", "in_order", "summed"]
+
+#: Which scores are the better ones, and what a metric is computed from.
+Mode: TypeAlias = Literal["min", "max"]
+Needs: TypeAlias = Literal["samples", "likelihood"]
 
 
 class Metric(IgniteMetric):
-    """ignite's metric, whose state is a copy: what is saved does not change with later updates."""
+    """Features of images in, by `update(features)`, and one number out, by `compute()`, which all processes call.
+
+    One that `needs` a likelihood gets the bits per dimension of held-out images instead, Float[b]; one that is
+    `labelled` gets pairs of features and the labels that images were drawn for.  One that is `of_training` has the
+    training images as its reference, whatever the others have.
+    """
+
+    mode: ClassVar[Mode]
+    needs: ClassVar[Needs] = "samples"
+    labelled: ClassVar[bool] = False
+    of_training: ClassVar[bool] = False
+
+    def __init__(
+        self, reference: Any = None, num_features: int | None = None, device: torch.device | str = "cpu"
+    ) -> None:
+        # Apple's GPUs have no float64.
+        super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+
+    def details(self) -> Mapping[str, float]:
+        """Other numbers of the last `compute`, by name."""
+        return {}
+
+    def estimate(self) -> Estimate | None:
+        """The score for endless images, with its error; None if the metric has none, or too few images for it."""
+        return None
+
+    def diversity(self) -> float | None:
+        """How diverse the generated images are, from 0, all alike, to 1, like the reference; None if it cannot say."""
+        return None
+
+    def suspects(self, most: int) -> tuple[Int64[Tensor, " k"], UInt8[Tensor, "k c h w"]] | None:
+        """Which of the generated images look like copies, the most suspicious first, and their originals.
+
+        All processes must call it, after `compute`; None if the metric does not look for copies.
+        """
+        return None
 
     def state_dict(self) -> OrderedDict[str, Any]:
-        """Everything that has been taken in."""
+        """Everything that has been taken in: a copy, which does not change with later updates."""
         state: OrderedDict[str, Any] = deepcopy(super().state_dict())
         return state
 
@@ -45,19 +77,25 @@ class Metric(IgniteMetric):
         super().load_state_dict(deepcopy(state_dict))
 
 
-def with_float64(device: torch.device | str) -> torch.device | str:
-    """The device, or the CPU for one of Apple's GPUs, which have no float64."""
-    return "cpu" if torch.device(device).type == "mps" else device
+def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    """The sum of the values of all processes, which must all call it."""
+    _follow_process_group()
+    total = idist.all_reduce(values.clone())
+    assert isinstance(total, Tensor)
+    return total
 
 
-def follow_process_group() -> None:
-    """Let ignite see the process group that somebody else, such as Ray Train, has made or ended."""
-    if not dist.is_initialized():
-        if idist.model_name() == "native-dist":
-            idist.sync(temporary=True)
-    elif "LOCAL_RANK" not in os.environ:
-        # A reduction does not need it, but ignite would gather host names to guess it, and warn.
-        idist.set_local_rank(0)
+def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
+    """The rows of all processes, which must all call it: first those of rank 0, and so on."""
+    _follow_process_group()
+    world, rank = idist.get_world_size(), idist.get_rank()
+    if world == 1:
+        return rows
+    counts = summed(torch.eye(world, dtype=torch.int64, device=rows.device)[rank] * len(rows))
+    start = int(counts[:rank].sum())
+    whole = rows.new_zeros(int(counts.sum()), rows.shape[1])
+    whole[start : start + len(rows)] = rows
+    return summed(whole)
 
 
 def before(count: int) -> int:
@@ -66,17 +104,11 @@ def before(count: int) -> int:
     return int(counts[: idist.get_rank()].sum())
 
 
-def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
-    """The rows of all processes, which must all call it: first those of rank 0, and so on."""
-    follow_process_group()
-    world, rank = idist.get_world_size(), idist.get_rank()
-    if world == 1:
-        return rows
-    counts = torch.zeros(world, dtype=torch.int64, device=rows.device)
-    counts[rank] = len(rows)
-    idist.all_reduce(counts)
-    start = int(counts[:rank].sum())
-    whole = rows.new_zeros(int(counts.sum()), rows.shape[1])
-    whole[start : start + len(rows)] = rows
-    idist.all_reduce(whole)
-    return whole
+def _follow_process_group() -> None:
+    """Let ignite see the process group that somebody else, such as Ray Train, has made or ended."""
+    if not dist.is_initialized():
+        if idist.model_name() == "native-dist":
+            idist.sync(temporary=True)
+    elif "LOCAL_RANK" not in os.environ:
+        # A reduction does not need it, but ignite would gather host names to guess it, and warn.
+        idist.set_local_rank(0)

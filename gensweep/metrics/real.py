@@ -1,9 +1,10 @@
-"""What metrics need of real images: features, moments, distances, a classifier; computed when needed, and cached."""
+"""What metrics need of real images: features, moments, distances, a classifier; computed once, and kept on disk."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,42 +14,74 @@ import torch
 from jaxtyping import Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
-from gensweep.metrics.classes import Classifier, fit_classifier
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.kept import kept
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch
-from gensweep.metrics.probe import LinearProbe
-from gensweep.metrics.references import (
-    MAX_REFERENCE_FEATURES,
-    RealImages,
-    reference_features,
-    reference_file,
-    reference_key,
-    reference_moments,
-    reference_name,
-    spread,
-)
+from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
+from gensweep.metrics.quantisation import QUANTISATION
 
-__all__ = ["Real", "RealFeatures"]
+__all__ = [
+    "FEATURES_FORMAT",
+    "MAX_REFERENCE_FEATURES",
+    "MOMENTS_FORMAT",
+    "Real",
+    "RealImages",
+    "reference_name",
+    "spread",
+]
 
 #: What a file in the cache holds, with the version of its layout.
+MOMENTS_FORMAT = "gensweep moments 1"
+FEATURES_FORMAT = "gensweep features 1"
 CLASSIFIER_FORMAT = "gensweep classifier 1"
 DISTANCES_FORMAT = "gensweep distances 1"
+#: Real images whose features are kept, at most: 410 MB at 2,048 features.
+MAX_REFERENCE_FEATURES = 50_000
+#: Real images that an extractor is given at a time.
+REFERENCE_BATCH = 128
 
 
 @runtime_checkable
-class RealFeatures(Protocol):
-    """Real images as an extractor sees them; of a large set, evenly chosen ones."""
+class RealImages(Protocol):
+    """The part of `gensweep.data.Images` that metrics need; `fingerprint` is a hash of the pixels and labels."""
 
     @property
-    def features(self) -> Float[Tensor, "k d"]:
-        """Their features, on the CPU."""
+    def pixels(self) -> UInt8[Tensor, "n c h w"]:
+        """The images, in 0..255."""
+
+    @property
+    def labels(self) -> Int[Tensor, " n"]:
+        """Their classes, counted from 0."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """What people call the classes."""
+
+    @property
+    def name(self) -> str:
+        """What people call them."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content."""
+
+
+def reference_name(images: RealImages) -> str:
+    """The `reference` of an Identity: name, number of images, size and the start of the fingerprint."""
+    n, _, height, width = images.pixels.shape
+    return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
+
+
+def spread(n: int, most: int) -> Int[Tensor, " k"]:
+    """Which of n images are taken if at most `most` may be: evenly from all, in order."""
+    k = min(n, most)
+    return torch.arange(k) * n // max(k, 1)
 
 
 @dataclass(eq=False)
 class Real:
-    """A data set seen by an extractor, as the reference of any metric.
+    """A data set seen by an extractor, unflipped, as the reference of any metric.
 
     `unseen` gives images of the same classes that no model is trained on, or None if there are none.
     """
@@ -63,23 +96,6 @@ class Real:
         """The `reference` of an Identity."""
         return reference_name(self.images)
 
-    @cached_property
-    def moments(self) -> Moments:
-        """Mean and covariance of the features of all images."""
-        whole = "features" in self.__dict__ and len(self.features) == len(self.images.pixels)
-        features = self.features if whole else None
-        return reference_moments(self.images, self.extractor, self.cache, features=features)
-
-    @cached_property
-    def features(self) -> Float[Tensor, "k d"]:
-        """The features of at most MAX_REFERENCE_FEATURES images."""
-        return reference_features(self.images, self.extractor, self.cache)
-
-    @property
-    def labels(self) -> Int[Tensor, " k"]:
-        """The classes of those images."""
-        return self.images.labels[spread(len(self.images.labels), MAX_REFERENCE_FEATURES)]
-
     @property
     def class_names(self) -> tuple[str, ...]:
         """What people call the classes."""
@@ -90,8 +106,40 @@ class Real:
         """From features to the logits of the extractor's own classes, if it has any."""
         return self.extractor.head
 
+    @cached_property
+    def moments(self) -> Moments:
+        """Mean and covariance of the features of all images."""
+        whole = "features" in self.__dict__ and len(self.features) == len(self.images.pixels)
+
+        def compute() -> dict[str, Tensor]:
+            moments = Moments(self.extractor.num_features)
+            for batch in torch.split(self.features, REFERENCE_BATCH) if whole else self._seen(self.images.pixels):
+                moments.update(batch)
+            return moments.packed()
+
+        return Moments.unpacked(self._kept(MOMENTS_FORMAT, compute))
+
+    @cached_property
+    def features(self) -> Float[Tensor, "k d"]:
+        """The features of at most MAX_REFERENCE_FEATURES images, evenly chosen from all, on the CPU."""
+
+        def compute() -> dict[str, Tensor]:
+            pixels = self.images.pixels[spread(len(self.images.pixels), MAX_REFERENCE_FEATURES)]
+            return {"features": torch.cat([batch.cpu() for batch in self._seen(pixels)])}
+
+        return self._kept(FEATURES_FORMAT, compute)["features"]
+
+    @property
+    def labels(self) -> Int[Tensor, " k"]:
+        """The classes of those images."""
+        return self.images.labels[spread(len(self.images.labels), MAX_REFERENCE_FEATURES)]
+
+    def pixels(self, positions: Int[Tensor, " n"]) -> UInt8[Tensor, "n c h w"]:
+        """Some of those images."""
+        return self.images.pixels[spread(len(self.images.pixels), MAX_REFERENCE_FEATURES)[positions]]
+
     def distances(self) -> Float64[Tensor, " k"]:
-        """How far each of those images is from the nearest other one; it is kept on disk."""
+        """How far each of those images is from the nearest other one."""
 
         def compute() -> dict[str, Tensor]:
             device = next(self.extractor.parameters()).device
@@ -101,15 +149,10 @@ class Real:
 
         return self._kept(DISTANCES_FORMAT, compute)["distances"]
 
-    def pixels(self, positions: Int[Tensor, " n"]) -> UInt8[Tensor, "n c h w"]:
-        """Some of those images."""
-        return self.images.pixels[spread(len(self.images.pixels), MAX_REFERENCE_FEATURES)[positions]]
-
     def classifier(self) -> Classifier:
-        """A probe of those images, tested on unseen ones; it is kept on disk."""
+        """A probe of those images, tested on unseen ones."""
         images = self.unseen()
         unseen = None if images is None else Real(images, self.extractor, self.cache)
-        format = f"{CLASSIFIER_FORMAT}, tested on {'a part' if unseen is None else unseen.name}"
 
         def compute() -> dict[str, Tensor]:
             tested = None if unseen is None else (unseen.features, unseen.labels)
@@ -117,10 +160,33 @@ class Real:
             numbers = torch.tensor([found.probe.penalty, found.ceiling], dtype=torch.float64)
             return {"weights": found.probe.weights.contiguous(), "bias": found.probe.bias, "numbers": numbers}
 
-        entry = self._kept(format, compute)
+        entry = self._kept(f"{CLASSIFIER_FORMAT}, tested on {'a part' if unseen is None else unseen.name}", compute)
         penalty, ceiling = entry["numbers"].tolist()
         return Classifier(LinearProbe(entry["weights"], entry["bias"], penalty), ceiling)
 
+    def file(self, format: str) -> Path:
+        """Where tensors in a format are kept.
+
+        The name is a hash of everything they depend on: content, number, channels and size of the images, quantisation,
+        and the extractor's id with its weights' hash.  The split is in it through content and name.
+        """
+        digest = hashlib.sha256(json.dumps(self._key(format), sort_keys=True).encode()).hexdigest()
+        return self.cache / "references" / f"{digest[:24]}.safetensors"
+
+    def _key(self, format: str) -> dict[str, str]:
+        return {
+            "format": format,
+            "reference": self.name,
+            "fingerprint": self.images.fingerprint,
+            "channels": str(self.images.pixels.shape[1]),
+            "quantisation": QUANTISATION,
+            "extractor": self.extractor.id,
+        }
+
     def _kept(self, format: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        file = reference_file(self.images, self.extractor, self.cache, format)
-        return kept(file, reference_key(self.images, self.extractor, format), compute, warnings.warn)
+        return kept(self.file(format), self._key(format), compute)
+
+    def _seen(self, pixels: UInt8[Tensor, "n c h w"]) -> Iterator[Float[Tensor, "b d"]]:
+        device = next(self.extractor.parameters()).device
+        for batch in torch.split(pixels, REFERENCE_BATCH):
+            yield self.extractor(batch.to(device))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import shutil
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
-
+from gensweep.cache import locked
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import replacing
 
 __all__ = ["WeightsFile", "file_sha256"]
 
@@ -40,12 +40,9 @@ class WeightsFile:
 
         Raises ConfigError if `path` is not a file, GensweepError if the content is another or cannot be downloaded.
         """
-        if path is not None:
-            given = Path(path).expanduser()
-            if not given.is_file():
-                raise ConfigError(f"weights: {path} is not a file; download {self.url} and give its path")
-            return self._checked(given)
-        file = cache / "weights" / self.name
+        file = cache / "weights" / self.name if path is None else Path(path).expanduser()
+        if path is not None and not file.is_file():
+            raise ConfigError(f"weights: {path} is not a file; download {self.url} and give its path")
         if not file.exists():
             self._download(file)
         return self._checked(file)
@@ -59,19 +56,16 @@ class WeightsFile:
         return file
 
     def _download(self, file: Path) -> None:
-        aside = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(file.with_name(f"{file.name}.lock")):
-                if file.exists():
-                    return
-                with urllib.request.urlopen(self.url, timeout=CONNECT_SECONDS) as source, aside.open("wb") as target:
-                    while block := source.read(1 << 20):
-                        target.write(block)
-                self._checked(aside).replace(file)
-        except OSError as error:
-            raise GensweepError(
-                f"{self.name} cannot be downloaded ({error}); get {self.url} on another machine and put it at {file}"
-            ) from error
-        finally:
-            aside.unlink(missing_ok=True)
+        with locked(file):
+            if file.exists():
+                return
+            try:
+                with replacing(file) as aside, urllib.request.urlopen(self.url, timeout=CONNECT_SECONDS) as source:
+                    with aside.open("wb") as target:
+                        shutil.copyfileobj(source, target)
+                    self._checked(aside)
+            except OSError as error:
+                raise GensweepError(
+                    f"{self.name} cannot be downloaded ({error}); get {self.url} on another machine and put it at "
+                    f"{file}"
+                ) from error

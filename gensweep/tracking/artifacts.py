@@ -78,7 +78,7 @@ def download(run_id: str, path: str) -> Path:
     """A file or folder of a run, on this machine.  Raises GensweepError if it cannot be had."""
     from mlflow.exceptions import MlflowException
 
-    from gensweep.data.cache import cache_folder
+    from gensweep.cache import cache_folder
 
     # Artifacts that lie on this machine are handed out in place; others are kept for the next time.
     target = cache_folder() / "runs" / run_id

@@ -27,8 +27,8 @@ from gensweep.data.images import Images
 from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
-from gensweep.metrics.metric import METRICS, Detailed, Diverse, Estimating, Needs, Suspicious, is_labelled
-from gensweep.metrics.processes import Metric
+from gensweep.metrics.metric import METRICS
+from gensweep.metrics.processes import Metric, Needs
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
@@ -88,7 +88,7 @@ class Evaluator:
 
     def metrics_of(self, needs: Needs) -> dict[str, Metric]:
         """Those that are computed from samples, or from a likelihood."""
-        return {name: metric for name, metric in self.metrics.items() if getattr(metric, "needs", "samples") == needs}
+        return {name: metric for name, metric in self.metrics.items() if metric.needs == needs}
 
 
 class EvaluationResult(NamedTuple):
@@ -176,7 +176,7 @@ def evaluate_images(
         if of_samples and evaluator.extractor is not None:
             features = evaluator.extractor(batch)
             for metric in of_samples.values():
-                if labels is not None and is_labelled(metric):
+                if labels is not None and metric.labelled:
                     metric.update((features, labels[start : start + len(batch)]))
                 else:
                     metric.update(features)
@@ -208,14 +208,14 @@ def _suspects(
 ) -> UInt8[Tensor, "p c h w"] | None:
     """Pairs of images, drawn again, as only their positions were kept."""
     for metric in metrics.values():
-        if issubclass(type(metric), Suspicious):
-            positions, real = metric.suspects(SUSPECTS_SHOWN)
+        if (found := metric.suspects(SUSPECTS_SHOWN)) is not None:
+            positions, real = found
             return torch.stack([images(positions.to(device)).cpu(), real], 1).flatten(0, 1)
     return None
 
 
 def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> None:
-    names = [name for name, metric in metrics.items() if is_labelled(metric)]
+    names = [name for name, metric in metrics.items() if metric.labelled]
     if names and labels is None:
         raise ParameterError(
             "metrics",
@@ -228,17 +228,15 @@ def _signals(metrics: Mapping[str, Metric]) -> dict[str, float]:
     """Diversity and details of metrics whose scores are computed."""
     signals: dict[str, float] = {}
     for name, metric in metrics.items():
-        # The class, as an instance of an ignite metric has every attribute.
-        if issubclass(type(metric), Diverse):
-            signals["diversity"] = metric.diversity()
-        if issubclass(type(metric), Detailed):
-            signals |= {f"{name}/{key}": value for key, value in metric.details().items()}
+        if (diversity := metric.diversity()) is not None:
+            signals["diversity"] = diversity
+        signals |= {f"{name}/{key}": value for key, value in metric.details().items()}
     return signals
 
 
 def _estimates(metrics: Mapping[str, Metric]) -> dict[str, Estimate]:
     """The estimates of those metrics that have one and enough images for it."""
-    found = {name: metric.estimate() for name, metric in metrics.items() if issubclass(type(metric), Estimating)}
+    found = {name: metric.estimate() for name, metric in metrics.items()}
     return {name: estimate for name, estimate in found.items() if estimate is not None}
 
 

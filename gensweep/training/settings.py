@@ -11,7 +11,8 @@ import torch
 from annotated_types import Ge, Gt, MinLen, Predicate, doc
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS, Needs
+from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
+from gensweep.metrics.processes import Needs
 from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from gensweep.cache import cache_folder
 from gensweep.cli.main import run
-from gensweep.data.cache import cache_folder
 from gensweep.data.images import DATASETS
 
 pytestmark = pytest.mark.trains

@@ -14,8 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from gensweep.cache import cache_folder
 from gensweep.data import cifar10_sources
-from gensweep.data.cache import cache_folder
 from gensweep.data.cifar10 import CLASS_NAMES, SHA256, cifar10, folder_in, sha256
 from gensweep.data.cifar10_sources import fetch_cifar10
 from gensweep.errors import ConfigError, GensweepError

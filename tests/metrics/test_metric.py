@@ -7,7 +7,7 @@ from real_features import MadeUp, features
 from torch import nn
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance, is_labelled
+from gensweep.metrics.metric import METRICS, BitsPerDim, FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.processes import Metric
 from gensweep.metrics.uncertainty import Target, estimate_distance
@@ -30,7 +30,7 @@ def fed(kind: str, found: torch.Tensor) -> "torch.Tensor | tuple[torch.Tensor, t
     """What a metric is fed with: features of images, with labels if it asks for them, or what each image costs."""
     if METRICS[kind].needs == "likelihood":
         return found[:, 0].double()
-    return (found, (found[:, -1] > 0.3).long()) if is_labelled(METRICS[kind]) else found
+    return (found, (found[:, -1] > 0.3).long()) if METRICS[kind].labelled else found
 
 
 def test_a_distance_says_how_sure_it_is_from_the_features_it_has_seen():
@@ -95,15 +95,13 @@ class TestEveryMetric:
 
 def said(metric: Metric) -> tuple[object, ...]:
     """All that a metric says of the images that it has seen."""
-    # The class is asked: an ignite metric answers to every name with a function.
-    score, kind = metric.compute(), type(metric)
-    estimate = metric.estimate() if hasattr(kind, "estimate") else None
+    score, estimate, suspects = metric.compute(), metric.estimate(), metric.suspects(5)
     return (
         score,
         estimate and (estimate.corrected, estimate.error, estimate.influences.tolist()),
-        dict(metric.details()) if hasattr(kind, "details") else {},
-        metric.diversity() if hasattr(kind, "diversity") else None,
-        metric.suspects(5)[0].tolist() if hasattr(kind, "suspects") else None,
+        dict(metric.details()),
+        metric.diversity(),
+        suspects and suspects[0].tolist(),
     )
 
 

@@ -18,6 +18,9 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+from gensweep.cache import cache_folder
+from gensweep.files import write_bytes
+
 __all__ = ["KERNELS_VARIABLE", "active", "build", "compiler", "detail", "library"]
 
 #: The environment variable that switches the kernel off when it is 0.
@@ -79,12 +82,13 @@ def build(compiler: str, folder: Path) -> Path:
     for there in folder.glob(f"{stem}-*.so"):
         if there.name == _name(stem, there):
             return there
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as aside:
+    with tempfile.TemporaryDirectory() as aside:
         made = Path(aside) / f"{stem}.so"
         command = [compiler, *flags, str(KERNEL_SOURCE), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILER_TIMEOUT_SECONDS)
-        return made.replace(folder / _name(stem, made))
+        target = folder / _name(stem, made)
+        write_bytes(target, made.read_bytes())
+        return target
 
 
 @functools.cache
@@ -95,7 +99,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     found = compiler()
     if found is None:
         return None, "there is no C++ compiler (g++, clang++ or $CXX)"
-    folder = _folder()
+    folder = cache_folder() / "kernels"
     try:
         loaded = ctypes.CDLL(str(build(found, folder)))
     except subprocess.CalledProcessError as error:
@@ -121,11 +125,6 @@ def _name(stem: str, file: Path) -> str:
             return f"{stem}-{hashlib.file_digest(opened, 'sha256').hexdigest()}.so"
     except OSError:
         return ""
-
-
-def _folder() -> Path:
-    root = os.environ.get("GENSWEEP_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "gensweep"
-    return Path(root).expanduser() / "kernels"
 
 
 def _processor() -> str:

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
-from gensweep.metrics import references
+from gensweep.metrics import real as module
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.real import Real
-from gensweep.metrics.references import FEATURES_FORMAT, reference_file, reference_moments, reference_name
+from gensweep.metrics.real import FEATURES_FORMAT, MOMENTS_FORMAT, Real, reference_name
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,22 +45,23 @@ def seen(extractor: Extractor) -> int:
     return extractor.network.seen
 
 
-def test_equal_the_moments_of_all_images(extractor: Extractor, tmp_path: Path):
-    images, told = Pictures(), []
-    moments = reference_moments(
-        images, extractor, tmp_path, batch_size=20, progress=lambda done, whole: told.append((done, whole))
-    )
+def moments_file(images: Pictures, extractor: Extractor, cache: Path) -> Path:
+    return Real(images, extractor, cache).file(MOMENTS_FORMAT)
+
+
+def test_equal_the_moments_of_all_images(extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "REFERENCE_BATCH", 20)
+    images = Pictures()
+    moments = Real(images, extractor, tmp_path).moments
     expected = Moments.of(extractor(images.pixels))
     assert moments.count == 50
     torch.testing.assert_close(moments.mean, expected.mean)
     torch.testing.assert_close(moments.covariance, expected.covariance)
-    assert told == [(20, 50), (40, 50), (50, 50)]
 
 
 def test_are_computed_once_and_read_back_bit_for_bit(extractor: Extractor, tmp_path: Path):
     images = Pictures()
-    first = reference_moments(images, extractor, tmp_path)
-    again = reference_moments(images, extractor, tmp_path)
+    first, again = (Real(images, extractor, tmp_path).moments for _ in range(2))
     assert seen(extractor) == 50
     assert torch.equal(first.mean, again.mean)
     assert torch.equal(first.covariance, again.covariance)
@@ -72,7 +72,7 @@ def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_lo
     extractor: Extractor, tmp_path: Path
 ):
     images = Pictures()
-    plain = reference_moments(images, extractor, tmp_path / "other")
+    plain = Real(images, extractor, tmp_path / "other").moments
     real = Real(images, extractor, tmp_path)
     assert torch.equal(real.features, extractor(images.pixels))
     before = seen(extractor)
@@ -81,7 +81,7 @@ def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_lo
     assert torch.equal(again.features, real.features)
     assert torch.equal(again.moments.state, plain.state)
     assert seen(extractor) == before
-    damage_cut(reference_file(images, extractor, tmp_path, FEATURES_FORMAT))
+    damage_cut(real.file(FEATURES_FORMAT))
     with pytest.warns(UserWarning, match="damaged"):
         repaired = Real(images, extractor, tmp_path).features
     assert torch.equal(repaired, real.features)
@@ -90,7 +90,7 @@ def test_features_are_kept_and_give_the_moments_to_the_digit_without_a_second_lo
 def test_of_a_large_set_features_are_kept_of_evenly_chosen_images(
     extractor: Extractor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(references, "MAX_REFERENCE_FEATURES", 20)
+    monkeypatch.setattr(module, "MAX_REFERENCE_FEATURES", 20)
     images = Pictures()
     real = Real(images, extractor, tmp_path)
     assert torch.equal(real.features, extractor(images.pixels[[i * 50 // 20 for i in range(20)]]))
@@ -100,14 +100,14 @@ def test_of_a_large_set_features_are_kept_of_evenly_chosen_images(
 @pytest.mark.parametrize("change", ["fingerprint", "name", "pixels", "extractor"])
 def test_everything_they_depend_on_is_in_the_key(change: str, extractor: Extractor, tmp_path: Path):
     images = Pictures()
-    file = reference_file(images, extractor, tmp_path)
+    file = moments_file(images, extractor, tmp_path)
     if change == "extractor":
         extractor.id += "0"
     elif change == "pixels":
         images = replace(images, pixels=images.pixels[:49])
     else:
         images = replace(images, **{change: "other"})
-    assert reference_file(images, extractor, tmp_path) != file
+    assert moments_file(images, extractor, tmp_path) != file
 
 
 def damage_nothing_left(file: Path) -> None:
@@ -129,34 +129,32 @@ def damage_other_format(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [damage_nothing_left, damage_cut, damage_one_bit, damage_other_format])
-def test_a_damaged_entry_is_computed_again_with_a_note(damage, extractor: Extractor, tmp_path: Path):
+def test_a_damaged_entry_is_computed_again_with_a_warning(damage, extractor: Extractor, tmp_path: Path):
     images = Pictures()
-    first = reference_moments(images, extractor, tmp_path)
-    damage(reference_file(images, extractor, tmp_path))
-    notes: list[str] = []
-    again = reference_moments(images, extractor, tmp_path, note=notes.append)
+    first = Real(images, extractor, tmp_path).moments
+    damage(moments_file(images, extractor, tmp_path))
+    with pytest.warns(UserWarning, match="damaged") as notes:
+        again = Real(images, extractor, tmp_path).moments
     assert torch.equal(first.covariance, again.covariance)
     assert seen(extractor) == 100
     assert len(notes) == 1
-    assert "damaged" in notes[0]
-    reference_moments(images, extractor, tmp_path)
+    _ = Real(images, extractor, tmp_path).moments
     assert seen(extractor) == 100
 
 
 def test_an_entry_of_other_images_is_not_trusted(extractor: Extractor, tmp_path: Path):
     images, others = Pictures(), replace(Pictures(), fingerprint="other")
-    reference_moments(others, extractor, tmp_path)
-    reference_file(others, extractor, tmp_path).rename(reference_file(images, extractor, tmp_path))
+    _ = Real(others, extractor, tmp_path).moments
+    moments_file(others, extractor, tmp_path).rename(moments_file(images, extractor, tmp_path))
     with pytest.warns(UserWarning, match="damaged"):
-        moments = reference_moments(images, extractor, tmp_path)
+        moments = Real(images, extractor, tmp_path).moments
     torch.testing.assert_close(moments.mean, Moments.of(extractor(images.pixels)).mean)
 
 
 def test_concurrent_trials_compute_once(extractor: Extractor, tmp_path: Path):
     images, results = Pictures(), []
     threads = [
-        threading.Thread(target=lambda: results.append(reference_moments(images, extractor, tmp_path)))
-        for _ in range(6)
+        threading.Thread(target=lambda: results.append(Real(images, extractor, tmp_path).moments)) for _ in range(6)
     ]
     for thread in threads:
         thread.start()
@@ -170,7 +168,7 @@ def test_concurrent_trials_compute_once(extractor: Extractor, tmp_path: Path):
 def test_a_cache_that_cannot_be_written_is_a_clear_error(extractor: Extractor, tmp_path: Path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(GensweepError, match="GENSWEEP_CACHE"):
-        reference_moments(Pictures(), extractor, tmp_path / "file")
+        _ = Real(Pictures(), extractor, tmp_path / "file").moments
 
 
 def test_the_name_tells_images_size_and_content():

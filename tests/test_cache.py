@@ -1,10 +1,9 @@
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from gensweep.data.cache import cache_folder, locked, replacing
+from gensweep.cache import cache_folder, locked
 from gensweep.errors import GensweepError
 
 
@@ -17,17 +16,6 @@ def test_the_cache_folder_follows_the_environment(monkeypatch):
     assert cache_folder() == Path("/big/gensweep")
     monkeypatch.setenv("GENSWEEP_CACHE", "~/mine")
     assert cache_folder() == Path("/home/ada/mine")
-
-
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "deep" / "file"
-    with replacing(path) as aside:
-        aside.write_text("old")
-    with suppress(ZeroDivisionError), replacing(path) as aside:
-        aside.write_text("new")
-        1 / 0  # noqa: B018 -- something goes wrong before the end
-    assert path.read_text() == "old"
-    assert [each.name for each in path.parent.iterdir()] == ["file"]
 
 
 def test_only_one_writer_at_a_time(tmp_path):

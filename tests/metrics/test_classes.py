@@ -6,12 +6,11 @@ from real_features import MadeUp, features
 from sklearn.linear_model import RidgeClassifier
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.metrics.agreement import Agreement
-from gensweep.metrics.by_class import FrechetDistanceByClass, distance_of_features
-from gensweep.metrics.classes import detail_name, fit_classifier
+from gensweep.metrics.classes import Agreement, FrechetDistanceByClass, detail_name, distance_of_features
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
+from gensweep.metrics.probe import fit_classifier
 
 NAMES = ("cat", "dog", "horse")
 
