@@ -10,14 +10,18 @@ from torch import nn
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.metrics.inception_score import COUNTING_PLACES, InceptionScore
+from gensweep.metrics.real import Real
 
 
-class Head:
-    """Stands in for `Real`: logits are the features, or a linear function of them."""
+class Head(Real):
+    """Logits are the features, or there are none."""
 
-    def __init__(self, classes: int, bias: bool = False) -> None:
-        self.head = nn.Linear(classes, classes, bias=bias).requires_grad_(False)
-        self.head.weight.copy_(torch.eye(classes))
+    head: nn.Linear | None = None
+
+    def __init__(self, classes: int | None = None) -> None:
+        if classes is not None:
+            self.head = nn.Linear(classes, classes, bias=False).requires_grad_(False)
+            self.head.weight.copy_(torch.eye(classes))
 
 
 def scored(logits: torch.Tensor, sizes: int = 37) -> InceptionScore:
@@ -55,11 +59,8 @@ def test_labels_that_come_in_turn_do_not_part_the_classes(classes: int):
 
 
 def test_extractors_without_logits_and_too_few_images_are_refused_in_words():
-    class Headless:
-        head = None
-
     with pytest.raises(ConfigError, match=r"^metrics: .*take the extractor inception .* or leave it out"):
-        InceptionScore(Headless())
+        InceptionScore(Head())
     with pytest.raises(GensweepError, match="an Inception score needs at least 10 generated images, but got 9; raise"):
         scored(features(9, 5, 1)).compute()
     with pytest.raises(GensweepError, match="1 of 9 images have NaN"):
