@@ -31,11 +31,12 @@ from torch import Tensor
 
 from gensweep.cache import cache_folder
 from gensweep.data.images import DATASETS
-from gensweep.metrics.bias import extrapolated_distance, first_order_bias
 from gensweep.metrics.extractors import EXTRACTORS
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.real import Real
+from gensweep.metrics.selftest import extrapolated_distance, first_order_bias
 from gensweep.metrics.uncertainty import Target, estimate_distance
+from gensweep.results import STANDARD_ERRORS
 
 RESULTS = Path(__file__).parent / "results"
 #: The classical corrections are looked at in so many of the repeats.
@@ -146,7 +147,7 @@ def measure(case: Case, images: int, repeats: int) -> Row:
     plain, first_order, line = (sum(values) / len(values) - truth for values in zip(*classical, strict=True))
     corrected = torch.tensor([estimate.corrected for estimate in found], dtype=torch.float64)
     error = math.sqrt(sum(estimate.error**2 for estimate in found) / repeats)
-    covered = sum(low <= truth <= high for low, high in (estimate.interval for estimate in found))
+    covered = sum(abs(estimate.corrected - truth) <= STANDARD_ERRORS * estimate.error for estimate in found)
     return Row(
         case=case.name,
         features=len(target.mean),

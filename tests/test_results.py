@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from gensweep.results import Identity
+from gensweep.results import Identity, Score
 
 IDENTITY = Identity(
     metric="fd",
@@ -46,3 +46,8 @@ def test_every_field_is_told_where_it_differs(field: str):
     (difference,) = IDENTITY.differences(other)
     assert str(IDENTITY.as_dict()[field]) in difference
     assert str(other.as_dict()[field]) in difference
+
+
+def test_the_interval_is_twice_the_error_wide_on_each_side():
+    assert Score(9.0, "min", IDENTITY, corrected=10.0, error=2.0).interval == pytest.approx((6.08, 13.92), abs=0.001)
+    assert Score(9.0, "min", IDENTITY).interval is None

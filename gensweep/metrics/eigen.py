@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import numpy as np
 import scipy.linalg
 import torch
 from jaxtyping import Float
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["symmetric_eigen", "symmetric_eigenvalues"]
+__all__ = ["positive_eigen", "symmetric_eigen", "symmetric_eigenvalues"]
 
 
 def symmetric_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
@@ -25,32 +24,31 @@ def symmetric_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " d"], 
     Raises GensweepError if a number is NaN or infinite.
     Source: Wilkinson 1968 (convergence); LAPACK's syevd and syev.
     """
-    _require_finite_matrix(matrix)
+    if not bool(torch.isfinite(matrix).all()):
+        raise GensweepError("a matrix with NaN or infinite numbers has no eigenvalues")
     with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
         eigenvalues, vectors = torch.linalg.eigh(matrix)
         if bool(torch.isfinite(eigenvalues).all() and torch.isfinite(vectors).all()):
             return eigenvalues, vectors
-    eigenvalues, vectors = (torch.from_numpy(part).to(matrix) for part in scipy.linalg.eigh(_wide(matrix), driver="ev"))
-    return eigenvalues, vectors
+    eigenvalues, vectors = scipy.linalg.eigh(matrix.detach().cpu().double().numpy(), driver="ev")
+    return torch.from_numpy(eigenvalues).to(matrix), torch.from_numpy(vectors).to(matrix)
 
 
 def symmetric_eigenvalues(matrix: Float[Tensor, "d d"]) -> Float[Tensor, " d"]:
-    """The eigenvalues of `symmetric_eigen` alone, in less time."""
-    _require_finite_matrix(matrix)
-    eigenvalues: Tensor
+    """The eigenvalues of `symmetric_eigen` alone, in less time where PyTorch's solver converges."""
     with suppress(torch.linalg.LinAlgError):  # type: ignore[attr-defined]
-        eigenvalues = torch.linalg.eigvalsh(matrix)
+        eigenvalues: Tensor = torch.linalg.eigvalsh(matrix)
         if bool(torch.isfinite(eigenvalues).all()):
             return eigenvalues
-    eigenvalues = torch.from_numpy(scipy.linalg.eigvalsh(_wide(matrix), driver="ev")).to(matrix)
-    return eigenvalues
+    return symmetric_eigen(matrix)[0]
 
 
-def _wide(matrix: Float[Tensor, "d d"]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    wide: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = matrix.detach().cpu().double().numpy()
-    return wide
+def positive_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " k"], Float[Tensor, "d k"]]:
+    """The positive eigenvalues of a positive semi-definite matrix that are no rounding errors, and their eigenvectors.
 
-
-def _require_finite_matrix(matrix: Float[Tensor, "d d"]) -> None:
-    if not bool(torch.isfinite(matrix).all()):
-        raise GensweepError("a matrix with NaN or infinite numbers has no eigenvalues")
+    The threshold is that of numpy's `matrix_rank`.
+    """
+    eigenvalues, vectors = symmetric_eigen(matrix)
+    largest = eigenvalues.max().clamp(min=0)
+    kept = eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+    return eigenvalues[kept], vectors[:, kept]

@@ -7,7 +7,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.eigen import symmetric_eigen, symmetric_eigenvalues
+from gensweep.metrics.eigen import positive_eigen, symmetric_eigenvalues
 
 __all__ = ["factor", "frechet_distance"]
 
@@ -39,12 +39,11 @@ def frechet_distance(
 def factor(covariance: Float64[Tensor, "d d"]) -> Float64[Tensor, "d r"]:
     """L with L L^T = covariance: Cholesky where it exists, else the eigenvectors that carry variance.
 
-    The threshold is numpy's `matrix_rank`: a rounding error of 1e-16 kept here would return as its square root, 1e-8.
+    A rounding error of 1e-16 kept among the eigenvalues would return as its square root, 1e-8.
     """
     root: Tensor
     root, failed = torch.linalg.cholesky_ex(covariance)
     if not int(failed):
         return root
-    eigenvalues, eigenvectors = symmetric_eigen(covariance)
-    kept = eigenvalues > eigenvalues.max() * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
-    return eigenvectors[:, kept] * eigenvalues[kept].sqrt()
+    eigenvalues, eigenvectors = positive_eigen(covariance)
+    return eigenvectors * eigenvalues.sqrt()

@@ -3,38 +3,43 @@
 The manifold of a set of images is the union of balls around them, each as large as the distance to the k-th nearest
 neighbour in the set.  Balls shrink as sets grow, so as many real images are used as there are generated ones, evenly
 chosen from all.
+
+Shapes: n generated and as many real images (m, where there are fewer of these) of d features.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import covering, nearest
 from gensweep.metrics.processes import Mode
-from gensweep.metrics.real import Real
 
 __all__ = ["Coverage", "Density", "Precision", "Recall"]
 
 
 class Neighbours(CollectedFeatures):
-    """The base of the four: generated and real features, and the radius of the ball around each."""
+    """The base of the four: means over images of what is found in the balls around others; `fewest` is k + 1."""
 
     mode: ClassVar[Mode] = "max"
     k: ClassVar[int]
+    _of_real: Float64[Tensor, " m"] | None = None
 
-    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
-        super().__init__(reference, num_features, device)
-        self._of_real: Float64[Tensor, " m"] | None = None
-
-    def _both(self) -> tuple[Float[Tensor, "n d"], Float[Tensor, "m d"]]:
+    def compute(self) -> float:
+        """The mean over the images of all processes.  Raises GensweepError if they are not more than k."""
         generated = self._generated()
-        return generated, self._real(len(generated))
+        return float(self._found(generated, self._real(len(generated))).double().mean())
+
+    @abstractmethod
+    def _found(
+        self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]
+    ) -> Bool[Tensor, " each"] | Int64[Tensor, " each"]: ...
 
     def _radii(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
         return nearest(x, x, self.k, others=torch.arange(len(x), device=x.device))[0][:, -1]
@@ -53,14 +58,10 @@ class Precision(Neighbours):
     Source: Kynkäänniemi et al. 2019, eq. 2, with k = 3.
     """
 
-    name: ClassVar[str] = "precision"
-    k: ClassVar[int] = 3
-    fewest: ClassVar[int] = 4
+    name, k, fewest = "precision", 3, 4
 
-    def compute(self) -> float:
-        """The share over the images of all processes.  Raises GensweepError if they are not more than k."""
-        generated, real = self._both()
-        return share(covering(generated, real, self._radii_of_real(real)) > 0)
+    def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor, " n"]:
+        return covering(generated, real, self._radii_of_real(real)) > 0
 
 
 @METRICS.register("recall")
@@ -70,14 +71,10 @@ class Recall(Neighbours):
     Source: Kynkäänniemi et al. 2019, eq. 2, with k = 3.
     """
 
-    name: ClassVar[str] = "recall"
-    k: ClassVar[int] = 3
-    fewest: ClassVar[int] = 4
+    name, k, fewest = "recall", 3, 4
 
-    def compute(self) -> float:
-        """The share for the images of all processes.  Raises GensweepError if they are not more than k."""
-        generated, real = self._both()
-        return share(covering(real, generated, self._radii(generated)) > 0)
+    def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor, " m"]:
+        return covering(real, generated, self._radii(generated)) > 0
 
 
 @METRICS.register("density")
@@ -88,14 +85,14 @@ class Density(Neighbours):
     Source: Naeem et al. 2020, eq. 5, with k = 5.
     """
 
-    name: ClassVar[str] = "density"
-    k: ClassVar[int] = 5
-    fewest: ClassVar[int] = 6
+    name, k, fewest = "density", 5, 6
 
     def compute(self) -> float:
         """The mean over the images of all processes.  Raises GensweepError if they are not more than k."""
-        generated, real = self._both()
-        return float(covering(generated, real, self._radii_of_real(real)).double().mean() / self.k)
+        return super().compute() / self.k
+
+    def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Int64[Tensor, " n"]:
+        return covering(generated, real, self._radii_of_real(real))
 
 
 @METRICS.register("coverage")
@@ -105,16 +102,7 @@ class Coverage(Neighbours):
     An outlier among the generated images does not move it.  Source: Naeem et al. 2020, eq. 6, with k = 5.
     """
 
-    name: ClassVar[str] = "coverage"
-    k: ClassVar[int] = 5
-    fewest: ClassVar[int] = 6
+    name, k, fewest = "coverage", 5, 6
 
-    def compute(self) -> float:
-        """The share for the images of all processes.  Raises GensweepError if they are not more than k."""
-        generated, real = self._both()
-        return share(nearest(real, generated)[0][:, 0] <= self._radii_of_real(real))
-
-
-def share(of: Bool[Tensor, " n"]) -> float:
-    """How much of it is true."""
-    return float(of.double().mean())
+    def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor, " m"]:
+        return nearest(real, generated)[0][:, 0] <= self._radii_of_real(real)

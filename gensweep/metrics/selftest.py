@@ -1,22 +1,26 @@
-"""Known answers: does the distance, and an extractor, work on this machine?"""
+"""Known answers: does the distance, and an extractor, work on this machine?
+
+Two classical estimates of the bias of few images check that of `uncertainty`.  Shapes: n images, d features.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Float64
 from torch import Tensor
 
-from gensweep.metrics.bias import extrapolated_distance, first_order_bias
-from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.frechet import frechet_distance
+from gensweep.errors import GensweepError
+from gensweep.metrics.extractors import EXTRACTORS
+from gensweep.metrics.frechet import factor, frechet_distance
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.uncertainty import Target, estimate_distance
 
-__all__ = ["Check", "check_correction", "check_distance", "check_extractor", "selftest"]
+__all__ = ["Check", "extrapolated_distance", "first_order_bias", "selftest"]
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,10 @@ def selftest() -> list[Check]:
 
     Takes a few seconds.
     """
-    from sklearn.datasets import load_digits
-
-    digits = torch.from_numpy(load_digits().images[:128] * 15).to(torch.uint8)[:, None]
-    extractor = EXTRACTORS["efficientnet_lite0"]("cpu", Path())
-    return [*check_distance(), *check_correction(), *check_extractor(extractor, digits, "digits")]
+    return [*_check_distance(), *_check_correction(), *_check_extractor()]
 
 
-def check_distance() -> list[Check]:
+def _check_distance() -> list[Check]:
     """Frechet distances of Gaussians whose answer is known, among them one through the whole metric."""
     stretched = torch.tensor([1.0, 4.0], dtype=torch.float64).diag()
     turned = torch.tensor([4.0, 1.0], dtype=torch.float64).diag()
@@ -65,13 +65,12 @@ def check_distance() -> list[Check]:
     ]
 
 
-def check_correction() -> list[Check]:
+def _check_correction() -> list[Check]:
     """The distance of 1,000 images to their own distribution, which is 0, found in three ways that share no step."""
     n, d, generator = 1000, 64, torch.Generator().manual_seed(0)
     target = Target(torch.zeros(d, dtype=torch.float64), torch.eye(d, dtype=torch.float64))
     features = torch.randn(n, d, generator=generator, dtype=torch.float64)
-    moments = Moments.of(features)
-    plain = frechet_distance(moments.mean, moments.covariance, target.mean, target.covariance)
+    plain = _distance(Moments.of(features), target)
     estimate = estimate_distance(features, target)
     line = extrapolated_distance(features, target, sizes=range(300, n + 1, 100), generator=generator)
     excess = first_order_bias(target.covariance, target, n)
@@ -91,25 +90,53 @@ def _moved_features() -> float:
     return metric.compute()
 
 
-def check_extractor(extractor: Extractor, images: UInt8[Tensor, "n c h w"], name: str) -> list[Check]:
-    """Does the extractor tell real images from noise, better than it tells every second one from the others?"""
-    noise = torch.randint(0, 256, images[1::2].shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    real, others = _moments(extractor, images[0::2]), _moments(extractor, images[1::2])
-    alike, apart = _distance(real, others), _distance(real, _moments(extractor, noise))
+def _check_extractor() -> list[Check]:
+    """Does the extractor tell digits from noise, better than it tells every second digit from the others?"""
+    from sklearn.datasets import load_digits
+
+    digits = torch.from_numpy(load_digits().images[:128] * 15).to(torch.uint8)[:, None]
+    noise = torch.randint(0, 256, digits[1::2].shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    extractor = EXTRACTORS["efficientnet_lite0"]("cpu", Path())
+    real, others, unlike = (Moments.of(extractor(pixels)) for pixels in (digits[0::2], digits[1::2], noise))
+    alike, apart = _distance(real, others), _distance(real, unlike)
     rounding = 1e-6 * float(real.covariance.trace())
     return [
-        Check(f"{extractor.title}: {name} against themselves", 0.0, _distance(real, real), rounding),
-        Check(f"{extractor.title}: noise is at least 3 times as far from {name} as others", 3.0, apart / alike, None),
+        Check(f"{extractor.title}: digits against themselves", 0.0, _distance(real, real), rounding),
+        Check(f"{extractor.title}: noise is at least 3 times as far from digits as others", 3.0, apart / alike, None),
     ]
 
 
-def _moments(extractor: Extractor, pixels: UInt8[Tensor, "n c h w"]) -> Moments:
-    device = next(extractor.parameters()).device
-    moments = Moments(extractor.num_features)
-    for batch in torch.split(pixels, 64):
-        moments.update(extractor(batch.to(device)))
-    return moments
-
-
-def _distance(a: Moments, b: Moments) -> float:
+def _distance(a: Moments, b: Moments | Target) -> float:
     return frechet_distance(a.mean, a.covariance, b.mean, b.covariance)
+
+
+def first_order_bias(covariance: Float64[Tensor, "d d"], target: Target, n: int) -> float:
+    """The expected excess of the distance from n normal features with this covariance, to first order in 1 / n.
+
+    1/n [Tr S + 1/2 sum_ij s_i s_j / (s_i + s_j) + 1/4 sum_i s_i], where s_i^2 are the eigenvalues of L^T S L: the
+    second derivative of Tr (L^T S L)^1/2 on the covariance of a Wishart matrix.
+    """
+    s = torch.linalg.svdvals(target.factor.T @ factor(covariance))
+    s = s[s > 0]
+    pairs = (s[:, None] * s / (s[:, None] + s)).sum()
+    return float(covariance.trace() + pairs / 2 + s.sum() / 4) / n
+
+
+def extrapolated_distance(
+    features: Float[Tensor, "n d"], target: Target, *, sizes: Sequence[int], generator: torch.Generator
+) -> float:
+    """FD-infinity: distances of random subsets of these sizes, as a line over 1 / size, read off at 0.
+
+    Raises GensweepError for fewer than two sizes.  Source: Chong & Forsyth 2020, section 4.
+    """
+    if len(set(sizes)) < 2:
+        raise GensweepError(f"a line needs at least 2 sizes of subsets, but got {list(sizes)}")
+    distances = []
+    for size in sizes:
+        chosen = torch.randperm(len(features), generator=generator)[:size]
+        distances.append(_distance(Moments.of(features[chosen]), target))
+    inverse = 1 / torch.tensor(sizes, dtype=torch.float64)
+    line = torch.linalg.lstsq(
+        torch.stack([torch.ones_like(inverse), inverse], 1), torch.tensor(distances)[:, None].double()
+    )
+    return float(line.solution[0, 0])

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from gensweep.metrics.eigen import symmetric_eigen
+from gensweep.metrics.eigen import positive_eigen
 
 __all__ = ["SPECTRUM_BATCH", "Spectrum", "centred"]
 
@@ -57,13 +57,10 @@ class Spectrum:
         self.eigenvalues, self._vectors = _decomposed(x, mean, factor)
         self._few = len(x) <= factor.shape[1]
         self.roots = self.eigenvalues.sqrt().sum()
-        if not len(self.eigenvalues):
-            return
+        # Eigenvalues are in ascending order; without any, all integrals are empty.
         logs = self.eigenvalues.log()
-        grid = torch.arange(
-            float(logs.min()) - LOG_T_BELOW, float(logs.max()) + LOG_T_ABOVE, LOG_T_STEP, dtype=x.dtype, device=x.device
-        )
-        self.t = grid.exp()
+        ends = (float(logs[0]) - LOG_T_BELOW, float(logs[-1]) + LOG_T_ABOVE) if len(logs) else (0.0, 0.0)
+        self.t = torch.arange(*ends, LOG_T_STEP, dtype=x.dtype, device=x.device).exp()
         self._kept = self.eigenvalues[:, None] / (self.eigenvalues[:, None] + self.t)
         self._lost = self.t / (self.eigenvalues[:, None] + self.t)
         self._weights = self.t.sqrt() * (LOG_T_STEP / (2 * math.pi))
@@ -100,14 +97,10 @@ class Spectrum:
     @property
     def roots_without_each(self) -> Float64[Tensor, " n"]:
         """The sum of the eigenvalues' roots if one image is left out, for each image, exactly."""
-        if not len(self.eigenvalues):
-            return self.roots.expand(self.count)
         return (self.roots + self._changes) * math.sqrt((self.count - 1) / (self.count - 2))
 
     def roots_without_both(self, i: Int[Tensor, " p"], j: Int[Tensor, " p"]) -> Float64[Tensor, " p"]:
         """The same if two images are left out, for each pair, exactly; i and j differ."""
-        if not len(self.eigenvalues):
-            return self.roots.expand(len(i))
         n = self.count
         first, second = self._whitened(i), self._whitened(j)
         both = (first * second).sum(1, keepdim=True) + 1 / n
@@ -125,7 +118,7 @@ class Spectrum:
         u = t (n - 1) q / N(t), q the mean of h / (1 - h) over the images.  With fewer images than features u has a
         lower bound; below it N has the shape of that of `reference`, M's eigenvalues for images like the reference.
         """
-        if not len(self.eigenvalues):
+        if not len(self.t):
             return self.roots
         total = (self._u.sqrt() * self.slope).sum() * (2 * LOG_T_STEP / math.pi)
         return total + self._below(reference)
@@ -142,8 +135,6 @@ class Spectrum:
         The last term is the leverage that the other images x gain, sum_x (y^T R x)^2 / (1 - h_x)^2 / (1 - h), where w,
         the mean of 1 / (1 - h_x)^2 weighted by o, stands for each 1 / (1 - h_x)^2.
         """
-        if not len(self.eigenvalues):
-            return self.roots.new_zeros(self.count)
         held, left, once, twice, others = self._leverages
         weight = (others / left**2).sum(0) / _at_least_tiny(others.sum(0))
         odds = (self._odds - held / left + weight * others / left) / (self.count - 1)
@@ -191,26 +182,17 @@ def _decomposed(
     n, r = len(x), factor.shape[1]
     if n <= r:
         y = (x - mean) @ factor
-        eigenvalues, vectors = symmetric_eigen(y @ y.T / (n - 1))
-        kept = _positive(eigenvalues)
-        return eigenvalues[kept], vectors[:, kept]
+        return positive_eigen(y @ y.T / (n - 1))
     m = x.new_zeros(r, r)
     for rows in centred(x, mean):
         y = rows @ factor
         m.addmm_(y.T, y)
-    eigenvalues, vectors = symmetric_eigen(m / (n - 1))
-    kept = _positive(eigenvalues)
-    return eigenvalues[kept], factor @ vectors[:, kept]
+    eigenvalues, vectors = positive_eigen(m / (n - 1))
+    return eigenvalues, factor @ vectors
 
 
 def _at_least_tiny(x: Float64[Tensor, "..."]) -> Float64[Tensor, "..."]:
     return x.clamp(min=torch.finfo(x.dtype).tiny)
-
-
-def _positive(eigenvalues: Float64[Tensor, " k"]) -> Tensor:
-    """Which of them are no rounding errors, by the threshold of numpy's `matrix_rank`."""
-    largest = eigenvalues.max().clamp(min=0)
-    return eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
 
 
 def _ridge(spectrum: Float64[Tensor, " r"], freedom: float) -> float:

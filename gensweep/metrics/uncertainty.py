@@ -27,12 +27,10 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.frechet import factor
 from gensweep.metrics.spectrum import Spectrum, centred
 
-__all__ = ["MIN_IMAGES", "Z_95", "Estimate", "Target", "estimate_distance"]
+__all__ = ["MIN_IMAGES", "Estimate", "Target", "estimate_distance"]
 
 #: Images that an estimate needs.
 MIN_IMAGES = 20
-#: The 97.5 % quantile of the normal distribution: standard errors on each side of a 95 % interval.
-Z_95 = 1.959964
 #: The jackknife leaves out each of this number of parts of the images.
 JACKKNIFE_PARTS = 10
 #: Random pairs of images from which the variance due to pairs is estimated.
@@ -58,11 +56,6 @@ class Estimate:
     corrected: float
     error: float
     influences: Float64[Tensor, " n"]
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The ends of the 95 % interval."""
-        return self.corrected - Z_95 * self.error, self.corrected + Z_95 * self.error
 
 
 class Target:

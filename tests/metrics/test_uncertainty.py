@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.bias import extrapolated_distance, first_order_bias
 from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.selftest import extrapolated_distance, first_order_bias
 from gensweep.metrics.spectrum import Spectrum
-from gensweep.metrics.uncertainty import Estimate, Target, estimate_distance
+from gensweep.metrics.uncertainty import Target, estimate_distance
+from gensweep.results import STANDARD_ERRORS
 
 pytestmark = pytest.mark.trains
 
@@ -210,11 +211,6 @@ def test_too_few_images_give_no_interval():
         estimate_distance(normal(19, 5), a_target(5))
 
 
-def test_the_interval_is_twice_the_error_wide_on_each_side():
-    low, high = Estimate(10.0, 2.0, torch.zeros(4, dtype=torch.float64)).interval
-    assert (low, high) == pytest.approx((6.08, 13.92), abs=0.001)
-
-
 def independent(kind: str, n: int, d: int, seed: int) -> torch.Tensor:
     """Numbers with mean 0 and variance 1: normal, mostly 0 as after a ReLU, or normal with a scale for each image."""
     z = normal(n, d, seed=seed)
@@ -240,6 +236,6 @@ def test_the_interval_of_500_images_covers_the_truth_in_92_to_98_of_100_repeats(
     truth = frechet_distance(torch.zeros_like(spectrum), spectrum.diag(), target.mean, target.covariance)
     covered = 0
     for seed in range(500):
-        low, high = estimate_distance(independent(kind, 500, d, seed) * spectrum.sqrt(), target).interval
-        covered += low <= truth <= high
+        estimate = estimate_distance(independent(kind, 500, d, seed) * spectrum.sqrt(), target)
+        covered += abs(estimate.corrected - truth) <= STANDARD_ERRORS * estimate.error
     assert 460 <= covered <= 490
