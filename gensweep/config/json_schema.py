@@ -19,32 +19,24 @@ __all__ = ["sweep_schema", "trial_schema"]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-_BOUNDS = {"type": "array", "minItems": 2, "maxItems": 2}
+
+def _range_schema(name: str, item: str, description: str) -> dict[str, Any]:
+    bounds = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": item}}
+    step = {"type": item, "exclusiveMinimum": 0}
+    return {
+        "type": "object",
+        "description": f"{description} from low to high, both included",
+        "properties": {name: bounds, "step": step, "log": {"type": "boolean"}},
+        "required": [name],
+        "additionalProperties": False,
+    }
+
+
 ENTRY_SCHEMA: dict[str, Any] = {
     "description": "a range, a choice, or a fixed value",
     "anyOf": [
-        {
-            "type": "object",
-            "description": "whole numbers from low to high, both included",
-            "properties": {
-                "int": {**_BOUNDS, "items": {"type": "integer"}},
-                "step": {"type": "integer", "exclusiveMinimum": 0},
-                "log": {"type": "boolean"},
-            },
-            "required": ["int"],
-            "additionalProperties": False,
-        },
-        {
-            "type": "object",
-            "description": "numbers from low to high, both included",
-            "properties": {
-                "float": {**_BOUNDS, "items": {"type": "number"}},
-                "step": {"type": "number", "exclusiveMinimum": 0},
-                "log": {"type": "boolean"},
-            },
-            "required": ["float"],
-            "additionalProperties": False,
-        },
+        _range_schema("int", "integer", "whole numbers"),
+        _range_schema("float", "number", "numbers"),
         {
             "type": "object",
             "description": "one of several values, or of several sub-spaces {kind: ..., setting: range}",

@@ -103,23 +103,20 @@ TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", s
 TYPE_NAMES |= {dict: "a mapping of keys"}
 
 
+#: Words for a bound, by its attribute in `annotated_types` and pydantic.
+COMPARISONS = {"ge": ">= {}", "gt": "> {}", "le": "<= {}", "lt": "< {}"}
+OTHER_BOUNDS = {
+    "multiple_of": ", a multiple of {}",
+    "min_length": ", at least {} long",
+    "max_length": ", at most {} long",
+    "pattern": ", made of {}",
+}
+
+
 def _bounds(constraints: Iterable[Any]) -> str:
-    compared, more = [], []
-    for each in constraints:
-        if isinstance(each, annotated_types.Ge):
-            compared.append(f">= {each.ge}")
-        elif isinstance(each, annotated_types.Gt):
-            compared.append(f"> {each.gt}")
-        elif isinstance(each, annotated_types.Le):
-            compared.append(f"<= {each.le}")
-        elif isinstance(each, annotated_types.Lt):
-            compared.append(f"< {each.lt}")
-        elif isinstance(each, annotated_types.MultipleOf):
-            more.append(f"a multiple of {each.multiple_of}")
-        elif isinstance(each, annotated_types.MinLen):
-            more.append(f"at least {each.min_length} long")
-        elif isinstance(each, annotated_types.MaxLen):
-            more.append(f"at most {each.max_length} long")
-        elif getattr(each, "pattern", None):
-            more.append(f"made of {each.pattern}")
-    return "".join([" " + " and ".join(compared) if compared else "", *(f", {words}" for words in more)])
+    def worded(words: dict[str, str]) -> list[str]:
+        found = [(name, getattr(each, name, None)) for each in constraints for name in words]
+        return [words[name].format(bound) for name, bound in found if bound is not None]
+
+    compared = " and ".join(worded(COMPARISONS))
+    return (f" {compared}" if compared else "") + "".join(worded(OTHER_BOUNDS))

@@ -1,4 +1,4 @@
-"""Where the sections of a trial come from: the registries of the layers below, imported when first asked for.
+"""Where the sections of a trial come from: registries and functions of other layers, imported when first asked for.
 
 Importing them imports torch, which `gensweep --help` must not pay for.
 """
@@ -14,49 +14,20 @@ from gensweep.registry import Registry
 __all__ = ["datasets", "evaluation", "families", "finetune", "metrics", "reserved_metric_names", "training"]
 
 
-def datasets() -> Registry[Any]:
-    """Data sets, the kinds of the section `data`."""
-    from gensweep.data.images import DATASETS
-
-    return DATASETS
+def _late(module: str, name: str) -> Callable[[], Any]:
+    """A function that imports the module and returns what it holds under a name."""
+    return lambda: getattr(importlib.import_module(module), name)
 
 
-def families() -> Registry[Any]:
-    """Families, the kinds of the section `family`."""
-    from gensweep.families.family import FAMILIES
-
-    return FAMILIES
-
-
-def metrics() -> Registry[Any]:
-    """Metrics, the names that `evaluation.metrics` may hold."""
-    from gensweep.metrics.metric import METRICS
-
-    return METRICS
-
-
-def reserved_metric_names() -> Mapping[str, tuple[str, str]]:
-    """Metrics that are of one extractor's features only: (that extractor, the metric's name with any other)."""
-    from gensweep.metrics.metric import RESERVED_NAMES
-
-    return RESERVED_NAMES
-
-
-def training() -> Callable[..., Any]:
-    """The function whose settings are the section `training`."""
-    from gensweep.training.settings import training
-
-    return training
-
-
-def finetune() -> Callable[..., Any]:
-    """The function whose settings are the section `finetune`, found by name: fine-tuning lies above this layer."""
-    function: Callable[..., Any] = importlib.import_module("gensweep.finetuning.section").finetune
-    return function
-
-
-def evaluation() -> Callable[..., Any]:
-    """The function whose settings are the section `evaluation`."""
-    from gensweep.training.settings import evaluation
-
-    return evaluation
+#: Kinds of the section `data`.
+datasets: Callable[[], Registry[Any]] = _late("gensweep.data.images", "DATASETS")
+#: Kinds of the section `family`.
+families: Callable[[], Registry[Any]] = _late("gensweep.families.family", "FAMILIES")
+#: The names that `evaluation.metrics` may hold.
+metrics: Callable[[], Registry[Any]] = _late("gensweep.metrics.metric", "METRICS")
+#: Metrics that are of one extractor's features only: (that extractor, the metric's name with any other).
+reserved_metric_names: Callable[[], Mapping[str, tuple[str, str]]] = _late("gensweep.metrics.metric", "RESERVED_NAMES")
+#: The functions whose settings are the sections of these names; fine-tuning lies above this layer.
+training: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "training")
+evaluation: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "evaluation")
+finetune: Callable[[], Callable[..., Any]] = _late("gensweep.finetuning.section", "finetune")

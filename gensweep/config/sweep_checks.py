@@ -73,9 +73,9 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in known]
         corners += picked
     if config is not None:
-        problems += {
-            (each.place, each.key): each for each in _identity_problems(config, base, corners, base_place)
-        }.values()
+        config._written_base = base
+        mixed = _identity_problems(config, base, corners, base_place)
+        problems += {(each.place, each.key): each for each in mixed}.values()
         problems += [located(*each) for each in _grid_problems(config, nodes)]
     return (None if problems else config), problems
 

@@ -7,11 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from gensweep.config.ranges import Node
 from gensweep.config.search_space import parse_space
-from gensweep.config.tree import clone, override_all
+from gensweep.config.tree import Tree, clone, override_all
 from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
 
 __all__ = [
@@ -110,6 +110,7 @@ class SweepConfig(_Frozen):
     keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
     rescore: Annotated[bool, Field(description="at the end, score the best of several trials on fresh seeds")] = True
     scales: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
+    _written_base: Tree = PrivateAttr(default_factory=Tree)  # the base with its lines, where it was read from a file
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values; `checked_sweep` takes them back."""
@@ -130,4 +131,5 @@ class SweepConfig(_Frozen):
 
     def trial(self, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
         """The trial with these overrides of `base`, by dotted key.  Raises ConfigError if it is not valid."""
-        return TrialConfig.from_dict(override_all(self.base, overrides or {}))
+        base = self._written_base if self._written_base == self.base else self.base
+        return TrialConfig.from_dict(override_all(base, overrides or {}))

@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
 
 from gensweep.config import registries
 from gensweep.config.checks import cross_checks, key_of, metric_checks
@@ -42,6 +42,7 @@ class TrialConfig(BaseModel):
     finetune: Settings
     training: Settings
     evaluation: Settings
+    _written: Tree = PrivateAttr(default_factory=Tree)  # as in its file or `--set`, with the line of each key
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> TrialConfig:
@@ -78,13 +79,21 @@ class TrialConfig(BaseModel):
         text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def __eq__(self, other: object) -> bool:
+        # Not the lines at which the values were written.
+        return isinstance(other, TrialConfig) and self.as_dict() == other.as_dict()
+
+    def __hash__(self) -> int:
+        return hash(self.hash())
+
     @contextlib.contextmanager
     def keys_in_errors(self) -> Iterator[None]:
-        """Within it, an error about a parameter names the key of this trial that gives it."""
+        """Within it, an error about a parameter names the key of this trial that gives it, and the key's line."""
         try:
             yield
         except ParameterError as error:
-            raise ConfigError(f"{key_of(self, error.parameter)}: {error.message}") from error
+            key = key_of(self, error.parameter)
+            raise ConfigError(str(Problem(place_of(self._written, key.split(".")), key, error.message))) from error
 
     def kind(self, section: str) -> str:
         """The kind that a section names, for example `kind("family")`."""
@@ -145,6 +154,7 @@ def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None
     problems += [_of_other_family(each, family) for each in more]
     if config is None or family is None:
         return None, problems
+    config._written = tree
     for key, message in cross_checks(config):
         problems.append(Problem(place_of(tree, key.split("."), default_place), key, message))
     return (None if problems else config), problems

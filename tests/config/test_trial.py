@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.config import TrialConfig, load_trial, parse_overrides, registries
+from gensweep.config import TrialConfig, load_sweep, load_trial, parse_overrides, registries
 from gensweep.config.trial_config import trial_model
 from gensweep.errors import ConfigError, ParameterError
 
@@ -337,6 +337,23 @@ def test_an_error_about_a_parameter_names_the_key_that_gives_it():
         with pytest.raises(ConfigError) as caught, trial.keys_in_errors():
             raise ParameterError(parameter, "3 is too large")
         assert caught.value.problems == (f"{key}: 3 is too large",)
+
+
+def test_an_error_about_a_parameter_names_the_line_of_its_key(tmp_path):
+    trial_file, sweep_file = tmp_path / "trial.yaml", tmp_path / "sweep.yaml"
+    trial_file.write_text("family: {kind: diffusion}\ntraining:\n  images: 500\n  batch_size: 100\n")
+    sweep_file.write_text(
+        "name: s\nbase:\n  family: {kind: diffusion}\n  training:\n    batch_size: 100\n"
+        "space: {network.width: {int: [16, 32], step: 16}}\n"
+    )
+    for trial, place in [
+        (load_trial(trial_file), f"{trial_file}:4"),
+        (load_trial(trial_file, overrides=["training.batch_size=50"]), "--set training.batch_size=50"),
+        (load_sweep(sweep_file).trial({"network.width": 16}), f"{sweep_file}:5"),
+    ]:
+        with pytest.raises(ConfigError, match="3 is too large") as caught, trial.keys_in_errors():
+            raise ParameterError("batch_size", "3 is too large")
+        assert str(caught.value).startswith(f"{place}: ")
 
 
 def test_an_error_about_a_parameter_survives_pickling():
