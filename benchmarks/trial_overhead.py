@@ -28,11 +28,11 @@ from typing import Any
 
 import click
 
+from gensweep.config.sweep_config import Fifo, Objective, Resources, Search
 from gensweep.results import Evaluation, Identity, Score
 from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import Ended, Event
 from gensweep.sweep.plan import Plan
-from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.state import SweepState
 
@@ -71,15 +71,13 @@ def gensweep_trials(trials: int, root: Path) -> list[float]:
     ends = Ends()
     plan = Plan(
         name="overhead",
-        metric="fd",
-        mode="min",
-        trials=trials,
+        objective=Objective(metric="fd"),
+        search=Search(trials=trials, scheduler=Fifo()),
         budget=1,
         job=trivial_job,
         sample=sample_x,
         configure=dict,
-        scheduler="fifo",
-        request=Request(concurrent=1),
+        resources=Resources(concurrent=1),
         trials_per_group=trials + 1,
     )
     start = time.perf_counter()

@@ -9,7 +9,7 @@ import click
 from gensweep.report.output import print_json, print_rows
 
 if TYPE_CHECKING:
-    from gensweep.sweep.preview import Preview
+    from gensweep.sweep.planning import Preview
 
 __all__ = ["preview_json", "show_preview"]
 
@@ -34,9 +34,9 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         "samples": preview.samples,
         "corners": _corner_rows(preview),
         "resources": {
-            "workers": allotment.request.workers,
-            "cpus_per_worker": allotment.request.cpus_per_worker,
-            "gpus_per_worker": allotment.request.gpus_per_worker,
+            "workers": allotment.resources.workers,
+            "cpus_per_worker": allotment.resources.cpus_per_worker,
+            "gpus_per_worker": allotment.resources.gpus_per_worker,
             "cpus": allotment.cpus,
             "gpus": allotment.gpus,
             "concurrent_trials": allotment.concurrent,

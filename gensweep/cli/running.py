@@ -32,15 +32,15 @@ def run_for_a_person(
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import plan_sweep
     from gensweep.sweep.resources import allot, local_nodes
-    from gensweep.sweep.run import check_name, run_plan
+    from gensweep.sweep.run import run_plan
     from gensweep.tracking.store import check_server
     from gensweep.tracking.view import MlflowView, with_provenance
 
     folder = SweepFolder(root, sweep.name)
-    check_name(folder, resume=resume or extend > 0)
+    folder.check_name(resume=resume or extend > 0)
     plan = plan_sweep(sweep)
     if not os.environ.get("RAY_ADDRESS"):
-        allot(plan.request, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
+        allot(plan.resources, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
     check_server()
     _check_inputs(sweep)
     plan = with_provenance(plan, folder, sweep.as_dict())

@@ -122,10 +122,9 @@ def _go_on(name: str, root: Path, *, extend: int) -> int:
     from gensweep.cli.running import run_for_a_person
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import recall_sweep
-    from gensweep.sweep.run import check_name
 
     folder = SweepFolder(root, name)
-    check_name(folder, resume=True)
+    folder.check_name(resume=True)
     return run_for_a_person(recall_sweep(folder), root=root, resume=not extend, extend=extend)
 
 
@@ -141,7 +140,7 @@ def _smoke(sweep: SweepConfig, root: Path) -> int:
 def _preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
     from gensweep.cli.dry_run import show_preview
     from gensweep.cli.running import warn_of_samplers
-    from gensweep.sweep.preview import preview
+    from gensweep.sweep.planning import preview
     from gensweep.tracking.store import experiment_name, tracking_uri
 
     click.echo("Building and timing the extreme trials ...", err=True)

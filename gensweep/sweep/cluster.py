@@ -6,13 +6,13 @@ import io
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from gensweep.errors import GensweepError
 
-__all__ = ["cluster_nodes", "connected", "set_switches"]
+__all__ = ["connected", "set_switches"]
 
 _log = logging.getLogger(__name__)
 
@@ -26,14 +26,18 @@ SWITCHES = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # they go to the trial's log
     "TUNE_WARN_THRESHOLD_S": "30",
     "TUNE_MAX_PENDING_TRIALS_PG": "1",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a configuration mean the same in every process
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the controller's poll; the default of 2 s is a second a start
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one actor less a group
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a cluster may have to start a machine first
+    "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "86400",  # idle ranks wait in a broadcast for the next trial
 }
 
 
 def set_switches() -> None:
-    """Environment variables that Ray reads, some of them at import; what the user has set wins."""
-    from gensweep.sweep.switches import TRAIN_SWITCHES
-
-    for key, value in {**SWITCHES, **TRAIN_SWITCHES}.items():
+    """Environment variables for the driver and every trial actor, some read at Ray's import; the user's own win."""
+    for key, value in SWITCHES.items():
         os.environ.setdefault(key, value)
 
 
@@ -47,27 +51,13 @@ class _Log(io.TextIOBase):
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself would wait for more than a minute, and print."""
+    """Raises ConnectionError if nobody does; Ray itself would wait for more than a minute, and print."""
     host, _, port = address.rpartition(":")
-    if not host or "/" in host or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise GensweepError(_NO_CLUSTER.format(address=address, error=error)) from error
-
-
-_NO_CLUSTER = (
-    "no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use this machine"
-)
-
-
-def cluster_nodes() -> list[Mapping[str, float]]:
-    """The living nodes of the Ray cluster that this process is connected to."""
-    import ray
-
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node["Resources"] for node in nodes if node["Alive"]]
+    if host and "/" not in host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise ConnectionError(error) from error
 
 
 @contextmanager
@@ -80,20 +70,18 @@ def connected() -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS") or "local"
-    _check_answers(address)
     # Only configurations and reports go through the object store.
     local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
     # Ray prints what befalls its processes on stdout, whatever log_to_driver says; stdout is for data.
     with redirect_stdout(_Log()):
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-                **(local if address == "local" else {}),
-            )
+            _check_answers(address)
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
         except ConnectionError as error:
-            raise GensweepError(_NO_CLUSTER.format(address=address, error=error)) from error
+            raise GensweepError(
+                f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "
+                "this machine"
+            ) from error
         try:
             yield
         finally:

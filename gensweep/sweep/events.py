@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar, Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from gensweep.results import Evaluation, Outcome
 
@@ -22,9 +21,10 @@ __all__ = [
     "SessionStarted",
     "Started",
     "Suggested",
+    "SweepEvent",
     "SweepStatus",
+    "TrialEvent",
     "TrialStatus",
-    "finite",
     "from_record",
     "to_record",
 ]
@@ -47,12 +47,11 @@ class Created:
     mode: Literal["min", "max"]
     trials: int
     keep_best: int = 1
-    patience: int | None = None
 
 
 @dataclass(frozen=True)
 class Extended:
-    """The sweep is to have so many trials in all."""
+    """The total number of trials was raised."""
 
     kind: ClassVar[str] = "extended"
     trials: int
@@ -60,7 +59,7 @@ class Extended:
 
 @dataclass(frozen=True)
 class SessionStarted:
-    """A driver begins to work on the sweep, so many trials at a time.
+    """A driver begins to work on the sweep, with `concurrent` trials at a time.
 
     `store` is where it shows in MLflow, "URI EXPERIMENT"; `tags` say where it comes from: command, versions, commit.
     """
@@ -102,7 +101,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Progressed:
-    """Numbers of a running trial after so many training images."""
+    """Numbers of a running trial after `images` training images."""
 
     kind: ClassVar[str] = "progressed"
     trial: str
@@ -140,48 +139,24 @@ class ScoredAgain:
     outcome: Outcome
 
 
-Event: TypeAlias = (
-    Created
-    | Extended
-    | SessionStarted
-    | SessionEnded
-    | Suggested
-    | Started
-    | Progressed
-    | Evaluated
-    | Ended
-    | ScoredAgain
-)
+SweepEvent: TypeAlias = Created | Extended | SessionStarted | SessionEnded
+TrialEvent: TypeAlias = Suggested | Started | Progressed | Evaluated | Ended | ScoredAgain
+Event: TypeAlias = SweepEvent | TrialEvent
 
-EVENTS: dict[str, type[Event]] = {
-    each.kind: each
-    for each in (
-        Created,
-        Extended,
-        SessionStarted,
-        SessionEnded,
-        Suggested,
-        Started,
-        Progressed,
-        Evaluated,
-        Ended,
-        ScoredAgain,
-    )
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
+
+#: Fields of events that are more than plain values.
+_PARSERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
+    "evaluation": Evaluation.from_dict,
+    "outcome": Outcome.from_dict,
 }
 
 
 def to_record(event: Event) -> dict[str, Any]:
     """An event as plain values."""
-    if isinstance(event, Evaluated):
-        return {
-            "event": event.kind,
-            "trial": event.trial,
-            "evaluation": event.evaluation.as_dict(),
-            "uri": event.uri,
-        }
-    if isinstance(event, ScoredAgain):
-        return {"event": event.kind, "trial": event.trial, "outcome": event.outcome.as_dict()}
-    return {"event": event.kind} | asdict(event)
+    values = {each.name: getattr(event, each.name) for each in fields(event)}
+    nested = {name: value.as_dict() for name, value in values.items() if name in _PARSERS}
+    return {"event": event.kind} | values | nested
 
 
 def from_record(record: Mapping[str, Any]) -> Event | None:
@@ -190,13 +165,4 @@ def from_record(record: Mapping[str, Any]) -> Event | None:
     if made is None:
         return None
     values = {each.name: record[each.name] for each in fields(made) if each.name in record}
-    if made is Evaluated:
-        values["evaluation"] = Evaluation.from_dict(values["evaluation"])
-    if made is ScoredAgain:
-        values["outcome"] = Outcome.from_dict(values["outcome"])
-    return made(**values)
-
-
-def finite(numbers: Mapping[str, float]) -> dict[str, float]:
-    """Those of some numbers that JSON can hold."""
-    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+    return made(**values | {name: parse(values[name]) for name, parse in _PARSERS.items() if name in values})

@@ -4,7 +4,7 @@ NAME/sweep.json          the configuration with which it was started
 NAME/events.jsonl        the log: all that happened (see gensweep.sweep.log)
 NAME/checkpoints/t0007/  checkpoints (in the storage, if that is elsewhere; `fetched/` holds copies of those)
 NAME/pictures/t0007/     the pictures of each evaluation
-NAME/logs/t0007.log      what went wrong, if anything did
+NAME/logs/t0007.log      what went wrong, if anything did; of the driver in driver.log
 NAME/optuna.db           the Optuna study, a view of the log
 NAME/ray/                book-keeping of Ray, never read again
 NAME/lock                held by the driver
@@ -15,21 +15,24 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
+from gensweep.sweep.checkpoints import fetch
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import SweepState
-from gensweep.sweep.storage import fetch
 
-__all__ = ["SweepFolder", "SweepInUseError"]
+__all__ = ["PICTURES", "SweepFolder", "SweepInUseError"]
 
 _log = logging.getLogger(__name__)
+
+#: Pictures that a checkpoint may hold, which are kept when it goes.
+PICTURES = ("samples", "schedule", "suspects")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -42,30 +45,30 @@ class SweepFolder:
             raise ConfigError(f"name: {name!r} cannot name a sweep; use letters, digits, '.', '_' and '-', 100 at most")
         self.name = name
         self.path = (root / name).absolute()
+        self.log = EventLog(self.path / "events.jsonl")
+        self.optuna = self.path / "optuna.db"
 
     @property
     def exists(self) -> bool:
         """True once a sweep was started here."""
         return (self.path / "sweep.json").is_file()
 
-    @cached_property
-    def log(self) -> EventLog:
-        """The log."""
-        return EventLog(self.path / "events.jsonl")
+    def check_name(self, *, resume: bool) -> None:
+        """Raises ConfigError if a new sweep's name is taken, or one that is to go on does not exist."""
+        if self.exists and not resume:
+            raise ConfigError(
+                f"sweep {self.name!r} exists already in {self.path}; to go on with it: gensweep tune --resume "
+                f"{self.name}; to add trials to it: gensweep tune --extend {self.name} --trials N; or choose another "
+                "name with --name"
+            )
+        if resume and not self.exists:
+            root = self.path.parent
+            known = ", ".join(sorted(file.parent.name for file in root.glob("*/sweep.json"))) or "none"
+            raise ConfigError(f"there is no sweep {self.name!r} in {root} (known: {known})")
 
     def state(self) -> SweepState:
         """The state that follows from the log.  Raises GensweepError if the log is damaged."""
         return SweepState.of(self.log.read())
-
-    @property
-    def optuna(self) -> Path:
-        """Optuna's database."""
-        return self.path / "optuna.db"
-
-    @property
-    def ray(self) -> Path:
-        """Where Tune keeps its book."""
-        return self.path / "ray"
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -86,27 +89,31 @@ class SweepFolder:
         """Where a picture of an evaluation is kept."""
         return self.path / "pictures" / trial / f"{images:012d}-{key}.png"
 
-    def fetched(self, trial: str, uri: str) -> Path:
-        """Where a copy of a checkpoint is kept that does not lie on this machine."""
-        return self.path / "fetched" / trial / uri.rsplit("/", 1)[-1]
+    def keep_picture(self, trial: str, images: int, key: str, source: Path) -> None:
+        """Keep a copy of a picture of an evaluation, if there is one."""
+        if source.is_file():
+            target = self.picture(trial, images, key)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target)
+
+    def fetched(self, trial: str) -> Path:
+        """Where copies are kept of a trial's checkpoints that do not lie on this machine."""
+        return self.path / "fetched" / trial
 
     def local(self, trial: str, uri: str | None) -> Path | None:
         """A checkpoint on this machine, fetched if it lies elsewhere; None if it is gone, or cannot be had."""
         if uri is None:
             return None
-        copy = self.fetched(trial, uri)
-        if copy.is_dir():
-            return copy
         try:
-            folder = fetch(uri, copy)
+            folder = fetch(uri, self.fetched(trial))
         except OSError as error:
             _log.warning("%s: the checkpoint %s cannot be fetched: %s", trial, uri, error)
             return None
         return folder if folder.is_dir() else None
 
-    def write_log(self, trial: str, text: str) -> Path:
-        """Append to a trial's log."""
-        path = self.path / "logs" / f"{trial}.log"
+    def write_log(self, name: str, text: str) -> Path:
+        """Append to the log of a trial, or of the driver."""
+        path = self.path / "logs" / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(text.rstrip() + "\n")
@@ -118,17 +125,14 @@ class SweepFolder:
         from filelock import FileLock, Timeout
 
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / "lock", blocking=False)
         try:
-            lock.acquire()
+            held = FileLock(self.path / "lock", blocking=False).acquire()
         except Timeout:
             raise SweepInUseError(
                 f"sweep {self.name!r} is being run by another process; wait for it, or end it with Ctrl-C"
             ) from None
-        try:
+        with held:
             yield
-        finally:
-            lock.release()
 
 
 class SweepInUseError(GensweepError):

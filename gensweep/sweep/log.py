@@ -18,12 +18,12 @@ from typing import BinaryIO, NamedTuple
 from gensweep.errors import GensweepError
 from gensweep.sweep.events import Event, Progressed, from_record, to_record
 
-__all__ = ["Entry", "EventLog"]
+__all__ = ["EventLog", "LogEntry"]
 
 VERSION = 1
 
 
-class Entry(NamedTuple):
+class LogEntry(NamedTuple):
     """An event, the time when it was noted (milliseconds since 1970) and the position behind it, in bytes."""
 
     event: Event
@@ -40,12 +40,9 @@ class EventLog:
     @property
     def size(self) -> int:
         """Bytes; 0 if there is no log."""
-        try:
-            return self.file.stat().st_size
-        except FileNotFoundError:
-            return 0
+        return self.file.stat().st_size if self.file.exists() else 0
 
-    def append(self, event: Event) -> Entry:
+    def append(self, event: Event) -> LogEntry:
         """Add an event, and return once the disk has it.  Raises GensweepError if that is not possible.
 
         What a trial says between two evaluations is handed to the system only: a power cut may take it, a crash not.
@@ -66,20 +63,18 @@ class EventLog:
                 except OSError:
                     opened.truncate(end)
                     raise
-                return Entry(event, now, end + len(line))
+                return LogEntry(event, now, end + len(line))
         except OSError as error:
             raise GensweepError(
                 f"{self.file} cannot be written ({error.strerror or error}); make room or mend its folder, then go on "
                 f"with: gensweep tune --resume {self.file.parent.name}"
             ) from error
 
-    def read(self, start: int = 0) -> Iterator[Entry]:
+    def read(self, start: int = 0) -> Iterator[LogEntry]:
         """The events behind a position, oldest first.  Raises GensweepError for a line that is damaged."""
-        try:
-            opened = self.file.open("rb")
-        except FileNotFoundError:
+        if not self.file.exists():
             return
-        with opened:
+        with self.file.open("rb") as opened:
             end = opened.seek(start)
             for line in opened:
                 if not line.endswith(b"\n"):
@@ -89,7 +84,7 @@ class EventLog:
                 if entry is not None:
                     yield entry
 
-    def _parsed(self, line: bytes, begin: int, end: int) -> Entry | None:
+    def _parsed(self, line: bytes, begin: int, end: int) -> LogEntry | None:
         try:
             record = json.loads(line)
             version = record["v"]
@@ -99,7 +94,7 @@ class EventLog:
                     f"{VERSION}); update gensweep"
                 )
             event = from_record(record)
-            return None if event is None else Entry(event, record["time"], end)
+            return None if event is None else LogEntry(event, record["time"], end)
         except (ValueError, KeyError, TypeError) as error:
             raise GensweepError(
                 f"{self.file} is damaged at byte {begin} ({error}); restore it from a backup, or delete that line: "

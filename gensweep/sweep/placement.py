@@ -3,18 +3,30 @@
 Ray Train makes the placement group of a worker group in its controller and gives it no name.  It is known by its
 *mark*: besides CPUs and GPUs each worker asks for a number of bytes of memory that follows from the runner's name.  So
 whoever knows the runner can free the group at any moment, also while it starts, or after the runner has died.
+
+Ray frees the group of a runner that was killed only when the whole job ends.  So each runner holds a *lease*, a locked
+file on the driver's node, where all runners are; the system unlocks it when the process ends, however that comes about.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
-from typing import Any
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["drivers_node_resource", "free_groups", "mark", "on_drivers_node"]
+__all__ = [
+    "drivers_node_resource",
+    "free_dead",
+    "free_groups",
+    "mark",
+    "node_resources",
+    "take_lease",
+]
 
 MARK_LENGTH = 3
 """Bytes of a mark, so it is at most 16 MB of memory; two given runners share one with a probability of 6e-8."""
@@ -26,16 +38,15 @@ SHARE = 0.001
 """The smallest amount that leaves room for enough trials on a node."""
 
 
-def on_drivers_node() -> NodeAffinitySchedulingStrategy:
-    """For an actor that must live as long as the driver does; Ray puts those that ask for nothing anywhere."""
-    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+def node_resources() -> list[Mapping[str, float]]:
+    """What each living node of the cluster has in all."""
+    return [node["Resources"] for node in _nodes() if node["Alive"]]
 
 
 def drivers_node_resource() -> dict[str, float]:
-    """What a trial actor asks for to be placed on the driver's node (Tune knows resources only)."""
+    """What an actor asks for to be placed on the driver's node; Ray puts those that ask for nothing anywhere."""
     here = ray.get_runtime_context().get_node_id()
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    node = next(node for node in nodes if node["NodeID"] == here)
+    node = next(node for node in _nodes() if node["NodeID"] == here)
     return {HEAD if HEAD in node["Resources"] else f"node:{node['NodeManagerAddress']}": SHARE}
 
 
@@ -44,9 +55,38 @@ def mark(runner: str) -> float:
     return float(1 + int.from_bytes(hashlib.sha256(runner.encode()).digest()[:MARK_LENGTH]))
 
 
-def free_groups(runner: str) -> None:
-    """Remove the placement groups of a runner's workers, which kills those that are left."""
-    for group, entry in placement_group_table().items():
+def free_groups(runners: Collection[str]) -> None:
+    """Remove the placement groups of some runners' workers, which kills those that are left."""
+    marks = {mark(runner) for runner in runners}
+    for group, entry in placement_group_table().items() if marks else ():
         memory = {bundle.get("memory") for bundle in entry["bundles"].values()}
-        if entry["state"] != "REMOVED" and memory == {mark(runner)}:
+        if entry["state"] != "REMOVED" and len(memory) == 1 and memory <= marks:
             remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+
+
+def take_lease(leases: Path, runner: str) -> BinaryIO:
+    """A file with the runner's name in a folder, which is locked until it is closed or this process ends."""
+    aside = leases / f".{runner}"
+    lease = aside.open("wb")
+    fcntl.flock(lease, fcntl.LOCK_EX)
+    aside.rename(leases / runner)  # it has its name only once it is locked
+    return lease
+
+
+def free_dead(leases: Path) -> None:
+    """Free the placement groups of the runners that have died; again and again, as a group may come after a death."""
+    free_groups([file.name for file in leases.glob("[!.]*") if _unlocked(file)])
+
+
+def _unlocked(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, FileNotFoundError):  # it lives, or has just closed its group and given up its lease
+        return False
+    return True
+
+
+def _nodes() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes

@@ -1,14 +1,15 @@
-"""What the driver needs to know of a sweep, and what it hands back; free of YAML, torch and Ray."""
+"""What the driver needs to know of a sweep, and what it hands back; free of torch and Ray."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from gensweep.config.sweep_config import Objective, Resources, Search
 from gensweep.sweep.events import SweepStatus
-from gensweep.sweep.resources import Allotment, Request
+from gensweep.sweep.resources import Allotment
 from gensweep.sweep.state import SweepState
 
 __all__ = ["Plan", "SweepResult"]
@@ -19,17 +20,19 @@ class Plan:
     """A sweep, resolved: each part is a plain value or a function."""
 
     name: str
-    metric: str
-    mode: Literal["min", "max"]
-    trials: int
+    objective: Objective
+    search: Search
     budget: int
     """Images that a full trial sees."""
     job: Callable[..., None]
-    """Runs one trial in the workers: (configuration as plain values, WorkerContext, Reporter); see training.trial."""
+    """Runs in the workers: (configuration, WorkerContext, Reporter).  See gensweep.training.trial."""
     sample: Callable[[Any], dict[str, Any]]
     """Optuna trial -> overrides, flat, with dotted keys."""
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Overrides -> the effective configuration as plain values, for the job and the log."""
+    grace: int = 1
+    """Images before a scheduler may stop a trial."""
+    resources: Resources = field(default_factory=Resources)
     settings: dict[str, Any] = field(default_factory=dict)
     """What sweep.json keeps."""
     keep_best: int = 1
@@ -38,14 +41,6 @@ class Plan:
     """Where the sweep shows in MLflow."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Where it comes from: command, versions, commit."""
-    seed: int = 0
-    sampler: str = "tpe"
-    sampler_settings: Mapping[str, Any] = field(default_factory=dict)
-    scheduler: str = "asha"
-    scheduler_settings: Mapping[str, Any] = field(default_factory=dict)
-    patience: int | None = None
-    """Evaluations without a new best after which a trial is finished."""
-    request: Request = field(default_factory=Request)
     max_failures: int = 1
     """How often a trial goes on from its last checkpoint after its workers were lost.  What a trial raises by itself
     would be raised again, so that ends it at once."""

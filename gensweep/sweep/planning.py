@@ -1,51 +1,49 @@
-"""From a SweepConfig to a Plan: the functions and plain values that the driver runs."""
+"""What a SweepConfig asks for: the plan that the driver runs, or a preview of it without running anything."""
 
 from __future__ import annotations
 
-from gensweep.build.parts import every_of
-from gensweep.build.trial_run import run_job
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gensweep.build.parts import every_of, load_images
+from gensweep.build.trial_run import count_parameters, estimate_cost, run_job
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan
-from gensweep.sweep.resources import Request
-from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.resources import Allotment, allot, local_nodes
+from gensweep.sweep.space import Parameter, SearchSpace
+from gensweep.training.estimate import CostEstimate
 
-__all__ = ["plan_sweep", "recall_sweep", "single_trial"]
+__all__ = ["Corner", "Preview", "plan_sweep", "preview", "recall_sweep", "single_trial"]
+
+#: Random trials that a preview shows.
+SAMPLES_SHOWN = 5
+#: Corners at which a preview times steps.
+CORNERS_TIMED = 8
+#: Seconds for each of the three things that are timed at a corner.
+TIMING_SECONDS = 0.3
 
 
 def plan_sweep(sweep: SweepConfig) -> Plan:
     """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
     space = SearchSpace.of(sweep)
-    search, resources = sweep.search, sweep.resources
-    sampler = search.sampler.model_dump(exclude={"kind"})
-    if "startup_trials" in sampler:
-        sampler["n_startup_trials"] = sampler.pop("startup_trials")
-    scheduler = search.scheduler.model_dump(exclude={"kind"}, exclude_none=True)
-    if search.scheduler.kind == "asha" and "grace" not in scheduler:
-        scheduler["grace"] = min(every_of(sweep.trial(corner)) for corner in space.corners())
+    corners = [sweep.trial(corner) for corner in space.corners()]
     return Plan(
         name=sweep.name,
-        metric=sweep.objective.metric,
-        mode=sweep.objective.mode,
-        trials=search.trials,
-        budget=max(sweep.trial(corner).flat()["training.images"] for corner in space.corners()),
+        objective=sweep.objective,
+        search=sweep.search,
+        budget=max(corner.flat()["training.images"] for corner in corners),
         job=run_job,
         sample=space.suggest,
         configure=lambda overrides: sweep.trial(overrides).as_dict(),
+        grace=getattr(sweep.search.scheduler, "grace", None) or min(every_of(corner) for corner in corners),
+        resources=sweep.resources,
         settings={"sweep": sweep.as_dict()},
         keep_best=sweep.keep_best,
-        seed=search.seed,
-        sampler=search.sampler.kind,
-        sampler_settings=sampler,
-        scheduler=search.scheduler.kind,
-        scheduler_settings=scheduler,
-        patience=search.patience,
-        request=Request(
-            workers=resources.workers,
-            cpus_per_worker=resources.cpus_per_worker,
-            gpus_per_worker=resources.gpus_per_worker,
-            concurrent=resources.concurrent,
-        ),
     )
 
 
@@ -57,19 +55,82 @@ def recall_sweep(folder: SweepFolder) -> SweepConfig:
 def single_trial(
     name: str, trial: TrialConfig, *, workers: int = 1, cpus_per_worker: float = 1, gpus_per_worker: float = 0
 ) -> SweepConfig:
-    """A sweep of one trial, judged by the first of its metrics."""
+    """A sweep of one trial, whose objective is the first of its metrics."""
     metric = trial.flat()["evaluation.metrics"][0]
+    resources = {"workers": workers, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
     return checked_sweep(
         {
             "name": name,
             "objective": {"metric": metric, "mode": registries.metrics()[metric].mode},
             "base": trial.as_dict(),
             "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
-            "resources": {
-                "workers": workers,
-                "cpus_per_worker": cpus_per_worker,
-                "gpus_per_worker": gpus_per_worker,
-            },
+            "resources": resources,
             "keep_best": 1,
         }
     )
+
+
+@dataclass(frozen=True)
+class Corner:
+    """An extreme trial: what is set, the size of its networks, and what a full run costs here (None: not timed).
+
+    `share` is the number of images that go through a worker's networks at once.
+    """
+
+    params: Mapping[str, Any]
+    parameters: int
+    cost: CostEstimate | None
+    share: int
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All that `tune --dry-run` shows."""
+
+    sweep: SweepConfig
+    parameters: list[Parameter]
+    samples: list[dict[str, Any]]
+    corners: list[Corner]
+    allotment: Allotment
+    places: dict[str, str]
+
+    @property
+    def hours(self) -> tuple[float, float]:
+        """Wall-clock hours of the whole sweep, if all trials were as cheap or as dear as a corner, and none pruned."""
+        seconds = [corner.cost.seconds for corner in self.corners if corner.cost is not None]
+        waves = self.sweep.search.trials / self.allotment.concurrent
+        return min(seconds) * waves / 3600, max(seconds) * waves / 3600
+
+
+def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
+    """Look at a sweep: sample its space, build the trials at its corners and time a few steps of them on this machine.
+
+    Raises ConfigError if a trial cannot be built, its data are missing, or the resources cannot hold one trial.
+    """
+    # As many threads as a worker will have, or the times would be those of another machine.
+    torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
+    space = SearchSpace.of(sweep)
+    folder = SweepFolder(root, sweep.name)
+    corners = space.corners()
+    timed = {round(index * (len(corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
+    return Preview(
+        sweep=sweep,
+        parameters=space.describe(),
+        samples=[space.sample(sweep.search.seed + index) for index in range(SAMPLES_SHOWN)],
+        corners=[_corner(sweep, params, timed=index in timed) for index, params in enumerate(corners)],
+        allotment=allot(sweep.resources, local_nodes()),
+        places={
+            "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
+            "checkpoints": storage or str(folder.path / "checkpoints"),
+        },
+    )
+
+
+def _corner(sweep: SweepConfig, params: dict[str, Any], *, timed: bool) -> Corner:
+    trial = sweep.trial(params)
+    images = load_images(trial)
+    workers = sweep.resources.workers
+    cost = estimate_cost(trial, images, workers=workers, patience=TIMING_SECONDS) if timed else None
+    settings = trial.flat()
+    share = -(-settings["training.batch_size"] // (workers * settings["training.accumulation"]))
+    return Corner(params, count_parameters(trial, images), cost, share)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from gensweep.errors import ConfigError
-from gensweep.sweep.cluster import cluster_nodes, connected
+from gensweep.errors import GensweepError
+from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import SweepStatus
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan, SweepResult
-from gensweep.sweep.resources import Allotment, allot
+from gensweep.sweep.resources import allot, bundle
 from gensweep.sweep.session import Observer, Session
 
 __all__ = ["run_plan"]
@@ -43,111 +45,94 @@ def run_plan(
     resume or extend, unknown) or if the resources cannot hold one trial; GensweepError if another process runs it.
     """
     folder = SweepFolder(root, plan.name)
-    check_name(folder, resume=resume or extend > 0)
+    folder.check_name(resume=resume or extend > 0)
     # Ray takes SIGTERM for itself as it starts; from then on it is ours again.
-    with _stop_signals() as stop, folder.locked(), connected(), _stop_signals(stop, (signal.SIGTERM,)):
-        allotment = allot(plan.request, cluster_nodes())
+    stop = threading.Event()
+    with _set_by(stop, signal.SIGINT, signal.SIGTERM), folder.locked(), connected(), _set_by(stop, signal.SIGTERM):
+        from gensweep.sweep.placement import node_resources
+
+        allotment = allot(plan.resources, node_resources())
         if not folder.exists:
             folder.create({**plan.settings, "storage": storage})
         chosen = str(folder.settings.get("storage") or storage or folder.path)
-        return _run(plan, observers, folder, allotment, extend, chosen, stop)
-
-
-def check_name(folder: SweepFolder, *, resume: bool) -> None:
-    """Raises ConfigError if a new sweep's name is taken, or one that is to go on does not exist."""
-    name = folder.name
-    if folder.exists and not resume:
-        raise ConfigError(
-            f"sweep {name!r} exists already in {folder.path}; to go on with it: gensweep tune --resume {name}; "
-            f"to add trials to it: gensweep tune --extend {name} --trials N; or choose another name with --name"
-        )
-    if resume and not folder.exists:
-        known = sorted(p.parent.name for p in folder.path.parent.glob("*/sweep.json"))
-        raise ConfigError(f"there is no sweep {name!r} in {folder.path.parent} (known: {', '.join(known) or 'none'})")
-
-
-def _run(
-    plan: Plan,
-    observers: Sequence[Observer],
-    folder: SweepFolder,
-    allotment: Allotment,
-    more_trials: int,
-    storage: str,
-    stop: threading.Event,
-) -> SweepResult:
-    session = Session(plan, folder, observers, more_trials=more_trials)
-    session.open(allotment.concurrent)
-    status: SweepStatus = "finished"
-    error = None
-    if session.state.left and not stop.is_set():
+        session = Session(plan, folder, observers, concurrent=allotment.concurrent, more_trials=extend)
+        status: SweepStatus = "finished"
+        error = None
         try:
-            _tune(plan, folder, allotment, storage, session, stop)
+            if session.state.left and not stop.is_set():
+                _tune(plan, folder, chosen, session, allotment.concurrent, stop)
+        except GensweepError as problem:
+            status, error = "failed", str(problem)
         except Exception as problem:
-            status, error = "failed", f"{type(problem).__name__}: {problem}"
-    if stop.is_set() and session.state.left:
-        status = "interrupted"
-    session.close(status, error)
-    return SweepResult(folder.path, status, session.state, allotment, error)
+            log = folder.write_log("driver", traceback.format_exc())
+            cause = f"{type(problem).__name__}: {problem}".splitlines()[0]
+            status, error = "failed", f"{cause}; traceback: {log}"
+        if stop.is_set() and session.state.left:
+            status = "interrupted"
+        session.close(status, error)
+        return SweepResult(folder.path, status, session.state, allotment, error)
 
 
 def _tune(
-    plan: Plan, folder: SweepFolder, allotment: Allotment, storage: str, session: Session, stop: threading.Event
+    plan: Plan, folder: SweepFolder, storage: str, session: Session, concurrent: int, stop: threading.Event
 ) -> None:
     import ray
     import ray.cloudpickle
     from ray import tune
 
-    from gensweep.sweep.follow import Follower, Stops
-    from gensweep.sweep.placement import drivers_node_resource, free_groups, on_drivers_node
-    from gensweep.sweep.search import SessionSearch, make_scheduler
+    from gensweep.sweep.placement import drivers_node_resource
+    from gensweep.sweep.search import SessionCallback, SessionSearcher, SessionStopper
     from gensweep.sweep.trial_queue import TrialQueue
-    from gensweep.sweep.trial_runner import RunnerSettings, TrialRunner
+    from gensweep.sweep.trial_runner import TrialRunner
+    from gensweep.sweep.worker_group import RunnerSettings
 
     options: dict[str, Any] = {
         "num_cpus": 0,
         "max_concurrency": MOST_CALLS_AT_ONCE,
         "max_restarts": QUEUE_RESTARTS,
         "max_task_retries": -1,  # who calls a queue that is being started again waits
-        "scheduling_strategy": on_drivers_node(),
+        "resources": drivers_node_resource(),
     }
-    queue: Any = ray.remote(**options)(TrialQueue).remote(free_groups)
-    settings = RunnerSettings(
-        queue,
-        ray.cloudpickle.dumps(plan.job),  # type: ignore[no-untyped-call]
-        allotment.request.workers,
-        allotment.request.bundle,
-        storage,
-        plan.max_failures,
-        plan.trials_per_group,
-    )
-    trainable = tune.with_resources(
-        tune.with_parameters(TrialRunner, settings=settings), {"CPU": 0, **drivers_node_resource()}
-    )
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(
-            search_alg=SessionSearch(session),
-            scheduler=make_scheduler(plan.scheduler, session, budget=plan.budget, **plan.scheduler_settings),
-            num_samples=session.state.left,
-            max_concurrent_trials=allotment.concurrent,
-            reuse_actors=True,
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name=f"session-{len(list(folder.ray.glob('session-*'))):03d}",
-            storage_path=str(folder.ray),
-            callbacks=[Follower(session)],
-            stop=Stops(stop, session, queue),
-            failure_config=tune.FailureConfig(max_failures=plan.max_failures),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            verbose=0,
-        ),
-    )
-    try:
-        tuner.fit()
-    finally:
-        ray.kill(queue)
+    book = folder.path / "ray"
+    with tempfile.TemporaryDirectory(prefix="gensweep-", ignore_cleanup_errors=True) as scratch:
+        queue: Any = ray.remote(**options)(TrialQueue).remote()
+        job = ray.cloudpickle.dumps(plan.job)  # type: ignore[no-untyped-call]
+        settings = RunnerSettings(
+            queue,
+            job,
+            plan.resources.workers,
+            bundle(plan.resources),
+            storage,
+            Path(scratch),
+            plan.max_failures,
+            plan.trials_per_group,
+        )
+        settings.leases.mkdir()
+        runner = tune.with_parameters(TrialRunner, settings=settings)
+        tuner = tune.Tuner(
+            tune.with_resources(runner, {"CPU": 0, **drivers_node_resource()}),
+            tune_config=tune.TuneConfig(
+                search_alg=SessionSearcher(session),
+                num_samples=session.state.left,
+                max_concurrent_trials=concurrent,
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name=f"session-{len(list(book.glob('session-*'))):03d}",
+                storage_path=str(book),
+                callbacks=[SessionCallback(session)],
+                stop=SessionStopper(stop, session, queue, settings.leases),
+                failure_config=tune.FailureConfig(max_failures=plan.max_failures),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                verbose=0,
+            ),
+        )
+        try:
+            tuner.fit()
+        finally:
+            ray.kill(queue)
 
 
 def _trial_name(trial: Any) -> str:
@@ -155,25 +140,22 @@ def _trial_name(trial: Any) -> str:
 
 
 @contextmanager
-def _stop_signals(
-    stop: threading.Event | None = None, numbers: Sequence[int] = (signal.SIGINT, signal.SIGTERM)
-) -> Iterator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second SIGINT acts as ever."""
-    stop = stop or threading.Event()
+def _set_by(stop: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
+    """Let signals set an event while inside, in the main thread; a second SIGINT acts as ever."""
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield
         return
     before = {number: signal.getsignal(number) for number in numbers}
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
         if number == signal.SIGINT:
-            signal.signal(number, before[number])
+            signal.signal(number, before[signal.SIGINT])
 
     for number in numbers:
         signal.signal(number, handle)
     try:
-        yield stop
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

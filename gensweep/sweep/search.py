@@ -1,124 +1,95 @@
-"""The search: the session says what to run, which Optuna has suggested; a scheduler of Tune says when to stop."""
+"""The driver's ends of Tune: what to run next, what is reported, when a trial and when the sweep is to stop."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import threading
+import time
+import traceback
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
+import ray
+from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
-from gensweep.results import Evaluation
+from gensweep.sweep.placement import free_dead
 from gensweep.sweep.session import Session
 
-__all__ = ["Asha", "SessionSearch", "make_scheduler"]
+__all__ = ["SessionCallback", "SessionSearcher", "SessionStopper"]
 
-#: The key under which Tune's schedulers would look for the best score so far.
-OBJECTIVE = "objective"
+FREEING_INTERVAL = 1.0
+"""Seconds between two looks for trial actors that have died."""
 
 
-class SessionSearch(Searcher):
-    """Tune's searcher: interrupted trials of earlier sessions first, from their checkpoints, then new ones."""
+class _NotStored:
+    """Tune writes its tuner to disk; gensweep never reads that back."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (object, ())
+
+
+class SessionSearcher(_NotStored, Searcher):
+    """Interrupted trials of earlier sessions first, from their checkpoints, then new ones."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__(metric=OBJECTIVE, mode=session.state.mode)
+        super().__init__()
         self._session = session
+        self._trials: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial, or Tune's word for "no more"."""
-        return self._session.next_trial(trial_id) or Searcher.FINISHED
+        trial = self._session.next_trial()
+        if trial is None:
+            return Searcher.FINISHED
+        self._trials[trial_id] = trial.trial
+        return {"trial": trial.trial, "config": trial.config, "checkpoints": trial.checkpoints}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """A trial ended by itself or the scheduler stopped it; of an error more is known later, in the callback."""
+        """A trial ended by itself or was stopped; of an error more is known later, in the callback."""
         if not error:
-            self._session.ended(trial_id, result or {})
+            self._session.ended(self._trials[trial_id], result or {})
 
     def save(self, checkpoint_path: str) -> None:
         """Leave word in Tune's folder where the state of the search is."""
         Path(checkpoint_path).write_text("see events.jsonl in the sweep's folder\n")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Tune writes its tuner to disk; gensweep never reads that back.
-        return (dict, ())
+
+class SessionCallback(_NotStored, Callback):
+    """Notes starts, and trials whose actor was lost too often; reports come by the stopper, ends by the searcher."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Workers take the trial."""
+        self._session.started(trial.config["trial"])
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Its actor died too often."""
+        error = trial.get_error()
+        text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else str(error)
+        self._session.ended(trial.config["trial"], {}, "the trial's own process was lost, too often to go on", text)
 
 
-class Asha(AsyncHyperBandScheduler):
-    """ASHA on images seen, which can be told what earlier sessions saw.  Source: Li et al. 2020.
+class SessionStopper(_NotStored, Stopper):
+    """Hands reports to the session, which says when a trial is to stop; ends everything once `stop` is set."""
 
-    `objective` says what a trial's best score is after a report.
-    """
+    def __init__(self, stop: threading.Event, session: Session, queue: Any, leases: Path) -> None:
+        self._stop, self._session, self._queue, self._leases = stop, session, queue, leases
+        self._freed = 0.0
 
-    def __init__(
-        self,
-        objective: Callable[[str, Evaluation], float | None],
-        *,
-        mode: str,
-        budget: int,
-        grace: int,
-        reduction: float,
-        brackets: int = 1,
-    ) -> None:
-        self._objective = objective
-        self._sign = 1.0 if mode == "max" else -1.0
-        super().__init__(
-            time_attr="images",
-            metric=OBJECTIVE,
-            mode=mode,
-            max_t=budget,
-            grace_period=min(grace, budget),
-            reduction_factor=reduction,
-            brackets=brackets,
-        )
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Whether to end a trial; this is the first thing that Tune asks about a result."""
+        return "event" in result and self._session.reported(result["event"])
 
-    def replay(self, trial: str, rungs: Iterable[tuple[int, float]]) -> None:
-        """Enter a trial of an earlier session into the rungs, as if it had been seen here."""
-        for images, value in rungs:
-            self._brackets[0].on_result(_named(trial), images, self._sign * value)
-
-    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Under the trial's own name, which it keeps over sessions."""
-        report = result.get("report")
-        value = self._objective(trial.trial_id, report) if isinstance(report, Evaluation) else None
-        if value is None:
-            return str(TrialScheduler.CONTINUE)
-        if result["images"] >= self._max_t:
-            return str(TrialScheduler.STOP)
-        bracket = self._trial_info[trial.trial_id]
-        return str(bracket.on_result(_named(trial.config["trial"]), result["images"], self._sign * value))
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Its results are in the rungs already."""
-        self._trial_info.pop(trial.trial_id, None)
-
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Forget a trial that never ran."""
-        self._trial_info.pop(trial.trial_id, None)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (dict, ())
-
-
-def _named(trial: str) -> Any:
-    """All that a bracket wants of a trial: a name."""
-    return SimpleNamespace(trial_id=trial)
-
-
-def make_scheduler(
-    kind: str, session: Session, *, budget: int, grace: int | None = None, reduction: float = 3
-) -> TrialScheduler:
-    """`asha` with rungs grace, grace * reduction, ... images, or `fifo`, which never stops a trial."""
-    if kind == "fifo":
-        fifo: TrialScheduler = FIFOScheduler()  # type: ignore[no-untyped-call]
-        return fifo
-    asha = Asha(
-        session.objective,
-        mode=session.state.mode,
-        budget=budget,
-        grace=grace or max(1, budget // int(reduction**2)),
-        reduction=reduction,
-    )
-    for trial in session.state.trials.values():
-        asha.replay(trial.trial, trial.rungs)
-    return asha
+    def stop_all(self) -> bool:
+        """Whether to end it all, which wakes the trial actors that wait for their workers; Tune asks all the time."""
+        if self._session.problem is not None:
+            raise self._session.problem
+        if time.monotonic() - self._freed > FREEING_INTERVAL:
+            free_dead(self._leases)
+            self._freed = time.monotonic()
+        if self._stop.is_set() and not self._session.interrupted:
+            self._session.interrupted = True
+            ray.get(self._queue.close.remote())
+        return self._session.interrupted

@@ -6,31 +6,17 @@ give one key different ranges, the name ends in `@branch`: a study must not see 
 
 from __future__ import annotations
 
-import math
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gensweep.config import SweepConfig
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, corners, draw
 
-__all__ = ["Parameter", "SearchSpace", "Trial"]
+if TYPE_CHECKING:
+    from optuna.trial import BaseTrial
 
-
-class Trial(Protocol):
-    """What is used of an `optuna.Trial`."""
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        """A whole number."""
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        """A number."""
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        """One of the choices."""
+__all__ = ["Parameter", "SearchSpace"]
 
 
 @dataclass(frozen=True)
@@ -44,10 +30,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """A space; calling it with an Optuna trial suggests every parameter that the trial meets.
-
-    It is a plain value, so it can be pickled with a searcher.
-    """
+    """A space as a plain value, which can be pickled."""
 
     nodes: tuple[Node, ...]
 
@@ -56,24 +39,16 @@ class SearchSpace:
         """The space of a sweep."""
         return cls(sweep.nodes())
 
-    def suggest(self, trial: Trial) -> dict[str, Any]:
+    def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Overrides of the base for one trial, by dotted key."""
         return draw(self.nodes, _Suggested(trial))
 
-    def __call__(self, trial: Trial) -> None:
-        """Suggest all parameters; Optuna keeps them (the form that Ray's OptunaSearch wants)."""
-        self.suggest(trial)
-
-    def overrides(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Overrides of the base for the parameters of a trial, as a study keeps them.
-
-        Raises KeyError if a parameter is missing and ValueError if a choice does not exist in this space.
-        """
-        return draw(self.nodes, _Suggested(_Recorded(params)))
-
     def sample(self, seed: int) -> dict[str, Any]:
         """Overrides of a random trial: uniform, or log-uniform where the range says log."""
-        return draw(self.nodes, _Random(random.Random(seed)))
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        return self.suggest(optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed % 2**32)).ask())
 
     def corners(self) -> list[dict[str, Any]]:
         """Overrides of the extreme trials: each branch with all ranges at their low, and with all at their high end.
@@ -86,15 +61,11 @@ class SearchSpace:
         """All parameters, for a table."""
         return list(_rows(self.nodes, ()))
 
-    def names(self) -> list[str]:
-        """Names of all parameters, as a study shows them."""
-        return list(dict.fromkeys(row.name for row in self.describe() if not row.range.startswith("= ")))
-
 
 class _Suggested:
-    """Asks a trial."""
+    """A picker of what an Optuna trial suggests."""
 
-    def __init__(self, trial: Trial) -> None:
+    def __init__(self, trial: BaseTrial) -> None:
         self.trial = trial
 
     def number(self, node: Range, /) -> int | float:
@@ -105,44 +76,6 @@ class _Suggested:
 
     def index(self, node: Choices | Conditional, /) -> int:
         return node.labels.index(self.trial.suggest_categorical(node.name, node.labels))
-
-
-class _Recorded:
-    """Repeats the answers of an earlier trial."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self.params = params
-
-    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
-        return int(self.params[name])
-
-    def suggest_float(
-        self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False
-    ) -> float:
-        return float(self.params[name])
-
-    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
-        return self.params[name]
-
-
-class _Random:
-    """Draws by itself, for looking at a space before anything runs."""
-
-    def __init__(self, generator: random.Random) -> None:
-        self.generator = generator
-
-    def number(self, node: Range, /) -> int | float:
-        if node.log:
-            value = node.low * math.pow(node.high / node.low, self.generator.random())
-            return min(max(round(value) if node.integer else float(value), node.low), node.high)
-        if node.integer or node.step is not None:
-            step = node.step or 1
-            value = node.low + step * self.generator.randint(0, round((node.high - node.low) / step))
-            return value if node.integer else min(value, node.high)
-        return self.generator.uniform(node.low, node.high)
-
-    def index(self, node: Choices | Conditional, /) -> int:
-        return self.generator.randrange(len(node.labels))
 
 
 def _rows(nodes: Sequence[Node], where: tuple[str, ...]) -> Iterator[Parameter]:

@@ -9,25 +9,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gensweep.results import Cost, Evaluation, Outcome, Score, better, ranking
-from gensweep.sweep.events import (
-    Created,
-    Ended,
-    Evaluated,
-    Event,
-    Extended,
-    Progressed,
-    ScoredAgain,
-    SessionEnded,
-    SessionStarted,
-    Started,
-    Suggested,
-    SweepStatus,
-    TrialStatus,
-)
-from gensweep.sweep.log import Entry
+from gensweep.results import Cost, Outcome, Score, better, ranking
+from gensweep.sweep import events
+from gensweep.sweep.log import LogEntry
 
-__all__ = ["SweepState", "TrialState"]
+__all__ = ["CHECKPOINTS_KEPT", "SweepState", "TrialState"]
 
 #: Checkpoints of a running trial that are kept beside its best one: one more than resuming takes, if one is damaged.
 CHECKPOINTS_KEPT = 2
@@ -35,7 +21,7 @@ CHECKPOINTS_KEPT = 2
 
 @dataclass
 class TrialState:
-    """All that is known of a trial."""
+    """All that is known of a trial; times are in milliseconds since 1970."""
 
     trial: str
     number: int
@@ -44,13 +30,11 @@ class TrialState:
     suggested: Mapping[str, Any]
     params: Mapping[str, Any]
     config: Mapping[str, Any]
-    created: int
-    """Milliseconds since 1970."""
-    status: Literal["waiting", "running"] | TrialStatus = "waiting"
+    status: Literal["waiting", "running"] | events.TrialStatus = "waiting"
     images: int = 0
-    evaluations: dict[int, Evaluated] = field(default_factory=dict)
+    evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
     """By training images, in their order."""
-    best: Evaluated | None = None
+    best: events.Evaluated | None = None
     rungs: list[tuple[int, float]] = field(default_factory=list)
     """Training images and the best objective so far, at each evaluation."""
     numbers: dict[str, float] = field(default_factory=dict)
@@ -58,7 +42,6 @@ class TrialState:
     error: str | None = None
     log: str | None = None
     ended_at: int | None = None
-    """Milliseconds since 1970."""
     outcomes: list[Outcome] = field(default_factory=list)
     """Scores of later evaluations."""
 
@@ -83,10 +66,14 @@ class TrialState:
         return Cost() if self.best is None else self.best.evaluation.cost
 
     @property
+    def stored(self) -> tuple[str, ...]:
+        """The URIs of all checkpoints that were reported, the newest first."""
+        return tuple(each.uri for each in reversed(self.evaluations.values()) if each.uri is not None)
+
+    @property
     def checkpoints(self) -> tuple[str, ...]:
-        """Where its last checkpoints lie, the newest first."""
-        uris = [each.uri for each in self.evaluations.values() if each.uri is not None]
-        return tuple(uris[: -CHECKPOINTS_KEPT - 1 : -1])
+        """The URIs of the checkpoints to resume from, the newest first."""
+        return self.stored[:CHECKPOINTS_KEPT]
 
     @property
     def wanted(self) -> set[str]:
@@ -94,18 +81,27 @@ class TrialState:
         best = set() if self.best is None or self.best.uri is None else {self.best.uri}
         return best if self.ended else best | set(self.checkpoints)
 
-    def standing(self, images: int, value: float) -> int:
-        """How many evaluations in a row, an evaluation after so many images included, had this best objective."""
-        best = {**dict(self.rungs), images: value}
-        return sum(each == best[max(best)] for each in best.values())
+    @property
+    def evaluations_at_best(self) -> int:
+        """How many of the evaluations have had today's best objective, the one that brought it included."""
+        return sum(value == self.rungs[-1][1] for _, value in self.rungs)
 
-    def objective_with(self, evaluation: Evaluation) -> Score | None:
-        """What the objective is once an evaluation has come in."""
-        score = evaluation.scores.get(self.metric)
-        return score if score is not None and better(score, self.objective) else self.objective
+    def apply(self, event: events.TrialEvent, time: int) -> None:
+        """Take in the next event of this trial."""
+        match event:
+            case events.Started():
+                self.status, self.error, self.ended_at = "running", None, None
+            case events.Progressed():
+                self.images = max(self.images, event.images)
+                self.numbers |= event.numbers
+            case events.Evaluated():
+                self._evaluate(event)
+            case events.Ended():
+                self.status, self.error, self.log, self.ended_at = event.status, event.error, event.log, time
+            case events.ScoredAgain():
+                self.outcomes.append(event.outcome)
 
-    def take(self, event: Evaluated) -> None:
-        """Take in an evaluation."""
+    def _evaluate(self, event: events.Evaluated) -> None:
         images = event.evaluation.images
         self.evaluations[images] = event
         self.images = max(self.images, images)
@@ -120,49 +116,48 @@ class TrialState:
 
 
 class SweepState:
-    """What became of a sweep up to some event."""
+    """What became of a sweep up to some event; times are in milliseconds since 1970."""
 
     def __init__(self) -> None:
-        self.created: Created | None = None
+        self.created: events.Created | None = None
         self.started: int = 0
         self.trials: dict[str, TrialState] = {}
         self.wanted: int = 0
         """How many trials there are to be in the end."""
-        self.status: Literal["running"] | SweepStatus = "finished"
+        self.status: Literal["running"] | events.SweepStatus = "finished"
         self.error: str | None = None
-        self.sessions: list[SessionStarted] = []
+        self.sessions: list[events.SessionStarted] = []
         self.changed_at: int = 0
-        """When something last happened, in milliseconds since 1970."""
 
     @classmethod
-    def of(cls, entries: Iterable[Entry]) -> SweepState:
+    def of(cls, entries: Iterable[LogEntry]) -> SweepState:
         """The state after some events."""
         state = cls()
         for entry in entries:
             state.apply(entry.event, entry.time)
         return state
 
-    def apply(self, event: Event, time: int) -> None:
+    def apply(self, event: events.Event, time: int) -> None:
         """Take in the next event.  What a log says of a trial that it does not know is passed over."""
         self.changed_at = time
         match event:
-            case Created():
+            case events.Created():
                 self.created, self.wanted, self.started = event, event.trials, time
-            case Extended():
+            case events.Extended():
                 self.wanted = event.trials
-            case SessionStarted():
+            case events.SessionStarted():
                 self.sessions.append(event)
                 self.status, self.error = "running", None
-            case SessionEnded():
+            case events.SessionEnded():
                 self.status, self.error = event.status, event.error
                 for trial in self.running:
                     trial.status, trial.ended_at = "stopped", time
-            case Suggested():
+            case events.Suggested():
                 self.trials[event.trial] = TrialState(
-                    event.trial, event.number, self.metric, event.suggested, event.params, event.config, time
+                    event.trial, event.number, self.metric, event.suggested, event.params, event.config
                 )
             case _ if event.trial in self.trials:
-                _apply_to_trial(self.trials[event.trial], event, time)
+                self.trials[event.trial].apply(event, time)
 
     @property
     def metric(self) -> str:
@@ -178,6 +173,11 @@ class SweepState:
     def running(self) -> list[TrialState]:
         """Trials that workers have."""
         return [trial for trial in self.trials.values() if trial.status == "running"]
+
+    @property
+    def failed(self) -> list[TrialState]:
+        """Trials that failed."""
+        return [trial for trial in self.trials.values() if trial.status == "failed"]
 
     @property
     def unfinished(self) -> list[TrialState]:
@@ -209,23 +209,3 @@ class SweepState:
         """The trials whose best checkpoint is kept in the tracking server: the first of those that have ended."""
         count = 0 if self.created is None else self.created.keep_best
         return [trial for trial in self.ranking if trial.ended][:count]
-
-    @property
-    def failed(self) -> list[TrialState]:
-        """Trials that failed."""
-        return [trial for trial in self.trials.values() if trial.status == "failed"]
-
-
-def _apply_to_trial(trial: TrialState, event: Event, time: int) -> None:
-    match event:
-        case Started():
-            trial.status, trial.error, trial.ended_at = "running", None, None
-        case Progressed():
-            trial.images = max(trial.images, event.images)
-            trial.numbers |= event.numbers
-        case Evaluated():
-            trial.take(event)
-        case Ended():
-            trial.status, trial.error, trial.log, trial.ended_at = event.status, event.error, event.log, time
-        case ScoredAgain():
-            trial.outcomes.append(event.outcome)

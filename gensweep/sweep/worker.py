@@ -31,14 +31,16 @@ from ray.train.torch import get_device
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from gensweep.results import Evaluation
-from gensweep.sweep.storage import fetch, is_url, join, persist
-from gensweep.sweep.trial_queue import Assignment
+from gensweep.sweep.checkpoints import checkpoint_uri, fetch, store
+from gensweep.sweep.events import Evaluated, Progressed
+from gensweep.sweep.trial_queue import Assignment, Report
+from gensweep.sweep.worker_group import RunnerSettings
 from gensweep.training.trial import StopTrial, WorkerContext
 
 __all__ = ["serve"]
 
-PATIENCE = 60.0
-"""Seconds of one long poll of the queue."""
+POLL_SECONDS = 60.0
+"""How long one long poll of the queue lasts."""
 
 COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)
 """How long a rank waits for the others, which may be evaluating or writing a checkpoint."""
@@ -47,23 +49,21 @@ LONGEST_CAUSE = 500
 """Characters of an error's first line that are shown."""
 
 
-def serve(config: dict[str, Any]) -> None:
+def serve(settings: RunnerSettings, runner: str) -> None:
     """Run trials for as long as the group lives.  Raises RuntimeError, which ends the group, if a job raises."""
-    queue, runner, job = config["queue"], config["runner"], ray.cloudpickle.loads(config["job"])
-    torch.set_num_threads(max(1, int(config["threads"])))
-    device = get_device() if config["gpu"] else torch.device("cpu")  # alone, get_device takes any GPU that it sees
+    queue, job = settings.queue, ray.cloudpickle.loads(settings.job)
+    torch.set_num_threads(max(1, int(settings.resources["CPU"])))
+    # Alone, get_device takes any GPU that it sees.
+    device = get_device() if "GPU" in settings.resources else torch.device("cpu")
     if device.type == "cuda":
         torch.cuda.set_device(device)
     _join_process_group(device)
     generation = 0
     while True:
-        generation = _agree(partial(_next_generation, queue, runner, generation))
-        assignment = ray.get(queue.assignment.remote(runner, generation))
-        if not _all(assignment is not None, device):
-            continue  # replaced before it began
-        checkpoints = join(config["storage"], "checkpoints", assignment.trial)
+        assignment = _agree(partial(_next_assignment, queue, runner, generation))
+        generation = assignment.generation
         try:
-            _run(job, device, assignment, _QueueReporter(queue, runner, generation, checkpoints))
+            _run(job, device, assignment, _QueueReporter(queue, runner, assignment, settings.storage))
         except StopTrial:
             continue
         finally:
@@ -83,15 +83,14 @@ def _join_process_group(device: torch.device) -> None:
         "NODE_RANK": context.get_node_rank(),
     }
     os.environ.update({name: str(number) for name, number in ranks.items()})
-    store = None
+    rendezvous = None
     if _rank() == 0:
         host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
-    address = _agree(lambda: store and (store.host, store.port))
-    store = store or TCPStore(*address)
+        rendezvous = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    address = _agree(lambda: rendezvous and (rendezvous.host, rendezvous.port))
     torch.distributed.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        store=store,
+        store=rendezvous or TCPStore(*address),
         rank=_rank(),
         world_size=_world(),
         timeout=COLLECTIVE_TIMEOUT,
@@ -99,10 +98,11 @@ def _join_process_group(device: torch.device) -> None:
 
 
 def _run(job: Callable[..., None], device: torch.device, assignment: Assignment, reporter: _QueueReporter) -> None:
-    _seed_everything(0)  # nothing of a trial may depend on what ran before in this process
+    random.seed(0)  # nothing of a trial may depend on what ran before in this process
+    torch.manual_seed(0)
     scratch = Path(tempfile.mkdtemp(prefix=f"gensweep-{assignment.trial}-"))
     try:
-        resume = tuple(fetch(uri, scratch / f"resume{i}") for i, uri in enumerate(assignment.checkpoints))
+        resume = tuple(fetch(uri, scratch / "resume") for uri in assignment.checkpoints)
         job(assignment.config, WorkerContext(_rank(), _world(), device, scratch, resume), reporter)
     except (StopTrial, ray.exceptions.RayError):
         raise  # the latter: some process of the sweep is lost, which is not the job's fault
@@ -117,34 +117,29 @@ def _run(job: Callable[..., None], device: torch.device, assignment: Assignment,
 class _QueueReporter:
     """The Reporter of one trial."""
 
-    def __init__(self, queue: Any, runner: str, generation: int, checkpoints: str) -> None:
-        self._queue = queue
-        self._runner = runner
-        self._generation = generation
-        self._checkpoints = checkpoints
+    def __init__(self, queue: Any, runner: str, assignment: Assignment, storage: str) -> None:
+        self._queue, self._runner, self._storage = queue, runner, storage
+        self._trial, self._generation = assignment.trial, assignment.generation
 
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
         """Send them, without waiting."""
         _require_finite(images, numbers)
-        self._report(images, dict(numbers), None)
+        self._report(Progressed(self._trial, images, dict(numbers)))
 
     def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
         """Store the folder, then send, and wait for what the scheduler says to these scores."""
         _require_finite(evaluation.images, evaluation.numbers())
-        uri = join(self._checkpoints, f"{evaluation.images:012d}")
+        uri = checkpoint_uri(self._storage, self._trial, evaluation.images)
         if _rank() == 0:
-            if not is_url(self._checkpoints):
-                Path(self._checkpoints).mkdir(parents=True, exist_ok=True)
-            persist(folder, uri)
-        self._report(evaluation.images, evaluation, uri)
+            store(folder, uri)
+        self._report(Evaluated(self._trial, evaluation, uri))
 
     def job_raised(self, error: str, details: str) -> None:
         """Tell why this rank is about to end the group."""
         ray.get(self._queue.job_raised.remote(self._runner, self._generation, _rank(), error, details))
 
-    def _report(self, images: int, report: Evaluation | dict[str, float], checkpoint: str | None) -> None:
-        send = partial(self._queue.report.remote, self._runner, self._generation, images, report, checkpoint)
-        if not _agree(lambda: ray.get(send())):
+    def _report(self, event: Report) -> None:
+        if not _agree(lambda: ray.get(self._queue.report.remote(self._runner, self._generation, event))):
             raise StopTrial
 
 
@@ -154,11 +149,11 @@ def _require_finite(images: int, numbers: Mapping[str, float]) -> None:
             raise ValueError(f"{name} is {value} at image {images}")
 
 
-def _next_generation(queue: Any, runner: str, after: int) -> int:
+def _next_assignment(queue: Any, runner: str, after: int) -> Assignment:
     while True:
-        generation: int = ray.get(queue.next_generation.remote(runner, after, PATIENCE))
-        if generation:
-            return generation
+        assignment: Assignment | None = ray.get(queue.next_assignment.remote(runner, after, POLL_SECONDS))
+        if assignment is not None:
+            return assignment
 
 
 def _agree(ask: Callable[[], Any]) -> Any:
@@ -167,26 +162,12 @@ def _agree(ask: Callable[[], Any]) -> Any:
     return answer if _world() == 1 else broadcast_from_rank_zero(answer)
 
 
-def _all(here: bool, device: torch.device) -> bool:
-    """Whether it is so on all ranks."""
-    if _world() == 1:
-        return here
-    votes = torch.tensor(int(here), device=device)
-    torch.distributed.all_reduce(votes, op=torch.distributed.ReduceOp.MIN)
-    return bool(votes)
-
-
 def _rank() -> int:
     return int(ray.train.get_context().get_world_rank())
 
 
 def _world() -> int:
     return int(ray.train.get_context().get_world_size())
-
-
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def _tidy(device: torch.device) -> None:

@@ -25,9 +25,8 @@ from gensweep.sweep.events import (
     SessionStarted,
     Suggested,
 )
-from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.log import Entry
-from gensweep.sweep.session import PICTURES
+from gensweep.sweep.folder import PICTURES, SweepFolder
+from gensweep.sweep.log import LogEntry
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.tracking.outcomes import outcome_metrics, outcomes_text
 from gensweep.tracking.rendering import (
@@ -99,7 +98,7 @@ class Replay:
         if self._position is None:
             self._connect(entries[0].event)
         # Numbers are sent before the position moves on; the state is rendered from where it then stands.
-        news: list[Entry] = []
+        news: list[LogEntry] = []
         sweep_metrics: list[Metric] = []
         changed: set[str] = set()
         for entry in entries:
@@ -146,7 +145,7 @@ class Replay:
         position = int(parent.tags.get(POSITION, "0")) if parent is not None else 0
         self._position = position if position <= self._folder.log.size else 0
 
-    def _ensure_runs(self, news: Sequence[Entry]) -> None:
+    def _ensure_runs(self, news: Sequence[LogEntry]) -> None:
         created = self._state.created
         assert created is not None
         if SWEEP not in self._runs:
@@ -175,7 +174,7 @@ class Replay:
         if diff.is_file():
             self._store.log_artifact(run_id, str(diff))
 
-    def _send(self, trial: str, group: Sequence[Entry]) -> None:
+    def _send(self, trial: str, group: Sequence[LogEntry]) -> None:
         run_id, state = self._id(trial), self._state.trials[trial]
         metrics: list[Metric] = []
         for entry in group:
@@ -268,7 +267,7 @@ class Replay:
         """The trials that run, and those that are shown as the best ones."""
         return {trial.trial for trial in [*self._state.running, *self._state.kept, *self._state.ranking[:1]]}
 
-    def _best_so_far(self, entry: Entry) -> list[Metric]:
+    def _best_so_far(self, entry: LogEntry) -> list[Metric]:
         best = self._state.best if isinstance(entry.event, Ended) else None
         if best is None or best.objective is None:
             return []
@@ -346,8 +345,8 @@ def _metrics(numbers: Mapping[str, float], time: int, step: int) -> list[Metric]
     return [Metric(key, value, time, step) for key, value in numbers.items()]
 
 
-def _by_trial(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    groups: dict[str, list[Entry]] = {}
+def _by_trial(entries: Iterable[LogEntry]) -> dict[str, list[LogEntry]]:
+    groups: dict[str, list[LogEntry]] = {}
     for entry in entries:
         trial = getattr(entry.event, "trial", None)
         if trial is not None:

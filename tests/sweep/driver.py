@@ -7,11 +7,11 @@ import jobs
 import ray.cloudpickle
 from trivial_sweeps import plan
 
-from gensweep.sweep.resources import Request
+from gensweep.config.sweep_config import Resources
 from gensweep.sweep.run import run_plan
 
 if __name__ == "__main__":
     ray.cloudpickle.register_pickle_by_value(jobs)
     configs = [{"steps": 2}, {"steps": 4, "sleep": 1.0}, {"steps": 4, "sleep": 1.0}]
-    result = run_plan(plan(trials=3, configs=configs, request=Request(concurrent=1)), root=Path(sys.argv[1]))
+    result = run_plan(plan(trials=3, configs=configs, resources=Resources(concurrent=1)), root=Path(sys.argv[1]))
     sys.exit(result.exit_code)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,8 +16,7 @@ from gensweep.sweep.events import (
     Started,
     Suggested,
 )
-from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.session import PICTURES
+from gensweep.sweep.folder import PICTURES, SweepFolder
 
 IDENTITY = Identity("fd", "efficientnet_lite0/1280", 8, "digits", "floor(127.5 x + 128)")
 
@@ -58,10 +56,8 @@ class LoggedSweep:
     def evaluate(self, trial, images, value, checkpoint=None, **values):
         """An evaluation; pictures of the checkpoint are kept as the driver keeps them."""
         for key in PICTURES:
-            if checkpoint is not None and (picture := Path(checkpoint) / f"{key}.png").is_file():
-                target = self.folder.picture(trial, images, key)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(picture, target)
+            if checkpoint is not None:
+                self.folder.keep_picture(trial, images, key, Path(checkpoint) / f"{key}.png")
         uri = None if checkpoint is None else str(checkpoint)
         self.add(Evaluated(trial, evaluation(images, value, **values), uri))
 

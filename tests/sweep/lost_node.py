@@ -15,9 +15,9 @@ from processes import pids
 from ray.cluster_utils import Cluster
 from trivial_sweeps import Memory, plan
 
+from gensweep.config.sweep_config import Resources
 from gensweep.sweep.cluster import set_switches
 from gensweep.sweep.events import Evaluated
-from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
 
 COORDINATING = ["TrialQueue", "TrialRunner", "TrainController", "SynchronizationActor"]
@@ -67,7 +67,9 @@ if __name__ == "__main__":
     drivers = workers[-1] if here == "worker" else cluster.head_node
     loser = Loser(cluster, [cluster.head_node, *workers], drivers)
     configs = [{"sleep": 0.3}, {"sleep": 0.3}, {}]
-    result = run_plan(plan(trials=3, configs=configs, request=Request(concurrent=2)), [loser], root=Path(sys.argv[1]))
+    result = run_plan(
+        plan(trials=3, configs=configs, resources=Resources(concurrent=2)), [loser], root=Path(sys.argv[1])
+    )
     trials = result.state.trials.values()
     sums = [trial.best and trial.best.evaluation.signals["sum"] for trial in trials]
     statuses = [trial.status for trial in trials]

@@ -10,12 +10,15 @@ from gensweep.errors import GensweepError
 from gensweep.sweep import cluster
 
 
-def test_an_address_where_nobody_answers_is_refused_at_once():
+def test_an_address_where_nobody_answers_is_refused_at_once(monkeypatch):
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # not listening
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with pytest.raises(GensweepError, match=f"no Ray cluster answers at RAY_ADDRESS={address}"):
-            cluster._check_answers(address)
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        refused = pytest.raises(GensweepError, match=f"no Ray cluster answers at RAY_ADDRESS={address}")
+        with refused, cluster.connected():
+            pass
 
 
 @pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])

@@ -12,25 +12,25 @@ from processes import pids
 from ray.util.placement_group import placement_group_table
 from trivial_sweeps import Memory, plan
 
+from gensweep.config.sweep_config import Resources
 from gensweep.sweep.events import Evaluated, Progressed, Started
-from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
 
 
 class Killer(Memory):
-    """Kills one process of a class of actors when a trial was evaluated after so many images, once."""
+    """Kills one process of each of some classes of actors when a trial was evaluated after 200 images, once."""
 
-    def __init__(self, actor, images=200):
+    def __init__(self, *actors):
         super().__init__()
-        self.actor, self.images = actor, images
+        self.actors = actors
         self.killed = []
 
     def __call__(self, event, state):
         super().__call__(event, state)
-        if isinstance(event, Evaluated) and event.evaluation.images == self.images and not self.killed:
-            self.killed = pids(self.actor)[:1]
+        if isinstance(event, Evaluated) and event.evaluation.images == 200 and not self.killed:
+            self.killed = [pids(actor)[0] for actor in self.actors]
             for pid in self.killed:
                 os.kill(pid, signal.SIGKILL)
 
@@ -41,7 +41,7 @@ ACTORS = ["RayTrainWorker", "TrialRunner", "TrainController", "SynchronizationAc
 @pytest.mark.parametrize("actor", ACTORS)
 def test_a_killed_actor_costs_at_most_one_checkpoint_interval(tmp_path, actor):
     killer = Killer(actor)
-    one = plan(trials=2, configs=[{"sleep": 0.3}, {}], request=Request(workers=2, concurrent=1))
+    one = plan(trials=2, configs=[{"sleep": 0.3}, {}], resources=Resources(workers=2, concurrent=1))
     result = run_plan(one, [killer], root=tmp_path)
     assert killer.killed
     killed, quiet = result.state.trials.values()
@@ -51,6 +51,16 @@ def test_a_killed_actor_costs_at_most_one_checkpoint_interval(tmp_path, actor):
     assert killed.rungs == quiet.rungs
     images = [e.evaluation.images for e in killer.of(Evaluated) if e.trial == "t0000"]
     assert images == [100, 200, 300, 400]
+
+
+def test_a_queue_and_a_trial_actor_that_are_killed_at_once_keep_no_slot(tmp_path):
+    killer = Killer("TrialQueue", "TrialRunner")
+    # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
+    whole = plan(trials=1, configs=[{"sleep": 0.3}], resources=Resources(cpus_per_worker=4))
+    result = run_plan(whole, [killer], root=tmp_path)
+    assert len(killer.killed) == 2
+    assert [t.status for t in result.state.trials.values()] == ["finished"]
+    assert [e.evaluation.images for e in killer.of(Evaluated)] == [100, 200, 300, 400]
 
 
 def test_a_trial_actor_killed_while_its_workers_start_leaves_nothing_behind(tmp_path):
@@ -68,7 +78,7 @@ def test_a_trial_actor_killed_while_its_workers_start_leaves_nothing_behind(tmp_
 
     killed = []
     # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
-    result = run_plan(plan(trials=1, request=Request(workers=4)), [Early()], root=tmp_path)
+    result = run_plan(plan(trials=1, resources=Resources(workers=4)), [Early()], root=tmp_path)
     assert killed
     assert [t.status for t in result.state.trials.values()] == ["finished"]
 

@@ -6,8 +6,8 @@ import pytest
 
 from gensweep.errors import ConfigError
 from gensweep.files import write_text
+from gensweep.sweep.checkpoints import delete, fetch, store
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.storage import delete, fetch, persist
 
 
 def test_a_torn_write_leaves_the_old_file(tmp_path):
@@ -40,13 +40,17 @@ def test_a_checkpoint_comes_back_as_it_was_from_a_folder_and_from_a_url(tmp_path
     (source / "sub").mkdir(parents=True)
     (source / "state").write_bytes(b"\x00\x01")
     (source / "sub" / "more").write_text("text")
-    place = persist(source, f"{scheme}{tmp_path}/store/t0000/000000000100")
-    local = fetch(place, tmp_path / "copy")
+    uri, cache = f"{scheme}{tmp_path}/store/t0000/000000000100", tmp_path / "cache"
+    store(source, uri)
+    local = fetch(uri, cache)
+    assert fetch(uri, cache) == local
     assert (local / "state").read_bytes() == b"\x00\x01"
     assert (local / "sub" / "more").read_text() == "text"
     assert [p.name for p in (tmp_path / "store" / "t0000").iterdir()] == ["000000000100"]
-    delete(place)
-    delete(place)
+    assert [p.name for p in cache.glob("*")] == (["000000000100"] if scheme else [])
+    delete(uri, cache)
+    delete(uri, cache)
+    assert not list(cache.glob("*"))
     assert not (tmp_path / "store" / "t0000" / "000000000100").exists()
 
 
@@ -54,7 +58,20 @@ def test_storing_again_replaces_what_was_there(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
     (source / "old").write_text("old")
-    place = persist(source, str(tmp_path / "store"))
+    uri = str(tmp_path / "store")
+    store(source, uri)
     (source / "old").rename(source / "new")
-    persist(source, place)
+    store(source, uri)
     assert [p.name for p in (tmp_path / "store").iterdir()] == ["new"]
+
+
+def test_a_copy_that_was_interrupted_is_made_again(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "state").write_text("whole")
+    uri, cache = f"file://{tmp_path}/store/000000000100", tmp_path / "cache"
+    store(source, uri)
+    part = cache / ".000000000100.part"
+    part.mkdir(parents=True)
+    (part / "half").write_text("of it")
+    assert [p.name for p in fetch(uri, cache).iterdir()] == ["state"]

@@ -5,23 +5,25 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError
-from gensweep.sweep.resources import Request, allot
+from gensweep.sweep.resources import allot
 
 
 @pytest.mark.parametrize(
     ("request_", "nodes", "fit"),
     [
-        (Request(), [{"CPU": 2}], 2),
-        (Request(workers=2), [{"CPU": 2}], 1),
-        (Request(workers=2, cpus_per_worker=3), [{"CPU": 8}, {"CPU": 8}], 2),  # two bundles a node, not 16 / 6
-        (Request(workers=4, cpus_per_worker=2, gpus_per_worker=1), [{"CPU": 64, "GPU": 8}], 2),
-        (Request(workers=1, cpus_per_worker=16, gpus_per_worker=1), [{"CPU": 64, "GPU": 8}], 4),  # CPUs bind
-        (Request(workers=1, gpus_per_worker=0.5), [{"CPU": 8, "GPU": 1}], 2),
-        (Request(workers=1, gpus_per_worker=0.4), [{"CPU": 8, "GPU": 2}], 4),  # two a GPU; 0.2 of each stays idle
-        (Request(workers=2, gpus_per_worker=1), [{"CPU": 4, "GPU": 1}, {"CPU": 4, "GPU": 1}], 1),
-        (Request(workers=1), [{"CPU": 4}, {"memory": 1}], 4),
+        (Resources(), [{"CPU": 2}], 2),
+        (Resources(workers=2), [{"CPU": 2}], 1),
+        (Resources(workers=2, cpus_per_worker=3), [{"CPU": 8}, {"CPU": 8}], 2),  # two bundles a node, not 16 / 6
+        (Resources(workers=4, cpus_per_worker=2, gpus_per_worker=1), [{"CPU": 64, "GPU": 8}], 2),
+        (Resources(workers=1, cpus_per_worker=16, gpus_per_worker=1), [{"CPU": 64, "GPU": 8}], 4),  # CPUs bind
+        (Resources(workers=1, gpus_per_worker=0.5), [{"CPU": 8, "GPU": 1}], 2),
+        (Resources(workers=1, gpus_per_worker=0.4), [{"CPU": 8, "GPU": 2}], 4),  # two a GPU; 0.2 of each stays idle
+        (Resources(workers=2, gpus_per_worker=1), [{"CPU": 4, "GPU": 1}, {"CPU": 4, "GPU": 1}], 1),
+        (Resources(workers=1), [{"CPU": 4}, {"memory": 1}], 4),
     ],
 )
 def test_trials_that_fit_as_counted_by_hand(request_, nodes, fit):
@@ -30,29 +32,35 @@ def test_trials_that_fit_as_counted_by_hand(request_, nodes, fit):
 
 def test_concurrent_only_lowers_the_number():
     nodes = [{"CPU": 8}]
-    assert allot(Request(concurrent=3), nodes).concurrent == 3
-    assert allot(Request(concurrent=30), nodes).concurrent == 8
-    assert "limited to 3" in str(allot(Request(concurrent=3), nodes))
+    assert allot(Resources(concurrent=3), nodes).concurrent == 3
+    assert allot(Resources(concurrent=30), nodes).concurrent == 8
+    assert "limited to 3" in str(allot(Resources(concurrent=3), nodes))
 
 
 def test_the_answer_shows_its_numbers():
-    text = str(allot(Request(workers=2, cpus_per_worker=3, gpus_per_worker=1), [{"CPU": 16, "GPU": 4}]))
+    text = str(allot(Resources(workers=2, cpus_per_worker=3, gpus_per_worker=1), [{"CPU": 16, "GPU": 4}]))
     assert text == "2 trials at once: each takes 2 x 3 CPU and 1 GPU, 16 CPU and 4 GPU available, 2 fit"
 
 
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (Request(workers=3), r"3 workers with 1 CPU each \(3 CPU in all\), but 2 CPU on 1 node"),
-        (Request(cpus_per_worker=4), "no single node has enough"),
-        (Request(gpus_per_worker=1), "1 CPU and 1 GPU"),
-        (Request(workers=0), "workers=0"),
-        (Request(concurrent=0), r"resources.concurrent: 0"),
+        (Resources(workers=3), r"3 workers with 1 CPU each \(3 CPU in all\), but 2 CPU on 1 node"),
+        (Resources(cpus_per_worker=4), "no single node has enough"),
+        (Resources(gpus_per_worker=1), "1 CPU and 1 GPU"),
     ],
 )
 def test_impossible_requests_are_refused_with_numbers(request_, message):
     with pytest.raises(ConfigError, match=message):
         allot(request_, [{"CPU": 2}])
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"workers": 0}, {"concurrent": 0}, {"cpus_per_worker": 0.0}, {"gpus_per_worker": -1.0}]
+)
+def test_a_request_for_nothing_is_refused_where_it_is_written(wrong):
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        Resources(**wrong)
 
 
 @given(
@@ -64,7 +72,7 @@ def test_impossible_requests_are_refused_with_numbers(request_, message):
 def test_what_is_allotted_can_really_be_placed(workers, cpus, gpus, nodes):
     offered = [{"CPU": float(c), "GPU": float(g)} for c, g in nodes]
     try:
-        fit = allot(Request(workers, cpus, gpus), offered).concurrent
+        fit = allot(Resources(workers=workers, cpus_per_worker=cpus, gpus_per_worker=gpus), offered).concurrent
     except ConfigError:
         fit = 0
     # First fit, one bundle after the other, is exact here because all bundles are equal.

@@ -14,9 +14,9 @@ import pytest
 from optuna.trial import TrialState
 from trivial_sweeps import Memory, plan
 
+from gensweep.config.sweep_config import Resources
 from gensweep.sweep.events import Evaluated, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
 
 pytestmark = pytest.mark.usefixtures("ray_cluster", "no_leak")
@@ -51,12 +51,12 @@ def wait_for_checkpoint(root, trial, images, seconds=120):
 
 
 def resumed(root, memory):
-    again = plan(trials=3, configs=CONFIGS, request=Request(concurrent=1))
+    again = plan(trials=3, configs=CONFIGS, resources=Resources(concurrent=1))
     return run_plan(again, [memory], root=root, resume=True)
 
 
 def undisturbed(root):
-    return run_plan(plan("b", trials=3, configs=CONFIGS, request=Request(concurrent=1)), root=root)
+    return run_plan(plan("b", trials=3, configs=CONFIGS, resources=Resources(concurrent=1)), root=root)
 
 
 def test_a_driver_killed_in_mid_sweep_loses_no_finished_trial_and_one_interval_of_the_running_one(tmp_path):

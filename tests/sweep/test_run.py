@@ -9,10 +9,10 @@ import optuna
 import pytest
 from trivial_sweeps import Memory, plan
 
+from gensweep.config.sweep_config import AshaSettings, Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.resources import Request
 from gensweep.sweep.run import run_plan
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
@@ -50,9 +50,9 @@ def test_a_sweep_finishes_and_every_event_is_seen_once(tmp_path):
 
 def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_path):
     configs = [{"x": 0.2}, {"x": 5.0}, {"x": 0.1, "raise_at": 3}, {"x": 0.05}]
-    scheduler = {"scheduler": "asha", "scheduler_settings": {"grace": 100, "reduction": 2}}
+    asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
     memory = Memory()
-    result = run_plan(plan(configs=configs, **scheduler), [memory], root=tmp_path)
+    result = run_plan(plan(configs=configs, **asha), [memory], root=tmp_path)
     assert [t.status for t in trials_of(result)] == ["finished", "pruned", "failed", "finished"]
     assert (result.status, result.exit_code) == ("finished", 3)
     failed = trials_of(result)[2]
@@ -70,7 +70,7 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
 def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_checkpoint(tmp_path):
     rising = {str(100 * step): 9.0 + step for step in range(3, 9)}
     configs = [{"steps": 8, "scores": {"100": 9.0, "200": 3.0, **rising}}, {"steps": 8}]
-    result = run_plan(plan(trials=2, configs=configs, budget=800, patience=2), root=tmp_path)
+    result = run_plan(plan(trials=2, configs=configs, budget=800, search={"patience": 2}), root=tmp_path)
     assert [(t.status, t.images) for t in trials_of(result)] == [("finished", 400), ("finished", 800)]
     assert trials_of(result)[0].best.evaluation.images == 200
     assert study(tmp_path).trials[0].state == optuna.trial.TrialState.COMPLETE
@@ -101,8 +101,8 @@ def test_a_killed_worker_costs_at_most_one_checkpoint_interval(tmp_path):
 
 
 def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
-    scheduler = {"scheduler": "asha", "scheduler_settings": {"grace": 100, "reduction": 2}}
-    two = plan(trials=5, request=Request(workers=2), **scheduler)
+    asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
+    two = plan(trials=5, resources=Resources(workers=2), **asha)
     result = run_plan(two, root=tmp_path)
     assert result.allotment.concurrent == 2
     assert {t.status for t in trials_of(result)} <= {"finished", "pruned"}
@@ -111,9 +111,9 @@ def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
 
 def test_impossible_resources_are_refused_with_numbers(tmp_path):
     with pytest.raises(ConfigError, match=r"3 workers with 2 CPU each \(6 CPU in all\), but 4 CPU on 1 node"):
-        run_plan(plan(request=Request(workers=3, cpus_per_worker=2)), root=tmp_path)
+        run_plan(plan(resources=Resources(workers=3, cpus_per_worker=2)), root=tmp_path)
     with pytest.raises(ConfigError, match="1 GPU"):
-        run_plan(plan(request=Request(gpus_per_worker=1)), root=tmp_path)
+        run_plan(plan(resources=Resources(gpus_per_worker=1)), root=tmp_path)
     assert not SweepFolder(tmp_path, "a").exists
 
 
@@ -149,7 +149,7 @@ def test_a_second_driver_on_the_same_sweep_is_refused(tmp_path):
 @pytest.mark.slow
 def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(tmp_path):
     configs = [{"x": 0.1, "seed": 3}, {"x": 0.9, "seed": 4, "steps": 2}, {"x": 0.1, "seed": 3}]
-    one = {"configs": configs, "trials": 3, "request": Request(concurrent=1)}
+    one = {"configs": configs, "trials": 3, "resources": Resources(concurrent=1)}
     kept = run_plan(plan("kept", **one), root=tmp_path)
     fresh = run_plan(plan("fresh", **one, trials_per_group=1), root=tmp_path)
     pids = [[t.best.evaluation.signals["pid"] for t in trials_of(result)] for result in (kept, fresh)]

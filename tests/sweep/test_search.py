@@ -6,13 +6,22 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from logged import evaluation
 from trivial_sweeps import plan
 
+from gensweep.config.sweep_config import GridSearch, Search, Tpe
+from gensweep.sweep.early_stopping import asha_stops
+from gensweep.sweep.events import Created, Evaluated, Suggested
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.search import Asha, make_scheduler
 from gensweep.sweep.session import Session
+from gensweep.sweep.state import SweepState
 from gensweep.sweep.study import make_sampler
+
+
+def sampler(kind, seed, trials_so_far):
+    return make_sampler(Search(seed=seed, sampler={"kind": kind}), trials_so_far)
 
 
 def draws(sampler, count=4):
@@ -27,10 +36,10 @@ def draws(sampler, count=4):
 
 @pytest.mark.parametrize("kind", ["tpe", "random"])
 def test_a_seed_fixes_the_draws_and_a_later_session_does_not_repeat_them(kind):
-    first = draws(make_sampler(kind, 3, 0, {}))
-    assert first == draws(make_sampler(kind, 3, 0, {}))
-    assert not set(first) & set(draws(make_sampler(kind, 4, 0, {})))
-    assert not set(first) & set(draws(make_sampler(kind, 3, 4, {})))
+    first = draws(sampler(kind, 3, 0))
+    assert first == draws(sampler(kind, 3, 0))
+    assert not set(first) & set(draws(sampler(kind, 4, 0)))
+    assert not set(first) & set(draws(sampler(kind, 3, 4)))
 
 
 def test_a_grid_meets_every_combination_once_over_sessions(tmp_path):
@@ -43,76 +52,82 @@ def test_a_grid_meets_every_combination_once_over_sessions(tmp_path):
     for more in (0, 3):
         folder = SweepFolder(tmp_path, "a")
         folder.create({})
-        session = Session(plan(trials=3, sampler="grid", sample=sample), folder, [], more_trials=more)
-        session.open(1)
-        for number in range(3):
-            session.next_trial(str(number))
-            session.started(str(number))
-            session.ended(str(number), {"failure": "none"})
+        grid = plan(trials=3, search={"sampler": GridSearch()}, sample=sample)
+        session = Session(grid, folder, [], concurrent=1, more_trials=more)
+        for _ in range(3):
+            trial = session.next_trial().trial
+            session.started(trial)
+            session.ended(trial, {"failure": "none"})
         session.close("finished")
     met = [(trial.params["kind"], trial.params["size"]) for trial in folder.state().trials.values()]
     assert sorted(met) == [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 8), ("b", 16)]
 
 
 def test_tpe_settings_reach_optuna():
-    assert make_sampler("tpe", 0, 0, {"n_startup_trials": 3})._n_startup_trials == 3
+    assert make_sampler(Search(sampler=Tpe(startup_trials=3)), 0)._n_startup_trials == 3
 
 
-def _as_reported(tune_id, report):
-    return report.scores["fd"].value
+ASHA = {"budget": 900, "grace": 100, "reduction": 3}
 
 
-def play(scheduler, results):
+def play(state, results, mode="min"):
     """Feed (trial, images, value); the trials that are stopped, with the images."""
-    known, stopped = set(), []
+    stopped = []
     for name, images, value in results:
-        trial = SimpleNamespace(trial_id=f"tune-{name}", config={"trial": name})
-        if name not in known:
-            scheduler.on_trial_add(None, trial)
-            known.add(name)
-        result = {"images": images, "objective": value, "report": evaluation(images, value)}
-        if scheduler.on_trial_result(None, trial, result) == "STOP":
+        if name not in state.trials:
+            state.apply(Suggested(name, len(state.trials), {}, {}, {}), 0)
+        state.apply(Evaluated(name, evaluation(images, value, mode=mode), None), 0)
+        if asha_stops(state.trials[name], state, **ASHA):
             stopped.append((name, images))
     return stopped
 
 
+def play_ray(results, mode):
+    """The same with Ray's scheduler, which is told the best score so far, as it does not remember it."""
+    from ray.tune.schedulers import AsyncHyperBandScheduler
+
+    scheduler = AsyncHyperBandScheduler(
+        time_attr="images", metric="objective", mode=mode, max_t=900, grace_period=100, reduction_factor=3
+    )
+    best, stopped = {}, []
+    for name, images, value in results:
+        trial = SimpleNamespace(trial_id=name)
+        if name not in best:
+            scheduler.on_trial_add(None, trial)
+        best[name] = (min if mode == "min" else max)(best.get(name, value), value)
+        if scheduler.on_trial_result(None, trial, {"images": images, "objective": best[name]}) == "STOP":
+            stopped.append((name, images))
+    return stopped
+
+
+def fresh(mode="min"):
+    state = SweepState()
+    state.apply(Created("id", "a", "fd", mode, 10), 0)
+    return state
+
+
 RESULTS = [(f"t{i}", images, float((i * 7) % 10) - images / 1000) for images in (100, 300) for i in range(10)]
+scores = st.floats(-9, 9, width=16)
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
-def test_asha_stops_whom_rays_own_stops(mode):
-    from ray.tune.schedulers import AsyncHyperBandScheduler
+@given(every=st.sampled_from([50, 100, 120, 250, 450]), drawn=st.lists(scores, min_size=40, max_size=40))
+def test_asha_stops_whom_rays_own_stops(mode, every, drawn):
+    trials = [f"t{i}" for i in range(8)]
+    rounds = [(trial, every * (1 + n)) for n in range(5) for trial in trials if every * (1 + n) < 900]
+    results = [(*each, value) for each, value in zip(rounds, drawn, strict=False)]
+    assert play(fresh(mode), results, mode) == play_ray(results, mode)
 
-    rays = AsyncHyperBandScheduler(
-        time_attr="images", metric="objective", mode=mode, max_t=900, grace_period=100, reduction_factor=3
-    )
-    ours = Asha(_as_reported, mode=mode, budget=900, grace=100, reduction=3)
-    stopped = play(ours, RESULTS)
-    assert stopped == play(rays, RESULTS)
-    assert stopped
+
+def test_asha_stops_some_of_the_worse():
+    assert play(fresh(), RESULTS)
 
 
 def test_asha_goes_on_over_sessions_as_if_there_had_been_one():
-    whole = play(Asha(_as_reported, mode="min", budget=900, grace=100, reduction=3), RESULTS)
-    later = Asha(_as_reported, mode="min", budget=900, grace=100, reduction=3)
-    rungs = {}
-    for name, images, value in RESULTS[:13]:
-        rungs.setdefault(name, []).append((images, value))
-    # A file a trial keeps its own order, so the sessions before are entered trial by trial.
-    for name, seen in rungs.items():
-        later.replay(name, seen)
-    first = play(Asha(_as_reported, mode="min", budget=900, grace=100, reduction=3), RESULTS[:13])
-    assert first + play(later, RESULTS[13:]) == whole
+    state = fresh()
+    first = play(state, RESULTS[:13])
+    assert first + play(state, RESULTS[13:]) == play(fresh(), RESULTS)
 
 
-def test_asha_lets_progress_reports_pass_and_ends_at_the_budget():
-    scheduler = Asha(_as_reported, mode="min", budget=900, grace=100, reduction=3)
-    trial = SimpleNamespace(trial_id="a", config={"trial": "t0"})
-    scheduler.on_trial_add(None, trial)
-    assert scheduler.on_trial_result(None, trial, {"images": 100, "report": {"loss": 1.0}}) == "CONTINUE"
-    assert scheduler.on_trial_result(None, trial, {"images": 900, "report": evaluation(900, 1.0)}) == "STOP"
-
-
-def test_the_default_grace_is_two_reductions_below_the_budget(tmp_path):
-    session = Session(plan(), SweepFolder(tmp_path, "a"), [])
-    assert make_scheduler("asha", session, budget=900, reduction=3)._brackets[0]._rungs[-1][0] == 100
+def test_asha_stops_nobody_at_the_budget():
+    assert play(fresh(), [("t0", 900, 1.0), ("t1", 900, 2.0), ("t2", 900, 3.0)]) == []

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import sqlite3
+import threading
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -11,24 +16,28 @@ from logged import IDENTITY, evaluation
 from optuna.trial import TrialState
 from trivial_sweeps import Memory, plan
 
-from gensweep.errors import ConfigError
+from gensweep.config.sweep_config import Resources
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.sweep import run, study
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.resources import allot
 from gensweep.sweep.session import Session
 
 
 class Driver:
     """A session and what is around it."""
 
-    def __init__(self, root, *, trials=3, observers=None, more_trials=0, name="a", **settings):
+    def __init__(self, root, *, trials=3, observers=None, more_trials=0, name="a", mode="min", **settings):
         self.folder = SweepFolder(root, name)
         if not self.folder.exists:
             self.folder.create({})
         self.memory = Memory()
-        made = plan(name, trials=trials, **settings)
-        self.session = Session(made, self.folder, observers or [self.memory], more_trials=more_trials)
-        self.session.open(1)
-        self.mode = made.mode
+        made = plan(name, trials=trials, mode=mode, **settings)
+        observers = observers or [self.memory]
+        self.session = Session(made, self.folder, observers, concurrent=1, more_trials=more_trials)
+        self.names = {}
+        self.mode = mode
         self.store = root / "store"
 
     @property
@@ -41,40 +50,40 @@ class Driver:
         return self.session.study.trials
 
     def begin(self, tune_id="x"):
-        asked = self.session.next_trial(tune_id)
-        self.session.started(tune_id)
+        asked = self.session.next_trial()
+        self.names[tune_id] = asked.trial
+        self.session.started(asked.trial)
         return asked
 
     def progress(self, images, *, tune_id="x", **numbers):
-        self.session.reported(tune_id, numbers, images, None)
+        self.session.reported(Progressed(self.names[tune_id], images, numbers))
 
     def evaluate(self, images, value, *, tune_id="x", identity=IDENTITY):
-        """An evaluation, whose checkpoint really is on disk."""
-        folder = self.store / self.session._trial_of[tune_id] / f"{images:012d}"
+        """An evaluation, whose checkpoint really is on disk; whether the trial is to stop."""
+        trial = self.names[tune_id]
+        folder = self.store / trial / f"{images:012d}"
         folder.mkdir(parents=True, exist_ok=True)
         report = evaluation(images, value, identity=identity, mode=self.mode)
-        self.session.reported(tune_id, report, images, str(folder))
+        return self.session.reported(Evaluated(trial, report, str(folder)))
 
     def end(self, tune_id="x", **result):
-        self.session.ended(tune_id, result)
+        self.session.ended(self.names[tune_id], result)
 
     def kept(self, trial="t0000"):
         return sorted(int(p.name) for p in (self.store / trial).iterdir())
 
 
 def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
-    driver = Driver(tmp_path, patience=2)
+    patience = {"search": {"patience": 2}}
+    driver = Driver(tmp_path, **patience)
     driver.begin()
     for images, value in ((100, 5.0), (200, 2.0), (300, 7.0)):
-        assert not driver.session.out_of_patience("x", evaluation(images, value))
-        driver.evaluate(images, value)
+        assert not driver.evaluate(images, value)
     driver.session.close("interrupted")
-    later = Driver(tmp_path, patience=2)
+    later = Driver(tmp_path, **patience)
     later.begin()
-    assert not later.session.out_of_patience("x", evaluation(300, 7.0))  # what a restart does again does not count
-    assert not later.session.out_of_patience("x", evaluation(400, 1.0))
-    assert later.session.out_of_patience("x", evaluation(400, 3.0))
-    later.evaluate(400, 3.0)
+    assert not later.evaluate(300, 7.0)  # what a restart does again does not count
+    assert later.evaluate(400, 3.0)
     later.end()
     assert later.folder.state().trials["t0000"].status == "finished"
 
@@ -135,10 +144,11 @@ def test_trials_that_run_at_an_interrupt_are_stopped_and_come_first_in_the_next_
     later = Driver(tmp_path, trials=3)
     assert later.state.left == 3
     asked = later.begin()
-    assert asked["trial"] == "t0000"
-    assert [Path(p).name for p in asked["checkpoints"]] == ["000000000200", "000000000100"]
-    assert later.session.objective("x", evaluation(300, 6.0)) == 4.0
-    assert later.begin("y")["trial"] == "t0001"
+    assert asked.trial == "t0000"
+    assert [Path(p).name for p in asked.checkpoints] == ["000000000200", "000000000100"]
+    later.evaluate(300, 6.0)
+    assert later.state.trials["t0000"].objective.value == 4.0
+    assert later.begin("y").trial == "t0001"
 
 
 def test_a_lost_driver_is_noted_by_the_next_one(tmp_path):
@@ -154,7 +164,7 @@ def test_what_a_restart_does_again_is_noted_once(tmp_path):
     driver.progress(50, loss=1.0)
     driver.evaluate(100, 4.0)
     driver.progress(150, loss=1.0)
-    driver.session.started("x")  # lost, and again from image 100
+    driver.session.started("t0000")  # lost, and again from image 100
     driver.evaluate(100, 4.0)
     driver.progress(150, loss=1.0)
     driver.evaluate(200, 3.0)
@@ -180,8 +190,8 @@ def test_a_configuration_that_is_not_valid_fails_its_trial_only(tmp_path):
         return {"x": x}
 
     driver = Driver(tmp_path, trials=2, sample=sample)
-    assert driver.begin()["trial"] == "t0001"
-    assert driver.session.next_trial("y") is None
+    assert driver.begin().trial == "t0001"
+    assert driver.session.next_trial() is None
     assert driver.state.trials["t0000"].error == "training.batch_size: 3 is odd"
     assert driver.told[0].state == TrialState.FAIL
     driver.folder.optuna.unlink()
@@ -247,8 +257,81 @@ def test_optunas_study_is_a_view_that_is_made_anew(tmp_path, damage, folder):
             undamaged.session.study.ask()
     later = Driver(root, trials=6)
     assert told(later.told) == expected
-    assert later.begin("again")["trial"] == "t0003"
-    assert later.begin("new")["trial"] == "t0004"
+    assert later.begin("again").trial == "t0003"
+    assert later.begin("new").trial == "t0004"
+
+
+def test_a_study_that_another_process_has_locked_is_an_error_and_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(study, "LOCK_TIMEOUT", 0.1)
+    driver = Driver(tmp_path)
+    driver.begin()
+    with closing(sqlite3.connect(driver.folder.optuna)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        before = driver.folder.optuna.read_bytes()
+        with pytest.raises(GensweepError, match=r"optuna.db cannot be used \(database is locked\).*tune --resume a"):
+            Driver(tmp_path)
+        with pytest.raises(GensweepError, match="database is locked"):
+            driver.begin("y")
+        assert driver.folder.optuna.read_bytes() == before
+    assert Driver(tmp_path).begin().trial == "t0000"
+
+
+def begin_until_it_is_full(driver):
+    for number in range(1000):
+        driver.begin(str(number))
+
+
+def test_a_full_disk_is_an_error_and_the_sweep_goes_on_once_there_is_room(tmp_path, monkeypatch):
+    driver = Driver(tmp_path, trials=1000)
+    pages = driver.folder.optuna.stat().st_size // 4096
+
+    def connect(*args, **kwargs):
+        connection = sqlite3.connect(*args, **kwargs)
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        return connection
+
+    with monkeypatch.context() as full:
+        full.setattr(study, "sqlite3", SimpleNamespace(**{**vars(sqlite3), "connect": connect}))
+        with pytest.raises(GensweepError, match=r"optuna.db cannot be used \(database or disk is full\); make room"):
+            begin_until_it_is_full(driver)
+    assert Driver(tmp_path, trials=1000).begin().trial == "t0000"
+
+
+def test_a_problem_at_the_end_of_a_trial_ends_the_sweep(tmp_path, monkeypatch):
+    from gensweep.sweep.search import SessionStopper
+
+    driver = Driver(tmp_path)
+    driver.begin()
+    driver.evaluate(400, 1.0)
+    stopper = SessionStopper(threading.Event(), driver.session, None, tmp_path / "leases")
+    assert not stopper.stop_all()
+    monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(GensweepError, match="No space left"):
+        driver.end(finished=True)  # Tune takes this for a failure of the trial
+    with pytest.raises(GensweepError, match="No space left"):
+        stopper.stop_all()
+
+
+@pytest.mark.parametrize("problem", [GensweepError("make room"), RuntimeError("not expected")])
+def test_a_sweep_that_breaks_down_names_a_file_with_the_traceback_unless_the_user_can_mend_it(
+    tmp_path, monkeypatch, problem
+):
+    def broken(*_):
+        raise problem
+
+    monkeypatch.setattr(run, "_tune", broken)
+    monkeypatch.setattr(run, "connected", nullcontext)
+    monkeypatch.setattr("gensweep.sweep.placement.node_resources", lambda: [{"CPU": 1}])
+    result = run.run_plan(plan(), root=tmp_path)
+    folder = SweepFolder(tmp_path, "a")
+    assert (result.status, result.exit_code, folder.state().error) == ("failed", 1, result.error)
+    log = folder.path / "logs" / "driver.log"
+    if isinstance(problem, GensweepError):
+        assert result.error == "make room"
+        assert not log.exists()
+    else:
+        assert result.error == f"RuntimeError: not expected; traceback: {log}"
+        assert "in broken" in log.read_text()
 
 
 def test_more_trials_can_be_asked_for(tmp_path):
@@ -256,11 +339,11 @@ def test_more_trials_can_be_asked_for(tmp_path):
     driver.begin()
     driver.evaluate(400, 1.0)
     driver.end(finished=True)
-    assert driver.session.next_trial("y") is None
+    assert driver.session.next_trial() is None
     driver.session.close("finished")
     later = Driver(tmp_path, trials=1, more_trials=2)
     assert later.state.left == 2
-    assert later.begin("y")["trial"] == "t0001"
+    assert later.begin("y").trial == "t0001"
     assert later.state.trials["t0001"].params["x"] != later.state.trials["t0000"].params["x"]
 
 
@@ -275,7 +358,6 @@ def test_a_trial_whose_first_whole_score_comes_last_is_ranked_by_it(tmp_path):
 
 def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
     from gensweep.sweep.plan import SweepResult
-    from gensweep.sweep.resources import Request, allot
 
     driver = Driver(tmp_path)
     for tune_id, value in (("x", 3.0), ("y", 2.0)):
@@ -283,7 +365,7 @@ def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
         driver.evaluate(400, value, tune_id=tune_id)
     driver.end("x", finished=True)
     driver.end("y", failure="ValueError: no")
-    allotment = allot(Request(), [{"CPU": 1}])
+    allotment = allot(Resources(), [{"CPU": 1}])
 
     def result(status):
         return SweepResult(tmp_path / "a", status, driver.state, allotment)

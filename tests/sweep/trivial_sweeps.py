@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jobs
 
+from gensweep.config.sweep_config import Fifo, Objective, Resources, Search
 from gensweep.sweep.plan import Plan
-from gensweep.sweep.resources import Request
 
 
 class Memory:
@@ -21,8 +21,11 @@ class Memory:
         return [event for event in self.events if isinstance(event, kind)]
 
 
-def plan(name="a", *, trials=4, configs=None, sample=None, **settings):
-    """A sweep over x; or, with `configs`, of the given configurations in that order."""
+def plan(name="a", *, trials=4, configs=None, sample=None, mode="min", search=None, **settings):
+    """A sweep over x; or, with `configs`, of the given configurations in that order.
+
+    `search` are settings of the search other than the number of trials; by default no trial is stopped early.
+    """
 
     def configure(overrides):
         number = overrides.get("number")
@@ -32,16 +35,14 @@ def plan(name="a", *, trials=4, configs=None, sample=None, **settings):
         return {"number": trial.number, "x": trial.suggest_float("x", -1, 1)}
 
     defaults = {
-        "metric": "fd",
-        "mode": "min",
         "budget": 400,
         "job": jobs.count,
-        "scheduler": "fifo",
-        "request": Request(concurrent=1),  # each further one costs the test another worker group
+        "resources": Resources(concurrent=1),  # each further one costs the test another worker group
     }
     return Plan(
         name=name,
-        trials=trials,
+        objective=Objective(metric="fd", mode=mode),
+        search=Search(**{"trials": trials, "scheduler": Fifo(), **(search or {})}),
         sample=sample or (numbered if configs is None else lambda trial: {"number": trial.number}),
         configure=configure,
         **{**defaults, **settings},
