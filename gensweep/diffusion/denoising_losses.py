@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Protocol
+from typing import Annotated, ClassVar
 
 import torch
 from annotated_types import Gt
@@ -36,19 +36,9 @@ class Prediction:
     output: Float[Tensor, "b _ h w"]
 
     @property
-    def mean(self) -> Float[Tensor, "b c h w"]:
-        """The part of the output that gives the image."""
-        return self.output[:, : self.x_0.shape[1]]
-
-    @property
-    def fraction(self) -> Float[Tensor, "b c h w"]:
-        """Where the variance lies between the logarithms of small (0) and large (1)."""
-        return (self.output[:, self.x_0.shape[1] :] + 1) / 2
-
-    @property
     def off(self) -> Float[Tensor, "b c h w"]:
         """The output's difference from its target."""
-        return self.mean - self.coefficients.target(self.x_0, self.eps, self.drawn.sigma)
+        return self.output[:, : self.x_0.shape[1]] - self.coefficients.target(self.x_0, self.eps, self.drawn.sigma)
 
     @property
     def error(self) -> Float[Tensor, " b"]:
@@ -56,23 +46,23 @@ class Prediction:
         return self.off.square().mean(dim=(1, 2, 3))
 
     @property
-    def seen(self) -> Denoised:
-        """The predicted image, not clipped, and the learnt variance."""
-        return Denoised(self.x_0 + self.coefficients.out * self.off, self.fraction)
+    def denoised(self) -> Denoised:
+        """The predicted image, not clipped, and the learnt variance: 0 is small and 1 large, in their logarithms."""
+        fraction = (self.output[:, self.x_0.shape[1] :] + 1) / 2
+        return Denoised(self.x_0 + self.coefficients.out * self.off, fraction)
 
 
-class DiffusionLoss(Protocol):
+class DiffusionLoss:
     """Loss of each image.
 
-    `learns_variance` needs a network with twice the channels, `needs_timesteps` levels that are timesteps.
+    `learns_variance` needs a network with twice the channels, and levels that are timesteps: it is that of a step.
     """
 
-    learns_variance: ClassVar[bool]
-    needs_timesteps: ClassVar[bool]
+    learns_variance: ClassVar[bool] = False
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
         """One value an image."""
-        ...
+        raise NotImplementedError
 
 
 #: Items are classes with settings keyword-only.
@@ -80,14 +70,11 @@ LOSSES: Registry[Callable[..., DiffusionLoss]] = Registry("diffusion loss", pack
 
 
 @LOSSES.register("simple")
-class Simple:
+class Simple(DiffusionLoss):
     """Mean squared error of whatever the network predicts; with `edm` that is Karras's weighting.
 
     Source: Ho et al. 2020, eq. 14; Karras et al. 2022, eq. 8, whose weight makes up for c_out.
     """
-
-    learns_variance: ClassVar[bool] = False
-    needs_timesteps: ClassVar[bool] = False
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
         """One value an image."""
@@ -95,15 +82,12 @@ class Simple:
 
 
 @LOSSES.register("min_snr")
-class MinSnr:
+class MinSnr(DiffusionLoss):
     """Error of the image, weighted by the signal-to-noise ratio up to gamma.
 
     min(SNR, gamma) |x_0 - x_0_hat|^2, which is min(SNR, gamma)/SNR on eps and min(SNR, gamma)/(SNR + 1) on v.
     Source: Hang et al. 2023, section 3.4.
     """
-
-    learns_variance: ClassVar[bool] = False
-    needs_timesteps: ClassVar[bool] = False
 
     def __init__(self, *, gamma: Annotated[float, Gt(0)] = 5.0) -> None:
         self.gamma = gamma
@@ -115,32 +99,30 @@ class MinSnr:
 
 
 @LOSSES.register("vlb")
-class Vlb:
+class Vlb(DiffusionLoss):
     """The variational bound, of which the drawn timestep gives one term, with a learnt variance.
 
     In bits per dimension of the whole bound: timesteps times the term, but without the prior's, which no network
     changes.  Source: Nichol & Dhariwal 2021, section 3.1.
     """
 
-    learns_variance: ClassVar[bool] = True
-    needs_timesteps: ClassVar[bool] = True
+    learns_variance = True
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
         """One value an image."""
         process, t = prediction.process, prediction.drawn.t
-        assert t is not None, "a formulation has no loss that needs timesteps where there are none"
-        return process.timesteps * term_bits(process, prediction.x_0, t, prediction.seen)
+        assert t is not None, "a formulation has no loss that learns a variance where there are no timesteps"
+        return process.timesteps * term_bits(process, prediction.x_0, t, prediction.denoised)
 
 
 @LOSSES.register("hybrid")
-class Hybrid:
+class Hybrid(DiffusionLoss):
     """The simple loss, which teaches the mean, and the variational bound, which teaches the variance alone.
 
     simple + weight vlb, without a gradient of the latter for the mean.  Source: Nichol & Dhariwal 2021, eq. 16.
     """
 
-    learns_variance: ClassVar[bool] = True
-    needs_timesteps: ClassVar[bool] = True
+    learns_variance = True
 
     def __init__(self, *, weight: Annotated[float, Gt(0)] = 0.001) -> None:
         self.weight = weight
@@ -148,7 +130,6 @@ class Hybrid:
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
         """One value an image."""
-        channels = prediction.x_0.shape[1]
-        mean, variance = prediction.output[:, :channels], prediction.output[:, channels:]
+        mean, variance = torch.split(prediction.output, prediction.x_0.shape[1], dim=1)
         for_variance = replace(prediction, output=torch.cat([mean.detach(), variance], dim=1))
         return prediction.error + self.weight * self.vlb(for_variance)

@@ -42,12 +42,12 @@ def formulation(
     """
     process = GaussianDiffusion(schedule(timesteps))
     made = Formulation(process, parameterisation, loss(), levels(process))
-    if made.loss.needs_timesteps and not made.levels.timesteps:
+    if made.loss.learns_variance and not made.levels.discrete:
         raise ParameterError(
             "loss",
             f"{_kind(LOSSES, made.loss)} needs timesteps, but the levels {_kind(TRAINING_LEVELS, made.levels)} lie "
-            f"between them; take other levels ({_listed(TRAINING_LEVELS, 'timesteps', True)}) or another loss "
-            f"({_listed(LOSSES, 'needs_timesteps', False)})",
+            f"between them; take other levels ({_listed(TRAINING_LEVELS, 'discrete', True)}) or another loss "
+            f"({_listed(LOSSES, 'learns_variance', False)})",
         )
     return made
 

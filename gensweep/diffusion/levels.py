@@ -1,12 +1,9 @@
-"""The distribution of the noise levels that a network is trained at.
-
-An item may have a memory, buffers that are saved in checkpoints: it is shown the losses at the levels that it drew.
-"""
+"""The distribution of the noise levels that a network is trained at."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, NamedTuple, Protocol
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -44,26 +41,27 @@ class DrawnLevels(NamedTuple):
     weight: Float[Tensor, " b"] | None = None
 
 
-class TrainingLevels(Protocol):
-    """How levels are drawn.
+class TrainingLevels(nn.Module):
+    """How levels are drawn; what is learnt in training are its buffers, which are saved in checkpoints.
 
-    `memory` is a module of buffers, empty where nothing is remembered; `timesteps` says that levels are those of
-    timesteps, not between them.
+    `discrete` says that levels are those of the process's steps, not between them.
     """
 
-    timesteps: ClassVar[bool]
-    memory: nn.Module
+    discrete: ClassVar[bool] = True
+
+    def __init__(self, process: GaussianDiffusion) -> None:
+        super().__init__()
+        self.process = process
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """A level for each of the samples, which are positions in the training stream.
 
         `total` is the number of images in the batch over all workers; a batch begins at each multiple of it.
         """
-        ...
+        raise NotImplementedError
 
     def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Learn from the losses, not weighted, of the levels drawn; every worker calls it together."""
-        ...
 
 
 #: Items are classes with positional (process) and settings keyword-only.
@@ -73,37 +71,22 @@ TRAINING_LEVELS: Registry[Callable[[GaussianDiffusion], TrainingLevels]] = Regis
 
 
 @TRAINING_LEVELS.register("uniform")
-class Uniform:
+class Uniform(TrainingLevels):
     """Every timestep equally often.  Source: Ho et al. 2020, algorithm 1."""
-
-    timesteps: ClassVar[bool] = True
-
-    def __init__(self, process: GaussianDiffusion) -> None:
-        self.process = process
-        self.memory = nn.Module()
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Independently for each sample."""
         t = noise.integers(self.process.timesteps, stream=TIMESTEP_STREAM)
         return DrawnLevels(self.process.sigma_at(t), t)
 
-    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
-        """Nothing to learn."""
-
 
 @TRAINING_LEVELS.register("antithetic")
-class Antithetic:
+class Antithetic(TrainingLevels):
     """Every timestep equally often, evenly spread over each batch, which lowers the variance of the batch's mean.
 
     t = (u + i/B) mod 1 for image i of a batch of B, with one uniform u for all.
     Source: Kingma et al. 2021, appendix I.
     """
-
-    timesteps: ClassVar[bool] = True
-
-    def __init__(self, process: GaussianDiffusion) -> None:
-        self.process = process
-        self.memory = nn.Module()
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Together, for all images of a batch on whatever worker."""
@@ -113,15 +96,12 @@ class Antithetic:
         t = (time * self.process.timesteps).long().clamp(max=self.process.timesteps - 1)
         return DrawnLevels(self.process.sigma_at(t), t)
 
-    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
-        """Nothing to learn."""
-
 
 @TRAINING_LEVELS.register("lognormal")
-class LogNormal:
+class LogNormal(TrainingLevels):
     """Levels between the timesteps: ln sigma ~ N(mean, std^2).  Source: Karras et al. 2022, table 1."""
 
-    timesteps: ClassVar[bool] = False
+    discrete = False
 
     def __init__(
         self,
@@ -130,32 +110,30 @@ class LogNormal:
         mean: Annotated[float, Interval(ge=-10, le=10)] = -1.2,
         std: Annotated[float, Interval(gt=0, le=10)] = 1.2,
     ) -> None:
+        super().__init__(process)
         self.mean, self.std = mean, std
-        self.memory = nn.Module()
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Independently for each sample."""
         return DrawnLevels((self.mean + self.std * noise.normal(stream=TIMESTEP_STREAM)).exp())
 
-    def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
-        """Nothing to learn."""
-
 
 @TRAINING_LEVELS.register("importance")
-class Importance:
+class Importance(TrainingLevels):
     """Timesteps with p proportional to the root mean square of their last losses: it lowers the variance of the mean.
 
     Uniform until every timestep has been drawn often enough, and always uniform in a share `uniform` of the draws.
     Source: Nichol & Dhariwal 2021, eq. 18.
     """
 
-    timesteps: ClassVar[bool] = True
+    losses: Tensor
+    counts: Tensor
 
     def __init__(self, process: GaussianDiffusion, *, uniform: Annotated[float, Interval(gt=0, le=1)] = 0.001) -> None:
-        self.process, self.uniform = process, uniform
-        self.memory = nn.Module()
-        self.memory.register_buffer("losses", torch.zeros(process.timesteps, LOSSES_PER_TIMESTEP))
-        self.memory.register_buffer("counts", torch.zeros(process.timesteps, dtype=torch.int64))
+        super().__init__(process)
+        self.uniform = uniform
+        self.register_buffer("losses", torch.zeros(process.timesteps, LOSSES_PER_TIMESTEP))
+        self.register_buffer("counts", torch.zeros(process.timesteps, dtype=torch.int64))
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Independently for each sample, with the weights 1 / (timesteps p) that leave the mean as it is."""
@@ -167,34 +145,30 @@ class Importance:
 
     def probabilities(self) -> Float[Tensor, " t"]:
         """How often each timestep is drawn."""
-        losses, counts = self.memory.get_buffer("losses"), self.memory.get_buffer("counts")
-        wide = losses.float() if losses.device.type == "mps" else losses.double()
+        wide = self.losses.float() if self.losses.device.type == "mps" else self.losses.double()
         root = wide.square().mean(dim=1).sqrt()
         even = torch.full_like(root, 1 / len(root))
-        learnt = (counts.min() >= LOSSES_PER_TIMESTEP) & (root.sum() > 0)
+        learnt = (self.counts.min() >= LOSSES_PER_TIMESTEP) & (root.sum() > 0)
         return torch.where(learnt, torch.lerp(root / root.sum(), even, self.uniform), even)
 
     def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Remember the losses of all workers, in the order of the images in the batch."""
         assert drawn.t is not None, "levels that were drawn here are timesteps"
         t, seen, there = _gathered(drawn.t, losses, noise.samples % total, total)
-        memory, counts = self.memory.get_buffer("losses"), self.memory.get_buffer("counts")
-        timesteps = len(counts)
         # Positions of the batch that no worker has get a timestep of their own, which is dropped.
-        t = torch.where(there, t, timesteps)
-        number = torch.zeros(timesteps + 1, dtype=torch.int64, device=t.device).index_add_(0, t, torch.ones_like(t))
+        none = len(self.counts)
+        t = torch.where(there, t, none)
+        number = torch.zeros(none + 1, dtype=torch.int64, device=t.device).index_add_(0, t, torch.ones_like(t))
         order = t.argsort(stable=True)
         place = torch.empty_like(t)
         place[order] = torch.arange(total, device=t.device) - torch.searchsorted(t[order].contiguous(), t[order])
         kept = there & (place >= number[t] - LOSSES_PER_TIMESTEP)
-        old = torch.cat([counts, counts.new_zeros(1)])
-        slot = torch.where(
-            kept, t * LOSSES_PER_TIMESTEP + (old[t] + place) % LOSSES_PER_TIMESTEP, timesteps * LOSSES_PER_TIMESTEP
-        )
-        flat = torch.cat([memory.flatten(), memory.new_zeros(1)])
-        flat[slot] = seen.to(flat)
-        memory.copy_(flat[:-1].view_as(memory))
-        counts += number[:-1]
+        old = torch.cat([self.counts, self.counts.new_zeros(1)])
+        slot = torch.where(kept, (old[t] + place) % LOSSES_PER_TIMESTEP, 0)
+        table = torch.cat([self.losses, self.losses.new_zeros(1, LOSSES_PER_TIMESTEP)])
+        table[torch.where(kept, t, none), slot] = seen.to(table)
+        self.losses.copy_(table[:-1])
+        self.counts += number[:-1]
 
 
 def _gathered(

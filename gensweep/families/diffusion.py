@@ -66,7 +66,7 @@ class DiffusionFamily:
         self.warmup, self.clip = self.adam.warmup, self.adam.clip
         outputs = 2 * channels if self.loss.learns_variance else channels
         self.networks: dict[str, nn.Module] = {self.sampled: shared.network(channels, size, self.classes, outputs)}
-        self.memories: dict[str, nn.Module] = {"levels": self.levels.memory}
+        self.memories: dict[str, nn.Module] = {"levels": self.levels}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One, for the denoiser."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 from gensweep.families.family import FAMILIES
 from gensweep.families.game import Adversarial, adversarial
 from gensweep.families.gan import GanFamily
 from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion
-from gensweep.gan.augmentation import InTurn
+from gensweep.gan.augmentation import Augmentation
 from gensweep.nn.networks import ADVERSARIES, Adversaries
 from gensweep.registry import Choice, Section
 
@@ -32,11 +32,8 @@ class DiffusionGanFamily(GanFamily):
         *,
         conditional: bool = False,
         network: Annotated[Callable[[int, int, int, int, bool], Adversaries], Choice(ADVERSARIES, "dcgan")],
-        gan: Annotated[Callable[[], Adversarial], Section(adversarial)],
+        gan: Annotated[Callable[[Augmentation], Adversarial], Section(adversarial)],
         adaptive_diffusion: Annotated[Callable[[], AdaptiveDiffusion], Section(AdaptiveDiffusion)],
     ) -> None:
-        def diffused() -> Adversarial:
-            plain = gan()
-            return replace(plain, augmentation=InTurn(plain.augmentation, adaptive_diffusion()))
-
-        super().__init__(channels, size, classes, conditional=conditional, network=network, gan=diffused)
+        shown = partial(gan, adaptive_diffusion())
+        super().__init__(channels, size, classes, conditional=conditional, network=network, gan=shown)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
 from gensweep.families.family import Batch, Loss
-from gensweep.families.optimizers import Beta, Clip, Rate, Warmup, adam_optimizer
+from gensweep.families.optimizers import Adam, Beta, Clip, Rate, Warmup
 from gensweep.gan.adversarial_losses import GAN_LOSSES, GanLoss
-from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented
+from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented, InTurn
 from gensweep.gan.penalties import PENALTIES, Penalty, between
 from gensweep.registry import Choice
 
@@ -60,10 +60,7 @@ class Adversarial:
     augmentation: Augmentation
     latent: int
     discriminator_steps: int
-    rates: dict[str, float]
-    betas: tuple[float, float]
-    warmup: int
-    clip: float | None
+    adam: Mapping[str, Adam]
 
     def __post_init__(self) -> None:
         if self.augmentation.settles and self.loss.boundary is None:
@@ -71,13 +68,6 @@ class Adversarial:
                 "the augmentation follows how often real images are taken for real, and this loss draws no line "
                 "between real and fake; use another loss, or a family and an augmentation that do not adapt"
             )
-
-    def optimizers(self, networks: Mapping[str, nn.Module]) -> dict[str, torch.optim.Optimizer]:
-        """Adam for each network, at its own rate."""
-        return {
-            name: adam_optimizer(network.parameters(), self.rates[name], self.betas)
-            for name, network in networks.items()
-        }
 
     def play(
         self, networks: Mapping[str, nn.Module], bare: nn.Module, batch: Batch, labels: Int[Tensor, " b"] | None
@@ -154,6 +144,7 @@ class Adversarial:
 
 
 def adversarial(
+    then: Augmentation | None = None,
     *,
     loss: Annotated[Callable[[], GanLoss], Choice(GAN_LOSSES, "non_saturating")],
     penalty: Annotated[Callable[[], Penalty | None], Choice(PENALTIES, "none")],
@@ -170,12 +161,13 @@ def adversarial(
     """The loss, the length of the latent vector, and Adam for both networks.
 
     The generator learns in one of `discriminator_steps` batches.  Learning rates rise in a line over `warmup` images,
-    and gradients are clipped to the norm `clip`, if given.  Source: Radford et al. 2016 (defaults).
+    and gradients are clipped to the norm `clip`, if given.  `then` is what comes after the augmentation.
+    Source: Radford et al. 2016 (defaults).
     """
     rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
-    return Adversarial(
-        loss(), penalty(), augmentation(), latent, discriminator_steps, rates, (beta1, beta2), warmup, clip
-    )
+    adam = {network: Adam(rate, (beta1, beta2), warmup, clip) for network, rate in rates.items()}
+    augment = augmentation() if then is None else InTurn(augmentation(), then)
+    return Adversarial(loss(), penalty(), augment, latent, discriminator_steps, adam)
 
 
 def _logits(discriminator: nn.Module, shown: Augmented, labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:

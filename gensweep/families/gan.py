@@ -36,15 +36,15 @@ class GanFamily:
     ) -> None:
         self.classes = classes if conditional else 0
         self.gan = gan()
-        self.warmup, self.clip = self.gan.warmup, self.gan.clip
-        augmentation = self.gan.augmentation
-        generator, discriminator = network(channels, size, self.classes, self.gan.latent, augmentation.timed)
-        self.memories: dict[str, nn.Module] = {"augmentation": augmentation.memory}
-        self.networks: dict[str, nn.Module] = {GENERATOR: generator, DISCRIMINATOR: discriminator}
+        adam = self.gan.adam[GENERATOR]
+        self.warmup, self.clip = adam.warmup, adam.clip
+        self.memories: dict[str, nn.Module] = {"augmentation": self.gan.augmentation}
+        made = network(channels, size, self.classes, self.gan.latent, self.gan.augmentation.timed)
+        self.networks: dict[str, nn.Module] = {GENERATOR: made.generator, DISCRIMINATOR: made.discriminator}
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """One for each network."""
-        return self.gan.optimizers(self.networks)
+        return {name: self.gan.adam[name].optimizer(network) for name, network in self.networks.items()}
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """The turns of one step of the game."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -10,7 +9,7 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import nn
 
-__all__ = ["Adam", "Beta", "Clip", "Rate", "Warmup", "adam", "adam_optimizer"]
+__all__ = ["Adam", "Beta", "Clip", "Rate", "Warmup", "adam"]
 
 Rate: TypeAlias = Annotated[float, Interval(gt=0, le=1)]
 Beta: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
@@ -31,29 +30,18 @@ class Adam:
     clip: float | None
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
-        """A fresh optimizer of all of a network's parameters."""
-        return adam_optimizer(network.parameters(), self.learning_rate, self.betas)
+        """A fresh one of those parameters that are trained, in PyTorch's fastest form for where they lie."""
+        parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        fused = all(parameter.device.type in FUSED_DEVICES for parameter in parameters)
+        foreach = None if fused else True
+        return torch.optim.Adam(parameters, self.learning_rate, self.betas, fused=fused, foreach=foreach)
 
 
 def adam(
-    *,
-    learning_rate: Rate = 2e-4,
-    beta1: Beta = 0.9,
-    beta2: Beta = 0.999,
-    warmup: Warmup = 10_000,
-    clip: Clip = 1.0,
+    *, learning_rate: Rate = 2e-4, beta1: Beta = 0.9, beta2: Beta = 0.999, warmup: Warmup = 10_000, clip: Clip = 1.0
 ) -> Adam:
     """Adam; the learning rate rises in a line over `warmup` images, and gradients are clipped to the norm `clip`.
 
     Source: Kingma & Ba 2015.
     """
     return Adam(learning_rate, (beta1, beta2), warmup, clip)
-
-
-def adam_optimizer(
-    parameters: Iterable[nn.Parameter], learning_rate: float, betas: tuple[float, float]
-) -> torch.optim.Optimizer:
-    """PyTorch's Adam of those parameters that are trained, in its fastest form for where they lie."""
-    parameters = [parameter for parameter in parameters if parameter.requires_grad]
-    fused = all(parameter.device.type in FUSED_DEVICES for parameter in parameters)
-    return torch.optim.Adam(parameters, learning_rate, betas, fused=fused, foreach=None if fused else True)

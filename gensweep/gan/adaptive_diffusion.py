@@ -12,8 +12,7 @@ from torch import Tensor
 
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
 from gensweep.errors import ConfigError
-from gensweep.gan.ada import Memory
-from gensweep.gan.augmentation import Augmented
+from gensweep.gan.augmentation import Adaptive, Augmented
 from gensweep.noise import Noise
 from gensweep.registry import Choice
 
@@ -25,7 +24,7 @@ SHARE_WITHOUT_NOISE = 0.5
 MAX_DISCRIMINATOR_TIME = 1000
 
 
-class AdaptiveDiffusion:
+class AdaptiveDiffusion(Adaptive):
     """Half of the images are diffused to timesteps 1..T, where T follows how sure the discriminator is of real ones.
 
     T = shortest + round(p (longest - shortest)); every `interval` batches p rises if the mean sign of the real logits
@@ -36,7 +35,7 @@ class AdaptiveDiffusion:
     Source: Wang et al. 2022, sections 3.1 to 3.3.
     """
 
-    timed, settles = True, True
+    timed = True
 
     def __init__(
         self,
@@ -52,17 +51,16 @@ class AdaptiveDiffusion:
     ) -> None:
         if longest < shortest:
             raise ConfigError(f"shortest <= longest must hold, but got shortest={shortest}, longest={longest}")
+        super().__init__(target, images, interval)
         self.shortest, self.longest, self.times, self.noise_std = shortest, longest, times, noise_std
-        self.target, self.images, self.interval = target, images, interval
         self.alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), schedule(longest)])
-        self.memory = Memory()
 
     @property
     def length(self) -> Float[Tensor, ""]:
-        """T, a whole number, on the device of the memory."""
-        return self.shortest + (self.memory.probability * (self.longest - self.shortest)).round()
+        """T, a whole number, on the device of p."""
+        return self.shortest + (self.probability * (self.longest - self.shortest)).round()
 
-    def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+    def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """Noisy images, and how noisy each is."""
         u = noise.uniform(2, stream=stream)
         t = timestep(u[:, 1], self.length.to(u.device), priority=self.times == "priority")
@@ -76,10 +74,6 @@ class AdaptiveDiffusion:
         """Images at timesteps 0 (as they are) to `longest`."""
         alpha_bar = self.alpha_bar.to(images.device)[t].view(-1, 1, 1, 1)
         return alpha_bar.sqrt().float() * images + ((1 - alpha_bar).sqrt() * self.noise_std).float() * eps
-
-    def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
-        """Move p every `interval` batches."""
-        self.memory.observe(signs, target=self.target, due=self.interval * total, images=self.images)
 
     def signals(self) -> Mapping[str, Tensor]:
         """T."""

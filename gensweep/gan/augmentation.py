@@ -1,21 +1,22 @@
 """What is done to real and fake images alike before the discriminator sees them.
 
-Gradients for the generator pass through it.  An item may have a memory, buffers that are saved in checkpoints: it is
-shown the signs of the discriminator's logits of real images.
+Gradients for the generator pass through it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
+import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["AUGMENTATIONS", "STREAMS_PER_AUGMENTATION", "Augmentation", "Augmented", "InTurn", "Unchanged"]
+__all__ = ["AUGMENTATIONS", "STREAMS_PER_AUGMENTATION", "Adaptive", "Augmentation", "Augmented", "InTurn", "Unchanged"]
 
 #: Random streams that one registered augmentation may use, from the one it is given on.
 STREAMS_PER_AUGMENTATION = 32
@@ -28,35 +29,28 @@ class Augmented(NamedTuple):
     time: Float[Tensor, " b"] | None = None
 
 
-@runtime_checkable
-class Augmentation(Protocol):
-    """`timed` if it gives times.  `settles` if it needs a loss with a boundary between real and fake logits.
+class Augmentation(nn.Module):
+    """A change of images; what it learns in training are its buffers, which are saved in checkpoints.
 
-    `memory` is empty where nothing is remembered.
+    `timed` if it gives times.  `settles` if it needs a loss with a boundary between real and fake logits.
     """
 
-    timed: bool
-    settles: bool
+    timed = False
+    settles = False
 
-    @property
-    def memory(self) -> nn.Module:
-        """Buffers that change in training."""
-        ...
-
-    def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+    def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """Change float32 images in [-1, 1], each by random numbers of its own."""
-        ...
+        raise NotImplementedError
 
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
         """Learn at the end of a step from the discriminator's logits of real images: 1 above the boundary, -1 below.
 
         `total` is the number of images in the batch over all workers, which call it together.
         """
-        ...
 
     def signals(self) -> Mapping[str, Float[Tensor, ""]]:
         """Numbers worth a log, equal on all workers."""
-        ...
+        return {}
 
 
 #: Items are classes with settings keyword-only.
@@ -64,37 +58,60 @@ AUGMENTATIONS: Registry[Callable[..., Augmentation]] = Registry("augmentation", 
 
 
 @AUGMENTATIONS.register("none")
-class Unchanged:
+class Unchanged(Augmentation):
     """Images as they are."""
 
-    timed = settles = False
-
-    def __init__(self) -> None:
-        self.memory = nn.Module()
-
-    def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+    def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """The same images."""
         return Augmented(images)
 
+
+class Adaptive(Augmentation):
+    """An augmentation with a probability that follows how much the discriminator overfits.
+
+    Every `interval` batches it rises if the mean sign of the real logits is above `target`, and falls if it is below,
+    so that it could go from 0 to 1 within `images` images.  `verdicts` and `count` are the sum and the number of signs
+    since it last changed.  Source: Karras et al. 2020 (ADA), section 3.1.
+    """
+
+    settles = True
+    probability: Tensor
+    verdicts: Tensor
+    count: Tensor
+
+    def __init__(self, target: float, images: int, interval: int) -> None:
+        super().__init__()
+        self.target, self.images, self.interval = target, images, interval
+        for name in ("probability", "verdicts", "count"):
+            self.register_buffer(name, torch.zeros(()))
+
+    @torch.no_grad()
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
-        """Nothing to learn."""
+        """Count the signs, and move the probability every `interval` batches."""
+        seen = torch.stack([signs.sum(), torch.full_like(self.count, len(signs))])
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(seen)
+        self.verdicts += seen[0]
+        self.count += seen[1]
+        # All on the device: a step must not wait for a number.
+        ready = self.count >= self.interval * total
+        move = (self.verdicts / self.count - self.target).sign() * self.count / self.images
+        self.probability.copy_(torch.where(ready, (self.probability + move).clamp(0, 1), self.probability))
+        self.verdicts.mul_(~ready)
+        self.count.mul_(~ready)
 
-    def signals(self) -> Mapping[str, Tensor]:
-        """None."""
-        return {}
 
-
-class InTurn:
+class InTurn(Augmentation):
     """One augmentation after another.  It draws from twice as many streams as each; times are those of the last."""
 
     def __init__(self, first: Augmentation, last: Augmentation) -> None:
+        super().__init__()
         self.first, self.last = first, last
         self.timed, self.settles = last.timed, first.settles or last.settles
-        self.memory = nn.ModuleDict({"first": first.memory, "last": last.memory})
 
-    def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+    def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """The last of the first."""
-        return self.last(self.first(images, noise, stream).images, noise, stream + STREAMS_PER_AUGMENTATION)
+        return self.last(self.first(images, noise, stream).images, noise, stream + STREAMS_PER_AUGMENTATION)  # type: ignore[no-any-return]
 
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
         """Both learn."""

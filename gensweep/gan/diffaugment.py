@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
 from annotated_types import MinLen
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from gensweep.gan.augmentation import AUGMENTATIONS, Augmented
+from gensweep.gan.augmentation import AUGMENTATIONS, Augmentation, Augmented
 from gensweep.noise import Noise
 
 __all__ = ["DiffAugment", "cutout", "jitter", "translate"]
@@ -23,10 +22,8 @@ CUTOUT_SIDE = 0.5
 
 
 @AUGMENTATIONS.register("diffaugment")
-class DiffAugment:
+class DiffAugment(Augmentation):
     """Colours, position and a hole, changed in every image.  Source: Zhao et al. 2020, section 3.3 and its code."""
-
-    timed = settles = False
 
     def __init__(
         self,
@@ -37,10 +34,10 @@ class DiffAugment:
             "cutout",
         ),
     ) -> None:
+        super().__init__()
         self.policy = policy
-        self.memory = nn.Module()
 
-    def __call__(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+    def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """Each part of the policy, in the order color, translation, cutout."""
         if "color" in self.policy:
             images = jitter(images, noise.uniform(3, stream=stream))
@@ -49,13 +46,6 @@ class DiffAugment:
         if "cutout" in self.policy:
             images = cutout(images, noise.uniform(2, stream=stream + 2))
         return Augmented(images)
-
-    def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
-        """Nothing to learn."""
-
-    def signals(self) -> Mapping[str, Tensor]:
-        """None."""
-        return {}
 
 
 def jitter(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 3"]) -> Float[Tensor, "b c h w"]:

@@ -72,7 +72,7 @@ def settings(loss, levels, parameterisation):
 
 PAIRS = [(loss, levels) for loss in LOSSES for levels in TRAINING_LEVELS]
 IMPOSSIBLE = [
-    (loss, levels) for loss, levels in PAIRS if LOSSES[loss].needs_timesteps and not TRAINING_LEVELS[levels].timesteps
+    (loss, levels) for loss, levels in PAIRS if LOSSES[loss].learns_variance and not TRAINING_LEVELS[levels].discrete
 ]
 
 

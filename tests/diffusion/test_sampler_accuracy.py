@@ -11,11 +11,8 @@ import pytest
 import torch
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral
-from gensweep.diffusion.samplers.ddim import ddim
-from gensweep.diffusion.samplers.dpm_solver import dpmpp_2m
-from gensweep.diffusion.samplers.euler import euler
-from gensweep.diffusion.samplers.heun import heun
+from gensweep.diffusion.samplers.ancestral import ancestral, ddim
+from gensweep.diffusion.samplers.probability_flow import dpmpp_2m, euler, heun
 from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, SAMPLERS, Denoised, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.noise import Noise

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.ancestral import ancestral
-from gensweep.diffusion.samplers.ddim import ddim
+from gensweep.diffusion.samplers.ancestral import ancestral, ddim
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoised, Spacing, from_noise
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.errors import ConfigError

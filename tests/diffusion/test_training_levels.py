@@ -65,7 +65,7 @@ def test_levels_are_positive_and_do_not_depend_on_the_workers(kind, process):
 def test_levels_of_timesteps_say_which_and_others_do_not(kind, process):
     levels = TRAINING_LEVELS[kind](process)
     drawn = levels.draw(noise(0, 500), 500)
-    assert (drawn.t is not None) is levels.timesteps
+    assert (drawn.t is not None) is levels.discrete
     if drawn.t is not None:
         assert torch.equal(drawn.sigma, process.sigma_at(drawn.t))
         assert int(drawn.t.min()) == 0
@@ -79,12 +79,12 @@ def test_a_memory_is_of_buffers_and_the_same_levels_come_out_of_a_copy(kind, pro
         drawn = levels.draw(noise(start, start + 64), 64)
         losses = torch.ones(64) if drawn.t is None else profile(drawn.t)
         levels.observe(drawn, losses, noise(start, start + 64), 64)
-    assert not list(levels.memory.parameters())
-    other.memory.load_state_dict(levels.memory.state_dict())
+    assert not list(levels.parameters())
+    other.load_state_dict(levels.state_dict())
     assert torch.equal(levels.draw(noise(640, 704), 64).sigma, other.draw(noise(640, 704), 64).sigma)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TRAINING_LEVELS if TRAINING_LEVELS[kind].timesteps])
+@pytest.mark.parametrize("kind", [kind for kind in TRAINING_LEVELS if TRAINING_LEVELS[kind].discrete])
 def test_before_anything_is_learnt_each_timestep_is_as_likely(kind, process):
     levels, size = TRAINING_LEVELS[kind](process), 40
     t = torch.cat([levels.draw(noise(start, start + size), size).t for start in range(0, 8000, size)])
@@ -164,7 +164,7 @@ def test_importance_remembers_the_last_losses_of_each_timestep(batches):
         levels.observe(DrawnLevels(process.sigma_at(t), t), losses, noise(0, len(t)), len(t))
         for step, loss in zip(times, losses.tolist(), strict=True):
             queues[step].append(loss)
-    counts = levels.memory.get_buffer("counts").tolist()
+    counts = levels.counts.tolist()
     for step, queue in enumerate(queues):
-        kept = levels.memory.get_buffer("losses")[step, : min(LOSSES_PER_TIMESTEP, counts[step])]
+        kept = levels.losses[step, : min(LOSSES_PER_TIMESTEP, counts[step])]
         assert sorted(kept.tolist()) == sorted(queue)

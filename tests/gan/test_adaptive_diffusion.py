@@ -28,7 +28,7 @@ def noise(n=N):
 @pytest.mark.parametrize(("p", "length"), [(0.0, 10), (0.1, 109), (0.5, 505), (0.9, 901), (1.0, 1000)])
 def test_the_length_goes_from_10_to_1000_with_p(p, length):
     made = diffusion()
-    made.memory.probability.fill_(p)
+    made.probability.fill_(p)
     assert float(made.length) == length == 10 + round(990 * p)
     assert float(made.signals()["diffusion_length"]) == length
 
@@ -51,7 +51,7 @@ def test_timesteps_have_the_distribution_of_the_paper(length, priority):
 def test_half_of_the_images_are_clean_and_the_others_as_noisy_as_told():
     """Of black images what is left is the noise, whose variance at step t is (1 - alpha_bar_t) 0.05^2."""
     made = diffusion()
-    made.memory.probability.fill_(1.0)
+    made.probability.fill_(1.0)
     shown = made(torch.zeros(N, 3, SIZE, SIZE), noise(), STREAMS_PER_AUGMENTATION)
     clean = shown.time == 0
     assert float(clean.float().mean()) == pytest.approx(0.5, abs=0.03)
@@ -76,7 +76,7 @@ def test_an_image_keeps_the_square_root_of_alpha_bar_and_passes_the_gradient_on(
 
 def test_another_number_of_timesteps_is_told_on_the_same_scale():
     made = diffusion(longest=50, shortest=5)
-    made.memory.probability.fill_(1.0)
+    made.probability.fill_(1.0)
     time = made(torch.zeros(N, 1, SIZE, SIZE), noise(), STREAMS_PER_AUGMENTATION).time
     assert set(time.tolist()) <= {20.0 * t for t in range(51)}
     assert float(time.max()) == 1000
@@ -87,12 +87,12 @@ def test_every_fourth_batch_moves_p_by_the_paper_s_step():
     made, batch = diffusion(), 64
     for _ in range(3):
         made.observe(torch.ones(batch), batch)
-    assert float(made.memory.probability) == 0
+    assert float(made.probability) == 0
     made.observe(torch.ones(batch), batch)
-    assert float(made.memory.probability) == pytest.approx(batch * 4 / 100_000)
+    assert float(made.probability) == pytest.approx(batch * 4 / 100_000)
     for _ in range(4):
         made.observe(torch.tensor([1.0] * 50 + [-1.0] * 14), batch)
-    assert float(made.memory.probability) == 0
+    assert float(made.probability) == 0
 
 
 def test_in_turn_diffuses_what_the_first_has_made_and_both_learn():
@@ -101,9 +101,9 @@ def test_in_turn_diffuses_what_the_first_has_made_and_both_learn():
     assert both.timed
     assert both.settles
     both.observe(torch.ones(n), n)
-    assert float(shifted.memory.probability) == pytest.approx(0.16)
+    assert float(shifted.probability) == pytest.approx(0.16)
     assert set(both.signals()) == {"augmentation", "diffusion_length"}
-    assert len(both.memory.state_dict()) == 6
+    assert len(both.state_dict()) == 6
     x = noise(n).uniform(3, SIZE, SIZE, stream=0)
     expected = both.last(shifted(x, noise(n), STREAMS_PER_AUGMENTATION).images, noise(n), 2 * STREAMS_PER_AUGMENTATION)
     shown = both(x, noise(n), STREAMS_PER_AUGMENTATION)

@@ -19,7 +19,7 @@ def awake(kind):
     """An augmentation that does something, whatever it has to learn first."""
     made = AUGMENTATIONS[kind]()
     if kind == "ada":
-        made.memory.probability.fill_(0.7)
+        made.probability.fill_(0.7)
     return made
 
 
@@ -204,22 +204,22 @@ def test_grey_images_stay_grey_and_colours_of_two_channels_are_refused():
 @pytest.mark.parametrize(("signs", "direction"), [(1.0, 1), (-1.0, -1), (0.55, -1), (0.65, 1)])
 def test_the_probability_follows_the_discriminators_confidence(signs, direction):
     ada = Ada(target=0.6, images=1000, interval=2)
-    ada.memory.probability.fill_(0.5)
+    ada.probability.fill_(0.5)
     ada.observe(torch.full((10,), signs), 10)
-    assert float(ada.memory.probability) == 0.5  # one batch of two
+    assert float(ada.probability) == 0.5  # one batch of two
     ada.observe(torch.full((10,), signs), 10)
-    assert float(ada.memory.probability) == pytest.approx(0.5 + direction * 20 / 1000)
-    assert float(ada.memory.count) == float(ada.memory.verdicts) == 0
+    assert float(ada.probability) == pytest.approx(0.5 + direction * 20 / 1000)
+    assert float(ada.count) == float(ada.verdicts) == 0
 
 
 def test_the_probability_goes_from_0_to_1_within_the_given_images_and_no_further():
     ada = Ada(images=400, interval=1)
     for step in range(1, 60):
         ada.observe(torch.ones(10), 10)
-        assert float(ada.memory.probability) == pytest.approx(min(1.0, step * 10 / 400), abs=1e-5)
+        assert float(ada.probability) == pytest.approx(min(1.0, step * 10 / 400), abs=1e-5)
     for _ in range(60):
         ada.observe(-torch.ones(10), 10)
-    assert float(ada.memory.probability) == 0
+    assert float(ada.probability) == 0
 
 
 def test_verdicts_in_parts_move_it_like_those_of_the_whole_batch():
@@ -228,9 +228,9 @@ def test_verdicts_in_parts_move_it_like_those_of_the_whole_batch():
         whole.observe(torch.ones(12), 12)
         for size in (5, 4, 3):
             parts.observe(torch.ones(size), 12)
-    assert float(whole.memory.probability) == pytest.approx(48 / 1000)
-    assert torch.equal(whole.memory.probability, parts.memory.probability)
+    assert float(whole.probability) == pytest.approx(48 / 1000)
+    assert torch.equal(whole.probability, parts.probability)
 
 
 def test_what_it_remembers_is_saved():
-    assert set(Ada().memory.state_dict()) == {"probability", "verdicts", "count"}
+    assert set(Ada().state_dict()) == {"probability", "verdicts", "count"}

@@ -106,7 +106,7 @@ def test_what_adaptive_augmentation_remembers_goes_on_too():
     second.images = first.images
     assert run(second) == losses
     assert equal(state_of(second), state_of(whole))
-    assert whole.family.gan.augmentation.memory.probability > 0
+    assert whole.family.gan.augmentation.probability > 0
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())

@@ -7,7 +7,8 @@ x_t = sqrt(alpha_bar) x with sigma = sqrt((1 - alpha_bar) / alpha_bar).  Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
@@ -30,6 +31,7 @@ __all__ = [
     "Start",
     "Steps",
     "from_noise",
+    "transitions",
 ]
 
 #: The random stream of the noise that images begin with.
@@ -82,3 +84,10 @@ def from_noise(eps: Float[Tensor, "b c h w"]) -> Start:
         return eps * torch.tensor(1 + sigma**2, dtype=torch.float64).sqrt().item()
 
     return start
+
+
+def transitions(sigmas: list[float]) -> Iterator[tuple[float, float, int]]:
+    """Each level of a sampler with the next one, and the random stream of the step between them."""
+    last = FIRST_STEP_STREAM + len(sigmas) - 2
+    for position, (now, after) in enumerate(pairwise(sigmas)):
+        yield now, after, last - position

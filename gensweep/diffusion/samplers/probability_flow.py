@@ -1,0 +1,106 @@
+"""Samplers that solve the probability flow, dx/dsigma = (x - x_0) / sigma, with noise only if it is churned in."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Interval
+from jaxtyping import Float
+from torch import Tensor
+
+from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Levels, Spacing, Start, Steps, transitions
+from gensweep.noise import Noise
+
+__all__ = ["dpmpp_2m", "euler", "heun"]
+
+#: The largest gamma_i of Heun's method: (1 + gamma_i)^2 <= 2, so at most half of the noise is new.
+#: Source: Karras et al. 2022, algorithm 2.
+MAX_CHURN = math.sqrt(2) - 1
+
+
+@SAMPLERS.register("dpmpp_2m")
+def dpmpp_2m(
+    levels: Levels, denoise: Denoise, start: Start, noise: Noise, *, steps: Steps = None, spacing: Spacing = "log_snr"
+) -> Float[Tensor, "b c h w"]:
+    """DPM-Solver++(2M), of second order at one evaluation a step: x_0 is extrapolated from this step and the last.
+
+    With lambda = -ln sigma, h = lambda' - lambda and r = h_old / h: D = (1 + 1/(2r)) x_0 - 1/(2r) x_0_old, and
+    x' = (sigma' / sigma) x - expm1(-h) D.  The first step and the one to 0 are of first order, D = x_0.  In the step to
+    the lowest level, which on levels even in time is several times as long as the one before, r is at least 1: to
+    extrapolate further than was seen makes images too wide.  `steps` levels are visited as `spacing` says; None visits
+    all levels of the process.
+    Source: Lu et al. 2022 (DPM-Solver++), algorithm 2, without that bound.
+    """
+    sigmas = levels.sigmas(steps, spacing)
+    x = start(sigmas[0])
+    old, h_old = None, 0.0
+    for now, after in pairwise(sigmas):
+        x_0 = denoise(x, now).x_0
+        seen = x_0
+        if after:
+            h = math.log(now / after)
+            if old is not None:
+                further = h / h_old if after > sigmas[-2] else min(h / h_old, 1.0)
+                seen = torch.lerp(old, x_0, 1 + further / 2)
+            old, h_old = x_0, h
+        x = torch.lerp(seen, x, after / now)
+    return x
+
+
+@SAMPLERS.register("euler")
+def euler(
+    levels: Levels, denoise: Denoise, start: Start, noise: Noise, *, steps: Steps = None, spacing: Spacing = "time"
+) -> Float[Tensor, "b c h w"]:
+    """Euler's method for dx/dsigma = (x - x_0) / sigma, of first order: DDIM at eta = 0, on levels of one's choice.
+
+    x' = x + (sigma' - sigma) (x - x_0) / sigma = x_0 + (sigma' / sigma) (x - x_0), at one evaluation a step.  `steps`
+    levels are visited as `spacing` says; None visits all levels of the process.
+    Source: Karras et al. 2022, eq. 1 and 4, with sigma(t) = t.
+    """
+    sigmas = levels.sigmas(steps, spacing)
+    x = start(sigmas[0])
+    for now, after in pairwise(sigmas):
+        x = torch.lerp(denoise(x, now).x_0, x, after / now)
+    return x
+
+
+@SAMPLERS.register("heun")
+def heun(
+    levels: Levels,
+    denoise: Denoise,
+    start: Start,
+    noise: Noise,
+    *,
+    steps: Steps = None,
+    spacing: Spacing = "log_snr",
+    churn: Annotated[float, Interval(ge=0, le=1000)] = 0.0,
+    churn_min: Annotated[float, Ge(0)] = 0.0,
+    churn_max: Annotated[float, Gt(0)] | None = None,
+    churn_noise: Annotated[float, Interval(ge=0.5, le=1.5)] = 1.0,
+) -> Float[Tensor, "b c h w"]:
+    """Heun's method, of second order, as in EDM: two evaluations a step and one in the last, 2 steps - 1 in all.
+
+    Of `steps` levels, visited as `spacing` says (None: all levels of the process), those in [churn_min, churn_max]
+    are first raised by a factor of 1 + churn / steps, at most sqrt(2), with new noise of standard deviation
+    churn_noise; never above the level that sampling began with.  These are S_churn, S_min, S_max (None: no bound) and
+    S_noise; without churn the sampler is deterministic.
+    Source: Karras et al. 2022, algorithm 2, where x' = x + (sigma' - sigma) (d + d') / 2 is what is computed here.
+    """
+    sigmas = levels.sigmas(steps, spacing)
+    x = start(sigmas[0])
+    rise = 1 + min(churn / (len(sigmas) - 1), MAX_CHURN)
+    for now, after, stream in transitions(sigmas):
+        if churn and churn_min <= now <= (math.inf if churn_max is None else churn_max):
+            raised = min(rise * now, sigmas[0])
+            fresh = churn_noise * math.sqrt(raised**2 - now**2)
+            x = x + fresh * noise.normal(*x.shape[1:], stream=stream)
+            now = raised
+        x_0 = denoise(x, now).x_0
+        x = torch.lerp(x_0, x, after / now)
+        if after:
+            # The correction to Euler's step, in the change of x_0: this avoids a difference of large numbers.
+            x = x + (now / after - 1) / 2 * (denoise(x, after).x_0 - x_0)
+    return x
