@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
 from annotated_types import Interval
@@ -23,7 +23,7 @@ from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ParameterError
 from gensweep.registry import Registry
 
-__all__ = ["GAMMAS", "Gamma", "GammaLevels", "GammaValues", "Monotone", "schedule_of", "wide"]
+__all__ = ["GAMMAS", "Gamma", "GammaValues", "Monotone", "schedule_of", "wide"]
 
 #: The largest float32 below NETWORK_TIMES.
 MAX_NETWORK_TIME = NETWORK_TIMES * (1 - 2**-24)
@@ -42,28 +42,16 @@ class GammaValues(NamedTuple):
     inner: tuple[Float[Tensor, " b"], Float[Tensor, " b"]]
 
 
-@runtime_checkable
-class Ends(Protocol):
-    """Where a schedule starts, and how far it rises; `low` and `high` are the values that were set."""
-
-    low: float
-    high: float
-
-    def __call__(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Start and rise, Float[], in the type and on the device of a tensor."""
-        ...
-
-
 class Gamma(nn.Module):
     """gamma(t) = start + rise s(t), with a shape s that rises from 0 to 1.  Source: Kingma et al. 2021, appendix H.
 
-    `ends` is a module that gives start and rise; `shape` one that gives s(t) and its derivative.
+    `shape` is a module that gives s(t) and its derivative.  In discrete time there are `timesteps` levels, at
+    t = 1/timesteps, ..., 1; in continuous time (None) any number, from t = 0 to 1.
     """
 
-    def __init__(self, ends: Ends, shape: nn.Module) -> None:
+    def __init__(self, ends: Ends, shape: nn.Module, timesteps: int | None) -> None:
         super().__init__()
-        self.ends = ends
-        self.shape = shape
+        self.ends, self.shape, self.timesteps = ends, shape, timesteps
 
     def forward(self, t: Float[Tensor, " b"]) -> GammaValues:
         """The schedule at times in [0, 1]."""
@@ -76,7 +64,7 @@ class Gamma(nn.Module):
         start, rise = self.ends(like)
         return start, start + rise
 
-    def network_time(self, gamma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    def time_at(self, gamma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """The network's time input, in [0, 1000): linear in gamma between the ends that were set, constant beyond them.
 
         It does not depend on what is learnt.
@@ -84,53 +72,69 @@ class Gamma(nn.Module):
         share = (gamma - self.ends.low) / (self.ends.high - self.ends.low)
         return (NETWORK_TIMES * share).clamp(0, MAX_NETWORK_TIME)
 
+    def network_time(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The network's time input for a level."""
+        return self.time_at(2 * sigma.log())
 
-#: Items take settings only.
+    @torch.no_grad()
+    def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
+        """The levels that a sampler visits, with the current weights; see `samplers.Levels`."""
+        most = self.timesteps
+        count = steps or most or DEFAULT_SAMPLING_STEPS
+        if most is not None and count > most:
+            raise ParameterError(
+                "steps",
+                f"1 <= steps <= timesteps must hold, but got steps={count}, timesteps={most}; "
+                "take fewer steps, or more timesteps (None is continuous time)",
+            )
+        t = 1 - torch.linspace(0, 1, count, dtype=torch.float64)
+        if most is not None:
+            t = ((t * (most - 1)).round() + 1) / most
+        device = next((parameter.device for parameter in self.parameters()), t.device)
+        gamma = self(t.float().to(device) if device.type == "mps" else t.to(device)).gamma
+        return spaced((gamma.cpu().double() / 2).exp(), spacing)
+
+
+#: Items take (timesteps), None for continuous time.
 GAMMAS: Registry[Callable[..., Gamma]] = Registry("learnable schedule", package="gensweep.diffusion")
 
 
 @GAMMAS.register("linear")
-def linear(*, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
+def linear(timesteps: int | None = None, *, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
     """A line between two ends; nothing is learnt.  Source: Kingma et al. 2021 (ends: their model of CIFAR-10)."""
-    return Gamma(FixedEnds(gamma_min, gamma_max), Line())
+    return Gamma(Ends(gamma_min, gamma_max, learnt=False), Line(), timesteps)
 
 
 @GAMMAS.register("learned_linear")
-def learned_linear(*, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
+def learned_linear(timesteps: int | None = None, *, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
     """A line whose two ends are learnt, from those given.  Source: Kingma et al. 2021."""
-    return Gamma(LearnedEnds(gamma_min, gamma_max), Line())
+    return Gamma(Ends(gamma_min, gamma_max, learnt=True), Line(), timesteps)
 
 
 @GAMMAS.register("monotone")
 def monotone(
-    *, gamma_min: Low = -13.3, gamma_max: High = 5.0, features: Annotated[int, Interval(ge=1, le=65_536)] = 1024
+    timesteps: int | None = None,
+    *,
+    gamma_min: Low = -13.3,
+    gamma_max: High = 5.0,
+    features: Annotated[int, Interval(ge=1, le=65_536)] = 1024,
 ) -> Gamma:
     """A monotone network between two ends that are learnt too.  Source: Kingma et al. 2021, appendix H."""
-    return Gamma(LearnedEnds(gamma_min, gamma_max), Monotone(features))
+    return Gamma(Ends(gamma_min, gamma_max, learnt=True), Monotone(features), timesteps)
 
 
-class FixedEnds(nn.Module):
-    """Ends that stay as they were set."""
+class Ends(nn.Module):
+    """Where a schedule starts, and how far it rises: as set, or learnt from there, with a softplus for the rise."""
 
-    def __init__(self, low: float, high: float) -> None:
+    def __init__(self, low: float, high: float, *, learnt: bool) -> None:
         super().__init__()
         self.low, self.high = low, high
+        self.values = nn.Parameter(torch.tensor([low, _before_softplus(high - low)])) if learnt else None
 
     def forward(self, like: Tensor) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Start and rise."""
-        return like.new_full((), self.low), like.new_full((), self.high - self.low)
-
-
-class LearnedEnds(nn.Module):
-    """Ends that are learnt from the values that were set; the rise is a softplus, so it is positive."""
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
-        self.low, self.high = low, high
-        self.values = nn.Parameter(torch.tensor([low, _before_softplus(high - low)]))
-
-    def forward(self, like: Tensor) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Start and rise."""
+        """Start and rise, in the type and on the device of a tensor."""
+        if self.values is None:
+            return like.new_full((), self.low), like.new_full((), self.high - self.low)
         start, rise = self.values.to(like).unbind()
         return start, F.softplus(rise)
 
@@ -168,35 +172,6 @@ class Monotone(nn.Module):
         rate = direct * (1 + (hidden * (1 - hidden) * slopes * weights).mean(dim=1))
         low, high = f[0], f[1]
         return (f[2:] - low) / (high - low), rate[2:] / (high - low)
-
-
-class GammaLevels:
-    """The levels of a schedule with its current weights, for samplers.
-
-    In discrete time there are `timesteps` of them, at t = 1/timesteps, ..., 1; in continuous time (None) any number,
-    from t = 0 to 1.
-    """
-
-    def __init__(self, gamma: Gamma, timesteps: int | None) -> None:
-        self.gamma, self.timesteps = gamma, timesteps
-
-    @torch.no_grad()
-    def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
-        """The levels that a sampler visits; see `samplers.Levels`."""
-        most = self.timesteps
-        count = steps or most or DEFAULT_SAMPLING_STEPS
-        if most is not None and count > most:
-            raise ParameterError(
-                "steps",
-                f"1 <= steps <= timesteps must hold, but got steps={count}, timesteps={most}; "
-                "take fewer steps, or more timesteps (None is continuous time)",
-            )
-        t = 1 - torch.linspace(0, 1, count, dtype=torch.float64)
-        if most is not None:
-            t = ((t * (most - 1)).round() + 1) / most
-        device = next((parameter.device for parameter in self.gamma.parameters()), t.device)
-        gamma: Tensor = self.gamma(t.float().to(device) if device.type == "mps" else t.to(device)).gamma
-        return spaced((gamma.cpu().double() / 2).exp(), spacing)
 
 
 def schedule_of(network: nn.Module) -> Gamma:

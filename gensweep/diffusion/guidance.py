@@ -17,21 +17,23 @@ LABEL_DROPOUT_STREAM = 2
 
 
 def guided(
-    network: Callable[[Tensor, Tensor, Tensor], Tensor],
+    network: Callable[..., Tensor],
     x_t: Float[Tensor, "b c h w"],
     time: Float[Tensor, " b"],
-    labels: Int[Tensor, " b"],
+    labels: Int[Tensor, " b"] | None,
     *,
     null: int,
     scale: float,
 ) -> Float[Tensor, "b outputs h w"]:
     """Guided eps = eps_u + scale (eps_c - eps_u): 0 ignores the label, 1 is plain conditioning, more exaggerates it.
 
-    `null` is the label that stands for "no label".  Where both parts are needed they run as one doubled batch.  It is
-    the same for every parameterisation, as each is linear in eps; outputs beyond the channels of x_t, such as a learnt
-    variance, are those of the label.
+    `null` is the label that stands for "no label"; without labels nothing is guided.  Where both parts are needed they
+    run as one doubled batch.  It is the same for every parameterisation, as each is linear in eps; outputs beyond the
+    channels of x_t, such as a learnt variance, are those of the label.
     Source: Ho & Salimans 2022, eq. 6, whose w is scale - 1.
     """
+    if labels is None:
+        return network(x_t, time, None)
     nothing = torch.full_like(labels, null)
     if scale in (0, 1):
         return network(x_t, time, labels if scale else nothing)

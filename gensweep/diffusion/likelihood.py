@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int, Int64
@@ -19,17 +19,7 @@ from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.noise import Noise
 
-__all__ = [
-    "Bound",
-    "DenoiseAt",
-    "FixedVariance",
-    "bound",
-    "decoder_bits",
-    "prior_bits",
-    "step_bits",
-    "strata",
-    "term_bits",
-]
+__all__ = ["Bound", "DenoiseAt", "bound", "decoder_bits", "prior_bits", "step_bits", "strata", "term_bits"]
 
 #: The random stream of the timesteps that a bound is estimated at.
 BOUND_TIMESTEP_STREAM = 4
@@ -42,8 +32,6 @@ OUTERMOST_PIXEL = 0.999
 #: The standard deviation of images, roughly.  Timesteps are grouped by it; the estimate stays unbiased.
 TYPICAL_DATA_STD = 0.5
 
-#: The variance of steps after the first if the network has not learnt it: the posterior's (small) or beta (large).
-FixedVariance: TypeAlias = Literal["small", "large"]
 #: (x = x_0 + sigma eps, sigma: Float[b]) -> the predicted image.
 DenoiseAt = Callable[[Tensor, Tensor], Denoised]
 
@@ -67,13 +55,12 @@ def bound(
     x_0: Float[Tensor, "b c h w"],
     noise: Noise,
     *,
-    timesteps: int | None = None,
-    variance: FixedVariance = "small",
+    points: int | None = None,
 ) -> Bound:
     """The variational bound of images with 256 levels, x = 2 level / 255 - 1.
 
     Prior and decoder (t = 0) are computed for every image, the steps between them from one timestep in each of
-    `timesteps` groups, which leaves no bias; None takes every one.  An image's numbers depend on its `noise` alone.
+    `points` groups, which leaves no bias; None takes every one.  An image's numbers depend on its `noise` alone.
     """
 
     def seen(t: Int[Tensor, " b"], stream: int) -> Denoised:
@@ -83,12 +70,12 @@ def bound(
 
     wide, first = _wide(x_0), torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
     decoder = decoder_bits(process, wide, seen(first, BOUND_NOISE_STREAM))
-    edges = strata(process, timesteps)
+    edges = strata(process, points)
     sizes, among = edges.diff(), noise.uniform(len(edges) - 1, stream=BOUND_TIMESTEP_STREAM)
     steps = torch.zeros_like(decoder)
     for group, (start, size) in enumerate(zip(edges.tolist(), sizes.tolist(), strict=False)):
         t = start + (among[:, group] * size).long().clamp(max=size - 1)
-        steps += size * step_bits(process, wide, t.to(wide.device), seen(t, BOUND_NOISE_STREAM + 1 + group), variance)
+        steps += size * step_bits(process, wide, t.to(wide.device), seen(t, BOUND_NOISE_STREAM + 1 + group))
     return Bound(prior_bits(process, wide), steps, decoder)
 
 
@@ -120,15 +107,14 @@ def prior_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"]) -> Flo
 
 
 def step_bits(
-    process: GaussianDiffusion,
-    x_0: Float[Tensor, "b c h w"],
-    t: Int[Tensor, " b"],
-    seen: Denoised,
-    variance: FixedVariance = "small",
+    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], seen: Denoised
 ) -> Float[Tensor, " b"]:
-    """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the predicted image."""
+    """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the predicted image.
+
+    Without a learnt variance it is that of the posterior.
+    """
     off = process.at("posterior_x0", t, x_0) * (x_0 - seen.x_0)
-    theirs = _log_variance(process, t, seen, variance)
+    theirs = _log_variance(process, t, seen, "posterior_log_variance")
     ratio = process.at("posterior_log_variance", t, x_0) - theirs
     nats = (torch.expm1(ratio) - ratio + off.square() * (-theirs).exp()) / 2
     return nats.mean(dim=(1, 2, 3)) / math.log(2)
@@ -141,7 +127,7 @@ def decoder_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], seen
     substitute, the bound would grow without limit with the number of steps.
     """
     first = torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
-    precision = (-0.5 * _log_variance(process, first, seen, "large")).exp()
+    precision = (-0.5 * _log_variance(process, first, seen, "log_beta")).exp()
     low, high = (x_0 - HALF_PIXEL_STEP - seen.x_0) * precision, (x_0 + HALF_PIXEL_STEP - seen.x_0) * precision
     # Above the mean both ends are mirrored: a difference of probabilities near 1 would lose its digits.
     mirrored = low + high > 0
@@ -164,12 +150,12 @@ def term_bits(
 
 
 def _log_variance(
-    process: GaussianDiffusion, t: Int[Tensor, " b"], seen: Denoised, variance: FixedVariance
+    process: GaussianDiffusion, t: Int[Tensor, " b"], seen: Denoised, unlearnt: str
 ) -> Float[Tensor, "b _ _ _"]:
-    """Learnt between the logarithms of small and large, or one of these.  Source: Nichol & Dhariwal 2021, eq. 15."""
-    small, large = (process.at(table, t, seen.x_0) for table in ("posterior_log_variance", "log_beta"))
+    """Learnt between the logarithms of small and large, or from a table.  Source: Nichol & Dhariwal 2021, eq. 15."""
     if seen.fraction is None:
-        return small if variance == "small" else large
+        return process.at(unlearnt, t, seen.x_0)
+    small, large = (process.at(table, t, seen.x_0) for table in ("posterior_log_variance", "log_beta"))
     return small + seen.fraction * (large - small)
 
 

@@ -15,9 +15,10 @@ from annotated_types import Interval
 from jaxtyping import Float
 from torch import Tensor
 
+from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.registry import Registry
 
-__all__ = ["PARAMETERISATIONS", "Coefficients", "Parameterisation", "c_noise"]
+__all__ = ["PARAMETERISATIONS", "Coefficients", "Parameterisation", "c_noise", "denoised"]
 
 #: Networks get times in 0 <= t < this.
 NETWORK_TIMES = 1000.0
@@ -45,6 +46,26 @@ class Coefficients(NamedTuple):
 #: (sigma: Float[b]) -> coefficients
 Parameterisation = Callable[[Tensor], Coefficients]
 PARAMETERISATIONS: Registry[Callable[..., Coefficients]] = Registry("parameterisation", package="gensweep.diffusion")
+
+
+def denoised(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    parameterisation: Parameterisation,
+    network_time: Callable[[Tensor], Tensor],
+    x: Float[Tensor, "b c h w"],
+    sigma: Float[Tensor, " b"],
+) -> Denoised:
+    """A network's prediction of x_0, clipped to [-1, 1], from images x with noise of level sigma.
+
+    `network_time` gives the time of a level where the parameterisation leaves it to the process.  If a network has
+    twice the channels of an image, the second half, from -1 to 1, is the variance between small and large.
+    """
+    coefficients = parameterisation(sigma)
+    time = network_time(sigma) if coefficients.time is None else coefficients.time
+    output = predict(coefficients.into * x, time).to(x.dtype)
+    mean, variance = output[:, : x.shape[1]], output[:, x.shape[1] :]
+    fraction = (variance + 1) / 2 if variance.shape[1] else None
+    return Denoised(coefficients.denoised(x, mean).clamp(-1, 1), fraction)
 
 
 @PARAMETERISATIONS.register("eps")

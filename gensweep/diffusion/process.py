@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from gensweep.diffusion.parameterisations import NETWORK_TIMES
 from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ParameterError
 
@@ -95,17 +96,16 @@ class GaussianDiffusion:
             return torch.zeros_like(sigma)
         low, high = table[above - 1].log(), table[above].log()
         t = above - 1 + ((sigma.log() - low) / (high - low)).clamp(0, 1)
-        return t * (1000 / self.timesteps)
+        return t * (NETWORK_TIMES / self.timesteps)
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         """The levels that a sampler visits; see `samplers.Levels`."""
-        chain, _ = self.respaced(steps)
-        return spaced(chain.sigma.flip(0), spacing)
+        return spaced(self.sigma[self.respaced(steps)].flip(0), spacing)
 
-    def respaced(self, steps: int | None) -> tuple[GaussianDiffusion, Int[Tensor, " s"]]:
-        """The chain that visits only `steps` of the timesteps, evenly spaced, and which ones these are (rising).
+    def respaced(self, steps: int | None) -> Int[Tensor, " s"]:
+        """`steps` of the timesteps, evenly spaced and rising; None means all.
 
-        None means all.  The last timestep is always among them, and the first if steps > 1.
+        The last timestep is always among them, and the first if steps > 1.
         Raises ConfigError unless 1 <= steps <= timesteps.  Source: Nichol & Dhariwal 2021, section 4.
         """
         count = self.timesteps if steps is None else steps
@@ -116,8 +116,7 @@ class GaussianDiffusion:
                 "take fewer steps, or more timesteps",
             )
         gaps = max(1, count - 1)
-        times = self.timesteps - 1 - (torch.arange(count).flip(0) * (self.timesteps - 1) + gaps // 2) // gaps
-        return GaussianDiffusion(self.alpha_bar[times]), times
+        return self.timesteps - 1 - (torch.arange(count).flip(0) * (self.timesteps - 1) + gaps // 2) // gaps
 
     def at(self, table: str, t: Int[Tensor, " b"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 1 1 1"]:
         """Entries t of a table, in the type and on the device of x, ready to be multiplied with it."""

@@ -13,19 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import (
-    START_STREAM,
-    Denoise,
-    Denoised,
-    Levels,
-    Sampler,
-    Spacing,
-    Start,
-    from_noise,
-)
+from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, Levels, Sampler, Spacing, from_noise
 from gensweep.noise import Noise
 
-__all__ = ["Below", "edit", "keeping", "level_at"]
+__all__ = ["Below", "edit", "level_at"]
 
 
 def edit(
@@ -48,11 +39,19 @@ def edit(
     kept = image.expand(len(noise.samples), *image.shape)
     if strength == 0:
         return kept.clone()
-    start = from_image(kept, noise.normal(*image.shape, stream=START_STREAM), forget=strength == 1, redraw=redraw)
-    if redraw is not None:
-        denoise = keeping(denoise, kept, redraw)
-    x = sampler(Below(levels, level_at(levels, strength)), denoise, start, noise)
-    return x if redraw is None else torch.where(redraw, x, kept)
+    eps = noise.normal(*image.shape, stream=START_STREAM)
+
+    def start(sigma: float) -> Tensor:
+        covered = kept + sigma * eps
+        if strength < 1:
+            return covered
+        pure = from_noise(eps)(sigma)
+        return pure if redraw is None else torch.where(redraw, pure, covered)
+
+    below = Below(levels, level_at(levels, strength))
+    if redraw is None:
+        return sampler(below, denoise, start, noise)
+    return torch.where(redraw, sampler(below, _keeping(denoise, kept, redraw), start, noise), kept)
 
 
 def level_at(levels: Levels, strength: float) -> float:
@@ -78,26 +77,7 @@ class Below:
         return [self.top, *(sigma for sigma in self.levels.sigmas(steps, spacing) if sigma < self.top * (1 - 1e-6))]
 
 
-def from_image(
-    image: Float[Tensor, "b c h w"],
-    eps: Float[Tensor, "b c h w"],
-    *,
-    forget: bool = False,
-    redraw: Bool[Tensor, "h w"] | None = None,
-) -> Start:
-    """Begin with an image under noise; `forget` begins with noise alone, but for the pixels that are not redrawn."""
-
-    def start(sigma: float) -> Tensor:
-        covered = image + sigma * eps
-        if not forget:
-            return covered
-        noise = from_noise(eps)(sigma)
-        return noise if redraw is None else torch.where(redraw, noise, covered)
-
-    return start
-
-
-def keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Tensor, "h w"]) -> Denoise:
+def _keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Tensor, "h w"]) -> Denoise:
     """A denoiser that sees the image itself where nothing is to be redrawn.
 
     A sampler that starts with these pixels under noise then takes them down along q(x_{t-1} | x_t, x_0), so that the

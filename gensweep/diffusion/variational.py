@@ -21,7 +21,15 @@ from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STR
 from gensweep.diffusion.process import q_sample
 from gensweep.noise import Noise
 
-__all__ = ["DiffusionTerm", "Drawing", "bound", "draw_times", "lower_variance", "prior_bits", "reconstruction_bits"]
+__all__ = [
+    "DiffusionTerm",
+    "Drawing",
+    "draw_times",
+    "lower_variance",
+    "prior_term",
+    "reconstruction_term",
+    "variational_bound",
+]
 
 #: The distance of two of the 256 pixel values in -1 .. 1.
 PIXEL_STEP = 2 / 255
@@ -59,13 +67,14 @@ class DiffusionTerm(NamedTuple):
     inner: tuple[Float[Tensor, " b"], ...] = ()
 
     @classmethod
-    def at(cls, schedule: Gamma, u: Float[Tensor, " b"], timesteps: int | None) -> DiffusionTerm:
+    def at(cls, schedule: Gamma, u: Float[Tensor, " b"]) -> DiffusionTerm:
         """The levels of times in [0, 1).
 
-        In continuous time (None) the weight is gamma'(t)/2; in discrete time t is the end of the step that u lies in,
+        In continuous time the weight is gamma'(t)/2; in discrete time t is the end of the step that u lies in,
         s its beginning, and the weight timesteps/2 (exp(gamma_t - gamma_s) - 1).
         Source: Kingma et al. 2021, sections 4 and 5.
         """
+        timesteps = schedule.timesteps
         if timesteps is None:
             values = schedule(u)
             return cls(values.gamma, values.slope / 2, values.inner)
@@ -100,14 +109,14 @@ def lower_variance(schedule: Gamma, step: DiffusionTerm, bits: Float[Tensor, " b
             tensor.register_hook(lambda gradient: gradient * share)  # type: ignore[no-untyped-call]
 
 
-def prior_bits(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
+def prior_term(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
     """KL(q(z_1 | x_0) || N(0, I)) for gamma at t = 1: what is left of the image at the highest noise level."""
     left = torch.sigmoid(-gamma)
     squares = wide(x_0.float().square().mean(dim=(1, 2, 3)))
     return (left * (squares - 1) + F.softplus(-gamma)) / (2 * math.log(2))
 
 
-def reconstruction_bits(
+def reconstruction_term(
     gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"], eps: Float[Tensor, "b c h w"]
 ) -> Float[Tensor, " b"]:
     """-log2 p(x_0 | z_0), for gamma at t = 0 and x_0 of 256 levels, 2 level / 255 - 1, that eps has been added to.
@@ -131,14 +140,8 @@ def reconstruction_bits(
     return bits - r / 2 * by_r * (gamma - gamma.detach())
 
 
-def bound(
-    schedule: Gamma,
-    denoise: DenoiseAt,
-    x_0: Float[Tensor, "b c h w"],
-    noise: Noise,
-    *,
-    timesteps: int | None,
-    points: int | None = None,
+def variational_bound(
+    schedule: Gamma, denoise: DenoiseAt, x_0: Float[Tensor, "b c h w"], noise: Noise, *, points: int | None = None
 ) -> Bound:
     """The variational bound of images with 256 levels, x = 2 level / 255 - 1.
 
@@ -146,6 +149,7 @@ def bound(
     leaves no bias; None takes every step in discrete time, and 1000 points in continuous time.  An image's numbers
     depend on its `noise` alone.
     """
+    timesteps = schedule.timesteps
     count = points or timesteps or DEFAULT_SAMPLING_STEPS
     count = count if timesteps is None else min(count, timesteps)
     edges = torch.linspace(0, 1, count + 1, dtype=torch.float64)
@@ -155,10 +159,10 @@ def bound(
     start, end = schedule.reach(among)
     diffusion = torch.zeros_like(among[:, 0])
     for part, (low, high) in enumerate(zip(edges.tolist(), edges[1:].tolist(), strict=False)):
-        step = DiffusionTerm.at(schedule, low + among[:, part] * (high - low), timesteps)
+        step = DiffusionTerm.at(schedule, low + among[:, part] * (high - low))
         sigma = step.sigma
         x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM + 1 + part))
         off = wide((denoise(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
         diffusion += (high - low) * step.bits(off)
     eps = noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM)
-    return Bound(prior_bits(end, x_0), diffusion, reconstruction_bits(start, x_0, eps))
+    return Bound(prior_term(end, x_0), diffusion, reconstruction_term(start, x_0, eps))

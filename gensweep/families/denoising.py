@@ -1,31 +1,121 @@
-"""What families of denoisers have in common."""
+"""What families of denoisers have in common: their network, how it learns labels, and how it draws images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
+import torch
 from annotated_types import Interval
-from torch import nn
+from jaxtyping import Float, Float64, Int
+from torch import Tensor, nn
 
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Sampler
-from gensweep.families.family import Guidance, GuidanceInterval
+from gensweep.diffusion.gamma import Gamma
+from gensweep.diffusion.guidance import guided, scale_at
+from gensweep.diffusion.likelihood import Bound
+from gensweep.diffusion.parameterisations import Parameterisation, denoised
+from gensweep.diffusion.process import GaussianDiffusion
+from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoise, Denoised, Sampler, from_noise
 from gensweep.families.optimizers import Adam, adam
 from gensweep.nn.networks import DENOISERS
+from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
 
-__all__ = ["DenoisingSettings"]
+__all__ = ["TRAINING_NOISE_STREAM", "DenoisingFamily"]
+
+#: The random stream of the noise in training.  Taken are 0 (levels), 2 (dropped labels), 3 (start of samplers), 4
+#: (levels of a bound), 5 (reconstruction of vdm), and from 16 on the samplers' steps.
+TRAINING_NOISE_STREAM = 1
+
+#: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
+Guidance: TypeAlias = Annotated[float, Interval(ge=0, le=100)]
+#: Noise levels (low, high] at which guidance is used, elsewhere it is 1; None means all.
+#: Source: Kynkaanniemi et al. 2024.
+GuidanceInterval: TypeAlias = tuple[float, float] | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class DenoisingSettings:
-    """What all families of denoisers are set to: their network, how it learns labels, and how it draws images."""
+class DenoisingFamily:
+    """A network that denoises images at every level of a process, with labels or without.
 
-    conditional: bool = False
-    guidance: Guidance = 1.0
-    guidance_interval: GuidanceInterval = None
-    label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1
-    network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")]
-    sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")]
-    optimizer: Annotated[Callable[[], Adam], Section(adam)]
+    A family of this kind sets `process`, `parameterisation` and `bound`, and says what the network is trained on.
+    Source: Ho & Salimans 2022 (guidance).
+    """
+
+    sampled = "denoiser"
+    process: GaussianDiffusion | Gamma
+    parameterisation: Parameterisation
+    bound: Callable[..., Bound]
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        classes: int,
+        inputs: int,
+        outputs: int,
+        *,
+        conditional: bool = False,
+        guidance: Guidance = 1.0,
+        guidance_interval: GuidanceInterval = None,
+        label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1,
+        network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
+        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],
+        optimizer: Annotated[Callable[[], Adam], Section(adam)],
+    ) -> None:
+        self.shape = shape
+        self.classes = classes if conditional else 0
+        self.guidance, self.guidance_interval, self.label_dropout = guidance, guidance_interval, label_dropout
+        self.sampler = sampler
+        self.adam = optimizer()
+        self.warmup, self.clip = self.adam.warmup, self.adam.clip
+        self.networks: dict[str, nn.Module] = {self.sampled: network(inputs, shape[1], self.classes, outputs)}
+        self.memories: dict[str, nn.Module] = {}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One, for the denoiser and what is trained with it."""
+        return {self.sampled: self.adam.optimizer(self.networks[self.sampled])}
+
+    def process_of(self, network: nn.Module) -> GaussianDiffusion | Gamma:
+        """The process that a network like `networks[sampled]` denoises."""
+        return self.process
+
+    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
+        """The network as it is called at a noise level where it draws samples."""
+        return lambda sigma: network
+
+    def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
+        """Draw images along the whole chain, or the steps of it that the sampler is set to."""
+        start = from_noise(noise.normal(*self.shape, stream=START_STREAM))
+        return self.sampler(self.process_of(network), self.denoise(network, labels), start, noise)
+
+    def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
+        """The network as a denoiser of images with these labels, guided as set."""
+        at_level, time = self.at_level(network), self.process_of(network).network_time
+        shown = labels if self.classes else None
+
+        def denoise(x: Tensor, sigma: float) -> Denoised:
+            def predict(x: Tensor, time: Tensor) -> Tensor:
+                scale = scale_at(sigma, self.guidance, self.guidance_interval)
+                return guided(at_level(sigma), x, time, shown, null=self.classes, scale=scale)
+
+            levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
+            return denoised(predict, self.parameterisation, time, x, levels)
+
+        return denoise
+
+    def bits_per_dim(
+        self,
+        network: nn.Module,
+        images: Float[Tensor, "b c h w"],
+        labels: Int[Tensor, " b"] | None,
+        noise: Noise,
+        points: int | None,
+    ) -> Float64[Tensor, " b"]:
+        """The variational bound of each image, with predictions clipped to [-1, 1] as in the samplers."""
+        process, shown = self.process_of(network), labels if self.classes else None
+
+        def denoise(x: Tensor, sigma: Tensor) -> Denoised:
+            return denoised(
+                lambda x, time: network(x, time, shown), self.parameterisation, process.network_time, x, sigma
+            )
+
+        return self.bound(process, denoise, images, noise, points=points).total

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
-from annotated_types import Interval
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
@@ -19,23 +18,7 @@ from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = [
-    "FAMILIES",
-    "Batch",
-    "Denoising",
-    "Family",
-    "Guidance",
-    "GuidanceInterval",
-    "Likelihood",
-    "Loss",
-    "Scheduled",
-]
-
-#: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
-Guidance: TypeAlias = Annotated[float, Interval(ge=0, le=100)]
-#: Noise levels (low, high] at which guidance is used, elsewhere it is 1; None means all.
-#: Source: Kynkaanniemi et al. 2024.
-GuidanceInterval: TypeAlias = tuple[float, float] | None
+__all__ = ["FAMILIES", "Batch", "Denoising", "Family", "Likelihood", "Loss", "Scheduled"]
 
 
 class Batch(NamedTuple):
@@ -123,13 +106,13 @@ class Likelihood(Protocol):
         images: Float[Tensor, "b c h w"],
         labels: Int[Tensor, " b"] | None,
         noise: Noise,
-        timesteps: int | None,
+        points: int | None,
     ) -> Float64[Tensor, " b"]:
         """A bound from above on -log2 p(image) per dimension, for images of 256 levels, x = 2 level / 255 - 1.
 
         `network` is like `networks[sampled]`, in evaluation mode and float32.  Labels are those of the images, needed
         if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
-        on its own image alone.  The parts of the bound are averaged over `timesteps` noise levels an image, without a
+        on its own image alone.  The parts of the bound are averaged over `points` noise levels an image, without a
         bias; None takes every level there is.
         """
         ...

@@ -10,42 +10,36 @@ from annotated_types import Interval
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
-from gensweep.diffusion.denoiser import denoised, denoiser
-from gensweep.diffusion.gamma import GAMMAS, Gamma, GammaLevels, schedule_of, wide
-from gensweep.diffusion.guidance import guided, scale_at, training_labels
-from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Coefficients, Parameterisation
+from gensweep.diffusion.gamma import GAMMAS, Gamma, schedule_of, wide
+from gensweep.diffusion.guidance import training_labels
+from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import q_sample
-from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, from_noise
 from gensweep.diffusion.variational import (
     DiffusionTerm,
     Drawing,
-    bound,
     draw_times,
     lower_variance,
-    prior_bits,
-    reconstruction_bits,
+    prior_term,
+    reconstruction_term,
+    variational_bound,
 )
-from gensweep.families.denoising import DenoisingSettings
-from gensweep.families.diffusion import TRAINING_NOISE_STREAM
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.nn.fourier import FourierFeatures
-from gensweep.noise import Noise
 from gensweep.registry import Choice, SameAs, Section
 
 __all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational"]
 
-#: The random stream of the reconstruction term.  Taken are 0 (times), 1 (noise in training), 2 (dropped labels), 3
-#: (start of samplers), 4 (times of a bound), and from 16 on the samplers' steps.
+#: The random stream of the reconstruction term; see TRAINING_NOISE_STREAM for the others.
 RECONSTRUCTION_STREAM = 5
 
 Exponent: TypeAlias = Annotated[int, Interval(ge=0, le=10)]
 
 
 class Variational(NamedTuple):
-    """A variational diffusion model, but for its network; `timesteps` None is continuous time."""
+    """A variational diffusion model, but for its network."""
 
     schedule: Gamma
-    timesteps: int | None
     parameterisation: Parameterisation
     times: Drawing
     fourier: tuple[int, ...]
@@ -54,7 +48,7 @@ class Variational(NamedTuple):
 def variational(
     *,
     timesteps: Annotated[int, Interval(ge=1, le=100_000)] | None = None,
-    schedule: Annotated[Callable[[], Gamma], Choice(GAMMAS, "monotone")],
+    schedule: Annotated[Callable[[int | None], Gamma], Choice(GAMMAS, "monotone")],
     parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps")],
     times: Drawing = "antithetic",
     fourier: tuple[Exponent, ...] = (7, 8),
@@ -62,9 +56,9 @@ def variational(
     """The learnt schedule, in continuous time (timesteps null) or in `timesteps` steps, and the network's input.
 
     `fourier` are the exponents n of the features sin(2^n pi z) and cos(2^n pi z), which are appended to the image z.
-     Source: Kingma et al. 2021.
+    Source: Kingma et al. 2021.
     """
-    return Variational(schedule(), timesteps, parameterisation, times, fourier)
+    return Variational(schedule(timesteps), parameterisation, times, fourier)
 
 
 class VariationalNetwork(nn.Module):
@@ -85,13 +79,13 @@ class VariationalNetwork(nn.Module):
 
 
 @FAMILIES.register("vdm")
-class VdmFamily:
+class VdmFamily(DenoisingFamily):
     """A denoising network and its noise schedule, trained together on the variational bound.
 
     Source: Kingma et al. 2021; Ho & Salimans 2022 (guidance).
     """
 
-    sampled = "denoiser"
+    process: Gamma
 
     def __init__(
         self,
@@ -100,26 +94,19 @@ class VdmFamily:
         classes: int,
         *,
         vdm: Annotated[Callable[[], Variational], Section(variational)],
-        **settings: Annotated[Any, SameAs(DenoisingSettings)],
+        **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
-        self.shape = (channels, size, size)
-        shared = DenoisingSettings(**settings)
-        self.classes = classes if shared.conditional else 0
-        self.guidance, self.guidance_interval = shared.guidance, shared.guidance_interval
-        self.label_dropout = shared.label_dropout
-        self.sampler = shared.sampler
-        self.adam = shared.optimizer()
-        self.warmup, self.clip = self.adam.warmup, self.adam.clip
-        self.vdm = vdm()
-        features = FourierFeatures(self.vdm.fourier)
-        seen = shared.network(features.channels(channels), size, self.classes, channels)
-        self.networks: dict[str, nn.Module] = {self.sampled: VariationalNetwork(seen, features, self.vdm.schedule)}
-        self.memories: dict[str, nn.Module] = {}
-        self.process = GammaLevels(self.vdm.schedule, self.vdm.timesteps)
+        self.process, parameterisation, self.times, fourier = vdm()
+        features = FourierFeatures(fourier)
+        super().__init__((channels, size, size), classes, features.channels(channels), channels, **settings)
+        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], features, self.process)
+        # The time is the schedule's, whatever the parameterisation.
+        self.parameterisation = lambda sigma: parameterisation(sigma)._replace(time=None)
+        self.bound = variational_bound
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """One, for denoiser and schedule."""
-        return {self.sampled: self.adam.optimizer(self.networks[self.sampled])}
+    def process_of(self, network: nn.Module) -> Gamma:
+        """The network's own schedule."""
+        return schedule_of(network)
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """The bound, in bits per dimension, with the diffusion's part at a time drawn for each image.
@@ -128,12 +115,12 @@ class VdmFamily:
         lower the variance (`lower_variance`).
         """
         # The schedule itself, not its wrapper: its gradients are averaged over ranks all the same, as they arrive.
-        schedule = schedule_of(self.networks[self.sampled])
-        step = DiffusionTerm.at(schedule, draw_times(batch.noise, batch.total, self.vdm.times), self.vdm.timesteps)
+        schedule = self.process
+        step = DiffusionTerm.at(schedule, draw_times(batch.noise, batch.total, self.times))
         eps, sigma = batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM), step.sigma
-        coefficients = self._coefficients(sigma)
+        coefficients = self.parameterisation(sigma)
         noisy = coefficients.into * q_sample(batch.images, sigma, eps)
-        time = schedule.network_time(step.gamma).float()
+        time = schedule.time_at(step.gamma).float()
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](noisy, time, labels).float()
         off = (output - coefficients.target(batch.images, eps, sigma)).square().mean(dim=(1, 2, 3))
@@ -142,42 +129,8 @@ class VdmFamily:
         lower_variance(schedule, step, bits)
         start, end = schedule.reach(step.gamma)
         last_look = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
-        bits = prior_bits(end, batch.images) + bits + reconstruction_bits(start, batch.images, last_look)
+        bits = prior_term(end, batch.images) + bits + reconstruction_term(start, batch.images, last_look)
         yield Loss(self.sampled, bits.mean(), "bits_per_dim")
-
-    def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
-        """Draw images along the levels of the network's own schedule, or the steps of it that the sampler is set to."""
-        start = from_noise(noise.normal(*self.shape, stream=START_STREAM))
-        levels = GammaLevels(schedule_of(network), self.vdm.timesteps)
-        return self.sampler(levels, self.denoise(network, labels), start, noise)
-
-    def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
-        """The network as a denoiser of images with these labels, guided as set."""
-
-        def predict(x: Tensor, time: Tensor, sigma: float) -> Tensor:
-            if not self.classes or labels is None:
-                return network(x, time, None)  # type: ignore[no-any-return]
-            scale = scale_at(sigma, self.guidance, self.guidance_interval)
-            return guided(network, x, time, labels, null=self.classes, scale=scale)
-
-        return denoiser(predict, self._coefficients, self._time(network))
-
-    def bits_per_dim(
-        self,
-        network: nn.Module,
-        images: Float[Tensor, "b c h w"],
-        labels: Int[Tensor, " b"] | None,
-        noise: Noise,
-        timesteps: int | None,
-    ) -> Float64[Tensor, " b"]:
-        """The bound of each image, with predictions clipped to [-1, 1] as in the samplers."""
-        time, shown = self._time(network), labels if self.classes else None
-
-        def denoise(x: Tensor, sigma: Tensor) -> Denoised:
-            return denoised(lambda seen, at: network(seen, at, shown), self._coefficients, time, x, sigma)
-
-        parts = bound(schedule_of(network), denoise, images, noise, timesteps=self.vdm.timesteps, points=timesteps)
-        return parts.total
 
     def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
         """The schedule of a network at times in [0, 1]."""
@@ -186,11 +139,3 @@ class VdmFamily:
         with torch.no_grad():
             gamma: Tensor = schedule(wide(t.float().to(device))).gamma
         return -gamma.cpu().double()
-
-    def _coefficients(self, sigma: Float[Tensor, " b"]) -> Coefficients:
-        """Of what is predicted; the time is the schedule's, whatever the parameterisation."""
-        return self.vdm.parameterisation(sigma)._replace(time=None)
-
-    def _time(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
-        schedule = schedule_of(network)
-        return lambda sigma: schedule.network_time(2 * sigma.log())

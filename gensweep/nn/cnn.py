@@ -8,7 +8,6 @@ from annotated_types import Interval
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.errors import ConfigError
 from gensweep.nn.kernels import norm_act
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS, Count, GroupedWidth
@@ -39,8 +38,6 @@ class CNN(nn.Module):
         dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     ) -> None:
         super().__init__()
-        if width < 8 or width % 8:
-            raise ConfigError(f"cnn: width {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
         # Above half the image's size a dilated kernel covers hardly more than padding.
         dilations = [dilation for dilation in (1, 2, 4, 8) if dilation <= max(1, size // 4)]
         self.condition = Conditioning(width, classes)

@@ -13,8 +13,14 @@ from torch import Tensor, nn
 
 from gensweep.nn.layers import BatchNorm2d
 from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size
-from gensweep.nn.projection import ConditionalBatchNorm2d, TimeProjection, batch_norm, normalised
-from gensweep.nn.spectral import spectrally_normalised
+from gensweep.nn.projection import (
+    ConditionalBatchNorm2d,
+    ProjectionDiscriminator,
+    TimeProjection,
+    batch_norm,
+    normalised,
+    spectrally_normalised,
+)
 
 __all__ = ["DcganDiscriminator", "DcganGenerator", "dcgan"]
 
@@ -81,11 +87,8 @@ class DcganGenerator(nn.Module):
         return x
 
 
-class DcganDiscriminator(nn.Module):
-    """Image to logit; a label adds the product of its embedding with the features, summed over the pixels.
-
-    Source: Miyato & Koyama 2018 (projection discriminator).
-    """
+class DcganDiscriminator(ProjectionDiscriminator):
+    """Image to logit; the features that are projected are summed over the pixels."""
 
     def __init__(self, channels: int, size: int, classes: int, width: int, timed: bool, norm: str) -> None:
         super().__init__()
@@ -106,16 +109,7 @@ class DcganDiscriminator(nn.Module):
     ) -> Float[Tensor, " b"]:
         """Logits of "real".  Labels are needed if the network has classes, times if it was built for them."""
         features = self.layers(x)
-        logits = self.logit(features).flatten()
-        if self.label is not None:
-            if labels is None:
-                raise ValueError("a class-conditional discriminator needs labels")
-            logits = logits + (self.label(labels) * features.sum(dim=(2, 3))).sum(dim=1)
-        if self.time is not None:
-            if time is None:
-                raise ValueError("a discriminator of noisy images needs times")
-            logits = logits + self.time(features.sum(dim=(2, 3)), time)
-        return logits  # type: ignore[no-any-return]
+        return self.conditioned(self.logit(features).flatten(), features.sum(dim=(2, 3)), labels, time)
 
 
 def stage_widths(size: int, width: int) -> list[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from typing import TypeAlias, cast
+from typing import TypeAlias, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -29,9 +29,10 @@ __all__ = [
     "low_rank_updates",
     "merge",
     "merged",
-    "parametrisations_of",
+    "parametrisations_in",
 ]
 
+M = TypeVar("M", bound=nn.Module)
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
 CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
@@ -61,22 +62,14 @@ class LowRank(nn.Module):
     def forward(self, weight: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """In full precision: autocast rounds the sum, as it would round the merged weight."""
         with torch.autocast(weight.device.type, enabled=False):
-            return weight + _product(weight, self.A, self.B, self.scale, transposed=self.transposed)
+            return weight + _as_weight(self.scale * (self.B @ self.A), weight.shape, transposed=self.transposed)
 
 
-def _product(
-    weight: Float[Tensor, "*shape"],
-    A: Float[Tensor, "r inputs"],
-    B: Float[Tensor, "outputs r"],
-    scale: float,
-    *,
-    transposed: bool,
-) -> Float[Tensor, "*shape"]:
-    """What is added to a weight, scale B A; that of a transposed convolution has its inputs first."""
-    matrix = scale * (B @ A)
+def _as_weight(matrix: Float[Tensor, "outputs inputs"], shape: torch.Size, *, transposed: bool) -> Tensor:
+    """The matrix in the shape of a layer's weight; that of a transposed convolution has its inputs first."""
     if not transposed:
-        return matrix.view(weight.shape)
-    inputs, outputs, *kernel = weight.shape
+        return matrix.view(shape)
+    inputs, outputs, *kernel = shape
     return matrix.view(outputs, inputs, *kernel).transpose(0, 1)
 
 
@@ -140,14 +133,15 @@ def freeze(network: nn.Module) -> None:
             module.register_forward_pre_hook(_hold)
 
 
+def parametrisations_in(network: nn.Module, kind: type[M]) -> dict[str, M]:
+    """The parametrisations of one kind in a network, by the name of their layer."""
+    every = ((name, each) for name, module in network.named_modules() for each in parametrisations_of(module))
+    return {name: each for name, each in every if isinstance(each, kind)}
+
+
 def low_rank_updates(network: nn.Module) -> dict[str, LowRank]:
     """The updates in a network, by the name of their layer."""
-    return {
-        name: parametrisation
-        for name, module in network.named_modules()
-        for parametrisation in parametrisations_of(module)
-        if isinstance(parametrisation, LowRank)
-    }
+    return parametrisations_in(network, LowRank)
 
 
 def merge(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (LowRank,)) -> None:
@@ -181,9 +175,8 @@ def add_update(layer: nn.Module, A: Float[Tensor, "r inputs"], B: Float[Tensor, 
     """Add scale B A to the plain weight of a layer for good."""
     weight = cast(Tensor, layer.weight)
     with torch.no_grad():
-        weight.add_(
-            _product(weight, A.to(weight), B.to(weight), scale, transposed=isinstance(layer, nn.ConvTranspose2d))
-        )
+        matrix = scale * (B.to(weight) @ A.to(weight))
+        weight.add_(_as_weight(matrix, weight.shape, transposed=isinstance(layer, nn.ConvTranspose2d)))
 
 
 def parametrisations_of(module: nn.Module) -> list[nn.Module]:

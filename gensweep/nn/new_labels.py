@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from gensweep.nn.lora import LowRank, merge, parametrisations_of
+from gensweep.nn.lora import LowRank, merge, parametrisations_in
 
 __all__ = ["NewRows", "add_labels", "merge_all", "new_rows", "put_rows"]
 
@@ -36,12 +36,15 @@ def add_labels(network: nn.Module, known: int, count: int) -> None:
 
     "No label" stays the last row of tables that have it.
     """
-    for module in _tables(network, known) if known and count else []:
-        training = module.training
-        # Spectral norm would go on with its iteration.
-        rows = NewRows(module.eval().weight.detach(), known, count)
-        parametrize.register_parametrization(module.train(training), "weight", rows, unsafe=True)
-        module.num_embeddings += count
+    if not known or not count:
+        return
+    for module in list(network.modules()):
+        if isinstance(module, nn.Embedding) and module.num_embeddings in (known, known + 1):
+            training = module.training
+            # Spectral norm would go on with its iteration.
+            rows = NewRows(module.eval().weight.detach(), known, count)
+            parametrize.register_parametrization(module.train(training), "weight", rows, unsafe=True)
+            module.num_embeddings += count
 
 
 def put_rows(network: nn.Module, known: int, rows: dict[str, Float[Tensor, "count features"]]) -> None:
@@ -56,23 +59,9 @@ def put_rows(network: nn.Module, known: int, rows: dict[str, Float[Tensor, "coun
 
 def new_rows(network: nn.Module) -> dict[str, Float[Tensor, "count features"]]:
     """The rows of new labels in a network, by the name of their table."""
-    return {
-        name: parametrisation.rows
-        for name, module in network.named_modules()
-        for parametrisation in parametrisations_of(module)
-        if isinstance(parametrisation, NewRows)
-    }
+    return {name: parametrisation.rows for name, parametrisation in parametrisations_in(network, NewRows).items()}
 
 
 def merge_all(network: nn.Module) -> None:
     """Make plain weights of everything that fine-tuning has put beside them."""
     merge(network, (LowRank, NewRows))
-
-
-def _tables(network: nn.Module, known: int) -> list[nn.Embedding]:
-    """With a row for each label, and one for "no label" perhaps."""
-    return [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.Embedding) and module.num_embeddings in (known, known + 1)
-    ]

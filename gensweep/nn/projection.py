@@ -1,17 +1,27 @@
-"""How labels and times enter generators and discriminators."""
+"""How labels and times enter generators and discriminators, and the spectral norm of a whole network."""
 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from gensweep.nn.layers import BatchNorm2d
 
-__all__ = ["ConditionalBatchNorm2d", "TimeProjection", "batch_norm", "normalised"]
+__all__ = [
+    "ConditionalBatchNorm2d",
+    "ProjectionDiscriminator",
+    "TimeProjection",
+    "batch_norm",
+    "normalised",
+    "spectrally_normalised",
+]
 
+M = TypeVar("M", bound=nn.Module)
 #: Frequencies of the time embedding; each gives a cosine and a sine.
 TIME_FREQUENCIES = 32
 
@@ -76,3 +86,42 @@ class TimeProjection(nn.Module):
         angles = time.float()[:, None] * self.frequencies
         embedded = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
         return (embedded * features).sum(dim=1) / math.sqrt(features.shape[1])  # type: ignore[no-any-return]
+
+
+class ProjectionDiscriminator(nn.Module):
+    """A discriminator whose logits get the product of features with embeddings of the label and of the time, if any.
+
+    Source: Miyato & Koyama 2018.
+    """
+
+    label: nn.Module | None
+    time: TimeProjection | None
+
+    def conditioned(
+        self,
+        logits: Float[Tensor, " b"],
+        features: Float[Tensor, "b f"],
+        labels: Int[Tensor, " b"] | None,
+        time: Float[Tensor, " b"] | None,
+    ) -> Float[Tensor, " b"]:
+        """The logits for these labels and times.  Raises ValueError without those that the network needs."""
+        if self.label is not None:
+            if labels is None:
+                raise ValueError("a class-conditional discriminator needs labels")
+            logits = logits + (self.label(labels) * features).sum(dim=1)
+        if self.time is not None:
+            if time is None:
+                raise ValueError("a discriminator of noisy images needs times")
+            logits = logits + self.time(features, time)
+        return logits
+
+
+def spectrally_normalised(network: M) -> M:
+    """The network with every weight matrix divided by its largest singular value, which each training pass follows.
+
+    Source: Miyato et al. 2018, section 2.1 and appendix A (one power iteration a pass).
+    """
+    for module in [*network.modules()]:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
+            spectral_norm(module)
+    return network

@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size
-from gensweep.nn.projection import TimeProjection, batch_norm, normalised
-from gensweep.nn.spectral import spectrally_normalised
+from gensweep.nn.projection import (
+    ProjectionDiscriminator,
+    TimeProjection,
+    batch_norm,
+    normalised,
+    spectrally_normalised,
+)
 
 __all__ = ["SnganDiscriminator", "SnganGenerator", "sngan"]
 
@@ -54,7 +59,7 @@ class SnganGenerator(nn.Module):
 
     def __init__(self, channels: int, size: int, classes: int, latent: int, width: int, depth: int) -> None:
         super().__init__()
-        self.classes, self.width = classes, width
+        self.width = width
         self.first = initialised(nn.Linear(latent, 4 * 4 * width), 1.0)
         stages = size.bit_length() - 3
         self.blocks = nn.ModuleList(
@@ -65,8 +70,6 @@ class SnganGenerator(nn.Module):
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c h w"]:
         """Images in [-1, 1].  Labels are needed if the network has classes, and not looked at if it has none."""
-        if self.classes and labels is None:
-            raise ValueError("a class-conditional generator needs labels")
         x = self.first(z).view(-1, self.width, 4, 4)
         for block in self.blocks:
             x = block(x, labels)
@@ -94,11 +97,8 @@ class UpBlock(nn.Module):
         return F.interpolate(x, scale_factor=float(self.scale), mode="nearest") if self.scale > 1 else x
 
 
-class SnganDiscriminator(nn.Module):
-    """Image to logit, halved in size block by block to 8 px; a label adds the product of its embedding and features.
-
-    Source: Miyato et al. 2018, table 4; Miyato & Koyama 2018 (projection discriminator).
-    """
+class SnganDiscriminator(ProjectionDiscriminator):
+    """Image to logit, halved in size block by block to 8 px.  Source: Miyato et al. 2018, table 4."""
 
     def __init__(self, channels: int, size: int, classes: int, width: int, depth: int, timed: bool) -> None:
         super().__init__()
@@ -119,16 +119,7 @@ class SnganDiscriminator(nn.Module):
         for block in self.blocks:
             x = block(x)
         features = F.relu(x).sum(dim=(2, 3))
-        logits = self.logit(features).flatten()
-        if self.label is not None:
-            if labels is None:
-                raise ValueError("a class-conditional discriminator needs labels")
-            logits = logits + (self.label(labels) * features).sum(dim=1)
-        if self.time is not None:
-            if time is None:
-                raise ValueError("a discriminator of noisy images needs times")
-            logits = logits + self.time(features, time)
-        return logits  # type: ignore[no-any-return]
+        return self.conditioned(self.logit(features).flatten(), features, labels, time)
 
 
 class DownBlock(nn.Module):

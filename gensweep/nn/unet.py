@@ -20,7 +20,7 @@ from gensweep.nn.precision import in_full
 
 __all__ = ["UNet"]
 
-#: Channel multipliers by the smallest image size, in pixels, that they hold for.
+#: Channel multipliers by the smallest image size, in pixels, that they hold for; one for each halving that is possible.
 #: Source: Dhariwal & Nichol 2021, tables 4 and 12 (64 to 256 px).
 CHANNEL_MULTIPLIERS = {256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4), 8: (1, 2, 2)}
 
@@ -54,9 +54,14 @@ class UNet(nn.Module):
         super().__init__()
         self.checkpointing = checkpointing
         predicted = channels if outputs is None else outputs
+        levels = most_levels(size)
         if multipliers is None:
-            multipliers = default_multipliers(size)
-        check_shape(size, width, multipliers)
+            multipliers = next((each for least, each in CHANNEL_MULTIPLIERS.items() if size >= least), (1,))[:levels]
+        if len(multipliers) > levels:
+            raise ConfigError(
+                f"multipliers: {list(multipliers)} has {len(multipliers)} levels, but images of {size} px can be "
+                f"halved {levels - 1} times; use at most {levels} multipliers or images of another size"
+            )
         self.condition = Conditioning(width, classes)
         widths = [width * multiplier for multiplier in multipliers]
 
@@ -161,27 +166,6 @@ class Upsample(nn.Conv2d):
         return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
 
 
-def default_multipliers(size: int) -> tuple[int, ...]:
-    """The multipliers for an image size: CHANNEL_MULTIPLIERS, cut to the number of times the size can be halved."""
-    multipliers = next((each for least, each in CHANNEL_MULTIPLIERS.items() if size >= least), (1,))
-    return multipliers[: most_levels(size)]
-
-
 def most_levels(size: int) -> int:
     """One more than the times that the size can be halved."""
     return next(levels for levels in range(1, size + 1) if size % 2**levels or size == 2**levels)
-
-
-def check_shape(size: int, width: int, multipliers: tuple[int, ...]) -> None:
-    """Raise ConfigError if the width is not a multiple of 8 or the image cannot be halved often enough."""
-    problems = []
-    if width < 8 or width % 8:
-        problems.append(f"width: {width} is not a multiple of 8; try {max(8, round(width / 8) * 8)}")
-    levels = most_levels(size)
-    if len(multipliers) > levels:
-        problems.append(
-            f"multipliers: {list(multipliers)} has {len(multipliers)} levels, but images of {size} px can be halved "
-            f"{levels - 1} times; use at most {levels} multipliers or images of another size"
-        )
-    if problems:
-        raise ConfigError(problems)

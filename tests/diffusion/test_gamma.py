@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gensweep.diffusion.gamma import GAMMAS, GammaLevels, schedule_of
+from gensweep.diffusion.gamma import GAMMAS, schedule_of
 from gensweep.errors import ConfigError
 from gensweep.registry import keywords
 
@@ -80,7 +80,7 @@ def test_every_parameter_moves_the_schedule(kind):
 def test_time_for_networks_is_linear_in_the_level_and_below_1000(kind):
     gamma = moved(schedule(kind), 1.0)
     levels = torch.tensor([LOW - 1, LOW, (LOW + HIGH) / 2, HIGH, HIGH + 1])
-    time = gamma.network_time(levels)
+    time = gamma.time_at(levels)
     assert time.tolist() == pytest.approx([0, 0, 500, 1000, 1000], abs=1e-3)
     assert float(time.max()) < 1000
 
@@ -88,27 +88,26 @@ def test_time_for_networks_is_linear_in_the_level_and_below_1000(kind):
 @every_schedule
 @pytest.mark.parametrize("timesteps", [None, 20])
 def test_samplers_stop_at_levels_of_the_schedule_from_the_end_down(kind, timesteps):
-    gamma = moved(schedule(kind), 0.3)
-    levels = GammaLevels(gamma, timesteps)
+    gamma = moved(schedule(kind, timesteps=timesteps), 0.3)
     for steps in (1, 2, 7, 20):
-        sigmas = levels.sigmas(steps)
+        sigmas = gamma.sigmas(steps)
         assert len(sigmas) == steps + 1
         assert sigmas[-1] == 0
         assert all(high > low for high, low in itertools.pairwise(sigmas))
         assert sigmas[0] == pytest.approx(float((gamma.reach(times())[1] / 2).exp().detach()))
         for spacing in ("karras", "log_snr"):
-            other = levels.sigmas(steps, spacing)
+            other = gamma.sigmas(steps, spacing)
             assert [other[0], other[-2]] == pytest.approx([sigmas[0], sigmas[-2]])
     t = torch.arange(20, 0, -1, dtype=torch.float64) / 20
     if timesteps:
-        assert levels.sigmas(None) == pytest.approx([*(gamma(t).gamma / 2).exp().tolist(), 0])
+        assert gamma.sigmas(None) == pytest.approx([*(gamma(t).gamma / 2).exp().tolist(), 0])
     else:
-        assert len(levels.sigmas(None)) == 1001
+        assert len(gamma.sigmas(None)) == 1001
 
 
 def test_more_steps_than_there_are_is_an_error_that_says_what_to_do():
     with pytest.raises(ConfigError, match=r"steps=30, timesteps=20; take fewer steps, or more timesteps"):
-        GammaLevels(schedule("linear"), 20).sigmas(30)
+        schedule("linear", timesteps=20).sigmas(30)
 
 
 def test_a_schedule_is_found_within_its_network():

@@ -109,7 +109,7 @@ def test_the_bound_falls_to_the_entropy_as_steps_become_many():
     gaps = []
     for timesteps in (30, 100, 300, 1000):
         process, n = GaussianDiffusion(karras(timesteps, sigma_min=5e-4)), 60
-        found = bound(process, ideal_of_levels, gaussian_images(n, 6), Noise(0, torch.arange(n)), timesteps=12)
+        found = bound(process, ideal_of_levels, gaussian_images(n, 6), Noise(0, torch.arange(n)), points=12)
         mean, deviation = mean_and_error(found.total)
         gaps.append(mean - entropy())
         assert gaps[-1] > -5 * deviation
@@ -123,15 +123,6 @@ def test_with_the_ideal_variance_the_bound_is_the_entropy_with_few_steps_too():
     mean, deviation = mean_and_error(bound(process, see, gaussian_images(n), Noise(0, torch.arange(n))).total)
     assert mean == pytest.approx(entropy(), abs=5 * deviation + 1e-3)
     assert deviation < 0.01
-
-
-def test_the_large_variance_is_another_model():
-    process, n = GaussianDiffusion(cosine(40)), 50
-    arguments = process, ideal, gaussian_images(n), Noise(0, torch.arange(n))
-    small, large = bound(*arguments), bound(*arguments, variance="large")
-    assert torch.equal(small.prior, large.prior)
-    assert (small.steps != large.steps).all()
-    assert torch.equal(small.decoder, large.decoder)
 
 
 @given(timesteps=st.integers(1, 1000), share=st.floats(0, 1))
@@ -156,7 +147,7 @@ def test_an_estimate_from_some_timesteps_has_the_mean_of_all(timesteps):
     process, n = GaussianDiffusion(cosine(30)), 4000
     x_0 = gaussian_images(1, size=4).expand(n, -1, -1, -1)
     noise = Noise(0, torch.arange(n))
-    some, whole = (bound(process, ideal, x_0, noise, timesteps=count) for count in (timesteps, None))
+    some, whole = (bound(process, ideal, x_0, noise, points=count) for count in (timesteps, None))
     (mean, deviation), (expected, error) = mean_and_error(some.steps), mean_and_error(whole.steps)
     assert mean == pytest.approx(expected, abs=4 * math.hypot(deviation, error))
     assert torch.equal(some.decoder, whole.decoder)
@@ -165,9 +156,9 @@ def test_an_estimate_from_some_timesteps_has_the_mean_of_all(timesteps):
 
 def test_an_image_has_the_same_numbers_in_any_batch():
     process, x_0 = GaussianDiffusion(cosine(30)), gaussian_images(7)
-    whole = bound(process, ideal, x_0, Noise(5, torch.arange(7)), timesteps=4)
+    whole = bound(process, ideal, x_0, Noise(5, torch.arange(7)), points=4)
     for part in (slice(0, 3), slice(3, 7)):
-        alone = bound(process, ideal, x_0[part], Noise(5, torch.arange(7)[part]), timesteps=4)
+        alone = bound(process, ideal, x_0[part], Noise(5, torch.arange(7)[part]), points=4)
         for mine, theirs in zip(alone, whole, strict=True):
             torch.testing.assert_close(mine, theirs[part], rtol=1e-12, atol=0)
 

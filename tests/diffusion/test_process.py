@@ -99,10 +99,10 @@ def test_networks_see_times_from_0_to_below_1000(timesteps):
 @given(timesteps=st.integers(1, 1200), share=st.floats(0, 1))
 def test_respacing_visits_as_many_steps_as_asked_evenly_and_keeps_the_noise_levels(timesteps, share):
     process, steps = GaussianDiffusion(linear(timesteps)), max(1, round(share * timesteps))
-    chain, times = process.respaced(steps)
-    assert chain.timesteps == len(times) == steps
+    times = process.respaced(steps)
+    assert len(times) == steps
     assert int(times[-1]) == timesteps - 1
-    assert torch.equal(chain.alpha_bar, process.alpha_bar[times])
+    assert process.sigmas(steps) == [*process.sigma[times].flip(0).tolist(), 0.0]
     if steps > 1:
         assert int(times[0]) == 0
         assert int(times.diff().min()) >= 1
@@ -111,9 +111,7 @@ def test_respacing_visits_as_many_steps_as_asked_evenly_and_keeps_the_noise_leve
 
 def test_respacing_to_all_steps_is_the_process_itself(process):
     for steps in (None, 1000):
-        chain, times = process.respaced(steps)
-        assert torch.equal(times, torch.arange(1000))
-        assert torch.equal(chain.posterior_log_variance, process.posterior_log_variance)
+        assert torch.equal(process.respaced(steps), torch.arange(1000))
 
 
 @pytest.mark.parametrize("steps", [0, -3, 1001])

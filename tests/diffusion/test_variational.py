@@ -12,11 +12,11 @@ from gensweep.diffusion.gamma import GAMMAS
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.diffusion.variational import (
     DiffusionTerm,
-    bound,
     draw_times,
     lower_variance,
-    prior_bits,
-    reconstruction_bits,
+    prior_term,
+    reconstruction_term,
+    variational_bound,
 )
 from gensweep.noise import Noise
 
@@ -28,11 +28,11 @@ def noise(n, start=0):
     return Noise(11, torch.arange(start, start + n))
 
 
-def schedule(bend=None, low=LOW, high=HIGH):
+def schedule(bend=None, low=LOW, high=HIGH, timesteps=None):
     """A line, or a schedule that is bent between the same ends."""
     if bend is None:
-        return GAMMAS["linear"](gamma_min=low, gamma_max=high)
-    gamma = GAMMAS["monotone"](gamma_min=low, gamma_max=high, features=8)
+        return GAMMAS["linear"](timesteps, gamma_min=low, gamma_max=high)
+    gamma = GAMMAS["monotone"](timesteps, gamma_min=low, gamma_max=high, features=8)
     generator = torch.Generator().manual_seed(bend)
     with torch.no_grad():
         for parameter in gamma.shape.parameters():
@@ -67,7 +67,7 @@ def pictures(n, size=16):
 
 @pytest.mark.parametrize("bend", [None, 0, 1, 2])
 def test_the_continuous_loss_is_that_of_its_ends_whatever_the_shape(bend):
-    step = DiffusionTerm.at(schedule(bend), gaps(20_000), None)
+    step = DiffusionTerm.at(schedule(bend), gaps(20_000))
     mean = float(step.bits(error(step.gamma)).mean().detach())
     assert mean == pytest.approx(continuous_bits(), rel=1e-5)
 
@@ -75,7 +75,7 @@ def test_the_continuous_loss_is_that_of_its_ends_whatever_the_shape(bend):
 @pytest.mark.parametrize("bend", [0, 1])
 def test_the_continuous_loss_of_any_network_does_not_depend_on_the_shape(bend):
     def losses(gamma):
-        step = DiffusionTerm.at(gamma, gaps(20_000), None)
+        step = DiffusionTerm.at(gamma, gaps(20_000))
         return float(step.bits(torch.sin(3 * step.gamma) + 1.5).mean().detach())
 
     assert losses(schedule(bend)) == pytest.approx(losses(schedule()), rel=1e-4)
@@ -86,7 +86,7 @@ def test_the_continuous_loss_of_any_network_does_not_depend_on_the_shape(bend):
 def test_the_discrete_loss_comes_down_to_the_continuous_one_as_steps_grow(bend):
     seen = []
     for timesteps in (2, 4, 8, 16, 64, 256, 4096):
-        step = DiffusionTerm.at(schedule(bend), gaps(timesteps), timesteps)
+        step = DiffusionTerm.at(schedule(bend, timesteps=timesteps), gaps(timesteps))
         seen.append(float(step.bits(error(step.gamma)).mean().detach()))
     assert all(more > fewer for more, fewer in itertools.pairwise(seen))
     assert all(value > continuous_bits() for value in seen)
@@ -96,7 +96,7 @@ def test_the_discrete_loss_comes_down_to_the_continuous_one_as_steps_grow(bend):
 def test_a_discrete_step_is_the_divergence_of_its_two_gaussians():
     """KL(q(z_s | z_t, x) || p(z_s | z_t)) written out with means and variances, for a wrong image."""
     timesteps, x, wrong, eps = 5, 0.3, -0.2, 0.7
-    gamma = schedule()
+    gamma = schedule(timesteps=timesteps)
     for index, u in enumerate(gaps(timesteps)):
         s, t = gamma(torch.tensor([index, index + 1], dtype=torch.float64) / timesteps).gamma
         alpha_s, alpha_t = torch.sigmoid(-s).sqrt(), torch.sigmoid(-t).sqrt()
@@ -105,7 +105,7 @@ def test_a_discrete_step_is_the_divergence_of_its_two_gaussians():
         between = var_t - ratio**2 * var_s
         variance = between * var_s / var_t
         off = alpha_s * between / var_t * (x - wrong)
-        step = DiffusionTerm.at(gamma, u[None], timesteps)
+        step = DiffusionTerm.at(gamma, u[None])
         # The noise that would make z_t of the wrong image.
         eps_hat = (alpha_t * (x - wrong) + var_t.sqrt() * eps) / var_t.sqrt()
         bits = step.bits((eps - eps_hat)[None] ** 2) / timesteps
@@ -115,13 +115,13 @@ def test_a_discrete_step_is_the_divergence_of_its_two_gaussians():
 
 @pytest.mark.parametrize(("timesteps", "points"), [(12, None), (100, 10), (None, 64)])
 def test_the_bound_of_gaussian_data_is_the_closed_form(timesteps, points):
-    x, gamma = pictures(200), schedule(0)
+    x, gamma = pictures(200), schedule(0, timesteps=timesteps)
     with torch.no_grad():
-        parts = bound(gamma, ideal, x, noise(200), timesteps=timesteps, points=points)
+        parts = variational_bound(gamma, ideal, x, noise(200), points=points)
     if timesteps is None:
         expected = continuous_bits()
     else:
-        step = DiffusionTerm.at(gamma, gaps(timesteps), timesteps)
+        step = DiffusionTerm.at(gamma, gaps(timesteps))
         expected = float(step.bits(error(step.gamma)).mean().detach())
     assert parts.total.shape == (200,)
     # The weight of x^2 is that of the closed form only on average, so the pictures must have the data's variance.
@@ -136,10 +136,10 @@ def test_the_bound_of_gaussian_data_is_the_closed_form(timesteps, points):
 
 
 def test_few_points_give_the_bound_of_many_without_a_bias():
-    x, gamma = pictures(300, size=4), schedule(1)
+    x, gamma = pictures(300, size=4), schedule(1, timesteps=40)
     with torch.no_grad():
-        every = bound(gamma, ideal, x, noise(300), timesteps=40).steps
-        some = bound(gamma, ideal, x, noise(300), timesteps=40, points=7).steps
+        every = variational_bound(gamma, ideal, x, noise(300)).steps
+        some = variational_bound(gamma, ideal, x, noise(300), points=7).steps
     spread = float((some - every).std()) / math.sqrt(300)
     assert abs(float((some - every).mean())) < 4 * spread
     assert spread > 0
@@ -148,8 +148,8 @@ def test_few_points_give_the_bound_of_many_without_a_bias():
 def test_each_images_bound_depends_on_that_image_alone():
     x, gamma = pictures(6, size=4), schedule(1)
     with torch.no_grad():
-        whole = bound(gamma, ideal, x, noise(6), timesteps=None, points=8).total
-        part = bound(gamma, ideal, x[2:4], noise(2, start=2), timesteps=None, points=8).total
+        whole = variational_bound(gamma, ideal, x, noise(6), points=8).total
+        part = variational_bound(gamma, ideal, x[2:4], noise(2, start=2), points=8).total
     torch.testing.assert_close(whole[2:4], part)
 
 
@@ -168,7 +168,7 @@ def test_reconstruction_and_its_gradient_are_those_of_a_softmax_over_the_levels(
     x_0 = torch.cat([pictures(3, size=6), torch.full((1, 1, 6, 6), -1.0), torch.full((1, 1, 6, 6), 1.0)])
     eps = noise(5).normal(1, 6, 6, stream=51)
     values, slopes = [], []
-    for function in (reconstruction_bits, exact_reconstruction):
+    for function in (reconstruction_term, exact_reconstruction):
         gamma = torch.tensor(low, dtype=torch.float64, requires_grad=True)
         bits = function(gamma, x_0, eps)
         values.append(bits.detach())
@@ -183,7 +183,7 @@ def test_the_priors_part_is_the_divergence_from_noise():
     normal = torch.distributions.Normal
     q = normal(alpha * 0.6, variance.sqrt())
     expected = torch.distributions.kl_divergence(q, normal(0.0, 1.0)) / LN2
-    assert float(prior_bits(gamma, x_0)) == pytest.approx(float(expected), rel=1e-6)
+    assert float(prior_term(gamma, x_0)) == pytest.approx(float(expected), rel=1e-6)
 
 
 @given(st.integers(1, 64), st.integers(0, 1000))
@@ -204,7 +204,7 @@ def test_antithetic_times_are_the_same_on_every_worker():
 def test_antithetic_times_lower_the_variance_of_a_batchs_loss_and_leave_its_mean(timesteps):
     def batches(drawing):
         t = torch.stack([draw_times(noise(32, start=32 * i), 32, drawing) for i in range(400)])
-        step = DiffusionTerm.at(schedule(), t.flatten(), timesteps)
+        step = DiffusionTerm.at(schedule(timesteps=timesteps), t.flatten())
         return step.bits(error(step.gamma)).view(t.shape).mean(dim=1)
 
     antithetic, independent = batches("antithetic"), batches("independent")
@@ -214,7 +214,7 @@ def test_antithetic_times_lower_the_variance_of_a_batchs_loss_and_leave_its_mean
 
 def test_discrete_times_stand_for_every_step_equally_often():
     t = draw_times(noise(4000), 4000, "antithetic")
-    step = DiffusionTerm.at(schedule(), t, 10)
+    step = DiffusionTerm.at(schedule(timesteps=10), t)
     assert torch.unique(step.gamma.detach(), return_counts=True)[1].tolist() == [400] * 10
 
 
@@ -224,7 +224,7 @@ def test_the_shapes_gradient_in_continuous_time_is_that_of_the_squared_loss_and_
     nothing = (HIGH - LOW) / (2 * LN2)
 
     def bits():
-        step = DiffusionTerm.at(gamma, t, None)
+        step = DiffusionTerm.at(gamma, t)
         return step, step.bits(error(step.gamma))
 
     _, loss = bits()
@@ -243,7 +243,7 @@ def test_following_that_gradient_lowers_the_variance_and_leaves_the_loss():
     optimizer = torch.optim.Adam(gamma.shape.parameters(), 0.05)
     seen = []
     for _ in range(60):
-        step = DiffusionTerm.at(gamma, t, None)
+        step = DiffusionTerm.at(gamma, t)
         bits = step.bits(error(step.gamma))
         seen.append((float(bits.mean().detach()), float(bits.var().detach())))
         optimizer.zero_grad()

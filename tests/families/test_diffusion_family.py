@@ -4,7 +4,9 @@ import torch
 from tiny import CLASSES, SIZE, batch, build
 
 from gensweep.diffusion.guidance import LABEL_DROPOUT_STREAM
-from gensweep.families.diffusion import MAX_EXACT_SIGMA, START_STREAM, TRAINING_NOISE_STREAM
+from gensweep.diffusion.samplers.sampler import START_STREAM
+from gensweep.families.denoising import TRAINING_NOISE_STREAM
+from gensweep.families.diffusion import MAX_EXACT_SIGMA
 from gensweep.noise import Noise
 
 

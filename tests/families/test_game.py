@@ -10,7 +10,7 @@ from tiny import batch, build
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.gan.adversarial_losses import GAN_LOSSES
-from gensweep.gan.augmentation import AUGMENTATIONS
+from gensweep.gan.augmentation import AUGMENTATIONS, Augmentation, Augmented
 from gensweep.gan.penalties import PENALTIES
 from gensweep.nn.networks import ADVERSARIES
 from gensweep.training.cost import training_flops
@@ -118,19 +118,13 @@ def test_real_and_fake_go_through_the_augmentation_and_so_does_the_generators_gr
     family = build("gan")
     calls = []
 
-    class Blind:
-        timed = settles = False
-        memory = torch.nn.Module()
-
-        def __call__(self, images, noise, stream):
+    class Blind(Augmentation):
+        def forward(self, images, noise, stream):
             calls.append(stream)
-            return AUGMENTATIONS["none"]()(images * 0, noise, stream)
+            return Augmented(images * 0)
 
         def observe(self, signs, total):
             calls.append(("observed", len(signs), total))
-
-        def signals(self):
-            return {}
 
     family.gan = dataclasses.replace(family.gan, augmentation=Blind())
     for loss in family.losses(family.networks, batch()):
@@ -143,18 +137,11 @@ def test_real_and_fake_go_through_the_augmentation_and_so_does_the_generators_gr
 def test_a_timed_augmentation_tells_the_discriminator():
     family = build("gan", gan={"latent": 6})
 
-    class Timed:
-        timed, settles = True, False
-        memory = torch.nn.Module()
+    class Timed(Augmentation):
+        timed = True
 
-        def __call__(self, images, noise, stream):
-            return AUGMENTATIONS["none"]()(images, noise, stream)._replace(time=noise.uniform(stream=stream) * 1000)
-
-        def observe(self, signs, total):
-            pass
-
-        def signals(self):
-            return {}
+        def forward(self, images, noise, stream):
+            return Augmented(images, noise.uniform(stream=stream) * 1000)
 
     family.gan = dataclasses.replace(family.gan, augmentation=Timed())
     family.networks["discriminator"] = ADVERSARIES["dcgan"](1, tiny.SIZE, 0, 6, True, width=8).discriminator

@@ -13,7 +13,7 @@ from gensweep.diffusion.guidance import LABEL_DROPOUT_STREAM
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS
 from gensweep.diffusion.variational import DiffusionTerm, draw_times
-from gensweep.families.diffusion import TRAINING_NOISE_STREAM
+from gensweep.families.denoising import TRAINING_NOISE_STREAM
 from gensweep.families.family import Denoising, Likelihood
 from gensweep.families.vdm import VariationalNetwork
 from gensweep.noise import Noise
@@ -93,7 +93,7 @@ def test_a_network_that_predicts_nothing_costs_what_its_parameterisation_says(ki
     family, some = build("vdm", vdm={"parameterisation": {"kind": kind}}), data(6)
     schedule = schedule_of(family.networks["denoiser"])
     (loss,) = family.losses(family.networks, some)
-    step = DiffusionTerm.at(schedule, draw_times(some.noise, 6, "antithetic"), None)
+    step = DiffusionTerm.at(schedule, draw_times(some.noise, 6, "antithetic"))
     eps, sigma = some.noise.normal(1, SIZE, SIZE, stream=TRAINING_NOISE_STREAM), step.sigma.view(-1, 1, 1, 1)
     x = some.images + sigma * eps
     guess = PARAMETERISATIONS[kind](step.sigma).skip * x

@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from gensweep.errors import ConfigError
 from gensweep.nn.cnn import CNN
 from gensweep.nn.unet import UNet
 
@@ -37,8 +36,3 @@ def test_its_size_is_of_the_order_that_its_docstring_states():
     assert parameters(CNN(3, 32, 0)) == pytest.approx(2.7e6, rel=0.03)
     assert parameters(UNet(3, 32, 0)) == pytest.approx(6.9e6, rel=0.03)
     assert parameters(UNet(3, 32, 0, multipliers=(1, 2), blocks=1)) == pytest.approx(3.0e6, rel=0.03)
-
-
-def test_a_width_that_is_no_multiple_of_8_is_refused():
-    with pytest.raises(ConfigError, match="width 12 is not a multiple of 8; try"):
-        CNN(3, 32, 0, width=12)

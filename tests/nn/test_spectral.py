@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gensweep.nn.networks import ADVERSARIES
-from gensweep.nn.spectral import spectrally_normalised
+from gensweep.nn.projection import spectrally_normalised
 
 #: Networks with a spectral norm.
 PAIRS = {"dcgan": {"discriminator_norm": "spectral"}, "sngan": {"discriminator_width": 8}}

@@ -40,17 +40,12 @@ def norm_act(
     mask = dropout.mask(x.shape) if isinstance(dropout, Dropout) else None
     kept, factor = (None, 1.0) if mask is None else mask
     settings = norm.num_groups, norm.eps, act, factor
-    return _NormAct.apply(x, norm.weight, norm.bias, scale_shift, kept, *settings)  # type: ignore[no-any-return, no-untyped-call]
+    return _NormAct.apply(x, norm.weight, norm.bias, scale_shift, kept, settings)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def composed(
-    x: Float[Tensor, "b c h w"],
-    norm: nn.Module,
-    scale_shift: Float[Tensor, "b twice_c"] | None = None,
-    *,
-    act: bool = True,
-    dropout: nn.Module | None = None,
-) -> Float[Tensor, "b c h w"]:
+    x: Tensor, norm: nn.Module, scale_shift: Tensor | None = None, *, act: bool = True, dropout: nn.Module | None = None
+) -> Tensor:
     """`norm_act` by PyTorch's operations."""
     h = _modulated(norm(x), scale_shift, act)
     return h if dropout is None else dropout(h)
@@ -75,17 +70,12 @@ def is_compiled(
         and x.numel() > norm.num_groups  # not empty, and more than one value to normalise
         and norm.affine
         and norm.weight.dtype == norm.bias.dtype == torch.float32
-        and (scale_shift is None or _fits(scale_shift, x))
+        and (scale_shift is None or scale_shift.shape == (len(x), 2 * x.shape[1]))
+        and (scale_shift is None or torch.promote_types(scale_shift.dtype, x.dtype) == x.dtype)
         and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0
         and library.library() is not None
     )
-
-
-def _fits(scale_shift: Tensor, x: Tensor) -> bool:
-    """Whether there are two numbers for each channel of each image, and the result has the type of x."""
-    shaped = scale_shift.shape == (len(x), 2 * x.shape[1])
-    return shaped and torch.promote_types(scale_shift.dtype, x.dtype) == x.dtype
 
 
 def _modulated(h: Tensor, scale_shift: Tensor | None, act: bool) -> Tensor:
@@ -106,11 +96,9 @@ class _NormAct(torch.autograd.Function):
         bias: Tensor,
         scale_shift: Tensor | None,
         kept: Tensor | None,
-        groups: int,
-        eps: float,
-        act: bool,
-        factor: float,
+        settings: tuple[int, float, bool, float],
     ) -> Tensor:
+        groups, eps, act, factor = settings
         b, c, h, w = x.shape
         shape = (ctypes.c_int64 * 4)(b, h * w, c, groups)
         y = torch.empty_like(x, memory_format=torch.channels_last)
@@ -121,7 +109,7 @@ class _NormAct(torch.autograd.Function):
             *(act, _at(kept), factor, _at(y), _at(stats)),
         )
         ctx.save_for_backward(x, weight, bias, scale_shift, kept, stats)
-        ctx.shape, ctx.settings = shape, (groups, eps, act, factor)
+        ctx.shape, ctx.settings = shape, settings
         return y
 
     @staticmethod
@@ -140,10 +128,10 @@ class _NormAct(torch.autograd.Function):
         )
         plain, times = sums
         if condition is None:
-            return dx, times.sum(0), plain.sum(0), *[None] * 6
+            return dx, times.sum(0), plain.sum(0), None, None, None
         scale = 1 + condition[:, : x.shape[1]]
         d_condition = torch.cat([times * weight + plain * bias, plain], dim=1).to(scale_shift.dtype)
-        return dx, (times * scale).sum(0), (plain * scale).sum(0), d_condition, *[None] * 5
+        return dx, (times * scale).sum(0), (plain * scale).sum(0), d_condition, None, None
 
 
 def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -159,7 +147,7 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     inputs = [view for view in views if view.requires_grad]
     found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
     gradients = [next(found) if view.requires_grad else None for view in views]
-    return *gradients, *[None] * (9 - len(gradients))
+    return *gradients, *[None] * (6 - len(gradients))
 
 
 def _kernel() -> ctypes.CDLL:
