@@ -14,7 +14,7 @@ from gensweep.report.output import format_option, print_json, print_rows
 if TYPE_CHECKING:
     from gensweep.build.sampling_configs import Axes
     from gensweep.report.compare import Comparison
-    from gensweep.tracking.sweeps import Trial
+    from gensweep.tracking.records import TrialRecord
 
 __all__ = ["best"]
 
@@ -74,7 +74,7 @@ def best(
     if compare and tries is not None:
         raise click.UsageError("--try belongs to the best trials of one sweep: leave --compare out.")
     from gensweep.tracking.store import check_server
-    from gensweep.tracking.view import sync_all
+    from gensweep.tracking.sync import sync_all
 
     axes = None if tries is None else parse_try(tries)
     check_server()
@@ -90,11 +90,11 @@ def best(
 def _best(sweeps: tuple[str, ...], format: str) -> None:
     from gensweep.report.compare import compare
     from gensweep.report.export import best_json, entry_facts
-    from gensweep.tracking.runs import find_sweep, load_sweeps, trial_config
+    from gensweep.tracking.artifacts import trial_config
+    from gensweep.tracking.runs import find_sweep
 
-    sweep = find_sweep(sweeps[0]) if sweeps else load_sweeps()[0]
-    comparison = compare([sweep], asked=True)
-    config = trial_config(comparison.winner.trial.run_id)
+    comparison = compare([find_sweep(*sweeps)], asked=True)
+    config = trial_config(comparison.winner.trial)
     _warn(comparison.winner.trial)
     value = best_json(comparison.winner, config)
     if format == "json":
@@ -114,9 +114,9 @@ def _best(sweeps: tuple[str, ...], format: str) -> None:
 def _try(sweeps: tuple[str, ...], axes: Axes, top: int, format: str) -> None:
     from gensweep.report.compare import compare
     from gensweep.report.outcomes import outcome_json, outcome_rows, words
-    from gensweep.tracking.runs import find_sweep, load_sweeps
+    from gensweep.tracking.runs import find_sweep
 
-    comparison = compare([find_sweep(sweeps[0]) if sweeps else load_sweeps()[0]], asked=True)
+    comparison = compare([find_sweep(*sweeps)], asked=True)
     subjects = [subject_of_trial(entry.trial) for entry in comparison.entries[:top]]
     tried = try_for_a_person(subjects, axes)
     print_rows(outcome_rows(tried) if format == "table" else outcome_json(tried), format)
@@ -150,7 +150,7 @@ def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, format: str) 
         click.echo(f"Report: {html}", err=True)
 
 
-def _warn(trial: Trial) -> None:
+def _warn(trial: TrialRecord) -> None:
     from gensweep.report.collapse import warnings_of
 
     for warning in warnings_of(trial.signals):

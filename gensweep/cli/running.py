@@ -64,7 +64,7 @@ def _rescore(sweep: SweepConfig, root: Path) -> None:
     from gensweep.report.wording import score
     from gensweep.sweep.folder import SweepFolder
     from gensweep.tracking.runs import best_trial, find_sweep
-    from gensweep.tracking.view import sync
+    from gensweep.tracking.sync import sync
 
     command = f"gensweep evaluate {sweep.name} --seed {FRESH}"
     if sweep.resources.gpus_per_worker and not torch.cuda.is_available():

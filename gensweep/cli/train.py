@@ -81,10 +81,11 @@ def _read(file: Path, overrides: tuple[str, ...], scale: str | None) -> tuple[Tr
 
 def _recall(run: str, overrides: tuple[str, ...], scale: str | None) -> tuple[TrialConfig, str]:
     from gensweep.config import TrialConfig, parse_overrides
-    from gensweep.tracking.runs import trained_trial, trial_config
+    from gensweep.tracking.artifacts import trial_config
+    from gensweep.tracking.runs import trained_trial
 
     if scale is not None:
         raise click.UsageError("--scale belongs to a FILE; change single values with --set KEY=VALUE.")
-    trial = TrialConfig.from_dict(trial_config(trained_trial(run).run_id))
+    trial = TrialConfig.from_dict(trial_config(trained_trial(run)))
     changes = parse_overrides(overrides)
     return (trial.with_overrides(changes) if changes else trial), f"{run.replace('/', '-')}-again"

@@ -31,13 +31,13 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     from gensweep.report.collapse import warnings_of
     from gensweep.report.export import trial_json, trial_rows
     from gensweep.report.wording import metric_title
-    from gensweep.tracking.runs import find_sweep, load_sweeps
+    from gensweep.tracking.runs import find_sweep
     from gensweep.tracking.store import check_server
-    from gensweep.tracking.view import sync_all
+    from gensweep.tracking.sync import sync_all
 
     check_server()
     sync_all(root)
-    found = find_sweep(sweep) if sweep else load_sweeps()[0]
+    found = find_sweep(sweep)
     if format == "table":
         scores = [trial.objective for trial in found.trials if trial.objective is not None]
         title = metric_title(found.metric, scores[0].identity) if scores else found.metric

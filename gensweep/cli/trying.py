@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gensweep.build.sampling_configs import Axes
     from gensweep.report.outcomes import Tried
     from gensweep.results import Outcome, SamplingConfig
-    from gensweep.tracking.sweeps import Trial
+    from gensweep.tracking.records import TrialRecord
 
 __all__ = ["Subject", "axes_options", "parse_axes", "parse_try", "subject_of", "subject_of_trial", "try_for_a_person"]
 
@@ -34,7 +34,7 @@ class Subject(NamedTuple):
 
     name: str
     folder: Path
-    trial: Trial | None
+    trial: TrialRecord | None
 
 
 def axes_options(command: C) -> C:
@@ -103,11 +103,11 @@ def subject_of(run: str) -> Subject:
     return subject_of_trial(find_trial(run))
 
 
-def subject_of_trial(trial: Trial) -> Subject:
+def subject_of_trial(trial: TrialRecord) -> Subject:
     """A trial's kept checkpoint.  Raises GensweepError if it was not kept."""
     from gensweep.tracking.runs import checkpoint_folder
 
-    return Subject(trial.name, checkpoint_folder(trial.run_id), trial)
+    return Subject(trial.name, checkpoint_folder(trial), trial)
 
 
 def try_for_a_person(
@@ -184,18 +184,15 @@ def _tried(subject: Subject, outcome: Outcome) -> Tried:
     return Tried(subject.name, outcome, changes, metric)
 
 
-def _file(trial: Trial, folder: Path) -> None:
+def _file(trial: TrialRecord, folder: Path) -> None:
     from gensweep.build.outcomes import known_outcomes
-    from gensweep.tracking.outcomes import file_outcomes, sweep_folder
-    from gensweep.tracking.view import sync
+    from gensweep.tracking.sync import file_outcomes
 
     outcomes = known_outcomes(folder)
     if not outcomes:
         return
     try:
         file_outcomes(trial, outcomes)
-        if (owner := sweep_folder(trial)) is not None:
-            sync(owner)
     except GensweepError as error:
         click.echo(f"Note: {error}", err=True)
 

@@ -21,7 +21,7 @@ from gensweep.imported.import_options import ImportedOptions
 from gensweep.imported.protocols import EvaluationProtocol, trial_to_follow
 from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
 from gensweep.report.output import print_rows
-from gensweep.tracking.runs import trial_config
+from gensweep.tracking.artifacts import trial_config
 from gensweep.tracking.store import check_server
 from gensweep.training.evaluation import write_pairs
 
@@ -85,7 +85,7 @@ def _protocol(options: ImportedOptions, changes: dict[str, Any]) -> EvaluationPr
     assert trial.objective is not None
     click.echo(f"Evaluated as {trial.name} was{', with changes' if changes else ''}.", err=True)
     identity = trial.objective.identity
-    return EvaluationProtocol.of(trial_config(trial.run_id), changes, metric=identity.metric, weights=identity.weights)
+    return EvaluationProtocol.of(trial_config(trial), changes, metric=identity.metric, weights=identity.weights)
 
 
 def _changes(options: ImportedOptions, samples: int | None) -> dict[str, Any]:

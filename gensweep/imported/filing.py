@@ -17,10 +17,10 @@ from gensweep.results import Cost, Evaluation
 from gensweep.sweep.events import Created, Ended, Evaluated, SessionEnded, SessionStarted, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking.provenance import git_state, provenance_tags
+from gensweep.tracking.records import SweepRecord
 from gensweep.tracking.runs import load_sweeps
 from gensweep.tracking.store import client, store_name
-from gensweep.tracking.sweeps import Sweep
-from gensweep.tracking.view import sync
+from gensweep.tracking.sync import sync
 from gensweep.training.evaluation import write_grid, write_pairs
 
 __all__ = ["file_entry", "taken"]
@@ -31,7 +31,7 @@ TRIAL = "t0000"
 ROOT = Path("sweeps")
 
 
-def taken(name: str, *, replace: bool) -> list[Sweep]:
+def taken(name: str, *, replace: bool) -> list[SweepRecord]:
     """The entries of that name, which a new one is to replace.
 
     Raises ConfigError if there are some and they are not to be replaced, or if something of that name was trained.
@@ -47,7 +47,9 @@ def taken(name: str, *, replace: bool) -> list[Sweep]:
     return found
 
 
-def file_entry(name: str, imported: ImportedEvaluation, protocol: EvaluationProtocol, old: Sequence[Sweep]) -> None:
+def file_entry(
+    name: str, imported: ImportedEvaluation, protocol: EvaluationProtocol, old: Sequence[SweepRecord]
+) -> None:
     """File scores under a name, with pictures of the first images, and take old entries away.
 
     Raises GensweepError if the store does not take it; the next command sends it then.

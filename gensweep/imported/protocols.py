@@ -16,8 +16,8 @@ from gensweep.config.trial_config import common_sections
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.metrics.metric import METRICS
 from gensweep.results import Identity
+from gensweep.tracking.records import TrialRecord
 from gensweep.tracking.runs import find_trial, load_sweeps
-from gensweep.tracking.sweeps import Trial
 from gensweep.training.evaluation import Evaluator
 
 __all__ = ["EvaluationProtocol", "trial_to_follow"]
@@ -71,7 +71,7 @@ class EvaluationProtocol:
         return replace(evaluator, identities=identities), images.notes
 
 
-def trial_to_follow(run: str | None) -> Trial:
+def trial_to_follow(run: str | None) -> TrialRecord:
     """A run named as in `find_trial`; without a name, any of the store's if all were evaluated alike.
 
     Raises GensweepError if there is no such run, ConfigError, with the choices, if none or several can be followed.
@@ -83,7 +83,7 @@ def trial_to_follow(run: str | None) -> Trial:
                 f"--like {run}: {trial.name} has no score of samples; name another run, or give {SPELT_OUT}"
             )
         return trial
-    newest: dict[Identity, Trial] = {}
+    newest: dict[Identity, TrialRecord] = {}
     with suppress(NothingToCompareError):
         trials = [trial for sweep in load_sweeps() for trial in sweep.trials if trial.status != "failed"]
         for trial in sorted(filter(_has_samples_score, trials), key=lambda trial: trial.imported):
@@ -97,5 +97,5 @@ def trial_to_follow(run: str | None) -> Trial:
     return next(iter(newest.values()))
 
 
-def _has_samples_score(trial: Trial) -> bool:
+def _has_samples_score(trial: TrialRecord) -> bool:
     return trial.objective is not None and trial.objective.identity.timesteps is None

@@ -67,7 +67,7 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
     from gensweep.tracking.runs import checkpoint_folder, find_trial
 
     trial = None if Path(run).is_dir() else find_trial(run)
-    folder = checkpoint_folder(run if trial is None else trial.run_id)
+    folder = checkpoint_folder(trial or run)
     labelled = load_labelled(folder, class_name=class_name, layers=layer)
     with _stages() as begin:
         found = analyse(labelled, AnalysisSettings(**settings), begin)

@@ -12,7 +12,7 @@ from gensweep.report.wording import short_names
 from gensweep.tracking.artifacts import metric_history
 
 if TYPE_CHECKING:
-    from gensweep.tracking.sweeps import Sweep, Trial
+    from gensweep.tracking.records import SweepRecord, TrialRecord
 
 __all__ = ["Chart", "drawn"]
 
@@ -41,7 +41,7 @@ def drawn(comparison: Comparison, series: Mapping[str, int]) -> list[Chart]:
     `series` numbers the colours of groups of trials.
     """
     inside = {entry.trial.run_id for entry in comparison.entries}
-    ranked: dict[str, list[Trial]] = {name: [] for name in series}
+    ranked: dict[str, list[TrialRecord]] = {name: [] for name in series}
     for sweep in comparison.sweeps:
         for trial in sweep.trials:
             if trial.run_id in inside:
@@ -78,7 +78,7 @@ def drawn(comparison: Comparison, series: Mapping[str, int]) -> list[Chart]:
     return found
 
 
-def _point(trial: Trial, series: int, best: str) -> figures.Point:
+def _point(trial: TrialRecord, series: int, best: str) -> figures.Point:
     value = trial.objective.value if trial.objective is not None else 0.0
     return figures.Point(
         trial.name,
@@ -91,13 +91,13 @@ def _point(trial: Trial, series: int, best: str) -> figures.Point:
     )
 
 
-def _curve(trial: Trial, series: int) -> figures.Curve:
+def _curve(trial: TrialRecord, series: int) -> figures.Curve:
     metric = trial.objective.metric if trial.objective is not None else ""
     return figures.Curve(trial.trial, series, metric_history(trial, metric))
 
 
 def _mark_best(
-    curves: Mapping[str, list[figures.Curve]], ranked: Mapping[str, list[Trial]]
+    curves: Mapping[str, list[figures.Curve]], ranked: Mapping[str, list[TrialRecord]]
 ) -> dict[str, list[figures.Curve]]:
     marked = {}
     for name, group in curves.items():
@@ -116,7 +116,7 @@ def _importance(comparison: Comparison) -> dict[str, dict[str, float]]:
     return found
 
 
-def _sweeps_by_rank(comparison: Comparison) -> list[Sweep]:
+def _sweeps_by_rank(comparison: Comparison) -> list[SweepRecord]:
     by_name = {sweep.name: sweep for sweep in comparison.sweeps}
     return [by_name[name] for name in dict.fromkeys(entry.trial.sweep for entry in comparison.entries)]
 
@@ -128,7 +128,7 @@ def _signals(comparison: Comparison, series: Mapping[str, int]) -> dict[str, lis
         name = comparison.group(entry.trial)
         for panel, signals in SIGNALS.items():
             for signal, label in signals.items():
-                if signal in entry.trial.logged and (points := metric_history(entry.trial, signal)):
+                if points := metric_history(entry.trial, signal):
                     text = f"{name}{label}"
                     panels.setdefault(panel, []).append(figures.Curve(text, series[name], points, faint=bool(label)))
     return panels

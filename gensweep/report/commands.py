@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shlex
 
-from gensweep.tracking.sweeps import Trial
+from gensweep.tracking.records import TrialRecord
 
 __all__ = ["evaluate_command", "reproduce_command"]
 
 
-def reproduce_command(trial: Trial) -> str:
+def reproduce_command(trial: TrialRecord) -> str:
     """The command that trains the same configuration again, or judges the same images."""
     return evaluate_command(trial) if trial.imported else f"gensweep train --from-run {shlex.quote(trial.name)}"
 
 
-def evaluate_command(trial: Trial, like: str | None = None) -> str:
+def evaluate_command(trial: TrialRecord, like: str | None = None) -> str:
     """The command that judges the images of an entry again, as those of `like` were; by default as they were."""
     words, config = ["gensweep", "evaluate"], trial.config
     path = config.get("family.path", "FOLDER")

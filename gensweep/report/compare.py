@@ -18,7 +18,7 @@ from gensweep.report.wording import difference_words, family_name, identity_diff
 from gensweep.results import Score, comparable
 
 if TYPE_CHECKING:
-    from gensweep.tracking.sweeps import Sweep, Trial
+    from gensweep.tracking.records import SweepRecord, TrialRecord
 
 __all__ = ["Comparison", "Entry", "LeftOut", "compare", "varied", "varied_by_family", "verdict"]
 
@@ -28,7 +28,7 @@ class Entry:
     """A ranked trial; `differs` are the keys of its parameters that vary within its sweep and family."""
 
     rank: int
-    trial: Trial
+    trial: TrialRecord
     score: Score
     differs: tuple[str, ...]
 
@@ -51,14 +51,14 @@ class Comparison:
     title: str
     score: Score
     """The best one; its identity is that of all entries."""
-    sweeps: tuple[Sweep, ...]
+    sweeps: tuple[SweepRecord, ...]
     entries: tuple[Entry, ...]
     not_comparable: tuple[LeftOut, ...]
-    failed: tuple[Trial, ...]
+    failed: tuple[TrialRecord, ...]
     ties: tuple[Tie, ...] = ()
     """Trials that cannot be told from the best one by their scores."""
 
-    def group(self, trial: Trial) -> str:
+    def group(self, trial: TrialRecord) -> str:
         """What figures call the trials like this one: the sweep, or the family where a sweep searched several."""
         families = {entry.trial.family for entry in self.entries if entry.trial.sweep == trial.sweep}
         if len(families) == 1:
@@ -90,13 +90,13 @@ class Comparison:
         return list(first.values())
 
 
-def compare(sweeps: Sequence[Sweep], *, asked: bool = False) -> Comparison:
+def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison:
     """Rank the trials of the largest group of sweeps whose scores share an identity; of equal groups the newest.
 
     With `asked` the user named the sweeps, so one that does not fit is an error and not left out.  Raises
     NothingToCompareError if no trial has a score, GensweepError for sweeps that cannot be compared.
     """
-    newest: dict[str, Sweep] = {}
+    newest: dict[str, SweepRecord] = {}
     out: list[LeftOut] = []
     for sweep in sorted(sweeps, key=lambda item: item.started, reverse=True):
         if newest.setdefault(sweep.name, sweep) is not sweep and not asked:
@@ -132,7 +132,7 @@ def compare(sweeps: Sequence[Sweep], *, asked: bool = False) -> Comparison:
     )
 
 
-def varied(trials: Iterable[Trial]) -> tuple[str, ...]:
+def varied(trials: Iterable[TrialRecord]) -> tuple[str, ...]:
     """The searched parameters whose values are not the same in all trials, in order of appearance."""
     listed = list(trials)
     keys = dict.fromkeys(key for trial in listed for key in trial.params)
@@ -142,9 +142,9 @@ def varied(trials: Iterable[Trial]) -> tuple[str, ...]:
     return tuple(key for key in keys if len({repr(trial.params.get(key, missing)) for trial in listed}) > 1)
 
 
-def varied_by_family(trials: Sequence[Trial]) -> list[tuple[Trial, tuple[str, ...]]]:
+def varied_by_family(trials: Sequence[TrialRecord]) -> list[tuple[TrialRecord, tuple[str, ...]]]:
     """Each trial with the keys that vary among the trials of its own family."""
-    families: dict[str, list[Trial]] = {}
+    families: dict[str, list[TrialRecord]] = {}
     for trial in trials:
         families.setdefault(trial.family, []).append(trial)
     keys = {family: varied(members) for family, members in families.items()}
@@ -194,7 +194,7 @@ def _close_call(comparison: Comparison, rivals: Sequence[Entry]) -> list[str]:
     return said
 
 
-def _weight(trials: Sequence[Trial]) -> tuple[int, int, int, int, datetime]:
+def _weight(trials: Sequence[TrialRecord]) -> tuple[int, int, int, int, datetime]:
     # What was not trained here is judged again at little cost, so it follows the others and not they it.
     trained, sweeps = {t.sweep for t in trials if not t.imported}, {t.sweep for t in trials}
     # Trials that were stopped at a cheaper kind of score follow those that have the whole one.
@@ -202,7 +202,7 @@ def _weight(trials: Sequence[Trial]) -> tuple[int, int, int, int, datetime]:
     return len(trained), len(sweeps), finished, len(trials), max(t.started for t in trials)
 
 
-def _left_out(sweep: Sweep, inside: set[str], best: Score, like: str) -> list[LeftOut]:
+def _left_out(sweep: SweepRecord, inside: set[str], best: Score, like: str) -> list[LeftOut]:
     scored = [trial for group in comparable(sweep.trials).values() for trial in group]
     strangers = [trial for trial in scored if trial.run_id not in inside]
     if not scored:
@@ -222,7 +222,7 @@ def _left_out(sweep: Sweep, inside: set[str], best: Score, like: str) -> list[Le
     return [LeftOut(sweep.name, sweep.run_id, f"{many}scores of another kind ({words})", command)]
 
 
-def _alike(sweep: Sweep, best: Score, theirs: Score, *, early: bool) -> str:
+def _alike(sweep: SweepRecord, best: Score, theirs: Score, *, early: bool) -> str:
     """The command that makes scores of the best one's kind; `early` ones are of trials that never came to their end."""
     changes: list[str] = []
     for part in identity_differences(best.identity, theirs.identity):
@@ -245,7 +245,7 @@ def _alike(sweep: Sweep, best: Score, theirs: Score, *, early: bool) -> str:
     return shlex.join([*words, *(word for change in changes for word in ("--set", change))])
 
 
-def _refusal(kept: Sequence[Sweep], strangers: Sequence[LeftOut]) -> str:
+def _refusal(kept: Sequence[SweepRecord], strangers: Sequence[LeftOut]) -> str:
     names = ", ".join(sweep.name for sweep in kept)
     return "\n".join(
         f"{item.sweep} cannot be compared with {names}: {item.reason}; to make it alike run: {item.command}"
@@ -253,7 +253,7 @@ def _refusal(kept: Sequence[Sweep], strangers: Sequence[LeftOut]) -> str:
     )
 
 
-def _nothing(sweeps: Sequence[Sweep]) -> str:
+def _nothing(sweeps: Sequence[SweepRecord]) -> str:
     name = sweeps[0].name if sweeps else ""
     trials = sum(len(sweep.trials) for sweep in sweeps)
     return (
@@ -271,7 +271,7 @@ def _margin(best: Score, other: Score) -> str:
     return f"{amount} {'below' if best.mode == 'min' else 'above'}"
 
 
-def _price(best: Trial, other: Trial) -> str:
+def _price(best: TrialRecord, other: TrialRecord) -> str:
     ours, theirs = best.cost.train_seconds, other.cost.train_seconds
     if not ours or not theirs:
         return ""

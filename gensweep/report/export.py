@@ -15,7 +15,7 @@ from gensweep.report.wording import count, duration, identity_words, interval_wo
 if TYPE_CHECKING:
     from gensweep.report.compare import Comparison, Entry
     from gensweep.results import Score
-    from gensweep.tracking.sweeps import Sweep, Trial
+    from gensweep.tracking.records import SweepRecord, TrialRecord
 
 __all__ = ["best_json", "comparison_csv", "comparison_json", "comparison_rows", "trial_json", "trial_rows"]
 
@@ -57,7 +57,7 @@ def best_json(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
     return _entry_json(entry) | {"config": dict(config), "reproduce": reproduce_command(entry.trial)}
 
 
-def trial_json(trial: Trial) -> dict[str, Any]:
+def trial_json(trial: TrialRecord) -> dict[str, Any]:
     """One element of the list that `trials SWEEP --format json` prints; without a score, `objective` is null."""
     return {
         "trial": trial.trial,
@@ -101,7 +101,7 @@ def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
     return rows
 
 
-def trial_rows(sweep: Sweep) -> list[dict[str, Any]]:
+def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
     """Rows of the table of `trials SWEEP`, in order of the trials' names."""
     several = len({trial.family for trial in sweep.trials}) > 1
     return [
@@ -158,7 +158,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _signals_json(trial: Trial) -> dict[str, Any]:
+def _signals_json(trial: TrialRecord) -> dict[str, Any]:
     """The signals of the best checkpoint, and what they warn of."""
     return {"signals": dict(trial.signals), "warnings": warnings_of(trial.signals)}
 
@@ -181,7 +181,7 @@ def _again(rescored: Score, chosen: Score) -> str:
     )
 
 
-def _remark(trial: Trial) -> str:
+def _remark(trial: TrialRecord) -> str:
     if trial.status != "failed" or not trial.error:
         return ""
     return trial.error.strip().splitlines()[0]

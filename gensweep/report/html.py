@@ -17,13 +17,12 @@ from gensweep.report.compare import Comparison, Entry, verdict
 from gensweep.report.figures import COLOURS
 from gensweep.report.templates import data_url, environment, write_whole
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list
-from gensweep.tracking.artifacts import sample_grid
-from gensweep.tracking.runs import trial_config
+from gensweep.tracking.artifacts import sample_grid, trial_config
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-    from gensweep.tracking.sweeps import Trial
+    from gensweep.tracking.records import TrialRecord
 
 __all__ = ["render", "write_report"]
 
@@ -122,9 +121,9 @@ def _row(entry: Entry, comparison: Comparison, series: Mapping[str, int]) -> dic
     }
 
 
-def _config(trial: Trial) -> str:
+def _config(trial: TrialRecord) -> str:
     try:
-        tree = trial_config(trial.run_id)
+        tree = trial_config(trial)
     except GensweepError as error:
         return f"# {error}\n"
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=False)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-    from gensweep.tracking.sweeps import Sweep, Trial
+    from gensweep.tracking.records import SweepRecord, TrialRecord
 
 __all__ = ["parameter_importance"]
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _FEWEST = 4
 
 
-def parameter_importance(sweep: Sweep) -> dict[str, float]:
+def parameter_importance(sweep: SweepRecord) -> dict[str, float]:
     """Parameter -> share of the objective's variance that it explains, largest first; empty if it cannot be told.
 
     Uses the sweep's own study if its log is on this machine and has enough completed trials, else a study made from the
@@ -45,11 +45,11 @@ def parameter_importance(sweep: Sweep) -> dict[str, float]:
     return {}
 
 
-def _of_log(sweep: Sweep) -> Study | None:
+def _of_log(sweep: SweepRecord) -> Study | None:
     from gensweep.sweep.planning import recall_sweep
     from gensweep.sweep.space import SearchSpace
     from gensweep.sweep.study import memory_study
-    from gensweep.tracking.outcomes import sweep_folder
+    from gensweep.tracking.records import sweep_folder
 
     folder = sweep_folder(sweep)
     if folder is None:
@@ -61,7 +61,7 @@ def _of_log(sweep: Sweep) -> Study | None:
         return None
 
 
-def _of_runs(sweep: Sweep) -> Study | None:
+def _of_runs(sweep: SweepRecord) -> Study | None:
     import optuna
     from optuna.distributions import CategoricalDistribution
 
@@ -81,7 +81,7 @@ def _of_runs(sweep: Sweep) -> Study | None:
     return study
 
 
-def _space(trials: list[Trial]) -> dict[str, BaseDistribution]:
+def _space(trials: list[TrialRecord]) -> dict[str, BaseDistribution]:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     space: dict[str, BaseDistribution] = {}

@@ -12,7 +12,7 @@ from gensweep.report.wording import count
 from gensweep.tracking.artifacts import metric_history
 
 if TYPE_CHECKING:
-    from gensweep.tracking.sweeps import Sweep
+    from gensweep.tracking.records import SweepRecord
 
 __all__ = ["FEWEST", "Rung", "rank_correlation", "rung_words", "rungs", "rungs_of"]
 
@@ -34,7 +34,7 @@ class Rung:
     winner: int
 
 
-def rungs(sweeps: Iterable[Sweep], mode: Literal["min", "max"]) -> list[Rung]:
+def rungs(sweeps: Iterable[SweepRecord], mode: Literal["min", "max"]) -> list[Rung]:
     """Those of some sweeps, from the histories in the store."""
     found = []
     for sweep in sweeps:

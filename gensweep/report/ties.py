@@ -13,7 +13,7 @@ from gensweep.tracking.artifacts import influences
 
 if TYPE_CHECKING:
     from gensweep.results import Score
-    from gensweep.tracking.sweeps import Trial
+    from gensweep.tracking.records import TrialRecord
 
 __all__ = ["Tie", "ties"]
 
@@ -29,7 +29,7 @@ class Tie:
     that of the differences of images from the same noise, which are often alike, and not of two unrelated sets.
     """
 
-    trial: Trial
+    trial: TrialRecord
     difference: float
     error: float
     paired: bool
@@ -40,7 +40,7 @@ class Tie:
         return self.difference - STANDARD_ERRORS * self.error, self.difference + STANDARD_ERRORS * self.error
 
 
-def ties(ranked: Sequence[Trial]) -> tuple[Tie, ...]:
+def ties(ranked: Sequence[TrialRecord]) -> tuple[Tie, ...]:
     """Those of the trials, ranked best first by scores of one identity, that cannot be told from the first.
 
     None if the metric gives no interval.

@@ -61,6 +61,15 @@ class TrialState:
         return None if self.best is None else self.best.evaluation.scores[self.metric]
 
     @property
+    def rescored(self) -> Score | None:
+        """The newest score of its best checkpoint on other seeds than 0 that is of its objective's identity."""
+        objective = self.objective
+        fresh = [outcome for outcome in self.outcomes if outcome.seed and outcome.usual]
+        newest_first = sorted(fresh, key=lambda outcome: outcome.time, reverse=True)
+        scores = [outcome.scores.get(self.metric) for outcome in newest_first]
+        return next((each for each in scores if each and objective and each.identity == objective.identity), None)
+
+    @property
     def cost(self) -> Cost:
         """What it took until its best checkpoint."""
         return Cost() if self.best is None else self.best.evaluation.cost

@@ -7,30 +7,40 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from gensweep.errors import GensweepError
-from gensweep.tracking.store import client
-from gensweep.tracking.sweeps import ESTIMATES, Trial
+from gensweep.tracking.records import TrialRecord
+from gensweep.tracking.store import client, explaining_errors
 
-__all__ = ["download", "file_interpretation", "influences", "metric_history", "sample_grid"]
+__all__ = [
+    "ESTIMATES",
+    "download",
+    "file_interpretation",
+    "influences",
+    "metric_history",
+    "sample_grid",
+    "trial_config",
+]
+
+#: The file of a checkpoint, and of a run, that says how sure its scores are.
+ESTIMATES = "estimates.json"
 
 
-#: The folder among a run's artifacts that holds what was found inside its networks.
-INTERPRETATION = "interpretation"
-
-
-def metric_history(trial: Trial, metric: str) -> list[tuple[int, float]]:
+def metric_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
     """(images seen, value) of a metric, in order of images; where a step was repeated, its last value."""
     points = sorted(client().get_metric_history(trial.run_id, metric), key=lambda point: (point.step, point.timestamp))
     return list({int(point.step): float(point.value) for point in points if math.isfinite(point.value)}.items())
 
 
-def influences(trial: Trial, metric: str) -> list[float] | None:
+def influences(trial: TrialRecord, metric: str) -> list[float] | None:
     """What each image adds to the corrected score of a trial's best checkpoint; None if it is not on record."""
     try:
         file = Path(trial.checkpoint or "") / ESTIMATES
         if trial.checkpoint is None or not file.is_file():
-            if not any(item.path == ESTIMATES for item in client().list_artifacts(trial.run_id)):
+            if not _has(trial, ESTIMATES):
                 return None
             file = download(trial.run_id, ESTIMATES)
         found = json.loads(file.read_text())[metric]["influences"]
@@ -39,7 +49,7 @@ def influences(trial: Trial, metric: str) -> list[float] | None:
     return [float(value) for value in found]
 
 
-def sample_grid(trial: Trial, key: str = "samples") -> bytes | None:
+def sample_grid(trial: TrialRecord, key: str = "samples") -> bytes | None:
     """PNG bytes of the sample grid of a trial's best checkpoint, else its latest; None if it never drew one.
 
     By another `key` another picture of checkpoints, such as "suspects".
@@ -53,9 +63,22 @@ def sample_grid(trial: Trial, key: str = "samples") -> bytes | None:
             found[int(match[1])] = item.path
     if not found:
         return None
-    best = client().get_run(trial.run_id).data.tags.get("gensweep.objective_images", "")
+    best = store.get_run(trial.run_id).data.tags.get("gensweep.objective_images", "")
     step = int(best) if best.isdigit() and int(best) in found else max(found)
     return download(trial.run_id, found[step]).read_bytes()
+
+
+def trial_config(trial: TrialRecord) -> dict[str, Any]:
+    """The effective configuration of a trial, as the tree that it was trained with.
+
+    Raises GensweepError if MLflow does not have it.
+    """
+    if not _has(trial, "config.yaml"):
+        raise GensweepError(f"{trial.name} has no config.yaml in MLflow; name another run")
+    tree = yaml.safe_load(download(trial.run_id, "config.yaml").read_text(encoding="utf-8"))
+    if not isinstance(tree, dict):
+        raise GensweepError(f"the config.yaml of {trial.name} in MLflow is damaged; name another run")
+    return tree
 
 
 def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
@@ -63,29 +86,22 @@ def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
 
     Raises GensweepError if the store does not take them.
     """
-    from mlflow.exceptions import MlflowException
-
     store = client()
-    try:
+    with explaining_errors(f"MLflow did not take the page (CAUSE); it is in {files[0].parent}"):
         for file in files:
-            store.log_artifact(run_id, str(file), INTERPRETATION)
-    except (MlflowException, OSError) as error:
-        cause = str(error).strip().partition("\n")[0][:300]
-        raise GensweepError(f"MLflow did not take the page ({cause}); it is in {files[0].parent}") from error
+            store.log_artifact(run_id, str(file), "interpretation")
 
 
 def download(run_id: str, path: str) -> Path:
     """A file or folder of a run, on this machine.  Raises GensweepError if it cannot be had."""
-    from mlflow.exceptions import MlflowException
-
     from gensweep.cache import cache_folder
 
     # Artifacts that lie on this machine are handed out in place; others are kept for the next time.
     target = cache_folder() / "runs" / run_id
     target.mkdir(parents=True, exist_ok=True)
-    try:
+    with explaining_errors(f"{path} of run {run_id} cannot be downloaded: CAUSE"):
         return Path(client().download_artifacts(run_id, path, str(target)))
-    except (MlflowException, OSError) as error:
-        raise GensweepError(
-            f"{path} of run {run_id} cannot be downloaded: {str(error).partition(chr(10))[0]}"
-        ) from error
+
+
+def _has(trial: TrialRecord, path: str) -> bool:
+    return any(item.path == path for item in client().list_artifacts(trial.run_id))

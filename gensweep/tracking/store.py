@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -18,23 +19,29 @@ from gensweep.errors import GensweepError
 from gensweep.tracking.provenance import redact
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 __all__ = [
-    "EXPERIMENT",
+    "cause_of",
     "check_server",
     "client",
     "experiment_id",
     "experiment_name",
-    "is_lasting",
+    "explaining_errors",
+    "search_runs",
+    "skipping_refused",
     "store_name",
     "tracking_uri",
 ]
 
-EXPERIMENT = "gensweep"
+logger = logging.getLogger(__name__)
 
-# One call to a dead server blocks 247 s at MLflow's own settings.  Whoever sets these variables keeps their values.
-_PATIENCE = {
+#: Seconds that a server has to accept a connection.
+CONNECT_SECONDS = 3.0
+
+#: One call to a dead server blocks 247 s at MLflow's own settings.  Whoever sets these variables keeps their values.
+ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
@@ -42,31 +49,35 @@ _PATIENCE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for data
 }
-_CONNECT_SECONDS = 3.0
 
-# Errors that the same request would meet again: everything else (no connection, a locked database) may pass.
-_LASTING = frozenset(
-    {
-        "BAD_REQUEST",
-        "INVALID_PARAMETER_VALUE",
-        "INVALID_STATE",
-        "PERMISSION_DENIED",
-        "RESOURCE_ALREADY_EXISTS",
-        "RESOURCE_DOES_NOT_EXIST",
-    }
+#: A new database announces each of its migrations, and urllib3 each of the attempts of which we tell once.
+LOG_LEVELS = {
+    "mlflow.store.db.utils": logging.WARNING,
+    "alembic": logging.WARNING,
+    "mlflow.utils.environment": logging.WARNING,
+    "urllib3.connectionpool": logging.ERROR,
+}
+
+#: MLflow's own code against its own dependencies: nothing that we or the user could change.
+KNOWN_WARNING = r"The ``noload`` loader strategy is deprecated"
+
+#: Errors that the same request would meet again: everything else (no connection, a locked database) may pass.
+LASTING_ERRORS = (
+    "BAD_REQUEST",
+    "INVALID_PARAMETER_VALUE",
+    "INVALID_STATE",
+    "PERMISSION_DENIED",
+    "RESOURCE_ALREADY_EXISTS",
+    "RESOURCE_DOES_NOT_EXIST",
 )
 
-# MLflow's own code against its own dependencies: nothing that we or the user could change.
-_KNOWN_WARNINGS = (r"The ``noload`` loader strategy is deprecated",)
-
-
-# Opens the experiment in the UI's view of training runs; without it, MLflow shows its view of language models.
-_TRAINING = {"mlflow.experimentKind": "custom_model_development"}
+#: Opens the experiment in the UI's view of training runs; without it, MLflow shows its view of language models.
+TRAINING_RUNS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def experiment_name() -> str:
     """The experiment that holds all sweeps: $MLFLOW_EXPERIMENT_NAME, else "gensweep"."""
-    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gensweep"
 
 
 def tracking_uri() -> str:
@@ -90,6 +101,15 @@ def client() -> MlflowClient:
     return MlflowClient()
 
 
+def search_runs(experiment: str, query: str) -> list[Run]:
+    """All runs of an experiment that fit a query in MLflow's language."""
+    _prepare()
+    from mlflow import search_runs
+
+    found: list[Run] = search_runs([experiment], query, max_results=sys.maxsize, output_format="list")
+    return found
+
+
 def check_server() -> None:
     """Make sure that the store answers.  Raises GensweepError within seconds if it does not."""
     _prepare()
@@ -103,32 +123,19 @@ def check_server() -> None:
         if parts.scheme in ("http", "https") and parts.hostname:
             # Cheaper than MLflow's own call when a firewall swallows packets, and a clearer message.
             port = parts.port or (443 if parts.scheme == "https" else 80)
-            socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
-        with _alone(uri):
+            socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
+        with _migration_lock(uri):
             client().search_experiments(max_results=1)
     except DatabaseError as error:
-        cause = redact(str(error.orig)).strip().partition("\n")[0][:300]
         raise GensweepError(
-            f"the MLflow store {redact(uri)} is damaged ({cause}); restore a backup, or move its file away: the "
-            "next command makes the runs anew from the logs of the sweeps"
+            f"the MLflow store {redact(uri)} is damaged ({cause_of(error.orig)}); restore a backup, or move its file "
+            "away: the next command makes the runs anew from the logs of the sweeps"
         ) from error
     except (OSError, ValueError, MlflowException) as error:
-        cause = redact(str(error)).strip().partition("\n")[0][:300]
         raise GensweepError(
-            f"the MLflow store {redact(uri)} does not answer ({cause}); "
+            f"the MLflow store {redact(uri)} does not answer ({cause_of(error)}); "
             "start the server, or change or unset MLFLOW_TRACKING_URI to use sqlite:///mlflow.db in this folder"
         ) from error
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Hold a database file: two processes that make it at once would run into each other's migrations."""
-    path = unquote(urlsplit(uri).path.removeprefix("/")) if uri.startswith("sqlite:") else ""
-    if not path or not Path(path).parent.is_dir():
-        yield
-        return
-    with FileLock(f"{path}.lock"):
-        yield
 
 
 def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
@@ -139,7 +146,7 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
     found = store.get_experiment_by_name(name)
     if found is None and create:
         try:
-            return str(store.create_experiment(name, tags=_TRAINING))
+            return str(store.create_experiment(name, tags=TRAINING_RUNS))
         except MlflowException:  # another driver was faster
             found = store.get_experiment_by_name(name)
             if found is None:
@@ -151,18 +158,44 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
     return None if found is None else str(found.experiment_id)
 
 
-def is_lasting(error: BaseException) -> bool:
-    """Whether the same request would fail again, so that trying later is of no use."""
-    return getattr(error, "error_code", None) in _LASTING
+def cause_of(error: BaseException | None) -> str:
+    """What an error of the store says, on one line and without secrets."""
+    return redact(str(error)).strip().partition("\n")[0][:300]
+
+
+@contextmanager
+def explaining_errors(message: str) -> Iterator[None]:
+    """Raise a GensweepError where the store fails, with a message in which CAUSE stands for what the store said."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        raise GensweepError(message.replace("CAUSE", cause_of(error))) from error
+
+
+@contextmanager
+def skipping_refused(run: str) -> Iterator[None]:
+    """Log and pass over what the store refuses for good, so that it does not hold up the rest; `run` names a trial."""
+    try:
+        yield
+    except Exception as error:
+        if getattr(error, "error_code", None) not in LASTING_ERRORS:
+            raise
+        logger.warning("MLflow refused a record of %s: %s", run or "the sweep", error)
+
+
+@contextmanager
+def _migration_lock(uri: str) -> Iterator[None]:
+    """Hold a database file: two processes that make it at once would run into each other's migrations."""
+    path = unquote(urlsplit(uri).path.removeprefix("/")) if uri.startswith("sqlite:") else ""
+    with FileLock(f"{path}.lock") if path and Path(path).parent.is_dir() else nullcontext():
+        yield
 
 
 def _prepare() -> None:
-    for name, value in _PATIENCE.items():
+    for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    # A new database announces each of its migrations; a user who typed `tune` did not ask.
-    for name in ("mlflow.store.db.utils", "alembic", "mlflow.utils.environment"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # We retry for minutes and say so once; one line of urllib3 an attempt says no more.
-    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    for message in _KNOWN_WARNINGS:
-        warnings.filterwarnings("ignore", message=message)
+    for name, level in LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    warnings.filterwarnings("ignore", message=KNOWN_WARNING)

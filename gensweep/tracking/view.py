@@ -1,36 +1,31 @@
-"""MLflow as a view of the logs: a thread that follows the log of a running sweep, and `sync` for all others.
-
-The sweep itself only writes its log, so training never waits for a tracking server.
-"""
+"""MLflow as a view of the log of a running sweep: a thread follows it, and training never waits for a server."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from gensweep.errors import GensweepError
 from gensweep.files import write_text
-from gensweep.sweep.events import Created, Event, SessionEnded
-from gensweep.sweep.folder import SweepFolder, SweepInUseError
+from gensweep.sweep.events import Event
+from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan
 from gensweep.sweep.state import SweepState
-from gensweep.tracking.provenance import git_state, provenance_tags, redact
-from gensweep.tracking.rendering import POSITION, SWEEP_ID
+from gensweep.tracking.provenance import git_state, provenance_tags
 from gensweep.tracking.replay import Replay
-from gensweep.tracking.store import check_server, client, experiment_id, store_name
+from gensweep.tracking.store import cause_of, store_name
 
-__all__ = ["MlflowView", "sync", "sync_all", "with_provenance"]
+__all__ = ["MlflowView", "with_provenance"]
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two attempts while the server is away: the first pause, and the longest.
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+#: Seconds before the second attempt while the server is away; each later pause is twice as long.
+FIRST_PAUSE = 1.0
+#: Seconds between two attempts at most.
+LONGEST_PAUSE = 30.0
 
 
 def with_provenance(
@@ -92,7 +87,7 @@ class MlflowView:
                     continue
             except Exception as error:
                 if not pause:
-                    logger.warning("MLflow does not answer; the log waits (%s)", redact(str(error))[:300])
+                    logger.warning("MLflow does not answer; the log waits (%s)", cause_of(error))
                 self._replay = Replay(self._folder)
                 if finishing:
                     return
@@ -102,71 +97,3 @@ class MlflowView:
             if finishing:
                 return
             self._arrived.wait(1.0)
-
-
-def sync(folder: SweepFolder, timeout: float = 20.0) -> int:
-    """Bring MLflow up to date with a sweep's log; returns how many events it still misses.
-
-    A session whose driver was lost is ended in the log first.  Nothing is done for a sweep that is running, since its
-    driver does it, or one that belongs to another store.  Raises GensweepError if MLflow does not take the events.
-    """
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with folder.locked():
-            state = folder.state()
-            if state.status == "running":
-                folder.log.append(SessionEnded("interrupted", "its driver was lost"))
-            if not state.sessions or state.sessions[-1].store not in ("", store_name()):
-                return 0
-            check_server()
-            replay, deadline = Replay(folder), time.monotonic() + timeout
-            while replay.catch_up() and time.monotonic() < deadline:
-                pass
-            return replay.remaining()
-    except SweepInUseError:
-        return 0
-    except (MlflowException, OSError) as error:
-        cause = redact(str(error)).strip().partition("\n")[0][:300]
-        raise GensweepError(
-            f"MLflow did not take what is new in {folder.path} ({cause}); the next command sends it"
-        ) from error
-
-
-def sync_all(root: Path) -> int:
-    """`sync` every sweep below a folder that needs it; returns how many still miss events.  Never raises."""
-    logs = sorted(root.glob("*/events.jsonl"))
-    remaining = 0
-    try:
-        current = _up_to_date() if logs else {}
-    except Exception as error:
-        logger.warning("MLflow cannot be asked how far it is: %s", redact(str(error))[:300])
-        return len(logs)
-    for file in logs:
-        try:
-            folder = SweepFolder(root, file.parent.name)
-            first = next(folder.log.read(), None)
-            created = None if first is None else first.event
-            if isinstance(created, Created) and current.get(created.sweep_id) != folder.log.size:
-                remaining += sync(folder) > 0
-        except Exception as error:
-            remaining += 1
-            logger.warning("MLflow could not be brought up to date with %s: %s", file.parent, redact(str(error))[:300])
-    return remaining
-
-
-def _up_to_date() -> dict[str, int]:
-    """How far MLflow is with each sweep that is not running, by its id."""
-    store = client()
-    experiment = experiment_id(store, create=False)
-    found: dict[str, int] = {}
-    token: str | None = None
-    while experiment is not None:
-        query = "tags.`gensweep.kind` = 'sweep' and tags.`gensweep.status` != 'running'"
-        page = store.search_runs([experiment], query, max_results=1000, page_token=token)
-        for run in page:
-            found[run.data.tags.get(SWEEP_ID, "")] = int(run.data.tags.get(POSITION, "0"))
-        token = page.token
-        if not token:
-            break
-    return found

@@ -118,10 +118,11 @@ def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
 def test_the_store_tells_where_the_images_come_from(store, capsys):
     import hashlib
 
-    from gensweep.tracking.runs import find_trial, trial_config
+    from gensweep.tracking.artifacts import trial_config
+    from gensweep.tracking.runs import find_trial
 
     evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--seed", 3, "--name", "seeded", "--like", "tiny")
-    config = trial_config("seeded")
+    config = trial_config(find_trial("seeded"))
     assert config["family"] == {
         "kind": "torchscript",
         "path": str((store / "G.pt").resolve()),

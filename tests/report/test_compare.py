@@ -10,7 +10,7 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.compare import compare, varied, verdict
 from gensweep.report.export import comparison_json, comparison_rows, trial_json
 from gensweep.results import Cost, Score
-from gensweep.tracking.sweeps import Sweep, Trial
+from gensweep.tracking.records import SweepRecord, TrialRecord
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -22,14 +22,14 @@ def cost(train_seconds):
 def trial(sweep, number, value, *, status="finished", identity=IDENTITY, family="gan", mode="min", **values):
     score = None if value is None else Score(value, mode, identity)
     name = f"t{number:04d}"
-    return Trial(sweep, name, f"{sweep}-{name}", family, status, BEGIN, score, cost(10.0), **values)
+    return TrialRecord(sweep, name, f"{sweep}-{name}", family, status, BEGIN, score, cost(10.0), **values)
 
 
 def sweep(name, trials, *, age=0, run_id=None):
     started = BEGIN - timedelta(days=age)
     dated = tuple(replace(item, started=started) for item in trials)
     command = f"gensweep tune {name}.yaml"
-    return Sweep(name, run_id or f"run-{name}", "finished", started, "fd", "min", command, trials=dated)
+    return SweepRecord(name, run_id or f"run-{name}", "finished", started, "fd", "min", command, trials=dated)
 
 
 @settings(deadline=None, max_examples=100)

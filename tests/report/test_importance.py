@@ -9,7 +9,7 @@ from made_up import IDENTITY
 from gensweep.config import checked_sweep
 from gensweep.report.importance import parameter_importance
 from gensweep.results import Score
-from gensweep.tracking.sweeps import Sweep, Trial
+from gensweep.tracking.records import SweepRecord, TrialRecord
 
 
 def sweep(count, folder=None):
@@ -19,8 +19,8 @@ def sweep(count, folder=None):
         params = {"strong": rng.uniform(0, 1), "weak": rng.choice(["a", "b"]), "same": 3, "whole": rng.randint(1, 9)}
         value = 100 * params["strong"] + (params["weak"] == "a") + 0.1 * params["whole"]
         score = Score(value, "min", IDENTITY)
-        trials.append(Trial("s", f"t{number}", f"r{number}", "gan", "finished", begin, score, params=params))
-    return Sweep("s", "run", "finished", begin, "fd", "min", folder=folder, trials=tuple(trials))
+        trials.append(TrialRecord("s", f"t{number}", f"r{number}", "gan", "finished", begin, score, params=params))
+    return SweepRecord("s", "run", "finished", begin, "fd", "min", folder=folder, trials=tuple(trials))
 
 
 def test_the_parameter_that_decides_comes_first():

@@ -11,7 +11,7 @@ from made_up import IDENTITY
 from gensweep.report.compare import compare, verdict
 from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
 from gensweep.report.ties import ties
-from gensweep.tracking.sweeps import Cost, Score, Sweep, Trial
+from gensweep.tracking.records import Cost, Score, SweepRecord, TrialRecord
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 def trial(number, value, *, corrected=None, error=None, folder=None, mode="min"):
     score = Score(value, mode, IDENTITY, value - 5 if corrected is None else corrected, error)
     where = None if folder is None else str(folder)
-    return Trial(
+    return TrialRecord(
         "a",
         f"t{number}",
         f"run{number}",
@@ -94,7 +94,7 @@ def test_the_verdict_and_every_format_say_it(tmp_path):
     listed = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 22.0, 90.0])]
     again = Score(21.5, "min", IDENTITY, 16.5, 3.0)
     listed[0] = replace(listed[0], rescored=again)
-    sweep = Sweep("a", "run", "finished", BEGIN, "fd", "min", "gensweep tune a.yaml", trials=tuple(listed))
+    sweep = SweepRecord("a", "run", "finished", BEGIN, "fd", "min", "gensweep tune a.yaml", trials=tuple(listed))
     comparison = compare([sweep])
     words = verdict(comparison)
     assert "Too close to call: a/t1 may be as good" in words

@@ -69,7 +69,7 @@ class LoggedSweep:
 
     def file(self, status="finished"):
         """Close, and bring MLflow up to date."""
-        from gensweep.tracking.view import sync
+        from gensweep.tracking.sync import sync
 
         self.close(status)
         assert sync(self.folder) == 0

@@ -2,14 +2,13 @@ import pytest
 from made_up import diffusion, gan, write_sweep
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.tracking.artifacts import sample_grid
+from gensweep.tracking.artifacts import sample_grid, trial_config
 from gensweep.tracking.runs import (
     best_trial,
     checkpoint_folder,
     find_sweep,
     find_trial,
     load_sweeps,
-    trial_config,
 )
 
 
@@ -64,7 +63,7 @@ def test_values_come_back_with_their_types(sweeps):
     trial = find_trial("twice/t0000")
     assert isinstance(trial.params["diffusion.timesteps"], int)
     assert isinstance(trial.params["optimizer.learning_rate"], float)
-    assert trial_config("twice/t0000")["optimizer"]["learning_rate"] == trial.params["optimizer.learning_rate"]
+    assert trial_config(trial)["optimizer"]["learning_rate"] == trial.params["optimizer.learning_rate"]
     assert trial.cost.params == 1_500_000
     assert trial.cost.images == 60_000
     assert trial.cost.train_seconds is not None

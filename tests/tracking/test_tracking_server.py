@@ -15,10 +15,11 @@ from made_up import grid
 
 from gensweep.sweep.events import Started
 from gensweep.sweep.state import SweepState
-from gensweep.tracking.artifacts import metric_history, sample_grid
-from gensweep.tracking.runs import checkpoint_folder, find_sweep, trial_config
+from gensweep.tracking.artifacts import metric_history, sample_grid, trial_config
+from gensweep.tracking.runs import checkpoint_folder, find_sweep
 from gensweep.tracking.store import check_server
-from gensweep.tracking.view import MlflowView, sync, sync_all
+from gensweep.tracking.sync import sync, sync_all
+from gensweep.tracking.view import MlflowView
 
 
 class Server:
@@ -102,7 +103,7 @@ def test_a_server_that_dies_and_comes_back_misses_nothing(server, tmp_path, caps
     ]
     for number, trial in enumerate(found.trials):
         assert metric_history(trial, "fd") == [(step, 100 - step / 100 - number) for step in steps]
-        assert trial_config(trial.run_id) == {"family": {"kind": "gan"}, "x": number}
+        assert trial_config(trial) == {"family": {"kind": "gan"}, "x": number}
         assert trial.objective is not None
         assert trial.objective.value == 90.0 - number
     (checkpoint / "checkpoint.json").unlink()

@@ -20,12 +20,13 @@ from gensweep.sweep.events import SessionStarted, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.tracking import store as store_module
-from gensweep.tracking.artifacts import metric_history
+from gensweep.tracking.artifacts import metric_history, trial_config
 from gensweep.tracking.provenance import git_state, provenance_tags
 from gensweep.tracking.replay import Replay
-from gensweep.tracking.runs import find_sweep, load_sweeps, trial_config
+from gensweep.tracking.runs import find_sweep, load_sweeps
 from gensweep.tracking.store import check_server
-from gensweep.tracking.view import MlflowView, sync, sync_all
+from gensweep.tracking.sync import sync, sync_all
+from gensweep.tracking.view import MlflowView
 
 SECRET = "q9Zk3vB7xW2mN8pL"
 
@@ -81,7 +82,7 @@ def test_the_best_checkpoints_are_kept_and_the_best_trial_is_tagged(sweep):
 
 def test_the_configuration_and_its_origin_are_on_record(sweep):
     found = find_sweep("made-up")
-    assert trial_config("made-up/t0001")["family"] == {"kind": "diffusion", "conditional": True}
+    assert trial_config(found.trials[1])["family"] == {"kind": "diffusion", "conditional": True}
     assert found.command == "gensweep tune search_spaces/made-up.yaml"
     assert {"gensweep.versions", "gensweep.devices", "gensweep.seed", "gensweep.world_size"} <= set(found.tags)
     assert json.loads(found.tags["gensweep.identity"]) == MADE_UP.as_dict()

@@ -19,7 +19,7 @@ from gensweep.sweep.state import SweepState
 from gensweep.tracking import store as store_module
 from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import find_sweep, find_trial
-from gensweep.tracking.view import sync
+from gensweep.tracking.sync import sync
 
 CHEAP = replace(IDENTITY, samples=2)
 TRIALS = ("t0000", "t0001", "t0002")

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
+from gensweep.errors import GensweepError
 from gensweep.results import Cost, Score
+from gensweep.sweep.events import Created
+from gensweep.sweep.folder import SweepFolder
 
-__all__ = ["ESTIMATES", "IMPORTED_FAMILIES", "SIGNALS", "Sweep", "Trial"]
+__all__ = ["IMPORTED_FAMILIES", "SweepRecord", "TrialRecord", "logged_sweep_id", "sweep_folder"]
 
-#: The file of a checkpoint, and of a run, that says how sure its scores are.
-ESTIMATES = "estimates.json"
 #: Families of what was not trained here: a folder of images, an exported generator.
 IMPORTED_FAMILIES = ("folder", "torchscript")
-#: Numbers beside a score that tables and warnings look at.
-SIGNALS = ("diversity", "authpct/memorised")
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One trial of a sweep.  `config` is flat and text, `params` is what the search chose, with its types.
+class TrialRecord:
+    """One trial of a sweep.
 
-    `logged` names the numbers of which there is a history.
-    `signals` are those of its best checkpoint: `SIGNALS` and what begins with "signal/".  `rescored` is the score
-    of that checkpoint on fresh seeds, if it was scored again.
+    `config` is flat and text, `params` is what the search chose, with its types.  `signals` are those of its best
+    checkpoint, and `rescored` is the score of that checkpoint on fresh seeds, if it was scored again.  `folder` is that
+    of its sweep, which may be on another machine.
     """
 
     sweep: str
@@ -42,10 +42,8 @@ class Trial:
     checkpoint: str | None = None
     error: str | None = None
     best: bool = False
-    logged: frozenset[str] = frozenset()
     rescored: Score | None = None
     folder: str | None = None
-    """That of its sweep, which may be on another machine."""
     sweep_id: str = ""
 
     @property
@@ -55,12 +53,12 @@ class Trial:
 
     @property
     def imported(self) -> bool:
-        """Whether it was only judged here, and not trained."""
+        """Whether it was only evaluated here, and not trained."""
         return self.family in IMPORTED_FAMILIES
 
 
 @dataclass(frozen=True)
-class Sweep:
+class SweepRecord:
     """One sweep and its trials, in the order of their names."""
 
     name: str
@@ -73,4 +71,23 @@ class Sweep:
     folder: str | None = None
     sweep_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
-    trials: tuple[Trial, ...] = ()
+    trials: tuple[TrialRecord, ...] = ()
+
+
+def sweep_folder(run: TrialRecord | SweepRecord) -> SweepFolder | None:
+    """The folder of the sweep that a run is or belongs to, if it is on this machine."""
+    if run.folder is None:
+        return None
+    path = Path(run.folder)
+    try:
+        folder = SweepFolder(path.parent, path.name)
+        # A later sweep of the same name may have taken the place of the one that this run belongs to.
+        return folder if logged_sweep_id(folder) == run.sweep_id else None
+    except GensweepError:
+        return None
+
+
+def logged_sweep_id(folder: SweepFolder) -> str | None:
+    """The id of the sweep that a log begins with.  Raises GensweepError if the log is damaged."""
+    first = next(folder.log.read(), None)
+    return first.event.sweep_id if first is not None and isinstance(first.event, Created) else None

@@ -1,0 +1,143 @@
+"""One run of MLflow as it stands there, and the requests that bring it up to date."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gensweep.results import OUTCOMES_FORMAT, Outcome
+from gensweep.tracking.tags import KEPT, KEPT_IMAGES, RUN_STATUS
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric, Run
+    from mlflow.tracking import MlflowClient
+
+__all__ = ["RunWriter", "metrics_of"]
+
+#: Metrics that a server takes in one request.
+MAX_METRICS = 1000
+#: Params that a server takes in one request.
+MAX_PARAMS = 100
+#: Characters of a param's value that a server takes.
+MAX_PARAM_LENGTH = 6000
+#: Characters of a tag's value that a server takes.
+MAX_TAG_LENGTH = 5000
+
+
+class RunWriter:
+    """A run; what it has already is not sent again."""
+
+    def __init__(self, client: MlflowClient, run: Run) -> None:
+        self.id = str(run.info.run_id)
+        self.tags = dict(run.data.tags)
+        self._client = client
+        self._params = frozenset(run.data.params)
+        self._status = str(run.info.status)
+        self._artifacts = str(run.info.artifact_uri)
+
+    def log_metrics(self, metrics: Sequence[Metric]) -> None:
+        """Add points to the histories of numbers; points that are there already change nothing."""
+        for start in range(0, len(metrics), MAX_METRICS):
+            self._client.log_batch(self.id, metrics[start : start + MAX_METRICS], synchronous=True)
+
+    def log_params(self, texts: Mapping[str, str]) -> None:
+        """Set the params that are not there: none can ever change its value."""
+        from mlflow.entities import Param
+
+        new = [Param(key, value[:MAX_PARAM_LENGTH]) for key, value in texts.items() if key not in self._params]
+        for start in range(0, len(new), MAX_PARAMS):
+            self._client.log_batch(self.id, params=new[start : start + MAX_PARAMS], synchronous=True)
+
+    def set_tags(self, wanted: Mapping[str, str | None]) -> None:
+        """Bring tags to these values; None takes one away."""
+        from mlflow.entities import RunTag
+
+        cut = {key: value[:MAX_TAG_LENGTH] for key, value in wanted.items() if value is not None}
+        changed = {key: value for key, value in cut.items() if self.tags.get(key) != value}
+        if changed:
+            self._client.log_batch(self.id, tags=[RunTag(*tag) for tag in changed.items()], synchronous=True)
+        self.tags.update(changed)
+        for key in self.tags.keys() & (wanted.keys() - cut.keys()):
+            self._client.delete_tag(self.id, key)
+            del self.tags[key]
+
+    def set_status(self, status: str, ended_at: int | None) -> None:
+        """Show how the sweep or trial stands, and since when (in milliseconds since 1970) if it has ended."""
+        wanted = RUN_STATUS[status]
+        if self._status == wanted:
+            return
+        if wanted == "RUNNING":
+            self._client.update_run(self.id, status=wanted)
+        else:
+            self._client.set_terminated(self.id, wanted, end_time=ended_at)
+        self._status = wanted
+
+    def log_text(self, text: str, file: str) -> None:
+        """Write an artifact."""
+        self._client.log_text(self.id, text, file)
+
+    def log_file(self, file: Path) -> None:
+        """Copy a file to the artifacts, if there is one."""
+        if file.is_file():
+            self._client.log_artifact(self.id, str(file))
+
+    def log_picture(self, file: Path, key: str, images: int, time: int) -> None:
+        """Show a picture of a checkpoint, if there is one, at its number of training images."""
+        from PIL import Image
+
+        prefix = f"images/{key}+step+{images}+"
+        if not file.is_file() or any(
+            item.path.startswith(prefix) for item in self._client.list_artifacts(self.id, "images")
+        ):
+            return
+        with Image.open(file) as image:
+            image.load()
+            self._client.log_image(self.id, image, key=key, step=images, timestamp=time)
+
+    def log_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Show scores of later evaluations: as curves over network evaluations, and as a file."""
+        metrics: list[Metric] = []
+        for outcome in outcomes:
+            curves = {_curve_name(outcome, name): score.value for name, score in outcome.scores.items()}
+            metrics += metrics_of(curves, int(outcome.time * 1000), outcome.sampling.evaluations)
+        self.log_metrics(metrics)
+        record = {"format": OUTCOMES_FORMAT, "outcomes": [outcome.as_dict() for outcome in outcomes]}
+        self.log_text(json.dumps(record, indent=1) + "\n", "evaluations.json")
+
+    def keep_checkpoint(self, folder: Path, images: str) -> None:
+        """Copy a checkpoint to the artifacts."""
+        self._client.log_artifacts(self.id, str(folder), "checkpoint")
+        self.set_tags({KEPT: "true", KEPT_IMAGES: images})
+
+    def drop_checkpoint(self) -> None:
+        """Delete the checkpoint among the artifacts."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        if self._client.list_artifacts(self.id, "checkpoint"):
+            artifacts: Any = get_artifact_repository(self._artifacts)
+            artifacts.delete_artifacts("checkpoint")
+        self.set_tags({KEPT: "false", KEPT_IMAGES: None})
+
+
+def metrics_of(numbers: Mapping[str, float], time: int, step: int) -> list[Metric]:
+    """Points of histories.  The store tells repeated ones by key, step, value and time (milliseconds since 1970)."""
+    from mlflow.entities import Metric
+
+    return [Metric(key, value, time, step) for key, value in numbers.items()]
+
+
+def _curve_name(outcome: Outcome, score: str) -> str:
+    """One name for each curve of a score over network evaluations: "evaluate/fd of 500/heun, guidance 2, ema-0.25"."""
+    sampling = outcome.sampling
+    words = [
+        sampling.sampler or "",
+        "" if sampling.guidance is None else f"guidance {sampling.guidance:g}",
+        sampling.weights,
+        f"seed {outcome.seed}" if outcome.seed else "",
+        f"against {outcome.changed['evaluation.against']}" if "evaluation.against" in outcome.changed else "",
+    ]
+    name = f"evaluate/{score} of {outcome.samples}/{' '.join(word for word in words if word)}"
+    return re.sub(r"[^/\w.\- :]", "-", name)

@@ -1,0 +1,243 @@
+"""How MLflow shows a sweep: the tags, params and statuses of its runs as they follow from its state, and back.
+
+Everything secret is taken out on the way there.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from gensweep.config.tree import flatten
+from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.state import SweepState, TrialState
+from gensweep.tracking.provenance import redact, redact_tree
+from gensweep.tracking.records import IMPORTED_FAMILIES, SweepRecord, TrialRecord, sweep_folder
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+
+__all__ = [
+    "KEPT",
+    "KEPT_IMAGES",
+    "POSITION",
+    "RUN_STATUS",
+    "SWEEP_ID",
+    "TRIAL",
+    "param_texts",
+    "sweep_record",
+    "sweep_tags",
+    "trial_tags",
+    "yaml_text",
+]
+
+SWEEP_ID = "gensweep.sweep_id"
+TRIAL = "gensweep.trial"
+#: How many bytes of the log the store has.
+POSITION = "gensweep.position"
+#: Whether a checkpoint is kept among a trial's artifacts.
+KEPT = "gensweep.kept"
+#: After how many training images the kept checkpoint was made.
+KEPT_IMAGES = "gensweep.kept_images"
+
+#: MLflow's word for how a sweep or a trial stands.  A pruned trial was stopped on purpose before its budget was used
+#: up, which is what KILLED says to a reader of the MLflow UI; gensweep.status tells it apart from an interrupted one.
+RUN_STATUS = {
+    "waiting": "RUNNING",
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "pruned": "KILLED",
+    "stopped": "KILLED",
+    "interrupted": "KILLED",
+    "failed": "FAILED",
+}
+
+#: Numbers beside a score that tables and warnings look at, as they do at all that begin with "signal/".
+SIGNALS = ("diversity", "authpct/memorised")
+
+#: What a trial costs, by name of the metric.
+COSTS = tuple(each.name for each in fields(Cost))
+#: The costs that are whole numbers.
+COUNTED_COSTS = ("images", "params", "activation_bytes", "memory_bytes")
+
+
+def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
+    """The tags of the sweep's run; None for those that it should not have."""
+    best = state.best
+    objective = None if best is None else best.objective
+    return {
+        **(state.sessions[-1].tags if state.sessions else {}),
+        "gensweep.metric": state.metric,
+        "gensweep.mode": state.mode,
+        "gensweep.status": state.status,
+        "gensweep.folder": str(folder.path),
+        "gensweep.best_trial": None if best is None else best.trial,
+        **_source_tags(state),
+        **({} if objective is None else _identity_tags(objective)),
+        "gensweep.best_objective": None if objective is None else repr(objective.value),
+    }
+
+
+def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dict[str, str | None]:
+    """The tags of a trial's run; None for those that it should not have."""
+    family = trial.config.get("family", {})
+    objective, best, rescored = trial.objective, trial.best, trial.rescored
+    checkpoint = None if best is None or trial.status == "running" else folder.local(trial.trial, best.uri)
+    return {
+        **_source_tags(state),
+        "gensweep.status": trial.status,
+        "gensweep.metric": state.metric,
+        "gensweep.family": str(family.get("kind", "")) if isinstance(family, Mapping) else str(family),
+        "gensweep.params": json.dumps(redact_tree(dict(trial.params)), default=str),
+        "gensweep.seed": str(trial.config.get("seed", "")),
+        "gensweep.folder": str(folder.path),
+        "gensweep.images": str(trial.images),
+        "gensweep.error": None if trial.error is None else redact(trial.error),
+        "gensweep.objective": None if objective is None else repr(objective.value),
+        "gensweep.objective_images": None if best is None else str(best.evaluation.images),
+        "gensweep.signals": None if best is None else json.dumps(_shown_numbers(state.metric, best.evaluation)),
+        "gensweep.checkpoint": None if checkpoint is None else str(checkpoint),
+        "gensweep.best": "true" if state.best is trial else None,
+        "gensweep.rescored": None if rescored is None else json.dumps(rescored.as_dict()),
+        **({} if objective is None else _identity_tags(objective)),
+    }
+
+
+def param_texts(config: Mapping[str, Any]) -> dict[str, str]:
+    """A configuration as MLflow's params: flat, by dotted key."""
+    flat = {key: redact_tree(value, key.rpartition(".")[2]) for key, value in flatten(config)}
+    return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in flat.items()}
+
+
+def yaml_text(tree: Mapping[str, Any]) -> str:
+    """A configuration as YAML."""
+    plain = json.loads(json.dumps(redact_tree(tree), default=str))
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+
+
+def sweep_record(run: Run, trials: Iterable[Run]) -> SweepRecord:
+    """What MLflow has of a sweep: its run, and those of its trials."""
+    tags = run.data.tags
+    mode: Literal["min", "max"] = "max" if tags.get("gensweep.mode") == "max" else "min"
+    return SweepRecord(
+        name=tags.get("gensweep.sweep", ""),
+        run_id=str(run.info.run_id),
+        status=tags.get("gensweep.status", run.info.status.lower()),
+        started=_start(run),
+        metric=tags.get("gensweep.metric", ""),
+        mode=mode,
+        command=tags.get("gensweep.command", ""),
+        folder=tags.get("gensweep.folder"),
+        sweep_id=tags.get(SWEEP_ID, ""),
+        tags=dict(tags),
+        trials=tuple(sorted((_trial_record(trial, mode) for trial in trials), key=lambda trial: trial.trial)),
+    )
+
+
+def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
+    tags, config = run.data.tags, run.data.params
+    family = tags.get("gensweep.family") or config.get("family.kind", "")
+    numbers, rescored = _json_object(tags.get("gensweep.signals")), _json_object(tags.get("gensweep.rescored"))
+    trial = TrialRecord(
+        sweep=tags.get("gensweep.sweep", ""),
+        trial=tags.get(TRIAL, ""),
+        run_id=str(run.info.run_id),
+        family=family,
+        status=tags.get("gensweep.status", run.info.status.lower()),
+        started=_start(run),
+        objective=_objective(tags, numbers, mode),
+        rescored=Score.from_dict(rescored) if rescored else None,
+        cost=_cost(run.data.metrics, None if family in IMPORTED_FAMILIES else tags.get("gensweep.images")),
+        signals={key: value for key, value in numbers.items() if _is_signal(key)},
+        params=_params(tags.get("gensweep.params", ""), config),
+        config=dict(config),
+        error=tags.get("gensweep.error"),
+        best=tags.get("gensweep.best") == "true",
+        folder=tags.get("gensweep.folder"),
+        sweep_id=tags.get(SWEEP_ID, ""),
+    )
+    return replace(trial, checkpoint=_checkpoint(trial, run))
+
+
+def _objective(tags: Mapping[str, str], numbers: Mapping[str, float], mode: Literal["min", "max"]) -> Score | None:
+    value, identity = _finite(tags.get("gensweep.objective")), _json_object(tags.get("gensweep.identity"))
+    if value is None or not identity:
+        return None
+    corrected, error = (numbers.get(f"{identity['metric']}/{name}") for name in ("corrected", "error"))
+    return Score(value, mode, Identity.from_dict(identity), corrected, error)
+
+
+def _cost(metrics: Mapping[str, float], images: str | None) -> Cost:
+    """The newest costs; the training images are those of the whole training."""
+    found = {name: _finite(metrics.get(name)) for name in COSTS} | {"images": _finite(images)}
+    known: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
+    return Cost(**{name: int(value) if name in COUNTED_COSTS else value for name, value in known.items()})
+
+
+def _params(text: str, config: Mapping[str, str]) -> dict[str, Any]:
+    # A tag that was too long is cut off and no longer JSON: readable keys take their values from the run's params.
+    return _json_object(text) or {key: config[key] for key in re.findall(r'"([\w.]+)": ', text) if key in config}
+
+
+def _checkpoint(trial: TrialRecord, run: Run) -> str | None:
+    """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept, else None."""
+    local = run.data.tags.get("gensweep.checkpoint")
+    kept = run.data.tags.get(KEPT) == "true"
+    artifacts = re.sub(r"^file:/*(?=/)", "", run.info.artifact_uri or "")
+    if kept and (folder := Path(artifacts) / "checkpoint").is_dir():
+        return str(folder.resolve())
+    if local is not None and (Path(local) / "checkpoint.json").is_file() and sweep_folder(trial) is not None:
+        return local
+    return f"runs:/{trial.run_id}/checkpoint" if kept else None
+
+
+def _source_tags(state: SweepState) -> dict[str, str | None]:
+    commit = state.sessions[-1].tags.get("mlflow.source.git.commit") if state.sessions else None
+    return {
+        "mlflow.source.name": "gensweep",
+        "mlflow.source.type": "LOCAL",
+        **({} if commit is None else {"mlflow.source.git.commit": commit}),
+    }
+
+
+def _identity_tags(score: Score) -> dict[str, str]:
+    identity = score.identity.as_dict()
+    return {"gensweep.identity": json.dumps(identity), "gensweep.data_fingerprint": score.identity.reference}
+
+
+def _shown_numbers(metric: str, evaluation: Evaluation) -> dict[str, float]:
+    bias_free = (f"{metric}/corrected", f"{metric}/error")
+    return {key: value for key, value in evaluation.numbers().items() if key in bias_free or _is_signal(key)}
+
+
+def _is_signal(key: str) -> bool:
+    return key in SIGNALS or key.startswith("signal/")
+
+
+def _start(run: Run) -> datetime:
+    return datetime.fromtimestamp((run.info.start_time or 0) / 1000, UTC)
+
+
+def _finite(value: str | float | None) -> float | None:
+    try:
+        number = math.nan if value is None else float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _json_object(text: str | None) -> dict[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
