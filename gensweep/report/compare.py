@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -15,7 +15,7 @@ from gensweep.report.commands import evaluate_command
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import difference_words, family_name, identity_differences, metric_title, rough, score
-from gensweep.results import Score, comparable
+from gensweep.results import Identity, Score, comparable
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord, TrialRecord
@@ -106,7 +106,8 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     groups = comparable(trial for sweep in chosen for trial in sweep.trials)
     if not groups:
         raise NothingToCompareError(_nothing(chosen))
-    ranked = max(groups.values(), key=_weight)
+    starts = {sweep.name: sweep.started for sweep in reversed(chosen)}
+    ranked = max(groups.items(), key=lambda group: _weight(*group, starts))[1]
     best = ranked[0].objective
     assert best is not None
     inside = {trial.run_id for trial in ranked}
@@ -194,12 +195,14 @@ def _close_call(comparison: Comparison, rivals: Sequence[Entry]) -> list[str]:
     return said
 
 
-def _weight(trials: Sequence[TrialRecord]) -> tuple[int, int, int, int, datetime]:
+def _weight(
+    identity: Identity, trials: Sequence[TrialRecord], starts: Mapping[str, datetime]
+) -> tuple[int, int, int, int, datetime, int]:
     # What was not trained here is judged again at little cost, so it follows the others and not they it.
     trained, sweeps = {t.sweep for t in trials if not t.imported}, {t.sweep for t in trials}
     # Trials that were stopped at a cheaper kind of score follow those that have the whole one.
     finished = sum(trial.status == "finished" for trial in trials)
-    return len(trained), len(sweeps), finished, len(trials), max(t.started for t in trials)
+    return len(trained), len(sweeps), finished, len(trials), max(starts[name] for name in sweeps), identity.samples
 
 
 def _left_out(sweep: SweepRecord, inside: set[str], best: Score, like: str) -> list[LeftOut]:

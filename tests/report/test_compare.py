@@ -9,7 +9,7 @@ from made_up import IDENTITY
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.compare import compare, varied, verdict
 from gensweep.report.export import comparison_json, comparison_rows, trial_json
-from gensweep.results import Cost, Score
+from gensweep.results import Cost, Score, ranking
 from gensweep.tracking.records import SweepRecord, TrialRecord
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,6 +97,14 @@ def test_trials_that_ended_at_a_cheaper_kind_of_score_are_left_out_with_the_comm
     assert left.command == (
         "gensweep tune a.yaml --set name=a-2 --set evaluation.rung_samples=null --set evaluation.rung_steps=null"
     )
+
+
+def test_within_a_sweep_the_kind_of_score_counts_that_ranking_counts():
+    few = replace(IDENTITY, samples=500)
+    trials = [trial("a", 0, 5.0), trial("a", 1, 1.0, identity=few)]
+    trials[1] = replace(trials[1], started=BEGIN + timedelta(hours=1))
+    record = replace(sweep("a", trials), trials=tuple(trials))
+    assert compare([record]).winner.trial.name == ranking(trials)[0].name == "a/t0000"
 
 
 def test_an_older_sweep_of_the_same_name_stays_out_unless_it_is_named():
