@@ -107,7 +107,7 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     if not groups:
         raise NothingToCompareError(_nothing(chosen))
     starts = {sweep.name: sweep.started for sweep in reversed(chosen)}
-    ranked = max(groups.items(), key=lambda group: _weight(*group, starts))[1]
+    ranked = max(groups.items(), key=lambda group: _weight(group[0], group[1], starts))[1]
     best = ranked[0].objective
     assert best is not None
     inside = {trial.run_id for trial in ranked}
