@@ -8,13 +8,14 @@ An element of a choice that is a mapping opens a sub-space.  A choice over `fami
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from gensweep.config.problems import Problem, show
 from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range
@@ -25,12 +26,8 @@ __all__ = ["RANGE_KINDS", "parse_space"]
 RANGE_KINDS = ("int", "float", "choice")
 
 
-@dataclass(frozen=True)
-class _Leaf:
-    """A node and the branches that lead to it: (conditional's key, index, label)."""
-
-    node: Node
-    chain: tuple[tuple[str, int, str], ...]
+# A node and the branches that lead to it: each conditional's key and the index of its branch.
+_Leaf: TypeAlias = tuple[Node, tuple[tuple[str, int], ...]]
 
 
 def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tuple[Node, ...], list[Problem]]:
@@ -39,18 +36,22 @@ def parse_space(tree: Tree, sections: Mapping[str, Sequence[str]]) -> tuple[tupl
     `sections` tells which sections a family has, for a choice over `family` that carries them.
     """
     parser = _Parser(sections)
-    nodes = parser.tree(tree, (), ())
-    parser.twice()
-    return tuple(parser.renamed(node, ()) for node in nodes), parser.problems
+    nodes = parser.tree(tree, ())
+    leaves = list(_leaves(nodes, ()))
+    distributions = defaultdict(set)
+    for node, _ in leaves:
+        if not isinstance(node, Fixed):
+            distributions[node.key].add(_distribution(node))
+    differing = {key for key, found in distributions.items() if len(found) > 1}
+    return tuple(_renamed(node, differing, ()) for node in nodes), [*parser.problems, *_twice(leaves)]
 
 
 class _Parser:
     def __init__(self, sections: Mapping[str, Sequence[str]]) -> None:
         self.sections = sections
         self.problems: list[Problem] = []
-        self.leaves: list[_Leaf] = []
 
-    def tree(self, tree: Tree, prefix: tuple[str, ...], chain: tuple[tuple[str, int, str], ...]) -> list[Node]:
+    def tree(self, tree: Tree, prefix: tuple[str, ...]) -> list[Node]:
         nodes: list[Node] = []
         for key, value in tree.items():
             path = (*prefix, *key.split("."))
@@ -58,17 +59,13 @@ class _Parser:
             if isinstance(value, Tree) and not any(name in value for name in RANGE_KINDS):
                 if not value:
                     self._problem(place, path, "is empty; write a range, such as {int: [1, 8]} or {choice: [a, b]}")
-                nodes += self.tree(value, path, chain)
+                nodes += self.tree(value, path)
                 continue
-            try:
-                node = self.node(value, path, place, chain)
-            except _RefusedError:
-                continue
-            nodes.append(node)
-            self.leaves.append(_Leaf(node, chain))
+            with contextlib.suppress(_RefusedError):
+                nodes.append(self.node(value, path, place))
         return nodes
 
-    def node(self, value: Any, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]) -> Node:
+    def node(self, value: Any, path: tuple[str, ...], place: str) -> Node:
         if not isinstance(value, Tree):
             return Fixed(".".join(path), value, place)
         sorts = [name for name in RANGE_KINDS if name in value]
@@ -80,7 +77,7 @@ class _Parser:
                 what = f"does not go with {sorts[0]}" + (f" (known: {', '.join(allowed)})" if allowed else "")
                 self._problem(value.places.get(key, place), path, f"{show(key)} {what}")
         if sorts[0] == "choice":
-            return self._choice(value["choice"], path, place, chain)
+            return self._choice(value["choice"], path, place)
         return self._range(value, path, place, integer=sorts[0] == "int")
 
     def _range(self, tree: Tree, path: tuple[str, ...], place: str, *, integer: bool) -> Range:
@@ -115,9 +112,7 @@ class _Parser:
             message = f"high={high} is no whole number of steps of {step} above low={low}; write high={reached}"
             self._problem(place, path, message)
 
-    def _choice(
-        self, values: Any, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]
-    ) -> Choices | Conditional:
+    def _choice(self, values: Any, path: tuple[str, ...], place: str) -> Choices | Conditional:
         key = ".".join(path)
         if not isinstance(values, Row) or not values:
             raise self._refused(place, path, f"choice takes a list of one value or more, but got {show(values)}")
@@ -137,11 +132,9 @@ class _Parser:
             raise self._refused(
                 values.places[mappings.index(False)], path, f"{show(odd)} stands among mappings in one choice{hint}"
             )
-        return self._conditional(values, path, place, chain)
+        return self._conditional(values, path, place)
 
-    def _conditional(
-        self, values: Row, path: tuple[str, ...], place: str, chain: tuple[tuple[str, int, str], ...]
-    ) -> Conditional:
+    def _conditional(self, values: Row, path: tuple[str, ...], place: str) -> Conditional:
         key = ".".join(path)
         kinds = [value.get("kind") for value in values]
         for position, kind in enumerate(kinds):
@@ -153,49 +146,19 @@ class _Parser:
         branches = []
         for position, (value, kind) in enumerate(zip(values, kinds, strict=True)):
             label = kind if kind is not None and kinds.count(kind) == 1 else f"{kind or ''}#{position + 1}"
-            below = (*chain, (key, position, label))
-            branches.append(Branch(label, tuple(self._branch(value, path, kind, below))))
+            branches.append(Branch(label, tuple(self._branch(value, path, kind))))
         name = f"{key}.kind" if kinds[0] is not None else key
         return Conditional(key, name, tuple(branches), place)
 
-    def _branch(
-        self, value: Tree, path: tuple[str, ...], kind: str | None, chain: tuple[tuple[str, int, str], ...]
-    ) -> list[Node]:
+    def _branch(self, value: Tree, path: tuple[str, ...], kind: str | None) -> list[Node]:
         if path != ("family",) or kind is None:
-            return self.tree(value, path, chain)
+            return self.tree(value, path)
         # Sections of the family, and common ones, stand beside `family` and not in it.
         names = (*self.sections.get(kind, ()), *(name for name in SECTIONS_OF_EVERY_TRIAL if name != "family"))
         section = {key: key.split(".")[0] in names for key in value}
         inside = Tree({key: item for key, item in value.items() if not section[key]}, value.places)
         beside = Tree({key: item for key, item in value.items() if section[key]}, value.places)
-        return self.tree(inside, path, chain) + self.tree(beside, (), chain)
-
-    def twice(self) -> None:
-        """Report keys that one and the same trial would be given twice."""
-        by_key = defaultdict(list)
-        for leaf in self.leaves:
-            by_key[leaf.node.key].append(leaf)
-        for leaves in by_key.values():
-            for position, leaf in enumerate(leaves):
-                first = next((each for each in leaves[:position] if not _exclusive(each.chain, leaf.chain)), None)
-                if first is not None:
-                    path = tuple(leaf.node.key.split("."))
-                    self._problem(leaf.node.place, path, f"is given twice; the first is at {first.node.place}")
-
-    def renamed(self, node: Node, chain: tuple[str, ...]) -> Node:
-        """The node under its name in the study: `key@branch` where branches give one key different ranges."""
-        if isinstance(node, Fixed):
-            return node
-        rivals = [leaf.node for leaf in self.leaves if leaf.node.key == node.key and not isinstance(leaf.node, Fixed)]
-        differs = any(_distribution(rival) != _distribution(node) for rival in rivals)
-        name = f"{node.name}@{'.'.join(chain)}" if differs else node.name
-        if not isinstance(node, Conditional):
-            return replace(node, name=name)
-        branches = tuple(
-            Branch(branch.label, tuple(self.renamed(each, (*chain, branch.label)) for each in branch.nodes))
-            for branch in node.branches
-        )
-        return replace(node, name=name, branches=branches)
+        return self.tree(inside, path) + self.tree(beside, ())
 
     def _problem(self, place: str, path: tuple[str, ...], message: str) -> None:
         self.problems.append(Problem(place, "space: " + ".".join(path), message))
@@ -209,14 +172,45 @@ class _RefusedError(Exception):
     """A node has a problem that leaves nothing to go on with; the problem is noted."""
 
 
-def _exclusive(first: Sequence[tuple[str, int, str]], second: Sequence[tuple[str, int, str]]) -> bool:
+def _leaves(nodes: Iterable[Node], chain: tuple[tuple[str, int], ...]) -> Iterator[_Leaf]:
+    for node in nodes:
+        yield node, chain
+        for position, branch in enumerate(node.branches if isinstance(node, Conditional) else ()):
+            yield from _leaves(branch.nodes, (*chain, (node.key, position)))
+
+
+def _twice(leaves: Sequence[_Leaf]) -> Iterator[Problem]:
+    """Keys that one and the same trial would be given twice."""
+    by_key: defaultdict[str, list[_Leaf]] = defaultdict(list)
+    for node, chain in leaves:
+        first = next((each for each, other in by_key[node.key] if not _exclusive(other, chain)), None)
+        if first is not None:
+            yield Problem(node.place, f"space: {node.key}", f"is given twice; the first is at {first.place}")
+        by_key[node.key].append((node, chain))
+
+
+def _exclusive(first: Sequence[tuple[str, int]], second: Sequence[tuple[str, int]]) -> bool:
     """Whether two chains of branches part at the same conditional, so that no trial goes both ways."""
-    for (key, branch, _), (other_key, other_branch, _) in zip(first, second, strict=False):
+    for (key, branch), (other_key, other_branch) in zip(first, second, strict=False):
         if key != other_key:
             return False
         if branch != other_branch:
             return True
     return False
+
+
+def _renamed(node: Node, differing: Set[str], labels: tuple[str, ...]) -> Node:
+    """The node under its name in the study: `key@branch` where branches give one key different ranges."""
+    if isinstance(node, Fixed):
+        return node
+    name = f"{node.name}@{'.'.join(labels)}" if node.key in differing else node.name
+    if not isinstance(node, Conditional):
+        return replace(node, name=name)
+    branches = [
+        Branch(branch.label, tuple(_renamed(each, differing, (*labels, branch.label)) for each in branch.nodes))
+        for branch in node.branches
+    ]
+    return replace(node, name=name, branches=tuple(branches))
 
 
 def _distribution(node: Node) -> Any:
