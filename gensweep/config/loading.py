@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from gensweep.config.overrides import no_scale, override_sweep, override_trial, parsed
+from gensweep.config.overrides import no_scale, override_sweep, parsed
 from gensweep.config.problems import Problem
 from gensweep.config.sweep_checks import check_sweep
 from gensweep.config.sweep_config import SweepConfig
-from gensweep.config.tree import Tree
+from gensweep.config.tree import Tree, override
 from gensweep.config.trial_config import TrialConfig, check_trial
 from gensweep.config.yaml import read_file
 from gensweep.errors import ConfigError
@@ -26,7 +26,8 @@ def load_sweep(path: str | Path, *, overrides: Sequence[str] = (), scale: str | 
     tree, traps = read_file(path)
     if "base" not in tree and "family" in tree:
         raise ConfigError(f"{path}: is the configuration of one trial, not of a sweep; use `gensweep train {path}`")
-    problems = override_sweep(tree, path, overrides, scale)
+    given, problems = parsed(overrides)
+    problems += override_sweep(tree, path, given, scale)
     config, more = check_sweep(tree, str(path))
     _raise(traps, problems + more)
     assert config is not None
@@ -39,15 +40,17 @@ def load_trial(path: str | Path, *, overrides: Sequence[str] = (), scale: str | 
     Raises ConfigError with all problems.
     """
     tree, traps = read_file(path)
+    given, problems = parsed(overrides)
     if _is_sweep(tree):
         tree["space"] = Tree()
-        problems = override_sweep(tree, path, overrides, scale)
+        problems += override_sweep(tree, path, given, scale)
         base = tree.get("base")
         tree = base if isinstance(base, Tree) else Tree()
         traps = [trap for trap in traps if trap.key.startswith("base.")]
     else:
-        problems = [no_scale(path, scale)] if scale is not None else []
-        problems += override_trial(tree, overrides)
+        problems += [no_scale(path, scale)] if scale is not None else []
+        for each in given:
+            override(tree, *each)
     config, more = check_trial(tree, default_place=str(path))
     _raise(traps, problems + more)
     assert config is not None
@@ -67,13 +70,9 @@ def scale_names(path: str | Path) -> list[str]:
 
 def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     """`["a.b=1"]` -> `{"a.b": 1}`; values are read as YAML.  Raises ConfigError with all problems."""
-    found: dict[str, Any] = {}
-    problems: list[Problem] = []
-    for key, value, _, problem in parsed(texts):
-        found[key] = value
-        problems += problem
+    overrides, problems = parsed(texts)
     _raise([], problems)
-    return found
+    return {key: value for key, value, _ in overrides}
 
 
 def _is_sweep(tree: Tree) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
@@ -20,54 +20,49 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, over
 from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
-__all__ = ["no_scale", "override_sweep", "override_trial", "parsed"]
+__all__ = ["no_scale", "override_sweep", "parsed"]
 
 SWEEP_SECTIONS = ("name", "objective", "search", "resources", "keep_best", "rescore")
 
 
-def override_trial(tree: Tree, texts: Iterable[str]) -> list[Problem]:
-    """Put overrides ("key=value") into a trial's tree; returns the problems."""
-    problems: list[Problem] = []
-    for key, value, place, found in parsed(texts):
-        problems += found
-        if key:
-            override(tree, key, value, place)
-    return problems
+class Override(NamedTuple):
+    """A dotted key, its new value, and where that was written."""
+
+    key: str
+    value: Any
+    place: str
 
 
-def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[str], scale: str | None) -> list[Problem]:
+def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], scale: str | None) -> list[Problem]:
     """Put the scale and then the overrides into a sweep's tree; returns the problems."""
     problems: list[Problem] = []
+    scaled: list[Override] = []
     if scale is not None:
         scales = tree.get("scales")
         values = scales.get(scale) if isinstance(scales, Tree) else None
         if isinstance(values, Tree):
-            for key, value in values.items():
-                problem = _assign(tree, key, value, values.places.get(key, str(path)))
-                problems += [problem] if problem else []
+            scaled = [Override(key, value, values.places.get(key, str(path))) for key, value in values.items()]
         elif not isinstance(scales, Tree) or scale not in scales:
             problems.append(no_scale(path, scale, scales))
-    for key, value, place, found in parsed(overrides):
-        problems += found
-        problem = _assign(tree, key, value, place) if key else None
-        problems += [problem] if problem else []
-    return problems
+    return problems + [found for each in (*scaled, *overrides) if (found := _assign(tree, *each)) is not None]
 
 
-def parsed(texts: Iterable[str]) -> Iterator[tuple[str, Any, str, list[Problem]]]:
-    """Key, value, place and problems of each text; no key if it has none."""
+def parsed(texts: Iterable[str]) -> tuple[list[Override], list[Problem]]:
+    """The overrides in texts like "a.b=1", and what is wrong with the others."""
+    overrides: list[Override] = []
+    problems: list[Problem] = []
     for text in texts:
         key, equals, value = text.partition("=")
         place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"
         if not equals or not all(part.strip() for part in key.split(".")):
-            yield "", None, place, [Problem(place, "", "must be key=value, such as --set training.images=20000")]
-            continue
-        if not value.strip():
-            yield "", None, place, [Problem(place, "", f"has no value; write {key}=null if that is meant")]
-            continue
-        reading = read_value(value, place)
-        problems = [Problem(place, "", problem.message) for problem in reading.problems]
-        yield ("" if problems else key.strip()), reading.value, place, problems
+            problems.append(Problem(place, "", "must be key=value, such as --set training.images=20000"))
+        elif not value.strip():
+            problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
+        else:
+            reading = read_value(value, place)
+            problems += [Problem(place, "", problem.message) for problem in reading.problems]
+            overrides += [] if reading.problems else [Override(key.strip(), reading.value, place)]
+    return overrides, problems
 
 
 def no_scale(path: str | Path, scale: str, scales: Any = None) -> Problem:
