@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
-from gensweep.build.parts import build_evaluator, build_learner, load_images
-from gensweep.build.trial_run import run_job
+from gensweep.build.parts import build_evaluator, build_learner, load_images, run_job
 from gensweep.config import TrialConfig
 from gensweep.training.checkpoint import Checkpoint, save
 from gensweep.training.distributed import Workers
@@ -47,8 +46,7 @@ def train(trial, folder, resume=(), reporter=None):
 def score(model, seed=0):
     """Evaluate a model as in its training; with another seed than 0, on images that no evaluation has seen."""
     evaluator = build_evaluator(model.trial, load_images(model.trial), model.device)
-    network = model.family.networks[model.family.sampled]
-    return evaluate(model.family, network, evaluator, workers=Workers(), key=seed)
+    return evaluate(model.family, model.network, evaluator, workers=Workers(), key=seed)
 
 
 def checkpoint(root, trial):

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from gensweep.build.parts import (
-    build_family,
-    default_device,
-)
+from gensweep.build.parts import build_family, default_device
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.nn.new_labels import merge_all
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
+from gensweep.training.ema import MAIN_AVERAGE, average_name
 from gensweep.training.evaluation import draw
-from gensweep.training.learner_state import load_network, weights_in, weights_prefix
+from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_in, weights_prefix
 from gensweep.training.loop import place
 
-__all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint"]
+__all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint", "weights_name"]
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Gets the number of images that are done, and of all images."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,11 @@ class Model:
     device: torch.device
     weights: str
 
+    @property
+    def network(self) -> nn.Module:
+        """The network that draws samples."""
+        return self.family.networks[self.family.sampled]
+
 
 def load_checkpoint(
     folder: Path,
@@ -51,8 +57,8 @@ def load_checkpoint(
 ) -> Model:
     """The model in a checkpoint folder; `overrides` change settings of sampling, such as {"sampler.steps": 20}.
 
-    `weights` are by default those that were evaluated.  Raises ConfigError for settings that do not exist and for
-    weights that the checkpoint does not hold, and GensweepError if it is damaged or a change does not fit its weights.
+    `weights` are by default those that were evaluated.  Raises ConfigError for settings and weights that do not exist,
+    and GensweepError if the checkpoint is damaged or a change does not fit its weights.
     """
     device = torch.device(device) if device is not None else default_device()
     checkpoint = read(folder)
@@ -60,19 +66,31 @@ def load_checkpoint(
     if overrides:
         trial = trial.with_overrides(overrides)
     family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
-    network = family.networks[family.sampled]
     kept = weights_in(tensor_names(folder))
-    weights = kept[0] if weights is None else weights
-    if weights not in kept:
+    weights = weights_name(weights or kept[0], kept)
+    model, prefix = Model(trial, checkpoint, family, device, weights), weights_prefix(weights, family.sampled)
+    load_network(model.network, load_tensors(folder, prefix), prefix)
+    merge_all(model.network)
+    place(model.network, device, "float32").eval()
+    return model
+
+
+def weights_name(text: str, kept: Sequence[str]) -> str:
+    """The weights that a person means by 1, 0.25, ema, ema@0.25 or raw.
+
+    Raises ConfigError for anything else, and if they are not among those that are `kept`.
+    """
+    try:
+        number = text.removeprefix(f"{MAIN_AVERAGE}@")
+        name = text if text in (RAW_WEIGHTS, MAIN_AVERAGE) else average_name(float(number))
+    except ValueError:
+        raise ConfigError(f"ema={text}: give multiples of the main half-life, such as 0.25, 1 or 4, or raw") from None
+    if name not in kept:
         raise ConfigError(
-            f"the weights {weights!r} are not in this checkpoint (it holds {', '.join(kept)}); "
+            f"ema={text}: this checkpoint holds the weights {', '.join(kept)}; "
             "training.ema_half_life and training.ema_factors say which averages a training keeps"
         )
-    prefix = weights_prefix(weights, family.sampled)
-    load_network(network, load_tensors(folder, prefix), prefix)
-    merge_all(network)
-    place(network, device, "float32").eval()
-    return Model(trial, checkpoint, family, device, weights)
+    return name
 
 
 def draw_samples(
@@ -82,29 +100,22 @@ def draw_samples(
     class_name: str | None = None,
     seed: int = 0,
     batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Tensor:
     """Images 0..count-1 of a seed as uint8 (n, c, h, w) on the CPU, of one class or of all in turn.
 
-    `progress` gets (images done, images in all).  Raises ConfigError for a class that the model does not know.
+    Raises ConfigError for a class that the model does not know.
     """
     labels = labels_of(model, count, class_name)
-    network = model.family.networks[model.family.sampled]
-    return in_batches(
-        lambda indices: draw(model.family, network, Noise(seed, indices), labels[indices]),
-        count,
-        batch_size,
-        model.device,
-        progress,
-    )
+
+    def batch(indices: Tensor) -> Tensor:
+        return draw(model.family, model.network, Noise(seed, indices), labels[indices])
+
+    return in_batches(batch, count, batch_size, model.device, progress)
 
 
 def in_batches(
-    draw: Callable[[Tensor], Tensor],
-    count: int,
-    batch_size: int,
-    device: torch.device,
-    progress: Callable[[int, int], None] | None,
+    draw: Callable[[Tensor], Tensor], count: int, batch_size: int, device: torch.device, progress: Progress | None
 ) -> Tensor:
     """Images 0..count-1 on the CPU; `draw` gets a batch of these indices at a time."""
     drawn = []

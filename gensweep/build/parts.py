@@ -1,12 +1,12 @@
-"""The parts of a trial: from a TrialConfig to data, family, learner and evaluator."""
+"""The parts of a trial: from a TrialConfig to data, family, learner and evaluator, and its run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.images import Images
+from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
@@ -26,22 +27,23 @@ from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import IMAGES_SHOWN, Evaluator
 from gensweep.training.loop import Learner
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
+from gensweep.training.trial import Reporter, WorkerContext, run_trial
 
 if TYPE_CHECKING:
     from gensweep.metrics.processes import Metric
 
 __all__ = [
-    "Beginning",
     "Weights",
-    "beginning_of",
     "build_evaluator",
     "build_extractor",
     "build_family",
     "build_learner",
+    "check_inputs",
     "default_device",
     "every_of",
     "hold_out",
     "load_images",
+    "run_job",
     "training_reference",
 ]
 
@@ -68,7 +70,7 @@ class Beginning(Protocol):
         """What puts more files into a checkpoint, from the network that draws samples and the folder."""
 
 
-def beginning_of(trial: TrialConfig) -> Beginning:
+def _beginning(trial: TrialConfig) -> Beginning:
     """The beginning of a trial's training."""
     beginning: Beginning = trial.bound("finetune")()
     return beginning
@@ -84,7 +86,7 @@ def load_images(trial: TrialConfig, split: Literal["train", "test", "whole"] = "
     data = trial.data.model_copy(update={"limit": None}) if split == "whole" else trial.data
     with trial.keys_in_errors():
         images: Images = bind(data)("test" if split == "test" else "train", cache_folder())
-    return beginning_of(trial).images(trial, images)
+    return _beginning(trial).images(trial, images)
 
 
 def build_family(
@@ -98,12 +100,12 @@ def build_family(
     with trial.keys_in_errors(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(trial.seed)
         build = partial(trial.bound("family"), *shape[:2])
-        return beginning_of(trial).family(build, classes, weights)
+        return _beginning(trial).family(build, classes, weights)
 
 
 def build_learner(trial: TrialConfig, images: Images, device: torch.device | str, workers: Workers) -> Learner:
     """The family of a trial, ready to be trained.  Raises GensweepError if its base is not what it was."""
-    family = build_family(trial, images.shape, images.classes, beginning_of(trial).weights())
+    family = build_family(trial, images.shape, images.classes, _beginning(trial).weights())
     training: TrainingSettings = trial.bound("training")()
     return Learner(family, training, seed=trial.seed, device=device, workers=workers)
 
@@ -210,3 +212,44 @@ def _unseen(trial: TrialConfig, images: Images) -> Images | None:
     except ConfigError:
         return None
     return found if found.class_names == images.class_names else None
+
+
+def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:
+    """Run a trial, given as plain values, to the end of its budget, in every one of its workers.
+
+    Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
+    """
+    trial = TrialConfig.from_dict(config)
+    images = load_images(trial)
+    evaluator = build_evaluator(trial, images, context.device)
+    with trial.keys_in_errors():
+        run_trial(
+            build_learner(trial, images, context.device, Workers(context.rank, context.world)),
+            Loader(images, seed=trial.seed, device=context.device),
+            evaluator,
+            reporter,
+            every=every_of(trial),
+            folder=context.folder,
+            metadata=trial.as_dict(),
+            class_names=images.class_names,
+            resume=context.resume,
+            also=_beginning(trial).writer(trial, images),
+        )
+
+
+def check_inputs(trials: Iterable[TrialConfig]) -> list[str]:
+    """Load each data set and feature extractor of some trials once; what there is to note about the data, by lines.
+
+    Raises GensweepError for what is missing or damaged.
+    """
+    distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
+    notes: list[str] = []
+    for trial in distinct.values():
+        images = load_images(trial)
+        settings: EvaluationSettings = trial.bound("evaluation")()
+        if settings.of("samples"):
+            build_extractor(trial, "cpu")
+        if settings.of("likelihood"):
+            hold_out(trial, images)
+        notes += images.notes
+    return list(dict.fromkeys(notes))

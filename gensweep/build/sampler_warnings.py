@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
-from typing import get_args
+from typing import Any, get_args
 
 from torch import nn
 
@@ -29,44 +30,41 @@ def sampler_warnings(trials: Iterable[TrialConfig]) -> list[str]:
     for trial in trials:
         values = {name: value for name, value in trial.as_dict().items() if name not in SECTIONS_WITHOUT_LEVELS}
         distinct[json.dumps(values)] = trial
-    return list(dict.fromkeys(line for trial in distinct.values() for line in _warnings(trial)))
+    return list(dict.fromkeys(filter(None, map(_warning, distinct.values()))))
 
 
-def _warnings(trial: TrialConfig) -> Iterator[str]:
-    if "sampler" not in type(trial).model_fields:
-        return
+def _warning(trial: TrialConfig) -> str | None:
+    settings = trial.as_dict().get("sampler")
+    if settings is None:
+        return None
     # The levels are the process's alone, and a network would take time to build.
     family = trial.bound("family")(1, 8, 2, network=lambda *_: nn.Identity())
     if not isinstance(family, Denoising):
-        return
+        return None
     ratio = widening(family.process, family.sampler)
-    if ratio > MAX_VARIANCE_RATIO:
-        settings = trial.as_dict()["sampler"]
-        yield (
-            f"sampler: {_words(settings)} makes the variance of Gaussian images {ratio:.3g} times as large as that of "
-            f"the data, even with a perfect network; {_better(family.process, family.sampler, settings)}"
-        )
+    if ratio <= MAX_VARIANCE_RATIO:
+        return None
+    spacing = f" and spacing {settings['spacing']}" if "spacing" in settings else ""
+    return (
+        f"sampler: {settings['kind']} with {settings.get('steps') or 'all'} steps{spacing} makes the variance of "
+        f"Gaussian images {ratio:.3g} times as large as that of the data, even with a perfect network; "
+        f"{_remedy(family.process, family.sampler, settings)}"
+    )
 
 
-def _better(levels: Levels, sampler: Sampler, settings: dict[str, object]) -> str:
+def _remedy(levels: Levels, sampler: Sampler, settings: dict[str, Any]) -> str:
     """The fewest steps and the spacing that would do."""
-    steps = settings.get("steps")
-    while isinstance(steps, int):
-        tried = []
-        for spacing in get_args(Spacing) if "spacing" in settings else [None]:
-            change = {"steps": steps} | ({"spacing": spacing} if spacing else {})
-            try:
-                tried.append((widening(levels, partial(sampler, **change)), change))
-            except ConfigError:  # the process has no more steps
-                return "take sampler.kind ddim"
-        ratio, change = min(tried, key=lambda each: abs(each[0] - 1))
+    spacings = [{"spacing": spacing} for spacing in get_args(Spacing)] if "spacing" in settings else [{}]
+    for steps in itertools.count(settings["steps"]) if settings.get("steps") else ():
+        try:
+            tried = [{"steps": steps} | each for each in spacings]
+            ratio, change = min(
+                ((widening(levels, partial(sampler, **each)), each) for each in tried),
+                key=lambda found: abs(found[0] - 1),
+            )
+        except ConfigError:  # the process has no more steps
+            break
         if ratio <= MAX_VARIANCE_RATIO:
             fix = ", ".join(f"sampler.{name} {value}" for name, value in change.items() if settings[name] != value)
             return f"with {fix} it would be {ratio:.3g} times"
-        steps += 1
     return "take sampler.kind ddim"
-
-
-def _words(settings: dict[str, object]) -> str:
-    steps, spacing = settings.get("steps"), settings.get("spacing")
-    return f"{settings['kind']} with {steps or 'all'} steps" + (f" and spacing {spacing}" if spacing else "")

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gensweep.cli.sampling_axes import parse_try, print_scores, rescore, subject_of
 from gensweep.cli.sweep_options import root_option
-from gensweep.cli.trying import parse_try, subject_of_trial, try_for_a_person
 from gensweep.report.output import format_option, print_json, print_rows
 
 if TYPE_CHECKING:
-    from gensweep.build.sampling_configs import Axes
     from gensweep.report.compare import Comparison
     from gensweep.tracking.records import TrialRecord
 
@@ -79,29 +78,32 @@ def best(
     axes = None if tries is None else parse_try(tries)
     check_server()
     sync_all(root)
+    comparison = _rank(sweeps, several=compare)
     if axes is not None:
-        _try(sweeps, axes, top or 1, format)
+        print_scores(rescore([subject_of(entry.trial) for entry in comparison.entries[: top or 1]], axes), format)
     elif compare:
-        _compare(sweeps, None if no_html else html, top or 20, format)
+        _print_comparison(comparison, None if no_html else html, top or 20, format)
     else:
-        _best(sweeps, format)
+        _print_best(comparison, format)
 
 
-def _best(sweeps: tuple[str, ...], format: str) -> None:
+def _rank(sweeps: tuple[str, ...], *, several: bool) -> Comparison:
+    """The trials of the sweeps that are named, or of all; of one sweep, by default the newest, unless of `several`."""
     from gensweep.report.compare import compare
+    from gensweep.tracking.runs import find_sweep, load_sweeps
+
+    if several:
+        return compare(load_sweeps(sweeps), asked=bool(sweeps))
+    return compare([find_sweep(*sweeps)], asked=True)
+
+
+def _print_best(comparison: Comparison, format: str) -> None:
     from gensweep.report.export import best_json, entry_facts
     from gensweep.tracking.artifacts import trial_config
-    from gensweep.tracking.runs import find_sweep
 
-    comparison = compare([find_sweep(*sweeps)], asked=True)
     config = trial_config(comparison.winner.trial)
     _warn(comparison.winner.trial)
-    value = best_json(comparison.winner, config)
-    if format == "json":
-        print_json(value)
-    elif format == "csv":
-        print_rows([value], format)
-    else:
+    if format == "table":
         import yaml
 
         facts = entry_facts(comparison.winner, comparison.title)
@@ -109,36 +111,25 @@ def _best(sweeps: tuple[str, ...], format: str) -> None:
         for name, words in facts.items():
             click.echo(f"{name:<{width}}  {words}")
         click.echo("\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip())
+        return
+    value = best_json(comparison.winner, config)
+    if format == "json":
+        print_json(value)
+    else:
+        print_rows([value], format)
 
 
-def _try(sweeps: tuple[str, ...], axes: Axes, top: int, format: str) -> None:
-    from gensweep.report.compare import compare
-    from gensweep.report.outcomes import outcome_json, outcome_rows, words
-    from gensweep.tracking.runs import find_sweep
-
-    comparison = compare([find_sweep(*sweeps)], asked=True)
-    subjects = [subject_of_trial(entry.trial) for entry in comparison.entries[:top]]
-    tried = try_for_a_person(subjects, axes)
-    print_rows(outcome_rows(tried) if format == "table" else outcome_json(tried), format)
-    for line in words(tried):
-        click.echo(line, err=True)
-
-
-def _compare(sweeps: tuple[str, ...], html: Path | None, top: int, format: str) -> None:
-    from gensweep.report.compare import compare, verdict
+def _print_comparison(comparison: Comparison, html: Path | None, top: int, format: str) -> None:
+    from gensweep.report.compare import verdict
     from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
     from gensweep.report.rungs import rung_words
     from gensweep.report.wording import identity_words
-    from gensweep.tracking.runs import load_sweeps
 
-    comparison = compare(load_sweeps(sweeps), asked=bool(sweeps))
     if format == "json":
         print_json(comparison_json(comparison))
-    elif format == "csv":
-        print_rows(comparison_csv(comparison), format)
     else:
-        print_rows(comparison_rows(comparison, top), format)
-    _remarks(comparison, top if format == "table" else len(comparison.entries))
+        print_rows(comparison_rows(comparison, top) if format == "table" else comparison_csv(comparison), format)
+    _print_remarks(comparison, top if format == "table" else len(comparison.entries))
     click.echo(f"Measured as {identity_words(comparison.score.identity)}.", err=True)
     for line in rung_words(comparison.rungs):
         click.echo(f"Rungs of {line}.", err=True)
@@ -157,7 +148,7 @@ def _warn(trial: TrialRecord) -> None:
         click.echo(f"Warning: {trial.name} {warning}", err=True)
 
 
-def _remarks(comparison: Comparison, shown: int) -> None:
+def _print_remarks(comparison: Comparison, shown: int) -> None:
     for entry in comparison.entries[:shown]:
         _warn(entry.trial)
     for item in comparison.not_comparable:
@@ -165,9 +156,7 @@ def _remarks(comparison: Comparison, shown: int) -> None:
         if item.command:
             click.echo(f"  to make it alike: {item.command}", err=True)
     if comparison.failed:
-        names = ", ".join(trial.name for trial in comparison.failed[:5]) + (
-            ", ..." if len(comparison.failed) > 5 else ""
-        )
+        names = ", ".join([trial.name for trial in comparison.failed[:5]] + ["..."] * (len(comparison.failed) > 5))
         click.echo(f"Failed: {len(comparison.failed)} trials ({names}); see: gensweep trials SWEEP", err=True)
     hidden = len(comparison.entries) - shown
     if hidden > 0:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gensweep.cli.sweep_options import override_options
 from gensweep.errors import ConfigError
-
-if TYPE_CHECKING:
-    from gensweep.config import TrialConfig
 
 __all__ = ["config"]
 
@@ -42,37 +39,34 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
     """
     problems: list[str] = []
     for file in files:
-        found, good = _check(file, overrides, scale)
-        problems += found
-        if not found:
-            click.echo(f"{file}: {good}")
+        try:
+            click.echo(f"{file}: {_check(file, overrides, scale)}")
+        except ConfigError as error:
+            problems += error.problems
     if problems:
         raise ConfigError(problems)
 
 
-def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> tuple[list[str], str]:
-    """All problems of a file, else what it is."""
+def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
+    """What a file is.  Raises ConfigError with all of its problems."""
     from gensweep.cli.running import warn_of_samplers
     from gensweep.config import is_sweep, load_sweep, load_trial, scale_names
     from gensweep.sweep.space import SearchSpace
 
-    problems: list[str] = []
-    trials: list[TrialConfig] = []
-    try:
-        if not is_sweep(file):
-            warn_of_samplers([load_trial(file, overrides=overrides, scale=scale)])
-            return [], "a valid trial"
-        scales = scale_names(file)
-    except ConfigError as error:
-        return list(error.problems), ""
+    if not is_sweep(file):
+        warn_of_samplers([load_trial(file, overrides=overrides, scale=scale)])
+        return "a valid trial"
+    scales, trials, problems = scale_names(file), [], dict[str, None]()
     for each in [scale] if scale is not None else [None, *scales]:
         try:
             sweep = load_sweep(file, overrides=overrides, scale=each)
             trials += [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
         except ConfigError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
+            problems |= dict.fromkeys(error.problems)
     warn_of_samplers(trials)
-    return problems, f"a valid sweep (scales: {', '.join(scales) or 'none'})"
+    if problems:
+        raise ConfigError(list(problems))
+    return f"a valid sweep (scales: {', '.join(scales) or 'none'})"
 
 
 @config.command()

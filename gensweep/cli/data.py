@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
 import inspect
-import json
-import sys
 from collections.abc import Sequence
-from inspect import Parameter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.report.output import print_json, print_rows
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from gensweep.config.models import Settings
     from gensweep.data.images import Images
-from gensweep.registry import Registry
+    from gensweep.registry import Registry
 
 __all__ = ["data"]
 
@@ -82,9 +78,7 @@ def fetch(name: str, source: Path | None, route: str) -> None:
         _check_kind(name, DATASETS.kinds())
         click.echo(f"{name} needs no fetching.", err=True)
         return
-    click.echo(
-        FETCHERS[name](cache_folder(), source=source, route=route, report=lambda line: click.echo(line, err=True))
-    )
+    click.echo(FETCHERS[name](cache_folder(), source=source, route=route, report=partial(click.echo, err=True)))
 
 
 @data.command("list")
@@ -116,16 +110,7 @@ def list_(form: str) -> None:
     "--picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a contact sheet (PNG)."
 )
 @FORMAT_OPTION
-def show(
-    name: str,
-    split: str,
-    classes: tuple[str, ...],
-    limit: int | None,
-    size: int | None,
-    channels: int | None,
-    picture: Path | None,
-    form: str,
-) -> None:
+def show(name: str, split: str, picture: Path | None, form: str, **settings: Any) -> None:
     """Show what is in a data set.
 
     Images of each class, size, fingerprint, and files that cannot be read.
@@ -135,10 +120,11 @@ def show(
       gensweep data show cifar10 --class horse --class cat
       gensweep data show ./photos --size 64 --picture photos.png
     """
-    given = {"classes": classes or None, "limit": limit, "size": size, "channels": channels}
-    images = _load(name, split, {key: value for key, value in given.items() if value is not None})
+    from gensweep.data.contact_sheet import write_contact_sheet
+
+    images = _load(name, split, settings)
     if picture is not None:
-        _write_picture(images, picture)
+        write_contact_sheet(images, picture)
         click.echo(f"wrote {picture}", err=True)
     counts = images.labels.bincount(minlength=images.classes).tolist()
     rows = [{"class": each, "images": count} for each, count in zip(images.class_names, counts, strict=True)]
@@ -151,7 +137,7 @@ def show(
         "notes": list(images.notes),
     }
     if form == "json":
-        click.echo(json.dumps({**facts, "classes": rows}, indent=2))
+        print_json({**facts, "classes": rows})
         return
     if form == "table":
         click.echo(f"{images.name}: {len(images)} images of {images.channels} x {images.size} x {images.size}")
@@ -169,16 +155,9 @@ def show(
 @click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]")
 @click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
 @click.option("--extractor", metavar="KIND", default="efficientnet_lite0", show_default=True, help="By whose features.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="A setting of the extractor.")
+@set_option("A setting of the extractor.")
 def statistics(
-    name: str,
-    output: Path,
-    split: str,
-    classes: tuple[str, ...],
-    size: int | None,
-    channels: int | None,
-    extractor: str,
-    overrides: tuple[str, ...],
+    name: str, output: Path, split: str, extractor: str, overrides: tuple[str, ...], **settings: Any
 ) -> None:
     """Write mean and covariance of a data set's features to a file.
 
@@ -193,7 +172,6 @@ def statistics(
     from gensweep.build.parts import default_device
     from gensweep.cache import cache_folder
     from gensweep.config import parse_overrides
-    from gensweep.config.models import bind
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.real import Real
     from gensweep.metrics.statistics import check_name, write_statistics
@@ -201,39 +179,38 @@ def statistics(
     check_name(output)
     if extractor not in EXTRACTORS:
         raise ConfigError(f"--extractor {extractor}: there is no such one (known: {', '.join(EXTRACTORS)})")
-    settings = _settings(EXTRACTORS, extractor, parse_overrides(overrides))
-    given = {"classes": classes or None, "size": size, "channels": channels}
-    images = _load(name, split, {key: value for key, value in given.items() if value is not None})
-    network = bind(settings)(default_device(), cache_folder())
+    build = _bound(EXTRACTORS, extractor, parse_overrides(overrides))
+    images, network = _load(name, split, settings), build(default_device(), cache_folder())
     real = Real(images, network, cache_folder())
     write_statistics(output, real.moments, real.name, network)
     click.echo(output)
 
 
-def _load(name: str, split: str, settings: dict[str, Any]) -> Images:
+def _load(name: str, split: str, options: dict[str, Any]) -> Images:
+    """A split of a data set; options that were not given are left to it."""
     from gensweep.cache import cache_folder
-    from gensweep.config.models import bind
     from gensweep.data.images import DATASETS
 
+    settings = {key: value for key, value in options.items() if value not in (None, ())}
     if name not in DATASETS and Path(name).expanduser().is_dir():
-        name, settings = "image_folder", {**settings, "path": name}
+        name, settings = "image_folder", settings | {"path": name}
     _check_kind(name, DATASETS.kinds())
     if name == "image_folder" and "path" not in settings:
         raise ConfigError("image_folder: name the folder itself: gensweep data show FOLDER")
-    images: Images = bind(_settings(DATASETS, name, settings))(split, cache_folder())
+    images: Images = _bound(DATASETS, name, settings)(split, cache_folder())
     return images
 
 
-def _settings(registry: Registry[Any], kind: str, values: dict[str, Any]) -> Settings:
-    """Checked settings of an item.  Raises ConfigError with all problems."""
-    from gensweep.config.models import item_model
+def _bound(registry: Registry[Any], kind: str, settings: dict[str, Any]) -> partial[Any]:
+    """An item with its settings.  Raises ConfigError with all problems of these."""
+    from gensweep.config.models import bind, item_model
     from gensweep.config.schema import validate
     from gensweep.config.tree import Tree
 
-    settings, problems = validate(item_model(registry, kind), Tree({"kind": kind, **values}), kind)
-    if settings is None:
+    checked, problems = validate(item_model(registry, kind), Tree({"kind": kind, **settings}), kind)
+    if checked is None:
         raise ConfigError([str(problem) for problem in problems])
-    return settings
+    return bind(checked)
 
 
 def _check_kind(name: str, known: Sequence[str]) -> None:
@@ -248,7 +225,7 @@ def _state(kind: str) -> str:
     from gensweep.data.images import DATASETS, FETCHERS
     from gensweep.registry import keywords
 
-    if any(keyword.default is Parameter.empty for keyword in keywords(DATASETS[kind]).values()):
+    if any(keyword.default is inspect.Parameter.empty for keyword in keywords(DATASETS[kind]).values()):
         return "your own"
     if kind not in FETCHERS:
         return "ready"
@@ -262,49 +239,10 @@ def _state(kind: str) -> str:
 
 
 def _write(rows: list[dict[str, Any]], form: str) -> None:
-    if form == "json":
-        click.echo(json.dumps(rows, indent=2))
-    elif form == "csv":
-        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    else:
-        table = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        for line in table:
-            click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _write_picture(images: Images, path: Path) -> None:
-    if path.suffix.lower() != ".png":
-        raise ConfigError(f"--picture {path}: the name must end in .png")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        contact_sheet(images).save(path)
-    except OSError as error:
-        raise GensweepError(f"{path} cannot be written: {error}") from error
-
-
-def contact_sheet(images: Images, columns: int = 10, most: int = 20, cell: int = 64) -> Image.Image:
-    """One row a class: its name and its first images, enlarged without smoothing.  A single class gets ten rows."""
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    gap, margin = 2, 100
-    single = images.classes == 1
-    rows = [
-        (name if row == 0 else "", (images.labels == label).nonzero()[:, 0][row * columns : (row + 1) * columns])
-        for label, name in enumerate(images.class_names[:most])
-        for row in range(columns if single else 1)
-    ]
-    rows = [(name, index) for name, index in rows if name or len(index)]
-    cell = max(cell, images.size)
-    sheet = Image.new("RGB", (margin + columns * (cell + gap), len(rows) * (cell + gap)), "white")
-    pen = ImageDraw.Draw(sheet)
-    for row, (name, index) in enumerate(rows):
-        top = row * (cell + gap)
-        pen.text((4, top + cell // 2 - 6), name[:15], fill="black")
-        for column, pixels in enumerate(images.pixels[index].expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()):
-            picture = Image.fromarray(np.ascontiguousarray(pixels)).resize((cell, cell), Image.Resampling.NEAREST)
-            sheet.paste(picture, (margin + column * (cell + gap), top))
-    return sheet
+    if form != "table":
+        print_rows(rows, form)
+        return
+    table = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

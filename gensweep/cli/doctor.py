@@ -6,10 +6,9 @@ import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import click
 
@@ -17,11 +16,12 @@ from gensweep.report.output import format_option, print_rows
 
 __all__ = ["doctor"]
 
+#: Less free disk than this fails: a sweep writes checkpoints of hundreds of MiB.
+MIN_FREE_GIB = 2
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite")
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the answer: what was looked at, how it stands, and what was seen or what to do."""
 
     check: str
@@ -43,16 +43,12 @@ def doctor(format: str, quick: bool) -> int:
       gensweep doctor
       gensweep doctor --format json
     """
-    findings = [finding for look in _looks(quick) for finding in _examine(look)]
-    print_rows([asdict(finding) for finding in findings], format)
+    looks = [_versions, _devices, _disk, _store, _data, *([] if quick else [_metric])]
+    findings = [finding for look in looks for finding in _examine(look)]
+    print_rows([finding._asdict() for finding in findings], format)
     failed = sum(finding.status == "fail" for finding in findings)
     click.echo(f"{len(findings)} checks, {failed} failed", err=True)
     return 1 if failed else 0
-
-
-def _looks(quick: bool) -> list[Callable[[], Iterator[Finding]]]:
-    looks = [_versions, _devices, _disk, _store, _data]
-    return looks if quick else [*looks, _metric]
 
 
 def _examine(look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -98,8 +94,8 @@ def _kernels() -> Finding:
 
 def _disk() -> Iterator[Finding]:
     free = shutil.disk_usage(Path.cwd()).free / 2**30
-    status: Literal["ok", "fail"] = "ok" if free > 2 else "fail"
-    yield Finding("disk", status, f"{free:.0f} GiB free here" + ("" if free > 2 else "; make at least 2 GiB free"))
+    enough, hint = free > MIN_FREE_GIB, f"; make at least {MIN_FREE_GIB} GiB free"
+    yield Finding("disk", "ok" if enough else "fail", f"{free:.0f} GiB free here{'' if enough else hint}")
 
 
 def _store() -> Iterator[Finding]:
@@ -117,10 +113,9 @@ def _data() -> Iterator[Finding]:
     for kind in ("digits", "cifar10"):
         try:
             images = DATASETS[kind]("train", cache_folder())
+            yield Finding(f"data {kind}", "ok", f"{len(images)} images, {images.classes} classes")
         except GensweepError as error:
             yield Finding(f"data {kind}", "note", str(error))
-        else:
-            yield Finding(f"data {kind}", "ok", f"{len(images.pixels)} images, {images.classes} classes")
 
 
 def _metric() -> Iterator[Finding]:

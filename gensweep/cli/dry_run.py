@@ -1,7 +1,9 @@
-"""The output of `gensweep tune --dry-run`: tables, JSON or CSV."""
+"""`gensweep tune --dry-run`: what a sweep would do, as tables, JSON or CSV."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,23 +11,32 @@ import click
 from gensweep.report.output import print_json, print_rows
 
 if TYPE_CHECKING:
+    from gensweep.config import SweepConfig
     from gensweep.sweep.planning import Preview
 
-__all__ = ["preview_json", "show_preview"]
+__all__ = ["show_preview"]
 
 
-def show_preview(preview: Preview, format: str) -> None:
-    """Print a preview to stdout; csv is the table of corners."""
-    if format == "json":
-        print_json(preview_json(preview))
+def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
+    """Look at a sweep, print what is found to stdout, and train nothing; csv is the table of extreme trials."""
+    from gensweep.cli.running import warn_of_samplers
+    from gensweep.sweep.planning import preview
+    from gensweep.tracking.store import experiment_name, tracking_uri
+
+    click.echo("Building and timing the extreme trials ...", err=True)
+    found = preview(sweep, root=root, storage=storage)
+    warn_of_samplers(sweep.trial(corner.params) for corner in found.corners)
+    places = found.places | {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
+    if format == "table":
+        _print_tables(found, places)
     elif format == "csv":
-        print_rows(_corner_rows(preview), "csv")
+        print_rows(_corner_rows(found), "csv")
     else:
-        _show_tables(preview)
+        print_json(_preview_json(found, places))
+    return 0
 
 
-def preview_json(preview: Preview) -> dict[str, Any]:
-    """The preview as plain values."""
+def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]:
     allotment = preview.allotment
     low, high = preview.hours
     return {
@@ -43,65 +54,67 @@ def preview_json(preview: Preview) -> dict[str, Any]:
         },
         "trials": preview.sweep.search.trials,
         "hours": {"low": low, "high": high},
-        "places": preview.places,
+        "places": places,
     }
 
 
 def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
-    rows = []
-    for corner in preview.corners:
-        cost = corner.cost
-        rows.append(
-            {
-                "parameters": corner.parameters,
-                "train_seconds": cost and round(cost.train_seconds, 1),
-                "sample_seconds": cost and round(cost.sample_seconds, 1),
-                "evaluate_seconds": cost and round(cost.evaluate_seconds, 1),
-                "activation_bytes": cost and cost.activation_bytes,
-                "memory_bytes": cost and cost.memory_bytes(corner.share),
-                "params": _words(corner.params),
-            }
-        )
-    return rows
+    return [
+        {
+            "parameters": corner.parameters,
+            "train_seconds": cost and round(cost.train_seconds, 1),
+            "sample_seconds": cost and round(cost.sample_seconds, 1),
+            "evaluate_seconds": cost and round(cost.evaluate_seconds, 1),
+            "activation_bytes": cost and cost.activation_bytes,
+            "memory_bytes": cost and cost.memory_bytes(corner.share),
+            "params": _words(corner.params),
+        }
+        for corner in preview.corners
+        for cost in [corner.cost]
+    ]
 
 
-def _show_tables(preview: Preview) -> None:
+def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     from gensweep.report.wording import count, duration, size
 
     sweep = preview.sweep
-    _title(f"Space of {sweep.name}")
-    print_rows(
-        [{"parameter": p.name, "range": p.range, "where": p.where or "always"} for p in preview.parameters], "table"
-    )
-    _title("Trials drawn at random")
-    print_rows([{"#": index, "settings": _words(params)} for index, params in enumerate(preview.samples)], "table")
-    _title("Extreme trials: size, time of a full run on this machine, memory of a worker's training step")
+    rows: list[dict[str, Any]]
+    rows = [{"parameter": p.name, "range": p.range, "where": p.where or "always"} for p in preview.parameters]
+    _print_table(f"Space of {sweep.name}", rows)
+    rows = [{"#": index, "settings": _words(params)} for index, params in enumerate(preview.samples)]
+    _print_table("Trials drawn at random", rows)
     rows = [
         {
             "parameters": count(corner.parameters),
-            "train": duration(corner.cost.train_seconds) if corner.cost else "-",
-            "sample": duration(corner.cost.sample_seconds) if corner.cost else "-",
-            "score": duration(corner.cost.evaluate_seconds) if corner.cost else "-",
-            "memory": size(corner.cost.memory_bytes(corner.share)) if corner.cost else "-",
-            "an image": size(corner.cost.activation_bytes) if corner.cost else "-",
+            "train": duration(cost and cost.train_seconds),
+            "sample": duration(cost and cost.sample_seconds),
+            "score": duration(cost and cost.evaluate_seconds),
+            "memory": size(cost and cost.memory_bytes(corner.share)),
+            "an image": size(cost and cost.activation_bytes),
             "settings": _words(corner.params),
         }
         for corner in preview.corners
+        for cost in [corner.cost]
     ]
-    print_rows(rows, "table")
-    _title("Resources and cost")
+    _print_table("Extreme trials: size, time of a full run on this machine, memory of a worker's training step", rows)
     low, high = preview.hours
+    _print_title("Resources and cost")
     click.echo(f"{preview.allotment}")
     click.echo(
-        f"{sweep.search.trials} trials on this machine: {duration(low * 3600)} if all cost what the cheapest above"
+        f"{sweep.search.trials} trials on this machine: {duration(low * 3600)} if all cost what the cheapest above\n"
+        f"costs, {duration(high * 3600)} if all cost what the dearest does; early stopping makes it less"
     )
-    click.echo(f"costs, {duration(high * 3600)} if all cost what the dearest does; early stopping makes it less")
-    _title("Places")
-    for what, where in preview.places.items():
+    _print_title("Places")
+    for what, where in places.items():
         click.echo(f"{what}: {where}")
 
 
-def _title(text: str) -> None:
+def _print_table(title: str, rows: list[dict[str, Any]]) -> None:
+    _print_title(title)
+    print_rows(rows, "table")
+
+
+def _print_title(text: str) -> None:
     click.echo(click.style(f"\n{text}", bold=True))
 
 

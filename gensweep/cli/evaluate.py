@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from gensweep.cli.trying import OPTIONS, axes_options, parse_axes, subject_of, try_for_a_person
+from gensweep.cli.sampling_axes import OPTIONS, axes_options, parse_axes, print_scores, rescore, subject_of
 from gensweep.errors import ConfigError
 from gensweep.imported.import_options import ImportedOptions, imported_options
-from gensweep.report.output import format_option, print_rows
+from gensweep.report.output import format_option
 
 __all__ = ["evaluate"]
 
@@ -35,17 +35,13 @@ __all__ = ["evaluate"]
 @format_option
 def evaluate(
     run: str | None,
-    sampler: str | None,
-    steps: str | None,
-    guidance: str | None,
-    ema: str | None,
     samples: int | None,
     seed: int,
     metrics: str | None,
     against: str | None,
     picture: Path | None,
     format: str,
-    **imported: Any,
+    **others: Any,
 ) -> None:
     """Score a finished run in other ways of sampling, or images of other programs.
 
@@ -67,12 +63,12 @@ def evaluate(
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
       gensweep evaluate --torchscript G.pt --latent 512 --classes 10 --name stylegan
     """
-    from gensweep.report.outcomes import check_picture, outcome_json, outcome_rows, words, write_picture
+    from gensweep.report.outcomes import check_picture, write_picture
 
-    given = {"sampler": sampler, "steps": steps, "guidance": guidance, "ema": ema}
+    given = {name: others.pop(name) for name, _, _ in OPTIONS}
     reference = None if against is None else _reference(against)
     wanted = tuple(name.strip() for name in (metrics or "").split(",") if name.strip())
-    options = ImportedOptions(**imported, against=reference, metrics=wanted)
+    options = ImportedOptions(**others, against=reference, metrics=wanted)
     if (run is None) == (options.torchscript is None):
         raise click.UsageError(
             "Give one of RUN, FOLDER and --torchscript FILE; for example: gensweep evaluate quickstart"
@@ -87,15 +83,12 @@ def evaluate(
     axes = parse_axes(given)
     if picture is not None:
         check_picture(picture)
-    changed = ({} if reference is None else {"evaluation.against": reference}) | (
-        {"evaluation.metrics": list(wanted)} if wanted else {}
-    )
-    tried = try_for_a_person([subject_of(run)], axes, samples=samples, seed=seed, changed=changed)
-    print_rows(outcome_rows(tried) if format == "table" else outcome_json(tried), format)
-    for line in words(tried):
-        click.echo(line, err=True)
+    changes = {"evaluation.against": reference, "evaluation.metrics": list(wanted)}
+    changed = {key: value for key, value in changes.items() if value}
+    scores = rescore([subject_of(run, samples=samples, seed=seed, changed=changed)], axes)
+    print_scores(scores, format)
     if picture is not None:
-        write_picture(tried, picture)
+        write_picture(scores, picture)
         click.echo(f"Picture: {picture}", err=True)
 
 

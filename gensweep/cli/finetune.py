@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gensweep.cli.sweep_options import root_option, storage_option
+from gensweep.cli.sweep_options import root_option, set_option, storage_option
 
 __all__ = ["finetune"]
 
@@ -38,13 +38,7 @@ __all__ = ["finetune"]
 )
 @click.option("--name", help="Name of the run; by default that of the base and of the images.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one value, for example --set training.images=20000. May be given several times.",
-)
+@set_option("Change one value, for example --set training.images=20000. May be given several times.")
 @root_option
 @storage_option
 def finetune(
@@ -81,7 +75,6 @@ def finetune(
         raise click.UsageError(
             f"Give either --data FOLDER or --class NAME; such as: gensweep finetune {run} --class cat"
         )
-    from gensweep.build.parts import default_device
     from gensweep.cli.running import run_for_a_person
     from gensweep.config import parse_overrides
     from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
@@ -97,8 +90,7 @@ def finetune(
     )
     if changes := parse_overrides(overrides):
         trial = trial.with_overrides(changes)
-    gpu = default_device().type == "cuda"
-    sweep = single_trial(name or _name(run, data, class_name), trial, workers=workers, gpus_per_worker=float(gpu))
+    sweep = single_trial(name or _name(run, data, class_name), trial, workers)
     return run_for_a_person(with_base(sweep), root=root, storage=storage)
 
 

@@ -28,11 +28,13 @@ def run_for_a_person(
 
     Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
     """
+    from gensweep.build.parts import check_inputs
     from gensweep.report.display import ProgressDisplay
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import plan_sweep
     from gensweep.sweep.resources import allot, local_nodes
     from gensweep.sweep.run import run_plan
+    from gensweep.sweep.space import SearchSpace
     from gensweep.tracking.store import check_server
     from gensweep.tracking.view import MlflowView, with_provenance
 
@@ -42,7 +44,10 @@ def run_for_a_person(
     if not os.environ.get("RAY_ADDRESS"):
         allot(plan.resources, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
     check_server()
-    _check_inputs(sweep)
+    trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
+    warn_of_samplers(trials)
+    for note in check_inputs(trials):
+        click.echo(f"Note: {note}", err=True)
     plan = with_provenance(plan, folder, sweep.as_dict())
     with MlflowView(folder) as view, ProgressDisplay() as display:
         result = run_plan(plan, [view, display], root=root, storage=storage, resume=resume, extend=extend)
@@ -57,53 +62,29 @@ def run_for_a_person(
 
 def _rescore(sweep: SweepConfig, root: Path) -> None:
     """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
-    import torch
-
+    from gensweep.build.parts import default_device
     from gensweep.build.sampling_configs import Axes
-    from gensweep.cli.trying import subject_of_trial, try_for_a_person
+    from gensweep.cli.sampling_axes import rescore, subject_of
     from gensweep.report.wording import score
     from gensweep.sweep.folder import SweepFolder
-    from gensweep.tracking.runs import best_trial, find_sweep
+    from gensweep.tracking.runs import find_trial
     from gensweep.tracking.sync import sync
 
     command = f"gensweep evaluate {sweep.name} --seed {FRESH}"
-    if sweep.resources.gpus_per_worker and not torch.cuda.is_available():
+    if sweep.resources.gpus_per_worker and default_device().type != "cuda":
         click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)
         return
     try:
         sync(SweepFolder(root, sweep.name))
-        best = best_trial(find_sweep(sweep.name))
-        tried = try_for_a_person([subject_of_trial(best)], Axes(), seed=FRESH)[0]
+        best = find_trial(sweep.name)
+        (found,) = rescore([subject_of(best, seed=FRESH)], Axes())
     except NothingToCompareError:
         return
     except GensweepError as error:
         click.echo(f"Note: the winner was not scored on fresh seeds ({error}); to do it: {command}", err=True)
         return
-    if best.objective is not None:
-        was = f"it was chosen with {score(best.objective.value)}"
-        click.echo(f"{best.name} on fresh seeds: {score(tried.value)} ({was})", err=True)
-
-
-def _check_inputs(sweep: SweepConfig) -> None:
-    """Load each data set and feature extractor once, so that what is missing or damaged is known before Ray starts."""
-    from gensweep.build.parts import build_extractor, hold_out, load_images
-    from gensweep.sweep.space import SearchSpace
-    from gensweep.training.settings import EvaluationSettings
-
-    seen = set()
-    trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
-    warn_of_samplers(trials)
-    for trial in trials:
-        data, evaluation = trial.data.model_dump_json(), trial.evaluation.model_dump_json()
-        settings: EvaluationSettings = trial.bound("evaluation")()
-        if data not in seen:
-            for note in load_images(trial).notes:
-                click.echo(f"Note: {note}", err=True)
-        if evaluation not in seen and settings.of("samples"):
-            build_extractor(trial, "cpu")
-        if data + evaluation not in seen and settings.of("likelihood"):
-            hold_out(trial, load_images(trial))
-        seen |= {data, evaluation, data + evaluation}
+    was = "" if best.objective is None else f" (it was chosen with {score(best.objective.value)})"
+    click.echo(f"{best.name} on fresh seeds: {score(found.value)}{was}", err=True)
 
 
 def warn_of_samplers(trials: Iterable[TrialConfig]) -> None:

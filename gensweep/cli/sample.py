@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gensweep.cli.sweep_options import set_option
 from gensweep.editing.picture_options import EditingOptions, editing_options
 from gensweep.report.output import format_option, print_rows
 
@@ -39,13 +40,7 @@ __all__ = ["sample"]
     help="What a fine-tuning of RUN has learnt (or its run), times a scale. May be given several times.",
 )
 @click.option("--batch", "batch_size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a setting of sampling, for example --set sampler.spacing=log_snr.",
-)
+@set_option("Change a setting of sampling, for example --set sampler.spacing=log_snr.")
 @click.option(
     "-o",
     "--output",
@@ -87,7 +82,6 @@ def sample(
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
     from gensweep.build.model import draw_samples, load_checkpoint
-    from gensweep.build.sampling_configs import weights_name
     from gensweep.cli.running import warn_of_samplers
     from gensweep.config import parse_overrides
     from gensweep.editing.drawing import draw_from_pictures
@@ -101,17 +95,11 @@ def sample(
     check_output(output, options.files())
     pictures = options.read()
     count = count or (64 if pictures is None else 8)
-    changes = parse_overrides(overrides)
-    if guidance is not None:
-        changes["family.guidance"] = guidance
-    if sampler is not None:
-        changes["sampler.kind"] = sampler
-    if steps is not None:
-        changes["sampler.steps"] = steps
+    named = {"family.guidance": guidance, "sampler.kind": sampler, "sampler.steps": steps}
+    changes = parse_overrides(overrides) | {key: value for key, value in named.items() if value is not None}
     started = time.monotonic()
-    weights = None if ema is None else weights_name(ema)
     files = [adapter_file(text) for text in adapters]
-    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=weights)
+    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=ema)
     if files:
         model = with_adapters(model, files)
     if guidance is not None and not model.family.classes:
@@ -130,19 +118,19 @@ def sample(
 
 
 def _note_lost_settings(model: Model, changes: dict[str, Any]) -> None:
-    """Another sampler begins with its own settings: name those of the training that it does not take over."""
-    from gensweep.build.sampling_configs import left_behind
+    """Another sampler begins with its own settings: name those chosen for the training that it does not take over."""
     from gensweep.config import TrialConfig
 
     if "sampler.kind" not in changes:
         return
     trained = TrialConfig.from_dict(model.checkpoint.metadata)
-    lost = {key: value for key, value in left_behind(trained, model.trial).items() if f"sampler.{key}" not in changes}
-    if lost:
-        words = ", ".join(f"{key}={value}" for key, value in lost.items())
+    old, new = trained.as_dict()["sampler"], model.trial.as_dict()["sampler"]
+    defaults = trained.with_overrides({"sampler": {"kind": old["kind"]}}).as_dict()["sampler"]
+    lost = {name: old[name] for name in old if old[name] not in (defaults[name], new.get(name))}
+    if words := ", ".join(f"{name}={value}" for name, value in lost.items() if f"sampler.{name}" not in changes):
         click.echo(
-            f"Note: {changes['sampler.kind']} begins with settings of its own, without the {words} of "
-            f"{trained.kind('sampler')}; give --steps N or --set sampler.KEY=VALUE",
+            f"Note: {new['kind']} begins with settings of its own, without the {words} of {old['kind']}; "
+            "give --steps N or --set sampler.KEY=VALUE",
             err=True,
         )
 

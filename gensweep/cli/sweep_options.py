@@ -8,42 +8,32 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["override_options", "root_option", "storage_option"]
+__all__ = ["override_options", "root_option", "set_option", "storage_option"]
 
 C = TypeVar("C", bound=Callable[..., Any])
+
+root_option = click.option(
+    "--sweeps",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("sweeps"),
+    show_default=True,
+    help="Folder that holds one folder a sweep.",
+)
+storage_option = click.option(
+    "--storage",
+    metavar="URL",
+    help="Where checkpoints go if not in the sweep's folder, for example s3://bucket/sweeps.",
+)
+
+
+def set_option(help: str) -> Callable[[C], C]:
+    """`--set`, handed to the command as `overrides`."""
+    return click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=help)
 
 
 def override_options(command: C) -> C:
     """`--set` and `--scale`."""
     scale = click.option("--scale", metavar="NAME", help="Apply the overrides that the file lists under scales.NAME.")
-    changes = click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Change one value, for example --set diffusion.timesteps=200. May be given several times.",
-    )
-    return scale(changes(command))
-
-
-def root_option(command: C) -> C:
-    """`--sweeps`: the folder of all sweeps, handed to the command as `root`."""
-    option = click.option(
-        "--sweeps",
-        "root",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=Path("sweeps"),
-        show_default=True,
-        help="Folder that holds one folder a sweep.",
-    )
-    return option(command)
-
-
-def storage_option(command: C) -> C:
-    """`--storage`: where checkpoints go."""
-    option = click.option(
-        "--storage",
-        metavar="URL",
-        help="Where checkpoints go if not in the sweep's folder, for example s3://bucket/sweeps.",
-    )
-    return option(command)
+    change = set_option("Change one value, for example --set diffusion.timesteps=200. May be given several times.")
+    return scale(change(command))

@@ -58,34 +58,22 @@ def train(
     from gensweep.finetuning.inherited_settings import with_base
     from gensweep.sweep.planning import single_trial
 
-    trial, default_name = _read(file, overrides, scale) if file else _recall(str(from_run), overrides, scale)
-    if gpus_per_worker is None:
-        from gensweep.build.parts import default_device
-
-        gpus_per_worker = float(default_device().type == "cuda")
-    sweep = single_trial(
-        name or default_name,
-        trial,
-        workers=workers,
-        cpus_per_worker=cpus_per_worker,
-        gpus_per_worker=gpus_per_worker,
-    )
+    trial, default_name = _trial(file, from_run, overrides, scale)
+    sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
     return run_for_a_person(with_base(sweep), root=root, storage=storage)
 
 
-def _read(file: Path, overrides: tuple[str, ...], scale: str | None) -> tuple[TrialConfig, str]:
-    from gensweep.config import load_trial
-
-    return load_trial(file, overrides=overrides, scale=scale), f"{file.stem}-train"
-
-
-def _recall(run: str, overrides: tuple[str, ...], scale: str | None) -> tuple[TrialConfig, str]:
-    from gensweep.config import TrialConfig, parse_overrides
+def _trial(
+    file: Path | None, run: str | None, overrides: tuple[str, ...], scale: str | None
+) -> tuple[TrialConfig, str]:
+    """The trial that a file or a run describes, and the name of its run unless the user gives one."""
+    from gensweep.config import TrialConfig, load_trial, parse_overrides
     from gensweep.tracking.artifacts import trial_config
     from gensweep.tracking.runs import trained_trial
 
+    if file is not None:
+        return load_trial(file, overrides=overrides, scale=scale), f"{file.stem}-train"
     if scale is not None:
         raise click.UsageError("--scale belongs to a FILE; change single values with --set KEY=VALUE.")
-    trial = TrialConfig.from_dict(trial_config(trained_trial(run)))
-    changes = parse_overrides(overrides)
-    return (trial.with_overrides(changes) if changes else trial), f"{run.replace('/', '-')}-again"
+    trial = TrialConfig.from_dict(trial_config(trained_trial(str(run))))
+    return trial.with_overrides(parse_overrides(overrides)), f"{str(run).replace('/', '-')}-again"

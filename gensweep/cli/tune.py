@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,15 +70,16 @@ def tune(
 
     Ctrl-C stops cleanly and prints the command that goes on. --format is for --dry-run.
     """
-    going_on = resume or extend
-    _check_usage(file, resume, extend, trials, bool(name or overrides or scale or dry_run or smoke))
-    if going_on:
-        return _go_on(going_on, root, extend=trials or 0 if extend else 0)
+    if going_on := resume or extend:
+        _check_usage(resume, extend, trials, changed=bool(file or name or overrides or scale or dry_run or smoke))
+        return _go_on(going_on, root, extend=trials or 0)
+    if file is None:
+        raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
+    from gensweep.cli.dry_run import show_preview
+    from gensweep.cli.running import run_for_a_person
     from gensweep.config import load_sweep
     from gensweep.finetuning.inherited_settings import with_base
 
-    if file is None:
-        raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
     changes = list(overrides)
     if name:
         changes.append(f"name={json.dumps(name)}")
@@ -90,16 +90,14 @@ def tune(
         sweep = load_sweep(file, overrides=[*changes, *SMOKE, f"name={sweep.name}-smoke"], scale=scale)
     sweep = with_base(sweep)
     if dry_run:
-        return _preview(sweep, root, storage, format)
-    return _smoke(sweep, root) if smoke else _run(sweep, root, storage)
+        return show_preview(sweep, root, storage, format)
+    return _smoke(sweep, root) if smoke else run_for_a_person(sweep, root=root, storage=storage)
 
 
-def _check_usage(file: Path | None, resume: str | None, extend: str | None, trials: int | None, changed: bool) -> None:
-    if not (resume or extend):
-        return
+def _check_usage(resume: str | None, extend: str | None, trials: int | None, *, changed: bool) -> None:
     if resume and extend:
         raise click.UsageError("--resume and --extend exclude each other; --extend also finishes interrupted trials.")
-    if file or changed:
+    if changed:
         raise click.UsageError(
             "A sweep goes on with the settings it was started with: give neither FILE nor --name, --set, --scale, "
             "--dry-run or --smoke together with --resume or --extend."
@@ -112,40 +110,21 @@ def _check_usage(file: Path | None, resume: str | None, extend: str | None, tria
         )
 
 
-def _run(sweep: SweepConfig, root: Path, storage: str | None) -> int:
-    from gensweep.cli.running import run_for_a_person
-
-    return run_for_a_person(sweep, root=root, storage=storage)
-
-
 def _go_on(name: str, root: Path, *, extend: int) -> int:
     from gensweep.cli.running import run_for_a_person
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import recall_sweep
 
-    folder = SweepFolder(root, name)
-    folder.check_name(resume=True)
-    return run_for_a_person(recall_sweep(folder), root=root, resume=not extend, extend=extend)
+    sweep = recall_sweep(SweepFolder(root, name))
+    return run_for_a_person(sweep, root=root, resume=not extend, extend=extend)
 
 
 def _smoke(sweep: SweepConfig, root: Path) -> int:
     """One tiny trial, in an experiment and a folder of its own that never enter a comparison."""
+    from gensweep.cli.running import run_for_a_person
+
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "gensweep-smoke"
     shutil.rmtree(root / sweep.name, ignore_errors=True)
-    code = _run(sweep, root, None)
+    code = run_for_a_person(sweep, root=root)
     click.echo("The smoke test " + ("passed." if code == 0 else "failed."), err=True)
     return code
-
-
-def _preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
-    from gensweep.cli.dry_run import show_preview
-    from gensweep.cli.running import warn_of_samplers
-    from gensweep.sweep.planning import preview
-    from gensweep.tracking.store import experiment_name, tracking_uri
-
-    click.echo("Building and timing the extreme trials ...", err=True)
-    found = preview(sweep, root=root, storage=storage)
-    stores = {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
-    warn_of_samplers(sweep.trial(corner.params) for corner in found.corners)
-    show_preview(replace(found, places=found.places | stores), format)
-    return 0

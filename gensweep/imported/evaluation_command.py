@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from rich.console import Console
-from rich.progress import Progress, TimeRemainingColumn
 
 from gensweep.build.parts import default_device
 from gensweep.config import load_trial, parse_overrides
@@ -20,7 +16,7 @@ from gensweep.imported.filing import file_entry, taken
 from gensweep.imported.import_options import ImportedOptions
 from gensweep.imported.protocols import EvaluationProtocol, trial_to_follow
 from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
-from gensweep.report.output import print_rows
+from gensweep.report.output import print_rows, progress_bar
 from gensweep.tracking.artifacts import trial_config
 from gensweep.tracking.store import check_server
 from gensweep.training.evaluation import write_pairs
@@ -62,14 +58,14 @@ def _evaluate(
     """The evaluation, and notes on the real images."""
     if folder is not None:
         evaluator, notes = protocol.evaluator(device)
-        with _bar(str(folder), 2 * evaluator.samples) as progress:  # reading counts, too
+        with progress_bar(str(folder), 2 * evaluator.samples) as progress:  # reading counts, too
             return evaluate_folder(folder, evaluator, device, progress), notes
     file, latent = options.torchscript, options.latent
     assert file is not None
     assert latent is not None
     generator = ExportedGenerator(file, device, latent, classes=options.classes, output_range=options.output_range)
     evaluator, notes = protocol.evaluator(device)
-    with _bar(str(file), evaluator.samples) as progress:
+    with progress_bar(str(file), evaluator.samples) as progress:
         return evaluate_generator(generator, evaluator, seed, progress), notes
 
 
@@ -103,13 +99,3 @@ def _changes(options: ImportedOptions, samples: int | None) -> dict[str, Any]:
         real = {"data.kind": "image_folder", "data.path": options.against, "data.test_fraction": 0}
         changes = real | {"evaluation.against": "train"} | changes
     return changes
-
-
-@contextmanager
-def _bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, nothing elsewhere."""
-    console = Console(stderr=True)
-    columns = *Progress.get_default_columns()[:3], TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(name, total=total)
-        yield lambda done: progress.update(task, completed=done)

@@ -10,7 +10,8 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["csv_text", "format_option", "print_json", "print_rows"]
+__all__ = ["csv_text", "format_option", "print_json", "print_rows", "progress_bar"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -73,6 +74,19 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
             [_cell(value).replace("\r\n", "\n").replace("\r", "\n") for value in map(row.__getitem__, rows[0])]
         )
     return file.getvalue()
+
+
+@contextmanager
+def progress_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr if that is a terminal, else nothing; what it gives is to be told how much of `total` is done."""
+    from rich.console import Console
+    from rich.progress import Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:3], TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not (console.is_terminal and total)) as progress:
+        task = progress.add_task(name, total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:

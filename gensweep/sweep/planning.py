@@ -9,16 +9,37 @@ from typing import Any
 
 import torch
 
-from gensweep.build.parts import every_of, load_images
-from gensweep.build.trial_run import count_parameters, estimate_cost, run_job
+from gensweep.build.parts import (
+    build_extractor,
+    build_family,
+    build_learner,
+    default_device,
+    every_of,
+    load_images,
+    run_job,
+)
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
+from gensweep.data.images import Images
+from gensweep.data.loader import Loader
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan
 from gensweep.sweep.resources import Allotment, allot, local_nodes
 from gensweep.sweep.space import Parameter, SearchSpace
-from gensweep.training.estimate import CostEstimate
+from gensweep.training.cost import parameters
+from gensweep.training.distributed import Workers
+from gensweep.training.estimate import CostEstimate, time_trial
+from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
-__all__ = ["Corner", "Preview", "plan_sweep", "preview", "recall_sweep", "single_trial"]
+__all__ = [
+    "Corner",
+    "Preview",
+    "count_parameters",
+    "estimate_cost",
+    "plan_sweep",
+    "preview",
+    "recall_sweep",
+    "single_trial",
+]
 
 #: Random trials that a preview shows.
 SAMPLES_SHOWN = 5
@@ -48,16 +69,21 @@ def plan_sweep(sweep: SweepConfig) -> Plan:
 
 
 def recall_sweep(folder: SweepFolder) -> SweepConfig:
-    """The configuration with which a sweep was started.  Raises GensweepError if its folder cannot be read."""
+    """The configuration with which a sweep was started.
+
+    Raises ConfigError if there is no such sweep, GensweepError if its folder cannot be read.
+    """
+    folder.check_name(resume=True)
     return checked_sweep(folder.settings["sweep"])
 
 
 def single_trial(
-    name: str, trial: TrialConfig, *, workers: int = 1, cpus_per_worker: float = 1, gpus_per_worker: float = 0
+    name: str, trial: TrialConfig, workers: int, cpus_per_worker: float = 1, gpus_per_worker: float | None = None
 ) -> SweepConfig:
-    """A sweep of one trial, whose objective is the first of its metrics."""
+    """A sweep of one trial with its first metric as objective; a worker has a GPU by default if there is one."""
     metric = trial.flat()["evaluation.metrics"][0]
-    resources = {"workers": workers, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
+    gpus = float(default_device().type == "cuda") if gpus_per_worker is None else gpus_per_worker
+    resources = {"workers": workers, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus}
     return checked_sweep(
         {
             "name": name,
@@ -130,7 +156,31 @@ def _corner(sweep: SweepConfig, params: dict[str, Any], *, timed: bool) -> Corne
     trial = sweep.trial(params)
     images = load_images(trial)
     workers = sweep.resources.workers
-    cost = estimate_cost(trial, images, workers=workers, patience=TIMING_SECONDS) if timed else None
+    cost = estimate_cost(trial, images, workers) if timed else None
     settings = trial.flat()
     share = -(-settings["training.batch_size"] // (workers * settings["training.accumulation"]))
     return Corner(params, count_parameters(trial, images), cost, share)
+
+
+def count_parameters(trial: TrialConfig, images: Images) -> int:
+    """How many parameters a trial trains, in all of its networks."""
+    return sum(parameters(build_family(trial, images.shape, images.classes)).values())
+
+
+def estimate_cost(trial: TrialConfig, images: Images, workers: int) -> CostEstimate:
+    """The cost of a trial on `workers` like this process, estimated from its first steps.
+
+    Reference statistics, which are made once for all trials, are left out.
+    """
+    device = default_device()
+    training: TrainingSettings = trial.bound("training")()
+    share = max(1, training.batch_size // workers)
+    # A CPU is as fast an image in small batches; a GPU is not.
+    tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
+    learner = build_learner(tried, images, device, Workers())
+    loader = Loader(images, seed=trial.seed, device=device)
+    settings: EvaluationSettings = trial.bound("evaluation")()
+    extractor = build_extractor(trial, device) if settings.of("samples") else None
+    return time_trial(
+        learner, loader, extractor, settings, every=every_of(trial), workers=workers, patience=TIMING_SECONDS
+    )

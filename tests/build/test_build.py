@@ -7,8 +7,8 @@ from untrained import FAMILIES, config
 
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_family, every_of, hold_out, load_images
-from gensweep.build.trial_run import count_parameters, estimate_cost
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.sweep.planning import count_parameters, estimate_cost
 from gensweep.training.checkpoint import load_tensors
 
 pytestmark = pytest.mark.trains
@@ -86,8 +86,8 @@ def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained)
         network = load_checkpoint(folder, weights=weights, device="cpu").family.networks["denoiser"]
         saved = load_tensors(folder, f"{prefix}/denoiser/")
         assert all(torch.equal(saved[f"{prefix}/denoiser/{key}"], each) for key, each in network.state_dict().items())
-    with pytest.raises(ConfigError, match=r"'ema@2' are not in this checkpoint \(it holds ema, ema@0.25, ema@4, raw\)"):
-        load_checkpoint(folder, weights="ema@2", device="cpu")
+    with pytest.raises(ConfigError, match=r"ema=2: this checkpoint holds the weights ema, ema@0.25, ema@4, raw"):
+        load_checkpoint(folder, weights="2", device="cpu")
 
 
 def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone():
@@ -157,7 +157,7 @@ def test_a_split_with_other_classes_has_no_likelihood():
 def test_an_estimate_is_positive_and_counts_parameters(kind):
     trial = config(kind)
     images = load_images(trial)
-    cost = estimate_cost(trial, images, device="cpu", workers=2)
+    cost = estimate_cost(trial, images, workers=2)
     assert min(cost.train_seconds, cost.sample_seconds, cost.evaluate_seconds) > 0
     assert sum(cost.params.values()) == count_parameters(trial, images) > 1000
     assert cost.memory_bytes(3) - cost.memory_bytes(2) == cost.activation_bytes > 0

@@ -7,15 +7,28 @@ import pytest
 import untrained
 from logged import evaluation
 
-from gensweep.build import outcomes as module
+from gensweep.build import rescoring as module
 from gensweep.build.model import load_checkpoint
-from gensweep.build.outcomes import known_outcomes, try_sampling_configs
-from gensweep.build.sampling_configs import Axes, sampling_configs, sampling_overrides
+from gensweep.build.rescoring import Rescoring
+from gensweep.build.sampling_configs import Axes, sampling_overrides
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
 from gensweep.results import Outcome
 
 pytestmark = pytest.mark.trains
+
+
+def configs(folder, axes):
+    return Rescoring(folder, device="cpu").configs(axes)
+
+
+def rescore(folder, sampling, **settings):
+    """The outcomes of some configurations."""
+    return list(Rescoring(folder, device="cpu", **settings).run(sampling))
+
+
+def known(folder):
+    return Rescoring(folder).known()
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +45,18 @@ def folder(made, tmp_path):
 
 
 def test_without_values_a_model_is_judged_as_in_its_training(made, folder):
-    (way,) = sampling_configs(folder, Axes())
+    (way,) = configs(folder, Axes())
     assert (way.sampler, way.steps, way.guidance, way.weights) == ("ddim", 3, 1.0, "ema")
-    (outcome,) = try_sampling_configs(folder, [way], device="cpu")
+    (outcome,) = rescore(folder, [way])
     values = {name: score.value for name, score in outcome.scores.items()}
     assert values == untrained.score(load_checkpoint(folder, device="cpu")).scores
-    (gan,) = sampling_configs(made["gan"], Axes())
+    (gan,) = configs(made["gan"], Axes())
     assert (gan.sampler, gan.steps, gan.guidance, gan.evaluations) == (None, None, None, 1)
 
 
 def test_every_combination_comes_once_and_steps_change_fastest(folder):
-    axes = Axes(samplers=("ancestral", "ddim"), steps=(5, 2, None), guidance=(1.0, 2.0), averages=("0.25", "raw"))
-    ways = sampling_configs(folder, axes)
+    axes = Axes(sampler=("ancestral", "ddim"), steps=(5, 2, None), guidance=(1.0, 2.0), ema=("0.25", "raw"))
+    ways = configs(folder, axes)
     assert len(set(ways)) == len(ways) == 24
     assert [way.steps for way in ways[:6]] == [5, 2, None, 5, 2, None]
     assert [(way.sampler, way.guidance, way.weights) for way in ways[::3]] == [
@@ -59,7 +72,7 @@ def test_every_combination_comes_once_and_steps_change_fastest(folder):
 
 def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
     trial = untrained.config("diffusion")
-    kept, other = (sampling_configs(folder, Axes(samplers=(kind,)))[0] for kind in ("ddim", "ancestral"))
+    kept, other = (configs(folder, Axes(sampler=(kind,)))[0] for kind in ("ddim", "ancestral"))
     assert trial.with_overrides(sampling_overrides(kept, trial)) == trial
     changed = trial.with_overrides(sampling_overrides(other, trial)).as_dict()["sampler"]
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
@@ -70,39 +83,33 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
     [
         (Axes(), "gensweep sample tiny"),
         (
-            Axes(samplers=("heun",), steps=(7,), averages=("4",)),
+            Axes(sampler=("heun",), steps=(7,), ema=("4",)),
             "gensweep sample tiny --sampler heun --steps 7 --ema 4",
         ),
-        (Axes(samplers=("heun",), steps=(None,)), "gensweep sample tiny --sampler heun"),
-        (Axes(steps=(None,), averages=("raw",)), "gensweep sample tiny --set sampler.steps=null --ema raw"),
+        (Axes(sampler=("heun",), steps=(None,)), "gensweep sample tiny --sampler heun"),
+        (Axes(steps=(None,), ema=("raw",)), "gensweep sample tiny --set sampler.steps=null --ema raw"),
         (Axes(guidance=(2.5,)), "gensweep sample tiny --guidance 2.5"),
     ],
 )
 def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
-    (way,) = sampling_configs(folder, axes)
+    (way,) = configs(folder, axes)
     outcome = Outcome(way, 8, 0, evaluation(1, 1.0).scores, 1.0, 1.0, "cpu", "", 0.0)
     changes = sampling_overrides(way, untrained.config("diffusion"))
     assert sample_command(Tried("tiny", outcome, changes, "fd")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, monkeypatch):
-    ways = sampling_configs(folder, Axes(steps=(3, 1, 2), averages=("1", "4")))
+    ways = configs(folder, Axes(steps=(3, 1, 2), ema=("1", "4")))
     drawn = []
 
-    def tried(**settings):
-        return try_sampling_configs(
-            folder,
-            ways,
-            device="cpu",
-            progress=lambda way, images: drawn.append((way, images)),
-            **settings,
-        )
+    def tried():
+        return Rescoring(folder, device="cpu").run(ways, drawn.append)
 
     first = tried()
     one = next(first)
     assert one.sampling.steps == 1
     first.close()
-    assert drawn == [(one.sampling, 5), (one.sampling, 8)]
+    assert drawn == [5, 8]
     outcomes = list(tried())
     assert outcomes[0] == one
     assert len(drawn) == 2 * len(ways)
@@ -111,65 +118,65 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
     assert {outcome.scores["fd"].identity.weights for outcome in outcomes} == {"ema", "ema@4"}
     monkeypatch.setattr(module, "build_evaluator", None)
     assert list(tried()) == outcomes
-    assert sorted(known_outcomes(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
+    assert sorted(known(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
 
 
 def test_an_outcome_knows_all_settings_of_the_sampler(folder):
     """What was measured with another spacing of the levels, or by a version that did not note it, is measured anew."""
-    (sampling,) = sampling_configs(folder, Axes(samplers=("dpmpp_2m",), steps=(2,)))
-    (outcome,) = try_sampling_configs(folder, [sampling], device="cpu")
+    (sampling,) = configs(folder, Axes(sampler=("dpmpp_2m",), steps=(2,)))
+    (outcome,) = rescore(folder, [sampling])
     assert dict(outcome.sampling.settings)["spacing"] == "log_snr"
     file = folder / "evaluations.json"
     record = json.loads(file.read_text())
     file.write_text(json.dumps(record).replace('"log_snr"', '"time"'))
-    (other,) = known_outcomes(folder)
+    (other,) = known(folder)
     assert other.key != outcome.key
-    assert outcome.key in {each.key for each in try_sampling_configs(folder, [sampling], device="cpu")}
+    assert outcome.key in {each.key for each in rescore(folder, [sampling])}
     file.write_text(json.dumps(record | {"format": 1}))
-    assert known_outcomes(folder) == []
+    assert known(folder) == []
 
 
 def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder):
-    (way,) = sampling_configs(folder, Axes(steps=(1,)))
+    (way,) = configs(folder, Axes(steps=(1,)))
     scores = set()
     for settings in ({}, {"samples": 6}, {"seed": 1}):
-        (outcome,) = try_sampling_configs(folder, [way], device="cpu", **settings)
+        (outcome,) = rescore(folder, [way], **settings)
         scores.add(outcome.scores["fd"].value)
         assert outcome.scores["fd"].identity.samples == settings.get("samples", 8)
-    assert len(scores) == len(known_outcomes(folder)) == 3
+    assert len(scores) == len(known(folder)) == 3
     record = json.loads((folder / "checkpoint.json").read_text())
     (folder / "checkpoint.json").write_text(json.dumps(record | {"sha256": "another"}))
-    assert known_outcomes(folder) == []
+    assert known(folder) == []
 
 
 @pytest.mark.parametrize(
     ("kind", "axes", "words"),
     [
-        ("diffusion", Axes(samplers=("ddmi",)), r"'ddmi' is not a sampler; did you mean 'ddim'\?"),
+        ("diffusion", Axes(sampler=("ddmi",)), r"'ddmi' is not a sampler; did you mean 'ddim'\?"),
         ("diffusion", Axes(steps=(5, 50)), r"sampler.steps: 50 is more than diffusion.timesteps \(10\)"),
-        ("diffusion", Axes(averages=("2",)), r"ema=2: this checkpoint holds the weights ema, ema@0.25, ema@4, raw"),
-        ("diffusion", Axes(averages=("long",)), r"ema=long: give multiples of the main half-life"),
-        ("gan", Axes(samplers=("ddim",)), r"sampler=ddim: the family gan draws images without a sampler"),
+        ("diffusion", Axes(ema=("2",)), r"ema=2: this checkpoint holds the weights ema, ema@0.25, ema@4, raw"),
+        ("diffusion", Axes(ema=("long",)), r"ema=long: give multiples of the main half-life"),
+        ("gan", Axes(sampler=("ddim",)), r"sampler=ddim: the family gan draws images without a sampler"),
         ("gan", Axes(steps=(5,)), r"steps=5: the family gan draws an image in one step"),
         ("gan", Axes(guidance=(2.0,)), r"guidance=2: the family gan has no guidance"),
     ],
 )
 def test_what_cannot_work_is_one_line_before_anything_is_drawn(made, kind, axes, words):
     with pytest.raises(ConfigError, match=words) as caught:
-        sampling_configs(made[kind], axes)
+        configs(made[kind], axes)
     assert len(caught.value.problems) == 1
 
 
 def test_guidance_needs_labels_and_all_problems_come_at_once(tmp_path):
     folder = untrained.checkpoint(tmp_path, untrained.config("diffusion", family__conditional=False))
     with pytest.raises(ConfigError, match=r"guidance=2: this model was trained without labels; leave it out"):
-        sampling_configs(folder, Axes(guidance=(2.0,)))
+        configs(folder, Axes(guidance=(2.0,)))
     with pytest.raises(ConfigError) as caught:
-        sampling_configs(folder, Axes(steps=(50, 60), averages=("3",)))
+        configs(folder, Axes(steps=(50, 60), ema=("3",)))
     assert len(caught.value.problems) == 3
 
 
 def test_a_damaged_file_says_what_to_do(folder):
     (folder / "evaluations.json").write_text("{")
     with pytest.raises(GensweepError, match=r"evaluations.json is damaged .*delete it"):
-        known_outcomes(folder)
+        known(folder)

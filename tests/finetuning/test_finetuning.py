@@ -9,7 +9,6 @@ from PIL import Image
 
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_learner, load_images
-from gensweep.build.trial_run import count_parameters
 from gensweep.cli import main
 from gensweep.config import TrialConfig, checked_sweep
 from gensweep.errors import ConfigError, GensweepError
@@ -17,6 +16,7 @@ from gensweep.finetuning.adapters import ADAPTER_FILE, read_adapter, with_adapte
 from gensweep.finetuning.bases import read_base
 from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
 from gensweep.noise import Noise
+from gensweep.sweep.planning import count_parameters
 from gensweep.training.checkpoint import load_tensors, read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw

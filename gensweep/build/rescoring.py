@@ -1,0 +1,181 @@
+"""A trained model is scored with other sampling configurations; the scores are kept beside it, in evaluations.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from gensweep.build.model import load_checkpoint, weights_name
+from gensweep.build.parts import build_evaluator, build_family, default_device, load_images
+from gensweep.build.sampling_configs import Axes, check_axes, sampling_of, sampling_overrides
+from gensweep.config import TrialConfig
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import write_text
+from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
+from gensweep.training.checkpoint import SUSPECTS_FILE, read, tensor_names
+from gensweep.training.cost import counted_calls
+from gensweep.training.distributed import Workers
+from gensweep.training.evaluation import Evaluator, evaluate, scores_of, write_pairs
+from gensweep.training.learner_state import weights_in
+
+__all__ = ["Rescoring"]
+
+
+class Rescoring:
+    """The model in a checkpoint folder, scored with `samples` images of a seed, by default as in its training.
+
+    `changed` are other settings of the evaluation, by dotted key.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+        changed: Mapping[str, Any] = MappingProxyType({}),
+        device: torch.device | str | None = None,
+    ) -> None:
+        self.folder, self.seed, self.changed = folder, seed, dict(changed)
+        self.file = folder / "evaluations.json"
+        self.checkpoint = read(folder)
+        self.trial = TrialConfig.from_dict(self.checkpoint.metadata)
+        self.samples: int = samples or self.trial.flat()["evaluation.samples"]
+        self.device = torch.device(device) if device is not None else default_device()
+
+    def configs(self, axes: Axes) -> list[SamplingConfig]:
+        """Every combination of the values, each checked, in the order of the values; steps change fastest.
+
+        Raises ConfigError with all problems if the model cannot draw images with one of them.
+        """
+        check_axes(self.trial, axes)
+        trained, kept = sampling_of(self.trial), weights_in(tensor_names(self.folder))
+        costs = {replace(each.sampling, weights="", evaluations=0): each.sampling.evaluations for each in self.known()}
+        weights, found, problems = list[str](), list[SamplingConfig](), list[str]()
+        for text in axes.ema or kept[:1]:
+            try:
+                weights.append(weights_name(text, kept))
+            except ConfigError as error:
+                problems += error.problems
+        for sampler, guidance in product(axes.sampler or [trained.sampler], axes.guidance or [trained.guidance]):
+            combinations = []
+            for steps in axes.steps or [trained.steps]:
+                try:
+                    trial = self.trial_of(SamplingConfig(sampler, steps, guidance, ""))
+                    sampling = sampling_of(trial)
+                    combinations.append(replace(sampling, evaluations=costs.get(sampling) or self._evaluations(trial)))
+                except ConfigError as error:
+                    problems += error.problems
+            found += [replace(sampling, weights=each) for each in weights for sampling in combinations]
+        if problems:
+            raise ConfigError(list(dict.fromkeys(problems)))
+        return list(dict.fromkeys(found))
+
+    def trial_of(self, sampling: SamplingConfig) -> TrialConfig:
+        """The trial with a sampling configuration.  Raises ConfigError if there is no such trial."""
+        return self.trial.with_overrides(self.overrides(sampling))
+
+    def overrides(self, sampling: SamplingConfig) -> dict[str, Any]:
+        """What a sampling configuration changes in the trial, by dotted key."""
+        return sampling_overrides(sampling, self.trial)
+
+    def known(self) -> list[Outcome]:
+        """What has been found of this checkpoint before.  Raises GensweepError if the file cannot be read."""
+        try:
+            record = json.loads(self.file.read_text())
+            if record["format"] < OUTCOMES_FORMAT:
+                return []  # an earlier version did not know all settings of a sampler
+            if record["format"] > OUTCOMES_FORMAT:
+                known = f"this gensweep reads {OUTCOMES_FORMAT}"
+                raise GensweepError(f"{self.file} has format {record['format']}, but {known}; move it away")
+            found = [Outcome.from_dict(values) for values in record["outcomes"]]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise GensweepError(f"{self.file} is damaged ({error}); delete it to have it measured again") from None
+        return [outcome for outcome in found if outcome.checkpoint == self.checkpoint.sha256]
+
+    def missing(self, configs: Sequence[SamplingConfig]) -> list[SamplingConfig]:
+        """Those of which no score is known."""
+        known = {outcome.key for outcome in self.known()}
+        return [each for each in configs if outcome_key(each, self.samples, self.seed, self.changed) not in known]
+
+    def run(
+        self, configs: Sequence[SamplingConfig], progress: Callable[[int], None] | None = None
+    ) -> Iterator[Outcome]:
+        """Score the model with each configuration; what is known comes at once.
+
+        Cheap ones come first, and each outcome is on disk before it is yielded, so a later call goes on where this one
+        was stopped.  `progress` gets the number of network evaluations so far.
+        """
+        known = {outcome.key: outcome for outcome in self.known()}
+        evaluator, done = None, 0
+        if self.missing(configs):
+            trial = self.trial.with_overrides({**self.changed, "evaluation.samples": self.samples})
+            evaluator = build_evaluator(trial, load_images(trial), self.device)
+        for sampling in sorted(configs, key=lambda each: each.evaluations):
+            outcome = known.get(outcome_key(sampling, self.samples, self.seed, self.changed))
+            if evaluator is not None:
+                identities = {
+                    name: replace(each, weights=sampling.weights) for name, each in evaluator.identities.items()
+                }
+                # Other images or another extractor of the same name: what was measured then is not what is asked for.
+                if outcome is None or {name: score.identity for name, score in outcome.scores.items()} != identities:
+                    outcome = self._score(sampling, replace(evaluator, identities=identities), done, progress)
+                    done += sampling.evaluations * self.samples
+            assert outcome is not None
+            yield outcome
+
+    def _score(
+        self, sampling: SamplingConfig, evaluator: Evaluator, done: int, progress: Callable[[int], None] | None
+    ) -> Outcome:
+        changes = self.overrides(sampling)
+        model = load_checkpoint(self.folder, overrides=changes, weights=sampling.weights, device=self.device)
+
+        def drawn(images: int) -> None:
+            if progress is not None:
+                progress(done + images * sampling.evaluations)
+
+        result = evaluate(model.family, model.network, evaluator, workers=Workers(), key=self.seed, progress=drawn)
+        if result.suspects is not None:
+            write_pairs(result.suspects, self.folder / SUSPECTS_FILE)
+        outcome = Outcome(
+            sampling=sampling,
+            samples=self.samples,
+            seed=self.seed,
+            scores=scores_of(evaluator, result),
+            sample_seconds=result.sample_seconds,
+            evaluate_seconds=result.evaluate_seconds,
+            device=self.device.type,
+            checkpoint=self.checkpoint.sha256,
+            time=time.time(),
+            signals=result.signals,
+            usual=not (changes or self.changed),
+            changed=self.changed,
+        )
+        self._keep(outcome)
+        return outcome
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Put an outcome into the file, in place of an older one of the same key."""
+        try:
+            with FileLock(self.file.with_suffix(".lock")):
+                rest = [each.as_dict() for each in self.known() if each.key != outcome.key]
+                record = {"format": OUTCOMES_FORMAT, "outcomes": [*rest, outcome.as_dict()]}
+                write_text(self.file, json.dumps(record, indent=1, allow_nan=False) + "\n")
+        except OSError as error:
+            message = f"{self.file} cannot be written ({error}); copy the checkpoint to where it can"
+            raise GensweepError(message) from error
+
+    def _evaluations(self, trial: TrialConfig) -> int:
+        """Evaluations of the network for an image.  Raises ConfigError for settings that do not fit together."""
+        return counted_calls(build_family(trial, self.checkpoint.shape, len(self.checkpoint.class_names))).calls

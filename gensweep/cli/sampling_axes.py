@@ -1,0 +1,177 @@
+"""Scoring trained models in other ways of sampling, for a person: options, progress, filing under the run, printing."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.report.output import print_rows, progress_bar
+
+if TYPE_CHECKING:
+    from gensweep.build.rescoring import Rescoring
+    from gensweep.build.sampling_configs import Axes
+    from gensweep.report.outcomes import Tried
+    from gensweep.results import Outcome, SamplingConfig
+    from gensweep.tracking.records import TrialRecord
+
+__all__ = ["Subject", "axes_options", "parse_axes", "parse_try", "print_scores", "rescore", "subject_of"]
+
+C = TypeVar("C", bound=Callable[..., Any])
+
+OPTIONS = (
+    ("sampler", "KIND,...", "Samplers to try, such as heun,dpmpp_2m."),
+    ("steps", "N,...", "Numbers of steps to try; all is every step that there is."),
+    ("guidance", "SCALE,...", "Scales of classifier-free guidance to try; 1 is plain conditional."),
+    ("ema", "FACTOR,...", "Averaged weights to try, by multiples of training.ema_half_life: 0.25,1,4; raw for none."),
+)
+
+
+class Subject(NamedTuple):
+    """A model to score: what the person calls it, how it is scored, and its trial unless it is only a folder."""
+
+    name: str
+    model: Rescoring
+    trial: TrialRecord | None
+
+
+def axes_options(command: C) -> C:
+    """`--sampler`, `--steps`, `--guidance` and `--ema`, each a list with commas."""
+    for name, metavar, words in reversed(OPTIONS):
+        command = click.option(f"--{name}", metavar=metavar, help=words)(command)
+    return command
+
+
+def parse_axes(texts: Mapping[str, str | None]) -> Axes:
+    """Lists with commas, by the name of the option, as values.  Raises ConfigError with all problems."""
+    from gensweep.build.sampling_configs import Axes
+
+    readers: dict[str, Callable[[str], Any]] = {"sampler": str, "steps": _steps, "guidance": _guidance, "ema": str}
+    values: dict[str, list[Any]] = {}
+    problems: list[str] = []
+    for name, text in texts.items():
+        parts = [part.strip() for part in (text or "").split(",") if part.strip()]
+        if text is not None and not parts:
+            problems.append(f"{name}={text}: give one value or several with commas between them")
+        for part in parts:
+            try:
+                values.setdefault(name, []).append(readers[name](part))
+            except ConfigError as error:
+                problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+    return Axes(**{name: tuple(dict.fromkeys(found)) for name, found in values.items()})
+
+
+def parse_try(text: str) -> Axes:
+    """The same from one text, such as "sampler=heun,ddim steps=10,20".  Raises ConfigError with all problems."""
+    names = [name for name, _, _ in OPTIONS]
+    pairs = [(word, *word.partition("=")) for word in text.split()]
+    problems = [
+        f"--try {word}: write NAME=VALUE,... with one of the names {', '.join(names)}"
+        for word, name, equals, _ in pairs
+        if name not in names or not equals
+    ]
+    if not pairs:
+        problems.append("--try: is empty; write for example --try 'steps=10,20'")
+    if problems:
+        raise ConfigError(problems)
+    return parse_axes({name: value for _, name, _, value in pairs})
+
+
+def subject_of(run: str | TrialRecord, **settings: Any) -> Subject:
+    """A trial, or what a person means by a run or a checkpoint folder; the settings are those of `Rescoring`.
+
+    Raises GensweepError if there is no such thing, or if its checkpoint was not kept.
+    """
+    from gensweep.build.rescoring import Rescoring
+    from gensweep.tracking.runs import checkpoint_folder, find_trial
+
+    if isinstance(run, str) and Path(run).is_dir():
+        return Subject(run, Rescoring(checkpoint_folder(run), **settings), None)
+    trial = find_trial(run) if isinstance(run, str) else run
+    return Subject(trial.name, Rescoring(checkpoint_folder(trial), **settings), trial)
+
+
+def rescore(subjects: Sequence[Subject], axes: Axes) -> list[Tried]:
+    """Score every subject with every combination of the values; the scores come in the order of the values.
+
+    All combinations are checked before the first is scored.  What is done is kept beside the checkpoint and filed under
+    the run, also if the person stops it.
+    """
+    from gensweep.cli.running import warn_of_samplers
+
+    wanted = [(subject, subject.model.configs(axes)) for subject in subjects]
+    warn_of_samplers(subject.model.trial_of(each) for subject, configs in wanted for each in configs)
+    return [score for subject, configs in wanted for score in _rescore(subject, configs)]
+
+
+def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[Tried]:
+    from gensweep.report.outcomes import one_line
+
+    model = subject.model
+    found: dict[SamplingConfig, Tried] = {}
+    missing = model.missing(configs)
+    if not missing:
+        click.echo(f"{subject.name}: all known, from {model.file}", err=True)
+    try:
+        with progress_bar(subject.name, sum(each.evaluations for each in missing) * model.samples) as show:
+            for outcome in model.run(configs, show):
+                found[outcome.sampling] = score = _score(subject, outcome)
+                if outcome.sampling in missing and not sys.stderr.isatty():
+                    click.echo(one_line(score), err=True)
+    finally:
+        _file(subject)
+    return [found[each] for each in configs]
+
+
+def _score(subject: Subject, outcome: Outcome) -> Tried:
+    """The outcome as a row of the table; the score to look at is that of the sweep's metric, if there is one."""
+    from gensweep.report.outcomes import Tried
+
+    objective = None if subject.trial is None else subject.trial.objective
+    metric = objective.metric if objective and objective.metric in outcome.scores else next(iter(outcome.scores))
+    return Tried(subject.name, outcome, subject.model.overrides(outcome.sampling), metric)
+
+
+def _file(subject: Subject) -> None:
+    from gensweep.tracking.sync import file_outcomes
+
+    if subject.trial is None or not (outcomes := subject.model.known()):
+        return
+    try:
+        file_outcomes(subject.trial, outcomes)
+    except GensweepError as error:
+        click.echo(f"Note: {error}", err=True)
+
+
+def print_scores(scores: Sequence[Tried], format: str) -> None:
+    """The rows to stdout, and what they say to stderr."""
+    from gensweep.report.outcomes import outcome_json, outcome_rows, words
+
+    print_rows(outcome_rows(scores) if format == "table" else outcome_json(scores), format)
+    for line in words(scores):
+        click.echo(line, err=True)
+
+
+def _steps(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ConfigError(f"steps={text}: give whole numbers from 1, such as 10,20,50, or all")
+    return int(text)
+
+
+def _guidance(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = math.nan
+    if not 0 <= scale < math.inf:
+        raise ConfigError(f"guidance={text}: give numbers from 0, such as 1,2")
+    return scale
