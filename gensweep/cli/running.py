@@ -31,8 +31,8 @@ def run_for_a_person(
     from gensweep.build.parts import check_inputs
     from gensweep.report.display import ProgressDisplay
     from gensweep.sweep.folder import SweepFolder
+    from gensweep.sweep.plan import allot, local_nodes
     from gensweep.sweep.planning import plan_sweep
-    from gensweep.sweep.resources import allot, local_nodes
     from gensweep.sweep.run import run_plan
     from gensweep.sweep.space import SearchSpace
     from gensweep.tracking.store import check_server
@@ -55,7 +55,7 @@ def run_for_a_person(
     if missing:
         click.echo(f"MLflow misses {missing} events; the next command sends them", err=True)
     _last_words(result)
-    if sweep.rescore and result.status == "finished" and len(result.state.trials) > 1:
+    if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
         _rescore(sweep, root)
     return result.exit_code
 
@@ -98,9 +98,9 @@ def warn_of_samplers(trials: Iterable[TrialConfig]) -> None:
 def _last_words(result: SweepResult) -> None:
     for trial in result.state.failed:
         click.echo(f"{trial.trial} failed: {trial.error}", err=True)
-    if result.error:
-        click.echo(f"Error: the sweep could not go on: {result.error}", err=True)
-    if result.status != "finished":
+    if result.state.error:
+        click.echo(f"Error: the sweep could not go on: {result.state.error}", err=True)
+    if result.state.status != "finished":
         click.echo(f"To go on: {result.resume_command}", err=True)
         return
     click.echo(f"Sweep {result.folder.name}: {len(result.state.trials)} trials in {result.folder}", err=True)

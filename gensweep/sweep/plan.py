@@ -1,18 +1,26 @@
-"""What the driver needs to know of a sweep, and what it hands back; free of torch and Ray."""
+"""What the driver needs to know of a sweep, how many trials fit the cluster, and what comes back; without torch or Ray.
+
+Each trial is `workers` bundles, and each bundle must fit one node.  More trials at once than fit would wait for each
+other's half-started groups, so the number is computed from what the nodes really have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gensweep.config.sweep_config import Objective, Resources, Search
-from gensweep.sweep.events import SweepStatus
-from gensweep.sweep.resources import Allotment
+from gensweep.errors import ConfigError
 from gensweep.sweep.state import SweepState
 
-__all__ = ["Plan", "SweepResult"]
+__all__ = ["Allotment", "Plan", "SweepResult", "allot", "bundle", "local_nodes"]
+
+NodeResources = Mapping[str, float]
+"""What one node offers: {"CPU": 8, "GPU": 1}."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,7 @@ class SweepResult:
     """What became of a sweep."""
 
     folder: Path
-    status: SweepStatus
     state: SweepState
-    allotment: Allotment
-    error: str | None = None
-    """Why the sweep itself ended early, if `status` is failed."""
 
     @property
     def resume_command(self) -> str:
@@ -67,6 +71,67 @@ class SweepResult:
     @property
     def exit_code(self) -> int:
         """0 done, 1 the sweep could not go on, 3 some trials failed, 130 interrupted."""
-        if self.status == "finished":
+        if self.state.status == "finished":
             return 3 if self.state.failed else 0
-        return 130 if self.status == "interrupted" else 1
+        return 130 if self.state.status == "interrupted" else 1
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """The answer: how many trials at once, and why."""
+
+    resources: Resources
+    cpus: float
+    gpus: float
+    fit: int
+    concurrent: int
+
+    def __str__(self) -> str:
+        each = f"{self.resources.workers} x {_amount(self.resources.cpus_per_worker, self.resources.gpus_per_worker)}"
+        limit = f", limited to {self.concurrent}" if self.concurrent < self.fit else ""
+        have = _amount(self.cpus, self.gpus)
+        return f"{self.concurrent} trials at once: each takes {each}, {have} available, {self.fit} fit{limit}"
+
+
+def bundle(resources: Resources) -> dict[str, float]:
+    """What one worker asks of Ray."""
+    gpus = {"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}
+    return {"CPU": resources.cpus_per_worker, **gpus}
+
+
+def allot(resources: Resources, nodes: Sequence[NodeResources]) -> Allotment:
+    """Fit trials onto nodes.  Raises ConfigError with the numbers if not even one fits."""
+    workers, cpus_each, gpus_each = resources.workers, resources.cpus_per_worker, resources.gpus_per_worker
+    bundles = [_bundles(cpus_each, gpus_each, node) for node in nodes]
+    fit = sum(bundles) // workers
+    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+    if fit < 1:
+        hint = "" if any(bundles) else "; no single node has enough for one worker"
+        raise ConfigError(
+            f"resources: one trial asks for {workers} workers with {_amount(cpus_each, gpus_each)} each "
+            f"({_amount(workers * cpus_each, workers * gpus_each)} in all), "
+            f"but {_amount(cpus, gpus)} on {len(nodes)} node(s) are available{hint}; "
+            "lower resources.workers, cpus_per_worker or gpus_per_worker"
+        )
+    return Allotment(resources, cpus, gpus, fit, min(fit, resources.concurrent or fit))
+
+
+def local_nodes() -> list[NodeResources]:
+    """What this machine offers, as a local Ray would see it, without starting one."""
+    import torch
+
+    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
+
+
+def _bundles(cpus_each: float, gpus_each: float, node: NodeResources) -> int:
+    """How many workers fit one node."""
+    fits = math.floor(node.get("CPU", 0.0) / cpus_each + 1e-9)
+    if not gpus_each:
+        return fits
+    # A fraction of a GPU must be a fraction of one GPU; more than one must be whole GPUs.
+    gpus = math.floor(node.get("GPU", 0.0) + 1e-9)
+    return min(fits, gpus * math.floor(1 / gpus_each + 1e-9) if gpus_each <= 1 else math.floor(gpus / gpus_each + 1e-9))
+
+
+def _amount(cpus: float, gpus: float) -> str:
+    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")

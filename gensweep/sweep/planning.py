@@ -22,8 +22,7 @@ from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plan import Plan
-from gensweep.sweep.resources import Allotment, allot, local_nodes
+from gensweep.sweep.plan import Allotment, Plan, allot, local_nodes
 from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.training.cost import parameters
 from gensweep.training.distributed import Workers

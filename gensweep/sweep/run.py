@@ -14,10 +14,9 @@ from typing import Any
 
 from gensweep.errors import GensweepError
 from gensweep.sweep.cluster import connected
-from gensweep.sweep.events import SweepStatus
+from gensweep.sweep.events import SessionEnded, SweepStatus
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plan import Plan, SweepResult
-from gensweep.sweep.resources import allot, bundle
+from gensweep.sweep.plan import Plan, SweepResult, allot, bundle
 from gensweep.sweep.session import Observer, Session
 
 __all__ = ["run_plan"]
@@ -69,8 +68,8 @@ def run_plan(
             status, error = "failed", f"{cause}; traceback: {log}"
         if stop.is_set() and session.state.left:
             status = "interrupted"
-        session.close(status, error)
-        return SweepResult(folder.path, status, session.state, allotment, error)
+        session.note(SessionEnded(status, error))
+        return SweepResult(folder.path, session.state)
 
 
 def _tune(

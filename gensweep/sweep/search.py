@@ -12,6 +12,7 @@ import ray
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from gensweep.sweep.events import Started
 from gensweep.sweep.placement import free_dead
 from gensweep.sweep.session import Session
 
@@ -61,8 +62,8 @@ class SessionCallback(_NotStored, Callback):
         self._session = session
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Workers take the trial."""
-        self._session.started(trial.config["trial"])
+        """Workers take the trial, for the first time or after it was lost."""
+        self._session.note(Started(trial.config["trial"]))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Its actor died too often."""

@@ -41,17 +41,23 @@ class Session:
         """What went wrong where Tune would take it for a failure of one trial."""
         if self.state.created is None:
             metric, mode = plan.objective.metric, plan.objective.mode
-            self._note(events.Created(uuid4().hex, plan.name, metric, mode, plan.search.trials, plan.keep_best))
+            self.note(events.Created(uuid4().hex, plan.name, metric, mode, plan.search.trials, plan.keep_best))
         if more_trials:
-            self._note(events.Extended(self.state.wanted + more_trials))
+            self.note(events.Extended(self.state.wanted + more_trials))
         self._close_lost_session()
         self._resumable = list(self.state.unfinished)
         self.study: optuna.Study = open_study(folder.optuna, self.state, plan.search, plan.sample)
-        self._note(events.SessionStarted(concurrent, plan.store, plan.tags))
+        self.note(events.SessionStarted(concurrent, plan.store, plan.tags))
 
-    def close(self, status: events.SweepStatus, error: str | None = None) -> None:
-        """End; whatever still runs can go on in a later session."""
-        self._note(events.SessionEnded(status, error))
+    def note(self, event: events.Event) -> None:
+        """Add an event to the log, and tell the observers."""
+        entry = self._folder.log.append(event)
+        self.state.apply(event, entry.time)
+        for observer in self._observers:
+            try:
+                observer(event, self.state)
+            except Exception:  # training goes on, whatever happens to a display
+                _log.exception("observer %s failed", type(observer).__name__)
 
     def next_trial(self) -> TrialState | None:
         """What is to run next: an interrupted trial first, then a new one; None if there is none left."""
@@ -61,16 +67,12 @@ class Session:
                 return trial
         return None
 
-    def started(self, trial: str) -> None:
-        """A trial starts, or starts again after it was lost."""
-        self._note(events.Started(trial))
-
     def reported(self, event: events.Progressed | events.Evaluated) -> bool:
         """Workers reported; what a restart does again is left out.  Returns whether the trial is to stop."""
         trial = self.state.trials[event.trial]
         if isinstance(event, events.Progressed):
             if event.images > trial.images:
-                self._note(event)
+                self.note(event)
             return False
         if event.evaluation.images in trial.evaluations:
             return False
@@ -115,7 +117,7 @@ class Session:
             except ConfigError as problem:
                 error = str(problem)
         name = f"t{asked.number:04d}"
-        self._note(events.Suggested(name, asked.number, asked.params, params, config))
+        self.note(events.Suggested(name, asked.number, asked.params, params, config))
         trial = self.state.trials[name]
         if error is not None:
             self._note_change(trial, events.Ended(name, "failed", error))
@@ -134,26 +136,17 @@ class Session:
             and asha_stops(trial, self.state, self._plan.budget, self._plan.grace, scheduler.reduction)
         )
 
-    def _note(self, event: events.Event) -> None:
-        entry = self._folder.log.append(event)
-        self.state.apply(event, entry.time)
-        for observer in self._observers:
-            try:
-                observer(event, self.state)
-            except Exception:  # training goes on, whatever happens to a display
-                _log.exception("observer %s failed", type(observer).__name__)
-
     def _note_change(self, trial: TrialState, event: events.Evaluated | events.Ended) -> None:
         """Note a score or an end, tell Optuna, and delete the checkpoints that are of no more use."""
         before = trial.wanted
-        self._note(event)
+        self.note(event)
         with available(self._folder.optuna):
             tell(self.study, trial)
         self._delete(trial, before - trial.wanted)
 
     def _close_lost_session(self) -> None:
         if self.state.status == "running":
-            self._note(events.SessionEnded("interrupted", "its driver was lost"))
+            self.note(events.SessionEnded("interrupted", "its driver was lost"))
         # A crash may have come between the end of a checkpoint's use and its deletion.
         for trial in self.state.trials.values():
             self._delete(trial, {uri for uri in set(trial.stored) - trial.wanted if not is_url(uri)})

@@ -150,10 +150,10 @@ def _require_finite(images: int, numbers: Mapping[str, float]) -> None:
 
 
 def _next_assignment(queue: Any, runner: str, after: int) -> Assignment:
-    while True:
-        assignment: Assignment | None = ray.get(queue.next_assignment.remote(runner, after, POLL_SECONDS))
-        if assignment is not None:
-            return assignment
+    assignment: Assignment | None = None
+    while assignment is None:
+        assignment = ray.get(queue.next_assignment.remote(runner, after, POLL_SECONDS))
+    return assignment
 
 
 def _agree(ask: Callable[[], Any]) -> Any:

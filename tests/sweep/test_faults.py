@@ -91,7 +91,7 @@ def test_workers_that_hang_are_ended_with_their_trial(tmp_path):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     result = run_plan(plan(trials=1, configs=[{"hang_at": 3}]), [Impatient()], root=tmp_path)
-    assert (result.status, [t.status for t in result.state.trials.values()]) == ("interrupted", ["stopped"])
+    assert (result.state.status, [t.status for t in result.state.trials.values()]) == ("interrupted", ["stopped"])
 
 
 def test_workers_lost_again_and_again_fail_the_trial(tmp_path):

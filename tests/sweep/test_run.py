@@ -29,7 +29,7 @@ def trials_of(result):
 def test_a_sweep_finishes_and_every_event_is_seen_once(tmp_path):
     memory = Memory()
     result = run_plan(plan(trials=3), [memory], root=tmp_path)
-    assert result.status == "finished"
+    assert result.state.status == "finished"
     assert result.exit_code == 0
     assert [(t.trial, t.status, t.images) for t in trials_of(result)] == [
         (f"t000{i}", "finished", 400) for i in range(3)
@@ -54,7 +54,7 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
     memory = Memory()
     result = run_plan(plan(configs=configs, **asha), [memory], root=tmp_path)
     assert [t.status for t in trials_of(result)] == ["finished", "pruned", "failed", "finished"]
-    assert (result.status, result.exit_code) == ("finished", 3)
+    assert (result.state.status, result.exit_code) == ("finished", 3)
     failed = trials_of(result)[2]
     assert failed.error.startswith("ValueError: as the test wants it; log: ")
     log = Path(failed.log).read_text()
@@ -104,9 +104,9 @@ def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
     asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
     two = plan(trials=5, resources=Resources(workers=2), **asha)
     result = run_plan(two, root=tmp_path)
-    assert result.allotment.concurrent == 2
+    assert result.state.sessions[-1].concurrent == 2
     assert {t.status for t in trials_of(result)} <= {"finished", "pruned"}
-    assert result.status == "finished"
+    assert result.state.status == "finished"
 
 
 def test_impossible_resources_are_refused_with_numbers(tmp_path):
@@ -129,7 +129,7 @@ def test_a_name_that_exists_is_refused_and_can_be_extended(tmp_path):
     assert len(study(tmp_path).trials) == 3
     assert len({t.params["x"] for t in trials_of(more)}) == 3  # the sampler does not repeat its draws
     memory = Memory()
-    assert run_plan(plan(trials=1), [memory], root=tmp_path, resume=True).status == "finished"
+    assert run_plan(plan(trials=1), [memory], root=tmp_path, resume=True).state.status == "finished"
     assert [event.kind for event in memory.events] == ["session_started", "session_ended"]  # nothing is left to run
 
 

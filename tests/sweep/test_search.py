@@ -13,7 +13,7 @@ from trivial_sweeps import plan
 
 from gensweep.config.sweep_config import GridSearch, Search, Tpe
 from gensweep.sweep.early_stopping import asha_stops
-from gensweep.sweep.events import Created, Evaluated, Suggested
+from gensweep.sweep.events import Created, Evaluated, SessionEnded, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.session import Session
 from gensweep.sweep.state import SweepState
@@ -56,9 +56,9 @@ def test_a_grid_meets_every_combination_once_over_sessions(tmp_path):
         session = Session(grid, folder, [], concurrent=1, more_trials=more)
         for _ in range(3):
             trial = session.next_trial().trial
-            session.started(trial)
+            session.note(Started(trial))
             session.ended(trial, {"failure": "none"})
-        session.close("finished")
+        session.note(SessionEnded("finished"))
     met = [(trial.params["kind"], trial.params["size"]) for trial in folder.state().trials.values()]
     assert sorted(met) == [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 8), ("b", 16)]
 

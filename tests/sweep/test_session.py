@@ -16,12 +16,11 @@ from logged import IDENTITY, evaluation
 from optuna.trial import TrialState
 from trivial_sweeps import Memory, plan
 
-from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep import run, study
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.resources import allot
+from gensweep.sweep.plan import SweepResult
 from gensweep.sweep.session import Session
 
 
@@ -52,7 +51,7 @@ class Driver:
     def begin(self, tune_id="x"):
         asked = self.session.next_trial()
         self.names[tune_id] = asked.trial
-        self.session.started(asked.trial)
+        self.session.note(Started(asked.trial))
         return asked
 
     def progress(self, images, *, tune_id="x", **numbers):
@@ -79,7 +78,7 @@ def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
     driver.begin()
     for images, value in ((100, 5.0), (200, 2.0), (300, 7.0)):
         assert not driver.evaluate(images, value)
-    driver.session.close("interrupted")
+    driver.session.note(SessionEnded("interrupted"))
     later = Driver(tmp_path, **patience)
     later.begin()
     assert not later.evaluate(300, 7.0)  # what a restart does again does not count
@@ -138,7 +137,7 @@ def test_trials_that_run_at_an_interrupt_are_stopped_and_come_first_in_the_next_
     driver.begin()
     driver.evaluate(100, 4.0)
     driver.evaluate(200, 5.0)
-    driver.session.close("interrupted")
+    driver.session.note(SessionEnded("interrupted"))
     assert driver.state.trials["t0000"].status == "stopped"
     assert driver.told[0].state == TrialState.RUNNING
     later = Driver(tmp_path, trials=3)
@@ -164,7 +163,7 @@ def test_what_a_restart_does_again_is_noted_once(tmp_path):
     driver.progress(50, loss=1.0)
     driver.evaluate(100, 4.0)
     driver.progress(150, loss=1.0)
-    driver.session.started("t0000")  # lost, and again from image 100
+    driver.session.note(Started("t0000"))  # lost, and again from image 100
     driver.evaluate(100, 4.0)
     driver.progress(150, loss=1.0)
     driver.evaluate(200, 3.0)
@@ -205,7 +204,7 @@ def test_an_observer_that_raises_does_not_disturb_the_others(tmp_path, caplog):
     memory = Memory()
     driver = Driver(tmp_path, observers=[broken, memory])
     driver.begin()
-    driver.session.close("interrupted")
+    driver.session.note(SessionEnded("interrupted"))
     assert [event.kind for event in memory.events][-3:] == ["suggested", "started", "session_ended"]
     assert "observer function failed" in caplog.text
 
@@ -324,13 +323,13 @@ def test_a_sweep_that_breaks_down_names_a_file_with_the_traceback_unless_the_use
     monkeypatch.setattr("gensweep.sweep.placement.node_resources", lambda: [{"CPU": 1}])
     result = run.run_plan(plan(), root=tmp_path)
     folder = SweepFolder(tmp_path, "a")
-    assert (result.status, result.exit_code, folder.state().error) == ("failed", 1, result.error)
+    assert (result.state.status, result.exit_code, folder.state().error) == ("failed", 1, result.state.error)
     log = folder.path / "logs" / "driver.log"
     if isinstance(problem, GensweepError):
-        assert result.error == "make room"
+        assert result.state.error == "make room"
         assert not log.exists()
     else:
-        assert result.error == f"RuntimeError: not expected; traceback: {log}"
+        assert result.state.error == f"RuntimeError: not expected; traceback: {log}"
         assert "in broken" in log.read_text()
 
 
@@ -340,7 +339,7 @@ def test_more_trials_can_be_asked_for(tmp_path):
     driver.evaluate(400, 1.0)
     driver.end(finished=True)
     assert driver.session.next_trial() is None
-    driver.session.close("finished")
+    driver.session.note(SessionEnded("finished"))
     later = Driver(tmp_path, trials=1, more_trials=2)
     assert later.state.left == 2
     assert later.begin("y").trial == "t0001"
@@ -357,23 +356,21 @@ def test_a_trial_whose_first_whole_score_comes_last_is_ranked_by_it(tmp_path):
 
 
 def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
-    from gensweep.sweep.plan import SweepResult
-
     driver = Driver(tmp_path)
     for tune_id, value in (("x", 3.0), ("y", 2.0)):
         driver.begin(tune_id)
         driver.evaluate(400, value, tune_id=tune_id)
     driver.end("x", finished=True)
     driver.end("y", failure="ValueError: no")
-    allotment = allot(Resources(), [{"CPU": 1}])
-
-    def result(status):
-        return SweepResult(tmp_path / "a", status, driver.state, allotment)
-
-    assert [result(status).exit_code for status in ("finished", "interrupted", "failed")] == [3, 130, 1]
-    assert result("finished").state.best.trial == "t0000"  # a trial that failed is not ranked
-    assert [t.trial for t in result("finished").state.failed] == ["t0001"]
-    assert result("interrupted").resume_command == "gensweep tune --resume a"
+    result = SweepResult(tmp_path / "a", driver.state)
+    codes = {}
+    for status in ("interrupted", "failed", "finished"):
+        driver.session.note(SessionEnded(status))
+        codes[status] = result.exit_code
+    assert codes == {"interrupted": 130, "failed": 1, "finished": 3}
+    assert result.state.best.trial == "t0000"  # a trial that failed is not ranked
+    assert [t.trial for t in result.state.failed] == ["t0001"]
+    assert result.resume_command == "gensweep tune --resume a"
 
 
 def test_studies_are_minimised_or_maximised_by_the_mode(tmp_path):
