@@ -121,7 +121,7 @@ def _tune(
             run_config=tune.RunConfig(
                 name=f"session-{len(list(book.glob('session-*'))):03d}",
                 storage_path=str(book),
-                callbacks=[SessionCallback(session)],
+                callbacks=[SessionCallback(session, queue)],
                 stop=SessionStopper(stop, session, queue, settings.leases),
                 failure_config=tune.FailureConfig(max_failures=plan.max_failures),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),

@@ -43,7 +43,7 @@ class SessionSearcher(_NotStored, Searcher):
         if trial is None:
             return Searcher.FINISHED
         self._trials[trial_id] = trial.trial
-        return {"trial": trial.trial, "config": trial.config, "checkpoints": trial.checkpoints}
+        return {"trial": trial.trial, "config": trial.config}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended by itself or was stopped; of an error more is known later, in the callback."""
@@ -58,12 +58,14 @@ class SessionSearcher(_NotStored, Searcher):
 class SessionCallback(_NotStored, Callback):
     """Notes starts, and trials whose actor was lost too often; reports come by the stopper, ends by the searcher."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, queue: Any) -> None:
+        self._session, self._queue = session, queue
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Workers take the trial, for the first time or after it was lost."""
-        self._session.note(Started(trial.config["trial"]))
+        name = trial.config["trial"]
+        ray.get(self._queue.start_from.remote(name, self._session.state.trials[name].checkpoints))
+        self._session.note(Started(name))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Its actor died too often."""

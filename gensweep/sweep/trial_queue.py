@@ -5,8 +5,9 @@ A *runner* is a trial actor with its kept worker group.  Each time that it start
 and reports.  Whatever belongs to an older generation is answered with "stop", so workers leave a stopped trial at their
 next report, all ranks at the same one.
 
-Nothing here is the only copy.  If the actor dies, Ray starts it again, empty: workers are told to stop, and runners, to
-which their generation is "forgotten", assign their trial again.
+Nothing here is the only copy: the driver knows from which checkpoints a trial starts, the runner those of its reports.
+If the actor dies, Ray starts it again, empty: workers are told to stop, and runners, to which their generation is
+"forgotten", assign their trial again.
 """
 
 from __future__ import annotations
@@ -72,17 +73,18 @@ class TrialQueue:
     def __init__(self) -> None:
         self._current: dict[str, _Generation] = {}
         self._checkpoints: dict[str, tuple[str, ...]] = {}
+        """Of trials that have not been assigned since they started."""
         self._closed = False
         self._changed = asyncio.Condition()
 
     async def assign(self, runner: str, assignment: Assignment) -> Assignment:
         """Hand a trial to the runner's workers; whatever they do now is stale.
 
-        Returns the assignment, which goes on from newer checkpoints if any were reported.
+        Returns the assignment, with the checkpoints from which the trial was to start, if the runner has just begun it.
         """
         async with self._changed:
-            known = self._checkpoints.setdefault(assignment.trial, assignment.checkpoints)
-            assignment = replace(assignment, checkpoints=known)
+            checkpoints = self._checkpoints.pop(assignment.trial, assignment.checkpoints)
+            assignment = replace(assignment, checkpoints=checkpoints)
             self._current[runner] = _Generation(assignment)
             self._changed.notify_all()
             return assignment
@@ -130,8 +132,6 @@ class TrialQueue:
             def stale() -> bool:
                 return self._closed or self._current[runner] is not current
 
-            current.assignment = current.assignment.after(event)
-            self._checkpoints[current.assignment.trial] = current.assignment.checkpoints
             self._send(current, event)
             if isinstance(event, Evaluated):
                 await self._wait(lambda: stale() or (current.answered and not current.messages), None)
@@ -147,6 +147,10 @@ class TrialQueue:
         """The job raised in that rank, which ends the worker group."""
         if current := self._get(runner, generation):
             current.errors[rank] = (error, details)
+
+    async def start_from(self, trial: str, checkpoints: tuple[str, ...]) -> None:
+        """A runner is about to begin a trial, which goes on from these checkpoints."""
+        self._checkpoints[trial] = checkpoints
 
     async def close(self) -> None:
         """The sweep stops: every runner is told at once, every worker at its next report."""

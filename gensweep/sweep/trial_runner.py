@@ -26,7 +26,7 @@ GROUP_CHECK_INTERVAL = 5.0
 
 
 class TrialRunner(tune.Trainable):
-    """See the module.  Its configuration: `trial`, `config` and `checkpoints` (URIs, newest first)."""
+    """See the module.  Its configuration: `trial`, the name, and `config`, that of the trial."""
 
     def setup(self, config: dict[str, Any], settings: RunnerSettings | None = None) -> None:
         """Remember the settings; the worker group starts with the first step."""

@@ -25,6 +25,9 @@ def count(config, context, reporter):
     while state["step"] < config.get("steps", 4):
         state["step"] += 1
         trouble(config, context, state["step"])
+        if "steps_file" in config:
+            with Path(config["steps_file"]).open("a") as file:
+                file.write(f"{state['step']}\n")
         if config.get("sleep"):
             time.sleep(config["sleep"])
         share = torch.tensor([1.0 / context.world])

@@ -56,11 +56,16 @@ def test_a_killed_actor_costs_at_most_one_checkpoint_interval(tmp_path, actor):
 def test_a_queue_and_a_trial_actor_that_are_killed_at_once_keep_no_slot(tmp_path):
     killer = Killer("TrialQueue", "TrialRunner")
     # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
-    whole = plan(trials=1, configs=[{"sleep": 0.3}], resources=Resources(cpus_per_worker=4))
+    whole = plan(
+        trials=2, configs=[{"steps_file": str(tmp_path / "steps")}, {}], resources=Resources(cpus_per_worker=4)
+    )
     result = run_plan(whole, [killer], root=tmp_path)
     assert len(killer.killed) == 2
-    assert [t.status for t in result.state.trials.values()] == ["finished"]
-    assert [e.evaluation.images for e in killer.of(Evaluated)] == [100, 200, 300, 400]
+    killed, quiet = result.state.trials.values()
+    assert [killed.status, quiet.status] == ["finished", "finished"], [killed.error, quiet.error]
+    assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
+    assert [e.evaluation.images for e in killer.of(Evaluated) if e.trial == "t0000"] == [100, 200, 300, 400]
+    assert (tmp_path / "steps").read_text().split() == ["1", "2", "3", "4"]  # none was done again
 
 
 def test_a_trial_actor_killed_while_its_workers_start_leaves_nothing_behind(tmp_path):

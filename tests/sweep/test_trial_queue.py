@@ -104,15 +104,19 @@ def test_what_comes_late_from_an_old_generation_is_dropped():
     scene(play)
 
 
-def test_a_trial_that_starts_again_goes_on_from_its_last_two_checkpoints():
+def test_a_trial_goes_on_from_the_last_two_checkpoints_of_its_reports():
+    assignment = Assignment("t0", {}, ("c0",)).after(Progressed("t0", 1, {}))
+    assert assignment.checkpoints == ("c0",)
+    assert assignment.after(evaluated(1)).after(evaluated(2)).checkpoints == ("c2", "c1")
+    assert assignment.after(evaluated(1)).after(evaluated(1)).checkpoints == ("c1", "c0")
+
+
+def test_a_trial_that_a_runner_begins_starts_from_where_the_driver_says_and_then_from_what_the_runner_knows():
     async def play(queue):
-        assert await start(queue, checkpoints=("c0",)) == ("c0",)
-        for images in (1, 2):
-            report = asyncio.create_task(queue.report("r", 1, evaluated(images)))
-            assert await queue.take("r", 1, SOON) == evaluated(images)
-            assert not report.done()
-        assert await start(queue, runner="other", checkpoints=("c0",)) == ("c2", "c1")
-        assert (await queue.next_assignment("other", 0, SOON)).checkpoints == ("c2", "c1")
+        await queue.start_from("t0", ("c2", "c1"))
+        assert await start(queue) == ("c2", "c1")
+        assert (await queue.next_assignment("r", 0, SOON)).checkpoints == ("c2", "c1")
+        assert await start(queue, 2, checkpoints=("c3", "c2")) == ("c3", "c2")
 
     scene(play)
 
