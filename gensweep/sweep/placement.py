@@ -28,14 +28,11 @@ __all__ = [
     "take_lease",
 ]
 
-MARK_LENGTH = 3
-"""Bytes of a mark, so it is at most 16 MB of memory; two given runners share one with a probability of 6e-8."""
+MARK_LENGTH = 3  # bytes, so a mark is at most 16 MB of memory; two given runners share one with a probability of 6e-8
+SHARE = 0.001  # of a node's own resource: the smallest amount, so that it leaves room for enough trials
 
 HEAD = "node:__internal_head__"
 """A resource of which the head node has 1.  Each node has 1 of node:ADDRESS, which is not unique on one machine."""
-
-SHARE = 0.001
-"""The smallest amount that leaves room for enough trials on a node."""
 
 
 def node_resources() -> list[Mapping[str, float]]:

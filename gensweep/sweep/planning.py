@@ -40,12 +40,9 @@ __all__ = [
     "single_trial",
 ]
 
-#: Random trials that a preview shows.
-SAMPLES_SHOWN = 5
-#: Corners at which a preview times steps.
-CORNERS_TIMED = 8
-#: Seconds for each of the three things that are timed at a corner.
-TIMING_SECONDS = 0.3
+SAMPLES_SHOWN = 5  # random trials in a preview
+CORNERS_TIMED = 8  # corners at which a preview times steps
+TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner
 
 
 def plan_sweep(sweep: SweepConfig) -> Plan:

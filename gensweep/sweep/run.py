@@ -21,11 +21,8 @@ from gensweep.sweep.session import Observer, Session
 
 __all__ = ["run_plan"]
 
-MOST_CALLS_AT_ONCE = 1000
-"""Of the queue: two for each trial that runs, which wait most of the time."""
-
-QUEUE_RESTARTS = 20
-"""How often the queue is started again when it dies; more often, and the sweep fails."""
+MOST_CALLS_AT_ONCE = 1000  # of the queue: two for each trial that runs, which wait most of the time
+QUEUE_RESTARTS = 20  # how often the queue is started again when it dies; more often, and the sweep fails
 
 
 def run_plan(

@@ -18,8 +18,7 @@ from gensweep.sweep.session import Session
 
 __all__ = ["SessionCallback", "SessionSearcher", "SessionStopper"]
 
-FREEING_INTERVAL = 1.0
-"""Seconds between two looks for trial actors that have died."""
+FREEING_INTERVAL = 1.0  # seconds between two looks for trial actors that have died
 
 
 class _NotStored:

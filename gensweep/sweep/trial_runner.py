@@ -21,8 +21,7 @@ from gensweep.sweep.worker_group import RunnerSettings, WorkerGroup
 
 __all__ = ["TrialRunner"]
 
-GROUP_CHECK_INTERVAL = 5.0
-"""Seconds between two looks whether the worker group still lives."""
+GROUP_CHECK_INTERVAL = 5.0  # seconds between two looks whether the worker group still lives
 
 
 class TrialRunner(tune.Trainable):

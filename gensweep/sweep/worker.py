@@ -39,14 +39,9 @@ from gensweep.training.trial import StopTrial, WorkerContext
 
 __all__ = ["serve"]
 
-POLL_SECONDS = 60.0
-"""How long one long poll of the queue lasts."""
-
-COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)
-"""How long a rank waits for the others, which may be evaluating or writing a checkpoint."""
-
-LONGEST_CAUSE = 500
-"""Characters of an error's first line that are shown."""
+POLL_SECONDS = 60.0  # how long one long poll of the queue lasts
+COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a rank waits for the others, which may be evaluating or saving
+LONGEST_CAUSE = 500  # characters of an error's first line that are shown
 
 
 def serve(settings: RunnerSettings, runner: str) -> None:

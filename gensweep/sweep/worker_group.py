@@ -25,11 +25,8 @@ from gensweep.sweep.placement import free_groups, mark
 
 __all__ = ["RunnerSettings", "WorkerGroup"]
 
-CLOSING_TIMEOUT = 30.0
-"""Seconds that closing waits for the end of the run; after that, it ends with the process."""
-
-START_RETRIES = 2
-"""How often Ray Train tries again when workers do not start."""
+CLOSING_TIMEOUT = 30.0  # seconds that closing waits for the end of the run; after that, it ends with the process
+START_RETRIES = 2  # how often Ray Train tries again when workers do not start
 
 
 @dataclass(frozen=True)
