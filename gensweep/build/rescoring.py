@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,6 @@ from filelock import FileLock
 
 from gensweep.build.model import load_checkpoint, weights_name
 from gensweep.build.parts import build_evaluator, build_family, default_device, load_images
-from gensweep.build.sampling_configs import Axes, check_axes, sampling_of, sampling_overrides
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
@@ -27,7 +26,20 @@ from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator, evaluate, scores_of, write_pairs
 from gensweep.training.learner_state import weights_in
 
-__all__ = ["Rescoring"]
+__all__ = ["Axes", "Rescoring"]
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The values to try of each setting, in all combinations; without any, a setting stays as it was in training.
+
+    A number of steps of None means every step that there is.  `ema` are multiples of the main half-life, or "raw".
+    """
+
+    sampler: tuple[str, ...] = ()
+    steps: tuple[int | None, ...] = ()
+    guidance: tuple[float, ...] = ()
+    ema: tuple[str, ...] = ()
 
 
 class Rescoring:
@@ -49,6 +61,7 @@ class Rescoring:
         self.file = folder / "evaluations.json"
         self.checkpoint = read(folder)
         self.trial = TrialConfig.from_dict(self.checkpoint.metadata)
+        self.trained = _sampling_of(self.trial)
         self.samples: int = samples or self.trial.flat()["evaluation.samples"]
         self.device = torch.device(device) if device is not None else default_device()
 
@@ -57,8 +70,8 @@ class Rescoring:
 
         Raises ConfigError with all problems if the model cannot draw images with one of them.
         """
-        check_axes(self.trial, axes)
-        trained, kept = sampling_of(self.trial), weights_in(tensor_names(self.folder))
+        self._check(axes)
+        trained, kept = self.trained, weights_in(tensor_names(self.folder))
         costs = {replace(each.sampling, weights="", evaluations=0): each.sampling.evaluations for each in self.known()}
         weights, found, problems = list[str](), list[SamplingConfig](), list[str]()
         for text in axes.ema or kept[:1]:
@@ -71,7 +84,7 @@ class Rescoring:
             for steps in axes.steps or [trained.steps]:
                 try:
                     trial = self.trial_of(SamplingConfig(sampler, steps, guidance, ""))
-                    sampling = sampling_of(trial)
+                    sampling = _sampling_of(trial)
                     combinations.append(replace(sampling, evaluations=costs.get(sampling) or self._evaluations(trial)))
                 except ConfigError as error:
                     problems += error.problems
@@ -86,7 +99,14 @@ class Rescoring:
 
     def overrides(self, sampling: SamplingConfig) -> dict[str, Any]:
         """What a sampling configuration changes in the trial, by dotted key."""
-        return sampling_overrides(sampling, self.trial)
+        trained, changes = self.trained, dict[str, Any]()
+        if sampling.sampler != trained.sampler:
+            changes["sampler.kind"] = sampling.sampler
+        if sampling.steps != (trained.steps if sampling.sampler == trained.sampler else None):
+            changes["sampler.steps"] = sampling.steps
+        if sampling.guidance not in (None, trained.guidance):
+            changes["family.guidance"] = sampling.guidance
+        return changes
 
     def known(self) -> list[Outcome]:
         """What has been found of this checkpoint before.  Raises GensweepError if the file cannot be read."""
@@ -95,8 +115,8 @@ class Rescoring:
             if record["format"] < OUTCOMES_FORMAT:
                 return []  # an earlier version did not know all settings of a sampler
             if record["format"] > OUTCOMES_FORMAT:
-                known = f"this gensweep reads {OUTCOMES_FORMAT}"
-                raise GensweepError(f"{self.file} has format {record['format']}, but {known}; move it away")
+                versions = f"has format {record['format']}, but this gensweep reads {OUTCOMES_FORMAT}"
+                raise GensweepError(f"{self.file} {versions}; move it away")
             found = [Outcome.from_dict(values) for values in record["outcomes"]]
         except FileNotFoundError:
             return []
@@ -134,6 +154,20 @@ class Rescoring:
                     done += sampling.evaluations * self.samples
             assert outcome is not None
             yield outcome
+
+    def _check(self, axes: Axes) -> None:
+        """Raise ConfigError for settings that the model does not have at all."""
+        trained, family, problems = self.trained, self.trial.kind("family"), []
+        if trained.sampler is None and axes.sampler:
+            problems.append(f"sampler={axes.sampler[0]}: the family {family} draws images without a sampler")
+        if trained.sampler is None and axes.steps:
+            problems.append(f"steps={axes.steps[0]}: the family {family} draws an image in one step")
+        if trained.guidance is None and axes.guidance:
+            labels = "this model was trained without labels"
+            reason = labels if trained.sampler else f"the family {family} has no guidance"
+            problems.append(f"guidance={axes.guidance[0]:g}: {reason}")
+        if problems:
+            raise ConfigError([f"{problem}; leave it out" for problem in problems])
 
     def _score(
         self, sampling: SamplingConfig, evaluator: Evaluator, done: int, progress: Callable[[int], None] | None
@@ -179,3 +213,12 @@ class Rescoring:
     def _evaluations(self, trial: TrialConfig) -> int:
         """Evaluations of the network for an image.  Raises ConfigError for settings that do not fit together."""
         return counted_calls(build_family(trial, self.checkpoint.shape, len(self.checkpoint.class_names))).calls
+
+
+def _sampling_of(trial: TrialConfig) -> SamplingConfig:
+    """How a trial's model draws images; which weights do, and what it costs, is left open."""
+    tree = trial.as_dict()
+    sampler: dict[str, Any] = tree.get("sampler", {})
+    guidance = tree["family"].get("guidance") if tree["family"].get("conditional", True) else None
+    settings = tuple((name, value) for name, value in sampler.items() if name not in ("kind", "steps"))
+    return SamplingConfig(sampler.get("kind"), sampler.get("steps"), guidance, "", settings=settings)

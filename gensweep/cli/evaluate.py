@@ -73,8 +73,8 @@ def evaluate(
         raise click.UsageError(
             "Give one of RUN, FOLDER and --torchscript FILE; for example: gensweep evaluate quickstart"
         )
-    if run is None or _holds_images(run):
-        _refuse([f"--{name}" for name, _, _ in OPTIONS if given[name]] + ["--picture"] * (picture is not None), "a run")
+    if run is None or (Path(run).is_dir() and not Path(run, "checkpoint.json").is_file()):
+        _refuse([f"--{name}" for name, value in [*given.items(), ("picture", picture)] if value], "a run")
         from gensweep.imported.evaluation_command import evaluate_imported
 
         evaluate_imported(None if run is None else Path(run), options, samples=samples, seed=seed, format=format)
@@ -101,11 +101,6 @@ def _reference(against: str) -> str:
             f"--against {against}: give train, test, whole, a folder of real pictures, or statistics (.npz)"
         )
     return f"{Path(against).resolve()}/"
-
-
-def _holds_images(run: str) -> bool:
-    """Whether a person means a folder of images and not a run or a checkpoint."""
-    return Path(run).is_dir() and not (Path(run) / "checkpoint.json").is_file()
 
 
 def _refuse(options: list[str], owner: str) -> None:

@@ -63,7 +63,7 @@ def run_for_a_person(
 def _rescore(sweep: SweepConfig, root: Path) -> None:
     """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
     from gensweep.build.parts import default_device
-    from gensweep.build.sampling_configs import Axes
+    from gensweep.build.rescoring import Axes
     from gensweep.cli.sampling_axes import rescore, subject_of
     from gensweep.report.wording import score
     from gensweep.sweep.folder import SweepFolder

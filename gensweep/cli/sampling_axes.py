@@ -14,8 +14,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.output import print_rows, progress_bar
 
 if TYPE_CHECKING:
-    from gensweep.build.rescoring import Rescoring
-    from gensweep.build.sampling_configs import Axes
+    from gensweep.build.rescoring import Axes, Rescoring
     from gensweep.report.outcomes import Tried
     from gensweep.results import Outcome, SamplingConfig
     from gensweep.tracking.records import TrialRecord
@@ -49,7 +48,7 @@ def axes_options(command: C) -> C:
 
 def parse_axes(texts: Mapping[str, str | None]) -> Axes:
     """Lists with commas, by the name of the option, as values.  Raises ConfigError with all problems."""
-    from gensweep.build.sampling_configs import Axes
+    from gensweep.build.rescoring import Axes
 
     readers: dict[str, Callable[[str], Any]] = {"sampler": str, "steps": _steps, "guidance": _guidance, "ema": str}
     values: dict[str, list[Any]] = {}

@@ -9,8 +9,7 @@ from logged import evaluation
 
 from gensweep.build import rescoring as module
 from gensweep.build.model import load_checkpoint
-from gensweep.build.rescoring import Rescoring
-from gensweep.build.sampling_configs import Axes, sampling_overrides
+from gensweep.build.rescoring import Axes, Rescoring
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.outcomes import Tried, sample_command
 from gensweep.results import Outcome
@@ -73,8 +72,8 @@ def test_every_combination_comes_once_and_steps_change_fastest(folder):
 def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
     trial = untrained.config("diffusion")
     kept, other = (configs(folder, Axes(sampler=(kind,)))[0] for kind in ("ddim", "ancestral"))
-    assert trial.with_overrides(sampling_overrides(kept, trial)) == trial
-    changed = trial.with_overrides(sampling_overrides(other, trial)).as_dict()["sampler"]
+    assert Rescoring(folder).trial_of(kept) == trial
+    changed = Rescoring(folder).trial_of(other).as_dict()["sampler"]
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
 
 
@@ -94,8 +93,7 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
 def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
     (way,) = configs(folder, axes)
     outcome = Outcome(way, 8, 0, evaluation(1, 1.0).scores, 1.0, 1.0, "cpu", "", 0.0)
-    changes = sampling_overrides(way, untrained.config("diffusion"))
-    assert sample_command(Tried("tiny", outcome, changes, "fd")) == command
+    assert sample_command(Tried("tiny", outcome, Rescoring(folder).overrides(way), "fd")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, monkeypatch):
