@@ -31,9 +31,10 @@ from gensweep.config.models import bind, item_model
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
+from gensweep.nn.precision import Precision
 from gensweep.noise import Noise
 from gensweep.training.loop import Learner
-from gensweep.training.settings import Precision, training
+from gensweep.training.settings import TrainingSettings
 
 CHANNELS = 3
 LATENT = 100
@@ -131,7 +132,7 @@ def gensweep(setting: Setting, images: Images, name: str, precision: Precision, 
     """The program's own loop with a DCGAN."""
     settings = {"kind": "gan", "network": {"kind": "dcgan", "width": setting.width}, "gan": {"latent": LATENT}}
     family = bind(item_model(FAMILIES, "gan").model_validate(settings))(CHANNELS, setting.size, 0)
-    plan = training(images=10**9, batch_size=setting.batch, precision=precision, ema_half_life=half_life)
+    plan = TrainingSettings(images=10**9, batch_size=setting.batch, precision=precision, ema_half_life=half_life)
     learner = Learner(family, plan, seed=0, device=setting.device)
     loader = Loader(images, seed=0, device=setting.device)
     count = sum(parameters(network) for network in family.networks.values())

@@ -27,16 +27,17 @@ from typing import Any
 
 import click
 import torch
-from measuring import machine, write_result
+from measuring import evaluator, machine, write_result
 from torch import Tensor, nn
 
+from gensweep.data.images import Images
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.inception import INCEPTION_FEATURES, fid_network, from_weights
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch
 from gensweep.metrics.probe import Classifier, fit_classifier
-from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images
+from gensweep.training.evaluation import EvaluationResult, evaluate_images
 
 BAR, CLASSES, SIZE = 1.3, 10, 32
 TOLERANCE = {"fid": 1e-6, "inception_score": 1e-6, "precision": 1e-6, "recall": 1e-6, "kid": 1e-6}
@@ -105,14 +106,17 @@ def evaluate(extractor: Extractor, real: Real, images: Tensor) -> tuple[Evaluati
     """What gensweep says, the seconds of the process, and the bytes on top of what it held."""
     names = [name for name in METRICS if METRICS[name].needs == "samples" and name != "fd"]  # here the FID itself
     metrics = {name: METRICS[name](real, INCEPTION_FEATURES, "cpu") for name in names}
-    evaluator = Evaluator(
-        extractor, metrics, {}, len(images), 250, (len(images) // CLASSES,) * CLASSES, (3, SIZE, SIZE)
-    )
+    labels = torch.arange(len(images)) % CLASSES
+    made_up = Images(images, labels, real.class_names, "made up", "", flip=False)
     held()
     before, start = held(), time.process_time()
-    labels = torch.arange(len(images)) % CLASSES
-    verdict = evaluate_images(evaluator, lambda indices: images[indices], torch.device("cpu"), labels=labels)
-    return verdict, time.process_time() - start, held() - before
+    result = evaluate_images(
+        evaluator(extractor, metrics, made_up, 250),
+        lambda indices: images[indices],
+        torch.device("cpu"),
+        labels=labels,
+    )
+    return result, time.process_time() - start, held() - before
 
 
 class Peer:

@@ -16,12 +16,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from gensweep.training.memory import LiveBytes
+from gensweep.data.images import Images
+from gensweep.metrics.extractors import Extractor
+from gensweep.metrics.processes import Metric
+from gensweep.training.cost import LiveBytes
+from gensweep.training.evaluation import Evaluator
+from gensweep.training.settings import EvaluationSettings, LikelihoodSettings, TrainingSettings
 
 __all__ = [
     "CLOCKS",
     "Contender",
     "Row",
+    "evaluator",
     "machine",
     "matmul_flops",
     "parameters",
@@ -35,6 +41,22 @@ __all__ = [
 RESULTS = Path(__file__).parent / "results"
 #: The time that passes, or the time that this process computes: with one thread, other programs disturb it less.
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+
+
+def evaluator(extractor: Extractor, metrics: Mapping[str, Metric], images: Images, batch_size: int) -> Evaluator:
+    """What scores as many images as there are, with labels like theirs."""
+    settings = EvaluationSettings(
+        samples=len(images),
+        batch_size=batch_size,
+        metrics=tuple(metrics),
+        extractor=lambda device, cache: extractor,
+        likelihood=LikelihoodSettings,
+    )
+    identities = {
+        name: settings.identity(name, TrainingSettings(), reference=images.name, extractor=extractor.id)
+        for name in metrics
+    }
+    return Evaluator(settings, images, extractor, metrics, identities)
 
 
 @dataclass

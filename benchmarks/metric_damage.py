@@ -27,7 +27,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
-from measuring import machine
+from measuring import evaluator, machine
 from PIL import Image, ImageFilter
 from torch import Tensor
 
@@ -37,7 +37,7 @@ from gensweep.metrics.classes import distance_of_features
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real
-from gensweep.training.evaluation import Evaluator, evaluate_images
+from gensweep.training.evaluation import evaluate_images
 
 RESULTS = Path(__file__).parent / "results"
 #: Damages that grow from row to row, what they begin with, and where a score goes that gets worse.
@@ -125,10 +125,14 @@ def damages(fresh: Images, test: Images, reference: Images) -> Iterator[Row]:
 def score(row: Row, extractor: Extractor, references: dict[str, Any], batch: int = 100) -> dict[str, float]:
     """Scores and details by name, as an evaluation computes them."""
     metrics = {name: METRICS[name](references[name], extractor.num_features, "cpu") for name in NAMES}
-    counts = tuple(torch.bincount(row.labels, minlength=10).tolist())
-    evaluator = Evaluator(extractor, metrics, {}, len(row.pixels), batch, counts, (3, 32, 32))
-    verdict = evaluate_images(evaluator, lambda i: row.pixels[i], torch.device("cpu"), labels=row.labels)
-    return {**verdict.scores, **verdict.signals}
+    images = Images(row.pixels, row.labels, tuple("0123456789"), row.name, "", flip=False)
+    result = evaluate_images(
+        evaluator(extractor, metrics, images, batch),
+        lambda indices: row.pixels[indices],
+        torch.device("cpu"),
+        labels=row.labels,
+    )
+    return {name: score.value for name, score in result.scores.items()} | result.signals
 
 
 def class_distances(fresh: Real, reference: Real) -> list[list[float]]:

@@ -44,8 +44,8 @@ from gensweep.config.models import bind, item_model
 from gensweep.families.family import FAMILIES
 from gensweep.nn.precision import uses_bfloat16
 from gensweep.noise import Noise
+from gensweep.training.device import place
 from gensweep.training.evaluation import draw
-from gensweep.training.loop import place
 
 SIZE = 32
 PEERS = {"ddim": "DDIM", "ancestral": "DDPM"}

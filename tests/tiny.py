@@ -1,5 +1,7 @@
 """The smallest families and data sets that can be trained, for the tests of several rooms."""
 
+from functools import partial
+
 import torch
 from real_features import MadeUp
 
@@ -13,10 +15,10 @@ from gensweep.nn.updates import UPDATES
 from gensweep.noise import Noise
 from gensweep.registry import keywords
 from gensweep.results import Identity
-from gensweep.training.distributed import Workers
+from gensweep.training.distributed import ALONE
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
-from gensweep.training.settings import training
+from gensweep.training.settings import EvaluationSettings, LikelihoodSettings, TrainingSettings
 
 SIZE, CLASSES = 8, 3
 # The smallest networks, so that the suite runs fast; a kind that is not listed runs with its defaults.
@@ -87,23 +89,26 @@ def learner(kind, *, conditional=True, seed=3, workers=None, family=None, update
     settings = {"images": 64, "batch_size": 8, "precision": "float32", "ema_half_life": 30, "log_every": 16}
     return Learner(
         built if update is None else adapted(built, **update),
-        training(**(settings | training_settings)),
+        TrainingSettings(**(settings | training_settings)),
         seed=seed,
-        workers=workers or Workers(),
+        workers=workers or ALONE,
     )
 
 
 def evaluator(likelihood=False, names=("fd",), **settings):
-    """Scores by random projections of the pixels, and by likelihood if asked."""
+    """Scores by random projections of the pixels, and by likelihood if asked, of images in proportions 2 : 1 : 1."""
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIZE * SIZE, 4))
     extractor = Extractor(network, lambda pixels: pixels / 255, id="projection/4", title="FD", num_features=4)
     reference = MadeUp(extractor(images().pixels))
-    values = {"samples": 20, "batch_size": 6, "class_counts": (2, 1, 1), "shape": (1, SIZE, SIZE)} | settings
-    metrics = {name: METRICS[name](reference, 4, "cpu") for name in names}
-    identities = {name: Identity(name, extractor.id, values["samples"], "noise", QUANTISATION) for name in names}
+    values = EvaluationSettings(
+        metrics=(*names, *["bpd"] * likelihood),
+        extractor=lambda device, cache: extractor,
+        likelihood=partial(LikelihoodSettings, images=11, timesteps=5),
+        **({"samples": 20, "batch_size": 6, "every": 24} | settings),
+    )
+    metrics = {name: METRICS[name](reference, 4, "cpu") for name in values.metrics}
+    identities = {name: Identity(name, extractor.id, values.samples, "noise", QUANTISATION) for name in names}
     if likelihood:
-        metrics["bpd"] = METRICS["bpd"](device="cpu")
         identities["bpd"] = Identity("bpd", None, 11, "noise", LIKELIHOOD_QUANTISATION, timesteps=5)
-        values |= {"held_out": images(11), "timesteps": 5}
-    return Evaluator(extractor, metrics, identities, **values)
+    return Evaluator(values, images(4), extractor, metrics, identities, images(11) if likelihood else None)

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import torch
+from list_reporter import ListReporter
 
 from gensweep.build.parts import build_evaluator, build_learner, load_images, run_job
 from gensweep.config import TrialConfig
@@ -11,7 +12,6 @@ from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import sampler_prefix, state_of
 from gensweep.training.loop import kind_of
-from gensweep.training.trial import ListReporter
 
 DIGITS = {
     "seed": 5,
@@ -46,7 +46,7 @@ def train(trial, folder, resume=(), reporter=None):
 def score(model, seed=0):
     """Evaluate a model as in its training; with another seed than 0, on images that no evaluation has seen."""
     evaluator = build_evaluator(model.trial, load_images(model.trial), model.device)
-    return evaluate(model.family, model.network, evaluator, workers=Workers(), key=seed)
+    return evaluate(model.family, model.network, evaluator, key=seed)
 
 
 def checkpoint(root, trial):
@@ -65,8 +65,10 @@ def checkpoint(root, trial):
         family=kind_of(learner.family),
         shape=(1, 8, 8),
         class_names=images.class_names,
-        class_counts=tuple(torch.bincount(images.labels, minlength=10).tolist()),
+        class_counts=images.class_counts,
         weights=sampler_prefix(learner),
         metadata=trial.as_dict(),
     )
-    return save(root, record, state_of(learner))
+    folder = root / "images-000000000032"
+    save(folder, record, state_of(learner))
+    return folder

@@ -17,10 +17,10 @@ from gensweep.families.family import Family
 from gensweep.nn.new_labels import merge_all
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
+from gensweep.training.device import place
 from gensweep.training.ema import MAIN_AVERAGE, average_name
 from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_in, weights_prefix
-from gensweep.training.loop import place
 
 __all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint", "weights_name"]
 

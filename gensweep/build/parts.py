@@ -15,7 +15,6 @@ from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.images import Images
-from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
@@ -24,7 +23,7 @@ from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.results import Identity
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import IMAGES_SHOWN, Evaluator
+from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 from gensweep.training.trial import Reporter, WorkerContext, run_trial
@@ -138,28 +137,14 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
             for name in of_likelihood:
                 metrics[name] = METRICS[name](device=device)
                 identities[name] = settings.identity(name, training, reference=split, held_out=len(held_out))
-    return Evaluator(
-        extractor=extractor,
-        metrics={name: metrics[name] for name in settings.metrics},
-        identities={name: identities[name] for name in settings.metrics},
-        # Without a score of theirs, samples are for people to see.
-        samples=settings.samples if of_samples else min(settings.samples, IMAGES_SHOWN),
-        batch_size=settings.batch_size,
-        class_counts=tuple(torch.bincount(images.labels, minlength=images.classes).tolist()),
-        shape=images.shape,
-        held_out=held_out,
-        timesteps=settings.likelihood.timesteps,
-        rung_samples=settings.rung_samples if of_samples else None,
-        rung_steps=settings.rung_steps,
-        class_names=images.class_names,
-    )
+    return Evaluator(settings, images, extractor, metrics, identities, held_out)
 
 
 def every_of(trial: TrialConfig) -> int:
     """Training images from one evaluation of a trial to the next."""
     settings: EvaluationSettings = trial.bound("evaluation")()
     training: TrainingSettings = trial.bound("training")()
-    return settings.every or max(1, training.images // 5)
+    return settings.interval(training)
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
@@ -168,7 +153,7 @@ def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
     `images` are those of the training.  Raises ConfigError if the split is missing or has other classes.
     """
     settings: EvaluationSettings = trial.bound("evaluation")()
-    likelihood = settings.likelihood
+    likelihood = settings.likelihood()
     split = images if likelihood.split == "train" else load_images(trial, likelihood.split)
     if split.class_names != images.class_names:
         raise ConfigError(
@@ -225,13 +210,10 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
     with trial.keys_in_errors():
         run_trial(
             build_learner(trial, images, context.device, Workers(context.rank, context.world)),
-            Loader(images, seed=trial.seed, device=context.device),
             evaluator,
             reporter,
-            every=every_of(trial),
             folder=context.folder,
             metadata=trial.as_dict(),
-            class_names=images.class_names,
             resume=context.resume,
             also=_beginning(trial).writer(trial, images),
         )

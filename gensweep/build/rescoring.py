@@ -20,11 +20,11 @@ from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
 from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
-from gensweep.training.checkpoint import SUSPECTS_FILE, read, tensor_names
+from gensweep.training.checkpoint import read, tensor_names
 from gensweep.training.cost import counted_calls
-from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Evaluator, evaluate, scores_of, write_pairs
+from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
+from gensweep.training.result_files import SUSPECTS_FILE, write_pairs
 
 __all__ = ["Axes", "Rescoring"]
 
@@ -179,14 +179,14 @@ class Rescoring:
             if progress is not None:
                 progress(done + images * sampling.evaluations)
 
-        result = evaluate(model.family, model.network, evaluator, workers=Workers(), key=self.seed, progress=drawn)
+        result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=drawn)
         if result.suspects is not None:
             write_pairs(result.suspects, self.folder / SUSPECTS_FILE)
         outcome = Outcome(
             sampling=sampling,
             samples=self.samples,
             seed=self.seed,
-            scores=scores_of(evaluator, result),
+            scores=result.scores,
             sample_seconds=result.sample_seconds,
             evaluate_seconds=result.evaluate_seconds,
             device=self.device.type,

@@ -27,7 +27,7 @@ families: Callable[[], Registry[Any]] = _late("gensweep.families.family", "FAMIL
 metrics: Callable[[], Registry[Any]] = _late("gensweep.metrics.metric", "METRICS")
 #: Metrics that are of one extractor's features only: (that extractor, the metric's name with any other).
 reserved_metric_names: Callable[[], Mapping[str, tuple[str, str]]] = _late("gensweep.metrics.metric", "RESERVED_NAMES")
-#: The functions whose settings are the sections of these names; fine-tuning lies above this layer.
-training: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "training")
-evaluation: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "evaluation")
+#: What has the settings of the sections of these names; fine-tuning lies above this layer.
+training: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "TrainingSettings")
+evaluation: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "EvaluationSettings")
 finetune: Callable[[], Callable[..., Any]] = _late("gensweep.finetuning.section", "finetune")

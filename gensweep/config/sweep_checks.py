@@ -227,7 +227,7 @@ def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
         trial.bound("training")(),
         extractor=setting(trial, "evaluation.extractor").model_dump_json(),
         reference=json.dumps(_reference(trial.data.model_dump(mode="json"), metric, evaluation)),
-        held_out=evaluation.likelihood.images,
+        held_out=evaluation.likelihood().images,
     )
     return last, evaluation.before_the_end(last)
 
@@ -236,7 +236,7 @@ def _reference(data: dict[str, Any], metric: str, evaluation: EvaluationSettings
     """The settings that decide which real images, or which statistics of some, a metric compares with."""
     kind = registries.metrics()[metric]
     if kind.needs == "likelihood":
-        return evaluation.likelihood.split, data
+        return evaluation.likelihood().split, data
     against = "train" if getattr(kind, "of_training", False) else evaluation.against
     if against == "whole":
         return against, {key: value for key, value in data.items() if key != "limit"}

@@ -86,6 +86,11 @@ class Images:
         """How many classes there are."""
         return len(self.class_names)
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """How many images each class has."""
+        return tuple(torch.bincount(self.labels, minlength=self.classes).tolist())
+
 
 def select(
     pixels: UInt8[np.ndarray, "n c h0 w0"],

@@ -19,7 +19,7 @@ from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evalu
 from gensweep.report.output import print_rows, progress_bar
 from gensweep.tracking.artifacts import trial_config
 from gensweep.tracking.store import check_server
-from gensweep.training.evaluation import write_pairs
+from gensweep.training.result_files import write_pairs
 
 __all__ = ["evaluate_imported"]
 
@@ -36,14 +36,15 @@ def evaluate_imported(
     if options.suspects is not None and "authpct" not in protocol.sections()["evaluation"]["metrics"]:
         raise ConfigError("--suspects: no metric looks for copies; add --set evaluation.metrics=[fd,authpct]")
     device = default_device()
-    evaluation, notes = _evaluate(folder, options, protocol, seed, device)
+    evaluation = _evaluate(folder, options, protocol, seed, device)
     if options.suspects is not None and evaluation.result.suspects is not None:
         write_pairs(evaluation.result.suspects, options.suspects)
         click.echo(f"Picture: {options.suspects}", err=True)
     run, metric = options.name or str(folder or options.torchscript), protocol.metric
     row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
     print_rows([row], format)
-    for line in (*(f"Note: {note}" for note in (*notes, *evaluation.notes)), *evaluation.words(metric)):
+    notes = (*evaluation.evaluator.images.notes, *evaluation.notes)
+    for line in (*(f"Note: {note}" for note in notes), *evaluation.words(metric)):
         click.echo(line, err=True)
     if options.name is None:
         click.echo("Not filed; --name NAME files it for gensweep best --compare.", err=True)
@@ -54,19 +55,18 @@ def evaluate_imported(
 
 def _evaluate(
     folder: Path | None, options: ImportedOptions, protocol: EvaluationProtocol, seed: int, device: torch.device
-) -> tuple[ImportedEvaluation, tuple[str, ...]]:
-    """The evaluation, and notes on the real images."""
+) -> ImportedEvaluation:
     if folder is not None:
-        evaluator, notes = protocol.evaluator(device)
+        evaluator = protocol.evaluator(device)
         with progress_bar(str(folder), 2 * evaluator.samples) as progress:  # reading counts, too
-            return evaluate_folder(folder, evaluator, device, progress), notes
+            return evaluate_folder(folder, evaluator, device, progress)
     file, latent = options.torchscript, options.latent
     assert file is not None
     assert latent is not None
     generator = ExportedGenerator(file, device, latent, classes=options.classes, output_range=options.output_range)
-    evaluator, notes = protocol.evaluator(device)
+    evaluator = protocol.evaluator(device)
     with progress_bar(str(file), evaluator.samples) as progress:
-        return evaluate_generator(generator, evaluator, seed, progress), notes
+        return evaluate_generator(generator, evaluator, seed, progress)
 
 
 def _protocol(options: ImportedOptions, changes: dict[str, Any]) -> EvaluationProtocol:

@@ -21,7 +21,7 @@ from gensweep.tracking.records import SweepRecord
 from gensweep.tracking.runs import load_sweeps
 from gensweep.tracking.store import client, store_name
 from gensweep.tracking.sync import sync
-from gensweep.training.evaluation import write_grid, write_pairs
+from gensweep.training.result_files import write_grid, write_pairs
 
 __all__ = ["file_entry", "taken"]
 
@@ -59,12 +59,12 @@ def file_entry(
     cost = Cost(
         sample_seconds=imported.sample_seconds, evaluate_seconds=result.evaluate_seconds, params=imported.params
     )
-    evaluation = Evaluation(0, imported.scores, cost, result.signals)
+    evaluation = Evaluation(0, result.scores, cost, result.signals)
     ROOT.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{name}-", dir=ROOT) as aside:
         folder = SweepFolder(Path(aside), name)
         folder.create({"sweep": {"name": name, "base": tree}})
-        mode = imported.scores[protocol.metric].mode
+        mode = result.scores[protocol.metric].mode
         for event in (
             Created(uuid4().hex, name, protocol.metric, mode, trials=1, keep_best=0),
             SessionStarted(1, store_name(), provenance_tags(git_state(), {"base": tree}, None)),

@@ -54,8 +54,8 @@ class EvaluationProtocol:
         whole = self.config.as_dict()
         return {"data": whole["data"], "evaluation": whole["evaluation"]}
 
-    def evaluator(self, device: torch.device) -> tuple[Evaluator, tuple[str, ...]]:
-        """The evaluator, with metrics of samples alone, and notes on the real images.  Raises ConfigError."""
+    def evaluator(self, device: torch.device) -> Evaluator:
+        """The evaluator, with metrics of samples alone.  Raises ConfigError."""
         sections = self.sections()
         names = [name for name in sections["evaluation"]["metrics"] if METRICS[name].needs == "samples"]
         if self.metric not in names:
@@ -65,10 +65,9 @@ class EvaluationProtocol:
                 "set evaluation.metrics=[fd], or name a run that has it with --like RUN"
             )
         trial = common_sections(override_all(sections, {"evaluation.metrics": names}))
-        images = load_images(trial)
-        evaluator = build_evaluator(trial, images, device)
+        evaluator = build_evaluator(trial, load_images(trial), device)
         identities = {name: replace(each, weights=self.weights) for name, each in evaluator.identities.items()}
-        return replace(evaluator, identities=identities), images.notes
+        return replace(evaluator, identities=identities)
 
 
 def trial_to_follow(run: str | None) -> TrialRecord:

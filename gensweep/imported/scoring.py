@@ -12,9 +12,7 @@ import torch
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.imported_pictures import read_folder
 from gensweep.report.wording import count, identity_words, interval_words, metric_title
-from gensweep.results import Score
-from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels, scores_of
+from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels
 
 __all__ = ["ImportedEvaluation", "evaluate_folder", "evaluate_generator"]
 
@@ -34,18 +32,13 @@ class ImportedEvaluation:
     params: int | None = None
 
     @property
-    def scores(self) -> dict[str, Score]:
-        """Scores by metric."""
-        return scores_of(self.evaluator, self.result)
-
-    @property
     def sample_seconds(self) -> float | None:
         """Seconds of drawing; a folder takes none."""
         return None if self.origin["kind"] == "folder" else self.result.sample_seconds
 
     def row(self, run: str, metric: str) -> dict[str, Any]:
         """The one row of the table."""
-        score = self.scores[metric]
+        score = self.result.scores[metric]
         interval = interval_words(score)
         return {
             "run": run,
@@ -58,7 +51,7 @@ class ImportedEvaluation:
 
     def as_json(self, run: str, metric: str, device: torch.device) -> dict[str, Any]:
         """The one element that `evaluate --format json` prints; what belongs to a model of gensweep's own is null."""
-        score = self.scores[metric]
+        score = self.result.scores[metric]
         return {
             "run": run,
             **dict.fromkeys(("sampler", "steps", "guidance")),
@@ -71,7 +64,7 @@ class ImportedEvaluation:
             "corrected": score.corrected,
             "interval": score.interval,
             "identity": score.identity.as_dict(),
-            "scores": self.result.scores,
+            "scores": {name: each.value for name, each in self.result.scores.items()},
             "signals": self.result.signals,
             "sample_seconds": self.sample_seconds,
             "evaluate_seconds": self.result.evaluate_seconds,
@@ -86,12 +79,12 @@ class ImportedEvaluation:
     def words(self, metric: str) -> list[str]:
         """The scores and details that the table has no room for, a line a metric, and what was measured."""
         lines = []
-        for name, value in self.result.scores.items():
+        for name, score in self.result.scores.items():
             signals = {key: signal for key, signal in self.result.signals.items() if key.startswith(f"{name}/")}
             details = ", ".join(f"{key.partition('/')[2]} {signal:.4g}" for key, signal in signals.items())
             if details or name != metric:
-                lines.append(f"{name} {value:.4g}" + (f" ({details})" if details else ""))
-        return [*lines, f"Measured as {identity_words(self.scores[metric].identity)}."]
+                lines.append(f"{name} {score.value:.4g}" + (f" ({details})" if details else ""))
+        return [*lines, f"Measured as {identity_words(self.result.scores[metric].identity)}."]
 
 
 def evaluate_folder(
@@ -102,15 +95,14 @@ def evaluate_folder(
     `progress` gets the number of pictures read so far, and after that of those that are also scored on top of it.
     Raises ConfigError if they are fewer than the evaluator looks at.
     """
-    channels, size, _ = evaluator.shape
+    channels, size, _ = evaluator.images.shape
     found = read_folder(folder, evaluator.samples, size=size, channels=channels, progress=progress)
-    pixels, classes = torch.from_numpy(found.pixels), evaluator.class_names
+    pixels, classes = torch.from_numpy(found.pixels), evaluator.images.class_names
     folders = [PurePosixPath(file).parent.name for file in found.files]
     result = evaluate_images(
         evaluator,
         lambda indices: pixels[indices.cpu()].to(device),
         device,
-        workers=Workers(),
         labels=torch.tensor([*map(classes.index, folders)]) if set(folders) <= set(classes) else None,
         progress=lambda scored: progress(evaluator.samples + scored),
     )
@@ -126,17 +118,17 @@ def evaluate_generator(
     Labels come in the proportions of the real images if both have as many classes, else evenly.
     Raises GensweepError if it does not draw images that can be compared with the evaluator's.
     """
-    classes, counts, notes = generator.classes, evaluator.class_counts, []
+    classes, real, notes = generator.classes, evaluator.images, list[str]()
+    counts = real.class_counts
     if classes is not None and len(counts) != classes:
         notes.append(f"it has {classes} classes and the real images {len(counts)}: all are drawn evenly")
         counts = (1,) * classes
     labels = None if classes is None else proportional_labels(counts, evaluator.samples).to(generator.device)
     result = evaluate_images(
         evaluator,
-        lambda indices: generator.draw(seed, indices, None if labels is None else labels[indices], evaluator.shape),
+        lambda indices: generator.draw(seed, indices, None if labels is None else labels[indices], real.shape),
         generator.device,
-        workers=Workers(),
-        labels=labels if classes == len(evaluator.class_counts) else None,
+        labels=labels if classes == real.classes else None,
         progress=progress,
     )
     origin = {
@@ -147,5 +139,5 @@ def evaluate_generator(
         "classes": classes,
         "output_range": None if generator.output_range is None else list(generator.output_range),
     }
-    notes += generator.notes(evaluator.shape[-1])
+    notes += generator.notes(real.size)
     return ImportedEvaluation(origin, evaluator, result, tuple(notes), seed, generator.params or None)

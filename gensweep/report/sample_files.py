@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.io import write_png
 
 from gensweep.errors import ConfigError
-from gensweep.training.evaluation import write_grid
+from gensweep.training.result_files import write_grid
 
 __all__ = ["check_output", "write_pictures"]
 

@@ -177,6 +177,4 @@ def estimate_cost(trial: TrialConfig, images: Images, workers: int) -> CostEstim
     loader = Loader(images, seed=trial.seed, device=device)
     settings: EvaluationSettings = trial.bound("evaluation")()
     extractor = build_extractor(trial, device) if settings.of("samples") else None
-    return time_trial(
-        learner, loader, extractor, settings, every=every_of(trial), workers=workers, patience=TIMING_SECONDS
-    )
+    return time_trial(learner, loader, extractor, settings, workers=workers, patience=TIMING_SECONDS)

@@ -122,11 +122,12 @@ class _QueueReporter:
         self._report(Progressed(self._trial, images, dict(numbers)))
 
     def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
-        """Store the folder, then send, and wait for what the scheduler says to these scores."""
+        """Move the folder into the storage, then send, and wait for what the scheduler says to these scores."""
         _require_finite(evaluation.images, evaluation.numbers())
         uri = checkpoint_uri(self._storage, self._trial, evaluation.images)
         if _rank() == 0:
             store(folder, uri)
+            shutil.rmtree(folder)
         self._report(Evaluated(self._trial, evaluation, uri))
 
     def job_raised(self, error: str, details: str) -> None:

@@ -1,16 +1,12 @@
-"""Checkpoints: a folder with state.safetensors, checkpoint.json, samples.png and what else the trial can say.
+"""Checkpoints: a folder with state.safetensors, checkpoint.json, and the files of `result_files`.
 
-That is estimates.json, how sure its scores are, schedule.png, of a schedule that was learnt, and suspects.png, if a
-metric looked for copies of training images.
-
-A folder is written under another name and renamed, its tensors are hashed, and nothing in it is ever unpickled.
+Its tensors are hashed, and nothing in it is ever unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -22,34 +18,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gensweep.errors import GensweepError
-from gensweep.files import replace_folder
 
-__all__ = [
-    "CHECKPOINTS_KEPT",
-    "CHECKPOINT_FORMAT",
-    "ESTIMATES_FILE",
-    "SAMPLES_FILE",
-    "SCHEDULE_FILE",
-    "SUSPECTS_FILE",
-    "Checkpoint",
-    "latest",
-    "load_tensors",
-    "read",
-    "save",
-    "tensor_names",
-    "verify",
-]
+__all__ = ["Checkpoint", "load_tensors", "read", "save", "tensor_names", "verify"]
 
 #: The version of the layout below; other versions are refused.
 CHECKPOINT_FORMAT = 1
-#: Checkpoints of a training that are kept: one more than needed, in case the last one is damaged.
-CHECKPOINTS_KEPT = 2
 STATE_FILE = "state.safetensors"
 CHECKPOINT_FILE = "checkpoint.json"
-SAMPLES_FILE = "samples.png"
-SCHEDULE_FILE = "schedule.png"
-SUSPECTS_FILE = "suspects.png"
-ESTIMATES_FILE = "estimates.json"
 
 
 @dataclass(frozen=True)
@@ -79,34 +54,28 @@ class Checkpoint:
 
 
 def save(
-    root: Path,
+    folder: Path,
     checkpoint: Checkpoint,
     tensors: Mapping[str, Tensor],
     *,
-    also: Callable[[Path], None] | None = None,
-    keep: int = CHECKPOINTS_KEPT,
-) -> Path:
-    """Write a checkpoint into a new folder of `root`, and delete all but the newest `keep`.
+    also: Callable[[Path], None] = lambda folder: None,
+) -> None:
+    """Write a checkpoint into a folder, in place of what is there; `also` writes more files.
 
-    `also` may put more files into the folder before it gets its name.  Raises GensweepError if it cannot be written.
+    Raises GensweepError, and leaves no folder, if it cannot be written.
     """
-    folder = root / f"images-{checkpoint.images:012d}"
-    aside = root / f".{folder.name}.{os.getpid()}"
+    shutil.rmtree(folder, ignore_errors=True)
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, aside / STATE_FILE)
-        record = asdict(checkpoint) | {"sha256": _sha256(aside / STATE_FILE)}
-        (aside / CHECKPOINT_FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
-        if also is not None:
-            also(aside)
-        replace_folder(aside, folder)
-        for old in _folders(root)[keep:]:
-            shutil.rmtree(old, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise GensweepError(f"the checkpoint {folder} cannot be written ({error}); is the disk full?") from error
-    return folder
+        folder.mkdir(parents=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / STATE_FILE)
+        record = asdict(checkpoint) | {"sha256": _sha256(folder / STATE_FILE)}
+        (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        also(folder)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError | SafetensorError):
+            raise GensweepError(f"the checkpoint {folder} cannot be written ({error}); is the disk full?") from error
+        raise
 
 
 def read(folder: Path) -> Checkpoint:
@@ -160,22 +129,6 @@ def tensor_names(folder: Path) -> list[str]:
             return list(file.keys())
     except (OSError, SafetensorError) as error:
         raise GensweepError(f"{folder / STATE_FILE} cannot be read ({error}); use another checkpoint") from None
-
-
-def latest(root: Path) -> Path | None:
-    """The newest checkpoint of a training that is not damaged."""
-    for folder in _folders(root):
-        try:
-            verify(folder)
-        except GensweepError:
-            continue
-        return folder
-    return None
-
-
-def _folders(root: Path) -> list[Path]:
-    """Checkpoints, newest first."""
-    return sorted((path for path in root.glob("images-*") if path.is_dir()), reverse=True)
 
 
 def _sha256(path: Path) -> str:

@@ -1,32 +1,37 @@
-"""What training and sampling cost: parameters, floating point operations, memory."""
+"""What training and sampling cost an image: parameters, floating point operations, memory; counted on copies."""
 
 from __future__ import annotations
 
 import copy
-import resource
-import sys
-from typing import Any
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from gensweep.data.loader import Loader
-from gensweep.families.family import Batch, Family, Likelihood
+from gensweep.families.family import Batch, Family, Loss
 from gensweep.noise import Noise
+from gensweep.training.evaluation import evaluating
 
 __all__ = [
     "CallCounter",
+    "LiveBytes",
+    "activation_bytes",
     "counted_calls",
-    "likelihood_calls",
-    "memory_bytes",
     "parameters",
     "sample_flops",
     "training_flops",
 ]
 
-#: Images of the batch whose FLOPs are counted: batch norms need more than one.
-IMAGES_COUNTED = 2
+#: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
+SMALL_BATCH = 2
+LARGE_BATCH = 4
 
 
 def parameters(family: Family) -> dict[str, int]:
@@ -40,19 +45,43 @@ def parameters(family: Family) -> dict[str, int]:
 def training_flops(family: Family, loader: Loader) -> float:
     """Floating point operations of one training image, forward and backward, of all networks.
 
-    Losses that do not come in every step count for their share of steps.  Counted once on a copy of the family, which
-    stays as it is; a multiplication and an addition are two.
+    Losses that do not come in every step count for their share of steps; a multiplication and an addition are two.
     """
-    family = copy.deepcopy(family)
-    drawn = loader.batch(0, IMAGES_COUNTED)
-    batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), IMAGES_COUNTED)
+    losses = _losses_of_copy(family, loader, SMALL_BATCH)
     flops, before = 0.0, 0
     with FlopCounterMode(display=False) as counter:
-        for loss in family.losses(family.networks, batch):
+        for loss in losses:
             torch.autograd.backward(loss.value)
             flops += (counter.get_total_flops() - before) / loss.every
             before = counter.get_total_flops()
-    return flops / IMAGES_COUNTED
+    return flops / SMALL_BATCH
+
+
+def activation_bytes(family: Family, loader: Loader, autocast: Callable[[], AbstractContextManager[Any]]) -> int:
+    """Bytes of one training image at the fullest moment of a step, in the precision that `autocast` sets.
+
+    That is what the backward pass needs, gradients and intermediate results; weights, their gradients and the optimizer
+    come on top, once a worker.
+    """
+    peaks = list[int]()
+    for n in (SMALL_BATCH, LARGE_BATCH):
+        losses = _losses_of_copy(family, loader, n)
+        with LiveBytes() as live:
+            while True:
+                with autocast():
+                    loss = next(losses, None)
+                if loss is None:
+                    break
+                torch.autograd.backward(loss.value)
+        peaks.append(live.peak)
+    small, large = peaks
+    return max(0, large - small) // (LARGE_BATCH - SMALL_BATCH)
+
+
+def _losses_of_copy(family: Family, loader: Loader, n: int) -> Iterator[Loss]:
+    """The losses of the first n images, by a copy of the family; the family stays as it is."""
+    family, drawn = copy.deepcopy(family), loader.batch(0, n)
+    return family.losses(family.networks, Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), n))
 
 
 def sample_flops(family: Family) -> float:
@@ -61,25 +90,6 @@ def sample_flops(family: Family) -> float:
     with FlopCounterMode(display=False) as counter:
         probe.run(1)
     return float(counter.get_total_flops()) * probe.calls
-
-
-def likelihood_calls(family: Family, loader: Loader, timesteps: int | None) -> int:
-    """Network calls that the likelihood of an image takes; 0 for a family that has none."""
-    if not isinstance(family, Likelihood):
-        return 0
-    probe, drawn = CallCounter(family.networks[family.sampled]), loader.batch(0, 1)
-    labels = drawn.labels if family.classes else None
-    with torch.no_grad():
-        family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), timesteps)
-    return probe.calls
-
-
-def memory_bytes(device: torch.device) -> int:
-    """The most memory so far: that of tensors on a GPU, that of the whole process elsewhere."""
-    if device.type == "cuda":
-        return int(torch.cuda.max_memory_allocated(device))
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
 
 
 class CallCounter(nn.Module):
@@ -103,11 +113,8 @@ class CallCounter(nn.Module):
     def run(self, n: int) -> Tensor:
         """Run the network on its first input, repeated n times in one batch, in evaluation mode."""
         repeated = [each.repeat_interleave(n, 0) if isinstance(each, Tensor) else each for each in self._inputs]
-        training = self.network.training
-        with torch.no_grad():
-            output: Tensor = self.network.eval()(*repeated)
-        self.network.train(training)
-        return output
+        with evaluating(self.network):
+            return cast(Tensor, self.network(*repeated))
 
 
 def counted_calls(family: Family) -> CallCounter:
@@ -121,3 +128,27 @@ def counted_calls(family: Family) -> CallCounter:
     with torch.no_grad():
         family.sample(probe, Noise(0, one), one if family.classes else None)
     return probe
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of tensors that operations make, for as long as they live; `peak` is the most at once."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now, self.peak = 0, 0
+        self._known = weakref.WeakSet[Any]()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        known = [each.untyped_storage() for each in tree_leaves((args, kwargs)) if isinstance(each, Tensor)]
+        for storage in (each.untyped_storage() for each in tree_leaves(out) if isinstance(each, Tensor)):
+            # A view, or a result written in place, is no new memory.
+            if storage not in self._known and all(storage._cdata != each._cdata for each in known):
+                self._known.add(storage)
+                self._add(storage.nbytes())
+                weakref.finalize(storage, self._add, -storage.nbytes())
+        return out
+
+    def _add(self, size: int) -> None:
+        self.now += size
+        self.peak = max(self.peak, self.now)

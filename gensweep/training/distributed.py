@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from inspect import signature
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -10,7 +11,7 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["Workers", "average_gradients", "wrapped"]
+__all__ = ["ALONE", "Workers", "average_gradients", "wrapped"]
 
 
 class Workers(NamedTuple):
@@ -18,13 +19,6 @@ class Workers(NamedTuple):
 
     rank: int = 0
     world: int = 1
-
-    @classmethod
-    def current(cls) -> Workers:
-        """Those of torch.distributed's process group, or one worker if there is none."""
-        if dist.is_available() and dist.is_initialized():
-            return cls(dist.get_rank(), dist.get_world_size())
-        return cls()
 
     def share(self, count: int) -> range:
         """The rank's contiguous part of 0..count-1; the parts of all ranks, in order, are the whole."""
@@ -43,17 +37,23 @@ class Workers(NamedTuple):
         return x
 
 
+#: The only worker.
+ALONE = Workers()
+
+
 def wrapped(network: nn.Module, workers: Workers) -> nn.Module:
     """The network with its gradients averaged over the ranks; itself if there is only one.
 
-    Buffers are not broadcast: batch norms see the batches of all ranks already (`nn.layers.BatchNorm2d`).
+    Buffers are not broadcast in training: batch norms see the batches of all ranks already (`nn.layers.BatchNorm2d`).
     """
     if workers.world == 1:
         return network
     device = next(network.parameters()).device
-    return DistributedDataParallel(
-        network, device_ids=[device] if device.type == "cuda" else None, broadcast_buffers=False
-    )
+    # torch 2.13 gave `broadcast_buffers` this name.
+    new = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
+    no_broadcast: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
+    device_ids = [device] if device.type == "cuda" else None
+    return DistributedDataParallel(network, device_ids=device_ids, **no_broadcast)
 
 
 def average_gradients(network: nn.Module, workers: Workers) -> None:

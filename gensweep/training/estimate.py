@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from gensweep.data.loader import Loader
+from gensweep.families.family import Family, Likelihood
 from gensweep.metrics.extractors import Extractor
 from gensweep.nn.precision import mixed_precision
-from gensweep.training.cost import counted_calls, likelihood_calls, parameters
-from gensweep.training.early_evaluation import drawing_in
-from gensweep.training.evaluation import IMAGES_SHOWN
+from gensweep.noise import Noise
+from gensweep.training.cost import CallCounter, activation_bytes, counted_calls, parameters
+from gensweep.training.device import synchronised_time
+from gensweep.training.evaluation import drawing_in
 from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Learner
-from gensweep.training.memory import activation_bytes
-from gensweep.training.settings import EvaluationSettings
+from gensweep.training.settings import EvaluationSettings, LikelihoodSettings
 
 __all__ = ["CostEstimate", "time_trial"]
 
@@ -59,7 +58,6 @@ def time_trial(
     extractor: Extractor | None,
     evaluation: EvaluationSettings,
     *,
-    every: int,
     workers: int = 1,
     patience: float = 2.0,
 ) -> CostEstimate:
@@ -75,21 +73,31 @@ def time_trial(
     with mixed_precision(getattr(learner.family, "sampling_precision", "float32"), device):
         call = _seconds(lambda: probe.run(TIMED_IMAGES), device, patience) / TIMED_IMAGES
     look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED_IMAGES
-    evaluations = math.ceil(training.images / every)
-    samples = evaluation.samples if extractor else min(evaluation.samples, IMAGES_SHOWN)
-    early = (evaluations - 1) * (evaluation.rung_samples or samples if extractor else samples)
-    steps = evaluation.rung_steps
-    calls_early = probe.calls if steps is None else counted_calls(drawing_in(steps, learner.family)).calls
-    asked = evaluations * evaluation.likelihood.images if evaluation.of("likelihood") else 0
-    calls = likelihood_calls(learner.family, loader, evaluation.likelihood.timesteps) if asked else 0
+    evaluations = math.ceil(training.images / evaluation.interval(training))
+    samples, early = evaluation.drawn(last=True), (evaluations - 1) * evaluation.drawn(last=False)
+    calls_early = counted_calls(drawing_in(evaluation.rung_steps, learner.family)).calls
+    held_out = evaluations * evaluation.likelihood().images if evaluation.of("likelihood") else 0
+    calls = _likelihood_calls(learner.family, loader, evaluation.likelihood()) if held_out else 0
+    gradients = (p for network in learner.family.networks.values() for p in network.parameters() if p.requires_grad)
     return CostEstimate(
         train_seconds=step / training.batch_size * training.images / workers,
         sample_seconds=call * (calls_early * early + probe.calls * samples) / workers,
-        evaluate_seconds=(look * (early + samples) + call * calls * asked) / workers,
+        evaluate_seconds=(look * (early + samples) + call * calls * held_out) / workers,
         params=parameters(learner.family),
         activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
-        state_bytes=_bytes(state_of(learner).values()) + _bytes(_trained(learner)),
+        state_bytes=sum(tensor.nbytes for tensor in (*state_of(learner).values(), *gradients)),
     )
+
+
+def _likelihood_calls(family: Family, loader: Loader, settings: LikelihoodSettings) -> int:
+    """Network calls that the likelihood of an image takes; 0 for a family that has none."""
+    if not isinstance(family, Likelihood):
+        return 0
+    probe, drawn = CallCounter(family.networks[family.sampled]), loader.batch(0, 1)
+    labels = drawn.labels if family.classes else None
+    with torch.no_grad():
+        family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), settings.timesteps)
+    return probe.calls
 
 
 def _steps(learner: Learner, loader: Loader) -> None:
@@ -99,24 +107,13 @@ def _steps(learner: Learner, loader: Loader) -> None:
         learner.step(loader)
 
 
-def _trained(learner: Learner) -> Iterator[Tensor]:
-    for network in learner.family.networks.values():
-        yield from (parameter for parameter in network.parameters() if parameter.requires_grad)
-
-
-def _bytes(tensors: Iterable[Tensor]) -> int:
-    return sum(tensor.nbytes for tensor in tensors)
-
-
 def _seconds(work: Callable[[], object], device: torch.device, patience: float) -> float:
     """Seconds of one repetition, the fastest of several; the first is slow and counts only if it is the only one."""
     best, spent = math.inf, 0.0
     for repetition in range(20):
-        started = time.perf_counter()
+        started = synchronised_time(device)
         work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - started
+        seconds = synchronised_time(device) - started
         spent += seconds
         best = seconds if repetition == 1 else min(best, seconds)
         if spent > patience:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -20,14 +19,17 @@ from torch import Tensor, nn
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import FAMILIES, Batch, Family, Loss
-from gensweep.nn import kernels
-from gensweep.nn.precision import Precision, mixed_precision, uses_bfloat16
+from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.distributed import Workers, average_gradients, wrapped
+from gensweep.training.device import place, synchronised_time
+from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 
-__all__ = ["Due", "Learner", "Progress", "kind_of", "place", "train"]
+__all__ = ["Due", "Learner", "Progress", "kind_of", "train"]
+
+#: How often losses are logged in a training that does not say.
+LOSSES_LOGGED = 50
 
 
 class Progress(NamedTuple):
@@ -61,11 +63,10 @@ class Learner:
         *,
         seed: int,
         device: torch.device | str = "cpu",
-        workers: Workers | None = None,
+        workers: Workers = ALONE,
     ) -> None:
         self.family, self.training, self.seed = family, training, seed
-        self.device = torch.device(device)
-        self.workers = workers or Workers.current()
+        self.device, self.workers = torch.device(device), workers
         needed = self.workers.world * training.accumulation
         if training.batch_size < needed:
             times = f" times {training.accumulation} parts (accumulation)" if training.accumulation > 1 else ""
@@ -189,31 +190,19 @@ def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress 
     Yields `Progress` at each multiple of `log_every` images and before each `Due`; `Due` at each multiple of `every`
     and at the end.  The time between events is not counted.  Raises GensweepError for a loss that is not finite.
     """
-    budget, log_every = learner.training.images, learner.training.log_every
-    started = time.perf_counter()
+    budget = learner.training.images
+    log_every = learner.training.log_every or max(1, budget // LOSSES_LOGGED)
+    started = synchronised_time(learner.device)
     while learner.images < budget:
         before = learner.images
         learner.step(loader)
         last = learner.images >= budget
         due = last or _crossed(before, learner.images, every)
         if due or _crossed(before, learner.images, log_every):
-            if learner.device.type == "cuda":
-                torch.cuda.synchronize(learner.device)
-            yield learner.flush(time.perf_counter() - started)
+            yield learner.flush(synchronised_time(learner.device) - started)
             if due:
                 yield Due(learner.images, last)
-            started = time.perf_counter()
-
-
-def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
-    """Move a network to its device, in the memory format that is fastest there; inputs may have any."""
-    network.to(device)
-    # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
-    grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
-    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels.active() == "torch"
-    if device.type in ("cpu", "cuda") and not slow:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+            started = synchronised_time(learner.device)
 
 
 def kind_of(family: Family) -> str:

@@ -41,8 +41,8 @@ def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_judged(traine
     evaluation, folder = trained[kind].checkpoints[-1]
     model = load_checkpoint(folder, device="cpu")
     assert model.trial == config(kind)
-    assert untrained.score(model).scores["fd"] == pytest.approx(evaluation.scores["fd"].value, rel=1e-3)
-    fresh = untrained.score(model, seed=1).scores["fd"]
+    assert untrained.score(model).scores["fd"].value == pytest.approx(evaluation.scores["fd"].value, rel=1e-3)
+    fresh = untrained.score(model, seed=1).scores["fd"].value
     assert fresh != pytest.approx(evaluation.scores["fd"].value, rel=1e-6)
 
 

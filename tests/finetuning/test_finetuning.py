@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 import untrained
+from list_reporter import ListReporter
 from PIL import Image
 
 from gensweep.build.model import draw_samples, load_checkpoint
@@ -20,7 +21,7 @@ from gensweep.sweep.planning import count_parameters
 from gensweep.training.checkpoint import load_tensors, read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw
-from gensweep.training.trial import ListReporter, StopTrial
+from gensweep.training.trial import StopTrial
 
 pytestmark = pytest.mark.trains
 

@@ -98,7 +98,8 @@ def test_an_evaluation_draws_the_suspects_beside_their_originals(tmp_path: Path)
     import tiny
     from PIL import Image
 
-    from gensweep.training.evaluation import evaluate_images, write_pairs
+    from gensweep.training.evaluation import evaluate_images
+    from gensweep.training.result_files import write_pairs
 
     evaluator, real = tiny.evaluator(names=("authpct",)), tiny.images().pixels
     drawn = 255 - real[:20]

@@ -10,7 +10,7 @@ from gensweep.config.tree import Tree
 from gensweep.errors import ConfigError
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.unet import Attention, UNet, UNetBlock
-from gensweep.training.memory import LiveBytes
+from gensweep.training.cost import LiveBytes
 
 
 @settings(max_examples=15, deadline=None)

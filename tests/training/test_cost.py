@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import tiny
@@ -10,9 +11,10 @@ import torch
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.training import estimate
-from gensweep.training.cost import counted_calls, memory_bytes, parameters, sample_flops, training_flops
+from gensweep.training.cost import counted_calls, parameters, sample_flops, training_flops
+from gensweep.training.device import memory_bytes
 from gensweep.training.learner_state import state_of
-from gensweep.training.settings import EvaluationSettings, HeldOut
+from gensweep.training.settings import LikelihoodSettings
 
 
 def generator_flops(width=8, latent=6):
@@ -73,10 +75,11 @@ def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
 
     monkeypatch.setattr(estimate, "_seconds", seconds)
     learner, evaluator = tiny.learner(kind, images=80), tiny.evaluator()
-    held_out = HeldOut(50, 7, "test")
-    evaluation = EvaluationSettings(30, 100, 8, ("fd",), lambda device, cache: evaluator.extractor, "train", held_out)
+    evaluation = replace(
+        tiny.evaluator(every=30, samples=100).settings, likelihood=partial(LikelihoodSettings, images=50, timesteps=7)
+    )
     loader = Loader(tiny.images(), seed=0)
-    cost = estimate.time_trial(learner, loader, evaluator.extractor, evaluation, every=30, workers=2)
+    cost = estimate.time_trial(learner, loader, evaluator.extractor, evaluation, workers=2)
     calls = {"diffusion": 4, "vdm": 4}.get(kind, 1)
     assert cost.train_seconds == pytest.approx(80 / 8 / 2)
     assert cost.sample_seconds == pytest.approx(3 * 100 / 16 * calls / 2)
@@ -85,7 +88,7 @@ def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
     assert cost.params == parameters(tiny.build(kind, True))
     if isinstance(learner.family, Likelihood):
         evaluation = replace(evaluation, metrics=("bpd",))
-        cost = estimate.time_trial(learner, loader, None, evaluation, every=30)
+        cost = estimate.time_trial(learner, loader, None, evaluation)
         looks = 16 * cost.evaluate_seconds / (3 * 50)
         # Some look at the least noise once more.
         assert any(looks == pytest.approx(number) for number in (7, 7 + 1))

@@ -2,13 +2,11 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES
@@ -17,15 +15,7 @@ from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.noise import Noise
 from gensweep.report.collapse import warnings_of
-from gensweep.training.evaluation import (
-    EvaluationResult,
-    draw,
-    evaluate,
-    evaluate_images,
-    proportional_labels,
-    scores_of,
-    write_grid,
-)
+from gensweep.training.evaluation import draw, evaluate, evaluate_images, proportional_labels
 
 pytestmark = pytest.mark.trains
 
@@ -67,7 +57,7 @@ def test_the_score_is_the_distance_of_the_images_that_are_drawn(kind):
     images = draw(learner.family, learner.sampler, Noise(0, torch.arange(20)), labels)
     mine, real = Moments.of(evaluator.extractor(images)), Moments.of(evaluator.extractor(tiny.images().pixels))
     expected = frechet_distance(mine.mean, mine.covariance, real.mean, real.covariance)
-    assert verdict.scores["fd"] == pytest.approx(expected, rel=0.05)
+    assert verdict.scores["fd"].value == pytest.approx(expected, rel=0.05)
     assert (verdict.shown.int() - images.int()).abs().max() <= 1
     assert min(verdict.sample_seconds, verdict.evaluate_seconds) > 0
 
@@ -100,15 +90,15 @@ def test_bits_per_dimension_are_the_mean_of_the_held_out_images_in_any_batches(k
             network.eval(), held_out.pixels / 127.5 - 1, held_out.labels, Noise(0, torch.arange(11)), 5
         )
     for size in (2, 64):
-        found = evaluate(learner.family, network, replace(evaluator, batch_size=size)).scores["bpd"]
-        assert found == pytest.approx(float(bits.mean()), rel=1e-4)
+        sized = replace(evaluator, settings=replace(evaluator.settings, batch_size=size))
+        found = evaluate(learner.family, network, sized).scores["bpd"]
+        assert found.value == pytest.approx(float(bits.mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", WITH_LIKELIHOOD)
 def test_without_a_score_of_samples_no_extractor_is_needed(kind):
-    learner, evaluator = trained(kind), tiny.evaluator(likelihood=True, samples=4)
-    bare = replace(evaluator, extractor=None, metrics={"bpd": evaluator.metrics["bpd"]})
-    verdict = evaluate(learner.family, learner.sampler, bare)
+    learner, evaluator = trained(kind), replace(tiny.evaluator(True, names=(), samples=4), extractor=None)
+    verdict = evaluate(learner.family, learner.sampler, evaluator)
     assert set(verdict.scores) == {"bpd"}
     assert verdict.shown.shape[0] == 4
 
@@ -143,24 +133,11 @@ def test_labels_of_equal_classes_take_turns():
     assert proportional_labels((7, 7, 7), 8).tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
 
 
-@pytest.mark.parametrize(("channels", "size", "count"), [(1, 8, 64), (3, 32, 5), (3, 40, 1)])
-def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
-    images = torch.randint(256, (count, channels, size, size), dtype=torch.uint8)
-    write_grid(images, tmp_path / "grid.png")
-    grid = np.asarray(Image.open(tmp_path / "grid.png"))
-    scale = max(1, 32 // size)
-    tile, columns = size * scale + 4, {64: 8, 5: 3, 1: 1}[count]
-    assert grid.shape == (-(-count // columns) * tile, columns * tile, 3)
-    for index in range(count):
-        top, left = (index // columns) * tile + 2, (index % columns) * tile + 2
-        shown = grid[top : top + size * scale : scale, left : left + size * scale : scale]
-        assert np.array_equal(shown, images[index].permute(1, 2, 0).expand(-1, -1, 3).numpy())
-
-
 def test_one_image_again_and_again_is_seen_as_collapse_and_real_images_are_not():
     real = tiny.images(400).pixels
     evaluator = tiny.evaluator(samples=200)
-    evaluator.metrics["fd"] = FrechetDistance(Moments.of(evaluator.extractor(real)))
+    metric = FrechetDistance(Moments.of(evaluator.extractor(real)))
+    evaluator = replace(evaluator, metrics={"fd": metric})
     one = evaluate_images(evaluator, lambda indices: real[indices * 0], torch.device("cpu"))
     assert one.signals["diversity"] == pytest.approx(0, abs=1e-9)
     assert warnings_of(one.signals) == ["collapsed: samples are 0 % as diverse as real images"]
@@ -173,6 +150,5 @@ def test_one_image_again_and_again_is_seen_as_collapse_and_real_images_are_not()
 def test_a_score_is_better_in_the_direction_of_its_metric(metric, mode):
     evaluator = tiny.evaluator()
     identity = replace(evaluator.identities["fd"], metric=metric)
-    result = EvaluationResult({metric: 0.5}, tiny.images(1).pixels, 0.0, 1.0, {}, {})
-    scores = scores_of(replace(evaluator, identities={metric: identity}), result)
-    assert (scores[metric].mode, scores[metric].value, scores[metric].identity) == (mode, 0.5, identity)
+    score = replace(evaluator, identities={metric: identity}).score(metric, 0.5)
+    assert (score.mode, score.value, score.identity) == (mode, 0.5, identity)

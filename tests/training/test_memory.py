@@ -6,8 +6,8 @@ import torch
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
+from gensweep.training.cost import LiveBytes, activation_bytes
 from gensweep.training.learner_state import state_of
-from gensweep.training.memory import LiveBytes, activation_bytes
 
 
 def test_bytes_live_from_the_operation_that_makes_them_to_the_end_of_their_last_view():

@@ -2,19 +2,20 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import tiny
 import torch
 from kernel_paths import PATHS, running_on
+from list_reporter import ListReporter
 
-from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES
-from gensweep.training.checkpoint import latest, load_tensors, verify
+from gensweep.training.checkpoint import load_tensors, verify
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
-from gensweep.training.trial import ListReporter, StopTrial, run_trial
+from gensweep.training.trial import StopTrial, run_trial
 
 pytestmark = pytest.mark.trains
 
@@ -27,13 +28,10 @@ def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
     reporter = reporter or ListReporter()
     run_trial(
         tiny.learner(kind, **settings),
-        Loader(tiny.images(), seed=3),
-        evaluator or tiny.evaluator(),
+        replace(evaluator or tiny.evaluator(), images=tiny.images()),
         reporter,
-        every=24,
         folder=folder,
         metadata={"seed": 3},
-        class_names=("a", "b", "c"),
         resume=resume,
     )
     return reporter
@@ -43,7 +41,11 @@ def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
 def test_a_checkpoint_says_what_the_training_ran_on(path, tmp_path):
     with running_on(path):
         run("diffusion", tmp_path)
-    assert verify(latest(tmp_path)).kernels == path
+    assert verify(newest(tmp_path)).kernels == path
+
+
+def newest(root):
+    return max(root.glob("images-*"))
 
 
 def value(evaluation):
@@ -108,7 +110,7 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     metrics, score = evaluation.numbers(), evaluation.scores["fd"]
     found = verify(folder)
     assert (found.images, found.family, found.seed, found.shape) == (64, "gan", 3, (1, tiny.SIZE, tiny.SIZE))
-    assert (found.class_names, found.class_counts, found.metadata) == (("a", "b", "c"), (2, 1, 1), {"seed": 3})
+    assert (found.class_names, found.class_counts, found.metadata) == (("a", "b", "c"), (14, 13, 13), {"seed": 3})
     assert found.metrics == {"images": 64, **metrics}
     assert found.identities == {"fd": score.identity.as_dict()}
     assert (folder / "samples.png").stat().st_size > 100
@@ -119,7 +121,8 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     fresh = tiny.build("gan", conditional=True)
     network = fresh.networks["generator"]
     load_network(network, load_tensors(folder, found.weights), found.weights)
-    assert evaluate(fresh, network, tiny.evaluator()).scores["fd"] == pytest.approx(score.value)
+    evaluator = replace(tiny.evaluator(), images=tiny.images())
+    assert evaluate(fresh, network, evaluator).scores["fd"].value == pytest.approx(score.value)
 
 
 def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(tmp_path):
@@ -133,7 +136,7 @@ def test_a_trial_that_was_stopped_goes_on_as_if_it_had_not_been(kind, tmp_path):
     reporter = ListReporter(stop_after=2)
     with pytest.raises(StopTrial):
         run(kind, tmp_path / "first", reporter)
-    stopped = latest(tmp_path / "first")
+    stopped = newest(tmp_path / "first")
     second = run(kind, tmp_path / "second", resume=[stopped])
 
     def losses(reports):
@@ -155,7 +158,7 @@ def test_a_trial_that_was_stopped_goes_on_as_if_it_had_not_been(kind, tmp_path):
 
 def test_a_trial_past_its_end_is_reported_once_more(tmp_path):
     whole = run("gan", tmp_path / "whole")
-    again = run("gan", tmp_path / "again", resume=[latest(tmp_path / "whole")])
+    again = run("gan", tmp_path / "again", resume=[newest(tmp_path / "whole")])
     assert again.reports == []
     ((evaluation, folder),) = again.checkpoints
     assert value(evaluation) == value(whole.checkpoints[-1][0])

@@ -89,13 +89,13 @@ def trained(kind, batch_size, workers):
     verdict = evaluate(learner.family, learner.sampler, evaluator, workers=workers)
     state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
     moved = max(float((now.detach() - old).abs().max()) for now, old in zip(weights, before, strict=True))
-    return losses, state, verdict.scores, verdict.shown, moved
+    return losses, state, {name: score.value for name, score in verdict.scores.items()}, verdict.shown, moved
 
 
 def worker(rank, folder):
     """Train as one of two."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    results = {case: trained(*case, Workers.current()) for case in CASES}
+    results = {case: trained(*case, Workers(rank, 2)) for case in CASES}
     torch.save(results, f"{folder}/{rank}.pt")
     dist.destroy_process_group()

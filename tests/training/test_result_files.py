@@ -1,5 +1,6 @@
-"""The picture of a schedule shows what the network has learnt."""
+"""Pictures show every image in its place, and what the network has learnt of a schedule."""
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -7,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gensweep.families.family import FAMILIES, Scheduled
-from gensweep.training.curves import write_schedule
+from gensweep.training.result_files import write_grid, write_schedule
 
 SCHEDULED = [kind for kind in FAMILIES if isinstance(tiny.build(kind), Scheduled)]
 
@@ -32,3 +33,17 @@ def test_the_curves_are_those_of_the_network(kind, tmp_path, monkeypatch):
 def test_families_that_learn_a_schedule_are_among_them():
     assert "vdm" in SCHEDULED
     assert "gan" not in SCHEDULED
+
+
+@pytest.mark.parametrize(("channels", "size", "count"), [(1, 8, 64), (3, 32, 5), (3, 40, 1)])
+def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
+    images = torch.randint(256, (count, channels, size, size), dtype=torch.uint8)
+    write_grid(images, tmp_path / "grid.png")
+    grid = np.asarray(Image.open(tmp_path / "grid.png"))
+    scale = max(1, 32 // size)
+    tile, columns = size * scale + 4, {64: 8, 5: 3, 1: 1}[count]
+    assert grid.shape == (-(-count // columns) * tile, columns * tile, 3)
+    for index in range(count):
+        top, left = (index // columns) * tile + 2, (index % columns) * tile + 2
+        shown = grid[top : top + size * scale : scale, left : left + size * scale : scale]
+        assert np.array_equal(shown, images[index].permute(1, 2, 0).expand(-1, -1, 3).numpy())

@@ -1,0 +1,41 @@
+"""What depends on the device: where a network lies on it, its clock, its memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import torch
+from torch import nn
+
+from gensweep.nn import kernels
+from gensweep.nn.precision import Precision, uses_bfloat16
+
+__all__ = ["memory_bytes", "place", "synchronised_time"]
+
+
+def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
+    """Move a network to its device, in the memory format that is fastest there; inputs may have any."""
+    network.to(device)
+    # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
+    grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
+    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels.active() == "torch"
+    if device.type in ("cpu", "cuda") and not slow:
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
+def synchronised_time(device: torch.device) -> float:
+    """Seconds on a clock, once all work of the device is done."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def memory_bytes(device: torch.device) -> int:
+    """The most memory so far: that of tensors on a GPU, that of the whole process elsewhere."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
