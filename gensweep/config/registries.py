@@ -30,4 +30,4 @@ reserved_metric_names: Callable[[], Mapping[str, tuple[str, str]]] = _late("gens
 #: What has the settings of the sections of these names; fine-tuning lies above this layer.
 training: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "TrainingSettings")
 evaluation: Callable[[], Callable[..., Any]] = _late("gensweep.training.settings", "EvaluationSettings")
-finetune: Callable[[], Callable[..., Any]] = _late("gensweep.finetuning.section", "finetune")
+finetune: Callable[[], Callable[..., Any]] = _late("gensweep.finetuning.section", "Finetuning")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -20,9 +20,10 @@ from gensweep.families.family import Denoising
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 
-__all__ = ["Pictures", "draw_from_pictures", "edit_samples", "interpolate_samples", "picture_for", "redraw_for"]
+__all__ = ["Pictures", "draw_from_pictures", "picture_for"]
 
-Progress = Callable[[int, int], None]
+#: Indices of images (n,) -> the images (n, c, h, w), uint8.
+Draw = Callable[[Tensor], Tensor]
 #: A pixel of a mask is white if its value, of 255, is at least this.
 MIN_WHITE_OF_MASK = 128
 #: The value, of 255, of pixels that are shown as not yet drawn.
@@ -31,12 +32,15 @@ UNDRAWN_GREY = 128
 
 @dataclass(frozen=True)
 class Pictures:
-    """What the user wants to begin with: `image` alone, with a `mask`, or on the way to `other`."""
+    """What the user wants to begin with: `image` alone, with a `mask`, or on the way to `other`.
+
+    `strength` in [0, 1] says how much of the image is lost in noise first.
+    """
 
     image: Image.Image
     strength: float
-    mask: Image.Image | None
-    other: Image.Image | None
+    mask: Image.Image | None = None
+    other: Image.Image | None = None
 
 
 def draw_from_pictures(
@@ -44,36 +48,36 @@ def draw_from_pictures(
     pictures: Pictures,
     count: int,
     *,
-    class_name: str | None,
-    seed: int,
-    batch_size: int,
-    progress: Progress,
+    class_name: str | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    progress: Callable[[int, int], None] | None = None,
 ) -> tuple[UInt8[Tensor, "b c h w"], UInt8[Tensor, "n c h w"], UInt8[Tensor, "a c h w"]]:
-    """Images to show before, the images drawn, and images to show after them.
+    """Images to show before, images 0..count-1 of a seed, and images to show after them.
 
-    Before come the picture, as the model gets it, and the picture with the masked part in grey.
+    Before come the picture, as the model gets it, and the picture with the masked part in grey.  At strength 1 and
+    without a mask the images are those that `draw_samples` draws.
+    Raises ConfigError for a family that does not denoise, a class that the model does not know, and a mask of which
+    nothing is left; on the way to another picture also for a sampler that draws noise, and fewer than two frames.
     """
-    image = picture_for(model, pictures.image)
-    if pictures.other is not None:
-        other = picture_for(model, pictures.other)
-        frames = interpolate_samples(
-            model, image, other, count, class_name=class_name, batch_size=batch_size, progress=progress
+    if not isinstance(model.family, Denoising):
+        raise ConfigError(
+            f"a model of family {model.trial.kind('family')!r} draws an image in one go and cannot begin with one; "
+            "name a run of a diffusion model"
         )
-        return image[None], frames, other[None]
-    redraw = None if pictures.mask is None else redraw_for(model, pictures.mask)
-    drawn = edit_samples(
-        model,
-        image,
-        count,
-        strength=pictures.strength,
-        redraw=redraw,
-        class_name=class_name,
-        seed=seed,
-        batch_size=batch_size,
-        progress=progress,
-    )
-    shown = [image] if redraw is None else [image, torch.where(redraw, UNDRAWN_GREY, image).to(image.dtype)]
-    return torch.stack(shown), drawn, image.new_empty(0, *image.shape)
+    image = picture_for(model, pictures.image)
+    before, after = [image], image.new_empty(0, *image.shape)
+    if pictures.other is not None:
+        after = picture_for(model, pictures.other)[None]
+        draw = _frames(model, model.family, torch.cat([image[None], after]), count, class_name)
+    else:
+        labels, redraw = labels_of(model, count, class_name), None
+        if pictures.mask is not None:
+            redraw = _redraw_for(model, pictures.mask)
+            before.append(torch.where(redraw, UNDRAWN_GREY, image).to(image.dtype))
+            redraw = redraw.to(model.device)
+        draw = _versions(model, model.family, image, labels, seed, pictures.strength, redraw)
+    return torch.stack(before), in_batches(draw, count, batch_size, model.device, progress), after
 
 
 def picture_for(model: Model, picture: Image.Image) -> UInt8[Tensor, "c h w"]:
@@ -82,11 +86,8 @@ def picture_for(model: Model, picture: Image.Image) -> UInt8[Tensor, "c h w"]:
     return torch.from_numpy(squared(picture, size, channels).copy())
 
 
-def redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
-    """Where a mask, cut and resized like its picture, is white: there the model draws anew.
-
-    Raises ConfigError if nothing of it is left at the model's size.
-    """
+def _redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
+    """Where a mask, cut and resized like its picture, is white: there the model draws anew."""
     size = model.checkpoint.shape[1]
     redraw = torch.from_numpy(squared(mask, size, 1)[0] >= MIN_WHITE_OF_MASK)
     if not redraw.any():
@@ -97,65 +98,41 @@ def redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
     return redraw
 
 
-def edit_samples(
+def _versions(
     model: Model,
+    family: Denoising,
     image: UInt8[Tensor, "c h w"],
-    count: int,
-    *,
+    labels: Int[Tensor, " n"],
+    seed: int,
     strength: float,
-    redraw: Bool[Tensor, "h w"] | None = None,
-    class_name: str | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
-    progress: Progress | None = None,
-) -> UInt8[Tensor, "n c h w"]:
-    """Versions 0..count-1 of an image, of one class or of all in turn; see `diffusion.sdedit.edit`.
-
-    At strength 1 and without a mask they are the images that `draw_samples` draws.  Raises ConfigError for a family
-    that does not denoise, for a strength outside [0, 1], and for a class that the model does not know.
-    """
-    if not 0 <= strength <= 1:
-        raise ConfigError(f"strength {strength:g}: it must lie in 0..1; 0 keeps the image and 1 forgets it")
-    family, labels = _denoising(model), labels_of(model, count, class_name)
+    redraw: Bool[Tensor, "h w"] | None,
+) -> Draw:
+    """Versions of an image, see `diffusion.sdedit.edit`."""
     x_0 = _in_range(image, model)
-    redraw = None if redraw is None else redraw.to(model.device)
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
         noise, denoise = Noise(seed, indices), _denoise(model, family, labels[indices])
         return to_uint8(edit(family.process, family.sampler, denoise, noise, x_0, strength=strength, redraw=redraw))
 
-    return in_batches(draw, count, batch_size, model.device, progress)
+    return draw
 
 
-def interpolate_samples(
-    model: Model,
-    first: UInt8[Tensor, "c h w"],
-    second: UInt8[Tensor, "c h w"],
-    count: int,
-    *,
-    class_name: str | None = None,
-    batch_size: int = 64,
-    progress: Progress | None = None,
-) -> UInt8[Tensor, "n c h w"]:
-    """`count` frames from one image to another, both ends included, through the noise that they come from.
+def _frames(
+    model: Model, family: Denoising, ends: UInt8[Tensor, "2 c h w"], count: int, class_name: str | None
+) -> Draw:
+    """Frames from one image to another, both ends included, through the noise that they come from.
 
     The ends are what the model makes of the images, not copies.  Without a class, a conditional model predicts without
-    a label.  Raises ConfigError for a family that does not denoise, a sampler that draws noise, fewer than two frames,
-    and for a class that the model does not know.
+    a label.
     """
     if count < 2:
         raise ConfigError(f"{count} frame: an interpolation has two ends; take at least 2 frames")
-    family = _denoising(model)
     labels = None if class_name is None else labels_of(model, count, class_name)
     sigmas = visited(family.process, family.sampler)
-
-    @torch.no_grad()
-    def codes() -> Tensor:
-        pair = torch.stack([_in_range(first, model), _in_range(second, model)])
-        return encode(sigmas, _denoise(model, family, None if labels is None else labels[:2]), pair)
-
-    a, b = codes()
+    with torch.no_grad():
+        denoise = _denoise(model, family, None if labels is None else labels[:2])
+        a, b = encode(sigmas, denoise, _in_range(ends, model))
     t = torch.linspace(0, 1, count, dtype=torch.float64, device=model.device)
 
     @torch.no_grad()
@@ -163,22 +140,13 @@ def interpolate_samples(
         denoise = _denoise(model, family, None if labels is None else labels[indices])
         return to_uint8(decode(family.process, family.sampler, denoise, slerp(a, b, t[indices])))
 
-    return in_batches(draw, count, batch_size, model.device, progress)
+    return draw
 
 
-def _denoising(model: Model) -> Denoising:
-    if not isinstance(model.family, Denoising):
-        raise ConfigError(
-            f"a model of family {model.trial.kind('family')!r} draws an image in one go and cannot begin with one; "
-            "name a run of a diffusion model"
-        )
-    return model.family
-
-
-def _denoise(model: Model, family: Denoising, labels: Tensor | None) -> Denoise:
+def _denoise(model: Model, family: Denoising, labels: Int[Tensor, " n"] | None) -> Denoise:
     network = model.family.networks[model.family.sampled]
     return family.denoise(network, labels if model.family.classes else None)
 
 
-def _in_range(image: UInt8[Tensor, "c h w"], model: Model) -> Tensor:
-    return image.to(model.device).float() / 127.5 - 1
+def _in_range(images: UInt8[Tensor, "*n c h w"], model: Model) -> Float[Tensor, "*n c h w"]:
+    return images.to(model.device).float() / 127.5 - 1

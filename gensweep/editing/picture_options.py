@@ -49,66 +49,59 @@ class EditingOptions:
         from gensweep.editing.drawing import MIN_WHITE_OF_MASK, Pictures
 
         image = read_picture(self.init_image)
-        mask = None if self.inpaint is None else read_picture(self.inpaint)
-        if mask is not None and mask.size != image.size:
-            width, height = image.size
+        if self.interpolate is not None:
+            return Pictures(image, DEFAULT_STRENGTH, other=read_picture(self.interpolate))
+        if self.inpaint is None:
+            return Pictures(image, DEFAULT_STRENGTH if self.strength is None else self.strength)
+        mask = read_picture(self.inpaint)
+        if mask.size != image.size:
+            (width, height), (mask_width, mask_height) = image.size, mask.size
             raise ConfigError(
-                f"--inpaint {self.inpaint}: the mask has {mask.size[0]} x {mask.size[1]} pixels and the picture has "
+                f"--inpaint {self.inpaint}: the mask has {mask_width} x {mask_height} pixels and the picture has "
                 f"{width} x {height}; make the mask as large as the picture"
             )
-        if mask is not None and not any(mask.convert("L").histogram()[MIN_WHITE_OF_MASK:]):
+        if not any(mask.convert("L").histogram()[MIN_WHITE_OF_MASK:]):
             raise ConfigError(
                 f"--inpaint {self.inpaint}: the mask has no white, so there is nothing to draw; paint a part white"
             )
-        strength = self.strength
-        if strength is None:
-            strength = DEFAULT_STRENGTH if mask is None else DEFAULT_MASK_STRENGTH
-        return Pictures(image, strength, mask, None if self.interpolate is None else read_picture(self.interpolate))
+        return Pictures(image, DEFAULT_MASK_STRENGTH if self.strength is None else self.strength, mask)
 
     def _check(self) -> None:
-        strength = self.strength
-        others = (("--strength", strength), ("--inpaint", self.inpaint))
+        values = {"--strength": self.strength, "--inpaint": self.inpaint, "--interpolate": self.interpolate}
+        given = [option for option, value in values.items() if value is not None]
         problems = []
         if self.init_image is None:
-            problems += [
-                f"{option} needs a picture to begin with; name one with --init-image FILE"
-                for option, value in (*others, ("--interpolate", self.interpolate))
-                if value is not None
-            ]
-        if strength is not None and not 0 <= strength <= 1:
-            problems.append(f"--strength {strength:g} must lie in 0..1; 0 keeps the picture and 1 forgets it")
+            problems += [f"{option} needs a picture to begin with; name one with --init-image FILE" for option in given]
+        if self.strength is not None and not 0 <= self.strength <= 1:
+            problems.append(f"--strength {self.strength:g} must lie in 0..1; 0 keeps the picture and 1 forgets it")
         if self.interpolate is not None:
-            problems += [
-                f"{option} does not go with --interpolate; leave one of them out"
-                for option, value in others
-                if value is not None
-            ]
+            given.remove("--interpolate")
+            problems += [f"{option} does not go with --interpolate; leave one of them out" for option in given]
         if problems:
             raise ConfigError(problems)
 
 
+FILE = click.Path(path_type=Path)
+OPTIONS = (
+    click.option("--init-image", type=FILE, metavar="FILE", help="Begin with this picture (diffusion models)."),
+    click.option(
+        "--strength",
+        type=float,
+        metavar="0..1",
+        help=f"How much of it is lost in noise first: 0 nothing, 1 all of it.  [default: {DEFAULT_STRENGTH}; "
+        f"{DEFAULT_MASK_STRENGTH:g} with --inpaint]",
+    ),
+    click.option(
+        "--inpaint", type=FILE, metavar="MASK", help="Draw anew where MASK, as large as FILE, is white; keep the rest."
+    ),
+    click.option(
+        "--interpolate", type=FILE, metavar="FILE_B", help="Frames on the way from --init-image to this picture."
+    ),
+)
+
+
 def editing_options(command: C) -> C:
     """The options of `EditingOptions`, handed to the command one by one."""
-    file = click.Path(path_type=Path)
-    options = [
-        click.option("--init-image", type=file, metavar="FILE", help="Begin with this picture (diffusion models)."),
-        click.option(
-            "--strength",
-            type=float,
-            metavar="0..1",
-            help=f"How much of it is lost in noise first: 0 nothing, 1 all of it.  [default: {DEFAULT_STRENGTH}; "
-            f"{DEFAULT_MASK_STRENGTH:g} with --inpaint]",
-        ),
-        click.option(
-            "--inpaint",
-            type=file,
-            metavar="MASK",
-            help="Draw anew where MASK, as large as FILE, is white; keep the rest.",
-        ),
-        click.option(
-            "--interpolate", type=file, metavar="FILE_B", help="Frames on the way from --init-image to this picture."
-        ),
-    ]
-    for option in reversed(options):
+    for option in reversed(OPTIONS):
         command = option(command)
     return command

@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.finetuning.adapters import ADAPTER_FILE
+from gensweep.tracking.runs import checkpoint_folder
 
 __all__ = ["adapter_file"]
 
@@ -15,18 +17,15 @@ def adapter_file(text: str) -> tuple[Path, float]:
 
     Raises ConfigError for a scale that is no number, and GensweepError if there is no such adapter.
     """
-    from gensweep.finetuning.adapters import ADAPTER_FILE
-    from gensweep.tracking.runs import checkpoint_folder
-
-    name, colon, last = text.rpartition(":")
+    name, colon, number = text.rpartition(":")
     if not colon or Path(text).exists():
-        name, last = text, "1"
+        name, number = text, "1"
     try:
-        scale = float(last)
+        scale = float(number)
     except ValueError:
         scale = math.nan
     if not math.isfinite(scale):
-        raise ConfigError(f"--adapter {text}: {last!r} is not a scale; write FILE:NUMBER, such as {name}:0.7")
+        raise ConfigError(f"--adapter {text}: {number!r} is not a scale; write FILE:NUMBER, such as {name}:0.7")
     if Path(name).is_file():
         return Path(name), scale
     if name.endswith(".safetensors"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gensweep.build.parts import Weights, build_family
 from gensweep.config import TrialConfig
@@ -24,11 +25,16 @@ class Base:
     `sha256` is the hash of those weights that draw samples, which were averaged if the training kept an average.
     """
 
+    folder: Path
     trial: TrialConfig
     shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     weights: Weights
     sha256: str
+
+    def section(self) -> dict[str, Any]:
+        """What the section `finetune` of a trial says of it."""
+        return {"base": str(self.folder), "sha256": self.sha256, "classes": list(self.class_names)}
 
 
 def read_base(folder: Path) -> Base:
@@ -47,4 +53,5 @@ def read_base(folder: Path) -> Base:
                 f"{folder}: updates below a spectral norm cannot be merged; go on from the base instead"
             )
     weights = {name: network.state_dict() for name, network in family.networks.items()}
-    return Base(trial, checkpoint.shape, checkpoint.class_names, weights, weights_hash(weights[family.sampled]))
+    sha256 = weights_hash(weights[family.sampled])
+    return Base(folder, trial, checkpoint.shape, checkpoint.class_names, weights, sha256)

@@ -49,8 +49,7 @@ def trial_for_few_images(
         path = str(folder_of_images.resolve())
         data = {"kind": "image_folder", "path": path, "size": size, "channels": channels, "limit": limit}
         changes = {"data": data | {"test_fraction": 0.0}}
-    own = {"base": str(folder), "sha256": base.sha256, "classes": list(base.class_names), "update": dict(update)}
-    trial = base.trial.with_overrides(changes | {"finetune": own})
+    trial = base.trial.with_overrides(changes | {"finetune": base.section() | {"update": dict(update)}})
     images: Images = trial.bound("data")("train", cache_folder())
     if folder_of_images is not None and images.class_names == (ONE_CLASS,):
         trial = trial.with_overrides({"finetune.name": folder_of_images.resolve().name})
@@ -93,17 +92,15 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
     run = section.get("base") if isinstance(section, Mapping) else None
     if not isinstance(run, str):
         return sweep
-    folder = checkpoint_folder(run).resolve()
-    base = read_base(folder)
-    expected = section.get("sha256")
-    if expected is not None and expected != base.sha256:
+    base = read_base(checkpoint_folder(run).resolve())
+    expected = section.get("sha256", base.sha256)
+    if expected not in (None, base.sha256):
         raise ConfigError(
             f"finetune.sha256: {run} has the weights {base.sha256[:12]}, not {expected[:12]}; name the base that was "
             "meant"
         )
     whole = sweep.model_copy(update={"base": _inherited(base, sweep.base)}).as_dict()
-    own = {"base": str(folder), "sha256": base.sha256, "classes": list(base.class_names)}
-    whole["base"]["finetune"] = {**section, **own}
+    whole["base"]["finetune"] = {**section, **base.section()}
     found = checked_sweep(whole)
     _check(found, base)
     return found

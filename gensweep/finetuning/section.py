@@ -6,39 +6,40 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import torch
 from annotated_types import MinLen
 from torch import Tensor, nn
 
+from gensweep.build.parts import Weights
+from gensweep.config import TrialConfig
 from gensweep.data.images import ClassNames, Images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Family
 from gensweep.finetuning.adapters import ADAPTER_FILE, adapter_of, write_adapter
+from gensweep.finetuning.bases import read_base
 from gensweep.nn.updates import UPDATES, Update
 from gensweep.registry import Choice
 from gensweep.training.learner_state import load_network
 
-if TYPE_CHECKING:
-    from gensweep.build.parts import Weights
-    from gensweep.config import TrialConfig
-
-__all__ = ["Finetuning", "finetune"]
+__all__ = ["Finetuning"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finetuning:
-    """What a trial goes on from; `base` is None for a training from the start, and `classes` those that base knows.
+    """Go on from a trained model with other images; without a `base` a trial begins at the beginning.
 
-    It is the `Beginning` that `gensweep.build` asks.
+    The base is a run or a checkpoint; settings that are not written are its own.  Its hash `sha256` and its `classes`
+    are filled in when the run starts.  Classes that it does not know are learnt as new labels; `name` says what the
+    class of images without one is called.  To `gensweep.build` this is a `Beginning`.
     """
 
-    base: str | None
-    sha256: str | None
-    classes: tuple[str, ...]
-    name: str | None
-    update: Update
+    base: str | None = None
+    sha256: str | None = None
+    classes: ClassNames | None = None
+    name: Annotated[str, MinLen(1)] | None = None
+    update: Annotated[Update, Choice(UPDATES, "lora")]
 
     def images(self, trial: TrialConfig, images: Images) -> Images:
         """The images with the labels that the trial's model gives them: those of its base first, then new ones.
@@ -57,14 +58,12 @@ class Finetuning:
             names = (self.name,)
         if not _conditional(trial):
             return replace(images, class_names=names)
-        every = (*self.classes, *(name for name in names if name not in self.classes))
+        every = tuple(dict.fromkeys((*self._known, *names)))
         new_labels = torch.tensor([every.index(name) for name in names])
         return replace(images, labels=new_labels[images.labels], class_names=every)
 
     def weights(self) -> Weights | None:
         """The base's weights by network.  Raises GensweepError if they are not those with which the run began."""
-        from gensweep.finetuning.bases import read_base
-
         if self.base is None:
             return None
         base = read_base(Path(self.base))
@@ -79,7 +78,7 @@ class Finetuning:
         """The family of the base, with what is trained beside its weights, or instead of them."""
         if self.base is None:
             return build(classes)
-        family = build(len(self.classes))
+        family = build(len(self._known))
         known = family.classes
         for name, network in family.networks.items():
             load = partial(_load, network, name, None if weights is None else weights[name])
@@ -92,9 +91,8 @@ class Finetuning:
         if self.base is None:
             return None
         settings = {**trial.as_dict()["finetune"]["update"], "data": images.name, "images": len(images)}
-        known, new = self.classes, images.class_names[len(self.classes) :]
-        if not _conditional(trial):
-            known, new = (), ()
+        known = self._known if _conditional(trial) else ()
+        new = images.class_names[len(known) :] if _conditional(trial) else ()
 
         def write(network: nn.Module, folder: Path) -> None:
             adapter = adapter_of(network, base=self.sha256 or "", known=known, new=new, settings=settings)
@@ -103,22 +101,10 @@ class Finetuning:
 
         return write
 
-
-def finetune(
-    *,
-    base: str | None = None,
-    sha256: str | None = None,
-    classes: ClassNames | None = None,
-    name: Annotated[str, MinLen(1)] | None = None,
-    update: Annotated[Update, Choice(UPDATES, "lora")],
-) -> Finetuning:
-    """Go on from a trained model with other images; without a `base` a trial begins at the beginning.
-
-    The base is a run or a checkpoint; settings that are not written are its own.  Its hash `sha256` and its `classes`
-    are filled in when the run starts.  Classes that it does not know are learnt as new labels; `name` says what the
-    class of images without one is called.
-    """
-    return Finetuning(base, sha256, classes or (), name, update)
+    @property
+    def _known(self) -> tuple[str, ...]:
+        """The classes that the base knows."""
+        return self.classes or ()
 
 
 def _conditional(trial: TrialConfig) -> bool:

@@ -105,13 +105,6 @@ class Trajectory(NamedTuple):
     images: UInt8[Tensor, "n c h w"]
 
 
-class Interventions(NamedTuple):
-    """What changes of units did, label by label, and the classifier's accuracy on real images."""
-
-    found: Sequence[Intervention]
-    ceiling: float
-
-
 class LabelMaximisation(NamedTuple):
     """Images that raise units of a label, at one noise level, and what the model makes of them without a label.
 
@@ -131,11 +124,13 @@ class LabelMaximisation(NamedTuple):
 class Findings(NamedTuple):
     """All that was found.  None or empty is what the family does not have, or what was not asked for.
 
-    `failure` says why there are no interventions although they were asked for.
+    `ceiling` is the accuracy of the classifier of interventions on real images; `failure` says why there are none
+    although they were asked for.
     """
 
     activation_map: ActivationMap
-    interventions: Interventions | None
+    interventions: Sequence[Intervention]
+    ceiling: float
     failure: GensweepError | None
     trajectory: Trajectory | None
     maximisations: Sequence[LabelMaximisation]
@@ -187,10 +182,10 @@ def analyse(labelled: LabelledModel, settings: AnalysisSettings, begin: Callable
     """Run all analyses; `begin` gets the name of each stage."""
     begin("which units react to a label")
     found = map_activations(labelled, settings)
-    interventions = failure = None
+    interventions, ceiling, failure = list[Intervention](), 0.0, None
     try:
         if settings.draws:
-            interventions = _intervene(labelled, found, settings, begin)
+            interventions, ceiling = _intervene(labelled, found, settings, begin)
     except GensweepError as error:
         failure = error
     trajectory, maximisations = None, list[LabelMaximisation]()
@@ -199,7 +194,7 @@ def analyse(labelled: LabelledModel, settings: AnalysisSettings, begin: Callable
         trajectory = _trajectory(labelled, labelled.model.family, settings.seed)
         begin("images that these units ask for")
         maximisations = _maximise_labels(labelled, labelled.model.family, found, settings.seed)
-    return Findings(found, interventions, failure, trajectory, maximisations)
+    return Findings(found, interventions, ceiling, failure, trajectory, maximisations)
 
 
 def map_activations(labelled: LabelledModel, settings: AnalysisSettings) -> ActivationMap:
@@ -220,8 +215,8 @@ def map_activations(labelled: LabelledModel, settings: AnalysisSettings) -> Acti
 
 def _intervene(
     labelled: LabelledModel, found: ActivationMap, settings: AnalysisSettings, begin: Callable[[str], None]
-) -> Interventions | None:
-    """Change the units of each label, or others; the classifier is that of the metric `agreement`.
+) -> tuple[list[Intervention], float]:
+    """Change the units of each label, or others; the classifier, whose accuracy comes too, is that of `agreement`.
 
     Raises GensweepError if the images of the training cannot be had.
     """
@@ -250,7 +245,7 @@ def _intervene(
             begin(f"{labelled.names[label]} without its units")
             task = Task(label, raised, classes, n=settings.draws, repeats=RANDOM_SETS, seed=settings.seed)
             done += intervene(task, labelled.layers, found.widths, drawn, classify)
-    return Interventions(done, classifier.ceiling) if done else None
+    return done, classifier.ceiling
 
 
 def _trajectory(labelled: LabelledModel, family: Denoising, seed: int) -> Trajectory:

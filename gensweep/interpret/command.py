@@ -81,8 +81,8 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
         click.echo("No unit is raised by a label more than by chance.", err=True)
     if found.failure is not None:
         click.echo(f"Note: no units are switched off, as images cannot be classified: {found.failure}", err=True)
-    if found.interventions is not None:
-        click.echo(conclusion(found.interventions.found), err=True)
+    if found.interventions:
+        click.echo(conclusion(found.interventions), err=True)
     click.echo(f"Page: {output / 'index.html'}", err=True)
     if trial is not None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -11,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gensweep.interpret.activation_maps import SIGNIFICANCE_LEVEL, ActivationMap
-from gensweep.interpret.analysis import Findings, Interventions, LabelledModel, LabelMaximisation, Trajectory
-from gensweep.interpret.intervention import CHANGES, RANDOM_OFF
+from gensweep.interpret.analysis import Findings, LabelledModel, LabelMaximisation, Trajectory
+from gensweep.interpret.intervention import CHANGES, RANDOM_OFF, Intervention
 from gensweep.interpret.pictures import (
     animation,
     heated,
@@ -45,12 +46,13 @@ class PagePicture(NamedTuple):
 
 
 class PageSection(NamedTuple):
-    """A part of a page: words, pictures, and rows that have the same keys; the first key's values are words."""
+    """A part of a page: pictures, rows that have the same keys, the first of which has words as values, and `words`,
+    what its text in the template names.
+    """
 
-    title: str
-    words: str
     pictures: Sequence[PagePicture] = ()
     rows: Sequence[Mapping[str, str]] = ()
+    words: Mapping[str, Any] = MappingProxyType({})
 
 
 def write_page(
@@ -61,48 +63,32 @@ def write_page(
     Raises GensweepError if they cannot be written.
     """
     names, widths = labelled.names, found.activation_map.widths
-    sections = [_activation_section(found.activation_map, labelled.shown_labels, names)]
+    sections = {"activation_map": _activation_section(found.activation_map, labelled.shown_labels, names)}
     files: dict[str, str | bytes] = {"activation_map.csv": activation_map_csv(found.activation_map, names)}
-    if found.interventions is not None:
-        sections.append(_intervention_section(found.interventions, names))
-        files["interventions.csv"] = csv_text(intervention_rows(found.interventions.found, names))
+    if found.interventions:
+        sections["interventions"] = _intervention_section(found.interventions, found.ceiling, names)
+        files["interventions.csv"] = csv_text(intervention_rows(found.interventions, names))
     if found.trajectory is not None:
-        sections.append(_trajectory_section(found.trajectory, names))
+        sections["trajectory"] = _trajectory_section(found.trajectory, names)
     if found.maximisations:
-        sections.append(_maximisation_section(found.maximisations, names))
+        sections["maximisations"] = _maximisation_section(found.maximisations, names)
     facts = {"units": sum(widths.values()), "layers": len(widths), "classes": len(names), **settings}
     shown = {fact: f"{value:,}" for fact, value in facts.items()} | {"weights": labelled.model.weights}
     files["index.html"] = render_page(f"A look inside {name}", shown, sections, command)
-    files |= {picture.file: picture.data for section in sections for picture in section.pictures}
+    files |= {picture.file: picture.data for section in sections.values() for picture in section.pictures}
     for file, content in files.items():
         write_whole(folder / file, content, HINT)
     return [folder / file for file in files]
 
 
-def render_page(title: str, facts: Mapping[str, str], sections: Sequence[PageSection], command: str) -> str:
-    """The page as text, with its pictures inside.  Whatever users named is escaped."""
+def render_page(title: str, facts: Mapping[str, str], sections: Mapping[str, PageSection], command: str) -> str:
+    """The page as text, with its pictures inside; sections are known by name.  Whatever users named is escaped."""
     template = environment("gensweep.interpret").get_template("page.html.j2")
     return template.render(title=title, facts=facts, sections=sections, command=command, data_url=data_url)
 
 
 def _activation_section(found: ActivationMap, labels: Sequence[int], names: Sequence[str]) -> PageSection:
-    """Which units react to which label."""
     with_levels = found.levels[0] is not None
-    shown, tests = (
-        ("noisy images", "units, labels and noise levels") if with_levels else ("latents", "units and labels")
-    )
-    significant = 100 * float((found.p <= SIGNIFICANCE_LEVEL).double().mean())
-    words = (
-        f"The effect of a label on a unit is the mean difference to the other labels on the same {shown}, in standard "
-        f"deviations of the unit. p is that of a test by sign flips, corrected for the number of {tests}: "
-        f"{significant:.0f} % of all cells have p of at most {SIGNIFICANCE_LEVEL:g}. "
-    )
-    if not with_levels:
-        words += (
-            "A GAN draws an image in one go, so there are neither noise levels, nor a way to look at, nor an image to "
-            "denoise. "
-        )
-    words += "A unit is a channel that the layer reads. All of them are in activation_map.csv."
     pictures = [
         PagePicture("where.png", "Where labels act: layers in the order of the network", layers_picture(found)),
         PagePicture("labels.png", "Which labels move the same units", labels_picture(found, names)),
@@ -118,31 +104,23 @@ def _activation_section(found: ActivationMap, labels: Sequence[int], names: Sequ
         if with_levels:
             cells |= {"largest at level": level_word(row["level"]), "there": f"{row['effect_there']:.2f}"}
         table.append(cells | {"p": f"{row['p']:.3g}"})
-    return PageSection("Which units react to a label", words, pictures, table)
+    significant = 100 * float((found.p <= SIGNIFICANCE_LEVEL).double().mean())
+    words = {"levels": with_levels, "significant": significant, "limit": SIGNIFICANCE_LEVEL}
+    return PageSection(pictures, table, words)
 
 
-def _intervention_section(result: Interventions, names: Sequence[str]) -> PageSection:
-    """Whether the units found matter."""
-    rows = intervention_rows(result.found, names)
+def _intervention_section(found: Sequence[Intervention], ceiling: float, names: Sequence[str]) -> PageSection:
+    rows = intervention_rows(found, names)
     own: dict[str, dict[str, float]] = {}
     for row in rows:
         own.setdefault(row["class"], {})[row["change"]] = row["agreement"]
-    picture = recognition_picture(own, "agreement", result.ceiling)
+    picture = recognition_picture(own, "agreement", ceiling)
     pictures, words_of = [PagePicture("interventions.png", "Images taken for their class", picture)], file_words(names)
-    for label in dict.fromkeys(each.label for each in result.found):
-        images = torch.stack([each.images for each in result.found if each.label == label])
+    for label in dict.fromkeys(each.label for each in found):
+        images = torch.stack([each.images for each in found if each.label == label])
         shown = tiles_picture(images, list(CHANGES), [str(sample) for sample in range(images.shape[1])], "sample")
         caption = f"{names[label]}: the same seeds under every change"
         pictures.append(PagePicture(f"interventions-{words_of[label]}.png", caption, shown))
-    words = (
-        f"{conclusion(result.found)} The units that a class raises most are switched off, or doubled, in all layers "
-        f"and at all noise levels; '{RANDOM_OFF}' is as many other units of each of these layers, the mean over "
-        "several draws. A linear probe on the features that the run was evaluated with says what an image is taken "
-        f"for; of real images that it has not seen it classifies {result.ceiling:.3f} correctly. Its score of a class "
-        "is about a probability. It takes noise and blanks for some class too, so look at the pictures. Standard "
-        "errors are over classes, or over images in rows and if there are fewer than four classes. All numbers are in "
-        "interventions.csv."
-    )
     table = [
         {
             "class": row["class"],
@@ -156,11 +134,10 @@ def _intervention_section(result: Interventions, names: Sequence[str]) -> PageSe
         }
         for row in rows
     ]
-    return PageSection("What becomes of images without these units", words, pictures, table)
+    return PageSection(pictures, table, {"conclusion": conclusion(found), "random": RANDOM_OFF, "ceiling": ceiling})
 
 
 def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
-    """How an image emerges under several labels, and where the network's attention lies."""
     path, labels = evenly_spaced(found.path, SHOWN_LEVELS), [names[label] for label in found.labels]
     predicted, levels = [to_uint8(step.x_0).cpu() for step in path], [level_word(step.sigma) for step in path]
     strip = tiles_picture(torch.stack([*predicted, found.images], dim=1), labels, [*levels, "image"], "noise level")
@@ -169,22 +146,15 @@ def _trajectory_section(found: Trajectory, names: Sequence[str]) -> PageSection:
         PagePicture("trajectory.png", "The image predicted at each noise level", strip),
         PagePicture("trajectory.gif", f"The same, all {len(found.path)} steps: {', '.join(labels)}", animation(frames)),
     ]
-    words = (
-        "The same noise under each label: the image that the network predicts at every noise level on the way down, "
-        "and at the right what comes out."
-    )
     if found.path[0].attention:
         maps = [_finest(step.attention).cpu() for step in path]
         heat = torch.stack([heated(image, each) for image, each in zip(predicted, maps, strict=True)], dim=1)
         caption = "Pixels that others attend to, in the mean over the heads of the layers of the highest resolution"
         pictures.append(PagePicture("attention.png", caption, tiles_picture(heat, labels, levels, "noise level")))
-    else:
-        words += " The network has no attention."
-    return PageSection("On the way from noise to image", words, pictures)
+    return PageSection(pictures, words={"attention": bool(found.path[0].attention)})
 
 
 def _maximisation_section(found: Sequence[LabelMaximisation], names: Sequence[str]) -> PageSection:
-    """Images that raise the units which react to a label, and what the model makes of them."""
     pictures, words_of = [], file_words(names)
     for label in dict.fromkeys(each.label for each in found):
         of_label = [each for each in found if each.label == label]
@@ -193,13 +163,6 @@ def _maximisation_section(found: Sequence[LabelMaximisation], names: Sequence[st
         columns = [f"{part} ({seed})" for part, images in parts[0].items() for seed in range(len(images))]
         shown = tiles_picture(torch.stack([torch.cat([*each.values()]) for each in parts]), rows, columns)
         pictures.append(PagePicture(f"maximisation-{words_of[label]}.png", f"For the units of {names[label]}", shown))
-    words = (
-        "Images made from faint noise so that, under noise of a level, they raise a layer's units in the direction "
-        "in which the label moves them, or one unit alone (#); smooth, small, and for no label. Then the model "
-        "denoises them, without a label: the image it predicts at once, what its sampler draws from there, and what "
-        "the same noise gives without the image. The activation is in standard deviations of the units, of grey and "
-        "of the image."
-    )
     table = [
         {
             "units": each.units,
@@ -210,7 +173,7 @@ def _maximisation_section(found: Sequence[LabelMaximisation], names: Sequence[st
         }
         for each in found
     ]
-    return PageSection("Images that these units ask for", words, pictures, table)
+    return PageSection(pictures, table)
 
 
 def _parts(found: LabelMaximisation) -> dict[str, Tensor]:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.cli import main
-from gensweep.editing.drawing import edit_samples, interpolate_samples, picture_for
-from gensweep.errors import ConfigError
+from gensweep.editing.drawing import Pictures, draw_from_pictures, picture_for
 
 pytestmark = pytest.mark.trains
 
@@ -84,8 +83,8 @@ def test_strength_0_gives_the_picture_back_and_the_grid_begins_with_it(checkpoin
 
 def test_strength_1_draws_what_is_drawn_without_a_picture(checkpoints, files):
     model = load_checkpoint(checkpoints["diffusion"])
-    image = picture_for(model, Image.open("car.png"))
-    assert torch.equal(edit_samples(model, image, 5, strength=1.0, seed=4), draw_samples(model, 5, seed=4))
+    _, drawn, _ = draw_from_pictures(model, Pictures(Image.open("car.png"), strength=1.0), 5, seed=4)
+    assert torch.equal(drawn, draw_samples(model, 5, seed=4))
 
 
 @pytest.mark.parametrize(
@@ -191,8 +190,9 @@ def test_pictures_are_not_written_over(checkpoints, files, capsys, output):
     assert {file: file.read_bytes() for file in files.iterdir()} == before
 
 
-def test_what_a_program_passes_is_checked(checkpoints):
-    model, image = load_checkpoint(checkpoints["diffusion"]), torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
-    with pytest.raises(ConfigError, match=r"strength 2: it must lie in 0\.\.1"):
-        edit_samples(model, image, 1, strength=2)
-    assert interpolate_samples(model, image, image, 2).shape == (2, 1, SIZE, SIZE)
+def test_frames_from_a_picture_to_itself_are_all_alike(checkpoints, files):
+    model, image = load_checkpoint(checkpoints["diffusion"]), Image.open("car.png")
+    before, frames, after = draw_from_pictures(model, Pictures(image, 0.5, other=image), 3)
+    assert torch.equal(before, after)
+    assert frames.shape == (3, 1, SIZE, SIZE)
+    assert (frames.int() - frames[:1].int()).abs().max() <= 1

@@ -24,8 +24,9 @@ def opened(data):
 
 
 def test_names_of_users_are_escaped_and_nothing_is_fetched():
-    section = PageSection(NASTY, NASTY, [PagePicture("a.gif", NASTY, b"GIF89a")], [{NASTY: NASTY, "n": "1"}])
-    page = render_page(NASTY, {NASTY: NASTY}, [section], NASTY)
+    words = {"conclusion": NASTY, "random": NASTY, "ceiling": 0.5}
+    section = PageSection([PagePicture("a.gif", NASTY, b"GIF89a")], [{NASTY: NASTY, "n": "1"}], words)
+    page = render_page(NASTY, {NASTY: NASTY}, {"interventions": section}, NASTY)
     assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 8
     assert re.findall(r'src="(.{14})', page) == ["data:image/gif"]
