@@ -21,7 +21,6 @@ __all__ = [
     "SessionStarted",
     "Started",
     "Suggested",
-    "SweepEvent",
     "SweepStatus",
     "TrialEvent",
     "TrialStatus",
@@ -139,9 +138,8 @@ class ScoredAgain:
     outcome: Outcome
 
 
-SweepEvent: TypeAlias = Created | Extended | SessionStarted | SessionEnded
 TrialEvent: TypeAlias = Suggested | Started | Progressed | Evaluated | Ended | ScoredAgain
-Event: TypeAlias = SweepEvent | TrialEvent
+Event: TypeAlias = Created | Extended | SessionStarted | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 
