@@ -93,15 +93,9 @@ def _tune(
     with tempfile.TemporaryDirectory(prefix="gensweep-", ignore_cleanup_errors=True) as scratch:
         queue: Any = ray.remote(**options)(TrialQueue).remote()
         job = ray.cloudpickle.dumps(plan.job)  # type: ignore[no-untyped-call]
+        asked = plan.resources
         settings = RunnerSettings(
-            queue,
-            job,
-            plan.resources.workers,
-            bundle(plan.resources),
-            storage,
-            Path(scratch),
-            plan.max_failures,
-            plan.trials_per_group,
+            queue, job, asked.workers, bundle(asked), storage, Path(scratch), plan.max_failures, plan.trials_per_group
         )
         settings.leases.mkdir()
         runner = tune.with_parameters(TrialRunner, settings=settings)

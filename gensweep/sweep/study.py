@@ -60,7 +60,7 @@ def open_study(file: Path, state: SweepState, search: Search, sample: Sample) ->
     with available(file):
         try:
             study = load()
-            if _agree(study.get_trials(deepcopy=False), expected):
+            if _contents(study.get_trials(deepcopy=False)) == _contents(expected):
                 return study
         except DAMAGE as error:
             if _unavailable(error) is not None:
@@ -192,9 +192,6 @@ def _frozen(trial: TrialState, sample: Sample) -> FrozenTrial:
     return frozen
 
 
-def _agree(found: Sequence[FrozenTrial], expected: Sequence[FrozenTrial]) -> bool:
-    return len(found) == len(expected) and all(
-        (a.number, a.state, a.params, a.distributions, a.intermediate_values, a.values)
-        == (b.number, b.state, b.params, b.distributions, b.intermediate_values, b.values)
-        for a, b in zip(found, expected, strict=True)
-    )
+def _contents(trials: Sequence[FrozenTrial]) -> list[tuple[Any, ...]]:
+    """All that a view of the log must have right."""
+    return [(t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values) for t in trials]
