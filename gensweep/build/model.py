@@ -67,7 +67,7 @@ def load_checkpoint(
         trial = trial.with_overrides(overrides)
     family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
     kept = weights_in(tensor_names(folder))
-    weights = weights_name(weights or kept[0], kept)
+    weights = weights_name(kept[0] if weights is None else weights, kept)
     model, prefix = Model(trial, checkpoint, family, device, weights), weights_prefix(weights, family.sampled)
     load_network(model.network, load_tensors(folder, prefix), prefix)
     merge_all(model.network)
