@@ -10,14 +10,14 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from gensweep.build.parts import build_family, default_device
+from gensweep.build.parts import build_family
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.nn.new_labels import merge_all
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
-from gensweep.training.device import place
+from gensweep.training.device import default_device, place
 from gensweep.training.ema import MAIN_AVERAGE, average_name
 from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_in, weights_prefix

@@ -38,8 +38,6 @@ __all__ = [
     "build_family",
     "build_learner",
     "check_inputs",
-    "default_device",
-    "every_of",
     "hold_out",
     "load_images",
     "run_job",
@@ -73,11 +71,6 @@ def _beginning(trial: TrialConfig) -> Beginning:
     """The beginning of a trial's training."""
     beginning: Beginning = trial.bound("finetune")()
     return beginning
-
-
-def default_device() -> torch.device:
-    """The first GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def load_images(trial: TrialConfig, split: Literal["train", "test", "whole"] = "train") -> Images:
@@ -138,13 +131,6 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
                 metrics[name] = METRICS[name](device=device)
                 identities[name] = settings.identity(name, training, reference=split, held_out=len(held_out))
     return Evaluator(settings, images, extractor, metrics, identities, held_out)
-
-
-def every_of(trial: TrialConfig) -> int:
-    """Training images from one evaluation of a trial to the next."""
-    settings: EvaluationSettings = trial.bound("evaluation")()
-    training: TrainingSettings = trial.bound("training")()
-    return settings.interval(training)
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:

@@ -15,13 +15,14 @@ import torch
 from filelock import FileLock
 
 from gensweep.build.model import load_checkpoint, weights_name
-from gensweep.build.parts import build_evaluator, build_family, default_device, load_images
+from gensweep.build.parts import build_evaluator, build_family, load_images
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
 from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
 from gensweep.training.checkpoint import read, tensor_names
 from gensweep.training.cost import counted_calls
+from gensweep.training.device import default_device
 from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
 from gensweep.training.result_files import SUSPECTS_FILE, write_pairs

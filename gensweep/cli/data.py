@@ -169,12 +169,12 @@ def statistics(
       gensweep data statistics cifar10 cifar10.npz --extractor inception
       gensweep data statistics ./photos photos.npz --size 64 --set resolution=224
     """
-    from gensweep.build.parts import default_device
     from gensweep.cache import cache_folder
     from gensweep.config import parse_overrides
     from gensweep.metrics.extractors import EXTRACTORS
     from gensweep.metrics.real import Real
     from gensweep.metrics.statistics import check_name, write_statistics
+    from gensweep.training.device import default_device
 
     check_name(output)
     if extractor not in EXTRACTORS:

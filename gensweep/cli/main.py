@@ -45,21 +45,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The imported command, or None if there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments begin with; a typing error gets a suggestion."""
-        name = args[0]
-        close = difflib.get_close_matches(name, COMMANDS, n=1)
-        if name not in COMMANDS and close and not name.startswith("-"):
-            ctx.fail(f"No such command {name!r}; did you mean {close[0]!r}?")
-        return super().resolve_command(ctx, args)
+        """The imported command, or None if there is none of that name; a typing error gets a suggestion."""
+        if cmd_name in COMMANDS:
+            command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+            return command
+        if close := difflib.get_close_matches(cmd_name, COMMANDS, n=1):
+            ctx.fail(f"No such command {cmd_name!r}; did you mean {close[0]!r}?")
+        return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands from the table above, without importing any."""

@@ -62,13 +62,13 @@ def run_for_a_person(
 
 def _rescore(sweep: SweepConfig, root: Path) -> None:
     """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
-    from gensweep.build.parts import default_device
     from gensweep.build.rescoring import Axes
     from gensweep.cli.sampling_axes import rescore, subject_of
     from gensweep.report.wording import score
     from gensweep.sweep.folder import SweepFolder
     from gensweep.tracking.runs import find_trial
     from gensweep.tracking.sync import sync
+    from gensweep.training.device import default_device
 
     command = f"gensweep evaluate {sweep.name} --seed {FRESH}"
     if sweep.resources.gpus_per_worker and default_device().type != "cuda":

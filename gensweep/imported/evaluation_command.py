@@ -8,7 +8,6 @@ from typing import Any
 import click
 import torch
 
-from gensweep.build.parts import default_device
 from gensweep.config import load_trial, parse_overrides
 from gensweep.errors import ConfigError
 from gensweep.imported.exported import ExportedGenerator
@@ -19,6 +18,7 @@ from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evalu
 from gensweep.report.output import print_rows, progress_bar
 from gensweep.tracking.artifacts import trial_config
 from gensweep.tracking.store import check_server
+from gensweep.training.device import default_device
 from gensweep.training.result_files import write_pairs
 
 __all__ = ["evaluate_imported"]

@@ -9,15 +9,7 @@ from typing import Any
 
 import torch
 
-from gensweep.build.parts import (
-    build_extractor,
-    build_family,
-    build_learner,
-    default_device,
-    every_of,
-    load_images,
-    run_job,
-)
+from gensweep.build.parts import build_extractor, build_family, build_learner, load_images, run_job
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
@@ -25,6 +17,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Allotment, Plan, allot, local_nodes
 from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.training.cost import parameters
+from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import CostEstimate, time_trial
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
@@ -57,11 +50,17 @@ def plan_sweep(sweep: SweepConfig) -> Plan:
         job=run_job,
         sample=space.suggest,
         configure=lambda overrides: sweep.trial(overrides).as_dict(),
-        grace=getattr(sweep.search.scheduler, "grace", None) or min(every_of(corner) for corner in corners),
+        grace=getattr(sweep.search.scheduler, "grace", None) or min(map(_interval, corners)),
         resources=sweep.resources,
         settings={"sweep": sweep.as_dict()},
         keep_best=sweep.keep_best,
     )
+
+
+def _interval(trial: TrialConfig) -> int:
+    """Training images from one evaluation to the next."""
+    evaluation: EvaluationSettings = trial.bound("evaluation")()
+    return evaluation.interval(trial.bound("training")())
 
 
 def recall_sweep(folder: SweepFolder) -> SweepConfig:

@@ -12,7 +12,12 @@ from torch import nn
 from gensweep.nn import kernels
 from gensweep.nn.precision import Precision, uses_bfloat16
 
-__all__ = ["memory_bytes", "place", "synchronised_time"]
+__all__ = ["default_device", "memory_bytes", "place", "synchronised_time"]
+
+
+def default_device() -> torch.device:
+    """The first GPU, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
