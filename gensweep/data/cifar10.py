@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -57,16 +58,8 @@ def cifar10(
         raise GensweepError("\n".join(f"{problem}; run: {FETCH_COMMAND}" for problem in found))
     files = [name for name in SHA256 if name.startswith("test") == (split == "test")]
     pixels, labels = _read([folder / name for name in files])
-    return select(
-        pixels,
-        labels,
-        CLASS_NAMES,
-        name=f"cifar10/{split}",
-        classes=classes,
-        limit=limit,
-        size=size,
-        flip=flip,
-    )
+    name = f"cifar10/{split}"
+    return select(pixels, labels, CLASS_NAMES, name=name, classes=classes, limit=limit, size=size, flip=flip)
 
 
 def folder_in(root: Path) -> Path:
@@ -79,8 +72,12 @@ def problems(folder: Path) -> list[str]:
 
     A file that was found whole is not hashed again while its size and time of change stay what they were.
     """
-    known, found = _verified(folder), []
-    seen: dict[str, object] = {}
+    try:
+        known = dict(json.loads((folder / VERIFIED_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        known = {}
+    found: list[str] = []
+    whole: dict[str, object] = {}
     for name, expected in SHA256.items():
         path = folder / name
         if not path.is_file():
@@ -90,9 +87,11 @@ def problems(folder: Path) -> list[str]:
         if known.get(name) != state and (actual := sha256(path.read_bytes())) != expected:
             found.append(f"{path} is damaged: its SHA-256 should be {expected}, but is {actual}")
         else:
-            seen[name] = state
-    if seen != known:
-        _remember(folder, seen)
+            whole[name] = state
+    if whole != known:
+        # In a cache that only others may write, hashing again next time is all that it costs.
+        with suppress(OSError):
+            write_text(folder / VERIFIED_FILE, json.dumps(whole, indent=1))
     return found
 
 
@@ -109,19 +108,3 @@ def _read(paths: list[Path]) -> tuple[UInt8[np.ndarray, "n c h w"], Int64[np.nda
     np.concatenate([records[:, 1:] for records in files], out=pixels)
     labels = np.concatenate([records[:, 0] for records in files]).astype(np.int64)
     return pixels.reshape(-1, CIFAR10_CHANNELS, CIFAR10_PIXELS, CIFAR10_PIXELS), labels
-
-
-def _verified(folder: Path) -> dict[str, object]:
-    try:
-        known = json.loads((folder / VERIFIED_FILE).read_text())
-    except (OSError, ValueError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _remember(folder: Path, seen: dict[str, object]) -> None:
-    try:
-        write_text(folder / VERIFIED_FILE, json.dumps(seen, indent=1))
-    except OSError:
-        # A cache that only others may write: hashing again next time is all that it costs.
-        return

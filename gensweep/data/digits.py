@@ -33,17 +33,9 @@ def digits(
     data = load_digits()
     pixels = np.rint(data.images * (255 / 16)).astype(np.uint8)[:, None]
     labels = data.target.astype(np.int64)
-    kept = np.flatnonzero(_is_test(labels) == (split == "test"))
-    return select(
-        pixels[kept],
-        labels[kept],
-        tuple("0123456789"),
-        name=f"digits/{split}",
-        classes=classes,
-        limit=limit,
-        size=size,
-        flip=flip,
-    )
+    kept = _is_test(labels) == (split == "test")
+    names, name = tuple("0123456789"), f"digits/{split}"
+    return select(pixels[kept], labels[kept], names, name=name, classes=classes, limit=limit, size=size, flip=flip)
 
 
 def _is_test(labels: np.ndarray) -> np.ndarray:

@@ -8,9 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -31,19 +30,6 @@ __all__ = ["image_folder"]
 SPLIT_FOLDERS = ("train", "test")
 # The name of the class of a folder without sub-folders.
 ONE_CLASS = "image"
-
-
-@dataclass(frozen=True)
-class LabelledFile:
-    """A file that should hold a picture, by its name relative to the folder ("cat/a.png"), and its class."""
-
-    file: str
-    label: int
-
-    @property
-    def place(self) -> float:
-        """A number in [0, 1) that depends on the name alone."""
-        return place_of(self.file)
 
 
 @DATASETS.register("image_folder")
@@ -72,29 +58,27 @@ def image_folder(
     if not folder.is_dir():
         raise ParameterError("path", f"{folder} is not a folder; name yours")
     given = all((folder / name).is_dir() for name in SPLIT_FOLDERS)
-    places = {name: folder / name for name in SPLIT_FOLDERS} if given else {split: folder}
-    files = {name: sorted(file_names(place)) for name, place in places.items()}
+    folders = {name: folder / name for name in SPLIT_FOLDERS} if given else {split: folder}
+    files = {name: sorted(file_names(each)) for name, each in folders.items()}
     # Both splits count, so that their labels mean the same even if one lacks a class.
     class_names = _class_names([file for part in files.values() for file in part])
     pictures, notes = _pictures(files[split], class_names)
-    if not given:
-        pictures = [picture for picture in pictures if (picture.place < test_fraction) == (split == "test")]
     chosen = picked(classes, class_names, path)
-    wanted = [picture for picture in pictures if class_names[picture.label] in chosen]
+    wanted = {
+        file: label
+        for file, label in pictures.items()
+        if class_names[label] in chosen and (given or (place_of(file) < test_fraction) == (split == "test"))
+    }
     use = {"size": size, "channels": channels, "limit": limit, "split": split, "classes": classes}
-    pixels, labels, unreadable = _cached(places[split], wanted, root, use)
+    pixels, labels, unreadable = _cached(folders[split], wanted, root, use)
     if len(labels) == 0:
-        raise ConfigError(_nothing(folder, split, len(unreadable), test_fraction))
+        count = len(unreadable)
+        what = f"none of its {count} picture files can be read" if count else f"it has no picture for {split}ing"
+        known = ", ".join(sorted(PICTURE_SUFFIXES))
+        raise ConfigError(f"image_folder: {folder}: {what} (known: {known}; test_fraction: {test_fraction})")
+    notes, name = (*notes, *unreadable_note(unreadable)), f"{folder.name}/{split}"
     return select(
-        pixels,
-        labels,
-        class_names,
-        name=f"{folder.name}/{split}",
-        classes=classes,
-        limit=limit,
-        size=size,
-        flip=flip,
-        notes=(*notes, *unreadable_note(unreadable)),
+        pixels, labels, class_names, name=name, classes=classes, limit=limit, size=size, flip=flip, notes=notes
     )
 
 
@@ -102,39 +86,37 @@ def _class_names(files: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({file.partition("/")[0] for file in files if "/" in file and is_picture(file)})) or (ONE_CLASS,)
 
 
-def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[list[LabelledFile], tuple[str, ...]]:
-    """The pictures among some files in the order of their hashes, and a note on what was left out."""
+def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
+    """The labels of the pictures among some files, in the order of their hashes, and a note on what was left out."""
     one = class_names == (ONE_CLASS,)
-    names = [file for file in files if is_picture(file)]
-    inside = [name for name in names if one or "/" in name]
-    pictures = [LabelledFile(name, 0 if one else class_names.index(name.partition("/")[0])) for name in inside]
+    names = sorted((file for file in files if is_picture(file)), key=lambda file: (place_of(file), file))
+    labels = {name: 0 if one else class_names.index(name.partition("/")[0]) for name in names if one or "/" in name}
     notes = []
     if others := len(files) - len(names):
         notes.append(f"{others} other files are no pictures, by their names")
-    if loose := len(names) - len(inside):
+    if loose := len(names) - len(labels):
         notes.append(f"{loose} pictures lie outside the class folders and are left out")
-    return sorted(pictures, key=lambda picture: (picture.place, picture.file)), tuple(notes)
+    return labels, tuple(notes)
 
 
 Decoded = tuple[UInt8[np.ndarray, "n c h w"], np.ndarray, dict[str, str]]
 
 
-def _cached(folder: Path, pictures: Sequence[LabelledFile], root: Path, use: dict[str, Any]) -> Decoded:
+def _cached(folder: Path, pictures: Mapping[str, int], root: Path, use: dict[str, Any]) -> Decoded:
     """Decode, or read what an earlier call decoded from the same files."""
-    states = [(picture.file, picture.label, *_state(folder / picture.file)) for picture in pictures]
+    states = [(file, label, *_state(folder / file)) for file, label in pictures.items()]
     purpose = json.dumps([str(folder), use])
     key = hashlib.sha256(json.dumps([purpose, PIL.__version__, states]).encode()).hexdigest()
     # One entry for a folder and its settings: it is replaced when a file changes, so the cache does not grow.
     entry = root / "image_folder" / f"{hashlib.sha256(purpose.encode()).hexdigest()[:16]}.npz"
     with locked(entry):
-        found = _read(entry, key)
-        if found is None:
-            found = _decode(folder, pictures, use["size"], use["channels"], use["limit"])
-            # A full disk costs the next call its time, and nothing else.
-            with suppress(OSError), replacing(entry) as path:
-                pixels, labels, unreadable = found
-                np.savez(path, pixels=pixels, labels=labels, unreadable=json.dumps(unreadable), key=key)
-    return found
+        if (found := _read(entry, key)) is not None:
+            return found
+        pixels, labels, unreadable = _decode(folder, pictures, use["size"], use["channels"], use["limit"])
+        # A full disk costs the next call its time, and nothing else.
+        with suppress(OSError), replacing(entry) as path:
+            np.savez(path, pixels=pixels, labels=labels, unreadable=json.dumps(unreadable), key=key)
+    return pixels, labels, unreadable
 
 
 def _state(path: Path) -> tuple[int, int]:
@@ -154,15 +136,8 @@ def _read(entry: Path, key: str) -> Decoded | None:
     return None
 
 
-def _decode(folder: Path, pictures: Sequence[LabelledFile], size: int, channels: int, limit: int | None) -> Decoded:
+def _decode(folder: Path, pictures: Mapping[str, int], size: int, channels: int, limit: int | None) -> Decoded:
     """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
-    labels = {picture.file: picture.label for picture in pictures}
-    rows, unreadable = decode_files(folder, list(labels), lambda path: decoded(path, size, channels), limit=limit)
+    rows, unreadable = decode_files(folder, list(pictures), lambda path: decoded(path, size, channels), limit=limit)
     pixels = np.stack(list(rows.values())) if rows else np.empty((0, channels, size, size), dtype=np.uint8)
-    return pixels, np.array([labels[file] for file in rows], dtype=np.int64), unreadable
-
-
-def _nothing(folder: Path, split: Split, unreadable: int, test_fraction: float) -> str:
-    what = f"none of its {unreadable} picture files can be read" if unreadable else f"it has no picture for {split}ing"
-    known = ", ".join(sorted(PICTURE_SUFFIXES))
-    return f"image_folder: {folder}: {what} (known: {known}; test_fraction: {test_fraction})"
+    return pixels, np.array([pictures[file] for file in rows], dtype=np.int64), unreadable

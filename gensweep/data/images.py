@@ -119,8 +119,12 @@ def select(
     if len(index) == 0:
         raise ConfigError(f"{name} has no image of {', '.join(chosen)}; name other classes or another split")
     # A whole data set is taken as it is: no second copy of 150 MB.
-    kept = pixels if len(index) == len(pixels) else pixels[index]
-    return _images(resized(kept, size), order[labels[index]], chosen, name, flip, notes)
+    pixels = np.ascontiguousarray(resized(pixels if len(index) == len(pixels) else pixels[index], size))
+    labels = order[labels[index]].astype(np.int64)
+    digest = hashlib.sha256(repr((chosen, pixels.shape)).encode())
+    digest.update(labels.astype("<i8").tobytes())
+    digest.update(pixels.data)
+    return Images(torch.from_numpy(pixels), torch.from_numpy(labels), chosen, name, digest.hexdigest(), flip, notes)
 
 
 def picked(classes: tuple[str, ...] | None, known: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -130,8 +134,6 @@ def picked(classes: tuple[str, ...] | None, known: tuple[str, ...], name: str) -
     """
     if classes is None:
         return known
-    if not classes:
-        raise ConfigError(f"classes must name at least one class of {name} (known: {_listed(known)})")
     problems = []
     for position, each in enumerate(classes):
         if each not in known:
@@ -157,23 +159,6 @@ def resized(pixels: UInt8[np.ndarray, "n c h0 w0"], size: int) -> UInt8[np.ndarr
     for source, target in zip(pixels.reshape(-1, *shape), result.reshape(-1, size, size), strict=True):
         np.copyto(target, np.asarray(Image.fromarray(source).resize((size, size), Image.Resampling.BILINEAR)))
     return result
-
-
-def _images(
-    pixels: UInt8[np.ndarray, "n c h w"],
-    labels: Int64[np.ndarray, " n"],
-    class_names: tuple[str, ...],
-    name: str,
-    flip: bool,
-    notes: tuple[str, ...],
-) -> Images:
-    pixels, labels = np.ascontiguousarray(pixels), labels.astype(np.int64)
-    digest = hashlib.sha256(repr((class_names, pixels.shape)).encode())
-    digest.update(labels.astype("<i8").tobytes())
-    digest.update(pixels.data)
-    return Images(
-        torch.from_numpy(pixels), torch.from_numpy(labels), class_names, name, digest.hexdigest(), flip, notes
-    )
 
 
 def _listed(names: tuple[str, ...], most: int = 20) -> str:
