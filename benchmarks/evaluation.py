@@ -55,9 +55,7 @@ class Real:
         self.labels = torch.arange(len(self.features)) % CLASSES
         self.moments = Moments.of(self.features)
         self._classifier = fit_classifier(self.features, self.labels, CLASSES)
-        self._distances = NearestSearch(self.features).nearest(self.features, others=torch.arange(len(self.features)))[
-            0
-        ]
+        self._distances = NearestSearch(self.features).nearest()[0]
 
     def classifier(self) -> Classifier:
         """The one that was fitted."""
@@ -105,7 +103,7 @@ def held() -> int:
 def evaluate(extractor: Extractor, real: Real, images: Tensor) -> tuple[EvaluationResult, float, int]:
     """What gensweep says, the seconds of the process, and the bytes on top of what it held."""
     names = [name for name in METRICS if METRICS[name].needs == "samples" and name != "fd"]  # here the FID itself
-    metrics = {name: METRICS[name](real, INCEPTION_FEATURES, "cpu") for name in names}
+    metrics = {name: METRICS[name](real, "cpu") for name in names}
     labels = torch.arange(len(images)) % CLASSES
     made_up = Images(images, labels, real.class_names, "made up", "", flip=False)
     held()
@@ -152,7 +150,7 @@ def agreement(peer: Peer) -> dict[str, dict[str, float]]:
     real = Real(y, nn.Linear(200, 50, bias=False).requires_grad_(False))
 
     def ours(name: str) -> float:
-        metric = METRICS[name](real, 200, "cpu")
+        metric = METRICS[name](real, "cpu")
         metric.update(x)
         return float(metric.compute())
 

@@ -124,7 +124,7 @@ def damages(fresh: Images, test: Images, reference: Images) -> Iterator[Row]:
 
 def score(row: Row, extractor: Extractor, references: dict[str, Any], batch: int = 100) -> dict[str, float]:
     """Scores and details by name, as an evaluation computes them."""
-    metrics = {name: METRICS[name](references[name], extractor.num_features, "cpu") for name in NAMES}
+    metrics = {name: METRICS[name](references[name], "cpu") for name in NAMES}
     images = Images(row.pixels, row.labels, tuple("0123456789"), row.name, "", flip=False)
     result = evaluate_images(
         evaluator(extractor, metrics, images, batch),

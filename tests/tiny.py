@@ -107,7 +107,7 @@ def evaluator(likelihood=False, names=("fd",), **settings):
         likelihood=partial(LikelihoodSettings, images=11, timesteps=5),
         **({"samples": 20, "batch_size": 6, "every": 24} | settings),
     )
-    metrics = {name: METRICS[name](reference, 4, "cpu") for name in values.metrics}
+    metrics = {name: METRICS[name](reference, "cpu") for name in values.metrics}
     identities = {name: Identity(name, extractor.id, values.samples, "noise", QUANTISATION) for name in names}
     if likelihood:
         identities["bpd"] = Identity("bpd", None, 11, "noise", LIKELIHOOD_QUANTISATION, timesteps=5)

@@ -123,7 +123,7 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
             # Features of real images give their moments too, so metrics that need features come first.
             for name in sorted(of_samples, key=lambda name: METRICS[name] is FrechetDistance):
                 reference = of_training if METRICS[name].of_training else chosen
-                metrics[name] = METRICS[name](reference, extractor.num_features, device)
+                metrics[name] = METRICS[name](reference, device)
                 identities[name] = settings.identity(name, training, extractor=extractor.id, reference=reference.name)
         if of_likelihood := settings.of("likelihood"):
             held_out, split = hold_out(trial, images)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -17,8 +16,8 @@ from torch import Tensor
 from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS
-from gensweep.metrics.moments import require_finite, require_num_features
-from gensweep.metrics.processes import Metric, Mode, in_order, summed
+from gensweep.metrics.moments import require_finite
+from gensweep.metrics.processes import Metric, Mode, in_order, require_generated, summed
 from gensweep.metrics.real import Real
 
 __all__ = ["MIN_IMAGES_PER_CLASS", "Agreement", "FrechetDistanceByClass", "detail_name", "distance_of_features"]
@@ -35,8 +34,9 @@ class Agreement(Metric):
 
     The classifier is a linear probe on the features of the training images.  Its accuracy on real images that it has
     not seen, the detail `ceiling`, is about what a perfect generator would get; a model that draws the most typical
-    images of each class, as guidance makes it, gets more.  Source: the classification accuracy score turned round
-    (Ravuri & Vinyals 2019 train on generated images and test on real ones); Shmelkov et al. 2018, "GAN-test".
+    images of each class, as guidance makes it, gets more.  The other details are the shares of the classes that were
+    drawn.  Source: the classification accuracy score turned round (Ravuri & Vinyals 2019 train on generated images and
+    test on real ones); Shmelkov et al. 2018, "GAN-test".
     """
 
     mode: ClassVar[Mode] = "max"
@@ -44,13 +44,11 @@ class Agreement(Metric):
     of_training: ClassVar[bool] = True
     _state_dict_all_req_keys = ("_state",)
 
-    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         self.class_names = _require_classes(reference.class_names, "agreement")
+        super().__init__(reference, device)
         classifier = reference.classifier()
-        require_num_features(len(classifier.probe.weights), num_features)
-        self._ceiling, self._matrix = classifier.ceiling, torch.zeros(0)
-        super().__init__(device=device)
-        self._probe = classifier.probe.to(self._device)
+        self._ceiling, self._probe = classifier.ceiling, classifier.probe.to(self._device)
 
     def reset(self) -> None:
         """Forget all images."""
@@ -69,16 +67,13 @@ class Agreement(Metric):
 
     def compute(self) -> float:
         """The share over the images of all processes.  Raises GensweepError if there are none."""
-        self._matrix = summed(self._state).cpu()
-        if not float(self._matrix.sum()):
-            raise GensweepError("agreement needs at least 1 generated image, but got none; raise evaluation.samples")
-        return float(self._matrix.trace() / self._matrix.sum())
-
-    def details(self) -> Mapping[str, float]:
-        """The classifier's accuracy on unseen real images (`ceiling`), and the score of each class that was drawn."""
-        drawn, right = self._matrix.sum(1), self._matrix.diagonal()
-        each = zip(self.class_names, drawn.tolist(), right.tolist(), strict=True)
-        return {"ceiling": self._ceiling} | {detail_name(name): good / of for name, of, good in each if of}
+        matrix = summed(self._state).cpu()
+        require_generated(int(matrix.sum()), 1, "agreement")
+        each = zip(self.class_names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
+        self.details = {"ceiling": self._ceiling} | {
+            detail_name(name): right / drawn for name, drawn, right in each if drawn
+        }
+        return float(matrix.trace() / matrix.sum())
 
 
 @METRICS.register("fd_by_class")
@@ -95,7 +90,7 @@ class FrechetDistanceByClass(CollectedFeatures):
     labelled: ClassVar[bool] = True
     _state_dict_all_req_keys = ("_features", "_labels")
 
-    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         self.class_names = _require_classes(reference.class_names, "fd_by_class")
         self._real_labels = reference.labels
         self._require_images(
@@ -103,8 +98,7 @@ class FrechetDistanceByClass(CollectedFeatures):
             "real images of each class, but there are",
             "leave the class out of data.classes, or take fd_by_class out of evaluation.metrics",
         )
-        self._distances: list[float] = []
-        super().__init__(reference, num_features, device)
+        super().__init__(reference, device)
 
     def reset(self) -> None:
         """Forget all images."""
@@ -124,17 +118,14 @@ class FrechetDistanceByClass(CollectedFeatures):
         """The mean of the distances.  Raises GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
         generated, labels = self._generated(), in_order(self._labels)[:MAX_FEATURES_KEPT, 0]
         self._require_images(labels, "generated images of each class, but got", "raise evaluation.samples")
-        self._distances = [
+        distances = [
             distance_of_features(
                 generated[labels == label], self.reference.features[self._real_labels == label].to(self._device)
             )
             for label in range(len(self.class_names))
         ]
-        return sum(self._distances) / len(self._distances)
-
-    def details(self) -> Mapping[str, float]:
-        """The distances of the last `compute`, by class."""
-        return dict(zip(map(detail_name, self.class_names), self._distances, strict=True))
+        self.details = dict(zip(map(detail_name, self.class_names), distances, strict=True))
+        return sum(distances) / len(distances)
 
     def _require_images(self, labels: Int[Tensor, " n"], found: str, remedy: str) -> None:
         counts = torch.bincount(labels, minlength=len(self.class_names)).tolist()

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import MAX_FEATURES_KEPT
-from gensweep.metrics.moments import require_finite, require_num_features
-from gensweep.metrics.processes import Metric, in_order
+from gensweep.metrics.moments import require_finite
+from gensweep.metrics.processes import Metric, in_order, require_generated
 from gensweep.metrics.real import Real, spread
 
 __all__ = ["CollectedFeatures"]
@@ -25,14 +25,10 @@ __all__ = ["CollectedFeatures"]
 class CollectedFeatures(Metric):
     """The base of metrics of pairs: `name` is for messages, `fewest` the number of generated images that they need."""
 
+    reference: Real
     name: ClassVar[str]
     fewest: ClassVar[int] = 2
     _state_dict_all_req_keys: tuple[str, ...] = ("_features",)
-
-    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
-        require_num_features(reference.features.shape[1], num_features)
-        self.reference = reference
-        super().__init__(device=device)
 
     def reset(self) -> None:
         """Forget all features."""
@@ -66,11 +62,7 @@ class CollectedFeatures(Metric):
     def _generated(self) -> Float[Tensor, "n d"]:
         """Those of all processes, in their order.  Raises GensweepError if they are fewer than `fewest`."""
         features = in_order(self._joined())[:MAX_FEATURES_KEPT]
-        if len(features) < self.fewest:
-            raise GensweepError(
-                f"{self.name} needs at least {self.fewest} generated images, but got {len(features)}; "
-                "raise evaluation.samples"
-            )
+        require_generated(len(features), self.fewest, self.name)
         return features
 
     def _joined(self) -> Float[Tensor, "n d"]:

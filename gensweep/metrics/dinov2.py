@@ -6,6 +6,7 @@ and d numbers a token.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Annotated
 
@@ -82,10 +83,8 @@ class VisionTransformer(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch_embed = nn.Sequential()
-        self.patch_embed.add_module(
-            "proj", nn.Conv2d(3, DINOV2_FEATURES, kernel_size=PATCH_PIXELS, stride=PATCH_PIXELS)
-        )
+        patches = nn.Conv2d(3, DINOV2_FEATURES, kernel_size=PATCH_PIXELS, stride=PATCH_PIXELS)
+        self.patch_embed = nn.Sequential(OrderedDict(proj=patches))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, DINOV2_FEATURES))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + LEARNT_PATCHES**2, DINOV2_FEATURES))
         self.mask_token = nn.Parameter(torch.zeros(1, DINOV2_FEATURES))  # serves training only
@@ -120,7 +119,8 @@ class _Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.norm1, self.norm2 = (nn.LayerNorm(DINOV2_FEATURES, eps=1e-6) for _ in range(2))
-        self.attn, self.mlp = _Attention(), _Mlp()
+        first, second = nn.Linear(DINOV2_FEATURES, 4 * DINOV2_FEATURES), nn.Linear(4 * DINOV2_FEATURES, DINOV2_FEATURES)
+        self.attn, self.mlp = _Attention(), nn.Sequential(OrderedDict(fc1=first, act=nn.GELU(), fc2=second))
         self.ls1, self.ls2 = _Scale(), _Scale()
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
@@ -139,17 +139,6 @@ class _Attention(nn.Module):
         q, k, v = self.qkv(x).view(*x.shape[:2], 3, ATTENTION_HEADS, -1).permute(2, 0, 3, 1, 4)
         mixed: Tensor = self.proj(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
         return mixed
-
-
-class _Mlp(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(DINOV2_FEATURES, 4 * DINOV2_FEATURES)
-        self.fc2 = nn.Linear(4 * DINOV2_FEATURES, DINOV2_FEATURES)
-
-    def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
-        out: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return out
 
 
 class _Scale(nn.Module):

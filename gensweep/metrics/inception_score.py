@@ -5,17 +5,16 @@ Shapes: b images in a batch, k classes of the extractor's network, s places.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.errors import GensweepError, ParameterError
+from gensweep.errors import ParameterError
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, Mode, before, summed
+from gensweep.metrics.processes import Metric, Mode, before, require_generated, summed
 from gensweep.metrics.real import Real
 
 __all__ = ["SCORE_PARTS", "InceptionScore"]
@@ -41,7 +40,7 @@ class InceptionScore(Metric):
     of_training: ClassVar[bool] = True  # in name only: whatever is compared with, the score is the same
     _state_dict_all_req_keys = ("_state",)
 
-    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
+    def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         head = reference.head
         if head is None:
             raise ParameterError(
@@ -49,8 +48,8 @@ class InceptionScore(Metric):
                 "inception_score needs an extractor whose network classifies images; take the extractor inception (the "
                 "literature's) or torchvision_inception, or leave it out",
             )
-        self._head, self._deviation = head, 0.0
-        super().__init__(device=device)
+        self._head = head
+        super().__init__(reference, device)
 
     def reset(self) -> None:
         """Forget all images."""
@@ -78,17 +77,9 @@ class InceptionScore(Metric):
         first = before(int(self._state[:, 0].sum()))
         places = summed(self._state.roll(first % COUNTING_PLACES, 0)).cpu()
         places = places[places[:, 0] > 0]
-        if len(places) < SCORE_PARTS:
-            raise GensweepError(
-                f"an Inception score needs at least {SCORE_PARTS} generated images, but got {len(places)}; "
-                "raise evaluation.samples"
-            )
+        require_generated(len(places), SCORE_PARTS, "an Inception score")
         sums = torch.stack([part.sum(0) for part in places.tensor_split(SCORE_PARTS)])
         mean = sums[:, 2:] / sums[:, :1]
         scores = (sums[:, 1] / sums[:, 0] - torch.special.xlogy(mean, mean).sum(1)).exp()
-        self._deviation = float(scores.std(correction=0))
+        self.details = {"deviation": float(scores.std(correction=0))}
         return float(scores.mean())
-
-    def details(self) -> Mapping[str, float]:
-        """The standard deviation over the parts in the last `compute`."""
-        return {"deviation": self._deviation}

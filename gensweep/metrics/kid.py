@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from typing import ClassVar
 
@@ -14,7 +13,6 @@ from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import products
 from gensweep.metrics.processes import Mode
-from gensweep.metrics.real import Real
 
 __all__ = ["KernelDistance"]
 
@@ -31,24 +29,16 @@ class KernelDistance(CollectedFeatures):
     mode: ClassVar[Mode] = "min"
     name: ClassVar[str] = "a kernel distance"
 
-    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
-        super().__init__(reference, num_features, device)
-        self._standard_error = 0.0
-
     def compute(self) -> float:
-        """The discrepancy over the images of all processes; see `details`."""
+        """The discrepancy over the images of all processes; the detail `standard_error` is how sure it is."""
         x, y = self._generated(), self._real()
         of_x, of_y = kernel_sums(x, y)
         # What each image adds: how near it is to its own side, and how near to the other.
         a = self_similarity(x) - of_x / len(y)
         b = self._self_similarity_of_real - of_y / len(x)
         # The first-order term of a two-sample U-statistic's variance (Hoeffding 1948); near 0 it errs on the safe side.
-        self._standard_error = float((4 * a.var() / len(x) + 4 * b.var() / len(y)).sqrt())
+        self.details = {"standard_error": float((4 * a.var() / len(x) + 4 * b.var() / len(y)).sqrt())}
         return float(a.mean() + b.mean())
-
-    def details(self) -> Mapping[str, float]:
-        """The standard error of the last `compute`."""
-        return {"standard_error": self._standard_error}
 
     @cached_property
     def _self_similarity_of_real(self) -> Float64[Tensor, " m"]:

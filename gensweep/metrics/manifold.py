@@ -12,7 +12,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import ClassVar
 
-import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
@@ -42,7 +41,7 @@ class Neighbours(CollectedFeatures):
     ) -> Bool[Tensor, " each"] | Int64[Tensor, " each"]: ...
 
     def _radii(self, x: Float[Tensor, "n d"]) -> Float64[Tensor, " n"]:
-        return nearest(x, x, self.k, others=torch.arange(len(x), device=x.device))[0][:, -1]
+        return nearest(x, x, self.k, without_own=True)[0][:, -1]
 
     def _radii_of_real(self, real: Float[Tensor, "m d"]) -> Float64[Tensor, " m"]:
         # One evaluation has as many images as the last.

@@ -5,7 +5,6 @@ Shapes: b generated images in a batch, n in all, m training images, d features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -14,9 +13,9 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 from gensweep.metrics.metric import METRICS
-from gensweep.metrics.moments import require_finite, require_num_features
+from gensweep.metrics.moments import require_finite
 from gensweep.metrics.pairs import NearestSearch
-from gensweep.metrics.processes import Metric, Mode, in_order
+from gensweep.metrics.processes import Metric, Mode, in_order, require_generated
 from gensweep.metrics.real import Real
 
 __all__ = ["AuthenticShare"]
@@ -44,14 +43,10 @@ class AuthenticShare(Metric):
     of_training: ClassVar[bool] = True
     _state_dict_all_req_keys = ("_found",)
 
-    def __init__(self, reference: Real, num_features: int | None = None, device: torch.device | str = "cpu") -> None:
-        m, found = reference.features.shape
-        require_num_features(found, num_features)
-        if m < 2:
+    def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
+        if (m := len(reference.features)) < 2:
             raise GensweepError(f"authpct needs at least 2 training images, but got {m}; raise data.limit")
-        self._reference = reference
-        self._memorised = 0.0
-        super().__init__(device=device)
+        super().__init__(reference, device)
         self._search = NearestSearch(reference.features.to(self._device))
 
     def reset(self) -> None:
@@ -72,24 +67,20 @@ class AuthenticShare(Metric):
     def compute(self) -> float:
         """The percentage over the images of all processes.  Raises GensweepError if there are none."""
         distance, position = self._nearest()
-        among = self._reference.distances().to(distance)
+        among = self.reference.distances().to(distance)
         # A quantile of torch's takes 16 million values at the most, and none in between is wanted.
         near = among.kthvalue(max(1, round(COPY_QUANTILE * len(among)))).values
-        self._memorised = float((distance <= near.clamp(min=COPY_MEDIAN_SHARE * among.median())).double().mean())
+        memorised = distance <= near.clamp(min=COPY_MEDIAN_SHARE * among.median())
+        self.details = {"memorised": float(memorised.double().mean())}
         return 100 * float((distance > among[position]).double().mean())
-
-    def details(self) -> Mapping[str, float]:
-        """The share of generated images that look like copies, from the last `compute`."""
-        return {"memorised": self._memorised}
 
     def suspects(self, most: int) -> tuple[Int64[Tensor, " k"], UInt8[Tensor, "k c h w"]]:
         """Which of the generated images are nearest to a training image, the nearest first, and these."""
         distance, position = self._nearest()
         order = distance.argsort(stable=True)[:most]
-        return order.cpu(), self._reference.pixels(position[order].cpu())
+        return order.cpu(), self.reference.pixels(position[order].cpu())
 
     def _nearest(self) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
         found = in_order(self._found)
-        if not len(found):
-            raise GensweepError("authpct needs at least 1 generated image, but got none; raise evaluation.samples")
+        require_generated(len(found), 1, "authpct")
         return found[:, 0], found[:, 1].long()

@@ -1,7 +1,7 @@
 """The registry of metrics, the Frechet distance, and bits per dimension.
 
-A metric is a class of `processes.Metric`, registered with positional (reference, num_features, device) and its settings
-keyword-only.  All metrics of an evaluation are fed by the same features.
+A metric is a class of `processes.Metric`, registered with positional (reference, device) and its settings keyword-only.
+All metrics of an evaluation are fed by the same features.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
-from gensweep.metrics.moments import Moments, require_num_features
-from gensweep.metrics.processes import Metric, Mode, Needs, in_order, summed
+from gensweep.metrics.moments import Moments
+from gensweep.metrics.processes import Metric, Mode, Needs, in_order, require_generated, summed
 from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 
@@ -61,15 +61,11 @@ class FrechetDistance(Metric):
     mode: ClassVar[Mode] = "min"
     _state_dict_all_req_keys = ("_state", "_first")
 
-    def __init__(
-        self, reference: Reference, num_features: int | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Reference, device: torch.device | str = "cpu") -> None:
         moments = reference.moments
-        require_num_features(moments.num_features, num_features)
-        self._num_features = moments.num_features
-        self._reference = Target(moments.mean.cpu(), moments.covariance.cpu())
-        self._variation = variation(moments)
-        super().__init__(device=device)
+        self._num_features, self._variation = moments.num_features, variation(moments)
+        self._target = Target(moments.mean.cpu(), moments.covariance.cpu())
+        super().__init__(reference, device)
 
     def reset(self) -> None:
         """Forget all features."""
@@ -83,13 +79,13 @@ class FrechetDistance(Metric):
 
     def compute(self) -> float:
         """The distance over the images of all processes.  Raises GensweepError if they are fewer than two."""
-        generated, reference = self._generated(), self._reference
-        return frechet_distance(generated.mean, generated.covariance, reference.mean, reference.covariance)
+        generated, target = self._generated(), self._target
+        return frechet_distance(generated.mean, generated.covariance, target.mean, target.covariance)
 
     def estimate(self) -> Estimate | None:
         """The distance for endless images, from the features that are kept; None below 20 images."""
         features = in_order(self._first)[:MAX_FEATURES_KEPT]
-        return None if len(features) < MIN_IMAGES else estimate_distance(features.cpu(), self._reference)
+        return None if len(features) < MIN_IMAGES else estimate_distance(features.cpu(), self._target)
 
     def diversity(self) -> float:
         """How diverse the images of all processes are.  Raises GensweepError if they are fewer than two."""
@@ -97,11 +93,7 @@ class FrechetDistance(Metric):
 
     def _generated(self) -> Moments:
         generated = Moments(self._num_features, state=summed(self._state).cpu())
-        if generated.count < 2:
-            raise GensweepError(
-                f"a Frechet distance needs at least 2 generated images, but got {generated.count}; "
-                "raise evaluation.samples"
-            )
+        require_generated(generated.count, 2, "a Frechet distance")
         return generated
 
 

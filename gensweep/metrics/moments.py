@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["Moments", "require_finite", "require_num_features"]
+__all__ = ["Moments", "require_finite"]
 
 #: Rows of the panels in which the upper triangle of the symmetric outer products is summed, in almost half the work.
 PANEL_ROWS = 256
@@ -117,12 +117,3 @@ def require_finite(features: Float[Tensor, "b d"], total: Float[Tensor, " d"] | 
         f"{bad} of {len(features)} images have NaN or infinite features: no distance can be computed; "
         "look at the images, and use an extractor with precision float32 on this device"
     )
-
-
-def require_num_features(found: int, asked: int | None) -> None:
-    """Raise GensweepError if an extractor gives another number of features than a reference has; None asks nothing."""
-    if asked not in (None, found):
-        raise GensweepError(
-            f"the reference has {found} features and the extractor gives {asked}; "
-            "both must come from the same extractor"
-        )

@@ -28,18 +28,17 @@ def products(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> Iterator[tuple
 
 
 def nearest(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], k: int = 1, *, others: Int64[Tensor, " n"] | None = None
+    x: Float[Tensor, "n d"], y: Float[Tensor, "m d"], k: int = 1, *, without_own: bool = False
 ) -> tuple[Float64[Tensor, "n k"], Int64[Tensor, "n k"]]:
-    """The k nearest y of each x, the nearest first: distances and positions in y.
+    """The k nearest y of each x, the nearest first: distances and positions in y.  k < m must hold.
 
-    If x are themselves rows of y, `others` are their positions there, and are left out.  k < m must hold.
+    If x and y are the same, an image is left out of its own neighbours by `without_own`.
     """
     distance = x.new_full((len(x), k), torch.inf, dtype=torch.float64)
     position = torch.zeros(len(x), k, dtype=torch.int64, device=x.device)
     for rows, columns, squared in _squared_distances(x, y):
-        if others is not None:
-            own = others[rows, None] == torch.arange(columns.start, columns.stop, device=x.device)
-            squared.masked_fill_(own, torch.inf)
+        if without_own:
+            _leave_out_own(squared, rows.start, columns.start)
         near, where = squared.topk(min(k, squared.shape[1]), largest=False)
         both = torch.cat([distance[rows], near.sqrt_()], 1), torch.cat([position[rows], where + columns.start], 1)
         distance[rows], order = both[0].topk(k, largest=False)
@@ -57,36 +56,30 @@ class NearestSearch:
     def __init__(self, y: Float[Tensor, "m d"]) -> None:
         # What all images have in common would cost digits.
         self._mean = y.mean(0, dtype=torch.float64)
-        self._y = torch.cat([(rows.double() - self._mean).float() for rows in torch.split(y, BLOCK_ROWS)])
+        self._y = self._centred(y)
         self._squares = self._y.square().sum(1)
 
-    def nearest(
-        self, x: Float[Tensor, "n d"], *, others: Int64[Tensor, " n"] | None = None
-    ) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
-        """Distance and position in y of the nearest y of each x; `others` as in the function `nearest`."""
-        rest = None if others is None else torch.split(others, BLOCK_ROWS)
-        parts = [
-            self._nearest(block, None if rest is None else rest[i])
-            for i, block in enumerate(torch.split(x, BLOCK_ROWS))
-        ]
-        return torch.cat([distance for distance, _ in parts]), torch.cat([position for _, position in parts])
+    def nearest(self, x: Float[Tensor, "n d"] | None = None) -> tuple[Float64[Tensor, " n"], Int64[Tensor, " n"]]:
+        """Distance and position in y of the nearest y of each x; without x, of the nearest other y of each y."""
+        centred = self._y if x is None else self._centred(x)
+        distance = centred.new_zeros(len(centred), dtype=torch.float64)
+        position = torch.zeros(len(centred), dtype=torch.int64, device=centred.device)
+        for i in range(0, len(centred), BLOCK_ROWS):
+            rows, found = centred[i : i + BLOCK_ROWS], position[i : i + BLOCK_ROWS]
+            least = torch.full_like(rows[:, 0], torch.inf)
+            for j in range(0, len(self._y), BLOCK_ROWS):
+                y = self._y[j : j + BLOCK_ROWS]
+                apart = torch.addmm(self._squares[j : j + BLOCK_ROWS], rows, y.T, alpha=-2)
+                if x is None:
+                    _leave_out_own(apart, i, j)
+                near, where = apart.min(1)
+                found.copy_(torch.where(near < least, where + j, found))
+                least = torch.minimum(near, least)
+            distance[i : i + BLOCK_ROWS] = (rows.double() - self._y[found].double()).norm(dim=1)
+        return distance, position
 
-    def _nearest(
-        self, x: Float[Tensor, "b d"], others: Int64[Tensor, " b"] | None
-    ) -> tuple[Float64[Tensor, " b"], Int64[Tensor, " b"]]:
-        x = (x.double() - self._mean).float()
-        least = torch.full_like(x[:, 0], torch.inf)
-        position = torch.zeros(len(x), dtype=torch.int64, device=x.device)
-        for start in range(0, len(self._y), BLOCK_ROWS):
-            y = self._y[start : start + BLOCK_ROWS]
-            apart = torch.addmm(self._squares[start : start + BLOCK_ROWS], x, y.T, alpha=-2)
-            if others is not None:
-                own = others[:, None] == torch.arange(start, start + len(y), device=x.device)
-                apart.masked_fill_(own, torch.inf)
-            near, where = apart.min(1)
-            position = torch.where(near < least, where + start, position)
-            least = torch.minimum(near, least)
-        return (x.double() - self._y[position].double()).norm(dim=1), position
+    def _centred(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        return torch.cat([(rows.double() - self._mean).float() for rows in torch.split(x, BLOCK_ROWS)])
 
 
 def covering(
@@ -105,3 +98,9 @@ def _squared_distances(
     of_x, of_y = (z.double().square().sum(1) for z in (x, y))
     for rows, columns, product in products(x, y):
         yield rows, columns, product.mul_(-2).add_(of_x[rows, None]).add_(of_y[columns]).clamp_(min=0)
+
+
+def _leave_out_own(apart: Float[Tensor, "b c"], row: int, column: int) -> None:
+    """Make each image's distance to itself infinite, in a block that begins at this row and column of all pairs."""
+    rows, columns = (torch.arange(n, device=apart.device) for n in apart.shape)
+    apart.masked_fill_(rows[:, None] + row == columns + column, torch.inf)

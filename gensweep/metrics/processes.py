@@ -14,6 +14,7 @@ import torch.distributed as dist
 from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
+from gensweep.errors import GensweepError
 from gensweep.metrics.uncertainty import Estimate
 
 with warnings.catch_warnings():
@@ -22,7 +23,7 @@ with warnings.catch_warnings():
     import ignite.distributed as idist
     from ignite.metrics import Metric as IgniteMetric
 
-__all__ = ["Metric", "Mode", "Needs", "before", "in_order", "summed"]
+__all__ = ["Metric", "Mode", "Needs", "before", "in_order", "require_generated", "summed"]
 
 #: Which scores are the better ones, and what a metric is computed from.
 Mode: TypeAlias = Literal["min", "max"]
@@ -34,7 +35,7 @@ class Metric(IgniteMetric):
 
     One that `needs` a likelihood gets the bits per dimension of held-out images instead, Float[b]; one that is
     `labelled` gets pairs of features and the labels that images were drawn for.  One that is `of_training` has the
-    training images as its reference, whatever the others have.
+    training images as its reference, whatever the others have.  `details` are other numbers of the last `compute`.
     """
 
     mode: ClassVar[Mode]
@@ -42,15 +43,11 @@ class Metric(IgniteMetric):
     labelled: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
 
-    def __init__(
-        self, reference: Any = None, num_features: int | None = None, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, reference: Any = None, device: torch.device | str = "cpu") -> None:
+        self.reference = reference
+        self.details: Mapping[str, float] = {}
         # Apple's GPUs have no float64.
         super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
-
-    def details(self) -> Mapping[str, float]:
-        """Other numbers of the last `compute`, by name."""
-        return {}
 
     def estimate(self) -> Estimate | None:
         """The score for endless images, with its error; None if the metric has none, or too few images for it."""
@@ -75,6 +72,15 @@ class Metric(IgniteMetric):
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         super().load_state_dict(deepcopy(state_dict))
+
+
+def require_generated(count: int, fewest: int, metric: str) -> None:
+    """Raise GensweepError if fewer images were generated than a metric needs."""
+    if count < fewest:
+        images = "image" if fewest == 1 else "images"
+        raise GensweepError(
+            f"{metric} needs at least {fewest} generated {images}, but got {count}; raise evaluation.samples"
+        )
 
 
 def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:

@@ -144,8 +144,7 @@ class Real:
         def compute() -> dict[str, Tensor]:
             device = next(self.extractor.parameters()).device
             features = self.features.to("cpu" if device.type == "mps" else device)
-            others = torch.arange(len(features), device=features.device)
-            return {"distances": NearestSearch(features).nearest(features, others=others)[0].cpu()}
+            return {"distances": NearestSearch(features).nearest()[0].cpu()}
 
         return self._kept(DISTANCES_FORMAT, compute)["distances"]
 

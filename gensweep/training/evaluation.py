@@ -195,7 +195,7 @@ def _computed(
             estimates[name] = estimate
         if (diversity := metric.diversity()) is not None:
             signals["diversity"] = diversity
-        signals |= {f"{name}/{key}": detail for key, detail in metric.details().items()}
+        signals |= {f"{name}/{key}": detail for key, detail in metric.details.items()}
         scores[name] = evaluator.score(name, value, estimate)
     return scores, signals, estimates
 

@@ -38,7 +38,7 @@ def test_agreement_is_the_share_that_scikit_learns_ridge_classifier_takes_for_th
     right = torch.from_numpy(theirs.predict(x.double().numpy())) == labels
     assert 0.5 < right.double().mean() < 1
     assert scored(metric, x, labels) == pytest.approx(float(right.double().mean()), abs=1e-12)
-    details = metric.details()
+    details = metric.details
     assert details["horse"] == pytest.approx(float(right[labels == 2].double().mean()))
     assert set(details) == {"ceiling", *NAMES}
 
@@ -77,7 +77,7 @@ def test_the_score_by_class_is_the_mean_of_the_distances_of_the_classes():
     metric = FrechetDistanceByClass(real)
     score = scored(metric, x, labels)
     expected = [distance_of_features(x[labels == i], real.features[real.labels == i]) for i in range(3)]
-    assert metric.details() == pytest.approx(dict(zip(NAMES, expected, strict=True)))
+    assert metric.details == pytest.approx(dict(zip(NAMES, expected, strict=True)))
     assert score == pytest.approx(sum(expected) / 3)
 
 
@@ -95,7 +95,7 @@ def test_small_classes_and_single_ones_are_refused_in_words():
             METRICS[kind](reference()).update(
                 (features(2, 12, 1).index_fill(0, torch.tensor([1]), torch.nan), labels2())
             )
-    with pytest.raises(GensweepError, match="at least 1 generated image, but got none"):
+    with pytest.raises(GensweepError, match="at least 1 generated image, but got 0"):
         Agreement(reference()).compute()
 
 

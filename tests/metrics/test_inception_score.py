@@ -41,7 +41,7 @@ def test_equals_scipys_entropies_of_parts(n: int):
     scores = [np.exp(entropy(p, p.mean(0, keepdims=True), axis=1).mean()) for p in parts]
     metric = scored(logits)
     assert metric.compute() == pytest.approx(np.mean(scores), rel=1e-9)
-    assert metric.details()["deviation"] == pytest.approx(np.std(scores), rel=1e-7)
+    assert metric.details["deviation"] == pytest.approx(np.std(scores), rel=1e-7)
 
 
 def test_lies_between_one_and_the_number_of_classes():

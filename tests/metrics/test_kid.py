@@ -27,7 +27,7 @@ def brute_force(x: torch.Tensor, y: torch.Tensor) -> float:
 def distance(real: torch.Tensor, generated: torch.Tensor) -> tuple[float, float]:
     metric = KernelDistance(MadeUp(real))
     metric.update(generated)
-    return metric.compute(), metric.details()["standard_error"]
+    return metric.compute(), metric.details["standard_error"]
 
 
 @pytest.mark.parametrize(("n", "m"), [(2, 2), (40, 40), (25, 60)])

@@ -68,7 +68,7 @@ def test_nearest_equals_scikit_learns_in_any_blocks(m: int, k: int, block: int, 
     y, x = torch.randn(m + 3, 3, generator=generator), torch.randn(7, 3, generator=generator)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "BLOCK_ROWS", block)
-        found, within = nearest(x, y, k), nearest(y, y, k, others=torch.arange(len(y)))
+        found, within = nearest(x, y, k), nearest(y, y, k, without_own=True)
     expected = NearestNeighbors(n_neighbors=k).fit(y.double().numpy())
     for (distance, position), (theirs, where) in ((found, expected.kneighbors(x)), (within, expected.kneighbors())):
         np.testing.assert_allclose(distance.numpy(), theirs, rtol=1e-9, atol=1e-9)

@@ -20,7 +20,7 @@ def extractor(d: int = 5, id: str = "made_up/5/sha256:1") -> Extractor:
 
 
 def distance(reference) -> float:
-    metric = FrechetDistance(reference, 5)
+    metric = FrechetDistance(reference)
     metric.update(features(50, 5, 4))
     return metric.compute()
 
