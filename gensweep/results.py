@@ -29,10 +29,11 @@ STANDARD_ERRORS = 1.959964
 #: The version of a file of outcomes.
 OUTCOMES_FORMAT = 2
 
-_WORDS = {
+#: The parts of an identity, and what they are called.
+PARTS = {
     "metric": "metric",
     "extractor": "feature extractor",
-    "samples": "number of images",
+    "samples": "generated images",
     "timesteps": "noise levels an image",
     "reference": "reference images",
     "quantisation": "quantisation",
@@ -78,14 +79,21 @@ class Identity:
         reference = self.reference.partition("#")[0]
         return f"{self.metric}, {self.samples:,} samples, {extractor}, against {reference}{weights}{steps}"
 
-    def differences(self, other: Identity) -> list[str]:
-        """Where two identities differ, in words; empty if they are equal."""
-        mine, theirs = self.as_dict(), other.as_dict()
-        return [
-            f"{word}: {mine.get(name)} against {theirs.get(name)}"
-            for name, word in _WORDS.items()
-            if mine.get(name) != theirs.get(name)
-        ]
+    def differences(self, other: Identity) -> dict[str, str]:
+        """Where two identities differ, by name of the part: "generated images: 500 against 2,000"."""
+        words = PARTS if self.timesteps is None else PARTS | {"samples": "images"}
+        mine, theirs = asdict(self), asdict(other)
+        return {
+            name: f"{word}: {_part_words(name, mine[name])} against {_part_words(name, theirs[name])}"
+            for name, word in words.items()
+            if mine[name] != theirs[name]
+        }
+
+
+def _part_words(name: str, value: Any) -> str:
+    if value is None:
+        return "the model's own" if name == "steps" else "none"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 @dataclass(frozen=True)
@@ -247,6 +255,10 @@ class Outcome:
     def key(self) -> tuple[SamplingConfig, int, int, str]:
         """By what an outcome of a checkpoint is known."""
         return outcome_key(self.sampling, self.samples, self.seed, self.changed)
+
+    def order(self, metric: str) -> tuple[float, int]:
+        """Smaller is better; of equal scores by a metric, fewer evaluations of the network."""
+        return self.scores[metric].order, self.sampling.evaluations
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` takes them back."""

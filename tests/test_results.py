@@ -32,20 +32,24 @@ def test_a_likelihoods_identity_has_no_extractor():
     assert "timesteps" not in IDENTITY.as_dict()
     assert Identity.from_dict(json.loads(json.dumps(identity.as_dict()))) == identity
     assert identity.short() == "bpd, 360 samples, 20 timesteps, against digits/test (360 images, 32x32)"
-    assert identity.differences(replace(identity, timesteps="all")) == ["noise levels an image: 20 against all"]
+    assert identity.differences(replace(identity, timesteps="all")) == {
+        "timesteps": "noise levels an image: 20 against all"
+    }
 
 
 def test_equal_identities_have_no_differences():
-    assert IDENTITY.differences(replace(IDENTITY)) == []
+    assert IDENTITY.differences(replace(IDENTITY)) == {}
 
 
 @pytest.mark.parametrize("field", list(IDENTITY.as_dict()))
 def test_every_field_is_told_where_it_differs(field: str):
     other = replace(IDENTITY, **{field: 7 if field == "samples" else "raw"})
     assert other != IDENTITY
-    (difference,) = IDENTITY.differences(other)
-    assert str(IDENTITY.as_dict()[field]) in difference
-    assert str(other.as_dict()[field]) in difference
+    difference = IDENTITY.differences(other)
+    assert list(difference) == [field]
+    for identity in (IDENTITY, other):
+        value = identity.as_dict()[field]
+        assert (f"{value:,}" if isinstance(value, int) else value) in difference[field]
 
 
 def test_the_interval_is_twice_the_error_wide_on_each_side():

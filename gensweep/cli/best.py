@@ -12,7 +12,7 @@ from gensweep.cli.sweep_options import root_option
 from gensweep.report.output import format_option, print_json, print_rows
 
 if TYPE_CHECKING:
-    from gensweep.report.compare import Comparison
+    from gensweep.report.comparison import Comparison
     from gensweep.tracking.records import TrialRecord
 
 __all__ = ["best"]
@@ -89,7 +89,7 @@ def best(
 
 def _rank(sweeps: tuple[str, ...], *, several: bool) -> Comparison:
     """The trials of the sweeps that are named, or of all; of one sweep, by default the newest, unless of `several`."""
-    from gensweep.report.compare import compare
+    from gensweep.report.comparison import compare
     from gensweep.tracking.runs import find_sweep, load_sweeps
 
     if several:
@@ -98,7 +98,7 @@ def _rank(sweeps: tuple[str, ...], *, several: bool) -> Comparison:
 
 
 def _print_best(comparison: Comparison, format: str) -> None:
-    from gensweep.report.export import best_json, entry_facts
+    from gensweep.report.export import best_json, trial_facts
     from gensweep.tracking.artifacts import trial_config
 
     config = trial_config(comparison.winner.trial)
@@ -106,7 +106,7 @@ def _print_best(comparison: Comparison, format: str) -> None:
     if format == "table":
         import yaml
 
-        facts = entry_facts(comparison.winner, comparison.title)
+        facts = trial_facts(comparison.winner, comparison.title)
         width = max(map(len, facts))
         for name, words in facts.items():
             click.echo(f"{name:<{width}}  {words}")
@@ -120,9 +120,9 @@ def _print_best(comparison: Comparison, format: str) -> None:
 
 
 def _print_comparison(comparison: Comparison, html: Path | None, top: int, format: str) -> None:
-    from gensweep.report.compare import verdict
     from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
     from gensweep.report.rungs import rung_words
+    from gensweep.report.verdict import verdict
     from gensweep.report.wording import identity_words
 
     if format == "json":

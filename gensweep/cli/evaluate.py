@@ -63,7 +63,7 @@ def evaluate(
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
       gensweep evaluate --torchscript G.pt --latent 512 --classes 10 --name stylegan
     """
-    from gensweep.report.outcomes import check_picture, write_picture
+    from gensweep.report.sampling_results import check_picture, write_picture
 
     given = {name: others.pop(name) for name, _, _ in OPTIONS}
     reference = None if against is None else _reference(against)

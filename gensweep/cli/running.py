@@ -84,7 +84,7 @@ def _rescore(sweep: SweepConfig, root: Path) -> None:
         click.echo(f"Note: the winner was not scored on fresh seeds ({error}); to do it: {command}", err=True)
         return
     was = "" if best.objective is None else f" (it was chosen with {score(best.objective.value)})"
-    click.echo(f"{best.name} on fresh seeds: {score(found.value)}{was}", err=True)
+    click.echo(f"{best.name} on fresh seeds: {score(found.score.value)}{was}", err=True)
 
 
 def warn_of_samplers(trials: Iterable[TrialConfig]) -> None:

@@ -15,7 +15,7 @@ from gensweep.report.output import print_rows, progress_bar
 
 if TYPE_CHECKING:
     from gensweep.build.rescoring import Axes, Rescoring
-    from gensweep.report.outcomes import Tried
+    from gensweep.report.sampling_results import SamplingResult
     from gensweep.results import Outcome, SamplingConfig
     from gensweep.tracking.records import TrialRecord
 
@@ -97,7 +97,7 @@ def subject_of(run: str | TrialRecord, **settings: Any) -> Subject:
     return Subject(trial.name, Rescoring(checkpoint_folder(trial), **settings), trial)
 
 
-def rescore(subjects: Sequence[Subject], axes: Axes) -> list[Tried]:
+def rescore(subjects: Sequence[Subject], axes: Axes) -> list[SamplingResult]:
     """Score every subject with every combination of the values; the scores come in the order of the values.
 
     All combinations are checked before the first is scored.  What is done is kept beside the checkpoint and filed under
@@ -110,11 +110,11 @@ def rescore(subjects: Sequence[Subject], axes: Axes) -> list[Tried]:
     return [score for subject, configs in wanted for score in _rescore(subject, configs)]
 
 
-def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[Tried]:
-    from gensweep.report.outcomes import one_line
+def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[SamplingResult]:
+    from gensweep.report.sampling_results import log_line
 
     model = subject.model
-    found: dict[SamplingConfig, Tried] = {}
+    found: dict[SamplingConfig, SamplingResult] = {}
     missing = model.missing(configs)
     if not missing:
         click.echo(f"{subject.name}: all known, from {model.file}", err=True)
@@ -123,19 +123,19 @@ def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[Tried]
             for outcome in model.run(configs, show):
                 found[outcome.sampling] = score = _score(subject, outcome)
                 if outcome.sampling in missing and not sys.stderr.isatty():
-                    click.echo(one_line(score), err=True)
+                    click.echo(log_line(score), err=True)
     finally:
         _file(subject)
     return [found[each] for each in configs]
 
 
-def _score(subject: Subject, outcome: Outcome) -> Tried:
+def _score(subject: Subject, outcome: Outcome) -> SamplingResult:
     """The outcome as a row of the table; the score to look at is that of the sweep's metric, if there is one."""
-    from gensweep.report.outcomes import Tried
+    from gensweep.report.sampling_results import SamplingResult
 
     objective = None if subject.trial is None else subject.trial.objective
     metric = objective.metric if objective and objective.metric in outcome.scores else next(iter(outcome.scores))
-    return Tried(subject.name, outcome, subject.model.overrides(outcome.sampling), metric)
+    return SamplingResult(subject.name, outcome, subject.model.overrides(outcome.sampling), metric)
 
 
 def _file(subject: Subject) -> None:
@@ -149,12 +149,12 @@ def _file(subject: Subject) -> None:
         click.echo(f"Note: {error}", err=True)
 
 
-def print_scores(scores: Sequence[Tried], format: str) -> None:
+def print_scores(scores: Sequence[SamplingResult], format: str) -> None:
     """The rows to stdout, and what they say to stderr."""
-    from gensweep.report.outcomes import outcome_json, outcome_rows, words
+    from gensweep.report.sampling_results import result_json, result_rows, result_words
 
-    print_rows(outcome_rows(scores) if format == "table" else outcome_json(scores), format)
-    for line in words(scores):
+    print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
+    for line in result_words(scores):
         click.echo(line, err=True)
 
 

@@ -197,7 +197,7 @@ def _identity_problems(
         mixed = kept | {key: other.values[key] for key in keys if key in other.values}
         trial, _ = check_trial(_trial_tree(base, mixed), base_place)
         pairs = [] if trial is None else zip(identities, _identities(trial, metric), strict=True)
-        return [how for mine, theirs in pairs for how in mine.differences(theirs)]
+        return [how for mine, theirs in pairs for how in mine.differences(theirs).values()]
 
     for other, trial in valid[1:]:
         if _identities(trial, metric) == identities:

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
-from gensweep.report.compare import varied_by_family, verdict
+from gensweep.report.comparison import varied_by_family
+from gensweep.report.verdict import verdict
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_words, size
 
 if TYPE_CHECKING:
-    from gensweep.report.compare import Comparison, Entry
+    from gensweep.report.comparison import Comparison, RankedTrial
     from gensweep.results import Score
     from gensweep.tracking.records import SweepRecord, TrialRecord
 
-__all__ = ["best_json", "comparison_csv", "comparison_json", "comparison_rows", "trial_json", "trial_rows"]
+__all__ = [
+    "best_json",
+    "comparison_csv",
+    "comparison_json",
+    "comparison_rows",
+    "score_json",
+    "trial_facts",
+    "trial_json",
+    "trial_rows",
+]
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
@@ -25,34 +34,18 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     return {
         "sweeps": [sweep.name for sweep in comparison.sweeps],
         "entries": [_entry_json(entry) for entry in comparison.entries],
-        "not_comparable": [
-            {"sweep": item.sweep, "run_id": item.run_id, "reason": item.reason, "command": item.command}
-            for item in comparison.not_comparable
-        ],
-        "failed": [
-            {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id, "error": trial.error}
-            for trial in comparison.failed
-        ],
+        "not_comparable": [asdict(item) for item in comparison.not_comparable],
+        "failed": [_names(trial) | {"error": trial.error} for trial in comparison.failed],
         "too_close": [
-            {
-                "sweep": tie.trial.sweep,
-                "trial": tie.trial.trial,
-                "run_id": tie.trial.run_id,
-                "difference": tie.difference,
-                "interval": list(tie.interval),
-                "paired": tie.paired,
-            }
+            _names(tie.trial) | {"difference": tie.difference, "interval": tie.interval, "paired": tie.paired}
             for tie in comparison.ties
         ],
-        "rungs": [
-            asdict(rung) | {"correlation": None if isnan(rung.correlation) else rung.correlation}
-            for rung in comparison.rungs
-        ],
+        "rungs": [asdict(rung) for rung in comparison.rungs],
         "verdict": verdict(comparison),
     }
 
 
-def best_json(entry: Entry, config: Mapping[str, Any]) -> dict[str, Any]:
+def best_json(entry: RankedTrial, config: Mapping[str, Any]) -> dict[str, Any]:
     """The object that `best SWEEP --format json` prints: an entry with its configuration."""
     return _entry_json(entry) | {"config": dict(config), "reproduce": reproduce_command(entry.trial)}
 
@@ -71,21 +64,38 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
     }
 
 
+def score_json(value: Score) -> dict[str, Any]:
+    """A score with its interval and what it is a score of."""
+    return {
+        "metric": value.metric,
+        "value": value.value,
+        "corrected": value.corrected,
+        "interval": value.interval,
+        "identity": value.identity.as_dict(),
+    }
+
+
 def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[dict[str, Any]]:
     """Rows of the table of `best --compare`, best first."""
-    entries = comparison.entries[:limit]
-    rows = []
-    for entry in entries:
-        trial = entry.trial
-        row: dict[str, Any] = {"#": entry.rank, "sweep": trial.sweep, "trial": trial.trial}
-        row |= {"family": trial.family, comparison.title: entry.score.value}
-        if any(each.score.interval for each in comparison.entries):
-            row |= {"without bias, 95 %": interval_words(entry.score)}
-        row |= {"samples": entry.score.identity.samples, "diversity": diversity_words(trial.signals)}
-        row |= {"images": count(trial.cost.images), "train s": _rounded(trial.cost.train_seconds)}
-        row |= {"params": count(trial.cost.params), "what differs": setting_words(trial.params, entry.differs)}
-        rows.append(row)
-    return rows
+    intervals = any(entry.score.interval for entry in comparison.entries)
+    return [
+        {
+            "#": entry.rank,
+            "sweep": trial.sweep,
+            "trial": trial.trial,
+            "family": trial.family,
+            comparison.title: entry.score.value,
+            **({"without bias, 95 %": interval_words(entry.score)} if intervals else {}),
+            "samples": entry.score.identity.samples,
+            "diversity": diversity_words(trial.signals),
+            "images": count(trial.cost.images),
+            "train s": _rounded(trial.cost.train_seconds),
+            "params": count(trial.cost.params),
+            "what differs": setting_words(trial.params, entry.differs),
+        }
+        for entry in comparison.entries[:limit]
+        for trial in [entry.trial]
+    ]
 
 
 def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
@@ -104,6 +114,7 @@ def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
 def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
     """Rows of the table of `trials SWEEP`, in order of the trials' names."""
     several = len({trial.family for trial in sweep.trials}) > 1
+    differs = varied_by_family(sweep.trials)
     return [
         {
             "trial": ("* " if trial.best else "") + trial.trial,
@@ -115,13 +126,13 @@ def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
             "train s": _rounded(trial.cost.train_seconds),
             "params": count(trial.cost.params),
             "memory/image": size(trial.cost.activation_bytes),
-            "what differs": _remark(trial) or setting_words(trial.params, keys),
+            "what differs": _failure(trial) or setting_words(trial.params, differs[trial.run_id]),
         }
-        for trial, keys in varied_by_family(sweep.trials)
+        for trial in sweep.trials
     ]
 
 
-def entry_facts(entry: Entry, title: str) -> dict[str, str]:
+def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
     """What there is to say about one trial, for people: name -> words."""
     trial, cost = entry.trial, entry.trial.cost
     return {
@@ -129,7 +140,7 @@ def entry_facts(entry: Entry, title: str) -> dict[str, str]:
         "family": trial.family,
         title: score(entry.score.value),
         "without bias": interval_words(entry.score) or "not known",
-        "on fresh seeds": "not scored again" if trial.rescored is None else _again(trial.rescored, entry.score),
+        "on fresh seeds": _rescored_words(trial.rescored, entry.score),
         "diversity": diversity_words(trial.signals),
         "measured as": identity_words(entry.score.identity),
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
@@ -140,16 +151,18 @@ def entry_facts(entry: Entry, title: str) -> dict[str, str]:
     }
 
 
-def _entry_json(entry: Entry) -> dict[str, Any]:
+def _names(trial: TrialRecord) -> dict[str, Any]:
+    return {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id}
+
+
+def _entry_json(entry: RankedTrial) -> dict[str, Any]:
     trial = entry.trial
     return {
         "rank": entry.rank,
-        "sweep": trial.sweep,
-        "trial": trial.trial,
-        "run_id": trial.run_id,
+        **_names(trial),
         "family": trial.family,
-        "objective": _objective_json(entry.score),
-        "rescored": None if trial.rescored is None else _objective_json(trial.rescored),
+        "objective": score_json(entry.score),
+        "rescored": None if trial.rescored is None else score_json(trial.rescored),
         "cost": asdict(trial.cost),
         "params": dict(trial.params),
         "checkpoint": trial.checkpoint,
@@ -163,28 +176,16 @@ def _signals_json(trial: TrialRecord) -> dict[str, Any]:
     return {"signals": dict(trial.signals), "warnings": warnings_of(trial.signals)}
 
 
-def _objective_json(value: Score) -> dict[str, Any]:
-    return {
-        "metric": value.metric,
-        "value": value.value,
-        "corrected": value.corrected,
-        "interval": None if value.interval is None else list(value.interval),
-        "identity": value.identity.as_dict(),
-    }
+def _rescored_words(rescored: Score | None, chosen: Score) -> str:
+    if rescored is None:
+        return "not scored again"
+    interval = interval_words(rescored)
+    words = f"{score(rescored.value)} ({score(rescored.value - chosen.value)} against the score it was chosen by)"
+    return f"{words}; without bias {interval}" if interval else words
 
 
-def _again(rescored: Score, chosen: Score) -> str:
-    told = interval_words(rescored)
-    difference = score(rescored.value - chosen.value)
-    return f"{score(rescored.value)} ({difference} against the score it was chosen by)" + (
-        f"; without bias {told}" if told else ""
-    )
-
-
-def _remark(trial: TrialRecord) -> str:
-    if trial.status != "failed" or not trial.error:
-        return ""
-    return trial.error.strip().splitlines()[0]
+def _failure(trial: TrialRecord) -> str:
+    return (trial.error or "").strip().partition("\n")[0] if trial.status == "failed" else ""
 
 
 def _rounded(value: float | None) -> float | None:

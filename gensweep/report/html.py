@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gensweep.errors import GensweepError
-from gensweep.report.charts import drawn
+from gensweep.report.charts import draw_charts
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
-from gensweep.report.compare import Comparison, Entry, verdict
+from gensweep.report.comparison import Comparison, RankedTrial
 from gensweep.report.figures import COLOURS
 from gensweep.report.templates import data_url, environment, write_whole
+from gensweep.report.verdict import verdict
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list
 from gensweep.tracking.artifacts import sample_grid, trial_config
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from gensweep.tracking.records import TrialRecord
 
 __all__ = ["render", "write_report"]
 
-_TABLE_ROWS = 12
-_GRIDS = 8
+#: Rows of the ranking that are shown at once.
+TABLE_ROWS = 12
+#: Grids of samples, at most.
+MAX_GRIDS = 8
 
 
 def write_report(comparison: Comparison, file: Path) -> None:
@@ -40,85 +40,46 @@ def write_report(comparison: Comparison, file: Path) -> None:
 
 def render(comparison: Comparison) -> str:
     """The page as text.  Whatever users named is escaped."""
-    series = {comparison.group(entry.trial): index for index, entry in enumerate(comparison.best_of_groups())}
-    best, charts = comparison.winner, drawn(comparison, series)
-    return (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            verdict=verdict(comparison),
-            title=comparison.title,
-            mode=comparison.score.mode,
-            intervals=any(entry.score.interval for entry in comparison.entries),
-            measured=identity_words(comparison.score.identity),
-            facts=_facts(comparison),
-            grids=_grids(comparison, series),
-            rows=[_row(entry, comparison, series) for entry in comparison.entries[:_TABLE_ROWS]],
-            more_rows=[_row(entry, comparison, series) for entry in comparison.entries[_TABLE_ROWS:]],
-            figures=[{"name": name, "caption": caption, "svg": _markup(svg)} for name, caption, svg in charts],
-            rungs=comparison.rungs,
-            winner=best.trial.name,
-            again="judged" if best.trial.imported else "trained",
-            config=_config(best.trial),
-            command=reproduce_command(best.trial),
-            failed=[{"name": t.name, "error": (t.error or "no cause on record").strip()} for t in comparison.failed],
-            not_comparable=comparison.not_comparable,
-            written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        )
+    pages, groups = environment(), comparison.groups.values()
+    words = (count, diversity_words, duration, identity_words, interval_words, score, setting_list, warnings_of)
+    pages.filters |= {function.__name__: function for function in words}
+    return pages.get_template("report.html.j2").render(
+        comparison=comparison,
+        verdict=verdict(comparison),
+        intervals=any(entry.score.interval for entry in comparison.entries),
+        close={tie.trial.run_id for tie in comparison.ties},
+        facts=_facts(comparison),
+        grids=[grid for group in list(groups)[:MAX_GRIDS] if (grid := _grid(group[0]))],
+        colours={entry.trial.run_id: index % COLOURS for index, group in enumerate(groups) for entry in group},
+        table_rows=TABLE_ROWS,
+        charts=draw_charts(comparison),
+        config=_config(comparison.winner.trial),
+        command=reproduce_command(comparison.winner.trial),
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 
 
-def _facts(comparison: Comparison) -> list[tuple[str, str]]:
+def _facts(comparison: Comparison) -> dict[str, str]:
     trials = [trial for sweep in comparison.sweeps for trial in sweep.trials]
-    seconds = sum(trial.cost.train_seconds or 0 for trial in trials)
-    images = sum(trial.cost.images or 0 for trial in trials)
-    states = [trial.status for trial in trials]
-    ends = ", ".join(
-        f"{states.count(state)} {state}"
-        for state in ("finished", "pruned", "failed", "stopped", "running")
-        if state in states
-    )
-    return [
-        ("sweeps", str(len(comparison.sweeps))),
-        ("trials", f"{len(trials)} ({ends})"),
-        ("images trained on", count(images)),
-        ("time in training", duration(seconds)),
+    statuses = [trial.status for trial in trials]
+    ends = [
+        f"{statuses.count(status)} {status}"
+        for status in ("finished", "pruned", "failed", "stopped", "running")
+        if status in statuses
     ]
-
-
-def _grids(comparison: Comparison, series: Mapping[str, int]) -> list[dict[str, Any]]:
-    grids = []
-    for entry in comparison.best_of_groups()[:_GRIDS]:
-        picture = sample_grid(entry.trial)
-        if picture is not None:
-            source = data_url("samples.png", picture)
-            suspects = sample_grid(entry.trial, "suspects")
-            copies = None if suspects is None else data_url("suspects.png", suspects)
-            grids.append(_row(entry, comparison, series) | {"source": source, "suspects": copies})
-    return grids
-
-
-def _row(entry: Entry, comparison: Comparison, series: Mapping[str, int]) -> dict[str, Any]:
-    trial, cost = entry.trial, entry.trial.cost
     return {
-        "rank": entry.rank,
-        "sweep": trial.sweep,
-        "trial": trial.trial,
-        "family": trial.family,
-        "colour": series[comparison.group(trial)] % COLOURS,
-        "score": score(entry.score.value),
-        "interval": interval_words(entry.score),
-        "tie": any(tie.trial is trial for tie in comparison.ties),
-        "diversity": diversity_words(trial.signals),
-        "warnings": warnings_of(trial.signals),
-        "status": trial.status,
-        "images": count(cost.images),
-        "train": duration(cost.train_seconds),
-        "sample": duration(cost.sample_seconds),
-        "params": count(cost.params),
-        "differs": setting_list(trial.params, entry.differs),
-        "run_id": trial.run_id,
+        "sweeps": str(len(comparison.sweeps)),
+        "trials": f"{len(trials)} ({', '.join(ends)})",
+        "images trained on": count(sum(trial.cost.images or 0 for trial in trials)),
+        "time in training": duration(sum(trial.cost.train_seconds or 0 for trial in trials)),
     }
+
+
+def _grid(entry: RankedTrial) -> dict[str, Any] | None:
+    """Pictures of a trial: samples, and those that are likely copies beside their originals."""
+    pictures = {key: sample_grid(entry.trial, key) for key in ("samples", "suspects")}
+    urls = {key: data_url(f"{key}.png", data) for key, data in pictures.items() if data is not None}
+    return {"entry": entry, "suspects": None, **urls} if "samples" in urls else None
 
 
 def _config(trial: TrialRecord) -> str:
@@ -127,10 +88,3 @@ def _config(trial: TrialRecord) -> str:
     except GensweepError as error:
         return f"# {error}\n"
     return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, default_flow_style=False)
-
-
-def _markup(svg: str) -> Markup:
-    # Matplotlib has escaped the text inside; everything else on the page is escaped by the template.
-    from markupsafe import Markup
-
-    return Markup(svg)

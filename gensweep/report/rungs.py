@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from gensweep.report.wording import count
 from gensweep.tracking.artifacts import metric_history
@@ -14,17 +14,17 @@ from gensweep.tracking.artifacts import metric_history
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord
 
-__all__ = ["FEWEST", "Rung", "rank_correlation", "rung_words", "rungs", "rungs_of"]
+__all__ = ["Rung", "rank_correlation", "rung_words", "rungs", "rungs_of"]
 
 #: From fewer trials a correlation says nothing.
-FEWEST = 4
+MIN_TRIALS = 4
 
 
 @dataclass(frozen=True)
 class Rung:
-    """Scores after so many training images, against those at the end of the budget, over `trials` trials.
+    """Scores after a number of training images, against those at the end of the budget, over `trials` trials.
 
-    `correlation` is that of their ranks, from -1 to 1; `winner` is the place, from 1, that the final winner had.
+    `correlation` is that of their ranks, from -1 to 1; `winner` is the rank, from 1, that the final winner had.
     """
 
     sweep: str
@@ -34,45 +34,46 @@ class Rung:
     winner: int
 
 
-def rungs(sweeps: Iterable[SweepRecord], mode: Literal["min", "max"]) -> list[Rung]:
-    """Those of some sweeps, from the histories in the store."""
-    found = []
-    for sweep in sweeps:
-        curves = {
-            trial.trial: metric_history(trial, trial.objective.metric)
-            for trial in sweep.trials
-            if trial.status == "finished" and trial.objective is not None and not trial.imported
-        }
-        found += rungs_of(sweep.name, curves, mode)
-    return found
+def rungs(sweep: SweepRecord) -> list[Rung]:
+    """Those of a sweep, from the histories in the store."""
+    curves = {
+        trial.trial: [
+            (images, replace(trial.objective, value=value).order)
+            for images, value in metric_history(trial, trial.objective.metric)
+        ]
+        for trial in sweep.trials
+        if trial.status == "finished" and trial.objective is not None and not trial.imported
+    }
+    return rungs_of(sweep.name, curves)
 
 
-def rungs_of(sweep: str, curves: Mapping[str, Sequence[tuple[int, float]]], mode: Literal["min", "max"]) -> list[Rung]:
+def rungs_of(sweep: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[Rung]:
     """Each number of images at which all trials that saw the whole budget were scored, but for the last.
 
-    `curves` hold (images, score) by trial.  Trials that were stopped early have no final score and tell nothing.
+    `curves` hold (images, score) by trial; smaller scores are better.  Trials that were stopped early have no final
+    score and tell nothing.
     """
     ends = {name: max(points)[0] for name, points in curves.items() if points}
     budget = max(ends.values(), default=0)
-    whole = {name: dict(curves[name]) for name, end in ends.items() if end == budget}
-    if len(whole) < FEWEST:
+    whole = [dict(curves[name]) for name, end in ends.items() if end == budget]
+    if len(whole) < MIN_TRIALS:
         return []
-    sign = 1.0 if mode == "min" else -1.0
-    final = [sign * points[budget] for points in whole.values()]
+    final = [points[budget] for points in whole]
     winner = final.index(min(final))
-    shared = sorted(set.intersection(*(set(points) for points in whole.values())) - {budget})
     found = []
-    for images in shared:
-        early = [sign * points[images] for points in whole.values()]
-        place = 1 + sum(value < early[winner] for value in early)
-        found.append(Rung(sweep, images, len(whole), rank_correlation(early, final), place))
+    for images in sorted(set.intersection(*map(set, whole)) - {budget}):
+        early = [points[images] for points in whole]
+        rank = 1 + sum(value < early[winner] for value in early)
+        found.append(Rung(sweep, images, len(whole), rank_correlation(early, final), rank))
     return found
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     """Spearman's coefficient, with the mean of their ranks for equal values; NaN if all values of a side are equal."""
+    from scipy.stats import rankdata
+
     try:
-        return statistics.correlation(_ranks(first), _ranks(second))
+        return statistics.correlation(rankdata(first).tolist(), rankdata(second).tolist())
     except statistics.StatisticsError:
         return math.nan
 
@@ -82,13 +83,9 @@ def rung_words(found: Sequence[Rung]) -> list[str]:
     lines = []
     for name in dict.fromkeys(rung.sweep for rung in found):
         mine = [rung for rung in found if rung.sweep == name]
-        told = ", ".join(f"{rung.correlation:.2f} at {count(rung.images)} images" for rung in mine)
-        place = f"the winner was number {mine[0].winner} of {mine[0].trials} at the first rung"
-        lines.append(f"{name}: early scores ranked the final ones with a correlation of {told}; {place}")
+        agreement = ", ".join(f"{rung.correlation:.2f} at {count(rung.images)} images" for rung in mine)
+        lines.append(
+            f"{name}: early scores ranked the final ones with a correlation of {agreement}; "
+            f"the winner was number {mine[0].winner} of {mine[0].trials} at the first rung"
+        )
     return lines
-
-
-def _ranks(values: Sequence[float]) -> list[float]:
-    ordered = sorted(values)
-    first = {value: place for place, value in reversed(list(enumerate(ordered)))}
-    return [first[value] + (ordered.count(value) - 1) / 2 for value in values]

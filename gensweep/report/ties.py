@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import hypot, sqrt
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ from gensweep.results import STANDARD_ERRORS
 from gensweep.tracking.artifacts import influences
 
 if TYPE_CHECKING:
-    from gensweep.results import Score
     from gensweep.tracking.records import TrialRecord
 
 __all__ = ["Tie", "ties"]
@@ -45,28 +44,24 @@ def ties(ranked: Sequence[TrialRecord]) -> tuple[Tie, ...]:
 
     None if the metric gives no interval.
     """
-    if not ranked or (best := ranked[0].objective) is None or best.error is None:
+    if not ranked or (best := ranked[0].objective) is None or best.error is None or best.corrected is None:
         return ()
     drawn = None
     found = []
-    for place, trial in enumerate(ranked[1:], 1):
+    for index, trial in enumerate(ranked[1:], 1):
         score = trial.objective
         if score is None or score.corrected is None or score.error is None:
             continue
         error, paired = hypot(best.error, score.error), False
-        if place < MAX_PAIRED_TRIALS:
+        if index < MAX_PAIRED_TRIALS:
             drawn = influences(ranked[0], best.metric) if drawn is None else drawn
             alike = _paired_error(drawn, influences(trial, score.metric))
             error, paired = (error, False) if alike is None else (alike, True)
-        tie = Tie(trial, _worse(best, score), error, paired)
+        worse = replace(score, value=score.corrected).order - replace(best, value=best.corrected).order
+        tie = Tie(trial, worse, error, paired)
         if tie.interval[0] <= 0:
             found.append(tie)
     return tuple(found)
-
-
-def _worse(best: Score, score: Score) -> float:
-    difference = (score.corrected or 0.0) - (best.corrected or 0.0)
-    return difference if best.mode == "min" else -difference
 
 
 def _paired_error(first: Sequence[float] | None, second: Sequence[float] | None) -> float | None:

@@ -11,38 +11,24 @@ if TYPE_CHECKING:
 
 __all__ = [
     "count",
-    "difference_words",
     "duration",
     "family_name",
-    "identity_differences",
     "identity_words",
     "interval_words",
     "metric_title",
-    "number",
     "rough",
     "score",
     "setting_list",
     "setting_words",
     "short_names",
     "size",
-    "weights_words",
 ]
 
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
 _DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}
-_FOREIGN = {"folder": "folder of images", "torchscript": "exported generator"}
+_IMPORTED = {"folder": "folder of images", "torchscript": "exported generator"}
 _TITLES = {"bpd": "bits/dim"}
-_PARTS = {
-    "metric": "metric",
-    "extractor": "feature extractor",
-    "samples": "generated images",
-    "timesteps": "noise levels an image",
-    "reference": "reference images",
-    "quantisation": "quantisation",
-    "weights": "weights",
-    "steps": "sampler steps",
-}
 
 
 def metric_title(metric: str, identity: Identity | None) -> str:
@@ -59,13 +45,13 @@ def metric_title(metric: str, identity: Identity | None) -> str:
 def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
     """What a score was measured with, as a phrase."""
     words = metric_title(identity.metric, identity)
-    real = _of_real_images(identity)
+    real = identity.timesteps is not None  # a likelihood
     words += f" of {identity.samples:,} {'real' if real else 'generated'} images"
     words += f" {'from' if real else 'against'} {identity.reference.partition('#')[0]}"
     if real:
         words += f", {identity.timesteps} noise levels an image"
     if name_weights:
-        words += f", {weights_words(identity.weights)}"
+        words += f", {_weights_words(identity.weights)}"
     if identity.steps is not None:
         words += f", {identity.steps} sampler steps"
     if identity.extractor is not None:
@@ -73,40 +59,12 @@ def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
     return f"{words}; quantisation: {identity.quantisation}"
 
 
-def weights_words(weights: str) -> str:
+def _weights_words(weights: str) -> str:
     """Which weights drew the images: "averaged (EMA) weights" and the like."""
     if weights == "raw":
         return "raw weights"
     factor = weights.partition("@")[2]
     return f"averaged (EMA) weights{f', {factor} times the half-life' if factor else ''}"
-
-
-def identity_differences(ours: Identity, theirs: Identity) -> list[str]:
-    """The names of the parts of two identities that are not equal."""
-    return [key for key in _PARTS if getattr(ours, key) != getattr(theirs, key)]
-
-
-def difference_words(ours: Identity, theirs: Identity) -> str:
-    """Where two identities differ: "generated images: 500 against 2,000"."""
-    return "; ".join(
-        f"{_word(key, ours)}: {_part(key, getattr(theirs, key))} against {_part(key, getattr(ours, key))}"
-        for key in identity_differences(ours, theirs)
-    )
-
-
-def _word(key: str, identity: Identity) -> str:
-    return "images" if key == "samples" and _of_real_images(identity) else _PARTS.get(key, key)
-
-
-def _of_real_images(identity: Identity) -> bool:
-    """Whether a score is not of what a model draws, but of its likelihood of real images."""
-    return identity.timesteps is not None
-
-
-def _part(key: str, value: Any) -> str:
-    if value is None:
-        return "the model's own" if key == "steps" else "unknown"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def score(value: float | None) -> str:
@@ -157,14 +115,14 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def number(value: Any) -> str:
+def _number(value: Any) -> str:
     """A setting's value, floats with three digits."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
         return f"{value:.3g}"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{key}={number(item)}" for key, item in value.items() if key != "kind")
+        inner = ", ".join(f"{key}={_number(item)}" for key, item in value.items() if key != "kind")
         return f"{value.get('kind', '')}({inner})" if inner else str(value.get("kind", "{}"))
     return str(value)
 
@@ -187,7 +145,7 @@ def short_names(keys: Iterable[str]) -> dict[str, str]:
 def setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
     """The named settings as ["timesteps=200", "width=64"]; those that a trial does not have are left out."""
     short = short_names(keys)
-    return [f"{short[key]}={number(params[key])}" for key in keys if key in params]
+    return [f"{short[key]}={_number(params[key])}" for key in keys if key in params]
 
 
 def setting_words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
@@ -197,4 +155,4 @@ def setting_words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
 
 def family_name(kind: str) -> str:
     """A family's kind as one would write it in a sentence: "GAN", "diffusion GAN"."""
-    return _FOREIGN.get(kind) or kind.replace("_", " ").replace("gan", "GAN")
+    return _IMPORTED.get(kind) or kind.replace("_", " ").replace("gan", "GAN")

@@ -11,7 +11,7 @@ from gensweep.build import rescoring as module
 from gensweep.build.model import load_checkpoint
 from gensweep.build.rescoring import Axes, Rescoring
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.report.outcomes import Tried, sample_command
+from gensweep.report.sampling_results import SamplingResult, sample_command
 from gensweep.results import Outcome
 
 pytestmark = pytest.mark.trains
@@ -92,7 +92,7 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
 def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
     (way,) = configs(folder, axes)
     outcome = Outcome(way, 8, 0, evaluation(1, 1.0).scores, 1.0, 1.0, "cpu", "", 0.0)
-    assert sample_command(Tried("tiny", outcome, Rescoring(folder).overrides(way), "fd")) == command
+    assert sample_command(SamplingResult("tiny", outcome, Rescoring(folder).overrides(way), "fd")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, monkeypatch):

@@ -7,8 +7,9 @@ from made_up import diffusion, gan, mlflow_store, write_sweep
 
 from gensweep.cli.main import run
 from gensweep.report.collapse import diversity_words, warnings_of
-from gensweep.report.compare import compare, verdict
+from gensweep.report.comparison import compare
 from gensweep.report.html import render
+from gensweep.report.verdict import verdict
 from gensweep.tracking.runs import find_sweep, load_sweeps
 
 WORDS = "collapsed: samples are 4.1 % as diverse as real images"

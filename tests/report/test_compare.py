@@ -1,35 +1,17 @@
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_up import IDENTITY
+from recorded import BEGIN, cost, sweep, trial
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.report.compare import compare, varied, verdict
+from gensweep.report.comparison import compare, varied
 from gensweep.report.export import comparison_json, comparison_rows, trial_json
-from gensweep.results import Cost, Score, ranking
-from gensweep.tracking.records import SweepRecord, TrialRecord
-
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-def cost(train_seconds):
-    return Cost(images=1000, train_seconds=train_seconds, sample_seconds=1.0, params=5)
-
-
-def trial(sweep, number, value, *, status="finished", identity=IDENTITY, family="gan", mode="min", **values):
-    score = None if value is None else Score(value, mode, identity)
-    name = f"t{number:04d}"
-    return TrialRecord(sweep, name, f"{sweep}-{name}", family, status, BEGIN, score, cost(10.0), **values)
-
-
-def sweep(name, trials, *, age=0, run_id=None):
-    started = BEGIN - timedelta(days=age)
-    dated = tuple(replace(item, started=started) for item in trials)
-    command = f"gensweep tune {name}.yaml"
-    return SweepRecord(name, run_id or f"run-{name}", "finished", started, "fd", "min", command, trials=dated)
+from gensweep.report.verdict import verdict
+from gensweep.results import ranking
 
 
 @settings(deadline=None, max_examples=100)
@@ -44,14 +26,18 @@ def sweep(name, trials, *, age=0, run_id=None):
 def test_ranks_are_sorted_scores_without_failed_trials(results):
     trials = [trial("a", number, value, status=status) for number, (value, status) in enumerate(results)]
     expected = sorted(value for value, status in results if value is not None and status != "failed")
-    if not expected:
-        with pytest.raises(NothingToCompareError):
-            compare([sweep("a", trials)])
-        return
+    assume(expected)
     comparison = compare([sweep("a", trials)])
     assert [entry.score.value for entry in comparison.entries] == expected
     assert [entry.rank for entry in comparison.entries] == list(range(1, len(expected) + 1))
     assert {item.trial for item in comparison.failed} == {item.trial for item in trials if item.status == "failed"}
+
+
+@pytest.mark.parametrize("results", [[], [(None, "finished")], [(5.0, "failed"), (None, "pruned")]])
+def test_without_a_score_there_is_nothing_to_compare(results):
+    trials = [trial("a", number, value, status=status) for number, (value, status) in enumerate(results)]
+    with pytest.raises(NothingToCompareError):
+        compare([sweep("a", trials)])
 
 
 def test_larger_is_better_if_the_sweep_says_so():

@@ -1,26 +1,24 @@
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
+import recorded
 from logged import LoggedSweep
 from made_up import IDENTITY
 
 from gensweep.config import checked_sweep
 from gensweep.report.importance import parameter_importance
 from gensweep.results import Score
-from gensweep.tracking.records import SweepRecord, TrialRecord
 
 
-def sweep(count, folder=None):
+def sweep(count, **values):
     """A sweep in which `strong` decides nearly everything."""
-    rng, trials, begin = random.Random(0), [], datetime(2026, 1, 1, tzinfo=UTC)
+    rng, trials = random.Random(0), []
     for number in range(count):
         params = {"strong": rng.uniform(0, 1), "weak": rng.choice(["a", "b"]), "same": 3, "whole": rng.randint(1, 9)}
         value = 100 * params["strong"] + (params["weak"] == "a") + 0.1 * params["whole"]
-        score = Score(value, "min", IDENTITY)
-        trials.append(TrialRecord("s", f"t{number}", f"r{number}", "gan", "finished", begin, score, params=params))
-    return SweepRecord("s", "run", "finished", begin, "fd", "min", folder=folder, trials=tuple(trials))
+        trials.append(recorded.trial("s", number, value, params=params))
+    return recorded.sweep("s", trials, **values)
 
 
 def test_the_parameter_that_decides_comes_first():
@@ -56,7 +54,7 @@ def test_the_sweeps_own_log_goes_first_and_optunas_file_is_never_read(tmp_path):
         logged.evaluate(f"t{number:04d}", 100, rate)
         logged.end(f"t{number:04d}")
     logged.folder.optuna.write_bytes(b"no database at all")
-    of_log = replace(sweep(12, str(logged.folder.path)), sweep_id=logged.folder.state().created.sweep_id)
+    of_log = sweep(12, folder=str(logged.folder.path), sweep_id=logged.folder.state().created.sweep_id)
     assert next(iter(parameter_importance(of_log))) == "optimizer.learning_rate"
     of_another = replace(of_log, sweep_id="another sweep of this name")
     assert next(iter(parameter_importance(of_another))) == "strong"

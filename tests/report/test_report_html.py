@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from gensweep.errors import GensweepError
-from gensweep.report.compare import compare
+from gensweep.report.charts import draw_charts
+from gensweep.report.comparison import compare
 from gensweep.report.html import render, write_report
+from gensweep.results import Cost
 from gensweep.tracking.runs import load_sweeps
 
 NASTY = "<script>alert('x')</script>"
@@ -105,8 +107,26 @@ def test_whatever_users_named_is_escaped(comparison):
 def test_a_lone_trial_without_pictures_costs_or_settings_makes_a_page_too(comparison, store):
     sweep = comparison.sweeps[0]
     trial = next(t for t in sweep.trials if t.objective is not None and t.status != "failed")
-    bare = replace(trial, params={}, checkpoint=None, cost=type(trial.cost)(), run_id=trial.run_id)
-    Page(render(compare([replace(sweep, trials=(bare,))])))
+    bare = replace(trial, params={}, checkpoint=None, cost=Cost(), run_id=trial.run_id)
+    parsed = Page(render(compare([replace(sweep, trials=(bare,))])))
+    text = " ".join(parsed.words)
+    assert text.count(f"{trial.name} is best") == 2
+    assert f"{trial.objective.value:.4g}" in text
+    assert f"gensweep train --from-run {trial.name}" in text
+    assert "Optimisation history" in text
+    for missing in ("against cost", "What mattered", "Could early scores be trusted", "Failed trials"):
+        assert missing not in text
+    assert parsed.words.count("-") == 4  # images, training, sampling and parameters
+
+
+def test_the_curve_of_the_best_trial_of_each_group_comes_first(comparison, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr("gensweep.report.figures.curves_figure", lambda groups, title: drawn.update(groups) or "")
+    draw_charts(comparison)
+    assert {name: curves[0].label for name, curves in drawn.items()} == {
+        name: min(group, key=lambda each: each.rank).trial.trial for name, group in comparison.groups.items()
+    }
+    assert any(curves[0].label != "t0000" for curves in drawn.values())
 
 
 def test_a_report_is_written_whole_or_not_at_all(comparison, tmp_path):

@@ -3,33 +3,21 @@
 import json
 import random
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import pytest
+import recorded
 from made_up import IDENTITY
 
-from gensweep.report.compare import compare, verdict
+from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
 from gensweep.report.ties import ties
-from gensweep.tracking.records import Cost, Score, SweepRecord, TrialRecord
-
-BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+from gensweep.report.verdict import verdict
+from gensweep.results import Score
 
 
 def trial(number, value, *, corrected=None, error=None, folder=None, mode="min"):
     score = Score(value, mode, IDENTITY, value - 5 if corrected is None else corrected, error)
-    where = None if folder is None else str(folder)
-    return TrialRecord(
-        "a",
-        f"t{number}",
-        f"run{number}",
-        "gan",
-        "finished",
-        BEGIN,
-        score,
-        cost=Cost(images=1000, train_seconds=10.0),
-        checkpoint=where,
-    )
+    return recorded.trial("a", number, value, objective=score, checkpoint=None if folder is None else str(folder))
 
 
 def with_influences(folder, values):
@@ -65,7 +53,7 @@ def alone(tmp_path, number):
 def test_what_lies_within_the_error_of_two_unrelated_sets_is_too_close(tmp_path):
     trials = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 27.0, 29.0])]
     found = ties(trials)
-    assert [tie.trial.trial for tie in found] == ["t1"]  # 7 against 1.96 * sqrt(2) * 3 = 8.3, and 9
+    assert [tie.trial.trial for tie in found] == ["t0001"]  # 7 against 1.96 * sqrt(2) * 3 = 8.3, and 9
     assert not found[0].paired
     assert found[0].interval == pytest.approx((7 - 8.3155, 7 + 8.3155), abs=0.001)
 
@@ -81,7 +69,7 @@ def test_where_more_is_better_a_lower_score_is_behind(tmp_path):
     trials = [
         trial(n, value, error=1.0, mode="max", folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 18.0, 9.0])
     ]
-    assert [(tie.trial.trial, tie.difference) for tie in ties(trials)] == [("t1", 2.0)]
+    assert [(tie.trial.trial, tie.difference) for tie in ties(trials)] == [("t0001", 2.0)]
 
 
 def test_scores_without_an_interval_are_never_too_close():
@@ -94,13 +82,12 @@ def test_the_verdict_and_every_format_say_it(tmp_path):
     listed = [trial(n, value, error=3.0, folder=alone(tmp_path, n)) for n, value in enumerate([20.0, 22.0, 90.0])]
     again = Score(21.5, "min", IDENTITY, 16.5, 3.0)
     listed[0] = replace(listed[0], rescored=again)
-    sweep = SweepRecord("a", "run", "finished", BEGIN, "fd", "min", "gensweep tune a.yaml", trials=tuple(listed))
-    comparison = compare([sweep])
+    comparison = compare([recorded.sweep("a", listed)])
     words = verdict(comparison)
-    assert "Too close to call: a/t1 may be as good" in words
+    assert "Too close to call: a/t0001 may be as good" in words
     assert "Scored again on fresh seeds: 21.5, 1.5 worse" in words
     found = comparison_json(comparison)
-    assert [item["trial"] for item in found["too_close"]] == ["t1"]
+    assert [item["trial"] for item in found["too_close"]] == ["t0001"]
     assert found["entries"][0]["objective"]["interval"] == pytest.approx([9.12, 20.88], abs=0.01)
     assert found["entries"][0]["rescored"]["value"] == 21.5
     assert found["entries"][1]["rescored"] is None

@@ -1,0 +1,227 @@
+"""Scores of a trained model with other samplers, steps, guidance and weights: rows, words, score against cost."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.report.export import score_json
+from gensweep.report.wording import identity_words, interval_words, metric_title, score
+from gensweep.results import Outcome, Score
+
+__all__ = [
+    "SamplingResult",
+    "check_picture",
+    "log_line",
+    "result_json",
+    "result_rows",
+    "result_words",
+    "sample_command",
+    "write_picture",
+]
+
+#: Endings of the files that a picture can be written to.
+PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
+#: A score is nearly as good as the best if it is no more than this share worse.
+NEARLY_AS_GOOD = 0.05
+#: Labels of a logarithmic axis do not run into each other if each is this many times the one before.
+LABEL_RATIO = 1.25
+
+_OPTIONS = {"sampler.kind": "--sampler", "sampler.steps": "--steps", "family.guidance": "--guidance"}
+
+
+@dataclass(frozen=True)
+class SamplingResult:
+    """An outcome, and the run or checkpoint folder that it is of, as a person names it.
+
+    `changes` are the settings that differ from the training's, by dotted key; `metric` is the score that is looked at.
+    """
+
+    run: str
+    outcome: Outcome
+    changes: dict[str, Any]
+    metric: str
+
+    @property
+    def score(self) -> Score:
+        """The score, with what it is a score of, and how sure it is."""
+        return self.outcome.scores[self.metric]
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the network that an image needs."""
+        return self.outcome.sampling.evaluations
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """Smaller is better."""
+        return self.outcome.order(self.metric)
+
+
+def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
+    """Rows of the table, in the order of the results; the best one has a star."""
+    best, several = _best(results), len({each.run for each in results}) > 1
+    intervals = any(each.score.interval for each in results)
+    rows = []
+    for each in results:
+        sampling, outcome = each.outcome.sampling, each.outcome
+        scores = sorted(outcome.scores.values(), key=lambda score: score.metric != each.metric)
+        rows.append(
+            {
+                **({"run": each.run} if several else {}),
+                "sampler": ("* " if each is best else "") + (sampling.sampler or "(none)"),
+                "guidance": sampling.guidance,
+                "weights": sampling.weights,
+                "steps": "all" if sampling.steps is None and sampling.sampler is not None else sampling.steps,
+                "evaluations": each.evaluations,
+                **{metric_title(score.metric, score.identity): score.value for score in scores},
+                **({"without bias, 95 %": interval_words(each.score)} if intervals else {}),
+                "ms an image": 1000 * outcome.sample_seconds / outcome.samples,
+            }
+        )
+    return rows
+
+
+def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
+    """The list that `evaluate --format json` prints, in the order of the results."""
+    best = _best(results)
+    return [
+        {
+            "run": each.run,
+            "sampler": each.outcome.sampling.sampler,
+            "steps": each.outcome.sampling.steps,
+            "guidance": each.outcome.sampling.guidance,
+            "weights": each.outcome.sampling.weights,
+            "evaluations": each.evaluations,
+            "samples": each.outcome.samples,
+            "seed": each.outcome.seed,
+            **score_json(each.score),
+            "scores": {name: score.value for name, score in each.outcome.scores.items()},
+            "sample_seconds": each.outcome.sample_seconds,
+            "evaluate_seconds": each.outcome.evaluate_seconds,
+            "device": each.outcome.device,
+            "best": each is best,
+            "sample": sample_command(each),
+        }
+        for each in results
+    ]
+
+
+def result_words(results: Sequence[SamplingResult]) -> list[str]:
+    """What the results say, line by line: what was measured, the best, and the cheapest that is nearly as good."""
+    best = _best(results)
+    # Which weights drew the images is in the table where it is not the same in all rows.
+    same = len({each.outcome.sampling.weights for each in results}) == 1
+    lines = [f"Measured as {identity_words(best.score.identity, name_weights=same)}; seed {best.outcome.seed}."]
+    if len(results) > 1:
+        lines.append(f"Best: {_words(best, ', ')}.")
+        margin = NEARLY_AS_GOOD * abs(best.score.value)
+        near = [each for each in results if abs(each.score.value - best.score.value) <= margin]
+        cheapest = min(near, key=lambda each: (each.evaluations, each.order))
+        if cheapest.evaluations < best.evaluations:
+            lines.append(f"Within {100 * NEARLY_AS_GOOD:.0f} % of it at the least cost: {_words(cheapest, ', ')}.")
+    lines.append(f"To draw images this way: {sample_command(best)}")
+    return lines
+
+
+def log_line(result: SamplingResult) -> str:
+    """A result as a line of a log."""
+    return _words(result, ": ")
+
+
+def sample_command(result: SamplingResult) -> str:
+    """The command that draws images as those of a result were."""
+    parts = ["gensweep", "sample", result.run]
+    for key, value in result.changes.items():
+        if value is None:
+            parts += ["--set", f"{key}=null"]
+        else:
+            parts += [_OPTIONS[key], f"{value:g}" if isinstance(value, float) else str(value)]
+    weights = result.outcome.sampling.weights
+    if weights != "ema":
+        parts += ["--ema", weights.removeprefix("ema@")]
+    return shlex.join(parts)
+
+
+def check_picture(file: Path) -> None:
+    """Raise ConfigError if a picture cannot be written under such a name."""
+    if file.suffix.lower() not in PICTURE_SUFFIXES:
+        raise ConfigError(f"--picture {file}: the name must end in {', '.join(PICTURE_SUFFIXES)}")
+
+
+def write_picture(results: Sequence[SamplingResult], file: Path) -> None:
+    """Draw score against network evaluations, a curve for each sampler, guidance and weights.
+
+    Raises GensweepError if the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import NullLocator, ScalarFormatter
+
+    figure = Figure(figsize=(6.4, 4.0), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    curves = _curves(results)
+    for label, curve in curves.items():
+        points = sorted((each.evaluations, each.score.value) for each in curve)
+        axes.plot(*zip(*points, strict=True), "-o", markersize=4, linewidth=1.6, label=label)
+    values = [each.score.value for each in results]
+    axes.set_xscale("log")
+    if min(values) > 0 and max(values) > 5 * min(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+    ticks: list[int] = []
+    for cost in sorted({each.evaluations for each in results}):
+        if not ticks or cost >= LABEL_RATIO * ticks[-1]:
+            ticks.append(cost)
+    axes.set_xticks(ticks, [str(cost) for cost in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("network evaluations an image")
+    first = results[0]
+    axes.set_ylabel(f"{metric_title(first.metric, first.score.identity)}, {first.outcome.samples:,} images")
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(curves) > 1:
+        axes.legend(frameon=False)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(file)
+    except OSError as error:
+        raise GensweepError(f"--picture {file}: cannot be written ({error})") from error
+
+
+def _best(results: Sequence[SamplingResult]) -> SamplingResult:
+    return min(results, key=lambda each: each.order)
+
+
+def _curves(results: Sequence[SamplingResult]) -> dict[str, list[SamplingResult]]:
+    """Results by what a curve is called: whatever is not the same in all of them."""
+    drawn = [each.outcome.sampling for each in results]
+    varied = {name: len({getattr(each, name) for each in drawn}) > 1 for name in ("sampler", "guidance", "weights")}
+    several = len({each.run for each in results}) > 1
+    curves: dict[str, list[SamplingResult]] = {}
+    for each, sampling in zip(results, drawn, strict=True):
+        parts = [
+            each.run if several else "",
+            str(sampling.sampler) if varied["sampler"] or not any(varied.values()) else "",
+            f"guidance {sampling.guidance:g}" if varied["guidance"] and sampling.guidance is not None else "",
+            sampling.weights if varied["weights"] else "",
+        ]
+        curves.setdefault(", ".join(part for part in parts if part), []).append(each)
+    return curves
+
+
+def _words(result: SamplingResult, separator: str) -> str:
+    """How images were drawn, and their score."""
+    sampling = result.outcome.sampling
+    parts = [result.run]
+    if sampling.sampler:
+        parts += [sampling.sampler, f"{'all' if sampling.steps is None else sampling.steps} steps"]
+    if sampling.guidance is not None:
+        parts.append(f"guidance {sampling.guidance:g}")
+    plural = "s" * (result.evaluations != 1)
+    parts += [f"{sampling.weights} weights", f"{result.evaluations} network evaluation{plural} an image"]
+    title = metric_title(result.metric, result.score.identity)
+    return f"{', '.join(parts)}{separator}{title} {score(result.score.value)}"
