@@ -13,7 +13,7 @@ from gensweep.config.tree import flatten, override_all
 from gensweep.data.image_folder import ONE_CLASS
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError
-from gensweep.finetuning.bases import Base, read_base
+from gensweep.finetuning.section import Base, read_base
 from gensweep.sweep.space import SearchSpace
 from gensweep.tracking.runs import checkpoint_folder
 

@@ -14,8 +14,8 @@ from gensweep.cli import main
 from gensweep.config import TrialConfig, checked_sweep
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.finetuning.adapters import ADAPTER_FILE, read_adapter, with_adapters
-from gensweep.finetuning.bases import read_base
 from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
+from gensweep.finetuning.section import read_base
 from gensweep.noise import Noise
 from gensweep.sweep.planning import count_parameters
 from gensweep.training.checkpoint import load_tensors, read
