@@ -112,7 +112,7 @@ def _versions(
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
-        noise, denoise = Noise(seed, indices), _denoise(model, family, labels[indices])
+        noise, denoise = Noise(seed, indices), _denoise(family, labels[indices])
         return to_uint8(edit(family.process, family.sampler, denoise, noise, x_0, strength=strength, redraw=redraw))
 
     return draw
@@ -131,21 +131,20 @@ def _frames(
     labels = None if class_name is None else labels_of(model, count, class_name)
     sigmas = visited(family.process, family.sampler)
     with torch.no_grad():
-        denoise = _denoise(model, family, None if labels is None else labels[:2])
+        denoise = _denoise(family, None if labels is None else labels[:2])
         a, b = encode(sigmas, denoise, _in_range(ends, model))
     t = torch.linspace(0, 1, count, dtype=torch.float64, device=model.device)
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
-        denoise = _denoise(model, family, None if labels is None else labels[indices])
+        denoise = _denoise(family, None if labels is None else labels[indices])
         return to_uint8(decode(family.process, family.sampler, denoise, slerp(a, b, t[indices])))
 
     return draw
 
 
-def _denoise(model: Model, family: Denoising, labels: Int[Tensor, " n"] | None) -> Denoise:
-    network = model.family.networks[model.family.sampled]
-    return family.denoise(network, labels if model.family.classes else None)
+def _denoise(family: Denoising, labels: Int[Tensor, " n"] | None) -> Denoise:
+    return family.denoise(family.networks[family.sampled], labels if family.classes else None)
 
 
 def _in_range(images: UInt8[Tensor, "*n c h w"], model: Model) -> Float[Tensor, "*n c h w"]:

@@ -85,7 +85,7 @@ class Family(Protocol):
 
 
 @runtime_checkable
-class Denoising(Protocol):
+class Denoising(Family, Protocol):
     """A family that denoises step by step, so that sampling can also start from an image."""
 
     process: Levels

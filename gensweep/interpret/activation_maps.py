@@ -94,17 +94,12 @@ class ActivationMap:
 
 
 def map_denoiser(
-    family: Denoising,
-    network: nn.Module,
-    layers: Mapping[str, nn.Module],
-    path: Sequence[PathStep],
-    classes: int,
-    flips: Noise,
+    family: Denoising, layers: Mapping[str, nn.Module], path: Sequence[PathStep], classes: int, flips: Noise
 ) -> ActivationMap:
     """Show the noisy images of each step under every label, so that only the label differs."""
 
     def forward_at(step: PathStep) -> Forward:
-        return lambda labels: family.denoise(network, labels)(step.x, step.sigma)
+        return lambda labels: family.denoise(family.networks[family.sampled], labels)(step.x, step.sigma)
 
     responses = [_responses(forward_at(step), layers, classes, len(step.x), step.x.device) for step in path]
     return _test(responses, [step.sigma for step in path], flips)

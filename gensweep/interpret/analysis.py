@@ -71,7 +71,7 @@ class AnalysisSettings:
 
 
 class LabelledModel(NamedTuple):
-    """A class-conditional model, the layers whose units are recorded, and the labels that are asked about."""
+    """A class-conditional model, the layers whose units are recorded, and the labels that are looked at."""
 
     model: Model
     layers: Mapping[str, nn.Module]
@@ -81,11 +81,6 @@ class LabelledModel(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Names of all classes."""
         return self.model.checkpoint.class_names
-
-    @property
-    def network(self) -> nn.Module:
-        """The network that draws samples."""
-        return self.model.family.networks[self.model.family.sampled]
 
     @property
     def shown_labels(self) -> Sequence[int]:
@@ -193,7 +188,7 @@ def analyse(labelled: LabelledModel, settings: AnalysisSettings, begin: Callable
         begin("the way from noise to image")
         trajectory = _trajectory(labelled, labelled.model.family, settings.seed)
         begin("images that these units ask for")
-        maximisations = _maximise_labels(labelled, labelled.model.family, found, settings.seed)
+        maximisations = _maximise(labelled, labelled.model.family, found, settings.seed)
     return Findings(found, interventions, ceiling, failure, trajectory, maximisations)
 
 
@@ -209,8 +204,8 @@ def map_activations(labelled: LabelledModel, settings: AnalysisSettings) -> Acti
         return map_gan(family, labelled.layers, noise, classes, flips)
     assert isinstance(family, Denoising)
     shape = labelled.model.checkpoint.shape
-    path, _ = record_path(family, labelled.network, noise, noise.samples % classes, shape)
-    return map_denoiser(family, labelled.network, labelled.layers, evenly_spaced(path, settings.levels), classes, flips)
+    path, _ = record_path(family, noise, noise.samples % classes, shape)
+    return map_denoiser(family, labelled.layers, evenly_spaced(path, settings.levels), classes, flips)
 
 
 def _intervene(
@@ -221,7 +216,8 @@ def _intervene(
     Raises GensweepError if the images of the training cannot be had.
     """
     begin("what becomes of images without these units: the classifier")
-    model = labelled.model
+    model, sampled, classes = labelled.model, labelled.model.family.sampled, len(labelled.names)
+    network = model.family.networks[sampled]
     extractor = build_extractor(model.trial, model.device)
     classifier: Classifier = training_reference(model.trial, load_images(model.trial), extractor).classifier()
 
@@ -229,14 +225,13 @@ def _intervene(
         wanted = labels.to(model.device)
 
         def batch(indices: Tensor) -> Tensor:
-            return draw(model.family, labelled.network, Noise(settings.seed, indices), wanted[indices])
+            return draw(model.family, network, Noise(settings.seed, indices), wanted[indices])
 
         return in_batches(batch, len(labels), IMAGES_PER_BATCH, model.device, None)
 
     def classify(images: Tensor) -> Tensor:
         return classifier.probe.scores(extractor(images.to(model.device)).cpu())
 
-    sampled, classes = model.family.sampled, len(labelled.names)
     width = sum(count for layer, count in found.widths.items() if layer.startswith(f"{sampled}."))
     count = max(1, width // UNITS_PER_INTERVENTION) if settings.units is None else settings.units
     done = list[Intervention]()
@@ -249,30 +244,26 @@ def _intervene(
 
 
 def _trajectory(labelled: LabelledModel, family: Denoising, seed: int) -> Trajectory:
-    """How the first image of a seed emerges under each label that is asked about, and under others."""
+    """How the first image of a seed emerges under each label that is looked at, and under others."""
     device = labelled.model.device
     labels = [*dict.fromkeys([*labelled.labels, *range(len(labelled.names))])][:MAX_LABELS]
     noise = Noise(seed, torch.zeros(len(labels), dtype=torch.int64, device=device))
     wanted, shape = torch.tensor(labels, device=device), labelled.model.checkpoint.shape
-    path, images = record_path(family, labelled.network, noise, wanted, shape, attention=True)
+    path, images = record_path(family, noise, wanted, shape, attention=True)
     return Trajectory(labels, path, to_uint8(images).cpu())
 
 
-def _maximise_labels(
-    labelled: LabelledModel, family: Denoising, found: ActivationMap, seed: int
-) -> list[LabelMaximisation]:
-    """Images that raise what reacts to each label, at some noise levels."""
-    noise, network = labelled.noise(seed, MAXIMISATION_IMAGES), labelled.network
+def _maximise(labelled: LabelledModel, family: Denoising, found: ActivationMap, seed: int) -> list[LabelMaximisation]:
+    noise, shape = labelled.noise(seed, MAXIMISATION_IMAGES), labelled.model.checkpoint.shape
     maximisations = []
     for label in labelled.shown_labels:
-        leading = found.raised_units(label, LEADING_UNITS, network=labelled.model.family.sampled)
+        leading = found.raised_units(label, LEADING_UNITS, network=family.sampled)
         targets = _targets(leading, alone=len(labelled.labels) == 1)
         for (layer, unit), index in product(targets, _visible_levels(found)):
             level, direction = found.levels[index] or 0.0, found.direction(label, layer, index, unit)
-            shape = labelled.model.checkpoint.shape
-            made = maximise(family, network, labelled.layers[layer], direction, noise, shape, level)
-            predicted, drawn = denoised_from(family, network, made.noisy, level, noise)
-            _, plain = denoised_from(family, network, made.start, level, noise)
+            made = maximise(family, labelled.layers[layer], direction, noise, shape, level)
+            predicted, drawn = denoised_from(family, made.noisy, level, noise)
+            _, plain = denoised_from(family, made.start, level, noise)
             images = [to_uint8(each).cpu() for each in (predicted, drawn, plain)]
             name = layer if unit is None else f"{layer} #{unit}"
             maximisations.append(LabelMaximisation(label, name, level, made, *images))

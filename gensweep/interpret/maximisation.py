@@ -47,7 +47,6 @@ class Maximisation(NamedTuple):
 
 def maximise(
     family: Denoising,
-    network: nn.Module,
     layer: nn.Module,
     direction: Float[Tensor, " c"],
     noise: Noise,
@@ -58,14 +57,14 @@ def maximise(
     smooth: float = 1.0,
     small: float = 0.1,
 ) -> Maximisation:
-    """Find an image that under noise of level sigma, and without a label, raises a layer's units along a direction.
+    """Find an image that under noise of level sigma, and without a label, raises units of a layer along a direction.
 
     Adam maximises direction @ units - `smooth` TV(image) - `small` mean(image^2), where units are means over pixels and
     TV is the total variation, the mean absolute difference of neighbours.  Each step shifts the image by some pixels,
     so that no single pixel matters.  The network is not changed.
     Source: Erhan et al. 2009; Mordvintsev et al. 2015 (jitter); Mahendran & Vedaldi 2015 (total variation).
     """
-    denoise = family.denoise(network, None)
+    denoise = family.denoise(family.networks[family.sampled], None)
     direction = direction.to(noise.samples.device, torch.float32)
     eps = noise.normal(*shape, stream=NOISE_STREAM)
     # One shift for all images, so that none depends on which others are made with it.
@@ -93,10 +92,10 @@ def maximise(
 
 @torch.no_grad()
 def denoised_from(
-    family: Denoising, network: nn.Module, noisy: Float[Tensor, "n c h w"], sigma: float, noise: Noise
+    family: Denoising, noisy: Float[Tensor, "n c h w"], sigma: float, noise: Noise
 ) -> tuple[Float[Tensor, "n c h w"], Float[Tensor, "n c h w"]]:
     """The x_0 predicted from noisy images of a level, without a label, and the images that the sampler draws."""
-    denoise = family.denoise(network, None)
+    denoise = family.denoise(family.networks[family.sampled], None)
     predicted = denoise(noisy, sigma).x_0
     return predicted, family.sampler(Below(family.process, sigma), denoise, lambda _: noisy, noise)
 

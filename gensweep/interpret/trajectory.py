@@ -37,7 +37,6 @@ class PathStep(NamedTuple):
 @torch.no_grad()
 def record_path(
     family: Denoising,
-    network: nn.Module,
     noise: Noise,
     labels: Int[Tensor, " n"] | None,
     shape: tuple[int, int, int],
@@ -50,6 +49,7 @@ def record_path(
     take memory: all pairs of pixels of each image.
     """
     steps: dict[float, PathStep] = {}
+    network = family.networks[family.sampled]
     denoise = family.denoise(network, labels)
     layers = {name: module for name, module in network.named_modules() if attention and isinstance(module, Attention)}
 

@@ -16,11 +16,10 @@ CHANCE = Noise(9, torch.arange(199))
 
 
 def activation_map(made, pattern=""):
-    network = made.networks[made.sampled]
     layers = {name: layer for name, layer in reading_layers(made.networks).items() if pattern in name}
     noise = Noise(0, torch.arange(12))
-    path, _ = record_path(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
-    return map_denoiser(made, network, layers, evenly_spaced(path, 3), CLASSES, CHANCE)
+    path, _ = record_path(made, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    return map_denoiser(made, layers, evenly_spaced(path, 3), CLASSES, CHANCE)
 
 
 def test_the_known_unit_is_found_at_every_level_and_no_other_one():
@@ -61,11 +60,11 @@ def test_guidance_does_not_change_what_is_measured_at_the_same_images():
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     noise = Noise(0, torch.arange(6))
-    path, _ = record_path(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    path, _ = record_path(made, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
     layers = reading_layers(made.networks)
-    plain = map_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
+    plain = map_denoiser(made, layers, path[:2], CLASSES, CHANCE)
     made.guidance = 3.0
-    guided = map_denoiser(made, network, layers, path[:2], CLASSES, CHANCE)
+    guided = map_denoiser(made, layers, path[:2], CLASSES, CHANCE)
     torch.testing.assert_close(plain.effect, guided.effect, rtol=1e-3, atol=1e-3)
 
 

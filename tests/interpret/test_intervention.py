@@ -32,9 +32,9 @@ def test_the_known_unit_silences_its_label_and_hurts_no_other_and_random_units_h
     made = family()
     network, layers = made.networks["denoiser"], reading_layers(made.networks)
     noise = Noise(0, torch.arange(N))
-    path, _ = record_path(made, network, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
+    path, _ = record_path(made, noise, noise.samples % CLASSES, (1, SIZE, SIZE))
     chance = Noise(9, torch.arange(199))
-    activation_map = map_denoiser(made, network, layers, evenly_spaced(path, 3), CLASSES, chance)
+    activation_map = map_denoiser(made, layers, evenly_spaced(path, 3), CLASSES, chance)
 
     def draw(labels):
         return to_uint8(made.sample(network, Noise(4, torch.arange(N)), labels))

@@ -21,9 +21,9 @@ def unet():
 
 
 def dream(made, layer, weights, samples=(0, 1), seed=0, sigma=0.5, **settings):
-    network, layers = made.networks["denoiser"], reading_layers(made.networks)
+    layers = reading_layers(made.networks)
     noise = Noise(seed, torch.tensor(samples))
-    return maximise(made, network, layers[layer], torch.tensor(weights), noise, SHAPE, sigma, **settings)
+    return maximise(made, layers[layer], torch.tensor(weights), noise, SHAPE, sigma, **settings)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -76,7 +76,7 @@ def test_the_sampler_goes_on_from_the_image_down():
     made = family()
     network, noise = made.networks["denoiser"], Noise(0, torch.arange(2))
     noisy = torch.randn(2, *SHAPE)
-    seen, drawn = denoised_from(made, network, noisy, 0.5, noise)
+    seen, drawn = denoised_from(made, noisy, 0.5, noise)
     assert torch.equal(seen, made.denoise(network, None)(noisy, 0.5).x_0)
     assert drawn.shape == noisy.shape
     assert (drawn < -0.5).all()  # without the label images are dark

@@ -24,7 +24,7 @@ def family_of(kind, **settings):
 def test_to_look_changes_no_bit_of_the_images(kind, sampler):
     family, network = family_of(kind, sampler={"kind": sampler, "steps": 4})
     noise, labels = Noise(3, torch.arange(4)), torch.arange(4) % CLASSES
-    path, images = record_path(family, network, noise, labels, (1, SIZE, SIZE), attention=True)
+    path, images = record_path(family, noise, labels, (1, SIZE, SIZE), attention=True)
     assert torch.equal(images, family.sample(network, noise, labels))
     assert torch.equal(images, path[-1].x_0)
     levels = [step.sigma for step in path]
@@ -35,11 +35,11 @@ def test_to_look_changes_no_bit_of_the_images(kind, sampler):
 
 @torch.no_grad()
 def test_with_guidance_the_attention_shown_is_that_under_the_label():
-    family, network = family_of("diffusion", guidance=1.0)
+    family, _ = family_of("diffusion", guidance=1.0)
     labels, noise = torch.arange(2), Noise(3, torch.arange(2))
-    plain = record_path(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
+    plain = record_path(family, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
     family.guidance = 2.0
-    guided = record_path(family, network, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
+    guided = record_path(family, noise, labels, (1, SIZE, SIZE), attention=True)[0][0]
     for name, each in plain.attention.items():
         torch.testing.assert_close(guided.attention[name], each)
 
@@ -70,8 +70,8 @@ def test_attention_is_what_pixels_receive_and_1_in_the_mean():
 
 @torch.no_grad()
 def test_even_stops_keep_both_ends():
-    family, network = family_of("diffusion", sampler={"kind": "ddim", "steps": 9})
-    path, _ = record_path(family, network, Noise(0, torch.arange(1)), None, (1, SIZE, SIZE))
+    family, _ = family_of("diffusion", sampler={"kind": "ddim", "steps": 9})
+    path, _ = record_path(family, Noise(0, torch.arange(1)), None, (1, SIZE, SIZE))
     for count in (2, 5, 9, 50):
         stops = evenly_spaced(path, count)
         assert len(stops) == min(count, 9)
