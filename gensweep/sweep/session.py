@@ -138,18 +138,19 @@ class Session:
 
     def _note_change(self, trial: TrialState, event: events.Evaluated | events.Ended) -> None:
         """Note a score or an end, tell Optuna, and delete the checkpoints that are of no more use."""
-        before = trial.wanted
+        before = trial.useful_checkpoints
         self.note(event)
         with available(self._folder.optuna):
             tell(self.study, trial)
-        self._delete(trial, before - trial.wanted)
+        self._delete(trial, before - trial.useful_checkpoints)
 
     def _close_lost_session(self) -> None:
         if self.state.status == "running":
             self.note(events.SessionEnded("interrupted", "its driver was lost"))
         # A crash may have come between the end of a checkpoint's use and its deletion.
         for trial in self.state.trials.values():
-            self._delete(trial, {uri for uri in set(trial.stored) - trial.wanted if not is_url(uri)})
+            local = {uri for uri in trial.stored_checkpoints if not is_url(uri)}
+            self._delete(trial, local - trial.useful_checkpoints)
 
     def _keep_pictures(self, event: events.Evaluated) -> None:
         checkpoint = self._folder.local(event.trial, event.uri)

@@ -75,17 +75,17 @@ class TrialState:
         return Cost() if self.best is None else self.best.evaluation.cost
 
     @property
-    def stored(self) -> tuple[str, ...]:
-        """The URIs of all checkpoints that were reported, the newest first."""
+    def stored_checkpoints(self) -> tuple[str, ...]:
+        """The URIs of all checkpoints that were reported, also of deleted ones, the newest first."""
         return tuple(each.uri for each in reversed(self.evaluations.values()) if each.uri is not None)
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
         """The URIs of the checkpoints to resume from, the newest first."""
-        return self.stored[:CHECKPOINTS_KEPT]
+        return self.stored_checkpoints[:CHECKPOINTS_KEPT]
 
     @property
-    def wanted(self) -> set[str]:
+    def useful_checkpoints(self) -> set[str]:
         """Checkpoints that are still of use: the best one, and while it can go on the last ones."""
         best = set() if self.best is None or self.best.uri is None else {self.best.uri}
         return best if self.ended else best | set(self.checkpoints)

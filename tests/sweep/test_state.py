@@ -73,10 +73,10 @@ def test_failed_trials_are_not_ranked_and_running_ones_are():
 
 def test_the_checkpoints_that_are_wanted_are_the_last_two_and_the_best_until_the_end():
     running = state_of([*begin(), *trial("t0000", 2.0, 5.0, 7.0, 6.0, status=None)]).trials["t0000"]
-    assert running.wanted == {"c/t0000/1", "c/t0000/3", "c/t0000/4"}
+    assert running.useful_checkpoints == {"c/t0000/1", "c/t0000/3", "c/t0000/4"}
     assert running.checkpoints == ("c/t0000/4", "c/t0000/3")
     ended = state_of([*begin(), *trial("t0000", 2.0, 5.0, 7.0, 6.0)]).trials["t0000"]
-    assert ended.wanted == {"c/t0000/1"}
+    assert ended.useful_checkpoints == {"c/t0000/1"}
 
 
 def test_a_session_that_ends_stops_what_runs():
