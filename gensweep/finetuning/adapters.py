@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ADAPTER_FILE", "Adapter", "adapter_of", "read_adapter", "weights_hash", "with_adapters", "write_adapter"]
 
+#: Settings of a fine-tuning by name.
+AdapterSettings: TypeAlias = Mapping[str, str | int | float | None]
 #: The name of the file in a checkpoint's folder.
 ADAPTER_FILE = "adapter.safetensors"
 #: The format and version of that file, in its metadata.
@@ -41,24 +43,19 @@ class Adapter:
     known: tuple[str, ...]
     new: tuple[str, ...]
     scale: float
-    settings: Mapping[str, str | int | float | None]
+    settings: AdapterSettings
     tensors: Mapping[str, Tensor]
 
 
 def adapter_of(
-    network: nn.Module,
-    *,
-    base: str,
-    known: Sequence[str],
-    new: Sequence[str],
-    settings: Mapping[str, str | int | float],
+    network: nn.Module, *, base: str, known: tuple[str, ...], new: tuple[str, ...], settings: AdapterSettings
 ) -> Adapter | None:
     """What a network has learnt beside its base's weights; None if these themselves have changed."""
     updates = low_rank_updates(network)
     tensors = {f"{name}/{part}": getattr(each, part) for name, each in updates.items() for part in "AB"}
     tensors |= {f"{name}/rows": rows for name, rows in new_rows(network).items()}
     scale = next((each.scale for each in updates.values()), 1.0)
-    return Adapter(base, tuple(known), tuple(new), scale, settings, tensors) if tensors else None
+    return Adapter(base, known, new, scale, settings, tensors) if tensors else None
 
 
 def write_adapter(adapter: Adapter, file: Path) -> None:

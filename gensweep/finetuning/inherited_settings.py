@@ -130,12 +130,9 @@ def _check(sweep: SweepConfig, base: Base) -> None:
         data = trial.data.model_dump_json()
         images = known[data] = known.get(data) or load_images(trial)
         if images.shape != base.shape:
+            (channels, size, _), (base_channels, base_size, _) = images.shape, base.shape
             raise ConfigError(
-                f"data: {images.name} has images of {_words(images.shape)}, but the base draws {_words(base.shape)}; "
-                "set data.size"
+                f"data: {images.name} has images of {channels} channels and {size} px, but the base draws "
+                f"{base_channels} channels and {base_size} px; set data.size"
             )
         build_family(trial, images.shape, images.classes, base.weights)
-
-
-def _words(shape: tuple[int, int, int]) -> str:
-    return f"{shape[0]} channels and {shape[1]} px"

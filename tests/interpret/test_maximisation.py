@@ -20,7 +20,7 @@ def unet():
     return made
 
 
-def dream(made, layer, weights, samples=(0, 1), seed=0, sigma=0.5, **settings):
+def maximised(made, layer, weights, samples=(0, 1), seed=0, sigma=0.5, **settings):
     layers = reading_layers(made.networks)
     noise = Noise(seed, torch.tensor(samples))
     return maximise(made, layers[layer], torch.tensor(weights), noise, SHAPE, sigma, **settings)
@@ -28,14 +28,14 @@ def dream(made, layer, weights, samples=(0, 1), seed=0, sigma=0.5, **settings):
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_a_unit_that_is_the_brightness_asks_for_white_or_black(sign):
-    made = dream(family(), "denoiser.first", [sign])
+    made = maximised(family(), "denoiser.first", [sign])
     assert (made.image * sign).mean() > 0.8
     assert made.image.abs().max() <= 1
     assert (made.after > made.before + 0.5).all()
 
 
-def test_units_behind_normalisations_are_driven_further_than_by_any_of_many_images_and_the_network_is_as_before():
-    """Nothing but the drive counts: these units move so little that a penalty on the image would outweigh them."""
+def test_units_behind_normalisations_are_raised_further_than_by_any_of_many_images_and_the_network_is_as_before():
+    """Nothing but the activation counts: these units move so little that a penalty on the image would outweigh them."""
     made, layer = unet(), "denoiser.middle.0.leave.2"
     network = made.networks["denoiser"]
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -45,7 +45,7 @@ def test_units_behind_normalisations_are_driven_further_than_by_any_of_many_imag
     with torch.no_grad(), recording({layer: reading_layers(made.networks)[layer]}) as units:
         made.denoise(network, None)(noisy, 0.5)
     by_chance = units[layer] @ weights
-    found = dream(made, layer, weights.tolist(), smooth=0.0, small=0.0)
+    found = maximised(made, layer, weights.tolist(), smooth=0.0, small=0.0)
     assert (found.after > by_chance.max()).all()
     assert (found.after > found.before + 3 * by_chance.std()).all()
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
@@ -57,18 +57,18 @@ def test_an_image_depends_on_its_seed_alone():
     made = unet()
     weights = torch.linspace(-1, 1, 16).tolist()
     layer = "denoiser.middle.0.leave.2"
-    both, second = (dream(made, layer, weights, samples, steps=5).image for samples in ((0, 1), (1,)))
+    both, second = (maximised(made, layer, weights, samples, steps=5).image for samples in ((0, 1), (1,)))
     torch.testing.assert_close(both[1:], second)
-    again = dream(made, layer, weights, steps=5).image
+    again = maximised(made, layer, weights, steps=5).image
     assert torch.equal(both, again)
-    assert not torch.allclose(both, dream(made, layer, weights, seed=1, steps=5).image)
+    assert not torch.allclose(both, maximised(made, layer, weights, seed=1, steps=5).image)
     assert not torch.allclose(both[0], both[1])
 
 
 def test_smoothing_smooths():
     made = unet()
     weights = torch.linspace(-1, 1, 16).tolist()
-    rough, even = (dream(made, "denoiser.middle.0.leave.2", weights, smooth=smooth).image for smooth in (0.0, 5.0))
+    rough, even = (maximised(made, "denoiser.middle.0.leave.2", weights, smooth=smooth).image for smooth in (0.0, 5.0))
     assert even.diff(dim=3).abs().mean() < rough.diff(dim=3).abs().mean()
 
 

@@ -1,4 +1,4 @@
-"""The atlas finds what is there, and nothing where nothing is."""
+"""The selectivity of units: effects that are there are found, and nothing where nothing is."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_a_unit_that_is_the_label_itself_has_the_largest_effect_there_is():
     assert found.p[2, 5] == 1 / 200
 
 
-def test_if_labels_do_nothing_five_in_a_hundred_atlases_find_anything():
+def test_if_labels_do_nothing_five_in_a_hundred_tests_find_anything():
     false = [bool((selectivity(null(100 + i), permutations(99, key=i)).p <= 0.05).any()) for i in range(300)]
     # The binomial's 0.1 % and 99.9 % points for 300 draws of 0.05.
     assert 4 <= sum(false) <= 28
