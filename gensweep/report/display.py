@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from gensweep.report.collapse import warnings_of
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
-from gensweep.sweep.events import Ended, Event, Progressed, SessionEnded, SessionStarted, Started
+from gensweep.sweep.events import Ended, Event, SessionEnded, SessionStarted, Started
 from gensweep.sweep.state import SweepState, TrialState
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
     from rich.live import Live
 
 __all__ = ["ProgressDisplay"]
 
-_REFRESH_PER_SECOND = 2
-_ENDS = ("finished", "pruned", "failed", "stopped")
+REFRESHES_PER_SECOND = 2
+#: Columns of the terminal from which on the table shows losses and speeds.
+MIN_WIDTH_OF_SPEEDS = 60
+#: Columns of the terminal from which on the table shows bars.
+MIN_WIDTH_OF_BARS = 80
+#: Columns of the terminal from which on the table shows settings.
+MIN_WIDTH_OF_SETTINGS = 100
+#: Columns of a bar.
+BAR_WIDTH = 14
 
 
-@dataclass
-class _Pace:
-    """When this session took a trial, and how many images it had seen by then (None: not known yet)."""
+class _Start(NamedTuple):
+    """When this session took a trial, and how many images its training had seen by then."""
 
-    since: float
-    first_images: int | None = None
+    time: float
+    images: int
 
 
 class ProgressDisplay:
@@ -48,26 +52,22 @@ class ProgressDisplay:
     ) -> None:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
         self._wants_live = self._stream.isatty() if live is None else live
-        self._lock = threading.RLock()
         self._state = SweepState()
-        self._paces: dict[str, _Pace] = {}
+        self._starts: dict[str, _Start] = {}
         self._opened = False
-        self._fresh = 0.0
+        self._done = 0.0
         self._live: Live | None = None
         self._began = clock()
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Show what has changed."""
-        with self._lock:
-            self._state = state
+        self._state = state
         match event:
             case SessionStarted():
                 self._open(event)
             case Started():
-                with self._lock:
-                    self._paces[event.trial] = _Pace(self._clock())
-            case Progressed():
-                self._note_pace(event)
+                # It goes on from its last evaluation: what came before says nothing of this session's speed.
+                self._starts[event.trial] = _Start(self._clock(), max(state.trials[event.trial].evaluations, default=0))
             case Ended():
                 self._end(event)
             case SessionEnded() if self._opened:  # else it is that of a driver that was lost
@@ -75,42 +75,35 @@ class ProgressDisplay:
                 self._say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
 
     def _open(self, session: SessionStarted) -> None:
-        state = self._state
-        with self._lock:
-            self._began, self._opened = self._clock(), True
+        self._began, self._opened = self._clock(), True
         if self._wants_live:
+            from rich.console import Console
             from rich.live import Live
 
+            console = Console(file=self._stream, width=self._width, highlight=False, force_terminal=True)
             self._live = Live(
-                console=self._console(),
-                get_renderable=self.render,
-                refresh_per_second=_REFRESH_PER_SECOND,
-                transient=True,
+                console=console, get_renderable=self.render, refresh_per_second=REFRESHES_PER_SECOND, transient=True
             )
             self._live.start()
         else:
-            words = "goes on" if len(state.sessions) > 1 else "starts"
-            done = f", {state.ended} ended before" if state.ended else ""
-            self._say(f"{self._name} {words}: {state.wanted} trials{done}, {session.concurrent} at a time")
-
-    def _note_pace(self, event: Progressed) -> None:
-        with self._lock:
-            pace = self._paces.get(event.trial)
-            if pace is not None and pace.first_images is None:
-                # A resumed trial begins where it stopped: what it did in an earlier session says nothing of our speed.
-                step = event.numbers.get("images_per_second", 0.0) * (self._clock() - pace.since)
-                pace.first_images = max(0, event.images - int(step)) if step else 0
+            words = "goes on" if len(self._state.sessions) > 1 else "starts"
+            before = f", {self._state.ended} ended before" if self._state.ended else ""
+            self._say(f"{self._name} {words}: {self._state.wanted} trials{before}, {session.concurrent} at a time")
 
     def _end(self, event: Ended) -> None:
         """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""
         trial = self._state.trials[event.trial]
-        with self._lock:
-            pace = self._paces.pop(event.trial, None)
-            if pace is not None and event.status != "stopped":
-                self._fresh += 1.0 - (pace.first_images or 0) / (_budget(trial) or 1)
-            line = self._end_line(trial, None if pace is None else self._clock() - pace.since)
-        if self._live is None or _warnings(trial) or event.status == "failed":
-            self._say(line)
+        start = self._starts.pop(event.trial, None)
+        if start is not None and event.status != "stopped":
+            self._done += 1.0 - start.images / (_budget(trial) or 1)
+        warnings = _warnings(trial)
+        if self._live is None or warnings or event.status == "failed":
+            words = [f"{trial.trial} {trial.status}"]
+            if trial.objective is not None:
+                words.append(f"{self._title} {score(trial.objective.value)}")
+            took = "" if start is None else f" in {duration(self._clock() - start.time)}"
+            words += [f"{count(trial.images)} images{took}", *([trial.error.strip()] if trial.error else []), *warnings]
+            self._say(f"{', '.join(words)}  [{self._counts()}{self._best_words()}, {self._time_words()}]")
 
     def close(self) -> None:
         """Give the terminal back; harmless if done twice."""
@@ -129,15 +122,12 @@ class ProgressDisplay:
         from rich.console import Group
         from rich.text import Text
 
-        with self._lock:
-            head = Text(f"{self._name}  ", style="bold", no_wrap=True, overflow="ellipsis")
-            head.append(self._counts(), style="not bold")
-            line = Text(self._time_words(), style="dim", no_wrap=True, overflow="ellipsis")
-            if self._state.best is not None:
-                line = Text(self._best_words()[2:], no_wrap=True, overflow="ellipsis").append(
-                    f"  {line.plain}", style="dim"
-                )
-            return Group(head, line, self._table())
+        head = Text(f"{self._name}  ", style="bold", no_wrap=True, overflow="ellipsis")
+        head.append(self._counts(), style="not bold")
+        best = self._best_words().removeprefix(", ")
+        line = Text(best, no_wrap=True, overflow="ellipsis")
+        line.append(f"  {self._time_words()}" if best else self._time_words(), style="dim")
+        return Group(head, line, self._table())
 
     def _table(self) -> RenderableType:
         from rich.progress_bar import ProgressBar
@@ -146,27 +136,23 @@ class ProgressDisplay:
 
         width = self._width or (self._live.console.width if self._live is not None else 80)
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        columns = ["trial", "images", self._title, "loss", "images/s"]
-        if width < 60:
-            columns = columns[:3]
+        columns = ["trial", "images", self._title, *(["loss", "images/s"] if width >= MIN_WIDTH_OF_SPEEDS else [])]
         for name in columns:
             table.add_column(name, justify="left" if name == "trial" else "right", no_wrap=True)
-        bars, differs = width >= 80, width >= 100
-        if bars:
-            table.add_column("", width=14)
-        if differs:
+        if width >= MIN_WIDTH_OF_BARS:
+            table.add_column("", width=BAR_WIDTH)
+        if width >= MIN_WIDTH_OF_SETTINGS:
             table.add_column("", style="dim", ratio=1)
         for trial in self._state.running:
             loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), _budget(trial)
             images = count(trial.images) + (f"/{count(budget)}" if budget else "")
             best = None if trial.objective is None else trial.objective.value
-            cells = [trial.trial, images, score(best), score(loss), count(speed)][: len(columns)]
-            row: list[RenderableType] = [Text(cell) for cell in cells]
-            row += [ProgressBar(total=budget or 1, completed=trial.images, width=14)] if bars else []
+            cells = [trial.trial, images, score(best), score(loss), count(speed)]
+            row: list[RenderableType] = [Text(cell) for cell in cells[: len(columns)]]
             # The text, not its column, refuses to wrap: a column that does would take its width from all others.
-            words = setting_words(trial.params, list(trial.params))
-            row += [Text(words, no_wrap=True, overflow="ellipsis")] if differs else []
-            table.add_row(*row)
+            settings = Text(setting_words(trial.params, list(trial.params)), no_wrap=True, overflow="ellipsis")
+            row += [ProgressBar(total=budget or 1, completed=trial.images, width=BAR_WIDTH), settings]
+            table.add_row(*row[: len(table.columns)])
         return table
 
     @property
@@ -179,8 +165,9 @@ class ProgressDisplay:
         return "sweep" if self._state.created is None else self._state.created.name
 
     def _counts(self) -> str:
-        states = [trial.status for trial in self._state.trials.values()]
-        named = ", ".join(f"{states.count(status)} {status}" for status in _ENDS if status in states)
+        statuses = [trial.status for trial in self._state.trials.values()]
+        ends = ("finished", "pruned", "failed", "stopped")
+        named = ", ".join(f"{statuses.count(status)} {status}" for status in ends if status in statuses)
         return f"{self._state.ended}/{self._state.wanted} trials" + (f" ({named})" if named else "")
 
     def _best_words(self) -> str:
@@ -198,38 +185,20 @@ class ProgressDisplay:
 
     def _seconds_left(self) -> float | None:
         """By the share of all budgets that this session has worked off; an early stop counts as a whole trial."""
-        fresh, left = self._fresh, float(self._state.wanted - self._state.ended)
+        done, left = self._done, float(self._state.wanted - self._state.ended)
         for trial in self._state.running:
-            if (budget := _budget(trial)) and (pace := self._paces.get(trial.trial)) is not None:
-                fresh += max(0.0, (trial.images - (pace.first_images or 0)) / budget)
+            if (budget := _budget(trial)) and (start := self._starts.get(trial.trial)) is not None:
+                done += max(0.0, (trial.images - start.images) / budget)
                 left -= min(1.0, trial.images / budget)
         elapsed = self._clock() - self._began
-        return None if fresh <= 0 or elapsed <= 0 else max(0.0, left) * elapsed / fresh
-
-    def _end_line(self, trial: TrialState, seconds: float | None) -> str:
-        words = [f"{trial.trial} {trial.status}"]
-        if trial.objective is not None:
-            words.append(f"{self._title} {score(trial.objective.value)}")
-        words.append(f"{count(trial.images)} images" + ("" if seconds is None else f" in {duration(seconds)}"))
-        if trial.error:
-            words.append(trial.error.strip())
-        words += _warnings(trial)
-        return ", ".join(words) + f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
-
-    def _console(self) -> Console:
-        from rich.console import Console
-
-        return Console(
-            file=self._stream, width=self._width, highlight=False, force_terminal=True if self._wants_live else None
-        )
+        return None if done <= 0 or elapsed <= 0 else max(0.0, left) * elapsed / done
 
     def _say(self, line: str) -> None:
         if self._live is not None:
             # Above the live table, and as it is: square brackets and such are no mark-up.
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            return
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        else:
+            print(line, file=self._stream, flush=True)
 
 
 def _budget(trial: TrialState) -> int | None:

@@ -1,27 +1,28 @@
-"""Which settings mattered in a sweep, as Optuna judges it."""
+"""Which settings mattered in a sweep, as Optuna estimates it."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError
 from gensweep.results import ranking
+from gensweep.tracking.records import sweep_folder
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-    from gensweep.tracking.records import SweepRecord, TrialRecord
+    from gensweep.tracking.records import SweepRecord
 
 __all__ = ["parameter_importance"]
 
 logger = logging.getLogger(__name__)
 
-# Fewer results say nothing about a forest of trees.
-_FEWEST = 4
+#: Fewer scores say nothing about a forest of trees.
+MIN_SCORES = 4
 
 
 def parameter_importance(sweep: SweepRecord) -> dict[str, float]:
@@ -37,81 +38,65 @@ def parameter_importance(sweep: SweepRecord) -> dict[str, float]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            for study in (_of_log(sweep), _of_runs(sweep)):
-                if study is not None and (found := _evaluate(study)):
-                    return found
+            return _evaluate(_study_of_log(sweep)) or _evaluate(_study_of_runs(sweep))
     finally:
         optuna.logging.set_verbosity(level)
-    return {}
 
 
-def _of_log(sweep: SweepRecord) -> Study | None:
+def _study_of_log(sweep: SweepRecord) -> Study | None:
     from gensweep.sweep.planning import recall_sweep
     from gensweep.sweep.space import SearchSpace
     from gensweep.sweep.study import memory_study
-    from gensweep.tracking.records import sweep_folder
 
     folder = sweep_folder(sweep)
-    if folder is None:
-        return None
     try:
-        return memory_study(folder.state(), SearchSpace.of(recall_sweep(folder)).suggest)
+        return None if folder is None else memory_study(folder.state(), SearchSpace.of(recall_sweep(folder)).suggest)
     except GensweepError as error:
         logger.warning("importance of %s is computed from the runs (%s)", sweep.name, error)
         return None
 
 
-def _of_runs(sweep: SweepRecord) -> Study | None:
+def _study_of_runs(sweep: SweepRecord) -> Study:
     import optuna
     from optuna.distributions import CategoricalDistribution
 
     trials = ranking(sweep.trials)
-    space = _space(trials)
-    if len(trials) < _FEWEST or not space:
-        return None
-    study = optuna.create_study(direction="minimize" if sweep.mode == "min" else "maximize")
+    values: dict[str, list[Any]] = {}
     for trial in trials:
-        if trial.objective is None:
-            continue
-        params = {key: _plain(value) for key, value in trial.params.items() if key in space}
+        for key, value in trial.params.items():
+            values.setdefault(key, []).append(value)
+    space = {key: _distribution(found) for key, found in values.items() if len(set(map(repr, found))) > 1}
+    study = optuna.create_study()
+    for trial in trials:
+        params = {key: value for key, value in trial.params.items() if key in space}
+        for key, value in params.items():
+            params[key] = str(value) if isinstance(space[key], CategoricalDistribution) else value
+        order = None if trial.objective is None else trial.objective.order
         distributions = {key: space[key] for key in params}
-        for key, distribution in distributions.items():
-            params[key] = str(params[key]) if isinstance(distribution, CategoricalDistribution) else params[key]
-        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=trial.objective.value))
+        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=order))
     return study
 
 
-def _space(trials: list[TrialRecord]) -> dict[str, BaseDistribution]:
+def _distribution(values: Sequence[Any]) -> BaseDistribution:
+    """One that could have given these values."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    space: dict[str, BaseDistribution] = {}
-    for key in dict.fromkeys(key for trial in trials for key in trial.params):
-        values = [_plain(trial.params[key]) for trial in trials if key in trial.params]
-        if len(set(map(repr, values))) < 2:
-            continue
-        if all(isinstance(value, int) and not isinstance(value, bool) for value in values):
-            space[key] = IntDistribution(min(values), max(values))
-        elif all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-            space[key] = FloatDistribution(float(min(values)), float(max(values)))
-        else:
-            space[key] = CategoricalDistribution(list(dict.fromkeys(map(str, values))))
-    return space
+    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return CategoricalDistribution(list(dict.fromkeys(map(str, values))))
+    if all(isinstance(value, int) for value in values):
+        return IntDistribution(min(values), max(values))
+    return FloatDistribution(float(min(values)), float(max(values)))
 
 
-def _evaluate(study: Study) -> dict[str, float]:
+def _evaluate(study: Study | None) -> dict[str, float]:
     from optuna.importance import get_param_importances
     from optuna.trial import TrialState
 
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < _FEWEST or len({trial.value for trial in complete}) < 2:
+    complete = [] if study is None else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if study is None or len(complete) < MIN_SCORES or len({trial.value for trial in complete}) < 2:
         return {}
     try:
-        found: Mapping[str, float] = get_param_importances(study)
+        return get_param_importances(study)
     except (ValueError, RuntimeError) as error:
         logger.warning("The importance of the parameters of %s cannot be told: %s", study.study_name, error)
         return {}
-    return {key: float(value) for key, value in found.items()}
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -25,21 +25,17 @@ __all__ = ["csv_text", "format_option", "print_json", "print_rows", "progress_ba
 C = TypeVar("C", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv")
-_WIDE = 200
-_LAST = 30
+#: Columns of a table into a pipe or file.
+PIPE_WIDTH = 200
+#: Columns that the last column of a table gets at least, or else lines of its own.
+MIN_LAST_WIDTH = 30
 _NUMBER = re.compile(r"-|-?[\d.,]+(e[+-]?\d+)?[kMG]?")
 
 
 def format_option(command: C) -> C:
     """`--format table|json|csv`, handed to the command as `format`."""
-    option = click.option(
-        "--format",
-        type=click.Choice(FORMATS),
-        default="table",
-        show_default=True,
-        help="How to print rows; json and csv are stable.",
-    )
-    return option(command)
+    words = "How to print rows; json and csv are stable."
+    return click.option("--format", type=click.Choice(FORMATS), default="table", show_default=True, help=words)(command)
 
 
 def print_json(value: Any) -> None:
@@ -70,9 +66,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(rows[0])
     for row in rows:
         # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
-        writer.writerow(
-            [_cell(value).replace("\r\n", "\n").replace("\r", "\n") for value in map(row.__getitem__, rows[0])]
-        )
+        writer.writerow([_cell(row[key]).replace("\r\n", "\n").replace("\r", "\n") for key in rows[0]])
     return file.getvalue()
 
 
@@ -98,25 +92,23 @@ def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -
 
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(file=sys.stdout, highlight=False, width=_WIDE)
-    cells = [[_cell(row[key], people=True) for key in rows[0]] for row in rows]
-    *fixed, last = rows[0]
-    heads = [titles.get(key, key) for key in rows[0]]
-    widths = [max(map(cell_len, column)) for column in zip(heads, *cells, strict=True)]
+        console = Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
+    columns = [[titles.get(key, key), *(_cell(row[key], people=True) for row in rows)] for key in rows[0]]
+    widths = [max(map(cell_len, column)) for column in columns]
     # The last column has no natural width.  Where it would be squeezed, it gets lines of its own below each row.
-    below = bool(fixed) and sum(widths[:-1]) + 2 * len(fixed) + min(widths[-1], _LAST) > console.width
+    last = len(columns) - 1
+    below = last > 0 and sum(widths[:-1]) + 2 * last + min(widths[-1], MIN_LAST_WIDTH) > console.width
     gap = 1 if below else 2
     table = Table(box=None if below else SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
-    for key, head, width in list(zip(rows[0], heads, widths, strict=True))[: len(fixed) if below else None]:
-        numbers = all(_NUMBER.fullmatch(_cell(row[key], people=True)) for row in rows)
-        free = key == last and not below
-        table.add_column(
-            Text(head), justify="right" if numbers else "left", no_wrap=not free, min_width=None if free else width
-        )
-    for row in cells:
-        table.add_row(*map(Text, row[: len(fixed)] if below else row))
+    shown = columns[:-1] if below else columns
+    for index, (head, *cells) in enumerate(shown):
+        justify: Any = "right" if all(_NUMBER.fullmatch(cell) for cell in cells) else "left"
+        width = None if index == last else widths[index]
+        table.add_column(Text(head), justify=justify, no_wrap=index < last, min_width=width)
+    for row in zip(*(cells for _, *cells in shown), strict=True):
+        table.add_row(*map(Text, row))
     if below:
-        _print_below(console, table, [row[-1] for row in cells])
+        _print_below(console, table, columns[-1][1:])
     else:
         console.print(table)
 

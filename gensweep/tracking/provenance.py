@@ -17,9 +17,12 @@ from typing import Any
 
 __all__ = ["GitState", "command_line", "devices", "git_state", "provenance_tags", "redact", "redact_tree", "versions"]
 
+#: The packages that shape a result.
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite", "numpy")
+#: What stands in place of a secret.
 HIDDEN = "***"
-_DIFF_LIMIT = 1_000_000
+#: Characters of a change since the commit that are kept.
+MAX_DIFF_LENGTH = 1_000_000
 
 _NAME = r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|auth)"
 _SECRET_NAME = re.compile(rf"(?i){_NAME}(?:[_-]?id)?$")
@@ -103,27 +106,25 @@ def devices() -> str:
 def git_state(folder: Path | None = None) -> GitState | None:
     """The state of the code: gensweep's own checkout if it runs from one, else `folder` (the current one); or None."""
     package = Path(__file__).resolve().parents[1]
-    candidates = (folder,) if folder is not None else (package, Path.cwd())
-    for place in candidates:
-        commit = _git(place, "rev-parse", "HEAD")
+    for checkout in (package, Path.cwd()) if folder is None else (folder,):
+        commit = _git(checkout, "rev-parse", "HEAD")
         # An installed package can lie inside somebody's checkout without being part of it.
-        if commit is None or (place == package and not _git(place, "ls-files", "__init__.py")):
+        if commit is None or (checkout == package and not _git(checkout, "ls-files", "__init__.py")):
             continue
-        changes = _git(place, "status", "--porcelain", "--untracked-files=no")
-        diff = (_git(place, "diff", "HEAD") or "") if changes else ""
-        return GitState(commit.strip(), bool(changes), redact(diff[:_DIFF_LIMIT]))
+        changes = _git(checkout, "status", "--porcelain", "--untracked-files=no")
+        diff = (_git(checkout, "diff", "HEAD") or "") if changes else ""
+        return GitState(commit.strip(), bool(changes), redact(diff[:MAX_DIFF_LENGTH]))
     return None
 
 
 def provenance_tags(state: GitState | None, config: Mapping[str, Any], argv: Sequence[str] | None) -> dict[str, str]:
     """The tags of a sweep that say how it came to be.  `config` is the sweep's effective configuration."""
-    resources, search = _section(config, "resources"), _section(config, "search")
     tags = {
         "gensweep.command": command_line(argv),
         "gensweep.versions": json.dumps(versions()),
         "gensweep.devices": devices(),
-        "gensweep.world_size": str(resources.get("workers", 1)),
-        "gensweep.seed": str(search.get("seed", _section(config, "base").get("seed", 0))),
+        "gensweep.world_size": str(config.get("resources", {}).get("workers", 1)),
+        "gensweep.seed": str(config.get("search", {}).get("seed", config.get("base", {}).get("seed", 0))),
     }
     if state is not None:
         tags |= {
@@ -132,11 +133,6 @@ def provenance_tags(state: GitState | None, config: Mapping[str, Any], argv: Seq
             "mlflow.source.git.commit": state.commit,
         }
     return tags
-
-
-def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = config.get(name)
-    return value if isinstance(value, Mapping) else {}
 
 
 def _secrets_of_environment() -> set[str]:

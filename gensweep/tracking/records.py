@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gensweep.errors import GensweepError
 from gensweep.results import Cost, Score
@@ -66,11 +66,9 @@ class SweepRecord:
     status: str
     started: datetime
     metric: str
-    mode: Literal["min", "max"]
     command: str = ""
     folder: str | None = None
     sweep_id: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
     trials: tuple[TrialRecord, ...] = ()
 
 

@@ -134,11 +134,9 @@ def sweep_record(run: Run, trials: Iterable[Run]) -> SweepRecord:
         status=tags.get("gensweep.status", run.info.status.lower()),
         started=_start(run),
         metric=tags.get("gensweep.metric", ""),
-        mode=mode,
         command=tags.get("gensweep.command", ""),
         folder=tags.get("gensweep.folder"),
         sweep_id=tags.get(SWEEP_ID, ""),
-        tags=dict(tags),
         trials=tuple(sorted((_trial_record(trial, mode) for trial in trials), key=lambda trial: trial.trial)),
     )
 

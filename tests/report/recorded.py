@@ -24,13 +24,13 @@ def trial(sweep, number, value, *, status="finished", identity=IDENTITY, family=
     return TrialRecord(sweep, name, f"{sweep}-{name}", family, status, BEGIN, **defaults | values)
 
 
-def sweep(name, trials, *, age=0, run_id=None, mode="min", **values):
+def sweep(name, trials, *, age=0, run_id=None, **values):
     """A sweep that was started `age` days before the newest."""
     started = BEGIN - timedelta(days=age)
     dated = tuple(replace(item, started=started) for item in trials)
     command = f"gensweep tune {name}.yaml"
     run_id = run_id or f"run-{name}"
-    return SweepRecord(name, run_id, "finished", started, "fd", mode, command, trials=dated, **values)
+    return SweepRecord(name, run_id, "finished", started, "fd", command, trials=dated, **values)
 
 
 def ranked(trials):

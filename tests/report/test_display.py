@@ -1,21 +1,12 @@
 import io
 
 import pytest
-from logged import evaluation
+from logged import MadeEvents
 from made_up import IDENTITY
 from rich.console import Console
 
 from gensweep.report.display import ProgressDisplay
-from gensweep.sweep.events import (
-    Created,
-    Ended,
-    Evaluated,
-    Progressed,
-    SessionEnded,
-    SessionStarted,
-    Started,
-    Suggested,
-)
+from gensweep.sweep.events import Created, SessionEnded, SessionStarted
 from gensweep.sweep.state import SweepState
 
 CONFIG = {"training": {"images": 1000}}
@@ -33,34 +24,28 @@ def clock():
     return Clock()
 
 
-class Shown:
+class Shown(MadeEvents):
     """A display, and the sweep that it shows."""
 
-    def __init__(self, tmp_path, clock, stream=None, trials=4, mode="min", concurrent=2, **settings):
+    def __init__(self, clock, stream=None, trials=4, mode="min", concurrent=2, **settings):
         self.display = ProgressDisplay(stream or io.StringIO(), clock=clock, **settings)
-        self.state, self.mode = SweepState(), mode
+        self.state, self.scoring = SweepState(), {"identity": IDENTITY, "mode": mode}
         self.add(Created("id", "digits", "fd", mode, trials))
         self.add(SessionStarted(concurrent))
+
+    @property
+    def trials(self):
+        return self.state.trials
 
     def add(self, event):
         self.state.apply(event, 0)
         self.display(event, self.state)
 
     def start(self, trial, params=None, config=CONFIG):
-        self.add(Suggested(trial, int(trial[1:]), {}, params or {}, config))
-        self.add(Started(trial))
-
-    def progress(self, trial, images, **numbers):
-        self.add(Progressed(trial, images, numbers))
+        super().start(trial, params, config)
 
     def evaluate(self, trial, images, value, **signals):
-        self.add(Evaluated(trial, evaluation(images, value, identity=IDENTITY, mode=self.mode, **signals), "c"))
-
-    def end(self, trial, status="finished", error=None):
-        self.add(Ended(trial, status, error))
-
-    def close(self, status="finished"):
-        self.add(SessionEnded(status))
+        super().evaluate(trial, images, value, "c", **self.scoring, **signals)
 
 
 def shown(display, width):
@@ -69,9 +54,9 @@ def shown(display, width):
     return console.file.getvalue()
 
 
-def test_off_a_terminal_there_is_one_line_a_finished_trial(tmp_path, clock):
+def test_off_a_terminal_there_is_one_line_a_finished_trial(clock):
     stream = io.StringIO()
-    sweep = Shown(tmp_path, clock, stream)
+    sweep = Shown(clock, stream)
     sweep.start("t0000", {"x": 1})
     sweep.evaluate("t0000", 500, 60.0, loss=0.1)
     clock.now = 30.0
@@ -95,8 +80,8 @@ def test_off_a_terminal_there_is_one_line_a_finished_trial(tmp_path, clock):
 
 
 @pytest.mark.parametrize("width", [1, 10, 20, 40, 60, 80, 120, 200])
-def test_the_live_table_fits_any_terminal(tmp_path, clock, width):
-    sweep = Shown(tmp_path, clock, width=width)
+def test_the_live_table_fits_any_terminal(clock, width):
+    sweep = Shown(clock, width=width)
     sweep.start("t0000", {"diffusion.timesteps": 100, "network.width": 64})
     sweep.progress("t0000", 400, loss=0.1, images_per_second=900.0)
     sweep.evaluate("t0000", 500, 60.0)
@@ -109,8 +94,8 @@ def test_the_live_table_fits_any_terminal(tmp_path, clock, width):
         assert "timesteps=100" in text
 
 
-def test_missing_metrics_do_no_harm(tmp_path, clock):
-    sweep = Shown(tmp_path, clock)
+def test_missing_metrics_do_no_harm(clock):
+    sweep = Shown(clock)
     sweep.display.render()
     sweep.progress("t0009", 5)
     sweep.start("t0000", {}, {})
@@ -121,9 +106,9 @@ def test_missing_metrics_do_no_harm(tmp_path, clock):
     assert "best" not in shown(sweep.display, 80)
 
 
-def test_the_best_follows_the_mode(tmp_path, clock):
+def test_the_best_follows_the_mode(clock):
     for mode, best in (("min", "1 (t0001)"), ("max", "3 (t0002)")):
-        sweep = Shown(tmp_path, clock, mode=mode)
+        sweep = Shown(clock, mode=mode)
         for number, value in enumerate((2.0, 1.0, 3.0)):
             sweep.start(f"t000{number}")
             sweep.evaluate(f"t000{number}", 1000, value)
@@ -131,8 +116,8 @@ def test_the_best_follows_the_mode(tmp_path, clock):
         assert best in shown(sweep.display, 100)
 
 
-def test_the_time_left_counts_running_trials_and_early_stops(tmp_path, clock):
-    sweep = Shown(tmp_path, clock)
+def test_the_time_left_counts_running_trials_and_early_stops(clock):
+    sweep = Shown(clock)
     sweep.start("t0000")
     sweep.end("t0000")
     sweep.close("interrupted")
@@ -151,16 +136,30 @@ def test_the_time_left_counts_running_trials_and_early_stops(tmp_path, clock):
     assert "1 min 00 s, about 1 min 00 s left" in shown(fresh, 100)
 
 
-def test_the_end_of_a_lost_session_is_not_shown_as_this_ones(tmp_path, clock):
+def test_the_time_left_counts_what_this_session_did_of_a_trial_that_goes_on(clock):
+    sweep = Shown(clock, trials=1)
+    sweep.start("t0000")
+    sweep.evaluate("t0000", 500, 9.0)
+    sweep.progress("t0000", 600)
+    sweep.close("interrupted")
+    sweep.add(SessionStarted(2))
+    sweep.start("t0000")
+    clock.now = 60.0
+    sweep.progress("t0000", 750)
+    # From the checkpoint at 500 images a quarter of the budget in a minute, and another quarter to go.
+    assert "1 min 00 s, about 1 min 00 s left" in shown(sweep.display, 100)
+
+
+def test_the_end_of_a_lost_session_is_not_shown_as_this_ones(clock):
     stream = io.StringIO()
     display = ProgressDisplay(stream, clock=clock)
     display(SessionEnded("interrupted"), SweepState())
     assert stream.getvalue() == ""
 
 
-def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(tmp_path, clock):
+def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(clock):
     stream = io.StringIO()
-    sweep = Shown(tmp_path, clock, stream, live=True, width=100)
+    sweep = Shown(clock, stream, live=True, width=100)
     with sweep.display:
         sweep.start("t0000")
         sweep.end("t0000", "failed", "ValueError: no")
@@ -173,8 +172,8 @@ def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(tmp_path, cloc
 
 
 @pytest.mark.parametrize("width", [100, 110, 160])
-def test_many_settings_take_no_room_from_the_numbers(tmp_path, clock, width):
-    sweep = Shown(tmp_path, clock, live=False, width=width)
+def test_many_settings_take_no_room_from_the_numbers(clock, width):
+    sweep = Shown(clock, live=False, width=width)
     sweep.start("t0017", {f"section.some_setting_{number}": 0.123456789 for number in range(30)})
     sweep.progress("t0017", 400, loss=0.125, images_per_second=321.0)
     sweep.evaluate("t0017", 500, 61.25)

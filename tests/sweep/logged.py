@@ -27,7 +27,31 @@ def evaluation(images, value, *, identity=IDENTITY, mode="min", corrected=None, 
     return Evaluation(images, {identity.metric: score}, cost or Cost(images=images), signals)
 
 
-class LoggedSweep:
+class MadeEvents:
+    """Makes the events of a sweep; a subclass says where they go (`add`) and which `trials` are known."""
+
+    def start(self, trial, params=None, config=None):
+        """A new trial, which starts; one that is known starts again."""
+        known = self.trials
+        if trial not in known:
+            self.add(Suggested(trial, len(known), params or {}, params or {}, config or {}))
+        self.add(Started(trial))
+
+    def progress(self, trial, images, **numbers):
+        self.add(Progressed(trial, images, numbers))
+
+    def evaluate(self, trial, images, value, checkpoint=None, **values):
+        uri = None if checkpoint is None else str(checkpoint)
+        self.add(Evaluated(trial, evaluation(images, value, **values), uri))
+
+    def end(self, trial, status="finished", error=None):
+        self.add(Ended(trial, status, error))
+
+    def close(self, status="finished"):
+        self.add(SessionEnded(status))
+
+
+class LoggedSweep(MadeEvents):
     """A sweep's folder below `root`, and the events that are added to its log."""
 
     def __init__(
@@ -38,34 +62,19 @@ class LoggedSweep:
             self.folder.create({"sweep": settings or {"name": name}})
             self.add(Created(uuid4().hex, name, metric, mode, trials, keep_best))
         self.add(SessionStarted(1, store, tags or {}))
-        self.numbers = len(self.folder.state().trials)
+
+    @property
+    def trials(self):
+        return self.folder.state().trials
 
     def add(self, event):
         return self.folder.log.append(event)
 
-    def start(self, trial, params=None, config=None):
-        """A new trial, which starts; one that is known starts again."""
-        if trial not in self.folder.state().trials:
-            self.add(Suggested(trial, self.numbers, params or {}, params or {}, config or {}))
-            self.numbers += 1
-        self.add(Started(trial))
-
-    def progress(self, trial, images, **numbers):
-        self.add(Progressed(trial, images, numbers))
-
     def evaluate(self, trial, images, value, checkpoint=None, **values):
         """An evaluation; pictures of the checkpoint are kept as the driver keeps them."""
-        for key in PICTURES:
-            if checkpoint is not None:
-                self.folder.keep_picture(trial, images, key, Path(checkpoint) / f"{key}.png")
-        uri = None if checkpoint is None else str(checkpoint)
-        self.add(Evaluated(trial, evaluation(images, value, **values), uri))
-
-    def end(self, trial, status="finished", error=None):
-        self.add(Ended(trial, status, error))
-
-    def close(self, status="finished"):
-        self.add(SessionEnded(status))
+        for key in PICTURES if checkpoint is not None else ():
+            self.folder.keep_picture(trial, images, key, Path(checkpoint) / f"{key}.png")
+        super().evaluate(trial, images, value, checkpoint, **values)
 
     def file(self, status="finished"):
         """Close, and bring MLflow up to date."""

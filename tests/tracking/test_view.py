@@ -84,9 +84,10 @@ def test_the_configuration_and_its_origin_are_on_record(sweep):
     found = find_sweep("made-up")
     assert trial_config(found.trials[1])["family"] == {"kind": "diffusion", "conditional": True}
     assert found.command == "gensweep tune search_spaces/made-up.yaml"
-    assert {"gensweep.versions", "gensweep.devices", "gensweep.seed", "gensweep.world_size"} <= set(found.tags)
-    assert json.loads(found.tags["gensweep.identity"]) == MADE_UP.as_dict()
-    assert found.tags["gensweep.data_fingerprint"] == MADE_UP.reference
+    tags = store_module.client().get_run(found.run_id).data.tags
+    assert {"gensweep.versions", "gensweep.devices", "gensweep.seed", "gensweep.world_size"} <= set(tags)
+    assert json.loads(tags["gensweep.identity"]) == MADE_UP.as_dict()
+    assert tags["gensweep.data_fingerprint"] == MADE_UP.reference
 
 
 def test_everything_has_arrived(sweep):
