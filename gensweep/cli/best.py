@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.sampling_axes import parse_try, print_scores, rescore, subject_of
 from gensweep.cli.sweep_options import root_option
-from gensweep.report.output import format_option, print_json, print_rows
+from gensweep.report.output import format_option, print_json, print_rows, print_warnings
+from gensweep.rescoring.sampling_axes import parse_try, print_scores, rescore, subject_of
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
@@ -144,8 +144,7 @@ def _print_comparison(comparison: Comparison, html: Path | None, top: int, forma
 def _warn(trial: TrialRecord) -> None:
     from gensweep.report.collapse import warnings_of
 
-    for warning in warnings_of(trial.signals):
-        click.echo(f"Warning: {trial.name} {warning}", err=True)
+    print_warnings(f"{trial.name} {warning}" for warning in warnings_of(trial.signals))
 
 
 def _print_remarks(comparison: Comparison, shown: int) -> None:

@@ -10,6 +10,7 @@ import click
 
 from gensweep.cli.sweep_options import override_options
 from gensweep.errors import ConfigError
+from gensweep.report.output import print_warnings
 
 __all__ = ["config"]
 
@@ -49,12 +50,12 @@ def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | N
 
 def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
     """What a file is.  Raises ConfigError with all of its problems."""
-    from gensweep.cli.running import warn_of_samplers
+    from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.config import is_sweep, load_sweep, load_trial, scale_names
     from gensweep.sweep.space import SearchSpace
 
     if not is_sweep(file):
-        warn_of_samplers([load_trial(file, overrides=overrides, scale=scale)])
+        print_warnings(sampler_warnings([load_trial(file, overrides=overrides, scale=scale)]))
         return "a valid trial"
     scales, trials, problems = scale_names(file), [], dict[str, None]()
     for each in [scale] if scale is not None else [None, *scales]:
@@ -63,7 +64,7 @@ def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
             trials += [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
         except ConfigError as error:
             problems |= dict.fromkeys(error.problems)
-    warn_of_samplers(trials)
+    print_warnings(sampler_warnings(trials))
     if problems:
         raise ConfigError(list(problems))
     return f"a valid sweep (scales: {', '.join(scales) or 'none'})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gensweep.report.output import print_json, print_rows
+from gensweep.report.output import print_json, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
@@ -19,13 +19,13 @@ __all__ = ["show_preview"]
 
 def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
     """Look at a sweep, print what is found to stdout, and train nothing; csv is the table of extreme trials."""
-    from gensweep.cli.running import warn_of_samplers
+    from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.sweep.planning import preview
     from gensweep.tracking.store import experiment_name, tracking_uri
 
     click.echo("Building and timing the extreme trials ...", err=True)
     found = preview(sweep, root=root, storage=storage)
-    warn_of_samplers(sweep.trial(corner.params) for corner in found.corners)
+    print_warnings(sampler_warnings(sweep.trial(corner.params) for corner in found.corners))
     places = found.places | {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
     if format == "table":
         _print_tables(found, places)

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from gensweep.cli.sampling_axes import OPTIONS, axes_options, parse_axes, print_scores, rescore, subject_of
 from gensweep.errors import ConfigError
 from gensweep.imported.import_options import ImportedOptions, imported_options
 from gensweep.report.output import format_option
+from gensweep.rescoring.sampling_axes import OPTIONS, axes_options, parse_axes, print_scores, rescore, subject_of
 
 __all__ = ["evaluate"]
 
@@ -63,7 +63,7 @@ def evaluate(
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
       gensweep evaluate --torchscript G.pt --latent 512 --classes 10 --name stylegan
     """
-    from gensweep.report.sampling_results import check_picture, write_picture
+    from gensweep.rescoring.sampling_results import check_picture, write_picture
 
     given = {name: others.pop(name) for name, _, _ in OPTIONS}
     reference = None if against is None else _reference(against)

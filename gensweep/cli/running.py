@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.report.output import print_warnings
 
 if TYPE_CHECKING:
-    from gensweep.config import SweepConfig, TrialConfig
+    from gensweep.config import SweepConfig
     from gensweep.sweep.plan import SweepResult
 
-__all__ = ["run_for_a_person", "warn_of_samplers"]
+__all__ = ["run_for_a_person"]
 
 #: The seed of noise that no evaluation of a training has seen; theirs is 0.
 FRESH = 1
@@ -29,6 +29,7 @@ def run_for_a_person(
     Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
     """
     from gensweep.build.parts import check_inputs
+    from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.report.display import ProgressDisplay
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.plan import allot, local_nodes
@@ -45,7 +46,7 @@ def run_for_a_person(
         allot(plan.resources, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
     check_server()
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
-    warn_of_samplers(trials)
+    print_warnings(sampler_warnings(trials))
     for note in check_inputs(trials):
         click.echo(f"Note: {note}", err=True)
     plan = with_provenance(plan, folder, sweep.as_dict())
@@ -62,9 +63,9 @@ def run_for_a_person(
 
 def _rescore(sweep: SweepConfig, root: Path) -> None:
     """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
-    from gensweep.build.rescoring import Axes
-    from gensweep.cli.sampling_axes import rescore, subject_of
     from gensweep.report.wording import score
+    from gensweep.rescoring.rescorer import Axes
+    from gensweep.rescoring.sampling_axes import rescore, subject_of
     from gensweep.sweep.folder import SweepFolder
     from gensweep.tracking.runs import find_trial
     from gensweep.tracking.sync import sync
@@ -85,14 +86,6 @@ def _rescore(sweep: SweepConfig, root: Path) -> None:
         return
     was = "" if best.objective is None else f" (it was chosen with {score(best.objective.value)})"
     click.echo(f"{best.name} on fresh seeds: {score(found.score.value)}{was}", err=True)
-
-
-def warn_of_samplers(trials: Iterable[TrialConfig]) -> None:
-    """Say on stderr which samplers of the trials make noise of their images."""
-    from gensweep.build.sampler_warnings import sampler_warnings
-
-    for line in sampler_warnings(trials):
-        click.echo(f"Warning: {line}", err=True)
 
 
 def _last_words(result: SweepResult) -> None:

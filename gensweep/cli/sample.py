@@ -10,7 +10,7 @@ import click
 
 from gensweep.cli.sweep_options import set_option
 from gensweep.editing.picture_options import EditingOptions, editing_options
-from gensweep.report.output import format_option, print_rows
+from gensweep.report.output import format_option, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model
@@ -82,7 +82,7 @@ def sample(
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
     from gensweep.build.model import draw_samples, load_checkpoint
-    from gensweep.cli.running import warn_of_samplers
+    from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.config import parse_overrides
     from gensweep.editing.drawing import draw_from_pictures
     from gensweep.errors import ConfigError
@@ -105,7 +105,7 @@ def sample(
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
     _note_lost_settings(model, changes)
-    warn_of_samplers([model.trial])
+    print_warnings(sampler_warnings([model.trial]))
     settings: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
     if pictures is None:
         written = write_pictures(draw_samples(model, count, **settings), output)

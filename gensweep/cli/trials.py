@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gensweep.cli.sweep_options import root_option
-from gensweep.report.output import format_option, print_rows
+from gensweep.report.output import format_option, print_rows, print_warnings
 
 __all__ = ["trials"]
 
@@ -45,8 +45,7 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     else:
         print_rows([trial_json(trial) for trial in found.trials], format)
     for trial in found.trials:
-        for warning in warnings_of(trial.signals):
-            click.echo(f"Warning: {trial.trial} {warning}", err=True)
+        print_warnings(f"{trial.trial} {warning}" for warning in warnings_of(trial.signals))
     states = [trial.status for trial in found.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no trials yet"
     click.echo(f"{found.name} ({found.status}): {counts}", err=True)

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["csv_text", "format_option", "print_json", "print_rows", "progress_bar"]
+__all__ = ["csv_text", "format_option", "print_json", "print_rows", "print_warnings", "progress_bar"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -68,6 +68,12 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
         # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
         writer.writerow([_cell(row[key]).replace("\r\n", "\n").replace("\r", "\n") for key in rows[0]])
     return file.getvalue()
+
+
+def print_warnings(lines: Iterable[str]) -> None:
+    """Print warnings to stderr."""
+    for line in lines:
+        click.echo(f"Warning: {line}", err=True)
 
 
 @contextmanager

@@ -7,27 +7,27 @@ import pytest
 import untrained
 from logged import evaluation
 
-from gensweep.build import rescoring as module
 from gensweep.build.model import load_checkpoint
-from gensweep.build.rescoring import Axes, Rescoring
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.report.sampling_results import SamplingResult, sample_command
+from gensweep.rescoring import rescorer as module
+from gensweep.rescoring.rescorer import Axes, Rescorer
+from gensweep.rescoring.sampling_results import SamplingResult, sample_command
 from gensweep.results import Outcome
 
 pytestmark = pytest.mark.trains
 
 
 def configs(folder, axes):
-    return Rescoring(folder, device="cpu").configs(axes)
+    return Rescorer(folder, device="cpu").configs(axes)
 
 
 def rescore(folder, sampling, **settings):
     """The outcomes of some configurations."""
-    return list(Rescoring(folder, device="cpu", **settings).run(sampling))
+    return list(Rescorer(folder, device="cpu", **settings).run(sampling))
 
 
 def known(folder):
-    return Rescoring(folder).known()
+    return Rescorer(folder).known()
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,8 @@ def test_every_combination_comes_once_and_steps_change_fastest(folder):
 def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
     trial = untrained.config("diffusion")
     kept, other = (configs(folder, Axes(sampler=(kind,)))[0] for kind in ("ddim", "ancestral"))
-    assert Rescoring(folder).trial_of(kept) == trial
-    changed = Rescoring(folder).trial_of(other).as_dict()["sampler"]
+    assert Rescorer(folder).trial_of(kept) == trial
+    changed = Rescorer(folder).trial_of(other).as_dict()["sampler"]
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
 
 
@@ -92,7 +92,7 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
 def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
     (way,) = configs(folder, axes)
     outcome = Outcome(way, 8, 0, evaluation(1, 1.0).scores, 1.0, 1.0, "cpu", "", 0.0)
-    assert sample_command(SamplingResult("tiny", outcome, Rescoring(folder).overrides(way), "fd")) == command
+    assert sample_command(SamplingResult("tiny", outcome, Rescorer(folder).overrides(way), "fd")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, monkeypatch):
@@ -100,7 +100,7 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
     drawn = []
 
     def tried():
-        return Rescoring(folder, device="cpu").run(ways, drawn.append)
+        return Rescorer(folder, device="cpu").run(ways, drawn.append)
 
     first = tried()
     one = next(first)

@@ -27,7 +27,7 @@ from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
 from gensweep.training.result_files import SUSPECTS_FILE, write_pairs
 
-__all__ = ["Axes", "Rescoring"]
+__all__ = ["Axes", "Rescorer"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Axes:
     ema: tuple[str, ...] = ()
 
 
-class Rescoring:
+class Rescorer:
     """The model in a checkpoint folder, scored with `samples` images of a seed, by default as in its training.
 
     `changed` are other settings of the evaluation, by dotted key.

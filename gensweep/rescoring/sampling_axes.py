@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.report.output import print_rows, progress_bar
+from gensweep.report.output import print_rows, print_warnings, progress_bar
+from gensweep.rescoring.sampling_results import SamplingResult, log_line, result_json, result_rows, result_words
 
 if TYPE_CHECKING:
-    from gensweep.build.rescoring import Axes, Rescoring
-    from gensweep.report.sampling_results import SamplingResult
+    from gensweep.rescoring.rescorer import Axes, Rescorer
     from gensweep.results import Outcome, SamplingConfig
     from gensweep.tracking.records import TrialRecord
 
@@ -35,7 +35,7 @@ class Subject(NamedTuple):
     """A model to score: what the person calls it, how it is scored, and its trial unless it is only a folder."""
 
     name: str
-    model: Rescoring
+    model: Rescorer
     trial: TrialRecord | None
 
 
@@ -48,7 +48,7 @@ def axes_options(command: C) -> C:
 
 def parse_axes(texts: Mapping[str, str | None]) -> Axes:
     """Lists with commas, by the name of the option, as values.  Raises ConfigError with all problems."""
-    from gensweep.build.rescoring import Axes
+    from gensweep.rescoring.rescorer import Axes
 
     readers: dict[str, Callable[[str], Any]] = {"sampler": str, "steps": _steps, "guidance": _guidance, "ema": str}
     values: dict[str, list[Any]] = {}
@@ -84,17 +84,17 @@ def parse_try(text: str) -> Axes:
 
 
 def subject_of(run: str | TrialRecord, **settings: Any) -> Subject:
-    """A trial, or what a person means by a run or a checkpoint folder; the settings are those of `Rescoring`.
+    """A trial, or what a person means by a run or a checkpoint folder; the settings are those of `Rescorer`.
 
     Raises GensweepError if there is no such thing, or if its checkpoint was not kept.
     """
-    from gensweep.build.rescoring import Rescoring
+    from gensweep.rescoring.rescorer import Rescorer
     from gensweep.tracking.runs import checkpoint_folder, find_trial
 
     if isinstance(run, str) and Path(run).is_dir():
-        return Subject(run, Rescoring(checkpoint_folder(run), **settings), None)
+        return Subject(run, Rescorer(checkpoint_folder(run), **settings), None)
     trial = find_trial(run) if isinstance(run, str) else run
-    return Subject(trial.name, Rescoring(checkpoint_folder(trial), **settings), trial)
+    return Subject(trial.name, Rescorer(checkpoint_folder(trial), **settings), trial)
 
 
 def rescore(subjects: Sequence[Subject], axes: Axes) -> list[SamplingResult]:
@@ -103,16 +103,15 @@ def rescore(subjects: Sequence[Subject], axes: Axes) -> list[SamplingResult]:
     All combinations are checked before the first is scored.  What is done is kept beside the checkpoint and filed under
     the run, also if the person stops it.
     """
-    from gensweep.cli.running import warn_of_samplers
+    from gensweep.build.sampler_warnings import sampler_warnings
 
     wanted = [(subject, subject.model.configs(axes)) for subject in subjects]
-    warn_of_samplers(subject.model.trial_of(each) for subject, configs in wanted for each in configs)
+    trials = (subject.model.trial_of(each) for subject, configs in wanted for each in configs)
+    print_warnings(sampler_warnings(trials))
     return [score for subject, configs in wanted for score in _rescore(subject, configs)]
 
 
 def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[SamplingResult]:
-    from gensweep.report.sampling_results import log_line
-
     model = subject.model
     found: dict[SamplingConfig, SamplingResult] = {}
     missing = model.missing(configs)
@@ -131,8 +130,6 @@ def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[Sampli
 
 def _score(subject: Subject, outcome: Outcome) -> SamplingResult:
     """The outcome as a row of the table; the score to look at is that of the sweep's metric, if there is one."""
-    from gensweep.report.sampling_results import SamplingResult
-
     objective = None if subject.trial is None else subject.trial.objective
     metric = objective.metric if objective and objective.metric in outcome.scores else next(iter(outcome.scores))
     return SamplingResult(subject.name, outcome, subject.model.overrides(outcome.sampling), metric)
@@ -151,8 +148,6 @@ def _file(subject: Subject) -> None:
 
 def print_scores(scores: Sequence[SamplingResult], format: str) -> None:
     """The rows to stdout, and what they say to stderr."""
-    from gensweep.report.sampling_results import result_json, result_rows, result_words
-
     print_rows(result_rows(scores) if format == "table" else result_json(scores), format)
     for line in result_words(scores):
         click.echo(line, err=True)
