@@ -1,4 +1,3 @@
-import contextlib
 import math
 
 import pytest
@@ -6,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.config.tree import place_of
+from gensweep.config.tree import Tree, place_of
 from gensweep.config.writing import to_yaml
 from gensweep.config.yaml import MAX_BYTES, read_file, read_value
 from gensweep.errors import ConfigError
@@ -180,8 +179,13 @@ def test_what_is_written_is_read_back(value):
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")))
-def test_any_bytes_are_read_or_refused(tmp_path_factory, content):
-    file = tmp_path_factory.getbasetemp() / "fuzz.yaml"
-    file.write_bytes(content)
-    with contextlib.suppress(ConfigError):
-        read_file(file)
+def test_any_bytes_are_a_mapping_or_are_refused_with_the_file_in_a_line(tmp_path_factory, content):
+    tree, problems = read(tmp_path_factory.getbasetemp(), content)
+    assert problems or isinstance(tree, Tree)
+    assert all(problem.startswith("c.yaml:") and "\n" not in problem for problem in problems)
+    assert all(isinstance(key, str) for key in tree or ())
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), values, max_size=4))
+def test_a_mapping_of_any_values_is_read_from_a_file(tmp_path_factory, tree):
+    assert read(tmp_path_factory.getbasetemp(), to_yaml(tree)) == (tree, [])

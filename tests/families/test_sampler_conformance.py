@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 from typing import get_args
 
 import pytest
@@ -23,7 +24,13 @@ SAMPLER_SETTINGS = [
     for spacing in (get_args(Spacing) if "spacing" in keywords(SAMPLERS[kind]) else [None])
 ]
 SAMPLER_SETTINGS += [{"kind": "ddim", "eta": 0.7}, {"kind": "heun", "churn": 10.0, "churn_noise": 1.01}]
-every_sampler = pytest.mark.parametrize("sampler", SAMPLER_SETTINGS, ids=lambda each: "-".join(map(str, each.values())))
+
+
+def named(settings):
+    return "-".join(map(str, settings.values()))
+
+
+every_sampler = pytest.mark.parametrize("sampler", SAMPLER_SETTINGS, ids=named)
 
 
 class Network(torch.nn.Module):
@@ -60,20 +67,23 @@ def images(family, first, count):
         return family.sample(family.networks[family.sampled], Noise(3, samples), labels)
 
 
+GUIDANCES = [{}, {"guidance": 0.0}, {"guidance": 7.5}, {"guidance": 3.0, "guidance_interval": (0.3, 5.0)}]
+#: Each parameterisation, number of steps and guidance, in pairs.
+PAIRS = [("eps", 1, {}), *zip(PARAMETERISATIONS, itertools.repeat(2), itertools.cycle(GUIDANCES), strict=False)]
+PAIRS += [("v", None, GUIDANCES[-1]), ("v", 2, {}), ("edm", 2, GUIDANCES[-2])]
+
+
 @every_sampler
-@pytest.mark.parametrize(
-    ("parameterisation", "steps"), [("eps", 1), *((kind, 2) for kind in PARAMETERISATIONS), ("v", None)]
-)
-def test_images_are_in_range_and_do_not_depend_on_the_batch(sampler, parameterisation, steps):
-    for settings in ({}, {"guidance": 0.0}, {"guidance": 7.5}, {"guidance": 3.0, "guidance_interval": (0.3, 5.0)}):
-        made = family(sampler | {"steps": steps}, parameterisation, conditional=bool(settings), **settings)
-        whole = images(made, 0, 5)
-        assert whole.shape == (5, 1, SIZE, SIZE)
-        assert whole.dtype == torch.float32
-        assert torch.isfinite(whole).all()
-        assert whole.abs().max() <= 1
-        split = torch.cat([images(made, 0, 2), images(made, 2, 3)])
-        torch.testing.assert_close(whole, split, rtol=0, atol=1e-4)
+@pytest.mark.parametrize(("parameterisation", "steps", "guidance"), PAIRS)
+def test_images_are_in_range_and_do_not_depend_on_the_batch(sampler, parameterisation, steps, guidance):
+    made = family(sampler | {"steps": steps}, parameterisation, conditional=bool(guidance), **guidance)
+    whole = images(made, 0, 5)
+    assert whole.shape == (5, 1, SIZE, SIZE)
+    assert whole.dtype == torch.float32
+    assert torch.isfinite(whole).all()
+    assert whole.abs().max() <= 1
+    split = torch.cat([images(made, 0, 2), images(made, 2, 3)])
+    torch.testing.assert_close(whole, split, rtol=0, atol=1e-4)
 
 
 def evaluations(sampler, steps, **settings):
@@ -90,10 +100,9 @@ def test_an_image_costs_what_the_docs_say(sampler, steps):
     assert evaluations(sampler, steps, guidance=4.0) == 2 * plain
 
 
-@every_sampler
+@pytest.mark.parametrize("sampler", [each for each in SAMPLER_SETTINGS if "churn" not in each], ids=named)
 def test_guidance_costs_twice_only_at_the_levels_of_its_interval(sampler):
-    if sampler.get("churn"):
-        return  # its levels lie elsewhere
+    """Not with churn, whose levels lie elsewhere."""
     steps, (low, high) = 12, (0.3, 5.0)
     made = family(sampler | {"steps": steps}, guidance=4.0, guidance_interval=(low, high))
     levels = made.process.sigmas(steps, sampler.get("spacing", "time"))[:-1]

@@ -17,9 +17,11 @@ def scatter(n: int, d: int, seed: int) -> torch.Tensor:
     return x.T @ x
 
 
+DRAWS = {f"dead, small, {seed}": scatter(12, 300, seed) for seed in range(4)}
+OTHER_DRAWS = list(DRAWS)[1:]
 FULL = torch.cov(torch.randn(60, 40, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
 MATRICES = {
-    **{f"dead, small, {seed}": scatter(12, 300, seed) for seed in range(4)},
+    **DRAWS,
     "indefinite": FULL - FULL.flip(0, 1),
     "zero": torch.zeros(30, 30),
     "diagonal": torch.linspace(-3, 5, 30).diag(),
@@ -39,7 +41,18 @@ def gives_nan(matrix: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return matrix[0] * torch.nan, matrix * torch.nan
 
 
-@pytest.fixture(params=["one thread", "two threads", "a solver that raises", "a solver that gives NaN"])
+MACHINES = ["one thread", "two threads", "a solver that raises", "a solver that gives NaN"]
+#: Only to PyTorch's own solvers in float32 is one draw of dead units harder than another.
+CASES = [
+    (machine, name, dtype)
+    for machine in MACHINES
+    for name in MATRICES
+    for dtype in (torch.float32, torch.float64)
+    if name not in OTHER_DRAWS or (machine in MACHINES[:2] and dtype == torch.float32)
+]
+
+
+@pytest.fixture
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
     """PyTorch's solvers as they are, or in the two ways in which MKL's do not converge."""
     before = torch.get_num_threads()
@@ -55,8 +68,7 @@ def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.usefixtures("machine")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", MATRICES)
+@pytest.mark.parametrize(("machine", "name", "dtype"), CASES, indirect=["machine"], ids=str)
 def test_equals_numpys_and_makes_the_matrix_again(name: str, dtype: torch.dtype):
     matrix = MATRICES[name].to(dtype)
     expected = np.linalg.eigvalsh(matrix.double().numpy())

@@ -27,7 +27,12 @@ def networks():
             yield pytest.param((kind, role, settings), id="-".join([kind, role, *settings.values()]))
 
 
-@pytest.fixture(params=networks())
+CASES = list(networks())
+#: With weights that are parameters themselves.  Spectral norm computes them; the network that draws has none.
+PLAIN = [each for each in CASES if each.id not in ("sngan-discriminator", "dcgan-discriminator-spectral")]
+
+
+@pytest.fixture(params=CASES)
 def case(request):
     """A network with noise on its weights, and a function that runs it on inputs that stay the same."""
     kind, role, settings = request.param
@@ -100,11 +105,10 @@ def layers(network):
     return layers_of(network, "all").values()
 
 
+@pytest.mark.parametrize("case", PLAIN, indirect=True)
 def test_what_was_added_to_plain_weights_can_be_taken_away_again(case):
     network, run = case
     made = moved(adapted(network)).eval()
-    if any(hasattr(module, "parametrizations") for module in layers(network)):
-        return  # spectral norm: the network that draws has none
     plain = copy.deepcopy(network).eval()
     for name, update in low_rank_updates(made).items():
         add_update(plain.get_submodule(name), update.A, update.B, update.scale)

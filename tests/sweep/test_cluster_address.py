@@ -22,5 +22,8 @@ def test_an_address_where_nobody_answers_is_refused_at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])
-def test_other_forms_of_an_address_are_left_to_ray(address):
+def test_other_forms_of_an_address_are_left_to_ray(address, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cluster.socket, "create_connection", lambda place, timeout: asked.append(place))
     cluster._check_answers(address)
+    assert asked == []
