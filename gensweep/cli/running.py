@@ -1,4 +1,4 @@
-"""Running a sweep for a person: tracking, the display, the last words and the exit code."""
+"""Runs a sweep with MLflow and the progress display, prints how it ended, and scores its winner on fresh seeds."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from gensweep.config import SweepConfig
     from gensweep.sweep.plan import SweepResult
 
-__all__ = ["run_for_a_person"]
+__all__ = ["run_sweep"]
 
-#: The seed of noise that no evaluation of a training has seen; theirs is 0.
-FRESH = 1
+#: A seed of noise that no evaluation of a training has seen; theirs is 0.
+FRESH_SEED = 1
 
 
-def run_for_a_person(
+def run_sweep(
     sweep: SweepConfig, *, root: Path, storage: str | None = None, resume: bool = False, extend: int = 0
 ) -> int:
     """Run a sweep with MLflow and the progress display as observers; returns the exit code.
@@ -55,7 +55,7 @@ def run_for_a_person(
         missing = view.close()
     if missing:
         click.echo(f"MLflow misses {missing} events; the next command sends them", err=True)
-    _last_words(result)
+    _print_end(result)
     if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
         _rescore(sweep, root)
     return result.exit_code
@@ -71,14 +71,14 @@ def _rescore(sweep: SweepConfig, root: Path) -> None:
     from gensweep.tracking.sync import sync
     from gensweep.training.device import default_device
 
-    command = f"gensweep evaluate {sweep.name} --seed {FRESH}"
+    command = f"gensweep evaluate {sweep.name} --seed {FRESH_SEED}"
     if sweep.resources.gpus_per_worker and default_device().type != "cuda":
         click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)
         return
     try:
         sync(SweepFolder(root, sweep.name))
         best = find_trial(sweep.name)
-        (found,) = rescore([subject_of(best, seed=FRESH)], Axes())
+        (found,) = rescore([subject_of(best, seed=FRESH_SEED)], Axes())
     except NothingToCompareError:
         return
     except GensweepError as error:
@@ -88,7 +88,7 @@ def _rescore(sweep: SweepConfig, root: Path) -> None:
     click.echo(f"{best.name} on fresh seeds: {score(found.score.value)}{was}", err=True)
 
 
-def _last_words(result: SweepResult) -> None:
+def _print_end(result: SweepResult) -> None:
     for trial in result.state.failed:
         click.echo(f"{trial.trial} failed: {trial.error}", err=True)
     if result.state.error:

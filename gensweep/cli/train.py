@@ -54,13 +54,13 @@ def train(
     """
     if (file is None) == (from_run is None):
         raise click.UsageError("Give either FILE or --from-run RUN; for example: gensweep train --from-run quickstart")
-    from gensweep.cli.running import run_for_a_person
+    from gensweep.cli.running import run_sweep
     from gensweep.finetuning.inherited_settings import with_base
     from gensweep.sweep.planning import single_trial
 
     trial, default_name = _trial(file, from_run, overrides, scale)
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
-    return run_for_a_person(with_base(sweep), root=root, storage=storage)
+    return run_sweep(with_base(sweep), root=root, storage=storage)
 
 
 def _trial(

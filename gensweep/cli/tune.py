@@ -76,7 +76,7 @@ def tune(
     if file is None:
         raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
     from gensweep.cli.dry_run import show_preview
-    from gensweep.cli.running import run_for_a_person
+    from gensweep.cli.running import run_sweep
     from gensweep.config import load_sweep
     from gensweep.finetuning.inherited_settings import with_base
 
@@ -91,7 +91,7 @@ def tune(
     sweep = with_base(sweep)
     if dry_run:
         return show_preview(sweep, root, storage, format)
-    return _smoke(sweep, root) if smoke else run_for_a_person(sweep, root=root, storage=storage)
+    return _smoke(sweep, root) if smoke else run_sweep(sweep, root=root, storage=storage)
 
 
 def _check_usage(resume: str | None, extend: str | None, trials: int | None, *, changed: bool) -> None:
@@ -111,20 +111,20 @@ def _check_usage(resume: str | None, extend: str | None, trials: int | None, *, 
 
 
 def _go_on(name: str, root: Path, *, extend: int) -> int:
-    from gensweep.cli.running import run_for_a_person
+    from gensweep.cli.running import run_sweep
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import recall_sweep
 
     sweep = recall_sweep(SweepFolder(root, name))
-    return run_for_a_person(sweep, root=root, resume=not extend, extend=extend)
+    return run_sweep(sweep, root=root, resume=not extend, extend=extend)
 
 
 def _smoke(sweep: SweepConfig, root: Path) -> int:
     """One tiny trial, in an experiment and a folder of its own that never enter a comparison."""
-    from gensweep.cli.running import run_for_a_person
+    from gensweep.cli.running import run_sweep
 
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "gensweep-smoke"
     shutil.rmtree(root / sweep.name, ignore_errors=True)
-    code = run_for_a_person(sweep, root=root)
+    code = run_sweep(sweep, root=root)
     click.echo("The smoke test " + ("passed." if code == 0 else "failed."), err=True)
     return code

@@ -1,4 +1,4 @@
-"""Scoring trained models in other ways of sampling, for a person: options, progress, filing under the run, printing."""
+"""Scores trained models with the sampling settings that options name: parses, shows progress, files and prints."""
 
 from __future__ import annotations
 
