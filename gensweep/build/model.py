@@ -14,7 +14,7 @@ from gensweep.build.parts import build_family
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
-from gensweep.nn.new_labels import merge_all
+from gensweep.nn.updates import merge_all
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
 from gensweep.training.device import default_device, place

@@ -45,18 +45,18 @@ class GammaValues(NamedTuple):
 class Gamma(nn.Module):
     """gamma(t) = start + rise s(t), with a shape s that rises from 0 to 1.  Source: Kingma et al. 2021, appendix H.
 
-    `shape` is a module that gives s(t) and its derivative.  In discrete time there are `timesteps` levels, at
-    t = 1/timesteps, ..., 1; in continuous time (None) any number, from t = 0 to 1.
+    `shape` is a module that gives s(t) and its derivative; None is s(t) = t.  In discrete time there are `timesteps`
+    levels, at t = 1/timesteps, ..., 1; in continuous time (None) any number, from t = 0 to 1.
     """
 
-    def __init__(self, ends: Ends, shape: nn.Module, timesteps: int | None) -> None:
+    def __init__(self, ends: Ends, shape: nn.Module | None, timesteps: int | None) -> None:
         super().__init__()
         self.ends, self.shape, self.timesteps = ends, shape, timesteps
 
     def forward(self, t: Float[Tensor, " b"]) -> GammaValues:
         """The schedule at times in [0, 1]."""
         start, rise = self.ends(t)
-        s, rate = self.shape(t)
+        s, rate = (t, torch.ones_like(t)) if self.shape is None else self.shape(t)
         return GammaValues(start + rise * s, rise * rate, (s, rate))
 
     def reach(self, like: Tensor) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
@@ -102,13 +102,13 @@ GAMMAS: Registry[Callable[..., Gamma]] = Registry("learnable schedule", package=
 @GAMMAS.register("linear")
 def linear(timesteps: int | None = None, *, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
     """A line between two ends; nothing is learnt.  Source: Kingma et al. 2021 (ends: their model of CIFAR-10)."""
-    return Gamma(Ends(gamma_min, gamma_max, learnt=False), Line(), timesteps)
+    return Gamma(Ends(gamma_min, gamma_max, learnt=False), None, timesteps)
 
 
 @GAMMAS.register("learned_linear")
 def learned_linear(timesteps: int | None = None, *, gamma_min: Low = -13.3, gamma_max: High = 5.0) -> Gamma:
     """A line whose two ends are learnt, from those given.  Source: Kingma et al. 2021."""
-    return Gamma(Ends(gamma_min, gamma_max, learnt=True), Line(), timesteps)
+    return Gamma(Ends(gamma_min, gamma_max, learnt=True), None, timesteps)
 
 
 @GAMMAS.register("monotone")
@@ -137,14 +137,6 @@ class Ends(nn.Module):
             return like.new_full((), self.low), like.new_full((), self.high - self.low)
         start, rise = self.values.to(like).unbind()
         return start, F.softplus(rise)
-
-
-class Line(nn.Module):
-    """The shape s(t) = t."""
-
-    def forward(self, t: Float[Tensor, " b"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-        """The time and its derivative."""
-        return t, torch.ones_like(t)
 
 
 class Monotone(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -11,26 +11,21 @@ from annotated_types import Interval
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from gensweep.diffusion.gamma import wide
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = [
-    "LOSSES_PER_TIMESTEP",
-    "TIMESTEP_STREAM",
-    "TRAINING_LEVELS",
-    "Antithetic",
-    "DrawnLevels",
-    "Importance",
-    "LogNormal",
-    "TrainingLevels",
-    "Uniform",
-]
+__all__ = ["TRAINING_LEVELS", "UNIFORM_CELL", "Drawing", "DrawnLevels", "TrainingLevels", "draw_times"]
 
 #: The random stream of the training levels.
 TIMESTEP_STREAM = 0
 #: Losses of each timestep that importance sampling remembers (Nichol & Dhariwal 2021, section 3.3).
 LOSSES_PER_TIMESTEP = 10
+#: Uniform random numbers are multiples of this; half of it is added, which makes their mean 1/2.
+UNIFORM_CELL = 2.0**-24
+
+Drawing: TypeAlias = Literal["antithetic", "independent"]
 
 
 class DrawnLevels(NamedTuple):
@@ -90,8 +85,7 @@ class Antithetic(TrainingLevels):
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Together, for all images of a batch on whatever worker."""
-        place = noise.samples % total
-        u = Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIMESTEP_STREAM)
+        u, place = _antithetic(noise, total)
         time = (u + place / total) % 1
         t = (time * self.process.timesteps).long().clamp(max=self.process.timesteps - 1)
         return DrawnLevels(self.process.sigma_at(t), t)
@@ -169,6 +163,24 @@ class Importance(TrainingLevels):
         table[torch.where(kept, t, none), slot] = seen.to(table)
         self.losses.copy_(table[:-1])
         self.counts += number[:-1]
+
+
+def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"]:
+    """Times between 0 and 1, in continuous time, for the samples, which are positions in the training stream.
+
+    Antithetic ones are evenly spread over each batch of `total`: t = (u + i/B) mod 1 for image i of B, with one u for
+    all, on whatever worker; it lowers the variance of the batch's mean.  Source: Kingma et al. 2021, appendix I.
+    """
+    if drawing == "independent":
+        return wide(noise.uniform(stream=TIMESTEP_STREAM)) + UNIFORM_CELL / 2
+    u, place = _antithetic(noise, total)
+    return (wide(u) + UNIFORM_CELL / 2 + wide(place.float()) / total) % 1
+
+
+def _antithetic(noise: Noise, total: int) -> tuple[Float[Tensor, " 1"], Int[Tensor, " b"]]:
+    """One uniform number for all images of a batch, on whatever worker, and the place of each in the batch."""
+    place = noise.samples % total
+    return Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIMESTEP_STREAM), place
 
 
 def _gathered(

@@ -14,6 +14,7 @@ from annotated_types import Interval
 from jaxtyping import Float64
 from torch import Tensor
 
+from gensweep.diffusion.process import KARRAS_RHO, karras_sigmas
 from gensweep.registry import Registry
 
 __all__ = ["SCHEDULES", "Schedule", "cosine", "karras", "linear", "sigmoid"]
@@ -91,15 +92,13 @@ def karras(
     *,
     sigma_min: Annotated[float, Interval(ge=1e-4, le=1)] = 0.002,
     sigma_max: Annotated[float, Interval(gt=1, le=1000)] = 80.0,
-    rho: Annotated[float, Interval(ge=1, le=100)] = 7.0,
+    rho: Annotated[float, Interval(ge=1, le=100)] = KARRAS_RHO,
 ) -> Float64[Tensor, " t"]:
     """Noise levels from sigma_min to sigma_max, even in sigma^(1/rho); alpha_bar = 1 / (1 + sigma^2).
 
     A single timestep has sigma_max.  Source: Karras et al. 2022, eq. 5.
     """
-    ends = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    sigma = torch.linspace(*ends, timesteps, dtype=torch.float64) ** rho
-    return 1 / (1 + sigma.flip(0).square())
+    return 1 / (1 + karras_sigmas(timesteps, sigma_min, sigma_max, rho).flip(0).square())
 
 
 def _from_curve(curve: Float64[Tensor, " times"]) -> Float64[Tensor, " t"]:

@@ -8,7 +8,7 @@ Source: Kingma et al. 2021, section 3.5.
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -16,20 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gensweep.diffusion.gamma import DEFAULT_SAMPLING_STEPS, Gamma, wide
-from gensweep.diffusion.levels import TIMESTEP_STREAM
+from gensweep.diffusion.levels import UNIFORM_CELL
 from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STREAM, Bound, DenoiseAt
 from gensweep.diffusion.process import q_sample
 from gensweep.noise import Noise
 
-__all__ = [
-    "DiffusionTerm",
-    "Drawing",
-    "draw_times",
-    "lower_variance",
-    "prior_term",
-    "reconstruction_term",
-    "variational_bound",
-]
+__all__ = ["DiffusionTerm", "prior_term", "reconstruction_term", "variational_bound"]
 
 #: The distance of two of the 256 pixel values in -1 .. 1.
 PIXEL_STEP = 2 / 255
@@ -37,23 +29,6 @@ PIXEL_STEP = 2 / 255
 MAX_PIXEL_LEVEL = 255
 #: Pixel values that are further away than this number of standard deviations of the noise are left out.
 MAX_DEVIATIONS = 16.0
-#: Uniform random numbers are multiples of this; half of it is added, which makes their mean 1/2.
-UNIFORM_CELL = 2.0**-24
-
-Drawing: TypeAlias = Literal["antithetic", "independent"]
-
-
-def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"]:
-    """Times between 0 and 1 for the samples, which are positions in the training stream.
-
-    Antithetic ones are evenly spread over each batch of `total`: t = (u + i/B) mod 1 for image i of B, with one u for
-    all, on whatever worker; it lowers the variance of the batch's mean.  Source: Kingma et al. 2021, appendix I.
-    """
-    if drawing == "independent":
-        return wide(noise.uniform(stream=TIMESTEP_STREAM)) + UNIFORM_CELL / 2
-    place = noise.samples % total
-    u = wide(Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIMESTEP_STREAM)) + UNIFORM_CELL / 2
-    return (u + wide(place.float()) / total) % 1
 
 
 class DiffusionTerm(NamedTuple):
@@ -91,22 +66,21 @@ class DiffusionTerm(NamedTuple):
         """The diffusion's part of the bound, estimated from a mean squared error of the noise at these levels."""
         return self.weight * wide(error) / math.log(2)
 
+    def lower_variance(self, schedule: Gamma, bits: Float[Tensor, " b"]) -> None:
+        """Make the shape of a schedule in continuous time learn to lower the variance of the loss, not the loss.
 
-def lower_variance(schedule: Gamma, step: DiffusionTerm, bits: Float[Tensor, " b"]) -> None:
-    """Make the shape of a schedule in continuous time learn to lower the variance of the loss, not the loss.
-
-    Between fixed ends the expected loss L does not depend on the shape, so L's own gradient for it would be all noise;
-    but the variance E[l^2] - L^2 of the loss l of one image at one time does.  Its gradient, E[2 l dl], comes with the
-    same backward pass: on its way to the shape, an image's dl is multiplied by l.  Here by l / L_0, where L_0 is
-    the loss of a network that predicts nothing, so that it is about as large as the gradient of the loss: both are
-    clipped together.  The ends get the gradient of the loss itself.
-    Source: Kingma et al. 2021, section 5 and appendix I.
-    """
-    start, end = schedule.reach(step.gamma)
-    share = (bits * (2 * math.log(2)) / (end - start)).detach()
-    for tensor in step.inner:
-        if tensor.requires_grad:
-            tensor.register_hook(lambda gradient: gradient * share)  # type: ignore[no-untyped-call]
+        Between fixed ends the expected loss L does not depend on the shape, so L's own gradient for it would be all
+        noise; but the variance E[l^2] - L^2 of the loss l of one image at one time does.  Its gradient, E[2 l dl],
+        comes with the same backward pass: on its way to the shape, an image's dl is multiplied by l.  Here by l / L_0,
+        where L_0 is the loss of a network that predicts nothing, so that it is about as large as the gradient of the
+        loss: both are clipped together.  The ends get the gradient of the loss itself.
+        Source: Kingma et al. 2021, section 5 and appendix I.
+        """
+        start, end = schedule.reach(self.gamma)
+        share = (bits * (2 * math.log(2)) / (end - start)).detach()
+        for tensor in self.inner:
+            if tensor.requires_grad:
+                tensor.register_hook(lambda gradient: gradient * share)  # type: ignore[no-untyped-call]
 
 
 def prior_term(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:

@@ -3,27 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gensweep.diffusion.denoising_losses import Prediction
-from gensweep.diffusion.formulation import Formulation, formulation
+from gensweep.diffusion.denoising_losses import LOSSES, DiffusionLoss, Prediction
 from gensweep.diffusion.guidance import training_labels
+from gensweep.diffusion.levels import TRAINING_LEVELS, TrainingLevels
 from gensweep.diffusion.likelihood import bound
+from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion, q_sample
+from gensweep.diffusion.schedules import SCHEDULES, Schedule
+from gensweep.errors import ParameterError
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.nn import kernels
 from gensweep.nn.precision import Precision, rounded, uses_bfloat16
-from gensweep.registry import SameAs, Section
+from gensweep.registry import Choice, Registry, SameAs, Section
 
-__all__ = ["DiffusionFamily"]
+__all__ = ["DiffusionFamily", "Formulation", "formulation"]
 
 #: Above this noise level hardly anything is left of the image; samplers divide by it, which multiplies rounding errors.
 MAX_EXACT_SIGMA = 200.0
+
+
+class Formulation(NamedTuple):
+    """A denoising diffusion model, but for its network."""
+
+    process: GaussianDiffusion
+    parameterisation: Parameterisation
+    loss: DiffusionLoss
+    levels: TrainingLevels
+
+
+def formulation(
+    *,
+    timesteps: Annotated[int, Interval(ge=1, le=100_000)] = 1000,
+    schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
+    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps")],
+    loss: Annotated[Callable[[], DiffusionLoss], Choice(LOSSES, "simple")],
+    levels: Annotated[Callable[[GaussianDiffusion], TrainingLevels], Choice(TRAINING_LEVELS, "uniform")],
+) -> Formulation:
+    """The diffusion process that a schedule gives for a number of timesteps, and how a network learns its way back.
+
+    For EDM: schedule karras, parameterisation edm, levels lognormal.
+    Raises ConfigError for a loss that needs timesteps with levels between them.
+    """
+    process = GaussianDiffusion(schedule(timesteps))
+    made = Formulation(process, parameterisation, loss(), levels(process))
+    if made.loss.learns_variance and not made.levels.discrete:
+        raise ParameterError(
+            "loss",
+            f"{_kind(LOSSES, made.loss)} needs timesteps, but the levels {_kind(TRAINING_LEVELS, made.levels)} lie "
+            f"between them; take other levels ({_listed(TRAINING_LEVELS, 'discrete', True)}) or another loss "
+            f"({_listed(LOSSES, 'learns_variance', False)})",
+        )
+    return made
+
+
+def _kind(registry: Registry[Any], item: object) -> str:
+    return next((kind for kind in registry if registry[kind] is type(item)), type(item).__name__)
+
+
+def _listed(registry: Registry[Any], attribute: str, value: bool) -> str:
+    return ", ".join(kind for kind in registry if getattr(registry[kind], attribute) is value)
 
 
 @FAMILIES.register("diffusion")

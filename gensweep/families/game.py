@@ -17,19 +17,12 @@ from torch import Tensor, nn
 from gensweep.errors import ConfigError
 from gensweep.families.family import Batch, Loss
 from gensweep.families.optimizers import Adam, Beta, Clip, Rate, Warmup
-from gensweep.gan.adversarial_losses import GAN_LOSSES, GanLoss
+from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, Penalty, between
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented, InTurn
-from gensweep.gan.penalties import PENALTIES, Penalty, between
+from gensweep.noise import Noise
 from gensweep.registry import Choice
 
-__all__ = [
-    "DISCRIMINATOR",
-    "GENERATOR",
-    "SAMPLING_LATENT_STREAM",
-    "TRAINING_LATENT_STREAM",
-    "Adversarial",
-    "adversarial",
-]
+__all__ = ["DISCRIMINATOR", "GENERATOR", "SAMPLING_LATENT_STREAM", "Adversarial", "adversarial"]
 
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
@@ -81,56 +74,47 @@ class Adversarial:
         discriminator, loss, turn = networks[DISCRIMINATOR], self.loss, batch.step % self.discriminator_steps == 0
         with torch.set_grad_enabled(turn):
             fake: Tensor = networks[GENERATOR](batch.noise.normal(self.latent, stream=TRAINING_LATENT_STREAM), labels)
-        real_logits = self.judge(discriminator, batch.images, batch, labels, REAL_STREAM)
-        signals = self._signals(real_logits, real=True)
+
+        def logits_of(network: nn.Module, images: Tensor, stream: int) -> Tensor:
+            return _logits(network, self.shown(images, batch.noise, stream), labels)
+
+        real_logits = logits_of(discriminator, batch.images, REAL_STREAM)
+        signals = self._signals(real_logits, real=True) | self.augmentation.signals()
         yield Loss(DISCRIMINATOR, loss.discriminator_real(real_logits), "real", update=False, signals=signals)
         if self.penalty is not None and batch.step % self.penalty.every == 0:
             value = self._penalised(self.penalty, discriminator, fake.detach(), batch, labels)
             yield Loss(DISCRIMINATOR, value, "penalty", update=False, every=self.penalty.every)
-        fake_logits = self.judge(discriminator, fake.detach(), batch, labels, FAKE_STREAM)
+        fake_logits = logits_of(discriminator, fake.detach(), FAKE_STREAM)
         signals = self._signals(fake_logits, real=False)
         yield Loss(DISCRIMINATOR, loss.discriminator_fake(fake_logits), "fake", signals=signals)
         if turn:
             # A gradient for the images only, so the network itself, not its wrapper.
             trained = [parameter for parameter in bare.parameters() if parameter.requires_grad]
             bare.requires_grad_(False)
-            judged = self.judge(bare, fake, batch, labels, GENERATOR_STREAM)
+            logits = logits_of(bare, fake, GENERATOR_STREAM)
             for parameter in trained:
                 parameter.requires_grad_(True)
-            yield Loss(GENERATOR, loss.generator(judged), "generator", every=self.discriminator_steps)
+            yield Loss(GENERATOR, loss.generator(logits), "generator", every=self.discriminator_steps)
         if loss.boundary is not None:
             self.augmentation.observe((real_logits.detach() - loss.boundary).sign(), batch.total)
 
-    def judge(
-        self,
-        discriminator: nn.Module,
-        images: Float[Tensor, "b c h w"],
-        batch: Batch,
-        labels: Int[Tensor, " b"] | None,
-        stream: int,
-    ) -> Float[Tensor, " b"]:
-        """Logits of images as the augmentation shows them; float32, as bfloat16 is too coarse for logarithms."""
+    def shown(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
+        """Images as the discriminator is shown them; float32, as bfloat16 is too coarse for logarithms."""
         with torch.autocast(images.device.type, enabled=False):
-            shown = self.augmentation(images.float(), batch.noise, stream)
-        return _logits(discriminator, shown, labels)
+            return self.augmentation(images.float(), noise, stream)  # type: ignore[no-any-return]
 
     def _penalised(
-        self,
-        penalty: Penalty,
-        discriminator: nn.Module,
-        fake: Float[Tensor, "b c h w"],
-        batch: Batch,
-        labels: Int[Tensor, " b"] | None,
+        self, penalty: Penalty, discriminator: nn.Module, fake: Tensor, batch: Batch, labels: Tensor | None
     ) -> Float[Tensor, ""]:
         """The penalty of images as the augmentation shows them, in float32, as gradients are small."""
+        images = batch.images
+        if penalty.at == "between":
+            images = between(images, fake.float(), batch.noise.uniform(stream=INTERPOLATION_STREAM))
+        shown = self.shown(images, batch.noise, PENALTY_STREAM)
+        leaf = shown.images.detach().requires_grad_()
+        # A view, as the hooks that count operations cannot look at a leaf.
+        shown = shown._replace(images=leaf.view_as(leaf))
         with torch.autocast(fake.device.type, enabled=False):
-            images = batch.images
-            if penalty.at == "between":
-                images = between(images, fake.float(), batch.noise.uniform(stream=INTERPOLATION_STREAM))
-            shown = self.augmentation(images, batch.noise, PENALTY_STREAM)
-            leaf = shown.images.detach().requires_grad_()
-            # A view, as the hooks that count operations cannot look at a leaf.
-            shown = shown._replace(images=leaf.view_as(leaf))
             return penalty(_logits(discriminator, shown, labels), shown.images)
 
     def _signals(self, logits: Float[Tensor, " b"], *, real: bool) -> dict[str, Float[Tensor, ""]]:
@@ -140,7 +124,7 @@ class Adversarial:
         if self.loss.boundary is not None:
             right = logits > self.loss.boundary if real else logits < self.loss.boundary
             signals[f"accuracy_{name}"] = right.float().mean()
-        return signals | (dict(self.augmentation.signals()) if real else {})
+        return signals
 
 
 def adversarial(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import torch
@@ -12,23 +13,15 @@ from torch import Tensor, nn
 
 from gensweep.diffusion.gamma import GAMMAS, Gamma, schedule_of, wide
 from gensweep.diffusion.guidance import training_labels
+from gensweep.diffusion.levels import Drawing, draw_times
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import q_sample
-from gensweep.diffusion.variational import (
-    DiffusionTerm,
-    Drawing,
-    draw_times,
-    lower_variance,
-    prior_term,
-    reconstruction_term,
-    variational_bound,
-)
+from gensweep.diffusion.variational import DiffusionTerm, prior_term, reconstruction_term, variational_bound
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily
 from gensweep.families.family import FAMILIES, Batch, Loss
-from gensweep.nn.fourier import FourierFeatures
 from gensweep.registry import Choice, SameAs, Section
 
-__all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational"]
+__all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational", "with_fourier_features"]
 
 #: The random stream of the reconstruction term; see TRAINING_NOISE_STREAM for the others.
 RECONSTRUCTION_STREAM = 5
@@ -67,15 +60,26 @@ class VariationalNetwork(nn.Module):
     They are one network, so they are averaged, wrapped and saved together.
     """
 
-    def __init__(self, denoiser: nn.Module, features: FourierFeatures, schedule: Gamma) -> None:
+    def __init__(self, denoiser: nn.Module, exponents: Sequence[int], schedule: Gamma) -> None:
         super().__init__()
-        self.denoiser, self.features, self.schedule = denoiser, features, schedule
+        self.denoiser, self.exponents, self.schedule = denoiser, exponents, schedule
 
     def forward(
         self, x: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
     ) -> Float[Tensor, "b c h w"]:
         """Predict from the noisy x, at a time that the schedule gave; labels of None mean "no label"."""
-        return self.denoiser(self.features(x), time, labels)  # type: ignore[no-any-return]
+        return self.denoiser(with_fourier_features(x, self.exponents), time, labels)  # type: ignore[no-any-return]
+
+
+def with_fourier_features(x: Float[Tensor, "b c h w"], exponents: Sequence[int]) -> Float[Tensor, "b d h w"]:
+    """First x, then sin(2^n pi x) and cos(2^n pi x) of all channels for each n, d = c (1 + 2 exponents) channels.
+
+    So a network can tell neighbouring levels apart: for n = 8 a period is about one of the 256 levels of a pixel.  In
+    float32, as the phases are large.  Source: Kingma et al. 2021, section 3.4, appendix C.
+    """
+    x = x.float()
+    phases = [2**n * math.pi * x for n in exponents]
+    return torch.cat([x, *(wave(phase) for phase in phases for wave in (torch.sin, torch.cos))], dim=1)
 
 
 @FAMILIES.register("vdm")
@@ -97,9 +101,9 @@ class VdmFamily(DenoisingFamily):
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
         self.process, parameterisation, self.times, fourier = vdm()
-        features = FourierFeatures(fourier)
-        super().__init__((channels, size, size), classes, features.channels(channels), channels, **settings)
-        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], features, self.process)
+        inputs = channels * (1 + 2 * len(fourier))
+        super().__init__((channels, size, size), classes, inputs, channels, **settings)
+        self.networks[self.sampled] = VariationalNetwork(self.networks[self.sampled], fourier, self.process)
         # The time is the schedule's, whatever the parameterisation.
         self.parameterisation = lambda sigma: parameterisation(sigma)._replace(time=None)
         self.bound = variational_bound
@@ -112,7 +116,7 @@ class VdmFamily(DenoisingFamily):
         """The bound, in bits per dimension, with the diffusion's part at a time drawn for each image.
 
         In discrete time all of the schedule learns from it; in continuous time its ends do, and its shape learns to
-        lower the variance (`lower_variance`).
+        lower the variance (`DiffusionTerm.lower_variance`).
         """
         # The schedule itself, not its wrapper: its gradients are averaged over ranks all the same, as they arrive.
         schedule = self.process
@@ -126,7 +130,7 @@ class VdmFamily(DenoisingFamily):
         off = (output - coefficients.target(batch.images, eps, sigma)).square().mean(dim=(1, 2, 3))
         # An error of the output, as one of the noise.
         bits = step.bits(off * (coefficients.out.flatten() / sigma).square())
-        lower_variance(schedule, step, bits)
+        step.lower_variance(schedule, bits)
         start, end = schedule.reach(step.gamma)
         last_look = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
         bits = prior_term(end, batch.images) + bits + reconstruction_term(start, batch.images, last_look)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
 from gensweep.nn.lora import add_update, low_rank_updates
-from gensweep.nn.new_labels import new_rows, put_rows
+from gensweep.nn.updates import new_rows, put_rows
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model

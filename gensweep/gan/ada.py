@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Interval, MinLen
@@ -46,6 +45,6 @@ class Ada(Adaptive):
         x = warped(images, noise, stream, p, blit="blit" in self.transforms, geometry="geometry" in self.transforms)
         return Augmented(recoloured(x, noise, stream + 16, p) if "color" in self.transforms else x)
 
-    def signals(self) -> Mapping[str, Tensor]:
+    def signals(self) -> dict[str, Tensor]:
         """The probability of each transform."""
         return {"augmentation": self.probability.clone()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -75,7 +74,7 @@ class AdaptiveDiffusion(Adaptive):
         alpha_bar = self.alpha_bar.to(images.device)[t].view(-1, 1, 1, 1)
         return alpha_bar.sqrt().float() * images + ((1 - alpha_bar).sqrt() * self.noise_std).float() * eps
 
-    def signals(self) -> Mapping[str, Tensor]:
+    def signals(self) -> dict[str, Tensor]:
         """T."""
         return {"diffusion_length": self.length}
 

@@ -5,7 +5,7 @@ Gradients for the generator pass through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -48,7 +48,7 @@ class Augmentation(nn.Module):
         `total` is the number of images in the batch over all workers, which call it together.
         """
 
-    def signals(self) -> Mapping[str, Float[Tensor, ""]]:
+    def signals(self) -> dict[str, Float[Tensor, ""]]:
         """Numbers worth a log, equal on all workers."""
         return {}
 
@@ -118,6 +118,6 @@ class InTurn(Augmentation):
         self.first.observe(signs, total)
         self.last.observe(signs, total)
 
-    def signals(self) -> Mapping[str, Float[Tensor, ""]]:
+    def signals(self) -> dict[str, Float[Tensor, ""]]:
         """Those of both."""
-        return {**self.first.signals(), **self.last.signals()}
+        return self.first.signals() | self.last.signals()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated
 
 from annotated_types import Interval
@@ -9,9 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.nn.kernels import norm_act
-from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
+from gensweep.nn.layers import Conditioning, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS, Count, GroupedWidth
 from gensweep.nn.precision import in_full
+from gensweep.nn.unet import ResidualBlock
 
 __all__ = ["CNN"]
 
@@ -20,9 +22,9 @@ __all__ = ["CNN"]
 class CNN(nn.Module):
     """Plain convolutional denoiser: residual blocks at full resolution, dilated by 1, 2, 4, 8, 1, 2, ...
 
-    No down-sampling and no attention: the dilations alone give it a wide view.  With its defaults, at 32 px, it has
-    2.7 M parameters and 1.8 G multiply-adds; `unet` has 6.9 M and 1.5 G with its own defaults, and 3.0 M and 1.0 G
-    with multipliers (1, 2) and 1 block.  Width is a multiple of 8.
+    No down-sampling and no attention: the dilations alone give it a wide view.  Blocks are twice as wide inside; width
+    is a multiple of 8.  With its defaults, at 32 px, it has 2.7 M parameters and 1.8 G multiply-adds; `unet` has 6.9 M
+    and 1.5 G with its own defaults, and 3.0 M and 1.0 G with multipliers (1, 2) and 1 block.
     Source: Yu & Koltun 2016 (dilated convolutions); Kong et al. 2021 (a dilated denoiser).
     """
 
@@ -43,7 +45,8 @@ class CNN(nn.Module):
         self.condition = Conditioning(width, classes)
         self.first = nn.Conv2d(channels, width, 3, padding=1)
         self.blocks = nn.ModuleList(
-            DilatedBlock(width, self.condition.features, dropout, dilations[i % len(dilations)]) for i in range(depth)
+            ResidualBlock(width, 2 * width, width, self.condition.features, dropout, dilation=dilation)
+            for dilation in itertools.islice(itertools.cycle(dilations), depth)
         )
         self.last = nn.Sequential(
             group_norm(width),
@@ -61,24 +64,3 @@ class CNN(nn.Module):
             x = block(x, condition)
         norm, _, conv = self.last
         return in_full(conv, norm_act(x, norm))
-
-
-class DilatedBlock(nn.Module):
-    """Residual block of two convolutions, twice as wide between them; starts as the identity."""
-
-    def __init__(self, width: int, features: int, dropout: float, dilation: int) -> None:
-        super().__init__()
-        self.enter = nn.Sequential(
-            group_norm(width), nn.SiLU(), nn.Conv2d(width, 2 * width, 3, padding=dilation, dilation=dilation)
-        )
-        self.norm = group_norm(2 * width)
-        self.scale_shift = nn.Linear(features, 4 * width)
-        self.leave = nn.Sequential(
-            nn.SiLU(), Dropout(dropout), zero_initialised(nn.Conv2d(2 * width, width, 3, padding=1))
-        )
-
-    def forward(self, x: Float[Tensor, "b c h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b c h w"]:
-        norm, _, conv = self.enter
-        h = conv(norm_act(x, norm))
-        _, dropout, conv = self.leave
-        return x + conv(norm_act(h, self.norm, self.scale_shift(condition), dropout=dropout))  # type: ignore[no-any-return]

@@ -12,14 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.nn.layers import BatchNorm2d
-from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size
+from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size, spectrally_normalised
 from gensweep.nn.projection import (
     ConditionalBatchNorm2d,
     ProjectionDiscriminator,
     TimeProjection,
     batch_norm,
     normalised,
-    spectrally_normalised,
 )
 
 __all__ = ["DcganDiscriminator", "DcganGenerator", "dcgan"]

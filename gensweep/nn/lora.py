@@ -18,29 +18,17 @@ from torch.nn.utils import parametrize
 
 from gensweep.errors import ParameterError
 
-__all__ = [
-    "LABELS_ONLY",
-    "TARGET_GROUPS",
-    "LowRank",
-    "add_update",
-    "attach",
-    "freeze",
-    "layers_of",
-    "low_rank_updates",
-    "merge",
-    "merged",
-    "parametrisations_in",
-]
+__all__ = ["LABELS_ONLY", "LowRank", "add_update", "attach", "freeze", "low_rank_updates", "merge", "merged"]
 
 M = TypeVar("M", bound=nn.Module)
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 
-CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
+LAYERS = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 #: Targets by name: (regular expression for layer names, module types).  Any other target is such an expression.
 TARGET_GROUPS: dict[str, tuple[str, tuple[type[nn.Module], ...]]] = {
-    "all": ("", (nn.Linear, *CONVOLUTIONS)),
-    "attention": (r"(^|\.)attention\.", (nn.Linear, *CONVOLUTIONS)),
-    "conv": ("", CONVOLUTIONS),
+    "all": ("", LAYERS),
+    "attention": (r"(^|\.)attention\.", LAYERS),
+    "conv": ("", (nn.Conv2d, nn.ConvTranspose2d)),
     "linear": ("", (nn.Linear,)),
 }
 #: The target without layers: only the embeddings of new labels are learnt.
@@ -83,35 +71,32 @@ def attach(network: nn.Module, *, rank: int, alpha: float | None = None, target:
     if target == LABELS_ONLY:
         return
     layers = layers_of(network, target)
-    name, most = max(((name, min(_sides(layer))) for name, layer in layers.items()), key=lambda each: each[1])
-    if rank > most:
+    ranks = {name: min(_sides(layer)) for name, layer in layers.items()}
+    name = max(ranks, key=ranks.__getitem__)
+    if rank > ranks[name]:
         raise ParameterError(
             "rank",
             f"{rank} is more than any of the {len(layers)} layers of the target {target!r} has "
-            f"(at most {most}, in {name}); take {most} or less",
+            f"(at most {ranks[name]}, in {name}); take {ranks[name]} or less",
         )
-    scale = (rank if alpha is None else alpha) / rank
-    for layer in layers.values():
-        _insert(layer, LowRank(layer, min(rank, *_sides(layer)), scale))
-
-
-def _insert(module: nn.Module, parametrisation: nn.Module) -> None:
-    """Put a parametrisation of `weight` before others: spectral norm then holds for the updated weight."""
-    parametrisation.train(module.training)
-    if parametrize.is_parametrized(module, "weight"):
-        _parametrisations(module).insert(0, parametrisation)
-    else:
-        parametrize.register_parametrization(module, "weight", parametrisation)
+    for name, layer in layers.items():
+        update = LowRank(layer, min(rank, ranks[name]), (rank if alpha is None else alpha) / rank)
+        update.train(layer.training)
+        chain = _chain(layer)
+        if chain is None:
+            parametrize.register_parametrization(layer, "weight", update)
+        else:
+            chain.insert(0, update)  # Before others: spectral norm then holds for the updated weight.
 
 
 def layers_of(network: nn.Module, target: str) -> dict[str, Layer]:
     """The layers that a target matches, by name.  Raises ConfigError if there is none."""
-    pattern, types = TARGET_GROUPS.get(target, (target, TARGET_GROUPS["all"][1]))
+    pattern, types = TARGET_GROUPS.get(target, (target, LAYERS))
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise ParameterError("target", f"{target!r} is no regular expression ({error})") from None
-    known = {name: module for name, module in network.named_modules() if isinstance(module, TARGET_GROUPS["all"][1])}
+    known = {name: module for name, module in network.named_modules() if isinstance(module, LAYERS)}
     found = {name: layer for name, layer in known.items() if isinstance(layer, types) and compiled.search(name)}
     if not found:
         names = list(known)
@@ -133,15 +118,15 @@ def freeze(network: nn.Module) -> None:
             module.register_forward_pre_hook(_hold)
 
 
-def parametrisations_in(network: nn.Module, kind: type[M]) -> dict[str, M]:
-    """The parametrisations of one kind in a network, by the name of their layer."""
-    every = ((name, each) for name, module in network.named_modules() for each in parametrisations_of(module))
+def parametrisations(network: nn.Module, kind: type[M]) -> dict[str, M]:
+    """Those of one kind in a network, by the name of their layer."""
+    every = ((name, each) for name, module in network.named_modules() for each in _chain(module) or ())
     return {name: each for name, each in every if isinstance(each, kind)}
 
 
 def low_rank_updates(network: nn.Module) -> dict[str, LowRank]:
     """The updates in a network, by the name of their layer."""
-    return parametrisations_in(network, LowRank)
+    return parametrisations(network, LowRank)
 
 
 def merge(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (LowRank,)) -> None:
@@ -150,13 +135,13 @@ def merge(network: nn.Module, kinds: tuple[type[nn.Module], ...] = (LowRank,)) -
     PyTorch's own way of removing would take them from copies of the network, too.
     """
     for module in network.modules():
-        found = parametrisations_of(module)
-        if found and all(isinstance(each, kinds) for each in found):
-            trained = any(parameter.requires_grad for each in found for parameter in each.parameters())
-            original, weight = _parametrisations(module).original, cast(Tensor, module.weight).detach()
-            if weight.shape == original.shape:
+        chain = _chain(module)
+        if chain is not None and all(isinstance(each, kinds) for each in chain):
+            trained = any(parameter.requires_grad for each in chain for parameter in each.parameters())
+            weight = cast(Tensor, module.weight).detach()
+            if weight.shape == chain.original.shape:
                 # In the memory layout that it had: another one is computed, and so rounded, in another order.
-                weight = torch.empty_like(original, requires_grad=False).copy_(weight)
+                weight = torch.empty_like(chain.original, requires_grad=False).copy_(weight)
             del module.parametrizations
             module.__class__ = type(module).__bases__[0]
             module.register_parameter("weight", nn.Parameter(weight, trained))
@@ -179,18 +164,16 @@ def add_update(layer: nn.Module, A: Float[Tensor, "r inputs"], B: Float[Tensor, 
         weight.add_(_as_weight(matrix, weight.shape, transposed=isinstance(layer, nn.ConvTranspose2d)))
 
 
-def parametrisations_of(module: nn.Module) -> list[nn.Module]:
-    """Those of `weight`, in their order."""
-    return [*_parametrisations(module)] if parametrize.is_parametrized(module, "weight") else []
-
-
-def _parametrisations(module: nn.Module) -> parametrize.ParametrizationList:
+def _chain(module: nn.Module) -> parametrize.ParametrizationList | None:
+    """The parametrisations of `weight`, in their order, if there are any."""
+    if not parametrize.is_parametrized(module, "weight"):
+        return None
     return cast(parametrize.ParametrizationList, cast(nn.ModuleDict, module.parametrizations)["weight"])
 
 
 def _original(layer: Layer) -> Tensor:
-    parametrised = parametrize.is_parametrized(layer, "weight")
-    return _parametrisations(layer).original if parametrised else layer.weight
+    chain = _chain(layer)
+    return layer.weight if chain is None else chain.original
 
 
 def _sides(layer: Layer) -> tuple[int, int]:

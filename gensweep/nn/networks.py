@@ -1,18 +1,29 @@
-"""The networks that can be trained, by name."""
+"""The networks that can be trained, by name, and what those of GANs share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 from annotated_types import Interval, MultipleOf
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
 
 from gensweep.errors import ConfigError
 from gensweep.registry import Registry
 
-__all__ = ["ADVERSARIES", "DENOISERS", "Adversaries", "Count", "GroupedWidth", "Width", "check_adversaries_size"]
+__all__ = [
+    "ADVERSARIES",
+    "DENOISERS",
+    "Adversaries",
+    "Count",
+    "GroupedWidth",
+    "Width",
+    "check_adversaries_size",
+    "spectrally_normalised",
+]
 
+M = TypeVar("M", bound=nn.Module)
 #: Numbers of channels, those of group norms, and of layers of a kind; bounds, as a digit too many would build for ever.
 Width: TypeAlias = Annotated[int, Interval(ge=1, le=8192)]
 GroupedWidth: TypeAlias = Annotated[int, Interval(ge=8, le=8192), MultipleOf(8)]
@@ -50,3 +61,14 @@ def check_adversaries_size(kind: str, size: int) -> None:
         raise ConfigError(
             f"{kind}: images of {size} px are not supported; use one of {', '.join(map(str, IMAGE_SIZES))}"
         )
+
+
+def spectrally_normalised(network: M) -> M:
+    """The network with every weight matrix divided by its largest singular value, which each training pass follows.
+
+    Source: Miyato et al. 2018, section 2.1 and appendix A (one power iteration a pass).
+    """
+    for module in [*network.modules()]:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
+            spectral_norm(module)
+    return network

@@ -1,27 +1,17 @@
-"""How labels and times enter generators and discriminators, and the spectral norm of a whole network."""
+"""How labels and times enter generators and discriminators."""
 
 from __future__ import annotations
 
 import math
-from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.utils.parametrizations import spectral_norm
 
 from gensweep.nn.layers import BatchNorm2d
 
-__all__ = [
-    "ConditionalBatchNorm2d",
-    "ProjectionDiscriminator",
-    "TimeProjection",
-    "batch_norm",
-    "normalised",
-    "spectrally_normalised",
-]
+__all__ = ["ConditionalBatchNorm2d", "ProjectionDiscriminator", "TimeProjection", "batch_norm", "normalised"]
 
-M = TypeVar("M", bound=nn.Module)
 #: Frequencies of the time embedding; each gives a cosine and a sine.
 TIME_FREQUENCIES = 32
 
@@ -114,14 +104,3 @@ class ProjectionDiscriminator(nn.Module):
                 raise ValueError("a discriminator of noisy images needs times")
             logits = logits + self.time(features, time)
         return logits
-
-
-def spectrally_normalised(network: M) -> M:
-    """The network with every weight matrix divided by its largest singular value, which each training pass follows.
-
-    Source: Miyato et al. 2018, section 2.1 and appendix A (one power iteration a pass).
-    """
-    for module in [*network.modules()]:
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
-            spectral_norm(module)
-    return network

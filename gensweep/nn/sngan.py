@@ -11,14 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size
-from gensweep.nn.projection import (
-    ProjectionDiscriminator,
-    TimeProjection,
-    batch_norm,
-    normalised,
-    spectrally_normalised,
-)
+from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size, spectrally_normalised
+from gensweep.nn.projection import ProjectionDiscriminator, TimeProjection, batch_norm, normalised
 
 __all__ = ["SnganDiscriminator", "SnganGenerator", "sngan"]
 

@@ -18,7 +18,7 @@ from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialis
 from gensweep.nn.networks import DENOISERS, Count, GroupedWidth, Width
 from gensweep.nn.precision import in_full
 
-__all__ = ["UNet"]
+__all__ = ["ResidualBlock", "UNet"]
 
 #: Channel multipliers by the smallest image size, in pixels, that they hold for; one for each halving that is possible.
 #: Source: Dhariwal & Nichol 2021, tables 4 and 12 (64 to 256 px).
@@ -113,30 +113,41 @@ class UNet(nn.Module):
         return block(*inputs)  # type: ignore[no-any-return]
 
 
-class UNetBlock(nn.Module):
-    """Residual block, then attention if asked for; both start as the identity."""
+class ResidualBlock(nn.Module):
+    """Two convolutions, with a scale and a shift by time and label between them; starts as its skip connection."""
+
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, features: int, dropout: float, *, dilation: int = 1
+    ) -> None:
+        super().__init__()
+        enter = nn.Conv2d(inputs, hidden, 3, padding=dilation, dilation=dilation)
+        self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), enter)
+        self.norm = group_norm(hidden)
+        self.scale_shift = nn.Linear(features, 2 * hidden)
+        leave = zero_initialised(nn.Conv2d(hidden, outputs, 3, padding=1))
+        self.leave = nn.Sequential(nn.SiLU(), Dropout(dropout), leave)
+        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Float[Tensor, "b _ h w"], condition: Float[Tensor, "b f"]) -> Float[Tensor, "b d h w"]:
+        """The images, changed as the condition says."""
+        norm, _, conv = self.enter
+        h = conv(norm_act(x, norm))
+        _, dropout, conv = self.leave
+        return self.skip(x) + conv(norm_act(h, self.norm, self.scale_shift(condition), dropout=dropout))  # type: ignore[no-any-return]
+
+
+class UNetBlock(ResidualBlock):
+    """Residual block, then attention if asked for."""
 
     def __init__(self, inputs: int, outputs: int, features: int, dropout: float, *, attends: bool) -> None:
-        super().__init__()
-        self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), nn.Conv2d(inputs, outputs, 3, padding=1))
-        self.norm = group_norm(outputs)
-        self.scale_shift = nn.Linear(features, 2 * outputs)
-        self.leave = nn.Sequential(
-            nn.SiLU(), Dropout(dropout), zero_initialised(nn.Conv2d(outputs, outputs, 3, padding=1))
-        )
-        self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
+        super().__init__(inputs, outputs, outputs, features, dropout)
         self.attention = Attention(outputs) if attends else nn.Identity()
 
     def forward(
         self, x: Float[Tensor, "b _ h w"], condition: Float[Tensor, "b f"], *beside: Float[Tensor, "b _ h w"]
     ) -> Float[Tensor, "b d h w"]:
         """The channels of what lies beside x follow those of x."""
-        x = torch.cat([x, *beside], dim=1) if beside else x
-        norm, _, conv = self.enter
-        h = conv(norm_act(x, norm))
-        _, dropout, conv = self.leave
-        h = conv(norm_act(h, self.norm, self.scale_shift(condition), dropout=dropout))
-        return self.attention(self.skip(x) + h)  # type: ignore[no-any-return]
+        return self.attention(super().forward(torch.cat([x, *beside], dim=1) if beside else x, condition))  # type: ignore[no-any-return]
 
 
 class Attention(nn.Module):

@@ -7,12 +7,12 @@ import torch
 
 from gensweep.config.models import bind, settings_model
 from gensweep.diffusion.denoising_losses import LOSSES, Hybrid, MinSnr, Prediction, Simple, Vlb
-from gensweep.diffusion.formulation import formulation
 from gensweep.diffusion.levels import TRAINING_LEVELS, DrawnLevels
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import cosine, linear
 from gensweep.errors import ConfigError
+from gensweep.families.diffusion import formulation
 from gensweep.noise import Noise
 
 B = 4

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
 from gensweep.config.models import bind, settings_model
-from gensweep.diffusion.formulation import formulation
 from gensweep.diffusion.process import GaussianDiffusion, posterior, q_sample
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
 from gensweep.errors import ConfigError
+from gensweep.families.diffusion import formulation
 
 B = 4
 

@@ -9,15 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.diffusion.gamma import GAMMAS
+from gensweep.diffusion.levels import draw_times
 from gensweep.diffusion.samplers.sampler import Denoised
-from gensweep.diffusion.variational import (
-    DiffusionTerm,
-    draw_times,
-    lower_variance,
-    prior_term,
-    reconstruction_term,
-    variational_bound,
-)
+from gensweep.diffusion.variational import DiffusionTerm, prior_term, reconstruction_term, variational_bound
 from gensweep.noise import Noise
 
 LOW, HIGH, STD = -8.0, 5.0, 0.25
@@ -231,7 +225,7 @@ def test_the_shapes_gradient_in_continuous_time_is_that_of_the_squared_loss_and_
     squares = torch.autograd.grad((loss**2).mean() / (2 * nothing), list(parameters.values()), retain_graph=True)
     plain = torch.autograd.grad(loss.mean(), list(parameters.values()))
     step, loss = bits()
-    lower_variance(gamma, step, loss)
+    step.lower_variance(gamma, loss)
     loss.mean().backward()
     for name, square, first in zip(parameters, squares, plain, strict=True):
         expected = first if name.startswith("ends") else square
@@ -247,7 +241,7 @@ def test_following_that_gradient_lowers_the_variance_and_leaves_the_loss():
         bits = step.bits(error(step.gamma))
         seen.append((float(bits.mean().detach()), float(bits.var().detach())))
         optimizer.zero_grad()
-        lower_variance(gamma, step, bits)
+        step.lower_variance(gamma, bits)
         bits.mean().backward()
         optimizer.step()
     assert seen[-1][1] < 0.3 * seen[0][1]

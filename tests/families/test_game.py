@@ -9,9 +9,8 @@ from tiny import batch, build
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
-from gensweep.gan.adversarial_losses import GAN_LOSSES
+from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES
 from gensweep.gan.augmentation import AUGMENTATIONS, Augmentation, Augmented
-from gensweep.gan.penalties import PENALTIES
 from gensweep.nn.networks import ADVERSARIES
 from gensweep.training.cost import training_flops
 from gensweep.training.loop import Progress, train

@@ -10,12 +10,13 @@ from tiny import CLASSES, SIZE, batch, build
 from gensweep.data.loader import Loader
 from gensweep.diffusion.gamma import GAMMAS, schedule_of
 from gensweep.diffusion.guidance import LABEL_DROPOUT_STREAM
+from gensweep.diffusion.levels import draw_times
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS
-from gensweep.diffusion.variational import DiffusionTerm, draw_times
+from gensweep.diffusion.variational import DiffusionTerm
 from gensweep.families.denoising import TRAINING_NOISE_STREAM
 from gensweep.families.family import Denoising, Likelihood
-from gensweep.families.vdm import VariationalNetwork
+from gensweep.families.vdm import VariationalNetwork, with_fourier_features
 from gensweep.noise import Noise
 
 STD = 0.25
@@ -111,7 +112,7 @@ def test_the_network_sees_unit_variance_fine_scales_and_a_time_below_1000():
 
     inner = family.networks["denoiser"]
     some = data(200)
-    network = VariationalNetwork(Recorder(), inner.features, inner.schedule)
+    network = VariationalNetwork(Recorder(), inner.exponents, inner.schedule)
     list(family.losses({"denoiser": network}, some))
     x, time = (each.detach() for each in seen[0])
     assert x.shape == (200, 5, SIZE, SIZE)
@@ -184,3 +185,30 @@ def test_the_average_that_is_sampled_has_a_schedule_of_its_own():
     for begin, average, now in zip(first, averages, raw, strict=True):
         assert not torch.equal(average, begin)
         assert not torch.equal(average, now)
+
+
+@pytest.mark.parametrize("exponents", [(), (0,), (7, 8)])
+def test_fourier_features_are_those_of_the_formula(exponents):
+    x = torch.rand(2, 3, 4, 4) * 2 - 1
+    out = with_fourier_features(x, exponents)
+    assert out.shape[1] == 3 + 6 * len(exponents)
+    assert torch.equal(out[:, :3], x)
+    for place, n in enumerate(exponents):
+        for half, wave in enumerate((math.sin, math.cos)):
+            first = 3 + 6 * place + 3 * half
+            expected = torch.tensor([wave(2**n * math.pi * v) for v in x.double().flatten().tolist()]).view(x.shape)
+            torch.testing.assert_close(out[:, first : first + 3], expected, rtol=0, atol=1e-4)
+
+
+def test_neighbouring_levels_look_the_same_to_the_finest_wave_and_half_a_level_the_opposite():
+    """A period of n = 8 is 2/256, and levels are 2/255 apart."""
+    levels = (torch.arange(3) * 2 / 255).view(3, 1, 1, 1)
+    cosine = with_fourier_features(torch.cat([levels, levels + 1 / 255]), (8,))[:, 2].flatten()
+    assert cosine.tolist() == pytest.approx([1, 1, 1, -1, -1, -1], abs=0.01)
+
+
+def test_phases_stay_exact_in_low_precision():
+    x = torch.rand(1, 1, 4, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(with_fourier_features(x, (8,)), with_fourier_features(x.float(), (8,)))
+    assert with_fourier_features(x.bfloat16(), (8,)).dtype == torch.float32

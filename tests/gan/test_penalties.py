@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensweep.gan.penalties import PENALTIES, between, gradient_penalty, gradients, r1
+from gensweep.gan.adversarial_losses import PENALTIES, between, gradient_penalty, gradients, r1
 
 every_penalty = pytest.mark.parametrize("kind", [kind for kind in PENALTIES if kind != "none"])
 

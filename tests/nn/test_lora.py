@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from gensweep.errors import ConfigError
 from gensweep.nn.lora import LowRank, add_update, attach, freeze, layers_of, low_rank_updates, merged
 from gensweep.nn.networks import ADVERSARIES, DENOISERS
-from gensweep.nn.new_labels import add_labels, new_rows, put_rows
-from gensweep.nn.updates import UPDATES
+from gensweep.nn.updates import UPDATES, add_labels, new_rows, put_rows
 from gensweep.registry import keywords
 
 B, SIZE, CHANNELS, CLASSES, LATENT = 2, 16, 3, 3, 12

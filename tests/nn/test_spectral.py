@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gensweep.nn.networks import ADVERSARIES
-from gensweep.nn.projection import spectrally_normalised
+from gensweep.nn.networks import ADVERSARIES, spectrally_normalised
 
 #: Networks with a spectral norm.
 PAIRS = {"dcgan": {"discriminator_norm": "spectral"}, "sngan": {"discriminator_width": 8}}

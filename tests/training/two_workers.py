@@ -6,7 +6,7 @@ import torch.distributed as dist
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
-from gensweep.gan.penalties import PENALTIES
+from gensweep.gan.adversarial_losses import PENALTIES
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import state_of
