@@ -139,8 +139,7 @@ class Importance(TrainingLevels):
 
     def probabilities(self) -> Float[Tensor, " t"]:
         """How often each timestep is drawn."""
-        wide = self.losses.float() if self.losses.device.type == "mps" else self.losses.double()
-        root = wide.square().mean(dim=1).sqrt()
+        root = wide(self.losses).square().mean(dim=1).sqrt()
         even = torch.full_like(root, 1 / len(root))
         learnt = (self.counts.min() >= LOSSES_PER_TIMESTEP) & (root.sum() > 0)
         return torch.where(learnt, torch.lerp(root / root.sum(), even, self.uniform), even)

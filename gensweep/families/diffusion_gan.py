@@ -7,8 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from gensweep.families.family import FAMILIES
-from gensweep.families.game import Adversarial, adversarial
-from gensweep.families.gan import GanFamily
+from gensweep.families.gan import Adversarial, GanFamily, adversarial
 from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion
 from gensweep.gan.augmentation import Augmentation
 from gensweep.nn.networks import ADVERSARIES, Adversaries

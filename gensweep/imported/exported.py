@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.families.game import SAMPLING_LATENT_STREAM
+from gensweep.families.gan import SAMPLING_LATENT_STREAM
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.weights import file_sha256
 from gensweep.noise import Noise

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from gensweep.errors import ConfigError
 from gensweep.families.family import Denoising
-from gensweep.families.game import DISCRIMINATOR, GENERATOR
-from gensweep.families.gan import GanFamily
+from gensweep.families.gan import DISCRIMINATOR, GENERATOR, GanFamily
 from gensweep.interpret.recording import recording
 from gensweep.interpret.selectivity import selectivity
 from gensweep.interpret.trajectory import PathStep

@@ -17,8 +17,7 @@ from gensweep.build.model import Model, in_batches, labels_of, load_checkpoint
 from gensweep.build.parts import build_extractor, load_images, training_reference
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Denoising
-from gensweep.families.game import DISCRIMINATOR
-from gensweep.families.gan import GanFamily
+from gensweep.families.gan import DISCRIMINATOR, GanFamily
 from gensweep.interpret.activation_maps import ActivationMap, Unit, map_denoiser, map_gan
 from gensweep.interpret.intervention import Intervention, Task, intervene
 from gensweep.interpret.maximisation import Maximisation, denoised_from, maximise

@@ -6,7 +6,7 @@ import torch
 from tiny import batch, build
 from torch.nn import functional as F
 
-from gensweep.families.game import TRAINING_LATENT_STREAM
+from gensweep.families.gan import TRAINING_LATENT_STREAM
 
 
 def gradients(network):
