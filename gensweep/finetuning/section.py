@@ -19,8 +19,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Family
 from gensweep.finetuning.adapters import ADAPTER_FILE, adapter_of, weights_hash, write_adapter
 from gensweep.nn.lora import low_rank_updates
-from gensweep.nn.new_labels import merge_all
-from gensweep.nn.updates import UPDATES, Update
+from gensweep.nn.updates import UPDATES, Update, merge_all
 from gensweep.registry import Choice
 from gensweep.training.checkpoint import load_tensors, read
 from gensweep.training.learner_state import load_network
