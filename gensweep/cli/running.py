@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def run_sweep(
     for note in check_inputs(trials):
         click.echo(f"Note: {note}", err=True)
     plan = with_provenance(plan, folder, sweep.as_dict())
-    with MlflowView(folder) as view, ProgressDisplay() as display:
+    with closing(MlflowView(folder)) as view, closing(ProgressDisplay()) as display:
         result = run_plan(plan, [view, display], root=root, storage=storage, resume=resume, extend=extend)
         missing = view.close()
     if missing:

@@ -111,12 +111,6 @@ class ProgressDisplay:
         if live is not None:
             live.stop()
 
-    def __enter__(self) -> ProgressDisplay:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def render(self) -> RenderableType:
         """The live table at this moment."""
         from rich.console import Group

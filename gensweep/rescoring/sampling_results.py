@@ -198,30 +198,31 @@ def _best(results: Sequence[SamplingResult]) -> SamplingResult:
 
 def _curves(results: Sequence[SamplingResult]) -> dict[str, list[SamplingResult]]:
     """Results by what a curve is called: whatever is not the same in all of them."""
-    drawn = [each.outcome.sampling for each in results]
-    varied = {name: len({getattr(each, name) for each in drawn}) > 1 for name in ("sampler", "guidance", "weights")}
-    several = len({each.run for each in results}) > 1
+    parts = [_parts(each) for each in results]
+    varied = [key for key in ("run", "sampler", "guidance", "weights") if len({each[key] for each in parts}) > 1]
+    keys = varied if set(varied) - {"run"} else [*varied, "sampler"]
     curves: dict[str, list[SamplingResult]] = {}
-    for each, sampling in zip(results, drawn, strict=True):
-        parts = [
-            each.run if several else "",
-            str(sampling.sampler) if varied["sampler"] or not any(varied.values()) else "",
-            f"guidance {sampling.guidance:g}" if varied["guidance"] and sampling.guidance is not None else "",
-            sampling.weights if varied["weights"] else "",
-        ]
-        curves.setdefault(", ".join(part for part in parts if part), []).append(each)
+    for result, each in zip(results, parts, strict=True):
+        curves.setdefault(", ".join(each[key] for key in keys if each[key]), []).append(result)
     return curves
 
 
 def _words(result: SamplingResult, separator: str) -> str:
     """How images were drawn, and their score."""
-    sampling = result.outcome.sampling
-    parts = [result.run]
-    if sampling.sampler:
-        parts += [sampling.sampler, f"{'all' if sampling.steps is None else sampling.steps} steps"]
-    if sampling.guidance is not None:
-        parts.append(f"guidance {sampling.guidance:g}")
     plural = "s" * (result.evaluations != 1)
-    parts += [f"{sampling.weights} weights", f"{result.evaluations} network evaluation{plural} an image"]
+    parts = [*_parts(result).values(), f"{result.evaluations} network evaluation{plural} an image"]
     title = metric_title(result.metric, result.score.identity)
-    return f"{', '.join(parts)}{separator}{title} {score(result.score.value)}"
+    return f"{', '.join(part for part in parts if part)}{separator}{title} {score(result.score.value)}"
+
+
+def _parts(result: SamplingResult) -> dict[str, str]:
+    """How images were drawn, in words; what a model does not have is empty."""
+    sampling = result.outcome.sampling
+    steps = "all" if sampling.steps is None else sampling.steps
+    return {
+        "run": result.run,
+        "sampler": sampling.sampler or "",
+        "steps": f"{steps} steps" if sampling.sampler else "",
+        "guidance": "" if sampling.guidance is None else f"guidance {sampling.guidance:g}",
+        "weights": f"{sampling.weights} weights",
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gensweep.results import OUTCOMES_FORMAT, Outcome
-from gensweep.tracking.tags import KEPT, KEPT_IMAGES, RUN_STATUS
+from gensweep.tracking.tags import KEPT_IMAGES, RUN_STATUS
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
@@ -110,7 +110,7 @@ class RunWriter:
     def keep_checkpoint(self, folder: Path, images: str) -> None:
         """Copy a checkpoint to the artifacts."""
         self._client.log_artifacts(self.id, str(folder), "checkpoint")
-        self.set_tags({KEPT: "true", KEPT_IMAGES: images})
+        self.set_tags({KEPT_IMAGES: images})
 
     def drop_checkpoint(self) -> None:
         """Delete the checkpoint among the artifacts."""
@@ -119,7 +119,7 @@ class RunWriter:
         if self._client.list_artifacts(self.id, "checkpoint"):
             artifacts: Any = get_artifact_repository(self._artifacts)
             artifacts.delete_artifacts("checkpoint")
-        self.set_tags({KEPT: "false", KEPT_IMAGES: None})
+        self.set_tags({KEPT_IMAGES: None})
 
 
 def metrics_of(numbers: Mapping[str, float], time: int, step: int) -> list[Metric]:

@@ -6,7 +6,6 @@ Everything secret is taken out on the way there.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 __all__ = [
-    "KEPT",
     "KEPT_IMAGES",
     "POSITION",
     "RUN_STATUS",
@@ -44,9 +42,7 @@ SWEEP_ID = "gensweep.sweep_id"
 TRIAL = "gensweep.trial"
 #: How many bytes of the log the store has.
 POSITION = "gensweep.position"
-#: Whether a checkpoint is kept among a trial's artifacts.
-KEPT = "gensweep.kept"
-#: After how many training images the kept checkpoint was made.
+#: After how many training images the checkpoint was made that is kept among a trial's artifacts, if one is.
 KEPT_IMAGES = "gensweep.kept_images"
 
 #: MLflow's word for how a sweep or a trial stands.  A pruned trial was stopped on purpose before its budget was used
@@ -144,7 +140,7 @@ def sweep_record(run: Run, trials: Iterable[Run]) -> SweepRecord:
 def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
     tags, config = run.data.tags, run.data.params
     family = tags.get("gensweep.family") or config.get("family.kind", "")
-    numbers, rescored = _json_object(tags.get("gensweep.signals")), _json_object(tags.get("gensweep.rescored"))
+    numbers, rescored = (json.loads(tags.get(f"gensweep.{name}", "{}")) for name in ("signals", "rescored"))
     trial = TrialRecord(
         sweep=tags.get("gensweep.sweep", ""),
         trial=tags.get(TRIAL, ""),
@@ -167,29 +163,33 @@ def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
 
 
 def _objective(tags: Mapping[str, str], numbers: Mapping[str, float], mode: Literal["min", "max"]) -> Score | None:
-    value, identity = _finite(tags.get("gensweep.objective")), _json_object(tags.get("gensweep.identity"))
-    if value is None or not identity:
+    if "gensweep.objective" not in tags:
         return None
+    value, identity = float(tags["gensweep.objective"]), json.loads(tags["gensweep.identity"])
     corrected, error = (numbers.get(f"{identity['metric']}/{name}") for name in ("corrected", "error"))
     return Score(value, mode, Identity.from_dict(identity), corrected, error)
 
 
 def _cost(metrics: Mapping[str, float], images: str | None) -> Cost:
     """The newest costs; the training images are those of the whole training."""
-    found = {name: _finite(metrics.get(name)) for name in COSTS} | {"images": _finite(images)}
-    known: dict[str, Any] = {name: value for name, value in found.items() if value is not None}
+    known: dict[str, Any] = {name: metrics[name] for name in COSTS if name in metrics}
+    known |= {} if images is None else {"images": images}
     return Cost(**{name: int(value) if name in COUNTED_COSTS else value for name, value in known.items()})
 
 
 def _params(text: str, config: Mapping[str, str]) -> dict[str, Any]:
-    # A tag that was too long is cut off and no longer JSON: readable keys take their values from the run's params.
-    return _json_object(text) or {key: config[key] for key in re.findall(r'"([\w.]+)": ', text) if key in config}
+    try:
+        chosen: dict[str, Any] = json.loads(text or "{}")
+    except ValueError:
+        # A tag that was too long is cut off and no longer JSON: readable keys take their values from the run's params.
+        chosen = {key: config[key] for key in re.findall(r'"([\w.]+)": ', text) if key in config}
+    return chosen
 
 
 def _checkpoint(trial: TrialRecord, run: Run) -> str | None:
     """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept, else None."""
     local = run.data.tags.get("gensweep.checkpoint")
-    kept = run.data.tags.get(KEPT) == "true"
+    kept = KEPT_IMAGES in run.data.tags
     artifacts = re.sub(r"^file:/*(?=/)", "", run.info.artifact_uri or "")
     if kept and (folder := Path(artifacts) / "checkpoint").is_dir():
         return str(folder.resolve())
@@ -223,19 +223,3 @@ def _is_signal(key: str) -> bool:
 
 def _start(run: Run) -> datetime:
     return datetime.fromtimestamp((run.info.start_time or 0) / 1000, UTC)
-
-
-def _finite(value: str | float | None) -> float | None:
-    try:
-        number = math.nan if value is None else float(value)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _json_object(text: str | None) -> dict[str, Any]:
-    try:
-        value = json.loads(text or "{}")
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

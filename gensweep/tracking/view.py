@@ -70,12 +70,6 @@ class MlflowView:
             logger.warning("MLflow misses %d events of %s; any later command sends them", remaining, self._folder.name)
         return remaining
 
-    def __enter__(self) -> MlflowView:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _follow(self) -> None:
         pause = 0.0
         while True:

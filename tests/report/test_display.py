@@ -1,4 +1,5 @@
 import io
+from contextlib import closing
 
 import pytest
 from logged import MadeEvents
@@ -160,7 +161,7 @@ def test_the_end_of_a_lost_session_is_not_shown_as_this_ones(clock):
 def test_on_a_terminal_a_failure_is_shown_and_the_table_goes_away(clock):
     stream = io.StringIO()
     sweep = Shown(clock, stream, live=True, width=100)
-    with sweep.display:
+    with closing(sweep.display):
         sweep.start("t0000")
         sweep.end("t0000", "failed", "ValueError: no")
         sweep.start("t0001")

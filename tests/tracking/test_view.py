@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -294,7 +295,7 @@ def test_the_sweep_does_not_wait_for_the_store(store, monkeypatch):
 
     monkeypatch.setattr(Replay, "catch_up", late)
     sweep = LoggedSweep(store / "sweeps", "quick")
-    with MlflowView(sweep.folder) as view:
+    with closing(MlflowView(sweep.folder)) as view:
         sweep.start("t0000")
         for step in range(300):
             sweep.progress("t0000", step, loss=1.0)
