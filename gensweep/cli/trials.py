@@ -30,7 +30,6 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     """
     from gensweep.report.collapse import warnings_of
     from gensweep.report.export import trial_json, trial_rows
-    from gensweep.report.wording import metric_title
     from gensweep.tracking.runs import find_sweep
     from gensweep.tracking.store import check_server
     from gensweep.tracking.sync import sync_all
@@ -38,12 +37,7 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     check_server()
     sync_all(root)
     found = find_sweep(sweep)
-    if format == "table":
-        scores = [trial.objective for trial in found.trials if trial.objective is not None]
-        title = metric_title(found.metric, scores[0].identity) if scores else found.metric
-        print_rows(trial_rows(found), format, titles={"objective": title})
-    else:
-        print_rows([trial_json(trial) for trial in found.trials], format)
+    print_rows(trial_rows(found) if format == "table" else [trial_json(trial) for trial in found.trials], format)
     for trial in found.trials:
         print_warnings(f"{trial.trial} {warning}" for warning in warnings_of(trial.signals))
     states = [trial.status for trial in found.trials]

@@ -10,7 +10,16 @@ from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
 from gensweep.report.comparison import varied_by_family
 from gensweep.report.verdict import verdict
-from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_words, size
+from gensweep.report.wording import (
+    count,
+    duration,
+    identity_words,
+    interval_words,
+    metric_title,
+    score,
+    setting_words,
+    size,
+)
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison, RankedTrial
@@ -115,12 +124,14 @@ def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
     """Rows of the table of `trials SWEEP`, in order of the trials' names."""
     several = len({trial.family for trial in sweep.trials}) > 1
     differs = varied_by_family(sweep.trials)
+    scores = [trial.objective for trial in sweep.trials if trial.objective is not None]
+    title = metric_title(sweep.metric, scores[0].identity) if scores else sweep.metric
     return [
         {
             "trial": ("* " if trial.best else "") + trial.trial,
             "status": trial.status,
             **({"family": trial.family} if several else {}),
-            "objective": None if trial.objective is None else trial.objective.value,
+            title: None if trial.objective is None else trial.objective.value,
             "diversity": diversity_words(trial.signals),
             "images": count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),

@@ -1,4 +1,4 @@
-"""Data to stdout: tables for people, JSON and CSV for programs.  Progress and logs go to stderr, never here."""
+"""Data to stdout: tables for people, JSON and CSV for programs.  Warnings and progress go to stderr."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(_finite(value), indent=2, ensure_ascii=False, default=str))
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], format: str, *, titles: Mapping[str, str] | None = None) -> None:
-    """Print rows that have the same keys.  `titles` are the column heads of the table; csv and json keep the keys.
+def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
+    """Print rows that have the same keys.
 
     A table fits the terminal; into a pipe or file it is as wide as it needs to be, so that `grep` and `cut` see whole
     values.
@@ -54,7 +54,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format: str, *, titles: Mappin
     elif format == "csv":
         sys.stdout.write(csv_text(rows))
     elif rows:
-        _print_table(rows, titles or {})
+        _print_table(rows)
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -89,7 +89,7 @@ def progress_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
         yield lambda done: progress.update(task, completed=done)
 
 
-def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> None:
+def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.cells import cell_len
     from rich.console import Console
@@ -99,7 +99,7 @@ def _print_table(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -
     console = Console(file=sys.stdout, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
-    columns = [[titles.get(key, key), *(_cell(row[key], people=True) for row in rows)] for key in rows[0]]
+    columns = [[key, *(_cell(row[key], people=True) for row in rows)] for key in rows[0]]
     widths = [max(map(cell_len, column)) for column in columns]
     # The last column has no natural width.  Where it would be squeezed, it gets lines of its own below each row.
     last = len(columns) - 1
