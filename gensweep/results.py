@@ -14,7 +14,6 @@ __all__ = [
     "Evaluation",
     "Identity",
     "Outcome",
-    "Rankable",
     "SamplingConfig",
     "Score",
     "better",
@@ -65,11 +64,11 @@ class Identity:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Identity:
         """The inverse of `as_dict`; keys of later versions are ignored."""
-        return cls(**{"extractor": None} | {f.name: values[f.name] for f in fields(cls) if f.name in values})
+        return cls(**{"extractor": None} | _known(cls, values))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; what a metric does not depend on is left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return _given(self)
 
     def short(self) -> str:
         """One line for tables: "fd, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
@@ -128,15 +127,12 @@ class Score:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` takes them back."""
-        return {name: value for name, value in asdict(self).items() if value is not None} | {
-            "identity": self.identity.as_dict()
-        }
+        return _given(self) | {"identity": self.identity.as_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Score:
         """The inverse of `as_dict`."""
-        known = {each.name: values[each.name] for each in fields(cls) if each.name in values}
-        return cls(**known | {"identity": Identity.from_dict(values["identity"])})
+        return cls(**_known(cls, values) | {"identity": Identity.from_dict(values["identity"])})
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ class Cost:
 
     def as_dict(self) -> dict[str, float]:
         """What is known, by name."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        return _given(self)
 
 
 @dataclass(frozen=True)
@@ -183,27 +179,18 @@ class Evaluation:
             found[name] = score.value
             if score.corrected is not None and score.error is not None:
                 found |= {f"{name}/corrected": score.corrected, f"{name}/error": score.error}
-        cost = self.cost.as_dict()
-        cost.pop("images", None)
-        return found | cost
+        return found | {name: value for name, value in self.cost.as_dict().items() if name != "images"}
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` takes them back."""
         scores = {name: score.as_dict() for name, score in self.scores.items()}
-        return {
-            "images": self.images,
-            "scores": scores,
-            "cost": self.cost.as_dict(),
-            "signals": dict(self.signals),
-        }
+        return {"images": self.images, "scores": scores, "cost": self.cost.as_dict(), "signals": dict(self.signals)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evaluation:
         """The inverse of `as_dict`; costs of later versions are ignored."""
-        known = {each.name for each in fields(Cost)}
-        cost = Cost(**{name: value for name, value in values["cost"].items() if name in known})
-        scores = {name: Score.from_dict(score) for name, score in values["scores"].items()}
-        return cls(values["images"], scores, cost, values["signals"])
+        cost = Cost(**_known(Cost, values["cost"]))
+        return cls(values["images"], _scores(values), cost, values["signals"])
 
 
 @dataclass(frozen=True)
@@ -225,8 +212,7 @@ class SamplingConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SamplingConfig:
         """The inverse of `asdict`, also after JSON."""
-        settings = tuple((name, value) for name, value in values["settings"])
-        return cls(**{each.name: values[each.name] for each in fields(cls)} | {"settings": settings})
+        return cls(**_known(cls, values) | {"settings": tuple(map(tuple, values["settings"]))})
 
 
 @dataclass(frozen=True)
@@ -269,10 +255,8 @@ class Outcome:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
         """The inverse of `as_dict`, also after JSON."""
-        scores = {name: Score.from_dict(score) for name, score in values["scores"].items()}
         sampling = SamplingConfig.from_dict(values["sampling"])
-        known = {each.name: values[each.name] for each in fields(cls)}
-        return cls(**known | {"sampling": sampling, "scores": scores})
+        return cls(**_known(cls, values) | {"sampling": sampling, "scores": _scores(values)})
 
 
 def outcome_key(
@@ -280,6 +264,20 @@ def outcome_key(
 ) -> tuple[SamplingConfig, int, int, str]:
     """By what an outcome of a checkpoint is known."""
     return sampling, samples, seed, json.dumps(dict(changed), sort_keys=True)
+
+
+def _scores(values: Mapping[str, Any]) -> dict[str, Score]:
+    return {name: Score.from_dict(score) for name, score in values["scores"].items()}
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that are fields of a dataclass."""
+    return {each.name: values[each.name] for each in fields(kind) if each.name in values}
+
+
+def _given(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass, as plain values, that are not None."""
+    return {name: value for name, value in asdict(record).items() if value is not None}
 
 
 def better(score: Score, best: Score | None) -> bool:
@@ -291,27 +289,20 @@ def better(score: Score, best: Score | None) -> bool:
     return best is None or score.identity != best.identity or score.order < best.order
 
 
-class Rankable(Protocol):
+class _Rankable(Protocol):
     """What a trial must say to be ranked; a failed trial is not ranked."""
 
     @property
-    def name(self) -> str:
-        """Its name."""
-
+    def name(self) -> str: ...
     @property
-    def status(self) -> str:
-        """How it stands."""
-
+    def status(self) -> str: ...
     @property
-    def objective(self) -> Score | None:
-        """Its best score."""
-
+    def objective(self) -> Score | None: ...
     @property
-    def cost(self) -> Cost:
-        """What it took."""
+    def cost(self) -> Cost: ...
 
 
-R = TypeVar("R", bound=Rankable)
+R = TypeVar("R", bound=_Rankable)
 
 
 def comparable(trials: Iterable[R]) -> dict[Identity, list[R]]:
@@ -324,9 +315,7 @@ def comparable(trials: Iterable[R]) -> dict[Identity, list[R]]:
         if trial.objective is not None and trial.status != "failed":
             key = trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
             groups.setdefault(trial.objective.identity, []).append((key, trial))
-    return {
-        identity: [trial for _, trial in sorted(group, key=lambda item: item[0])] for identity, group in groups.items()
-    }
+    return {each: [trial for _, trial in sorted(group, key=lambda item: item[0])] for each, group in groups.items()}
 
 
 def ranking(trials: Iterable[R]) -> list[R]:

@@ -27,7 +27,6 @@ __all__ = [
     "RESERVED_NAMES",
     "BitsPerDim",
     "FrechetDistance",
-    "Reference",
 ]
 
 #: Generated images (the first) whose features are kept, for what needs each of them.
@@ -41,12 +40,9 @@ METRICS: Registry[type[Metric]] = Registry("metric", package="gensweep.metrics")
 
 
 @runtime_checkable
-class Reference(Protocol):
-    """What real images look like to an extractor; `Moments` are the plainest one."""
-
+class _HasMoments(Protocol):
     @property
-    def moments(self) -> Moments:
-        """Mean and covariance of their features."""
+    def moments(self) -> Moments: ...
 
 
 @METRICS.register("fid")
@@ -61,7 +57,7 @@ class FrechetDistance(Metric):
     mode: ClassVar[Mode] = "min"
     _state_dict_all_req_keys = ("_state", "_first")
 
-    def __init__(self, reference: Reference, device: torch.device | str = "cpu") -> None:
+    def __init__(self, reference: _HasMoments, device: torch.device | str = "cpu") -> None:
         moments = reference.moments
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())

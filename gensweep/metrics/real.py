@@ -21,15 +21,7 @@ from gensweep.metrics.pairs import NearestSearch
 from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
 from gensweep.metrics.quantisation import QUANTISATION
 
-__all__ = [
-    "FEATURES_FORMAT",
-    "MAX_REFERENCE_FEATURES",
-    "MOMENTS_FORMAT",
-    "Real",
-    "RealImages",
-    "reference_name",
-    "spread",
-]
+__all__ = ["FEATURES_FORMAT", "MOMENTS_FORMAT", "Real", "reference_name", "spread"]
 
 #: What a file in the cache holds, with the version of its layout.
 MOMENTS_FORMAT = "gensweep moments 1"
@@ -43,31 +35,22 @@ REFERENCE_BATCH = 128
 
 
 @runtime_checkable
-class RealImages(Protocol):
-    """The part of `gensweep.data.Images` that metrics need; `fingerprint` is a hash of the pixels and labels."""
+class _RealImages(Protocol):
+    """The part of `gensweep.data.Images` that metrics need: pixels in 0..255, and labels that count from 0."""
 
     @property
-    def pixels(self) -> UInt8[Tensor, "n c h w"]:
-        """The images, in 0..255."""
-
+    def pixels(self) -> UInt8[Tensor, "n c h w"]: ...
     @property
-    def labels(self) -> Int[Tensor, " n"]:
-        """Their classes, counted from 0."""
-
+    def labels(self) -> Int[Tensor, " n"]: ...
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """What people call the classes."""
-
+    def class_names(self) -> tuple[str, ...]: ...
     @property
-    def name(self) -> str:
-        """What people call them."""
-
+    def name(self) -> str: ...
     @property
-    def fingerprint(self) -> str:
-        """A hash of the content."""
+    def fingerprint(self) -> str: ...
 
 
-def reference_name(images: RealImages) -> str:
+def reference_name(images: _RealImages) -> str:
     """The `reference` of an Identity: name, number of images, size and the start of the fingerprint."""
     n, _, height, width = images.pixels.shape
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
@@ -86,10 +69,10 @@ class Real:
     `unseen` gives images of the same classes that no model is trained on, or None if there are none.
     """
 
-    images: RealImages
+    images: _RealImages
     extractor: Extractor
     cache: Path
-    unseen: Callable[[], RealImages | None] = lambda: None
+    unseen: Callable[[], _RealImages | None] = lambda: None
 
     @property
     def name(self) -> str:

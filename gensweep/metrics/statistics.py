@@ -29,7 +29,7 @@ SYMMETRY_TOLERANCE = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """A `metric.Reference` that is moments and nothing else; `name` is the `reference` of an Identity."""
+    """A reference that is moments and nothing else; `name` is the `reference` of an Identity."""
 
     name: str
     moments: Moments
