@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["flush", "replace_folder", "replacing", "write_bytes", "write_text"]
+__all__ = ["file_sha256", "flush", "replace_folder", "replacing", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -58,3 +59,9 @@ def flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_sha256(file: Path) -> str:
+    """The SHA-256 of a file's content, 64 hex digits."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, Protocol, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -27,19 +27,11 @@ __all__ = ["DATASETS", "FETCHERS", "ClassNames", "Images", "Limit", "Size", "Spl
 Split: TypeAlias = Literal["train", "test"]
 
 
-class Fetcher(Protocol):
-    """Puts a data set into the cache folder `root` and returns where it lies; `report` takes lines for the user.
-
-    `source` is a folder that may hold it already; `route` is one of the data set's own names for where to get it.
-    """
-
-    def __call__(self, root: Path, /, *, source: Path | None, route: str, report: Callable[[str], None]) -> Path:
-        """Fetch; instant if it is already there."""
-
-
 # A data set is a function (split, root: the cache folder, *, settings) -> Images.
 DATASETS: Registry[Callable[..., Images]] = Registry("data set", package="gensweep.data")
-FETCHERS: Registry[Fetcher] = Registry("data set to fetch", package="gensweep.data")
+# Functions (root: the cache folder, *, source: a folder that may hold the data set already, route: one of its own names
+# for where to get it, report: a function that takes lines for the user) -> the folder where it lies then.
+FETCHERS: Registry[Callable[..., Path]] = Registry("data set to fetch", package="gensweep.data")
 
 ClassNames: TypeAlias = Annotated[tuple[str, ...], MinLen(1)]
 Limit: TypeAlias = Annotated[int, Ge(1)]

@@ -15,8 +15,8 @@ from torch import Tensor
 from gensweep.data.picture_decoding import squared
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.gan import SAMPLING_LATENT_STREAM
+from gensweep.files import file_sha256
 from gensweep.metrics.quantisation import to_uint8
-from gensweep.metrics.weights import file_sha256
 from gensweep.noise import Noise
 
 __all__ = ["ExportedGenerator"]

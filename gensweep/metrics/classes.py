@@ -56,17 +56,14 @@ class Agreement(Metric):
         self._state = torch.zeros(k, k, dtype=torch.float64, device=self._device)
 
     def update(self, output: Labelled) -> None:
-        """Take in features of generated images and their labels, which may be none.
-
-        Raises GensweepError if a feature is NaN or infinite or a label is not that of a class.
-        """
+        """Take in features of generated images and their labels.  Raises GensweepError if one is not that of a class."""
         features, labels = _checked(output, len(self.class_names))
         if len(features):
             drawn, taken = labels.to(self._device), self._probe.predict(features.to(self._device))
             self._state.index_put_((drawn, taken), self._state.new_ones(len(drawn)), accumulate=True)
 
     def compute(self) -> float:
-        """The share over the images of all processes.  Raises GensweepError if there are none."""
+        """The share over the images of all processes."""
         matrix = summed(self._state).cpu()
         require_generated(int(matrix.sum()), 1, "agreement")
         each = zip(self.class_names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
@@ -106,10 +103,7 @@ class FrechetDistanceByClass(CollectedFeatures):
         self._labels = torch.zeros(0, 1, dtype=torch.int64, device=self._device)
 
     def update(self, output: Labelled) -> None:  # type: ignore[override]
-        """Take in features of generated images and their labels, which may be none.
-
-        Raises GensweepError if a feature is NaN or infinite or a label is not that of a class.
-        """
+        """Take in features of generated images and their labels.  Raises GensweepError if one is not that of a class."""
         features, labels = _checked(output, len(self.class_names))
         super().update(features)
         self._labels = torch.cat([self._labels, labels.to(self._labels)[:, None]])[: self._count]

@@ -38,10 +38,7 @@ class CollectedFeatures(Metric):
         self._features = self._joined()
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
-        """Take in the features of a batch of generated images, which may be empty.
-
-        Raises GensweepError if a feature is NaN or infinite.
-        """
+        """Take in the features of generated images."""
         features = output.detach().to(self._device, torch.float32)
         require_finite(features)
         self._batches.append(features[: MAX_FEATURES_KEPT - self._count])

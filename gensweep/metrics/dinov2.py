@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.errors import GensweepError
+from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.weights import WeightsFile, file_sha256
+from gensweep.metrics.weights import WeightsFile
 
 __all__ = ["VisionTransformer", "dinov2"]
 

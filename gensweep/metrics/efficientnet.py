@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
-from gensweep.metrics.weights import file_sha256
 
 __all__ = ["efficientnet_lite0"]
 

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
+from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
-from gensweep.metrics.weights import WeightsFile, file_sha256
+from gensweep.metrics.weights import WeightsFile
 
 __all__ = ["fid_network", "from_weights", "inception", "torchvision_inception"]
 
@@ -29,8 +30,7 @@ FID_2015_WEIGHTS = WeightsFile(
     sha256="6726825d",
 )
 TORCHVISION_WEIGHTS = WeightsFile(
-    "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
-    sha256="0cc3c7bd",
+    "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth", sha256="0cc3c7bd"
 )
 
 

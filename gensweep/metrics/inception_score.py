@@ -59,10 +59,7 @@ class InceptionScore(Metric):
         )
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
-        """Take in the features of a batch of generated images, which may be empty.
-
-        Raises GensweepError if a feature is NaN or infinite.
-        """
+        """Take in the features of generated images."""
         require_finite(output)
         logits = self._head(output.detach().to(self._head.weight)).to(self._state)
         log_p = logits.log_softmax(1)

@@ -54,10 +54,7 @@ class AuthenticShare(Metric):
         self._found = torch.zeros(0, 2, dtype=torch.float64, device=self._device)
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
-        """Look for the training images that are nearest to a batch of generated ones, which may be empty.
-
-        Raises GensweepError if a feature is NaN or infinite.
-        """
+        """Look for the training images that are nearest to generated ones."""
         features = output.detach().to(self._device)
         require_finite(features)
         distance, position = self._search.nearest(features)
@@ -65,7 +62,7 @@ class AuthenticShare(Metric):
         self._found = torch.cat([self._found, torch.stack([distance, position.double()], 1)])
 
     def compute(self) -> float:
-        """The percentage over the images of all processes.  Raises GensweepError if there are none."""
+        """The percentage over the images of all processes."""
         distance, position = self._nearest()
         among = self.reference.distances().to(distance)
         # A quantile of torch's takes 16 million values at the most, and none in between is wanted.

@@ -20,14 +20,7 @@ from gensweep.metrics.processes import Metric, Mode, Needs, in_order, require_ge
 from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 
-__all__ = [
-    "LIKELIHOOD_QUANTISATION",
-    "MAX_FEATURES_KEPT",
-    "METRICS",
-    "RESERVED_NAMES",
-    "BitsPerDim",
-    "FrechetDistance",
-]
+__all__ = ["LIKELIHOOD_QUANTISATION", "MAX_FEATURES_KEPT", "METRICS", "RESERVED_NAMES", "BitsPerDim", "FrechetDistance"]
 
 #: Generated images (the first) whose features are kept, for what needs each of them.
 MAX_FEATURES_KEPT = 10_000
@@ -69,7 +62,7 @@ class FrechetDistance(Metric):
         self._first = torch.zeros(0, self._num_features, device=self._device)
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
-        """Take in the features of a batch of generated images, which may be empty."""
+        """Take in the features of generated images."""
         Moments(self._num_features, state=self._state).update(output)
         self._first = torch.cat([self._first, output.detach()[: MAX_FEATURES_KEPT - len(self._first)].to(self._first)])
 

@@ -33,6 +33,8 @@ Needs: TypeAlias = Literal["samples", "likelihood"]
 class Metric(IgniteMetric):
     """Features of images in, by `update(features)`, and one number out, by `compute()`, which all processes call.
 
+    A batch may be empty.  GensweepError is raised if a feature is NaN or infinite, and if there are too few images.
+
     One that `needs` a likelihood gets the bits per dimension of held-out images instead, Float[b]; one that is
     `labelled` gets pairs of features and the labels that images were drawn for.  One that is `of_training` has the
     training images as its reference, whatever the others have.  `details` are other numbers of the last `compute`.

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float64
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import file_sha256
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.weights import file_sha256
 
 __all__ = ["Statistics", "check_name", "read_statistics", "write_statistics"]
 

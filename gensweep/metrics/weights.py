@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import urllib.request
 from dataclasses import dataclass
@@ -10,17 +9,11 @@ from pathlib import Path
 
 from gensweep.cache import locked
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import replacing
+from gensweep.files import file_sha256, replacing
 
-__all__ = ["WeightsFile", "file_sha256"]
+__all__ = ["WeightsFile"]
 
 CONNECT_SECONDS = 15.0
-
-
-def file_sha256(file: Path) -> str:
-    """The SHA-256 of a file, 64 hex digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

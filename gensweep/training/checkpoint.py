@@ -5,7 +5,6 @@ Its tensors are hashed, and nothing in it is ever unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from gensweep.errors import GensweepError
+from gensweep.files import file_sha256
 
 __all__ = ["Checkpoint", "load_tensors", "read", "save", "tensor_names", "verify"]
 
@@ -68,7 +68,7 @@ def save(
     try:
         folder.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / STATE_FILE)
-        record = asdict(checkpoint) | {"sha256": _sha256(folder / STATE_FILE)}
+        record = asdict(checkpoint) | {"sha256": file_sha256(folder / STATE_FILE)}
         (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         also(folder)
     except BaseException as error:
@@ -104,7 +104,7 @@ def verify(folder: Path) -> Checkpoint:
     checkpoint = read(folder)
     file = folder / STATE_FILE
     try:
-        actual = _sha256(file)
+        actual = file_sha256(file)
     except OSError as error:
         raise GensweepError(f"{file} cannot be read ({error.strerror}); use another checkpoint") from None
     if actual != checkpoint.sha256:
@@ -129,8 +129,3 @@ def tensor_names(folder: Path) -> list[str]:
             return list(file.keys())
     except (OSError, SafetensorError) as error:
         raise GensweepError(f"{folder / STATE_FILE} cannot be read ({error}); use another checkpoint") from None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import file_sha256
 from gensweep.metrics import dinov2 as module
 from gensweep.metrics.dinov2 import VITS14_WEIGHTS, VisionTransformer, _extractor
-from gensweep.metrics.weights import WeightsFile, file_sha256
+from gensweep.metrics.weights import WeightsFile
 
 
 def randomised() -> VisionTransformer:

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from gensweep.errors import GensweepError
+from gensweep.files import file_sha256
 from gensweep.metrics import dinov2, extractors, inception
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, as_rgb
-from gensweep.metrics.weights import WeightsFile, file_sha256
+from gensweep.metrics.weights import WeightsFile
 
 pytestmark = pytest.mark.trains
 

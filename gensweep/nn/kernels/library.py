@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from gensweep.cache import cache_folder
-from gensweep.files import write_bytes
+from gensweep.files import file_sha256, write_bytes
 
 __all__ = ["KERNELS_VARIABLE", "active", "build", "compiler", "detail", "library"]
 
@@ -121,8 +121,7 @@ def _switched_off() -> bool:
 def _name(stem: str, file: Path) -> str:
     """The name that a library with this content has to have; "" if it cannot be read."""
     try:
-        with file.open("rb") as opened:
-            return f"{stem}-{hashlib.file_digest(opened, 'sha256').hexdigest()}.so"
+        return f"{stem}-{file_sha256(file)}.so"
     except OSError:
         return ""
 
