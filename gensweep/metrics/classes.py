@@ -56,7 +56,7 @@ class Agreement(Metric):
         self._state = torch.zeros(k, k, dtype=torch.float64, device=self._device)
 
     def update(self, output: Labelled) -> None:
-        """Take in features of generated images and their labels.  Raises GensweepError if one is not that of a class."""
+        """Take in features of generated images and their labels, from 0 to the number of classes less 1."""
         features, labels = _checked(output, len(self.class_names))
         if len(features):
             drawn, taken = labels.to(self._device), self._probe.predict(features.to(self._device))
@@ -103,7 +103,7 @@ class FrechetDistanceByClass(CollectedFeatures):
         self._labels = torch.zeros(0, 1, dtype=torch.int64, device=self._device)
 
     def update(self, output: Labelled) -> None:  # type: ignore[override]
-        """Take in features of generated images and their labels.  Raises GensweepError if one is not that of a class."""
+        """Take in features of generated images and their labels, from 0 to the number of classes less 1."""
         features, labels = _checked(output, len(self.class_names))
         super().update(features)
         self._labels = torch.cat([self._labels, labels.to(self._labels)[:, None]])[: self._count]
