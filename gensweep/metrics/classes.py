@@ -93,7 +93,7 @@ class FrechetDistanceByClass(CollectedFeatures):
         self._require_images(
             self._real_labels,
             "real images of each class, but there are",
-            "leave the class out of data.classes, or take fd_by_class out of evaluation.metrics",
+            "leave the class out of the data, or fd_by_class out of the metrics",
         )
         super().__init__(reference, device)
 
@@ -111,7 +111,7 @@ class FrechetDistanceByClass(CollectedFeatures):
     def compute(self) -> float:
         """The mean of the distances.  Raises GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
         generated, labels = self._generated(), in_order(self._labels)[:MAX_FEATURES_KEPT, 0]
-        self._require_images(labels, "generated images of each class, but got", "raise evaluation.samples")
+        self._require_images(labels, "generated images of each class, but got", "raise the number of samples")
         distances = [
             distance_of_features(
                 generated[labels == label], self.reference.features[self._real_labels == label].to(self._device)
@@ -168,6 +168,6 @@ def _checked(output: Labelled, classes: int) -> Labelled:
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise GensweepError(
             f"labels of generated images must be in 0..{classes - 1}, but go from {int(labels.min())} "
-            f"to {int(labels.max())}; judge against data with the model's classes"
+            f"to {int(labels.max())}; compare with data that have the model's classes"
         )
     return features.detach(), labels

@@ -72,6 +72,6 @@ class CollectedFeatures(Metric):
         if len(features) < self.fewest:
             raise GensweepError(
                 f"{self.name} needs at least {self.fewest} real images, but got {len(features)}; "
-                "raise data.limit, or judge against another split"
+                "raise the limit of the data, or compare with another split"
             )
         return features[spread(len(features), most or MAX_FEATURES_KEPT)].to(self._device)

@@ -45,7 +45,7 @@ class AuthenticShare(Metric):
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
         if (m := len(reference.features)) < 2:
-            raise GensweepError(f"authpct needs at least 2 training images, but got {m}; raise data.limit")
+            raise GensweepError(f"authpct needs at least 2 training images, but got {m}; raise the limit of the data")
         super().__init__(reference, device)
         self._search = NearestSearch(reference.features.to(self._device))
 

@@ -110,5 +110,5 @@ class BitsPerDim(Metric):
         """The mean over the images of all processes.  Raises GensweepError if there are none."""
         count, total = summed(self._state).tolist()
         if not count:
-            raise GensweepError("bits per dimension need at least one image, but got none; raise evaluation.likelihood")
+            raise GensweepError("bits per dimension need at least one image, but got none; hold out more")
         return float(total / count)

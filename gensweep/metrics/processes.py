@@ -81,7 +81,7 @@ def require_generated(count: int, fewest: int, metric: str) -> None:
     if count < fewest:
         images = "image" if fewest == 1 else "images"
         raise GensweepError(
-            f"{metric} needs at least {fewest} generated {images}, but got {count}; raise evaluation.samples"
+            f"{metric} needs at least {fewest} generated {images}, but got {count}; raise the number of samples"
         )
 
 

@@ -73,7 +73,7 @@ def test_only_the_first_images_count_beyond_the_limit(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_too_few_generated_images_are_refused(n: int):
-    with pytest.raises(GensweepError, match=rf"at least 2 generated images, but got {n}; raise evaluation\.samples"):
+    with pytest.raises(GensweepError, match=rf"at least 2 generated images, but got {n}; raise the number of samples"):
         distance(features(50, 4, 1), features(n, 4, 2))
 
 
