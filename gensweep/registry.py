@@ -87,6 +87,10 @@ class Registry(Generic[F]):
             raise KeyError(f"{kind!r} is not a {self.noun} (known: {', '.join(self._items)})")
         return self._items[kind]
 
+    def kind_of(self, item: object) -> str:
+        """The name under which an object's class is registered, or the name of that class."""
+        return next((kind for kind in self if self[kind] is type(item)), type(item).__name__)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.kinds())
 

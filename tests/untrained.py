@@ -11,7 +11,6 @@ from gensweep.training.checkpoint import Checkpoint, save
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import sampler_prefix, state_of
-from gensweep.training.loop import kind_of
 
 DIGITS = {
     "seed": 5,
@@ -62,7 +61,7 @@ def checkpoint(root, trial):
         images=32,
         seconds={"train": 1.0, "sample": 0.0, "evaluate": 0.0},
         seed=trial.seed,
-        family=kind_of(learner.family),
+        family=trial.kind("family"),
         shape=(1, 8, 8),
         class_names=images.class_names,
         class_counts=images.class_counts,

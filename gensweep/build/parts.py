@@ -197,10 +197,9 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
         run_trial(
             build_learner(trial, images, context.device, Workers(context.rank, context.world)),
             evaluator,
+            context,
             reporter,
-            folder=context.folder,
             metadata=trial.as_dict(),
-            resume=context.resume,
             also=_beginning(trial).writer(trial, images),
         )
 

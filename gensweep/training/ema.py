@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 __all__ = ["MAIN_AVERAGE", "Ema", "average_name", "averages", "decay"]
 
@@ -37,16 +37,14 @@ class Ema:
         weight = 1 - decay(images, batch_size, self.half_life, self.factor)
         # Running statistics are averaged like the weights that they belong to; counters are taken over, and what is not
         # trained stays.
-        trained = [
-            (a, b) for a, b in zip(self.network.parameters(), network.parameters(), strict=True) if b.requires_grad
-        ]
-        mine = [*(a for a, _ in trained), *self.network.buffers()]
-        theirs = [*(b for _, b in trained), *network.buffers()]
-        floats = [(a, b.detach()) for a, b in zip(mine, theirs, strict=True) if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], weight)
-        for a, b in zip(mine, theirs, strict=True):
-            if not a.is_floating_point():
-                a.copy_(b)
+        parameters = zip(self.network.parameters(), network.parameters(), strict=True)
+        pairs: list[tuple[Tensor, Tensor]] = [(mine, theirs) for mine, theirs in parameters if theirs.requires_grad]
+        pairs += zip(self.network.buffers(), network.buffers(), strict=True)
+        floats = [(mine, theirs.detach()) for mine, theirs in pairs if mine.is_floating_point()]
+        torch._foreach_lerp_([mine for mine, _ in floats], [theirs for _, theirs in floats], weight)
+        for mine, theirs in pairs:
+            if not mine.is_floating_point():
+                mine.copy_(theirs)
 
 
 def averages(network: nn.Module, half_life: int, factors: Iterable[float]) -> dict[str, Ema]:

@@ -14,7 +14,7 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
 from gensweep.training.cost import CallCounter, activation_bytes, counted_calls, parameters
-from gensweep.training.device import synchronised_time
+from gensweep.training.distributed import synchronised_time
 from gensweep.training.evaluation import drawing_in
 from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Learner

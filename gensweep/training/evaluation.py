@@ -29,8 +29,7 @@ from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
 from gensweep.results import Identity, Score
-from gensweep.training.device import synchronised_time
-from gensweep.training.distributed import ALONE, Workers
+from gensweep.training.distributed import ALONE, Workers, synchronised_time
 from gensweep.training.settings import IMAGES_SHOWN, EvaluationSettings
 
 __all__ = [

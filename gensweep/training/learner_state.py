@@ -25,15 +25,10 @@ RAW_WEIGHTS = "raw"
 def state_of(learner: Learner) -> dict[str, Tensor]:
     """Every tensor of networks, averaged weights and optimizers; they share memory with the learner's."""
     state = {
-        f"networks/{name}/{key}": tensor
-        for name, network in learner.family.networks.items()
-        for key, tensor in network.state_dict().items()
+        prefix + key: tensor
+        for prefix, module in _modules(learner).items()
+        for key, tensor in module.state_dict().items()
     }
-    for name, memory in learner.family.memories.items():
-        state |= {f"memories/{name}/{key}": tensor for key, tensor in memory.state_dict().items()}
-    for name, average in learner.averages.items():
-        prefix = weights_prefix(name, learner.family.sampled)
-        state |= {prefix + key: tensor for key, tensor in average.network.state_dict().items()}
     for name, optimizer in learner.optimizers.items():
         for key, parameter in learner.family.networks[name].named_parameters():
             for quantity, tensor in optimizer.state.get(parameter, {}).items():
@@ -46,28 +41,27 @@ def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
 
     Raises GensweepError if it is another model's.
     """
-    for name, network in learner.family.networks.items():
-        load_network(network, state, f"networks/{name}/")
-    for name, memory in learner.family.memories.items():
-        load_network(memory, state, f"memories/{name}/")
-    for name, average in list(learner.averages.items()):
-        prefix = weights_prefix(name, learner.family.sampled)
-        if name != MAIN_AVERAGE and not any(_below(state, prefix)):
-            # An average over a past that nobody kept cannot be made up, so the training goes on without it.
-            del learner.averages[name]
-        else:
-            load_network(average.network, state, prefix)
+    # An average over a past that nobody kept cannot be made up, so the training goes on without it.
+    kept = {MAIN_AVERAGE, *weights_in(state)}
+    learner.averages = {name: average for name, average in learner.averages.items() if name in kept}
+    for prefix, module in _modules(learner).items():
+        load_network(module, state, prefix)
     for name, optimizer in learner.optimizers.items():
-        network = learner.family.networks[name]
-        fused = {id(p): bool(group.get("fused")) for group in optimizer.param_groups for p in group["params"]}
-        for key, parameter in network.named_parameters():
-            if id(parameter) not in fused:
-                continue
-            saved = dict(_below(state, f"optimizers/{name}/{key}/"))
-            optimizer.state[parameter] = {
-                quantity: _like(parameter, tensor, counters_beside=fused[id(parameter)])
-                for quantity, tensor in saved.items()
-            }
+        keys = {parameter: key for key, parameter in learner.family.networks[name].named_parameters()}
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter] = {
+                    quantity: _like(parameter, tensor, counters_beside=bool(group.get("fused")))
+                    for quantity, tensor in _below(state, f"optimizers/{name}/{keys[parameter]}/")
+                }
+
+
+def _modules(learner: Learner) -> dict[str, nn.Module]:
+    """What is saved besides optimizers, by the prefix of its tensors' names."""
+    family = learner.family
+    modules = {weights_prefix(RAW_WEIGHTS, name): network for name, network in family.networks.items()}
+    modules |= {f"memories/{name}/": memory for name, memory in family.memories.items()}
+    return modules | {weights_prefix(name, family.sampled): each.network for name, each in learner.averages.items()}
 
 
 def load_network(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:

@@ -21,32 +21,28 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import FAMILIES, Batch, Family, Loss
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.device import place, synchronised_time
-from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
+from gensweep.training.distributed import ALONE, Workers, average_gradients, place, synchronised_time, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 
-__all__ = ["Due", "Learner", "Progress", "kind_of", "train"]
+__all__ = ["Learner", "Progress", "train"]
 
 #: How often losses are logged in a training that does not say.
 LOSSES_LOGGED = 50
 
 
 class Progress(NamedTuple):
-    """Losses and signals by name, averaged over all workers and the images since the last of these events."""
+    """Losses and signals by name, averaged over all workers and the images since the last of these events.
+
+    An evaluation may be `due`; it is the `last` if the budget is used up.
+    """
 
     images: int
     losses: dict[str, float]
-    images_per_second: float
-    train_seconds: float
     signals: dict[str, float]
-
-
-class Due(NamedTuple):
-    """An evaluation and a checkpoint are due; `last` if the budget is used up."""
-
-    images: int
-    last: bool
+    images_per_second: float
+    due: bool = False
+    last: bool = False
 
 
 class Learner:
@@ -67,14 +63,11 @@ class Learner:
     ) -> None:
         self.family, self.training, self.seed = family, training, seed
         self.device, self.workers = torch.device(device), workers
-        needed = self.workers.world * training.accumulation
-        if training.batch_size < needed:
+        if training.batch_size < workers.world * training.accumulation:
             times = f" times {training.accumulation} parts (accumulation)" if training.accumulation > 1 else ""
-            raise ParameterError(
-                "batch_size",
-                f"{training.batch_size} is less than the {self.workers.world} workers{times}; "
-                "every worker needs at least one image" + (" in every part" if times else ""),
-            )
+            needed = f"{workers.world} workers{times}"
+            message = f"{training.batch_size} is less than the {needed}; each needs at least one image"
+            raise ParameterError("batch_size", message)
         for network in family.networks.values():
             place(network, self.device, training.precision).train()
         for memory in family.memories.values():
@@ -86,7 +79,7 @@ class Learner:
         self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
         self.averages = averages(family.networks[family.sampled], training.ema_half_life, training.ema_factors)
         self.images, self.seconds, self.period = 0, 0.0, 1
-        self._sums: dict[str, Tensor] = {}
+        self._losses: dict[str, Tensor] = {}
         self._signals: dict[str, Tensor] = {}
         self._counts: Counter[str] = Counter()
         self._since = 0
@@ -134,7 +127,7 @@ class Learner:
             if loss is None:
                 continue
             torch.autograd.backward(loss.value * share)
-            _add(self._sums, {loss.name: loss.value.detach()}, share)
+            _add(self._losses, {loss.name: loss.value.detach()}, share)
             _add(self._signals, loss.signals, share)
         if loss is None:
             return False
@@ -149,24 +142,20 @@ class Learner:
 
         Raises GensweepError if one of them was not finite.
         """
-        sums = [*self._sums.values(), *self._signals.values()]
-        totals = self.workers.sum(torch.stack(sums).double()).tolist()
+        sums, world = self._losses | self._signals, self.workers.world
+        totals = self.workers.sum(torch.stack([*sums.values()]).double()).tolist()
         # A loss need not come in every step; its mean is over those in which it came.
-        means = {
-            name: value / (self._counts[name] * self.workers.world)
-            for name, value in zip([*self._sums, *self._signals], totals, strict=True)
-        }
-        losses = {name: means[name] for name in self._sums}
+        means = {name: total / (self._counts[name] * world) for name, total in zip(sums, totals, strict=True)}
+        losses, signals = ({name: means[name] for name in part} for part in (self._losses, self._signals))
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise GensweepError(
-                    f"{kind_of(self.family)}: the loss {name!r} became {value} before {self.images:,} images; "
+                    f"{FAMILIES.kind_of(self.family)}: the loss {name!r} became {value} before {self.images:,} images; "
                     "lower the learning rate, clip gradients, or use precision float32"
                 )
         self.seconds += seconds
-        speed, signals = self._since / max(seconds, 1e-9), {name: means[name] for name in self._signals}
-        progress = Progress(self.images, losses, speed, self.seconds, signals)
-        self._sums, self._signals, self._counts, self._since = {}, {}, Counter(), 0
+        progress = Progress(self.images, losses, signals, self._since / max(seconds, 1e-9))
+        self._losses, self._signals, self._counts, self._since = {}, {}, Counter(), 0
         return progress
 
     def _warm_up(self, images: int) -> None:
@@ -184,11 +173,11 @@ class Learner:
         self.optimizers[name].zero_grad(set_to_none=True)
 
 
-def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress | Due]:
+def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress]:
     """Train from where the learner stands to the end of its budget, rounded up to whole batches.
 
-    Yields `Progress` at each multiple of `log_every` images and before each `Due`; `Due` at each multiple of `every`
-    and at the end.  The time between events is not counted.  Raises GensweepError for a loss that is not finite.
+    Yields at each multiple of `log_every` images, and where an evaluation is due: at each multiple of `every` and at
+    the end.  The time between events is not counted.  Raises GensweepError for a loss that is not finite.
     """
     budget = learner.training.images
     log_every = learner.training.log_every or max(1, budget // LOSSES_LOGGED)
@@ -199,15 +188,8 @@ def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress 
         last = learner.images >= budget
         due = last or _crossed(before, learner.images, every)
         if due or _crossed(before, learner.images, log_every):
-            yield learner.flush(synchronised_time(learner.device) - started)
-            if due:
-                yield Due(learner.images, last)
+            yield learner.flush(synchronised_time(learner.device) - started)._replace(due=due, last=last)
             started = synchronised_time(learner.device)
-
-
-def kind_of(family: Family) -> str:
-    """The name under which a family is registered."""
-    return next((kind for kind in FAMILIES if FAMILIES[kind] is type(family)), type(family).__name__)
 
 
 def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,23 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.families.family import Scheduled
-from gensweep.metrics.uncertainty import Estimate
+from gensweep.training.evaluation import EvaluationResult
 
-__all__ = [
-    "ESTIMATES_FILE",
-    "SAMPLES_FILE",
-    "SCHEDULE_FILE",
-    "SUSPECTS_FILE",
-    "write_estimates",
-    "write_grid",
-    "write_pairs",
-    "write_schedule",
-]
+__all__ = ["SUSPECTS_FILE", "write_grid", "write_pairs", "write_result", "write_schedule"]
 
-SAMPLES_FILE = "samples.png"
-SCHEDULE_FILE = "schedule.png"
 SUSPECTS_FILE = "suspects.png"
-ESTIMATES_FILE = "estimates.json"
 #: Small images are enlarged to about this side in a grid.
 MIN_TILE_PIXELS = 32
 #: The white margin around each image of a grid.
@@ -40,6 +27,26 @@ INK_COLOUR = "#222222"
 FAINT_COLOUR = "#888888"
 SIGNAL_COLOUR = "#1f6f8b"
 NOISE_COLOUR = "#d1603d"
+
+
+def write_result(result: EvaluationResult, folder: Path) -> None:
+    """Write samples.png, suspects.png if there are any, and estimates.json if there are any.
+
+    The latter has, by metric, "corrected", "error" and the "influences" of the images, in their order.
+    """
+    write_grid(result.shown, folder / "samples.png")
+    if result.suspects is not None:
+        write_pairs(result.suspects, folder / SUSPECTS_FILE)
+    record = {
+        name: {
+            "corrected": estimate.corrected,
+            "error": estimate.error,
+            "influences": [float(f"{value:.7g}") for value in estimate.influences.tolist()],
+        }
+        for name, estimate in result.estimates.items()
+    }
+    if record:
+        (folder / "estimates.json").write_text(json.dumps(record, allow_nan=False) + "\n")
 
 
 def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
@@ -60,21 +67,8 @@ def write_pairs(suspects: UInt8[Tensor, "p c h w"], file: Path) -> None:
     write_grid(suspects, file, columns=min(8, len(suspects)))
 
 
-def write_estimates(estimates: Mapping[str, Estimate], file: Path) -> None:
-    """Write as JSON, by metric, "corrected", "error" and the "influences" of the images, in their order."""
-    record = {
-        name: {
-            "corrected": estimate.corrected,
-            "error": estimate.error,
-            "influences": [float(f"{value:.7g}") for value in estimate.influences.tolist()],
-        }
-        for name, estimate in estimates.items()
-    }
-    file.write_text(json.dumps(record, allow_nan=False) + "\n")
-
-
-def write_schedule(family: Scheduled, network: nn.Module, file: Path) -> None:
-    """Draw the noise schedule of a network: its log-SNR, beside a line between the same ends, and what it leaves.
+def write_schedule(family: Scheduled, network: nn.Module, folder: Path) -> None:
+    """Draw schedule.png: the log-SNR of a network's schedule, beside a line between the same ends, and what it leaves.
 
     Signal and noise are the variances alpha^2 = sigmoid(log-SNR) and sigma^2 = sigmoid(-log-SNR).
     """
@@ -100,4 +94,4 @@ def write_schedule(family: Scheduled, network: nn.Module, file: Path) -> None:
         axes.grid(color="#dddddd", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=9)
-    figure.savefig(file, dpi=120)
+    figure.savefig(folder / "schedule.png", dpi=120)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -13,26 +13,17 @@ from torch import nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
-from gensweep.families.family import Scheduled
+from gensweep.families.family import FAMILIES, Scheduled
 from gensweep.nn import kernels
 from gensweep.nn.lora import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
 from gensweep.training.cost import activation_bytes, parameters, sample_flops, training_flops
-from gensweep.training.device import memory_bytes
+from gensweep.training.distributed import memory_bytes
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
-from gensweep.training.loop import Learner, Progress, kind_of, train
-from gensweep.training.result_files import (
-    ESTIMATES_FILE,
-    SAMPLES_FILE,
-    SCHEDULE_FILE,
-    SUSPECTS_FILE,
-    write_estimates,
-    write_grid,
-    write_pairs,
-    write_schedule,
-)
+from gensweep.training.loop import Learner, Progress, train
+from gensweep.training.result_files import write_result, write_schedule
 
 __all__ = ["Reporter", "StopTrial", "WorkerContext", "run_trial"]
 
@@ -69,29 +60,26 @@ class Reporter(Protocol):
 def run_trial(
     learner: Learner,
     evaluator: Evaluator,
+    context: WorkerContext,
     reporter: Reporter,
     *,
-    folder: Path,
     metadata: Mapping[str, Any],
-    resume: Sequence[Path] = (),
     also: Callable[[nn.Module, Path], None] | None = None,
 ) -> None:
     """Train on the evaluator's images to the end of the budget; evaluate, save and report as its settings say.
 
-    Checkpoints go into `folder`, with `metadata` inside; `also` may write more there, and gets the network that draws
-    samples.  `resume` are checkpoints, the newest first: training continues from the first that is not damaged.  A
-    trial that has used up its budget already is evaluated and reported once more.
+    Checkpoints hold `metadata`; `also` may write more files into their folders, and gets the network that draws
+    samples.  A trial that has used up its budget already is evaluated and reported once more.
     """
-    trial = _Trial(learner, evaluator, reporter, folder, metadata, also)
-    if resume:
-        trial.resume(resume)
+    trial = _Trial(learner, evaluator, context, reporter, metadata, also)
+    if context.resume:
+        trial.resume()
     if learner.images >= learner.training.images:
         trial.evaluate(last=True)
-    for event in train(learner, trial.loader, every=evaluator.settings.interval(learner.training)):
-        if isinstance(event, Progress):
-            trial.log(event)
-        else:
-            trial.evaluate(last=event.last)
+    for progress in train(learner, trial.loader, every=evaluator.settings.interval(learner.training)):
+        trial.log(progress)
+        if progress.due:
+            trial.evaluate(last=progress.last)
 
 
 @dataclass
@@ -100,8 +88,8 @@ class _Trial:
 
     learner: Learner
     evaluator: Evaluator
+    context: WorkerContext
     reporter: Reporter
-    folder: Path
     metadata: Mapping[str, Any]
     also: Callable[[nn.Module, Path], None] | None
     losses: dict[str, float] = field(default_factory=dict)
@@ -118,12 +106,12 @@ class _Trial:
             activation_bytes=activation_bytes(learner.family, self.loader, learner.autocast),
         )
 
-    def resume(self, folders: Sequence[Path]) -> None:
+    def resume(self) -> None:
         """Continue the learner and the counters of the first checkpoint that is not damaged on any rank.
 
         Raises GensweepError that names what is wrong with each if there is none.
         """
-        learner, problems = self.learner, list[str]()
+        learner, folders, problems = self.learner, self.context.resume, list[str]()
         for folder in folders:
             try:
                 verify(folder)
@@ -162,7 +150,7 @@ class _Trial:
             self.constant_cost, sample_seconds=result.sample_seconds, evaluate_seconds=result.evaluate_seconds
         )
         evaluation = Evaluation(learner.images, result.scores, self._add_to(cost), self.losses | result.signals)
-        folder = self.folder / f"images-{learner.images:012d}"
+        folder = self.context.folder / f"images-{learner.images:012d}"
         if learner.workers.rank == 0:
             self._save(folder, evaluation, result)
         self.reporter.evaluated(evaluation, folder)
@@ -187,7 +175,7 @@ class _Trial:
             images=learner.images,
             seconds={"train": learner.seconds, "sample": self.sample_seconds, "evaluate": self.evaluate_seconds},
             seed=learner.seed,
-            family=kind_of(learner.family),
+            family=FAMILIES.kind_of(learner.family),
             shape=images.shape,
             class_names=images.class_names,
             class_counts=images.class_counts,
@@ -200,13 +188,8 @@ class _Trial:
         save(folder, checkpoint, state_of(learner), also=partial(self._add_files, result))
 
     def _add_files(self, result: EvaluationResult, folder: Path) -> None:
-        write_grid(result.shown, folder / SAMPLES_FILE)
-        if result.suspects is not None:
-            write_pairs(result.suspects, folder / SUSPECTS_FILE)
-        if result.estimates:
-            write_estimates(result.estimates, folder / ESTIMATES_FILE)
-        family = self.learner.family
-        if isinstance(family, Scheduled):
-            write_schedule(family, self.learner.sampler, folder / SCHEDULE_FILE)
+        write_result(result, folder)
+        if isinstance(self.learner.family, Scheduled):
+            write_schedule(self.learner.family, self.learner.sampler, folder)
         if self.also is not None:
             self.also(self.learner.sampler, folder)

@@ -13,7 +13,7 @@ from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES
 from gensweep.gan.augmentation import AUGMENTATIONS, Augmentation, Augmented
 from gensweep.nn.networks import ADVERSARIES
 from gensweep.training.cost import training_flops
-from gensweep.training.loop import Progress, train
+from gensweep.training.loop import train
 
 NETWORKS = {kind: {"kind": kind, "width": 8} for kind in ADVERSARIES}
 NETWORKS["sngan"]["discriminator_width"] = 8
@@ -66,7 +66,7 @@ def test_the_loop_counts_steps_and_averages_a_loss_over_those_in_which_it_came()
     )
     updates = []
     learner.optimizers["generator"].register_step_pre_hook(lambda *_: updates.append(learner.images // 8))
-    (progress,) = (e for e in train(learner, Loader(tiny.images(), seed=3), every=10**9) if isinstance(e, Progress))
+    (progress,) = train(learner, Loader(tiny.images(), seed=3), every=10**9)
     assert updates == [0, 3]
     assert learner.period == 3
     assert 0.5 < progress.losses["generator"] < 1  # about ln 2, of two steps and not of six

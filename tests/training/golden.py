@@ -14,7 +14,7 @@ import torch
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
-from gensweep.training.loop import Progress, train
+from gensweep.training.loop import train
 
 FILE = Path(__file__).with_name("golden.json")
 KINDS = [f"{kind}{' conditional' * conditional}" for kind in FAMILIES for conditional in (False, True)]
@@ -27,7 +27,7 @@ def losses(name):
     network = tiny.network(kind, dropout=0.0)
     learner = tiny.learner(kind, conditional=bool(conditional), log_every=8, family={"network": network})
     events = train(learner, Loader(tiny.images(), seed=3), every=10**9)
-    rounded = [{n: round(v, 6) for n, v in event.losses.items()} for event in events if isinstance(event, Progress)]
+    rounded = [{n: round(v, 6) for n, v in event.losses.items()} for event in events]
     return {key: [each[key] for each in rounded] for key in rounded[0]}
 
 

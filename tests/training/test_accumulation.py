@@ -8,7 +8,7 @@ from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError
 from gensweep.training.distributed import Workers
 from gensweep.training.learner_state import state_of
-from gensweep.training.loop import Progress, train
+from gensweep.training.loop import train
 
 #: Families whose networks see images one by one while they train.
 FAMILIES = {
@@ -28,11 +28,7 @@ def trained(kind, parts, batch_size=8):
         # Spectral norm takes a step in every pass, and batch norms look at whole parts: both stand still here.
         for network in learner.family.networks.values():
             network.eval()
-    losses = [
-        event.losses | event.signals
-        for event in train(learner, Loader(tiny.images(), seed=3), every=10**9)
-        if isinstance(event, Progress)
-    ]
+    losses = [event.losses | event.signals for event in train(learner, Loader(tiny.images(), seed=3), every=10**9)]
     return losses, state_of(learner)
 
 

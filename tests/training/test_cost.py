@@ -12,7 +12,7 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.training import estimate
 from gensweep.training.cost import counted_calls, parameters, sample_flops, training_flops
-from gensweep.training.device import memory_bytes
+from gensweep.training.distributed import memory_bytes
 from gensweep.training.learner_state import state_of
 from gensweep.training.settings import LikelihoodSettings
 

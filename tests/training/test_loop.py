@@ -8,41 +8,32 @@ from kernel_paths import PATHS, running_on
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.nn.precision import uses_bfloat16
-from gensweep.training.distributed import Workers
-from gensweep.training.loop import Due, Progress, place, train
+from gensweep.training.distributed import Workers, place
+from gensweep.training.loop import train
 
 
 def events(learner, every=32):
     return list(train(learner, Loader(tiny.images(), seed=3), every=every))
 
 
-def test_events_come_at_multiples_and_before_each_evaluation():
+def test_events_come_at_multiples_and_where_an_evaluation_is_due():
     learner = tiny.learner("gan", images=70, log_every=24)
-    seen = [(type(event), event.images) for event in events(learner, every=32)]
-    assert seen == [
-        (Progress, 24),
-        (Progress, 32),
-        (Due, 32),
-        (Progress, 48),
-        (Progress, 64),
-        (Due, 64),
-        (Progress, 72),
-        (Due, 72),
-    ]
+    seen = [(event.images, event.due) for event in events(learner, every=32)]
+    assert seen == [(24, False), (32, True), (48, False), (64, True), (72, True)]
 
 
 def test_the_budget_is_rounded_up_to_whole_batches_and_only_its_end_is_the_last():
     learner = tiny.learner("gan", images=60)
-    due = [event for event in events(learner, every=24) if isinstance(event, Due)]
+    due = [event for event in events(learner, every=24) if event.due]
     assert [(event.images, event.last) for event in due] == [(24, False), (48, False), (64, True)]
     assert events(learner) == []
 
 
 def test_logged_losses_are_means_over_the_images_since_the_last_event():
     learner = tiny.learner("diffusion", images=32, log_every=32)
-    (progress, _) = events(learner, every=1000)
+    (progress,) = events(learner, every=1000)
     single = tiny.learner("diffusion", images=32, log_every=8)
-    means = [event.losses["diffusion"] for event in events(single, every=1000) if isinstance(event, Progress)]
+    means = [event.losses["diffusion"] for event in events(single, every=1000)]
     assert progress.losses["diffusion"] == pytest.approx(sum(means) / 4)
     assert progress.images_per_second > 0
 
@@ -59,7 +50,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_family_loss_and_images
 def test_no_evaluation_is_due_once_a_loss_is_not_finite():
     learner = tiny.learner("diffusion", images=64, log_every=1000)
     training = train(learner, Loader(tiny.images(), seed=3), every=16)
-    assert [type(next(training)), type(next(training))] == [Progress, Due]
+    assert next(training).due
     next(learner.family.networks["denoiser"].parameters()).data.fill_(float("inf"))
     with pytest.raises(GensweepError):
         next(training)

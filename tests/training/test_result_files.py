@@ -19,7 +19,7 @@ def test_the_curves_are_those_of_the_network(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: figures.append(self) or savefig(self, *a, **k))
     family = tiny.build(kind)
     network = family.networks[family.sampled]
-    write_schedule(family, network, tmp_path / "schedule.png")
+    write_schedule(family, network, tmp_path)
     left, right = figures[0].axes
     curves = {line.get_label(): line for axes in (left, right) for line in axes.get_lines()}
     t = torch.as_tensor(curves["the schedule"].get_xdata())

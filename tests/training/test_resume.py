@@ -9,7 +9,7 @@ from gensweep.diffusion.levels import LOSSES_PER_TIMESTEP
 from gensweep.errors import GensweepError
 from gensweep.families.family import FAMILIES
 from gensweep.training.learner_state import restore, state_of
-from gensweep.training.loop import Due, train
+from gensweep.training.loop import train
 
 pytestmark = pytest.mark.trains
 
@@ -20,11 +20,9 @@ def run(learner, until=None):
     """Train to the end, or until an evaluation at so many images; return the last losses."""
     losses = {}
     for event in train(learner, Loader(tiny.images(), seed=3), every=32):
-        if isinstance(event, Due):
-            if event.images == until:
-                break
-        else:
-            losses = event.losses
+        losses = event.losses
+        if event.due and event.images == until:
+            break
     return losses
 
 

@@ -15,7 +15,7 @@ from gensweep.families.family import FAMILIES
 from gensweep.training.checkpoint import load_tensors, verify
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
-from gensweep.training.trial import StopTrial, run_trial
+from gensweep.training.trial import StopTrial, WorkerContext, run_trial
 
 pytestmark = pytest.mark.trains
 
@@ -29,10 +29,9 @@ def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
     run_trial(
         tiny.learner(kind, **settings),
         replace(evaluator or tiny.evaluator(), images=tiny.images()),
+        WorkerContext(0, 1, torch.device("cpu"), folder, tuple(resume)),
         reporter,
-        folder=folder,
         metadata={"seed": 3},
-        resume=resume,
     )
     return reporter
 

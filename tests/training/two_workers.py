@@ -10,7 +10,7 @@ from gensweep.gan.adversarial_losses import PENALTIES
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import state_of
-from gensweep.training.loop import Progress, train
+from gensweep.training.loop import train
 
 #: Ways to draw levels that look at all images of a batch; of two timesteps, so that losses are soon remembered of both.
 LEVELS = {
@@ -83,8 +83,7 @@ def trained(kind, batch_size, workers):
     weights = [parameter for network in learner.family.networks.values() for parameter in network.parameters()]
     before, losses = [parameter.detach().clone() for parameter in weights], []
     for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
-        if isinstance(event, Progress):
-            losses.append(event.losses | event.signals)
+        losses.append(event.losses | event.signals)
     evaluator = tiny.evaluator(isinstance(learner.family, Likelihood), samples=21, batch_size=4)
     verdict = evaluate(learner.family, learner.sampler, evaluator, workers=workers)
     state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
