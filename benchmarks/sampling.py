@@ -44,7 +44,7 @@ from gensweep.config.models import bind, item_model
 from gensweep.families.family import FAMILIES
 from gensweep.nn.precision import uses_bfloat16
 from gensweep.noise import Noise
-from gensweep.training.distributed import place
+from gensweep.training.device import place
 from gensweep.training.evaluation import draw
 
 SIZE = 32

@@ -49,7 +49,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gensweep.nn.precision import Precision, uses_bfloat16
 from gensweep.nn.unet import UNet
-from gensweep.training.distributed import place
+from gensweep.training.device import place
 
 CHANNELS = 3
 DROPOUT = 0.1

@@ -27,7 +27,7 @@ from gensweep.metrics.probe import Classifier
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 from gensweep.training.checkpoint import load_tensors
-from gensweep.training.distributed import place
+from gensweep.training.device import place
 from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_prefix
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
-from gensweep.build.parts import build_extractor, build_family, build_learner, load_images, run_job
+from gensweep.build.parts import build_family, build_learner, load_images, run_job
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.data.images import Images
-from gensweep.data.loader import Loader
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Allotment, Plan, allot, local_nodes
 from gensweep.sweep.space import Parameter, SearchSpace
-from gensweep.training.cost import parameters
+from gensweep.training.cost import trained_parameters
 from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import CostEstimate, time_trial
@@ -159,7 +158,7 @@ def _corner(sweep: SweepConfig, params: dict[str, Any], *, timed: bool) -> Corne
 
 def count_parameters(trial: TrialConfig, images: Images) -> int:
     """How many parameters a trial trains, in all of its networks."""
-    return sum(parameters(build_family(trial, images.shape, images.classes)).values())
+    return sum(each.numel() for each in trained_parameters(build_family(trial, images.shape, images.classes)))
 
 
 def estimate_cost(trial: TrialConfig, images: Images, workers: int) -> CostEstimate:
@@ -173,7 +172,5 @@ def estimate_cost(trial: TrialConfig, images: Images, workers: int) -> CostEstim
     # A CPU is as fast an image in small batches; a GPU is not.
     tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
     learner = build_learner(tried, images, device, Workers())
-    loader = Loader(images, seed=trial.seed, device=device)
     settings: EvaluationSettings = trial.bound("evaluation")()
-    extractor = build_extractor(trial, device) if settings.of("samples") else None
-    return time_trial(learner, loader, extractor, settings, workers=workers, patience=TIMING_SECONDS)
+    return time_trial(learner, images, settings, workers=workers, patience=TIMING_SECONDS)

@@ -24,8 +24,8 @@ __all__ = [
     "LiveBytes",
     "activation_bytes",
     "counted_calls",
-    "parameters",
     "sample_flops",
+    "trained_parameters",
     "training_flops",
 ]
 
@@ -34,12 +34,9 @@ SMALL_BATCH = 2
 LARGE_BATCH = 4
 
 
-def parameters(family: Family) -> dict[str, int]:
-    """Numbers of trained parameters, by network."""
-    return {
-        name: sum(p.numel() for p in network.parameters() if p.requires_grad)
-        for name, network in family.networks.items()
-    }
+def trained_parameters(family: Family) -> list[nn.Parameter]:
+    """Those of all networks that have gradients."""
+    return [each for network in family.networks.values() for each in network.parameters() if each.requires_grad]
 
 
 def training_flops(family: Family, loader: Loader) -> float:

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 import torch
 
+from gensweep.cache import cache_folder
+from gensweep.data.images import Images
 from gensweep.data.loader import Loader
 from gensweep.families.family import Family, Likelihood
-from gensweep.metrics.extractors import Extractor
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.cost import CallCounter, activation_bytes, counted_calls, parameters
-from gensweep.training.distributed import synchronised_time
+from gensweep.training.cost import CallCounter, activation_bytes, counted_calls, trained_parameters
+from gensweep.training.device import synchronised_time
 from gensweep.training.evaluation import drawing_in
 from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Learner
@@ -29,7 +30,7 @@ MAX_TIMED_STEPS = 16
 
 
 class CostEstimate(NamedTuple):
-    """Seconds that a trial takes, numbers of parameters by network, and the memory of a worker's training step.
+    """Seconds that a trial takes, and the memory of a worker's training step.
 
     `activation_bytes` is for each image of the worker's batch; `state_bytes` are weights, averages, gradients and the
     optimizer's.
@@ -38,7 +39,6 @@ class CostEstimate(NamedTuple):
     train_seconds: float
     sample_seconds: float
     evaluate_seconds: float
-    params: dict[str, int]
     activation_bytes: int
     state_bytes: int
 
@@ -53,22 +53,17 @@ class CostEstimate(NamedTuple):
 
 
 def time_trial(
-    learner: Learner,
-    loader: Loader,
-    extractor: Extractor | None,
-    evaluation: EvaluationSettings,
-    *,
-    workers: int = 1,
-    patience: float = 2.0,
+    learner: Learner, images: Images, evaluation: EvaluationSettings, *, workers: int = 1, patience: float = 2.0
 ) -> CostEstimate:
     """Time training steps, a call of the network that draws samples, and the extractor; the rest is multiplication.
 
-    No extractor means that no score is of samples.  Each of the three takes about `patience` seconds, or one repetition
-    if that is longer.  The learner moves on.
+    Each of the three takes about `patience` seconds, or one repetition if that is longer.  The learner moves on.
     """
     training, device = learner.training, learner.device
+    loader = Loader(images, seed=learner.seed, device=device)
+    extractor = evaluation.extractor(device, cache_folder()) if evaluation.of("samples") else None
     probe = counted_calls(learner.family)
-    pixels = torch.zeros(TIMED_IMAGES, *loader.pixels.shape[1:], dtype=torch.uint8, device=device)
+    pixels = torch.zeros(TIMED_IMAGES, *images.shape, dtype=torch.uint8, device=device)
     step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MAX_TIMED_STEPS)
     with mixed_precision(getattr(learner.family, "sampling_precision", "float32"), device):
         call = _seconds(lambda: probe.run(TIMED_IMAGES), device, patience) / TIMED_IMAGES
@@ -78,14 +73,12 @@ def time_trial(
     calls_early = counted_calls(drawing_in(evaluation.rung_steps, learner.family)).calls
     held_out = evaluations * evaluation.likelihood().images if evaluation.of("likelihood") else 0
     calls = _likelihood_calls(learner.family, loader, evaluation.likelihood()) if held_out else 0
-    gradients = (p for network in learner.family.networks.values() for p in network.parameters() if p.requires_grad)
     return CostEstimate(
         train_seconds=step / training.batch_size * training.images / workers,
         sample_seconds=call * (calls_early * early + probe.calls * samples) / workers,
         evaluate_seconds=(look * (early + samples) + call * calls * held_out) / workers,
-        params=parameters(learner.family),
         activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
-        state_bytes=sum(tensor.nbytes for tensor in (*state_of(learner).values(), *gradients)),
+        state_bytes=sum(tensor.nbytes for tensor in (*state_of(learner).values(), *trained_parameters(learner.family))),
     )
 
 

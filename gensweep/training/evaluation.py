@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
-from jaxtyping import Float64, Int, UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
 from gensweep.data.images import Images
@@ -29,7 +29,8 @@ from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
 from gensweep.results import Identity, Score
-from gensweep.training.distributed import ALONE, Workers, synchronised_time
+from gensweep.training.device import synchronised_time
+from gensweep.training.distributed import ALONE, Workers
 from gensweep.training.settings import IMAGES_SHOWN, EvaluationSettings
 
 __all__ = [
@@ -122,17 +123,12 @@ def evaluate(
         labels=labels if family.classes else None,
         progress=progress,
     )
-    of_likelihood, started = evaluator.metrics_of("likelihood"), synchronised_time(device)
-    if not of_likelihood:
+    if not evaluator.settings.of("likelihood"):
         return result
-    for metric in of_likelihood.values():
-        metric.reset()
-    for bits in _bits_per_dim(family, network, evaluator, workers, key):
-        for metric in of_likelihood.values():
-            metric.update(bits)
-    found = {name: evaluator.score(name, float(metric.compute())) for name, metric in of_likelihood.items()}
+    started = synchronised_time(device)
+    scores = result.scores | _scores_of_likelihood(family, network, evaluator, workers, key)
     return result._replace(
-        scores={name: (result.scores | found)[name] for name in evaluator.settings.metrics},
+        scores={name: scores[name] for name in evaluator.settings.metrics},
         evaluate_seconds=result.evaluate_seconds + synchronised_time(device) - started,
     )
 
@@ -220,16 +216,16 @@ def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> Non
         )
 
 
-def _bits_per_dim(
+def _scores_of_likelihood(
     family: Family, network: nn.Module, evaluator: Evaluator, workers: Workers, key: int
-) -> Iterator[Float64[Tensor, " b"]]:
-    """Bits per dimension of the rank's share of the held-out images, batch by batch, by the network as in `draw`.
-
-    Raises ConfigError for a family without a likelihood.
-    """
+) -> dict[str, Score]:
+    """Scores of the held-out images, each rank looking at its share, by the network as in `draw`."""
     if not isinstance(family, Likelihood):
         raise ParameterError("metrics", f"{type(family).__name__} has no likelihood; take the metric bpd out")
     assert evaluator.held_out is not None
+    metrics = evaluator.metrics_of("likelihood")
+    for metric in metrics.values():
+        metric.reset()
     device, share = next(network.parameters()).device, workers.share(len(evaluator.held_out))
     for start in share[:: evaluator.settings.batch_size]:
         stop = min(start + evaluator.settings.batch_size, share.stop)
@@ -238,7 +234,9 @@ def _bits_per_dim(
         noise = Noise(key, torch.arange(start, stop, device=device))
         with evaluating(network):
             bits = family.bits_per_dim(network, images, labels, noise, evaluator.settings.likelihood().timesteps)
-        yield bits
+        for metric in metrics.values():
+            metric.update(bits)
+    return {name: evaluator.score(name, float(metric.compute())) for name, metric in metrics.items()}
 
 
 def draw(

@@ -89,11 +89,10 @@ def weights_prefix(weights: str, sampled: str) -> str:
 def weights_in(names: Iterable[str]) -> list[str]:
     """The weights that a state with tensors of these names has: the main average, the others, and RAW_WEIGHTS."""
     found = {name.partition("/")[0] for name in names}
-    kept = sorted(
-        (name for name in found if name.startswith(f"{MAIN_AVERAGE}@")),
-        key=lambda name: float(name[len(MAIN_AVERAGE) + 1 :]),
+    averages = sorted(
+        (name for name in found if name.startswith(MAIN_AVERAGE)), key=lambda name: float(name.partition("@")[2] or 0)
     )
-    return [*([MAIN_AVERAGE] if MAIN_AVERAGE in found else []), *kept, RAW_WEIGHTS]
+    return [*averages, RAW_WEIGHTS]
 
 
 def _below(state: Mapping[str, Tensor], prefix: str) -> Iterator[tuple[str, Tensor]]:

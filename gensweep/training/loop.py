@@ -21,7 +21,8 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.families.family import FAMILIES, Batch, Family, Loss
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
-from gensweep.training.distributed import ALONE, Workers, average_gradients, place, synchronised_time, wrapped
+from gensweep.training.device import place, synchronised_time
+from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 

@@ -18,8 +18,8 @@ from gensweep.nn import kernels
 from gensweep.nn.lora import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
-from gensweep.training.cost import activation_bytes, parameters, sample_flops, training_flops
-from gensweep.training.distributed import memory_bytes
+from gensweep.training.cost import activation_bytes, sample_flops, trained_parameters, training_flops
+from gensweep.training.device import memory_bytes
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, train
@@ -102,7 +102,7 @@ class _Trial:
         self.flops_an_image = training_flops(learner.family, self.loader)
         self.constant_cost = Cost(
             sample_flops=sample_flops(learner.family),
-            params=sum(parameters(learner.family).values()),
+            params=sum(each.numel() for each in trained_parameters(learner.family)),
             activation_bytes=activation_bytes(learner.family, self.loader, learner.autocast),
         )
 

@@ -8,7 +8,8 @@ from kernel_paths import PATHS, running_on
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.nn.precision import uses_bfloat16
-from gensweep.training.distributed import Workers, place
+from gensweep.training.device import place
+from gensweep.training.distributed import Workers
 from gensweep.training.loop import train
 
 
