@@ -1,7 +1,5 @@
 """Checkpoints of models that have not been trained, or hardly, for tests of what comes after a training."""
 
-from types import SimpleNamespace
-
 import torch
 from list_reporter import ListReporter
 
@@ -11,6 +9,7 @@ from gensweep.training.checkpoint import Checkpoint, save
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import sampler_prefix, state_of
+from gensweep.training.trial import WorkerContext
 
 DIGITS = {
     "seed": 5,
@@ -37,7 +36,7 @@ def config(kind, **overrides):
 def train(trial, folder, resume=(), reporter=None):
     """Run a trial alone on the CPU as a sweep would; returns its reporter."""
     reporter = reporter or ListReporter()
-    context = SimpleNamespace(rank=0, world=1, device=torch.device("cpu"), folder=folder, resume=tuple(resume))
+    context = WorkerContext(0, 1, torch.device("cpu"), folder, tuple(resume))
     run_job(trial.as_dict(), context, reporter)
     return reporter
 
