@@ -155,12 +155,12 @@ def test_a_split_with_other_classes_has_no_likelihood():
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_an_estimate_is_positive_and_counts_parameters(kind):
+def test_an_estimate_is_positive_and_has_memory_for_all_parameters(kind):
     trial = config(kind)
     images = load_images(trial)
     cost = estimate_cost(trial, images, workers=2)
     assert min(cost.train_seconds, cost.sample_seconds, cost.evaluate_seconds) > 0
-    assert sum(cost.params.values()) == count_parameters(trial, images) > 1000
+    assert count_parameters(trial, images) > 1000
     assert cost.memory_bytes(3) - cost.memory_bytes(2) == cost.activation_bytes > 0
     # Weights, gradients, the average and two moments of Adam for each parameter, in float32.
     assert cost.state_bytes >= 5 * 4 * count_parameters(trial, images)
