@@ -57,15 +57,11 @@ def formulation(
     if made.loss.learns_variance and not made.levels.discrete:
         raise ParameterError(
             "loss",
-            f"{_kind(LOSSES, made.loss)} needs timesteps, but the levels {_kind(TRAINING_LEVELS, made.levels)} lie "
+            f"{LOSSES.kind_of(made.loss)} needs timesteps, but the levels {TRAINING_LEVELS.kind_of(made.levels)} lie "
             f"between them; take other levels ({_listed(TRAINING_LEVELS, 'discrete', True)}) or another loss "
             f"({_listed(LOSSES, 'learns_variance', False)})",
         )
     return made
-
-
-def _kind(registry: Registry[Any], item: object) -> str:
-    return next((kind for kind in registry if registry[kind] is type(item)), type(item).__name__)
 
 
 def _listed(registry: Registry[Any], attribute: str, value: bool) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Int, UInt8
@@ -259,9 +259,9 @@ def drawing_in(steps: int | None, family: Family) -> Family:
         return family
     if not isinstance(family, Denoising):
         raise ParameterError("rung_steps", "the family draws images without a sampler; leave it out")
-    changed: Any = copy.copy(family)
-    changed.sampler = partial(changed.sampler, steps=steps)
-    return cast(Family, changed)
+    changed = copy.copy(family)
+    changed.sampler = partial(family.sampler, steps=steps)
+    return changed
 
 
 @contextmanager
