@@ -259,8 +259,8 @@ def drawing_in(steps: int | None, family: Family) -> Family:
         return family
     if not isinstance(family, Denoising):
         raise ParameterError("rung_steps", "the family draws images without a sampler; leave it out")
-    changed = copy.copy(family)
-    changed.sampler = partial(family.sampler, steps=steps)
+    changed, sampler = copy.copy(family), cast(Any, family.sampler)
+    changed.sampler = partial(sampler, steps=steps)
     return changed
 
 
