@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from gensweep.report import figures
-from gensweep.report.comparison import Comparison, varied
+from gensweep.report.comparison import Comparison
 from gensweep.report.importance import parameter_importance
+from gensweep.report.ranked_trials import varied
 from gensweep.report.wording import short_names
 from gensweep.tracking.artifacts import metric_history
 

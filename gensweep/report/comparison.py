@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.report.commands import evaluate_command, search_again_command
+from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import metric_title
@@ -18,17 +19,7 @@ from gensweep.results import Identity, Score, comparable
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord, TrialRecord
 
-__all__ = ["Comparison", "LeftOut", "RankedTrial", "compare", "varied", "varied_by_family"]
-
-
-@dataclass(frozen=True)
-class RankedTrial:
-    """A ranked trial; `differs` are the keys of its parameters that vary within its sweep and family."""
-
-    rank: int
-    trial: TrialRecord
-    score: Score
-    differs: tuple[str, ...]
+__all__ = ["Comparison", "LeftOut", "compare"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,7 @@ class Comparison:
     entries: tuple[RankedTrial, ...]
     not_comparable: tuple[LeftOut, ...]
     failed: tuple[TrialRecord, ...]
-    ties: tuple[Tie, ...] = ()
+    ties: tuple[Tie, ...]
 
     @property
     def winner(self) -> RankedTrial:
@@ -82,7 +73,10 @@ class Comparison:
     @cached_property
     def rungs(self) -> list[Rung]:
         """How well early scores ranked the final ones; asks the store for histories."""
-        return [rung for sweep in self.sweeps for rung in rungs(sweep)]
+        found = []
+        for sweep in self.sweeps:
+            found += rungs(sweep.name, [entry for entry in self.entries if entry.trial.sweep == sweep.name])
+        return found
 
 
 def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison:
@@ -115,36 +109,13 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
             )
         )
     differs = {run_id: keys for sweep in kept for run_id, keys in varied_by_family(sweep.trials).items()}
-    return Comparison(
-        title=metric_title(scores[0].metric, scores[0].identity),
-        score=scores[0],
-        sweeps=tuple(kept),
-        entries=tuple(
-            RankedTrial(rank, trial, score, differs[trial.run_id])
-            for rank, (trial, score) in enumerate(zip(ranked, scores, strict=True), 1)
-        ),
-        not_comparable=tuple(out),
-        failed=tuple(trial for sweep in kept for trial in sweep.trials if trial.status == "failed"),
-        ties=ties(ranked),
+    entries = tuple(
+        RankedTrial(rank, trial, score, differs[trial.run_id])
+        for rank, (trial, score) in enumerate(zip(ranked, scores, strict=True), 1)
     )
-
-
-def varied(trials: Iterable[TrialRecord]) -> tuple[str, ...]:
-    """The searched parameters whose values are not the same in all trials, in order of appearance."""
-    listed = list(trials)
-    keys = dict.fromkeys(key for trial in listed for key in trial.params)
-    if len(listed) < 2:
-        return tuple(keys)
-    missing = object()
-    return tuple(key for key in keys if len({repr(trial.params.get(key, missing)) for trial in listed}) > 1)
-
-
-def varied_by_family(trials: Iterable[TrialRecord]) -> dict[str, tuple[str, ...]]:
-    """By run id of each trial, the keys that vary among the trials of its own family."""
-    families: dict[str, list[TrialRecord]] = {}
-    for trial in trials:
-        families.setdefault(trial.family, []).append(trial)
-    return {trial.run_id: keys for family in families.values() for keys in [varied(family)] for trial in family}
+    failed = tuple(trial for sweep in kept for trial in sweep.trials if trial.status == "failed")
+    title = metric_title(scores[0].metric, scores[0].identity)
+    return Comparison(title, scores[0], tuple(kept), entries, tuple(out), failed, ties(entries))
 
 
 def _newest_of_each_name(sweeps: Iterable[SweepRecord]) -> tuple[list[SweepRecord], list[LeftOut]]:

@@ -165,10 +165,8 @@ class ProgressDisplay:
         return f"{self._state.ended}/{self._state.wanted} trials" + (f" ({named})" if named else "")
 
     def _best_words(self) -> str:
-        best = self._state.best
-        if best is None or best.objective is None:
-            return ""
-        return f", best {self._title} {score(best.objective.value)} ({best.trial})"
+        best, found = self._state.best, self._state.best_score
+        return "" if best is None or found is None else f", best {self._title} {score(found.value)} ({best.trial})"
 
     def _elapsed_words(self) -> str:
         return duration(self._clock() - self._began)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
-from gensweep.report.comparison import varied_by_family
+from gensweep.report.ranked_trials import varied_by_family
 from gensweep.report.verdict import verdict
 from gensweep.report.wording import (
     count,
@@ -22,7 +22,8 @@ from gensweep.report.wording import (
 )
 
 if TYPE_CHECKING:
-    from gensweep.report.comparison import Comparison, RankedTrial
+    from gensweep.report.comparison import Comparison
+    from gensweep.report.ranked_trials import RankedTrial
     from gensweep.results import Score
     from gensweep.tracking.records import SweepRecord, TrialRecord
 

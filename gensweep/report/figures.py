@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from gensweep.report.comparison import RankedTrial
+    from gensweep.report.ranked_trials import RankedTrial
     from gensweep.results import Score
 
 __all__ = ["COLOURS", "Curve", "cost_figure", "curves_figure", "history_figure", "importance_figure", "signals_figure"]

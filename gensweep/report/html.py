@@ -12,8 +12,9 @@ from gensweep.errors import GensweepError
 from gensweep.report.charts import draw_charts
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
-from gensweep.report.comparison import Comparison, RankedTrial
+from gensweep.report.comparison import Comparison
 from gensweep.report.figures import COLOURS
+from gensweep.report.ranked_trials import RankedTrial
 from gensweep.report.templates import data_url, environment, write_whole
 from gensweep.report.verdict import verdict
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list

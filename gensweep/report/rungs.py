@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from gensweep.report.wording import count
 from gensweep.tracking.artifacts import metric_history
 
 if TYPE_CHECKING:
-    from gensweep.tracking.records import SweepRecord
+    from gensweep.report.ranked_trials import RankedTrial
 
 __all__ = ["Rung", "rank_correlation", "rung_words", "rungs", "rungs_of"]
 
@@ -34,17 +34,14 @@ class Rung:
     winner: int
 
 
-def rungs(sweep: SweepRecord) -> list[Rung]:
-    """Those of a sweep, from the histories in the store."""
-    curves = {
-        trial.trial: [
-            (images, replace(trial.objective, value=value).order)
-            for images, value in metric_history(trial, trial.objective.metric)
-        ]
-        for trial in sweep.trials
-        if trial.status == "finished" and trial.objective is not None and not trial.imported
-    }
-    return rungs_of(sweep.name, curves)
+def rungs(sweep: str, entries: Iterable[RankedTrial]) -> list[Rung]:
+    """Those of a sweep, from the histories of its ranked trials in the store."""
+    curves = {}
+    for entry in entries:
+        if entry.trial.status == "finished" and not entry.trial.imported:
+            history = metric_history(entry.trial, entry.score.metric)
+            curves[entry.trial.trial] = [(images, replace(entry.score, value=value).order) for images, value in history]
+    return rungs_of(sweep, curves)
 
 
 def rungs_of(sweep: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> list[Rung]:

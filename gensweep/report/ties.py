@@ -12,6 +12,7 @@ from gensweep.results import STANDARD_ERRORS
 from gensweep.tracking.artifacts import influences
 
 if TYPE_CHECKING:
+    from gensweep.report.ranked_trials import RankedTrial
     from gensweep.tracking.records import TrialRecord
 
 __all__ = ["Tie", "ties"]
@@ -39,26 +40,26 @@ class Tie:
         return self.difference - STANDARD_ERRORS * self.error, self.difference + STANDARD_ERRORS * self.error
 
 
-def ties(ranked: Sequence[TrialRecord]) -> tuple[Tie, ...]:
+def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
     """Those of the trials, ranked best first by scores of one identity, that cannot be told from the first.
 
     None if the metric gives no interval.
     """
-    if not ranked or (best := ranked[0].objective) is None or best.error is None or best.corrected is None:
+    best, *others = entries
+    if best.score.error is None or best.score.corrected is None:
         return ()
-    drawn = None
+    order, of_best = replace(best.score, value=best.score.corrected).order, None
     found = []
-    for index, trial in enumerate(ranked[1:], 1):
-        score = trial.objective
-        if score is None or score.corrected is None or score.error is None:
+    for index, entry in enumerate(others, 1):
+        score = entry.score
+        if score.corrected is None or score.error is None:
             continue
-        error, paired = hypot(best.error, score.error), False
+        error, paired = hypot(best.score.error, score.error), False
         if index < MAX_PAIRED_TRIALS:
-            drawn = influences(ranked[0], best.metric) if drawn is None else drawn
-            alike = _paired_error(drawn, influences(trial, score.metric))
+            of_best = of_best or influences(best.trial, score.metric)
+            alike = _paired_error(of_best, influences(entry.trial, score.metric))
             error, paired = (error, False) if alike is None else (alike, True)
-        worse = replace(score, value=score.corrected).order - replace(best, value=best.corrected).order
-        tie = Tie(trial, worse, error, paired)
+        tie = Tie(entry.trial, replace(score, value=score.corrected).order - order, error, paired)
         if tie.interval[0] <= 0:
             found.append(tie)
     return tuple(found)

@@ -9,7 +9,8 @@ from gensweep.report.collapse import warnings_of
 from gensweep.report.wording import family_name, rough, score
 
 if TYPE_CHECKING:
-    from gensweep.report.comparison import Comparison, RankedTrial
+    from gensweep.report.comparison import Comparison
+    from gensweep.report.ranked_trials import RankedTrial
     from gensweep.results import Score
 
 __all__ = ["verdict"]

@@ -214,6 +214,11 @@ class SweepState:
         return next(iter(self.ranking), None)
 
     @property
+    def best_score(self) -> Score | None:
+        """The score of the best trial."""
+        return None if self.best is None else self.best.objective
+
+    @property
     def kept(self) -> list[TrialState]:
         """The trials whose best checkpoint is kept in the tracking server: the first of those that have ended."""
         count = 0 if self.created is None else self.created.keep_best

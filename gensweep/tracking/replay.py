@@ -193,10 +193,9 @@ class Replay:
         return {trial.trial for trial in [*self._state.running, *self._state.kept, *self._state.ranking[:1]]}
 
     def _best_so_far(self, entry: LogEntry) -> list[Metric]:
-        best = self._state.best if isinstance(entry.event, Ended) else None
-        if best is None or best.objective is None:
-            return []
-        return metrics_of({f"best/{self._state.metric}": best.objective.value}, entry.time, self._state.ended)
+        best = self._state.best_score if isinstance(entry.event, Ended) else None
+        numbers = {} if best is None else {f"best/{best.metric}": best.value}
+        return metrics_of(numbers, entry.time, self._state.ended)
 
 
 def _by_trial(entries: Sequence[LogEntry]) -> dict[str, list[LogEntry]]:

@@ -68,8 +68,7 @@ COUNTED_COSTS = ("images", "params", "activation_bytes", "memory_bytes")
 
 def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
     """The tags of the sweep's run; None for those that it should not have."""
-    best = state.best
-    objective = None if best is None else best.objective
+    best, score = state.best, state.best_score
     return {
         **(state.sessions[-1].tags if state.sessions else {}),
         "gensweep.metric": state.metric,
@@ -78,8 +77,8 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
         "gensweep.folder": str(folder.path),
         "gensweep.best_trial": None if best is None else best.trial,
         **_source_tags(state),
-        **({} if objective is None else _identity_tags(objective)),
-        "gensweep.best_objective": None if objective is None else repr(objective.value),
+        **({} if score is None else _identity_tags(score)),
+        "gensweep.best_objective": None if score is None else repr(score.value),
     }
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from made_up import IDENTITY
 
-from gensweep.report.comparison import RankedTrial
+from gensweep.report.ranked_trials import RankedTrial
 from gensweep.results import Cost, Score
 from gensweep.tracking.records import SweepRecord, TrialRecord
 

@@ -8,8 +8,9 @@ from made_up import IDENTITY
 from recorded import BEGIN, cost, sweep, trial
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.report.comparison import compare, varied
+from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json, comparison_rows, trial_json
+from gensweep.report.ranked_trials import varied
 from gensweep.report.verdict import verdict
 from gensweep.results import ranking
 

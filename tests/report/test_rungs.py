@@ -5,7 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded import sweep, trial
+from recorded import ranked, trial
 
 from gensweep.report.rungs import rank_correlation, rung_words, rungs, rungs_of
 
@@ -41,7 +41,8 @@ def test_the_winner_is_the_one_with_the_better_score(monkeypatch, mode, winner):
     rows = [(1, 1), (2, 2), (3, 4), (4, 3)]
     histories = {f"t{number:04d}": list(zip((10, 20), row, strict=True)) for number, row in enumerate(rows)}
     monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: histories[trial.trial])
-    found = rungs(sweep("s", [trial("s", number, row[-1], mode=mode) for number, row in enumerate(rows)]))
+    entries = ranked([trial("s", number, row[-1], mode=mode) for number, row in enumerate(rows)])["s"]
+    found = rungs("s", entries)
     assert [(rung.images, rung.winner) for rung in found] == [(10, winner)]
     assert found[0].correlation == pytest.approx(0.8)
 

