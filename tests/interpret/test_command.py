@@ -25,6 +25,7 @@ def store(tmp_path_factory):
     from made_up import mlflow_store
 
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
+        (folder / "cache").mkdir()  # where kernels are compiled, whichever test comes first
         trial = untrained.config("diffusion", network=UNET)
         sweep = LoggedSweep(folder / "sweeps", "tiny")
         made = untrained.checkpoint(sweep.folder.path / "checkpoints" / "t0000", trial)
