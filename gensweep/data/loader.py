@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from gensweep.data.images import Images
@@ -64,7 +64,8 @@ class Loader:
         index = self._index(start, stop)
         pixels = self.pixels.index_select(0, index)
         if self.flip:
-            pixels = torch.where(self._mirrored(positions), pixels.flip(-1), pixels)
+            mirrored = Noise(self.seed, positions).uniform(1, 1, 1, stream=FLIP_STREAM) < 0.5
+            pixels = torch.where(mirrored, pixels.flip(-1), pixels)
         images = pixels.to(torch.float32, memory_format=self.memory_format).div_(127.5).sub_(1)
         return LoadedBatch(images, self.labels.index_select(0, index), positions)
 
@@ -84,6 +85,3 @@ class Loader:
         positions = torch.arange(epochs.start * n, epochs.stop * n, device=self.labels.device)
         numbers = Noise(self.seed, positions).integers(2**31, stream=ORDER_STREAM)
         return numbers.view(-1, n).argsort(dim=1, stable=True).flatten()
-
-    def _mirrored(self, positions: Int64[Tensor, " b"]) -> Bool[Tensor, "b 1 1 1"]:
-        return Noise(self.seed, positions).uniform(1, 1, 1, stream=FLIP_STREAM) < 0.5

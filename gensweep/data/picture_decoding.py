@@ -76,7 +76,12 @@ def _upright(picture: Image.Image) -> Image.Image:
 def _eight_bits(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
         usual = (65535.0,) if picture.mode.startswith("I") else (1.0, 255.0, 65535.0)
-        return Image.fromarray(_scaled(np.asarray(picture).astype(np.float64), usual))
+        values = np.asarray(picture).astype(np.float64)
+        if not np.isfinite(values).all():
+            raise ValueError("some pixels are not finite numbers")
+        # The file does not say which grey is white: the smallest usual maximum that holds all values.
+        white = next((maximum for maximum in usual if values.max() <= maximum), values.max())
+        return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8))
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         if picture.mode in ("La", "RGBa"):
             picture = picture.convert(picture.mode.upper())
@@ -84,12 +89,3 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
         return Image.alpha_composite(paper, picture.convert("RGBA"))
     # Not every mode has a direct way to grey.
     return picture if picture.mode in ("1", "L") else picture.convert("RGB")
-
-
-def _scaled(values: np.ndarray, usual: tuple[float, ...]) -> UInt8[np.ndarray, "h w"]:
-    """Bring grey values to 0..255; white is the smallest usual maximum that holds them, as the file does not say."""
-    if not np.isfinite(values).all():
-        raise ValueError("some pixels are not finite numbers")
-    highest = values.max()
-    white = next((maximum for maximum in usual if highest <= maximum), highest)
-    return np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
