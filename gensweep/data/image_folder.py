@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from gensweep.cache import locked
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
 from gensweep.data.picture_decoding import PICTURE_SUFFIXES, decoded
-from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
+from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, unreadable_note
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.files import replacing
 
@@ -67,7 +67,7 @@ def image_folder(
     wanted = {
         file: label
         for file, label in pictures.items()
-        if class_names[label] in chosen and (given or (place_of(file) < test_fraction) == (split == "test"))
+        if class_names[label] in chosen and (given or (shuffle_key(file) < test_fraction) == (split == "test"))
     }
     use = {"size": size, "channels": channels, "limit": limit, "split": split, "classes": classes}
     pixels, labels, unreadable = _cached(folders[split], wanted, root, use)
@@ -89,7 +89,7 @@ def _class_names(files: Sequence[str]) -> tuple[str, ...]:
 def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[str, int], tuple[str, ...]]:
     """The labels of the pictures among some files, in the order of their hashes, and a note on what was left out."""
     one = class_names == (ONE_CLASS,)
-    names = sorted((file for file in files if is_picture(file)), key=lambda file: (place_of(file), file))
+    names = sorted((file for file in files if is_picture(file)), key=lambda file: (shuffle_key(file), file))
     labels = {name: 0 if one else class_names.index(name.partition("/")[0]) for name in names if one or "/" in name}
     notes = []
     if others := len(files) - len(names):

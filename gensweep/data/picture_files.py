@@ -16,7 +16,7 @@ from PIL import UnidentifiedImageError
 from gensweep.data.picture_decoding import PICTURE_SUFFIXES
 from gensweep.errors import ConfigError
 
-__all__ = ["decode_files", "file_names", "is_picture", "place_of", "unreadable_note"]
+__all__ = ["decode_files", "file_names", "is_picture", "shuffle_key", "unreadable_note"]
 
 T = TypeVar("T")
 
@@ -29,12 +29,12 @@ FILES_PER_BATCH = 1024
 def file_names(folder: Path) -> Iterator[str]:
     """Names of all files, relative and with "/"; links are followed once, hidden files and folders are skipped."""
     seen = set()
-    for place, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
+    for path, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(path)
         folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
         if real not in seen:
             seen.add(real)
-            relative = Path(place).relative_to(folder)
+            relative = Path(path).relative_to(folder)
             yield from ((relative / name).as_posix() for name in files if not name.startswith("."))
 
 
@@ -43,7 +43,7 @@ def is_picture(file: str) -> bool:
     return PurePosixPath(file).suffix.lower() in PICTURE_SUFFIXES
 
 
-def place_of(file: str) -> float:
+def shuffle_key(file: str) -> float:
     """A number in [0, 1) that depends on a file's name alone: it shuffles and splits, alike on every machine."""
     return int.from_bytes(hashlib.sha256(file.encode(errors="surrogateescape")).digest()[:6]) / 2**48
 

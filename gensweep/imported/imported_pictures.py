@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from gensweep.data.picture_decoding import decoded
-from gensweep.data.picture_files import decode_files, file_names, is_picture, place_of, unreadable_note
+from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, unreadable_note
 from gensweep.errors import ConfigError
 
 __all__ = ["ImportedPictures", "read_folder"]
@@ -50,7 +50,7 @@ def read_folder(
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; name one that holds pictures")
-    names = sorted(filter(is_picture, file_names(folder)), key=lambda name: (place_of(name), name))
+    names = sorted(filter(is_picture, file_names(folder)), key=lambda name: (shuffle_key(name), name))
     found, unreadable = decode_files(folder, names, read, limit=count, progress=progress)
     notes = unreadable_note(unreadable)
     if len(found) < count:

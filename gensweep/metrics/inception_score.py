@@ -1,6 +1,6 @@
 """The Inception score: are images each clearly of one ImageNet class, and together of many?
 
-Shapes: b images in a batch, k classes of the extractor's network, s places.
+Shapes: b images in a batch, k classes of the extractor's network, s bins.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ = ["SCORE_PARTS", "InceptionScore"]
 
 #: Parts of the images whose scores are averaged.  Source: Salimans et al. 2016, section 4.
 SCORE_PARTS = 10
-#: Image i is counted in place i mod COUNTING_PLACES, and a part is a tenth of the places in a row.  The number shares
+#: Image i is counted in bin i mod COUNTING_BINS, and a part is a tenth of the bins in a row.  The number shares
 #: no factor but 10 with usual numbers of classes: each part holds all, whether labels are sorted or come in a cycle.
-COUNTING_PLACES = 101 * SCORE_PARTS
+COUNTING_BINS = 101 * SCORE_PARTS
 
 
 @METRICS.register("inception_score")
@@ -53,10 +53,8 @@ class InceptionScore(Metric):
 
     def reset(self) -> None:
         """Forget all images."""
-        # Of each place: images, the sum of p log p, and the sum of p, by class.
-        self._state = torch.zeros(
-            COUNTING_PLACES, 2 + self._head.out_features, dtype=torch.float64, device=self._device
-        )
+        # Of each bin: images, the sum of p log p, and the sum of p, by class.
+        self._state = torch.zeros(COUNTING_BINS, 2 + self._head.out_features, dtype=torch.float64, device=self._device)
 
     def update(self, output: Float[Tensor, "b d"]) -> None:
         """Take in the features of generated images."""
@@ -65,17 +63,17 @@ class InceptionScore(Metric):
         log_p = logits.log_softmax(1)
         p = log_p.exp()
         seen = torch.cat([torch.ones_like(p[:, :1]), (p * log_p).sum(1, keepdim=True), p], 1)
-        places = (int(self._state[:, 0].sum()) + torch.arange(len(p), device=self._device)) % COUNTING_PLACES
-        self._state.index_add_(0, places, seen)
+        bins = (int(self._state[:, 0].sum()) + torch.arange(len(p), device=self._device)) % COUNTING_BINS
+        self._state.index_add_(0, bins, seen)
 
     def compute(self) -> float:
         """The mean of the parts of the images of all processes.  Raises GensweepError if they are fewer than ten."""
         # The images of this process come behind those of the ones before.
         first = before(int(self._state[:, 0].sum()))
-        places = summed(self._state.roll(first % COUNTING_PLACES, 0)).cpu()
-        places = places[places[:, 0] > 0]
-        require_generated(len(places), SCORE_PARTS, "an Inception score")
-        sums = torch.stack([part.sum(0) for part in places.tensor_split(SCORE_PARTS)])
+        bins = summed(self._state.roll(first % COUNTING_BINS, 0)).cpu()
+        bins = bins[bins[:, 0] > 0]
+        require_generated(len(bins), SCORE_PARTS, "an Inception score")
+        sums = torch.stack([part.sum(0) for part in bins.tensor_split(SCORE_PARTS)])
         mean = sums[:, 2:] / sums[:, :1]
         scores = (sums[:, 1] / sums[:, 0] - torch.special.xlogy(mean, mean).sum(1)).exp()
         self.details = {"deviation": float(scores.std(correction=0))}

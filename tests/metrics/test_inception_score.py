@@ -9,7 +9,7 @@ from scipy.stats import entropy
 from torch import nn
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.metrics.inception_score import COUNTING_PLACES, InceptionScore
+from gensweep.metrics.inception_score import COUNTING_BINS, InceptionScore
 from gensweep.metrics.real import Real
 
 
@@ -31,12 +31,12 @@ def scored(logits: torch.Tensor, sizes: int = 37) -> InceptionScore:
     return metric
 
 
-@pytest.mark.parametrize("n", [10, 330, COUNTING_PLACES, 3 * COUNTING_PLACES])
+@pytest.mark.parametrize("n", [10, 330, COUNTING_BINS, 3 * COUNTING_BINS])
 def test_equals_scipys_entropies_of_parts(n: int):
     """benchmarks/evaluation.py holds it against torch-fidelity, whose wheel brings a package `tests` of its own."""
     logits = 2 * features(n, 20, 3)
-    # Parts follow each other; of more images than places they hold every COUNTING_PLACES-th one.
-    order = (torch.arange(n) % COUNTING_PLACES).argsort(stable=True)
+    # Parts follow each other; of more images than bins they hold every COUNTING_BINS-th one.
+    order = (torch.arange(n) % COUNTING_BINS).argsort(stable=True)
     parts = np.split(softmax(logits.double().numpy()[order], axis=1), 10)
     scores = [np.exp(entropy(p, p.mean(0, keepdims=True), axis=1).mean()) for p in parts]
     metric = scored(logits)
