@@ -21,7 +21,7 @@ def trained(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_trial_is_judged_a_fifth_of_its_budget_apart_and_at_the_end(trained, kind):
+def test_a_trial_is_evaluated_a_fifth_of_its_budget_apart_and_at_the_end(trained, kind):
     trial = config(kind)
     assert trial.bound("evaluation")().interval(trial.bound("training")()) == 6
     assert [evaluation.images for evaluation, _ in trained[kind].checkpoints] == [8, 16, 24, 32]
@@ -38,7 +38,7 @@ def test_a_score_says_what_it_is_a_score_of(trained, kind):
 
 
 @pytest.mark.parametrize("kind", FAMILIES)
-def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_judged(trained, kind):
+def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_evaluated(trained, kind):
     evaluation, folder = trained[kind].checkpoints[-1]
     model = load_checkpoint(folder, device="cpu")
     assert model.trial == config(kind)
@@ -112,12 +112,12 @@ def test_a_job_goes_on_from_a_checkpoint(trained, tmp_path):
     assert evaluation.scores["fd"].value == trained["gan"].checkpoints[-1][0].scores["fd"].value
 
 
-def test_judged_against_the_test_split_the_identity_says_so(tmp_path):
+def test_evaluated_against_the_test_split_the_identity_says_so(tmp_path):
     reporter = untrained.train(config("gan", evaluation__against="test"), tmp_path)
     assert "digits/test" in reporter.checkpoints[-1][0].scores["fd"].identity.reference
 
 
-def test_a_trial_is_judged_by_classes_and_for_copies_in_the_same_pass(tmp_path):
+def test_a_trial_is_evaluated_by_classes_and_for_copies_in_the_same_pass(tmp_path):
     names = ["fd", "agreement", "fd_by_class", "authpct"]
     changes = {"evaluation__metrics": names, "evaluation__against": "test", "training__images": 16}
     classes = {"data__classes": ["3", "8"], "evaluation__samples": 24, "evaluation__extractor__resolution": 64}

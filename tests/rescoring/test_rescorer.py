@@ -1,4 +1,4 @@
-"""Ways to draw images that are tried after training: all of them, each once, and none that cannot work."""
+"""Sampling configurations that are scored after training: all of them, each once, and none that cannot work."""
 
 import json
 import shutil
@@ -39,14 +39,14 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def folder(made, tmp_path):
-    """A diffusion model on which nothing has been tried."""
+    """A diffusion model that has not been scored again."""
     return shutil.copytree(made["diffusion"], tmp_path / "checkpoint")
 
 
-def test_without_values_a_model_is_judged_as_in_its_training(made, folder):
-    (way,) = configs(folder, Axes())
-    assert (way.sampler, way.steps, way.guidance, way.weights) == ("ddim", 3, 1.0, "ema")
-    (outcome,) = rescore(folder, [way])
+def test_without_values_a_model_is_scored_as_in_its_training(made, folder):
+    (sampling,) = configs(folder, Axes())
+    assert (sampling.sampler, sampling.steps, sampling.guidance, sampling.weights) == ("ddim", 3, 1.0, "ema")
+    (outcome,) = rescore(folder, [sampling])
     assert outcome.scores == untrained.score(load_checkpoint(folder, device="cpu")).scores
     (gan,) = configs(made["gan"], Axes())
     assert (gan.sampler, gan.steps, gan.guidance, gan.evaluations) == (None, None, None, 1)
@@ -54,18 +54,18 @@ def test_without_values_a_model_is_judged_as_in_its_training(made, folder):
 
 def test_every_combination_comes_once_and_steps_change_fastest(folder):
     axes = Axes(sampler=("ancestral", "ddim"), steps=(5, 2, None), guidance=(1.0, 2.0), ema=("0.25", "raw"))
-    ways = configs(folder, axes)
-    assert len(set(ways)) == len(ways) == 24
-    assert [way.steps for way in ways[:6]] == [5, 2, None, 5, 2, None]
-    assert [(way.sampler, way.guidance, way.weights) for way in ways[::3]] == [
+    sampled = configs(folder, axes)
+    assert len(set(sampled)) == len(sampled) == 24
+    assert [sampling.steps for sampling in sampled[:6]] == [5, 2, None, 5, 2, None]
+    assert [(sampling.sampler, sampling.guidance, sampling.weights) for sampling in sampled[::3]] == [
         (sampler, guidance, weights)
         for sampler in ("ancestral", "ddim")
         for guidance in (1.0, 2.0)
         for weights in ("ema@0.25", "raw")
     ]
-    for way in ways:
+    for sampling in sampled:
         # A step of these samplers asks the network once, or twice under guidance; there are ten timesteps in all.
-        assert way.evaluations == (way.steps or 10) * (2 if way.guidance == 2 else 1)
+        assert sampling.evaluations == (sampling.steps or 10) * (2 if sampling.guidance == 2 else 1)
 
 
 def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_with_its_own(folder):
@@ -89,32 +89,32 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
         (Axes(guidance=(2.5,)), "gensweep sample tiny --guidance 2.5"),
     ],
 )
-def test_the_command_that_draws_in_a_way_names_what_differs_from_the_training(folder, axes, command):
-    (way,) = configs(folder, axes)
-    outcome = Outcome(way, 8, 0, evaluation(1, 1.0).scores, 1.0, 1.0, "cpu", "", 0.0)
-    assert sample_command(SamplingResult("tiny", outcome, Rescorer(folder).overrides(way), "fd")) == command
+def test_the_command_that_draws_so_names_what_differs_from_the_training(folder, axes, command):
+    (sampling,) = configs(folder, axes)
+    outcome = Outcome(sampling, 8, 0, evaluation(1, 1.0).scores, 1.0, 1.0, "cpu", "", 0.0)
+    assert sample_command(SamplingResult("tiny", outcome, Rescorer(folder).overrides(sampling), "fd")) == command
 
 
 def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, monkeypatch):
-    ways = configs(folder, Axes(steps=(3, 1, 2), ema=("1", "4")))
+    sampled = configs(folder, Axes(steps=(3, 1, 2), ema=("1", "4")))
     drawn = []
 
-    def tried():
-        return Rescorer(folder, device="cpu").run(ways, drawn.append)
+    def run():
+        return Rescorer(folder, device="cpu").run(sampled, drawn.append)
 
-    first = tried()
+    first = run()
     one = next(first)
     assert one.sampling.steps == 1
     first.close()
     assert drawn == [5, 8]
-    outcomes = list(tried())
+    outcomes = list(run())
     assert outcomes[0] == one
-    assert len(drawn) == 2 * len(ways)
+    assert len(drawn) == 2 * len(sampled)
     assert [outcome.sampling.evaluations for outcome in outcomes] == [1, 1, 2, 2, 3, 3]
-    assert len({outcome.scores["fd"].value for outcome in outcomes}) == len(ways)
+    assert len({outcome.scores["fd"].value for outcome in outcomes}) == len(sampled)
     assert {outcome.scores["fd"].identity.weights for outcome in outcomes} == {"ema", "ema@4"}
     monkeypatch.setattr(module, "build_evaluator", None)
-    assert list(tried()) == outcomes
+    assert list(run()) == outcomes
     assert sorted(known(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
 
 
@@ -134,10 +134,10 @@ def test_an_outcome_knows_all_settings_of_the_sampler(folder):
 
 
 def test_other_samples_other_noise_and_another_checkpoint_are_measured_anew(folder):
-    (way,) = configs(folder, Axes(steps=(1,)))
+    (sampling,) = configs(folder, Axes(steps=(1,)))
     scores = set()
     for settings in ({}, {"samples": 6}, {"seed": 1}):
-        (outcome,) = rescore(folder, [way], **settings)
+        (outcome,) = rescore(folder, [sampling], **settings)
         scores.add(outcome.scores["fd"].value)
         assert outcome.scores["fd"].identity.samples == settings.get("samples", 8)
     assert len(scores) == len(known(folder)) == 3
