@@ -63,8 +63,8 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
     from gensweep.interpret.analysis import AnalysisSettings, analyse, load_labelled
     from gensweep.interpret.page import write_page
     from gensweep.interpret.tables import conclusion, unit_rows
-    from gensweep.tracking.artifacts import file_interpretation
     from gensweep.tracking.runs import checkpoint_folder, find_trial
+    from gensweep.tracking.store import client, explaining_errors
 
     trial = None if Path(run).is_dir() else find_trial(run)
     folder = checkpoint_folder(trial or run)
@@ -86,7 +86,9 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
     click.echo(f"Page: {output / 'index.html'}", err=True)
     if trial is not None:
         try:
-            file_interpretation(trial.run_id, files)
+            with explaining_errors(f"MLflow did not take the page (CAUSE); it is in {output}"):
+                for file in files:
+                    client().log_artifact(trial.run_id, str(file), "interpretation")
         except GensweepError as error:
             click.echo(f"Note: {error}", err=True)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ from gensweep.tracking.store import client, explaining_errors
 __all__ = [
     "ESTIMATES",
     "download",
-    "file_interpretation",
     "influences",
     "metric_history",
     "sample_grid",
@@ -79,17 +77,6 @@ def trial_config(trial: TrialRecord) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise GensweepError(f"the config.yaml of {trial.name} in MLflow is damaged; name another run")
     return tree
-
-
-def file_interpretation(run_id: str, files: Sequence[Path]) -> None:
-    """File the page, pictures and tables of `gensweep interpret` under a run, over earlier ones of the same names.
-
-    Raises GensweepError if the store does not take them.
-    """
-    store = client()
-    with explaining_errors(f"MLflow did not take the page (CAUSE); it is in {files[0].parent}"):
-        for file in files:
-            store.log_artifact(run_id, str(file), "interpretation")
 
 
 def download(run_id: str, path: str) -> Path:

@@ -172,7 +172,7 @@ def _objective(tags: Mapping[str, str], numbers: Mapping[str, float], mode: Lite
 def _cost(metrics: Mapping[str, float], images: str | None) -> Cost:
     """The newest costs; the training images are those of the whole training."""
     known: dict[str, Any] = {name: metrics[name] for name in COSTS if name in metrics}
-    known |= {} if images is None else {"images": images}
+    known |= {} if images in (None, "0") else {"images": images}
     return Cost(**{name: int(value) if name in COUNTED_COSTS else value for name, value in known.items()})
 
 
