@@ -8,8 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logged import IDENTITY, evaluation
 
-from gensweep.results import better, ranking
-from gensweep.sweep.events import Created, Ended, Evaluated, SessionEnded, SessionStarted, Started, Suggested
+from gensweep.results import Outcome, SamplingConfig, better, ranking
+from gensweep.sweep.events import (
+    Created,
+    Ended,
+    Evaluated,
+    ScoredAgain,
+    SessionEnded,
+    SessionStarted,
+    Started,
+    Suggested,
+)
 from gensweep.sweep.state import SweepState
 
 RUNG = replace(IDENTITY, samples=2)
@@ -49,6 +58,36 @@ def test_a_maximised_metric_keeps_the_highest():
     state = state_of([*begin(mode="max"), *trial("t0000", 5.0, 9.0, 7.0, mode="max"), *trial("t0001", 8.0, mode="max")])
     assert [each.trial for each in state.ranking] == ["t0000", "t0001"]
     assert state.best.objective.value == 9.0
+
+
+def outcome(value, *, seed=1, time=1.0, identity=IDENTITY, usual=True, evaluations=10):
+    sampling = SamplingConfig("ddim", 10, None, "ema", evaluations)
+    scores = evaluation(1, value, identity=identity).scores
+    return Outcome(sampling, 8, seed, scores, 1.0, 1.0, "cpu", "", time, usual=usual)
+
+
+def test_the_score_on_fresh_seeds_is_the_newest_that_is_like_the_objective():
+    later = [
+        outcome(6.0, time=5.0, seed=0),
+        outcome(5.0, time=4.0, identity=RUNG),
+        outcome(4.0, time=3.0, usual=False),
+        outcome(3.0, time=2.0),
+        outcome(2.0, time=1.0),
+    ]
+    (one,) = state_of([*begin(), *trial("t0000", 1.0), *(ScoredAgain("t0000", each) for each in later)]).trials.values()
+    assert one.rescored.value == 3.0
+    unlike = [ScoredAgain("t0000", each) for each in later[:3]]
+    assert state_of([*begin(), *trial("t0000", 1.0), *unlike]).trials["t0000"].rescored is None
+
+
+def test_of_equal_scores_the_one_of_fewer_network_evaluations_is_better():
+    outcomes = [outcome(5.0, evaluations=20), outcome(5.0, evaluations=10), outcome(4.0, evaluations=90)]
+    ordered = sorted(outcomes, key=lambda each: each.order("fd"))
+    assert [(each.scores["fd"].value, each.sampling.evaluations) for each in ordered] == [
+        (4.0, 90),
+        (5.0, 10),
+        (5.0, 20),
+    ]
 
 
 def test_a_score_of_another_identity_takes_the_place_of_the_best():
