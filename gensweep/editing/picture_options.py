@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from gensweep.errors import ConfigError
+from gensweep.report.output import option_bundle
 
 if TYPE_CHECKING:
     from gensweep.editing.drawing import Pictures
 
 __all__ = ["EditingOptions", "editing_options"]
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 #: Share of the process's steps whose noise a picture gets by default; 1 would leave nothing of it.
 DEFAULT_STRENGTH = 0.5
@@ -82,7 +80,8 @@ class EditingOptions:
 
 
 FILE = click.Path(path_type=Path)
-OPTIONS = (
+#: The options of `EditingOptions`, handed to the command one by one.
+editing_options = option_bundle(
     click.option("--init-image", type=FILE, metavar="FILE", help="Begin with this picture (diffusion models)."),
     click.option(
         "--strength",
@@ -98,10 +97,3 @@ OPTIONS = (
         "--interpolate", type=FILE, metavar="FILE_B", help="Frames on the way from --init-image to this picture."
     ),
 )
-
-
-def editing_options(command: C) -> C:
-    """The options of `EditingOptions`, handed to the command one by one."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command

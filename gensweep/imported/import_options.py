@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from gensweep.errors import ConfigError
+from gensweep.report.output import option_bundle
 
 __all__ = ["ImportedOptions", "imported_options"]
-
-C = TypeVar("C", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -64,13 +61,6 @@ class ImportedOptions:
             raise ConfigError(problems)
 
 
-def imported_options(command: C) -> C:
-    """The options of `ImportedOptions`, handed to the command one by one."""
-    for option in reversed(OPTIONS):
-        command = option(command)
-    return command
-
-
 def _latent(context: click.Context, option: click.Parameter, text: str | None) -> tuple[int, ...] | None:
     """Shape of z, from a text such as "512" or "100,1,1"."""
     try:
@@ -96,7 +86,8 @@ def _range(context: click.Context, option: click.Parameter, text: str | None) ->
 
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-OPTIONS = (
+#: The options of `ImportedOptions`, handed to the command one by one.
+imported_options = option_bundle(
     click.option("--name", help="File the score of FOLDER or --torchscript in MLflow, for best --compare."),
     click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before."),
     click.option("--torchscript", type=FILE, metavar="FILE", help="Score an exported generator. Its code is run!"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import math
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["csv_text", "format_option", "print_json", "print_rows", "print_warnings", "progress_bar"]
+__all__ = ["csv_text", "format_option", "option_bundle", "print_json", "print_rows", "print_warnings", "progress_bar"]
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -30,6 +31,11 @@ PIPE_WIDTH = 200
 #: Columns that the last column of a table gets at least, or else lines of its own.
 MIN_LAST_WIDTH = 30
 _NUMBER = re.compile(r"-|-?[\d.,]+(e[+-]?\d+)?[kMG]?")
+
+
+def option_bundle(*options: Callable[[Any], Any]) -> Callable[[C], C]:
+    """Several options as one decorator; help shows them in this order."""
+    return lambda command: functools.reduce(lambda inner, option: option(inner), reversed(options), command)
 
 
 def format_option(command: C) -> C:
