@@ -1,1 +1,1 @@
-"""Training and judging: the loop, averaged weights, checkpoints, evaluation on all ranks, cost."""
+"""Training and evaluation: the loop, averaged weights, checkpoints, scores on all ranks, cost."""

@@ -24,7 +24,6 @@ __all__ = ["IMAGES_SHOWN", "EvaluationSettings", "LikelihoodSettings", "Training
 IMAGES_SHOWN = 64
 
 Positive: TypeAlias = Annotated[int, Ge(1)]
-Factor: TypeAlias = Annotated[float, Gt(0)]
 
 
 def _names_reference(text: str) -> bool:
@@ -49,7 +48,7 @@ class TrainingSettings:
     batch_size: Positive = 128
     precision: Precision = "auto"
     ema_half_life: Annotated[int, Ge(0)] = 50_000
-    ema_factors: tuple[Factor, ...] = (0.25, 4.0)
+    ema_factors: tuple[Annotated[float, Gt(0)], ...] = (0.25, 4.0)
     log_every: Positive | None = None
     accumulation: Positive = 1
 
