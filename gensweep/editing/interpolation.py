@@ -21,7 +21,7 @@ __all__ = ["decode", "encode", "slerp", "visited"]
 
 
 def visited(levels: Levels, sampler: Sampler) -> list[float]:
-    """The levels at which a deterministic sampler stops, falling, with 0 at the end; no network is needed to know.
+    """The levels that a deterministic sampler visits, falling, with 0 at the end; no network is run.
 
     Raises ConfigError if the sampler draws noise on its way.
     """
@@ -82,7 +82,7 @@ def slerp(a: Float[Tensor, "c h w"], b: Float[Tensor, "c h w"], t: Float[Tensor,
 
 
 class _Silent(Noise):
-    """Noise that nobody may ask for."""
+    """Noise that raises ConfigError when it is drawn."""
 
     def normal(self, *shape: int, stream: int) -> NoReturn:
         raise ConfigError(

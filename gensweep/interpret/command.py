@@ -95,7 +95,7 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
 
 @contextmanager
 def _stages() -> Iterator[Callable[[str], None]]:
-    """Progress on stderr, told each stage: a live line for each on a terminal, else a plain one."""
+    """Progress on stderr: what it yields takes the name of each stage, a live line on a terminal, else a plain one."""
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
