@@ -21,32 +21,33 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A file's tests stay together, so that what they share is made once.
-PARALLEL := -n auto --maxprocesses 8 --dist loadfile
+# A file's tests stay together, so that what they share is made once; files start in the order of tests/conftest.py.
+# Each process may hold a Ray cluster, which takes 2 GB.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings or compilations, on all cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or slow)"
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or slow)"
-	$(BIN)/python -m pytest -m "ray and not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
-test-slow: $(VENV)/.installed-dev  ## the tests that take minutes each: whole sweeps, killed and resumed
+test-slow: $(VENV)/.installed-dev  ## statistics that need many repeats: minutes each
 	$(BIN)/python -m pytest -m slow
 
 test-ray:  ## the tests of sweeps with another version of Ray, for instance RAY=2.57.1, in an environment of its own
 	test -d .venv-ray-$(RAY) || $(PYTHON) -m venv .venv-ray-$(RAY)
 	.venv-ray-$(RAY)/bin/python -m pip install --quiet --editable '.[dev]' 'ray==$(RAY)'
-	.venv-ray-$(RAY)/bin/python -m pytest tests/sweep
-NUMERIC := test_noise.py nn diffusion gan metrics families training interpret
+	.venv-ray-$(RAY)/bin/python -m pytest $(PARALLEL) tests/sweep
+
+NUMERIC := $(addprefix tests/,test_noise.py nn diffusion gan metrics families training interpret)
+PORTABLE := TEST_AMX=0 GENSWEEP_KERNELS=0 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_WAIT_POLICY=passive
 
 test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor without AVX-512, AMX or a compiler
-	for threads in 1 2; do TEST_THREADS=$$threads TEST_AMX=0 GENSWEEP_KERNELS=0 ATEN_CPU_CAPABILITY=avx2 \
-	ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest $(addprefix tests/,$(NUMERIC)) || exit 1; done
+	TEST_THREADS=1 $(PORTABLE) $(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(NUMERIC)
+	TEST_THREADS=2 $(PORTABLE) $(BIN)/python -m pytest -m "not slow" $(NUMERIC)
 
 coverage: $(VENV)/.installed-dev  ## the branches that `make unit` takes, module by module; Ray's processes are not seen
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or slow)" --cov --cov-report=
-	$(BIN)/python -m pytest -m "ray and not slow" --cov --cov-append --cov-report=term-missing
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" --cov --cov-report=term-missing
 
 docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew from the program
 	$(BIN)/python docs/generate.py
