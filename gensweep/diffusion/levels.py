@@ -85,8 +85,8 @@ class Antithetic(TrainingLevels):
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Together, for all images of a batch on whatever worker."""
-        u, place = _antithetic(noise, total)
-        time = (u + place / total) % 1
+        u, position = _antithetic(noise, total)
+        time = (u + position / total) % 1
         t = (time * self.process.timesteps).long().clamp(max=self.process.timesteps - 1)
         return DrawnLevels(self.process.sigma_at(t), t)
 
@@ -147,19 +147,19 @@ class Importance(TrainingLevels):
     def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Remember the losses of all workers, in the order of the images in the batch."""
         assert drawn.t is not None, "levels that were drawn here are timesteps"
-        t, seen, there = _gathered(drawn.t, losses, noise.samples % total, total)
+        t, values, present = _gathered(drawn.t, losses, noise.samples % total, total)
         # Positions of the batch that no worker has get a timestep of their own, which is dropped.
         none = len(self.counts)
-        t = torch.where(there, t, none)
+        t = torch.where(present, t, none)
         number = torch.zeros(none + 1, dtype=torch.int64, device=t.device).index_add_(0, t, torch.ones_like(t))
         order = t.argsort(stable=True)
-        place = torch.empty_like(t)
-        place[order] = torch.arange(total, device=t.device) - torch.searchsorted(t[order].contiguous(), t[order])
-        kept = there & (place >= number[t] - LOSSES_PER_TIMESTEP)
+        position = torch.empty_like(t)
+        position[order] = torch.arange(total, device=t.device) - torch.searchsorted(t[order].contiguous(), t[order])
+        kept = present & (position >= number[t] - LOSSES_PER_TIMESTEP)
         old = torch.cat([self.counts, self.counts.new_zeros(1)])
-        slot = torch.where(kept, (old[t] + place) % LOSSES_PER_TIMESTEP, 0)
+        slot = torch.where(kept, (old[t] + position) % LOSSES_PER_TIMESTEP, 0)
         table = torch.cat([self.losses, self.losses.new_zeros(1, LOSSES_PER_TIMESTEP)])
-        table[torch.where(kept, t, none), slot] = seen.to(table)
+        table[torch.where(kept, t, none), slot] = values.to(table)
         self.losses.copy_(table[:-1])
         self.counts += number[:-1]
 
@@ -172,22 +172,22 @@ def draw_times(noise: Noise, total: int, drawing: Drawing) -> Float[Tensor, " b"
     """
     if drawing == "independent":
         return wide(noise.uniform(stream=TIMESTEP_STREAM)) + UNIFORM_CELL / 2
-    u, place = _antithetic(noise, total)
-    return (wide(u) + UNIFORM_CELL / 2 + wide(place.float()) / total) % 1
+    u, position = _antithetic(noise, total)
+    return (wide(u) + UNIFORM_CELL / 2 + wide(position.float()) / total) % 1
 
 
 def _antithetic(noise: Noise, total: int) -> tuple[Float[Tensor, " 1"], Int[Tensor, " b"]]:
-    """One uniform number for all images of a batch, on whatever worker, and the place of each in the batch."""
-    place = noise.samples % total
-    return Noise(noise.key, (noise.samples - place)[:1]).uniform(stream=TIMESTEP_STREAM), place
+    """One uniform number for all images of a batch, on whatever worker, and the position of each in the batch."""
+    position = noise.samples % total
+    return Noise(noise.key, (noise.samples - position)[:1]).uniform(stream=TIMESTEP_STREAM), position
 
 
 def _gathered(
-    t: Int[Tensor, " b"], losses: Float[Tensor, " b"], place: Int[Tensor, " b"], total: int
+    t: Int[Tensor, " b"], losses: Float[Tensor, " b"], position: Int[Tensor, " b"], total: int
 ) -> tuple[Int[Tensor, " total"], Float[Tensor, " total"], Bool[Tensor, " total"]]:
     """Timesteps and losses of all workers by position in the batch, and which positions have any."""
     table = torch.zeros(3, total, device=losses.device)
-    table[:, place] = torch.stack([t.float(), losses.float(), torch.ones_like(losses, dtype=torch.float32)])
+    table[:, position] = torch.stack([t.float(), losses.float(), torch.ones_like(losses, dtype=torch.float32)])
     if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(table)
     # Two workers with the same position have the same values there.

@@ -63,19 +63,19 @@ def bound(
     `points` groups, which leaves no bias; None takes every one.  An image's numbers depend on its `noise` alone.
     """
 
-    def seen(t: Int[Tensor, " b"], stream: int) -> Denoised:
+    def predict(t: Int[Tensor, " b"], stream: int) -> Denoised:
         sigma = process.sigma_at(t)
         found = denoise(q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=stream)), sigma)
         return Denoised(_wide(found.x_0), None if found.fraction is None else _wide(found.fraction))
 
     wide, first = _wide(x_0), torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
-    decoder = decoder_bits(process, wide, seen(first, BOUND_NOISE_STREAM))
+    decoder = decoder_bits(process, wide, predict(first, BOUND_NOISE_STREAM))
     edges = strata(process, points)
-    sizes, among = edges.diff(), noise.uniform(len(edges) - 1, stream=BOUND_TIMESTEP_STREAM)
+    sizes, u = edges.diff(), noise.uniform(len(edges) - 1, stream=BOUND_TIMESTEP_STREAM)
     steps = torch.zeros_like(decoder)
     for group, (start, size) in enumerate(zip(edges.tolist(), sizes.tolist(), strict=False)):
-        t = start + (among[:, group] * size).long().clamp(max=size - 1)
-        steps += size * step_bits(process, wide, t.to(wide.device), seen(t, BOUND_NOISE_STREAM + 1 + group))
+        t = start + (u[:, group] * size).long().clamp(max=size - 1)
+        steps += size * step_bits(process, wide, t.to(wide.device), predict(t, BOUND_NOISE_STREAM + 1 + group))
     return Bound(prior_bits(process, wide), steps, decoder)
 
 
@@ -90,8 +90,8 @@ def strata(process: GaussianDiffusion, count: int | None) -> Int64[Tensor, " edg
     if not count:
         return torch.ones(1, dtype=torch.int64)
     snr = process.sigma.pow(-2)
-    left = TYPICAL_DATA_STD**2 / (1 + TYPICAL_DATA_STD**2 * snr[1:])
-    weights = (snr[:-1] - snr[1:]) * left
+    error = TYPICAL_DATA_STD**2 / (1 + TYPICAL_DATA_STD**2 * snr[1:])
+    weights = (snr[:-1] - snr[1:]) * error
     k = torch.arange(1, count)
     ends = torch.searchsorted(weights.cumsum(0) / weights.sum(), k / count, right=True)
     # At least one timestep in each group.
@@ -107,28 +107,33 @@ def prior_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"]) -> Flo
 
 
 def step_bits(
-    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], seen: Denoised
+    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], prediction: Denoised
 ) -> Float[Tensor, " b"]:
     """KL(q(x_{t-1} | x_t, x_0) || p(x_{t-1} | x_t)) for t >= 1, where p is the posterior of the predicted image.
 
     Without a learnt variance it is that of the posterior.
     """
-    off = process.at("posterior_x0", t, x_0) * (x_0 - seen.x_0)
-    theirs = _log_variance(process, t, seen, "posterior_log_variance")
-    ratio = process.at("posterior_log_variance", t, x_0) - theirs
-    nats = (torch.expm1(ratio) - ratio + off.square() * (-theirs).exp()) / 2
+    difference = process.at("posterior_x0", t, x_0) * (x_0 - prediction.x_0)
+    log_variance = _log_variance(process, t, prediction, "posterior_log_variance")
+    ratio = process.at("posterior_log_variance", t, x_0) - log_variance
+    nats = (torch.expm1(ratio) - ratio + difference.square() * (-log_variance).exp()) / 2
     return nats.mean(dim=(1, 2, 3)) / math.log(2)
 
 
-def decoder_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], seen: Denoised) -> Float[Tensor, " b"]:
+def decoder_bits(
+    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], prediction: Denoised
+) -> Float[Tensor, " b"]:
     """-log p(x_0 | x_1): the probability of a pixel's level is that of the interval around it, open at the ends.
 
     Without a learnt variance it is beta.  That of the posterior is 0 here, and with that of the next step, the usual
     substitute, the bound would grow without limit with the number of steps.
     """
     first = torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
-    precision = (-0.5 * _log_variance(process, first, seen, "log_beta")).exp()
-    low, high = (x_0 - HALF_PIXEL_STEP - seen.x_0) * precision, (x_0 + HALF_PIXEL_STEP - seen.x_0) * precision
+    precision = (-0.5 * _log_variance(process, first, prediction, "log_beta")).exp()
+    low, high = (
+        (x_0 - HALF_PIXEL_STEP - prediction.x_0) * precision,
+        (x_0 + HALF_PIXEL_STEP - prediction.x_0) * precision,
+    )
     # Above the mean both ends are mirrored: a difference of probabilities near 1 would lose its digits.
     mirrored = low + high > 0
     near = torch.special.log_ndtr(torch.where(mirrored, -low, high))
@@ -140,23 +145,23 @@ def decoder_bits(process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], seen
 
 
 def term_bits(
-    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], seen: Denoised
+    process: GaussianDiffusion, x_0: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], prediction: Denoised
 ) -> Float[Tensor, " b"]:
     """The part of the bound that belongs to timestep t: the decoder's at 0, else that of a step."""
     first = t == 0
     # Elsewhere the decoder gets x_0 itself: a NaN gradient would come through `where`, though the value is not used.
-    last_look = seen._replace(x_0=torch.where(first.view(-1, 1, 1, 1), seen.x_0, x_0))
-    return torch.where(first, decoder_bits(process, x_0, last_look), step_bits(process, x_0, t, seen))
+    for_decoder = prediction._replace(x_0=torch.where(first.view(-1, 1, 1, 1), prediction.x_0, x_0))
+    return torch.where(first, decoder_bits(process, x_0, for_decoder), step_bits(process, x_0, t, prediction))
 
 
 def _log_variance(
-    process: GaussianDiffusion, t: Int[Tensor, " b"], seen: Denoised, unlearnt: str
+    process: GaussianDiffusion, t: Int[Tensor, " b"], prediction: Denoised, unlearnt: str
 ) -> Float[Tensor, "b _ _ _"]:
     """Learnt between the logarithms of small and large, or from a table.  Source: Nichol & Dhariwal 2021, eq. 15."""
-    if seen.fraction is None:
-        return process.at(unlearnt, t, seen.x_0)
-    small, large = (process.at(table, t, seen.x_0) for table in ("posterior_log_variance", "log_beta"))
-    return small + seen.fraction * (large - small)
+    if prediction.fraction is None:
+        return process.at(unlearnt, t, prediction.x_0)
+    small, large = (process.at(table, t, prediction.x_0) for table in ("posterior_log_variance", "log_beta"))
+    return small + prediction.fraction * (large - small)
 
 
 def _wide(x: Float[Tensor, "b c h w"]) -> Float64[Tensor, "b c h w"]:

@@ -85,9 +85,9 @@ class DiffusionTerm(NamedTuple):
 
 def prior_term(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
     """KL(q(z_1 | x_0) || N(0, I)) for gamma at t = 1: what is left of the image at the highest noise level."""
-    left = torch.sigmoid(-gamma)
+    alpha_bar = torch.sigmoid(-gamma)
     squares = wide(x_0.float().square().mean(dim=(1, 2, 3)))
-    return (left * (squares - 1) + F.softplus(-gamma)) / (2 * math.log(2))
+    return (alpha_bar * (squares - 1) + F.softplus(-gamma)) / (2 * math.log(2))
 
 
 def reconstruction_term(
@@ -129,14 +129,14 @@ def variational_bound(
     edges = torch.linspace(0, 1, count + 1, dtype=torch.float64)
     if timesteps is not None:
         edges = (edges * timesteps).round() / timesteps
-    among = wide(noise.uniform(count, stream=BOUND_TIMESTEP_STREAM)) + UNIFORM_CELL / 2
-    start, end = schedule.reach(among)
-    diffusion = torch.zeros_like(among[:, 0])
+    u = wide(noise.uniform(count, stream=BOUND_TIMESTEP_STREAM)) + UNIFORM_CELL / 2
+    start, end = schedule.reach(u)
+    diffusion = torch.zeros_like(u[:, 0])
     for part, (low, high) in enumerate(zip(edges.tolist(), edges[1:].tolist(), strict=False)):
-        step = DiffusionTerm.at(schedule, low + among[:, part] * (high - low))
+        step = DiffusionTerm.at(schedule, low + u[:, part] * (high - low))
         sigma = step.sigma
         x = q_sample(x_0, sigma, noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM + 1 + part))
-        off = wide((denoise(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
-        diffusion += (high - low) * step.bits(off)
+        error = wide((denoise(x, sigma).x_0 - x_0).square().mean(dim=(1, 2, 3))) * (-step.gamma).exp()
+        diffusion += (high - low) * step.bits(error)
     eps = noise.normal(*x_0.shape[1:], stream=BOUND_NOISE_STREAM)
     return Bound(prior_term(end, x_0), diffusion, reconstruction_term(start, x_0, eps))

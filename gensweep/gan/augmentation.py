@@ -88,11 +88,11 @@ class Adaptive(Augmentation):
     @torch.no_grad()
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
         """Count the signs, and move the probability every `interval` batches."""
-        seen = torch.stack([signs.sum(), torch.full_like(self.count, len(signs))])
+        sums = torch.stack([signs.sum(), torch.full_like(self.count, len(signs))])
         if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(seen)
-        self.verdicts += seen[0]
-        self.count += seen[1]
+            dist.all_reduce(sums)
+        self.verdicts += sums[0]
+        self.count += sums[1]
         # All on the device: a step must not wait for a number.
         ready = self.count >= self.interval * total
         move = (self.verdicts / self.count - self.target).sign() * self.count / self.images

@@ -61,12 +61,12 @@ def jitter(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 3"]) -> Float[Tensor
 def translate(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Tensor, "b c h w"]:
     """Moved by whole pixels, up to an eighth of the side, in both directions; black (0) comes in."""
     b, c, h, w = x.shape
-    far = int(h * MAX_TRANSLATION + 0.5), int(w * MAX_TRANSLATION + 0.5)
+    reach = int(h * MAX_TRANSLATION + 0.5), int(w * MAX_TRANSLATION + 0.5)
     rows, columns = (
-        (u[:, axis] * (2 * far[axis] + 1)).long()[:, None] + torch.arange((h, w)[axis], device=x.device)
+        (u[:, axis] * (2 * reach[axis] + 1)).long()[:, None] + torch.arange((h, w)[axis], device=x.device)
         for axis in (0, 1)
     )
-    padded = F.pad(x, [far[1], far[1], far[0], far[0]])
+    padded = F.pad(x, [reach[1], reach[1], reach[0], reach[0]])
     across = padded.gather(2, rows[:, None, :, None].expand(b, c, h, padded.shape[3]))
     return across.gather(3, columns[:, None, None, :].expand(b, c, h, w))
 
@@ -77,6 +77,6 @@ def cutout(x: Float[Tensor, "b c h w"], u: Float[Tensor, "b 2"]) -> Float[Tensor
     for axis, size in enumerate(x.shape[2:]):
         hole = int(size * CUTOUT_SIDE + 0.5)
         middle = (u[:, axis] * (size + 1 - hole % 2)).long()[:, None]
-        place = torch.arange(size, device=x.device) - (middle - hole // 2)
-        keeps.append((place < 0) | (place >= hole))
+        offset = torch.arange(size, device=x.device) - (middle - hole // 2)
+        keeps.append((offset < 0) | (offset >= hole))
     return x * (keeps[0][:, None, :, None] | keeps[1][:, None, None, :]).to(x.dtype)

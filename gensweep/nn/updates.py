@@ -68,7 +68,7 @@ def scratch(network: nn.Module, load: Callable[[], None], known: int, new: int) 
 
 
 class NewRows(nn.Module):
-    """A table with rows put in at a place: those of new labels, which are trained.
+    """A table with rows put in at a position: those of new labels, which are trained.
 
     They begin as the row that stands there, "no label", or as the mean of all where that is the end of the table.
     """

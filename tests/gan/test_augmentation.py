@@ -5,10 +5,9 @@ import math
 import pytest
 import torch
 
-from gensweep.gan.ada import Ada
+from gensweep.gan.ada import Ada, colour_matrix, recoloured, warp_matrix, warped
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION
 from gensweep.gan.diffaugment import DiffAugment, cutout, jitter, translate
-from gensweep.gan.transforms import colour_matrix, recoloured, warp_matrix, warped
 from gensweep.noise import Noise
 
 every_kind = pytest.mark.parametrize("kind", AUGMENTATIONS.kinds())

@@ -30,7 +30,7 @@ def dpmpp_2m(
     With lambda = -ln sigma, h = lambda' - lambda and r = h_old / h: D = (1 + 1/(2r)) x_0 - 1/(2r) x_0_old, and
     x' = (sigma' / sigma) x - expm1(-h) D.  The first step and the one to 0 are of first order, D = x_0.  In the step to
     the lowest level, which on levels even in time is several times as long as the one before, r is at least 1: to
-    extrapolate further than was seen makes images too wide.  `steps` levels are visited as `spacing` says; None visits
+    extrapolate further than that makes images too wide.  `steps` levels are visited as `spacing` says; None visits
     all levels of the process.
     Source: Lu et al. 2022 (DPM-Solver++), algorithm 2, without that bound.
     """
@@ -39,14 +39,14 @@ def dpmpp_2m(
     old, h_old = None, 0.0
     for now, after in pairwise(sigmas):
         x_0 = denoise(x, now).x_0
-        seen = x_0
+        D = x_0
         if after:
             h = math.log(now / after)
             if old is not None:
-                further = h / h_old if after > sigmas[-2] else min(h / h_old, 1.0)
-                seen = torch.lerp(old, x_0, 1 + further / 2)
+                ratio = h / h_old if after > sigmas[-2] else min(h / h_old, 1.0)
+                D = torch.lerp(old, x_0, 1 + ratio / 2)
             old, h_old = x_0, h
-        x = torch.lerp(seen, x, after / now)
+        x = torch.lerp(D, x, after / now)
     return x
 
 
