@@ -6,7 +6,8 @@ Images x are (b, c, h, w) in [-1, 1]; steps t are (b,), counted from 0 (one step
 from __future__ import annotations
 
 import math
-from typing import Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -24,7 +25,8 @@ T = TypeVar("T", float, Tensor)
 KARRAS_RHO = 7.0
 
 
-class Posterior(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Posterior(Generic[T]):
     """q(x' | x, x_0) of a step from a noise level to a lower one: N(keep x + (1 - keep) x_0, small).
 
     `large` is the variance of a step whatever x_0 is, beta.  All are those of images that are not scaled, x_t /

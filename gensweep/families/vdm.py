@@ -127,13 +127,13 @@ class VdmFamily(DenoisingFamily):
         time = schedule.time_at(step.gamma).float()
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](noisy, time, labels).float()
-        off = (output - coefficients.target(batch.images, eps, sigma)).square().mean(dim=(1, 2, 3))
+        error = (output - coefficients.target(batch.images, eps, sigma)).square().mean(dim=(1, 2, 3))
         # An error of the output, as one of the noise.
-        bits = step.bits(off * (coefficients.out.flatten() / sigma).square())
+        bits = step.bits(error * (coefficients.out.flatten() / sigma).square())
         step.lower_variance(schedule, bits)
         start, end = schedule.reach(step.gamma)
-        last_look = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
-        bits = prior_term(end, batch.images) + bits + reconstruction_term(start, batch.images, last_look)
+        eps_0 = batch.noise.normal(*self.shape, stream=RECONSTRUCTION_STREAM)
+        bits = prior_term(end, batch.images) + bits + reconstruction_term(start, batch.images, eps_0)
         yield Loss(self.sampled, bits.mean(), "bits_per_dim")
 
     def log_snr(self, network: nn.Module, t: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
