@@ -4,66 +4,30 @@ What trains runs as a process of its own, as a person starts it; what looks at t
 """
 
 import json
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-
-from gensweep.cli.main import run
+from typed_commands import call, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "quickstart.yaml"
-TINY = [
-    *("--set", "search.trials=4", "--set", "search.sampler.kind=random", "--set", "search.scheduler.grace=64"),
-    *("--set", "training.images=128", "--set", "training.batch_size=16", "--set", "evaluation.every=64"),
-    *(
-        "--set",
-        "evaluation.samples=16",
-        "--set",
-        "evaluation.batch_size=16",
-        "--set",
-        "evaluation.extractor.resolution=32",
-    ),
+CHANGES = [
+    "search.trials=4",
+    "search.sampler.kind=random",
+    "search.scheduler.grace=64",
+    "training.images=128",
+    "training.batch_size=16",
+    "evaluation.every=64",
+    "evaluation.samples=16",
+    "evaluation.batch_size=16",
+    "evaluation.extractor.resolution=32",
 ]
-
+TINY = [f"--set={change}" for change in CHANGES]
 INCEPTION = ["--set", "evaluation.extractor.kind=inception", "--set", "evaluation.extractor.weights=nowhere.pth"]
-
-
-def gensweep(folder, *arguments, code=0):
-    """Run the command as a process; returns what it printed."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
-    done = subprocess.run(
-        [sys.executable, "-m", "gensweep", *map(str, arguments)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-    assert "Traceback" not in done.stderr
-    return done
-
-
-@pytest.fixture
-def look(folder, capsys, monkeypatch):
-    """A function that runs a command here, in the folder of the sweep, and returns what it printed."""
-    for key in [key for key in os.environ if key.startswith(("MLFLOW_", "RAY_"))]:
-        monkeypatch.delenv(key)
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-
-    def look(*arguments, code=0):
-        capsys.readouterr()
-        assert run([*map(str, arguments)]) == code
-        return capsys.readouterr()
-
-    return look
 
 
 def picture(file):
@@ -74,14 +38,19 @@ def picture(file):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("user")
-    done = gensweep(place, "tune", SPACE, *TINY)
-    assert done.stdout == ""
+    assert start(place, "tune", SPACE, *TINY).out == ""
     return place
 
 
 @pytest.fixture(scope="module")
-def comparison(folder):
-    return json.loads(gensweep(folder, "best", "--compare", "--format", "json").stdout)
+def look(folder):
+    """A function that runs a command here, in the folder of the sweep, and returns what it printed."""
+    return partial(call, folder)
+
+
+@pytest.fixture(scope="module")
+def comparison(look):
+    return json.loads(look("best", "--compare", "--format", "json").out)
 
 
 def test_the_verdict_has_the_documented_shape(comparison):
@@ -182,15 +151,14 @@ def test_mistakes_are_told_in_a_line(folder, look, arguments, code, words):
 def test_a_trial_can_be_trained_again_with_two_workers(folder, comparison, look):
     entry = comparison["entries"][0]
     run = f"{entry['sweep']}/{entry['trial']}"
-    done = gensweep(folder, "train", "--from-run", run, "--name", "again", "--workers", "2")
-    assert done.stdout == ""
+    assert start(folder, "train", "--from-run", run, "--name", "again", "--workers", "2").out == ""
     rows = json.loads(look("trials", "again", "--format", "json").out)
     assert [row["status"] for row in rows] == ["finished"]
     assert rows[0]["images"] == 128
 
 
 def test_a_finished_sweep_can_be_extended(folder, comparison, look):
-    gensweep(folder, "tune", "--extend", "quickstart", "--trials", "1")
+    start(folder, "tune", "--extend", "quickstart", "--trials", "1")
     rows = json.loads(look("trials", "quickstart", "--format", "json").out)
     assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003", "t0004"]
 
@@ -207,13 +175,10 @@ def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
 
 
 def test_a_smoke_test_leaves_no_trace_in_the_comparison(folder, comparison, look):
-    done = gensweep(folder, "tune", SPACE, *TINY, "--smoke")
-    assert "passed" in done.stderr
+    assert "passed" in start(folder, "tune", SPACE, *TINY, "--smoke").err
     again = json.loads(look("best", "--compare", "--format", "json", "--no-html").out)
     assert "quickstart-smoke" not in {entry["sweep"] for entry in again["entries"]}
 
 
-def test_an_empty_folder_has_nothing_to_compare(tmp_path, look, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    assert "gensweep tune" in look("best", "--compare", code=4).err
+def test_an_empty_folder_has_nothing_to_compare(tmp_path):
+    assert "gensweep tune" in call(tmp_path, "best", "--compare", code=4).err

@@ -1,11 +1,9 @@
 """Bits per dimension as the objective of a tiny sweep, by the commands that a person types."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
+from typed_commands import call, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
@@ -26,25 +24,17 @@ resources: {concurrent: 1}
 """
 
 
-def gensweep(folder, *arguments, code=0):
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "RAY_"))}
-    command = [sys.executable, "-m", "gensweep", *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
-    return done
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("likely")
     (place / "space.yaml").write_text(SPACE)
-    gensweep(place, "tune", "space.yaml")
+    start(place, "tune", "space.yaml")
     return place
 
 
 def test_the_trial_that_learns_wins_and_says_what_was_measured(folder):
-    done = gensweep(folder, "best", "--compare", "--format", "json")
-    first, second = json.loads(done.stdout)["entries"]
+    done = call(folder, "best", "--compare", "--format", "json")
+    first, second = json.loads(done.out)["entries"]
     assert 0 < first["objective"]["value"] < second["objective"]["value"]
     assert float(first["params"]["optimizer.learning_rate"]) == 1e-3
     identity = first["objective"]["identity"]
@@ -60,16 +50,16 @@ def test_the_trial_that_learns_wins_and_says_what_was_measured(folder):
 
 
 def test_the_trials_are_listed_with_their_bits(folder):
-    assert "bits/dim" in gensweep(folder, "trials", "likely", "--format", "table").stdout
+    assert "bits/dim" in call(folder, "trials", "likely", "--format", "table").out
 
 
 def test_a_family_without_a_likelihood_and_a_wrong_mode_are_told_in_a_line(folder):
     gan = SPACE[: SPACE.index("space:")].replace("{kind: diffusion,", "{kind: gan,")
     sections = [line for line in gan.splitlines() if not line.startswith(("  network", "  diffusion"))]
     (folder / "gan.yaml").write_text("\n".join(sections))
-    done = gensweep(folder, "tune", "gan.yaml", code=2)
-    (line,) = done.stderr.strip().splitlines()
+    done = call(folder, "tune", "gan.yaml", code=2)
+    (line,) = done.err.strip().splitlines()
     assert "'bpd' needs a likelihood, which the family gan does not have" in line
-    done = gensweep(folder, "tune", "space.yaml", "--name", "x", "--set", "objective.mode=max", code=2)
-    (line,) = done.stderr.strip().splitlines()
+    done = call(folder, "tune", "space.yaml", "--name", "x", "--set", "objective.mode=max", code=2)
+    (line,) = done.err.strip().splitlines()
     assert "objective.mode=max: 'max' would look for the worst, as bpd is better the lower; set min" in line

@@ -7,7 +7,7 @@ import warnings
 
 import pytest
 
-ACTORS = ["TrialQueue", "TrialRunner", "TrainController", "RayTrainWorker", "PlacementGroupCleaner"]
+ACTORS = ["TrialQueue", "TrialRunner", "TrainController", "RayTrainWorker", "PlacementGroupCleaner", "DatasetManager"]
 
 
 @pytest.fixture(scope="session")

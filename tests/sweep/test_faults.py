@@ -19,48 +19,55 @@ from gensweep.sweep.run import run_plan
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
 
 
-class Killer(Memory):
-    """Kills one process of each of some classes of actors when a trial was evaluated after 200 images, once."""
-
-    def __init__(self, *actors):
-        super().__init__()
-        self.actors = actors
-        self.killed = []
-
-    def __call__(self, event, state):
-        super().__call__(event, state)
-        if isinstance(event, Evaluated) and event.evaluation.images == 200 and not self.killed:
-            self.killed = [pids(actor)[0] for actor in self.actors]
-            for pid in self.killed:
-                os.kill(pid, signal.SIGKILL)
-
-
 ACTORS = ["RayTrainWorker", "TrialRunner", "TrainController", "SynchronizationActor", "TrialQueue"]
 
 
+class Killer(Memory):
+    """Kills one process of each of a trial's classes of actors, once it was evaluated after 200 images."""
+
+    def __init__(self, victims):
+        super().__init__()
+        self.victims = victims
+        self.killed = {}
+
+    def __call__(self, event, state):
+        super().__call__(event, state)
+        if isinstance(event, Evaluated) and event.evaluation.images == 200 and event.trial not in self.killed:
+            self.killed[event.trial] = [pids(actor)[0] for actor in self.victims.get(event.trial, ())]
+            for pid in self.killed[event.trial]:
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def killed(ray_cluster, tmp_path_factory):
+    """A sweep in which each trial but the last, which is quiet, loses another actor; and who killed it."""
+    killer = Killer({f"t{number:04d}": [actor] for number, actor in enumerate(ACTORS)})
+    configs = [{"sleep": 0.3}] * len(ACTORS) + [{}]
+    sweep = plan(trials=len(configs), configs=configs, resources=Resources(workers=2, concurrent=1))
+    return run_plan(sweep, [killer], root=tmp_path_factory.mktemp("killed")), killer
+
+
 @pytest.mark.parametrize("actor", ACTORS)
-def test_a_killed_actor_costs_at_most_one_checkpoint_interval(tmp_path, actor):
-    killer = Killer(actor)
-    one = plan(trials=2, configs=[{"sleep": 0.3}, {}], resources=Resources(workers=2, concurrent=1))
-    result = run_plan(one, [killer], root=tmp_path)
-    assert killer.killed
-    killed, quiet = result.state.trials.values()
-    assert [killed.status, quiet.status] == ["finished", "finished"], [killed.error, quiet.error]
+def test_a_killed_actor_costs_at_most_one_checkpoint_interval(killed, actor):
+    result, killer = killed
+    *trials, quiet = result.state.trials.values()
+    trial = trials[ACTORS.index(actor)]
+    assert len(killer.killed[trial.trial]) == 1
+    assert [trial.status, quiet.status] == ["finished", "finished"], [trial.error, quiet.error]
     # The sum depends on every step, so it shows that none was lost and none done twice.
-    assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
-    assert killed.rungs == quiet.rungs
-    images = [e.evaluation.images for e in killer.of(Evaluated) if e.trial == "t0000"]
-    assert images == [100, 200, 300, 400]
+    assert trial.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
+    assert trial.rungs == quiet.rungs
+    assert [e.evaluation.images for e in killer.of(Evaluated) if e.trial == trial.trial] == [100, 200, 300, 400]
 
 
 def test_a_queue_and_a_trial_actor_that_are_killed_at_once_keep_no_slot(tmp_path):
-    killer = Killer("TrialQueue", "TrialRunner")
+    killer = Killer({"t0000": ["TrialQueue", "TrialRunner"]})
     # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
     whole = plan(
         trials=2, configs=[{"steps_file": str(tmp_path / "steps")}, {}], resources=Resources(cpus_per_worker=4)
     )
     result = run_plan(whole, [killer], root=tmp_path)
-    assert len(killer.killed) == 2
+    assert len(killer.killed["t0000"]) == 2
     killed, quiet = result.state.trials.values()
     assert [killed.status, quiet.status] == ["finished", "finished"], [killed.error, quiet.error]
     assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
@@ -83,7 +90,7 @@ def test_a_trial_actor_killed_while_its_workers_start_leaves_nothing_behind(tmp_
 
     killed = []
     # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
-    result = run_plan(plan(trials=1, resources=Resources(workers=4)), [Early()], root=tmp_path)
+    result = run_plan(plan(trials=1, resources=Resources(workers=2, cpus_per_worker=2)), [Early()], root=tmp_path)
     assert killed
     assert [t.status for t in result.state.trials.values()] == ["finished"]
 

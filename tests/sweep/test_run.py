@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import optuna
 import pytest
-from trivial_sweeps import Memory, plan
+from trivial_sweeps import Memory, numbered, plan
 
 from gensweep.config.sweep_config import AshaSettings, Resources
 from gensweep.errors import ConfigError, GensweepError
@@ -26,26 +27,53 @@ def trials_of(result):
     return list(result.state.trials.values())
 
 
-def test_a_sweep_finishes_and_every_event_is_seen_once(tmp_path):
-    memory = Memory()
-    result = run_plan(plan(trials=3), [memory], root=tmp_path)
-    assert result.state.status == "finished"
-    assert result.exit_code == 0
-    assert [(t.trial, t.status, t.images) for t in trials_of(result)] == [
-        (f"t000{i}", "finished", 400) for i in range(3)
-    ]
+@pytest.fixture(scope="module")
+def finished(ray_cluster, tmp_path_factory):
+    """A finished sweep, what was seen of it, and its root: two plain trials and three with scores of their own."""
+    rising = {str(100 * step): 9.0 + step for step in range(3, 9)}
+    plain, long = {}, {"steps": 8}
+    stale = {"steps": 8, "scores": {"100": 9.0, "200": 3.0, **rising}}
+    two_kinds = {"scores": {"100": 1.0, "200": 2.0, "300": 3.0, "400": 9.0}, "samples": {"400": 5000}}
+    configs = [plain, plain, long, stale, two_kinds]
+    memory, root = Memory(), tmp_path_factory.mktemp("finished")
+    sweep = plan(trials=len(configs), configs=configs, sample=numbered, budget=800, search={"patience": 3})
+    return run_plan(sweep, [memory], root=root), memory, root
+
+
+def test_a_sweep_finishes_and_every_event_is_seen_once(finished):
+    result, memory, root = finished
+    assert (result.state.status, result.exit_code) == ("finished", 0)
+    assert [(t.trial, t.status) for t in trials_of(result)] == [(f"t000{i}", "finished") for i in range(5)]
     assert [event.kind for event in memory.events[:2]] == ["created", "session_started"]
     assert memory.events[-1] == SessionEnded("finished")
-    assert memory.events == [entry.event for entry in SweepFolder(tmp_path, "a").log.read()]
-    for trial in trials_of(result):
+    assert memory.events == [entry.event for entry in SweepFolder(root, "a").log.read()]
+    for trial, steps in zip(trials_of(result), (4, 4, 8), strict=False):
+        images = [100 * step for step in range(1, steps + 1)]
         assert len([s for s in memory.of(Started) if s.trial == trial.trial]) == 1
-        assert [p.images for p in memory.of(Progressed) if p.trial == trial.trial] == [50, 150, 250, 350]
-        assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == trial.trial] == [100, 200, 300, 400]
+        assert [p.images for p in memory.of(Progressed) if p.trial == trial.trial] == [i - 50 for i in images]
+        assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == trial.trial] == images
         assert [e.status for e in memory.of(Ended) if e.trial == trial.trial] == ["finished"]
-        assert trial.objective.value == pytest.approx(abs(trial.params["x"]) + 1 / 400)
+        assert trial.objective.value == pytest.approx(abs(trial.params["x"]) + 1 / images[-1])
         best = Path(trial.best.uri)
-        assert json.loads((best / "state.json").read_text())["step"] == 4
-        assert [p.name for p in best.parent.iterdir()] == ["000000000400"]  # the others are cleaned up
+        assert json.loads((best / "state.json").read_text())["step"] == steps
+        assert [p.name for p in best.parent.iterdir()] == [f"{images[-1]:012d}"]  # the others are cleaned up
+
+
+def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_checkpoint(finished):
+    result, _, root = finished
+    *_, long, stale, _ = trials_of(result)
+    assert [(t.status, t.images) for t in (long, stale)] == [("finished", 800), ("finished", 500)]
+    assert stale.best.evaluation.images == 200
+    assert study(root).trials[3].state == optuna.trial.TrialState.COMPLETE
+    assert study(root).trials[3].value == 3.0
+
+
+def test_the_first_score_of_the_whole_kind_is_the_objective_although_cheaper_ones_were_lower(finished):
+    result, _, root = finished
+    trial = trials_of(result)[4]
+    score = trial.objective
+    assert (score.value, trial.best.evaluation.images, score.identity.samples) == (9.0, 400, 5000)
+    assert study(root).trials[4].value == 9.0
 
 
 def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_path):
@@ -67,39 +95,6 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
     assert [e.trial for e in memory.of(Ended)] == ["t0000", "t0001", "t0002", "t0003"]
 
 
-def test_a_trial_that_no_longer_becomes_better_is_finished_early_with_its_best_checkpoint(tmp_path):
-    rising = {str(100 * step): 9.0 + step for step in range(3, 9)}
-    configs = [{"steps": 8, "scores": {"100": 9.0, "200": 3.0, **rising}}, {"steps": 8}]
-    result = run_plan(plan(trials=2, configs=configs, budget=800, search={"patience": 2}), root=tmp_path)
-    assert [(t.status, t.images) for t in trials_of(result)] == [("finished", 400), ("finished", 800)]
-    assert trials_of(result)[0].best.evaluation.images == 200
-    assert study(tmp_path).trials[0].state == optuna.trial.TrialState.COMPLETE
-    assert study(tmp_path).trials[0].value == 3.0
-
-
-def test_the_first_score_of_the_whole_kind_is_the_objective_although_cheaper_ones_were_lower(tmp_path):
-    scores = {"100": 1.0, "200": 2.0, "300": 3.0, "400": 9.0}
-    configs = [{"scores": scores, "samples": {"400": 5000}}]
-    result = run_plan(plan(trials=1, configs=configs), root=tmp_path)
-    (trial,) = trials_of(result)
-    score = trial.objective
-    assert (score.value, trial.best.evaluation.images, score.identity.samples) == (9.0, 400, 5000)
-    assert study(tmp_path).trials[0].value == 9.0
-
-
-def test_a_killed_worker_costs_at_most_one_checkpoint_interval(tmp_path):
-    configs = [{"kill_at": 3, "once": str(tmp_path / "once")}, {}]
-    memory = Memory()
-    result = run_plan(plan(trials=2, configs=configs), [memory], root=tmp_path)
-    assert (tmp_path / "once").exists()
-    assert [t.status for t in trials_of(result)] == ["finished", "finished"]
-    # The sum depends on every step, so it shows that none was lost and none done twice.
-    sums = [t.best.evaluation.signals["sum"] for t in trials_of(result)]
-    assert sums[0] == sums[1]
-    images = [e.evaluation.images for e in memory.of(Evaluated) if e.trial == "t0000"]
-    assert images == [100, 200, 300, 400]
-
-
 def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
     asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
     two = plan(trials=5, resources=Resources(workers=2), **asha)
@@ -117,19 +112,20 @@ def test_impossible_resources_are_refused_with_numbers(tmp_path):
     assert not SweepFolder(tmp_path, "a").exists
 
 
-def test_a_name_that_exists_is_refused_and_can_be_extended(tmp_path):
-    first = run_plan(plan(trials=1), root=tmp_path)
+def test_a_name_that_exists_is_refused_and_can_be_extended(finished, tmp_path):
+    first, _, root = finished
+    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
     with pytest.raises(ConfigError, match=r"gensweep tune --resume a; .* gensweep tune --extend a --trials N"):
-        run_plan(plan(trials=1), root=tmp_path)
+        run_plan(plan(trials=5), root=tmp_path)
     memory = Memory()
-    more = run_plan(plan(trials=1), [memory], root=tmp_path, extend=2)
-    assert [t.trial for t in trials_of(more)] == ["t0000", "t0001", "t0002"]
-    assert trials_of(more)[0] == trials_of(first)[0]
-    assert [s.trial for s in memory.of(Started)] == ["t0001", "t0002"]
-    assert len(study(tmp_path).trials) == 3
-    assert len({t.params["x"] for t in trials_of(more)}) == 3  # the sampler does not repeat its draws
+    more = run_plan(plan(trials=5), [memory], root=tmp_path, extend=2)
+    assert [t.trial for t in trials_of(more)] == [f"t000{i}" for i in range(7)]
+    assert trials_of(more)[:5] == trials_of(first)
+    assert [s.trial for s in memory.of(Started)] == ["t0005", "t0006"]
+    assert len(study(tmp_path).trials) == 7
+    assert len({t.params["x"] for t in trials_of(more)}) == 7  # the sampler does not repeat its draws
     memory = Memory()
-    assert run_plan(plan(trials=1), [memory], root=tmp_path, resume=True).state.status == "finished"
+    assert run_plan(plan(trials=5), [memory], root=tmp_path, resume=True).state.status == "finished"
     assert [event.kind for event in memory.events] == ["session_started", "session_ended"]  # nothing is left to run
 
 
@@ -146,30 +142,28 @@ def test_a_second_driver_on_the_same_sweep_is_refused(tmp_path):
         run_plan(plan(), root=tmp_path)
 
 
-@pytest.mark.slow
 def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(tmp_path):
-    configs = [{"x": 0.1, "seed": 3}, {"x": 0.9, "seed": 4, "steps": 2}, {"x": 0.1, "seed": 3}]
-    one = {"configs": configs, "trials": 3, "resources": Resources(concurrent=1)}
-    kept = run_plan(plan("kept", **one), root=tmp_path)
-    fresh = run_plan(plan("fresh", **one, trials_per_group=1), root=tmp_path)
-    pids = [[t.best.evaluation.signals["pid"] for t in trials_of(result)] for result in (kept, fresh)]
-    assert len(set(pids[0])) == 1
-    assert len(set(pids[1])) == 3
-    sums = [[t.best.evaluation.signals["sum"] for t in trials_of(result)] for result in (kept, fresh)]
-    assert sums[0] == sums[1]
-    assert sums[0][0] == sums[0][2]
+    one, other = {"x": 0.1, "seed": 3}, {"x": 0.9, "seed": 4, "steps": 2}
+    trials = trials_of(run_plan(plan(configs=[one, other, other, one], trials_per_group=2), root=tmp_path))
+    pids = [trial.best.evaluation.signals["pid"] for trial in trials]
+    assert pids[0] == pids[1] != pids[2] == pids[3]
+    sums = [trial.best.evaluation.signals["sum"] for trial in trials]
+    assert sums == [sums[0], sums[1], sums[1], sums[0]]
+    assert sums[0] != sums[1]
 
 
-@pytest.mark.slow
-def test_checkpoints_can_go_to_a_url_and_come_back_from_it(tmp_path):
+def test_a_worker_killed_in_mid_step_costs_that_step_and_checkpoints_come_back_from_a_url(tmp_path):
     url = f"file://{tmp_path}/store"
     memory = Memory()
     once = {"kill_at": 3, "once": str(tmp_path / "once")}
     result = run_plan(plan(trials=2, configs=[once, {}]), [memory], root=tmp_path, storage=url)
-    assert [t.status for t in trials_of(result)] == ["finished", "finished"]
-    assert trials_of(result)[0].best.evaluation.signals["sum"] == trials_of(result)[1].best.evaluation.signals["sum"]
-    assert trials_of(result)[0].best.uri == f"{url}/checkpoints/t0000/000000000400"
-    for trial in trials_of(result):
+    assert (tmp_path / "once").exists()
+    killed, quiet = trials_of(result)
+    assert [killed.status, quiet.status] == ["finished", "finished"]
+    assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
+    assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == killed.trial] == [100, 200, 300, 400]
+    assert killed.best.uri == f"{url}/checkpoints/t0000/000000000400"
+    for trial in (killed, quiet):
         assert (SweepFolder(tmp_path, "a").local(trial.trial, trial.best.uri) / "state.json").is_file()
     for stored in (tmp_path / "store" / "checkpoints" / "t0000", tmp_path / "a" / "fetched" / "t0000"):
         assert [p.name for p in stored.iterdir()] == ["000000000400"]  # cleaned up at both ends

@@ -21,6 +21,11 @@ class Memory:
         return [event for event in self.events if isinstance(event, kind)]
 
 
+def numbered(trial):
+    """Overrides of a trial: its number, and an x that the sampler draws."""
+    return {"number": trial.number, "x": trial.suggest_float("x", -1, 1)}
+
+
 def plan(name="a", *, trials=4, configs=None, sample=None, mode="min", search=None, **settings):
     """A sweep over x; or, with `configs`, of the given configurations in that order.
 
@@ -30,9 +35,6 @@ def plan(name="a", *, trials=4, configs=None, sample=None, mode="min", search=No
     def configure(overrides):
         number = overrides.get("number")
         return {**({} if configs is None else configs[number]), **overrides}
-
-    def numbered(trial):
-        return {"number": trial.number, "x": trial.suggest_float("x", -1, 1)}
 
     defaults = {
         "budget": 400,
