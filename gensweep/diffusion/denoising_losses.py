@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
@@ -52,7 +53,7 @@ class Prediction:
         return Denoised(self.x_0 + self.coefficients.out * self.off, fraction)
 
 
-class DiffusionLoss:
+class DiffusionLoss(ABC):
     """Loss of each image.
 
     `learns_variance` needs a network with twice the channels, and levels that are timesteps: it is that of a step.
@@ -60,9 +61,9 @@ class DiffusionLoss:
 
     learns_variance: ClassVar[bool] = False
 
+    @abstractmethod
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
         """One value an image."""
-        raise NotImplementedError
 
 
 #: Items are classes with settings keyword-only.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -36,7 +37,7 @@ class DrawnLevels(NamedTuple):
     weight: Float[Tensor, " b"] | None = None
 
 
-class TrainingLevels(nn.Module):
+class TrainingLevels(nn.Module, ABC):
     """How levels are drawn; what is learnt in training are its buffers, which are saved in checkpoints.
 
     `discrete` says that levels are those of the process's steps, not between them.
@@ -48,12 +49,12 @@ class TrainingLevels(nn.Module):
         super().__init__()
         self.process = process
 
+    @abstractmethod
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """A level for each of the samples, which are positions in the training stream.
 
         `total` is the number of images in the batch over all workers; a batch begins at each multiple of it.
         """
-        raise NotImplementedError
 
     def observe(self, drawn: DrawnLevels, losses: Float[Tensor, " b"], noise: Noise, total: int) -> None:
         """Learn from the losses, not weighted, of the levels drawn; every worker calls it together."""

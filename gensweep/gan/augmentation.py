@@ -5,6 +5,7 @@ Gradients for the generator pass through it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ class Augmented(NamedTuple):
     time: Float[Tensor, " b"] | None = None
 
 
-class Augmentation(nn.Module):
+class Augmentation(nn.Module, ABC):
     """A change of images; what it learns in training are its buffers, which are saved in checkpoints.
 
     `timed` if it gives times.  `settles` if it needs a loss with a boundary between real and fake logits.
@@ -38,9 +39,9 @@ class Augmentation(nn.Module):
     timed = False
     settles = False
 
+    @abstractmethod
     def forward(self, images: Float[Tensor, "b c h w"], noise: Noise, stream: int) -> Augmented:
         """Change float32 images in [-1, 1], each by random numbers of its own."""
-        raise NotImplementedError
 
     def observe(self, signs: Float[Tensor, " b"], total: int) -> None:
         """Learn at the end of a step from the discriminator's logits of real images: 1 above the boundary, -1 below.
