@@ -11,8 +11,6 @@ from filelock import FileLock
 
 from gensweep.errors import GensweepError
 
-__all__ = ["cache_folder", "locked", "unwritable"]
-
 
 def cache_folder() -> Path:
     """The folder for everything that can be fetched or computed anew.

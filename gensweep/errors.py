@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-__all__ = ["ConfigError", "GensweepError", "NothingToCompareError", "ParameterError"]
-
 
 class GensweepError(Exception):
     """Something went wrong that the user can mend; the message says how.  Exit code 1."""

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-__all__ = ["file_sha256", "flush", "replace_folder", "replacing", "write_bytes", "write_text"]
-
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:

@@ -16,8 +16,6 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-__all__ = ["Noise", "philox"]
-
 #: Philox counts in words of 32 bits.
 WORD_MASK = 0xFFFFFFFF
 #: The constants of Philox 4x32-10.

@@ -24,8 +24,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
 
-__all__ = ["Choice", "Keyword", "Registry", "SameAs", "Section", "keywords"]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 

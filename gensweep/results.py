@@ -7,21 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Protocol, TypeVar
 
-__all__ = [
-    "OUTCOMES_FORMAT",
-    "STANDARD_ERRORS",
-    "Cost",
-    "Evaluation",
-    "Identity",
-    "Outcome",
-    "SamplingConfig",
-    "Score",
-    "better",
-    "comparable",
-    "outcome_key",
-    "ranking",
-]
-
 #: Standard errors on each side of a 95 % interval.
 STANDARD_ERRORS = 1.959964
 

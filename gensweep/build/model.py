@@ -22,8 +22,6 @@ from gensweep.training.ema import MAIN_AVERAGE, average_name
 from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_in, weights_prefix
 
-__all__ = ["Model", "draw_samples", "in_batches", "labels_of", "load_checkpoint", "weights_name"]
-
 Progress: TypeAlias = Callable[[int, int], None]
 """Gets the number of images that are done, and of all images."""
 

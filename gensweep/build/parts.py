@@ -31,19 +31,6 @@ from gensweep.training.trial import Reporter, WorkerContext, run_trial
 if TYPE_CHECKING:
     from gensweep.metrics.processes import Metric
 
-__all__ = [
-    "Weights",
-    "build_evaluator",
-    "build_extractor",
-    "build_family",
-    "build_learner",
-    "check_inputs",
-    "hold_out",
-    "load_images",
-    "run_job",
-    "training_reference",
-]
-
 Weights: TypeAlias = Mapping[str, Mapping[str, Tensor]]
 """Weights by the name of the network and of the tensor."""
 

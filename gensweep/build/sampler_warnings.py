@@ -16,8 +16,6 @@ from gensweep.diffusion.widening import widening
 from gensweep.errors import ConfigError
 from gensweep.families.family import Denoising
 
-__all__ = ["sampler_warnings"]
-
 #: Samplers are warned of if the variance of their images is more than this times that of the data: they look noisy.
 MAX_VARIANCE_RATIO = 1.5
 #: Sections of a trial that do not change the levels that a sampler visits.

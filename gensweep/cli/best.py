@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
     from gensweep.tracking.records import TrialRecord
 
-__all__ = ["best"]
-
 
 @click.command()
 @click.argument("sweeps", nargs=-1, metavar="[SWEEP]...")

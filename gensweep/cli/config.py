@@ -12,8 +12,6 @@ from gensweep.cli.sweep_options import override_options
 from gensweep.errors import ConfigError
 from gensweep.report.output import print_warnings
 
-__all__ = ["config"]
-
 
 @click.group()
 def config() -> None:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from gensweep.data.images import Images
     from gensweep.registry import Registry
 
-__all__ = ["data"]
-
 FORMAT_OPTION = click.option(
     "--format",
     "form",

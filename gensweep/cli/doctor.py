@@ -14,8 +14,6 @@ import click
 
 from gensweep.report.output import format_option, print_rows
 
-__all__ = ["doctor"]
-
 #: Less free disk than this fails: a sweep writes checkpoints of hundreds of MiB.
 MIN_FREE_GIB = 2
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite")

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from gensweep.config import SweepConfig
     from gensweep.sweep.planning import Preview
 
-__all__ = ["show_preview"]
-
 
 def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: str) -> int:
     """Look at a sweep, print what is found to stdout, and train nothing; csv is the table of extreme trials."""

@@ -12,8 +12,6 @@ from gensweep.imported.import_options import ImportedOptions, imported_options
 from gensweep.report.output import format_option
 from gensweep.rescoring.sampling_axes import OPTIONS, axes_options, parse_axes, print_scores, rescore, subject_of
 
-__all__ = ["evaluate"]
-
 
 @click.command()
 @click.argument("run", required=False, metavar="[RUN|FOLDER]")

@@ -10,8 +10,6 @@ import click
 
 from gensweep.cli.sweep_options import root_option, set_option, storage_option
 
-__all__ = ["finetune"]
-
 
 @click.command()
 @click.argument("run")

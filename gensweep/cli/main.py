@@ -16,8 +16,6 @@ import click
 from gensweep import __version__
 from gensweep.errors import GensweepError
 
-__all__ = ["cli", "main"]
-
 # name -> (module, one-line help).  The help stands here so that `gensweep --help` imports no command.
 COMMANDS = {
     "tune": ("gensweep.cli.tune", "Sweep a search space, or resume or extend a sweep."),

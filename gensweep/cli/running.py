@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from gensweep.config import SweepConfig
     from gensweep.sweep.plan import SweepResult
 
-__all__ = ["run_sweep"]
-
 #: A seed of noise that no evaluation of a training has seen; theirs is 0.
 FRESH_SEED = 1
 

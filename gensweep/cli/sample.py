@@ -15,8 +15,6 @@ from gensweep.report.output import format_option, print_rows, print_warnings
 if TYPE_CHECKING:
     from gensweep.build.model import Model
 
-__all__ = ["sample"]
-
 
 @click.command()
 @click.argument("run")

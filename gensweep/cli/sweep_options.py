@@ -8,8 +8,6 @@ from typing import Any, TypeVar
 
 import click
 
-__all__ = ["override_options", "root_option", "set_option", "storage_option"]
-
 C = TypeVar("C", bound=Callable[..., Any])
 
 root_option = click.option(

@@ -12,8 +12,6 @@ from gensweep.cli.sweep_options import override_options, root_option, storage_op
 if TYPE_CHECKING:
     from gensweep.config import TrialConfig
 
-__all__ = ["train"]
-
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)

@@ -9,8 +9,6 @@ import click
 from gensweep.cli.sweep_options import root_option
 from gensweep.report.output import format_option, print_rows, print_warnings
 
-__all__ = ["trials"]
-
 
 @click.command()
 @click.argument("sweep", required=False)

@@ -16,8 +16,6 @@ from gensweep.report.output import format_option
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
 
-__all__ = ["tune"]
-
 SMOKE = (
     "search.trials=1",
     "search.sampler.kind=random",

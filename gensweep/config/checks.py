@@ -15,8 +15,6 @@ from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
 
-__all__ = ["cross_checks", "key_of", "metric_checks", "metric_refusal", "setting"]
-
 
 def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """Everything that is wrong with a trial although each of its values is right."""

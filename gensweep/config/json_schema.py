@@ -15,8 +15,6 @@ from gensweep.config.schema import shape_of
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.trial_config import trial_model
 
-__all__ = ["sweep_schema", "trial_schema"]
-
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 

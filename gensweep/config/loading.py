@@ -15,8 +15,6 @@ from gensweep.config.trial_config import TrialConfig, check_trial
 from gensweep.config.yaml import read_file
 from gensweep.errors import ConfigError
 
-__all__ = ["is_sweep", "load_sweep", "load_trial", "parse_overrides", "scale_names"]
-
 
 def load_sweep(path: str | Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> SweepConfig:
     """Read a sweep, apply a scale and then the overrides ("key=value").  The result has no scales left to apply.

@@ -12,8 +12,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
 from gensweep.registry import Choice, Keyword, Registry, Section, keywords
 
-__all__ = ["Settings", "bind", "item_model", "model_field", "settings_model"]
-
 
 class Settings(BaseModel):
     """The settings of one function: frozen, no unknown keys, no NaN or infinity."""

@@ -20,8 +20,6 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, over
 from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
-__all__ = ["no_scale", "override_sweep", "parsed"]
-
 SWEEP_SECTIONS = ("name", "objective", "search", "resources", "keep_best", "rescore")
 
 

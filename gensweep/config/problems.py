@@ -13,8 +13,6 @@ from typing import Annotated, Any, Literal, Union
 import annotated_types
 from pydantic.fields import FieldInfo
 
-__all__ = ["Problem", "describe", "describe_field", "listed", "show", "unknown"]
-
 #: Longer values are cut in messages.
 MAX_SHOWN_CHARACTERS = 80
 

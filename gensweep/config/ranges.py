@@ -9,21 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-__all__ = [
-    "Branch",
-    "Choices",
-    "Conditional",
-    "Fixed",
-    "Node",
-    "Picker",
-    "Range",
-    "combinations",
-    "corners",
-    "draw",
-    "pickers",
-    "walk",
-]
-
 MAX_CORNERS = 64
 
 

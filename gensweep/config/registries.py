@@ -11,8 +11,6 @@ from typing import Any
 
 from gensweep.registry import Registry
 
-__all__ = ["datasets", "evaluation", "families", "finetune", "metrics", "reserved_metric_names", "training"]
-
 
 def _late(module: str, name: str) -> Callable[[], Any]:
     """A function that imports the module and returns what it holds under a name."""

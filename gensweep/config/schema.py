@@ -19,8 +19,6 @@ from gensweep.config.problems import Problem, describe_field, listed, show, unkn
 from gensweep.config.tree import Tree, clone, place_of
 from gensweep.registry import Choice
 
-__all__ = ["Shape", "has_key", "shape_of", "validate"]
-
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -21,8 +21,6 @@ from gensweep.config.problems import Problem, show
 from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree
 
-__all__ = ["RANGE_KINDS", "parse_space"]
-
 RANGE_KINDS = ("int", "float", "choice")
 
 

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from gensweep.results import Identity
     from gensweep.training.settings import EvaluationSettings
 
-__all__ = ["check_sweep", "checked_sweep"]
-
 
 @dataclass(frozen=True)
 class _Corner:

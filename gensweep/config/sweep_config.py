@@ -14,18 +14,6 @@ from gensweep.config.search_space import parse_space
 from gensweep.config.tree import Tree, clone, override_all
 from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
 
-__all__ = [
-    "AshaSettings",
-    "Fifo",
-    "GridSearch",
-    "Objective",
-    "RandomSearch",
-    "Resources",
-    "Search",
-    "SweepConfig",
-    "Tpe",
-]
-
 Positive = Annotated[int, Field(ge=1)]
 
 

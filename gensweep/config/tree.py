@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-__all__ = ["Row", "Tree", "clone", "flatten", "override", "override_all", "place_of"]
-
 # The sections that every trial has; all others belong to its family.
 SECTIONS_OF_EVERY_TRIAL = ("seed", "data", "family", "finetune", "training", "evaluation")
 

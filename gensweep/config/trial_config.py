@@ -26,8 +26,6 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, 
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.registry import Choice, Keyword, Section, keywords
 
-__all__ = ["TrialConfig", "check_trial", "common_sections", "sections_by_family", "trial_model"]
-
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 

@@ -8,8 +8,6 @@ import yaml
 
 from gensweep.config.yaml import read_value
 
-__all__ = ["to_yaml"]
-
 
 class _Dumper(yaml.SafeDumper):
     """Mappings in their own order, short lists on one line, no anchors."""

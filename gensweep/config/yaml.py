@@ -20,8 +20,6 @@ from gensweep.config.problems import Problem, show
 from gensweep.config.tree import Row, Tree
 from gensweep.errors import ConfigError
 
-__all__ = ["Reading", "read_file", "read_value"]
-
 MAX_BYTES = 1_000_000
 MAX_NODES = 20_000
 MAX_DEPTH = 20

@@ -18,8 +18,6 @@ from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Spli
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
 
-__all__ = ["CLASS_NAMES", "FETCH_COMMAND", "SHA256", "cifar10", "folder_in", "problems", "sha256"]
-
 CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 SHA256 = {
     "data_batch_1.bin": "cee916563c9f80d84e3cc88e17fdc0941787f1244f00a67874d45b261883ada5",

@@ -30,8 +30,6 @@ from gensweep.data.cifar10 import FETCH_COMMAND, SHA256, folder_in, problems, sh
 from gensweep.data.images import FETCHERS
 from gensweep.errors import ConfigError, GensweepError
 
-__all__ = ["ROUTES", "fetch_cifar10", "from_files", "from_npm", "from_official_host"]
-
 Files: TypeAlias = Iterator[tuple[str, bytes]]
 Report: TypeAlias = Callable[[str], None]
 

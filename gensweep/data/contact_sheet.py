@@ -9,8 +9,6 @@ from PIL import Image, ImageDraw
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
 
-__all__ = ["write_contact_sheet"]
-
 #: Images in a row.
 COLUMNS = 10
 #: Rows of a data set with a single class; of several, each has one row.

@@ -8,8 +8,6 @@ import numpy as np
 
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, select
 
-__all__ = ["digits"]
-
 
 @DATASETS.register("digits")
 def digits(

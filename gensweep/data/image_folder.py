@@ -25,8 +25,6 @@ from gensweep.data.picture_files import decode_files, file_names, is_picture, sh
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.files import replacing
 
-__all__ = ["image_folder"]
-
 SPLIT_FOLDERS = ("train", "test")
 # The name of the class of a folder without sub-folders.
 ONE_CLASS = "image"

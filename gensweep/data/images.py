@@ -22,8 +22,6 @@ from torch import Tensor
 from gensweep.errors import ConfigError
 from gensweep.registry import Registry
 
-__all__ = ["DATASETS", "FETCHERS", "ClassNames", "Images", "Limit", "Size", "Split", "picked", "resized", "select"]
-
 Split: TypeAlias = Literal["train", "test"]
 
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from gensweep.data.images import Images
 from gensweep.noise import Noise
 
-__all__ = ["LoadedBatch", "Loader"]
-
 #: The random stream of the order of images, far from those of families and samplers, which share seed and positions.
 ORDER_STREAM = 1 << 30
 #: The random stream that decides which images are mirrored.

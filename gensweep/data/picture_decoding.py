@@ -12,8 +12,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from gensweep.errors import ConfigError
 
-__all__ = ["PICTURE_SUFFIXES", "decoded", "read_picture", "squared"]
-
 # fmt: off
 PICTURE_SUFFIXES = frozenset({
     ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tga", ".tif",

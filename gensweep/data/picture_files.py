@@ -16,8 +16,6 @@ from PIL import UnidentifiedImageError
 from gensweep.data.picture_decoding import PICTURE_SUFFIXES
 from gensweep.errors import ConfigError
 
-__all__ = ["decode_files", "file_names", "is_picture", "shuffle_key", "unreadable_note"]
-
 T = TypeVar("T")
 
 #: Unreadable files that a message names; it counts the others.

@@ -19,8 +19,6 @@ from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.registry import Registry
 
-__all__ = ["LOSSES", "DiffusionLoss", "Hybrid", "MinSnr", "Prediction", "Simple", "Vlb"]
-
 
 @dataclass(frozen=True)
 class Prediction:

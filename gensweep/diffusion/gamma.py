@@ -23,8 +23,6 @@ from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ParameterError
 from gensweep.registry import Registry
 
-__all__ = ["GAMMAS", "Gamma", "GammaValues", "Monotone", "schedule_of", "wide"]
-
 #: The largest float32 below NETWORK_TIMES.
 MAX_NETWORK_TIME = NETWORK_TIMES * (1 - 2**-24)
 #: Steps of a sampler without `steps` in continuous time, where there is no number of all levels.

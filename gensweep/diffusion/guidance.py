@@ -10,8 +10,6 @@ from torch import Tensor
 
 from gensweep.noise import Noise
 
-__all__ = ["LABEL_DROPOUT_STREAM", "guided", "scale_at", "training_labels"]
-
 #: The random stream that decides which labels are dropped.
 LABEL_DROPOUT_STREAM = 2
 

@@ -17,8 +17,6 @@ from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["TRAINING_LEVELS", "UNIFORM_CELL", "Drawing", "DrawnLevels", "TrainingLevels", "draw_times"]
-
 #: The random stream of the training levels.
 TIMESTEP_STREAM = 0
 #: Losses of each timestep that importance sampling remembers (Nichol & Dhariwal 2021, section 3.3).

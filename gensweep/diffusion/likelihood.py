@@ -19,8 +19,6 @@ from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.noise import Noise
 
-__all__ = ["Bound", "DenoiseAt", "bound", "decoder_bits", "prior_bits", "step_bits", "strata", "term_bits"]
-
 #: The random stream of the timesteps that a bound is estimated at.
 BOUND_TIMESTEP_STREAM = 4
 #: The first of the streams of the noise at these timesteps, beyond those of any sampler.

@@ -18,8 +18,6 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import Denoised
 from gensweep.registry import Registry
 
-__all__ = ["PARAMETERISATIONS", "Coefficients", "Parameterisation", "c_noise", "denoised"]
-
 #: Networks get times in 0 <= t < this.
 NETWORK_TIMES = 1000.0
 

@@ -17,8 +17,6 @@ from gensweep.diffusion.parameterisations import NETWORK_TIMES
 from gensweep.diffusion.samplers.sampler import Spacing
 from gensweep.errors import ParameterError
 
-__all__ = ["KARRAS_RHO", "GaussianDiffusion", "Posterior", "karras_sigmas", "posterior", "q_sample", "spaced"]
-
 T = TypeVar("T", float, Tensor)
 
 #: rho of the noise levels.  Source: Karras et al. 2022, section 3.

@@ -17,8 +17,6 @@ from torch import Tensor
 from gensweep.diffusion.process import KARRAS_RHO, karras_sigmas
 from gensweep.registry import Registry
 
-__all__ = ["SCHEDULES", "Schedule", "cosine", "karras", "linear", "sigmoid"]
-
 #: timesteps -> alpha_bar, strictly decreasing inside (0, 1), in float64.
 Schedule = Callable[[int], Tensor]
 SCHEDULES: Registry[Callable[..., Tensor]] = Registry("schedule", package="gensweep.diffusion")

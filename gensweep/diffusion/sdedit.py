@@ -16,8 +16,6 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, Levels, Sampler, Spacing, from_noise
 from gensweep.noise import Noise
 
-__all__ = ["Below", "edit", "level_at"]
-
 
 def edit(
     levels: Levels,

@@ -21,8 +21,6 @@ from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STR
 from gensweep.diffusion.process import q_sample
 from gensweep.noise import Noise
 
-__all__ = ["DiffusionTerm", "prior_term", "reconstruction_term", "variational_bound"]
-
 #: The distance of two of the 256 pixel values in -1 .. 1.
 PIXEL_STEP = 2 / 255
 #: Pixel values are numbered from 0 to this.

@@ -12,8 +12,6 @@ from gensweep.diffusion.likelihood import TYPICAL_DATA_STD
 from gensweep.diffusion.samplers.sampler import Denoised, Levels, Sampler
 from gensweep.noise import Noise
 
-__all__ = ["widening"]
-
 #: The stream that stands for the noise at the start of a chain; those of samplers are not negative.
 START_OF_CHAIN_STREAM = -1
 

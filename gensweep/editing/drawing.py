@@ -20,8 +20,6 @@ from gensweep.families.family import Denoising
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 
-__all__ = ["Pictures", "draw_from_pictures", "picture_for"]
-
 #: Indices of images (n,) -> the images (n, c, h, w), uint8.
 Draw = Callable[[Tensor], Tensor]
 #: A pixel of a mask is white if its value, of 255, is at least this.

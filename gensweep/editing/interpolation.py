@@ -17,8 +17,6 @@ from gensweep.diffusion.samplers.sampler import Denoise, Denoised, Levels, Sampl
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
-__all__ = ["decode", "encode", "slerp", "visited"]
-
 
 def visited(levels: Levels, sampler: Sampler) -> list[float]:
     """The levels that a deterministic sampler visits, falling, with 0 at the end; no network is run.

@@ -14,8 +14,6 @@ from gensweep.report.output import option_bundle
 if TYPE_CHECKING:
     from gensweep.editing.drawing import Pictures
 
-__all__ = ["EditingOptions", "editing_options"]
-
 #: Share of the process's steps whose noise a picture gets by default; 1 would leave nothing of it.
 DEFAULT_STRENGTH = 0.5
 #: The same with a mask, whose white part should not depend on what was there.

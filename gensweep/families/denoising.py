@@ -21,8 +21,6 @@ from gensweep.nn.networks import DENOISERS
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
 
-__all__ = ["TRAINING_NOISE_STREAM", "DenoisingFamily"]
-
 #: The random stream of the noise in training.  Taken are 0 (levels), 2 (dropped labels), 3 (start of samplers), 4
 #: (levels of a bound), 5 (reconstruction of vdm), and from 16 on the samplers' steps.
 TRAINING_NOISE_STREAM = 1

@@ -24,8 +24,6 @@ from gensweep.nn import kernels
 from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.registry import Choice, Registry, SameAs, Section
 
-__all__ = ["DiffusionFamily", "Formulation", "formulation"]
-
 #: Above this noise level hardly anything is left of the image; samplers divide by it, which multiplies rounding errors.
 MAX_EXACT_SIGMA = 200.0
 

@@ -13,8 +13,6 @@ from gensweep.gan.augmentation import Augmentation
 from gensweep.nn.networks import ADVERSARIES, Adversaries
 from gensweep.registry import Choice, Section
 
-__all__ = ["DiffusionGanFamily"]
-
 
 @FAMILIES.register("diffusion_gan")
 class DiffusionGanFamily(GanFamily):

@@ -18,8 +18,6 @@ from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["FAMILIES", "Batch", "Denoising", "Family", "Likelihood", "Loss", "Scheduled"]
-
 
 class Batch(NamedTuple):
     """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions.

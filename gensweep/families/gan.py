@@ -20,8 +20,6 @@ from gensweep.nn.networks import ADVERSARIES, Adversaries
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
 
-__all__ = ["DISCRIMINATOR", "GENERATOR", "SAMPLING_LATENT_STREAM", "Adversarial", "GanFamily", "adversarial"]
-
 GENERATOR = "generator"
 DISCRIMINATOR = "discriminator"
 

@@ -9,8 +9,6 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import nn
 
-__all__ = ["Adam", "Beta", "Clip", "Rate", "Warmup", "adam"]
-
 Rate: TypeAlias = Annotated[float, Interval(gt=0, le=1)]
 Beta: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
 Warmup: TypeAlias = Annotated[int, Ge(0)]

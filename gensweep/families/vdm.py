@@ -21,8 +21,6 @@ from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.registry import Choice, SameAs, Section
 
-__all__ = ["Variational", "VariationalNetwork", "VdmFamily", "variational", "with_fourier_features"]
-
 #: The random stream of the reconstruction term; see TRAINING_NOISE_STREAM for the others.
 RECONSTRUCTION_STREAM = 5
 

@@ -9,8 +9,6 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.finetuning.adapters import ADAPTER_FILE
 from gensweep.tracking.runs import checkpoint_folder
 
-__all__ = ["adapter_file"]
-
 
 def adapter_file(text: str) -> tuple[Path, float]:
     """The file and the scale in "FILE", "FILE:0.7" or "RUN:0.7"; a run stands for the adapter of its best checkpoint.

@@ -21,8 +21,6 @@ from gensweep.nn.updates import new_rows, put_rows
 if TYPE_CHECKING:
     from gensweep.build.model import Model
 
-__all__ = ["ADAPTER_FILE", "Adapter", "adapter_of", "read_adapter", "weights_hash", "with_adapters", "write_adapter"]
-
 #: Settings of a fine-tuning by name.
 AdapterSettings: TypeAlias = Mapping[str, str | int | float | None]
 #: The name of the file in a checkpoint's folder.

@@ -17,8 +17,6 @@ from gensweep.finetuning.section import Base, read_base
 from gensweep.sweep.space import SearchSpace
 from gensweep.tracking.runs import checkpoint_folder
 
-__all__ = ["trial_for_few_images", "with_base"]
-
 #: Times that a training shows each image, within the bounds that follow.
 REPEATS_PER_IMAGE = 100
 #: Training images at least, however few images there are to learn from.

@@ -24,8 +24,6 @@ from gensweep.registry import Choice
 from gensweep.training.checkpoint import load_tensors, read
 from gensweep.training.learner_state import load_network
 
-__all__ = ["Base", "Finetuning", "read_base"]
-
 
 @dataclass(frozen=True)
 class Base:

@@ -18,8 +18,6 @@ from torch.nn import functional as F
 from gensweep.gan.augmentation import AUGMENTATIONS, Adaptive, Augmented
 from gensweep.noise import Noise
 
-__all__ = ["Ada", "colour_matrix", "recoloured", "warp_matrix", "warped"]
-
 #: The largest translation by whole pixels, as a share of the image's side.
 MAX_INTEGER_TRANSLATION = 0.125
 #: Standard deviation of the translation by parts of a pixel, as a share of the image's side.

@@ -15,8 +15,6 @@ from gensweep.gan.augmentation import Adaptive, Augmented
 from gensweep.noise import Noise
 from gensweep.registry import Choice
 
-__all__ = ["AdaptiveDiffusion", "timestep"]
-
 #: The share of the images that the discriminator is shown without noise.
 SHARE_WITHOUT_NOISE = 0.5
 #: The discriminator's time input is scaled to 0 .. this, whatever the number of timesteps.

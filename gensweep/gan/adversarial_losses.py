@@ -14,8 +14,6 @@ from torch.nn import functional as F
 
 from gensweep.registry import Registry
 
-__all__ = ["GAN_LOSSES", "PENALTIES", "GanLoss", "Penalty", "between"]
-
 
 class GanLoss(NamedTuple):
     """Three functions of logits, Float[b], each a scalar mean.

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = ["AUGMENTATIONS", "STREAMS_PER_AUGMENTATION", "Adaptive", "Augmentation", "Augmented", "InTurn", "Unchanged"]
-
 #: Random streams that one registered augmentation may use, from the one it is given on.
 STREAMS_PER_AUGMENTATION = 32
 

@@ -13,8 +13,6 @@ from torch.nn import functional as F
 from gensweep.gan.augmentation import AUGMENTATIONS, Augmentation, Augmented
 from gensweep.noise import Noise
 
-__all__ = ["DiffAugment", "cutout", "jitter", "translate"]
-
 #: The largest translation, as a share of the image's side.
 MAX_TRANSLATION = 0.125
 #: The side of the square that is cut out, as a share of the image's side.

@@ -21,8 +21,6 @@ from gensweep.tracking.store import check_server
 from gensweep.training.device import default_device
 from gensweep.training.result_files import write_pairs
 
-__all__ = ["evaluate_imported"]
-
 
 def evaluate_imported(
     folder: Path | None, options: ImportedOptions, *, samples: int | None, seed: int, format: str

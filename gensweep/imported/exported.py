@@ -19,8 +19,6 @@ from gensweep.files import file_sha256
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 
-__all__ = ["ExportedGenerator"]
-
 #: The values of black and white unless others are given.
 DEFAULT_RANGE = (-1.0, 1.0)
 #: Share of all values that may lie outside of the range; with more of them the range must be wrong.

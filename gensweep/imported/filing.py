@@ -23,8 +23,6 @@ from gensweep.tracking.store import client, store_name
 from gensweep.tracking.sync import sync
 from gensweep.training.result_files import write_grid, write_pairs
 
-__all__ = ["file_entry", "taken"]
-
 #: The only trial of an entry.
 TRIAL = "t0000"
 #: The folder of all sweeps.

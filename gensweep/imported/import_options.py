@@ -11,8 +11,6 @@ import click
 from gensweep.errors import ConfigError
 from gensweep.report.output import option_bundle
 
-__all__ = ["ImportedOptions", "imported_options"]
-
 
 @dataclass(frozen=True)
 class ImportedOptions:

@@ -16,8 +16,6 @@ from gensweep.data.picture_decoding import decoded
 from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, unreadable_note
 from gensweep.errors import ConfigError
 
-__all__ = ["ImportedPictures", "read_folder"]
-
 
 @dataclass(frozen=True, eq=False)
 class ImportedPictures:

@@ -20,8 +20,6 @@ from gensweep.tracking.records import TrialRecord
 from gensweep.tracking.runs import find_trial, load_sweeps
 from gensweep.training.evaluation import Evaluator
 
-__all__ = ["EvaluationProtocol", "trial_to_follow"]
-
 #: What to type where no run says how images are evaluated.
 SPELT_OUT = "--set data.kind=KIND, or --against FOLDER with real pictures"
 

@@ -14,8 +14,6 @@ from gensweep.imported.imported_pictures import read_folder
 from gensweep.report.wording import count, identity_words, interval_words, metric_title
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels
 
-__all__ = ["ImportedEvaluation", "evaluate_folder", "evaluate_generator"]
-
 
 @dataclass(frozen=True)
 class ImportedEvaluation:

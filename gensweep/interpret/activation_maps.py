@@ -21,8 +21,6 @@ from gensweep.interpret.selectivity import selectivity
 from gensweep.interpret.trajectory import PathStep
 from gensweep.noise import Noise
 
-__all__ = ["SIGNIFICANCE_LEVEL", "ActivationMap", "Unit", "map_denoiser", "map_gan"]
-
 #: A unit reacts to a label if its corrected p is at most this.
 SIGNIFICANCE_LEVEL = 0.05
 #: Run the networks under labels (n,).

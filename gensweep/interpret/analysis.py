@@ -31,8 +31,6 @@ from gensweep.training.device import place
 from gensweep.training.evaluation import draw
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_prefix
 
-__all__ = ["AnalysisSettings", "Findings", "LabelMaximisation", "LabelledModel", "analyse", "load_labelled"]
-
 #: Labels in pictures, and labels whose units are changed or maximised.
 MAX_LABELS = 10
 #: Sets of random units that the units of a label are compared with.

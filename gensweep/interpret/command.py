@@ -14,8 +14,6 @@ import click
 from gensweep.errors import GensweepError
 from gensweep.report.output import format_option, print_rows
 
-__all__ = ["interpret"]
-
 
 @click.command(context_settings={"show_default": True})
 @click.argument("run")

@@ -17,19 +17,6 @@ from gensweep.interpret.activation_maps import Unit
 from gensweep.interpret.recording import scaling
 from gensweep.noise import Noise
 
-__all__ = [
-    "CHANGES",
-    "OFF",
-    "RANDOM_OFF",
-    "UNCHANGED",
-    "Drop",
-    "Intervention",
-    "Recognition",
-    "Task",
-    "drop",
-    "intervene",
-]
-
 #: Labels (n,) -> the images of samples 0..n-1 under them, uint8, drawn with the units as they are at the time.
 Draw = Callable[[Tensor], Tensor]
 #: Images (n, c, h, w), uint8 -> a classifier's scores of the labels (n, k); the highest is its prediction.

@@ -16,8 +16,6 @@ from gensweep.families.family import Denoising
 from gensweep.interpret.recording import recording
 from gensweep.noise import Noise
 
-__all__ = ["Maximisation", "denoised_from", "maximise"]
-
 #: The random stream of the noise over the image.
 NOISE_STREAM = 0
 #: The random stream of the first image.

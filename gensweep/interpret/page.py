@@ -30,8 +30,6 @@ from gensweep.metrics.quantisation import to_uint8
 from gensweep.report.output import csv_text
 from gensweep.report.templates import data_url, environment, write_whole
 
-__all__ = ["PagePicture", "PageSection", "file_words", "render_page", "write_page"]
-
 HINT = "name another folder: --output DIR"
 #: Noise levels in the strip of a trajectory.
 SHOWN_LEVELS = 8

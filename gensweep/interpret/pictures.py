@@ -18,17 +18,6 @@ from torch import Tensor
 
 from gensweep.interpret.activation_maps import ActivationMap
 
-__all__ = [
-    "animation",
-    "heated",
-    "labels_picture",
-    "layers_picture",
-    "level_word",
-    "recognition_picture",
-    "tiles_picture",
-    "units_picture",
-]
-
 _PICTURED_UNITS = 24
 #: White pixels between tiles.
 _GAP = 2

@@ -14,8 +14,6 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["reading_layers", "recording", "scaling"]
-
 #: Layers that read (b, c, h, w).
 CHANNELS_FIRST = (nn.Conv2d, nn.ConvTranspose2d)
 #: Layers that read (b, ..., c).

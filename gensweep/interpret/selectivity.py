@@ -13,8 +13,6 @@ from torch import Tensor
 
 from gensweep.noise import Noise
 
-__all__ = ["Selectivity", "selectivity"]
-
 #: The random stream of the sign flips.
 SIGN_FLIP_STREAM = 0
 #: Sign flips in one matrix product; more take more memory.

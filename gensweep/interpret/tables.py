@@ -9,8 +9,6 @@ from gensweep.interpret.activation_maps import ActivationMap
 from gensweep.interpret.intervention import OFF, RANDOM_OFF, By, Drop, Intervention, Of, drop
 from gensweep.report.output import csv_text
 
-__all__ = ["activation_map_csv", "conclusion", "intervention_rows", "unit_rows"]
-
 #: Units of each class in tables.
 TOP_UNITS = 5
 #: What rows of interventions say of images of the class itself, and of others.

@@ -20,8 +20,6 @@ from gensweep.families.family import Denoising
 from gensweep.nn.unet import Attention
 from gensweep.noise import Noise
 
-__all__ = ["PathStep", "evenly_spaced", "record_path", "recording_attention"]
-
 T = TypeVar("T")
 
 

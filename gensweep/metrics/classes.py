@@ -20,8 +20,6 @@ from gensweep.metrics.moments import require_finite
 from gensweep.metrics.processes import Metric, Mode, in_order, require_generated, summed
 from gensweep.metrics.real import Real
 
-__all__ = ["MIN_IMAGES_PER_CLASS", "Agreement", "FrechetDistanceByClass", "detail_name", "distance_of_features"]
-
 #: Real and generated images that a class needs: with fewer the bias of the distance hides the difference.
 MIN_IMAGES_PER_CLASS = 10
 

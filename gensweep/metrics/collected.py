@@ -19,8 +19,6 @@ from gensweep.metrics.moments import require_finite
 from gensweep.metrics.processes import Metric, in_order, require_generated
 from gensweep.metrics.real import Real, spread
 
-__all__ = ["CollectedFeatures"]
-
 
 class CollectedFeatures(Metric):
     """The base of metrics of pairs: `name` is for messages, `fewest` the number of generated images that they need."""

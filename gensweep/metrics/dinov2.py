@@ -21,8 +21,6 @@ from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.weights import WeightsFile
 
-__all__ = ["VisionTransformer", "dinov2"]
-
 #: The side of a patch, in pixels.
 PATCH_PIXELS = 14
 DINOV2_FEATURES = 384

@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from gensweep.metrics.moments import Moments
 
-__all__ = ["Variation", "diversity", "variation"]
-
 
 class Variation(NamedTuple):
     """How features vary: their total variance, and how much of it lies in few directions.

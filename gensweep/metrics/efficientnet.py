@@ -17,8 +17,6 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
 
-__all__ = ["efficientnet_lite0"]
-
 EFFICIENTNET_FEATURES = 1280
 
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["positive_eigen", "symmetric_eigen", "symmetric_eigenvalues"]
-
 
 def symmetric_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, "d d"]]:
     """Eigenvalues in ascending order, and eigenvectors in columns; of the matrix only the lower triangle is read.

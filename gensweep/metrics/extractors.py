@@ -11,8 +11,6 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from gensweep.registry import Registry
 
-__all__ = ["EXTRACTORS", "Extractor", "as_rgb", "fold_batch_norm"]
-
 #: Images that an accelerator computes features of at a time, whatever the batch: this bounds the memory.
 GPU_CHUNK_IMAGES = 256
 #: The same on a CPU, whose caches hold the activations of few images.

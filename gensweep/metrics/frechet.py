@@ -9,8 +9,6 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.metrics.eigen import positive_eigen, symmetric_eigenvalues
 
-__all__ = ["factor", "frechet_distance"]
-
 
 def frechet_distance(
     mean1: Float64[Tensor, " d"],

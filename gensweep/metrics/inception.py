@@ -20,8 +20,6 @@ from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
 from gensweep.metrics.weights import WeightsFile
 
-__all__ = ["fid_network", "from_weights", "inception", "torchvision_inception"]
-
 INCEPTION_FEATURES = 2048
 #: The side that images are resized to, in pixels.
 INCEPTION_PIXELS = 299

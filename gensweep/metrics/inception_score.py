@@ -17,8 +17,6 @@ from gensweep.metrics.moments import require_finite
 from gensweep.metrics.processes import Metric, Mode, before, require_generated, summed
 from gensweep.metrics.real import Real
 
-__all__ = ["SCORE_PARTS", "InceptionScore"]
-
 #: Parts of the images whose scores are averaged.  Source: Salimans et al. 2016, section 4.
 SCORE_PARTS = 10
 #: Image i is counted in bin i mod COUNTING_BINS, and a part is a tenth of the bins in a row.  The number shares

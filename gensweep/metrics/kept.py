@@ -14,8 +14,6 @@ from torch import Tensor
 from gensweep.cache import locked, unwritable
 from gensweep.files import replacing
 
-__all__ = ["kept"]
-
 
 def kept(file: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """The tensors in a file, or those that are computed and put there.

@@ -14,8 +14,6 @@ from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import products
 from gensweep.metrics.processes import Mode
 
-__all__ = ["KernelDistance"]
-
 
 @METRICS.register("kid")
 class KernelDistance(CollectedFeatures):

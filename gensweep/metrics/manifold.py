@@ -20,8 +20,6 @@ from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import covering, nearest
 from gensweep.metrics.processes import Mode
 
-__all__ = ["Coverage", "Density", "Precision", "Recall"]
-
 
 class Neighbours(CollectedFeatures):
     """The base of the four: means over images of what is found in the balls around others; `fewest` is k + 1."""

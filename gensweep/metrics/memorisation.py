@@ -18,8 +18,6 @@ from gensweep.metrics.pairs import NearestSearch
 from gensweep.metrics.processes import Metric, Mode, in_order, require_generated
 from gensweep.metrics.real import Real
 
-__all__ = ["AuthenticShare"]
-
 #: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...
 COPY_QUANTILE = 0.01
 #: ... or as this share of their median distance, which is above the rounding where training images are twins.

@@ -20,8 +20,6 @@ from gensweep.metrics.processes import Metric, Mode, Needs, in_order, require_ge
 from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 
-__all__ = ["LIKELIHOOD_QUANTISATION", "MAX_FEATURES_KEPT", "METRICS", "RESERVED_NAMES", "BitsPerDim", "FrechetDistance"]
-
 #: Generated images (the first) whose features are kept, for what needs each of them.
 MAX_FEATURES_KEPT = 10_000
 #: The `quantisation` in a likelihood's identity.

@@ -13,8 +13,6 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["Moments", "require_finite"]
-
 #: Rows of the panels in which the upper triangle of the symmetric outer products is summed, in almost half the work.
 PANEL_ROWS = 256
 

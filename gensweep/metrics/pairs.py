@@ -12,8 +12,6 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-__all__ = ["BLOCK_ROWS", "NearestSearch", "covering", "nearest", "products"]
-
 #: Rows and columns of a block of pairs: 34 MB in float64.
 BLOCK_ROWS = 2048
 

@@ -16,8 +16,6 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.eigen import symmetric_eigen
 from gensweep.metrics.moments import require_finite
 
-__all__ = ["PROBE_PENALTIES", "Classifier", "LinearProbe", "fit_classifier", "fit_probe"]
-
 #: The ridge penalties that are tried, as multiples of the mean eigenvalue of the features' scatter.
 PROBE_PENALTIES = tuple(10.0 ** (power / 2) for power in range(-12, 5))
 #: Images that are converted to float64 at a time; bounds the memory.

@@ -23,8 +23,6 @@ with warnings.catch_warnings():
     import ignite.distributed as idist
     from ignite.metrics import Metric as IgniteMetric
 
-__all__ = ["Metric", "Mode", "Needs", "before", "in_order", "require_generated", "summed"]
-
 #: Which scores are the better ones, and what a metric is computed from.
 Mode: TypeAlias = Literal["min", "max"]
 Needs: TypeAlias = Literal["samples", "likelihood"]

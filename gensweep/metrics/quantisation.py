@@ -8,8 +8,6 @@ from torch import Tensor
 
 from gensweep.errors import GensweepError
 
-__all__ = ["QUANTISATION", "to_uint8"]
-
 QUANTISATION = "uint8:floor(127.5x+128)"
 
 

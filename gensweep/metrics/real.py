@@ -21,8 +21,6 @@ from gensweep.metrics.pairs import NearestSearch
 from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
 from gensweep.metrics.quantisation import QUANTISATION
 
-__all__ = ["FEATURES_FORMAT", "MOMENTS_FORMAT", "Real", "reference_name", "spread"]
-
 #: What a file in the cache holds, with the version of its layout.
 MOMENTS_FORMAT = "gensweep moments 1"
 FEATURES_FORMAT = "gensweep features 1"

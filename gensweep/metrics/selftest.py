@@ -20,8 +20,6 @@ from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 from gensweep.metrics.uncertainty import Target, estimate_distance
 
-__all__ = ["Check", "extrapolated_distance", "first_order_bias", "selftest"]
-
 
 @dataclass(frozen=True)
 class Check:

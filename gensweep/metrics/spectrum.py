@@ -20,8 +20,6 @@ from torch import Tensor
 
 from gensweep.metrics.eigen import positive_eigen
 
-__all__ = ["SPECTRUM_BATCH", "Spectrum", "centred"]
-
 #: Images that are whitened at a time; bounds the memory.
 SPECTRUM_BATCH = 4096
 #: The grid of log t begins this far below the log of the least eigenvalue ...

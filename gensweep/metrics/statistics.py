@@ -18,8 +18,6 @@ from gensweep.files import file_sha256
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.moments import Moments
 
-__all__ = ["Statistics", "check_name", "read_statistics", "write_statistics"]
-
 STATISTICS_SUFFIX = ".npz"
 #: The number of images where the file does not give it; the distance does not depend on it.
 ASSUMED_IMAGES = 1_000_000

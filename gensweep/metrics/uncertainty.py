@@ -27,8 +27,6 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.frechet import factor
 from gensweep.metrics.spectrum import Spectrum, centred
 
-__all__ = ["MIN_IMAGES", "Estimate", "Target", "estimate_distance"]
-
 #: Images that an estimate needs.
 MIN_IMAGES = 20
 #: The jackknife leaves out each of this number of parts of the images.

@@ -11,8 +11,6 @@ from gensweep.cache import locked
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import file_sha256, replacing
 
-__all__ = ["WeightsFile"]
-
 CONNECT_SECONDS = 15.0
 
 

@@ -11,8 +11,6 @@ from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-__all__ = ["attend", "is_short"]
-
 #: Up to this number of pixels the attention weights of a head fit into the cache of a CPU core.
 MAX_PIXELS_IN_CACHE = 512
 

@@ -15,8 +15,6 @@ from gensweep.nn.networks import DENOISERS, Count, GroupedWidth
 from gensweep.nn.precision import in_full
 from gensweep.nn.unet import ResidualBlock
 
-__all__ = ["CNN"]
-
 
 @DENOISERS.register("cnn")
 class CNN(nn.Module):

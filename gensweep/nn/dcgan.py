@@ -21,8 +21,6 @@ from gensweep.nn.projection import (
     normalised,
 )
 
-__all__ = ["DcganDiscriminator", "DcganGenerator", "dcgan"]
-
 #: The tutorial's largest number of channels is 8 x width; larger images get more stages, not wider ones.
 MAX_WIDTH_MULTIPLIER = 8
 #: Norms between a discriminator's layers; spectral normalisation is not here, since it acts on weights.

@@ -10,8 +10,6 @@ import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-__all__ = ["BatchNorm2d", "Conditioning", "Dropout", "Mask", "group_norm", "zero_initialised"]
-
 M = TypeVar("M", bound=nn.Module)
 
 

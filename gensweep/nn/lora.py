@@ -18,8 +18,6 @@ from torch.nn.utils import parametrize
 
 from gensweep.errors import ParameterError
 
-__all__ = ["LABELS_ONLY", "LowRank", "add_update", "attach", "freeze", "low_rank_updates", "merge", "merged"]
-
 M = TypeVar("M", bound=nn.Module)
 Layer: TypeAlias = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
 

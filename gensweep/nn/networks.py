@@ -12,17 +12,6 @@ from torch.nn.utils.parametrizations import spectral_norm
 from gensweep.errors import ConfigError
 from gensweep.registry import Registry
 
-__all__ = [
-    "ADVERSARIES",
-    "DENOISERS",
-    "Adversaries",
-    "Count",
-    "GroupedWidth",
-    "Width",
-    "check_adversaries_size",
-    "spectrally_normalised",
-]
-
 M = TypeVar("M", bound=nn.Module)
 #: Numbers of channels, those of group norms, and of layers of a kind; bounds, as a digit too many would build for ever.
 Width: TypeAlias = Annotated[int, Interval(ge=1, le=8192)]

@@ -8,8 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Precision", "in_full", "mixed_precision", "rounded", "uses_bfloat16"]
-
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 
 

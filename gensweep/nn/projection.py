@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from gensweep.nn.layers import BatchNorm2d
 
-__all__ = ["ConditionalBatchNorm2d", "ProjectionDiscriminator", "TimeProjection", "batch_norm", "normalised"]
-
 #: Frequencies of the time embedding; each gives a cosine and a sine.
 TIME_FREQUENCIES = 32
 

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size, spectrally_normalised
 from gensweep.nn.projection import ProjectionDiscriminator, TimeProjection, batch_norm, normalised
 
-__all__ = ["SnganDiscriminator", "SnganGenerator", "sngan"]
-
 #: The discriminator halves its feature maps down to this side, in pixels ...
 SMALLEST_MAP_PIXELS = 8
 #: ... and ends with this number of blocks at that size, times `depth`.
@@ -83,6 +81,7 @@ class UpBlock(nn.Module):
         self.skip = initialised(nn.Conv2d(width, width, 1), 1.0) if doubles else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c i j"]:
+        """Features of the same or twice the height and width."""
         h = self._enlarged(F.relu(normalised(self.norms[0], x, labels)))
         h = self.leave(F.relu(normalised(self.norms[1], self.enter(h), labels)))
         return h + self._enlarged(self.skip(x))  # type: ignore[no-any-return]
@@ -128,6 +127,7 @@ class DownBlock(nn.Module):
         self.skip = initialised(nn.Conv2d(inputs, outputs, 1), 1.0) if learns else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
+        """Features of the same or half the height and width."""
         h = self.leave(F.relu(self.enter(x if self.first else F.relu(x))))
         if not self.halves:
             return h + self.skip(x)  # type: ignore[no-any-return]

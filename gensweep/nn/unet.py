@@ -18,8 +18,6 @@ from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialis
 from gensweep.nn.networks import DENOISERS, Count, GroupedWidth, Width
 from gensweep.nn.precision import in_full
 
-__all__ = ["ResidualBlock", "UNet"]
-
 #: Channel multipliers by the smallest image size, in pixels, that they hold for; one for each halving that is possible.
 #: Source: Dhariwal & Nichol 2021, tables 4 and 12 (64 to 256 px).
 CHANNEL_MULTIPLIERS = {256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2, 3, 4), 8: (1, 2, 2)}
@@ -161,6 +159,7 @@ class Attention(nn.Module):
         self.out = zero_initialised(nn.Linear(channels, channels))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """The input, and what its pixels take from each other."""
         b, c, h, w = x.shape
         pixels = norm_act(x, self.norm, act=False).permute(0, 2, 3, 1).reshape(b, h * w, c)
         attended = attend(self.qkv(pixels).view(b, h * w, 3, self.heads, c // self.heads)).reshape(b, h, w, c)
@@ -174,6 +173,7 @@ class Upsample(nn.Conv2d):
         super().__init__(channels, channels, 3, padding=1)
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
+        """Features of twice the height and width."""
         return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
 
 

@@ -15,8 +15,6 @@ from gensweep.errors import ParameterError
 from gensweep.nn.lora import LABELS_ONLY, LowRank, attach, freeze, merge, parametrisations
 from gensweep.registry import Registry
 
-__all__ = ["UPDATES", "NewRows", "Update", "add_labels", "merge_all", "new_rows", "put_rows"]
-
 Update: TypeAlias = Callable[[nn.Module, Callable[[], None], int, int], None]
 
 #: Items take (network, load, known, new) and make the network ready for training: load() gives it the base's weights,

@@ -11,8 +11,6 @@ from gensweep.report.ranked_trials import varied
 from gensweep.report.wording import short_names
 from gensweep.tracking.artifacts import metric_history
 
-__all__ = ["Chart", "draw_charts"]
-
 #: Panels of what GANs log: signals, and what is said of each beside its group's name.
 SIGNAL_PANELS = {
     "part of images that the discriminator is right about": {

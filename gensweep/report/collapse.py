@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["diversity_words", "warnings_of"]
-
 #: Samples have collapsed if their diversity, as a share of that of real images, is less than this.
 MIN_DIVERSITY = 0.2
 #: A discriminator with at least this accuracy on real and on generated images has nothing to teach the generator.

@@ -7,8 +7,6 @@ import shlex
 from gensweep.results import Score
 from gensweep.tracking.records import SweepRecord, TrialRecord
 
-__all__ = ["evaluate_command", "reproduce_command", "search_again_command"]
-
 
 def reproduce_command(trial: TrialRecord) -> str:
     """The command that trains the same configuration again, or evaluates the same images."""

@@ -19,8 +19,6 @@ from gensweep.results import Identity, Score, comparable
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord, TrialRecord
 
-__all__ = ["Comparison", "LeftOut", "compare"]
-
 
 @dataclass(frozen=True)
 class LeftOut:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
 
-__all__ = ["ProgressDisplay"]
-
 REFRESHES_PER_SECOND = 2
 #: Columns of the terminal from which on the table shows losses and speeds.
 MIN_WIDTH_OF_SPEEDS = 60

@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     from gensweep.results import Score
     from gensweep.tracking.records import SweepRecord, TrialRecord
 
-__all__ = [
-    "best_json",
-    "comparison_csv",
-    "comparison_json",
-    "comparison_rows",
-    "score_json",
-    "trial_facts",
-    "trial_json",
-    "trial_rows",
-]
-
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """The object that `best --compare --format json` prints."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from gensweep.report.ranked_trials import RankedTrial
     from gensweep.results import Score
 
-__all__ = ["COLOURS", "Curve", "cost_figure", "curves_figure", "history_figure", "importance_figure", "signals_figure"]
-
 P = ParamSpec("P")
 
 #: How many series colours the page defines: --c0 and so on.

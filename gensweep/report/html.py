@@ -23,8 +23,6 @@ from gensweep.tracking.artifacts import sample_grid, trial_config
 if TYPE_CHECKING:
     from gensweep.tracking.records import TrialRecord
 
-__all__ = ["render", "write_report"]
-
 #: Rows of the ranking that are shown at once.
 TABLE_ROWS = 12
 #: Grids of samples, at most.

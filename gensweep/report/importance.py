@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from gensweep.tracking.records import SweepRecord
 
-__all__ = ["parameter_importance"]
-
 logger = logging.getLogger(__name__)
 
 #: Fewer scores say nothing about a forest of trees.

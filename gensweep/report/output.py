@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-__all__ = ["csv_text", "format_option", "option_bundle", "print_json", "print_rows", "print_warnings", "progress_bar"]
-
 C = TypeVar("C", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv")

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from gensweep.results import Score
 from gensweep.tracking.records import TrialRecord
 
-__all__ = ["RankedTrial", "varied", "varied_by_family"]
-
 
 @dataclass(frozen=True)
 class RankedTrial:

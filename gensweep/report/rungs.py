@@ -14,8 +14,6 @@ from gensweep.tracking.artifacts import metric_history
 if TYPE_CHECKING:
     from gensweep.report.ranked_trials import RankedTrial
 
-__all__ = ["Rung", "rank_correlation", "rung_words", "rungs", "rungs_of"]
-
 #: From fewer trials a correlation says nothing.
 MIN_TRIALS = 4
 

@@ -13,8 +13,6 @@ from torchvision.io import write_png
 from gensweep.errors import ConfigError
 from gensweep.training.result_files import write_grid
 
-__all__ = ["check_output", "write_pictures"]
-
 
 def check_output(output: Path, read: Iterable[Path] = ()) -> None:
     """Raise ConfigError, before any image is drawn, if the name is neither a .png file nor a folder.

@@ -12,8 +12,6 @@ from gensweep.files import write_bytes
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["data_url", "environment", "write_whole"]
-
 
 def environment(package: str = "gensweep.report") -> Environment:
     """Templates of a package, which may include those of this one; whatever is put into them is escaped."""

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from gensweep.report.ranked_trials import RankedTrial
     from gensweep.tracking.records import TrialRecord
 
-__all__ = ["Tie", "ties"]
-
 #: The best trials whose images are compared one by one, at most.
 MAX_PAIRED_TRIALS = 20
 

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from gensweep.report.ranked_trials import RankedTrial
     from gensweep.results import Score
 
-__all__ = ["verdict"]
-
 
 def verdict(comparison: Comparison) -> str:
     """One sentence: who won, against whom, by how much, at which cost; and others if there is a doubt."""

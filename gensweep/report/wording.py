@@ -9,21 +9,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gensweep.results import Identity, Score
 
-__all__ = [
-    "count",
-    "duration",
-    "family_name",
-    "identity_words",
-    "interval_words",
-    "metric_title",
-    "rough",
-    "score",
-    "setting_list",
-    "setting_words",
-    "short_names",
-    "size",
-]
-
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
 _DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}

@@ -27,8 +27,6 @@ from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
 from gensweep.training.result_files import SUSPECTS_FILE, write_pairs
 
-__all__ = ["Axes", "Rescorer"]
-
 
 @dataclass(frozen=True)
 class Axes:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from gensweep.results import Outcome, SamplingConfig
     from gensweep.tracking.records import TrialRecord
 
-__all__ = ["Subject", "axes_options", "parse_axes", "parse_try", "print_scores", "rescore", "subject_of"]
-
 C = TypeVar("C", bound=Callable[..., Any])
 
 OPTIONS = (

@@ -13,17 +13,6 @@ from gensweep.report.export import score_json
 from gensweep.report.wording import identity_words, interval_words, metric_title, score
 from gensweep.results import Outcome, Score
 
-__all__ = [
-    "SamplingResult",
-    "check_picture",
-    "log_line",
-    "result_json",
-    "result_rows",
-    "result_words",
-    "sample_command",
-    "write_picture",
-]
-
 #: Endings of the files that a picture can be written to.
 PICTURE_SUFFIXES = (".png", ".svg", ".pdf")
 #: A score is nearly as good as the best if it is no more than this share worse.

@@ -13,8 +13,6 @@ from pathlib import Path
 from gensweep.errors import GensweepError
 from gensweep.files import replace_folder
 
-__all__ = ["check_visible", "checkpoint_uri", "delete", "fetch", "is_url", "store"]
-
 
 def is_url(uri: str) -> bool:
     """True for s3://..., gs://... and the like; False for a path."""

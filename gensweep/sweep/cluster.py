@@ -12,8 +12,6 @@ from typing import Any
 
 from gensweep.errors import GensweepError
 
-__all__ = ["connected", "set_switches"]
-
 _log = logging.getLogger(__name__)
 
 SWITCHES = {

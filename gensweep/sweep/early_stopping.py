@@ -8,8 +8,6 @@ import numpy as np
 
 from gensweep.sweep.state import SweepState, TrialState
 
-__all__ = ["asha_stops"]
-
 
 def asha_stops(trial: TrialState, state: SweepState, budget: int, grace: int, reduction: int) -> bool:
     """Whether a trial's newest score is not among the best 1 / reduction of those that came to its rung before it.

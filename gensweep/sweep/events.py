@@ -8,26 +8,6 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from gensweep.results import Evaluation, Outcome
 
-__all__ = [
-    "EVENTS",
-    "Created",
-    "Ended",
-    "Evaluated",
-    "Event",
-    "Extended",
-    "Progressed",
-    "ScoredAgain",
-    "SessionEnded",
-    "SessionStarted",
-    "Started",
-    "Suggested",
-    "SweepStatus",
-    "TrialEvent",
-    "TrialStatus",
-    "from_record",
-    "to_record",
-]
-
 TrialStatus = Literal["finished", "pruned", "failed", "stopped"]
 """How a trial ended: its budget used up; stopped early by the scheduler; an error; interrupted and resumable."""
 

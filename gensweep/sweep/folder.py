@@ -27,8 +27,6 @@ from gensweep.sweep.checkpoints import fetch
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import SweepState
 
-__all__ = ["PICTURES", "SweepFolder", "SweepInUseError"]
-
 _log = logging.getLogger(__name__)
 
 #: Pictures that a checkpoint may hold, which are kept when it goes.

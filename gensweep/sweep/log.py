@@ -18,8 +18,6 @@ from typing import BinaryIO, NamedTuple
 from gensweep.errors import GensweepError
 from gensweep.sweep.events import Event, Progressed, from_record, to_record
 
-__all__ = ["EventLog", "LogEntry"]
-
 VERSION = 1
 
 

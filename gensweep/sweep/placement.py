@@ -19,8 +19,6 @@ from typing import Any, BinaryIO
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
-__all__ = ["drivers_node_resource", "free_dead", "free_groups", "mark", "node_resources", "take_lease"]
-
 MARK_LENGTH = 3  # bytes, so a mark is at most 16 MB of memory; two given runners share one with a probability of 6e-8
 SHARE = 0.001  # of a node's own resource: the smallest amount, so that it leaves room for enough trials
 

@@ -17,8 +17,6 @@ from gensweep.config.sweep_config import Objective, Resources, Search
 from gensweep.errors import ConfigError
 from gensweep.sweep.state import SweepState
 
-__all__ = ["Allotment", "Plan", "SweepResult", "allot", "bundle", "local_nodes"]
-
 NodeResources = Mapping[str, float]
 """What one node offers: {"CPU": 8, "GPU": 1}."""
 

@@ -21,17 +21,6 @@ from gensweep.training.distributed import Workers
 from gensweep.training.estimate import CostEstimate, time_trial
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
-__all__ = [
-    "Corner",
-    "Preview",
-    "count_parameters",
-    "estimate_cost",
-    "plan_sweep",
-    "preview",
-    "recall_sweep",
-    "single_trial",
-]
-
 SAMPLES_SHOWN = 5  # random trials in a preview
 CORNERS_TIMED = 8  # corners at which a preview times steps
 TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner

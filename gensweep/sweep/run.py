@@ -19,8 +19,6 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Plan, SweepResult, allot, bundle
 from gensweep.sweep.session import Observer, Session
 
-__all__ = ["run_plan"]
-
 MOST_CALLS_AT_ONCE = 1000  # of the queue: two for each trial that runs, which wait most of the time
 QUEUE_RESTARTS = 20  # how often the queue is started again when it dies; more often, and the sweep fails
 

@@ -16,8 +16,6 @@ from gensweep.sweep.events import Started
 from gensweep.sweep.placement import free_dead
 from gensweep.sweep.session import Session
 
-__all__ = ["SessionCallback", "SessionSearcher", "SessionStopper"]
-
 FREEING_INTERVAL = 1.0  # seconds between two looks for trial actors that have died
 
 

@@ -20,8 +20,6 @@ from gensweep.sweep.plan import Plan
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.sweep.study import available, open_study, tell
 
-__all__ = ["Observer", "Session"]
-
 _log = logging.getLogger(__name__)
 
 Observer: TypeAlias = Callable[[events.Event, SweepState], None]

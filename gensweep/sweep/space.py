@@ -16,8 +16,6 @@ from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, cor
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-__all__ = ["Parameter", "SearchSpace"]
-
 
 @dataclass(frozen=True)
 class Parameter:

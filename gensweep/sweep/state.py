@@ -13,8 +13,6 @@ from gensweep.results import Cost, Outcome, Score, better, ranking
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
 
-__all__ = ["CHECKPOINTS_KEPT", "SweepState", "TrialState"]
-
 #: Checkpoints of a running trial that are kept beside its best one: one more than resuming takes, if one is damaged.
 CHECKPOINTS_KEPT = 2
 

@@ -23,8 +23,6 @@ from gensweep.config.sweep_config import GridSearch, Search, Tpe
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.state import SweepState, TrialState
 
-__all__ = ["available", "make_sampler", "memory_study", "open_study", "tell"]
-
 _log = logging.getLogger(__name__)
 
 Sample: TypeAlias = Callable[[Any], Mapping[str, Any]]

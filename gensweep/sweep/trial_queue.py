@@ -23,9 +23,6 @@ from typing import Any, Literal, TypeAlias
 from gensweep.sweep.events import Evaluated, Progressed
 from gensweep.sweep.state import CHECKPOINTS_KEPT
 
-__all__ = ["Assignment", "Message", "Report", "TrialQueue"]
-
-
 Report: TypeAlias = Progressed | Evaluated
 
 

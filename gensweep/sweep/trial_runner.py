@@ -19,8 +19,6 @@ from gensweep.sweep.placement import take_lease
 from gensweep.sweep.trial_queue import Assignment, Message, Report
 from gensweep.sweep.worker_group import RunnerSettings, WorkerGroup
 
-__all__ = ["TrialRunner"]
-
 GROUP_CHECK_INTERVAL = 5.0  # seconds between two looks whether the worker group still lives
 
 

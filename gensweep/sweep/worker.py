@@ -37,8 +37,6 @@ from gensweep.sweep.trial_queue import Assignment, Report
 from gensweep.sweep.worker_group import RunnerSettings
 from gensweep.training.trial import StopTrial, WorkerContext
 
-__all__ = ["serve"]
-
 POLL_SECONDS = 60.0  # how long one long poll of the queue lasts
 COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a rank waits for the others, which may be evaluating or saving
 LONGEST_CAUSE = 500  # characters of an error's first line that are shown

@@ -23,8 +23,6 @@ from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 from gensweep.sweep.cluster import set_switches
 from gensweep.sweep.placement import free_groups, mark
 
-__all__ = ["RunnerSettings", "WorkerGroup"]
-
 CLOSING_TIMEOUT = 30.0  # seconds that closing waits for the end of the run; after that, it ends with the process
 START_RETRIES = 2  # how often Ray Train tries again when workers do not start
 

@@ -14,15 +14,6 @@ from gensweep.errors import GensweepError
 from gensweep.tracking.records import TrialRecord
 from gensweep.tracking.store import client, explaining_errors
 
-__all__ = [
-    "ESTIMATES",
-    "download",
-    "influences",
-    "metric_history",
-    "sample_grid",
-    "trial_config",
-]
-
 #: The file of a checkpoint, and of a run, that says how sure its scores are.
 ESTIMATES = "estimates.json"
 

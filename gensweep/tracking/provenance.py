@@ -15,8 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-__all__ = ["GitState", "command_line", "devices", "git_state", "provenance_tags", "redact", "redact_tree", "versions"]
-
 #: The packages that shape a result.
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite", "numpy")
 #: What stands in place of a secret.

@@ -13,8 +13,6 @@ from gensweep.results import Cost, Score
 from gensweep.sweep.events import Created
 from gensweep.sweep.folder import SweepFolder
 
-__all__ = ["IMPORTED_FAMILIES", "SweepRecord", "TrialRecord", "logged_sweep_id", "sweep_folder"]
-
 #: Families of what was not trained here: a folder of images, an exported generator.
 IMPORTED_FAMILIES = ("folder", "torchscript")
 

@@ -43,8 +43,6 @@ from gensweep.tracking.tags import (
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-__all__ = ["Replay"]
-
 logger = logging.getLogger(__name__)
 
 #: Stands for the sweep's own run where a trial's name is expected.

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Metric, Run
     from mlflow.tracking import MlflowClient
 
-__all__ = ["RunWriter", "metrics_of"]
-
 #: Metrics that a server takes in one request.
 MAX_METRICS = 1000
 #: Params that a server takes in one request.

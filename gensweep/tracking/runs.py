@@ -18,8 +18,6 @@ from gensweep.tracking.tags import sweep_record
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = ["best_trial", "checkpoint_folder", "find_sweep", "find_trial", "load_sweeps", "trained_trial"]
-
 
 def load_sweeps(names: Sequence[str] = ()) -> list[SweepRecord]:
     """All sweeps of the experiment, or those that are named (by name or run id), newest first.

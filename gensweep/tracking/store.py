@@ -22,19 +22,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-__all__ = [
-    "cause_of",
-    "check_server",
-    "client",
-    "experiment_id",
-    "experiment_name",
-    "explaining_errors",
-    "search_runs",
-    "skipping_refused",
-    "store_name",
-    "tracking_uri",
-]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds that a server has to accept a connection.

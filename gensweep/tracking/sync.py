@@ -24,8 +24,6 @@ from gensweep.tracking.store import (
 )
 from gensweep.tracking.tags import POSITION, SWEEP_ID
 
-__all__ = ["file_outcomes", "sync", "sync_all"]
-
 logger = logging.getLogger(__name__)
 
 

@@ -25,19 +25,6 @@ from gensweep.tracking.records import IMPORTED_FAMILIES, SweepRecord, TrialRecor
 if TYPE_CHECKING:
     from mlflow.entities import Run
 
-__all__ = [
-    "KEPT_IMAGES",
-    "POSITION",
-    "RUN_STATUS",
-    "SWEEP_ID",
-    "TRIAL",
-    "param_texts",
-    "sweep_record",
-    "sweep_tags",
-    "trial_tags",
-    "yaml_text",
-]
-
 SWEEP_ID = "gensweep.sweep_id"
 TRIAL = "gensweep.trial"
 #: How many bytes of the log the store has.

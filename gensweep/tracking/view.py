@@ -18,8 +18,6 @@ from gensweep.tracking.provenance import git_state, provenance_tags
 from gensweep.tracking.replay import Replay
 from gensweep.tracking.store import cause_of, store_name
 
-__all__ = ["MlflowView", "with_provenance"]
-
 logger = logging.getLogger(__name__)
 
 #: Seconds before the second attempt while the server is away; each later pause is twice as long.

@@ -19,8 +19,6 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
 
-__all__ = ["Checkpoint", "load_tensors", "read", "save", "tensor_names", "verify"]
-
 #: The version of the layout below; other versions are refused.
 CHECKPOINT_FORMAT = 1
 STATE_FILE = "state.safetensors"

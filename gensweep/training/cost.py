@@ -19,16 +19,6 @@ from gensweep.families.family import Batch, Family, Loss
 from gensweep.noise import Noise
 from gensweep.training.evaluation import evaluating
 
-__all__ = [
-    "CallCounter",
-    "LiveBytes",
-    "activation_bytes",
-    "counted_calls",
-    "sample_flops",
-    "trained_parameters",
-    "training_flops",
-]
-
 #: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
 SMALL_BATCH = 2
 LARGE_BATCH = 4

@@ -12,8 +12,6 @@ from torch import nn
 from gensweep.nn import kernels
 from gensweep.nn.precision import Precision, uses_bfloat16
 
-__all__ = ["default_device", "memory_bytes", "place", "synchronised_time"]
-
 
 def default_device() -> torch.device:
     """The first GPU, or the CPU."""

@@ -11,8 +11,6 @@ from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["ALONE", "Workers", "average_gradients", "wrapped"]
-
 
 class Workers(NamedTuple):
     """The rank of this process among `world` workers."""

@@ -12,8 +12,6 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MAIN_AVERAGE", "Ema", "average_name", "averages", "decay"]
-
 #: The half-life is at most this share of the images seen so far, so that the first weights are soon forgotten.
 RAMP_SHARE = 0.05
 #: The average that is evaluated in training; the half-lives of others are multiples of its.

@@ -21,8 +21,6 @@ from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Learner
 from gensweep.training.settings import EvaluationSettings, LikelihoodSettings
 
-__all__ = ["CostEstimate", "time_trial"]
-
 #: Images of a batch that is timed.
 TIMED_IMAGES = 16
 #: Training steps that are timed together, at most, for losses that do not come in every step.

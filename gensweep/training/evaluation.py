@@ -33,17 +33,6 @@ from gensweep.training.device import synchronised_time
 from gensweep.training.distributed import ALONE, Workers
 from gensweep.training.settings import IMAGES_SHOWN, EvaluationSettings
 
-__all__ = [
-    "EvaluationResult",
-    "Evaluator",
-    "draw",
-    "drawing_in",
-    "evaluate",
-    "evaluate_images",
-    "evaluating",
-    "proportional_labels",
-]
-
 #: Generated images that are shown beside the training images they may be copies of.
 SUSPECTS_SHOWN = 16
 

@@ -16,8 +16,6 @@ from gensweep.errors import GensweepError
 from gensweep.training.ema import MAIN_AVERAGE
 from gensweep.training.loop import Learner
 
-__all__ = ["RAW_WEIGHTS", "load_network", "restore", "sampler_prefix", "state_of", "weights_in", "weights_prefix"]
-
 #: The name of the weights of the last training step, beside the names of averages.
 RAW_WEIGHTS = "raw"
 

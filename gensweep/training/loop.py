@@ -26,8 +26,6 @@ from gensweep.training.distributed import ALONE, Workers, average_gradients, wra
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
 from gensweep.training.settings import TrainingSettings
 
-__all__ = ["Learner", "Progress", "train"]
-
 #: How often losses are logged in a training that does not say.
 LOSSES_LOGGED = 50
 

@@ -14,8 +14,6 @@ from torch.nn import functional as F
 from gensweep.families.family import Scheduled
 from gensweep.training.evaluation import EvaluationResult
 
-__all__ = ["SUSPECTS_FILE", "write_grid", "write_pairs", "write_result", "write_schedule"]
-
 SUSPECTS_FILE = "suspects.png"
 #: Small images are enlarged to about this side in a grid.
 MIN_TILE_PIXELS = 32

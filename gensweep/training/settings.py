@@ -18,8 +18,6 @@ from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section
 from gensweep.results import Identity
 
-__all__ = ["IMAGES_SHOWN", "EvaluationSettings", "LikelihoodSettings", "TrainingSettings"]
-
 #: Generated images that are kept to look at.
 IMAGES_SHOWN = 64
 

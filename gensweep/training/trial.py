@@ -25,8 +25,6 @@ from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, train
 from gensweep.training.result_files import write_result, write_schedule
 
-__all__ = ["Reporter", "StopTrial", "WorkerContext", "run_trial"]
-
 
 class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
     """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are complete."""

@@ -15,8 +15,6 @@ from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Levels, Start
 from gensweep.errors import ParameterError
 from gensweep.noise import Noise
 
-__all__ = ["ancestral", "ddim"]
-
 
 @SAMPLERS.register("ancestral")
 def ancestral(

@@ -14,8 +14,6 @@ from torch import Tensor
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Levels, Spacing, Start, Steps, transitions
 from gensweep.noise import Noise
 
-__all__ = ["dpmpp_2m", "euler", "heun"]
-
 #: The largest gamma_i of Heun's method: (1 + gamma_i)^2 <= 2, so at most half of the noise is new.
 #: Source: Karras et al. 2022, algorithm 2.
 MAX_CHURN = math.sqrt(2) - 1

@@ -19,21 +19,6 @@ from torch import Tensor
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
-__all__ = [
-    "FIRST_STEP_STREAM",
-    "SAMPLERS",
-    "START_STREAM",
-    "Denoise",
-    "Denoised",
-    "Levels",
-    "Sampler",
-    "Spacing",
-    "Start",
-    "Steps",
-    "from_noise",
-    "transitions",
-]
-
 #: The random stream of the noise that images begin with.
 START_STREAM = 3
 #: Step i, counted from the end of a sampler's chain, takes its noise from stream FIRST_STEP_STREAM + i.

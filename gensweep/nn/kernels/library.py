@@ -21,8 +21,6 @@ from typing import Literal
 from gensweep.cache import cache_folder
 from gensweep.files import file_sha256, write_bytes
 
-__all__ = ["KERNELS_VARIABLE", "active", "build", "compiler", "detail", "library"]
-
 #: The environment variable that switches the kernel off when it is 0.
 KERNELS_VARIABLE = "GENSWEEP_KERNELS"
 KERNEL_SOURCE = Path(__file__).with_name("norm_act.cpp")

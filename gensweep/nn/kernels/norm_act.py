@@ -19,8 +19,6 @@ from torch.nn import functional as F
 from gensweep.nn.kernels import library
 from gensweep.nn.layers import Dropout, Mask
 
-__all__ = ["composed", "is_compiled", "norm_act"]
-
 
 def norm_act(
     x: Float[Tensor, "b c h w"],
