@@ -1,0 +1,39 @@
+"""Curves of trainings: scores against what each had spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A score after some compute; a smaller `order` is better, and `error` is its standard error, 0 if unknown."""
+
+    spent: float
+    order: float
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainingCurve:
+    """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
+
+    Trainings of one `configuration` differ only in their seed.  One that was `stopped_early` by the scheduler might
+    have become better; what it would have scored later is not known.
+    """
+
+    group: str
+    trial: str
+    configuration: str
+    points: tuple[CurvePoint, ...]
+    stopped_early: bool = False
+
+    @property
+    def spent(self) -> float:
+        """What the whole training took."""
+        return self.points[-1].spent if self.points else 0.0
+
+    def best_within(self, budget: float) -> CurvePoint | None:
+        """The best point that a budget pays for: the objective of a training that had ended there."""
+        paid = (point for point in self.points if point.spent <= budget)
+        return min(paid, key=lambda point: point.order, default=None)
