@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 from gensweep.errors import ConfigError
 
@@ -53,7 +53,7 @@ def _unit(typed: str, where: str) -> tuple[AmountUnit, float]:
         return "device_seconds", seconds
     for word in ("flops", "images"):
         if typed.lower().endswith(word) and typed[: -len(word)] in _PREFIXES:
-            return cast(AmountUnit, word), _PREFIXES[typed[: -len(word)]]
+            return word, _PREFIXES[typed[: -len(word)]]
     raise ConfigError(
         f"{where} has the unit {typed!r}, which is none; known: flops and images, also with k, M, G, T, P or E before "
         f"them, and device time in s, min, h or d (examples: {_EXAMPLES})"
