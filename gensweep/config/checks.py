@@ -66,11 +66,16 @@ def metric_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
             yield "evaluation.metrics", f"{name!r} {refusal}"
 
 
+def likelihood_families() -> list[str]:
+    """The families whose models can tell the likelihood of an image."""
+    families = registries.families()
+    return [kind for kind in families if hasattr(families[kind], "bits_per_dim")]
+
+
 def metric_refusal(trial: BaseModel, name: str) -> str | None:
     """Why a known metric cannot be computed of the images of a trial, and what to do about it; None if it can."""
     metric, family = registries.metrics()[name], setting(trial, "family.kind")
-    families = registries.families()
-    able = [kind for kind in families if hasattr(families[kind], "bits_per_dim")]
+    able = likelihood_families()
     if metric.needs == "likelihood" and family is not None and family not in able:
         return (
             f"needs a likelihood, which the family {family} does not have; "

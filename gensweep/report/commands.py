@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from gensweep.results import Score
+from gensweep.config.checks import likelihood_families
+from gensweep.config.yaml import read_value
+from gensweep.results import Identity, ranking
 from gensweep.tracking.records import SweepRecord, TrialRecord
+
+#: How MLflow holds a setting that is null.
+NULL = "null"
+#: Characters of a sweep's name, of which at most 64 are allowed, that leave room for a number.
+MAX_STEM = 60
 
 
 def reproduce_command(trial: TrialRecord) -> str:
@@ -21,35 +30,135 @@ def evaluate_command(trial: TrialRecord, like: str | None = None) -> str:
         words.append(path)
     else:
         words += ["--torchscript", path, "--latent", config.get("family.latent", "").strip("[]").replace(" ", "")]
-        if (classes := config.get("family.classes", "null")) != "null":
+        if (classes := config.get("family.classes", NULL)) != NULL:
             words += ["--classes", classes]
-        if (values := config.get("family.output_range", "null")) != "null":
+        if (values := config.get("family.output_range", NULL)) != NULL:
             words.append(f"--output-range={values.strip('[]').replace(' ', '')}")
         if (seed := config.get("seed", "0")) != "0":
             words += ["--seed", seed]
     return shlex.join([*words, "--like", like or trial.sweep, "--name", trial.sweep, "--replace"])
 
 
-def search_again_command(sweep: SweepRecord, wanted: Score, found: Score, *, early: bool) -> str:
-    """The command that gives a sweep's trials scores of the wanted kind.
+def why_never_alike(found: TrialRecord, like: TrialRecord) -> str | None:
+    """Why no other training could give trials such as `found` the score that `like` has; None if one could."""
+    assert found.objective is not None
+    assert like.objective is not None
+    own, wanted = found.objective.identity, like.objective.identity
+    if found.config.get("finetune.base", NULL) != NULL and own.reference != wanted.reference:
+        return "a fine-tuning is judged on the images that it learns from"
+    if wanted.timesteps is not None and own.timesteps is None and found.family not in likelihood_families():
+        return f"the family {found.family} has no likelihood"
+    return None
 
-    With `early` those that were `found` are of trials that never came to their end.
+
+def search_again_command(sweep: SweepRecord, found: TrialRecord, like: TrialRecord, taken: Collection[str]) -> str:
+    """The command that runs a sweep again so that its scores, such as that of `found`, are as that of `like` is.
+
+    The new sweep's name is none of those `taken`.  Where the sweep's own command is not on record, its best trial is
+    trained again.
     """
-    identity, changes = wanted.identity, [f"name={sweep.name}-2"]
-    likelihood = identity.timesteps is not None
-    for part in identity.differences(found.identity):
-        value = getattr(identity, part)
-        if part in ("samples", "steps") and early:
-            changes.append(f"evaluation.rung_{part}=null")
-        elif part == "samples":
-            changes.append(f"evaluation.likelihood.images={value}" if likelihood else f"evaluation.samples={value}")
-        elif part == "timesteps" and likelihood:
-            changes.append(f"evaluation.likelihood.timesteps={'null' if value == 'all' else value}")
-        elif part == "extractor" and value is not None:
-            changes.append(f"evaluation.extractor.kind={value.partition('/')[0]}")
-        elif part == "reference":
-            changes.append(f"data.kind={value.partition('#')[0].partition('/')[0].split()[0]}")
-    if wanted.metric != found.metric:
-        changes.append(f"objective.metric={wanted.metric}")
-    words = shlex.split(sweep.command) if sweep.command.startswith("gensweep ") else ["gensweep", "tune", "FILE"]
-    return shlex.join([*words, *(word for change in changes for word in ("--set", change))])
+    words = shlex.split(sweep.command)
+    verb = words[1] if len(words) > 2 and words[0] == "gensweep" else ""
+    if verb not in ("tune", "train", "finetune") or {"--resume", "--extend"} & set(words):
+        verb, words = "train", ["gensweep", "train", "--from-run", ranking(sweep.trials)[0].name]
+    name = next(name for n in range(2, len(taken) + 3) if (name := f"{sweep.name[:MAX_STEM]}-{n}") not in taken)
+    changes = _changes(found, like, searched=verb == "tune")
+    sets = [word for key, text in changes.items() for word in ("--set", f"{key}={_yaml(text)}")]
+    return shlex.join([*_without_name(words), "--name", name, *sets])
+
+
+def _without_name(words: Sequence[str]) -> Iterator[str]:
+    """A command's words but for those that name its sweep."""
+    following = iter(words)
+    for word in following:
+        if word == "--name":
+            next(following, None)
+        elif word == "--set" and (change := next(following, "")):
+            yield from () if change.startswith("name=") else (word, change)
+        elif not word.startswith(("--name=", "--set=name=")):
+            yield word
+
+
+def _changes(found: TrialRecord, like: TrialRecord, *, searched: bool) -> dict[str, str]:
+    """The settings that give trials such as `found` the score that `like` has, as MLflow holds them, by dotted key."""
+    assert found.objective is not None
+    assert like.objective is not None
+    wanted, changes = like.objective.identity, dict[str, str]()
+    parts = wanted.differences(found.objective.identity)
+    likelihood = wanted.timesteps is not None
+    if "reference" in parts or likelihood != (found.objective.identity.timesteps is not None):
+        changes |= _differing(found.config, like.config, "data.")
+        changes |= _labels(found, changes)
+        changes |= _differing(
+            found.config, like.config, f"evaluation.{'likelihood.split' if likelihood else 'against'}"
+        )
+    if "extractor" in parts and wanted.extractor is not None:
+        changes |= _differing(found.config, like.config, "evaluation.extractor.") or {
+            "evaluation.extractor.kind": wanted.extractor.partition("/")[0]
+        }
+    if "metric" in parts or "extractor" in parts:
+        changes |= _metrics(found, wanted, searched=searched)
+    if "metric" in parts and searched:
+        changes |= {"objective.metric": wanted.metric, "objective.mode": like.objective.mode}
+    changes |= _likelihood(wanted, parts) if likelihood else _samples(found, wanted, parts)
+    if "weights" in parts:
+        changes["training.ema_half_life"] = like.config.get("training.ema_half_life", "0")
+    return changes
+
+
+def _metrics(found: TrialRecord, wanted: Identity, *, searched: bool) -> dict[str, str]:
+    """The metrics with the wanted one among them, and first where no search names its objective.
+
+    Other metrics may be of the features of one extractor only, so they do not go to another one.
+    """
+    written: list[str] = json.loads(found.config.get("evaluation.metrics", "[]"))
+    assert found.objective is not None
+    alike = found.objective.identity.extractor == wanted.extractor and wanted.metric in written
+    metrics = [wanted.metric, *(name for name in written if alike and name != wanted.metric)]
+    return {} if metrics == written or (alike and searched) else {"evaluation.metrics": json.dumps(metrics)}
+
+
+def _labels(found: TrialRecord, changes: Mapping[str, str]) -> dict[str, str]:
+    """Of one class no model can be conditional."""
+    classes = json.loads(changes.get("data.classes", NULL))
+    if classes is None or len(classes) > 1 or found.config.get("family.conditional") != "true":
+        return {}
+    unguided = {"family.conditional": "false", "family.guidance": "1.0", "family.guidance_interval": NULL}
+    return {key: text for key, text in unguided.items() if found.config.get(key, text) != text}
+
+
+def _likelihood(wanted: Identity, parts: Collection[str]) -> dict[str, str]:
+    timesteps = NULL if wanted.timesteps == "all" else str(wanted.timesteps)
+    values = {"samples": ("images", str(wanted.samples)), "timesteps": ("timesteps", timesteps)}
+    return {f"evaluation.likelihood.{key}": text for part, (key, text) in values.items() if part in parts}
+
+
+def _samples(found: TrialRecord, wanted: Identity, parts: Collection[str]) -> dict[str, str]:
+    """Numbers of images and steps; a score of fewer before the end of a trial becomes a whole one."""
+    assert found.objective is not None
+    own, config = found.objective.identity, found.config
+    early = found.status != "finished" and config.get("evaluation.rung_samples") == str(own.samples)
+    at_a_rung = own.steps is not None or early
+    whole = config.get("evaluation.samples", str(wanted.samples)) if at_a_rung else str(own.samples)
+    changes = {} if whole == str(wanted.samples) else {"evaluation.samples": str(wanted.samples)}
+    rungs = {f"evaluation.rung_{part}": NULL for part in ("samples", "steps") if part in parts and at_a_rung}
+    return changes | rungs
+
+
+def _differing(found: Mapping[str, str], like: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """The settings of `like` under a prefix that differ; all that are not null if the kind is another one."""
+    kind = f"{prefix}kind"
+    wanted = {key: like[key] for key in sorted(like, key=lambda key: key != kind) if key.startswith(prefix)}
+    if kind in wanted and wanted[kind] != found.get(kind):
+        return {key: text for key, text in wanted.items() if text != NULL}
+    return {key: text for key, text in wanted.items() if text != found.get(key)}
+
+
+def _yaml(text: str) -> str:
+    """A setting as MLflow holds it, text plain and all else as JSON, as one would write it behind `--set KEY=`."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    reading = read_value(text, "")
+    return text if not reading.problems and reading.value == value else json.dumps(value, ensure_ascii=False)

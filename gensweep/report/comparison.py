@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.report.commands import evaluate_command, search_again_command
+from gensweep.report.commands import evaluate_command, search_again_command, why_never_alike
 from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import metric_title
-from gensweep.results import Identity, Score, comparable
+from gensweep.results import Identity, Score, comparable, ranking
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord, TrialRecord
@@ -78,7 +78,7 @@ class Comparison:
 
 
 def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison:
-    """Rank the trials of the largest group of sweeps whose scores share an identity; of equal groups the newest.
+    """Rank the trials whose scores share the identity by which most trials are judged; of equally many the newest.
 
     With `asked` the user named the sweeps, so one that does not fit is an error and not left out.  Raises
     NothingToCompareError if no trial has a score, GensweepError for sweeps that cannot be compared.
@@ -90,21 +90,17 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
             f"nothing to compare: none of {sum(len(sweep.trials) for sweep in chosen)} trials in {len(chosen)} sweeps "
             f"has a score; run: gensweep trials {chosen[0].name if chosen else ''}"
         )
-    starts = {sweep.name: sweep.started for sweep in reversed(chosen)}
-    ranked = max(groups.items(), key=lambda group: _weight(group[0], group[1], starts))[1]
+    ranked = groups[_counting(chosen, groups)]
     scores = [trial.objective for trial in ranked if trial.objective is not None]
     inside = {trial.run_id for trial in ranked}
     kept = [sweep for sweep in chosen if any(trial.run_id in inside for trial in sweep.trials)]
+    taken = {sweep.name for sweep in sweeps}
     for sweep in chosen:
-        out += _left_out(sweep, inside, scores[0], ranked[0].sweep)
-    names = [sweep.name for sweep in kept]
-    if asked and (strangers := [item for item in out if item.command is not None and item.sweep not in names]):
-        raise GensweepError(
-            "\n".join(
-                f"{item.sweep} cannot be compared with {', '.join(names)}: {item.reason}; "
-                f"to make it alike run: {item.command}"
-                for item in strangers
-            )
+        if (item := _left_out(sweep, inside, ranked[0], taken)) is not None:
+            out.append(item)
+    if asked:
+        _refuse_strangers(
+            out, [sweep.name for sweep in kept], {trial.sweep for group in groups.values() for trial in group}
         )
     differs = {run_id: keys for sweep in kept for run_id, keys in varied_by_family(sweep.trials).items()}
     entries = tuple(
@@ -114,6 +110,21 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     failed = tuple(trial for sweep in kept for trial in sweep.trials if trial.status == "failed")
     title = metric_title(scores[0].metric, scores[0].identity)
     return Comparison(title, scores[0], tuple(kept), entries, tuple(out), failed, ties(entries))
+
+
+def _refuse_strangers(out: Sequence[LeftOut], kept: Sequence[str], scored: Collection[str]) -> None:
+    """Raise GensweepError if a sweep that has scores is not among those that are kept."""
+    lines = []
+    for item in out:
+        if item.sweep in scored and item.sweep not in kept:
+            way = (
+                f"to make it alike run: {item.command}"
+                if item.command
+                else f"look at it alone: gensweep best {item.sweep}"
+            )
+            lines.append(f"{item.sweep} cannot be compared with {', '.join(kept)}: {item.reason}; {way}")
+    if lines:
+        raise GensweepError("\n".join(lines))
 
 
 def _newest_of_each_name(sweeps: Iterable[SweepRecord]) -> tuple[list[SweepRecord], list[LeftOut]]:
@@ -126,33 +137,53 @@ def _newest_of_each_name(sweeps: Iterable[SweepRecord]) -> tuple[list[SweepRecor
     return list(newest.values()), out
 
 
-def _weight(
-    identity: Identity, trials: Sequence[TrialRecord], starts: Mapping[str, datetime]
-) -> tuple[int, int, int, int, datetime, int]:
-    # What was not trained here is cheap to evaluate again, so it follows the others and not they it.
-    trained, sweeps = {t.sweep for t in trials if not t.imported}, {t.sweep for t in trials}
-    # Trials that were stopped at a cheaper kind of score follow those that have the whole one.
-    finished = sum(trial.status == "finished" for trial in trials)
-    return len(trained), len(sweeps), finished, len(trials), max(starts[name] for name in sweeps), identity.samples
+def _counting(chosen: Sequence[SweepRecord], groups: Mapping[Identity, Sequence[TrialRecord]]) -> Identity:
+    """The identity of the scores that are ranked: that by which most trained trials are judged.
+
+    A trial counts for the identity by which its sweep is ranked, even if it was stopped at a cheaper kind of score.
+    What was not trained here is cheap to evaluate again, so it follows the others and not they it.
+    """
+    judged: dict[str, Identity] = {}
+    for sweep in chosen:
+        if (ranked := ranking(sweep.trials)) and (objective := ranked[0].objective) is not None:
+            judged[sweep.run_id] = objective.identity
+
+    def weight(identity: Identity) -> tuple[bool, int, int, int, datetime, int]:
+        mine = [sweep for sweep in chosen if judged.get(sweep.run_id) == identity]
+        trained = sum(trial.objective is not None and not trial.imported for sweep in mine for trial in sweep.trials)
+        whole = any(trial.status == "finished" for trial in groups[identity])
+        newest = max((sweep.started for sweep in mine), default=datetime.min.replace(tzinfo=UTC))
+        return whole, trained, len(mine), len(groups[identity]), newest, identity.samples
+
+    return max(groups, key=weight)
 
 
-def _left_out(sweep: SweepRecord, inside: set[str], best: Score, like: str) -> list[LeftOut]:
+def _left_out(sweep: SweepRecord, inside: set[str], like: TrialRecord, taken: Collection[str]) -> LeftOut | None:
+    """Why trials of a sweep are not ranked with the one that they should be like; None if all are."""
     scored = [trial for group in comparable(sweep.trials).values() for trial in group]
     if not scored:
         failed = sum(trial.status == "failed" for trial in sweep.trials)
         reason = f"no trial has a score ({len(sweep.trials)} trials, {failed} failed)"
-        return [LeftOut(sweep.name, sweep.run_id, reason)]
+        return LeftOut(sweep.name, sweep.run_id, reason)
     strangers = [trial for trial in scored if trial.run_id not in inside]
-    if not strangers or (theirs := strangers[0].objective) is None:
-        return []
-    some = len(strangers) < len(scored)
-    if theirs.metric != best.metric or theirs.mode != best.mode:
-        words = f"objective: {theirs.metric} ({theirs.mode}) against {best.metric} ({best.mode})"
+    if not strangers:
+        return None
+    first, which = strangers[0], f"{len(strangers)} of {len(scored)} trials: " if len(strangers) < len(scored) else ""
+    reason, command = f"scores of another kind ({_difference(first, like)})", None
+    if first.imported:
+        command = evaluate_command(first, like.sweep)
+    elif impossible := why_never_alike(first, like):
+        reason += f"; {impossible}"
     else:
-        words = "; ".join(theirs.identity.differences(best.identity).values())
-    if strangers[0].imported:
-        command = evaluate_command(strangers[0], like)
-    else:
-        command = search_again_command(sweep, best, theirs, early=some)
-    which = f"{len(strangers)} of {len(scored)} trials: " if some else ""
-    return [LeftOut(sweep.name, sweep.run_id, f"{which}scores of another kind ({words})", command)]
+        command = search_again_command(sweep, first, like, taken)
+    return LeftOut(sweep.name, sweep.run_id, f"{which}{reason}", command)
+
+
+def _difference(found: TrialRecord, like: TrialRecord) -> str:
+    """In what two scores differ, besides their values."""
+    theirs, ours = found.objective, like.objective
+    assert theirs is not None
+    assert ours is not None
+    if theirs.metric != ours.metric or theirs.mode != ours.mode:
+        return f"objective: {theirs.metric} ({theirs.mode}) against {ours.metric} ({ours.mode})"
+    return "; ".join(theirs.identity.differences(ours.identity).values())

@@ -58,6 +58,8 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
     best, score = state.best, state.best_score
     return {
         **(state.sessions[-1].tags if state.sessions else {}),
+        # Later sessions only went on with what the first one began.
+        "gensweep.command": state.sessions[0].tags.get("gensweep.command") if state.sessions else None,
         "gensweep.metric": state.metric,
         "gensweep.mode": state.mode,
         "gensweep.status": state.status,

@@ -53,7 +53,7 @@ def test_no_two_scores_of_different_identity_are_ranked_together(part):
     comparison = compare([a, b])
     assert [entry.trial.sweep for entry in comparison.entries] == ["a"]
     assert [(item.sweep, "another" in item.reason) for item in comparison.not_comparable] == [("b", True)]
-    with pytest.raises(GensweepError, match=r"b cannot be compared with a: .*gensweep tune b\.yaml --set name=b-2"):
+    with pytest.raises(GensweepError, match=r"b cannot be compared with a: .*gensweep tune b\.yaml --name b-2"):
         compare([a, b], asked=True)
 
 
@@ -68,7 +68,33 @@ def test_the_largest_comparable_group_wins_over_the_newest():
     assert [item.name for item in comparison.sweeps] == ["b", "c"]
     left = comparison.not_comparable[0]
     assert left.reason == "scores of another kind (generated images: 500 against 2,000)"
-    assert left.command == "gensweep tune new.yaml --set name=new-2 --set evaluation.samples=2000"
+    assert left.command == "gensweep tune new.yaml --name new-2 --set evaluation.samples=2000"
+
+
+def test_a_single_finetuning_does_not_push_a_sweep_of_many_trials_out():
+    others = replace(IDENTITY, reference="ten photos#sha256:99")
+    few = replace(IDENTITY, reference="nine photos#sha256:98")
+    tuned = [sweep(f"tuned{n}", [trial(f"tuned{n}", 0, 1.0, identity=others)], age=n) for n in range(2)]
+    tuned.append(sweep("alone", [trial("alone", 0, 1.0, identity=few)]))
+    comparison = compare([*tuned, sweep("many", [trial("many", n, 50.0 + n) for n in range(5)], age=9)])
+    assert [entry.trial.sweep for entry in comparison.entries] == ["many"] * 5
+    assert {item.sweep for item in comparison.not_comparable} == {"tuned0", "tuned1", "alone"}
+
+
+def test_trials_that_were_stopped_at_a_cheaper_score_count_for_the_score_of_their_sweep():
+    cheap, other = replace(IDENTITY, samples=100), replace(IDENTITY, samples=700)
+    stopped = [trial("a", n, 9.0, status="pruned", identity=cheap) for n in range(1, 9)]
+    a = sweep("a", [trial("a", 0, 5.0), *stopped])
+    b = sweep("b", [trial("b", n, 1.0, identity=other) for n in range(3)])
+    assert [entry.trial.name for entry in compare([b, a]).entries] == ["a/t0000"]
+
+
+def test_what_was_only_scored_here_decides_nothing():
+    few = replace(IDENTITY, samples=500)
+    folders = [sweep(f"f{n}", [trial(f"f{n}", 0, 1.0, identity=few, family="folder")]) for n in range(4)]
+    comparison = compare([*folders, sweep("a", [trial("a", 0, 5.0)])])
+    assert [entry.trial.name for entry in comparison.entries] == ["a/t0000"]
+    assert all(item.command.endswith("--replace") for item in comparison.not_comparable)
 
 
 def test_trials_that_ended_at_a_cheaper_kind_of_score_are_left_out_with_the_command_that_gives_them_a_whole_one():
@@ -82,7 +108,7 @@ def test_trials_that_ended_at_a_cheaper_kind_of_score_are_left_out_with_the_comm
         "sampler steps: 10 against the model's own)"
     )
     assert left.command == (
-        "gensweep tune a.yaml --set name=a-2 --set evaluation.rung_samples=null --set evaluation.rung_steps=null"
+        "gensweep tune a.yaml --name a-2 --set evaluation.rung_samples=null --set evaluation.rung_steps=null"
     )
 
 

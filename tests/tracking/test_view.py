@@ -113,7 +113,8 @@ def test_every_picture_of_a_checkpoint_is_logged(store, tmp_path):
 
 def test_resuming_goes_on_with_the_same_runs(store):
     for session, (end, status) in enumerate([("stopped", "interrupted"), ("finished", "finished")]):
-        sweep = LoggedSweep(store / "sweeps", "resumed")
+        command = "gensweep tune a.yaml" if session == 0 else "gensweep tune --resume resumed"
+        sweep = LoggedSweep(store / "sweeps", "resumed", tags={"gensweep.command": command})
         sweep.start("t0000", {"x": 1}, {"family": {"kind": "gan"}, "x": 1})
         sweep.evaluate("t0000", 100 * (session + 1), 50.0 + session)
         if session:
@@ -121,6 +122,7 @@ def test_resuming_goes_on_with_the_same_runs(store):
         sweep.file(status)
         found = find_sweep("resumed")
         assert (found.status, found.trials[0].status) == (status, end)
+        assert found.command == "gensweep tune a.yaml"
         # The first rung of a later session is worse, and takes nothing from the best.
         assert found.trials[0].objective.value == 50.0
         if session == 0:
