@@ -97,6 +97,7 @@ def _rank(sweeps: tuple[str, ...], *, several: bool) -> Comparison:
 
 def _print_best(comparison: Comparison, format: str) -> None:
     from gensweep.report.export import best_json, trial_facts
+    from gensweep.report.spreadsheet import best_sheet
     from gensweep.tracking.artifacts import trial_config
 
     config = trial_config(comparison.winner.trial)
@@ -110,23 +111,23 @@ def _print_best(comparison: Comparison, format: str) -> None:
             click.echo(f"{name:<{width}}  {words}")
         click.echo("\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip())
         return
-    value = best_json(comparison.winner, config)
     if format == "json":
-        print_json(value)
+        print_json(best_json(comparison.winner, config))
     else:
-        print_rows([value], format)
+        print_rows(best_sheet(comparison, config), format)
 
 
 def _print_comparison(comparison: Comparison, html: Path | None, top: int, format: str) -> None:
-    from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
+    from gensweep.report.export import comparison_json, comparison_rows
     from gensweep.report.rungs import rung_words
+    from gensweep.report.spreadsheet import comparison_sheet
     from gensweep.report.verdict import verdict
     from gensweep.report.wording import identity_words
 
     if format == "json":
         print_json(comparison_json(comparison))
     else:
-        print_rows(comparison_rows(comparison, top) if format == "table" else comparison_csv(comparison), format)
+        print_rows(comparison_rows(comparison, top) if format == "table" else comparison_sheet(comparison), format)
     _print_remarks(comparison, top if format == "table" else len(comparison.entries))
     click.echo(f"Measured as {identity_words(comparison.score.identity)}.", err=True)
     for line in rung_words(comparison.rungs):

@@ -28,6 +28,7 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     """
     from gensweep.report.collapse import warnings_of
     from gensweep.report.export import trial_json, trial_rows
+    from gensweep.report.spreadsheet import trials_sheet
     from gensweep.tracking.runs import find_sweep
     from gensweep.tracking.store import check_server
     from gensweep.tracking.sync import sync_all
@@ -35,7 +36,11 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     check_server()
     sync_all(root)
     found = find_sweep(sweep)
-    print_rows(trial_rows(found) if format == "table" else [trial_json(trial) for trial in found.trials], format)
+    if format == "table":
+        print_rows(trial_rows(found), format)
+    else:
+        rows = trials_sheet(found) if format == "csv" else [trial_json(trial) for trial in found.trials]
+        print_rows(rows, format)
     for trial in found.trials:
         print_warnings(f"{trial.trial} {warning}" for warning in warnings_of(trial.signals))
     states = [trial.status for trial in found.trials]

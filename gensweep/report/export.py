@@ -32,7 +32,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """The object that `best --compare --format json` prints."""
     return {
         "sweeps": [sweep.name for sweep in comparison.sweeps],
-        "entries": [_entry_json(entry) for entry in comparison.entries],
+        "entries": [entry_json(entry) for entry in comparison.entries],
         "not_comparable": [asdict(item) for item in comparison.not_comparable],
         "failed": [_names(trial) | {"error": trial.error} for trial in comparison.failed],
         "too_close": [
@@ -46,7 +46,24 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
 
 def best_json(entry: RankedTrial, config: Mapping[str, Any]) -> dict[str, Any]:
     """The object that `best SWEEP --format json` prints: an entry with its configuration."""
-    return _entry_json(entry) | {"config": dict(config), "reproduce": reproduce_command(entry.trial)}
+    return entry_json(entry) | {"config": dict(config), "reproduce": reproduce_command(entry.trial)}
+
+
+def entry_json(entry: RankedTrial) -> dict[str, Any]:
+    """One element of the entries that `best --compare --format json` prints."""
+    trial = entry.trial
+    return {
+        "rank": entry.rank,
+        **_names(trial),
+        "family": trial.family,
+        "objective": score_json(entry.score),
+        "rescored": None if trial.rescored is None else score_json(trial.rescored),
+        "cost": asdict(trial.cost),
+        "params": dict(trial.params),
+        "checkpoint": trial.checkpoint,
+        "status": trial.status,
+        **_signals_json(trial),
+    }
 
 
 def trial_json(trial: TrialRecord) -> dict[str, Any]:
@@ -54,6 +71,7 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
     return {
         "trial": trial.trial,
         "run_id": trial.run_id,
+        "family": trial.family,
         "status": trial.status,
         "objective": None if trial.objective is None else trial.objective.value,
         "images": trial.cost.images,
@@ -95,19 +113,6 @@ def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[di
         for entry in comparison.entries[:limit]
         for trial in [entry.trial]
     ]
-
-
-def comparison_csv(comparison: Comparison) -> list[dict[str, Any]]:
-    """Flat rows with the keys of the JSON entries, for spreadsheets."""
-    rows = []
-    for entry in comparison.entries:
-        row = _entry_json(entry)
-        objective, cost, signals = row.pop("objective"), row.pop("cost"), row.pop("signals")
-        low, high = objective["interval"] or (None, None)
-        row |= {key: objective[key] for key in ("metric", "value", "corrected", "identity")} | cost
-        row |= {"interval_low": low, "interval_high": high, "rescored": (row["rescored"] or {}).get("value")}
-        rows.append(row | {"diversity": signals.get("diversity"), "warnings": "; ".join(row["warnings"])})
-    return rows
 
 
 def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
@@ -154,22 +159,6 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
 
 def _names(trial: TrialRecord) -> dict[str, Any]:
     return {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id}
-
-
-def _entry_json(entry: RankedTrial) -> dict[str, Any]:
-    trial = entry.trial
-    return {
-        "rank": entry.rank,
-        **_names(trial),
-        "family": trial.family,
-        "objective": score_json(entry.score),
-        "rescored": None if trial.rescored is None else score_json(trial.rescored),
-        "cost": asdict(trial.cost),
-        "params": dict(trial.params),
-        "checkpoint": trial.checkpoint,
-        "status": trial.status,
-        **_signals_json(trial),
-    }
 
 
 def _signals_json(trial: TrialRecord) -> dict[str, Any]:

@@ -62,16 +62,29 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows that have the same keys as CSV, under a line of the keys; the empty string if there are none."""
+    """Rows as CSV, under a line of the keys; the empty string if there are none.
+
+    What is nested has a column a value, under its dotted key, so that no cell holds more than text, a number or a list.
+    """
     if not rows:
         return ""
+    flat = [dict(_leaves(row)) for row in rows]
+    columns = list(dict.fromkeys(key for row in flat for key in row))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(rows[0])
-    for row in rows:
+    writer.writerow(columns)
+    for row in flat:
         # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
-        writer.writerow([_cell(row[key]).replace("\r\n", "\n").replace("\r", "\n") for key in rows[0]])
+        writer.writerow([_cell(row.get(key)).replace("\r\n", "\n").replace("\r", "\n") for key in columns])
     return file.getvalue()
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def print_warnings(lines: Iterable[str]) -> None:
@@ -143,8 +156,11 @@ def _cell(value: Any, *, people: bool = False) -> str:
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
     if people and isinstance(value, int):
         return f"{value:,}"
-    if isinstance(value, Mapping | list | tuple):
-        return json.dumps(_finite(value), ensure_ascii=False, default=str)
+    if isinstance(value, list | tuple):
+        nested = any(isinstance(item, list | tuple) for item in value)
+        return ("; " if nested or any(isinstance(item, str) for item in value) else " ").join(map(_cell, value))
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_cell(item)}" for key, item in value.items())
     return str(value)
 
 

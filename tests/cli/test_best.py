@@ -53,7 +53,29 @@ def test_compare_as_csv_has_one_row_an_entry(store, capsys):
     assert run(["best", "--compare", "--no-html", "--format", "csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["rank"] for row in rows] == ["1", "2", "3", "4"]
-    assert json.loads(rows[0]["identity"])["samples"] == 2000
+    assert rows[0]["objective.identity.samples"] == "2000"
+    assert rows[0]["cost.params"] == "1500000"
+    assert {row["params.network.width"] for row in rows} <= {"32", "64", "96", "128"}
+    assert [row["params.gan.loss.kind"] == "" for row in rows] == [row["family"] == "diffusion" for row in rows]
+    assert not any(cell.startswith(("{", "[")) for row in rows for cell in row.values())
+
+
+def test_the_best_as_csv_has_a_column_a_setting_of_its_configuration(store, capsys):
+    assert run(["best", "ddpm", "--format", "csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert row["config.family.kind"] == "diffusion"
+    assert row["config.network.multipliers"] == "1 2 2"
+    assert row["reproduce"] == f"gensweep train --from-run ddpm/{row['trial']}"
+    assert not any(cell.startswith(("{", "[")) for cell in row.values())
+
+
+def test_trials_as_csv_have_a_column_a_setting(store, capsys):
+    assert run(["trials", "dcgan", "--format", "csv"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["status"] for row in rows] == ["finished", "failed", "finished"]
+    assert all(float(row["params.gan.generator_learning_rate"]) > 0 for row in rows)
+    assert rows[1]["objective"] == rows[1]["signals.diversity"] == ""
+    assert rows[0]["signals.diversity"] == "0.7"
 
 
 def test_naming_sweeps_that_cannot_be_compared_is_an_error_that_tells_the_way_out(store, capsys):

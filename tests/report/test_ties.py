@@ -9,7 +9,8 @@ import recorded
 from made_up import IDENTITY
 
 from gensweep.report.comparison import compare
-from gensweep.report.export import comparison_csv, comparison_json, comparison_rows
+from gensweep.report.export import comparison_json, comparison_rows
+from gensweep.report.spreadsheet import comparison_sheet
 from gensweep.report.ties import ties as ties_of
 from gensweep.report.verdict import verdict
 from gensweep.results import Score
@@ -96,6 +97,6 @@ def test_the_verdict_and_every_format_say_it(tmp_path):
     assert found["entries"][0]["rescored"]["value"] == 21.5
     assert found["entries"][1]["rescored"] is None
     assert comparison_rows(comparison)[0]["without bias, 95 %"] == "15 (9.12 to 20.9)"
-    flat = comparison_csv(comparison)
-    assert flat[0]["rescored"] == 21.5
-    assert flat[1]["interval_low"] == pytest.approx(11.12, abs=0.01)
+    sheet = comparison_sheet(comparison)
+    assert [row["rescored"] for row in sheet] == [21.5, None, None]
+    assert sheet[1]["objective"]["interval"]["low"] == pytest.approx(11.12, abs=0.01)
