@@ -15,6 +15,16 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class FrontierPoint:
+    """What a budget buys: the expected `best` order, and the ends of its 95 % interval where there is one."""
+
+    budget: float
+    best: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
 class TrainingCurve:
     """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
 

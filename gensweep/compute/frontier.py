@@ -1,0 +1,177 @@
+"""Which group is best at which budget of one training: curves with bands, probabilities, and where the best changes.
+
+A group is a family or a sweep.  At a budget it counts with the expected best of k configurations that are each trained
+with that budget; k is the same for all groups, so that none wins because more of it was tried.
+Shapes: g groups, b budgets, r draws of the bootstrap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
+
+from gensweep.compute.budget_scores import budget_scores, unknown_at
+from gensweep.compute.curves import FrontierPoint, TrainingCurve
+from gensweep.compute.expected_best import MIN_CONFIGURATIONS, best_of_k, tries_for
+from gensweep.compute.flips import Flip, flips_between
+from gensweep.compute.scale import Scale
+
+#: Draws of the bootstrap: a probability near 0.95 is known to within 0.5 %.
+DRAWS = 4000
+#: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.
+BUDGETS = 64
+#: Nothing is known of a population from which fewer configurations were tried.
+MIN_TO_COMPARE = 2
+
+
+@dataclass(frozen=True)
+class GroupCurve:
+    """The expected best of a group at each budget that pays for its scores.
+
+    `stopped` of its `trainings` were stopped before the last of the budgets, and continued as the others went on.
+    """
+
+    group: str
+    points: tuple[FrontierPoint, ...]
+    configurations: int
+    trainings: int
+    stopped: int
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """The curves of groups over the same budgets, by the expected best of `k` configurations."""
+
+    k: int
+    budgets: Float64[ndarray, " b"]
+    curves: tuple[GroupCurve, ...]
+    centres: Float64[ndarray, "g b"]
+    """On the scale of scores; infinite where a budget does not pay for a group."""
+    draws: Float64[ndarray, "g r b"]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The names of the groups."""
+        return tuple(curve.group for curve in self.curves)
+
+    def probabilities(self, budget: float) -> dict[str, float]:
+        """By group, the probability that it is the best at a budget, which is one of `budgets`."""
+        column = int(np.argmin(np.abs(self.budgets - budget)))
+        wins = np.argmin(self.draws[:, :, column], 0)
+        return {group: float((wins == index).mean()) for index, group in enumerate(self.groups)}
+
+    @cached_property
+    def flips(self) -> tuple[Flip, ...]:
+        """Budgets where the best group changes, in ascending order."""
+        found, best = [], np.argmin(self.centres, 0)
+        for column in np.flatnonzero(np.diff(best)):
+            below, above = int(best[column]), int(best[column + 1])
+            flip = flips_between(
+                self.budgets,
+                _difference(self.centres[below], self.centres[above]),
+                _difference(self.draws[below], self.draws[above]),
+                int(column),
+            )
+            found.append(Flip(*flip, below=self.groups[below], above=self.groups[above]))
+        return tuple(found)
+
+
+def group_curves(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
+    """Trainings that have a score, by group, in order of appearance."""
+    groups: dict[str, list[TrainingCurve]] = {}
+    for curve in curves:
+        if curve.points:
+            groups.setdefault(curve.group, []).append(curve)
+    return groups
+
+
+def reach(curves: Sequence[TrainingCurve]) -> tuple[float, float]:
+    """The budget that pays for a first score of each training, and the largest that one of them spent."""
+    return max(curve.points[0].spent for curve in curves), max(curve.spent for curve in curves)
+
+
+def common_budgets(
+    curves: Sequence[TrainingCurve], overheads: Mapping[str, float] | None = None
+) -> tuple[float, float] | None:
+    """The smallest budget from which all groups have scores, and the largest that all of them reached; None if none.
+
+    With `overheads`, which a group pays beside the training, from where the cheapest has scores to where all have
+    reached the end.
+    """
+    extra = overheads or {}
+    ends = {group: reach(trainings) for group, trainings in group_curves(curves).items()}
+    first, last = max(end[0] for end in ends.values()), min(end[1] for end in ends.values())
+    paid = [extra.get(group, 0.0) for group in ends]
+    return (first + min(paid), last + max(paid)) if first <= last else None
+
+
+def frontier(
+    curves: Sequence[TrainingCurve],
+    budget: float | None = None,
+    *,
+    overheads: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> Frontier:
+    """The curves of all groups in the common range of budgets, of which `budget` is one (by default the largest).
+
+    Each group needs `MIN_TO_COMPARE` configurations, and all a common budget.  `overheads` are what a group pays
+    beside the training, as for the images to be drawn: a budget then holds both.  The draws of different groups are
+    independent, those of a group's budgets belong together.
+    """
+    groups, extra = group_curves(curves), overheads or {}
+    common = common_budgets(curves, extra)
+    assert common is not None
+    low, high = common
+    grid = np.geomspace(low, high, BUDGETS) if high > low else np.array([high])
+    grid[0], grid[-1] = low, high
+    if budget is not None:
+        grid = np.unique(np.append(grid, budget))
+    scale = Scale.of(np.array([point.order for curve in curves for point in curve.points]))
+    k = tries_for(min(len({curve.configuration for curve in trainings}) for trainings in groups.values()))
+    centres = np.full((len(groups), len(grid)), np.inf)
+    draws, found = np.full((len(groups), DRAWS, len(grid)), np.inf), []
+    for row, (group, trainings) in enumerate(groups.items()):
+        training_budgets = grid - extra.get(group, 0.0)
+        paid = training_budgets >= reach(trainings)[0] * (1 - 1e-12)
+        scores = budget_scores(trainings, training_budgets[paid], scale)
+        best = best_of_k(scores.scores, k, variances=scores.variances, scale=scale)
+        centres[row, paid] = best.centre
+        draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((seed, row)))
+        enough = len(scores.configurations) >= MIN_CONFIGURATIONS
+        ends = zip(*best.band, strict=True) if enough else [(None, None)] * int(paid.sum())
+        points = zip(grid[paid], best.value, ends, strict=True)
+        found.append(
+            GroupCurve(
+                group,
+                tuple(FrontierPoint(float(at), float(value), *map(_plain, end)) for at, value, end in points),
+                len(scores.configurations),
+                len(trainings),
+                int(unknown_at(trainings, training_budgets[-1:]).sum()),
+            )
+        )
+    return Frontier(k, grid, tuple(found), centres, draws)
+
+
+def chances_of_best(scores: Sequence[float], errors: Sequence[float], *, seed: int = 0) -> Float64[ndarray, " n"]:
+    """The probability of each of a few trained models that it is the best, by the errors of their scores alone.
+
+    It says nothing of the same settings trained again, unless the errors hold the chance between trainings.
+    """
+    noise = np.random.default_rng(seed).standard_normal((DRAWS, len(scores)))
+    wins = np.argmin(np.asarray(scores) + noise * np.asarray(errors), 1)
+    return np.asarray(np.bincount(wins, minlength=len(scores)) / DRAWS)
+
+
+def _difference(first: Float64[ndarray, "..."], second: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
+    """How much worse the first is; of two that a budget does not pay for, none is."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.nan_to_num(first - second, nan=0.0, posinf=np.inf, neginf=-np.inf))
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None else float(value)

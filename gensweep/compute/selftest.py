@@ -1,0 +1,86 @@
+"""Do the bands hold the truth?  Counted on made-up populations of configurations, whose truth is known.
+
+Shapes: r repeats, n configurations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+from numpy import ndarray
+
+from gensweep.compute.expected_best import BestOfK, best_of_k
+from gensweep.compute.search_cost import search_best
+
+Draw = Callable[[np.random.Generator, tuple[int, int]], Float64[ndarray, "r n"]]
+
+#: Searches of which the mean best score is taken for the truth.
+SEARCHES_FOR_TRUTH = 200_000
+#: What a trial costs that is stopped early, when a whole one costs 1.
+STOPPED_COST = 0.25
+
+
+def _two_kinds(good: float) -> Draw:
+    """Configurations of which a share is good: 50 +- 6, and the others 100 +- 10."""
+    return lambda rng, shape: np.where(rng.random(shape) < good, rng.normal(50, 6, shape), rng.normal(100, 10, shape))
+
+
+#: How scores of random configurations may be distributed; smaller is better.
+POPULATIONS: dict[str, Draw] = {
+    "normal": lambda rng, shape: rng.normal(100, 15, shape),
+    "lognormal": lambda rng, shape: 80 * np.exp(rng.normal(0, 0.5, shape)),
+    "skewed, tail of bad ones": lambda rng, shape: 40 + rng.gamma(2, 20, shape),
+    "skewed, tail of good ones": lambda rng, shape: 20 + 100 * rng.beta(4, 1.5, shape),
+    "mixture, half is good": _two_kinds(0.5),
+    "mixture, 30 % are good": _two_kinds(0.3),
+    "mixture, 70 % are good": _two_kinds(0.7),
+}
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often the band held the `truth`, in per cent, and by how much estimates were too bad on average, in per cent.
+
+    `below` and `above` are the shares of repeats, in per cent, in which the truth lay on that side of the band.
+    """
+
+    truth: float
+    covered: float
+    bias: float
+    below: float
+    above: float
+
+
+def training_coverage(
+    draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator, *, error: float = 0.0
+) -> Coverage:
+    """The best of k configurations, of which n were trained; scores have a standard error of that share of them."""
+    truth = float(draw(rng, (SEARCHES_FOR_TRUTH, k)).min(1).mean())
+    true = draw(rng, (repeats, n))
+    scores = true * (1 + error * rng.standard_normal(true.shape))
+    return _counted(best_of_k(scores, k, variances=np.square(error * scores)), truth)
+
+
+def search_coverage(draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator) -> Coverage:
+    """The best of a search that can pay for k trials; a trial that is bad early is stopped, at its early score."""
+    middle = float(np.median(draw(rng, (SEARCHES_FOR_TRUTH, 1))))
+
+    def trials(shape: tuple[int, int]) -> tuple[Float64[ndarray, "r n"], Float64[ndarray, "r n"]]:
+        final = draw(rng, shape)
+        early = final * np.exp(rng.normal(0.3, 0.2, shape))
+        stopped = early > middle * np.exp(0.3)
+        return np.where(stopped, early, final), np.where(stopped, STOPPED_COST, 1.0)
+
+    truth = float(trials((SEARCHES_FOR_TRUTH, k))[0].min(1).mean())
+    budget = k * float(trials((SEARCHES_FOR_TRUTH, 1))[1].mean())
+    return _counted(search_best(*trials((repeats, n)), budget), truth)
+
+
+def _counted(best: BestOfK, truth: float) -> Coverage:
+    low, high = best.band
+    below, above = 100 * float((truth < low).mean()), 100 * float((truth > high).mean())
+    bias = 100 * (float(best.value.mean()) / truth - 1)
+    return Coverage(truth, 100 - below - above, bias, below, above)

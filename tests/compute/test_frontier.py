@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from curves_of import curve, family
+
+from gensweep.compute.frontier import chances_of_best, common_budgets, frontier
+
+BUDGETS = np.geomspace(1, 64, 13)
+
+
+def early(budget):
+    """Soon good, and then hardly better: 40 at a budget of 8."""
+    return 40 * (budget / 8) ** -0.1
+
+
+def late(budget):
+    """Bad at first: 40 at a budget of 8."""
+    return 40 * (budget / 8) ** -0.6
+
+
+def test_the_common_range_begins_where_all_have_scores_and_ends_where_one_group_does():
+    made = [curve("a", 0, [(1, 9), (10, 5)]), curve("a", 1, [(2, 9), (4, 5)]), curve("b", 0, [(3, 5), (8, 2)])]
+    assert common_budgets(made) == (3, 8)
+    assert common_budgets(made, {"a": 100.0, "b": 1.0}) == (4, 108)
+    assert common_budgets([curve("a", 0, [(1, 9)]), curve("b", 0, [(3, 5)])]) is None
+
+
+def test_k_is_the_same_for_all_groups_and_follows_the_smallest():
+    rng = np.random.default_rng(0)
+    found = frontier(family(rng, "a", 40, early, BUDGETS) + family(rng, "b", 9, late, BUDGETS))
+    assert found.k == 3
+    assert [item.configurations for item in found.curves] == [40, 9]
+
+
+def test_a_group_does_not_win_because_more_of_it_was_tried():
+    rng, wins = np.random.default_rng(0), []
+    for _ in range(60):
+        found = frontier(family(rng, "many", 40, early, [1.0]) + family(rng, "few", 10, early, [1.0]))
+        wins.append(found.probabilities(1.0)["many"])
+    assert np.mean(wins) == pytest.approx(0.5, abs=0.1)
+
+
+def test_the_better_group_is_found_with_its_band():
+    rng = np.random.default_rng(0)
+    found = frontier(family(rng, "a", 20, early, BUDGETS) + family(rng, "b", 20, lambda x: early(x) / 2, BUDGETS))
+    assert found.probabilities(BUDGETS[-1])["b"] > 0.95
+    last = found.curves[1].points[-1]
+    assert last.budget == BUDGETS[-1]
+    assert last.low < last.best < last.high
+
+
+def test_a_given_budget_is_one_of_the_points():
+    rng = np.random.default_rng(0)
+    found = frontier(family(rng, "a", 9, early, BUDGETS), 7.77)
+    assert 7.77 in [point.budget for point in found.curves[0].points]
+
+
+def test_few_configurations_have_no_band_but_a_probability():
+    rng = np.random.default_rng(0)
+    found = frontier(family(rng, "a", 3, early, BUDGETS) + family(rng, "b", 3, lambda x: early(x) / 9, BUDGETS))
+    assert all(point.low is None for item in found.curves for point in item.points)
+    assert found.probabilities(BUDGETS[-1])["b"] > 0.9
+
+
+def test_what_images_cost_to_draw_is_part_of_the_budget():
+    made = [curve("gan", index, [(1, 50 + index), (10, 40 + index)]) for index in range(3)]
+    made += [curve("diffusion", index, [(1, 30 + index), (10, 20 + index)]) for index in range(3)]
+    found = frontier(made, overheads={"gan": 0.0, "diffusion": 100.0})
+    gan, diffusion = (item.points for item in found.curves)
+    assert (gan[0].budget, gan[-1].budget) == pytest.approx((1, 110))
+    assert diffusion[0].budget >= 101
+    assert found.probabilities(found.budgets[0]) == {"gan": 1.0, "diffusion": 0.0}
+    (flip,) = found.flips
+    assert (flip.below, flip.above) == ("gan", "diffusion")
+    assert 90 <= flip.low <= flip.value <= flip.high <= 111
+
+
+def test_the_interval_of_a_flip_holds_the_crossing():
+    rng, held, supported = np.random.default_rng(1), 0, 0
+    for _ in range(150):
+        made = family(rng, "early", 24, early, BUDGETS, spread=0.2) + family(rng, "late", 24, late, BUDGETS, spread=0.2)
+        flips = [flip for flip in frontier(made).flips if flip.supported]
+        assert [(flip.below, flip.above) for flip in flips] in ([], [("early", "late")])
+        supported += len(flips)
+        held += sum(flip.low <= 8 <= flip.high for flip in flips)
+    assert supported > 100
+    assert held / supported > 0.92
+
+
+def test_groups_that_are_alike_hardly_ever_have_a_flip_or_a_sure_winner():
+    rng, sure, flips = np.random.default_rng(2), 0, 0
+    for _ in range(100):
+        made = family(rng, "a", 12, early, BUDGETS) + family(rng, "b", 12, early, BUDGETS)
+        found = frontier(made)
+        flips += sum(flip.supported for flip in found.flips)
+        sure += max(found.probabilities(BUDGETS[-1]).values()) > 0.95
+    assert flips <= 5
+    assert sure <= 14
+
+
+def test_the_result_depends_on_the_seed_alone():
+    made = family(np.random.default_rng(0), "a", 9, early, BUDGETS) + family(
+        np.random.default_rng(1), "b", 9, late, BUDGETS
+    )
+    assert frontier(made).flips == frontier(made).flips
+    assert frontier(made).probabilities(64.0) == frontier(made).probabilities(64.0)
+
+
+def test_chances_of_a_few_models_follow_the_errors_of_their_scores():
+    assert chances_of_best([10, 20], [1, 1]) == pytest.approx([1, 0])
+    assert chances_of_best([10, 10], [1, 1]) == pytest.approx([0.5, 0.5], abs=0.03)
+    assert chances_of_best([10, 10 + 2**0.5], [1, 1])[0] == pytest.approx(0.841, abs=0.02)

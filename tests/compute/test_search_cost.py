@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from curves_of import curve
+
+from gensweep.compute.expected_best import MIN_CONFIGURATIONS, expected_best, tries_for
+from gensweep.compute.search_cost import search_best, search_frontier
+from gensweep.compute.selftest import POPULATIONS, search_coverage
+
+
+def test_a_stopped_trial_adds_its_best_score_and_what_it_really_spent():
+    made = [curve("a", 0, [(1, 9), (10, 5)]), curve("a", 1, [(1, 8)], stopped=True), curve("a", 2, [(1, 7), (10, 6)])]
+    points = search_frontier(made)
+    assert [point.budget for point in points] == pytest.approx([7, 14, 21])
+    assert [point.best for point in points] == pytest.approx([19 / 3, 16 / 3, 5])
+    assert points[0].low is None
+
+
+def test_repeats_of_a_configuration_are_no_draws_of_the_search():
+    made = [curve("a", 0, [(1, 9)]), curve("a", 1, [(1, 8)])]
+    again = curve("a", 2, [(1, 1)], configuration="a/0")
+    assert search_frontier([*made, again]) == search_frontier(made)
+
+
+def test_bands_end_at_a_third_of_the_trials():
+    made = [curve("a", index, [(1 + index, 50 + index)]) for index in range(12)]
+    assert [point.low is not None for point in search_frontier(made)] == [True] * 4 + [False] * 8
+
+
+def test_a_budget_between_whole_numbers_of_trials_buys_what_lies_between():
+    scores, costs = np.array([5.0, 7, 9, 4, 6]), np.full(5, 10.0)
+    one, two = (float(expected_best(scores, k)) for k in (1, 2))
+    assert float(search_best(scores, costs, 10).value) == pytest.approx(one)
+    assert float(search_best(scores, costs, 15).value) == pytest.approx((one + two) / 2)
+
+
+@pytest.mark.parametrize("n", [MIN_CONFIGURATIONS, 20])
+@pytest.mark.parametrize("population", list(POPULATIONS))
+def test_bands_of_searches_with_stopped_trials_hold_the_truth(population, n):
+    for k in (1, tries_for(n)):
+        found = search_coverage(POPULATIONS[population], n, k, 2000, np.random.default_rng(0))
+        assert 91.5 <= found.covered <= 99.2, (k, found)
