@@ -9,6 +9,7 @@ import click
 
 from gensweep.cli.sweep_options import root_option
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
+from gensweep.report.terminal import print_facts, print_remark
 from gensweep.rescoring.sampling_axes import parse_try, print_scores, rescore, subject_of
 
 if TYPE_CHECKING:
@@ -105,10 +106,7 @@ def _print_best(comparison: Comparison, format: str) -> None:
     if format == "table":
         import yaml
 
-        facts = trial_facts(comparison.winner, comparison.title)
-        width = max(map(len, facts))
-        for name, words in facts.items():
-            click.echo(f"{name:<{width}}  {words}")
+        print_facts(trial_facts(comparison.winner, comparison.title), commands=("reproduce",))
         click.echo("\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip())
         return
     if format == "json":
@@ -129,10 +127,10 @@ def _print_comparison(comparison: Comparison, html: Path | None, top: int, forma
     else:
         print_rows(comparison_rows(comparison, top) if format == "table" else comparison_sheet(comparison), format)
     _print_remarks(comparison, top if format == "table" else len(comparison.entries))
-    click.echo(f"Measured as {identity_words(comparison.score.identity)}.", err=True)
+    print_remark(f"Measured as {identity_words(comparison.score.identity)}.")
     for line in rung_words(comparison.rungs):
-        click.echo(f"Rungs of {line}.", err=True)
-    click.echo(verdict(comparison), err=True)
+        print_remark(f"Rungs of {line}.")
+    print_remark(verdict(comparison))
     if html is not None:
         from gensweep.report.html import write_report
 
@@ -150,12 +148,12 @@ def _print_remarks(comparison: Comparison, shown: int) -> None:
     for entry in comparison.entries[:shown]:
         _warn(entry.trial)
     for item in comparison.not_comparable:
-        click.echo(f"Left out: {item.sweep}: {item.reason}", err=True)
+        print_remark(f"Left out: {item.sweep}: {item.reason}")
         if item.command:
-            click.echo(f"  to make it alike: {item.command}", err=True)
+            print_remark("  to make it alike:", item.command)
     if comparison.failed:
         names = ", ".join([trial.name for trial in comparison.failed[:5]] + ["..."] * (len(comparison.failed) > 5))
-        click.echo(f"Failed: {len(comparison.failed)} trials ({names}); see: gensweep trials SWEEP", err=True)
+        print_remark(f"Failed: {len(comparison.failed)} trials ({names}); see: gensweep trials SWEEP")
     hidden = len(comparison.entries) - shown
     if hidden > 0:
-        click.echo(f"{hidden} more; --top {len(comparison.entries)} shows all", err=True)
+        print_remark(f"{hidden} more; --top {len(comparison.entries)} shows all")

@@ -7,28 +7,18 @@ import functools
 import io
 import json
 import math
-import os
-import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from gensweep.report.terminal import print_remark, print_table
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 FORMATS = ("table", "json", "csv")
-#: Columns of a table into a pipe or file.
-PIPE_WIDTH = 200
-#: Columns that the last column of a table gets at least, or else lines of its own.
-MIN_LAST_WIDTH = 30
-_NUMBER = re.compile(r"-|-?[\d.,]+(e[+-]?\d+)?[kMG]?")
 
 
 def option_bundle(*options: Callable[[Any], Any]) -> Callable[[C], C]:
@@ -58,7 +48,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], format: str) -> None:
     elif format == "csv":
         sys.stdout.write(csv_text(rows))
     elif rows:
-        _print_table(rows)
+        print_table({key: [_cell(row[key], people=True) for row in rows] for key in rows[0]})
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -90,7 +80,7 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 def print_warnings(lines: Iterable[str]) -> None:
     """Print warnings to stderr."""
     for line in lines:
-        click.echo(f"Warning: {line}", err=True)
+        print_remark(f"Warning: {line}")
 
 
 @contextmanager
@@ -104,47 +94,6 @@ def progress_bar(name: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=console, disable=not (console.is_terminal and total)) as progress:
         task = progress.add_task(name, total=total)
         yield lambda done: progress.update(task, completed=done)
-
-
-def _print_table(rows: Sequence[Mapping[str, Any]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
-    columns = [[key, *(_cell(row[key], people=True) for row in rows)] for key in rows[0]]
-    widths = [max(map(cell_len, column)) for column in columns]
-    # The last column has no natural width.  Where it would be squeezed, it gets lines of its own below each row.
-    last = len(columns) - 1
-    below = last > 0 and sum(widths[:-1]) + 2 * last + min(widths[-1], MIN_LAST_WIDTH) > console.width
-    gap = 1 if below else 2
-    table = Table(box=None if below else SIMPLE_HEAD, padding=(0, gap, 0, 0), pad_edge=False, header_style="bold")
-    shown = columns[:-1] if below else columns
-    for index, (head, *cells) in enumerate(shown):
-        justify: Any = "right" if all(_NUMBER.fullmatch(cell) for cell in cells) else "left"
-        width = None if index == last else widths[index]
-        table.add_column(Text(head), justify=justify, no_wrap=index < last, min_width=width)
-    for row in zip(*(cells for _, *cells in shown), strict=True):
-        table.add_row(*map(Text, row))
-    if below:
-        _print_below(console, table, columns[-1][1:])
-    else:
-        console.print(table)
-
-
-def _print_below(console: Console, table: Table, remarks: Sequence[str]) -> None:
-    # Wider than the terminal only if the columns that must be whole are: better a wrapped line than a cut name.
-    lines = console.render_lines(table, console.options.update(width=max(console.width, 400)))
-    head, *body = ["".join(segment.text for segment in line).rstrip() for line in lines]
-    click.echo(click.style(head, bold=console.is_terminal and not console.no_color))
-    for line, remark in zip(body, remarks, strict=True):
-        click.echo(line)
-        for part in textwrap.wrap(remark, max(20, console.width - 4)):
-            click.echo(f"    {part}")
 
 
 def _cell(value: Any, *, people: bool = False) -> str:

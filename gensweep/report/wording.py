@@ -109,6 +109,8 @@ def _number(value: Any) -> str:
     if isinstance(value, Mapping):
         inner = ", ".join(f"{key}={_number(item)}" for key, item in value.items() if key != "kind")
         return f"{value.get('kind', '')}({inner})" if inner else str(value.get("kind", "{}"))
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_number, value))}]"
     return str(value)
 
 

@@ -1,11 +1,25 @@
+import contextlib
 import csv
+import fcntl
 import io
 import json
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
 from dataclasses import replace
 
 import pytest
 
 from gensweep.cli.main import run
+from gensweep.report.ranked_trials import varied
+from gensweep.report.wording import setting_list
+from gensweep.tracking.runs import find_sweep
+
+LONG = "gan-vs-ddpm-diffusion-cpu"
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +30,7 @@ def store(tmp_path_factory):
         write_sweep(folder, "few", diffusion, 1, rungs=1, identity=replace(IDENTITY, samples=500), pictures=False)
         write_sweep(folder, "broken", gan, 1, failing=0)
         write_sweep(folder, "dcgan", gan, 3, seed=2, rungs=1, failing=1, pictures=False)
-        write_sweep(folder, "ddpm", diffusion, 2, seed=1, rungs=1)
+        write_sweep(folder, LONG, diffusion, 2, seed=1, rungs=1)
         yield folder
 
 
@@ -26,16 +40,60 @@ def test_compare_prints_a_table_and_writes_the_report(store, capsys, monkeypatch
     out, err = capsys.readouterr()
     assert max(map(len, out.splitlines())) <= 80
     assert "FD-EffNetLite0" in out
+    assert max(map(len, err.splitlines())) <= 80
+    err = " ".join(err.split())
     assert "Left out: few: scores of another kind (generated images: 500 against 2,000)" in err
     assert "Failed: 1 trials (dcgan/t0001)" in err
     assert "Diffusion wins" in err
     assert "</html>" in (store / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("words", [["best", LONG], ["best", "--compare", "--no-html"], ["trials", LONG]])
+def test_at_80_columns_no_record_breaks(store, capsys, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(words) == 0
+    check_records("".join(capsys.readouterr()).splitlines(), words)
+
+
+def test_in_a_terminal_of_80_columns_no_record_breaks(store):
+    words = ["best", "--compare", "--no-html"]
+    check_records(in_terminal(store, words, columns=80), words)
+
+
+def check_records(lines, words):
+    """Every trial has its name and score in one line, and its settings whole below it."""
+    # What has no place to break at, such as a path, may be longer.
+    assert all(len(line) <= 80 or " " not in line.split("  ")[-1].strip() for line in lines), "\n".join(lines)
+    sweep = find_sweep(LONG)
+    shown = () if words == ["best", LONG] else sweep.trials
+    for trial in shown:
+        names = {trial.trial} if words[0] == "trials" else {trial.sweep, trial.trial}
+        row = next(number for number, line in enumerate(lines) if names <= set(line.split()))
+        assert trial.objective is None or f"{trial.objective.value:.4g}" in lines[row].split()
+        settings = setting_list(trial.params, varied(sweep.trials))
+        assert set(settings) <= set(" ".join(lines[row + 1 : row + 5]).split())
+
+
+def in_terminal(folder, words, columns):
+    """The lines that a command shows in a terminal so wide."""
+    driver, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    environment = {key: value for key, value in os.environ.items() if key != "COLUMNS"}
+    command = [sys.executable, "-m", "gensweep", *words]
+    with subprocess.Popen(command, cwd=folder, env=environment, stdin=terminal, stdout=terminal, stderr=terminal):
+        os.close(terminal)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is gone with the process
+            while piece := os.read(driver, 1 << 16):
+                shown += piece
+    os.close(driver)
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).splitlines()
+
+
 def test_compare_as_json(store, capsys):
     assert run(["best", "--compare", "--no-html", "--format", "json"]) == 0
     value = json.loads(capsys.readouterr().out)
-    assert sorted(value["sweeps"]) == ["dcgan", "ddpm"]
+    assert sorted(value["sweeps"]) == ["dcgan", LONG]
     assert [entry["rank"] for entry in value["entries"]] == [1, 2, 3, 4]
     scores = [entry["objective"]["value"] for entry in value["entries"]]
     assert scores == sorted(scores)
@@ -61,11 +119,11 @@ def test_compare_as_csv_has_one_row_an_entry(store, capsys):
 
 
 def test_the_best_as_csv_has_a_column_a_setting_of_its_configuration(store, capsys):
-    assert run(["best", "ddpm", "--format", "csv"]) == 0
+    assert run(["best", LONG, "--format", "csv"]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert row["config.family.kind"] == "diffusion"
     assert row["config.network.multipliers"] == "1 2 2"
-    assert row["reproduce"] == f"gensweep train --from-run ddpm/{row['trial']}"
+    assert row["reproduce"] == f"gensweep train --from-run {LONG}/{row['trial']}"
     assert not any(cell.startswith(("{", "[")) for cell in row.values())
 
 
@@ -79,7 +137,7 @@ def test_trials_as_csv_have_a_column_a_setting(store, capsys):
 
 
 def test_naming_sweeps_that_cannot_be_compared_is_an_error_that_tells_the_way_out(store, capsys):
-    assert run(["best", "--compare", "--no-html", "ddpm", "few"]) == 1
+    assert run(["best", "--compare", "--no-html", LONG, "few"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
     assert "cannot be compared" in err
@@ -96,24 +154,24 @@ def test_nothing_to_compare_is_code_4_and_one_line(store, capsys, arguments):
 
 
 def test_the_best_of_a_sweep_with_its_configuration(store, capsys):
-    assert run(["best", "ddpm", "--format", "json"]) == 0
+    assert run(["best", LONG, "--format", "json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert value["config"]["family"]["kind"] == "diffusion"
-    assert value["reproduce"] == f"gensweep train --from-run ddpm/{value['trial']}"
-    assert run(["best", "ddpm"]) == 0
+    assert value["reproduce"] == f"gensweep train --from-run {LONG}/{value['trial']}"
+    assert run(["best", LONG]) == 0
     out = capsys.readouterr().out
     assert value["reproduce"] in out
     assert "  kind: diffusion" in out
 
 
 def test_several_sweeps_need_compare(store, capsys):
-    assert run(["best", "ddpm", "dcgan"]) == 2
-    assert "gensweep best --compare ddpm dcgan" in capsys.readouterr().err
+    assert run(["best", LONG, "dcgan"]) == 2
+    assert f"gensweep best --compare {LONG} dcgan" in capsys.readouterr().err
 
 
 def test_unknown_sweeps_get_a_suggestion(store, capsys):
-    assert run(["best", "--compare", "dpdm"]) == 1
-    assert "did you mean 'ddpm'" in capsys.readouterr().err
+    assert run(["best", "--compare", "dcgna"]) == 1
+    assert "did you mean 'dcgan'" in capsys.readouterr().err
 
 
 def test_trials_as_table(store, capsys, monkeypatch):

@@ -1,0 +1,59 @@
+import shlex
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gensweep.report.terminal import print_facts, print_remark, print_table
+
+NAMES = st.text("abcdefghij-./_", min_size=1, max_size=12)
+COMMAND = "gensweep tune 'my space.yaml' --name a-2 --set data.kind=image_folder --set 'data.path=\"my photos: #1\"'"
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(2, 8).flatmap(lambda count: st.lists(st.lists(NAMES, min_size=count, max_size=count), min_size=1)),
+    st.sampled_from([40, 80]),
+)
+def test_a_table_of_any_width_shows_each_cell_whole_and_fits(capsys, monkeypatch, rows, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_table({f"c{index}": cells for index, cells in enumerate(zip(*rows, strict=True))})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= width
+    words = [word.strip(",") for line in lines for word in line.split()]
+    for row in rows:
+        for cell in row:
+            assert cell.strip(",") in words
+
+
+def test_a_setting_is_never_broken_in_the_middle_of_its_name(capsys, monkeypatch):
+    setting = "gan.discriminator-learning-rate=0.000123456"
+    for width in range(20, 120):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_table({"trial": ["t0000"], "what differs": [f"a=1 {setting} b=2"]})
+        assert setting in capsys.readouterr().out.split()
+
+
+def shell_words(text):
+    """The words of a command as a shell reads them, which joins a line that ends in a backslash with the next."""
+    return shlex.split(text.replace("\\\n", ""))
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, 200])
+def test_a_command_can_be_pasted_however_narrow_the_terminal_is(capsys, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    print_facts({"reproduce": COMMAND, "a longer name": "x"}, commands=("reproduce",))
+    out = capsys.readouterr().out.removeprefix("reproduce").partition("a longer name")[0]
+    assert shell_words(out) == shlex.split(COMMAND)
+    print_remark("to make it alike:", COMMAND)
+    err = capsys.readouterr().err.removeprefix("to make it alike:")
+    assert shell_words(err) == shlex.split(COMMAND)
+    assert width < 200 or err.count("\n") == 1
+
+
+def test_into_a_pipe_each_row_and_each_fact_is_one_line(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_table({"a": ["x" * 300, "y"], "b": ["1", "2"], "what differs": ["w " * 200, "v"]})
+    assert len([line for line in capsys.readouterr().out.splitlines() if line.strip()]) == 2 + 2
+    print_facts({"a": "word " * 100, "command": COMMAND}, commands=("command",))
+    assert len(capsys.readouterr().out.splitlines()) == 2
