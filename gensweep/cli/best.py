@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from gensweep.cli.sweep_options import root_option
+from gensweep.compute.amounts import parse_amount
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 from gensweep.report.terminal import print_facts, print_remark
 from gensweep.rescoring.sampling_axes import parse_try, print_scores, rescore, subject_of
 
 if TYPE_CHECKING:
+    from gensweep.report.budget_verdict import BudgetVerdict
     from gensweep.report.comparison import Comparison
+    from gensweep.report.ranked_trials import RankedTrial
     from gensweep.tracking.records import TrialRecord
 
 
@@ -26,6 +29,18 @@ if TYPE_CHECKING:
     default=Path("report.html"),
     show_default=True,
     help="With --compare: where the report goes, one file that needs no network.",
+)
+@click.option(
+    "--budget",
+    metavar="AMOUNT",
+    help="With --compare: what one training may spend, as 2e13flops, 10min, 8h or 60kimages.  [default: the largest "
+    "that all reached]",
+)
+@click.option(
+    "--draw",
+    type=click.IntRange(1),
+    metavar="N",
+    help="With --compare: the budget also pays for drawing so many images.",
 )
 @click.option("--no-html", is_flag=True, help="With --compare: write no report.")
 @click.option(
@@ -47,6 +62,8 @@ def best(
     sweeps: tuple[str, ...],
     compare: bool,
     html: Path,
+    budget: str | None,
+    draw: int | None,
     no_html: bool,
     tries: str | None,
     top: int | None,
@@ -66,11 +83,15 @@ def best(
       gensweep best ddpm-cifar10 --try "sampler=heun,dpmpp_2m steps=10,20 guidance=1,2 ema=0.25,1,4"
       gensweep best --compare
       gensweep best --compare ddpm-cifar10 dcgan-cifar10 --html verdict.html
+      gensweep best --compare --budget 2e13flops --draw 1000000
     """
     if not compare and len(sweeps) > 1:
         raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
     if compare and tries is not None:
         raise click.UsageError("--try belongs to the best trials of one sweep: leave --compare out.")
+    if not compare and (budget is not None or draw is not None):
+        raise click.UsageError("--budget and --draw belong to a comparison: add --compare.")
+    amount = None if budget is None else parse_amount(budget)
     from gensweep.tracking.store import check_server
     from gensweep.tracking.sync import sync_all
 
@@ -81,7 +102,10 @@ def best(
     if axes is not None:
         print_scores(rescore([subject_of(entry.trial) for entry in comparison.entries[: top or 1]], axes), format)
     elif compare:
-        _print_comparison(comparison, None if no_html else html, top or 20, format)
+        from gensweep.report.budget_verdict import judge
+
+        judged = judge(comparison, amount, draw or 0)
+        _print_comparison(comparison, judged, None if no_html else html, top or 20, format)
     else:
         _print_best(comparison, format)
 
@@ -115,26 +139,32 @@ def _print_best(comparison: Comparison, format: str) -> None:
         print_rows(best_sheet(comparison, config), format)
 
 
-def _print_comparison(comparison: Comparison, html: Path | None, top: int, format: str) -> None:
+def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path | None, top: int, format: str) -> None:
     from gensweep.report.export import comparison_json, comparison_rows
+    from gensweep.report.pareto_table import pareto_table
     from gensweep.report.rungs import rung_words
     from gensweep.report.spreadsheet import comparison_sheet
-    from gensweep.report.verdict import verdict
+    from gensweep.report.verdict import verdict_words
     from gensweep.report.wording import identity_words
 
     if format == "json":
-        print_json(comparison_json(comparison))
+        print_json(comparison_json(comparison, judged))
+    elif format == "csv":
+        print_rows(comparison_sheet(comparison), format)
     else:
-        print_rows(comparison_rows(comparison, top) if format == "table" else comparison_sheet(comparison), format)
-    _print_remarks(comparison, top if format == "table" else len(comparison.entries))
+        print_rows(comparison_rows(comparison, judged, top), format)
+        click.echo()
+        print_rows(pareto_table(comparison, judged), format)
+    _print_remarks(comparison, judged.winner, top if format == "table" else len(comparison.entries))
     print_remark(f"Measured as {identity_words(comparison.score.identity)}.")
     for line in rung_words(comparison.rungs):
         print_remark(f"Rungs of {line}.")
-    print_remark(verdict(comparison))
+    print_remark(verdict_words(comparison, judged))
+    print_warnings(judged.warnings)
     if html is not None:
         from gensweep.report.html import write_report
 
-        write_report(comparison, html)
+        write_report(comparison, judged, html)
         click.echo(f"Report: {html}", err=True)
 
 
@@ -144,9 +174,10 @@ def _warn(trial: TrialRecord) -> None:
     print_warnings(f"{trial.name} {warning}" for warning in warnings_of(trial.signals))
 
 
-def _print_remarks(comparison: Comparison, shown: int) -> None:
+def _print_remarks(comparison: Comparison, winner: RankedTrial, shown: int) -> None:
     for entry in comparison.entries[:shown]:
-        _warn(entry.trial)
+        if entry is not winner:  # whose warnings are those of the verdict
+            _warn(entry.trial)
     for item in comparison.not_comparable:
         print_remark(f"Left out: {item.sweep}: {item.reason}")
         if item.command:

@@ -28,30 +28,36 @@ class BudgetScores:
 def budget_scores(
     curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], scale: Scale | None = None
 ) -> BudgetScores:
-    """What the configurations of a group score at each budget, which must pay for the first score of each.
-
-    A configuration scores the mean of its trainings.  Its variance is that of a score between trainings of one
-    configuration, pooled over those that were trained with several seeds, divided by their number; with one seed
-    everywhere it is the squared error of the score alone, and the luck of a seed counts as merit.
-    """
+    """What the configurations of a group score at each budget, which must pay for the first score of each."""
     scores, errors = scores_within(curves, budgets)
     scale = scale or Scale.of(_finite(scores))
-    scores = _continued(curves, budgets, scores, scale)
+    return by_configuration(curves, _continued(curves, budgets, scores, scale), errors, scale)
+
+
+def by_configuration(
+    curves: Sequence[TrainingCurve],
+    scores: Float64[ndarray, "t b"],
+    errors: Float64[ndarray, "t b"],
+    scale: Scale,
+) -> BudgetScores:
+    """A configuration scores the mean of its trainings.
+
+    Its variance is that of a score between trainings of one configuration, pooled over those that were trained with
+    several seeds, divided by their number; with one seed everywhere it is the squared error of the score alone, and the
+    luck of a seed counts as merit.
+    """
     names = tuple(dict.fromkeys(curve.configuration for curve in curves))
     member = np.array([[curve.configuration == name for curve in curves] for name in names], float)
-    trainings = member.sum(1)
-    means = member @ scores / trainings[:, None]
-    relative = scale.relative(errors, scores)
-    variance = np.square(relative).mean(0)
+    trainings = member.sum(1)[:, None]
+    means = member @ scores / trainings
+    own = np.square(scale.relative(errors, scores))
+    variances = member @ own / trainings
     if len(curves) > len(names):
         deviations = scale.relative(scores - member.T @ means, member.T @ means)
         between = np.square(deviations).sum(0) / (len(curves) - len(names))
-        variances = np.maximum(between, variance) / trainings[:, None]
-    else:
-        variances = np.square(relative)
-    if scale.sign:
-        variances = variances * np.square(means)
-    return BudgetScores(names, means.T, variances.T)
+        variances = np.broadcast_to(np.maximum(between, own.mean(0)), means.shape)
+    size = np.square(means) if scale.sign else 1.0
+    return BudgetScores(names, means.T, (variances / trainings * size).T)
 
 
 def scores_within(

@@ -20,6 +20,8 @@ from gensweep.compute.scale import Scale
 MIN_CONFIGURATIONS = 8
 #: Of n configurations the best of up to n / CONFIGURATIONS_PER_TRY has a band that holds.
 CONFIGURATIONS_PER_TRY = 3
+#: Who searches tries more than one; the mean score of a configuration would say more of the bad ones than of the best.
+MIN_TRIES = 2
 #: The probability on each side of a 95 % interval.
 TAIL = 0.025
 
@@ -92,8 +94,8 @@ def without_each(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, 
 
 
 def tries_for(configurations: int) -> int:
-    """The largest k for which so many configurations give a band that holds."""
-    return max(1, configurations // CONFIGURATIONS_PER_TRY)
+    """How many tries so many configurations tell of: the most for which a band holds, and two where there is none."""
+    return max(min(MIN_TRIES, configurations - 1), configurations // CONFIGURATIONS_PER_TRY)
 
 
 def best_of_k(

@@ -20,9 +20,8 @@ from gensweep.compute.curves import FrontierPoint, TrainingCurve
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, best_of_k, tries_for
 from gensweep.compute.flips import Flip, flips_between
 from gensweep.compute.scale import Scale
+from gensweep.compute.standings import DRAWS
 
-#: Draws of the bootstrap: a probability near 0.95 is known to within 0.5 %.
-DRAWS = 4000
 #: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.
 BUDGETS = 64
 #: Nothing is known of a population from which fewer configurations were tried.
@@ -45,9 +44,9 @@ class GroupCurve:
 
 @dataclass(frozen=True)
 class Frontier:
-    """The curves of groups over the same budgets, by the expected best of `k` configurations."""
+    """The curves of groups over the same budgets, by the expected best of as many `tries` of each."""
 
-    k: int
+    tries: int
     budgets: Float64[ndarray, " b"]
     curves: tuple[GroupCurve, ...]
     centres: Float64[ndarray, "g b"]
@@ -59,11 +58,17 @@ class Frontier:
         """The names of the groups."""
         return tuple(curve.group for curve in self.curves)
 
+    def best_at(self, budget: float) -> str:
+        """The group with the best expected score at a budget, which is one of `budgets`."""
+        return self.groups[int(np.argmin(self.centres[:, self._column(budget)]))]
+
     def probabilities(self, budget: float) -> dict[str, float]:
         """By group, the probability that it is the best at a budget, which is one of `budgets`."""
-        column = int(np.argmin(np.abs(self.budgets - budget)))
-        wins = np.argmin(self.draws[:, :, column], 0)
+        wins = np.argmin(self.draws[:, :, self._column(budget)], 0)
         return {group: float((wins == index).mean()) for index, group in enumerate(self.groups)}
+
+    def _column(self, budget: float) -> int:
+        return int(np.argmin(np.abs(self.budgets - budget)))
 
     @cached_property
     def flips(self) -> tuple[Flip, ...]:
@@ -155,16 +160,6 @@ def frontier(
             )
         )
     return Frontier(k, grid, tuple(found), centres, draws)
-
-
-def chances_of_best(scores: Sequence[float], errors: Sequence[float], *, seed: int = 0) -> Float64[ndarray, " n"]:
-    """The probability of each of a few trained models that it is the best, by the errors of their scores alone.
-
-    It says nothing of the same settings trained again, unless the errors hold the chance between trainings.
-    """
-    noise = np.random.default_rng(seed).standard_normal((DRAWS, len(scores)))
-    wins = np.argmin(np.asarray(scores) + noise * np.asarray(errors), 1)
-    return np.asarray(np.bincount(wins, minlength=len(scores)) / DRAWS)
 
 
 def _difference(first: Float64[ndarray, "..."], second: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
+from gensweep.report.pareto_table import pareto_rows
 from gensweep.report.ranked_trials import varied_by_family
-from gensweep.report.verdict import verdict
+from gensweep.report.verdict_json import curves_json, verdict_json
 from gensweep.report.wording import (
+    amount_words,
     count,
     duration,
     identity_words,
@@ -22,13 +24,14 @@ from gensweep.report.wording import (
 )
 
 if TYPE_CHECKING:
+    from gensweep.report.budget_verdict import BudgetVerdict
     from gensweep.report.comparison import Comparison
     from gensweep.report.ranked_trials import RankedTrial
     from gensweep.results import Score
     from gensweep.tracking.records import SweepRecord, TrialRecord
 
 
-def comparison_json(comparison: Comparison) -> dict[str, Any]:
+def comparison_json(comparison: Comparison, judged: BudgetVerdict) -> dict[str, Any]:
     """The object that `best --compare --format json` prints."""
     return {
         "sweeps": [sweep.name for sweep in comparison.sweeps],
@@ -40,7 +43,9 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
             for tie in comparison.ties
         ],
         "rungs": [asdict(rung) for rung in comparison.rungs],
-        "verdict": verdict(comparison),
+        "verdict": verdict_json(comparison, judged),
+        **curves_json(judged),
+        "pareto": [row.as_dict() for row in pareto_rows(comparison, judged)],
     }
 
 
@@ -92,8 +97,9 @@ def score_json(value: Score) -> dict[str, Any]:
     }
 
 
-def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[dict[str, Any]]:
-    """Rows of the table of `best --compare`, best first."""
+def comparison_rows(comparison: Comparison, judged: BudgetVerdict, limit: int | None = None) -> list[dict[str, Any]]:
+    """Rows of the table of `best --compare`, best first, with the cost until the best checkpoint and the whole one."""
+    costs, unit = ({}, "images") if judged.trained is None else (judged.trained.costs, judged.trained.unit)
     intervals = any(entry.score.interval for entry in comparison.entries)
     return [
         {
@@ -103,15 +109,16 @@ def comparison_rows(comparison: Comparison, limit: int | None = None) -> list[di
             "family": trial.family,
             comparison.title: entry.score.value,
             **({"without bias, 95 %": interval_words(entry.score)} if intervals else {}),
-            "samples": entry.score.identity.samples,
             "diversity": diversity_words(trial.signals),
-            "images": count(trial.cost.images),
+            "to best": amount_words(to_best, unit),
+            "whole": amount_words(whole, unit),
             "train s": _rounded(trial.cost.train_seconds),
             "params": count(trial.cost.params),
             "what differs": setting_words(trial.params, entry.differs),
         }
         for entry in comparison.entries[:limit]
         for trial in [entry.trial]
+        for to_best, whole in [costs.get(trial.run_id, (None, None))]
     ]
 
 

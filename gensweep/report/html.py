@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gensweep.errors import GensweepError
+from gensweep.report.budget_verdict import BudgetVerdict
 from gensweep.report.charts import draw_charts
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
@@ -16,7 +17,7 @@ from gensweep.report.comparison import Comparison
 from gensweep.report.figures import COLOURS
 from gensweep.report.ranked_trials import RankedTrial
 from gensweep.report.templates import data_url, environment, write_whole
-from gensweep.report.verdict import verdict
+from gensweep.report.verdict import verdict_words
 from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list
 from gensweep.tracking.artifacts import sample_grid, trial_config
 
@@ -29,22 +30,22 @@ TABLE_ROWS = 12
 MAX_GRIDS = 8
 
 
-def write_report(comparison: Comparison, file: Path) -> None:
+def write_report(comparison: Comparison, judged: BudgetVerdict, file: Path) -> None:
     """Write the page, whole or not at all.
 
     Raises GensweepError if the file cannot be written.
     """
-    write_whole(file, render(comparison), "name another file: --html FILE")
+    write_whole(file, render(comparison, judged), "name another file: --html FILE")
 
 
-def render(comparison: Comparison) -> str:
+def render(comparison: Comparison, judged: BudgetVerdict) -> str:
     """The page as text.  Whatever users named is escaped."""
     pages, groups = environment(), comparison.groups.values()
     words = (count, diversity_words, duration, identity_words, interval_words, score, setting_list, warnings_of)
     pages.filters |= {function.__name__: function for function in words}
     return pages.get_template("report.html.j2").render(
         comparison=comparison,
-        verdict=verdict(comparison),
+        verdict=" ".join([verdict_words(comparison, judged), *(f"Warning: {each}." for each in judged.warnings)]),
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.run_id for tie in comparison.ties},
         facts=_facts(comparison),

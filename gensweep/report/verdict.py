@@ -1,83 +1,114 @@
-"""The verdict of a comparison in a sentence, and the doubts that there are."""
+"""The verdict in sentences: what to take at which budget, how sure that is, where it flips, and other doubts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gensweep.report.collapse import warnings_of
-from gensweep.report.wording import family_name, rough, score
+from gensweep.report.wording import amount_words, family_name, rough, score
 
 if TYPE_CHECKING:
+    from gensweep.compute.flips import Flip
+    from gensweep.report.budget_verdict import BudgetVerdict
     from gensweep.report.comparison import Comparison
-    from gensweep.report.ranked_trials import RankedTrial
-    from gensweep.results import Score
 
 
-def verdict(comparison: Comparison) -> str:
-    """One sentence: who won, against whom, by how much, at which cost; and others if there is a doubt."""
-    best, entries = comparison.winner, comparison.entries
-    families = _first_of_each("family", entries)
-    rivals = families if len(families) > 1 else _first_of_each("sweep", entries)
-    if len(rivals) < 2:
-        rivals = list(entries[:2])
-    name = family_name(best.trial.family)
-    sentence = f"{name[:1].upper()}{name[1:]} wins" if len(families) > 1 else f"{best.trial.name} is best"
-    sentence += f": {comparison.title} {score(best.score.value)}"
-    if len(rivals) > 1:
-        other = rivals[1]
-        whose = f"the best {family_name(other.trial.family)}'s" if len(families) > 1 else f"{other.trial.name}'s"
-        sentence += f", {_margin(best.score, other.score)} {whose} {score(other.score.value)}{_price(best, other)}"
-    doubts = warnings_of(best.trial.signals)
-    sentences = [sentence, *_close_call(comparison, rivals), *([f"Warning: {'; '.join(doubts)}"] if doubts else [])]
+def verdict_words(comparison: Comparison, verdict: BudgetVerdict) -> str:
+    """Who wins, at which budget, how sure that is and on how many seeds; where it flips; what the scores hide."""
+    sentences = [
+        _winner(comparison, verdict),
+        *(_flip(verdict, flip) for flip in verdict.flips),
+        *_expected(comparison, verdict),
+        *_cost(verdict),
+        *_settings(comparison, verdict),
+        *_fresh_seeds(verdict),
+    ]
     return " ".join(f"{each}." for each in sentences)
 
 
-def _first_of_each(attribute: str, entries: Sequence[RankedTrial]) -> list[RankedTrial]:
-    """The best trial of each family or sweep, best first."""
-    first: dict[str, RankedTrial] = {}
-    for each in entries:
-        first.setdefault(getattr(each.trial, attribute), each)
-    return list(first.values())
+def group_words(verdict: BudgetVerdict, group: str) -> str:
+    """A group as one would write it in a sentence: its family, if no other group has the same."""
+    families: dict[str, set[str]] = {}
+    for curve in verdict.trained.curves if verdict.trained is not None else ():
+        assert verdict.trained is not None
+        families.setdefault(curve.group, set()).add(verdict.trained.entries[curve.trial].trial.family)
+    kinds = [frozenset(found) for found in families.values()]
+    mine = frozenset(families[group])
+    return family_name(next(iter(mine))) if len(mine) == 1 and kinds.count(mine) == 1 else group
 
 
-def _close_call(comparison: Comparison, rivals: Sequence[RankedTrial]) -> list[str]:
-    """A sentence if the best cannot be told from others, and one of its score on fresh seeds."""
-    said, best = [], comparison.winner
-    if comparison.ties:
-        close = {tie.trial.run_id: tie for tie in comparison.ties}
-        nearest = [close[each.trial.run_id] for each in rivals[1:] if each.trial.run_id in close]
-        tie = (nearest or comparison.ties)[0]
-        low, high = (rough(value) for value in tie.interval)
-        others = "" if len(close) == 1 else f" and {len(close) - 1} more"
-        pairs = ", image by image" if tie.paired else ""
-        said.append(
-            f"Too close to call: {tie.trial.name}{others} may be as good (behind by {low} to {high} at 95 %{pairs})"
+def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
+    trial = verdict.winner.trial
+    model = f"{trial.name}, {comparison.title} {score(verdict.score)}"
+    seeds = "" if trial.imported else ", on one seed" if verdict.seeds == 1 else f", on {verdict.seeds} seeds"
+    at = "" if verdict.budget is None else f"at {_budget(verdict)}"
+    if verdict.probability is None:
+        sentence = f"{at} the best is {model}{seeds}".strip()
+        alone = len(comparison.entries) < 2
+        return sentence[:1].upper() + sentence[1:] + ("" if alone else "; how sure that is, is not known")
+    chance = f"{100 * verdict.probability:.0f} %"
+    who = group_words(verdict, verdict.group) if verdict.group is not None else trial.name
+    model = model if verdict.group is not None else model.partition(", ")[2]
+    if verdict.too_close:
+        return (
+            f"Too close to call{at and ' ' + at}: {who} leads ({model}{seeds}), the best with a probability of {chance}"
         )
-    if (again := best.trial.rescored) is not None:
-        excess = rough(abs(again.value - best.score.value))
-        worse = "worse" if again.order > best.score.order else "better"
-        said.append(f"Scored again on fresh seeds: {score(again.value)}, {excess} {worse}")
-    return said
+    begin = f"{at} take {who}" if at else f"take {who}"
+    return f"{begin[:1].upper()}{begin[1:]} ({model}{seeds}): the best with a probability of {chance}"
 
 
-def _margin(best: Score, other: Score) -> str:
-    side, distance = "below" if best.value < other.value else "above", abs(best.value - other.value)
-    if best.value == other.value:
-        return "level with"
-    if other.value == 0:
-        return f"{score(distance)} {side}"
-    percent = 100 * distance / abs(other.value)
-    return f"{percent:.1f} % {side}" if percent < 10 else f"{percent:.0f} % {side}"
+def _budget(verdict: BudgetVerdict) -> str:
+    assert verdict.budget is not None
+    words = amount_words(verdict.budget.value, verdict.budget.unit)
+    return f"{words} of training" if not verdict.draw else f"{words} for training and {verdict.draw:,} images"
 
 
-def _price(best: RankedTrial, other: RankedTrial) -> str:
-    ours, theirs = best.trial.cost.train_seconds, other.trial.cost.train_seconds
-    if not ours or not theirs:
-        return ""
-    ratio = ours / theirs
-    if 0.95 < ratio < 1.05:
-        return ", at the same training time"
-    if ratio > 1:
-        return f", at {ratio:.2g} times its training time"
-    return f", in {100 * ratio:.0f} % of its training time"
+def _flip(verdict: BudgetVerdict, flip: Flip) -> str:
+    assert verdict.trained is not None
+    value, low, high = (amount_words(each, verdict.trained.unit) for each in (flip.value, flip.low, flip.high))
+    below, above = group_words(verdict, flip.below), group_words(verdict, flip.above)
+    what = "" if verdict.draw else " of training"
+    return f"Below {value}{what} take {below}, above it {above} (95 %: {low} to {high})"
+
+
+def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
+    """What so many tries of each group are expected to reach."""
+    if verdict.group is None or verdict.budget is None:
+        return
+    parts = []
+    for curve in verdict.curves:
+        for point in curve.points:
+            if point.budget == verdict.budget.value:
+                band = (
+                    "" if point.low is None or point.high is None else f" ({rough(point.low)} to {rough(point.high)})"
+                )
+                parts.append(f"{group_words(verdict, curve.group)} {rough(point.best)}{band}")
+    tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
+    yield f"Expected of {tries}, each trained for that: {', '.join(parts)}"
+
+
+def _cost(verdict: BudgetVerdict) -> Iterator[str]:
+    """What the winner took until its best checkpoint, if that was not the end."""
+    if verdict.trained is not None and verdict.winner.trial.run_id in verdict.trained.costs:
+        best, whole = verdict.trained.costs[verdict.winner.trial.run_id]
+        if best < whole:
+            took, of = (amount_words(each, verdict.trained.unit) for each in (best, whole))
+            yield f"Its best checkpoint took {took} of the {of} of its training"
+
+
+def _settings(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
+    """Trials whose scores cannot be told from that of the best trial."""
+    if comparison.ties and verdict.winner is comparison.winner:
+        tie = min(comparison.ties, key=lambda each: each.interval[0])
+        low, high = (rough(value) for value in tie.interval)
+        others = "" if len(comparison.ties) == 1 else f" and {len(comparison.ties) - 1} more"
+        pairs = ", image by image" if tie.paired else ""
+        yield f"By its score {tie.trial.name}{others} may be as good (behind by {low} to {high} at 95 %{pairs})"
+
+
+def _fresh_seeds(verdict: BudgetVerdict) -> Iterator[str]:
+    winner = verdict.winner
+    if (again := winner.trial.rescored) is not None:
+        excess = rough(abs(again.value - winner.score.value))
+        worse = "worse" if again.order > winner.score.order else "better"
+        yield f"Scored again on fresh seeds: {score(again.value)}, {excess} {worse}"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gensweep.compute.amounts import AmountUnit as Unit
     from gensweep.results import Identity, Score
 
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
@@ -73,13 +74,24 @@ def rough(value: float) -> str:
 
 
 def count(value: float | None) -> str:
-    """A count with a suffix: 512, 12.8k, 3.58M."""
+    """A count with a suffix: 512, 12.8k, 3.58M, 7.3T."""
     if value is None or not math.isfinite(value):
         return "-"
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for limit, suffix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.9995 * limit:
             return f"{value / limit:.3g}{suffix}"
     return f"{value:.0f}"
+
+
+def amount_words(value: float | None, unit: Unit) -> str:
+    """So much compute: 7.3 TFLOPs, 4 min 10 s, 60k images."""
+    if unit == "device_seconds":
+        return duration(value)
+    number = count(value)
+    if unit == "images" or value is None:
+        return f"{number} images" if unit == "images" else number
+    prefix = number.lstrip("-0123456789.e+")
+    return f"{number.removesuffix(prefix)} {prefix}FLOPs"
 
 
 def size(amount: float | None) -> str:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from curves_of import curve, family
 
-from gensweep.compute.frontier import chances_of_best, common_budgets, frontier
+from gensweep.compute.frontier import common_budgets, frontier
 
 BUDGETS = np.geomspace(1, 64, 13)
 
@@ -27,7 +27,7 @@ def test_the_common_range_begins_where_all_have_scores_and_ends_where_one_group_
 def test_k_is_the_same_for_all_groups_and_follows_the_smallest():
     rng = np.random.default_rng(0)
     found = frontier(family(rng, "a", 40, early, BUDGETS) + family(rng, "b", 9, late, BUDGETS))
-    assert found.k == 3
+    assert found.tries == 3
     assert [item.configurations for item in found.curves] == [40, 9]
 
 
@@ -103,9 +103,3 @@ def test_the_result_depends_on_the_seed_alone():
     )
     assert frontier(made).flips == frontier(made).flips
     assert frontier(made).probabilities(64.0) == frontier(made).probabilities(64.0)
-
-
-def test_chances_of_a_few_models_follow_the_errors_of_their_scores():
-    assert chances_of_best([10, 20], [1, 1]) == pytest.approx([1, 0])
-    assert chances_of_best([10, 10], [1, 1]) == pytest.approx([0.5, 0.5], abs=0.03)
-    assert chances_of_best([10, 10 + 2**0.5], [1, 1])[0] == pytest.approx(0.841, abs=0.02)

@@ -41,3 +41,12 @@ def ranked(trials):
     for each in trials:
         groups.setdefault(each.sweep, []).append(RankedTrial(ranks[each.run_id], each, each.objective, ()))
     return groups
+
+
+def judged(sweeps):
+    """A comparison and the verdict on it."""
+    from gensweep.report.budget_verdict import judge
+    from gensweep.report.comparison import compare
+
+    comparison = compare(sweeps)
+    return comparison, judge(comparison)

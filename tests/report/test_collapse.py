@@ -6,12 +6,13 @@ import json
 
 import pytest
 from made_up import diffusion, gan, mlflow_store, write_sweep
+from recorded import judged
 
 from gensweep.cli.main import run
+from gensweep.report.budget_verdict import judge
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.comparison import compare
 from gensweep.report.html import render
-from gensweep.report.verdict import verdict
 from gensweep.tracking.runs import find_sweep, load_sweeps
 
 WORDS = "collapsed: samples are 4.1 % as diverse as real images"
@@ -60,10 +61,11 @@ def test_signals_of_the_best_checkpoint_come_back_from_the_store(store):
 def test_a_collapsed_winner_is_no_plain_success(store):
     comparison = compare(load_sweeps())
     assert comparison.winner.trial.sweep == "collapsed"
-    assert verdict(comparison).endswith(
-        f". Warning: {WORDS}; the discriminator wins: right on 100 % of real and 100 % of generated images."
+    assert judge(comparison).warnings[:2] == (
+        f"{comparison.winner.trial.name} {WORDS}",
+        f"{comparison.winner.trial.name} the discriminator wins: right on 100 % of real and 100 % of generated images",
     )
-    page = render(comparison)
+    page = render(comparison, judge(comparison))
     assert page.count(f'<small class="warning">{WORDS}') == 1
     assert page.count(f'<span class="warning">{WORDS}') == 2
 
@@ -78,7 +80,7 @@ def test_the_commands_mark_it(store, capsys):
     entries = json.loads(out)["entries"]
     assert [WORDS in entry["warnings"] for entry in entries] == [entry["sweep"] == "collapsed" for entry in entries]
     assert SIGNALS.items() <= entries[0]["signals"].items()
-    assert f"Warning: collapsed/t0000 {WORDS}" in err
+    assert " ".join(err.split()).count(f"Warning: collapsed/t0000 {WORDS}") == 1
     assert run(["best", "--compare", "--no-html", "--format", "csv"]) == 0
     rows = [row for row in csv.DictReader(io.StringIO(capsys.readouterr().out)) if row["sweep"] == "collapsed"]
     assert [row["warnings"].startswith(f"{WORDS}; the discriminator wins") for row in rows] == [True, True]
@@ -100,6 +102,6 @@ def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
     signals = {"diversity": 0.9, "authpct/memorised": 0.4}
     with mlflow_store(tmp_path) as folder:
         write_sweep(folder, "copying", diffusion, 1, seed=1, rungs=1, signals=signals)
-        page = render(compare(load_sweeps()))
+        page = render(*judged(load_sweeps()))
     assert "memorised: 40 % of samples are as near to a training image as copies are" in page
     assert page.count('alt="Likeliest copies, each left of its original"') == 1

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_up import IDENTITY
-from recorded import BEGIN, cost, sweep, trial
+from recorded import BEGIN, judged, sweep, trial
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json, comparison_rows, trial_json
 from gensweep.report.ranked_trials import varied
-from gensweep.report.verdict import verdict
 from gensweep.results import ranking
 
 
@@ -140,25 +140,13 @@ def test_what_differs_is_what_varies_within_a_sweep():
         trial("a", 1, 2.0, params={"x": 2, "same": 2}),
     ]
     assert varied(trials) == ("x", "only")
-    rows = comparison_rows(compare([sweep("a", trials)]))
+    rows = comparison_rows(*judged([sweep("a", trials)]))
     assert [row["what differs"] for row in rows] == ["x=1 only=3", "x=2"]
-
-
-def test_the_verdict_names_winner_margin_and_price():
-    diffusion = replace(trial("d", 0, 40.0, family="diffusion"), cost=cost(40.0))
-    families = compare([sweep("d", [diffusion]), sweep("g", [trial("g", 0, 50.0)])])
-    assert verdict(families) == (
-        "Diffusion wins: FD-EffNetLite0 40, 20 % below the best GAN's 50, at 4 times its training time."
-    )
-    alone = compare([sweep("g", [trial("g", 0, 50.0)])])
-    assert verdict(alone) == "g/t0000 is best: FD-EffNetLite0 50."
-    tie = compare([sweep("g", [trial("g", 0, 50.0), trial("g", 1, 50.0)])])
-    assert "level with g/t0001's 50, at the same training time" in verdict(tie)
 
 
 def test_json_has_the_documented_shape():
     comparison = compare([sweep("a", [trial("a", 0, 5.0, params={"x": 1}), trial("a", 1, None, status="failed")])])
-    value = comparison_json(comparison)
+    value = comparison_json(comparison, judge(comparison))
     assert value["sweeps"] == ["a"]
     assert value["entries"] == [
         {

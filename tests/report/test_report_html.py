@@ -4,11 +4,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from recorded import judged
 
 from gensweep.errors import GensweepError
+from gensweep.report.budget_verdict import judge
 from gensweep.report.charts import draw_charts
 from gensweep.report.comparison import compare
 from gensweep.report.html import render, write_report
+from gensweep.report.verdict import verdict_words
 from gensweep.results import Cost
 from gensweep.tracking.runs import load_sweeps
 
@@ -51,7 +54,7 @@ def comparison(store):
 
 @pytest.fixture(scope="module")
 def page(comparison):
-    return render(comparison)
+    return render(comparison, judge(comparison))
 
 
 def test_the_page_needs_no_network_and_runs_no_script(page):
@@ -65,7 +68,7 @@ def test_the_page_answers_the_question(page, comparison):
     text = " ".join(Page(page).words)
     winner = comparison.winner.trial
     assert winner.family == "diffusion"
-    assert text.count("Diffusion wins") == 2  # title and headline
+    assert text.count(verdict_words(comparison, judge(comparison))) == 2  # title and headline
     for words in (
         f"gensweep train --from-run {winner.name}",
         "FD-EffNetLite0",
@@ -99,7 +102,7 @@ def test_whatever_users_named_is_escaped(comparison):
         )
         for sweep in comparison.sweeps
     )
-    page = render(compare(sweeps))
+    page = render(*judged(sweeps))
     assert "script" not in Page(page).tags
     assert "&lt;script&gt;" in page
 
@@ -108,9 +111,9 @@ def test_a_lone_trial_without_pictures_costs_or_settings_makes_a_page_too(compar
     sweep = comparison.sweeps[0]
     trial = next(t for t in sweep.trials if t.objective is not None and t.status != "failed")
     bare = replace(trial, params={}, checkpoint=None, cost=Cost(), run_id=trial.run_id)
-    parsed = Page(render(compare([replace(sweep, trials=(bare,))])))
+    parsed = Page(render(*judged([replace(sweep, trials=(bare,))])))
     text = " ".join(parsed.words)
-    assert text.count(f"{trial.name} is best") == 2
+    assert text.count(f"the best is {trial.name}") == 2
     assert f"{trial.objective.value:.4g}" in text
     assert f"gensweep train --from-run {trial.name}" in text
     assert "Optimisation history" in text
@@ -131,10 +134,10 @@ def test_the_curve_of_the_best_trial_of_each_group_comes_first(comparison, monke
 
 def test_a_report_is_written_whole_or_not_at_all(comparison, tmp_path):
     file = tmp_path / "new" / "report.html"
-    write_report(comparison, file)
+    write_report(comparison, judge(comparison), file)
     assert file.read_text(encoding="utf-8").rstrip().endswith("</html>")
     assert [item.name for item in file.parent.iterdir()] == ["report.html"]
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(GensweepError, match=r"cannot be written .* --html FILE"):
-        write_report(comparison, Path(blocked) / "report.html")
+        write_report(comparison, judge(comparison), Path(blocked) / "report.html")

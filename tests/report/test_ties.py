@@ -8,11 +8,12 @@ import pytest
 import recorded
 from made_up import IDENTITY
 
+from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json, comparison_rows
 from gensweep.report.spreadsheet import comparison_sheet
 from gensweep.report.ties import ties as ties_of
-from gensweep.report.verdict import verdict
+from gensweep.report.verdict import verdict_words
 from gensweep.results import Score
 
 
@@ -40,6 +41,7 @@ def no_store(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_histories(monkeypatch):
     monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: [(1000, trial.objective.value)])
+    monkeypatch.setattr("gensweep.tracking.evaluations.metric_history", lambda trial, metric: [])
 
 
 @pytest.fixture
@@ -88,15 +90,15 @@ def test_the_verdict_and_every_format_say_it(tmp_path):
     again = Score(21.5, "min", IDENTITY, 16.5, 3.0)
     listed[0] = replace(listed[0], rescored=again)
     comparison = compare([recorded.sweep("a", listed)])
-    words = verdict(comparison)
-    assert "Too close to call: a/t0001 may be as good" in words
+    words = verdict_words(comparison, judge(comparison))
+    assert "By its score a/t0001 may be as good" in words
     assert "Scored again on fresh seeds: 21.5, 1.5 worse" in words
-    found = comparison_json(comparison)
+    found = comparison_json(comparison, judge(comparison))
     assert [item["trial"] for item in found["too_close"]] == ["t0001"]
     assert found["entries"][0]["objective"]["interval"] == pytest.approx([9.12, 20.88], abs=0.01)
     assert found["entries"][0]["rescored"]["value"] == 21.5
     assert found["entries"][1]["rescored"] is None
-    assert comparison_rows(comparison)[0]["without bias, 95 %"] == "15 (9.12 to 20.9)"
+    assert comparison_rows(comparison, judge(comparison))[0]["without bias, 95 %"] == "15 (9.12 to 20.9)"
     sheet = comparison_sheet(comparison)
     assert [row["rescored"] for row in sheet] == [21.5, None, None]
     assert sheet[1]["objective"]["interval"]["low"] == pytest.approx(11.12, abs=0.01)

@@ -1,0 +1,57 @@
+"""Budgets that trainings have in common, and what to say of those that they have not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gensweep.compute.amounts import Amount
+from gensweep.compute.amounts import AmountUnit as Unit
+from gensweep.compute.curves import TrainingCurve
+from gensweep.compute.frontier import common_budgets, group_curves, reach
+from gensweep.errors import ConfigError
+
+#: A budget that misses the last or the first score by less than this share is taken for it: seconds are measured, and
+#: images are whole batches.
+BUDGET_TOLERANCE = 0.02
+
+
+def known_budget(budget: Amount, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
+    """The budget in the range that all groups have in common, beside the overheads.
+
+    Raises ConfigError if it is beyond.
+    """
+    common = common_budgets(judged, overheads)
+    assert common is not None
+    low, high = common
+    if low * (1 - BUDGET_TOLERANCE) <= budget.value <= high * (1 + BUDGET_TOLERANCE):
+        return min(max(budget.value, low), high)
+    first, last = (Amount(budget.unit, value) for value in common)
+    ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
+    images = " with their images" if overheads else ""
+    if budget.value > high:
+        reached = _listed({name: Amount(budget.unit, end[1] + overheads.get(name, 0.0)) for name, end in ends.items()})
+        raise ConfigError(
+            f"--budget: {budget} is beyond what all were trained for ({reached}{images}); give at most {last}, or "
+            "train longer: gensweep train --from-run RUN --set training.images=N"
+        )
+    scored = _listed({name: Amount(budget.unit, end[0] + overheads.get(name, 0.0)) for name, end in ends.items()})
+    raise ConfigError(
+        f"--budget: {budget} is less than the first score of every trial took ({scored}{images}); give at least "
+        f"{first}, or search again with a smaller evaluation.every"
+    )
+
+
+def no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
+    """Why groups have no budget in common, and what to do."""
+    ends = {name: reach(curves) for name, curves in group_curves(judged).items()}
+    late = max(ends, key=lambda name: ends[name][0])
+    short = min(ends, key=lambda name: ends[name][1])
+    first, last = Amount(unit, ends[late][0]), Amount(unit, ends[short][1])
+    return (
+        f"all of {late} have a score from {first} on, but {short} ended at {last}; train {short} longer, or compare "
+        "in another unit (--budget 60kimages, 10min, 2e13flops)"
+    )
+
+
+def _listed(amounts: Mapping[str, Amount]) -> str:
+    return ", ".join(f"{name} {amount}" for name, amount in amounts.items())

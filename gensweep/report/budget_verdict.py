@@ -1,0 +1,217 @@
+"""The verdict at a budget: computed once, here; sentences, tables, JSON and figures render it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from gensweep.compute.amounts import Amount
+from gensweep.compute.curves import FrontierPoint, TrainingCurve
+from gensweep.compute.flips import Flip
+from gensweep.compute.frontier import (
+    MIN_TO_COMPARE,
+    Frontier,
+    GroupCurve,
+    common_budgets,
+    frontier,
+    group_curves,
+)
+from gensweep.compute.search_cost import search_frontier
+from gensweep.compute.standings import Standing, chances_of_best, standings
+from gensweep.errors import ConfigError, NothingToCompareError
+from gensweep.report.budget_range import known_budget, no_common_budget
+from gensweep.report.doubts import doubts
+from gensweep.report.training_curves import TrainedCurves, sampling_costs, trained_curves
+
+if TYPE_CHECKING:
+    from gensweep.report.comparison import Comparison
+    from gensweep.report.ranked_trials import RankedTrial
+
+Mode: TypeAlias = Literal["min", "max"]
+
+#: Below this probability the best is too close to call.
+SURE = 0.95
+
+
+@dataclass(frozen=True)
+class ScoreInterval:
+    """A score with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class BudgetVerdict:
+    """Which trial to take for a budget of one training, and how sure that is.
+
+    Without a `budget` there is none that all have in common, and the winner is that of the ranking.  `group` is the
+    winner's, if groups were compared, each by the expected best of `tries` configurations; it is None if trained models
+    were compared one by one, since there were too few.  `probability` is that of the group, or else of the model, to be
+    the best; None if nothing is known of it.  `score` is what the winner scored within the budget, and `seeds` how
+    often its configuration was trained.  The budget also pays for `draw` images, which cost each group its `overheads`.
+
+    `curves` are those of the groups, `searches` those of whole searches by group, as scores.  `flips` are budgets where
+    the best group changes, `unsure` those where it may.
+    """
+
+    budget: Amount | None
+    winner: RankedTrial
+    score: float
+    group: str | None = None
+    probability: float | None = None
+    seeds: int = 1
+    tries: int = 1
+    draw: int = 0
+    overheads: Mapping[str, float] = field(default_factory=dict)
+    trained: TrainedCurves | None = None
+    curves: tuple[GroupCurve, ...] = ()
+    searches: Mapping[str, tuple[FrontierPoint, ...]] = field(default_factory=dict)
+    flips: tuple[Flip, ...] = ()
+    unsure: tuple[Flip, ...] = ()
+    best_of_all: RankedTrial | None = None
+    """The best single training within the budget, if it is another one."""
+    no_budget: str | None = None
+    """Why there is no common budget."""
+    floor: ScoreInterval | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def too_close(self) -> bool:
+        """Whether the best cannot be told from others."""
+        return self.probability is None or self.probability < SURE
+
+
+def judge(comparison: Comparison, budget: Amount | None = None, draw: int = 0) -> BudgetVerdict:
+    """The verdict at a budget of one training, by default the largest that all groups reached.
+
+    With `draw` the budget also pays for so many images.  Groups of one configuration are compared only if there are no
+    two larger ones.  Raises ConfigError for a budget of which nothing is known, NothingToCompareError if the groups
+    have none in common.
+    """
+    if draw and budget is None:
+        raise ConfigError(
+            "--draw: drawing has a price in flops or time; give --budget in one of them, as 2e13flops or 8h"
+        )
+    found = [_compared(each) for each in trained_curves(comparison, None if budget is None else budget.unit)]
+    if not found:
+        if budget is None:
+            return _by_ranking(comparison, "no trial was trained here")
+        raise ConfigError(
+            f"--budget: no trial has on record what it spent in {budget.unit}, so {budget} cannot be compared; "
+            "give the budget in another unit, or none"
+        )
+    compared = next((each for each in found if each.common is not None), found[0])
+    if compared.common is None:
+        words = no_common_budget(compared.judged, compared.trained.unit)
+        if budget is None:
+            return _by_ranking(comparison, words)
+        raise NothingToCompareError(f"nothing to compare at one budget: {words}")
+    overheads = sampling_costs(compared.trained, draw) if draw else {}
+    at = compared.common[1] if budget is None else known_budget(budget, compared.judged, overheads)
+    made = _at_budget(compared, at, overheads, comparison.score.mode)
+    if compared is not found[0]:
+        made = replace(made, no_budget=no_common_budget(found[0].judged, found[0].trained.unit))
+    made = replace(made, draw=draw)
+    return replace(made, warnings=tuple(doubts(comparison, made)))
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Which trainings are compared: those of groups of several configurations, if there are two such groups."""
+
+    trained: TrainedCurves
+    populations: Mapping[str, Sequence[TrainingCurve]]
+    judged: Sequence[TrainingCurve]
+    common: tuple[float, float] | None
+
+
+def _compared(trained: TrainedCurves) -> _Compared:
+    groups = group_curves(trained.curves)
+    populations = {name: curves for name, curves in groups.items() if _is_population(curves)}
+    judged = _flat(populations) if len(populations) > 1 else trained.curves
+    return _Compared(trained, populations, judged, common_budgets(judged))
+
+
+def _at_budget(compared: _Compared, at: float, overheads: Mapping[str, float], mode: Mode) -> BudgetVerdict:
+    populations, judged = compared.populations, compared.judged
+    found = frontier(_flat(populations), at, overheads=overheads) if populations else None
+    verdict = _by_group if len(populations) > 1 else _one_by_one
+    searches = {name: search_frontier(curves) for name, curves in group_curves(judged).items()}
+    return replace(
+        verdict(compared.trained, found, standings(judged, at, overheads), at, mode),
+        overheads=overheads,
+        curves=() if found is None else tuple(replace(e, points=_scores(e.points, mode)) for e in found.curves),
+        searches={name: _scores(points, mode) for name, points in searches.items()},
+    )
+
+
+def _by_group(
+    trained: TrainedCurves, found: Frontier | None, everyone: Sequence[Standing], at: float, mode: Mode
+) -> BudgetVerdict:
+    """The group with the best expected score, and its best configuration."""
+    assert found is not None
+    group = found.best_at(at)
+    verdict = _of_configuration(trained, [row for row in everyone if row.best.group == group], at, mode)
+    other = trained.entries[everyone[0].best.trial]
+    return replace(
+        verdict,
+        group=group,
+        probability=found.probabilities(at)[group],
+        tries=found.tries,
+        flips=tuple(flip for flip in found.flips if flip.supported),
+        unsure=tuple(flip for flip in found.flips if not flip.supported),
+        best_of_all=None if other is verdict.winner else other,
+    )
+
+
+def _one_by_one(
+    trained: TrainedCurves, found: Frontier | None, everyone: Sequence[Standing], at: float, mode: Mode
+) -> BudgetVerdict:
+    """The best configuration, by the errors of the scores alone: it says nothing of other settings of the group."""
+    verdict = _of_configuration(trained, everyone, at, mode)
+    known = len(everyone) > 1 and all(row.error > 0 for row in everyone)
+    chances = chances_of_best([row.score for row in everyone], [row.error for row in everyone])
+    return replace(verdict, probability=float(chances[0]) if known else None, tries=1 if found is None else found.tries)
+
+
+def _of_configuration(trained: TrainedCurves, rows: Sequence[Standing], at: float, mode: Mode) -> BudgetVerdict:
+    best = rows[0]
+    score = best.best_score if mode == "min" else -best.best_score
+    winner = trained.entries[best.best.trial]
+    return BudgetVerdict(Amount(trained.unit, at), winner, score, seeds=best.trainings, trained=trained)
+
+
+def _by_ranking(comparison: Comparison, why: str) -> BudgetVerdict:
+    """The verdict where no budget can be compared: the best score of all."""
+    scores = [entry.score for entry in comparison.entries]
+    rows = [(score.order, score.error) for score in scores if score.error is not None]
+    known = len(rows) == len(scores) > 1
+    chance = float(chances_of_best(*zip(*rows, strict=True))[0]) if known else None
+    made = BudgetVerdict(None, comparison.winner, comparison.score.value, probability=chance, no_budget=why)
+    return replace(made, warnings=tuple(doubts(comparison, made)))
+
+
+def _is_population(curves: Sequence[TrainingCurve]) -> bool:
+    return len({curve.configuration for curve in curves}) >= MIN_TO_COMPARE
+
+
+def _flat(groups: Mapping[str, Sequence[TrainingCurve]]) -> list[TrainingCurve]:
+    return [curve for curves in groups.values() for curve in curves]
+
+
+def _scores(points: Sequence[FrontierPoint], mode: Mode) -> tuple[FrontierPoint, ...]:
+    """Points whose orders are scores again."""
+    if mode == "min":
+        return tuple(points)
+    return tuple(
+        FrontierPoint(
+            each.budget,
+            -each.best,
+            None if each.high is None else -each.high,
+            None if each.low is None else -each.low,
+        )
+        for each in points
+    )

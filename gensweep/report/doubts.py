@@ -1,0 +1,59 @@
+"""What makes a verdict at a budget less sure than it looks, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gensweep.compute.expected_best import MIN_CONFIGURATIONS
+from gensweep.report.collapse import warnings_of
+from gensweep.report.wording import amount_words, score
+
+if TYPE_CHECKING:
+    from gensweep.report.budget_verdict import BudgetVerdict
+    from gensweep.report.comparison import Comparison
+
+
+def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
+    """One line each, the weightiest first."""
+    trial = verdict.winner.trial
+    yield from (f"{trial.name} {warning}" for warning in warnings_of(trial.signals))
+    if verdict.no_budget is not None:
+        yield f"{'no' if verdict.budget is None else 'no larger'} budget can be compared: {verdict.no_budget}"
+    if verdict.seeds == 1 and not trial.imported:
+        again = f"gensweep tune --repeat {trial.sweep} --top 3 --seeds 3"
+        yield f"{trial.name} was trained with one seed, and another may turn out otherwise; to see how much: {again}"
+    if (other := verdict.best_of_all) is not None:
+        yield f"the best single training is {other.trial.name} ({comparison.title} {score(other.score.value)})"
+    yield from _few_or_unknown(verdict)
+    kept = {sweep.name for sweep in comparison.sweeps}
+    for item in comparison.not_comparable:
+        if item.sweep in kept:
+            yield (
+                f"trials of {item.sweep} that were stopped at scores of another kind are left out, so it looks better "
+                f"than it is ({item.reason})"
+            )
+
+
+def _few_or_unknown(verdict: BudgetVerdict) -> Iterator[str]:
+    if verdict.trained is None:
+        return
+    drawn = {curve.group for curve in verdict.curves}
+    if alone := sorted({curve.group for curve in verdict.trained.curves} - drawn):
+        yield f"one configuration says nothing of others, so there is no curve of {', '.join(alone)}"
+    few = [curve for curve in verdict.curves if curve.configurations < MIN_CONFIGURATIONS]
+    if few:
+        counts = ", ".join(f"{curve.group} {curve.configurations}" for curve in few)
+        yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"
+    for curve in verdict.curves:
+        if curve.stopped:
+            yield (
+                f"{curve.stopped} of {curve.trainings} trainings of {curve.group} were stopped before the budget, and "
+                "are taken to go on as the others did"
+            )
+    for flip in verdict.unsure:
+        where = amount_words(flip.value, verdict.trained.unit)
+        yield f"the curves of {flip.below} and {flip.above} cross near {where}, but that may be chance"
+    if verdict.trained.uncounted:
+        names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
+        yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"

@@ -1,0 +1,77 @@
+"""Trained models that no other one beats in score, training, sampling, parameters and memory all at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from gensweep.compute.amounts import AmountUnit as Unit
+from gensweep.compute.pareto import pareto_front
+from gensweep.report.training_curves import sampling_cost
+from gensweep.report.wording import amount_words, count, size
+
+if TYPE_CHECKING:
+    from gensweep.report.budget_verdict import BudgetVerdict
+    from gensweep.report.comparison import Comparison
+    from gensweep.report.ranked_trials import RankedTrial
+
+
+@dataclass(frozen=True)
+class ParetoRow:
+    """A model on the front: its score, and in a unit what it took to train until its best checkpoint.
+
+    `sampling` is what an image takes to draw, in the same unit, or in floating point operations if that is images.
+    `memory` is what the process took, or what a training step takes for an image, in bytes.
+    """
+
+    entry: RankedTrial
+    unit: Unit
+    training: float | None
+    sampling: float | None
+    params: int | None
+    memory: int | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        trial = self.entry.trial
+        named = {"sweep": trial.sweep, "trial": trial.trial, "family": trial.family, "score": self.entry.score.value}
+        costs = {name: value for name, value in asdict(self).items() if name != "entry"}
+        return named | costs
+
+
+def pareto_rows(comparison: Comparison, verdict: BudgetVerdict) -> list[ParetoRow]:
+    """The front among the ranked trials that were trained here, the best score first."""
+    rows = [_row(entry, verdict) for entry in comparison.entries if not entry.trial.imported]
+    columns = [(row.entry.score.order, row.training, row.sampling, row.params, row.memory) for row in rows]
+    return [row for row, on in zip(rows, pareto_front(columns), strict=True) if on]
+
+
+def pareto_table(comparison: Comparison, verdict: BudgetVerdict) -> list[dict[str, Any]]:
+    """The front as rows of a table for people."""
+    return [
+        {
+            "on the Pareto front": row.entry.trial.name,
+            "family": row.entry.trial.family,
+            comparison.title: row.entry.score.value,
+            "training": amount_words(row.training, row.unit),
+            "an image": amount_words(row.sampling, _sampling_unit(row.unit)),
+            "params": count(row.params),
+            "memory": size(row.memory),
+        }
+        for row in pareto_rows(comparison, verdict)
+    ]
+
+
+def _row(entry: RankedTrial, verdict: BudgetVerdict) -> ParetoRow:
+    cost = entry.trial.cost
+    unit: Unit = "images" if verdict.trained is None else verdict.trained.unit
+    known = {} if verdict.trained is None else verdict.trained.costs
+    training = known.get(entry.trial.run_id, (None, None))[0]
+    sampling = sampling_cost(entry.trial, _sampling_unit(unit))
+    memory = cost.activation_bytes if cost.memory_bytes is None else cost.memory_bytes
+    return ParetoRow(entry, unit, training, sampling, cost.params, memory)
+
+
+def _sampling_unit(unit: Unit) -> Unit:
+    """Drawing images costs no training images."""
+    return "flops" if unit == "images" else unit

@@ -1,0 +1,243 @@
+"""Verdicts on sweeps whose evaluations are made by hand."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from made_up import IDENTITY
+from recorded import sweep, trial
+
+from gensweep.compute.amounts import Amount, parse_amount
+from gensweep.errors import ConfigError, NothingToCompareError
+from gensweep.report.budget_verdict import judge
+from gensweep.report.comparison import compare
+from gensweep.report.export import comparison_json
+from gensweep.report.pareto_table import pareto_rows
+from gensweep.report.verdict import verdict_words
+from gensweep.results import Cost, Evaluation, Score
+
+BUDGETS = np.geomspace(1e12, 16e12, 9)
+
+
+def gan_law(budget):
+    """Soon good, and then hardly better; 40 at 4e12."""
+    return 40 * (budget / 4e12) ** -0.05
+
+
+def diffusion_law(budget):
+    """Bad at first; 40 at 4e12."""
+    return 40 * (budget / 4e12) ** -0.7
+
+
+class History:
+    """Trials and their evaluations, which the verdict reads instead of a store."""
+
+    def __init__(self):
+        self.evaluations = {}
+
+    def trial(self, name, number, family, points, *, sample_flops=None, **values):
+        """A trial with (flops, score) pairs."""
+        found = [
+            Evaluation(
+                index,
+                {"fd": Score(float(value), "min", IDENTITY, error=0.01 * float(value))},
+                Cost(images=index, flops=float(flops), train_seconds=float(flops) / 1e11, sample_flops=sample_flops),
+            )
+            for index, (flops, value) in enumerate(points, 1)
+        ]
+        best = min(found, key=lambda each: each.scores["fd"].value)
+        made = trial(name, number, best.scores["fd"].value, family=family, **values)
+        made = replace(made, objective=best.scores["fd"], cost=found[-1].cost)
+        self.evaluations[made.run_id] = tuple(found)
+        return made
+
+    def family(self, name, family, n, law, *, seed=0, budgets=BUDGETS, **values):
+        quality = np.random.default_rng(seed).lognormal(0, 0.15, n)
+        return sweep(
+            name,
+            [
+                self.trial(name, number, family, [(each, factor * law(each)) for each in budgets], **values)
+                for number, factor in enumerate(quality)
+            ],
+        )
+
+
+@pytest.fixture
+def history(monkeypatch):
+    made = History()
+    found = made.evaluations
+    monkeypatch.setattr("gensweep.report.training_curves.evaluations_of", lambda trials: found)
+    monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: [])
+    return made
+
+
+@pytest.fixture
+def families(history):
+    """Two families of which one is better below 4e12 flops, and the other above."""
+    gan = history.family("g", "gan", 16, gan_law, sample_flops=1e6)
+    return compare([gan, history.family("d", "diffusion", 16, diffusion_law, seed=1, sample_flops=1e9)])
+
+
+def test_by_default_the_budget_is_the_largest_that_all_reached(families, history):
+    verdict = judge(families)
+    assert verdict.budget == Amount("flops", pytest.approx(16e12))
+    assert (verdict.group, verdict.winner.trial.family) == ("d", "diffusion")
+    assert verdict.probability > 0.95
+    assert not verdict.too_close
+    assert verdict.tries == 5
+
+
+def test_another_budget_has_another_winner(families):
+    verdict = judge(families, parse_amount("1.2e12flops"))
+    assert (verdict.group, verdict.winner.trial.sweep) == ("g", "g")
+    assert verdict.score > verdict.winner.score.value  # it had not yet the score of its best checkpoint
+
+
+def test_the_first_sentences_say_who_when_how_sure_on_how_many_seeds_and_where_it_flips(families):
+    first, second = re.split(r"\. (?=[A-Z])", verdict_words(families, judge(families)))[:2]
+    assert first.startswith("At 16 TFLOPs of training take diffusion (d/t00")
+    assert re.search(r", on one seed\): the best with a probability of \d+ %$", first)
+    assert re.fullmatch(
+        r"Below [3-6]\.\d* TFLOPs of training take GAN, above it diffusion \(95 %: .* TFLOPs to .* TFLOPs\)", second
+    )
+
+
+def test_the_flip_lies_where_the_laws_cross(families):
+    (flip,) = judge(families).flips
+    assert (flip.below, flip.above) == ("g", "d")
+    assert flip.low < 4e12 < flip.high
+
+
+def test_alike_families_are_too_close_to_call(history):
+    gan = history.family("g", "gan", 9, gan_law)
+    comparison = compare([gan, history.family("d", "diffusion", 9, gan_law, seed=1)])
+    verdict = judge(comparison)
+    assert verdict.too_close
+    assert not verdict.flips
+    assert verdict_words(comparison, verdict).startswith("Too close to call at 16 TFLOPs of training: ")
+
+
+def test_images_to_be_drawn_move_the_flip(families):
+    plain = judge(families)
+    verdict = judge(families, parse_amount("16e12flops"), draw=4000)
+    assert verdict.overheads == {"g": 4e9, "d": 4e12}
+    assert verdict.flips[0].value > plain.flips[0].value + 2e12
+    with pytest.raises(ConfigError, match=r"--draw: .* give --budget in one of them"):
+        judge(families, draw=10)
+    with pytest.raises(ConfigError, match=r"--draw: drawing costs no training images"):
+        judge(families, parse_amount("5images"), draw=10)
+
+
+@pytest.mark.parametrize(
+    ("budget", "words"),
+    [
+        ("1e15flops", r"beyond what all were trained for \(.*\); give at most 1.6e\+13flops, or train longer"),
+        ("1flops", r"less than the first score of every trial took \(.*\); give at least 1e\+12flops"),
+    ],
+)
+def test_budgets_of_which_nothing_is_known_are_refused_in_one_line(families, budget, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        judge(families, parse_amount(budget))
+    assert "\n" not in str(error.value)
+
+
+def test_a_budget_that_misses_the_last_score_by_a_little_is_taken_for_it(families):
+    assert judge(families, parse_amount("1.61e13flops")).budget.value == pytest.approx(16e12)
+
+
+def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_reason_is_told(history):
+    gan = history.family("g", "gan", 8, gan_law, budgets=BUDGETS / 100)
+    comparison = compare([gan, history.family("d", "diffusion", 8, diffusion_law)])
+    verdict = judge(comparison)
+    assert verdict.budget == Amount("images", 9)
+    assert any(
+        "all of d have a score from 1e+12flops on, but g ended at 1.6e+11flops" in each for each in verdict.warnings
+    )
+    with pytest.raises(NothingToCompareError, match="train g longer, or compare in another unit") as error:
+        judge(comparison, parse_amount("1e12flops"))
+    assert "\n" not in str(error.value)
+
+
+def test_one_training_of_each_is_judged_by_the_errors_of_the_scores(history):
+    one = sweep("g", [history.trial("g", 0, "gan", [(1e12, 40)])])
+    two = sweep("d", [history.trial("d", 0, "diffusion", [(1e12, 41)])])
+    comparison = compare([one, two])
+    verdict = judge(comparison)
+    assert verdict.group is None
+    assert 0.9 < verdict.probability < 0.97  # 1 against 0.01 sqrt(40^2 + 41^2)
+    assert not verdict.curves
+    assert "one configuration says nothing of others, so there is no curve of d, g" in verdict.warnings
+
+
+def test_a_sweep_alone_has_a_curve_and_no_flip(history):
+    comparison = compare([history.family("g", "gan", 9, gan_law)])
+    verdict = judge(comparison)
+    assert verdict.group is None
+    assert [curve.group for curve in verdict.curves] == ["g"]
+    assert verdict.winner is comparison.winner
+
+
+def test_small_groups_have_no_band_and_say_so(history):
+    gan = history.family("g", "gan", 3, gan_law)
+    verdict = judge(compare([gan, history.family("d", "diffusion", 3, diffusion_law)]))
+    assert all(point.low is None for curve in verdict.curves for point in curve.points)
+    assert "a band takes 8 configurations, but there are fewer (d 3, g 3)" in verdict.warnings
+
+
+def test_trainings_that_were_stopped_are_continued_and_counted(history):
+    whole = [history.trial("g", n, "gan", [(1e12, 50 + n), (2e12, 40 + n)]) for n in range(5)]
+    stopped = [history.trial("g", n, "gan", [(1e12, 90)], status="pruned") for n in range(5, 9)]
+    verdict = judge(compare([sweep("g", [*whole, *stopped])]))
+    assert verdict.curves[0].stopped == 4
+    assert any(each.startswith("4 of 9 trainings of g were stopped before the budget") for each in verdict.warnings)
+
+
+def test_only_evaluations_of_the_same_identity_count(history):
+    cheap = replace(IDENTITY, samples=50)
+    made = [history.trial("g", n, "gan", [(1e12, 10), (2e12, 40 + n)]) for n in range(2)]
+    for run_id, (first, last) in history.evaluations.items():
+        early = replace(first, scores={"fd": replace(first.scores["fd"], identity=cheap)})
+        history.evaluations[run_id] = (early, last)
+    made = [replace(each, objective=history.evaluations[each.run_id][-1].scores["fd"]) for each in made]
+    verdict = judge(compare([sweep("g", made)]))
+    assert verdict.score == 40
+    assert [len(curve.points) for curve in verdict.trained.curves] == [1, 1]
+
+
+def test_json_has_the_documented_keys(families):
+    found = json.loads(json.dumps(comparison_json(families, judge(families))))
+    verdict = found["verdict"]
+    assert verdict["budget"] == {"unit": "flops", "value": pytest.approx(16e12)}
+    assert {"family", "sweep", "trial"} <= set(verdict["winner"])
+    assert {"probability", "too_close", "seeds", "floor", "warnings", "text"} <= set(verdict)
+    assert set(verdict["flips"][0]) == {"unit", "value", "low", "high", "below", "above"}
+    assert [curve["group"] for curve in found["curves"]] == ["d", "g"]
+    assert set(found["curves"][0]["points"][0]) == {"budget", "best", "low", "high"}
+    assert [curve["unit"] for curve in found["search_curves"]] == ["flops", "flops"]
+
+
+def test_the_front_holds_the_best_score_and_the_cheapest_to_draw_from(families):
+    rows = pareto_rows(families, judge(families))
+    assert rows[0].entry is families.winner
+    assert {row.entry.trial.family for row in rows} == {"gan", "diffusion"}
+    assert rows[0].sampling == 1e9
+
+
+def test_larger_scores_win_where_larger_is_better(history):
+    comparison = compare([history.family("g", "gan", 9, gan_law)])
+    best = max(entry.score.value for entry in comparison.entries)
+    flipped = {
+        run_id: tuple(replace(e, scores={"fd": replace(e.scores["fd"], mode="max")}) for e in found)
+        for run_id, found in history.evaluations.items()
+    }
+    history.evaluations.update(flipped)
+    trials = [
+        replace(t, objective=max((e.scores["fd"] for e in flipped[t.run_id]), key=lambda score: score.value))
+        for t in comparison.sweeps[0].trials
+    ]
+    verdict = judge(compare([sweep("g", trials)]))
+    assert verdict.score > best
+    last = verdict.curves[0].points[-1]
+    assert 0 < last.low < last.best < last.high
