@@ -15,14 +15,16 @@ from gensweep.errors import ConfigError
 BUDGET_TOLERANCE = 0.02
 
 
-def known_budget(budget: Amount, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
-    """The budget in the range that all groups have in common, beside the overheads.
+def known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
+    """The budget in the range that all groups have in common, beside the overheads; by default the largest.
 
     Raises ConfigError if it is beyond.
     """
     common = common_budgets(judged, overheads)
     assert common is not None
     low, high = common
+    if budget is None:
+        return high
     if low * (1 - BUDGET_TOLERANCE) <= budget.value <= high * (1 + BUDGET_TOLERANCE):
         return min(max(budget.value, low), high)
     first, last = (Amount(budget.unit, value) for value in common)
