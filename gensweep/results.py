@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+
+Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
+"""In what a budget is counted: training images, floating point operations of training, or its seconds times devices."""
+
+#: Training images that nobody can pay for; a training of so many is bounded by something else.
+MAX_IMAGES = 10**12
 
 #: Standard errors on each side of a 95 % interval.
 STANDARD_ERRORS = 1.959964
@@ -124,14 +130,17 @@ class Score:
 class Cost:
     """What a training took so far.
 
-    Training images, floating point operations of training, seconds that all devices were busy, seconds of training, and
-    of drawing and of scoring the images of this evaluation; floating point operations of drawing one image; parameters
-    of all networks; bytes that a training step takes for each image of the batch, and that the process took at most.
+    Training images, floating point operations of training, and its seconds times devices; operations and seconds times
+    devices of all evaluations so far, which come on top; seconds of training, and of drawing and of scoring the images
+    of this evaluation; floating point operations of drawing one image; parameters of all networks; bytes that a
+    training step takes for each image of the batch, and that the process took at most.
     """
 
     images: int | None = None
     flops: float | None = None
     device_seconds: float | None = None
+    scoring_flops: float | None = None
+    scoring_device_seconds: float | None = None
     train_seconds: float | None = None
     sample_seconds: float | None = None
     evaluate_seconds: float | None = None
@@ -275,12 +284,14 @@ def better(score: Score, best: Score | None) -> bool:
 
 
 class _Rankable(Protocol):
-    """What a trial must say to be ranked; a failed trial is not ranked."""
+    """What a trial must say to be ranked; a failed trial is not ranked, nor is one that repeats another."""
 
     @property
     def name(self) -> str: ...
     @property
     def status(self) -> str: ...
+    @property
+    def repeat_of(self) -> str | None: ...
     @property
     def objective(self) -> Score | None: ...
     @property
@@ -297,7 +308,7 @@ def comparable(trials: Iterable[R]) -> dict[Identity, list[R]]:
     """
     groups: dict[Identity, list[tuple[tuple[float, float, str], R]]] = {}
     for trial in trials:
-        if trial.objective is not None and trial.status != "failed":
+        if trial.objective is not None and trial.status != "failed" and trial.repeat_of is None:
             key = trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
             groups.setdefault(trial.objective.identity, []).append((key, trial))
     return {each: [trial for _, trial in sorted(group, key=lambda item: item[0])] for each, group in groups.items()}

@@ -13,10 +13,14 @@ class ListReporter:
 
     stop_after: int | None = None
     reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    paces: list[tuple[int, float]] = field(default_factory=list)
     checkpoints: list[tuple[Evaluation, Path]] = field(default_factory=list)
 
     def progress(self, images, numbers):
         self.reports.append((images, dict(numbers)))
+
+    def paced(self, images, images_per_second):
+        self.paces.append((images, images_per_second))
 
     def evaluated(self, evaluation, folder):
         self.checkpoints.append((evaluation, folder))

@@ -10,12 +10,9 @@ import yaml
 
 from gensweep.config import TrialConfig, load_sweep, scale_names
 from gensweep.config.json_schema import sweep_schema
-from gensweep.data.images import Images
-from gensweep.data.loader import Loader
 from gensweep.families.family import Batch
 from gensweep.noise import Noise
 from gensweep.sweep.space import SearchSpace
-from gensweep.training.cost import training_flops
 
 pytestmark = pytest.mark.trains
 
@@ -87,20 +84,10 @@ def test_the_two_sides_of_gan_vs_ddpm_have_equal_budgets(scale):
     budgets, measured = [], []
     for side in ("gan", "diffusion"):
         sweep = load_sweep(FOLDER / f"gan_vs_ddpm_{side}.yaml", scale=scale)
-        trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
-        budgets += [operations(trial) for trial in (trials[0], trials[-1])]
-        flat = trials[0].flat()
+        budgets.append(sweep.budget)
+        flat = sweep.trial(SearchSpace.of(sweep).corners()[0]).flat()
         measured.append({key: value for key, value in flat.items() if key.startswith(("data.", "evaluation."))})
-        assert measured[-1].pop("evaluation.every") * (5 if scale else 10) == flat["training.images"]
         measured[-1]["trials"] = sweep.search.trials
     assert measured[0] == measured[1]
-    assert max(budgets) == pytest.approx(min(budgets), rel=0.01)
-
-
-def operations(trial: TrialConfig) -> float:
-    """Those of a whole trial's training."""
-    flat = trial.flat()
-    size = flat["data.size"]
-    pixels, labels = torch.zeros(8, 3, size, size, dtype=torch.uint8), torch.zeros(8, dtype=torch.int64)
-    loader = Loader(Images(pixels, labels, ("black",), "black/train", "0" * 64, flip=False), seed=0)
-    return training_flops(trial.bound("family")(3, size, 1), loader) * flat["training.images"]
+    assert budgets[0] == budgets[1]
+    assert budgets[0].flops is not None

@@ -36,7 +36,7 @@ def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: st
 
 def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]:
     allotment = preview.allotment
-    low, high = preview.hours
+    hours = preview.hours
     return {
         "sweep": preview.sweep.complete(),
         "parameters": [{"name": p.name, "range": p.range, "where": p.where} for p in preview.parameters],
@@ -51,7 +51,7 @@ def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]
             "concurrent_trials": allotment.concurrent,
         },
         "trials": preview.sweep.search.trials,
-        "hours": {"low": low, "high": high},
+        "hours": hours and dict(zip(("low", "high"), hours, strict=True)),
         "places": places,
     }
 
@@ -60,10 +60,12 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
     return [
         {
             "parameters": corner.parameters,
+            "images": corner.images,
+            "flops": corner.flops,
             "train_seconds": cost and round(cost.train_seconds, 1),
             "sample_seconds": cost and round(cost.sample_seconds, 1),
             "evaluate_seconds": cost and round(cost.evaluate_seconds, 1),
-            "activation_bytes": cost and cost.activation_bytes,
+            "activation_bytes": cost and cost.timing.activation_bytes,
             "memory_bytes": cost and cost.memory_bytes(corner.share),
             "params": _words(corner.params),
         }
@@ -73,6 +75,8 @@ def _corner_rows(preview: Preview) -> list[dict[str, Any]]:
 
 
 def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
+    from gensweep.compute.amounts import Amount
+    from gensweep.config.sweep_config import SECONDS_PER_HOUR
     from gensweep.report.wording import count, duration, size
 
     sweep = preview.sweep
@@ -84,24 +88,30 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     rows = [
         {
             "parameters": count(corner.parameters),
+            "images": count(corner.images),
+            "FLOPs": count(corner.flops),
             "train": duration(cost and cost.train_seconds),
             "sample": duration(cost and cost.sample_seconds),
             "score": duration(cost and cost.evaluate_seconds),
             "memory": size(cost and cost.memory_bytes(corner.share)),
-            "an image": size(cost and cost.activation_bytes),
+            "an image": size(cost and cost.timing.activation_bytes),
             "settings": _words(corner.params),
         }
         for corner in preview.corners
         for cost in [corner.cost]
     ]
     _print_table("Extreme trials: size, time of a full run on this machine, memory of a worker's training step", rows)
-    low, high = preview.hours
     _print_title("Resources and cost")
     click.echo(f"{preview.allotment}")
-    click.echo(
-        f"{sweep.search.trials} trials on this machine: {duration(low * 3600)} if all cost what the cheapest above\n"
-        f"costs, {duration(high * 3600)} if all cost what the dearest does; early stopping makes it less"
-    )
+    if sweep.search.budget is not None:
+        amount = Amount(sweep.search.budget.unit, sweep.search.budget.amount)
+        click.echo(f"The search spends at most {amount}, on training and scoring")
+    if preview.hours is not None:
+        low, high = (duration(hours * SECONDS_PER_HOUR) for hours in preview.hours)
+        click.echo(
+            f"{sweep.search.most_trials} trials on this machine: {low} if all cost what the cheapest above\n"
+            f"costs, {high} if all cost what the dearest does; early stopping makes it less"
+        )
     _print_title("Places")
     for what, where in places.items():
         click.echo(f"{what}: {where}")

@@ -18,7 +18,7 @@ from gensweep.errors import GensweepError
 
 # name -> (module, one-line help).  The help stands here so that `gensweep --help` imports no command.
 COMMANDS = {
-    "tune": ("gensweep.cli.tune", "Sweep a search space, or resume or extend a sweep."),
+    "tune": ("gensweep.cli.tune", "Sweep a search space, or resume, extend or repeat a sweep."),
     "train": ("gensweep.cli.train", "Train one configuration (a sweep of one trial)."),
     "finetune": ("gensweep.cli.finetune", "Teach a trained model new images by low-rank updates (LoRA)."),
     "trials": ("gensweep.cli.trials", "List the trials of a sweep."),

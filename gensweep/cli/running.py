@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,7 @@ from gensweep.report.output import print_warnings
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
+    from gensweep.config.sweep_config import Repeats
     from gensweep.sweep.plan import SweepResult
 
 #: A seed of noise that no evaluation of a training has seen; theirs is 0.
@@ -21,7 +22,13 @@ FRESH_SEED = 1
 
 
 def run_sweep(
-    sweep: SweepConfig, *, root: Path, storage: str | None = None, resume: bool = False, extend: int = 0
+    sweep: SweepConfig,
+    *,
+    root: Path,
+    storage: str | None = None,
+    resume: bool = False,
+    extend: int = 0,
+    repeats: Repeats | None = None,
 ) -> int:
     """Run a sweep with MLflow and the progress display as observers; returns the exit code.
 
@@ -49,8 +56,9 @@ def run_sweep(
     for note in check_inputs(trials):
         click.echo(f"Note: {note}", err=True)
     plan = with_provenance(plan, folder, sweep.as_dict())
+    going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats}
     with closing(MlflowView(folder)) as view, closing(ProgressDisplay()) as display:
-        result = run_plan(plan, [view, display], root=root, storage=storage, resume=resume, extend=extend)
+        result = run_plan(plan, [view, display], root=root, storage=storage, **going_on)
         missing = view.close()
     if missing:
         click.echo(f"MLflow misses {missing} events; the next command sends them", err=True)

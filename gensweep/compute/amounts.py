@@ -5,12 +5,9 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from gensweep.errors import ConfigError
-
-AmountUnit = Literal["flops", "device_seconds", "images"]
-"""Floating point operations of training; seconds that all devices were busy; training images."""
+from gensweep.results import Unit
 
 #: Seconds of each unit of time.
 _SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "s": 1.0}
@@ -25,7 +22,7 @@ _AMOUNT = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*([A-Za-z_]*
 class Amount:
     """So much compute, above 0."""
 
-    unit: AmountUnit
+    unit: Unit
     value: float
 
     def __str__(self) -> str:
@@ -47,7 +44,7 @@ def parse_amount(text: str, name: str = "--budget") -> Amount:
     return Amount(unit, value)
 
 
-def _unit(typed: str, where: str) -> tuple[AmountUnit, float]:
+def _unit(typed: str, where: str) -> tuple[Unit, float]:
     """The unit that was meant, and how many of it one of the typed ones is."""
     if (seconds := _SECONDS.get(typed.lower())) is not None:
         return "device_seconds", seconds

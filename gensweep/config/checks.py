@@ -47,6 +47,11 @@ def _budget(trial: BaseModel) -> Iterator[tuple[str, str]]:
     images, every, batch = (
         setting(trial, key) for key in ("training.images", "evaluation.every", "training.batch_size")
     )
+    at = setting(trial, "evaluation.at")
+    if at is not None and every is not None:
+        yield "evaluation.at", f"{list(at)} and evaluation.every ({every}) exclude each other; leave one of them out"
+    if at is not None and sorted(set(at)) != list(at):
+        yield "evaluation.at", f"{list(at)} is not in ascending order; write {sorted(set(at))}"
     if images is not None and every is not None and every > images:
         yield "evaluation.every", f"{every} is more than training.images ({images}), so no evaluation would take place"
     if images is not None and batch is not None and batch > images:

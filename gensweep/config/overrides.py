@@ -20,7 +20,7 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, over
 from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
-SWEEP_SECTIONS = ("name", "objective", "search", "resources", "keep_best", "rescore")
+SWEEP_SECTIONS = ("name", "objective", "budget", "search", "resources", "keep_best", "rescore")
 
 
 class Override(NamedTuple):

@@ -54,6 +54,7 @@ def shape_of(model: type[BaseModel], name: str) -> Shape | None:
     """The shape of a field, or None if it holds a value."""
     hint = model.model_fields[name].annotation
     options = typing.get_args(hint) if not isinstance(hint, type) else (hint,)
+    options = tuple(each for each in options if each is not type(None))
     models = [each for each in options if isinstance(each, type) and issubclass(each, BaseModel)]
     if not models or len(models) != len(options):
         return None
@@ -149,6 +150,8 @@ def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
         return unknown(
             str(value), "a kind that is known here", [str(k) for k in typing.get_args(spot.field.annotation)]
         )
+    if spot.shape is not None and detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
     if spot.shape is not None:
         return _shape_message(detail, spot.shape, value)
     message = f"{show(value)} is not {describe_field(spot.field)}"

@@ -13,8 +13,8 @@ from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.ranges import Choices, Conditional, Node, Range, RangeCorner, combinations, pickers, walk
 from gensweep.config.schema import validate
 from gensweep.config.search_space import parse_space
-from gensweep.config.sweep_config import GridSearch, SweepConfig
-from gensweep.config.tree import Tree, clone, override_all, place_of
+from gensweep.config.sweep_config import GridSearch, SweepConfig, length_settings
+from gensweep.config.tree import Tree, clone, flatten, override_all, place_of
 from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
 from gensweep.errors import ConfigError
 
@@ -48,8 +48,8 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
     A problem that is not in every corner says in which branches it is.
     """
     config, problems = validate(SweepConfig, tree, default_place)
-    base, space = tree.get("base"), tree.get("space", Tree())
-    if not isinstance(base, Tree) or not isinstance(space, Tree):
+    written, space = tree.get("base"), tree.get("space", Tree())
+    if not isinstance(written, Tree) or not isinstance(space, Tree):
         return None, problems
     nodes, more = parse_space(space, sections_by_family())
     problems += more
@@ -60,6 +60,10 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         return Problem(place_of(where, key.split("."), base_place if where is trial else default_place), key, message)
 
     base_place = place_of(tree, ["base"], default_place)
+    base = written
+    if config is not None:
+        problems += _length_problems(config, written, nodes, base_place)
+        base = override_all(written, length_settings(config.budget))
     problems += [located(*each) for each in _objective_problems(tree.get("objective"), config)]
     corners: list[_Corner] = []
     for pick in (pickers, _beside):
@@ -71,7 +75,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in known]
         corners += picked
     if config is not None:
-        config._written_base = base
+        config._written_base = written
         mixed = _identity_problems(config, base, corners, base_place)
         problems += {(each.place, each.key): each for each in mixed}.values()
         problems += [located(*each) for each in _grid_problems(config, nodes)]
@@ -90,6 +94,24 @@ def _corner(base: Tree, walked: Sequence[tuple[Node, Any]], base_place: str) -> 
 def _trial_tree(base: Tree, values: Mapping[str, tuple[Node, Any]]) -> Tree:
     settings = {key: value for key, (_, value) in values.items()}
     return override_all(base, settings, {key: node.place for key, (node, _) in values.items()})
+
+
+def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], base_place: str) -> Iterator[Problem]:
+    """What says how long a training is, beside the budget of the sweep."""
+    if config.budget is None:
+        return
+    written = [(key, place_of(base, key.split("."), base_place)) for key, _ in flatten(base)]
+    written += [(node.key, node.place) for picker in pickers(nodes) for node, _ in walk(nodes, picker)]
+    for key, place in dict(written).items():
+        if key in ("training.images", "training.device_seconds"):
+            yield Problem(place, key, "follows from the sweep's budget; leave it out, or leave budget out")
+        if key == "evaluation.every" and config.budget.unit != "images":
+            yield Problem(
+                place,
+                key,
+                f"counts images, of which trials see different numbers under a budget of {config.budget.unit}; leave "
+                "it out, or give the shares of a training after which it is evaluated, such as evaluation.at: [0.5]",
+            )
 
 
 def _beside(nodes: Sequence[Node]) -> Iterator[RangeCorner]:
@@ -164,14 +186,15 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
     if size % workers:
         yield "training.batch_size", f"{size} is not divisible by resources.workers ({workers})"
     grace, images = getattr(config.search.scheduler, "grace", None), setting(trial, "training.images")
-    if grace is not None and grace > images:
-        yield "search.scheduler.grace", f"{grace} is more than training.images ({images})"
+    budget, name = (images, "training.images") if config.budget is None else (config.budget.amount, "the budget")
+    if grace is not None and grace > budget:
+        yield "search.scheduler.grace", f"{grace:g} is more than {name} ({budget:g})"
 
 
 def _grid_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
     if not isinstance(config.search.sampler, GridSearch):
         return
-    count, trials = combinations(nodes), config.search.trials
+    count, trials = combinations(nodes), config.search.most_trials
     if count is None:
         message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
         yield "search.sampler", message

@@ -5,16 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from gensweep.config.ranges import Node
 from gensweep.config.search_space import parse_space
 from gensweep.config.tree import Tree, clone, override_all
 from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
+from gensweep.results import MAX_IMAGES, Unit
+
+#: More trials than anybody can pay for.
+MAX_TRIALS = 100_000
+#: Trials of a search that says neither how many nor what they may cost.
+DEFAULT_TRIALS = 20
+SECONDS_PER_HOUR = 3600.0
 
 Positive = Annotated[int, Field(ge=1)]
+PositiveAmount = Annotated[float, Field(gt=0)]
 
 
 class _Frozen(BaseModel):
@@ -51,10 +59,13 @@ class GridSearch(_Frozen):
 
 
 class AshaSettings(_Frozen):
-    """Asynchronous successive halving on images seen: at each rung only the best 1/reduction of trials go on."""
+    """Asynchronous successive halving on the budget: at each rung only the best 1/reduction of trials go on."""
 
     kind: Literal["asha"] = "asha"
-    grace: Annotated[Positive | None, Field(description="images before the first rung; null: evaluation.every")] = None
+    grace: Annotated[
+        PositiveAmount | None,
+        Field(description="spent before the first rung, in the unit of the budget; null: until the first evaluation"),
+    ] = None
     reduction: Annotated[int, Field(ge=2)] = 3
 
 
@@ -64,16 +75,86 @@ class Fifo(_Frozen):
     kind: Literal["fifo"] = "fifo"
 
 
-class Search(_Frozen):
-    """How the space is searched."""
+class _Amount(_Frozen):
+    """An amount in one of several units: exactly one field is given."""
 
-    trials: Positive = 20
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        given = [name for name, value in self if value is not None]
+        if len(given) != 1:
+            names = ", ".join(type(self).model_fields)
+            found = f"{' and '.join(given)} are given" if given else "nothing is given"
+            example = (given or list(type(self).model_fields))[0]
+            raise ValueError(f"takes exactly one of {names}, but {found}; write it like {{{example}: 20000}}")
+        return self
+
+    @property
+    def _given(self) -> tuple[str, float]:
+        return next((name, value) for name, value in self if value is not None)
+
+
+class TrialBudget(_Amount):
+    """What each training of a sweep spends: training images, FLOPs of training, or its seconds times devices."""
+
+    images: Annotated[int | None, Field(ge=1, le=MAX_IMAGES)] = None
+    flops: PositiveAmount | None = None
+    device_seconds: PositiveAmount | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """In what it is counted."""
+        return cast(Unit, self._given[0])
+
+    @property
+    def amount(self) -> float:
+        """How much."""
+        return self._given[1]
+
+
+class SearchBudget(_Amount):
+    """What all trials of a sweep together may spend, on training and on scoring."""
+
+    flops: PositiveAmount | None = None
+    device_hours: PositiveAmount | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """In what it is counted."""
+        return "flops" if self.device_hours is None else "device_seconds"
+
+    @property
+    def amount(self) -> float:
+        """How much, in its unit."""
+        return self._given[1] * (1.0 if self.device_hours is None else SECONDS_PER_HOUR)
+
+
+class Repeats(_Frozen):
+    """After the search the best configurations are trained again with other seeds, each to its end."""
+
+    top: Positive = 2
+    seeds: Annotated[Positive, Field(description="trainings with other seeds, beside the one of the search")] = 2
+
+
+class Search(_Frozen):
+    """How the space is searched, and what the search may cost."""
+
+    trials: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_TRIALS, description=f"null: {DEFAULT_TRIALS}, or as many as search.budget pays for"),
+    ] = None
+    budget: SearchBudget | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     sampler: Annotated[Tpe | RandomSearch | GridSearch, Field(discriminator="kind")] = Tpe()
     scheduler: Annotated[AshaSettings | Fifo, Field(discriminator="kind")] = AshaSettings()
     patience: Annotated[
         Positive | None, Field(description="evaluations without a new best after which a trial ends; null: none")
     ] = None
+    repeats: Repeats | None = None
+
+    @property
+    def most_trials(self) -> int:
+        """How many trials are drawn at most."""
+        return self.trials or (DEFAULT_TRIALS if self.budget is None else MAX_TRIALS)
 
 
 class Resources(_Frozen):
@@ -91,6 +172,7 @@ class SweepConfig(_Frozen):
     title: ClassVar[str] = "a sweep"
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
     objective: Objective = Objective()
+    budget: Annotated[TrialBudget | None, Field(description="null: as many images as training.images says")] = None
     base: dict[str, Any]
     space: Annotated[dict[str, Any], Field(default_factory=dict)]
     search: Search = Search()
@@ -118,6 +200,19 @@ class SweepConfig(_Frozen):
         return parse_space(clone(self.space), sections_by_family())[0]
 
     def trial(self, overrides: Mapping[str, Any] | None = None) -> TrialConfig:
-        """The trial with these overrides of `base`, by dotted key.  Raises ConfigError if it is not valid."""
+        """The trial with these overrides of `base`, by dotted key.
+
+        How many images it sees for a budget of FLOPs is left open.  Raises ConfigError if it is not valid.
+        """
         base = self._written_base if self._written_base == self.base else self.base
-        return TrialConfig.from_dict(override_all(base, overrides or {}))
+        return TrialConfig.from_dict(override_all(base, {**(overrides or {}), **length_settings(self.budget)}))
+
+
+def length_settings(budget: TrialBudget | None) -> dict[str, Any]:
+    """The settings of a trial that follow from its budget alone, by dotted key."""
+    match budget:
+        case TrialBudget(images=int(images)):
+            return {"training.images": images}
+        case TrialBudget(device_seconds=float(seconds)):
+            return {"training.images": MAX_IMAGES, "training.device_seconds": seconds}
+    return {}

@@ -97,7 +97,12 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
             f"finetune.sha256: {run} has the weights {base.sha256[:12]}, not {expected[:12]}; name the base that was "
             "meant"
         )
-    whole = sweep.model_copy(update={"base": _inherited(base, sweep.base)}).as_dict()
+    inherited = _inherited(base, sweep.base)
+    if sweep.budget is not None:  # which says how long the trainings are, whatever that of the base was
+        for section, key in (("training", "images"), ("training", "device_seconds"), ("evaluation", "every")):
+            if key not in sweep.base.get(section, {}):
+                inherited[section].pop(key, None)
+    whole = sweep.model_copy(update={"base": inherited}).as_dict()
     whole["base"]["finetune"] = {**section, **base.section()}
     found = checked_sweep(whole)
     _check(found, base)

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gensweep.compute.amounts import Amount
-from gensweep.compute.amounts import AmountUnit as Unit
 from gensweep.compute.curves import TrainingCurve
 from gensweep.compute.frontier import common_budgets, group_curves, reach
 from gensweep.errors import ConfigError
+from gensweep.results import Unit
 
 #: A budget that misses the last or the first score by less than this share is taken for it: seconds are measured, and
 #: images are whole batches.
 BUDGET_TOLERANCE = 0.02
 
 
-def known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
-    """The budget in the range that all groups have in common, beside the overheads; by default the largest.
+def known_budget(budget: Amount, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
+    """The budget in the range that all groups have in common, beside the overheads.
 
     Raises ConfigError if it is beyond.
     """
     common = common_budgets(judged, overheads)
     assert common is not None
     low, high = common
-    if budget is None:
-        return high
     if low * (1 - BUDGET_TOLERANCE) <= budget.value <= high * (1 + BUDGET_TOLERANCE):
         return min(max(budget.value, low), high)
     first, last = (Amount(budget.unit, value) for value in common)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
+from gensweep.compute.amounts import Amount
 from gensweep.report.collapse import warnings_of
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
 from gensweep.sweep.events import Ended, Event, SessionEnded, SessionStarted, Started
+from gensweep.sweep.search_budget import spent_by_search
 from gensweep.sweep.state import SweepState, TrialState
 
 if TYPE_CHECKING:
@@ -86,14 +88,14 @@ class ProgressDisplay:
         else:
             words = "goes on" if len(self._state.sessions) > 1 else "starts"
             before = f", {self._state.ended} ended before" if self._state.ended else ""
-            self._say(f"{self._name} {words}: {self._state.wanted} trials{before}, {session.concurrent} at a time")
+            self._say(f"{self._name} {words}: {self._wanted_words()}{before}, {session.concurrent} at a time")
 
     def _end(self, event: Ended) -> None:
         """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""
         trial = self._state.trials[event.trial]
         start = self._starts.pop(event.trial, None)
         if start is not None and event.status != "stopped":
-            self._done += 1.0 - start.images / (_budget(trial) or 1)
+            self._done += 1.0 - start.images / (trial.length or 1)
         warnings = _warnings(trial)
         if self._live is None or warnings or event.status == "failed":
             words = [f"{trial.trial} {trial.status}"]
@@ -136,7 +138,7 @@ class ProgressDisplay:
         if width >= MIN_WIDTH_OF_SETTINGS:
             table.add_column("", style="dim", ratio=1)
         for trial in self._state.running:
-            loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), _budget(trial)
+            loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), trial.length
             images = count(trial.images) + (f"/{count(budget)}" if budget else "")
             best = None if trial.objective is None else trial.objective.value
             cells = [trial.trial, images, score(best), score(loss), count(speed)]
@@ -160,7 +162,15 @@ class ProgressDisplay:
         statuses = [trial.status for trial in self._state.trials.values()]
         ends = ("finished", "pruned", "failed", "stopped")
         named = ", ".join(f"{statuses.count(status)} {status}" for status in ends if status in statuses)
-        return f"{self._state.ended}/{self._state.wanted} trials" + (f" ({named})" if named else "")
+        return f"{self._state.ended}/{self._wanted_words()}" + (f" ({named})" if named else "")
+
+    def _wanted_words(self) -> str:
+        created = self._state.created
+        if created is None or created.search_budget is None or self._state.exhausted:
+            return f"{self._state.total} trials"
+        spent = spent_by_search(self._state)
+        whole = Amount(created.search_unit, created.search_budget)
+        return f"{len(self._state.trials)} trials, {Amount(created.search_unit, spent)} of {whole}"
 
     def _best_words(self) -> str:
         best, found = self._state.best, self._state.best_score
@@ -175,9 +185,9 @@ class ProgressDisplay:
 
     def _seconds_left(self) -> float | None:
         """By the share of all budgets that this session has worked off; an early stop counts as a whole trial."""
-        done, left = self._done, float(self._state.wanted - self._state.ended)
+        done, left = self._done, float(self._state.total - self._state.ended)
         for trial in self._state.running:
-            if (budget := _budget(trial)) and (start := self._starts.get(trial.trial)) is not None:
+            if (budget := trial.length) and (start := self._starts.get(trial.trial)) is not None:
                 done += max(0.0, (trial.images - start.images) / budget)
                 left -= min(1.0, trial.images / budget)
         elapsed = self._clock() - self._began
@@ -189,12 +199,6 @@ class ProgressDisplay:
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._stream, flush=True)
-
-
-def _budget(trial: TrialState) -> int | None:
-    training = trial.config.get("training")
-    images = training.get("images") if isinstance(training, Mapping) else None
-    return images if isinstance(images, int) and images > 0 else None
 
 
 def _warnings(trial: TrialState) -> list[str]:

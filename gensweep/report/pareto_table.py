@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gensweep.compute.amounts import AmountUnit as Unit
 from gensweep.compute.pareto import pareto_front
 from gensweep.report.training_curves import sampling_cost
 from gensweep.report.wording import amount_words, count, size
+from gensweep.results import Unit
 
 if TYPE_CHECKING:
     from gensweep.report.budget_verdict import BudgetVerdict

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gensweep.compute.amounts import AmountUnit as Unit
 from gensweep.compute.curves import CurvePoint, TrainingCurve
 from gensweep.errors import ConfigError
-from gensweep.results import Cost, Evaluation, Score
+from gensweep.results import Cost, Evaluation, Score, Unit
 from gensweep.tracking.evaluations import evaluations_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gensweep.compute.amounts import AmountUnit as Unit
-    from gensweep.results import Identity, Score
+    from gensweep.results import Identity, Score, Unit
 
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.

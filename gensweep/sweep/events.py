@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
-from gensweep.results import Evaluation, Outcome
+from gensweep.results import Evaluation, Outcome, Unit
 
 TrialStatus = Literal["finished", "pruned", "failed", "stopped"]
 """How a trial ended: its budget used up; stopped early by the scheduler; an error; interrupted and resumable."""
@@ -17,7 +17,11 @@ SweepStatus = Literal["finished", "interrupted", "failed"]
 
 @dataclass(frozen=True)
 class Created:
-    """The sweep was created; `sweep_id` tells it from others of the same name."""
+    """The sweep was created; `sweep_id` tells it from others of the same name.
+
+    Each training may spend a `budget`, in its `unit`; None: as many images as its configuration says.  All of them may
+    spend the `search_budget`, if there is one.
+    """
 
     kind: ClassVar[str] = "created"
     sweep_id: str
@@ -26,13 +30,25 @@ class Created:
     mode: Literal["min", "max"]
     trials: int
     keep_best: int = 1
+    unit: Unit = "images"
+    budget: float | None = None
+    search_unit: Unit = "device_seconds"
+    search_budget: float | None = None
 
 
 @dataclass(frozen=True)
 class Extended:
-    """The total number of trials was raised."""
+    """The total number of trials that the search draws was raised."""
 
     kind: ClassVar[str] = "extended"
+    trials: int
+
+
+@dataclass(frozen=True)
+class Exhausted:
+    """The budget of the search pays for no more than these trials, unless more are asked for."""
+
+    kind: ClassVar[str] = "exhausted"
     trials: int
 
 
@@ -60,7 +76,10 @@ class SessionEnded:
 
 @dataclass(frozen=True)
 class Suggested:
-    """A trial: Optuna's parameters (`suggested`), the overrides that follow from them, and the whole configuration."""
+    """A trial: Optuna's parameters (`suggested`), the overrides that follow from them, and the whole configuration.
+
+    One that repeats another with a different seed names it, and is not the search's.
+    """
 
     kind: ClassVar[str] = "suggested"
     trial: str
@@ -68,6 +87,17 @@ class Suggested:
     suggested: Mapping[str, Any]
     params: Mapping[str, Any]
     config: Mapping[str, Any]
+    repeat_of: str | None = None
+
+
+@dataclass(frozen=True)
+class Paced:
+    """A trial that is bounded in time will end after `images` training images, as its first seconds say."""
+
+    kind: ClassVar[str] = "paced"
+    trial: str
+    images: int
+    images_per_second: float
 
 
 @dataclass(frozen=True)
@@ -118,8 +148,8 @@ class ScoredAgain:
     outcome: Outcome
 
 
-TrialEvent: TypeAlias = Suggested | Started | Progressed | Evaluated | Ended | ScoredAgain
-Event: TypeAlias = Created | Extended | SessionStarted | SessionEnded | TrialEvent
+TrialEvent: TypeAlias = Suggested | Started | Paced | Progressed | Evaluated | Ended | ScoredAgain
+Event: TypeAlias = Created | Extended | Exhausted | SessionStarted | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from gensweep.config.sweep_config import Objective, Resources, Search
 from gensweep.errors import ConfigError
+from gensweep.results import Unit
 from gensweep.sweep.state import SweepState
 
 NodeResources = Mapping[str, float]
@@ -28,16 +29,19 @@ class Plan:
     name: str
     objective: Objective
     search: Search
-    budget: int
-    """Images that a full trial sees."""
+    budget: float
+    """What a full trial spends, in the unit of the budget."""
     job: Callable[..., None]
     """Runs in the workers: (configuration, WorkerContext, Reporter).  See gensweep.training.trial."""
     sample: Callable[[Any], dict[str, Any]]
     """Optuna trial -> overrides, flat, with dotted keys."""
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Overrides -> the effective configuration as plain values, for the job and the log."""
-    grace: int = 1
-    """Images before a scheduler may stop a trial."""
+    unit: Unit = "images"
+    equal: bool = False
+    """Whether all trials have this budget, and not each the images that its configuration says."""
+    grace: float = 1
+    """What a trial spends before a scheduler may stop it."""
     resources: Resources = field(default_factory=Resources)
     settings: dict[str, Any] = field(default_factory=dict)
     """What sweep.json keeps."""

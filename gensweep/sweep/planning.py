@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import torch
 
 from gensweep.build.parts import build_family, build_learner, load_images, run_job
+from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
+from gensweep.config.sweep_config import SECONDS_PER_HOUR
 from gensweep.data.images import Images
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.plan import Allotment, Plan, allot, local_nodes
@@ -18,7 +20,7 @@ from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.training.cost import trained_parameters
 from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
-from gensweep.training.estimate import CostEstimate, time_trial
+from gensweep.training.estimate import CostEstimate, Timing, estimate_cost, time_networks
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
 SAMPLES_SHOWN = 5  # random trials in a preview
@@ -28,27 +30,43 @@ TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner
 
 def plan_sweep(sweep: SweepConfig) -> Plan:
     """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
-    space = SearchSpace.of(sweep)
-    corners = [sweep.trial(corner) for corner in space.corners()]
+    space, lengths = SearchSpace.of(sweep), TrainingLengths()
+    corners = [budgeted(sweep, corner, lengths) for corner in space.corners()]
+    budget = sweep.budget
     return Plan(
         name=sweep.name,
         objective=sweep.objective,
         search=sweep.search,
-        budget=max(corner.flat()["training.images"] for corner in corners),
+        unit="images" if budget is None else budget.unit,
+        budget=max(corner.flat()["training.images"] for corner in corners) if budget is None else budget.amount,
+        equal=budget is not None,
         job=run_job,
         sample=space.suggest,
-        configure=lambda overrides: sweep.trial(overrides).as_dict(),
-        grace=getattr(sweep.search.scheduler, "grace", None) or min(map(_interval, corners)),
+        configure=lambda overrides: budgeted(sweep, overrides, lengths).as_dict(),
+        grace=getattr(sweep.search.scheduler, "grace", None) or min(_first_rung(sweep, each) for each in corners),
         resources=sweep.resources,
         settings={"sweep": sweep.as_dict()},
         keep_best=sweep.keep_best,
     )
 
 
-def _interval(trial: TrialConfig) -> int:
-    """Training images from one evaluation to the next."""
+def budgeted(sweep: SweepConfig, overrides: Mapping[str, Any], lengths: TrainingLengths) -> TrialConfig:
+    """A trial of the sweep, as long as its budget says.
+
+    Raises ConfigError if it is not valid, GensweepError if its images are missing.
+    """
+    trial = sweep.trial(overrides)
+    if sweep.budget is None or sweep.budget.flops is None:
+        return trial
+    return lengths.with_length(trial, sweep.budget.flops)
+
+
+def _first_rung(sweep: SweepConfig, trial: TrialConfig) -> float:
+    """What a trial has spent when it is evaluated for the first time, in the unit of the budget."""
     evaluation: EvaluationSettings = trial.bound("evaluation")()
-    return evaluation.interval(trial.bound("training")())
+    length = trial.flat()["training.images"]
+    images = next(iter(evaluation.rungs(length)), length)
+    return images if sweep.budget is None else sweep.budget.amount * images / length
 
 
 def recall_sweep(folder: SweepFolder) -> SweepConfig:
@@ -83,11 +101,14 @@ def single_trial(
 class Corner:
     """An extreme trial: what is set, the size of its networks, and what a full run costs here (None: not timed).
 
-    `share` is the number of images that go through a worker's networks at once.
+    It sees so many `images`, for so many floating point operations; a training that is bounded in time sees as many as
+    were timed here.  `share` is the number of images that go through a worker's networks at once.
     """
 
     params: Mapping[str, Any]
     parameters: int
+    images: int | None
+    flops: float | None
     cost: CostEstimate | None
     share: int
 
@@ -104,11 +125,16 @@ class Preview:
     places: dict[str, str]
 
     @property
-    def hours(self) -> tuple[float, float]:
-        """Wall-clock hours of the whole sweep, if all trials were as cheap or as dear as a corner, and none pruned."""
+    def hours(self) -> tuple[float, float] | None:
+        """Wall-clock hours of the whole sweep, if all trials were as cheap or as dear as a corner, and none pruned.
+
+        None where the budget of the search says how many trials there are.
+        """
+        if self.sweep.search.trials is None and self.sweep.search.budget is not None:
+            return None
         seconds = [corner.cost.seconds for corner in self.corners if corner.cost is not None]
-        waves = self.sweep.search.trials / self.allotment.concurrent
-        return min(seconds) * waves / 3600, max(seconds) * waves / 3600
+        waves = self.sweep.search.most_trials / self.allotment.concurrent
+        return min(seconds) * waves / SECONDS_PER_HOUR, max(seconds) * waves / SECONDS_PER_HOUR
 
 
 def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
@@ -120,13 +146,15 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     space = SearchSpace.of(sweep)
     folder = SweepFolder(root, sweep.name)
-    corners = space.corners()
+    corners, lengths, timings = space.corners(), TrainingLengths(), dict[Hashable, Timing]()
     timed = {round(index * (len(corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
     return Preview(
         sweep=sweep,
         parameters=space.describe(),
         samples=[space.sample(sweep.search.seed + index) for index in range(SAMPLES_SHOWN)],
-        corners=[_corner(sweep, params, timed=index in timed) for index, params in enumerate(corners)],
+        corners=[
+            _corner(sweep, params, lengths, timings, timed=index in timed) for index, params in enumerate(corners)
+        ],
         allotment=allot(sweep.resources, local_nodes()),
         places={
             "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
@@ -135,14 +163,28 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
     )
 
 
-def _corner(sweep: SweepConfig, params: dict[str, Any], *, timed: bool) -> Corner:
-    trial = sweep.trial(params)
-    images = load_images(trial)
-    workers = sweep.resources.workers
-    cost = estimate_cost(trial, images, workers) if timed else None
-    settings = trial.flat()
+def _corner(
+    sweep: SweepConfig,
+    params: dict[str, Any],
+    lengths: TrainingLengths,
+    timings: dict[Hashable, Timing],
+    *,
+    timed: bool,
+) -> Corner:
+    """A corner; `timings` are those of networks that were met before, by what tells networks of unlike speed apart."""
+    trial = budgeted(sweep, params, lengths)
+    images, settings, workers = load_images(trial), trial.flat(), sweep.resources.workers
+    parameters, each = count_parameters(trial, images), lengths.flops_per_image(trial)
     share = -(-settings["training.batch_size"] // (workers * settings["training.accumulation"]))
-    return Corner(params, count_parameters(trial, images), cost, share)
+    networks = (settings["family.kind"], parameters, each, share, settings["training.precision"])
+    if timed and networks not in timings:
+        timings[networks] = time_trial(trial, images, workers)
+    if networks not in timings:
+        known = settings["training.device_seconds"] is None
+        length = settings["training.images"] if known else None
+        return Corner(params, parameters, length, length and each * length, None, share)
+    cost = cost_of(trial, images, timings[networks], workers)
+    return Corner(params, parameters, cost.images, each * cost.images, cost, share)
 
 
 def count_parameters(trial: TrialConfig, images: Images) -> int:
@@ -150,11 +192,8 @@ def count_parameters(trial: TrialConfig, images: Images) -> int:
     return sum(each.numel() for each in trained_parameters(build_family(trial, images.shape, images.classes)))
 
 
-def estimate_cost(trial: TrialConfig, images: Images, workers: int) -> CostEstimate:
-    """The cost of a trial on `workers` like this process, estimated from its first steps.
-
-    Reference statistics, which are made once for all trials, are left out.
-    """
+def time_trial(trial: TrialConfig, images: Images, workers: int) -> Timing:
+    """What the networks of a trial take on a worker like this process, from a few steps of them."""
     device = default_device()
     training: TrainingSettings = trial.bound("training")()
     share = max(1, training.batch_size // workers)
@@ -162,4 +201,15 @@ def estimate_cost(trial: TrialConfig, images: Images, workers: int) -> CostEstim
     tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
     learner = build_learner(tried, images, device, Workers())
     settings: EvaluationSettings = trial.bound("evaluation")()
-    return time_trial(learner, images, settings, workers=workers, patience=TIMING_SECONDS)
+    return time_networks(learner, images, settings, patience=TIMING_SECONDS)
+
+
+def cost_of(trial: TrialConfig, images: Images, timing: Timing, workers: int) -> CostEstimate:
+    """The cost of a trial on `workers` like this process.
+
+    Reference statistics, which are made once for all trials, are left out.
+    """
+    family = build_family(trial, images.shape, images.classes)
+    training: TrainingSettings = trial.bound("training")()
+    settings: EvaluationSettings = trial.bound("evaluation")()
+    return estimate_cost(timing, family, images, training, settings, workers=workers)

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
 from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import SessionEnded, SweepStatus
@@ -30,11 +31,13 @@ def run_plan(
     root: Path = Path("sweeps"),
     resume: bool = False,
     extend: int = 0,
+    repeats: Repeats | None = None,
     storage: str | None = None,
 ) -> SweepResult:
     """Run a sweep to its end, or until it is interrupted.
 
-    `resume` goes on with an interrupted one, `extend` adds so many trials to one that exists.  Checkpoints go to
+    `resume` goes on with an interrupted one, `extend` adds so many trials to one that exists, and `repeats` trains its
+    best again with other seeds, which the plan may ask for, too.  Checkpoints go to
     `storage`, a folder or URL, by default the sweep's own folder.  Raises ConfigError if the name is taken (or, with
     resume or extend, unknown) or if the resources cannot hold one trial; GensweepError if another process runs it.
     """
@@ -53,8 +56,11 @@ def run_plan(
         status: SweepStatus = "finished"
         error = None
         try:
-            if session.state.left and not stop.is_set():
-                _tune(plan, folder, chosen, session, allotment.concurrent, stop)
+            for repeated in (None, repeats or plan.search.repeats):
+                if repeated is not None and not session.state.left:
+                    session.repeat(repeated)
+                if session.state.left and not stop.is_set():
+                    _tune(plan, folder, chosen, session, allotment.concurrent, stop)
         except GensweepError as problem:
             status, error = "failed", str(problem)
         except Exception as problem:

@@ -35,10 +35,10 @@ class SessionSearcher(_NotStored, Searcher):
         self._trials: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial, or Tune's word for "no more"."""
+        """The next trial, None if it is not known as yet whether there is one, or Tune's word for "no more"."""
         trial = self._session.next_trial()
         if trial is None:
-            return Searcher.FINISHED
+            return None if self._session.waits else Searcher.FINISHED
         self._trials[trial_id] = trial.trial
         return {"trial": trial.trial, "config": trial.config}
 

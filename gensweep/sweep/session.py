@@ -10,13 +10,14 @@ from uuid import uuid4
 
 import optuna
 
-from gensweep.config.sweep_config import AshaSettings
+from gensweep.config.sweep_config import AshaSettings, Repeats
 from gensweep.errors import ConfigError
 from gensweep.sweep import events
 from gensweep.sweep.checkpoints import check_visible, delete, is_url
 from gensweep.sweep.early_stopping import asha_stops
 from gensweep.sweep.folder import PICTURES, SweepFolder
 from gensweep.sweep.plan import Plan
+from gensweep.sweep.search_budget import pays_for_another
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.sweep.study import available, open_study, tell
 
@@ -39,7 +40,10 @@ class Session:
         """What went wrong where Tune would take it for a failure of one trial."""
         if self.state.created is None:
             metric, mode = plan.objective.metric, plan.objective.mode
-            self.note(events.Created(uuid4().hex, plan.name, metric, mode, plan.search.trials, plan.keep_best))
+            budget, search = plan.budget if plan.equal else None, plan.search.budget
+            limits = (plan.unit, budget) if search is None else (plan.unit, budget, search.unit, search.amount)
+            trials = plan.search.most_trials
+            self.note(events.Created(uuid4().hex, plan.name, metric, mode, trials, plan.keep_best, *limits))
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
         self._close_lost_session()
@@ -58,16 +62,40 @@ class Session:
                 _log.exception("observer %s failed", type(observer).__name__)
 
     def next_trial(self) -> TrialState | None:
-        """What is to run next: an interrupted trial first, then a new one; None if there is none left."""
-        while self._resumable or len(self.state.trials) < self.state.wanted:
+        """What is to run next: an interrupted trial first, then a new one; None if there is none, or none as yet."""
+        while self._resumable or len(self.state.searched) < self.state.wanted:
+            if not self._resumable and not pays_for_another(self.state):
+                if not self.state.running:
+                    self.note(events.Exhausted(len(self.state.searched)))
+                return None
             trial = self._resumable.pop(0) if self._resumable else self._suggest()
             if not trial.ended:
                 return trial
         return None
 
-    def reported(self, event: events.Progressed | events.Evaluated) -> bool:
+    @property
+    def waits(self) -> bool:
+        """Whether there may be a trial to run once others have ended, and it is known what they cost."""
+        return len(self.state.searched) < self.state.wanted
+
+    def repeat(self, repeats: Repeats) -> None:
+        """Ask for the best configurations to be trained again with other seeds, unless they were asked for before."""
+        for best in self.state.ranking[: repeats.top]:
+            for number in range(1, repeats.seeds + 1):
+                name = f"{best.trial}-s{number}"
+                if name not in self.state.trials:
+                    config = {**best.config, "seed": best.config.get("seed", 0) + number}
+                    self.note(
+                        events.Suggested(name, best.number, best.suggested, best.params, config, repeat_of=best.trial)
+                    )
+                    self._resumable.append(self.state.trials[name])
+
+    def reported(self, event: events.Paced | events.Progressed | events.Evaluated) -> bool:
         """Workers reported; what a restart does again is left out.  Returns whether the trial is to stop."""
         trial = self.state.trials[event.trial]
+        if isinstance(event, events.Paced):
+            self.note(event)
+            return False
         if isinstance(event, events.Progressed):
             if event.images > trial.images:
                 self.note(event)
@@ -90,7 +118,7 @@ class Session:
             if error is not None:
                 log = self._folder.write_log(name, f"{error}\n\n{details or result.get('details', '')}")
                 self._note_change(trial, events.Ended(name, "failed", f"{error}; log: {log}", str(log)))
-            elif not (result.get("finished") or trial.images >= self._plan.budget or self._is_stale(trial)):
+            elif not (result.get("finished") or self._is_at_its_end(trial) or self._is_stale(trial)):
                 self._note_change(trial, events.Ended(name, "stopped" if self.interrupted else "pruned"))
             elif trial.objective is None:
                 error = f"it ended without reporting {self._plan.objective.metric}"
@@ -121,6 +149,9 @@ class Session:
             self._note_change(trial, events.Ended(name, "failed", error))
         return trial
 
+    def _is_at_its_end(self, trial: TrialState) -> bool:
+        return trial.images >= (trial.length or self._plan.budget)
+
     def _is_stale(self, trial: TrialState) -> bool:
         """Whether its best score has stood for the sweep's patience."""
         patience = self._plan.search.patience
@@ -129,6 +160,8 @@ class Session:
     def _is_hopeless(self, trial: TrialState) -> bool:
         """Whether a trial that has just been scored is to stop."""
         scheduler = self._plan.search.scheduler
+        if trial.repeat_of is not None:
+            return False
         return self._is_stale(trial) or (
             isinstance(scheduler, AshaSettings)
             and asha_stops(trial, self.state, self._plan.budget, self._plan.grace, scheduler.reduction)
@@ -138,8 +171,9 @@ class Session:
         """Note a score or an end, tell Optuna, and delete the checkpoints that are of no more use."""
         before = trial.useful_checkpoints
         self.note(event)
-        with available(self._folder.optuna):
-            tell(self.study, trial)
+        if trial.repeat_of is None:
+            with available(self._folder.optuna):
+                tell(self.study, trial)
         self._delete(trial, before - trial.useful_checkpoints)
 
     def _close_lost_session(self) -> None:

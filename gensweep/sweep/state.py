@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gensweep.results import Cost, Outcome, Score, better, ranking
+from gensweep.results import Cost, Outcome, Score, Unit, better, ranking
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
 
@@ -28,6 +28,9 @@ class TrialState:
     suggested: Mapping[str, Any]
     params: Mapping[str, Any]
     config: Mapping[str, Any]
+    repeat_of: str | None = None
+    """The trial that this one repeats with another seed."""
+    paced: events.Paced | None = None
     status: Literal["waiting", "running"] | events.TrialStatus = "waiting"
     images: int = 0
     evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
@@ -47,6 +50,13 @@ class TrialState:
     def name(self) -> str:
         """The trial's name, for ranking."""
         return self.trial
+
+    @property
+    def length(self) -> int | None:
+        """After how many images its training ends, if it is known."""
+        training = self.config.get("training")
+        images = training.get("images") if isinstance(training, Mapping) else None
+        return images if self.paced is None else self.paced.images
 
     @property
     def ended(self) -> bool:
@@ -98,6 +108,8 @@ class TrialState:
         match event:
             case events.Started():
                 self.status, self.error, self.ended_at = "running", None, None
+            case events.Paced():
+                self.paced = event
             case events.Progressed():
                 self.images = max(self.images, event.images)
                 self.numbers |= event.numbers
@@ -130,7 +142,9 @@ class SweepState:
         self.started: int = 0
         self.trials: dict[str, TrialState] = {}
         self.wanted: int = 0
-        """How many trials there are to be in the end."""
+        """How many trials the search is to draw."""
+        self.exhausted: bool = False
+        """Whether the budget of the search is used up."""
         self.status: Literal["running"] | events.SweepStatus = "finished"
         self.error: str | None = None
         self.sessions: list[events.SessionStarted] = []
@@ -152,6 +166,8 @@ class SweepState:
                 self.created, self.wanted, self.started = event, event.trials, time
             case events.Extended():
                 self.wanted = event.trials
+            case events.Exhausted():
+                self.wanted, self.exhausted = event.trials, True
             case events.SessionStarted():
                 self.sessions.append(event)
                 self.status, self.error = "running", None
@@ -161,7 +177,13 @@ class SweepState:
                     trial.status, trial.ended_at = "stopped", time
             case events.Suggested():
                 self.trials[event.trial] = TrialState(
-                    event.trial, event.number, self.metric, event.suggested, event.params, event.config
+                    event.trial,
+                    event.number,
+                    self.metric,
+                    event.suggested,
+                    event.params,
+                    event.config,
+                    event.repeat_of,
                 )
             case _ if event.trial in self.trials:
                 self.trials[event.trial].apply(event, time)
@@ -175,6 +197,31 @@ class SweepState:
     def mode(self) -> Literal["min", "max"]:
         """Which scores are the better ones."""
         return "min" if self.created is None else self.created.mode
+
+    @property
+    def unit(self) -> Unit:
+        """In what the budget of a training is counted."""
+        return "images" if self.created is None else self.created.unit
+
+    @property
+    def search_unit(self) -> Unit:
+        """In what the budget of the whole search is counted."""
+        return "device_seconds" if self.created is None else self.created.search_unit
+
+    def spent(self, trial: TrialState, images: int) -> float:
+        """What a training has spent after so many images, in the unit of its budget."""
+        budget = None if self.created is None else self.created.budget
+        return images if budget is None or not trial.length else budget * images / trial.length
+
+    @property
+    def searched(self) -> list[TrialState]:
+        """The trials that the search has drawn."""
+        return [trial for trial in self.trials.values() if trial.repeat_of is None]
+
+    @property
+    def total(self) -> int:
+        """How many trials there are to be in the end, repeats included."""
+        return self.wanted + len(self.trials) - len(self.searched)
 
     @property
     def running(self) -> list[TrialState]:
@@ -199,7 +246,7 @@ class SweepState:
     @property
     def left(self) -> int:
         """How many trials are to be run."""
-        return len(self.unfinished) + max(0, self.wanted - len(self.trials))
+        return len(self.unfinished) + max(0, self.wanted - len(self.searched))
 
     @property
     def ranking(self) -> list[TrialState]:

@@ -53,7 +53,7 @@ def open_study(file: Path, state: SweepState, search: Search, sample: Sample) ->
     be written.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    expected = [_frozen(trial, sample) for trial in state.trials.values()]
+    expected = [_frozen(trial, sample) for trial in state.searched]
     load = partial(_load, file, state, make_sampler(search, len(expected)))
     with available(file):
         try:
@@ -74,7 +74,7 @@ def open_study(file: Path, state: SweepState, search: Search, sample: Sample) ->
 def memory_study(state: SweepState, sample: Sample) -> optuna.Study:
     """The study of a state, to look at."""
     study = optuna.create_study(direction=_direction(state))
-    study.add_trials([_frozen(trial, sample) for trial in state.trials.values()])
+    study.add_trials([_frozen(trial, sample) for trial in state.searched])
     return study
 
 

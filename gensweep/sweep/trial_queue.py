@@ -20,10 +20,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from gensweep.sweep.events import Evaluated, Progressed
+from gensweep.sweep.events import Evaluated, Paced, Progressed
 from gensweep.sweep.state import CHECKPOINTS_KEPT
 
-Report: TypeAlias = Progressed | Evaluated
+Report: TypeAlias = Paced | Progressed | Evaluated
 
 
 @dataclass(frozen=True)

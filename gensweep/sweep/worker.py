@@ -32,7 +32,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from gensweep.results import Evaluation
 from gensweep.sweep.checkpoints import checkpoint_uri, fetch, store
-from gensweep.sweep.events import Evaluated, Progressed
+from gensweep.sweep.events import Evaluated, Paced, Progressed
 from gensweep.sweep.trial_queue import Assignment, Report
 from gensweep.sweep.worker_group import RunnerSettings
 from gensweep.training.trial import StopTrial, WorkerContext
@@ -118,6 +118,10 @@ class _QueueReporter:
         """Send them, without waiting."""
         _require_finite(images, numbers)
         self._report(Progressed(self._trial, images, dict(numbers)))
+
+    def paced(self, images: int, images_per_second: float) -> None:
+        """Send it."""
+        self._report(Paced(self._trial, images, images_per_second))
 
     def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
         """Move the folder into the storage, then send, and wait for what the scheduler says to these scores."""

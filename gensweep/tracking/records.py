@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gensweep.errors import GensweepError
-from gensweep.results import Cost, Score
+from gensweep.results import Cost, Score, Unit
 from gensweep.sweep.events import Created
 from gensweep.sweep.folder import SweepFolder
 
@@ -22,8 +22,9 @@ class TrialRecord:
     """One trial of a sweep.
 
     `config` is flat and text, `params` is what the search chose, with its types.  `signals` are those of its best
-    checkpoint, and `rescored` is the score of that checkpoint on fresh seeds, if it was scored again.  `folder` is that
-    of its sweep, which may be on another machine.
+    checkpoint, and `rescored` is the score of that checkpoint on fresh seeds, if it was scored again.  `repeat_of`
+    names the trial whose configuration this one trains with another seed.  `folder` is that of its sweep, which may be
+    on another machine.
     """
 
     sweep: str
@@ -40,6 +41,7 @@ class TrialRecord:
     checkpoint: str | None = None
     error: str | None = None
     best: bool = False
+    repeat_of: str | None = None
     rescored: Score | None = None
     folder: str | None = None
     sweep_id: str = ""
@@ -57,7 +59,10 @@ class TrialRecord:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """One sweep and its trials, in the order of their names."""
+    """One sweep and its trials, in the order of their names.
+
+    Each training may spend a `budget`, in its `unit`; None: as many images as its configuration says.
+    """
 
     name: str
     run_id: str
@@ -67,6 +72,8 @@ class SweepRecord:
     command: str = ""
     folder: str | None = None
     sweep_id: str = ""
+    unit: Unit = "images"
+    budget: float | None = None
     trials: tuple[TrialRecord, ...] = ()
 
 

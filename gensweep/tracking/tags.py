@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import yaml
 
 from gensweep.config.tree import flatten
-from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.results import Cost, Evaluation, Identity, Score, Unit
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.tracking.provenance import redact, redact_tree
@@ -56,6 +56,7 @@ COUNTED_COSTS = ("images", "params", "activation_bytes", "memory_bytes")
 def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
     """The tags of the sweep's run; None for those that it should not have."""
     best, score = state.best, state.best_score
+    budget = None if state.created is None else state.created.budget
     return {
         **(state.sessions[-1].tags if state.sessions else {}),
         # Later sessions only went on with what the first one began.
@@ -64,6 +65,8 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
         "gensweep.mode": state.mode,
         "gensweep.status": state.status,
         "gensweep.folder": str(folder.path),
+        "gensweep.unit": state.unit,
+        "gensweep.budget": None if budget is None else repr(budget),
         "gensweep.best_trial": None if best is None else best.trial,
         **_source_tags(state),
         **({} if score is None else _identity_tags(score)),
@@ -79,6 +82,8 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
     return {
         **_source_tags(state),
         "gensweep.status": trial.status,
+        "gensweep.repeat_of": trial.repeat_of,
+        "gensweep.length": None if trial.length is None else str(trial.length),
         "gensweep.metric": state.metric,
         "gensweep.family": str(family.get("kind", "")) if isinstance(family, Mapping) else str(family),
         "gensweep.params": json.dumps(redact_tree(dict(trial.params)), default=str),
@@ -121,6 +126,8 @@ def sweep_record(run: Run, trials: Iterable[Run]) -> SweepRecord:
         command=tags.get("gensweep.command", ""),
         folder=tags.get("gensweep.folder"),
         sweep_id=tags.get(SWEEP_ID, ""),
+        unit=cast(Unit, tags.get("gensweep.unit", "images")),
+        budget=float(tags["gensweep.budget"]) if "gensweep.budget" in tags else None,
         trials=tuple(sorted((_trial_record(trial, mode) for trial in trials), key=lambda trial: trial.trial)),
     )
 
@@ -144,6 +151,7 @@ def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
         config=dict(config),
         error=tags.get("gensweep.error"),
         best=tags.get("gensweep.best") == "true",
+        repeat_of=tags.get("gensweep.repeat_of"),
         folder=tags.get("gensweep.folder"),
         sweep_id=tags.get(SWEEP_ID, ""),
     )

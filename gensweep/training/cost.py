@@ -14,10 +14,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from gensweep.data.images import Images
 from gensweep.data.loader import Loader
-from gensweep.families.family import Batch, Family, Loss
+from gensweep.families.family import Batch, Family, Likelihood, Loss
 from gensweep.noise import Noise
-from gensweep.training.evaluation import evaluating
+from gensweep.training.evaluation import Evaluator, drawing_in, evaluating
+from gensweep.training.settings import LikelihoodSettings
 
 #: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
 SMALL_BATCH = 2
@@ -77,6 +79,37 @@ def sample_flops(family: Family) -> float:
     with FlopCounterMode(display=False) as counter:
         probe.run(1)
     return float(counter.get_total_flops()) * probe.calls
+
+
+def scoring_flops(family: Family, evaluator: Evaluator) -> float:
+    """Floating point operations of an evaluation: drawing its images, their features, and likelihoods."""
+    settings, flops = evaluator.settings, 0.0
+    drawn = family if evaluator.last else drawing_in(settings.rung_steps, family)
+    flops += sample_flops(drawn) * evaluator.samples
+    if evaluator.extractor is not None:
+        device = next(family.networks[family.sampled].parameters()).device
+        one = torch.zeros(1, *evaluator.images.shape, dtype=torch.uint8, device=device)
+        with FlopCounterMode(display=False) as counter:
+            evaluator.extractor(one)
+        flops += float(counter.get_total_flops()) * evaluator.samples
+    if evaluator.held_out is not None:
+        probe = likelihood_calls(family, evaluator.held_out, settings.likelihood())
+        with FlopCounterMode(display=False) as counter:
+            probe.run(1)
+        flops += float(counter.get_total_flops()) * probe.calls * len(evaluator.held_out)
+    return flops
+
+
+def likelihood_calls(family: Family, images: Images, settings: LikelihoodSettings) -> CallCounter:
+    """A counter that has computed the likelihood of one image, for a family that has one; else it has seen no call."""
+    network = family.networks[family.sampled]
+    probe, device = CallCounter(network), next(network.parameters()).device
+    if isinstance(family, Likelihood):
+        drawn = Loader(images, seed=0, device=device).batch(0, 1)
+        labels = drawn.labels if family.classes else None
+        with torch.no_grad():
+            family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), settings.timesteps)
+    return probe
 
 
 class CallCounter(nn.Module):

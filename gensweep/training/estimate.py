@@ -11,15 +11,14 @@ import torch
 from gensweep.cache import cache_folder
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
-from gensweep.families.family import Family, Likelihood
+from gensweep.families.family import Family
 from gensweep.nn.precision import mixed_precision
-from gensweep.noise import Noise
-from gensweep.training.cost import CallCounter, activation_bytes, counted_calls, trained_parameters
+from gensweep.training.cost import activation_bytes, counted_calls, likelihood_calls, trained_parameters
 from gensweep.training.device import synchronised_time
 from gensweep.training.evaluation import drawing_in
 from gensweep.training.learner_state import state_of
 from gensweep.training.loop import Learner
-from gensweep.training.settings import EvaluationSettings, LikelihoodSettings
+from gensweep.training.settings import EvaluationSettings, TrainingSettings
 
 #: Images of a batch that is timed.
 TIMED_IMAGES = 16
@@ -27,22 +26,32 @@ TIMED_IMAGES = 16
 MAX_TIMED_STEPS = 16
 
 
-class CostEstimate(NamedTuple):
-    """Seconds that a trial takes, and the memory of a worker's training step.
+class Timing(NamedTuple):
+    """Seconds of this machine for one training image, one image in a call of the network that draws, and its features.
 
     `activation_bytes` is for each image of the worker's batch; `state_bytes` are weights, averages, gradients and the
     optimizer's.
     """
 
-    train_seconds: float
-    sample_seconds: float
-    evaluate_seconds: float
+    training: float
+    call: float
+    features: float
     activation_bytes: int
     state_bytes: int
 
+
+class CostEstimate(NamedTuple):
+    """After how many images a trial ends, the seconds that it takes, and the memory of a worker's training step."""
+
+    images: int
+    train_seconds: float
+    sample_seconds: float
+    evaluate_seconds: float
+    timing: Timing
+
     def memory_bytes(self, images: int) -> int:
         """Memory of a training step with `images` on a worker; the data set and programs come on top."""
-        return self.state_bytes + images * self.activation_bytes
+        return self.timing.state_bytes + images * self.timing.activation_bytes
 
     @property
     def seconds(self) -> float:
@@ -50,10 +59,8 @@ class CostEstimate(NamedTuple):
         return self.train_seconds + self.sample_seconds + self.evaluate_seconds
 
 
-def time_trial(
-    learner: Learner, images: Images, evaluation: EvaluationSettings, *, workers: int = 1, patience: float = 2.0
-) -> CostEstimate:
-    """Time training steps, a call of the network that draws samples, and the extractor; the rest is multiplication.
+def time_networks(learner: Learner, images: Images, evaluation: EvaluationSettings, *, patience: float = 2.0) -> Timing:
+    """Time training steps, a call of the network that draws samples, and the extractor.
 
     Each of the three takes about `patience` seconds, or one repetition if that is longer.  The learner moves on.
     """
@@ -65,30 +72,41 @@ def time_trial(
     step = _seconds(lambda: _steps(learner, loader), device, patience) / min(learner.period, MAX_TIMED_STEPS)
     with mixed_precision(getattr(learner.family, "sampling_precision", "float32"), device):
         call = _seconds(lambda: probe.run(TIMED_IMAGES), device, patience) / TIMED_IMAGES
-    look = 0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED_IMAGES
-    evaluations = math.ceil(training.images / evaluation.interval(training))
-    samples, early = evaluation.drawn(last=True), (evaluations - 1) * evaluation.drawn(last=False)
-    calls_early = counted_calls(drawing_in(evaluation.rung_steps, learner.family)).calls
-    held_out = evaluations * evaluation.likelihood().images if evaluation.of("likelihood") else 0
-    calls = _likelihood_calls(learner.family, loader, evaluation.likelihood()) if held_out else 0
-    return CostEstimate(
-        train_seconds=step / training.batch_size * training.images / workers,
-        sample_seconds=call * (calls_early * early + probe.calls * samples) / workers,
-        evaluate_seconds=(look * (early + samples) + call * calls * held_out) / workers,
+    return Timing(
+        training=step / training.batch_size,
+        call=call,
+        features=0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED_IMAGES,
         activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
         state_bytes=sum(tensor.nbytes for tensor in (*state_of(learner).values(), *trained_parameters(learner.family))),
     )
 
 
-def _likelihood_calls(family: Family, loader: Loader, settings: LikelihoodSettings) -> int:
-    """Network calls that the likelihood of an image takes; 0 for a family that has none."""
-    if not isinstance(family, Likelihood):
-        return 0
-    probe, drawn = CallCounter(family.networks[family.sampled]), loader.batch(0, 1)
-    labels = drawn.labels if family.classes else None
-    with torch.no_grad():
-        family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), settings.timesteps)
-    return probe.calls
+def estimate_cost(
+    timing: Timing,
+    family: Family,
+    images: Images,
+    training: TrainingSettings,
+    evaluation: EvaluationSettings,
+    *,
+    workers: int = 1,
+) -> CostEstimate:
+    """What a trial of such networks costs on `workers` of this machine's speed."""
+    length = training.images
+    if training.device_seconds is not None:
+        length = min(length, int(training.device_seconds / timing.training))
+    evaluations = len(evaluation.rungs(length)) + 1
+    samples, early = evaluation.drawn(last=True), (evaluations - 1) * evaluation.drawn(last=False)
+    calls = counted_calls(family).calls * samples
+    calls += counted_calls(drawing_in(evaluation.rung_steps, family)).calls * early
+    held_out = evaluations * evaluation.likelihood().images if evaluation.of("likelihood") else 0
+    looks = held_out * likelihood_calls(family, images, evaluation.likelihood()).calls if held_out else 0
+    return CostEstimate(
+        images=length,
+        train_seconds=timing.training * length / workers,
+        sample_seconds=timing.call * calls / workers,
+        evaluate_seconds=(timing.features * (early + samples) + timing.call * looks) / workers,
+        timing=timing,
+    )
 
 
 def _steps(learner: Learner, loader: Loader) -> None:

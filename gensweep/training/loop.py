@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -28,6 +30,11 @@ from gensweep.training.settings import TrainingSettings
 
 #: How often losses are logged in a training that does not say.
 LOSSES_LOGGED = 50
+#: Steps before the pace of a training is measured: the first ones allocate and compile.
+WARM_UP_STEPS = 3
+#: Share of a training in which its pace is measured, and the seconds that this takes at most.
+PACE_SHARE = 0.05
+MAX_PACE_SECONDS = 20.0
 
 
 class Progress(NamedTuple):
@@ -172,20 +179,47 @@ class Learner:
         self.optimizers[name].zero_grad(set_to_none=True)
 
 
-def train(learner: Learner, loader: Loader, *, every: int) -> Iterator[Progress]:
-    """Train from where the learner stands to the end of its budget, rounded up to whole batches.
+def set_pace(learner: Learner, loader: Loader) -> Progress:
+    """Train for the first seconds of a training that is bounded in time, and settle after how many images it ends.
 
-    Yields at each multiple of `log_every` images, and where an evaluation is due: at each multiple of `every` and at
+    The number replaces `learner.training.images`, which bounds it; all ranks call this together and agree.  Losses that
+    do not come in every step come as often as in the average step.  Raises GensweepError for a loss that is not finite.
+    """
+    training, workers = learner.training, learner.workers
+    assert training.device_seconds is not None
+    seconds = training.device_seconds / workers.world
+    window = min(PACE_SHARE * seconds, MAX_PACE_SECONDS)
+    started, elapsed, steps = synchronised_time(learner.device), 0.0, 0
+    warm, images_when_warm = 0.0, 0
+    while learner.images < training.images:
+        learner.step(loader)
+        steps += 1
+        elapsed = float(workers.max(torch.tensor(synchronised_time(learner.device) - started, device=learner.device)))
+        if steps == WARM_UP_STEPS:
+            warm, images_when_warm = elapsed, learner.images
+        if elapsed - warm >= window and steps > WARM_UP_STEPS and (steps - WARM_UP_STEPS) % learner.period == 0:
+            break
+    pace = (learner.images - images_when_warm) / max(elapsed - warm, 1e-9)
+    batches = int(pace * max(0.0, seconds - elapsed)) // training.batch_size
+    length = min(training.images, learner.images + batches * training.batch_size)
+    learner.training = replace(training, images=length)
+    return learner.flush(elapsed)
+
+
+def train(learner: Learner, loader: Loader, rungs: Sequence[int] = ()) -> Iterator[Progress]:
+    """Train from where the learner stands to its last image, rounded up to whole batches.
+
+    Yields at each multiple of `log_every` images, and where an evaluation is due: at the rungs, which ascend, and at
     the end.  The time between events is not counted.  Raises GensweepError for a loss that is not finite.
     """
-    budget = learner.training.images
-    log_every = learner.training.log_every or max(1, budget // LOSSES_LOGGED)
+    length = learner.training.images
+    log_every = learner.training.log_every or max(1, length // LOSSES_LOGGED)
     started = synchronised_time(learner.device)
-    while learner.images < budget:
+    while learner.images < length:
         before = learner.images
         learner.step(loader)
-        last = learner.images >= budget
-        due = last or _crossed(before, learner.images, every)
+        last = learner.images >= length
+        due = last or bisect_right(rungs, before) < bisect_right(rungs, learner.images)
         if due or _crossed(before, learner.images, log_every):
             yield learner.flush(synchronised_time(learner.device) - started)._replace(due=due, last=last)
             started = synchronised_time(learner.device)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 import torch
-from annotated_types import Ge, Gt, MinLen, Predicate, doc
+from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate, doc
 
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
@@ -16,10 +16,15 @@ from gensweep.metrics.processes import Needs
 from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Section
-from gensweep.results import Identity
+from gensweep.results import MAX_IMAGES, Identity
 
 #: Generated images that are kept to look at.
 IMAGES_SHOWN = 64
+#: Images of a batch, and scored images, that a slip of the keyboard asks for and nobody else.
+MAX_BATCH = 10**6
+MAX_SAMPLES = 10**7
+#: After which shares of a training it is evaluated if it does not say.
+DEFAULT_SHARES = (0.2, 0.4, 0.6, 0.8)
 
 Positive: TypeAlias = Annotated[int, Ge(1)]
 
@@ -33,17 +38,20 @@ Against: TypeAlias = Annotated[str, Predicate(_names_reference), doc("train, tes
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """The budget, in images seen over all workers, and how it is spent.
+    """The length of the training, in images seen over all workers, and how they are used.
 
-    The batch is that of all workers together, and the budget is rounded up to whole batches.  Precision "auto" is
+    With `device_seconds` it ends earlier, after so many seconds times devices: the pace of its first seconds says after
+    how many images, and that number is kept.  The batch is that of all workers together, and the images are rounded up
+    to whole batches.  Precision "auto" is
     bfloat16 where it is faster.  Samples are drawn with weights averaged with a half-life in images, 0 for the raw
     ones; it is shorter at the start.  Averages with these multiples of the half-life are kept too, to choose from after
     training.  Losses are logged every `log_every` images, by default 50 times.  A batch that does not fit in memory
     goes through the networks in `accumulation` parts, which changes no gradient but where batch norms see parts only.
     """
 
-    images: Positive = 1_000_000
-    batch_size: Positive = 128
+    images: Annotated[int, Ge(1), Le(MAX_IMAGES)] = 1_000_000
+    device_seconds: Annotated[float, Gt(0)] | None = None
+    batch_size: Annotated[int, Ge(1), Le(MAX_BATCH)] = 128
     precision: Precision = "auto"
     ema_half_life: Annotated[int, Ge(0)] = 50_000
     ema_factors: tuple[Annotated[float, Gt(0)], ...] = (0.25, 4.0)
@@ -65,8 +73,10 @@ class LikelihoodSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """A score and a checkpoint after each `every` training images (by default a fifth of them), and at the end.
+    """A score and a checkpoint at the end, and before: after each `every` training images, or at some shares of them.
 
+    The shares are those of `at`, between 0 and 1, in ascending order, and by default each fifth; trainings of equal
+    compute are then scored at equal compute, whatever an image costs them.
     Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
     (`whole`), with the pictures in a folder (`against: DIR/`), or by `fd` and `fid` alone with the statistics in a file
     such as pytorch-fid's (`against: FILE.npz`); `batch_size` is that of each worker and changes no image.  The metric
@@ -76,8 +86,9 @@ class EvaluationSettings:
     """
 
     every: Positive | None = None
-    samples: Annotated[int, Ge(2)] = 5_000
-    batch_size: Positive = 256
+    at: tuple[Annotated[float, Gt(0), Lt(1)], ...] | None = None
+    samples: Annotated[int, Ge(2), Le(MAX_SAMPLES)] = 5_000
+    batch_size: Annotated[int, Ge(1), Le(MAX_BATCH)] = 256
     metrics: Annotated[tuple[str, ...], MinLen(1)] = ("fd",)
     extractor: Annotated[Callable[[torch.device | str, Path], Extractor], Choice(EXTRACTORS, "efficientnet_lite0")]
     against: Against = "train"
@@ -89,9 +100,12 @@ class EvaluationSettings:
         """The metrics that are computed from samples, or from a likelihood."""
         return [name for name in self.metrics if METRICS[name].needs == needs]
 
-    def interval(self, training: TrainingSettings) -> int:
-        """Training images from one evaluation to the next."""
-        return self.every or max(1, training.images // 5)
+    def rungs(self, images: int) -> Sequence[int]:
+        """After how many training images, of so many, an evaluation comes before the last; ascending."""
+        if self.every is not None:
+            return range(self.every, images, self.every)
+        shares = DEFAULT_SHARES if self.at is None else self.at
+        return sorted({max(1, round(share * images)) for share in shares} - {images})
 
     def drawn(self, *, last: bool) -> int:
         """Images of the last evaluation, or of one before; without a score of theirs they are for people to look at."""

@@ -18,11 +18,11 @@ from gensweep.nn import kernels
 from gensweep.nn.lora import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
-from gensweep.training.cost import activation_bytes, sample_flops, trained_parameters, training_flops
+from gensweep.training.cost import activation_bytes, sample_flops, scoring_flops, trained_parameters, training_flops
 from gensweep.training.device import memory_bytes
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
-from gensweep.training.loop import Learner, Progress, train
+from gensweep.training.loop import Learner, Progress, set_pace, train
 from gensweep.training.result_files import write_result, write_schedule
 
 
@@ -51,6 +51,9 @@ class Reporter(Protocol):
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
         """Numbers after this many training images; may raise StopTrial."""
 
+    def paced(self, images: int, images_per_second: float) -> None:
+        """A training that is bounded in time will end after so many images, as its first seconds say."""
+
     def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
         """An evaluation, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
 
@@ -64,17 +67,19 @@ def run_trial(
     metadata: Mapping[str, Any],
     also: Callable[[nn.Module, Path], None] | None = None,
 ) -> None:
-    """Train on the evaluator's images to the end of the budget; evaluate, save and report as its settings say.
+    """Train on the evaluator's images to the end of the training; evaluate, save and report as its settings say.
 
     Checkpoints hold `metadata`; `also` may write more files into their folders, and gets the network that draws
-    samples.  A trial that has used up its budget already is evaluated and reported once more.
+    samples.  A trial that has come to its end already is evaluated and reported once more.
     """
     trial = _Trial(learner, evaluator, context, reporter, metadata, also)
     if context.resume:
         trial.resume()
+    elif learner.training.device_seconds is not None:
+        trial.set_pace()
     if learner.images >= learner.training.images:
         trial.evaluate(last=True)
-    for progress in train(learner, trial.loader, every=evaluator.settings.interval(learner.training)):
+    for progress in train(learner, trial.loader, evaluator.settings.rungs(learner.training.images)):
         trial.log(progress)
         if progress.due:
             trial.evaluate(last=progress.last)
@@ -82,7 +87,7 @@ def run_trial(
 
 @dataclass
 class _Trial:
-    """A running trial, with the last losses, and the seconds of drawing and scoring images so far."""
+    """A running trial, with the last losses, and what drawing and scoring images took so far."""
 
     learner: Learner
     evaluator: Evaluator
@@ -93,6 +98,7 @@ class _Trial:
     losses: dict[str, float] = field(default_factory=dict)
     sample_seconds: float = 0.0
     evaluate_seconds: float = 0.0
+    scoring_flops: float = 0.0
 
     def __post_init__(self) -> None:
         learner = self.learner
@@ -123,11 +129,20 @@ class _Trial:
         restore(learner, load_tensors(folders[index]))
         learner.images, learner.seconds = checkpoint.images, checkpoint.seconds["train"]
         self.sample_seconds, self.evaluate_seconds = checkpoint.seconds["sample"], checkpoint.seconds["evaluate"]
+        self.scoring_flops = checkpoint.metrics.get("scoring_flops", 0.0)
+        if checkpoint.length is not None:
+            learner.training = replace(learner.training, images=checkpoint.length)
         self.losses = {
             name: value
             for name, value in checkpoint.metrics.items()
             if name.startswith(("loss", "signal/")) or name == "images_per_second"
         }
+
+    def set_pace(self) -> None:
+        """Train for the first seconds, and report when the training will end."""
+        progress = set_pace(self.learner, self.loader)
+        self.reporter.paced(self.learner.training.images, progress.images_per_second)
+        self.log(progress)
 
     def log(self, progress: Progress) -> None:
         """Report the losses."""
@@ -144,6 +159,7 @@ class _Trial:
         result = evaluate(learner.family, merged(learner.sampler), evaluator, workers=learner.workers)
         self.sample_seconds += result.sample_seconds
         self.evaluate_seconds += result.evaluate_seconds
+        self.scoring_flops += scoring_flops(learner.family, evaluator)
         cost = replace(
             self.constant_cost, sample_seconds=result.sample_seconds, evaluate_seconds=result.evaluate_seconds
         )
@@ -157,12 +173,13 @@ class _Trial:
         """A cost with the numbers in every report; all ranks call it together."""
         learner = self.learner
         memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
-        seconds = learner.seconds + self.sample_seconds + self.evaluate_seconds
         return replace(
             cost,
             images=learner.images,
             flops=self.flops_an_image * learner.images,
-            device_seconds=seconds * learner.workers.world,
+            device_seconds=learner.seconds * learner.workers.world,
+            scoring_flops=self.scoring_flops,
+            scoring_device_seconds=(self.sample_seconds + self.evaluate_seconds) * learner.workers.world,
             train_seconds=learner.seconds,
             memory_bytes=int(learner.workers.max(memory)),
         )
@@ -182,6 +199,7 @@ class _Trial:
             metrics={"images": learner.images, **evaluation.numbers()},
             identities={name: score.identity.as_dict() for name, score in evaluation.scores.items()},
             kernels=kernels.active(learner.device.type),
+            length=learner.training.images,
         )
         save(folder, checkpoint, state_of(learner), also=partial(self._add_files, result))
 

@@ -8,7 +8,7 @@ from untrained import FAMILIES, config
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_family, hold_out, load_images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.sweep.planning import count_parameters, estimate_cost
+from gensweep.sweep.planning import cost_of, count_parameters, time_trial
 from gensweep.training.checkpoint import load_tensors
 
 pytestmark = pytest.mark.trains
@@ -23,7 +23,7 @@ def trained(tmp_path_factory):
 @pytest.mark.parametrize("kind", FAMILIES)
 def test_a_trial_is_evaluated_a_fifth_of_its_budget_apart_and_at_the_end(trained, kind):
     trial = config(kind)
-    assert trial.bound("evaluation")().interval(trial.bound("training")()) == 6
+    assert list(trial.bound("evaluation")().rungs(32)) == [6, 13, 19, 26]
     assert [evaluation.images for evaluation, _ in trained[kind].checkpoints] == [8, 16, 24, 32]
 
 
@@ -158,9 +158,10 @@ def test_a_split_with_other_classes_has_no_likelihood():
 def test_an_estimate_is_positive_and_has_memory_for_all_parameters(kind):
     trial = config(kind)
     images = load_images(trial)
-    cost = estimate_cost(trial, images, workers=2)
+    timing = time_trial(trial, images, workers=2)
+    cost = cost_of(trial, images, timing, workers=2)
     assert min(cost.train_seconds, cost.sample_seconds, cost.evaluate_seconds) > 0
     assert count_parameters(trial, images) > 1000
-    assert cost.memory_bytes(3) - cost.memory_bytes(2) == cost.activation_bytes > 0
+    assert cost.memory_bytes(3) - cost.memory_bytes(2) == timing.activation_bytes > 0
     # Weights, gradients, the average and two moments of Adam for each parameter, in float32.
-    assert cost.state_bytes >= 5 * 4 * count_parameters(trial, images)
+    assert timing.state_bytes >= 5 * 4 * count_parameters(trial, images)

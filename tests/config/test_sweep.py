@@ -2,8 +2,7 @@ import re
 
 import pytest
 
-from gensweep.config import TrialConfig, checked_sweep, load_sweep, load_trial
-from gensweep.errors import ConfigError
+from gensweep.config import TrialConfig, checked_sweep, load_trial
 
 BASE = """\
 name: demo
@@ -26,26 +25,6 @@ space:
       conditional: {choice: [false, true]}
       network: {kind: dcgan, width: {int: [8, 64], log: true}}
 """
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(text, *overrides, scale=None):
-        file = tmp_path / "s.yaml"
-        file.write_text(text)
-        return load_sweep(file, overrides=overrides, scale=scale)
-
-    return load
-
-
-@pytest.fixture
-def refused(load, tmp_path):
-    def refused(text, *overrides, scale=None):
-        with pytest.raises(ConfigError) as caught:
-            load(text, *overrides, scale=scale)
-        return [problem.replace(str(tmp_path / "s.yaml"), "s") for problem in caught.value.problems]
-
-    return refused
 
 
 def test_a_sweep_is_itself_after_a_round_trip(load):
@@ -334,7 +313,7 @@ def test_a_scale_is_a_set_of_overrides_below_those_of_the_command_line(load, ref
     sweep = load(text, "search.trials=5", scale="cpu")
     assert (sweep.search.trials, sweep.name, sweep.trial().flat()["training.images"]) == (5, "small", 6000)
     assert load(text).name == "demo"
-    assert refused(text, scale="bad") == ["s:8: training.images: -1 is not a whole number >= 1"]
+    assert refused(text, scale="bad") == ["s:8: training.images: -1 is not a whole number >= 1 and <= 1000000000000"]
     assert refused(text, scale="cpuu")[0].endswith("is not a scale of s; did you mean 'cpu'? (known: cpu, bad)")
     assert refused(BASE, scale="cpu") == ["--scale cpu: s has no scales (a sweep lists them under the key scales)"]
 

@@ -66,7 +66,7 @@ def test_the_loop_counts_steps_and_averages_a_loss_over_those_in_which_it_came()
     )
     updates = []
     learner.optimizers["generator"].register_step_pre_hook(lambda *_: updates.append(learner.images // 8))
-    (progress,) = train(learner, Loader(tiny.images(), seed=3), every=10**9)
+    (progress,) = train(learner, Loader(tiny.images(), seed=3))
     assert updates == [0, 3]
     assert learner.period == 3
     assert 0.5 < progress.losses["generator"] < 1  # about ln 2, of two steps and not of six

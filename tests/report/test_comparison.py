@@ -167,6 +167,8 @@ def test_json_has_the_documented_shape():
                 "images": 1000,
                 "flops": None,
                 "device_seconds": None,
+                "scoring_flops": None,
+                "scoring_device_seconds": None,
                 "train_seconds": 10.0,
                 "sample_seconds": 1.0,
                 "evaluate_seconds": None,

@@ -13,7 +13,18 @@ from logged import LoggedSweep, evaluation
 
 from gensweep.errors import GensweepError
 from gensweep.results import Outcome, SamplingConfig
-from gensweep.sweep.events import EVENTS, Evaluated, Extended, Progressed, ScoredAgain, Started, from_record, to_record
+from gensweep.sweep.events import (
+    EVENTS,
+    Evaluated,
+    Exhausted,
+    Extended,
+    Paced,
+    Progressed,
+    ScoredAgain,
+    Started,
+    from_record,
+    to_record,
+)
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import SweepState
 
@@ -28,6 +39,8 @@ def history(root):
         sampling = SamplingConfig("heun", 10, 1.5, "ema@0.25", 19, (("spacing", "log_snr"), ("churn", 0.0)))
         scores = evaluation(100, 5.0, corrected=4.0, error=0.5).scores
         sweep.add(ScoredAgain(trial, Outcome(sampling, 8, 1, scores, 0.5, 0.25, "cpu", "ab12", 1.5, usual=True)))
+    sweep.add(Paced("t0001", 200, 12.5))
+    sweep.add(Exhausted(2))
     sweep.close()
     return sweep.folder.log
 

@@ -79,15 +79,22 @@ def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
     evaluation = replace(
         tiny.evaluator(every=30, samples=100).settings, likelihood=partial(LikelihoodSettings, images=50, timesteps=7)
     )
-    cost = estimate.time_trial(learner, tiny.images(), evaluation, workers=2)
+
+    def cost_of(evaluation, workers):
+        timing = estimate.time_networks(learner, tiny.images(), evaluation)
+        arguments = (timing, learner.family, tiny.images(), learner.training, evaluation)
+        return estimate.estimate_cost(*arguments, workers=workers)
+
+    cost = cost_of(evaluation, workers=2)
     calls = {"diffusion": 4, "vdm": 4}.get(kind, 1)
+    assert cost.images == 80
     assert cost.train_seconds == pytest.approx(80 / 8 / 2)
     assert cost.sample_seconds == pytest.approx(3 * 100 / 16 * calls / 2)
     assert cost.evaluate_seconds == pytest.approx(3 * 100 / 16 / 2)
     assert cost.seconds == pytest.approx(cost.train_seconds + cost.sample_seconds + cost.evaluate_seconds)
     if isinstance(learner.family, Likelihood):
         evaluation = replace(evaluation, metrics=("bpd",))
-        cost = estimate.time_trial(learner, tiny.images(), evaluation)
+        cost = cost_of(evaluation, workers=1)
         looks = 16 * cost.evaluate_seconds / (3 * 50)
         # Some look at the least noise once more.
         assert any(looks == pytest.approx(number) for number in (7, 7 + 1))

@@ -10,33 +10,63 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.nn.precision import uses_bfloat16
 from gensweep.training.device import place
 from gensweep.training.distributed import Workers
-from gensweep.training.loop import train
+from gensweep.training.loop import set_pace, train
 
 
-def events(learner, every=32):
-    return list(train(learner, Loader(tiny.images(), seed=3), every=every))
+def events(learner, rungs=()):
+    return list(train(learner, Loader(tiny.images(), seed=3), rungs))
 
 
 def test_events_come_at_multiples_and_where_an_evaluation_is_due():
     learner = tiny.learner("gan", images=70, log_every=24)
-    seen = [(event.images, event.due) for event in events(learner, every=32)]
+    seen = [(event.images, event.due) for event in events(learner, range(32, 70, 32))]
     assert seen == [(24, False), (32, True), (48, False), (64, True), (72, True)]
 
 
 def test_the_budget_is_rounded_up_to_whole_batches_and_only_its_end_is_the_last():
     learner = tiny.learner("gan", images=60)
-    due = [event for event in events(learner, every=24) if event.due]
+    due = [event for event in events(learner, [24, 48]) if event.due]
     assert [(event.images, event.last) for event in due] == [(24, False), (48, False), (64, True)]
     assert events(learner) == []
 
 
 def test_logged_losses_are_means_over_the_images_since_the_last_event():
     learner = tiny.learner("diffusion", images=32, log_every=32)
-    (progress,) = events(learner, every=1000)
+    (progress,) = events(learner)
     single = tiny.learner("diffusion", images=32, log_every=8)
-    means = [event.losses["diffusion"] for event in events(single, every=1000)]
+    means = [event.losses["diffusion"] for event in events(single)]
     assert progress.losses["diffusion"] == pytest.approx(sum(means) / 4)
     assert progress.images_per_second > 0
+
+
+def test_a_rung_inside_of_a_batch_is_due_after_it_and_two_in_one_batch_only_once():
+    learner = tiny.learner("gan", images=40, log_every=1000)
+    assert [event.images for event in events(learner, [3, 5, 17, 40])] == [8, 24, 40]
+
+
+def test_a_training_that_is_bounded_in_time_ends_where_the_pace_of_its_first_seconds_says(monkeypatch):
+    """By a clock on which a step takes half a second, and the first ones much longer."""
+    learner = tiny.learner("gan", images=10_000, device_seconds=100.0, log_every=10**6)
+    clock, step = [0.0], learner.step
+
+    def slow(loader):
+        step(loader)
+        clock[0] += 10.0 if learner.images <= 8 else 0.5
+
+    monkeypatch.setattr(learner, "step", slow)
+    monkeypatch.setattr("gensweep.training.loop.synchronised_time", lambda device: clock[0])
+    progress = set_pace(learner, Loader(tiny.images(), seed=3))
+    assert progress.images == learner.images < learner.training.images
+    assert learner.seconds == clock[0]
+    events(learner)
+    assert clock[0] == pytest.approx(100.0, abs=0.5)
+    assert learner.images == learner.training.images
+
+
+def test_the_images_of_a_training_bound_it_also_in_time():
+    learner = tiny.learner("gan", images=40, device_seconds=1e6)
+    set_pace(learner, Loader(tiny.images(), seed=3))
+    assert learner.images == learner.training.images == 40
 
 
 @pytest.mark.parametrize("kind", ["diffusion", "gan"])
@@ -50,7 +80,7 @@ def test_a_loss_that_is_not_finite_is_an_error_that_names_family_loss_and_images
 
 def test_no_evaluation_is_due_once_a_loss_is_not_finite():
     learner = tiny.learner("diffusion", images=64, log_every=1000)
-    training = train(learner, Loader(tiny.images(), seed=3), every=16)
+    training = train(learner, Loader(tiny.images(), seed=3), [16, 32, 48])
     assert next(training).due
     next(learner.family.networks["denoiser"].parameters()).data.fill_(float("inf"))
     with pytest.raises(GensweepError):

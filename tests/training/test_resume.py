@@ -19,7 +19,7 @@ PRECISIONS = ["float32", "bfloat16"]
 def run(learner, until=None):
     """Train to the end, or until an evaluation at so many images; return the last losses."""
     losses = {}
-    for event in train(learner, Loader(tiny.images(), seed=3), every=32):
+    for event in train(learner, Loader(tiny.images(), seed=3), range(32, 10**6, 32)):
         losses = event.losses
         if event.due and event.images == until:
             break

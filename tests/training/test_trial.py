@@ -1,5 +1,6 @@
 """A whole trial: reports, checkpoints, stopping and going on."""
 
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -20,6 +21,7 @@ from gensweep.training.trial import StopTrial, WorkerContext, run_trial
 pytestmark = pytest.mark.trains
 
 PROGRESS = {"loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
+PROGRESS |= {"scoring_flops", "scoring_device_seconds"}
 CHECKPOINT = PROGRESS | {"fd", "sample_seconds", "evaluate_seconds", "params", "sample_flops"}
 CHECKPOINT |= {"activation_bytes", "diversity", "fd/corrected", "fd/error"}
 
@@ -122,6 +124,21 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     load_network(network, load_tensors(folder, found.weights), found.weights)
     evaluator = replace(tiny.evaluator(), images=tiny.images())
     assert evaluate(fresh, network, evaluator).scores["fd"].value == pytest.approx(score.value)
+
+
+def test_a_training_that_is_bounded_in_time_goes_on_to_the_end_that_its_pace_had_set(tmp_path):
+    settings = {"images": 10**6, "device_seconds": 0.4}
+    stopped, evaluator = ListReporter(stop_after=1), tiny.evaluator(every=16)
+    with pytest.raises(StopTrial):
+        run("gan", tmp_path / "first", stopped, evaluator=evaluator, **settings)
+    ((length, pace),) = stopped.paces
+    assert length % 8 == 0
+    assert pace > 0
+    again = run("gan", tmp_path / "again", resume=[newest(tmp_path / "first")], **settings)
+    assert again.paces == []
+    assert [evaluation.images for evaluation, _ in again.checkpoints][-1] == length
+    costs = [evaluation.cost for evaluation, _ in (*stopped.checkpoints, *again.checkpoints)]
+    assert all(one.scoring_flops < other.scoring_flops for one, other in itertools.pairwise(costs))
 
 
 def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(tmp_path):

@@ -82,7 +82,7 @@ def trained(kind, batch_size, workers):
             group["eps"] = EPSILON
     weights = [parameter for network in learner.family.networks.values() for parameter in network.parameters()]
     before, losses = [parameter.detach().clone() for parameter in weights], []
-    for event in train(learner, Loader(tiny.images(), seed=3), every=2 * batch_size):
+    for event in train(learner, Loader(tiny.images(), seed=3), range(2 * batch_size, 5 * batch_size, 2 * batch_size)):
         losses.append(event.losses | event.signals)
     evaluator = tiny.evaluator(isinstance(learner.family, Likelihood), samples=21, batch_size=4)
     verdict = evaluate(learner.family, learner.sampler, evaluator, workers=workers)

@@ -1,0 +1,94 @@
+"""When the budget of a whole search is used up."""
+
+from __future__ import annotations
+
+from logged import evaluation
+from trivial_sweeps import plan
+
+from gensweep.config.sweep_config import Repeats, SearchBudget
+from gensweep.results import Cost
+from gensweep.sweep.events import Ended, Evaluated, Exhausted, Started
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.search_budget import spent_by_search
+from gensweep.sweep.session import Session
+
+
+def session(root, budget, **more):
+    folder, search = SweepFolder(root, "a"), {"budget": SearchBudget(flops=budget)}
+    sweep = plan(trials=None, search=search, configs=[{"training": {"images": 100}}] * 50)
+    if not folder.exists:
+        folder.create({})
+    return Session(sweep, folder, [], concurrent=2, **more)
+
+
+def score(one, trial, images, flops, value=1.0):
+    cost = Cost(images=images, flops=flops, scoring_flops=flops / 10)
+    one.note(Evaluated(trial, evaluation(images, value, cost=cost), None))
+
+
+def run(one, flops=100.0, status="finished", images=100, value=1.0):
+    """The next trial, whole; None if there is none."""
+    trial = one.next_trial()
+    if trial is not None:
+        one.note(Started(trial.trial))
+        score(one, trial.trial, images, flops, value)
+        one.note(Ended(trial.trial, status))
+    return trial
+
+
+def test_trials_are_drawn_while_the_budget_pays_for_a_whole_one_scoring_included(tmp_path):
+    one = session(tmp_path, budget=350.0)
+    assert sum(run(one) is not None for _ in range(9)) == 3  # at 110 each
+    assert one.state.exhausted
+    assert not one.waits
+    assert spent_by_search(one.state) <= 350
+
+
+def test_trials_that_were_stopped_early_cost_what_they_spent_and_leave_room_for_more(tmp_path):
+    one = session(tmp_path, budget=350.0)
+    run(one)
+    assert sum(run(one, flops=20.0, status="pruned", images=20) is not None for _ in range(20)) == 6
+    assert spent_by_search(one.state) <= 350
+
+
+def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
+    one = session(tmp_path, budget=250.0)
+    run(one)
+    running = one.next_trial()
+    one.note(Started(running.trial))
+    assert one.next_trial() is None
+    assert one.waits
+    score(one, running.trial, 10, 10.0)
+    one.note(Ended(running.trial, "pruned"))
+    assert run(one) is not None
+
+
+def test_a_search_that_goes_on_knows_what_it_has_spent_and_draws_more_only_if_asked(tmp_path):
+    first = session(tmp_path, budget=250.0)
+    while run(first) is not None:
+        pass
+    again = session(tmp_path, budget=250.0)
+    assert again.next_trial() is None
+    assert len(again.state.trials) == 2
+    more = session(tmp_path, budget=250.0, more_trials=1)
+    assert [run(more) is not None for _ in range(2)] == [True, False]
+
+
+def test_repeats_take_the_best_once_each_and_are_no_trials_of_the_search(tmp_path):
+    one = session(tmp_path, budget=350.0)
+    for value in (3.0, 1.0, 2.0):
+        run(one, value=value)
+    assert one.next_trial() is None
+    assert isinstance([entry.event for entry in one._folder.log.read()][-1], Exhausted)
+    for _ in range(2):
+        one.repeat(Repeats(top=2, seeds=2))
+    repeats = [trial for trial in one.state.trials.values() if trial.repeat_of is not None]
+    assert [trial.trial for trial in repeats] == ["t0001-s1", "t0001-s2", "t0002-s1", "t0002-s2"]
+    assert [trial.config["seed"] for trial in repeats] == [1, 2, 1, 2]
+    assert one.state.total == 7
+    assert one.state.left == 4
+    drawn = [run(one, value=0.5).trial for _ in repeats]
+    assert drawn == [trial.trial for trial in repeats]
+    assert [trial.trial for trial in one.state.ranking] == ["t0001", "t0002", "t0000"]
+    assert len(one.study.trials) == 3
+    assert one.next_trial() is None
