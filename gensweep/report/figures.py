@@ -1,242 +1,312 @@
-"""The figures of the report as SVG that takes its colours and fonts from the page."""
+"""The figures of the report, drawn by Vega-Lite (through Altair) as SVG that has the page's colours and font."""
 
 from __future__ import annotations
 
 import io
-import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from gensweep.results import better
+from gensweep.report.page_svg import LINE_BREAK, page_svg, printable
+from gensweep.report.plots import Axis, Bars, Note, Panel, Reading, is_logarithmic
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from gensweep.report.ranked_trials import RankedTrial
-    from gensweep.results import Score
-
-P = ParamSpec("P")
+    import altair as alt
 
 #: How many series colours the page defines: --c0 and so on.
 COLOURS = 6
-#: The width of a figure in inches.
-WIDTH = 5.3
-#: Bars of a panel of parameter importance, at most.
-MAX_BARS = 8
+#: Vega's symbols of the series, for eyes that do not tell the colours apart.
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+#: The same for legends, as paths of an SVG of which the corners are at -6 and 6.
+SYMBOL_PATHS = (
+    "M5,0A5,5 0 1,1 -5,0A5,5 0 1,1 5,0Z",
+    "M-5,-5h10v10h-10Z",
+    "M0,-5.5L5.5,4.5h-11Z",
+    "M0,-6L6,0L0,6L-6,0Z",
+    "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4Z",
+    "M0,5.5L5.5,-4.5h-11Z",
+)
+#: Pixels of width and height, for a column of the page and for a telephone.
+SIZES = {"broad": (500, 270), "slim": (345, 250)}
+#: The same for a figure that has the first screen to itself.
+LARGE_SIZES = {"broad": (680, 390), "slim": (345, 300)}
+#: Pixels of height of a bar with the space around it, and of all that is not a bar.
+BAR_PIXELS, BARS_MARGIN_PIXELS = 26, 12
+#: Pixels of a bar's label at most; the rest is cut off, but not under the pointer.
+LABEL_PIXELS = {"broad": 190, "slim": 130}
+#: Pixels of an average character of a label in a wide font of a page, and in the font that Vega measures with.
+CHARACTER_PIXELS, VEGA_CHARACTER_PIXELS = 7.4, 6.0
+#: The part of an axis, at each end, that is left free beyond the outermost value.
+PADDING = 0.04
+#: More labels of a logarithmic axis than this, and only powers of ten are labelled.
+MAX_LOG_LABELS = 7
 
-# Matplotlib wants real colours; each of these stands for one variable of the page and is swapped in the SVG text.
-INK = "#000001"
-FAINT = "#000002"
-GRID = "#000003"
-SERIES = tuple(f"#0000{10 + index:02d}" for index in range(COLOURS))
-VARIABLES = {INK: "var(--ink)", FAINT: "var(--faint)", GRID: "var(--rule)"} | {
-    colour: f"var(--c{index})" for index, colour in enumerate(SERIES)
-}
+INK, FAINT, GRID, PAGE = "var(--ink)", "var(--faint)", "var(--rule)", "var(--page)"
 
-#: Text stays text (and so takes the page's font, can be searched and selected); names of users are never TeX.
-STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "gensweep",
-    "text.parse_math": False,
-    "font.size": 10,
-    "axes.formatter.use_mathtext": False,
-    "axes.unicode_minus": True,
-}
+#: Numbers of an axis: 0.5, 20, 60k, 2M, 20T.
+_AXIS_NUMBER = "abs(datum.value) >= 1000 ? format(datum.value, '~s') : format(datum.value, '~g')"
 
-
-class Curve(NamedTuple):
-    """Numbers that a trial logged, by training images; `colour` is an index of the page's."""
-
-    label: str
-    colour: int
-    points: Sequence[tuple[int, float]]
-    faint: bool = False
-
-
-def _as_svg(draw: Callable[Concatenate[Figure, P], None]) -> Callable[P, str]:
-    """Give a new figure to a function that draws on it; returns the `<svg>` element."""
-
-    @wraps(draw)
-    def svg(*args: P.args, **kwargs: P.kwargs) -> str:
-        import matplotlib as mpl
-        from matplotlib.figure import Figure
-
-        with mpl.rc_context(STYLE):
-            figure = Figure(figsize=(WIDTH, 1.0), layout="constrained")
-            draw(figure, *args, **kwargs)
-            buffer = io.StringIO()
-            figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-        return _for_page(buffer.getvalue())
-
-    return svg
+Row = dict[str, Any]
 
 
-@_as_svg
-def history_figure(figure: Figure, groups: Mapping[str, Sequence[RankedTrial]], title: str) -> None:
-    """The scores of each group's trials in the order in which they ran, and the best so far as a line."""
-    from matplotlib.ticker import MaxNLocator
+class _Span(NamedTuple):
+    """The ends of an axis, and the numbers at its ticks if Vega should not choose them."""
 
-    figure.set_figheight(2.7)
-    axes = figure.subplots()
-    for index, (name, trials) in enumerate(groups.items()):
-        scores, steps, colour = [trial.score for trial in trials], range(1, len(trials) + 1), SERIES[index % COLOURS]
-        best_so_far = [score.value for score in accumulate(scores, _better_one)]
-        axes.step(steps, best_so_far, where="post", color=colour, linewidth=1.8, label=name)
-        values = [score.value for score in scores]
-        axes.plot(steps, values, "o", color=colour, markersize=3.5, alpha=0.45, markeredgewidth=0)
-    _finish(axes, "trial", title, [trial.score.value for trials in groups.values() for trial in trials])
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    _legend(figure, axes)
+    log: bool
+    low: float
+    high: float
+    ticks: list[float] | None
 
 
-@_as_svg
-def cost_figure(figure: Figure, groups: Mapping[str, Sequence[RankedTrial]], title: str) -> None:
-    """Score against images seen and against training seconds; open circles were stopped early, a ring is the winner."""
-    figure.set_figheight(2.9)
-    everything = [trial for trials in groups.values() for trial in trials]
-    labels = {"images": "training images", "train_seconds": "training seconds"}
-    for axes, (key, label) in zip(figure.subplots(1, 2, sharey=True), labels.items(), strict=True):
-        costs = {each.rank: getattr(each.trial.cost, key) for each in everything if getattr(each.trial.cost, key)}
-        for index, (name, trials) in enumerate(groups.items()):
-            colour = SERIES[index % COLOURS]
-            for pruned in (False, True):
-                shown = [each for each in trials if each.rank in costs and (each.trial.status == "pruned") == pruned]
-                axes.plot(
-                    [costs[each.rank] for each in shown],
-                    [each.score.value for each in shown],
-                    "o",
-                    color=colour,
-                    markerfacecolor="none" if pruned else colour,
-                    markersize=4.5,
-                    alpha=0.85,
-                    label=None if pruned else name,
-                )
-        for each in everything:
-            if each.rank == 1 and each.rank in costs:
-                axes.plot(costs[each.rank], each.score.value, "o", color=INK, markerfacecolor="none", markersize=10)
-        _finish(axes, label, title if key == "images" else "", [each.score.value for each in everything])
-        _log_if_wide(axes, "x", list(costs.values()))
-    _legend(figure, figure.axes[0])
+def draw_panel(panel: Panel, name: str, title: str, description: str, *, large: bool = False) -> str:
+    """The SVG elements of a panel, one for each width of the page; `name` is an id that no other figure has."""
+    sizes = LARGE_SIZES if large else SIZES
+    return _drawn(lambda look: _panel_chart(panel, *sizes[look]), name, title, description)
 
 
-@_as_svg
-def importance_figure(figure: Figure, groups: Mapping[str, Mapping[str, float]], colours: Mapping[str, int]) -> None:
-    """Bars of parameter importance, one panel a sweep in the colour `colours[name]`; the keys are labels already."""
-    shown = {name: dict(list(shares.items())[:MAX_BARS]) for name, shares in groups.items() if shares}
-    figure.set_figheight(0.55 * len(shown) + 0.24 * sum(map(len, shown.values())) + 0.35)
-    heights = [len(shares) + 0.4 for shares in shown.values()]
-    panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
-    for axes, (name, shares) in zip(panels, shown.items(), strict=True):
-        labels = list(shares)[::-1]
-        axes.barh(labels, [shares[label] for label in labels], height=0.55, color=SERIES[colours[name] % COLOURS])
-        for row, label in enumerate(labels):
-            axes.text(shares[label] + 0.012, row, f"{100 * shares[label]:.0f} %", va="center", color=FAINT, size=9)
-        axes.set_xlim(0, 1.08)
-        axes.set_title(name, loc="left", color=INK, size=10)
-        axes.tick_params(length=0, colors=INK, labelsize=9.5, labelbottom=False)
-        axes.spines[["top", "right", "bottom"]].set_visible(False)
-        axes.spines["left"].set_color(GRID)
+def draw_bars(bars: Bars, name: str, title: str, description: str) -> str:
+    """The SVG elements of bars, one for each width of the page."""
+    return _drawn(lambda look: _bar_chart(bars, SIZES[look][0], LABEL_PIXELS[look]), name, title, description)
 
 
-@_as_svg
-def curves_figure(figure: Figure, groups: Mapping[str, Sequence[Curve]], title: str) -> None:
-    """Scores over images seen, one panel a group, the first trial of each drawn strongly."""
-    shown = {name: [curve for curve in curves if curve.points] for name, curves in groups.items()}
-    shown = {name: curves for name, curves in shown.items() if curves}
-    columns = min(2, len(shown))
-    rows = -(-len(shown) // columns)
-    figure.set_figheight(0.25 + 2.35 * rows)
-    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).flat)
-    everything = [value for curves in shown.values() for curve in curves for _, value in curve.points]
-    for index, (axes, (name, curves)) in enumerate(zip(panels, shown.items(), strict=False)):
-        for curve in reversed(curves):
-            images, values = zip(*curve.points, strict=True)
-            width, alpha = (2.0, 1.0) if curve is groups[name][0] else (1.0, 0.35)
-            colour = SERIES[curve.colour % COLOURS]
-            axes.plot(images, values, "-o", markersize=2.5, color=colour, linewidth=width, alpha=alpha)
-        _finish(axes, "training images", title if index % columns == 0 else "", everything)
-        axes.set_title(name, loc="left", color=INK, size=10)
-    for axes in panels[len(shown) :]:
-        axes.set_visible(False)
+def series_colour(index: int) -> str:
+    """The variable of the page that holds the colour of a series; they repeat."""
+    return f"var(--c{index % COLOURS})"
 
 
-@_as_svg
-def signals_figure(figure: Figure, panels: Mapping[str, Sequence[Curve]]) -> None:
-    """Numbers over images seen, one panel below the other, each under its name; faint curves are dashed."""
-    figure.set_figheight(0.35 + 1.7 * len(panels))
-    column = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (name, curves) in zip(column, panels.items(), strict=True):
-        for curve in curves:
-            images, values = zip(*curve.points, strict=True)
-            style: Any = {"linestyle": (0, (3, 2)), "linewidth": 1.1} if curve.faint else {"linewidth": 1.6}
-            axes.plot(images, values, color=SERIES[curve.colour % COLOURS], label=curve.label, **style)
-        _finish(axes, "training images", "", [])
-        axes.set_title(name, loc="left", color=INK, size=10)
-        axes.label_outer()
-    _legend(figure, figure.axes[0])
+def _drawn(draw: Callable[[str], alt.LayerChart], name: str, title: str, description: str) -> str:
+    drawn = []
+    for look in SIZES:
+        file = io.StringIO()
+        draw(look).save(file, format="svg")
+        drawn.append(page_svg(file.getvalue(), f"{name}-{look}", look, title, description))
+    return "\n".join(drawn)
 
 
-def _better_one(best: Score, score: Score) -> Score:
-    return score if better(score, best) else best
+def _panel_chart(panel: Panel, width: int, height: int) -> alt.LayerChart:
+    import altair as alt
+
+    x, y = _span(panel.x, list(panel.widths())), _span(panel.y, list(panel.heights()))
+    across = alt.X("x:Q", scale=_scale(x), axis=_axis(panel.x, x, grid=False), title=panel.x.title or None)
+    above: Row = {"titleAngle": 0, "titleAlign": "left", "titleX": 0, "titleY": -12, "titleBaseline": "bottom"}
+    along = alt.Y("y:Q", scale=_scale(y), axis=_axis(panel.y, y, domain=False, **above), title=panel.y.title or None)
+    layers = [*_intervals(panel, x), *_lines(panel, across, along), *_names(panel), *_dots(panel, across, along)]
+    return _styled(layers, width, height)
 
 
-def _finish(axes: Axes, x: str, y: str, values: Sequence[float]) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlabel(x, color=FAINT, size=9.5)
-    axes.set_ylabel(y, color=FAINT, size=9.5)
-    axes.tick_params(colors=FAINT, labelsize=9, length=0)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(GRID)
-    _log_if_wide(axes, "y", values)
-    if axes.get_xscale() == "linear":
-        axes.xaxis.set_major_formatter(_axis_number)
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _log_if_wide(axes: Axes, which: str, values: Sequence[float]) -> None:
-    if not values or min(values) <= 0 or max(values) < 12 * min(values):
-        return
-    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
-
-    axis = axes.yaxis if which == "y" else axes.xaxis
-    (axes.set_yscale if which == "y" else axes.set_xscale)("log")
-    narrow = max(values) < 100 * min(values)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,)))
-    axis.set_major_formatter(_axis_number)
-    axis.set_minor_locator(NullLocator())
-    axis.set_minor_formatter(NullFormatter())
+def _lines(panel: Panel, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    """One layer for all lines of a kind, faint ones first."""
+    layers: list[alt.Chart] = []
+    for strong, dashed, step in sorted({(not line.faint, line.dashed, line.step) for line in panel.lines}):
+        rows = [
+            {"x": at, "y": value, "line": number, "colour": series_colour(line.colour), **_said(line.note)}
+            for number, line in enumerate(panel.lines)
+            if (not line.faint, line.dashed, line.step) == (strong, dashed, step)
+            for at, value in line.points
+        ]
+        mark = _marks().mark_line(
+            strokeWidth=2.4 if strong else 1.2,
+            strokeOpacity=1.0 if strong else 0.45,
+            strokeDash=[4, 3] if dashed else [1, 0],
+            interpolate=_interpolation(step),
+            clip=True,
+        )
+        layers += _encoded(mark, rows, x=x, y=y, detail="line:N", stroke=_as_given("stroke", "colour"))
+    return layers
 
 
-def _axis_number(value: float, _: float) -> str:
-    for limit, suffix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= limit:
-            return f"{value / limit:g}{suffix}"
-    return f"{value:g}"
+def _intervals(panel: Panel, x: _Span) -> list[alt.Chart]:
+    """Bands of lines, of levels and of crossings, and the invisible places at which all lines are read."""
+    import altair as alt
+
+    layers: list[alt.Chart] = []
+    for band in panel.bands:
+        rows: list[Row] = [{"x": at, "y": low, "y2": high} for at, low, high in band.points]
+        colour, steps = series_colour(band.colour), _interpolation(band.step)
+        area = _marks().mark_area(color=colour, opacity=0.2, interpolate=steps, clip=True)
+        layers += _encoded(area, rows, x="x:Q", y="y:Q", y2="y2:Q")
+    rows = [{"y": each.interval[0], "y2": each.interval[1]} for each in panel.levels if each.interval is not None]
+    layers += _encoded(_marks().mark_rect(color=FAINT, opacity=0.15, clip=True), rows, y="y:Q", y2="y2:Q")
+    whole = {"y": alt.value(0), "y2": alt.value("height")}
+    rows = [
+        {"x": max(low, x.low), "x2": min(high, x.high)} for each in panel.crossings for low, high in [each.interval]
+    ]
+    shade = _marks().mark_rect(color=FAINT, opacity=0.18, clip=True)
+    layers += _encoded(shade, rows, x="x:Q", x2="x2:Q", **whole)
+    rows = _strips(panel.readings, x)
+    layers += _encoded(_marks().mark_rect(opacity=0), rows, x="x:Q", x2="x2:Q", **whole)
+    return layers
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 1:
-        place: Any = {"loc": "outside upper left", "ncols": 3, "frameon": False}
-        figure.legend(handles, labels, **place, labelcolor=INK, fontsize=9.5, handlelength=1.2)
+def _strips(readings: Sequence[Reading], x: _Span) -> list[Row]:
+    """The parts of the horizontal axis that are nearest to each reading."""
+    if not readings:
+        return []
+    ordered = sorted(readings, key=lambda each: each.x)
+    middles = [
+        math.sqrt(first.x * second.x) if x.log else (first.x + second.x) / 2 for first, second in pairwise(ordered)
+    ]
+    edges = [x.low, *middles, x.high]
+    parts = zip(ordered, pairwise(edges), strict=True)
+    return [{"x": low, "x2": high, **_said(each.note)} for each, (low, high) in parts]
 
 
-def _for_page(svg: str) -> str:
-    """The `<svg>` element alone: page colours and font, no metadata, no id that the page could clash with."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
-    svg = re.sub(r'\sxmlns(?::\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
-    for colour, variable in VARIABLES.items():
-        svg = svg.replace(colour, variable)
-    used = set(re.findall(r"#([\w-]+)", svg))
-    svg = re.sub(r'\sid="([\w.-]+)"', lambda match: match[0] if match[1] in used else "", svg)
-    svg = re.sub(r"font: (?:\w+ )*?([\d.]+)px [^;\"]*", r"font-size: \1px", svg)
-    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    return re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 class="figure" role="img"', svg, count=1)
+def _dots(panel: Panel, x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    rows = [
+        {
+            "x": dot.x,
+            "y": dot.y,
+            "colour": series_colour(dot.colour),
+            "fill": PAGE if dot.hollow else series_colour(dot.colour),
+            "symbol": SYMBOLS[dot.colour % len(SYMBOLS)],
+            "opacity": 0.55 if dot.faint else 1.0,
+            **_said(dot.note),
+        }
+        for dot in panel.dots
+    ]
+    look = {channel: _as_given(channel, field) for channel, field in (("stroke", "colour"), ("fill", "fill"))}
+    look |= {channel: _as_given(channel, field) for channel, field in (("shape", "symbol"), ("opacity", "opacity"))}
+    layers = _encoded(_marks().mark_point(size=45, strokeWidth=1.6), rows, x=x, y=y, **look)
+    rings: list[Row] = [{"x": dot.x, "y": dot.y} for dot in panel.dots if dot.ringed]
+    ring = _marks().mark_point(size=190, stroke=INK, strokeWidth=1.6, filled=False)
+    return layers + _encoded(ring, rings, x="x:Q", y="y:Q")
+
+
+def _names(panel: Panel) -> list[alt.Chart]:
+    """Levels and crossings, which have their names beside them."""
+    import altair as alt
+
+    rows: list[Row] = [{"y": each.y, "name": printable(each.name), **_said(each.note)} for each in panel.levels]
+    level = _marks().mark_rule(color=INK, strokeWidth=1.2, strokeDash=[1, 3])
+    layers = _encoded(level, rows, y="y:Q")
+    word = _marks().mark_text(align="right", baseline="bottom", dy=-3, fill=FAINT)
+    layers += _encoded(word, rows, y="y:Q", x=alt.value("width"), text="name:N")
+    rows = [
+        {"x": each.x, "below": printable(each.below), "above": printable(each.above), **_said(each.note)}
+        for each in panel.crossings
+    ]
+    crossing = _marks().mark_rule(color=INK, strokeWidth=1.4, strokeDash=[5, 3], clip=True)
+    layers += _encoded(crossing, rows, x="x:Q", y=alt.value(0), y2=alt.value("height"))
+    left = _marks().mark_text(align="right", baseline="top", dx=-5, dy=3, fill=INK)
+    right = _marks().mark_text(align="left", baseline="top", dx=5, dy=3, fill=INK)
+    for side, word in (("below", left), ("above", right)):
+        layers += _encoded(word, rows, x="x:Q", y=alt.value(0), text=f"{side}:N")
+    return layers
+
+
+def _bar_chart(bars: Bars, width: int, label_pixels: int) -> alt.LayerChart:
+    import altair as alt
+
+    rows: list[Row] = []
+    for bar in bars.bars:
+        ends = () if bar.interval is None else (f"95 %: {100 * bar.interval[0]:.0f} to {100 * bar.interval[1]:.0f} %",)
+        low, high = bar.interval or (bar.share, bar.share)
+        words = f"{100 * bar.share:.0f} %"
+        note = Note((bar.name, words, *ends))
+        numbers = {"x": bar.share, "low": low, "high": high, "share": words}
+        rows.append({"name": printable(bar.name), **numbers, **_said(note)})
+    longest = CHARACTER_PIXELS * max(len(bar.name) for bar in bars.bars)
+    room = min(longest, CHARACTER_PIXELS / VEGA_CHARACTER_PIXELS * label_pixels)
+    names = alt.Axis(labelLimit=label_pixels, minExtent=room, labelColor=INK, domain=False)
+    y = alt.Y("name:N", sort=None, axis=names, title=None)
+    x = alt.X("x:Q", scale=alt.Scale(domain=[0, 1.12], nice=False), axis=None)
+    bar_mark = _marks().mark_bar(color=series_colour(bars.colour), height={"band": 0.62})
+    layers = _encoded(bar_mark, rows, x=x, y=y)
+    if any(bar.interval is not None for bar in bars.bars):
+        whisker = _marks().mark_rule(color=INK, strokeWidth=1.4)
+        layers += _encoded(whisker, rows, x="low:Q", x2="high:Q", y=y)
+    text = _marks().mark_text(align="left", dx=5, fill=FAINT)
+    layers += _encoded(text, rows, x="high:Q", y=y, text="share:N")
+    return _styled(layers, width, BAR_PIXELS * len(rows) + BARS_MARGIN_PIXELS)
+
+
+def _marks() -> alt.Chart:
+    import altair as alt
+
+    return alt.Chart()
+
+
+def _interpolation(step: bool) -> Literal["step-after", "linear"]:
+    return "step-after" if step else "linear"
+
+
+def _encoded(chart: alt.Chart, rows: Sequence[Row], **channels: Any) -> list[alt.Chart]:
+    """Layers of marks with what is said of them and where they lead; others are not announced to screen readers.
+
+    Vega would make an address of the lack of one, so that marks with and without a link cannot share a layer.
+    """
+    kinds: dict[tuple[bool, bool], list[Row]] = {}
+    for row in rows:
+        kinds.setdefault(("words" in row, "link" in row), []).append(row)
+    layers = []
+    for (said, linked), alike in kinds.items():
+        layer = chart.copy()
+        layer.data, layer.mark.aria = {"values": alike}, said
+        extra = ({"description": "words:N"} if said else {}) | ({"href": "link:N"} if linked else {})
+        layers.append(layer.encode(**channels, **extra))
+    return layers
+
+
+def _as_given(channel: str, field: str) -> Any:
+    """A channel whose values are meant as they are."""
+    import altair as alt
+
+    kinds: dict[str, Any] = {"stroke": alt.Stroke, "fill": alt.Fill, "shape": alt.Shape, "opacity": alt.Opacity}
+    kind = "Q" if channel == "opacity" else "N"
+    return kinds[channel](f"{field}:{kind}", scale=None, legend=None)
+
+
+def _said(note: Note) -> Row:
+    found = {"words": LINE_BREAK.join(map(printable, note.lines))} if note.lines else {}
+    return found if note.link is None else found | {"link": note.link}
+
+
+def _span(axis: Axis, values: Sequence[float]) -> _Span:
+    log, low, high = is_logarithmic(axis, values), min(values, default=0.0), max(values, default=1.0)
+    if log:
+        room = (high / low) ** PADDING
+        return _Span(True, low / room, high * room, _log_ticks(low / room, high * room))
+    room = PADDING * (high - low) or 0.5 * abs(high) or 0.5
+    return _Span(False, low - room, high + room, None)
+
+
+def _log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times powers of ten, or the powers alone if there are many."""
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    several = [digit * 10.0**power for power in powers for digit in (1, 2, 5) if low <= digit * 10.0**power <= high]
+    if len(several) <= MAX_LOG_LABELS:
+        return several
+    return [10.0**power for power in powers if low <= 10.0**power <= high]
+
+
+def _scale(span: _Span) -> alt.Scale:
+    import altair as alt
+
+    return alt.Scale(type="log" if span.log else "linear", domain=[span.low, span.high], nice=False, zero=False)
+
+
+def _axis(axis: Axis, span: _Span, **values: Any) -> alt.Axis:
+    import altair as alt
+
+    if span.ticks is not None:
+        return alt.Axis(labelExpr=_AXIS_NUMBER, values=span.ticks, **values)
+    if axis.whole:
+        values["tickMinStep"] = 1
+    return alt.Axis(labelExpr=_AXIS_NUMBER, tickCount=5, labelOverlap=True, **values)
+
+
+def _styled(layers: Sequence[alt.Chart], width: int, height: int) -> alt.LayerChart:
+    import altair as alt
+
+    chart = alt.LayerChart(layer=list(layers), width=width, height=height)
+    words: Row = {"labelFontSize": 12, "titleFontSize": 12, "labelColor": FAINT, "titleColor": FAINT}
+    lines: Row = {"gridColor": GRID, "domainColor": GRID, "ticks": False, "labelPadding": 6}
+    chart.autosize, chart.padding = alt.AutoSizeParams(type="fit", contains="padding"), 2
+    chart.config = alt.Config(
+        background="transparent",
+        axis=alt.AxisConfig(**words, **lines, titleFontWeight="normal"),
+        view=alt.ViewConfig(stroke=None),
+        text=alt.MarkConfig(fontSize=12),
+    )
+    return chart

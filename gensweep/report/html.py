@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +16,13 @@ from gensweep.report.charts import draw_charts
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
 from gensweep.report.comparison import Comparison
-from gensweep.report.figures import COLOURS
+from gensweep.report.figures import SYMBOL_PATHS
 from gensweep.report.ranked_trials import RankedTrial
-from gensweep.report.templates import data_url, environment, write_whole
+from gensweep.report.templates import data_url, environment, script_text, write_whole
 from gensweep.report.verdict import verdict_words
-from gensweep.report.wording import count, duration, identity_words, interval_words, score, setting_list
+from gensweep.report.wording import count, duration, identity_words, interval_words, number, score, setting_list
 from gensweep.tracking.artifacts import sample_grid, trial_config
+from gensweep.tracking.store import runs_page, ui_command
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import TrialRecord
@@ -40,8 +43,12 @@ def write_report(comparison: Comparison, judged: BudgetVerdict, file: Path) -> N
 
 def render(comparison: Comparison, judged: BudgetVerdict) -> str:
     """The page as text.  Whatever users named is escaped."""
-    pages, groups = environment(), comparison.groups.values()
-    words = (count, diversity_words, duration, identity_words, interval_words, score, setting_list, warnings_of)
+    pages, groups, page = environment(), comparison.groups, runs_page()
+
+    def runs(run_id: str) -> str | None:
+        return None if page is None else page + run_id
+
+    words = (count, diversity_words, duration, identity_words, interval_words, number, score, setting_list, warnings_of)
     pages.filters |= {function.__name__: function for function in words}
     return pages.get_template("report.html.j2").render(
         comparison=comparison,
@@ -49,12 +56,19 @@ def render(comparison: Comparison, judged: BudgetVerdict) -> str:
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.run_id for tie in comparison.ties},
         facts=_facts(comparison),
-        grids=[grid for group in list(groups)[:MAX_GRIDS] if (grid := _grid(group[0]))],
-        colours={entry.trial.run_id: index % COLOURS for index, group in enumerate(groups) for entry in group},
+        grids=[grid for group in list(groups.values())[:MAX_GRIDS] if (grid := _grid(group[0]))],
+        groups=list(groups),
+        colours={entry.trial.run_id: index for index, group in enumerate(groups.values()) for entry in group},
+        symbols=SYMBOL_PATHS,
         table_rows=TABLE_ROWS,
-        charts=draw_charts(comparison),
+        lead=None,
+        charts=draw_charts(comparison, runs),
+        runs=runs,
+        ui_command=ui_command(),
         config=_config(comparison.winner.trial),
         command=reproduce_command(comparison.winner.trial),
+        script=(script := script_text()),
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,11 @@ def environment(package: str = "gensweep.report") -> Environment:
 
     loader = ChoiceLoader([PackageLoader(name, ".") for name in dict.fromkeys([package, "gensweep.report"])])
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def script_text() -> str:
+    """The script of the report, as it goes into the page."""
+    return files("gensweep.report").joinpath("report.js").read_text(encoding="utf-8")
 
 
 def data_url(file: str, data: bytes) -> str:

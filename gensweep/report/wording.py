@@ -67,6 +67,11 @@ def interval_words(value: Score) -> str:
     return f"{rough(value.corrected)} ({rough(low)} to {rough(high)})"
 
 
+def number(value: float | None) -> str:
+    """A number for a program to sort by; "" if there is none."""
+    return "" if value is None or not math.isfinite(value) else str(value)
+
+
 def rough(value: float) -> str:
     """A number with about three digits, as an uncertain one deserves."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

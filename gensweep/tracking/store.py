@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import socket
 import sys
 import warnings
@@ -58,6 +59,9 @@ LASTING_ERRORS = (
     "RESOURCE_DOES_NOT_EXIST",
 )
 
+#: What MLflow shows without being told.
+DEFAULT_STORES = ("sqlite:///mlflow.db", "sqlite:///./mlflow.db")
+
 #: Opens the experiment in the UI's view of training runs; without it, MLflow shows its view of language models.
 TRAINING_RUNS = {"mlflow.experimentKind": "custom_model_development"}
 
@@ -78,6 +82,28 @@ def tracking_uri() -> str:
 def store_name() -> str:
     """Store and experiment in words that hold in a copy of the current folder, too."""
     return f"{tracking_uri().replace(str(Path.cwd()), '.')} {experiment_name()}"
+
+
+def runs_page() -> str | None:
+    """Where a server shows the runs of our experiment, to be followed by the id of one; without credentials.
+
+    None for a store that no server shows, such as a database in this folder.
+    """
+    _prepare()
+    from mlflow.tracking import get_tracking_uri
+
+    parts = urlsplit(str(get_tracking_uri()))
+    if parts.scheme not in ("http", "https") or (experiment := experiment_id(client(), create=False)) is None:
+        return None
+    return (
+        f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/#/experiments/{experiment}/runs/"
+    )
+
+
+def ui_command() -> str:
+    """The command that shows the runs of a store that no server shows, in words that hold in a copy of the folder."""
+    uri = tracking_uri().replace(str(Path.cwd()), ".")
+    return "mlflow ui" if uri in DEFAULT_STORES else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def client() -> MlflowClient:

@@ -1,171 +1,169 @@
-"""What is drawn: the tests look at the lines and markers of the SVG."""
+"""What is drawn: the tests look at the marks of the SVG."""
 
-import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
 
 import pytest
+from drawn import look_of, marks, spoken, texts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recorded import ranked, trial
 
-from gensweep.report.figures import (
-    MAX_BARS,
-    Curve,
-    cost_figure,
-    curves_figure,
-    history_figure,
-    importance_figure,
-    signals_figure,
-)
-from gensweep.results import Cost
+from gensweep.report.figures import draw_bars, draw_panel
+from gensweep.report.plots import Axis, Band, Bar, Bars, Crossing, Dot, Level, Line, Note, Panel, Reading
 
-NASTY = "<script>alert(1)</script> $x_1$ & \"'"
+NASTY = "<script>alert(1)</script> $x_1$ & \"'\x00\u2028"
+LINK = "http://mlflow.example/#/experiments/1/runs/abc"
+X, Y = Axis("compute"), Axis("FD")
 
 
-@dataclass
-class Mark:
-    """A line, bar or marker of the data: its points in the figure, where y grows downwards, and its style."""
-
-    points: list[tuple[float, float]]
-    style: dict[str, str]
-    panel: str
-
-    @property
-    def colour(self):
-        return self.style.get("stroke", self.style.get("fill"))
+def panel(**parts):
+    return draw_panel(Panel(X, Y, **parts), "figure-1", "a title", "a description")
 
 
-def texts(svg):
-    return [element.text for element in ET.fromstring(svg).iter("text")]
+def dots(values):
+    return [Dot(0, x, y, Note((f"at {x}",))) for x, y in values]
 
 
-def marks(svg, tag):
-    """The lines and bars ("path") or the markers ("use") within the axes, without grid and legend."""
-    found = []
-    root = ET.fromstring(svg)
-    inside = [(element, element.get("clip-path")) for element in root.iter("path")]
-    inside += [(use, group.get("clip-path")) for group in root.iter("g") for use in group if group.get("clip-path")]
-    for element, panel in inside:
-        style = dict(part.split(": ", 1) for part in (element.get("style") or "").split("; ") if part)
-        mark = Mark([], style, panel)
-        if element.tag == tag and panel and re.fullmatch(r"var\(--(c\d|ink)\)", mark.colour or ""):
-            numbers = [(element.get("x"), element.get("y"))]
-            if tag == "path":
-                numbers = re.findall(r"([-\d.]+) ([-\d.]+)", element.get("d"))
-            mark.points = [(float(x), float(y)) for x, y in numbers]
-            found.append(mark)
-    return found
-
-
-def heights(mark):
-    return [-y for _, y in mark.points]
-
-
-def figures(name, values):
-    groups = ranked([trial(name, n, value, status="finished" if n % 2 else "pruned") for n, value in enumerate(values)])
-    yield history_figure(groups, "FD")
-    yield cost_figure(groups, "FD")
-    yield importance_figure({name: {"a": 0.7, name: 0.3}}, {name: 0})
-    yield curves_figure({name: [Curve("t", 0, list(enumerate(values)))], "b": [Curve("u", 1, [])]}, "FD")
-    yield signals_figure({name: [Curve("t", 0, list(enumerate(values))), Curve("u", 0, [(0, 1.0)], faint=True)]})
-
-
-@pytest.mark.parametrize("index", range(5))
-def test_figures_are_svg_that_takes_its_colours_from_the_page(index):
-    svg = list(figures("sweep", [5.0, 4.0, 9.0]))[index]
-    assert svg.startswith('<svg class="figure"')
+@pytest.mark.parametrize("look", ["broad", "slim"])
+def test_a_figure_has_the_colours_and_font_of_the_page_and_loads_nothing(look):
+    svg = ET.tostring(look_of(panel(dots=dots([(1, 2.0), (2, 3.0)])), look), encoding="unicode")
     assert "var(--c0)" in svg
-    assert "#0000" not in svg
-    for external in ("http", "<?xml", "metadata", "font-family"):
-        assert external not in svg
+    for foreign in ("http", "font-family", "image", "#"):
+        assert foreign not in svg.replace(f"url(#figure-1-{look}-", "")
+
+
+@pytest.mark.parametrize("look", ["broad", "slim"])
+def test_screen_readers_find_a_title_a_description_and_the_values(look):
+    root = look_of(panel(dots=dots([(1, 2.0)])), look)
+    named = {element.get("id"): element.text for element in root.iter() if element.get("id")}
+    assert named[root.get("aria-labelledby")] == "a title"
+    assert named[root.get("aria-describedby")] == "a description"
+    assert [mark.words for mark in spoken(panel(dots=dots([(1, 2.0)])), look)] == ["at 1"]
+
+
+def test_no_id_is_given_twice_on_a_page():
+    both = panel(lines=[Line(0, [(1, 2.0), (2, 3.0)])]) + draw_panel(
+        Panel(X, Y, lines=[Line(0, [(1, 2.0), (2, 3.0)])]), "figure-2", "t", "d"
+    )
+    ids = [element.get("id") for element in ET.fromstring(f"<x>{both}</x>").iter() if element.get("id")]
+    assert len(ids) == len(set(ids)) > 8
 
 
 def test_names_of_users_are_text_and_nothing_else():
-    for svg in (
-        importance_figure({NASTY: {NASTY: 1.0}}, {NASTY: 0}),
-        curves_figure({NASTY: [Curve("t", 0, [(1, 2.0)])]}, "y"),
-        signals_figure({NASTY: [Curve("t", 0, [(1, 2.0)])]}),
-    ):
-        assert NASTY in texts(svg)
+    shown = NASTY.replace("\x00", "?").replace("\u2028", "?")
+    parts = {
+        "dots": [Dot(0, 1, 2.0, Note((NASTY,)))],
+        "levels": [Level(NASTY, 2.0)],
+        "crossings": [Crossing(NASTY, NASTY, 1.5, (1.0, 2.0))],
+    }
+    for svg in (panel(**parts), draw_bars(Bars(0, [Bar(NASTY, 1.0)]), "figure-1", NASTY, NASTY)):
         assert "<script" not in svg
+        assert any(mark.words.startswith(shown) for mark in spoken(svg))
+    assert texts(panel(**parts)).count(shown) == 3
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=4))
-def test_every_finite_score_is_drawn(values):
-    history, cost, _, curves, signals = figures("sweep", values)
-    assert len(marks(history, "use")) == len(values)
-    assert len(marks(cost, "use")) == 2 * (len(values) + 1)  # two panels, and a ring around the winner in each
-    assert len(marks(curves, "use")) == len(values)
-    assert len(marks(signals, "path")) == 2
+def test_every_line_that_is_said_of_a_mark_stands_on_a_line_of_its_own():
+    [mark] = spoken(panel(dots=[Dot(0, 1, 2.0, Note(("a/t1", "FD 2", "60k images")))]))
+    assert mark.words == "a/t1\nFD 2\n60k images"
 
 
-@pytest.mark.parametrize(("mode", "sign"), [("min", -1), ("max", 1)])
-def test_the_line_of_a_history_is_the_best_so_far(mode, sign):
-    values = [50.0, 40.0, 45.0, 30.0, 90.0]
-    trials = [trial("a", n, value, mode=mode) for n, value in enumerate(values)] + [trial("b", 0, 60.0, mode=mode)]
-    svg = history_figure(ranked(trials), "FD")
-    dots = [mark for mark in marks(svg, "use") if mark.colour == "var(--c0)"]
-    line = next(mark for mark in marks(svg, "path") if mark.colour == "var(--c0)")
-    assert len(dots) == len(values)
-    assert [mark.points[0][0] for mark in dots] == sorted(mark.points[0][0] for mark in dots)
-    rising = [sign * height for height in heights(line)]
-    assert rising == sorted(rising)
-    assert rising[-1] == max(sign * heights(dot)[0] for dot in dots)
-    assert {mark.colour for mark in marks(svg, "use")} == {"var(--c0)", "var(--c1)"}
-    assert {"a", "b", "trial", "FD"} <= set(texts(svg))
+def test_marks_lead_to_their_runs_and_others_nowhere():
+    drawn = panel(dots=[Dot(0, 1, 2.0, Note(("a",), LINK)), Dot(0, 2, 3.0, Note(("b",)))])
+    assert {mark.words: mark.link for mark in spoken(drawn)} == {"a": LINK, "b": None}
 
 
-def test_costs_mark_the_winner_and_open_circles_were_stopped_early():
-    trials = [trial("a", 0, 50.0, status="pruned"), trial("a", 1, 40.0), trial("a", 2, 60.0, cost=Cost(images=9))]
-    rings, circles = [], []
-    for mark in marks(cost_figure(ranked(trials), "FD"), "use"):
-        (rings if mark.colour == "var(--ink)" else circles).append(mark)
-    # The third trial's seconds are not known, so it is missing in the second panel.
-    assert len(circles) == 5
-    assert sum(mark.style["fill-opacity"] == "0" for mark in circles) == 2
-    lowest = [min(heights(mark)[0] for mark in circles if mark.panel == ring.panel) for ring in rings]
-    assert [heights(ring)[0] for ring in rings] == lowest
-    assert len(rings) == 2
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=5))
+def test_every_finite_score_is_drawn_within_the_figure(values):
+    drawn = panel(dots=dots(values), lines=[Line(1, values, Note(("line",)))])
+    found = spoken(drawn)
+    assert len([mark for mark in found if mark.words.startswith("at")]) == len(values)
+    _, _, width, height = map(float, look_of(drawn).get("viewBox").split())
+    assert all(0 <= x <= width and 0 <= y <= height for mark in found for x, y in mark.points)
 
 
-def test_bars_are_as_long_as_the_shares_and_few_enough_to_read():
-    shares = {f"setting{n}": 0.4 / (n + 1) for n in range(12)}
-    svg = importance_figure({"a": shares, "none": {}}, {"a": 2, "none": 0})
-    bars = marks(svg, "path")
-    widths = sorted((max(x for x, _ in bar.points) - min(x for x, _ in bar.points) for bar in bars), reverse=True)
-    assert len(widths) == MAX_BARS
-    assert [width / widths[0] for width in widths] == pytest.approx([1 / (n + 1) for n in range(MAX_BARS)], abs=1e-4)
-    assert {bar.colour for bar in bars} == {"var(--c2)"}
-    assert {"a", "setting0", "40 %"} <= set(texts(svg))
-    assert not {"none", "setting8"} & set(texts(svg))
+def test_smaller_scores_are_lower_and_larger_budgets_further_right():
+    first, second, third = spoken(panel(dots=dots([(1, 5.0), (2, 3.0), (3, 9.0)])))
+    assert first.x < second.x < third.x
+    assert second.height < first.height < third.height
 
 
-def test_the_first_curve_of_each_panel_is_drawn_strongly():
-    first, second = Curve("t1", 0, [(1, 9.0), (2, 4.0)]), Curve("t0", 0, [(1, 9.0), (2, 8.0)])
-    svg = curves_figure({"a": [first, second], "b": [Curve("u", 1, []), Curve("v", 1, [(1, 5.0)])]}, "FD")
-    strong = [mark for mark in marks(svg, "path") if mark.style.get("stroke-width") == "2"]
-    weak = [mark for mark in marks(svg, "path") if mark not in strong]
-    assert [mark.colour for mark in strong] == ["var(--c0)"]
-    assert [mark.colour for mark in weak] == ["var(--c0)", "var(--c1)"]
-    assert heights(strong[0])[-1] < heights(weak[0])[-1]
+def test_a_wide_range_is_drawn_on_a_logarithmic_axis_unless_it_counts():
+    values = [(1, 5.0), (10, 5.0), (1000, 5.0)]
+    left, middle, right = spoken(panel(dots=dots(values)))
+    assert middle.x - left.x == pytest.approx((right.x - middle.x) / 2, rel=0.01)
+    counted = draw_panel(Panel(Axis("trial", log=False), Y, dots=dots(values)), "f", "t", "d")
+    left, middle, right = spoken(counted)
+    assert middle.x - left.x == pytest.approx((right.x - middle.x) / 110, rel=0.01)
 
 
-def test_signals_have_a_panel_each_and_faint_ones_are_dashed():
-    curves = [Curve("real", 0, [(1, 0.5), (2, 0.9)]), Curve("fake", 0, [(1, 0.4), (2, 0.8)], faint=True)]
-    svg = signals_figure({"accuracy": curves, "length": [Curve("real", 1, [(1, 10.0), (2, 20.0)])]})
-    lines = marks(svg, "path")
-    assert [("stroke-dasharray" in mark.style, mark.colour) for mark in lines] == [
-        (False, "var(--c0)"),
-        (True, "var(--c0)"),
-        (False, "var(--c1)"),
-    ]
-    assert lines[0].panel == lines[1].panel != lines[2].panel
-    assert {"accuracy", "length", "real", "fake"} <= set(texts(svg))
+def test_numbers_of_an_axis_are_short():
+    assert {"1k", "10k", "100k"} <= set(texts(panel(dots=dots([(900, 0.5), (120_000, 0.6)]))))
 
 
-def test_a_wide_range_is_drawn_on_a_logarithmic_axis():
-    costs = [Cost(images=images, train_seconds=1.0) for images in (100, 100_000)]
-    trials = [trial("a", number, 5.0, cost=cost) for number, cost in enumerate(costs)]
-    assert {"100", "100k"} <= set(texts(cost_figure(ranked(trials), "FD")))
+def test_hollow_marks_show_the_page_and_the_winner_has_a_ring():
+    drawn = panel(dots=[Dot(2, 1, 2.0, Note(("a",)), hollow=True), Dot(2, 2, 1.0, Note(("b",)), ringed=True)])
+    assert {mark.words: mark.style["fill"] for mark in spoken(drawn)} == {"a": "var(--page)", "b": "var(--c2)"}
+    rings = [mark for mark in marks(drawn) if mark.style.get("stroke") == "var(--ink)"]
+    assert [ring.points for ring in rings] == [mark.points for mark in spoken(drawn) if mark.words == "b"]
+
+
+def test_series_differ_in_shape_and_not_in_colour_alone():
+    drawn = panel(dots=[Dot(0, 1, 2.0, Note(("a",))), Dot(1, 2, 2.0, Note(("b",)))])
+    first, second = spoken(drawn)
+    assert first.style["d"] != second.style["d"]
+
+
+def test_faint_lines_stand_back_and_dashed_ones_are_dashed():
+    points = [(1, 9.0), (2, 4.0)]
+    lines = [Line(0, points, Note(("a",))), Line(0, points, Note(("b",)), faint=True)]
+    drawn = {
+        mark.words: mark.style for mark in spoken(panel(lines=[*lines, Line(1, points, Note(("c",)), dashed=True)]))
+    }
+    assert float(drawn["b"]["stroke-opacity"]) < float(drawn["a"]["stroke-opacity"])
+    assert float(drawn["b"]["stroke-width"]) < float(drawn["a"]["stroke-width"])
+    assert drawn["c"]["stroke-dasharray"] != drawn["a"]["stroke-dasharray"]
+
+
+def test_a_step_holds_its_value_until_the_next_point():
+    [line] = spoken(panel(lines=[Line(0, [(1, 9.0), (2, 4.0)], Note(("a",)), step=True)]))
+    assert "H" in line.style["d"] or len({y for _, y in line.points}) < len(line.points)
+
+
+def test_a_crossing_names_what_is_best_on_each_side():
+    drawn = panel(
+        lines=[Line(0, [(1, 2.0), (3, 4.0)])], crossings=[Crossing("dcgan", "ddpm", 2.0, (1.5, 2.5), Note(("at 2 s",)))]
+    )
+    [rule] = spoken(drawn)
+    assert rule.words == "at 2 s"
+    places = {
+        element.text: float(element.get("transform").partition("(")[2].partition(",")[0])
+        for element in look_of(drawn).iter("text")
+    }
+    assert places["dcgan"] < rule.x < places["ddpm"]
+
+
+def test_the_whole_width_is_divided_among_the_readings():
+    drawn = panel(
+        lines=[Line(0, [(1, 2.0), (9, 4.0)])], readings=[Reading(x, Note((f"at {x}",))) for x in (1.0, 5.0, 9.0)]
+    )
+    said = [element.find("title").text for element in look_of(drawn).iter("path") if element.find("title") is not None]
+    assert said == ["at 1.0", "at 5.0", "at 9.0"]
+
+
+def test_bands_and_intervals_of_levels_are_shaded():
+    level = Level("real images", 2.0, Note(("floor",)), interval=(1.9, 2.1))
+    drawn = panel(
+        lines=[Line(3, [(1, 2.0), (3, 4.0)])], bands=[Band(3, [(1, 1.5, 2.5), (3, 3.5, 4.5)])], levels=[level]
+    )
+    shaded = [each.get("fill") for each in look_of(drawn).iter("path") if float(each.get("opacity", "1")) < 0.3]
+    assert shaded == ["var(--c3)", "var(--faint)"]
+    assert "real images" in texts(drawn)
+
+
+def test_bars_are_as_long_as_the_shares_and_say_their_interval():
+    drawn = draw_bars(Bars(2, [Bar("a", 0.4, (0.3, 0.5)), Bar("b", 0.2)]), "f", "t", "d")
+    bars = [mark for mark in spoken(drawn) if mark.style.get("fill") == "var(--c2)"]
+    lengths = [float(bar.style["d"].partition("h")[2].partition("v")[0]) for bar in bars]
+    assert lengths[0] == pytest.approx(2 * lengths[1], rel=0.01)
+    assert bars[0].words == "a\n40 %\n95 %: 30 to 50 %"
+    assert {"a", "40 %", "b", "20 %"} <= set(texts(drawn))
