@@ -15,14 +15,16 @@ from gensweep.results import Unit
 BUDGET_TOLERANCE = 0.02
 
 
-def known_budget(budget: Amount, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
-    """The budget in the range that all groups have in common, beside the overheads.
+def known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:
+    """The budget in the range that all groups have in common, beside the overheads; by default the largest.
 
     Raises ConfigError if it is beyond.
     """
     common = common_budgets(judged, overheads)
     assert common is not None
     low, high = common
+    if budget is None:
+        return high
     if low * (1 - BUDGET_TOLERANCE) <= budget.value <= high * (1 + BUDGET_TOLERANCE):
         return min(max(budget.value, low), high)
     first, last = (Amount(budget.unit, value) for value in common)
@@ -48,8 +50,8 @@ def no_common_budget(judged: Sequence[TrainingCurve], unit: Unit) -> str:
     short = min(ends, key=lambda name: ends[name][1])
     first, last = Amount(unit, ends[late][0]), Amount(unit, ends[short][1])
     return (
-        f"all of {late} have a score from {first} on, but {short} ended at {last}; train {short} longer, or compare "
-        "in another unit (--budget 60kimages, 10min, 2e13flops)"
+        f"in {unit} they have no budget in common: all of {late} have a score from {first} on, but {short} ended at "
+        f"{last}; train {short} longer, or compare in another unit (--budget 60kimages, 10min, 2e13flops)"
     )
 
 

@@ -74,7 +74,7 @@ class BudgetVerdict:
     best_of_all: RankedTrial | None = None
     """The best single training within the budget, if it is another one."""
     no_budget: str | None = None
-    """Why there is no common budget."""
+    """Why there is no common budget, or none in the unit that comes first."""
     floor: ScoreInterval | None = None
     warnings: tuple[str, ...] = ()
 
@@ -91,26 +91,25 @@ def judge(comparison: Comparison, budget: Amount | None = None, draw: int = 0) -
     two larger ones.  Raises ConfigError for a budget of which nothing is known, NothingToCompareError if the groups
     have none in common.
     """
-    if draw and budget is None:
-        raise ConfigError(
-            "--draw: drawing has a price in flops or time; give --budget in one of them, as 2e13flops or 8h"
-        )
-    found = [_compared(each) for each in trained_curves(comparison, None if budget is None else budget.unit)]
+    readings = trained_curves(comparison, None if budget is None else budget.unit)
+    # Drawing images costs no training images.
+    found = [_compared(each) for each in readings if not draw or budget is not None or each.unit != "images"]
     if not found:
-        if budget is None:
-            return _by_ranking(comparison, "no trial was trained here")
+        if budget is None and not draw:
+            return _by_ranking(comparison, "no trial was trained here, so there is no budget")
+        wanted = "flops or device_seconds" if budget is None else budget.unit
         raise ConfigError(
-            f"--budget: no trial has on record what it spent in {budget.unit}, so {budget} cannot be compared; "
-            "give the budget in another unit, or none"
+            f"--{'draw' if budget is None else 'budget'}: no trial has on record what it spent in {wanted}; give the "
+            "budget in another unit, or none"
         )
     compared = next((each for each in found if each.common is not None), found[0])
     if compared.common is None:
         words = no_common_budget(compared.judged, compared.trained.unit)
-        if budget is None:
+        if budget is None and not draw:
             return _by_ranking(comparison, words)
         raise NothingToCompareError(f"nothing to compare at one budget: {words}")
     overheads = sampling_costs(compared.trained, draw) if draw else {}
-    at = compared.common[1] if budget is None else known_budget(budget, compared.judged, overheads)
+    at = known_budget(budget, compared.judged, overheads)
     made = _at_budget(compared, at, overheads, comparison.score.mode)
     if compared is not found[0]:
         made = replace(made, no_budget=no_common_budget(found[0].judged, found[0].trained.unit))

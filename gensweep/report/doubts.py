@@ -19,7 +19,7 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     trial = verdict.winner.trial
     yield from (f"{trial.name} {warning}" for warning in warnings_of(trial.signals))
     if verdict.no_budget is not None:
-        yield f"{'no' if verdict.budget is None else 'no larger'} budget can be compared: {verdict.no_budget}"
+        yield verdict.no_budget
     if verdict.seeds == 1 and not trial.imported:
         again = f"gensweep tune --repeat {trial.sweep} --top 3 --seeds 3"
         yield f"{trial.name} was trained with one seed, and another may turn out otherwise; to see how much: {again}"
@@ -45,12 +45,10 @@ def _few_or_unknown(verdict: BudgetVerdict) -> Iterator[str]:
     if few:
         counts = ", ".join(f"{curve.group} {curve.configurations}" for curve in few)
         yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"
-    for curve in verdict.curves:
-        if curve.stopped:
-            yield (
-                f"{curve.stopped} of {curve.trainings} trainings of {curve.group} were stopped before the budget, and "
-                "are taken to go on as the others did"
-            )
+    stopped = [f"{curve.stopped} of {curve.trainings} of {curve.group}" for curve in verdict.curves if curve.stopped]
+    if stopped:
+        counts = ", ".join(stopped)
+        yield f"trainings that were stopped before the budget are taken to go on as the others did: {counts}"
     for flip in verdict.unsure:
         where = amount_words(flip.value, verdict.trained.unit)
         yield f"the curves of {flip.below} and {flip.above} cross near {where}, but that may be chance"

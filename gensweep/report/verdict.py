@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gensweep.report.wording import amount_words, family_name, rough, score
+from gensweep.report.wording import amount_range, amount_words, family_name, rough, score
 
 if TYPE_CHECKING:
     from gensweep.compute.flips import Flip
@@ -65,10 +65,10 @@ def _budget(verdict: BudgetVerdict) -> str:
 
 def _flip(verdict: BudgetVerdict, flip: Flip) -> str:
     assert verdict.trained is not None
-    value, low, high = (amount_words(each, verdict.trained.unit) for each in (flip.value, flip.low, flip.high))
+    unit, what = verdict.trained.unit, "" if verdict.draw else " of training"
     below, above = group_words(verdict, flip.below), group_words(verdict, flip.above)
-    what = "" if verdict.draw else " of training"
-    return f"Below {value}{what} take {below}, above it {above} (95 %: {low} to {high})"
+    interval = amount_range(flip.low, flip.high, unit)
+    return f"Below {amount_words(flip.value, unit)}{what} take {below}, above it {above} (95 %: {interval})"
 
 
 def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
@@ -83,8 +83,8 @@ def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
                     "" if point.low is None or point.high is None else f" ({rough(point.low)} to {rough(point.high)})"
                 )
                 parts.append(f"{group_words(verdict, curve.group)} {rough(point.best)}{band}")
-    tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
-    yield f"Expected of {tries}, each trained for that: {', '.join(parts)}"
+    tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations, each"
+    yield f"Expected of {tries} trained for that: {', '.join(parts)}"
 
 
 def _cost(verdict: BudgetVerdict) -> Iterator[str]:

@@ -205,3 +205,46 @@ def test_a_dead_server_is_one_line(monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert run(["trials"]) == 1
     assert "http://127.0.0.1:9 does not answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--budget", ""], 2, "is not an amount of compute; give a number and a unit: 2e13flops"),
+        (["--budget", "0images"], 2, "give an amount above 0"),
+        (["--budget", "3weeks"], 2, "has the unit 'weeks', which is none"),
+        (["--budget", "9d"], 2, "is beyond what all were trained for"),
+        (["--budget", "1images"], 2, "is less than the first score of every trial took"),
+        (["--budget", "1e12flops"], 2, "no trial has on record what it spent in flops"),
+        (["--draw", "5", "--budget", "1e12flops"], 2, "no trial has on record what it spent in flops"),
+        (["--budget", "60kimages", "--draw", "5"], 2, "--draw: drawing costs no training images"),
+    ],
+)
+def test_budgets_that_say_nothing_are_refused_in_one_line(store, capsys, arguments, code, words):
+    assert run(["best", "--compare", "dcgan", "--no-html", *arguments]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert words in err
+    assert err.strip().count("\n") == 0
+
+
+def test_sweeps_without_a_common_budget_are_code_4_and_one_line(store, capsys):
+    assert run(["best", "--compare", "--no-html", "--budget", "20s"]) == 4
+    err = capsys.readouterr().err
+    assert re.search("nothing to compare at one budget: in device_seconds .* all of [-a-z]* have a score from", err)
+    assert "train dcgan longer, or compare in another unit" in err
+    assert err.strip().count("\n") == 0
+
+
+def test_a_budget_belongs_to_a_comparison(store, capsys):
+    assert run(["best", "dcgan", "--budget", "60kimages"]) == 2
+    assert "add --compare" in capsys.readouterr().err
+
+
+def test_a_budget_is_the_one_of_the_verdict(store, capsys):
+    assert run(["best", "--compare", "--no-html", "--budget", "60000images", "--format", "json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["verdict"]["budget"] == {"unit": "images", "value": 60000}
+    assert value["verdict"]["winner"]["trial"] in {entry["trial"] for entry in value["entries"]}
+    assert {curve["unit"] for curve in value["curves"]} == {"images"}
+    assert value["pareto"][0]["score"] == value["entries"][0]["objective"]["value"]

@@ -7,6 +7,8 @@ from made_up import IDENTITY
 
 from gensweep.metrics.efficientnet import efficientnet_lite0
 from gensweep.report.wording import (
+    amount_range,
+    amount_words,
     count,
     duration,
     identity_words,
@@ -88,3 +90,14 @@ def test_settings_in_words():
     params = {"diffusion.schedule.kind": "cosine", "network.width": 64, "gan.width": 0.00012345, "flag": True}
     assert setting_words(params, list(params)) == "schedule=cosine network.width=64 gan.width=0.000123 flag=true"
     assert score(float("inf")) == "-"
+
+
+def test_amounts_of_compute_are_said_in_their_unit():
+    assert amount_words(7.3e12, "flops") == "7.3 TFLOPs"
+    assert amount_words(512, "flops") == "512 FLOPs"
+    assert amount_words(250, "device_seconds") == "4 min 10 s"
+    assert amount_words(60_000, "images") == "60k images"
+    assert amount_words(None, "flops") == "-"
+    assert amount_range(25, 50, "device_seconds") == "25 to 50 s"
+    assert amount_range(3.9e12, 8.1e12, "flops") == "3.9 to 8.1 TFLOPs"
+    assert amount_range(9e8, 8.1e12, "flops") == "900 MFLOPs to 8.1 TFLOPs"
