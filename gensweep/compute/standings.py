@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
+from scipy.stats import t as student
 
 from gensweep.compute.budget_scores import by_configuration
 from gensweep.compute.curves import TrainingCurve
+from gensweep.compute.expected_best import TAIL
 from gensweep.compute.scale import Scale
 
 #: Draws from which probabilities are counted: one near 0.95 is known to within 0.5 %.
@@ -19,13 +21,26 @@ DRAWS = 4000
 
 @dataclass(frozen=True)
 class Standing:
-    """What a configuration scores at a budget: the mean of its `trainings`, with its standard error; `best` of them."""
+    """What a configuration scores at a budget: the mean of its `trainings`, with its standard error.
 
+    `freedom` are the degrees of freedom of the variance between trainings that is in the error; 0 if it is not.
+    """
+
+    configuration: str
     score: float
     error: float
     trainings: int
-    best: TrainingCurve
-    best_score: float
+    freedom: int
+    curve: TrainingCurve
+    """Its first training."""
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of its mean over seeds; None if nothing is known of other seeds."""
+        if not self.freedom:
+            return None
+        reach = float(student.ppf(1 - TAIL, self.freedom)) * self.error
+        return self.score - reach, self.score + reach
 
 
 def standings(
@@ -43,11 +58,11 @@ def standings(
         return []
     scores, errors = (np.array([[getattr(point, name)] for _, point in paid]) for name in ("order", "error"))
     found = by_configuration([curve for curve, _ in paid], scores, errors, Scale.of(scores))
+    freedom = len(paid) - len(found.configurations)
     rows = []
     for name, mean, variance in zip(found.configurations, found.scores[0], found.variances[0], strict=True):
-        mine = [(point.order, curve) for curve, point in paid if curve.configuration == name]
-        order, best = min(mine, key=lambda item: item[0])
-        rows.append(Standing(float(mean), float(variance) ** 0.5, len(mine), best, order))
+        mine = [curve for curve, _ in paid if curve.configuration == name]
+        rows.append(Standing(name, float(mean), float(variance) ** 0.5, len(mine), freedom, mine[0]))
     return sorted(rows, key=lambda row: row.score)
 
 

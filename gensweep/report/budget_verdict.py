@@ -50,8 +50,9 @@ class BudgetVerdict:
     Without a `budget` there is none that all have in common, and the winner is that of the ranking.  `group` is the
     winner's, if groups were compared, each by the expected best of `tries` configurations; it is None if trained models
     were compared one by one, since there were too few.  `probability` is that of the group, or else of the model, to be
-    the best; None if nothing is known of it.  `score` is what the winner scored within the budget, and `seeds` how
-    often its configuration was trained.  The budget also pays for `draw` images, which cost each group its `overheads`.
+    the best; None if nothing is known of it.  `score` is what the winner scored within the budget, the mean of as many
+    trainings as `seeds`; its `interval`, at 95 %, holds the variance between trainings.  The budget also pays for
+    `draw` images, which cost each group its `overheads`.
 
     `curves` are those of the groups, `searches` those of whole searches by group, as scores.  `flips` are budgets where
     the best group changes, `unsure` those where it may.
@@ -60,6 +61,8 @@ class BudgetVerdict:
     budget: Amount | None
     winner: RankedTrial
     score: float
+    interval: tuple[float, float] | None = None
+    """None if no configuration was trained with several seeds."""
     group: str | None = None
     probability: float | None = None
     seeds: int = 1
@@ -153,8 +156,8 @@ def _by_group(
     """The group with the best expected score, and its best configuration."""
     assert found is not None
     group = found.best_at(at)
-    verdict = _of_configuration(trained, [row for row in everyone if row.best.group == group], at, mode)
-    other = trained.entries[everyone[0].best.trial]
+    verdict = _of_configuration(trained, [row for row in everyone if row.curve.group == group], at, mode)
+    other = trained.entries[everyone[0].curve.trial]
     return replace(
         verdict,
         group=group,
@@ -177,10 +180,16 @@ def _one_by_one(
 
 
 def _of_configuration(trained: TrainedCurves, rows: Sequence[Standing], at: float, mode: Mode) -> BudgetVerdict:
-    best = rows[0]
-    score = best.best_score if mode == "min" else -best.best_score
-    winner = trained.entries[best.best.trial]
-    return BudgetVerdict(Amount(trained.unit, at), winner, score, seeds=best.trainings, trained=trained)
+    best, sign = rows[0], 1 if mode == "min" else -1
+    ends = [sign * end for end in best.interval or ()]
+    return BudgetVerdict(
+        Amount(trained.unit, at),
+        trained.entries[best.curve.trial],
+        sign * best.score,
+        interval=(min(ends), max(ends)) if ends else None,
+        seeds=best.trainings,
+        trained=trained,
+    )
 
 
 def _by_ranking(comparison: Comparison, why: str) -> BudgetVerdict:

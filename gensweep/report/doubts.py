@@ -21,7 +21,7 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     if verdict.no_budget is not None:
         yield verdict.no_budget
     if verdict.seeds == 1 and not trial.imported:
-        again = f"gensweep tune --repeat {trial.sweep} --top 3 --seeds 3"
+        again = f"gensweep tune --repeat {trial.sweep} --top 3 --seeds 2"
         yield f"{trial.name} was trained with one seed, and another may turn out otherwise; to see how much: {again}"
     if (other := verdict.best_of_all) is not None:
         yield f"the best single training is {other.trial.name} ({comparison.title} {score(other.score.value)})"

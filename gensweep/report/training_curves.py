@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ UNITS: tuple[Unit, ...] = ("flops", "device_seconds", "images")
 @dataclass(frozen=True)
 class TrainedCurves:
     """The trainings of a comparison, with a curve each in a unit; `entries` are by run id, which is the
-    name of the curve.
+    name of the curve; that of a repeat is the trial that it repeats.
 
     `uncounted` are names of trials that have no curve, as those that were only scored here, or whose cost in this unit
     is not known.
@@ -51,15 +51,37 @@ def trained_curves(comparison: Comparison, unit: Unit | None = None) -> list[Tra
     Only evaluations of the comparison's identity count.  Without a unit, those in all units, the best one first: that
     in which most trainings are counted, and of several that of the budgets of the sweeps, or else that of `UNITS`.
     """
-    evaluations = evaluations_of(entry.trial for entry in comparison.entries)
-    units = [unit] if unit is not None else list(dict.fromkeys([*_units_of_sweeps(comparison), *UNITS]))
-    found = [_in_unit(comparison, evaluations, each) for each in units]
+    repeats = _repeats(comparison)
+    trials = [entry.trial for entry in comparison.entries]
+    evaluations = evaluations_of([*trials, *(trial for found in repeats.values() for trial in found)])
+    units = [unit] if unit is not None else list(dict.fromkeys([*_unit_of_sweeps(comparison), *UNITS]))
+    found = [_in_unit(comparison, repeats, evaluations, each) for each in units]
     return sorted((each for each in found if each.curves), key=lambda each: len(each.uncounted))
+
+
+def _repeats(comparison: Comparison) -> dict[str, list[TrialRecord]]:
+    """By run id of a ranked trial, those that train its configuration again with other seeds."""
+    known = {_key(entry.trial, entry.trial.trial): entry.trial.run_id for entry in comparison.entries}
+    found: dict[str, list[TrialRecord]] = {}
+    for trial in (trial for sweep in comparison.sweeps for trial in sweep.trials):
+        of = None if trial.repeat_of is None else known.get(_key(trial, trial.repeat_of))
+        if of is not None and trial.objective is not None and trial.status != "failed":
+            found.setdefault(of, []).append(trial)
+    return found
+
+
+def _key(trial: TrialRecord, name: str) -> tuple[str, str, str]:
+    return trial.sweep_id, trial.sweep, name
 
 
 def spent(cost: Cost, images: int, unit: Unit) -> float | None:
     """What a training had spent at an evaluation."""
-    return float(images) if unit == "images" else cost.flops if unit == "flops" else cost.train_seconds
+    if unit == "images":
+        return float(images)
+    if unit == "flops":
+        return cost.flops
+    # Before the cost of scoring was counted apart, it was part of the seconds of all devices.
+    return cost.train_seconds if cost.scoring_device_seconds is None else cost.device_seconds
 
 
 def sampling_costs(trained: TrainedCurves, images: int) -> dict[str, float]:
@@ -91,30 +113,41 @@ def sampling_cost(trial: TrialRecord, unit: Unit) -> float | None:
         return trial.cost.sample_flops
     drawn = None if trial.objective is None else trial.objective.identity.samples
     seconds = trial.cost.sample_seconds
-    return seconds / drawn if unit == "device_seconds" and seconds and drawn else None
+    return _devices(trial.cost) * seconds / drawn if unit == "device_seconds" and seconds and drawn else None
 
 
-def _units_of_sweeps(comparison: Comparison) -> list[Unit]:
-    return []
+def _devices(cost: Cost) -> int:
+    """On how many devices a training ran."""
+    if cost.scoring_device_seconds is None or not cost.train_seconds or not cost.device_seconds:
+        return 1
+    return max(1, round(cost.device_seconds / cost.train_seconds))
 
 
-def _in_unit(comparison: Comparison, evaluations: Mapping[str, Iterable[Evaluation]], unit: Unit) -> TrainedCurves:
+def _unit_of_sweeps(comparison: Comparison) -> list[Unit]:
+    """The unit of the budgets, if all sweeps have the same."""
+    units = {sweep.unit for sweep in comparison.sweeps if sweep.budget is not None}
+    return list(units) if len(units) == 1 and all(sweep.budget for sweep in comparison.sweeps) else []
+
+
+def _in_unit(
+    comparison: Comparison,
+    repeats: Mapping[str, Sequence[TrialRecord]],
+    evaluations: Mapping[str, Iterable[Evaluation]],
+    unit: Unit,
+) -> TrainedCurves:
     curves, entries, uncounted = [], {}, []
     for group, members in comparison.groups.items():
         for entry in members:
-            trial = entry.trial
-            points = () if trial.imported else _points(evaluations[trial.run_id], comparison.score, unit)
-            if points:
-                cut = trial.status in CUT_SHORT
-                curves.append(TrainingCurve(group, trial.run_id, _configuration(trial), points, cut))
-                entries[trial.run_id] = entry
-            else:
-                uncounted.append(trial.name)
+            original = entry.trial.run_id
+            for trial in (entry.trial, *repeats.get(original, ())):
+                points = () if trial.imported else _points(evaluations[trial.run_id], comparison.score, unit)
+                if points:
+                    cut = trial.status in CUT_SHORT
+                    curves.append(TrainingCurve(group, trial.run_id, original, points, cut))
+                    entries[trial.run_id] = entry
+                else:
+                    uncounted.append(trial.name)
     return TrainedCurves(unit, tuple(curves), entries, tuple(uncounted))
-
-
-def _configuration(trial: TrialRecord) -> str:
-    return f"{trial.sweep_id or trial.sweep}/{trial.trial}"
 
 
 def _points(evaluations: Iterable[Evaluation], like: Score, unit: Unit) -> tuple[CurvePoint, ...]:

@@ -38,23 +38,28 @@ def group_words(verdict: BudgetVerdict, group: str) -> str:
 
 
 def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
-    trial = verdict.winner.trial
-    model = f"{trial.name}, {comparison.title} {score(verdict.score)}"
-    seeds = "" if trial.imported else ", on one seed" if verdict.seeds == 1 else f", on {verdict.seeds} seeds"
-    at = "" if verdict.budget is None else f"at {_budget(verdict)}"
+    trial, at = verdict.winner.trial, "" if verdict.budget is None else f"at {_budget(verdict)} "
+    model = f"{trial.name}, {comparison.title} {score(verdict.score)}{_seeds(verdict)}"
     if verdict.probability is None:
-        sentence = f"{at} the best is {model}{seeds}".strip()
-        alone = len(comparison.entries) < 2
-        return sentence[:1].upper() + sentence[1:] + ("" if alone else "; how sure that is, is not known")
-    chance = f"{100 * verdict.probability:.0f} %"
-    who = group_words(verdict, verdict.group) if verdict.group is not None else trial.name
-    model = model if verdict.group is not None else model.partition(", ")[2]
-    if verdict.too_close:
-        return (
-            f"Too close to call{at and ' ' + at}: {who} leads ({model}{seeds}), the best with a probability of {chance}"
-        )
-    begin = f"{at} take {who}" if at else f"take {who}"
-    return f"{begin[:1].upper()}{begin[1:]} ({model}{seeds}): the best with a probability of {chance}"
+        sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
+        sentence = f"{at}the best is {model}{sure}"
+    else:
+        who = "a model" if verdict.group is None else group_words(verdict, verdict.group)
+        chance = f"with a probability of {100 * verdict.probability:.0f} %: {model}"
+        lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
+        sentence = f"{lead.replace(' :', ':')} {chance}"
+    return sentence[:1].upper() + sentence[1:]
+
+
+def _seeds(verdict: BudgetVerdict) -> str:
+    """On how many seeds the winner's score is, and what another one may give."""
+    if verdict.winner.trial.imported:
+        return ""
+    if verdict.seeds == 1:
+        return ", on one seed"
+    interval = verdict.interval
+    words = "" if interval is None else f" (95 %: {rough(interval[0])} to {rough(interval[1])})"
+    return f" on average of {verdict.seeds} seeds{words}"
 
 
 def _budget(verdict: BudgetVerdict) -> str:
@@ -79,9 +84,8 @@ def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     for curve in verdict.curves:
         for point in curve.points:
             if point.budget == verdict.budget.value:
-                band = (
-                    "" if point.low is None or point.high is None else f" ({rough(point.low)} to {rough(point.high)})"
-                )
+                ends = [rough(end) for end in (point.low, point.high) if end is not None]
+                band = f" ({' to '.join(ends)})" if ends else ""
                 parts.append(f"{group_words(verdict, curve.group)} {rough(point.best)}{band}")
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations, each"
     yield f"Expected of {tries} trained for that: {', '.join(parts)}"

@@ -12,7 +12,7 @@ from gensweep.tracking.artifacts import metric_history
 from gensweep.tracking.records import TrialRecord, sweep_folder
 
 #: Costs whose history is asked for; the others are the same at each evaluation, or not needed.
-GROWING_COSTS = ("flops", "device_seconds", "train_seconds")
+GROWING_COSTS = ("flops", "device_seconds", "scoring_device_seconds", "train_seconds")
 #: Settings that give early evaluations another identity than the last.
 RUNG_SETTINGS = ("evaluation.rung_samples", "evaluation.rung_steps")
 

@@ -97,8 +97,9 @@ def test_another_budget_has_another_winner(families):
 
 def test_the_first_sentences_say_who_when_how_sure_on_how_many_seeds_and_where_it_flips(families):
     first, second = re.split(r"\. (?=[A-Z])", verdict_words(families, judge(families)))[:2]
-    assert first.startswith("At 16 TFLOPs of training take diffusion (d/t00")
-    assert re.search(r", on one seed\): the best with a probability of \d+ %$", first)
+    who = r"At 16 TFLOPs of training take diffusion, the best with a probability of \d+ %: d/t00\d\d, FD-EffNetLite0 12"
+    assert re.match(who, first)
+    assert first.endswith(", on one seed")
     assert re.fullmatch(
         r"Below [3-6]\.\d* TFLOPs of training take GAN, above it diffusion \(95 %: [\d.]+ to [\d.]+ TFLOPs\)", second
     )
@@ -191,6 +192,29 @@ def test_trainings_that_were_stopped_are_continued_and_counted(history):
     verdict = judge(compare([sweep("g", [*whole, *stopped])]))
     assert verdict.curves[0].stopped == 4
     assert any(each.endswith("are taken to go on as the others did: 4 of 9 of g") for each in verdict.warnings)
+
+
+def test_repeats_with_other_seeds_join_their_configuration(history):
+    made = [history.trial("g", n, "gan", [(1e12, 50 + n)]) for n in range(4)]
+    values = {"repeat_of": "t0000", "status": "finished"}
+    made += [history.trial("g", 10 + n, "gan", [(1e12, value)], **values) for n, value in enumerate([54, 58])]
+    comparison = compare([sweep("g", made)])
+    verdict = judge(comparison)
+    assert (verdict.winner.trial.trial, verdict.seeds, verdict.score) == ("t0001", 1, 51)
+    assert verdict.interval[0] < 51 < verdict.interval[1]  # of other seeds, as those of t0000 tell
+    assert verdict.curves[0].configurations == 4
+
+
+def test_the_verdict_says_on_how_many_seeds_it_stands(history):
+    made = [history.trial("g", 0, "gan", [(1e12, 50)]), history.trial("g", 1, "gan", [(1e12, 90)])]
+    made += [history.trial("g", 10 + n, "gan", [(1e12, v)], repeat_of="t0000") for n, v in enumerate([52, 54])]
+    comparison = compare([sweep("g", made)])
+    verdict = judge(comparison)
+    assert (verdict.seeds, verdict.score) == (3, 52)
+    low, high = verdict.interval
+    assert high - low == pytest.approx(2 * 4.303 * 2 / 3**0.5, rel=0.01)
+    assert " on average of 3 seeds (95 %: 47 to 57)" in verdict_words(comparison, verdict)
+    assert not any("one seed" in each for each in verdict.warnings)
 
 
 def test_only_evaluations_of_the_same_identity_count(history):
