@@ -10,7 +10,7 @@ import optuna
 import pytest
 from trivial_sweeps import Memory, numbered, plan
 
-from gensweep.config.sweep_config import AshaSettings, Resources
+from gensweep.config.sweep_config import AshaSettings, Repeats, Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
@@ -93,6 +93,18 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
     assert told[2].state == optuna.trial.TrialState.FAIL
     assert told[1].intermediate_values == {100: pytest.approx(5.01)}
     assert [e.trial for e in memory.of(Ended)] == ["t0000", "t0001", "t0002", "t0003"]
+
+
+def test_the_best_are_trained_again_with_other_seeds_after_the_search_and_once_only(tmp_path):
+    configs = [{"x": 0.3}, {"x": 0.1}, {"x": 0.2}]
+    asked = plan(trials=3, configs=configs, search={"repeats": Repeats(top=2, seeds=1)})
+    result = run_plan(asked, root=tmp_path)
+    assert [t.trial for t in trials_of(result)] == ["t0000", "t0001", "t0002", "t0001-s1", "t0002-s1"]
+    assert {t.status for t in trials_of(result)} == {"finished"}
+    again = run_plan(asked, root=tmp_path, resume=True, repeats=Repeats(top=1, seeds=2))
+    assert [t.trial for t in trials_of(again)][5:] == ["t0001-s2"]
+    assert [t.trial for t in again.state.ranking] == ["t0001", "t0002", "t0000"]
+    assert len(study(tmp_path).trials) == 3
 
 
 def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
