@@ -41,7 +41,8 @@ def train(
 ) -> int:
     """Train one configuration (a sweep of one trial).
 
-    FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained.
+    FILE holds the keys that stand under `base` in a search space; of a search-space file, its base is trained, for its
+    budget.
 
     \b
     Examples:
@@ -65,11 +66,16 @@ def _trial(
     file: Path | None, run: str | None, overrides: tuple[str, ...], scale: str | None
 ) -> tuple[TrialConfig, str]:
     """The trial that a file or a run describes, and the name of its run unless the user gives one."""
-    from gensweep.config import TrialConfig, load_trial, parse_overrides
+    from gensweep.build.training_length import TrainingLengths
+    from gensweep.config import TrialConfig, is_sweep, load_base, load_trial, parse_overrides
+    from gensweep.sweep.planning import budgeted
     from gensweep.tracking.artifacts import trial_config
     from gensweep.tracking.runs import trained_trial
 
     if file is not None:
+        if is_sweep(file):
+            sweep = load_base(file, overrides=overrides, scale=scale)
+            return budgeted(sweep, {}, TrainingLengths()), f"{file.stem}-train"
         return load_trial(file, overrides=overrides, scale=scale), f"{file.stem}-train"
     if scale is not None:
         raise click.UsageError("--scale belongs to a FILE; change single values with --set KEY=VALUE.")

@@ -7,7 +7,7 @@ what is wrong between values.  Modules import only those that stand below them i
 
 from __future__ import annotations
 
-from gensweep.config.loading import is_sweep, load_sweep, load_trial, parse_overrides, scale_names
+from gensweep.config.loading import is_sweep, load_base, load_sweep, load_trial, parse_overrides, scale_names
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.sweep_config import SweepConfig
 from gensweep.config.trial_config import TrialConfig
@@ -17,6 +17,7 @@ __all__ = [
     "TrialConfig",
     "checked_sweep",
     "is_sweep",
+    "load_base",
     "load_sweep",
     "load_trial",
     "parse_overrides",

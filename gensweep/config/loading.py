@@ -38,19 +38,27 @@ def load_trial(path: str | Path, *, overrides: Sequence[str] = (), scale: str | 
     Raises ConfigError with all problems.
     """
     tree, traps = read_file(path)
-    given, problems = parsed(overrides)
     if _is_sweep(tree):
-        tree["space"] = Tree()
-        problems += override_sweep(tree, path, given, scale)
-        base = tree.get("base")
-        tree = base if isinstance(base, Tree) else Tree()
-        traps = [trap for trap in traps if trap.key.startswith("base.")]
-    else:
-        problems += [no_scale(path, scale)] if scale is not None else []
-        for each in given:
-            override(tree, *each)
+        return load_base(path, overrides=overrides, scale=scale).trial()
+    given, problems = parsed(overrides)
+    problems += [no_scale(path, scale)] if scale is not None else []
+    for each in given:
+        override(tree, *each)
     config, more = check_trial(tree, default_place=str(path))
     _raise(traps, problems + more)
+    assert config is not None
+    return config
+
+
+def load_base(path: str | Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> SweepConfig:
+    """Read a sweep without its space and search, of which one trial is left.  Raises ConfigError with all problems."""
+    tree, traps = read_file(path)
+    given, problems = parsed(overrides)
+    tree["space"] = Tree()
+    problems += override_sweep(tree, path, given, scale)
+    tree.pop("search", None)
+    config, more = check_sweep(tree, str(path))
+    _raise([trap for trap in traps if trap.key.startswith(("base.", "budget"))], problems + more)
     assert config is not None
     return config
 

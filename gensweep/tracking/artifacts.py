@@ -60,6 +60,7 @@ def sample_grid(trial: TrialRecord, key: str = "samples") -> bytes | None:
 def trial_config(trial: TrialRecord) -> dict[str, Any]:
     """The effective configuration of a trial, as the tree that it was trained with.
 
+    The length of a training that was bounded in time is the number of images that it had come to.
     Raises GensweepError if MLflow does not have it.
     """
     if not _has(trial, "config.yaml"):
@@ -67,6 +68,8 @@ def trial_config(trial: TrialRecord) -> dict[str, Any]:
     tree = yaml.safe_load(download(trial.run_id, "config.yaml").read_text(encoding="utf-8"))
     if not isinstance(tree, dict):
         raise GensweepError(f"the config.yaml of {trial.name} in MLflow is damaged; name another run")
+    if trial.length is not None and tree.get("training", {}).get("device_seconds") is not None:
+        tree["training"] |= {"images": trial.length, "device_seconds": None}
     return tree
 
 

@@ -23,7 +23,8 @@ class TrialRecord:
 
     `config` is flat and text, `params` is what the search chose, with its types.  `signals` are those of its best
     checkpoint, and `rescored` is the score of that checkpoint on fresh seeds, if it was scored again.  `repeat_of`
-    names the trial whose configuration this one trains with another seed.  `folder` is that of its sweep, which may be
+    names the trial whose configuration this one trains with another seed.  Its training ends after `length` images.
+    `folder` is that of its sweep, which may be
     on another machine.
     """
 
@@ -41,6 +42,7 @@ class TrialRecord:
     checkpoint: str | None = None
     error: str | None = None
     best: bool = False
+    length: int | None = None
     repeat_of: str | None = None
     rescored: Score | None = None
     folder: str | None = None

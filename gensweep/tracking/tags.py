@@ -152,6 +152,7 @@ def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
         error=tags.get("gensweep.error"),
         best=tags.get("gensweep.best") == "true",
         repeat_of=tags.get("gensweep.repeat_of"),
+        length=int(tags["gensweep.length"]) if "gensweep.length" in tags else None,
         folder=tags.get("gensweep.folder"),
         sweep_id=tags.get(SWEEP_ID, ""),
     )

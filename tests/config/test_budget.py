@@ -2,6 +2,8 @@
 
 import pytest
 
+from gensweep.config import load_base, load_trial
+
 FLOPS = """\
 name: demo
 budget: {flops: 2.0e+12}
@@ -100,3 +102,11 @@ def test_a_search_draws_as_many_trials_as_are_asked_for_or_its_budget_pays(load)
 def test_scores_of_more_images_than_anybody_draws_are_refused(refused):
     (found,) = refused(FLOPS + "  evaluation: {samples: 9000000000000000000}\n")
     assert found.startswith("s:5: evaluation.samples")
+
+
+def test_the_base_of_a_sweep_alone_is_a_trial_of_its_budget(tmp_path):
+    file = tmp_path / "s.yaml"
+    text = FLOPS.replace("flops: 2.0e+12", "device_seconds: 90")
+    file.write_text(text + "search: {trials: 3}\nspace: {seed: {int: [1, 2]}}\n")
+    assert load_trial(file).flat()["training.device_seconds"] == 90
+    assert load_base(file, overrides=["budget={images: 700}"]).trial().flat()["training.images"] == 700

@@ -1,7 +1,9 @@
 import pytest
+from logged import LoggedSweep
 from made_up import diffusion, gan, write_sweep
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.sweep.events import Paced
 from gensweep.tracking.artifacts import sample_grid, trial_config
 from gensweep.tracking.runs import (
     best_trial,
@@ -88,3 +90,15 @@ def test_the_grid_of_the_best_checkpoint_is_a_png(sweeps):
     assert grid is not None
     assert grid.startswith(b"\x89PNG")
     assert sample_grid(find_trial("broken/t0000")) is None
+
+
+def test_a_training_that_was_bounded_in_time_is_on_record_with_the_images_that_it_came_to(store):
+    sweep = LoggedSweep(store / "sweeps", "timed")
+    sweep.start("t0000", config={"training": {"images": 10**12, "device_seconds": 60.0}, "family": {"kind": "gan"}})
+    sweep.add(Paced("t0000", 4096, 70.5))
+    sweep.evaluate("t0000", 4096, 5.0)
+    sweep.end("t0000")
+    sweep.file()
+    trial = find_trial("timed")
+    assert trial.length == 4096
+    assert trial_config(trial)["training"] == {"images": 4096, "device_seconds": None}
