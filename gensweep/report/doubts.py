@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS
+from gensweep.compute.frontier import group_curves, reach
 from gensweep.report.collapse import warnings_of
 from gensweep.report.wording import amount_words, score
 
 if TYPE_CHECKING:
     from gensweep.report.budget_verdict import BudgetVerdict
     from gensweep.report.comparison import Comparison
+
+#: A group that was trained for so many times more than another could have been judged at a larger budget.
+MUCH_LONGER = 2.0
 
 
 def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
@@ -52,6 +56,21 @@ def _few_or_unknown(verdict: BudgetVerdict) -> Iterator[str]:
     for flip in verdict.unsure:
         where = amount_words(flip.value, verdict.trained.unit)
         yield f"the curves of {flip.below} and {flip.above} cross near {where}, but that may be chance"
+    if short := _shortest(verdict):
+        yield short
     if verdict.trained.uncounted:
         names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
         yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
+
+
+def _shortest(verdict: BudgetVerdict) -> str | None:
+    """That a group keeps the budget much smaller than others were trained for."""
+    assert verdict.trained is not None
+    assert verdict.budget is not None
+    shown = {curve.group for curve in verdict.curves}
+    ends = {name: reach(curves)[1] for name, curves in group_curves(verdict.trained.curves).items() if name in shown}
+    short, far = min(ends, key=ends.__getitem__, default=""), max(ends, key=ends.__getitem__, default="")
+    if not short or verdict.budget.value < ends[short] or ends[far] < MUCH_LONGER * ends[short]:
+        return None
+    last, longest = (amount_words(ends[name], verdict.trained.unit) for name in (short, far))
+    return f"{short} ended at {last}, so nothing larger is compared, though {far} was trained for {longest}"

@@ -54,8 +54,8 @@ def _evaluations(trial: TrialRecord, state: SweepState | None) -> tuple[Evaluati
 def _from_store(trial: TrialRecord, objective: Score) -> tuple[Evaluation, ...]:
     metric = objective.metric
     values = dict(metric_history(trial, metric))
-    errors = dict(metric_history(trial, f"{metric}/error"))
-    costs = {name: dict(metric_history(trial, name)) for name in GROWING_COSTS}
+    errors = {} if objective.error is None else dict(metric_history(trial, f"{metric}/error"))
+    costs = {name: dict(metric_history(trial, name)) for name in GROWING_COSTS if getattr(trial.cost, name) is not None}
     if any(trial.config.get(name, "null") not in ("null", "None", "") for name in RUNG_SETTINGS):
         values = dict(list(values.items())[-1:])
     return tuple(

@@ -160,6 +160,13 @@ def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_rea
     assert "\n" not in str(error.value)
 
 
+def test_a_short_sweep_that_keeps_the_budget_small_is_named(history):
+    gan = history.family("g", "gan", 8, gan_law, budgets=BUDGETS / 4)
+    verdict = judge(compare([gan, history.family("d", "diffusion", 8, diffusion_law)]))
+    words = "g ended at 4 TFLOPs, so nothing larger is compared, though d was trained for 16 TFLOPs"
+    assert words in verdict.warnings
+
+
 def test_one_training_of_each_is_judged_by_the_errors_of_the_scores(history):
     one = sweep("g", [history.trial("g", 0, "gan", [(1e12, 40)])])
     two = sweep("d", [history.trial("d", 0, "diffusion", [(1e12, 41)])])
