@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,21 +13,47 @@ import yaml
 
 from gensweep.errors import GensweepError
 from gensweep.report.budget_verdict import BudgetVerdict
-from gensweep.report.charts import draw_charts
+from gensweep.report.charts import draw_charts, draw_lead
 from gensweep.report.collapse import diversity_words, warnings_of
 from gensweep.report.commands import reproduce_command
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import SYMBOL_PATHS
+from gensweep.report.pareto_table import pareto_rows, sampling_unit
 from gensweep.report.ranked_trials import RankedTrial
 from gensweep.report.templates import data_url, environment, script_text, write_whole
-from gensweep.report.verdict import verdict_words
-from gensweep.report.wording import count, duration, identity_words, interval_words, number, score, setting_list
+from gensweep.report.trial_notes import series_numbers
+from gensweep.report.verdict import verdict_sentences
+from gensweep.report.wording import (
+    amount_words,
+    count,
+    duration,
+    identity_words,
+    interval_words,
+    number,
+    score,
+    setting_list,
+    size,
+)
 from gensweep.tracking.artifacts import sample_grid, trial_config
 from gensweep.tracking.store import runs_page, ui_command
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import TrialRecord
 
+#: What the template may call by name.
+FILTERS: tuple[Callable[..., Any], ...] = (
+    amount_words,
+    count,
+    diversity_words,
+    duration,
+    identity_words,
+    interval_words,
+    number,
+    score,
+    setting_list,
+    size,
+    warnings_of,
+)
 #: Rows of the ranking that are shown at once.
 TABLE_ROWS = 12
 #: Grids of samples, at most.
@@ -48,25 +75,29 @@ def render(comparison: Comparison, judged: BudgetVerdict) -> str:
     def runs(run_id: str) -> str | None:
         return None if page is None else page + run_id
 
-    words = (count, diversity_words, duration, identity_words, interval_words, number, score, setting_list, warnings_of)
-    pages.filters |= {function.__name__: function for function in words}
+    pages.filters |= {function.__name__: function for function in FILTERS}
     return pages.get_template("report.html.j2").render(
         comparison=comparison,
-        verdict=" ".join([verdict_words(comparison, judged), *(f"Warning: {each}." for each in judged.warnings)]),
+        headline=(sentences := verdict_sentences(comparison, judged))[0],
+        sentences=sentences[1:],
+        warnings=judged.warnings,
+        winner=judged.winner,
+        pareto=pareto_rows(comparison, judged) if len(comparison.entries) > 1 else [],
+        sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.run_id for tie in comparison.ties},
         facts=_facts(comparison),
         grids=[grid for group in list(groups.values())[:MAX_GRIDS] if (grid := _grid(group[0]))],
         groups=list(groups),
-        colours={entry.trial.run_id: index for index, group in enumerate(groups.values()) for entry in group},
+        colours=series_numbers(comparison),
         symbols=SYMBOL_PATHS,
         table_rows=TABLE_ROWS,
-        lead=None,
-        charts=draw_charts(comparison, runs),
+        lead=draw_lead(comparison, judged, runs),
+        charts=draw_charts(comparison, judged, runs),
         runs=runs,
         ui_command=ui_command(),
-        config=_config(comparison.winner.trial),
-        command=reproduce_command(comparison.winner.trial),
+        config=_config(judged.winner.trial),
+        command=reproduce_command(judged.winner.trial),
         script=(script := script_text()),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gensweep.compute.pareto import pareto_front
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParetoRow:
-    """A model on the front: its score, and in a unit what it took to train until its best checkpoint.
+    """A trained model: its score, and in a unit what it took to train until its best checkpoint.
 
     `sampling` is what an image takes to draw, in the same unit, or in floating point operations if that is images.
     `memory` is what the process took, or what a training step takes for an image, in bytes.
@@ -30,20 +30,26 @@ class ParetoRow:
     sampling: float | None
     params: int | None
     memory: int | None
+    on_front: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         trial = self.entry.trial
         named = {"sweep": trial.sweep, "trial": trial.trial, "family": trial.family, "score": self.entry.score.value}
-        costs = {name: value for name, value in asdict(self).items() if name != "entry"}
+        costs = {name: value for name, value in asdict(self).items() if name not in ("entry", "on_front")}
         return named | costs
+
+
+def priced_models(comparison: Comparison, verdict: BudgetVerdict) -> list[ParetoRow]:
+    """All ranked trials that were trained here, the best score first, and whether they are on the front."""
+    rows = [_row(entry, verdict) for entry in comparison.entries if not entry.trial.imported]
+    columns = [(row.entry.score.order, row.training, row.sampling, row.params, row.memory) for row in rows]
+    return [replace(row, on_front=on) for row, on in zip(rows, pareto_front(columns), strict=True)]
 
 
 def pareto_rows(comparison: Comparison, verdict: BudgetVerdict) -> list[ParetoRow]:
     """The front among the ranked trials that were trained here, the best score first."""
-    rows = [_row(entry, verdict) for entry in comparison.entries if not entry.trial.imported]
-    columns = [(row.entry.score.order, row.training, row.sampling, row.params, row.memory) for row in rows]
-    return [row for row, on in zip(rows, pareto_front(columns), strict=True) if on]
+    return [row for row in priced_models(comparison, verdict) if row.on_front]
 
 
 def pareto_table(comparison: Comparison, verdict: BudgetVerdict) -> list[dict[str, Any]]:
@@ -54,7 +60,7 @@ def pareto_table(comparison: Comparison, verdict: BudgetVerdict) -> list[dict[st
             "family": row.entry.trial.family,
             comparison.title: row.entry.score.value,
             "training": amount_words(row.training, row.unit),
-            "an image": amount_words(row.sampling, _sampling_unit(row.unit)),
+            "an image": amount_words(row.sampling, sampling_unit(row.unit)),
             "params": count(row.params),
             "memory": size(row.memory),
         }
@@ -67,11 +73,11 @@ def _row(entry: RankedTrial, verdict: BudgetVerdict) -> ParetoRow:
     unit: Unit = "images" if verdict.trained is None else verdict.trained.unit
     known = {} if verdict.trained is None else verdict.trained.costs
     training = known.get(entry.trial.run_id, (None, None))[0]
-    sampling = sampling_cost(entry.trial, _sampling_unit(unit))
+    sampling = sampling_cost(entry.trial, sampling_unit(unit))
     memory = cost.activation_bytes if cost.memory_bytes is None else cost.memory_bytes
     return ParetoRow(entry, unit, training, sampling, cost.params, memory)
 
 
-def _sampling_unit(unit: Unit) -> Unit:
+def sampling_unit(unit: Unit) -> Unit:
     """Drawing images costs no training images."""
     return "flops" if unit == "images" else unit

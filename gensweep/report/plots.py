@@ -136,6 +136,15 @@ class Bars:
     title: str = ""
 
 
+@dataclass(frozen=True)
+class Plan:
+    """A figure before it is drawn: a headline, a caption, and its panels, of which there may be none."""
+
+    name: str
+    caption: str
+    panels: Sequence[Panel | Bars]
+
+
 def is_logarithmic(axis: Axis, values: Sequence[float]) -> bool:
     """Whether an axis of these values is logarithmic: as it is asked for, where it can be."""
     if not values or min(values) <= 0 or min(values) == max(values):

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 
 def verdict_words(comparison: Comparison, verdict: BudgetVerdict) -> str:
+    """The sentences of the verdict in one line."""
+    return " ".join(verdict_sentences(comparison, verdict))
+
+
+def verdict_sentences(comparison: Comparison, verdict: BudgetVerdict) -> list[str]:
     """Who wins, at which budget, how sure that is and on how many seeds; where it flips; what the scores hide."""
     sentences = [
         _winner(comparison, verdict),
@@ -23,7 +28,7 @@ def verdict_words(comparison: Comparison, verdict: BudgetVerdict) -> str:
         *_settings(comparison, verdict),
         *_fresh_seeds(verdict),
     ]
-    return " ".join(f"{each}." for each in sentences)
+    return [f"{each}." for each in sentences]
 
 
 def group_words(verdict: BudgetVerdict, group: str) -> str:

@@ -5,6 +5,7 @@ from itertools import accumulate
 import pytest
 from recorded import sweep, trial
 
+from gensweep.report.budget_verdict import BudgetVerdict
 from gensweep.report.charts import draw_charts
 from gensweep.report.comparison import compare
 from gensweep.results import Cost
@@ -14,20 +15,25 @@ from gensweep.results import Cost
 def plans(monkeypatch):
     """What is drawn, by the name of the chart; nothing is asked of a store."""
 
-    def planned(trials, histories=None):
+    def planned(trials, signals=None, **verdict):
         found = {}
-        histories = histories or {}
         monkeypatch.setattr("gensweep.report.charts._drawn", lambda plan, name: found.setdefault(plan.name, plan))
         monkeypatch.setattr("gensweep.report.charts.parameter_importance", lambda sweep: {"a.b": 0.75, "c": 0.25})
         monkeypatch.setattr(
-            "gensweep.report.charts.metric_history", lambda trial, metric: histories.get((trial.trial, metric), [])
+            "gensweep.report.charts.metric_history", lambda trial, name: (signals or {}).get((trial.trial, name), [])
         )
-        names = dict.fromkeys(each.sweep for each in trials)
-        sweeps = [sweep(name, [each for each in trials if each.sweep == name]) for name in names]
-        draw_charts(compare(sweeps), lambda run_id: f"page of {run_id}")
+        comparison = compared(trials)
+        draw_charts(
+            comparison, BudgetVerdict(None, comparison.winner, 1.0, **verdict), lambda run_id: f"page of {run_id}"
+        )
         return found
 
     return planned
+
+
+def compared(trials):
+    names = dict.fromkeys(each.sweep for each in trials)
+    return compare([sweep(name, [each for each in trials if each.sweep == name]) for name in names])
 
 
 @pytest.mark.parametrize(("mode", "best"), [("min", min), ("max", max)])
@@ -36,28 +42,6 @@ def test_the_line_of_a_history_is_the_best_so_far(mode, best, plans):
     [panel] = plans([trial("a", n, value, mode=mode) for n, value in enumerate(values)])["Optimisation history"].panels
     assert [y for _, y in panel.lines[0].points] == list(accumulate(values, best))
     assert [(dot.x, dot.y) for dot in panel.dots] == list(enumerate(values, 1))
-
-
-def test_costs_mark_the_winner_and_hollow_marks_were_stopped_early(plans):
-    trials = [trial("a", 0, 50.0, status="pruned"), trial("a", 1, 40.0), trial("a", 2, 60.0, cost=Cost(images=9))]
-    images, seconds = next(plan for name, plan in plans(trials).items() if "against cost" in name).panels
-    assert [(dot.y, dot.hollow, dot.ringed) for dot in images.dots] == [
-        (40.0, False, True),
-        (50.0, True, False),
-        (60.0, False, False),
-    ]
-    assert [dot.y for dot in seconds.dots] == [40.0, 50.0]  # the seconds of the third are not known
-    assert list(seconds.alike) == [40.0, 50.0, 60.0]
-
-
-def test_the_best_curve_of_each_panel_is_drawn_strongly(plans):
-    trials = [trial("a", n, value) for n, value in enumerate([5.0, 4.0])] + [trial("b", 2, 3.0)]
-    histories = {(f"t{n:04d}", "fd"): [(1, 9.0), (2, value)] for n, value in enumerate([5.0, 4.0, 3.0])}
-    panels = plans(trials, histories)["Every trial"].panels
-    assert [[(line.points[-1][1], line.faint) for line in panel.lines] for panel in panels] == [
-        [(3.0, False)],
-        [(4.0, False), (5.0, True)],
-    ]
 
 
 def test_marks_say_what_the_trial_is_and_lead_to_its_run(plans):

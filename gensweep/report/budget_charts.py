@@ -1,0 +1,194 @@
+"""The figures of scores against compute: what a budget buys, each training on its way, and what models cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gensweep.report.pareto_table import ParetoRow, priced_models, sampling_unit
+from gensweep.report.plots import Axis, Band, Crossing, Dot, Level, Line, Note, Panel, Plan, Reading
+from gensweep.report.trial_notes import Runs, series_numbers, trial_note
+from gensweep.report.verdict import group_words
+from gensweep.report.wording import amount_range, amount_words, rough
+from gensweep.results import Unit
+
+if TYPE_CHECKING:
+    from gensweep.compute.curves import TrainingCurve
+    from gensweep.report.budget_verdict import BudgetVerdict
+    from gensweep.report.comparison import Comparison
+    from gensweep.report.training_curves import TrainedCurves
+
+#: Seconds of each unit of time on an axis; the largest is taken that is not more than half of the largest value.
+_TIMES = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
+
+
+@dataclass(frozen=True)
+class _Scale:
+    """Amounts of a unit on an axis: its title, and how many of the unit its numbers count."""
+
+    title: str
+    per: float
+
+    @classmethod
+    def of(cls, unit: Unit, what: str, amounts: Sequence[float]) -> _Scale:
+        if unit != "device_seconds":
+            return cls(f"{what} {'FLOPs' if unit == 'flops' else 'images'}", 1.0)
+        largest = max(amounts, default=0.0)
+        name = next((name for name, seconds in _TIMES.items() if largest >= 2 * seconds), "seconds")
+        return cls(f"{what} {name}", _TIMES[name])
+
+
+def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Plan:
+    """The curves of groups with bands, those of trainings behind them, and where the verdict flips."""
+    trained = verdict.trained
+    if trained is None:
+        return Plan("What a budget buys", "", ())
+    extra = verdict.overheads
+    everything = [point.spent + extra.get(curve.group, 0.0) for curve in trained.curves for point in curve.points]
+    scale = _Scale.of(trained.unit, "training and drawing" if verdict.draw else "training", everything)
+    number = {group: index for index, group in enumerate(comparison.groups)}
+    lines, dots = _trainings(comparison, verdict, trained, runs, lambda curve: (number[curve.group], scale.per))
+    for curve in verdict.curves:
+        points = [(point.budget / scale.per, point.best) for point in curve.points]
+        lines.append(Line(number[curve.group], points, step=True))
+    bands = [
+        Band(
+            number[curve.group],
+            [
+                (point.budget / scale.per, point.low, point.high)
+                for point in curve.points
+                if point.low is not None and point.high is not None
+            ],
+            step=True,
+        )
+        for curve in verdict.curves
+    ]
+    panel = Panel(
+        Axis(scale.title, log=True),
+        Axis(comparison.title),
+        lines=lines,
+        dots=dots,
+        bands=bands,
+        levels=_levels(verdict),
+        crossings=_crossings(verdict, trained.unit, scale.per),
+        readings=_readings(verdict, trained.unit, scale.per),
+    )
+    return Plan("What a budget buys", _caption(comparison, verdict), (panel,))
+
+
+def _caption(comparison: Comparison, verdict: BudgetVerdict) -> str:
+    tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
+    strong = f"Strong: what {tries} of a group is expected to reach if each training gets the budget"
+    bands = any(point.low is not None for curve in verdict.curves for point in curve.points)
+    said = [f"{strong}{', with its 95 % band' if bands else ''}."] if verdict.curves else []
+    said.append("Faint: each training; hollow ends were stopped early.")
+    if verdict.flips:
+        said.append("Where the verdict flips is marked with its 95 % interval.")
+    return " ".join([*said, f"{comparison.direction} is better."])
+
+
+def _trainings(
+    comparison: Comparison,
+    verdict: BudgetVerdict,
+    trained: TrainedCurves,
+    runs: Runs,
+    look: Callable[[TrainingCurve], tuple[int, float]],
+) -> tuple[list[Line], list[Dot]]:
+    """Each training's curve and its end; strong are the best of groups that have no curve of their own."""
+    sign = 1 if comparison.score.mode == "min" else -1
+    drawn, lines, dots = {curve.group for curve in verdict.curves}, [], []
+    for curve in trained.curves:
+        colour, per = look(curve)
+        paid, entry = verdict.overheads.get(curve.group, 0.0), trained.entries[curve.trial]
+        points = [((point.spent + paid) / per, sign * point.order) for point in curve.points]
+        note, faint = trial_note(entry, comparison.title, runs), curve.group in drawn
+        drawn.add(curve.group)
+        lines.append(Line(colour, points, note, faint=faint))
+        won = entry is verdict.winner
+        dots.append(Dot(colour, *points[-1], note, hollow=curve.stopped_early, ringed=won, faint=not won))
+    return lines, dots
+
+
+def _levels(verdict: BudgetVerdict) -> list[Level]:
+    if (floor := verdict.floor) is None:
+        return []
+    words = f"{rough(floor.value)} ({rough(floor.low)} to {rough(floor.high)})"
+    note = Note(("as many held-out real images", words))
+    return [Level("real images", floor.value, note, (floor.low, floor.high))]
+
+
+def _crossings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]:
+    """Flips, each with its interval and what is best on either side."""
+    found = []
+    for flip in verdict.flips:
+        if flip.low is not None and flip.high is not None:
+            below, above = group_words(verdict, flip.below), group_words(verdict, flip.above)
+            ends = f"95 %: {amount_range(flip.low, flip.high, unit)}"
+            note = Note((f"below {amount_words(flip.value, unit)} {below}, above {above}", ends))
+            interval = flip.low / per, flip.high / per
+            found.append(Crossing(f"{below} \u2190", f"\u2192 {above}", flip.value / per, interval, note))
+    return found
+
+
+def _readings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Reading]:
+    """At each budget, what it buys of each group."""
+    words: dict[float, list[str]] = {}
+    for curve in verdict.curves:
+        for point in curve.points:
+            known = point.low is not None and point.high is not None
+            band = f" ({rough(point.low or 0.0)} to {rough(point.high or 0.0)})" if known else ""
+            words.setdefault(point.budget, []).append(f"{curve.group} {rough(point.best)}{band}")
+    return [
+        Reading(budget / per, Note((f"for {amount_words(budget, unit)}", *lines))) for budget, lines in words.items()
+    ]
+
+
+def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Plan:
+    """Each group's trainings in a panel of their own, the best drawn strongly."""
+    trained, name = verdict.trained, "Every trial"
+    if trained is None or len({curve.group for curve in trained.curves}) < 2:
+        return Plan(name, "", ())
+    sign = 1 if comparison.score.mode == "min" else -1
+    scale = _Scale.of(trained.unit, "training", [curve.spent for curve in trained.curves])
+    heights = [sign * point.order for curve in trained.curves for point in curve.points]
+    panels = []
+    for colour, group in enumerate(comparison.groups):
+        lines: list[Line] = []
+        for curve in (curve for curve in trained.curves if curve.group == group):
+            note = trial_note(trained.entries[curve.trial], comparison.title, runs)
+            points = [(point.spent / scale.per, sign * point.order) for point in curve.points]
+            lines.append(Line(colour, points, note, faint=bool(lines)))
+        if any(len(line.points) > 1 for line in lines):
+            ends = [Dot(colour, *line.points[-1], line.note, faint=line.faint) for line in lines]
+            panels.append(Panel(Axis(scale.title), Axis(comparison.title), group, lines, ends, alike=heights))
+    return Plan(name, f"{comparison.title} of each trial as it trained; the best of each panel is strong.", panels)
+
+
+def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Plan:
+    """Score against what models took to train until their best checkpoints, and what an image takes to draw."""
+    models = priced_models(comparison, verdict) if len(comparison.entries) > 1 else []
+    training = [(model, model.training, model.unit) for model in models if model.training]
+    sampling = [(model, model.sampling, sampling_unit(model.unit)) for model in models if model.sampling]
+    heights, panels = [model.entry.score.value for model in models], []
+    for what, of, priced in (("training", "", training), ("sampling", " an image", sampling)):
+        if priced:
+            scale = _Scale.of(priced[0][2], what, [paid for _, paid, _ in priced])
+            dots = [_priced(comparison, verdict, model, paid / scale.per, runs) for model, paid, _ in priced]
+            title = f"{scale.title}{of}"
+            panels.append(Panel(Axis(title), Axis(comparison.title), title, dots=dots, alike=heights))
+    caption = (
+        "Training counts until the best checkpoint. Strong: on the Pareto front, so that no other trial is at least as "
+        "good in score, training, sampling, parameters and memory all at once. Hollow: stopped early. The ring is the "
+        "verdict's."
+    )
+    return Plan(f"{comparison.title} against cost", caption, panels)
+
+
+def _priced(comparison: Comparison, verdict: BudgetVerdict, model: ParetoRow, paid: float, runs: Runs) -> Dot:
+    note = trial_note(model.entry, comparison.title, runs)
+    price = amount_words(model.sampling, sampling_unit(model.unit))
+    said = Note((*note.lines, *([f"{price} an image"] if model.sampling else [])), note.link)
+    colour = series_numbers(comparison)[model.entry.trial.run_id]
+    stopped, won = model.entry.trial.status == "pruned", model.entry is verdict.winner
+    return Dot(colour, paid, model.entry.score.value, said, stopped, won, not model.on_front)
