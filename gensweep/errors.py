@@ -39,3 +39,9 @@ class NothingToCompareError(GensweepError):
     """There is no finished run that answers the question.  Exit code 4."""
 
     exit_code = 4
+
+
+class UntrustedError(GensweepError):
+    """The data do not carry the answer that was asked for, so none is given.  Exit code 5."""
+
+    exit_code = 5

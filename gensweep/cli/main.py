@@ -1,7 +1,7 @@
 """The `gensweep` command: finds commands by name, and turns errors into one line and an exit code.
 
 Exit codes: 0 done; 1 failure; 2 usage or configuration; 3 the sweep finished but some trials failed; 4 nothing to
-compare; 130 interrupted.
+compare; 5 no answer that could be trusted; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ COMMANDS = {
     "finetune": ("gensweep.cli.finetune", "Teach a trained model new images by low-rank updates (LoRA)."),
     "trials": ("gensweep.cli.trials", "List the trials of a sweep."),
     "best": ("gensweep.cli.best", "The best trial, or with --compare the verdict across sweeps."),
+    "plan": ("gensweep.cli.plan", "How to spend a larger budget: family, width, images, and the score to expect."),
     "evaluate": (
         "gensweep.cli.evaluate",
         "Score a finished run in other ways of sampling, or images of other programs.",

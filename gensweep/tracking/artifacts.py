@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from gensweep.errors import GensweepError
-from gensweep.tracking.records import TrialRecord
+from gensweep.tracking.records import SweepRecord, TrialRecord
 from gensweep.tracking.store import client, explaining_errors
 
 #: The file of a checkpoint, and of a run, that says how sure its scores are.
@@ -63,13 +63,26 @@ def trial_config(trial: TrialRecord) -> dict[str, Any]:
     The length of a training that was bounded in time is the number of images that it had come to.
     Raises GensweepError if MLflow does not have it.
     """
-    if not _has(trial, "config.yaml"):
-        raise GensweepError(f"{trial.name} has no config.yaml in MLflow; name another run")
-    tree = yaml.safe_load(download(trial.run_id, "config.yaml").read_text(encoding="utf-8"))
-    if not isinstance(tree, dict):
-        raise GensweepError(f"the config.yaml of {trial.name} in MLflow is damaged; name another run")
+    tree = _config(trial)
     if trial.length is not None and tree.get("training", {}).get("device_seconds") is not None:
         tree["training"] |= {"images": trial.length, "device_seconds": None}
+    return tree
+
+
+def sweep_config(sweep: SweepRecord) -> dict[str, Any]:
+    """The configuration of a sweep, as the tree that it was started with.
+
+    Raises GensweepError if MLflow does not have it.
+    """
+    return _config(sweep)
+
+
+def _config(run: TrialRecord | SweepRecord) -> dict[str, Any]:
+    if not _has(run, "config.yaml"):
+        raise GensweepError(f"{run.name} has no config.yaml in MLflow; name another run")
+    tree = yaml.safe_load(download(run.run_id, "config.yaml").read_text(encoding="utf-8"))
+    if not isinstance(tree, dict):
+        raise GensweepError(f"the config.yaml of {run.name} in MLflow is damaged; name another run")
     return tree
 
 
@@ -84,5 +97,5 @@ def download(run_id: str, path: str) -> Path:
         return Path(client().download_artifacts(run_id, path, str(target)))
 
 
-def _has(trial: TrialRecord, path: str) -> bool:
-    return any(item.path == path for item in client().list_artifacts(trial.run_id))
+def _has(run: TrialRecord | SweepRecord, path: str) -> bool:
+    return any(item.path == path for item in client().list_artifacts(run.run_id))

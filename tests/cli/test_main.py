@@ -6,7 +6,7 @@ import click
 import pytest
 
 from gensweep.cli import main
-from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
+from gensweep.errors import ConfigError, GensweepError, NothingToCompareError, UntrustedError
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()):
@@ -56,6 +56,7 @@ def test_help_imports_neither_torch_nor_ray_nor_mlflow(arguments):
         (GensweepError("the disk is full"), 1, ["Error: the disk is full"]),
         (ConfigError(["a.yaml:1: x", "a.yaml:2: y"]), 2, ["Error: a.yaml:1: x", "Error: a.yaml:2: y"]),
         (NothingToCompareError("no runs"), 4, ["Error: no runs"]),
+        (UntrustedError("no law"), 5, ["Error: no law"]),
         (KeyboardInterrupt(), 130, ["Interrupted."]),
     ],
 )

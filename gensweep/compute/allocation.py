@@ -1,0 +1,116 @@
+"""How a family spends a budget best: a wider network for fewer images, or a narrower one for more."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+
+import numpy as np
+
+from gensweep.compute.forecast import FittedFamily, ScoreForecast, forecast_of
+from gensweep.compute.scaling_law import Array
+from gensweep.compute.scored_trainings import ScoredTraining
+
+#: Widths of a family that it takes before others are proposed: two of them fit any exponent.
+MIN_WIDTHS = 3
+#: How much wider than the widest one a proposed network is at most.
+MAX_WIDENING = 2
+#: The exponent of width in the FLOPs of an image where only one width was tried: channels in times channels out.
+WIDTH_EXPONENT = 2.0
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """What a family does with a budget: the settings of the trainings `members`, a width, images, and what comes of it.
+
+    `near` are the width and those next to it that could be taken; `draws` are of the logarithm of the score.
+    """
+
+    group: str
+    members: tuple[ScoredTraining, ...]
+    width: int
+    near: tuple[int, ...]
+    images: float
+    flops_per_image: float
+    forecast: ScoreForecast
+    draws: Array
+
+    @property
+    def flops(self) -> float:
+        """FLOPs of the whole training."""
+        return self.images * self.flops_per_image
+
+
+@dataclass(frozen=True)
+class FamilyPlanner:
+    """A fitted family whose widths may vary, unless `free_size`: then the budget does not pay for a larger network."""
+
+    group: str
+    fitted: FittedFamily
+    free_size: bool = False
+
+    @cached_property
+    def members(self) -> tuple[int, ...]:
+        """The trainings of the best configuration.
+
+        It is the one with the best effect, so neither its size nor its compute helped it; those that were stopped early
+        do not count, as their ends are not known.
+        """
+        trainings = self.fitted.trainings
+        whole = [index for index, each in enumerate(trainings) if not each.curve.stopped_early]
+        groups: dict[str, list[int]] = {}
+        for index in whole or range(len(trainings)):
+            groups.setdefault(trainings[index].curve.configuration, []).append(index)
+        return tuple(min(groups.values(), key=lambda group: np.mean([self.fitted.effect(index) for index in group])))
+
+    @property
+    def largest(self) -> float:
+        """The most that one of its trainings spent."""
+        return max(each.curve.spent for each in self.fitted.trainings)
+
+    def widths(self, budget: float) -> list[int]:
+        """Those that may be proposed at a budget: the ones that were tried, and if they are enough the steps between.
+
+        A network becomes wider than any that was tried only as far as it still sees as many images as that one did.
+        """
+        tried = sorted({each.width for each in self.fitted.trainings})
+        if len(tried) < MIN_WIDTHS:
+            return tried
+        widest, step = tried[-1], reduce(math.gcd, tried)
+        more = (budget / self.largest) ** (1 / self.exponent) if not self.free_size else 1.0
+        return list(range(tried[0], int(widest * min(MAX_WIDENING, max(1.0, more))) + 1, step))
+
+    def allocate(self, budget: float) -> Allocation:
+        """The width that is expected to score best."""
+        widths = self.widths(budget)
+        near = {width: tuple(widths[max(0, index - 1) : index + 2]) for index, width in enumerate(widths)}
+        return min((self._at(width, near[width], budget) for width in widths), key=lambda each: each.forecast.value)
+
+    def _at(self, width: int, near: tuple[int, ...], budget: float) -> Allocation:
+        members = [self.fitted.trainings[index] for index in self.members]
+        of_width = [each for each in members if each.width == width] or members
+        wider = width / of_width[0].width
+        flops = of_width[0].flops_per_image * wider**self.exponent
+        images = budget / (of_width[0].unit_cost * (1.0 if self.free_size else wider**self.cost_exponent))
+        draws = self.fitted.draws(self.members, flops, np.array([images]), anew=True)[:, 0]
+        return Allocation(self.group, tuple(members), width, near, images, flops, forecast_of(draws), draws)
+
+    @cached_property
+    def exponent(self) -> float:
+        """By which power of the width the FLOPs of an image grow."""
+        return _power([(each.width, each.flops_per_image) for each in self.fitted.trainings])
+
+    @cached_property
+    def cost_exponent(self) -> float:
+        """By which power of the width the cost of an image grows, in the unit of the budget."""
+        return _power([(each.width, each.unit_cost) for each in self.fitted.trainings])
+
+
+def _power(points: Sequence[tuple[int, float]]) -> float:
+    """The slope of a line through logarithms."""
+    x, y = np.log(np.array(points)).T
+    if np.ptp(x) == 0:
+        return WIDTH_EXPONENT
+    return float(np.polyfit(x, y, 1)[0])

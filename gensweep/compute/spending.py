@@ -1,0 +1,149 @@
+"""How to spend a larger budget: which family, how wide, for how many images, and what may be expected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gensweep.compute.allocation import Allocation, FamilyPlanner
+from gensweep.compute.backtest import (
+    HIDDEN_FACTOR,
+    MIN_CONFIGURATIONS,
+    Backtest,
+    backtest,
+    configurations,
+)
+from gensweep.compute.forecast import INTERVAL_PART, FittedFamily, ScoreForecast
+from gensweep.compute.scored_trainings import FITTED_SPAN, ScoredTraining
+from gensweep.errors import GensweepError, UntrustedError
+
+#: A budget beyond so many times what was spent is refused: the square of what the backtest checks.
+MAX_REACH = HIDDEN_FACTOR**2
+#: An interval whose ends differ by such a factor plans nothing.
+MAX_SPAN = 3.0
+#: Budgets at which a frontier is computed.
+FRONTIER_BUDGETS = 25
+
+
+@dataclass(frozen=True)
+class FrontierForecast:
+    """What a family is expected to reach with a budget, at the width that suits it best."""
+
+    budget: float
+    width: int
+    forecast: ScoreForecast
+
+
+@dataclass(frozen=True)
+class SpendingPlan:
+    """The answer: what each family could do with the budget, best first, and whether that can be believed.
+
+    `probability` is that of the first family to be the best one.  Families in `left_out` have too few trainings.
+    """
+
+    budget: float
+    largest: float
+    allocations: tuple[Allocation, ...]
+    probability: float
+    backtest: Backtest
+    problems: tuple[str, ...]
+    remarks: tuple[str, ...]
+    planners: Mapping[str, FamilyPlanner]
+
+    @property
+    def trusted(self) -> bool:
+        """Whether anything is recommended."""
+        return not self.problems
+
+    @property
+    def best(self) -> Allocation:
+        """What is expected to score best."""
+        return self.allocations[0]
+
+    @cached_property
+    def frontier(self) -> dict[str, tuple[FrontierForecast, ...]]:
+        """What each family reaches with budgets up to this one."""
+        return {name: _frontier(planner, self.budget) for name, planner in self.planners.items()}
+
+
+def plan_spending(
+    families: Mapping[str, Sequence[ScoredTraining]], budget: float, *, free_size: bool = False
+) -> SpendingPlan:
+    """Fit a law to each family, test it on the last part of the compute, and spend the budget.
+
+    Raises UntrustedError if there are too few trainings for any law, GensweepError for a budget that was spent already.
+    """
+    largest = max(each.curve.spent for family in families.values() for each in family)
+    if budget <= largest:
+        raise GensweepError(
+            f"the budget is not larger than what a trial has spent already ({budget / largest:.3g} of it); what it "
+            "buys is known: gensweep best --compare; or give a larger --budget"
+        )
+    enough = {name: tuple(family) for name, family in families.items() if configurations(family) >= MIN_CONFIGURATIONS}
+    if not enough:
+        counts = ", ".join(f"{configurations(family)} of {name}" for name, family in families.items())
+        raise UntrustedError(
+            f"too few trials with scores to fit a law ({counts}; {MIN_CONFIGURATIONS} of a family are needed); add "
+            "some: gensweep tune --extend SWEEP --trials 8"
+        )
+    tested = backtest(enough)
+    planners = {name: FamilyPlanner(name, FittedFamily.of(family), free_size) for name, family in enough.items()}
+    allocations = sorted((each.allocate(budget) for each in planners.values()), key=lambda each: each.forecast.value)
+    best = allocations[0]
+    wins = np.all([best.draws < other.draws for other in allocations[1:]], axis=0) if allocations[1:] else np.ones(1)
+    remarks = [
+        f"{name} is left out: {configurations(family)} trials with scores are too few for a law"
+        for name, family in families.items()
+        if name not in enough
+    ]
+    return SpendingPlan(
+        budget,
+        largest,
+        tuple(allocations),
+        float(np.mean(wins)),
+        tested,
+        (*tested.problems, *_problems(best, budget / largest)),
+        (*remarks, *_remarks(planners[best.group], best, budget / largest)),
+        planners,
+    )
+
+
+def _problems(best: Allocation, reach: float) -> list[str]:
+    found = []
+    if reach > MAX_REACH:
+        found.append(
+            f"the budget is {reach:.0f} times what any trial has spent; laws are trusted up to {MAX_REACH:.0f} times: "
+            "run a sweep in between, and plan again"
+        )
+    if (span := best.forecast.high / best.forecast.low) > MAX_SPAN:
+        found.append(f"the ends of the {100 * INTERVAL_PART:.0f} % interval are a factor of {span:.1f} apart")
+    return found
+
+
+def _remarks(planner: FamilyPlanner, best: Allocation, reach: float) -> list[str]:
+    found, tried = [], {each.width for each in planner.fitted.trainings}
+    if HIDDEN_FACTOR < reach <= MAX_REACH:
+        found.append(
+            f"the backtest looked {HIDDEN_FACTOR:g} times ahead, the budget is {reach:.1f} times what was spent"
+        )
+    if best.width > max(tried):
+        found.append(f"width {best.width} is wider than any that was tried ({max(tried)})")
+    if len(tried) == 1:
+        found.append(f"only width {best.width} was tried, so nothing is known of others")
+    if planner.fitted.seed_deviation is None:
+        found.append(
+            "each configuration was trained with one seed, so the interval lacks the variance between trainings"
+        )
+    return found
+
+
+def _frontier(planner: FamilyPlanner, budget: float) -> tuple[FrontierForecast, ...]:
+    begin = min(each.curve.points[0].spent for each in planner.fitted.trainings)
+    found = []
+    for each in np.geomspace(max(begin, planner.largest / FITTED_SPAN), budget, FRONTIER_BUDGETS):
+        spent = planner.allocate(float(each))
+        found.append(FrontierForecast(float(each), spent.width, spent.forecast))
+    return tuple(found)

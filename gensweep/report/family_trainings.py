@@ -1,0 +1,59 @@
+"""The trainings of a comparison by family, as laws of compute are fitted to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gensweep.compute.scored_trainings import ScoredTraining
+from gensweep.errors import ConfigError, NothingToCompareError
+from gensweep.report.training_curves import trained_curves
+from gensweep.report.wording import family_name
+
+if TYPE_CHECKING:
+    from gensweep.report.comparison import Comparison
+    from gensweep.results import Unit
+    from gensweep.tracking.records import TrialRecord
+
+
+def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[ScoredTraining]]:
+    """The trainings of each family with curves in that unit; where a family has several networks, of each of them.
+
+    Raises ConfigError for scores that no law of this kind fits, NothingToCompareError if no cost is on record.
+    """
+    if comparison.score.mode != "min":
+        raise ConfigError(
+            f"{comparison.title} is better the higher it is, and a law needs scores that fall towards a floor; "
+            "name sweeps whose objective is fd, kid or bpd"
+        )
+    trained = {each.unit: each for each in trained_curves(comparison)}
+    ends = {name: {curve.trial: curve.spent for curve in each.curves} for name, each in trained.items()}
+    found: dict[tuple[str, str], list[ScoredTraining]] = {}
+    for curve in trained[unit].curves if unit in trained else ():
+        trial = trained[unit].entries[curve.trial].trial
+        if any(point.order <= 0 for point in curve.points):
+            raise ConfigError(
+                f"{trial.name} has a {comparison.title} that is not above 0, of which there is no power law; name "
+                "sweeps whose objective is fd"
+            )
+        flops, images = (ends.get(name, {}).get(curve.trial) for name in ("flops", "images"))
+        width = trial.config.get("network.width", "")
+        if images and flops and width.isdigit():
+            named = replace(curve, trial=trial.name)
+            training = ScoredTraining(named, flops / images, curve.spent / images, int(width))
+            found.setdefault((trial.family, trial.config.get("network.kind", "")), []).append(training)
+    if not found:
+        raise NothingToCompareError(
+            f"none of {len(comparison.entries)} scored trials has its {unit}, FLOPs and width of network on record; "
+            f"a plan needs trials that were trained here: gensweep trials {comparison.sweeps[0].name}"
+        )
+    families = [family for family, _ in found]
+    return {
+        family_name(family) + (f" ({network})" if families.count(family) > 1 else ""): trainings
+        for (family, network), trainings in found.items()
+    }
+
+
+def trial_of(comparison: Comparison, training: ScoredTraining) -> TrialRecord:
+    """The record of a training."""
+    return next(entry.trial for entry in comparison.entries if entry.trial.name == training.curve.trial)

@@ -1,0 +1,164 @@
+"""Plans for made-up sweeps, and their backtests."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gensweep.compute import forecast
+from gensweep.compute.allocation import FamilyPlanner
+from gensweep.compute.backtest import backtest
+from gensweep.compute.forecast import FittedFamily
+from gensweep.compute.made_up_trainings import KnownLaw, MadeUpSweep, flops_of
+from gensweep.compute.spending import MAX_REACH, plan_spending
+from gensweep.errors import GensweepError, UntrustedError
+
+SWEEP = MadeUpSweep()
+SATURATING = KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=5e12)
+
+
+@pytest.fixture(autouse=True)
+def few_replicates(monkeypatch):
+    monkeypatch.setattr(forecast, "REPLICATES", 40)
+
+
+def drawn(sweep=SWEEP, seed=0, group="a"):
+    return sweep.draw(np.random.default_rng(seed), group)[0]
+
+
+@pytest.fixture(scope="module")
+def plan():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecast, "REPLICATES", 40)
+        worse = MadeUpSweep(KnownLaw(floor=60))
+        return plan_spending({"good": drawn(), "bad": drawn(worse, 1, "bad")}, 4 * SWEEP.flops)
+
+
+def test_the_better_family_is_recommended_with_what_the_budget_pays_for(plan):
+    assert plan.trusted
+    assert plan.best.group == "good"
+    assert plan.probability > 0.95
+    assert plan.best.flops == pytest.approx(4 * SWEEP.flops)
+    assert plan.best.flops_per_image == pytest.approx(flops_of(plan.best.width))
+    assert plan.best.width in plan.best.near
+    assert plan.best.forecast.low < plan.best.forecast.value < plan.best.forecast.high
+
+
+def test_the_frontier_falls_to_what_is_expected_of_the_budget(plan):
+    points = plan.frontier["good"]
+    values = [point.forecast.value for point in points]
+    assert values == sorted(values, reverse=True)
+    assert points[-1].budget == pytest.approx(plan.budget)
+    assert values[-1] == plan.best.forecast.value
+
+
+def test_lawful_trainings_are_trusted_and_their_best_is_found(plan):
+    assert plan.backtest.trusted
+    assert plan.backtest.limit == SWEEP.flops / 4
+    assert all(each.spent > plan.backtest.limit for each in plan.backtest.hidden)
+    assert plan.backtest.coverage >= 0.5
+    assert plan.backtest.regret < 0.1
+
+
+def test_the_backtest_does_not_look_at_what_it_hides():
+    trainings = drawn()
+    worse = [
+        replace(
+            each,
+            curve=replace(
+                each.curve,
+                points=tuple(
+                    replace(point, order=point.order * (1 if point.spent <= SWEEP.flops / 4 else 0.1))
+                    for point in each.curve.points
+                ),
+            ),
+        )
+        for each in trainings
+    ]
+    found = [backtest({"a": each}) for each in (trainings, worse)]
+    assert [each.forecast for each in found[0].hidden] == [each.forecast for each in found[1].hidden]
+    assert not found[1].trusted
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_family_that_saturates_suddenly_is_not_trusted(seed):
+    plan = plan_spending({"a": drawn(MadeUpSweep(SATURATING, rungs=()), seed)}, 4 * SWEEP.flops)
+    assert not plan.trusted
+    assert plan.backtest.coverage < 0.5
+    assert "follow no saturating power law" in plan.problems[0]
+
+
+def test_more_compute_goes_into_wider_networks():
+    law = KnownLaw(floor=1, size=20, size_exponent=1.5, trainings=0.05, speeds=0, noise=0.01)
+    sweep = MadeUpSweep(law, trainings=24, widths=(8, 16, 24, 32, 48, 64), rungs=())
+    planner = FamilyPlanner("a", FittedFamily.of(drawn(sweep)))
+    budgets = np.geomspace(sweep.flops / 16, 8 * sweep.flops, 5)
+    widths = [planner.allocate(float(each)).width for each in budgets]
+    assert widths == sorted(widths)
+    assert widths[-1] > widths[0]
+    for budget, width in zip(budgets, widths, strict=True):
+        possible = planner.widths(float(budget))
+        true = {w: float(law.scores(w, np.array([budget / flops_of(w)]))[0]) for w in possible}
+        assert true[width] < 1.1 * min(true.values())
+
+
+def test_no_width_is_proposed_that_a_budget_does_not_pay_for():
+    trainings = drawn()
+    tried = {each.width for each in trainings}
+    for free_size, widest in ((False, 2 * max(tried)), (True, max(tried))):
+        planner = FamilyPlanner("a", FittedFamily.of(trainings), free_size)
+        assert max(planner.widths(1000 * SWEEP.flops)) == widest
+        assert max(planner.widths(SWEEP.flops)) == max(tried)
+        assert tried <= set(planner.widths(SWEEP.flops))
+    few = [each for each in trainings if each.width in sorted(tried)[:2]]
+    assert FamilyPlanner("a", FittedFamily.of(few)).widths(1000 * SWEEP.flops) == sorted(tried)[:2]
+
+
+def test_three_trials_are_too_few():
+    with pytest.raises(UntrustedError, match=r"too few trials .*\(3 of a; 5 of a family are needed\).*--extend"):
+        plan_spending({"a": drawn(MadeUpSweep(trainings=3, rungs=()))}, 4 * SWEEP.flops)
+
+
+def test_a_family_of_three_trials_is_left_out_of_a_plan():
+    few = drawn(MadeUpSweep(trainings=3, rungs=()), 1, "few")
+    plan = plan_spending({"a": drawn(), "few": few}, 4 * SWEEP.flops)
+    assert [each.group for each in plan.allocations] == ["a"]
+    assert plan.remarks[0].startswith("few is left out: 3 trials")
+
+
+def test_repeats_of_a_configuration_count_once():
+    trainings = [
+        replace(each, curve=replace(each.curve, configuration=str(index % 3))) for index, each in enumerate(drawn())
+    ]
+    with pytest.raises(UntrustedError, match="3 of a"):
+        plan_spending({"a": trainings}, 4 * SWEEP.flops)
+
+
+def test_a_budget_that_was_spent_already_is_refused():
+    with pytest.raises(GensweepError, match="best --compare"):
+        plan_spending({"a": drawn()}, SWEEP.flops)
+
+
+def test_a_budget_far_beyond_the_data_is_not_trusted():
+    plan = plan_spending({"a": drawn()}, 2 * MAX_REACH * SWEEP.flops)
+    assert plan.backtest.trusted
+    assert not plan.trusted
+    assert "run a sweep in between" in plan.problems[0]
+
+
+def test_coarse_curves_are_told_to_be_evaluated_more_often():
+    plan = plan_spending({"a": drawn(MadeUpSweep(evaluations=3, rungs=()))}, 4 * SWEEP.flops)
+    assert plan.backtest.coverage is None
+    assert "evaluation" in plan.problems[0]
+
+
+def test_intervals_hold_most_of_what_comes():
+    """Counted finely in benchmarks/scaling_coverage.py; here only that they are no toy."""
+    rng, held = np.random.default_rng(5), []
+    for _ in range(8):
+        trainings, effects = SWEEP.draw(rng)
+        best = FamilyPlanner("a", FittedFamily.of(trainings)).allocate(4 * SWEEP.flops)
+        number = [each.curve.trial for each in trainings].index(best.members[0].curve.trial)
+        came = SWEEP.law.scores(best.width, np.array([best.images]), *effects[number])[0]
+        held.append(best.forecast.low <= came <= best.forecast.high)
+    assert np.mean(held) >= 0.5
