@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gensweep.report.pareto_table import ParetoRow, priced_models, sampling_unit
 from gensweep.report.plots import Axis, Band, Crossing, Dot, Level, Line, Note, Panel, Plan, Reading
-from gensweep.report.trial_notes import Runs, series_numbers, trial_note
+from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, series_numbers, trial_note
 from gensweep.report.verdict import group_words
 from gensweep.report.wording import amount_range, amount_words, rough
 from gensweep.results import Unit
@@ -79,12 +79,15 @@ def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> P
 
 def _caption(comparison: Comparison, verdict: BudgetVerdict) -> str:
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations"
-    strong = f"Strong: what {tries} of a group is expected to reach if each training gets the budget"
     bands = any(point.low is not None for curve in verdict.curves for point in curve.points)
-    said = [f"{strong}{', with its 95 % band' if bands else ''}."] if verdict.curves else []
-    said.append("Faint: each training; hollow ends were stopped early.")
+    said = [f"Strong: what {tries} is expected to reach{', with its 95 % band' if bands else ''}."]
+    few = f"the best {MAX_DRAWN_TRIALS} trainings" if len(comparison.entries) > MAX_DRAWN_TRIALS else "each training"
+    faint = f"Faint: {few}; hollow ends were stopped early."
+    said = [*said, faint] if verdict.curves else [faint]
     if verdict.flips:
-        said.append("Where the verdict flips is marked with its 95 % interval.")
+        said.append("Dashed: where the verdict flips, with its 95 % interval.")
+    if verdict.budget is not None:
+        said.append("Dotted: its budget.")
     return " ".join([*said, f"{comparison.direction} is better."])
 
 
@@ -101,6 +104,8 @@ def _trainings(
     for curve in trained.curves:
         colour, per = look(curve)
         paid, entry = verdict.overheads.get(curve.group, 0.0), trained.entries[curve.trial]
+        if entry.rank > MAX_DRAWN_TRIALS:
+            continue
         points = [((point.spent + paid) / per, sign * point.order) for point in curve.points]
         note, faint = trial_note(entry, comparison.title, runs), curve.group in drawn
         drawn.add(curve.group)
@@ -119,7 +124,7 @@ def _levels(verdict: BudgetVerdict) -> list[Level]:
 
 
 def _crossings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]:
-    """Flips, each with its interval and what is best on either side."""
+    """Flips, each with its interval and what is best on either side, and the budget of the verdict."""
     found = []
     for flip in verdict.flips:
         if flip.low is not None and flip.high is not None:
@@ -128,6 +133,9 @@ def _crossings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]
             note = Note((f"below {amount_words(flip.value, unit)} {below}, above {above}", ends))
             interval = flip.low / per, flip.high / per
             found.append(Crossing(f"{below} \u2190", f"\u2192 {above}", flip.value / per, interval, note))
+    if verdict.budget is not None:
+        at, words = verdict.budget.value / per, f"the verdict: {amount_words(verdict.budget.value, unit)}"
+        found.append(Crossing("", "", at, (at, at), Note((words,)), faint=True))
     return found
 
 
@@ -156,6 +164,8 @@ def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -
     for colour, group in enumerate(comparison.groups):
         lines: list[Line] = []
         for curve in (curve for curve in trained.curves if curve.group == group):
+            if trained.entries[curve.trial].rank > MAX_DRAWN_TRIALS:
+                continue
             note = trial_note(trained.entries[curve.trial], comparison.title, runs)
             points = [(point.spent / scale.per, sign * point.order) for point in curve.points]
             lines.append(Line(colour, points, note, faint=bool(lines)))
@@ -168,6 +178,7 @@ def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -
 def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Plan:
     """Score against what models took to train until their best checkpoints, and what an image takes to draw."""
     models = priced_models(comparison, verdict) if len(comparison.entries) > 1 else []
+    models = [model for model in models if model.entry.rank <= MAX_DRAWN_TRIALS]
     training = [(model, model.training, model.unit) for model in models if model.training]
     sampling = [(model, model.sampling, sampling_unit(model.unit)) for model in models if model.sampling]
     heights, panels = [model.entry.score.value for model in models], []

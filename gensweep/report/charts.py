@@ -11,7 +11,7 @@ from gensweep.report.figures import draw_bars, draw_panel
 from gensweep.report.importance import parameter_importance
 from gensweep.report.plots import Axis, Bar, Bars, Dot, Line, Note, Panel, Plan
 from gensweep.report.ranked_trials import varied
-from gensweep.report.trial_notes import Runs, trial_note
+from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, trial_note
 from gensweep.report.wording import score, short_names
 from gensweep.results import Score, better
 from gensweep.tracking.artifacts import metric_history
@@ -89,6 +89,7 @@ def _history(comparison: Comparison, runs: Runs) -> Plan:
                 faint=True,
             )
             for number, each in enumerate(entries, 1)
+            if each.rank <= MAX_DRAWN_TRIALS
         ]
     caption = (
         f"Each trial's best {comparison.title} in the order of trials; the line is the best so far. "

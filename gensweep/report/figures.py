@@ -186,8 +186,10 @@ def _names(panel: Panel) -> list[alt.Chart]:
         {"x": each.x, "below": printable(each.below), "above": printable(each.above), **_said(each.note)}
         for each in panel.crossings
     ]
-    crossing = _marks().mark_rule(color=INK, strokeWidth=1.4, strokeDash=[5, 3], clip=True)
-    layers += _encoded(crossing, rows, x="x:Q", y=alt.value(0), y2=alt.value("height"))
+    for faint, dash in ((False, [5, 3]), (True, [1, 3])):
+        crossing = _marks().mark_rule(color=INK, strokeWidth=1.4, strokeDash=dash, clip=True)
+        kind = [row for row, each in zip(rows, panel.crossings, strict=True) if each.faint == faint]
+        layers += _encoded(crossing, kind, x="x:Q", y=alt.value(0), y2=alt.value("height"))
     left = _marks().mark_text(align="right", baseline="top", dx=-5, dy=3, fill=INK)
     right = _marks().mark_text(align="left", baseline="top", dx=5, dy=3, fill=INK)
     for side, word in (("below", left), ("above", right)):

@@ -72,13 +72,14 @@ class Level:
 
 @dataclass(frozen=True)
 class Crossing:
-    """A place on the horizontal axis with words on its left and right, and its interval."""
+    """A place on the horizontal axis with words on its left and right, and its interval; faint ones are dotted."""
 
     below: str
     above: str
     x: float
     interval: tuple[float, float]
     note: Note = Note()
+    faint: bool = False
 
 
 @dataclass(frozen=True)

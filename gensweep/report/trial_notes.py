@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
     from gensweep.report.ranked_trials import RankedTrial
 
+#: Trials of which figures show anything, the best ones: the page stays below 5 MB, and more could not be told apart.
+MAX_DRAWN_TRIALS = 300
+
 Runs: TypeAlias = Callable[[str], str | None]
 """The page of a run, by its id, if it has one."""
 

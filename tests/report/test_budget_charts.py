@@ -77,7 +77,8 @@ def test_bands_are_drawn_where_there_are_any():
 
 
 def test_a_flip_is_marked_with_what_is_best_on_each_side_and_its_interval():
-    [crossing] = lead(flips=(Flip(200.0, 150.0, 300.0, FAST, SLOW),)).crossings
+    crossing, budget = lead(flips=(Flip(200.0, 150.0, 300.0, FAST, SLOW),)).crossings
+    assert (budget.x, budget.faint, crossing.faint) == (400.0, True, False)
     assert crossing.x == 200.0
     assert crossing.interval == (150.0, 300.0)
     assert "GAN" in crossing.below
