@@ -20,7 +20,7 @@ from gensweep.compute.curves import FrontierPoint, TrainingCurve
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, best_of_k, tries_for
 from gensweep.compute.flips import Flip, flips_between
 from gensweep.compute.scale import Scale
-from gensweep.compute.standings import DRAWS
+from gensweep.compute.standings import DRAWS, shares_of_wins
 
 #: Budgets at which curves are drawn and compared, evenly spaced in their logarithm.
 BUDGETS = 64
@@ -64,8 +64,8 @@ class Frontier:
 
     def probabilities(self, budget: float) -> dict[str, float]:
         """By group, the probability that it is the best at a budget, which is one of `budgets`."""
-        wins = np.argmin(self.draws[:, :, self._column(budget)], 0)
-        return {group: float((wins == index).mean()) for index, group in enumerate(self.groups)}
+        shares = shares_of_wins(self.draws[:, :, self._column(budget)])
+        return dict(zip(self.groups, map(float, shares), strict=True))
 
     def _column(self, budget: float) -> int:
         return int(np.argmin(np.abs(self.budgets - budget)))

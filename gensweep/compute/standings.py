@@ -72,5 +72,10 @@ def chances_of_best(scores: Sequence[float], errors: Sequence[float], *, seed: i
     It says nothing of the same settings trained again, unless the errors hold the chance between trainings.
     """
     noise = np.random.default_rng(seed).standard_normal((DRAWS, len(scores)))
-    wins = np.argmin(np.asarray(scores) + noise * np.asarray(errors), 1)
-    return np.asarray(np.bincount(wins, minlength=len(scores)) / DRAWS)
+    return shares_of_wins((np.asarray(scores) + noise * np.asarray(errors)).T)
+
+
+def shares_of_wins(draws: Float64[ndarray, "n r"]) -> Float64[ndarray, " n"]:
+    """In which share of the draws each is the smallest; those that are equal share the win."""
+    smallest = draws == draws.min(0)
+    return np.asarray((smallest / smallest.sum(0)).mean(1))

@@ -25,6 +25,7 @@ def test_what_a_group_pays_beside_the_training_is_part_of_the_budget():
 def test_chances_of_a_few_models_follow_the_errors_of_their_scores():
     assert chances_of_best([10, 20], [1, 1]) == pytest.approx([1, 0])
     assert chances_of_best([10, 10], [1, 1]) == pytest.approx([0.5, 0.5], abs=0.03)
+    assert chances_of_best([10, 10], [0, 0]) == pytest.approx([0.5, 0.5])
     assert chances_of_best([10, 10 + 2**0.5], [1, 1])[0] == pytest.approx(0.841, abs=0.02)
 
 
