@@ -22,6 +22,8 @@ MIN_CONFIGURATIONS = 8
 CONFIGURATIONS_PER_TRY = 3
 #: Who searches tries more than one; the mean score of a configuration would say more of the bad ones than of the best.
 MIN_TRIES = 2
+#: Groups in a comparison of two.
+COMPARED = 2
 #: The probability on each side of a 95 % interval.
 TAIL = 0.025
 
@@ -56,13 +58,15 @@ class BestOfK:
         return self.scale.back(self.centre - reach), self.scale.back(self.centre + reach)
 
     def draws(self, number: int, generator: np.random.Generator) -> Float64[ndarray, "number ..."]:
-        """Values that the expected best may have, on the scale: a multiplier bootstrap over configurations.
+        """Values that the expected best may have beside that of another group, on the scale.
 
-        All leading axes share the weights of the configurations, so that a curve is drawn as a whole.  The spread
-        follows Student's distribution, as that of `band` does; `freedom` must be one number.
+        A multiplier bootstrap over configurations: all leading axes share their weights, so that a curve is drawn as a
+        whole.  A difference of two groups has the degrees of freedom of both, so the spread of each is drawn with
+        `COMPARED` times its own; `freedom` must be one number.
         """
+        freedom = COMPARED * self.freedom
         weights = generator.standard_normal((self.influences.shape[-1], number))
-        inflation = np.sqrt(self.freedom / generator.chisquare(self.freedom, number))
+        inflation = np.sqrt(freedom / generator.chisquare(freedom, number))
         return np.asarray(self.centre + np.moveaxis(self.influences @ weights * inflation, -1, 0))
 
 
