@@ -39,9 +39,10 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
         flops, images = (ends.get(name, {}).get(curve.trial) for name in ("flops", "images"))
         width = trial.config.get("network.width", "")
         if images and flops and width.isdigit():
-            named = replace(curve, trial=trial.name)
-            training = ScoredTraining(named, flops / images, curve.spent / images, int(width))
-            found.setdefault((trial.family, trial.config.get("network.kind", "")), []).append(training)
+            family = found.setdefault((trial.family, trial.config.get("network.kind", "")), [])
+            seed = sum(each.curve.configuration == curve.configuration for each in family)
+            named = replace(curve, trial=trial.name + (f" (repeat {seed})" if seed else ""))
+            family.append(ScoredTraining(named, flops / images, curve.spent / images, int(width)))
     if not found:
         raise NothingToCompareError(
             f"none of {len(comparison.entries)} scored trials has its {unit}, FLOPs and width of network on record; "
@@ -55,5 +56,5 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
 
 
 def trial_of(comparison: Comparison, training: ScoredTraining) -> TrialRecord:
-    """The record of a training."""
-    return next(entry.trial for entry in comparison.entries if entry.trial.name == training.curve.trial)
+    """The record of a training, or of the one that it repeats with another seed."""
+    return next(entry.trial for entry in comparison.entries if entry.trial.run_id == training.curve.configuration)
