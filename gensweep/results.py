@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
 """In what a budget is counted: training images, floating point operations of training, or its seconds times devices."""
@@ -87,10 +87,53 @@ def _part_words(name: str, value: Any) -> str:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """The score of images that no model drew, beside which those of models are read.
+
+    `source` says which images, `images` how many.  `corrected` and `error` are as in a Score.
+    """
+
+    value: float
+    source: str
+    images: int
+    corrected: float | None = None
+    error: float | None = None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The ends of the 95 % interval of `value`, the mean of many scores of so many images."""
+        if self.error is None:
+            return None
+        return self.value - STANDARD_ERRORS * self.error, self.value + STANDARD_ERRORS * self.error
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any] | None) -> Anchor | None:
+        """The inverse of `asdict`; None stays None."""
+        return None if values is None else cls(**_known(cls, values))
+
+
+class Anchors(NamedTuple):
+    """Between these a score lies: the floor is what real images get, the ceiling what a model must beat."""
+
+    floor: Anchor | None = None
+    ceiling: Anchor | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON, with the ends `low` and `high` of each interval; what is not known is None."""
+        found = dict[str, Any]()
+        for name, anchor in self._asdict().items():
+            low, high = (None, None) if anchor is None or anchor.interval is None else anchor.interval
+            found[name] = None if anchor is None else asdict(anchor) | {"low": low, "high": high}
+        return found
+
+
+@dataclass(frozen=True)
 class Score:
     """A value and everything that it depends on besides the model.
 
-    `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.
+    `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.  The
+    `floor` is the score of as many held-out real images, the `ceiling` that of noise or of the mean image, where these
+    are known.
     """
 
     value: float
@@ -98,6 +141,8 @@ class Score:
     identity: Identity
     corrected: float | None = None
     error: float | None = None
+    floor: Anchor | None = None
+    ceiling: Anchor | None = None
 
     @property
     def metric(self) -> str:
@@ -116,6 +161,19 @@ class Score:
         """Smaller is better."""
         return self.value if self.mode == "min" else -self.value
 
+    @property
+    def anchors(self) -> Anchors:
+        """Floor and ceiling."""
+        return Anchors(self.floor, self.ceiling)
+
+    @property
+    def like_noise(self) -> bool:
+        """Whether it is no better than the ceiling, within the ceiling's 95 % interval."""
+        if self.ceiling is None:
+            return False
+        low, high = self.ceiling.interval or (self.ceiling.value, self.ceiling.value)
+        return self.value >= low if self.mode == "min" else self.value <= high
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; `from_dict` takes them back."""
         return _given(self) | {"identity": self.identity.as_dict()}
@@ -123,7 +181,8 @@ class Score:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Score:
         """The inverse of `as_dict`."""
-        return cls(**_known(cls, values) | {"identity": Identity.from_dict(values["identity"])})
+        anchors = {name: Anchor.from_dict(values.get(name)) for name in Anchors._fields}
+        return cls(**_known(cls, values) | {"identity": Identity.from_dict(values["identity"])} | anchors)
 
 
 @dataclass(frozen=True)
@@ -173,6 +232,10 @@ class Evaluation:
             found[name] = score.value
             if score.corrected is not None and score.error is not None:
                 found |= {f"{name}/corrected": score.corrected, f"{name}/error": score.error}
+            for which, anchor in (("floor", score.floor), ("ceiling", score.ceiling)):
+                if anchor is not None:
+                    numbers = {"": anchor.value, "_corrected": anchor.corrected, "_error": anchor.error}
+                    found |= {f"{name}/{which}{end}": value for end, value in numbers.items() if value is not None}
         return found | {name: value for name, value in self.cost.as_dict().items() if name != "images"}
 
     def as_dict(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from gensweep.results import Identity, Score
+from gensweep.results import Anchor, Evaluation, Identity, Score
 
 IDENTITY = Identity(
     metric="fd",
@@ -55,3 +55,43 @@ def test_every_field_is_told_where_it_differs(field: str):
 def test_the_interval_is_twice_the_error_wide_on_each_side():
     assert Score(9.0, "min", IDENTITY, corrected=10.0, error=2.0).interval == pytest.approx((6.08, 13.92), abs=0.001)
     assert Score(9.0, "min", IDENTITY).interval is None
+
+
+FLOOR = Anchor(30.0, "digits/test", 300, corrected=12.0, error=1.0)
+
+
+def test_what_a_score_is_read_beside_survives_json():
+    score = Score(50.0, "min", IDENTITY, floor=FLOOR, ceiling=Anchor(340.0, "noise", 5000))
+    evaluation = Evaluation(9, {"fd": score})
+    assert Evaluation.from_dict(json.loads(json.dumps(evaluation.as_dict()))) == evaluation
+    assert evaluation.numbers() == {
+        "fd": 50.0,
+        "fd/floor": 30.0,
+        "fd/floor_corrected": 12.0,
+        "fd/floor_error": 1.0,
+        "fd/ceiling": 340.0,
+    }
+
+
+def test_an_anchors_interval_lies_around_its_value_and_needs_an_error():
+    assert FLOOR.interval == pytest.approx((28.04, 31.96), abs=0.001)
+    assert replace(FLOOR, error=None).interval is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "value", "like_noise"),
+    [
+        ("min", 340, True),
+        ("min", 322, True),
+        ("min", 320, False),
+        ("max", 340, True),
+        ("max", 358, True),
+        ("max", 360, False),
+    ],
+)
+def test_a_score_is_that_of_noise_within_the_ceilings_interval_and_beyond(mode, value, like_noise):
+    ceiling = Anchor(340.0, "noise", 300, error=10.0)
+    assert Score(value, mode, IDENTITY, ceiling=ceiling).like_noise == like_noise
+    exact = Score(value, mode, IDENTITY, ceiling=replace(ceiling, error=None))
+    assert exact.like_noise == (value == 340)
+    assert not Score(value, mode, IDENTITY).like_noise

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from gensweep.build.anchors import anchors_of
 from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
@@ -60,11 +61,14 @@ def _beginning(trial: TrialConfig) -> Beginning:
     return beginning
 
 
-def load_images(trial: TrialConfig, split: Literal["train", "test", "whole"] = "train") -> Images:
-    """The data set of a trial, in the labels of its model; `whole` is the training split without its limit."""
-    data = trial.data.model_copy(update={"limit": None}) if split == "whole" else trial.data
+def load_images(trial: TrialConfig, split: Literal["train", "test", "whole", "whole test"] = "train") -> Images:
+    """The data set of a trial, in the labels of its model; a whole split is without its limit, `whole` the training's.
+
+    Raises ConfigError if there is no such split.
+    """
+    data = trial.data.model_copy(update={"limit": None}) if split.startswith("whole") else trial.data
     with trial.keys_in_errors():
-        images: Images = bind(data)("test" if split == "test" else "train", cache_folder())
+        images: Images = bind(data)("test" if split.endswith("test") else "train", cache_folder())
     return _beginning(trial).images(trial, images)
 
 
@@ -117,7 +121,9 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
             for name in of_likelihood:
                 metrics[name] = METRICS[name](device=device)
                 identities[name] = settings.identity(name, training, reference=split, held_out=len(held_out))
-    return Evaluator(settings, images, extractor, metrics, identities, held_out)
+    evaluator = Evaluator(settings, images, extractor, metrics, identities, held_out)
+    unseen = partial(_unseen, trial, images, "whole test")
+    return replace(evaluator, anchors=cache(partial(anchors_of, evaluator, unseen, cache_folder())))
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
@@ -163,10 +169,10 @@ def _reference(
     return read_statistics(Path(settings.against).expanduser(), extractor)
 
 
-def _unseen(trial: TrialConfig, images: Images) -> Images | None:
+def _unseen(trial: TrialConfig, images: Images, split: Literal["test", "whole test"] = "test") -> Images | None:
     """The test split, if there is one with the same classes."""
     try:
-        found = load_images(trial, "test")
+        found = load_images(trial, split)
     except ConfigError:
         return None
     return found if found.class_names == images.class_names else None

@@ -145,7 +145,7 @@ def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path 
     from gensweep.report.rungs import rung_words
     from gensweep.report.spreadsheet import comparison_sheet
     from gensweep.report.verdict import verdict_words
-    from gensweep.report.wording import identity_words
+    from gensweep.report.wording import anchor_words, identity_words
 
     if format == "json":
         print_json(comparison_json(comparison, judged))
@@ -157,6 +157,8 @@ def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path 
         print_rows(pareto_table(comparison, judged), format)
     _print_remarks(comparison, judged.winner, top if format == "table" else len(comparison.entries))
     print_remark(f"Measured as {identity_words(comparison.score.identity)}.")
+    if beside := anchor_words(comparison.anchors, comparison.score.identity.samples):
+        print_remark(beside)
     for line in rung_words(comparison.rungs):
         print_remark(f"Rungs of {line}.")
     print_remark(verdict_words(comparison, judged))
@@ -169,9 +171,9 @@ def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path 
 
 
 def _warn(trial: TrialRecord) -> None:
-    from gensweep.report.collapse import warnings_of
+    from gensweep.report.collapse import trial_warnings
 
-    print_warnings(f"{trial.name} {warning}" for warning in warnings_of(trial.signals))
+    print_warnings(f"{trial.name} {warning}" for warning in trial_warnings(trial))
 
 
 def _print_remarks(comparison: Comparison, winner: RankedTrial, shown: int) -> None:

@@ -26,7 +26,7 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
       gensweep trials ddpm-cifar10 --format json
       gensweep trials ddpm-cifar10 --format csv > trials.csv
     """
-    from gensweep.report.collapse import warnings_of
+    from gensweep.report.collapse import trial_warnings
     from gensweep.report.export import trial_json, trial_rows
     from gensweep.report.spreadsheet import trials_sheet
     from gensweep.tracking.runs import find_sweep
@@ -42,7 +42,7 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
         rows = trials_sheet(found) if format == "csv" else [trial_json(trial) for trial in found.trials]
         print_rows(rows, format)
     for trial in found.trials:
-        print_warnings(f"{trial.trial} {warning}" for warning in warnings_of(trial.signals))
+        print_warnings(f"{trial.trial} {warning}" for warning in trial_warnings(trial))
     states = [trial.status for trial in found.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no trials yet"
     click.echo(f"{found.name} ({found.status}): {counts}", err=True)

@@ -21,7 +21,7 @@ from gensweep.tracking.records import SweepRecord
 from gensweep.tracking.runs import load_sweeps
 from gensweep.tracking.store import client, store_name
 from gensweep.tracking.sync import sync
-from gensweep.training.result_files import write_grid, write_pairs
+from gensweep.training.result_files import pictures_of
 
 #: The only trial of an entry.
 TRIAL = "t0000"
@@ -73,11 +73,10 @@ def file_entry(
             SessionEnded("finished"),
         ):
             folder.log.append(event)
-        for key, images, write in (("samples", result.shown, write_grid), ("suspects", result.suspects, write_pairs)):
-            if images is not None:
-                picture = folder.picture(TRIAL, evaluation.images, key)
-                picture.parent.mkdir(parents=True, exist_ok=True)
-                write(images, picture)
+        for key, write in pictures_of(result, imported.evaluator.images).items():
+            picture = folder.picture(TRIAL, evaluation.images, key)
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            write(picture)
         replace_folder(folder.path, ROOT / name)
     if sync(SweepFolder(ROOT, name)):
         raise GensweepError(f"MLflow did not take the result as {name} yet; any later command sends it")

@@ -11,7 +11,7 @@ import torch
 
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.imported_pictures import read_folder
-from gensweep.report.wording import count, identity_words, interval_words, metric_title
+from gensweep.report.wording import anchor_words, count, identity_words, interval_words, metric_title
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels
 
 
@@ -62,6 +62,7 @@ class ImportedEvaluation:
             "corrected": score.corrected,
             "interval": score.interval,
             "identity": score.identity.as_dict(),
+            **score.anchors.as_dict(),
             "scores": {name: each.value for name, each in self.result.scores.items()},
             "signals": self.result.signals,
             "sample_seconds": self.sample_seconds,
@@ -82,7 +83,10 @@ class ImportedEvaluation:
             details = ", ".join(f"{key.partition('/')[2]} {signal:.4g}" for key, signal in signals.items())
             if details or name != metric:
                 lines.append(f"{name} {score.value:.4g}" + (f" ({details})" if details else ""))
-        return [*lines, f"Measured as {identity_words(self.result.scores[metric].identity)}."]
+        identity = self.result.scores[metric].identity
+        lines.append(f"Measured as {identity_words(identity)}.")
+        beside = anchor_words(self.result.scores[metric].anchors, identity.samples)
+        return [*lines, beside] if beside else lines
 
 
 def evaluate_folder(

@@ -31,7 +31,7 @@ class Agreement(Metric):
     """The share of generated images that a classifier takes for the class they were drawn for, 0 to 1.
 
     The classifier is a linear probe on the features of the training images.  Its accuracy on real images that it has
-    not seen, the detail `ceiling`, is about what a perfect generator would get; a model that draws the most typical
+    not seen, the detail `real`, is about what a perfect generator would get; a model that draws the most typical
     images of each class, as guidance makes it, gets more.  The other details are the shares of the classes that were
     drawn.  Source: the classification accuracy score turned round (Ravuri & Vinyals 2019 train on generated images and
     test on real ones); Shmelkov et al. 2018, "GAN-test".
@@ -65,7 +65,7 @@ class Agreement(Metric):
         matrix = summed(self._state).cpu()
         require_generated(int(matrix.sum()), 1, "agreement")
         each = zip(self.class_names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
-        self.details = {"ceiling": self._ceiling} | {
+        self.details = {"real": self._ceiling} | {
             detail_name(name): right / drawn for name, drawn, right in each if drawn
         }
         return float(matrix.trace() / matrix.sum())

@@ -55,6 +55,7 @@ class Precision(Neighbours):
     Source: Kynkäänniemi et al. 2019, eq. 2, with k = 3.
     """
 
+    fooled_by_noise: ClassVar[bool] = True
     name, k, fewest = "precision", 3, 4
 
     def _found(self, generated: Float[Tensor, "n d"], real: Float[Tensor, "m d"]) -> Bool[Tensor, " n"]:
@@ -82,6 +83,7 @@ class Density(Neighbours):
     Source: Naeem et al. 2020, eq. 5, with k = 5.
     """
 
+    fooled_by_noise: ClassVar[bool] = True
     name, k, fewest = "density", 5, 6
 
     def compute(self) -> float:

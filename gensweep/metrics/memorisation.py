@@ -39,6 +39,7 @@ class AuthenticShare(Metric):
 
     mode: ClassVar[Mode] = "max"
     of_training: ClassVar[bool] = True
+    fooled_by_noise: ClassVar[bool] = True
     _state_dict_all_req_keys = ("_found",)
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:

@@ -24,6 +24,8 @@ from gensweep.registry import Registry
 MAX_FEATURES_KEPT = 10_000
 #: The `quantisation` in a likelihood's identity.
 LIKELIHOOD_QUANTISATION = "256 levels a value"
+#: Bits per dimension of any image by a model that finds all of its 256 levels equally likely.
+BITS_OF_A_UNIFORM_MODEL = 8.0
 #: Names that a metric has with the features of one extractor only: (that extractor, its name with any other).
 RESERVED_NAMES = {"fid": ("inception", "fd")}
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -27,6 +29,8 @@ with warnings.catch_warnings():
 Mode: TypeAlias = Literal["min", "max"]
 Needs: TypeAlias = Literal["samples", "likelihood"]
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
 
 class Metric(IgniteMetric):
     """Features of images in, by `update(features)`, and one number out, by `compute()`, which all processes call.
@@ -35,13 +39,15 @@ class Metric(IgniteMetric):
 
     One that `needs` a likelihood gets the bits per dimension of held-out images instead, Float[b]; one that is
     `labelled` gets pairs of features and the labels that images were drawn for.  One that is `of_training` has the
-    training images as its reference, whatever the others have.  `details` are other numbers of the last `compute`.
+    training images as its reference, whatever the others have.  One that is `fooled_by_noise` may find noise, or the
+    mean image again and again, better than real images.  `details` are other numbers of the last `compute`.
     """
 
     mode: ClassVar[Mode]
     needs: ClassVar[Needs] = "samples"
     labelled: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
+    fooled_by_noise: ClassVar[bool] = False
 
     def __init__(self, reference: Any = None, device: torch.device | str = "cpu") -> None:
         self.reference = reference
@@ -83,8 +89,20 @@ def require_generated(count: int, fewest: int, metric: str) -> None:
         )
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """Metrics are of this process's images, and no other process need call them."""
+    token = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(token)
+
+
 def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """The sum of the values of all processes, which must all call it."""
+    if _alone.get():
+        return values.clone()
     _follow_process_group()
     total = idist.all_reduce(values.clone())
     assert isinstance(total, Tensor)
@@ -93,6 +111,8 @@ def summed(values: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
 
 def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
     """The rows of all processes, which must all call it: first those of rank 0, and so on."""
+    if _alone.get():
+        return rows
     _follow_process_group()
     world, rank = idist.get_world_size(), idist.get_rank()
     if world == 1:
@@ -106,6 +126,8 @@ def in_order(rows: Shaped[Tensor, "n w"]) -> Shaped[Tensor, "m w"]:
 
 def before(count: int) -> int:
     """The sum of the counts of the processes of lower rank; all must call it."""
+    if _alone.get():
+        return 0
     counts = in_order(torch.tensor([[count]]))
     return int(counts[: idist.get_rank()].sum())
 

@@ -35,15 +35,6 @@ SURE = 0.95
 
 
 @dataclass(frozen=True)
-class ScoreInterval:
-    """A score with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class BudgetVerdict:
     """Which trial to take for a budget of one training, and how sure that is.
 
@@ -78,7 +69,6 @@ class BudgetVerdict:
     """The best single training within the budget, if it is another one."""
     no_budget: str | None = None
     """Why there is no common budget, or none in the unit that comes first."""
-    floor: ScoreInterval | None = None
     warnings: tuple[str, ...] = ()
 
     @property

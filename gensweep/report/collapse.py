@@ -1,11 +1,14 @@
 """What the signals of a trial's best checkpoint say about it, in words: a good-looking score may hide a collapse.
 
-Or it may hide copies of training images.
+Or it may hide copies of training images.  A score may also be that of noise, or never have got better.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
+
+from gensweep.results import Score
 
 #: Samples have collapsed if their diversity, as a share of that of real images, is less than this.
 MIN_DIVERSITY = 0.2
@@ -30,6 +33,28 @@ def warnings_of(signals: Mapping[str, float]) -> list[str]:
         real, fake = (_percent(share or 0.0) for share in right)
         found.append(f"the discriminator wins: right on {real} of real and {fake} of generated images")
     return found
+
+
+class _Judged(Protocol):
+    """What warnings look at, of a trial that runs or that is on record."""
+
+    @property
+    def signals(self) -> Mapping[str, float]: ...
+    @property
+    def objective(self) -> Score | None: ...
+    @property
+    def never_improved(self) -> bool: ...
+
+
+def trial_warnings(trial: _Judged) -> list[str]:
+    """Warnings of a trial's score, of its course, and of the signals of its best checkpoint, one a line."""
+    found = []
+    score = trial.objective
+    if score is not None and score.ceiling is not None and score.like_noise:
+        found.append(f"draws noise so far: its score is that of {score.ceiling.source}")
+    if trial.never_improved:
+        found.append("never got better than at its first evaluation")
+    return found + warnings_of(trial.signals)
 
 
 def diversity_words(signals: Mapping[str, float]) -> str:

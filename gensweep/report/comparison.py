@@ -14,7 +14,7 @@ from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import metric_title
-from gensweep.results import Identity, Score, comparable, ranking
+from gensweep.results import Anchors, Identity, Score, comparable, ranking
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord, TrialRecord
@@ -49,6 +49,11 @@ class Comparison:
     def winner(self) -> RankedTrial:
         """The best trial of all."""
         return self.entries[0]
+
+    @property
+    def anchors(self) -> Anchors:
+        """Floor and ceiling of all scores: the best trial's, or those of the best one that has them on record."""
+        return next((each.score.anchors for each in self.entries if any(each.score.anchors)), Anchors())
 
     @property
     def direction(self) -> str:

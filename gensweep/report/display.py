@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from gensweep.compute.amounts import Amount
-from gensweep.report.collapse import warnings_of
+from gensweep.report.collapse import trial_warnings
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
 from gensweep.sweep.events import Ended, Event, SessionEnded, SessionStarted, Started
 from gensweep.sweep.search_budget import spent_by_search
@@ -17,6 +17,8 @@ from gensweep.sweep.state import SweepState, TrialState
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.live import Live
+
+    from gensweep.results import Score
 
 REFRESHES_PER_SECOND = 2
 #: Columns of the terminal from which on the table shows losses and speeds.
@@ -140,8 +142,7 @@ class ProgressDisplay:
         for trial in self._state.running:
             loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), trial.length
             images = count(trial.images) + (f"/{count(budget)}" if budget else "")
-            best = None if trial.objective is None else trial.objective.value
-            cells = [trial.trial, images, score(best), score(loss), count(speed)]
+            cells = [trial.trial, images, _score_words(trial.objective), score(loss), count(speed)]
             row: list[RenderableType] = [Text(cell) for cell in cells[: len(columns)]]
             # The text, not its column, refuses to wrap: a column that does would take its width from all others.
             settings = Text(setting_words(trial.params, list(trial.params)), no_wrap=True, overflow="ellipsis")
@@ -201,5 +202,12 @@ class ProgressDisplay:
             print(line, file=self._stream, flush=True)
 
 
+def _score_words(objective: Score | None) -> str:
+    """A trial's best score so far, marked if it is no better than that of noise."""
+    if objective is None:
+        return score(None)
+    return score(objective.value) + (" (noise)" if objective.like_noise else "")
+
+
 def _warnings(trial: TrialState) -> list[str]:
-    return [] if trial.best is None else warnings_of(trial.best.evaluation.signals)
+    return [] if trial.best is None else trial_warnings(trial)

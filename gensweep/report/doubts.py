@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS
 from gensweep.compute.frontier import group_curves, reach
-from gensweep.report.collapse import warnings_of
+from gensweep.report.collapse import trial_warnings
 from gensweep.report.wording import amount_words, score
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ MUCH_LONGER = 2.0
 def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     """One line each, the weightiest first."""
     trial = verdict.winner.trial
-    yield from (f"{trial.name} {warning}" for warning in warnings_of(trial.signals))
+    yield from (f"{trial.name} {warning}" for warning in trial_warnings(trial))
     if verdict.no_budget is not None:
         yield verdict.no_budget
     if verdict.seeds == 1 and not trial.imported:

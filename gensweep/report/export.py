@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from gensweep.report.collapse import diversity_words, warnings_of
+from gensweep.report.collapse import diversity_words, trial_warnings
 from gensweep.report.commands import reproduce_command
 from gensweep.report.pareto_table import pareto_rows
 from gensweep.report.ranked_trials import varied_by_family
 from gensweep.report.verdict_json import curves_json, verdict_json
 from gensweep.report.wording import (
     amount_words,
+    anchor_words,
     count,
     duration,
     identity_words,
@@ -87,13 +88,14 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
 
 
 def score_json(value: Score) -> dict[str, Any]:
-    """A score with its interval and what it is a score of."""
+    """A score with its interval, what it is a score of, and what it is read beside."""
     return {
         "metric": value.metric,
         "value": value.value,
         "corrected": value.corrected,
         "interval": value.interval,
         "identity": value.identity.as_dict(),
+        **value.anchors.as_dict(),
     }
 
 
@@ -156,6 +158,7 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
         "on fresh seeds": _rescored_words(trial.rescored, entry.score),
         "diversity": diversity_words(trial.signals),
         "measured as": identity_words(entry.score.identity),
+        "read beside": anchor_words(entry.score.anchors, entry.score.identity.samples) or "not known",
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
         f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters, "
         f"{size(cost.activation_bytes)} memory an image of the batch",
@@ -170,7 +173,7 @@ def _names(trial: TrialRecord) -> dict[str, Any]:
 
 def _signals_json(trial: TrialRecord) -> dict[str, Any]:
     """The signals of the best checkpoint, and what they warn of."""
-    return {"signals": dict(trial.signals), "warnings": warnings_of(trial.signals)}
+    return {"signals": dict(trial.signals), "warnings": trial_warnings(trial)}
 
 
 def _rescored_words(rescored: Score | None, chosen: Score) -> str:

@@ -14,7 +14,7 @@ import yaml
 from gensweep.errors import GensweepError
 from gensweep.report.budget_verdict import BudgetVerdict
 from gensweep.report.charts import draw_charts, draw_lead
-from gensweep.report.collapse import diversity_words, warnings_of
+from gensweep.report.collapse import diversity_words, trial_warnings
 from gensweep.report.commands import reproduce_command
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import SYMBOL_PATHS
@@ -52,7 +52,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     score,
     setting_list,
     size,
-    warnings_of,
+    trial_warnings,
 )
 #: Rows of the ranking that are shown at once.
 TABLE_ROWS = 12

@@ -6,10 +6,11 @@ Each row names every setting that any of the rows has; a trial whose branch lack
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from gensweep.report.export import best_json, entry_json, trial_json
+from gensweep.results import Anchor
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
@@ -40,6 +41,8 @@ def trials_sheet(sweep: SweepRecord) -> list[dict[str, Any]]:
 def _entry_row(values: Mapping[str, Any], entry: RankedTrial) -> dict[str, Any]:
     low, high = entry.score.interval or (None, None)
     whole = {"interval": {"low": low, "high": high}, "identity": asdict(entry.score.identity)}
+    for name, anchor in entry.score.anchors.as_dict().items():
+        whole[name] = anchor or dict.fromkeys([*(each.name for each in fields(Anchor)), "low", "high"])
     rescored = entry.trial.rescored
     return {
         **values,

@@ -30,7 +30,7 @@ def verdict_json(comparison: Comparison, verdict: BudgetVerdict) -> dict[str, An
         "seeds": verdict.seeds,
         "tries": verdict.tries,
         "flips": [{"unit": unit} | asdict(flip) for flip in verdict.flips],
-        "floor": None if verdict.floor is None else asdict(verdict.floor),
+        **comparison.anchors.as_dict(),
         "warnings": list(verdict.warnings),
     }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gensweep.results import Identity, Score, Unit
+    from gensweep.results import Anchors, Identity, Score, Unit
 
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
@@ -70,6 +70,25 @@ def interval_words(value: Score) -> str:
 def number(value: float | None) -> str:
     """A number for a program to sort by; "" if there is none."""
     return "" if value is None or not math.isfinite(value) else str(value)
+
+
+def anchor_words(anchors: Anchors, samples: int) -> str:
+    """What a score of so many images is read beside, as a sentence; "" if that is not known.
+
+    "Real images score 30.6 (28.5 to 32.8), the mean image 340."
+    """
+    floor, ceiling = anchors
+    words = []
+    if floor is not None:
+        number = "Real images" if floor.images == samples else f"{floor.images:,} real images, all that there are,"
+        low, high = floor.interval or (None, None)
+        words.append(f"{number} score {rough(floor.value)}")
+        words[0] += "" if low is None or high is None else f" ({rough(low)} to {rough(high)})"
+    if ceiling is not None:
+        value = rough(ceiling.value)
+        source = ceiling.source
+        words.append(f"{source} {value}" if words else f"{source[:1].upper()}{source[1:]} scores {value}")
+    return f"{', '.join(words)}." if words else ""
 
 
 def rough(value: float) -> str:

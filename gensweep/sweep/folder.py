@@ -30,7 +30,9 @@ from gensweep.sweep.state import SweepState
 _log = logging.getLogger(__name__)
 
 #: Pictures that a checkpoint may hold, which are kept when it goes.
-PICTURES = ("samples", "schedule", "suspects")
+PICTURES = ("samples", "real", "schedule", "suspects")
+#: Those that are the same at every evaluation of a trial: only the first is kept.
+CONSTANT_PICTURES = ("real",)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -88,9 +90,10 @@ class SweepFolder:
         return self.path / "pictures" / trial / f"{images:012d}-{key}.png"
 
     def keep_picture(self, trial: str, images: int, key: str, source: Path) -> None:
-        """Keep a copy of a picture of an evaluation, if there is one."""
-        if source.is_file():
-            target = self.picture(trial, images, key)
+        """Keep a copy of a picture of an evaluation, if there is one; of those that never change the first."""
+        target = self.picture(trial, images, key)
+        known = key in CONSTANT_PICTURES and any(target.parent.glob(f"*-{key}.png"))
+        if source.is_file() and not known:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)
 

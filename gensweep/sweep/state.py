@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gensweep.results import Cost, Outcome, Score, Unit, better, ranking
+from gensweep.results import Cost, Identity, Outcome, Score, Unit, better, ranking
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
 
@@ -67,6 +67,21 @@ class TrialState:
     def objective(self) -> Score | None:
         """The score of its best evaluated checkpoint."""
         return None if self.best is None else self.best.evaluation.scores[self.metric]
+
+    @property
+    def signals(self) -> Mapping[str, float]:
+        """Those of its best evaluated checkpoint."""
+        return {} if self.best is None else self.best.evaluation.signals
+
+    @property
+    def never_improved(self) -> bool:
+        """Whether its first evaluation has stayed the best one; only scores of one identity are compared."""
+        scores: dict[Identity, list[float]] = {}
+        for event in self.evaluations.values():
+            if (score := event.evaluation.scores.get(self.metric)) is not None:
+                scores.setdefault(score.identity, []).append(score.order)
+        several = [orders for orders in scores.values() if len(orders) > 1]
+        return bool(several) and all(min(later) > first for first, *later in several)
 
     @property
     def rescored(self) -> Score | None:

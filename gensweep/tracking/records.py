@@ -22,9 +22,9 @@ class TrialRecord:
     """One trial of a sweep.
 
     `config` is flat and text, `params` is what the search chose, with its types.  `signals` are those of its best
-    checkpoint, and `rescored` is the score of that checkpoint on fresh seeds, if it was scored again.  `repeat_of`
-    names the trial whose configuration this one trains with another seed.  Its training ends after `length` images.
-    `folder` is that of its sweep, which may be
+    checkpoint, and `rescored` is the score of that checkpoint on fresh seeds, if it was scored again; one that
+    `never_improved` was best at its first evaluation of several.  `repeat_of` names the trial whose configuration this
+    one trains with another seed.  Its training ends after `length` images.  `folder` is that of its sweep, which may be
     on another machine.
     """
 
@@ -45,6 +45,7 @@ class TrialRecord:
     length: int | None = None
     repeat_of: str | None = None
     rescored: Score | None = None
+    never_improved: bool = False
     folder: str | None = None
     sweep_id: str = ""
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import yaml
 
 from gensweep.config.tree import flatten
-from gensweep.results import Cost, Evaluation, Identity, Score, Unit
+from gensweep.results import Anchor, Anchors, Cost, Evaluation, Identity, Score, Unit
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.tracking.provenance import redact, redact_tree
@@ -96,6 +96,8 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
         "gensweep.signals": None if best is None else json.dumps(_shown_numbers(state.metric, best.evaluation)),
         "gensweep.checkpoint": None if checkpoint is None else str(checkpoint),
         "gensweep.best": "true" if state.best is trial else None,
+        "gensweep.anchors": None if objective is None else _anchors_text(objective),
+        "gensweep.never_improved": "true" if trial.never_improved else None,
         "gensweep.rescored": None if rescored is None else json.dumps(rescored.as_dict()),
         **({} if objective is None else _identity_tags(objective)),
     }
@@ -145,6 +147,7 @@ def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
         started=_start(run),
         objective=_objective(tags, numbers, mode),
         rescored=Score.from_dict(rescored) if rescored else None,
+        never_improved=tags.get("gensweep.never_improved") == "true",
         cost=_cost(run.data.metrics, None if family in IMPORTED_FAMILIES else tags.get("gensweep.images")),
         signals={key: value for key, value in numbers.items() if _is_signal(key)},
         params=_params(tags.get("gensweep.params", ""), config),
@@ -164,7 +167,9 @@ def _objective(tags: Mapping[str, str], numbers: Mapping[str, float], mode: Lite
         return None
     value, identity = float(tags["gensweep.objective"]), json.loads(tags["gensweep.identity"])
     corrected, error = (numbers.get(f"{identity['metric']}/{name}") for name in ("corrected", "error"))
-    return Score(value, mode, Identity.from_dict(identity), corrected, error)
+    anchors = json.loads(tags.get("gensweep.anchors", "{}"))
+    floor, ceiling = (Anchor.from_dict(anchors.get(name)) for name in Anchors._fields)
+    return Score(value, mode, Identity.from_dict(identity), corrected, error, floor, ceiling)
 
 
 def _cost(metrics: Mapping[str, float], images: str | None) -> Cost:
@@ -202,6 +207,12 @@ def _source_tags(state: SweepState) -> dict[str, str | None]:
         "mlflow.source.type": "LOCAL",
         **({} if commit is None else {"mlflow.source.git.commit": commit}),
     }
+
+
+def _anchors_text(score: Score) -> str | None:
+    """What a score is read beside, as JSON; None if there is nothing."""
+    anchors = {name: anchor for name in Anchors._fields if (anchor := score.as_dict().get(name)) is not None}
+    return json.dumps(anchors) if anchors else None
 
 
 def _identity_tags(score: Score) -> dict[str, str]:

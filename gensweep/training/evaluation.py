@@ -28,7 +28,7 @@ from gensweep.metrics.processes import Metric, Needs
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
-from gensweep.results import Identity, Score
+from gensweep.results import Anchors, Identity, Score
 from gensweep.training.device import synchronised_time
 from gensweep.training.distributed import ALONE, Workers
 from gensweep.training.settings import IMAGES_SHOWN, EvaluationSettings
@@ -43,7 +43,8 @@ class Evaluator:
 
     `images` are those of the training: samples have their shape, and labels in the proportions of their classes.
     Metrics of samples need the extractor, metrics of likelihood the `held_out` images.  An evaluation that is not the
-    `last` of a training may draw fewer images, in fewer steps of the family's sampler.
+    `last` of a training may draw fewer images, in fewer steps of the family's sampler.  `anchors` gives what scores of
+    so many images are read beside, by metric; the first call may take as long as two evaluations.
     """
 
     settings: EvaluationSettings
@@ -53,6 +54,7 @@ class Evaluator:
     identities: Mapping[str, Identity]
     held_out: Images | None = None
     last: bool = True
+    anchors: Callable[[int], Mapping[str, Anchors]] = lambda _: {}
 
     @property
     def samples(self) -> int:
@@ -64,18 +66,20 @@ class Evaluator:
         return {name: self.metrics[name] for name in self.settings.of(needs)}
 
     def score(self, name: str, value: float, estimate: Estimate | None = None) -> Score:
-        """A metric's value, with what it is a score of and how sure it is."""
+        """A metric's value, with what it is a score of, how sure it is, and what it is read beside."""
         identity = self.identities[name] if self.last else self.settings.before_the_end(self.identities[name])
-        certainty = (None, None) if estimate is None else (estimate.corrected, estimate.error)
-        return Score(value, METRICS[name].mode, identity, *certainty)
+        corrected, error = (None, None) if estimate is None else (estimate.corrected, estimate.error)
+        floor, ceiling = self.anchors(self.samples).get(name, Anchors())
+        return Score(value, METRICS[name].mode, identity, corrected, error, floor, ceiling)
 
 
 class EvaluationResult(NamedTuple):
     """Scores by metric, the first images, and the seconds that this process drew and scored images.
 
-    `signals` are further numbers, such as the diversity of the images or the details of a score.  `suspects` are
-    generated images that a metric takes for copies, each followed by the real image that it may be a copy of.
-    `estimates` are those of metrics that can estimate the error of their score.
+    `shown_labels` are the classes that the first images were drawn for, if they were for any.  `signals` are further
+    numbers, such as the diversity of the images or the details of a score.  `suspects` are generated images that a
+    metric takes for copies, each followed by the real image that it may be a copy of.  `estimates` are those of metrics
+    that can estimate the error of their score.
     """
 
     scores: dict[str, Score]
@@ -85,6 +89,7 @@ class EvaluationResult(NamedTuple):
     signals: dict[str, float]
     estimates: dict[str, Estimate]
     suspects: UInt8[Tensor, "p c h w"] | None
+    shown_labels: Int[Tensor, " k"] | None = None
 
 
 def evaluate(
@@ -138,6 +143,7 @@ def evaluate_images(
     """
     metrics, share = evaluator.metrics_of("samples"), workers.share(evaluator.samples)
     _require_labels(metrics, labels)
+    evaluator.anchors(evaluator.samples)  # what they take is no cost of these images
     shown = torch.zeros(min(IMAGES_SHOWN, evaluator.samples), *evaluator.images.shape, dtype=torch.uint8, device=device)
     drawing = scoring = 0.0
     for metric in metrics.values():
@@ -165,7 +171,8 @@ def evaluate_images(
     # Every image was drawn by one rank and is black on the others.
     shown = workers.sum(shown).cpu()
     scoring += synchronised_time(device) - started
-    return EvaluationResult(scores, shown, drawing, scoring, signals, estimates, suspects)
+    shown_labels = None if labels is None else labels[: len(shown)].cpu()
+    return EvaluationResult(scores, shown, drawing, scoring, signals, estimates, suspects, shown_labels)
 
 
 def _computed(

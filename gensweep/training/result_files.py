@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from gensweep.data.images import Images
 from gensweep.families.family import Scheduled
-from gensweep.training.evaluation import EvaluationResult
+from gensweep.training.class_grid import real_images, tiles_of, write_class_grid
+from gensweep.training.evaluation import EvaluationResult, proportional_labels
 
 SUSPECTS_FILE = "suspects.png"
-#: Small images are enlarged to about this side in a grid.
-MIN_TILE_PIXELS = 32
-#: The white margin around each image of a grid.
-TILE_MARGIN_PIXELS = 2
 #: Times in 0 .. 1 at which a schedule is drawn.
 SCHEDULE_POINTS = 513
 INK_COLOUR = "#222222"
@@ -27,14 +26,13 @@ SIGNAL_COLOUR = "#1f6f8b"
 NOISE_COLOUR = "#d1603d"
 
 
-def write_result(result: EvaluationResult, folder: Path) -> None:
-    """Write samples.png, suspects.png if there are any, and estimates.json if there are any.
+def write_result(result: EvaluationResult, images: Images, folder: Path) -> None:
+    """Write the pictures, each as KEY.png, and estimates.json if there are any.
 
     The latter has, by metric, "corrected", "error" and the "influences" of the images, in their order.
     """
-    write_grid(result.shown, folder / "samples.png")
-    if result.suspects is not None:
-        write_pairs(result.suspects, folder / SUSPECTS_FILE)
+    for key, write in pictures_of(result, images).items():
+        write(folder / f"{key}.png")
     record = {
         name: {
             "corrected": estimate.corrected,
@@ -47,15 +45,40 @@ def write_result(result: EvaluationResult, folder: Path) -> None:
         (folder / "estimates.json").write_text(json.dumps(record, allow_nan=False) + "\n")
 
 
+def pictures_of(result: EvaluationResult, images: Images) -> dict[str, Callable[[Path], None]]:
+    """What writes each picture of an evaluation into a file, by its key; `images` are those of the training.
+
+    "samples" are the first images, by class if they were drawn for classes, and "real" as many real ones laid out like
+    them.  "suspects" are there if a metric has found any.
+    """
+    shown, labels = result.shown, result.shown_labels
+    alike = proportional_labels(images.class_counts, len(shown)) if labels is None else labels
+    grid = partial(_write_grid_of_classes, labels=labels, images=images)
+    pictures: dict[str, Callable[[Path], None]] = {
+        "samples": partial(grid, shown),
+        "real": partial(grid, real_images(images, alike)),
+    }
+    if result.suspects is not None:
+        pictures["suspects"] = partial(write_pairs, result.suspects)
+    return pictures
+
+
+def _write_grid_of_classes(
+    shown: UInt8[Tensor, "k c h w"], file: Path, *, labels: Int[Tensor, " k"] | None, images: Images
+) -> None:
+    if labels is None or images.classes == 1:
+        write_grid(shown, file)
+    else:
+        write_class_grid(shown, labels, images.class_names, file)
+
+
 def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
     """Write images as one picture, row by row, square unless a number of columns is given; small ones are enlarged."""
     # Only a process that draws pictures pays for this import.
     from torchvision.io import write_png
     from torchvision.utils import make_grid
 
-    scale = max(1, MIN_TILE_PIXELS // images.shape[-1])
-    large = images.repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-    tiles = F.pad(large, [TILE_MARGIN_PIXELS] * 4, value=255)
+    tiles = tiles_of(images)
     columns = columns or math.ceil(math.sqrt(len(tiles)))
     write_png(make_grid(tiles, nrow=columns, padding=0, pad_value=255), str(file))
 

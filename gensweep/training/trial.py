@@ -204,7 +204,7 @@ class _Trial:
         save(folder, checkpoint, state_of(learner), also=partial(self._add_files, result))
 
     def _add_files(self, result: EvaluationResult, folder: Path) -> None:
-        write_result(result, folder)
+        write_result(result, self.evaluator.images, folder)
         if isinstance(self.learner.family, Scheduled):
             write_schedule(self.learner.family, self.learner.sampler, folder)
         if self.also is not None:

@@ -44,7 +44,7 @@ def evaluate(capsys, folder: Path, metrics: str, *more: str, code: int = 0):
 def test_classes_of_pictures_are_those_of_their_folders(digits, capsys):
     row, err = evaluate(capsys, digits, "[fd,agreement,fd_by_class]")
     # These are training images, so the probe knows them.
-    assert 0.6 < row["signals"]["agreement/ceiling"] < row["scores"]["agreement"] <= 1
+    assert 0.6 < row["signals"]["agreement/real"] < row["scores"]["agreement"] <= 1
     assert row["scores"]["fd_by_class"] == pytest.approx(
         torch.tensor([row["signals"][f"fd_by_class/{name}"] for name in "0123456789"]).mean().item()
     )

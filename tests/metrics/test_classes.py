@@ -40,7 +40,7 @@ def test_agreement_is_the_share_that_scikit_learns_ridge_classifier_takes_for_th
     assert scored(metric, x, labels) == pytest.approx(float(right.double().mean()), abs=1e-12)
     details = metric.details
     assert details["horse"] == pytest.approx(float(right[labels == 2].double().mean()))
-    assert set(details) == {"ceiling", *NAMES}
+    assert set(details) == {"real", *NAMES}
 
 
 def test_wrong_labels_cost_agreement_and_a_distance_by_class_but_no_distance():

@@ -5,14 +5,16 @@ import io
 import json
 
 import pytest
-from made_up import diffusion, gan, mlflow_store, write_sweep
-from recorded import judged
+from logged import LoggedSweep
+from made_up import IDENTITY, diffusion, gan, mlflow_store, write_sweep
+from recorded import judged, trial
 
 from gensweep.cli.main import run
 from gensweep.report.budget_verdict import judge
-from gensweep.report.collapse import diversity_words, warnings_of
+from gensweep.report.collapse import diversity_words, trial_warnings, warnings_of
 from gensweep.report.comparison import compare
 from gensweep.report.html import render
+from gensweep.results import Anchor, Score
 from gensweep.tracking.runs import find_sweep, load_sweeps
 
 WORDS = "collapsed: samples are 4.1 % as diverse as real images"
@@ -105,3 +107,49 @@ def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
         page = render(*judged(load_sweeps()))
     assert "memorised: 40 % of samples are as near to a training image as copies are" in page
     assert page.count('alt="Likeliest copies, each left of its original"') == 1
+
+
+NOISE = Anchor(340.0, "noise", 2000, error=10.0)
+LIKE_NOISE = "draws noise so far: its score is that of noise"
+NEVER = "never got better than at its first evaluation"
+
+
+def test_a_score_of_noise_and_one_that_only_rose_are_warned_of_before_what_signals_say():
+    bad = Score(330.0, "min", IDENTITY, ceiling=NOISE)
+    found = trial("a", 0, None, objective=bad, never_improved=True, signals={"diversity": 0.041})
+    assert trial_warnings(found) == [LIKE_NOISE, NEVER, WORDS]
+    assert trial_warnings(trial("a", 0, None, objective=Score(300.0, "min", IDENTITY, ceiling=NOISE))) == []
+    assert trial_warnings(trial("a", 0, None)) == []
+
+
+def test_the_verdict_and_the_commands_say_what_a_score_is_read_beside(tmp_path, capsys):
+    floor = Anchor(30.0, "digits/test", 2000, corrected=12.0, error=1.0)
+    with mlflow_store(tmp_path) as folder:
+        sweep = LoggedSweep(folder / "sweeps", "bad", trials=1)
+        sweep.start("t0000")
+        for images, value in ((100, 335.0), (200, 380.0)):
+            sweep.evaluate("t0000", images, value, identity=IDENTITY, floor=floor, ceiling=NOISE)
+        sweep.end("t0000")
+        sweep.file()
+        comparison = compare(load_sweeps())
+        assert comparison.anchors == (floor, NOISE)
+        assert judge(comparison).warnings[:2] == (f"bad/t0000 {LIKE_NOISE}", f"bad/t0000 {NEVER}")
+        assert run(["best", "--compare", "--no-html", "--format", "json"]) == 0
+        out, err = capsys.readouterr()
+        found = json.loads(out)
+        (entry,) = found["entries"]
+        assert (found["verdict"]["floor"], found["verdict"]["ceiling"]["value"]) == (entry["objective"]["floor"], 340.0)
+        assert entry["objective"]["floor"] == {
+            "value": 30.0,
+            "source": "digits/test",
+            "images": 2000,
+            "corrected": 12.0,
+            "error": 1.0,
+            "low": pytest.approx(28.04, abs=0.01),
+            "high": pytest.approx(31.96, abs=0.01),
+        }
+        assert entry["objective"]["ceiling"]["value"] == 340.0
+        assert "Real images score 30 (28 to 32), noise 340.\n" in err
+        assert entry["warnings"] == [LIKE_NOISE, NEVER]
+        assert run(["best", "bad"]) == 0
+        assert "Real images score 30 (28 to 32), noise 340." in capsys.readouterr().out

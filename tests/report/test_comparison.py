@@ -161,6 +161,8 @@ def test_json_has_the_documented_shape():
                 "corrected": None,
                 "interval": None,
                 "identity": IDENTITY.as_dict(),
+                "floor": None,
+                "ceiling": None,
             },
             "rescored": None,
             "cost": {

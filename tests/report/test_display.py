@@ -7,6 +7,7 @@ from made_up import IDENTITY
 from rich.console import Console
 
 from gensweep.report.display import ProgressDisplay
+from gensweep.results import Anchor
 from gensweep.sweep.events import Created, SessionEnded, SessionStarted
 from gensweep.sweep.state import SweepState
 
@@ -184,3 +185,16 @@ def test_many_settings_take_no_room_from_the_numbers(clock, width):
     for words in ("t0017", "500/1k", "61.25", "0.125", "321"):
         assert words in table[1]
     assert "FD-EffNetLite0" in table[0]
+
+
+def test_a_trial_that_draws_noise_is_marked_while_it_runs_and_at_its_end(clock):
+    stream = io.StringIO()
+    sweep = Shown(clock, stream)
+    sweep.start("t0000")
+    sweep.evaluate("t0000", 500, 345.0, ceiling=Anchor(340.0, "the mean image", 300, error=1.0))
+    assert "345 (noise)" in shown(sweep.display, 100)
+    sweep.end("t0000", "pruned")
+    assert "draws noise so far: its score is that of the mean image" in stream.getvalue()
+    sweep.start("t0001")
+    sweep.evaluate("t0001", 500, 45.0, ceiling=Anchor(340.0, "the mean image", 300, error=1.0))
+    assert "(noise)" not in shown(sweep.display, 100)

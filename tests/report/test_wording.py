@@ -9,6 +9,7 @@ from gensweep.metrics.efficientnet import efficientnet_lite0
 from gensweep.report.wording import (
     amount_range,
     amount_words,
+    anchor_words,
     count,
     duration,
     identity_words,
@@ -17,7 +18,7 @@ from gensweep.report.wording import (
     setting_words,
     short_names,
 )
-from gensweep.results import Identity
+from gensweep.results import Anchor, Anchors, Identity
 
 
 @pytest.mark.parametrize(
@@ -101,3 +102,14 @@ def test_amounts_of_compute_are_said_in_their_unit():
     assert amount_range(25, 50, "device_seconds") == "25 to 50 s"
     assert amount_range(3.9e12, 8.1e12, "flops") == "3.9 to 8.1 TFLOPs"
     assert amount_range(9e8, 8.1e12, "flops") == "900 MFLOPs to 8.1 TFLOPs"
+
+
+def test_what_scores_are_read_beside_in_words():
+    floor, ceiling = Anchor(21.3, "digits/test", 300, error=1.27), Anchor(690.2, "noise", 300, error=5.0)
+    assert anchor_words(Anchors(floor, ceiling), 300) == "Real images score 21.3 (18.8 to 23.8), noise 690."
+    assert anchor_words(Anchors(floor, None), 500) == (
+        "300 real images, all that there are, score 21.3 (18.8 to 23.8)."
+    )
+    assert anchor_words(Anchors(replace(floor, error=None), None), 300) == "Real images score 21.3."
+    assert anchor_words(Anchors(None, replace(ceiling, source="the mean image")), 300) == "The mean image scores 690."
+    assert anchor_words(Anchors(), 300) == ""

@@ -21,9 +21,21 @@ from gensweep.sweep.folder import PICTURES, SweepFolder
 IDENTITY = Identity("fd", "efficientnet_lite0/1280", 8, "digits", "floor(127.5 x + 128)")
 
 
-def evaluation(images, value, *, identity=IDENTITY, mode="min", corrected=None, error=None, cost=None, **signals):
+def evaluation(
+    images,
+    value,
+    *,
+    identity=IDENTITY,
+    mode="min",
+    corrected=None,
+    error=None,
+    floor=None,
+    ceiling=None,
+    cost=None,
+    **signals,
+):
     """An evaluation with one score."""
-    score = Score(value, mode, identity, corrected, error)
+    score = Score(value, mode, identity, corrected, error, floor, ceiling)
     return Evaluation(images, {identity.metric: score}, cost or Cost(images=images), signals)
 
 

@@ -75,3 +75,14 @@ def test_a_copy_that_was_interrupted_is_made_again(tmp_path):
     part.mkdir(parents=True)
     (part / "half").write_text("of it")
     assert [p.name for p in fetch(uri, cache).iterdir()] == ["state"]
+
+
+def test_a_picture_that_never_changes_is_kept_once_a_trial_and_others_at_every_evaluation(tmp_path):
+    folder, source = SweepFolder(tmp_path, "a"), tmp_path / "picture.png"
+    source.write_bytes(b"png")
+    for trial in ("t0000", "t0001"):
+        for images in (10, 20):
+            for key in ("samples", "real"):
+                folder.keep_picture(trial, images, key, source)
+        kept = sorted(file.name for file in (folder.path / "pictures" / trial).iterdir())
+        assert kept == ["000000000010-real.png", "000000000010-samples.png", "000000000020-samples.png"]

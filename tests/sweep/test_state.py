@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from logged import IDENTITY, evaluation
@@ -58,6 +59,31 @@ def test_a_maximised_metric_keeps_the_highest():
     state = state_of([*begin(mode="max"), *trial("t0000", 5.0, 9.0, 7.0, mode="max"), *trial("t0001", 8.0, mode="max")])
     assert [each.trial for each in state.ranking] == ["t0000", "t0001"]
     assert state.best.objective.value == 9.0
+
+
+@pytest.mark.parametrize(
+    ("values", "mode", "never_improved"),
+    [
+        ((5.0, 6.0, 7.0), "min", True),
+        ((5.0, 6.0, 4.0), "min", False),
+        ((5.0, 4.0, 7.0), "min", False),
+        ((5.0, 5.0), "min", False),
+        ((5.0, 6.0, 4.5), "max", False),
+        ((5.0, 4.0, 4.5), "max", True),
+        ((5.0,), "min", False),
+        ((), "min", False),
+    ],
+)
+def test_a_trial_never_improved_if_its_first_evaluation_stayed_the_best(values, mode, never_improved):
+    state = state_of([*begin(mode=mode), *trial("t0000", *values, mode=mode)])
+    assert state.trials["t0000"].never_improved == never_improved
+
+
+def test_a_last_evaluation_of_more_images_says_nothing_of_the_course_before_it():
+    events = [*begin(), *trial("t0000", 1.0, 2.0, 3.0, status=None, identity=RUNG)]
+    events += [Evaluated("t0000", evaluation(400, 0.5), "c/t0000/4")]
+    assert state_of(events).trials["t0000"].never_improved
+    assert not state_of([*begin(), *trial("t0000", 2.0, 1.0, identity=RUNG), events[-1]]).trials["t0000"].never_improved
 
 
 def outcome(value, *, seed=1, time=1.0, identity=IDENTITY, usual=True, evaluations=10):

@@ -115,6 +115,7 @@ def test_a_checkpoint_holds_scores_identity_picture_and_the_weights_that_were_ju
     assert found.metrics == {"images": 64, **metrics}
     assert found.identities == {"fd": score.identity.as_dict()}
     assert (folder / "samples.png").stat().st_size > 100
+    assert (folder / "real.png").stat().st_size > 100
     told = json.loads((folder / "estimates.json").read_text())["fd"]
     assert (told["corrected"], told["error"]) == (score.corrected, score.error)
     assert sum(told["influences"]) / len(told["influences"]) == pytest.approx(told["corrected"], rel=1e-5)
