@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gensweep.report.anchor_levels import anchor_levels
 from gensweep.report.pareto_table import ParetoRow, priced_models, sampling_unit
-from gensweep.report.plots import Axis, Band, Crossing, Dot, Level, Line, Note, Panel, Plan, Reading
+from gensweep.report.plots import Axis, Band, Crossing, Dot, Line, Note, Panel, Plan, Reading
 from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, series_numbers, trial_note
 from gensweep.report.verdict import group_words
 from gensweep.report.wording import amount_range, amount_words, rough
@@ -64,13 +65,14 @@ def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> P
         )
         for curve in verdict.curves
     ]
+    heights = [dot.y for dot in dots] + [y for line in lines for _, y in line.points]
     panel = Panel(
         Axis(scale.title, log=True),
         Axis(comparison.title),
         lines=lines,
         dots=dots,
         bands=bands,
-        levels=_levels(verdict),
+        levels=anchor_levels(comparison, heights),
         crossings=_crossings(verdict, trained.unit, scale.per),
         readings=_readings(verdict, trained.unit, scale.per),
     )
@@ -115,14 +117,6 @@ def _trainings(
     return lines, dots
 
 
-def _levels(verdict: BudgetVerdict) -> list[Level]:
-    if (floor := verdict.floor) is None:
-        return []
-    words = f"{rough(floor.value)} ({rough(floor.low)} to {rough(floor.high)})"
-    note = Note(("as many held-out real images", words))
-    return [Level("real images", floor.value, note, (floor.low, floor.high))]
-
-
 def _crossings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]:
     """Flips, each with its interval and what is best on either side, and the budget of the verdict."""
     found = []
@@ -160,7 +154,7 @@ def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -
     sign = 1 if comparison.score.mode == "min" else -1
     scale = _Scale.of(trained.unit, "training", [curve.spent for curve in trained.curves])
     heights = [sign * point.order for curve in trained.curves for point in curve.points]
-    panels = []
+    levels, panels = anchor_levels(comparison, heights), []
     for colour, group in enumerate(comparison.groups):
         lines: list[Line] = []
         for curve in (curve for curve in trained.curves if curve.group == group):
@@ -171,7 +165,8 @@ def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -
             lines.append(Line(colour, points, note, faint=bool(lines)))
         if any(len(line.points) > 1 for line in lines):
             ends = [Dot(colour, *line.points[-1], line.note, faint=line.faint) for line in lines]
-            panels.append(Panel(Axis(scale.title), Axis(comparison.title), group, lines, ends, alike=heights))
+            axes = Axis(scale.title), Axis(comparison.title)
+            panels.append(Panel(*axes, group, lines, ends, levels=levels, alike=heights))
     return Plan(name, f"{comparison.title} of each trial as it trained; the best of each panel is strong.", panels)
 
 
@@ -181,13 +176,15 @@ def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Pla
     models = [model for model in models if model.entry.rank <= MAX_DRAWN_TRIALS]
     training = [(model, model.training, model.unit) for model in models if model.training]
     sampling = [(model, model.sampling, sampling_unit(model.unit)) for model in models if model.sampling]
-    heights, panels = [model.entry.score.value for model in models], []
+    heights, panels = [model.entry.score.value for model in models], list[Panel]()
+    levels = anchor_levels(comparison, heights)
     for what, of, priced in (("training", "", training), ("sampling", " an image", sampling)):
         if priced:
             scale = _Scale.of(priced[0][2], what, [paid for _, paid, _ in priced])
             dots = [_priced(comparison, verdict, model, paid / scale.per, runs) for model, paid, _ in priced]
             title = f"{scale.title}{of}"
-            panels.append(Panel(Axis(title), Axis(comparison.title), title, dots=dots, alike=heights))
+            axes = Axis(title), Axis(comparison.title)
+            panels.append(Panel(*axes, title, dots=dots, levels=levels, alike=heights))
     caption = (
         "Training counts until the best checkpoint. Strong: on the Pareto front, so that no other trial is at least as "
         "good in score, training, sampling, parameters and memory all at once. Hollow: stopped early. The ring is the "

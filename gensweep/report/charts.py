@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from gensweep.report.anchor_levels import anchor_levels
 from gensweep.report.budget_charts import budget_plan, cost_plan, trainings_plan
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import draw_bars, draw_panel
@@ -91,6 +92,7 @@ def _history(comparison: Comparison, runs: Runs) -> Plan:
             for number, each in enumerate(entries, 1)
             if each.rank <= MAX_DRAWN_TRIALS
         ]
+    levels = anchor_levels(comparison, [dot.y for dot in dots])
     caption = (
         f"Each trial's best {comparison.title} in the order of trials; the line is the best so far. "
         f"{comparison.direction} is better. Hollow: stopped early."
@@ -98,7 +100,7 @@ def _history(comparison: Comparison, runs: Runs) -> Plan:
     return Plan(
         "Optimisation history",
         caption,
-        [Panel(Axis("trial", log=False, whole=True), Axis(comparison.title), lines=lines, dots=dots)],
+        [Panel(Axis("trial", log=False, whole=True), Axis(comparison.title), lines=lines, dots=dots, levels=levels)],
     )
 
 

@@ -25,6 +25,7 @@ from gensweep.report.trial_notes import series_numbers
 from gensweep.report.verdict import verdict_sentences
 from gensweep.report.wording import (
     amount_words,
+    anchor_words,
     count,
     duration,
     identity_words,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 #: What the template may call by name.
 FILTERS: tuple[Callable[..., Any], ...] = (
     amount_words,
+    anchor_words,
     count,
     diversity_words,
     duration,
@@ -88,6 +90,7 @@ def render(comparison: Comparison, judged: BudgetVerdict) -> str:
         close={tie.trial.run_id for tie in comparison.ties},
         facts=_facts(comparison),
         grids=[grid for group in list(groups.values())[:MAX_GRIDS] if (grid := _grid(group[0]))],
+        real=_real_images(comparison),
         groups=list(groups),
         colours=series_numbers(comparison),
         symbols=SYMBOL_PATHS,
@@ -125,6 +128,12 @@ def _grid(entry: RankedTrial) -> dict[str, Any] | None:
     pictures = {key: sample_grid(entry.trial, key) for key in ("samples", "suspects")}
     urls = {key: data_url(f"{key}.png", data) for key, data in pictures.items() if data is not None}
     return {"entry": entry, "suspects": None, **urls} if "samples" in urls else None
+
+
+def _real_images(comparison: Comparison) -> str | None:
+    """A picture of real images: laid out like the samples of the best trial that has one, among the groups' best."""
+    found = (sample_grid(group[0].trial, "real") for group in list(comparison.groups.values())[:MAX_GRIDS])
+    return next((data_url("real.png", data) for data in found if data is not None), None)
 
 
 def _config(trial: TrialRecord) -> str:

@@ -142,6 +142,7 @@ def _play(
         (folder / "checkpoint.json").write_text("{}")
         if pictures:
             grid(folder / "samples.png", max(4.0, score / 2.2), 7)
+            grid(folder / "real.png", 0, 7)
             if "authpct/memorised" in signals:
                 grid(folder / "suspects.png", 0, 7)
         seconds = images / speed

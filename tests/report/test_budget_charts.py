@@ -1,5 +1,7 @@
 """What the figures of scores against compute show."""
 
+from dataclasses import replace
+
 import pytest
 from recorded import sweep, trial
 
@@ -8,15 +10,15 @@ from gensweep.compute.curves import CurvePoint, FrontierPoint, TrainingCurve
 from gensweep.compute.flips import Flip
 from gensweep.compute.frontier import GroupCurve
 from gensweep.report.budget_charts import budget_plan, cost_plan, trainings_plan
-from gensweep.report.budget_verdict import BudgetVerdict, ScoreInterval
+from gensweep.report.budget_verdict import BudgetVerdict
 from gensweep.report.comparison import compare
 from gensweep.report.training_curves import TrainedCurves
-from gensweep.results import Cost
+from gensweep.results import Anchor, Cost
 
 SLOW, FAST = "ddpm", "dcgan"
 
 
-def made(unit="flops", mode="min", **values):
+def made(unit="flops", mode="min", anchors=(None, None), **values):
     """Two trials of each of two sweeps; one of ddpm was stopped early."""
     cost = Cost(flops=8.0, train_seconds=8.0, sample_flops=3.0, params=5)
     trials = {
@@ -28,6 +30,9 @@ def made(unit="flops", mode="min", **values):
         ]
         for name, family, end in ((SLOW, "diffusion", 20.0), (FAST, "gan", 40.0))
     }
+    for name, found in trials.items():
+        scores = [replace(each.objective, floor=anchors[0], ceiling=anchors[1]) for each in found]
+        trials[name] = [replace(each, objective=score) for each, score in zip(found, scores, strict=True)]
     comparison = compare([sweep(name, found) for name, found in trials.items()])
     entries = {entry.trial.run_id: entry for entry in comparison.entries}
     sign = 1 if mode == "min" else -1
@@ -86,9 +91,22 @@ def test_a_flip_is_marked_with_what_is_best_on_each_side_and_its_interval():
     assert crossing.note.lines == ("below 200 FLOPs GAN, above diffusion", "95 %: 150 to 300 FLOPs")
 
 
-def test_the_floor_is_a_level_with_its_interval():
-    [level] = lead(floor=ScoreInterval(12.0, 11.0, 13.0)).levels
-    assert (level.y, level.interval) == (12.0, (11.0, 13.0))
+def test_floor_and_ceiling_are_levels_of_every_figure_of_scores():
+    floor = Anchor(12.0, "digits/test", 300, error=0.5)
+    comparison, verdict = made(anchors=(floor, Anchor(150.0, "noise", 300)))
+    for plan in (budget_plan, trainings_plan, cost_plan):
+        for panel in plan(comparison, verdict, lambda run_id: None).panels:
+            level = panel.levels[0]
+            assert (level.y, level.interval) == (12.0, floor.interval)
+            assert level.note.lines == ("300 held-out real images", "12 (11 to 13)")
+    assert [(level.name, level.y) for level in lead(anchors=(floor, Anchor(150.0, "noise", 300))).levels[1:]] == [
+        ("noise", 150.0)
+    ]
+
+
+def test_a_ceiling_far_beyond_the_scores_is_left_out_so_that_they_can_be_told_apart():
+    assert lead(anchors=(None, Anchor(5000.0, "noise", 300))).levels == []
+    assert lead().levels == []
 
 
 def test_at_each_budget_all_groups_are_read_together():

@@ -151,5 +151,7 @@ def test_the_verdict_and_the_commands_say_what_a_score_is_read_beside(tmp_path, 
         assert entry["objective"]["ceiling"]["value"] == 340.0
         assert "Real images score 30 (28 to 32), noise 340.\n" in err
         assert entry["warnings"] == [LIKE_NOISE, NEVER]
+        page = render(*judged(load_sweeps()))
+        assert "Real images score 30 (28 to 32), noise 340." in page
         assert run(["best", "bad"]) == 0
         assert "Real images score 30 (28 to 32), noise 340." in capsys.readouterr().out

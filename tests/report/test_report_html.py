@@ -112,8 +112,9 @@ def test_the_page_answers_the_question(page, comparison):
         assert entry.trial.name in text
 
 
-def test_samples_stand_side_by_side(page):
-    assert Page(page).tags.count("img") == 2
+def test_samples_stand_side_by_side_and_real_images_beside_them(page):
+    assert Page(page).tags.count("img") == 3
+    assert page.count('alt="Real images"') == 1
     assert "data:image/png;base64," in page
 
 
