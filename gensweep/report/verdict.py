@@ -44,13 +44,13 @@ def group_words(verdict: BudgetVerdict, group: str) -> str:
 
 def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
     trial, at = verdict.winner.trial, "" if verdict.budget is None else f"at {_budget(verdict)} "
-    model = f"{trial.name}, {comparison.title} {score(verdict.score)}{_seeds(verdict)}"
+    found = f"{comparison.title} {score(verdict.score)}{_seeds(verdict)}"
     if verdict.probability is None:
         sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
-        sentence = f"{at}the best is {model}{sure}"
+        sentence = f"{at}the best is {trial.name}, {found}{sure}"
     else:
-        who = "a model" if verdict.group is None else group_words(verdict, verdict.group)
-        chance = f"with a probability of {100 * verdict.probability:.0f} %: {model}"
+        who, model = (trial.name, found) if verdict.group is None else (group_words(verdict, verdict.group), None)
+        chance = f"with a probability of {100 * verdict.probability:.0f} %: {model or f'{trial.name}, {found}'}"
         lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
         sentence = f"{lead.replace(' :', ':')} {chance}"
     return sentence[:1].upper() + sentence[1:]

@@ -175,6 +175,8 @@ def test_one_training_of_each_is_judged_by_the_errors_of_the_scores(history):
     verdict = judge(comparison)
     assert verdict.group is None
     assert 0.9 < verdict.probability < 0.97  # 1 against 0.01 sqrt(40^2 + 41^2)
+    words = verdict_words(comparison, verdict)
+    assert re.search(r"g/t0000(, the best| leads) with a probability of 9\d %: FD-EffNetLite0 40, on one seed\.", words)
     assert not verdict.curves
     assert "one configuration says nothing of others, so there is no curve of d, g" in verdict.warnings
 
