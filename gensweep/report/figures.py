@@ -106,8 +106,8 @@ def _lines(panel: Panel, x: alt.X, y: alt.Y) -> list[alt.Chart]:
             for at, value in line.points
         ]
         mark = _marks().mark_line(
-            strokeWidth=2.4 if strong else 1.2,
-            strokeOpacity=1.0 if strong else 0.45,
+            strokeWidth=2.8 if strong else 1.2,
+            strokeOpacity=1.0 if strong else 0.35,
             strokeDash=[4, 3] if dashed else [1, 0],
             interpolate=_interpolation(step),
             clip=True,
