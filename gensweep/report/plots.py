@@ -16,6 +16,7 @@ class Axis:
     title: str
     log: bool | None = None
     whole: bool = False
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
