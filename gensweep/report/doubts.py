@@ -68,9 +68,13 @@ def _shortest(verdict: BudgetVerdict) -> str | None:
     assert verdict.trained is not None
     assert verdict.budget is not None
     shown = {curve.group for curve in verdict.curves}
-    ends = {name: reach(curves)[1] for name, curves in group_curves(verdict.trained.curves).items() if name in shown}
+    groups = {name: curves for name, curves in group_curves(verdict.trained.curves).items() if name in shown}
+    ends = {name: reach(curves)[1] for name, curves in groups.items()}
     short, far = min(ends, key=ends.__getitem__, default=""), max(ends, key=ends.__getitem__, default="")
     if not short or verdict.budget.value < ends[short] or ends[far] < MUCH_LONGER * ends[short]:
         return None
     last, longest = (amount_words(ends[name], verdict.trained.unit) for name in (short, far))
-    return f"{short} ended at {last}, so nothing larger is compared, though {far} was trained for {longest}"
+    words = f"{short} ended at {last}, so nothing larger is compared, though {far} was trained for {longest}"
+    if all(curve.stopped_early for curve in groups[short]):
+        words += "; all of its trainings were stopped early, as a scheduler does to families that begin slowly"
+    return words
