@@ -79,7 +79,7 @@ def sample(
       gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
-    from gensweep.build.model import draw_samples, load_checkpoint
+    from gensweep.build.model import draw_samples, labels_of, load_checkpoint
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.config import parse_overrides
     from gensweep.editing.drawing import draw_from_pictures
@@ -106,7 +106,9 @@ def sample(
     print_warnings(sampler_warnings([model.trial]))
     settings: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
     if pictures is None:
-        written = write_pictures(draw_samples(model, count, **settings), output)
+        by_class = class_name is None and model.family.classes > 1
+        classes = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if by_class else None
+        written = write_pictures(draw_samples(model, count, **settings), output, classes=classes)
     else:
         before, images, after = draw_from_pictures(model, pictures, count, **settings)
         written = write_pictures(images, output, before=before, after=after)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 from torchvision.io import write_png
 
 from gensweep.errors import ConfigError
+from gensweep.training.class_grid import write_class_grid
 from gensweep.training.result_files import write_grid
 
 
@@ -32,13 +33,18 @@ def write_pictures(
     *,
     before: UInt8[Tensor, "b c h w"] | None = None,
     after: UInt8[Tensor, "a c h w"] | None = None,
+    classes: tuple[Int[Tensor, " n"], Sequence[str]] | None = None,
 ) -> list[Path]:
     """Write images to a .png grid, or to a folder as 000000.png, 000001.png, ...
 
-    `before` and `after` are shown in the grid only; with something after them the images are one row.
+    `before` and `after` are shown in the grid only; with something after them the images are one row.  With `classes`,
+    labels and names, the grid has a named row a class.
     """
     if output.suffix.lower() == ".png":
         output.parent.mkdir(parents=True, exist_ok=True)
+        if classes is not None:
+            write_class_grid(images, *classes, output)
+            return [output]
         shown = torch.cat([part for part in (before, images, after) if part is not None])
         write_grid(shown, output, columns=len(shown) if after is not None and len(after) else None)
         return [output]
