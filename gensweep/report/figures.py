@@ -42,7 +42,7 @@ SYMBOL_PATHS = (
 #: Pixels of width and height, for a column of the page and for a telephone.
 SIZES = {"broad": (500, 270), "slim": (345, 250)}
 #: The same for a figure that has the first screen to itself.
-LARGE_SIZES = {"broad": (680, 390), "slim": (345, 300)}
+LARGE_SIZES = {"broad": (680, 350), "slim": (345, 300)}
 #: Pixels of height of a bar with the space around it, and of all that is not a bar.
 BAR_PIXELS, BARS_MARGIN_PIXELS = 26, 12
 #: Pixels of a bar's label at most; the rest is cut off, but not under the pointer.

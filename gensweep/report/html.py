@@ -18,9 +18,9 @@ from gensweep.report.collapse import diversity_words, trial_warnings
 from gensweep.report.commands import reproduce_command
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import SYMBOL_PATHS
+from gensweep.report.page_pictures import sample_tiles
 from gensweep.report.pareto_table import pareto_rows, sampling_unit
-from gensweep.report.ranked_trials import RankedTrial
-from gensweep.report.templates import data_url, environment, script_text, write_whole
+from gensweep.report.templates import environment, script_text, write_whole
 from gensweep.report.trial_notes import series_numbers
 from gensweep.report.verdict import verdict_sentences
 from gensweep.report.wording import (
@@ -35,7 +35,7 @@ from gensweep.report.wording import (
     setting_list,
     size,
 )
-from gensweep.tracking.artifacts import sample_grid, trial_config
+from gensweep.tracking.artifacts import trial_config
 from gensweep.tracking.store import runs_page, ui_command
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def render(comparison: Comparison, judged: BudgetVerdict) -> str:
     def runs(run_id: str) -> str | None:
         return None if page is None else page + run_id
 
+    shown = [judged.winner if judged.winner in group else group[0] for group in groups.values()]
+    grids, real = sample_tiles(shown[:MAX_GRIDS])
     pages.filters |= {function.__name__: function for function in FILTERS}
     return pages.get_template("report.html.j2").render(
         comparison=comparison,
@@ -89,8 +91,8 @@ def render(comparison: Comparison, judged: BudgetVerdict) -> str:
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.run_id for tie in comparison.ties},
         facts=_facts(comparison),
-        grids=[grid for group in list(groups.values())[:MAX_GRIDS] if (grid := _grid(group[0]))],
-        real=_real_images(comparison),
+        grids=grids,
+        real=real,
         groups=list(groups),
         colours=series_numbers(comparison),
         symbols=SYMBOL_PATHS,
@@ -121,19 +123,6 @@ def _facts(comparison: Comparison) -> dict[str, str]:
         "images trained on": count(sum(trial.cost.images or 0 for trial in trials)),
         "time in training": duration(sum(trial.cost.train_seconds or 0 for trial in trials)),
     }
-
-
-def _grid(entry: RankedTrial) -> dict[str, Any] | None:
-    """Pictures of a trial: samples, and those that are likely copies beside their originals."""
-    pictures = {key: sample_grid(entry.trial, key) for key in ("samples", "suspects")}
-    urls = {key: data_url(f"{key}.png", data) for key, data in pictures.items() if data is not None}
-    return {"entry": entry, "suspects": None, **urls} if "samples" in urls else None
-
-
-def _real_images(comparison: Comparison) -> str | None:
-    """A picture of real images: laid out like the samples of the best trial that has one, among the groups' best."""
-    found = (sample_grid(group[0].trial, "real") for group in list(comparison.groups.values())[:MAX_GRIDS])
-    return next((data_url("real.png", data) for data in found if data is not None), None)
 
 
 def _config(trial: TrialRecord) -> str:
