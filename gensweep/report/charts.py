@@ -9,11 +9,10 @@ from gensweep.report.anchor_levels import anchor_levels
 from gensweep.report.budget_charts import budget_plan, cost_plan, trainings_plan
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import draw_bars, draw_panel
-from gensweep.report.importance import parameter_importance
-from gensweep.report.plots import Axis, Bar, Bars, Dot, Line, Note, Panel, Plan
-from gensweep.report.ranked_trials import varied
+from gensweep.report.importance_charts import settings_plan
+from gensweep.report.plots import Axis, Bars, Dot, Line, Note, Panel, Plan
 from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, trial_note
-from gensweep.report.wording import score, short_names
+from gensweep.report.wording import score
 from gensweep.results import Score, better
 from gensweep.tracking.artifacts import metric_history
 
@@ -29,8 +28,6 @@ SIGNAL_PANELS = {
     "probability of an augmentation": {"signal/augmentation": ""},
     "timesteps of the diffusion": {"signal/diffusion_length": ""},
 }
-#: Bars of a panel of parameter importance, at most.
-MAX_BARS = 8
 
 
 class Chart(NamedTuple):
@@ -52,7 +49,7 @@ def draw_charts(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> l
     """All other figures that the ranked trials have something for."""
     plans = [
         cost_plan(comparison, verdict, runs),
-        _importance(comparison),
+        settings_plan(comparison, runs),
         trainings_plan(comparison, verdict, runs),
         _history(comparison, runs),
         _signals(comparison, runs),
@@ -106,19 +103,6 @@ def _history(comparison: Comparison, runs: Runs) -> Plan:
 
 def _better_one(best: Score, new: Score) -> Score:
     return new if better(new, best) else best
-
-
-def _importance(comparison: Comparison) -> Plan:
-    """Shares by sweep, the one with the best trial first, and by short name of the setting."""
-    panels, sweeps = [], {sweep.name: sweep for sweep in comparison.sweeps}
-    colours = {name: index for index, name in enumerate(comparison.groups)}
-    for name in dict.fromkeys(each.trial.sweep for each in comparison.entries):
-        if shares := parameter_importance(sweeps[name]):
-            short = short_names([*varied(sweeps[name].trials), *shares])
-            bars = [Bar(short[key], share) for key, share in list(shares.items())[:MAX_BARS]]
-            panels.append(Bars(colours.get(name, 0), bars, name))
-    caption = "Share of the score's variance that each setting explains within its sweep (Optuna's estimate)."
-    return Plan("What mattered", caption, panels)
 
 
 def _signals(comparison: Comparison, runs: Runs) -> Plan:

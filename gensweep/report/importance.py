@@ -1,100 +1,132 @@
-"""Which settings mattered in a sweep, as Optuna estimates it."""
+"""What mattered in a comparison: shares of the variance of its scores, or with few trials the trials themselves."""
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gensweep.errors import GensweepError
-from gensweep.results import ranking
-from gensweep.tracking.records import sweep_folder
+from gensweep.report.variance import Decomposition, Estimate, Factor, Population, decomposed, factor_of
 
 if TYPE_CHECKING:
-    from optuna import Study
-    from optuna.distributions import BaseDistribution
+    from gensweep.report.comparison import Comparison
+    from gensweep.report.ranked_trials import RankedTrial
 
-    from gensweep.tracking.records import SweepRecord
+#: Fewer finished trials tell nothing about what mattered.
+MIN_FINISHED = 10
+#: Metrics that are distances, above 0 and about as uncertain as they are large: their logarithm is looked at.  Others,
+#: such as bits per dimension, a kernel distance or a rate, can be 0 or below and are taken as they are.
+LOG_METRICS = ("fd", "fid", "fd_by_class")
+#: What the sweeps of one family are called among its settings.
+SWEEP = "sweep"
 
-logger = logging.getLogger(__name__)
 
-#: Fewer scores say nothing about a forest of trees.
-MIN_SCORES = 4
+@dataclass(frozen=True)
+class SettingShare:
+    """The share of the variance of all scores that one setting explains within its family."""
+
+    setting: str
+    family: str
+    estimate: Estimate
 
 
-def parameter_importance(sweep: SweepRecord) -> dict[str, float]:
-    """Parameter -> share of the objective's variance that it explains, largest first; empty if it cannot be told.
+@dataclass(frozen=True)
+class Importance:
+    """Where the variance of a comparison's scores comes from.
 
-    Uses the sweep's own study if its log is on this machine and has enough completed trials, else a study made from the
-    runs, in which pruned trials count with their last best score.
+    `family` is the share between families, None if there is one only.  `settings` are within families, largest first;
+    the `rest` is interactions and noise; together they are 1.  Scores of `finished` trials count, and of those that
+    were `stopped` early the scores that they had reached; `log` says whether their logarithm was looked at.
     """
-    import optuna
 
-    level = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _evaluate(_study_of_log(sweep)) or _evaluate(_study_of_runs(sweep))
-    finally:
-        optuna.logging.set_verbosity(level)
+    family: Estimate | None
+    settings: tuple[SettingShare, ...]
+    rest: Estimate
+    finished: int
+    stopped: int
+    log: bool
 
 
-def _study_of_log(sweep: SweepRecord) -> Study | None:
-    from gensweep.sweep.planning import recall_sweep
-    from gensweep.sweep.space import SearchSpace
-    from gensweep.sweep.study import memory_study
+@dataclass(frozen=True)
+class SettingScores:
+    """Trials by the value that one setting has in each, by the groups of a comparison."""
 
-    folder = sweep_folder(sweep)
-    try:
-        return None if folder is None else memory_study(folder.state(), SearchSpace.of(recall_sweep(folder)).suggest)
-    except GensweepError as error:
-        logger.warning("importance of %s is computed from the runs (%s)", sweep.name, error)
+    setting: str
+    groups: Mapping[str, Sequence[tuple[Any, RankedTrial]]]
+
+
+def importance(comparison: Comparison) -> Importance | None:
+    """What mattered; None if it cannot be told, as with fewer than MIN_FINISHED finished trials."""
+    entries = [entry for entry in comparison.entries if entry.trial.status in ("finished", "pruned")]
+    finished = sum(entry.trial.status == "finished" for entry in entries)
+    scores, log = _scores(entries)
+    if finished < MIN_FINISHED or len(set(scores)) < 2:
         return None
+    rows: dict[str, list[int]] = {}
+    for row, entry in enumerate(entries):
+        rows.setdefault(entry.trial.family, []).append(row)
+    found = decomposed(_population(entries, scores, rows))
+    if found.between is None and not found.within:
+        return None
+    return Importance(found.between, _settings(found), found.rest, finished, len(entries) - finished, log)
 
 
-def _study_of_runs(sweep: SweepRecord) -> Study:
-    import optuna
-    from optuna.distributions import CategoricalDistribution
-
-    trials = ranking(sweep.trials)
-    values: dict[str, list[Any]] = {}
-    for trial in trials:
-        for key, value in trial.params.items():
-            values.setdefault(key, []).append(value)
-    space = {key: _distribution(found) for key, found in values.items() if len(set(map(repr, found))) > 1}
-    study = optuna.create_study()
-    for trial in trials:
-        params = {key: value for key, value in trial.params.items() if key in space}
-        for key, value in params.items():
-            params[key] = str(value) if isinstance(space[key], CategoricalDistribution) else value
-        order = None if trial.objective is None else trial.objective.order
-        distributions = {key: space[key] for key in params}
-        study.add_trial(optuna.create_trial(params=params, distributions=distributions, value=order))
-    return study
+def importance_words(found: Importance, title: str) -> str:
+    """How the shares of an importance are to be read; `title` is that of the scores."""
+    trials = f"{found.finished + found.stopped} trials"
+    if found.stopped:
+        trials += (
+            f" ({found.stopped} of them stopped early because they were behind, with the scores that they had then)"
+        )
+    measure = f"the logarithm of {title}" if found.log else title
+    return (
+        f"Where the variance of {measure} among {trials} comes from, with 95 % intervals. Each share is that of one "
+        "setting alone, in the order of its values; what settings do together, and chance, is the rest. "
+        "An interval that reaches 0 says that the setting may not matter at all."
+    )
 
 
-def _distribution(values: Sequence[Any]) -> BaseDistribution:
-    """One that could have given these values."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+def settings_and_scores(comparison: Comparison) -> list[SettingScores]:
+    """The trials themselves, where they are too few for shares: by each setting that varies within a group."""
+    found: dict[str, dict[str, list[tuple[Any, RankedTrial]]]] = {}
+    for group, entries in comparison.groups.items():
+        for key in dict.fromkeys(key for entry in entries for key in entry.differs):
+            having = [(entry.trial.params[key], entry) for entry in entries if key in entry.trial.params]
+            if len({repr(value) for value, _ in having}) > 1:
+                found.setdefault(key, {})[group] = having
+    return [SettingScores(key, groups) for key, groups in found.items()]
 
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return CategoricalDistribution(list(dict.fromkeys(map(str, values))))
-    if all(isinstance(value, int) for value in values):
-        return IntDistribution(min(values), max(values))
-    return FloatDistribution(float(min(values)), float(max(values)))
+
+def _scores(entries: Sequence[RankedTrial]) -> tuple[list[float], bool]:
+    values = [entry.score.value for entry in entries]
+    log = bool(values) and entries[0].score.metric in LOG_METRICS and min(values) > 0
+    return [math.log(value) for value in values] if log else values, log
 
 
-def _evaluate(study: Study | None) -> dict[str, float]:
-    from optuna.importance import get_param_importances
-    from optuna.trial import TrialState
+def _population(
+    entries: Sequence[RankedTrial], scores: Sequence[float], rows: Mapping[str, Sequence[int]]
+) -> Population:
+    import numpy as np
 
-    complete = [] if study is None else study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if study is None or len(complete) < MIN_SCORES or len({trial.value for trial in complete}) < 2:
-        return {}
-    try:
-        return get_param_importances(study)
-    except (ValueError, RuntimeError) as error:
-        logger.warning("The importance of the parameters of %s cannot be told: %s", study.study_name, error)
-        return {}
+    factors = {family: _factors(entries, listed) for family, listed in rows.items()}
+    return Population(np.array(scores), {family: np.array(listed) for family, listed in rows.items()}, factors)
+
+
+def _factors(entries: Sequence[RankedTrial], rows: Sequence[int]) -> list[Factor]:
+    """The settings that vary among trials of a family.
+
+    One that only a branch has is a factor of the trials that took the branch, however deep it lies.
+    """
+    params = {row: dict(entries[row].trial.params) | {SWEEP: entries[row].trial.sweep} for row in rows}
+    having: dict[str, list[int]] = {}
+    for row, settings in params.items():
+        for key in settings:
+            having.setdefault(key, []).append(row)
+    factors = [factor_of(key, listed, [params[row][key] for row in listed]) for key, listed in having.items()]
+    return [factor for factor in factors if factor is not None]
+
+
+def _settings(found: Decomposition) -> tuple[SettingShare, ...]:
+    shares = [SettingShare(setting, family, share) for (family, setting), share in found.within.items()]
+    return tuple(sorted(shares, key=lambda each: each.estimate.share, reverse=True))

@@ -11,7 +11,10 @@ MIN_LOG_RATIO = 12
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis counts; `log` is decided by its values if it is None; `whole` numbers have nothing between them."""
+    """What an axis counts; `log` is decided by its values if it is None; `whole` numbers have nothing between them.
+
+    With `names` it has these at 0, 1, 2, ... instead of numbers.
+    """
 
     title: str
     log: bool | None = None

@@ -1,5 +1,6 @@
 """Which figures a report has, and what they show."""
 
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
@@ -18,7 +19,6 @@ def plans(monkeypatch):
     def planned(trials, signals=None, **verdict):
         found = {}
         monkeypatch.setattr("gensweep.report.charts._drawn", lambda plan, name: found.setdefault(plan.name, plan))
-        monkeypatch.setattr("gensweep.report.charts.parameter_importance", lambda sweep: {"a.b": 0.75, "c": 0.25})
         monkeypatch.setattr(
             "gensweep.report.charts.metric_history", lambda trial, name: (signals or {}).get((trial.trial, name), [])
         )
@@ -64,4 +64,44 @@ def test_signals_have_a_panel_each_and_those_of_generated_images_are_dashed(plan
 
 
 def test_a_chart_without_anything_to_show_is_left_out(plans):
-    assert set(plans([trial("a", 0, 5.0, cost=Cost())])) == {"Optimisation history", "What mattered"}
+    assert set(plans([trial("a", 0, 5.0, cost=Cost())])) == {"Optimisation history"}
+
+
+def searched(count):
+    """Trials of two families, of which one is much better, and of a setting that matters a little."""
+    return [
+        trial("a", n, (10.0 if n % 2 else 90.0) * (1 + n % 3), family=("gan", "vdm")[n % 2], params={"gan.loss": n % 3})
+        for n in range(count)
+    ]
+
+
+def test_what_mattered_has_the_families_first_and_then_the_settings_of_each(plans):
+    chart = plans(searched(24))["What mattered"]
+    whole, *families = chart.panels
+    assert [bar.name for bar in whole.bars] == [
+        "family",
+        "settings of vdm",
+        "settings of gan",
+        "interactions and noise",
+    ]
+    assert sum(bar.share for bar in whole.bars) == pytest.approx(1)
+    assert [(bars.title, [bar.name for bar in bars.bars]) for bars in families] == [
+        ("settings of vdm", ["loss"]),
+        ("settings of gan", ["loss"]),
+    ]
+    for bars in chart.panels:
+        for bar in bars.bars:
+            assert bar.interval is None or bar.interval[0] <= bar.share <= bar.interval[1]
+
+
+def test_few_trials_are_shown_by_their_settings_and_nothing_is_said_of_what_matters(plans):
+    trials = [*searched(6), trial("a", 6, 4.0, family="gan", params={"gan.loss": 1, "kind": "b"})]
+    found = plans([replace(each, params={"kind": "a"} | dict(each.params)) for each in trials])
+    assert "What mattered" not in found
+    panels = {panel.x.title: panel for panel in found["Scores by setting"].panels}
+    loss, kind = panels["loss"], panels["kind"]
+    assert sorted((dot.x, dot.y) for dot in loss.dots) == sorted(
+        (e.params["gan.loss"], e.objective.value) for e in trials
+    )
+    assert kind.x.names == ("a", "b")
+    assert [dot.y for dot in kind.dots if dot.x == 1] == [4.0]

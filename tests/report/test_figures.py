@@ -167,3 +167,11 @@ def test_bars_are_as_long_as_the_shares_and_say_their_interval():
     assert lengths[0] == pytest.approx(2 * lengths[1], rel=0.01)
     assert bars[0].words == "a\n40 %\n95 %: 30 to 50 %"
     assert {"a", "40 %", "b", "20 %"} <= set(texts(drawn))
+
+
+def test_an_axis_with_names_has_them_in_the_place_of_numbers():
+    names = ("linear", 'it\'s "quoted"', "<b>")
+    svg = draw_panel(
+        Panel(Axis("schedule", names=names), Y, dots=[Dot(0, n, 1.0 + n) for n in range(3)]), "f", "t", "d"
+    )
+    assert {"schedule", *names} <= set(ET.fromstring(f"<x>{svg}</x>").itertext())

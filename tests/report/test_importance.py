@@ -3,58 +3,110 @@ from dataclasses import replace
 
 import pytest
 import recorded
-from logged import LoggedSweep
 from made_up import IDENTITY
 
-from gensweep.config import checked_sweep
-from gensweep.report.importance import parameter_importance
-from gensweep.results import Score
+from gensweep.report.comparison import compare
+from gensweep.report.importance import MIN_FINISHED, importance, importance_words, settings_and_scores
 
 
-def sweep(count, **values):
-    """A sweep in which `strong` decides nearly everything."""
-    rng, trials = random.Random(0), []
+def sweep(count, score, *, name="s", statuses=("finished",), seed=0, **values):
+    """A sweep of two families in turn; a trial's score follows from its family and settings."""
+    rng, trials = random.Random(seed), []
     for number in range(count):
-        params = {"strong": rng.uniform(0, 1), "weak": rng.choice(["a", "b"]), "same": 3, "whole": rng.randint(1, 9)}
-        value = 100 * params["strong"] + (params["weak"] == "a") + 0.1 * params["whole"]
-        trials.append(recorded.trial("s", number, value, params=params))
-    return recorded.sweep("s", trials, **values)
+        family = ("diffusion", "gan")[number % 2]
+        params = {"rate": rng.uniform(0, 1), "same": 3, "kind": rng.choice("ab")}
+        if params["kind"] == "b":
+            params["only_b"] = rng.uniform(0, 1)
+        value, status = score(rng, family, params), statuses[number % len(statuses)]
+        trials.append(recorded.trial(name, number, value, params=params, family=family, status=status, **values))
+    return recorded.sweep(name, trials)
 
 
-def test_the_parameter_that_decides_comes_first():
-    found = parameter_importance(sweep(30))
-    assert next(iter(found)) == "strong"
-    assert found["strong"] > 0.8
-    assert sum(found.values()) == pytest.approx(1)
-    assert "same" not in found
+def noise(rng, family, params):
+    return rng.lognormvariate(3, 0.5)
 
 
-@pytest.mark.parametrize("count", [0, 1, 3])
-def test_too_few_trials_tell_nothing(count):
-    assert parameter_importance(sweep(count)) == {}
+def families_differ(rng, family, params):
+    """By a factor of 9 between families; by a third or so within them, hardly by the learning rate."""
+    return (90 if family == "gan" else 10) * (1 + 0.1 * params["rate"]) * rng.lognormvariate(0, 0.5)
+
+
+def test_where_the_family_decides_it_comes_first_and_no_setting_takes_its_place():
+    found = importance(compare([sweep(60, families_differ)]))
+    # The logarithms: 1.0986^2 between families, 0.5^2 within.
+    assert found.log
+    assert found.family.share == pytest.approx(0.83, abs=0.06)
+    assert found.family.low < 0.83 < found.family.high
+    assert all(each.estimate.share < 0.05 and each.estimate.low == 0 for each in found.settings)
+    total = found.family.share + sum(each.estimate.share for each in found.settings) + found.rest.share
+    assert total == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_settings_that_do_nothing_have_intervals_that_reach_0(seed):
+    found = importance(compare([sweep(24, noise, seed=seed)]))
+    assert found.family.low == 0
+    assert [each for each in found.settings if each.estimate.low > 0.02] == []
+    assert found.rest.high > 0.9
+
+
+def test_what_mattered_in_a_branch_only_is_a_part_of_that_branch():
+    """In kind b a setting decides that kind a does not have."""
+
+    def score(rng, family, params):
+        return 10 ** (1 + params.get("only_b", 0.5)) * rng.lognormvariate(0, 0.05)
+
+    found = importance(compare([sweep(80, score)]))
+    assert {each.setting for each in found.settings[:2]} == {"only_b"}
+    assert {each.family for each in found.settings[:2]} == {"diffusion", "gan"}
+    assert sum(each.estimate.share for each in found.settings[:2]) > 0.8
+
+
+def test_scores_that_may_be_below_0_are_taken_as_they_are():
+    recall, bpd = (replace(IDENTITY, metric=name) for name in ("recall", "bpd"))
+    for values in ({"identity": recall, "mode": "max"}, {"identity": bpd}):
+        assert not importance(compare([sweep(20, noise, **values)])).log
+    assert not importance(compare([sweep(20, lambda rng, *_: rng.gauss(0, 1))])).log
+
+
+def test_failed_and_running_trials_do_not_count_and_stopped_ones_do_and_are_said_to():
+    statuses = ("finished", "pruned", "failed", "running", "finished", "finished")
+    found = importance(compare([sweep(36, families_differ, statuses=statuses)]))
+    assert (found.finished, found.stopped) == (18, 6)
+    words = importance_words(found, "FD")
+    assert "24 trials (6 of them stopped early" in words
+    assert "logarithm of FD" in words
+
+
+@pytest.mark.parametrize("count", [1, MIN_FINISHED - 1])
+def test_few_finished_trials_have_no_importance_but_show_themselves(count):
+    comparison = compare([sweep(count, families_differ, seed=1)])
+    assert importance(comparison) is None
+    shown = settings_and_scores(comparison)
+    assert {each.setting for each in shown} == (set() if count == 1 else {"rate", "kind", "only_b"})
+    for each in shown:
+        for group, trials in each.groups.items():
+            assert all(entry.trial.params[each.setting] == value for value, entry in trials)
+            assert {entry.rank for _, entry in trials} <= {entry.rank for entry in comparison.groups[group]}
+
+
+def test_many_stopped_trials_do_not_make_up_for_finished_ones():
+    assert importance(compare([sweep(40, noise, statuses=("finished",) + ("pruned",) * 4)])) is None
 
 
 def test_equal_scores_tell_nothing():
-    made = sweep(8)
-    level = tuple(replace(trial, objective=Score(1.0, "min", IDENTITY)) for trial in made.trials)
-    assert parameter_importance(replace(made, trials=level)) == {}
+    assert importance(compare([sweep(20, lambda *_: 1.0)])) is None
 
 
-def test_the_sweeps_own_log_goes_first_and_optunas_file_is_never_read(tmp_path):
-    """In the log the learning rate decides, with pruned trials as such; the runs say something else."""
-    base = {"data": {"kind": "digits"}, "family": {"kind": "diffusion"}}
-    space = {"optimizer.learning_rate": {"float": [1e-4, 1e-2]}, "training.batch_size": {"choice": [32, 64]}}
-    config = checked_sweep({"name": "s", "base": base, "space": space}).as_dict()
-    logged = LoggedSweep(tmp_path, "s", trials=12, settings=config)
-    rng = random.Random(0)
-    for number in range(12):
-        rate = rng.uniform(1e-4, 1e-2)
-        chosen = {"optimizer.learning_rate": rate, "training.batch_size": rng.choice([32, 64])}
-        logged.start(f"t{number:04d}", chosen)
-        logged.evaluate(f"t{number:04d}", 100, rate)
-        logged.end(f"t{number:04d}")
-    logged.folder.optuna.write_bytes(b"no database at all")
-    of_log = sweep(12, folder=str(logged.folder.path), sweep_id=logged.folder.state().created.sweep_id)
-    assert next(iter(parameter_importance(of_log))) == "optimizer.learning_rate"
-    of_another = replace(of_log, sweep_id="another sweep of this name")
-    assert next(iter(parameter_importance(of_another))) == "strong"
+def test_sweeps_of_one_family_are_a_setting_of_it():
+    def score(factor):
+        return lambda rng, *_: factor * rng.lognormvariate(0, 0.1)
+
+    sweeps = []
+    for name, factor in (("a", 1.0), ("b", 9.0)):
+        listed = sweep(20, score(factor), name=name).trials[::2]
+        sweeps.append(recorded.sweep(name, listed))
+    found = importance(compare(sweeps))
+    assert found.family is None
+    assert found.settings[0].setting == "sweep"
+    assert found.settings[0].estimate.share > 0.9

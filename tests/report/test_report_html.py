@@ -99,7 +99,7 @@ def test_the_page_answers_the_question(page, comparison):
         "2,000 generated images",
         "Optimisation history",
         "against cost",
-        "What mattered",
+        "Scores by setting",
         "Every trial",
         "How the games went",
         "timesteps of the diffusion",
