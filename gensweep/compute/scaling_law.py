@@ -29,7 +29,7 @@ class LawPrior(NamedTuple):
 #: (between them) and of scores (within one).  E, A and B are in units of the median score.  Exponents of one half are
 #: what Hoffmann et al. (0.34, 0.28) and Hestness et al. 2017 (0.07 to 0.5) found, rounded up as small networks learn
 #: faster; E may be anything, so its deviation is a factor of 7.
-PRIOR = LawPrior(np.log(np.array([0.1, 0.2, 0.5, 0.5, 0.5, 0.2, 0.03])), np.array([2.0, 1.5, 0.7, 1.5, 0.7, 1.0, 1.0]))
+PRIOR = LawPrior(np.log(np.array([0.3, 0.2, 0.5, 0.5, 0.5, 0.2, 0.03])), np.array([2.0, 1.5, 0.7, 1.5, 0.7, 1.0, 1.0]))
 FLOOR, SIZE, SIZE_EXPONENT, IMAGES, IMAGES_EXPONENT, TRIAL_DEVIATION, SCORE_DEVIATION = range(7)
 
 
