@@ -101,7 +101,7 @@ def _narrowed(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[s
     for node in _ranges(sweep.nodes()):
         value = params.get(node.key)
         if node.key != "network.width" and isinstance(value, int | float):
-            low, high = _around(node, value)
+            low, high = narrowed_range(node, value)
             if low < high:
                 kind = "int" if node.integer else "float"
                 yield node.key, {kind: [low, high], "log": node.log} | ({"step": node.step} if node.step else {})
@@ -116,16 +116,17 @@ def _ranges(nodes: Sequence[Node]) -> Iterator[Range]:
                 yield from _ranges(branch.nodes)
 
 
-def _around(node: Range, value: float) -> tuple[float, float]:
+def narrowed_range(node: Range, value: float) -> tuple[float, float]:
+    """The part of a range around a value of it; on its steps, if it has any."""
     if node.log:
         low, high = value / NARROWING, value * NARROWING
     else:
         half = (node.high - node.low) * NARROWED_PART / 2
         low, high = value - half, value + half
+    if not node.integer:
+        low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
     low, high = max(node.low, low), min(node.high, high)
-    if node.step:
-        low = node.low + node.step * math.ceil((low - node.low) / node.step - 1e-9)
-        high = node.low + node.step * math.floor((high - node.low) / node.step + 1e-9)
-    if node.integer:
-        return math.ceil(low), math.floor(high)
-    return float(f"{low:.3g}"), float(f"{high:.3g}")
+    if step := node.step or (1 if node.integer else None):
+        low = node.low + step * math.ceil((low - node.low) / step - 1e-9)
+        high = node.low + step * math.floor((high - node.low) / step + 1e-9)
+    return low, high
