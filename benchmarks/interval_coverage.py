@@ -6,12 +6,14 @@
 
 Made-up features are a matrix times independent numbers: normal ones, ones that are mostly 0 as features after a ReLU
 are, or normal ones with a scale for each image.  Their distribution is that of the reference, or narrower and moved, or
-turned against it.  With --real the features are those of EfficientNet-Lite0 of two classes of CIFAR-10: an image's
-features are those of two real ones, mixed, so that mean and covariance of the endless population are known.
+turned against it.  Clustered features are normal ones around ten centres, through a ReLU: like the reference, narrower
+and moved, with one cluster fewer, and around other centres.  With --real the features are those of EfficientNet-Lite0
+of two classes of CIFAR-10: an image's features are those of two real ones, mixed, so that mean and covariance of the
+endless population are known.
 
 Prints for each case the truth, what the plain distance is too large by, the bias that three corrections leave (the
 first order of 1 / n; a line over 1 / n, known as FD-infinity; and the one in use), the standard deviation of the last,
-the error that the interval claims, and how often it held the truth.  Writes
+the error that the interval claims, how often it held the truth, and how often it lay above or below that.  Writes
 benchmarks/results/interval_coverage-DATE-SETTINGS.json.
 """
 
@@ -22,6 +24,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -36,12 +39,15 @@ from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.real import Real
 from gensweep.metrics.selftest import extrapolated_distance, first_order_bias
 from gensweep.metrics.uncertainty import Target, estimate_distance
-from gensweep.results import STANDARD_ERRORS
 
 RESULTS = Path(__file__).parent / "results"
 #: The classical corrections are looked at in so many of the repeats.
 FEW = 20
 KINDS = ("normal", "mostly zero", "own scales")
+HEADS = ("truth", "excess", "1st order", "line", "bias left", "scatter", "error", "covered", "above", "below")
+CLUSTERS = 10
+#: Standard deviation of the centres of clusters, for a deviation of 1 within a cluster.
+CLUSTER_DISTANCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,8 @@ class Row:
     scatter: float
     error: float
     covered: float
+    above: float
+    below: float
 
 
 def independent(kind: str, n: int, d: int, generator: torch.Generator) -> Tensor:
@@ -101,6 +109,35 @@ def made_up(d: int) -> Iterator[Case]:
                 return independent(kind, n, d, generator) * spectrum.sqrt()
 
             yield Case(f"{name}, {kind}", draw, zero, spectrum.diag(), target)
+
+
+def clustered(d: int) -> Iterator[Case]:
+    """Ten clusters through a ReLU, against four references."""
+    generator = torch.Generator().manual_seed(0)
+    centres, others = CLUSTER_DISTANCE * torch.randn(2, CLUSTERS, d, generator=generator, dtype=torch.float64)
+    mean, covariance = rectified_moments(centres)
+    moved = 0.5 * (covariance.trace() / d).sqrt() / math.sqrt(d)
+
+    def draw(n: int, generator: torch.Generator) -> Tensor:
+        cluster = torch.randint(CLUSTERS, (n,), generator=generator)
+        return (centres[cluster] + torch.randn(n, d, generator=generator, dtype=torch.float64)).clamp(min=0)
+
+    for name, target in (
+        ("alike", Target(mean, covariance)),
+        ("narrower", Target(mean + moved, 1.5 * covariance)),
+        ("one more cluster", Target(*rectified_moments(torch.cat([centres, others[:1]])))),
+        ("other clusters", Target(*rectified_moments(others))),
+    ):
+        yield Case(f"{name}, clusters", draw, mean, covariance, target)
+
+
+def rectified_moments(centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of max(0, z) for z ~ N(c, I) with a centre c drawn from the rows."""
+    density = torch.exp(-centres.square() / 2) / math.sqrt(2 * math.pi)
+    below = torch.special.ndtr(centres)
+    means = centres * below + density
+    squares = (centres.square() + 1) * below + centres * density
+    return means.mean(0), means.T.cov(correction=0) + (squares - means.square()).mean(0).diag()
 
 
 def real(first: str, second: str) -> Iterator[Case]:
@@ -147,7 +184,7 @@ def measure(case: Case, images: int, repeats: int) -> Row:
     plain, first_order, line = (sum(values) / len(values) - truth for values in zip(*classical, strict=True))
     corrected = torch.tensor([estimate.corrected for estimate in found], dtype=torch.float64)
     error = math.sqrt(sum(estimate.error**2 for estimate in found) / repeats)
-    covered = sum(abs(estimate.corrected - truth) <= STANDARD_ERRORS * estimate.error for estimate in found)
+    above, below = (sum(misses) for misses in zip(*[(e.low > truth, e.high < truth) for e in found], strict=True))
     return Row(
         case=case.name,
         features=len(target.mean),
@@ -160,7 +197,9 @@ def measure(case: Case, images: int, repeats: int) -> Row:
         bias=float(corrected.mean()) - truth,
         scatter=float(corrected.std()),
         error=error,
-        covered=100 * covered / repeats,
+        covered=100 - 100 * (above + below) / repeats,
+        above=100 * above / repeats,
+        below=100 * below / repeats,
     )
 
 
@@ -174,12 +213,13 @@ def main(features: int, images: int, repeats: int, classes: tuple[str, str] | No
     """Count how often the interval holds the truth."""
     torch.set_num_threads(threads)
     rows = []
-    heads = ("case", "truth", "excess", "1st order", "line", "bias left", "scatter", "error", "covered")
-    click.echo(f"{heads[0]:<28}" + "".join(f"{head:>11}" for head in heads[1:]))
-    for case in real(*classes) if classes else made_up(features):
+    click.echo(f"{'case':<28}" + "".join(f"{head:>11}" for head in HEADS))
+    for case in real(*classes) if classes else chain(clustered(features), made_up(features)):
         row = measure(case, images, repeats)
         numbers = (row.truth, row.excess, row.first_order, row.line, row.bias, row.scatter, row.error)
-        click.echo(f"{row.case:<28}" + "".join(f"{value:11.3f}" for value in numbers) + f"{row.covered:9.1f} %")
+        shares = (row.covered, row.above, row.below)
+        words = [f"{value:11.3f}" for value in numbers] + [f"{value:9.1f} %" for value in shares]
+        click.echo(f"{row.case:<28}" + "".join(words))
         rows.append(asdict(row))
     date = datetime.date.today().isoformat()
     name = f"interval_coverage-{date}-{'-'.join(classes) if classes else features}-{images}.json"

@@ -16,6 +16,9 @@ MAX_IMAGES = 10**12
 #: Standard errors on each side of a 95 % interval.
 STANDARD_ERRORS = 1.959964
 
+#: The parts of a score without the bias of few images.
+UNBIASED_PARTS = ("corrected", "error", "low", "high")
+
 #: The version of a file of outcomes.
 OUTCOMES_FORMAT = 2
 
@@ -132,6 +135,7 @@ class Score:
     """A value and everything that it depends on besides the model.
 
     `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.  The
+    ends of its 95 % interval are `low` and `high`; without them it is as wide on either side.  The
     `floor` is the score of as many held-out real images, the `ceiling` that of noise or of the mean image, where these
     are known.
     """
@@ -143,6 +147,8 @@ class Score:
     error: float | None = None
     floor: Anchor | None = None
     ceiling: Anchor | None = None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def metric(self) -> str:
@@ -152,6 +158,8 @@ class Score:
     @property
     def interval(self) -> tuple[float, float] | None:
         """The ends of the 95 % interval of `corrected`."""
+        if self.low is not None and self.high is not None:
+            return self.low, self.high
         if self.corrected is None or self.error is None:
             return None
         return self.corrected - STANDARD_ERRORS * self.error, self.corrected + STANDARD_ERRORS * self.error
@@ -230,8 +238,8 @@ class Evaluation:
         found = dict(self.signals)
         for name, score in self.scores.items():
             found[name] = score.value
-            if score.corrected is not None and score.error is not None:
-                found |= {f"{name}/corrected": score.corrected, f"{name}/error": score.error}
+            parts = {f"{name}/{part}": getattr(score, part) for part in UNBIASED_PARTS}
+            found |= {part: number for part, number in parts.items() if number is not None}
             for which, anchor in (("floor", score.floor), ("ceiling", score.ceiling)):
                 if anchor is not None:
                     numbers = {"": anchor.value, "_corrected": anchor.corrected, "_error": anchor.error}

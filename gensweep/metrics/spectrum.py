@@ -33,14 +33,21 @@ UNSEEN_ROUNDING = 1e-10
 
 
 class Leverages(NamedTuple):
-    """The leverage of each image y at each t, with R = (A + t)^-1 and A the scatter of all images.
+    """The leverage h = y^T R y of each image y at each t, with R = (A + t)^-1 and A the scatter of all images.
 
-    `held` is h = y^T R y, from 0 to 1, and `left` is 1 - h; `once` is t y^T R^2 y, and `twice` t^2 y^T R^3 y.  `others`
-    is the sum of (y^T R x)^2 over all other images x.
+    `held` is h, from 0 to 1, and `left` is 1 - h.
     """
 
     held: Float64[Tensor, "n j"]
     left: Float64[Tensor, "n j"]
+
+
+class Derivatives(NamedTuple):
+    """How leverages vary with t: `once` is t y^T R^2 y, and `twice` t^2 y^T R^3 y.
+
+    `others` is the sum of (y^T R x)^2 over all other images x.
+    """
+
     once: Float64[Tensor, "n j"]
     twice: Float64[Tensor, "n j"]
     others: Float64[Tensor, "n j"]
@@ -66,17 +73,30 @@ class Spectrum:
 
     @cached_property
     def _leverages(self) -> Leverages:
-        n, parts = self.count, []
+        parts = [
+            Leverages(share @ self._kept, _at_least_tiny(unseen + share @ self._lost))
+            for share, unseen in self._shares()
+        ]
+        return Leverages(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+    def _derivatives(self) -> Derivatives:
         kept, lost = self._kept, self._lost
-        for start in range(0, n, SPECTRUM_BATCH):
-            share = self._whitened(slice(start, start + SPECTRUM_BATCH)).square() * (n / (n - 1))
-            unseen = 1 - share.sum(1, keepdim=True)
-            unseen = unseen * (unseen > UNSEEN_ROUNDING)
-            held, left = share @ kept, _at_least_tiny(unseen + share @ lost)
+        parts, start = [], 0
+        for share, unseen in self._shares():
+            held, left = (each[start : start + len(share)] for each in self._leverages)
             # Each form keeps its digits where the other loses them.
             others = torch.where(held < 0.5, share @ kept**2 - held**2, unseen + share @ lost**2 - left**2)
-            parts.append(Leverages(held, left, share @ (kept * lost), share @ (kept * lost**2), others.clamp(min=0)))
-        return Leverages(*(torch.cat(each) for each in zip(*parts, strict=True)))
+            parts.append(Derivatives(share @ (kept * lost), share @ (kept * lost**2), others.clamp(min=0)))
+            start += len(share)
+        return Derivatives(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+    def _shares(self) -> Iterator[tuple[Float64[Tensor, "b k"], Float64[Tensor, "b 1"]]]:
+        """The share of each coordinate in an image's leverage at t = 0, and what that leaves of 1, some at a time."""
+        for start in range(0, self.count, SPECTRUM_BATCH):
+            whitened = self._whitened(slice(start, start + SPECTRUM_BATCH))
+            share = whitened.square() * (self.count / (self.count - 1))
+            unseen = 1 - share.sum(1, keepdim=True)
+            yield share, unseen * (unseen > UNSEEN_ROUNDING)
 
     @cached_property
     def _changes(self) -> Float64[Tensor, " n"]:
@@ -84,7 +104,7 @@ class Spectrum:
 
         Tr (A - y y^T)^1/2 - Tr A^1/2 = 1/(2 pi) int log(1 - h) t^-1/2 dt.
         """
-        held, left, *_ = self._leverages
+        held, left = self._leverages
         return torch.where(held < 0.5, torch.log1p(-held.clamp(max=0.5)), left.log()) @ self._weights
 
     @cached_property
@@ -133,7 +153,7 @@ class Spectrum:
         The last term is the leverage that the other images x gain, sum_x (y^T R x)^2 / (1 - h_x)^2 / (1 - h), where w,
         the mean of 1 / (1 - h_x)^2 weighted by o, stands for each 1 / (1 - h_x)^2.
         """
-        held, left, once, twice, others = self._leverages
+        (held, left), (once, twice, others) = self._leverages, self._derivatives()
         weight = (others / left**2).sum(0) / _at_least_tiny(others.sum(0))
         odds = (self._odds - held / left + weight * others / left) / (self.count - 1)
         freedom, slope = -once / left, (once - 2 * twice) / left - (once / left) ** 2

@@ -7,25 +7,36 @@ over tenths of the images removes the remaining bias of order 1 / n.
 
 The variance is that of the jackknife over single images, for the corrected distance to first order.  It counts the
 variance due to pairs of images twice; one of the two is estimated from random pairs, for the plain distance, and
-subtracted.  With hardly more images than directions, or fewer, the correction is partly a guess: then the jackknife is
-that of the plain distance, and the variance includes the error of the guess.
-Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance).
+subtracted.
+
+Of images in clusters the variance rises with the distance, and an estimate that happens to be low has a low error too.
+So the interval holds all distances that the estimate would be near, if they were true: each by the variance that it
+would have then, which is a line through the estimated one.  Its slope follows from the same pairs.  It is the third
+cumulant of the estimate over its variance as well, both where the distance is smooth and skewed by single images, and
+where it is a sum of squares (as near 0); that gives the first term of the quantiles' Cornish-Fisher expansion.
+
+With hardly more images than directions, or fewer, the correction is partly a guess: then the jackknife is that of the
+plain distance, and the variance includes the error of the guess.
+Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance);
+Wilson 1927 (the variance at each value that an interval may hold); Hall 1992, section 2.6 (skewed estimates).
 
 Shapes: n images, d features, r directions in which the reference varies.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError
 from gensweep.metrics.frechet import factor
 from gensweep.metrics.spectrum import Spectrum, centred
+from gensweep.results import STANDARD_ERRORS
 
 #: Images that an estimate needs.
 MIN_IMAGES = 20
@@ -48,11 +59,14 @@ class Estimate:
     """The distance of the distribution that n images are drawn from.
 
     `corrected` has no bias from few images, and may be negative where the distance is about 0; `error` is its standard
-    error.  `influences` has a number for each image: their mean is `corrected`, and their variance n `error`^2.
+    error, and `low` and `high` the ends of its 95 % interval.  `influences` has a number for each image: their mean is
+    `corrected`, and their variance n `error`^2.
     """
 
     corrected: float
     error: float
+    low: float
+    high: float
     influences: Float64[Tensor, " n"]
 
 
@@ -86,18 +100,35 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
     crowding = target.factor.shape[1] / n
     few = MIN_IMAGES_PER_DIRECTION * crowding > 1
     corrected = sample.unbiased if few or n > MAX_JACKKNIFE_IMAGES else _without_parts(sample)
-    pseudo = (1 - n) * (sample.without_each if few else sample.changes)
-    twice = float(pseudo.var()) / n
+    influences = (1 - n) * (sample.without_each if few else sample.changes)
+    influences = influences - influences.mean()
+    twice = float(influences.var()) / n
     if few:
-        variance = twice + (GUESSED_SHARE * (float(sample.distance) - corrected)) ** 2
+        variance, slope = twice + (GUESSED_SHARE * (float(sample.distance) - corrected)) ** 2, 0.0
     else:
+        pairs = sample.pairs()
         # The jackknife over parts adds 1 / (parts - 1) to the variance of pairs, as it leaves out those within a part.
         # A distance near 0 is due to pairs alone: all of its variance is counted twice.
         counted = (1 - 1 / (JACKKNIFE_PARTS - 1)) * (1 - TRIPLES_SHARE * crowding**2)
-        variance = max(twice - counted * sample.variance_of_pairs(), twice / 2)
+        variance, slope = twice - counted * pairs.variance, pairs.variance_slope(influences)
+    low, high = _interval(corrected, variance, slope, twice / 2)
+    # No distance is negative: if the estimate is, the error is that of a distance of 0.
+    variance = max(variance + slope * max(-corrected, 0), twice / 2)
     scale = (variance / twice) ** 0.5 if twice else 0.0
-    influences = (pseudo - pseudo.mean()) * scale + corrected
-    return Estimate(corrected, variance**0.5, influences.cpu())
+    return Estimate(corrected, variance**0.5, low, high, (influences * scale + corrected).cpu())
+
+
+def _interval(estimate: float, variance: float, slope: float, least: float) -> tuple[float, float]:
+    """All F with |estimate - F - slope (z^2 - 1) / 6|^2 <= z^2 (variance + slope (F - estimate)), where z = 1.96.
+
+    The variance may be negative, where it is not at the distances that count.  The interval is as wide as a variance of
+    `least` makes it, at least.
+    """
+    z2 = STANDARD_ERRORS**2
+    skew = slope * (z2 - 1) / 6
+    shift = z2 * slope / 2
+    half = math.sqrt(max(z2 * (variance - slope * skew) + shift**2, z2 * least))
+    return estimate - skew + shift - half, estimate - skew + shift + half
 
 
 def _without_parts(sample: _Sample) -> float:
@@ -105,6 +136,36 @@ def _without_parts(sample: _Sample) -> float:
     parts = torch.arange(sample.n, device=sample.x.device) % JACKKNIFE_PARTS
     rest = [_Sample(sample.x[parts != part], sample.target).unbiased for part in range(JACKKNIFE_PARTS)]
     return JACKKNIFE_PARTS * sample.unbiased - (JACKKNIFE_PARTS - 1) * sum(rest) / JACKKNIFE_PARTS
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Random pairs of images i and j, and what each pair adds to the distance beyond what its two images add.
+
+    With F(S) = F + mean_i phi(i) + mean_ij psi(i, j) / 2 over the images of S, `together` is psi(i, j) / n.
+    """
+
+    i: Int[Tensor, " p"]
+    j: Int[Tensor, " p"]
+    together: Float64[Tensor, " p"]
+
+    @property
+    def variance(self) -> float:
+        """The part of the distance's variance that is due to pairs.  Source: Efron & Stein 1981, eq. 4.1 to 4.4."""
+        return float(self.together.var()) / 2
+
+    def variance_slope(self, influences: Float64[Tensor, " n"]) -> float:
+        """By how much the variance rises for each unit that the distance is larger, from the influences phi, of mean 0.
+
+        The influence of image i on the variance mean phi^2 / n is [phi_i^2 + 2 mean_j phi_j psi_ij] / n, up to a
+        constant; the slope is that of its regression on phi_i.  Source: Hall 1992, section 2.6, for smooth functions.
+        """
+        spread = float(influences.square().mean())
+        if not spread:
+            return 0.0
+        cubes = float(influences.pow(3).mean()) / len(influences)
+        crossed = influences[self.i] * influences[self.j] * (self.together - self.together.mean())
+        return (cubes + 2 * float(crossed.mean())) / spread
 
 
 class _Sample:
@@ -149,11 +210,8 @@ class _Sample:
         far = self.far - 2 * self.along / (n - 1) + self.squares / (n - 1) ** 2 - scatter / (n - 2) / (n - 1)
         return far + scatter / (n - 2) - 2 * self.spectrum.changes_of_population()
 
-    def variance_of_pairs(self) -> float:
-        """The part of the distance's variance that is due to pairs of images, estimated from random pairs.
-
-        Source: Efron & Stein 1981, eq. 4.1 to 4.4.
-        """
+    def pairs(self) -> _Pairs:
+        """Random pairs of images, for the plain distance."""
         n, generator = self.n, torch.Generator().manual_seed(0)
         i = torch.randint(n, (SAMPLED_PAIRS,), generator=generator).to(self.x.device)
         j = (i + 1 + torch.randint(n - 1, (SAMPLED_PAIRS,), generator=generator).to(i)) % n
@@ -163,4 +221,4 @@ class _Sample:
         trace = (self.scatter - self.squares[i] - self.squares[j] - squares / (n - 2)) / (n - 3)
         without = far + trace + self.reference - 2 * self.spectrum.roots_without_both(i, j)
         together = n * self.distance - (n - 1) * (self.without_each[i] + self.without_each[j]) + (n - 2) * without
-        return float(together.var()) / 2
+        return _Pairs(i, j, together)

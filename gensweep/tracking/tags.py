@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import yaml
 
 from gensweep.config.tree import flatten
-from gensweep.results import Anchor, Anchors, Cost, Evaluation, Identity, Score, Unit
+from gensweep.results import UNBIASED_PARTS, Anchor, Anchors, Cost, Evaluation, Identity, Score, Unit
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.tracking.provenance import redact, redact_tree
@@ -166,10 +166,11 @@ def _objective(tags: Mapping[str, str], numbers: Mapping[str, float], mode: Lite
     if "gensweep.objective" not in tags:
         return None
     value, identity = float(tags["gensweep.objective"]), json.loads(tags["gensweep.identity"])
-    corrected, error = (numbers.get(f"{identity['metric']}/{name}") for name in ("corrected", "error"))
+    parts = {part: numbers.get(f"{identity['metric']}/{part}") for part in UNBIASED_PARTS}
+    known = {part: number for part, number in parts.items() if number is not None}
     anchors = json.loads(tags.get("gensweep.anchors", "{}"))
     floor, ceiling = (Anchor.from_dict(anchors.get(name)) for name in Anchors._fields)
-    return Score(value, mode, Identity.from_dict(identity), corrected, error, floor, ceiling)
+    return Score(value, mode, Identity.from_dict(identity), floor=floor, ceiling=ceiling, **known)
 
 
 def _cost(metrics: Mapping[str, float], images: str | None) -> Cost:
@@ -221,8 +222,8 @@ def _identity_tags(score: Score) -> dict[str, str]:
 
 
 def _shown_numbers(metric: str, evaluation: Evaluation) -> dict[str, float]:
-    bias_free = (f"{metric}/corrected", f"{metric}/error")
-    return {key: value for key, value in evaluation.numbers().items() if key in bias_free or _is_signal(key)}
+    unbiased = [f"{metric}/{part}" for part in UNBIASED_PARTS]
+    return {key: value for key, value in evaluation.numbers().items() if key in unbiased or _is_signal(key)}
 
 
 def _is_signal(key: str) -> bool:

@@ -28,7 +28,7 @@ from gensweep.metrics.processes import Metric, Needs
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.metrics.uncertainty import Estimate
 from gensweep.noise import Noise
-from gensweep.results import Anchors, Identity, Score
+from gensweep.results import UNBIASED_PARTS, Anchors, Identity, Score
 from gensweep.training.device import synchronised_time
 from gensweep.training.distributed import ALONE, Workers
 from gensweep.training.settings import IMAGES_SHOWN, EvaluationSettings
@@ -68,9 +68,9 @@ class Evaluator:
     def score(self, name: str, value: float, estimate: Estimate | None = None) -> Score:
         """A metric's value, with what it is a score of, how sure it is, and what it is read beside."""
         identity = self.identities[name] if self.last else self.settings.before_the_end(self.identities[name])
-        corrected, error = (None, None) if estimate is None else (estimate.corrected, estimate.error)
+        unbiased = {} if estimate is None else {part: getattr(estimate, part) for part in UNBIASED_PARTS}
         floor, ceiling = self.anchors(self.samples).get(name, Anchors())
-        return Score(value, METRICS[name].mode, identity, corrected, error, floor, ceiling)
+        return Score(value, METRICS[name].mode, identity, floor=floor, ceiling=ceiling, **unbiased)
 
 
 class EvaluationResult(NamedTuple):

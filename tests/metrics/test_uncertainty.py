@@ -11,7 +11,6 @@ from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.selftest import extrapolated_distance, first_order_bias
 from gensweep.metrics.spectrum import Spectrum
 from gensweep.metrics.uncertainty import Target, estimate_distance
-from gensweep.results import STANDARD_ERRORS
 
 pytestmark = pytest.mark.trains
 
@@ -211,6 +210,26 @@ def test_too_few_images_give_no_interval():
         estimate_distance(normal(19, 5), a_target(5))
 
 
+def test_the_interval_of_images_in_clusters_misses_the_truth_no_more_often_on_one_side():
+    n, d, clusters, repeats = 200, 16, 10, 300
+    centres = 3 * normal(clusters + 1, d, seed=1)
+    own, target = around(centres[:clusters]), around(centres)
+    truth = frechet_distance(own.mean, own.covariance, target.mean, target.covariance)
+    above = below = 0
+    for seed in range(repeats):
+        cluster = torch.randint(clusters, (n,), generator=torch.Generator().manual_seed(seed))
+        estimate = estimate_distance(centres[cluster] + normal(n, d, seed=seed), target)
+        above, below = above + (estimate.low > truth), below + (estimate.high < truth)
+    assert 0.93 * repeats <= repeats - above - below <= 0.97 * repeats
+    # 1.96 standard errors on either side would lie below the truth in 0.07, and above it in 0.003.
+    assert max(above, below) <= 0.05 * repeats
+
+
+def around(centres: torch.Tensor) -> Target:
+    """Features with a standard deviation of 1 around each of the centres."""
+    return Target(centres.mean(0), torch.cov(centres.T, correction=0) + torch.eye(centres.shape[1]).double())
+
+
 def independent(kind: str, n: int, d: int, seed: int) -> torch.Tensor:
     """Numbers with mean 0 and variance 1: normal, mostly 0 as after a ReLU, or normal with a scale for each image."""
     z = normal(n, d, seed=seed)
@@ -237,5 +256,5 @@ def test_the_interval_of_500_images_covers_the_truth_in_92_to_98_of_100_repeats(
     covered = 0
     for seed in range(500):
         estimate = estimate_distance(independent(kind, 500, d, seed) * spectrum.sqrt(), target)
-        covered += abs(estimate.corrected - truth) <= STANDARD_ERRORS * estimate.error
+        covered += estimate.low <= truth <= estimate.high
     assert 460 <= covered <= 490
