@@ -2,6 +2,7 @@
 
     .venv/bin/python benchmarks/interval_coverage.py
     .venv/bin/python benchmarks/interval_coverage.py --features 256 --images 1000
+    .venv/bin/python benchmarks/interval_coverage.py --only clusters --images 300
     .venv/bin/python benchmarks/interval_coverage.py --real horse deer --repeats 100         of CIFAR-10
 
 Made-up features are a matrix times independent numbers: normal ones, ones that are mostly 0 as features after a ReLU
@@ -208,13 +209,15 @@ def measure(case: Case, images: int, repeats: int) -> Row:
 @click.option("--images", type=click.IntRange(20), default=500, show_default=True)
 @click.option("--repeats", type=click.IntRange(5), default=500, show_default=True)
 @click.option("--real", "classes", nargs=2, help="1,280 features of two classes of CIFAR-10 instead of made-up ones.")
+@click.option("--only", default="", help="Only cases with this in their name, such as clusters.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-def main(features: int, images: int, repeats: int, classes: tuple[str, str] | None, threads: int) -> None:
+def main(features: int, images: int, repeats: int, classes: tuple[str, str] | None, only: str, threads: int) -> None:
     """Count how often the interval holds the truth."""
     torch.set_num_threads(threads)
     rows = []
     click.echo(f"{'case':<28}" + "".join(f"{head:>11}" for head in HEADS))
-    for case in real(*classes) if classes else chain(clustered(features), made_up(features)):
+    cases = real(*classes) if classes else chain(clustered(features), made_up(features))
+    for case in (each for each in cases if only in each.name):
         row = measure(case, images, repeats)
         numbers = (row.truth, row.excess, row.first_order, row.line, row.bias, row.scatter, row.error)
         shares = (row.covered, row.above, row.below)
@@ -222,7 +225,8 @@ def main(features: int, images: int, repeats: int, classes: tuple[str, str] | No
         click.echo(f"{row.case:<28}" + "".join(words))
         rows.append(asdict(row))
     date = datetime.date.today().isoformat()
-    name = f"interval_coverage-{date}-{'-'.join(classes) if classes else features}-{images}.json"
+    words = [*(classes or [str(features)]), str(images), *only.split()]
+    name = f"interval_coverage-{date}-{'-'.join(words)}.json"
     (RESULTS / name).write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
     click.echo(f"Written: {RESULTS / name}")
 

@@ -17,7 +17,7 @@ MAX_IMAGES = 10**12
 STANDARD_ERRORS = 1.959964
 
 #: The parts of a score without the bias of few images.
-UNBIASED_PARTS = ("corrected", "error", "low", "high")
+UNBIASED_PARTS = ("corrected", "error", "low", "high", "needed")
 
 #: The version of a file of outcomes.
 OUTCOMES_FORMAT = 2
@@ -135,7 +135,8 @@ class Score:
     """A value and everything that it depends on besides the model.
 
     `corrected` is what it would be for endless images, with its standard `error`, where the metric can tell.  The
-    ends of its 95 % interval are `low` and `high`; without them it is as wide on either side.  The
+    ends of its 95 % interval are `low` and `high`; without them it is as wide on either side.  With fewer than `needed`
+    images a part of `corrected` is guessed.  The
     `floor` is the score of as many held-out real images, the `ceiling` that of noise or of the mean image, where these
     are known.
     """
@@ -149,6 +150,7 @@ class Score:
     ceiling: Anchor | None = None
     low: float | None = None
     high: float | None = None
+    needed: int | None = None
 
     @property
     def metric(self) -> str:
@@ -163,6 +165,11 @@ class Score:
         if self.corrected is None or self.error is None:
             return None
         return self.corrected - STANDARD_ERRORS * self.error, self.corrected + STANDARD_ERRORS * self.error
+
+    @property
+    def guessed(self) -> bool:
+        """Whether a part of `corrected` is a guess, for want of images."""
+        return self.needed is not None and self.identity.samples < self.needed
 
     @property
     def order(self) -> float:

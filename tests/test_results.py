@@ -57,6 +57,16 @@ def test_the_interval_is_twice_the_error_wide_on_each_side():
     assert Score(9.0, "min", IDENTITY).interval is None
 
 
+def test_an_interval_may_reach_further_on_one_side():
+    assert Score(9.0, "min", IDENTITY, corrected=10.0, error=2.0, low=7.0, high=15.0).interval == (7.0, 15.0)
+
+
+def test_a_value_without_bias_is_partly_guessed_below_the_images_that_it_needs():
+    assert Score(9.0, "min", IDENTITY, corrected=8.0, error=1.0, needed=5001).guessed
+    assert not Score(9.0, "min", IDENTITY, corrected=8.0, error=1.0, needed=5000).guessed
+    assert not Score(9.0, "min", IDENTITY).guessed
+
+
 FLOOR = Anchor(30.0, "digits/test", 300, corrected=12.0, error=1.0)
 
 

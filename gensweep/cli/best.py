@@ -145,7 +145,7 @@ def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path 
     from gensweep.report.rungs import rung_words
     from gensweep.report.spreadsheet import comparison_sheet
     from gensweep.report.verdict import verdict_words
-    from gensweep.report.wording import anchor_words, identity_words
+    from gensweep.report.wording import anchor_words, guess_words, identity_words
 
     if format == "json":
         print_json(comparison_json(comparison, judged))
@@ -156,7 +156,7 @@ def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path 
         click.echo()
         print_rows(pareto_table(comparison, judged), format)
     _print_remarks(comparison, judged.winner, top if format == "table" else len(comparison.entries))
-    print_remark(f"Measured as {identity_words(comparison.score.identity)}.")
+    print_remark(f"Measured as {identity_words(comparison.score.identity)}. {guess_words(comparison.score)}".rstrip())
     if beside := anchor_words(comparison.anchors, comparison.score.identity.samples):
         print_remark(beside)
     for line in rung_words(comparison.rungs):

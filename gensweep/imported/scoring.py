@@ -11,7 +11,7 @@ import torch
 
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.imported_pictures import read_folder
-from gensweep.report.wording import anchor_words, count, identity_words, interval_words, metric_title
+from gensweep.report.wording import anchor_words, count, guess_words, identity_words, interval_words, metric_title
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels
 
 
@@ -61,6 +61,7 @@ class ImportedEvaluation:
             "value": score.value,
             "corrected": score.corrected,
             "interval": score.interval,
+            "guessed": score.guessed,
             "identity": score.identity.as_dict(),
             **score.anchors.as_dict(),
             "scores": {name: each.value for name, each in self.result.scores.items()},
@@ -83,9 +84,9 @@ class ImportedEvaluation:
             details = ", ".join(f"{key.partition('/')[2]} {signal:.4g}" for key, signal in signals.items())
             if details or name != metric:
                 lines.append(f"{name} {score.value:.4g}" + (f" ({details})" if details else ""))
-        identity = self.result.scores[metric].identity
-        lines.append(f"Measured as {identity_words(identity)}.")
-        beside = anchor_words(self.result.scores[metric].anchors, identity.samples)
+        score = self.result.scores[metric]
+        lines.append(f"Measured as {identity_words(score.identity)}. {guess_words(score)}".rstrip())
+        beside = anchor_words(score.anchors, score.identity.samples)
         return [*lines, beside] if beside else lines
 
 

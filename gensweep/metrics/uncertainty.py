@@ -15,8 +15,9 @@ would have then, which is a line through the estimated one.  Its slope follows f
 cumulant of the estimate over its variance as well, both where the distance is smooth and skewed by single images, and
 where it is a sum of squares (as near 0); that gives the first term of the quantiles' Cornish-Fisher expansion.
 
-With hardly more images than directions, or fewer, the correction is partly a guess: then the jackknife is that of the
-plain distance, and the variance includes the error of the guess.
+With hardly more images than directions, or fewer, the correction is partly a guess.  Half as many images need a larger
+one, so what halving them changes is about the bias that the guess leaves; its square is part of the variance.  Then the
+jackknife is that of the plain distance, with what is due to pairs counted twice.
 Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance);
 Wilson 1927 (the variance at each value that an interval may hold); Hall 1992, section 2.6 (skewed estimates).
 
@@ -28,6 +29,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -46,8 +48,8 @@ JACKKNIFE_PARTS = 10
 SAMPLED_PAIRS = 2048
 #: The jackknife needs this many images per direction: without a part there must still be more images than directions.
 MIN_IMAGES_PER_DIRECTION = 1.25
-#: Below it the correction is partly a guess: its standard error is this share of the correction.
-GUESSED_SHARE = 0.014
+#: Below it the correction is partly a guess, which is held against those of this number of parts of the images.
+GUESS_PARTS = 2
 #: TRIPLES_SHARE (r / n)^2 of the variance of pairs is due to three images or more, and not counted twice.
 TRIPLES_SHARE = 2 / 3
 #: With more images the bias that the jackknife removes is far below the standard error.
@@ -59,14 +61,15 @@ class Estimate:
     """The distance of the distribution that n images are drawn from.
 
     `corrected` has no bias from few images, and may be negative where the distance is about 0; `error` is its standard
-    error, and `low` and `high` the ends of its 95 % interval.  `influences` has a number for each image: their mean is
-    `corrected`, and their variance n `error`^2.
+    error, and `low` and `high` are the ends of its 95 % interval.  With fewer than `needed` images a part of it is
+    guessed.  `influences` has a number for each image: their mean is `corrected`, and their variance n `error`^2.
     """
 
     corrected: float
     error: float
     low: float
     high: float
+    needed: int
     influences: Float64[Tensor, " n"]
 
 
@@ -96,26 +99,47 @@ def estimate_distance(features: Float[Tensor, "n d"], target: Target) -> Estimat
     n = len(features)
     if n < MIN_IMAGES:
         raise GensweepError(f"an interval needs at least {MIN_IMAGES} images, but got {n}; raise the number of samples")
-    sample = _Sample(features.to(target.mean), target)
-    crowding = target.factor.shape[1] / n
-    few = MIN_IMAGES_PER_DIRECTION * crowding > 1
-    corrected = sample.unbiased if few or n > MAX_JACKKNIFE_IMAGES else _without_parts(sample)
-    influences = (1 - n) * (sample.without_each if few else sample.changes)
-    influences = influences - influences.mean()
+    sample, directions = _Sample(features.to(target.mean), target), target.factor.shape[1]
+    needed = math.ceil(MIN_IMAGES_PER_DIRECTION * directions)
+    corrected, influences, variance, slope = _guessed(sample) if n < needed else _measured(sample, directions / n)
     twice = float(influences.var()) / n
-    if few:
-        variance, slope = twice + (GUESSED_SHARE * (float(sample.distance) - corrected)) ** 2, 0.0
-    else:
-        pairs = sample.pairs()
-        # The jackknife over parts adds 1 / (parts - 1) to the variance of pairs, as it leaves out those within a part.
-        # A distance near 0 is due to pairs alone: all of its variance is counted twice.
-        counted = (1 - 1 / (JACKKNIFE_PARTS - 1)) * (1 - TRIPLES_SHARE * crowding**2)
-        variance, slope = twice - counted * pairs.variance, pairs.variance_slope(influences)
     low, high = _interval(corrected, variance, slope, twice / 2)
     # No distance is negative: if the estimate is, the error is that of a distance of 0.
     variance = max(variance + slope * max(-corrected, 0), twice / 2)
     scale = (variance / twice) ** 0.5 if twice else 0.0
-    return Estimate(corrected, variance**0.5, low, high, (influences * scale + corrected).cpu())
+    return Estimate(corrected, variance**0.5, low, high, needed, (influences * scale + corrected).cpu())
+
+
+class _Corrected(NamedTuple):
+    """An estimate, the influences of images on it, and its variance with the slope of that."""
+
+    value: float
+    influences: Float64[Tensor, " n"]
+    variance: float
+    slope: float
+
+
+def _measured(sample: _Sample, crowding: float) -> _Corrected:
+    """The estimate of enough images, of which crowding = r / n."""
+    n, value, influences = sample.n, sample.unbiased, sample.influences(sample.changes)
+    if n <= MAX_JACKKNIFE_IMAGES:
+        parts = torch.arange(n, device=sample.x.device) % JACKKNIFE_PARTS
+        rest = [_Sample(sample.x[parts != part], sample.target).unbiased for part in range(JACKKNIFE_PARTS)]
+        value = JACKKNIFE_PARTS * value - (JACKKNIFE_PARTS - 1) * sum(rest) / JACKKNIFE_PARTS
+    pairs = sample.pairs()
+    # The jackknife over parts adds 1 / (parts - 1) to the variance of pairs, as it leaves out those within a part.
+    # A distance near 0 is due to pairs alone: all of its variance is counted twice.
+    counted = (1 - 1 / (JACKKNIFE_PARTS - 1)) * (1 - TRIPLES_SHARE * crowding**2)
+    variance = float(influences.var()) / n - counted * pairs.variance
+    return _Corrected(value, influences, variance, pairs.variance_slope(influences))
+
+
+def _guessed(sample: _Sample) -> _Corrected:
+    """The estimate of too few images, with what halving them changes as an error of its own."""
+    value, influences = sample.unbiased, sample.influences(sample.without_each)
+    halves = [_Sample(sample.x[part::GUESS_PARTS], sample.target).unbiased for part in range(GUESS_PARTS)]
+    variance = float(influences.var()) / sample.n + (sum(halves) / GUESS_PARTS - value) ** 2
+    return _Corrected(value, influences, variance, 0.0)
 
 
 def _interval(estimate: float, variance: float, slope: float, least: float) -> tuple[float, float]:
@@ -129,13 +153,6 @@ def _interval(estimate: float, variance: float, slope: float, least: float) -> t
     shift = z2 * slope / 2
     half = math.sqrt(max(z2 * (variance - slope * skew) + shift**2, z2 * least))
     return estimate - skew + shift - half, estimate - skew + shift + half
-
-
-def _without_parts(sample: _Sample) -> float:
-    """The unbiased estimate with its bias of order 1 / n removed, by a jackknife over parts."""
-    parts = torch.arange(sample.n, device=sample.x.device) % JACKKNIFE_PARTS
-    rest = [_Sample(sample.x[parts != part], sample.target).unbiased for part in range(JACKKNIFE_PARTS)]
-    return JACKKNIFE_PARTS * sample.unbiased - (JACKKNIFE_PARTS - 1) * sum(rest) / JACKKNIFE_PARTS
 
 
 @dataclass(frozen=True)
@@ -209,6 +226,10 @@ class _Sample:
         scatter = self.scatter - self.squares * (n / (n - 1))
         far = self.far - 2 * self.along / (n - 1) + self.squares / (n - 1) ** 2 - scatter / (n - 2) / (n - 1)
         return far + scatter / (n - 2) - 2 * self.spectrum.changes_of_population()
+
+    def influences(self, without: Float64[Tensor, " n"]) -> Float64[Tensor, " n"]:
+        """The influence of each image on a distance that is known without each; their mean is 0."""
+        return (self.n - 1) * (without.mean() - without)
 
     def pairs(self) -> _Pairs:
         """Random pairs of images, for the plain distance."""

@@ -44,6 +44,17 @@ def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
     return f"{words}; quantisation: {identity.quantisation}"
 
 
+def guess_words(value: Score) -> str:
+    """Whether the value without bias is partly a guess, as a sentence; "" if it is not."""
+    if not value.guessed or value.corrected is None:
+        return ""
+    few, enough = f"{value.identity.samples:,}", f"{value.needed:,}"
+    return (
+        f"Values without bias are partly a guess (~): {few} images do not show all directions of these features, "
+        f"{enough} would."
+    )
+
+
 def _weights_words(weights: str) -> str:
     """Which weights drew the images: "averaged (EMA) weights" and the like."""
     if weights == "raw":
@@ -60,11 +71,14 @@ def score(value: float | None) -> str:
 
 
 def interval_words(value: Score) -> str:
-    """The score without the bias of few images and its 95 % interval: "1,702 (1,655 to 1,749)"; "" if it has none."""
+    """The score without the bias of few images and its 95 % interval: "1,702 (1,655 to 1,749)"; "" if it has none.
+
+    "~1,702 (1,655 to 1,749)" is one that is partly guessed (see `guess_words`).
+    """
     if value.interval is None or value.corrected is None:
         return ""
     low, high = value.interval
-    return f"{rough(value.corrected)} ({rough(low)} to {rough(high)})"
+    return f"{'~' * value.guessed}{rough(value.corrected)} ({rough(low)} to {rough(high)})"
 
 
 def number(value: float | None) -> str:

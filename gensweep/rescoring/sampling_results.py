@@ -10,7 +10,7 @@ from typing import Any
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.report.export import score_json
-from gensweep.report.wording import anchor_words, identity_words, interval_words, metric_title, score
+from gensweep.report.wording import anchor_words, guess_words, identity_words, interval_words, metric_title, score
 from gensweep.results import Outcome, Score
 
 #: Endings of the files that a picture can be written to.
@@ -106,6 +106,8 @@ def result_words(results: Sequence[SamplingResult]) -> list[str]:
     # Which weights drew the images is in the table where it is not the same in all rows.
     same = len({each.outcome.sampling.weights for each in results}) == 1
     lines = [f"Measured as {identity_words(best.score.identity, name_weights=same)}; seed {best.outcome.seed}."]
+    if words := guess_words(best.score):
+        lines.append(words)
     if beside := anchor_words(best.score.anchors, best.score.identity.samples):
         lines.append(beside)
     if len(results) > 1:

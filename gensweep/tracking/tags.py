@@ -167,7 +167,7 @@ def _objective(tags: Mapping[str, str], numbers: Mapping[str, float], mode: Lite
         return None
     value, identity = float(tags["gensweep.objective"]), json.loads(tags["gensweep.identity"])
     parts = {part: numbers.get(f"{identity['metric']}/{part}") for part in UNBIASED_PARTS}
-    known = {part: number for part, number in parts.items() if number is not None}
+    known: dict[str, Any] = {part: number for part, number in parts.items() if number is not None}
     anchors = json.loads(tags.get("gensweep.anchors", "{}"))
     floor, ceiling = (Anchor.from_dict(anchors.get(name)) for name in Anchors._fields)
     return Score(value, mode, Identity.from_dict(identity), floor=floor, ceiling=ceiling, **known)

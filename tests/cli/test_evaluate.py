@@ -116,8 +116,11 @@ def test_enough_images_give_an_interval(store, capsys):
     low, high = row["interval"]
     assert low < row["corrected"] < high
     assert row["corrected"] < row["value"]
+    assert row["guessed"]
     assert run(["evaluate", "tiny", "--samples", "24"]) == 0
-    assert "without bias, 95 %" in capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert "without bias, 95 %" in out
+    assert "partly a guess (~): 24 images do not show all directions" in " ".join(err.split())
 
 
 def test_sample_draws_with_the_averages_of_one_s_choice(store, capsys):

@@ -225,6 +225,16 @@ def test_the_interval_of_images_in_clusters_misses_the_truth_no_more_often_on_on
     assert max(above, below) <= 0.05 * repeats
 
 
+def test_the_interval_holds_the_truth_where_a_part_is_guessed():
+    d, n, repeats = 60, 30, 40
+    spectrum = 4 / torch.arange(1, d + 1, dtype=torch.float64)
+    for target in (diagonal(spectrum), diagonal(1.5 * spectrum, 0.5)):
+        truth = frechet_distance(torch.zeros_like(spectrum), spectrum.diag(), target.mean, target.covariance)
+        found = [estimate_distance(normal(n, d, seed=seed) * spectrum.sqrt(), target) for seed in range(repeats)]
+        assert {estimate.needed for estimate in found} == {75}
+        assert sum(estimate.low <= truth <= estimate.high for estimate in found) >= 0.9 * repeats
+
+
 def around(centres: torch.Tensor) -> Target:
     """Features with a standard deviation of 1 around each of the centres."""
     return Target(centres.mean(0), torch.cov(centres.T, correction=0) + torch.eye(centres.shape[1]).double())

@@ -160,6 +160,7 @@ def test_json_has_the_documented_shape():
                 "value": 5.0,
                 "corrected": None,
                 "interval": None,
+                "guessed": False,
                 "identity": IDENTITY.as_dict(),
                 "floor": None,
                 "ceiling": None,

@@ -12,13 +12,15 @@ from gensweep.report.wording import (
     anchor_words,
     count,
     duration,
+    guess_words,
     identity_words,
+    interval_words,
     metric_title,
     score,
     setting_words,
     short_names,
 )
-from gensweep.results import Anchor, Anchors, Identity
+from gensweep.results import Anchor, Anchors, Identity, Score
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,12 @@ def test_what_scores_are_read_beside_in_words():
     assert anchor_words(Anchors(replace(floor, error=None), None), 300) == "Real images score 21.3."
     assert anchor_words(Anchors(None, replace(ceiling, source="the mean image")), 300) == "The mean image scores 690."
     assert anchor_words(Anchors(), 300) == ""
+
+
+def test_a_guess_is_marked_and_says_how_many_images_would_be_enough():
+    sure = Score(30.0, "min", IDENTITY, corrected=20.0, error=1.0, low=17.5, high=23.5, needed=IDENTITY.samples)
+    guessed = replace(sure, needed=5 * IDENTITY.samples)
+    assert (interval_words(sure), guess_words(sure)) == ("20 (17.5 to 23.5)", "")
+    assert interval_words(guessed) == "~20 (17.5 to 23.5)"
+    words = f"{IDENTITY.samples:,} images do not show all directions of these features, {5 * IDENTITY.samples:,} would."
+    assert guess_words(guessed) == f"Values without bias are partly a guess (~): {words}"

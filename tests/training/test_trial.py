@@ -13,6 +13,7 @@ from list_reporter import ListReporter
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import FAMILIES
+from gensweep.results import UNBIASED_PARTS
 from gensweep.training.checkpoint import load_tensors, verify
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
@@ -23,7 +24,7 @@ pytestmark = pytest.mark.trains
 PROGRESS = {"loss", "images_per_second", "train_seconds", "device_seconds", "memory_bytes", "flops"}
 PROGRESS |= {"scoring_flops", "scoring_device_seconds"}
 CHECKPOINT = PROGRESS | {"fd", "sample_seconds", "evaluate_seconds", "params", "sample_flops"}
-CHECKPOINT |= {"activation_bytes", "diversity", "fd/corrected", "fd/error"}
+CHECKPOINT |= {"activation_bytes", "diversity", *(f"fd/{part}" for part in UNBIASED_PARTS)}
 
 
 def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
