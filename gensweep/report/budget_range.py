@@ -38,8 +38,8 @@ def known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overhea
         )
     scored = _listed({name: Amount(budget.unit, end[0] + overheads.get(name, 0.0)) for name, end in ends.items()})
     raise ConfigError(
-        f"--budget: {budget} is less than the first score of every trial took ({scored}{images}); give at least "
-        f"{first}, or search again with a smaller evaluation.every"
+        f"--budget: {budget} is less than the first scores of all took ({scored}{images}); give at least "
+        f"{first}, or search again with earlier scores (evaluation.at)"
     )
 
 

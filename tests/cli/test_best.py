@@ -102,7 +102,7 @@ def test_compare_as_json(store, capsys):
             "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
             "rescored", "signals", "warnings",
         }  # fmt: skip
-        assert set(entry["objective"]) == {"metric", "value", "corrected", "interval", "identity"}
+        assert set(entry["objective"]) == {"metric", "value", "corrected", "interval", "identity", "floor", "ceiling"}
         assert {"images", "flops", "device_seconds", "train_seconds", "sample_seconds", "params"} <= set(entry["cost"])
     assert {item["sweep"] for item in value["not_comparable"]} == {"few", "broken"}
 
@@ -214,7 +214,7 @@ def test_a_dead_server_is_one_line(monkeypatch, capsys):
         (["--budget", "0images"], 2, "give an amount above 0"),
         (["--budget", "3weeks"], 2, "has the unit 'weeks', which is none"),
         (["--budget", "9d"], 2, "is beyond what all were trained for"),
-        (["--budget", "1images"], 2, "is less than the first score of every trial took"),
+        (["--budget", "1images"], 2, "is less than the first scores of all took"),
         (["--budget", "1e12flops"], 2, "no trial has on record what it spent in flops"),
         (["--draw", "5", "--budget", "1e12flops"], 2, "no trial has on record what it spent in flops"),
         (["--budget", "60kimages", "--draw", "5"], 2, "--draw: drawing costs no training images"),

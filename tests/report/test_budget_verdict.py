@@ -135,7 +135,7 @@ def test_images_to_be_drawn_move_the_flip(families):
     ("budget", "words"),
     [
         ("1e15flops", r"beyond what all were trained for \(.*\); give at most 1.6e\+13flops, or train longer"),
-        ("1flops", r"less than the first score of every trial took \(.*\); give at least 1e\+12flops"),
+        ("1flops", r"less than the first scores of all took \(.*\); give at least 1e\+12flops"),
     ],
 )
 def test_budgets_of_which_nothing_is_known_are_refused_in_one_line(families, budget, words):
