@@ -17,6 +17,7 @@ from gensweep.compute.backtest import (
     configurations,
 )
 from gensweep.compute.forecast import INTERVAL_PART, FittedFamily, ScoreForecast
+from gensweep.compute.scaling_law import Array
 from gensweep.compute.scored_trainings import FITTED_SPAN, ScoredTraining
 from gensweep.errors import GensweepError, UntrustedError
 
@@ -93,7 +94,6 @@ def plan_spending(
     planners = {name: FamilyPlanner(name, FittedFamily.of(family), free_size) for name, family in enough.items()}
     allocations = sorted((each.allocate(budget) for each in planners.values()), key=lambda each: each.forecast.value)
     best = allocations[0]
-    wins = np.all([best.draws < other.draws for other in allocations[1:]], axis=0) if allocations[1:] else np.ones(1)
     remarks = [
         f"{name} is left out: {configurations(family)} trials with scores are too few for a law"
         for name, family in families.items()
@@ -103,12 +103,19 @@ def plan_spending(
         budget,
         largest,
         tuple(allocations),
-        float(np.mean(wins)),
+        _probability_of_first([each.draws for each in allocations]),
         tested,
         (*tested.problems, *_problems(best, budget / largest)),
         (*remarks, *_remarks(planners[best.group], best, budget / largest)),
         planners,
     )
+
+
+def _probability_of_first(draws: Sequence[Array]) -> float:
+    """How often the first of several independent scores is the lowest."""
+    # All families are drawn with the same random numbers; in another order they are independent.
+    mixed = [np.random.default_rng(index).permutation(each) for index, each in enumerate(draws)]
+    return float(np.mean(np.argmin(mixed, axis=0) == 0))
 
 
 def _problems(best: Allocation, reach: float) -> list[str]:

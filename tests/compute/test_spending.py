@@ -44,6 +44,11 @@ def test_the_better_family_is_recommended_with_what_the_budget_pays_for(plan):
     assert plan.best.forecast.low < plan.best.forecast.value < plan.best.forecast.high
 
 
+def test_of_two_equal_families_none_is_probably_the_best():
+    trainings = drawn()
+    assert 0.35 < plan_spending({"a": trainings, "b": trainings}, 4 * SWEEP.flops).probability < 0.65
+
+
 def test_the_frontier_falls_to_what_is_expected_of_the_budget(plan):
     points = plan.frontier["good"]
     values = [point.forecast.value for point in points]
