@@ -53,6 +53,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 const tip = document.body.appendChild(document.createElement("div"));
 tip.className = "tip";
 tip.hidden = true;
+tip.setAttribute("aria-hidden", "true");
 for (const title of document.querySelectorAll("svg.figure title:not([id])")) {
   const mark = title.parentElement;
   mark.dataset.tip = title.textContent;
