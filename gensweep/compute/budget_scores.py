@@ -95,15 +95,14 @@ def _continued(
     would let a group look worse, the more of it was stopped.
     """
     unknown = unknown_at(curves, budgets)
+    rows = np.flatnonzero(unknown.any(1))
     values, continued = scale.forward(scores), scores.copy()
-    for row in map(int, np.flatnonzero(unknown.any(1))):
-        at_stop, _ = scores_within(curves, np.array([curves[row].spent]))
-        changes = np.where(unknown, np.nan, values - scale.forward(at_stop))
-        for column in np.flatnonzero(unknown[row]):
-            known = _finite(changes[:, column])
-            if len(known):
-                change = min(0.0, float(np.median(known)))
-                continued[row, column] = scale.back(values[row, column] + change)
+    at_stop = scale.forward(scores_within(curves, np.array([curves[int(row)].spent for row in rows]))[0])
+    for index, row in enumerate(map(int, rows)):
+        changes = np.where(unknown, np.nan, values - at_stop[:, index, None])
+        columns = np.flatnonzero(unknown[row] & np.isfinite(changes).any(0))
+        change = np.minimum(np.nanmedian(changes[:, columns], 0), 0.0) if len(columns) else 0.0
+        continued[row, columns] = scale.back(values[row, columns] + change)
     return continued
 
 

@@ -81,8 +81,12 @@ def expected_best(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray,
 
 @cache
 def rank_weights(n: int, k: int) -> Float64[ndarray, " n"]:
-    """The probability that the i-th best of n is the best of k that are chosen: C(n - i, k - 1) / C(n, k)."""
-    return np.array([math.comb(n - i, k - 1) / math.comb(n, k) for i in range(1, n + 1)])
+    """The probability w_i that the i-th best of n is the best of k that are chosen: C(n - i, k - 1) / C(n, k).
+
+    w_1 = k / n, and w_(i+1) / w_i = (n - i - k + 1) / (n - i).
+    """
+    left = n - np.arange(1, n)
+    return np.asarray(k / n * np.cumprod(np.concatenate([[1.0], np.maximum(left - k + 1, 0) / left])))
 
 
 def without_each(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, "... n"]:

@@ -6,7 +6,8 @@ what it really spent.  Shapes: ... any number of leading axes, n trials.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -38,28 +39,41 @@ def search_frontier(curves: Sequence[TrainingCurve]) -> tuple[FrontierPoint, ...
     n = len(first)
     scores = np.array([min(point.order for point in curve.points) for curve in first.values()])
     costs = np.array([curve.spent for curve in first.values()])
-    points = []
-    for k in range(1, n + 1):
-        budget, low, high = k * float(costs.mean()), None, None
-        if n >= MIN_CONFIGURATIONS and k * CONFIGURATIONS_PER_TRY <= n:
-            low, high = (float(end) for end in search_best(scores, costs, budget).band)
-        points.append(FrontierPoint(budget, float(expected_best(scores, k)), low, high))
+    budgets = float(costs.mean()) * np.arange(1, n + 1)
+    points = [FrontierPoint(float(at), float(expected_best(scores, k))) for k, at in enumerate(budgets, 1)]
+    sure = n // CONFIGURATIONS_PER_TRY if n >= MIN_CONFIGURATIONS else 0
+    for index, best in enumerate(_search_bests(scores, costs, budgets[:sure]) if sure else ()):
+        low, high = best.band
+        points[index] = replace(points[index], low=float(low), high=float(high))
     return tuple(points)
 
 
 def search_best(scores: Float64[ndarray, "... n"], costs: Float64[ndarray, "... n"], budget: float) -> BestOfK:
     """The expected best score of as many trials as a budget pays for on average, with the error of their cost.
 
-    Between whole numbers of trials it changes linearly.  The budget must pay for fewer than n - 1 trials.
+    Between whole numbers of trials it changes linearly.  The budget must pay for less than half of the trials.
     """
+    return _search_bests(scores, costs, [budget])[0]
+
+
+def _search_bests(
+    scores: Float64[ndarray, "... n"], costs: Float64[ndarray, "... n"], budgets: Iterable[float]
+) -> list[BestOfK]:
     n, scale = scores.shape[-1], Scale.of(scores)
-    tries = budget / costs.mean(-1)
-    mean_without = (costs.sum(-1, keepdims=True) - costs) / (n - 1)
-    best = np.stack([expected_best(scores, k) for k in range(1, n)], -1)
-    left = np.stack([without_each(scores, k) for k in range(1, n)], -1)
-    centre, without = _between(best, tries), _between(left, budget / mean_without)
-    freedom = (n - 1) / np.maximum(tries, 1.0)
-    return BestOfK(scale.forward(centre), jackknife_influences(scale.forward(without)), freedom, scale)
+    # Without a cheap trial a budget pays for fewer, without a dear one for more, but hardly for twice as many.
+    tries = range(1, max(2, n // 2) + 1)
+    best = np.stack([expected_best(scores, k) for k in tries], -1)
+    left = np.stack([without_each(scores, k) for k in tries], -1)
+    mean, mean_without = costs.mean(-1), (costs.sum(-1, keepdims=True) - costs) / (n - 1)
+    return [
+        BestOfK(
+            scale.forward(_between(best, budget / mean)),
+            jackknife_influences(scale.forward(_between(left, budget / mean_without))),
+            (n - 1) / np.maximum(budget / mean, 1.0),
+            scale,
+        )
+        for budget in budgets
+    ]
 
 
 def _between(best: Float64[ndarray, "... k"], tries: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
