@@ -74,7 +74,4 @@ def _shortest(verdict: BudgetVerdict) -> str | None:
     if not short or verdict.budget.value < ends[short] or ends[far] < MUCH_LONGER * ends[short]:
         return None
     last, longest = (amount_words(ends[name], verdict.trained.unit) for name in (short, far))
-    words = f"{short} ended at {last}, so nothing larger is compared, though {far} was trained for {longest}"
-    if all(curve.stopped_early for curve in groups[short]):
-        words += "; all of its trainings were stopped early, as a scheduler does to families that begin slowly"
-    return words
+    return f"{short} ended at {last}, so nothing larger is compared, though {far} was trained for {longest}"

@@ -13,10 +13,11 @@ ROUNDING = 1e-9
 
 
 def asha_stops(trial: TrialState, state: SweepState, budget: float, grace: float, reduction: int) -> bool:
-    """Whether a trial's newest score is not among the best 1 / reduction of those that came to its rung before it.
+    """Whether a trial's newest score is not among the best 1 / reduction of its family that came to its rung before it.
 
     The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that is not the first at a
-    rung is compared once there, by its best score so far.  Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler.
+    rung is compared once there, by its best score so far.  Families are not compared with each other: one may begin
+    slowly and end well.  Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler.
     """
     rungs: list[float] = []
     while (amount := grace * reduction ** len(rungs)) < budget * (1 - ROUNDING):
@@ -31,7 +32,8 @@ def asha_stops(trial: TrialState, state: SweepState, budget: float, grace: float
     if not new:
         return False
     rung, sign = new.pop(), 1.0 if state.mode == "max" else -1.0
-    found = [scores(other) for other in state.searched if other is not trial]
+    family = trial.family
+    found = [scores(other) for other in state.searched if other is not trial and other.family == family]
     others = [sign * reached_by[rung] for reached_by in found if rung in reached_by]
     return bool(others) and bool(sign * reached[rung] < np.percentile(others, (1 - 1 / reduction) * 100))
 

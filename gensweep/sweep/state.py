@@ -52,6 +52,12 @@ class TrialState:
         return self.trial
 
     @property
+    def family(self) -> str:
+        """The kind of model that it trains."""
+        family = self.config.get("family", {})
+        return str(family.get("kind", "")) if isinstance(family, Mapping) else str(family)
+
+    @property
     def length(self) -> int | None:
         """After how many images its training ends, if it is known."""
         training = self.config.get("training")

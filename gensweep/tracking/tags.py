@@ -76,7 +76,6 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
 
 def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dict[str, str | None]:
     """The tags of a trial's run; None for those that it should not have."""
-    family = trial.config.get("family", {})
     objective, best, rescored = trial.objective, trial.best, trial.rescored
     checkpoint = None if best is None or trial.status == "running" else folder.local(trial.trial, best.uri)
     return {
@@ -85,7 +84,7 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
         "gensweep.repeat_of": trial.repeat_of,
         "gensweep.length": None if trial.length is None else str(trial.length),
         "gensweep.metric": state.metric,
-        "gensweep.family": str(family.get("kind", "")) if isinstance(family, Mapping) else str(family),
+        "gensweep.family": trial.family,
         "gensweep.params": json.dumps(redact_tree(dict(trial.params)), default=str),
         "gensweep.seed": str(trial.config.get("seed", "")),
         "gensweep.folder": str(folder.path),

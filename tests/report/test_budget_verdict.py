@@ -168,13 +168,6 @@ def test_a_short_sweep_that_keeps_the_budget_small_is_named(history):
     assert words in verdict.warnings
 
 
-def test_a_family_that_a_scheduler_stopped_whole_is_named(history):
-    gan = history.family("g", "gan", 4, gan_law)
-    slow = history.family("d", "diffusion", 4, diffusion_law, budgets=BUDGETS[:3], status="pruned")
-    found = judge(compare([gan, slow])).warnings
-    assert any(each.endswith("a scheduler does to families that begin slowly") for each in found)
-
-
 def test_one_training_of_each_is_judged_by_the_errors_of_the_scores(history):
     one = sweep("g", [history.trial("g", 0, "gan", [(1e12, 40)])])
     two = sweep("d", [history.trial("d", 0, "diffusion", [(1e12, 41)])])

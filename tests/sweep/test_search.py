@@ -123,6 +123,18 @@ def test_asha_stops_some_of_the_worse():
     assert play(fresh(), RESULTS)
 
 
+def test_asha_compares_trials_of_one_family_only():
+    """One that begins slowly is not stopped for it, and does not spare the worse of another."""
+    state = fresh()
+    for number in range(8):
+        config = {"family": {"kind": "slow" if number % 2 else "fast"}}
+        state.apply(Suggested(f"t{number}", number, {}, {}, config), 0)
+    fast = [("t0", 100, 1.0), ("t2", 100, 2.0), ("t4", 100, 3.0), ("t6", 100, 0.5)]
+    slow = [("t1", 100, 91.0), ("t3", 100, 92.0), ("t5", 100, 93.0), ("t7", 100, 90.5)]
+    mixed = [each for pair in zip(fast, slow, strict=True) for each in pair]
+    assert play(state, mixed) == [("t2", 100), ("t3", 100), ("t4", 100), ("t5", 100)]
+
+
 def test_asha_goes_on_over_sessions_as_if_there_had_been_one():
     state = fresh()
     first = play(state, RESULTS[:13])
