@@ -167,7 +167,7 @@ def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path 
         from gensweep.report.html import write_report
 
         write_report(comparison, judged, html)
-        click.echo(f"Report: {html}", err=True)
+        print_remark(f"Report: {html}")
 
 
 def _warn(trial: TrialRecord) -> None:

@@ -8,6 +8,7 @@ import click
 
 from gensweep.cli.sweep_options import root_option
 from gensweep.report.output import format_option, print_rows, print_warnings
+from gensweep.report.terminal import print_remark
 
 
 @click.command()
@@ -45,4 +46,4 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
         print_warnings(f"{trial.trial} {warning}" for warning in trial_warnings(trial))
     states = [trial.status for trial in found.trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "no trials yet"
-    click.echo(f"{found.name} ({found.status}): {counts}", err=True)
+    print_remark(f"{found.name} ({found.status}): {counts}")

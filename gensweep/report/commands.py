@@ -59,7 +59,7 @@ def search_again_command(sweep: SweepRecord, found: TrialRecord, like: TrialReco
     """
     words = shlex.split(sweep.command)
     verb = words[1] if len(words) > 2 and words[0] == "gensweep" else ""
-    if verb not in ("tune", "train", "finetune") or {"--resume", "--extend"} & set(words):
+    if verb not in ("tune", "train", "finetune") or {"--resume", "--extend", "--repeat"} & set(words):
         verb, words = "train", ["gensweep", "train", "--from-run", ranking(sweep.trials)[0].name]
     name = next(name for n in range(2, len(taken) + 3) if (name := f"{sweep.name[:MAX_STEM]}-{n}") not in taken)
     changes = _changes(found, like, searched=verb == "tune")

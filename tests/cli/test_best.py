@@ -102,7 +102,9 @@ def test_compare_as_json(store, capsys):
             "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
             "rescored", "signals", "warnings",
         }  # fmt: skip
-        assert set(entry["objective"]) == {"metric", "value", "corrected", "interval", "identity", "floor", "ceiling"}
+        assert set(entry["objective"]) == {
+            "metric", "value", "corrected", "interval", "guessed", "identity", "floor", "ceiling",
+        }  # fmt: skip
         assert {"images", "flops", "device_seconds", "train_seconds", "sample_seconds", "params"} <= set(entry["cost"])
     assert {item["sweep"] for item in value["not_comparable"]} == {"few", "broken"}
 
