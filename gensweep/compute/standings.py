@@ -33,14 +33,17 @@ class Standing:
     freedom: int
     curve: TrainingCurve
     """Its first training."""
+    scale: Scale
 
     @property
     def interval(self) -> tuple[float, float] | None:
         """The 95 % interval of its mean over seeds; None if nothing is known of other seeds."""
         if not self.freedom:
             return None
-        reach = float(student.ppf(1 - TAIL, self.freedom)) * self.error
-        return self.score - reach, self.score + reach
+        score = np.array(self.score)
+        reach = student.ppf(1 - TAIL, self.freedom) * self.scale.relative(np.array(self.error), score)
+        middle = self.scale.forward(score)
+        return float(self.scale.back(middle - reach)), float(self.scale.back(middle + reach))
 
 
 def standings(
@@ -57,12 +60,13 @@ def standings(
     if not paid:
         return []
     scores, errors = (np.array([[getattr(point, name)] for _, point in paid]) for name in ("order", "error"))
-    found = by_configuration([curve for curve, _ in paid], scores, errors, Scale.of(scores))
+    scale = Scale.of(scores)
+    found = by_configuration([curve for curve, _ in paid], scores, errors, scale)
     freedom = len(paid) - len(found.configurations)
     rows = []
     for name, mean, variance in zip(found.configurations, found.scores[0], found.variances[0], strict=True):
         mine = [curve for curve, _ in paid if curve.configuration == name]
-        rows.append(Standing(name, float(mean), float(variance) ** 0.5, len(mine), freedom, mine[0]))
+        rows.append(Standing(name, float(mean), float(variance) ** 0.5, len(mine), freedom, mine[0], scale))
     return sorted(rows, key=lambda row: row.score)
 
 

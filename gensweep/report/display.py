@@ -185,7 +185,13 @@ class ProgressDisplay:
         return self._elapsed_words() + ("" if left is None else f", about {duration(left)} left")
 
     def _seconds_left(self) -> float | None:
-        """By the share of all budgets that this session has worked off; an early stop counts as a whole trial."""
+        """By the share of all budgets that this session has worked off; an early stop counts as a whole trial.
+
+        What is left of the budget of a search is not told: it may have been spent in former sessions, too.
+        """
+        created = self._state.created
+        if created is not None and created.search_budget is not None and not self._state.exhausted:
+            return None
         done, left = self._done, float(self._state.total - self._state.ended)
         for trial in self._state.running:
             if (budget := trial.length) and (start := self._starts.get(trial.trial)) is not None:

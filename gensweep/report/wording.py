@@ -147,9 +147,11 @@ def size(amount: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as 8.2 s, 4 min 10 s or 3 h 05 min."""
+    """Seconds as 12 ms, 8.2 s, 4 min 10 s or 3 h 05 min."""
     if seconds is None or not math.isfinite(seconds):
         return "-"
+    if 0 < seconds < 0.095:
+        return f"{1000 * seconds:.2g} ms"
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -223,7 +223,7 @@ def test_the_verdict_says_on_how_many_seeds_it_stands(history):
     assert (verdict.seeds, verdict.score) == (3, 52)
     low, high = verdict.interval
     assert high - low == pytest.approx(2 * 4.303 * 2 / 3**0.5, rel=0.01)
-    assert " on average of 3 seeds (95 %: 47 to 57)" in verdict_words(comparison, verdict)
+    assert " on average of 3 seeds (95 %: 47.3 to 57.2)" in verdict_words(comparison, verdict)
     assert not any("one seed" in each for each in verdict.warnings)
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from gensweep.report.display import ProgressDisplay
 from gensweep.results import Anchor
-from gensweep.sweep.events import Created, SessionEnded, SessionStarted
+from gensweep.sweep.events import Created, Ended, Progressed, SessionEnded, SessionStarted, Started, Suggested
 from gensweep.sweep.state import SweepState
 
 CONFIG = {"training": {"images": 1000}}
@@ -198,3 +198,24 @@ def test_a_trial_that_draws_noise_is_marked_while_it_runs_and_at_its_end(clock):
     sweep.start("t0001")
     sweep.evaluate("t0001", 500, 45.0, ceiling=Anchor(340.0, "the mean image", 300, error=1.0))
     assert "(noise)" not in shown(sweep.display, 100)
+
+
+def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
+    stream = io.StringIO()
+    display, state = ProgressDisplay(stream, clock=clock), SweepState()
+    events = [
+        Created("id", "digits", "fd", "min", 100_000, search_unit="flops", search_budget=4e12),
+        SessionStarted(1),
+        Suggested("t0000", 0, {}, {}, CONFIG),
+        Started("t0000"),
+        Progressed("t0000", 1000, {"flops": 1e12, "scoring_flops": 2e11}),
+        Ended("t0000", "pruned"),
+    ]
+    for event in events:
+        state.apply(event, 0)
+        clock.now += 10
+        display(event, state)
+    first, last = stream.getvalue().splitlines()
+    assert "0 trials, 0flops of 4e+12flops" in first
+    assert "[1/1 trials, 1.2e+12flops of 4e+12flops (1 pruned)" in last
+    assert "left" not in last

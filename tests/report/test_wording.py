@@ -32,7 +32,15 @@ def test_counts(value, words):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.31, "0.3 s"), (59, "59 s"), (250, "4 min 10 s"), (11_100, "3 h 05 min"), (float("nan"), "-"), (None, "-")],
+    [
+        (0.0123, "12 ms"),
+        (0.31, "0.3 s"),
+        (59, "59 s"),
+        (250, "4 min 10 s"),
+        (11_100, "3 h 05 min"),
+        (float("nan"), "-"),
+        (None, "-"),
+    ],
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words
