@@ -40,3 +40,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def seed() -> None:
     """Global randomness (initialisation, dropout) is the same for every test, in any order."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def piped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output is as wide as it needs to be, although readline, which a test may import, sets COLUMNS."""
+    monkeypatch.delenv("COLUMNS", raising=False)
