@@ -12,6 +12,8 @@ from gensweep.compute.scored_trainings import ScoredTraining, spaced
 
 #: The largest compute over this is what the backtest sees; the rest is hidden.
 HIDDEN_FACTOR = 4.0
+#: Scores are seen up to so many times that limit: trainings of whole batches end near a quarter, not on it.
+LIMIT_TOLERANCE = 1.05
 #: Configurations of a family, with a score each, that a law is fitted to: it has five parameters.
 MIN_CONFIGURATIONS = 5
 #: Trainings with hidden scores that a backtest needs: of four, one that misses would already be a quarter.
@@ -69,7 +71,8 @@ class Backtest:
 
 def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
     """Hide, fit and predict the trainings of each family."""
-    limit = max(each.curve.spent for family in families.values() for each in family) / HIDDEN_FACTOR
+    largest = max(each.curve.spent for family in families.values() for each in family)
+    limit = LIMIT_TOLERANCE * largest / HIDDEN_FACTOR
     hidden, problems, ends = list[HiddenScore](), list[str](), list[tuple[HiddenScore, bool]]()
     for name, trainings in families.items():
         late = [each for each in trainings if each.curve.spent > limit]

@@ -11,6 +11,7 @@ import numpy as np
 from gensweep.compute.allocation import Allocation, FamilyPlanner
 from gensweep.compute.backtest import (
     HIDDEN_FACTOR,
+    LIMIT_TOLERANCE,
     MIN_CONFIGURATIONS,
     Backtest,
     backtest,
@@ -23,8 +24,8 @@ from gensweep.errors import GensweepError, UntrustedError
 
 #: A budget beyond so many times what was spent is refused: the square of what the backtest checks.
 MAX_REACH = HIDDEN_FACTOR**2
-#: An interval whose ends differ by such a factor plans nothing.
-MAX_SPAN = 3.0
+#: An interval whose ends are further apart plans nothing: scores hardly ever fall faster than compute grows.
+MAX_SPAN = HIDDEN_FACTOR
 #: Budgets at which a frontier is computed.
 FRONTIER_BUDGETS = 25
 
@@ -132,7 +133,7 @@ def _problems(best: Allocation, reach: float) -> list[str]:
 
 def _remarks(planner: FamilyPlanner, best: Allocation, reach: float) -> list[str]:
     found, tried = [], {each.width for each in planner.fitted.trainings}
-    if HIDDEN_FACTOR < reach <= MAX_REACH:
+    if LIMIT_TOLERANCE * HIDDEN_FACTOR < reach <= MAX_REACH:
         found.append(
             f"the backtest looked {HIDDEN_FACTOR:g} times ahead, the budget is {reach:.1f} times what was spent"
         )
