@@ -49,7 +49,7 @@ def test_classes_of_pictures_are_those_of_their_folders(digits, capsys):
         torch.tensor([row["signals"][f"fd_by_class/{name}"] for name in "0123456789"]).mean().item()
     )
     assert "agreement 0." in err
-    assert "(ceiling 0." in err
+    assert "(real 0." in err
 
 
 def test_the_metrics_of_pictures_are_checked_as_those_of_a_trial_are(digits, capsys):
