@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 
 import numpy as np
@@ -42,6 +42,12 @@ class Allocation:
         """FLOPs of the whole training."""
         return self.images * self.flops_per_image
 
+    def widened(self, factor: float) -> Allocation:
+        """The same with an interval that is wider by a factor, as logarithms."""
+        middle = np.median(self.draws)
+        draws: Array = middle + factor * (self.draws - middle)
+        return replace(self, draws=draws, forecast=forecast_of(draws))
+
 
 @dataclass(frozen=True)
 class FamilyPlanner:
@@ -51,19 +57,20 @@ class FamilyPlanner:
     fitted: FittedFamily
     free_size: bool = False
 
-    @cached_property
-    def members(self) -> tuple[int, ...]:
-        """The trainings of the best configuration.
+    def members(self, budget: float) -> tuple[int, ...]:
+        """The trainings of the configuration of which most is expected at the width that it has.
 
-        It is the one with the best effect, so neither its size nor its compute helped it; those that were stopped early
-        do not count, as their ends are not known.
+        Those that were stopped early do not count, as their ends are not known.
         """
         trainings = self.fitted.trainings
         whole = [index for index, each in enumerate(trainings) if not each.curve.stopped_early]
         groups: dict[str, list[int]] = {}
         for index in whole or range(len(trainings)):
             groups.setdefault(trainings[index].curve.configuration, []).append(index)
-        return tuple(min(groups.values(), key=lambda group: np.mean([self.fitted.effect(index) for index in group])))
+        return min(
+            (tuple(group) for group in groups.values()),
+            key=lambda group: self._at(trainings[group[0]].width, (), budget, group).forecast.value,
+        )
 
     @property
     def largest(self) -> float:
@@ -84,17 +91,19 @@ class FamilyPlanner:
 
     def allocate(self, budget: float) -> Allocation:
         """The width that is expected to score best."""
-        widths = self.widths(budget)
+        widths, best = self.widths(budget), self.members(budget)
         near = {width: tuple(widths[max(0, index - 1) : index + 2]) for index, width in enumerate(widths)}
-        return min((self._at(width, near[width], budget) for width in widths), key=lambda each: each.forecast.value)
+        return min(
+            (self._at(width, near[width], budget, best) for width in widths), key=lambda each: each.forecast.value
+        )
 
-    def _at(self, width: int, near: tuple[int, ...], budget: float) -> Allocation:
-        members = [self.fitted.trainings[index] for index in self.members]
+    def _at(self, width: int, near: tuple[int, ...], budget: float, indices: tuple[int, ...]) -> Allocation:
+        members = [self.fitted.trainings[index] for index in indices]
         of_width = [each for each in members if each.width == width] or members
         wider = width / of_width[0].width
         flops = of_width[0].flops_per_image * wider**self.exponent
         images = budget / (of_width[0].unit_cost * (1.0 if self.free_size else wider**self.cost_exponent))
-        draws = self.fitted.draws(self.members, flops, np.array([images]), anew=True)[:, 0]
+        draws = self.fitted.draws(indices, flops, np.array([images]), anew=True)[:, 0]
         return Allocation(self.group, tuple(members), width, near, images, flops, forecast_of(draws), draws)
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,12 @@ class HiddenScore:
         """Whether the interval holds it."""
         return self.forecast.low <= self.score <= self.forecast.high
 
+    @property
+    def miss(self) -> float:
+        """How far it is from what was expected, 1 being the end of the interval on that side."""
+        end = self.forecast.high if self.score > self.forecast.value else self.forecast.low
+        return math.log(self.score / self.forecast.value) / math.log(end / self.forecast.value)
+
 
 @dataclass(frozen=True)
 class Backtest:
@@ -62,6 +69,12 @@ class Backtest:
     def trusted(self) -> bool:
         """Whether predictions may be made."""
         return not self.problems
+
+    @property
+    def widening(self) -> float:
+        """By which factor intervals would have had to be wider, as logarithms, to hold as many scores as they claim."""
+        misses = [each.miss for each in self.hidden]
+        return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="higher"))) if misses else 1.0
 
     @property
     def trainings(self) -> int:

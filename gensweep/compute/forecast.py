@@ -21,6 +21,9 @@ REPLICATES = 200
 DRAWS_PER_LAW = 5
 #: The part of the scores that an interval is to hold, in the middle of their distribution.
 INTERVAL_PART = 0.8
+#: A training is held against the law by its points from its end over this on: they say more of what follows than the
+#: first ones do, as no training keeps to a law exactly.
+LATE_SPAN = 2.0
 #: Slopes are compared of so many trainings at least; with fewer they have no spread to speak of.
 MIN_SLOPES = 3
 #: The seed of the bootstrap and of all draws: the same question has the same answer.
@@ -109,7 +112,7 @@ class FittedFamily:
             return np.zeros(len(laws)), np.sqrt(between)
         means, variances = [], []
         for index in members:
-            own = self.observations.training == index
+            own = self._late & (self.observations.training == index)
             shrinkage = between / (between + within / own.sum())
             means.append(shrinkage * self._residuals(laws, own).mean(axis=1))
             variances.append(between * (1 - shrinkage))
@@ -119,21 +122,27 @@ class FittedFamily:
         """The deviation that comes from trainings which learn faster or slower than the law, (laws, images).
 
         It is the spread of the slopes of residuals over log images, less what noise gives, times the way from the
-        middle of the trainings' own points.
+        middle of the late points of these trainings.
         """
-        begin = float(self._centres[list(members)].mean()) if members else float(self.observations.log_images.mean())
+        data = self.observations
+        own = self._late & np.isin(data.training, list(members)) if members else np.ones(len(data.training), dtype=bool)
+        begin = float(data.log_images[own].mean())
         return self._slope_deviation[:, None] * abs(log_images - begin)
 
     @cached_property
-    def _centres(self) -> Array:
+    def _late(self) -> npt.NDArray[np.bool_]:
+        """Which points belong to the last part of their training."""
         data = self.observations
-        sums = np.bincount(data.training, data.log_images, minlength=len(data.counts))
-        return sums / data.counts
+        ends = np.full(len(data.counts), -np.inf)
+        np.maximum.at(ends, data.training, data.log_images)
+        late: npt.NDArray[np.bool_] = data.log_images >= ends[data.training] - math.log(LATE_SPAN)
+        return late
 
     @cached_property
     def _slope_deviation(self) -> Array:
         data = self.observations
-        from_centre = data.log_images - self._centres[data.training]
+        sums = np.bincount(data.training, data.log_images, minlength=len(data.counts))
+        from_centre = data.log_images - (sums / data.counts)[data.training]
         lever = np.bincount(data.training, from_centre**2, minlength=len(data.counts))
         sloped = lever > 0
         if sloped.sum() < MIN_SLOPES:

@@ -68,7 +68,9 @@ class SpendingPlan:
     @cached_property
     def frontier(self) -> dict[str, tuple[FrontierForecast, ...]]:
         """What each family reaches with budgets up to this one."""
-        return {name: _frontier(planner, self.budget) for name, planner in self.planners.items()}
+        return {
+            name: _frontier(planner, self.budget, self.backtest.widening) for name, planner in self.planners.items()
+        }
 
 
 def plan_spending(
@@ -93,7 +95,8 @@ def plan_spending(
         )
     tested = backtest(enough)
     planners = {name: FamilyPlanner(name, FittedFamily.of(family), free_size) for name, family in enough.items()}
-    allocations = sorted((each.allocate(budget) for each in planners.values()), key=lambda each: each.forecast.value)
+    spent = (planner.allocate(budget).widened(tested.widening) for planner in planners.values())
+    allocations = sorted(spent, key=lambda each: each.forecast.value)
     best = allocations[0]
     remarks = [
         f"{name} is left out: {configurations(family)} trials with scores are too few for a law"
@@ -107,7 +110,7 @@ def plan_spending(
         _probability_of_first([each.draws for each in allocations]),
         tested,
         (*tested.problems, *_problems(best, budget / largest)),
-        (*remarks, *_remarks(planners[best.group], best, budget / largest)),
+        (*remarks, *_widening_remarks(tested), *_remarks(planners[best.group], best, budget / largest)),
         planners,
     )
 
@@ -131,6 +134,14 @@ def _problems(best: Allocation, reach: float) -> list[str]:
     return found
 
 
+def _widening_remarks(tested: Backtest) -> list[str]:
+    if tested.widening == 1:
+        return []
+    return [
+        f"intervals are {tested.widening:.2g} times as wide as the laws say, as those of the backtest were too narrow"
+    ]
+
+
 def _remarks(planner: FamilyPlanner, best: Allocation, reach: float) -> list[str]:
     found, tried = [], {each.width for each in planner.fitted.trainings}
     if LIMIT_TOLERANCE * HIDDEN_FACTOR < reach <= MAX_REACH:
@@ -148,10 +159,10 @@ def _remarks(planner: FamilyPlanner, best: Allocation, reach: float) -> list[str
     return found
 
 
-def _frontier(planner: FamilyPlanner, budget: float) -> tuple[FrontierForecast, ...]:
+def _frontier(planner: FamilyPlanner, budget: float, widening: float) -> tuple[FrontierForecast, ...]:
     begin = min(each.curve.points[0].spent for each in planner.fitted.trainings)
     found = []
     for each in np.geomspace(max(begin, planner.largest / FITTED_SPAN), budget, FRONTIER_BUDGETS):
-        spent = planner.allocate(float(each))
+        spent = planner.allocate(float(each)).widened(widening)
         found.append(FrontierForecast(float(each), spent.width, spent.forecast))
     return tuple(found)

@@ -98,6 +98,20 @@ def test_the_backtest_does_not_look_at_what_it_hides():
     assert not found[1].trusted
 
 
+def test_intervals_are_as_much_wider_as_those_of_the_backtest_were_too_narrow():
+    law = KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=1.6e13)
+    trainings = drawn(MadeUpSweep(law, rungs=()), 1)
+    plan, planner = plan_spending({"a": trainings}, 4 * SWEEP.flops), FamilyPlanner("a", FittedFamily.of(trainings))
+    plain, factor = planner.allocate(4 * SWEEP.flops).forecast, plan.backtest.widening
+    inside = [each.miss <= factor for each in plan.backtest.hidden]
+    assert factor > 1
+    assert np.mean(inside) >= 0.8
+    assert all((each.miss <= 1) == each.inside for each in plan.backtest.hidden)
+    wider = np.log(plan.best.forecast.high / plan.best.forecast.low) / np.log(plain.high / plain.low)
+    assert wider == pytest.approx(factor, rel=1e-6)
+    assert plan.best.forecast.value == pytest.approx(plain.value)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_family_that_saturates_suddenly_is_not_trusted(seed):
     plan = plan_spending({"a": drawn(MadeUpSweep(SATURATING, rungs=()), seed)}, 4 * SWEEP.flops)
