@@ -111,7 +111,8 @@ def list_(form: str) -> None:
 def show(name: str, split: str, picture: Path | None, form: str, **settings: Any) -> None:
     """Show what is in a data set.
 
-    Images of each class, size, fingerprint, and files that cannot be read.
+    Images of each class, size, fingerprint, and files that cannot be read.  Images of the test split are what gives a
+    score its floor: what as many real images score that no model has seen.
 
     \b
     Examples:
