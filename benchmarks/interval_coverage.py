@@ -3,14 +3,15 @@
     .venv/bin/python benchmarks/interval_coverage.py
     .venv/bin/python benchmarks/interval_coverage.py --features 256 --images 1000
     .venv/bin/python benchmarks/interval_coverage.py --only clusters --images 300
+    .venv/bin/python benchmarks/interval_coverage.py --digits --images 300 --classical 3
     .venv/bin/python benchmarks/interval_coverage.py --real horse deer --repeats 100         of CIFAR-10
 
 Made-up features are a matrix times independent numbers: normal ones, ones that are mostly 0 as features after a ReLU
 are, or normal ones with a scale for each image.  Their distribution is that of the reference, or narrower and moved, or
 turned against it.  Clustered features are normal ones around ten centres, through a ReLU: like the reference, narrower
 and moved, with one cluster fewer, and around other centres.  With --real the features are those of EfficientNet-Lite0
-of two classes of CIFAR-10: an image's features are those of two real ones, mixed, so that mean and covariance of the
-endless population are known.
+of two classes of CIFAR-10, or of digits: an image's features are those of two real ones (of one class), mixed, so that
+mean and covariance of the endless population are known.
 
 Prints for each case the truth, what the plain distance is too large by, the bias that three corrections leave (the
 first order of 1 / n; a line over 1 / n, known as FD-infinity; and the one in use), the standard deviation of the last,
@@ -30,20 +31,22 @@ from pathlib import Path
 
 import click
 import torch
+import torch.nn.functional as F
 from measuring import machine
 from torch import Tensor
 
 from gensweep.cache import cache_folder
 from gensweep.data.images import DATASETS
-from gensweep.metrics.extractors import EXTRACTORS
+from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.real import Real
 from gensweep.metrics.selftest import extrapolated_distance, first_order_bias
 from gensweep.metrics.uncertainty import Target, estimate_distance
 
 RESULTS = Path(__file__).parent / "results"
-#: The classical corrections are looked at in so many of the repeats.
-FEW = 20
+#: Standard deviation of the noise in noisy digits, of 255 levels.
+NOISE_LEVELS = 30.0
+MISSING_DIGIT = 7
 KINDS = ("normal", "mostly zero", "own scales")
 HEADS = ("truth", "excess", "1st order", "line", "bias left", "scatter", "error", "covered", "above", "below")
 CLUSTERS = 10
@@ -163,6 +166,52 @@ def real(first: str, second: str) -> Iterator[Case]:
         yield Case(f"{name} against {first}", draw, mean, rows.T @ rows / len(rows), target)
 
 
+def digits() -> Iterator[Case]:
+    """The quickstart's digits, the same with noise, blurred, and without one class, against them: ten real clusters."""
+    extractor = EXTRACTORS["efficientnet_lite0"]("cpu", cache_folder())
+    images = DATASETS["digits"]("train", cache_folder(), size=16)
+    pixels = images.pixels.float()
+    noise = NOISE_LEVELS * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0))
+    blurred = F.avg_pool2d(pixels, 3, stride=1, padding=1)
+    as_they_are, noisy, blurry = (seen_by(extractor, each) for each in (pixels, pixels + noise, blurred))
+    kept = images.labels != MISSING_DIGIT
+    reference = ClassMixture(as_they_are, images.labels)
+    target = Target(reference.mean, reference.covariance)
+    for name, population in (
+        ("digits", reference),
+        ("digits with noise", ClassMixture(noisy, images.labels)),
+        ("blurred digits", ClassMixture(blurry, images.labels)),
+        (f"digits without {MISSING_DIGIT}", ClassMixture(as_they_are[kept], images.labels[kept])),
+    ):
+        yield Case(f"{name} against digits", population.draw, population.mean, population.covariance, target)
+
+
+def seen_by(extractor: Extractor, pixels: Tensor) -> Tensor:
+    """The features of images in 0..255."""
+    batches = pixels.clamp(0, 255).round().to(torch.uint8).split(128)
+    return torch.cat([extractor(batch) for batch in batches]).double()
+
+
+class ClassMixture:
+    """Features of two real images of one class, mixed: endless ones with the mean and covariance of the real ones."""
+
+    def __init__(self, features: Tensor, labels: Tensor) -> None:
+        order = labels.argsort()
+        features, labels = features[order], labels[order]
+        _, self._class, self._counts = labels.unique(return_inverse=True, return_counts=True)
+        self._starts = self._counts.cumsum(0) - self._counts
+        means = torch.stack([rows.mean(0) for rows in features.split(self._counts.tolist())])
+        self._centres, self._rests = means[self._class], features - means[self._class]
+        self.mean, self.covariance = features.mean(0), features.T.cov(correction=0)
+
+    def draw(self, n: int, generator: torch.Generator) -> Tensor:
+        """The features of n images."""
+        first = torch.randint(len(self._rests), (n,), generator=generator)
+        cluster = self._class[first]
+        second = self._starts[cluster] + (torch.rand(n, generator=generator) * self._counts[cluster]).long()
+        return self._centres[first] + math.cos(0.3) * self._rests[first] + math.sin(0.3) * self._rests[second]
+
+
 def without_ours(x: Tensor, target: Target) -> tuple[float, float, float]:
     """The plain distance, less the first order of its bias, and by a line over 1 / n."""
     covariance = x.T.cov()
@@ -172,14 +221,14 @@ def without_ours(x: Tensor, target: Target) -> tuple[float, float, float]:
     return plain, plain - first_order_bias(covariance, target, len(x)), line
 
 
-def measure(case: Case, images: int, repeats: int) -> Row:
+def measure(case: Case, images: int, repeats: int, classical_repeats: int) -> Row:
     """Draw again and again, and count how often the interval holds the truth."""
     target, generator = case.target, torch.Generator().manual_seed(0)
     truth = frechet_distance(case.mean, case.covariance, target.mean, target.covariance)
     classical, found = [], []
     for repeat in range(repeats):
         x = case.draw(images, generator)
-        if repeat < FEW:
+        if repeat < classical_repeats:
             classical.append(without_ours(x, target))
         found.append(estimate_distance(x, target))
     plain, first_order, line = (sum(values) / len(values) - truth for values in zip(*classical, strict=True))
@@ -209,23 +258,45 @@ def measure(case: Case, images: int, repeats: int) -> Row:
 @click.option("--images", type=click.IntRange(20), default=500, show_default=True)
 @click.option("--repeats", type=click.IntRange(5), default=500, show_default=True)
 @click.option("--real", "classes", nargs=2, help="1,280 features of two classes of CIFAR-10 instead of made-up ones.")
+@click.option("--digits", "of_digits", is_flag=True, help="1,280 features of the quickstart's digits instead.")
+@click.option(
+    "--classical",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="In so many of the repeats the two classical corrections are looked at.",
+)
 @click.option("--only", default="", help="Only cases with this in their name, such as clusters.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
-def main(features: int, images: int, repeats: int, classes: tuple[str, str] | None, only: str, threads: int) -> None:
+def main(
+    features: int,
+    images: int,
+    repeats: int,
+    classes: tuple[str, str] | None,
+    of_digits: bool,
+    classical: int,
+    only: str,
+    threads: int,
+) -> None:
     """Count how often the interval holds the truth."""
     torch.set_num_threads(threads)
     rows = []
     click.echo(f"{'case':<28}" + "".join(f"{head:>11}" for head in HEADS))
-    cases = real(*classes) if classes else chain(clustered(features), made_up(features))
+    if of_digits:
+        cases, what = digits(), ["digits"]
+    elif classes:
+        cases, what = real(*classes), list(classes)
+    else:
+        cases, what = chain(clustered(features), made_up(features)), [str(features)]
     for case in (each for each in cases if only in each.name):
-        row = measure(case, images, repeats)
+        row = measure(case, images, repeats, classical)
         numbers = (row.truth, row.excess, row.first_order, row.line, row.bias, row.scatter, row.error)
         shares = (row.covered, row.above, row.below)
         words = [f"{value:11.3f}" for value in numbers] + [f"{value:9.1f} %" for value in shares]
         click.echo(f"{row.case:<28}" + "".join(words))
         rows.append(asdict(row))
     date = datetime.date.today().isoformat()
-    words = [*(classes or [str(features)]), str(images), *only.split()]
+    words = [*what, str(images), *only.split()]
     name = f"interval_coverage-{date}-{'-'.join(words)}.json"
     (RESULTS / name).write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
     click.echo(f"Written: {RESULTS / name}")
