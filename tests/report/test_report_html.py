@@ -180,3 +180,14 @@ def test_a_report_is_written_whole_or_not_at_all(comparison, tmp_path):
     blocked.write_text("")
     with pytest.raises(GensweepError, match=r"cannot be written .* --html FILE"):
         write_report(comparison, judge(comparison), Path(blocked) / "report.html")
+
+
+def test_values_without_bias_that_are_partly_guessed_say_so(comparison):
+    def guessed(trial):
+        score = trial.objective and replace(trial.objective, corrected=40.0, error=2.0, needed=9999)
+        return replace(trial, objective=score)
+
+    sweeps = [replace(sweep, trials=tuple(map(guessed, sweep.trials))) for sweep in comparison.sweeps]
+    page = render(*judged(sweeps))
+    assert "~40 (36.1 to 43.9)" in page
+    assert "partly a guess (~): 2,000 images do not show all directions of these features, 9,999 would." in page
