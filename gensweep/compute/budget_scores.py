@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from numpy import ndarray
 
-from gensweep.compute.curves import TrainingCurve
+from gensweep.compute.curves import BUDGET_TOLERANCE, TrainingCurve
 from gensweep.compute.scale import Scale
 
 
@@ -69,7 +69,7 @@ def scores_within(
         spent, order, error = np.array([(point.spent, point.order, point.error) for point in curve.points]).T
         best = np.minimum.accumulate(order)
         first = np.array([int(np.flatnonzero(order == value)[0]) for value in best])
-        paid = np.searchsorted(spent, budgets, side="right") - 1
+        paid = np.searchsorted(spent, budgets * (1 + BUDGET_TOLERANCE), side="right") - 1
         scores[row, paid >= 0] = best[paid[paid >= 0]]
         errors[row, paid >= 0] = error[first[paid[paid >= 0]]]
     return scores, errors
@@ -79,7 +79,7 @@ def unknown_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"])
     """Trainings that were stopped early, before they had spent the budget: what they would score is not known."""
     stopped = np.array([curve.stopped_early for curve in curves])
     spent = np.array([curve.spent for curve in curves])
-    return np.asarray(stopped[:, None] & (spent[:, None] < budgets))
+    return np.asarray(stopped[:, None] & (spent[:, None] * (1 + BUDGET_TOLERANCE) < budgets))
 
 
 def _continued(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: A score that took this share more than a budget is within it: trainings end with whole batches, and seconds are
+#: measured.
+BUDGET_TOLERANCE = 0.02
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -45,5 +49,5 @@ class TrainingCurve:
 
     def best_within(self, budget: float) -> CurvePoint | None:
         """The best point that a budget pays for: the objective of a training that had ended there."""
-        paid = (point for point in self.points if point.spent <= budget)
+        paid = (point for point in self.points if point.spent <= budget * (1 + BUDGET_TOLERANCE))
         return min(paid, key=lambda point: point.order, default=None)

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gensweep.compute.amounts import Amount
-from gensweep.compute.curves import TrainingCurve
+from gensweep.compute.curves import BUDGET_TOLERANCE, TrainingCurve
 from gensweep.compute.frontier import common_budgets, group_curves, reach
 from gensweep.errors import ConfigError
 from gensweep.results import Unit
-
-#: A budget that misses the last or the first score by less than this share is taken for it: seconds are measured, and
-#: images are whole batches.
-BUDGET_TOLERANCE = 0.02
 
 
 def known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overheads: Mapping[str, float]) -> float:

@@ -89,6 +89,14 @@ def test_by_default_the_budget_is_the_largest_that_all_reached(families, history
     assert verdict.tries == 5
 
 
+def test_whole_batches_that_end_a_little_beyond_the_budget_count(history):
+    first = [history.trial("a", n, "gan", [(1e12, 90.0), (2.001e12, 20.0 + n)]) for n in range(2)]
+    second = [history.trial("b", n, "diffusion", [(1e12, 80.0), (1.999e12, 50.0 + n)]) for n in range(2)]
+    comparison = compare([sweep("a", first), sweep("b", second)])
+    for verdict in (judge(comparison), judge(comparison, parse_amount("2e12flops"))):
+        assert (verdict.winner.trial.name, verdict.score) == ("a/t0000", 20.0)
+
+
 def test_another_budget_has_another_winner(families):
     verdict = judge(families, parse_amount("1.2e12flops"))
     assert (verdict.group, verdict.winner.trial.sweep) == ("g", "g")
