@@ -21,7 +21,7 @@ MIN_CONFIGURATIONS = 5
 MIN_HIDDEN_TRAININGS = 5
 #: The same of each family.
 MIN_HIDDEN_OF_FAMILY = 2
-#: Less of the hidden scores than this in 80 % intervals is more than bad luck (docs/plan.md tells how often it happens).
+#: Less of the hidden scores than this in 80 % intervals is more than bad luck: one lawful sweep of 64 (docs/plan.md).
 MIN_COVERAGE = 0.5
 #: A recommended training whose hidden score was so much worse than the best one, relative to it, was a bad choice.
 MAX_REGRET = 0.2
