@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from measuring import machine
 
+from gensweep.compute.band_coverage import POPULATIONS, search_coverage, training_coverage
 from gensweep.compute.curves import CurvePoint, TrainingCurve
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, tries_for
 from gensweep.compute.frontier import frontier
-from gensweep.compute.selftest import POPULATIONS, search_coverage, training_coverage
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (MIN_CONFIGURATIONS, 10, 20, 40)

@@ -77,7 +77,7 @@ class Row:
 
 
 def measure(case: str, sweep: MadeUpSweep, repeats: int) -> Row:
-    """Plan as many made-up sweeps."""
+    """SweepPlan as many made-up sweeps."""
     rng = np.random.default_rng(0)
     held, spans, errors, regrets, tests, methods = [], [], [], [], [], []
     for _ in range(repeats):
@@ -172,7 +172,7 @@ def _through_best(early: Sequence[ScoredTraining], end: float) -> float:
     "--output", type=click.Path(path_type=Path), help="Where the results go.  [default: RESULTS/...-DATE.json]"
 )
 def main(repeats: int, cases: tuple[str, ...], output: Path | None) -> None:
-    """Plan made-up sweeps, and count how often the interval held what came."""
+    """SweepPlan made-up sweeps, and count how often the interval held what came."""
     heads = ("held", "width", "error", "bias", "w.regret", "bt cover", "bt regr", "trusted", "effects", "none", "best")
     click.echo(f"{'case':<26}" + "".join(f"{head:>10}" for head in heads))
     rows = []

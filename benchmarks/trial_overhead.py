@@ -32,9 +32,9 @@ from gensweep.config.sweep_config import Fifo, Objective, Resources, Search
 from gensweep.results import Evaluation, Identity, Score
 from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import Ended, Event
-from gensweep.sweep.plan import Plan
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.state import SweepState
+from gensweep.sweep.sweep_plan import SweepPlan
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -69,7 +69,7 @@ class Ends:
 def gensweep_trials(trials: int, root: Path) -> list[float]:
     """Seconds of each trial of a sweep."""
     ends = Ends()
-    plan = Plan(
+    plan = SweepPlan(
         name="overhead",
         objective=Objective(metric="fd"),
         search=Search(trials=trials, scheduler=Fifo()),

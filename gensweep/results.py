@@ -1,11 +1,11 @@
-"""Results, as they travel from the evaluator to the report, and the one rule by which they are ranked."""
+"""Results, as they travel from the evaluator to the report, and which of two scores is better."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
 """In what a budget is counted: training images, floating point operations of training, or its seconds times devices."""
@@ -359,47 +359,3 @@ def better(score: Score, best: Score | None) -> bool:
     is the whole one.
     """
     return best is None or score.identity != best.identity or score.order < best.order
-
-
-class _Rankable(Protocol):
-    """What a trial must say to be ranked; a failed trial is not ranked, nor is one that repeats another."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def repeat_of(self) -> str | None: ...
-    @property
-    def objective(self) -> Score | None: ...
-    @property
-    def cost(self) -> Cost: ...
-
-
-R = TypeVar("R", bound=_Rankable)
-
-
-def comparable(trials: Iterable[R]) -> dict[Identity, list[R]]:
-    """Trials that can be ranked, by the identity of their scores, each group with its best first.
-
-    Of equal scores the one that took less training comes first.
-    """
-    groups: dict[Identity, list[tuple[tuple[float, float, str], R]]] = {}
-    for trial in trials:
-        if trial.objective is not None and trial.status != "failed" and trial.repeat_of is None:
-            key = trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
-            groups.setdefault(trial.objective.identity, []).append((key, trial))
-    return {each: [trial for _, trial in sorted(group, key=lambda item: item[0])] for each, group in groups.items()}
-
-
-def ranking(trials: Iterable[R]) -> list[R]:
-    """The trials of a sweep that can be ranked with each other, the best first.
-
-    If trials that were stopped early have scores of another identity, those that ran to their end decide which identity
-    counts; else that of most trials does, and of equally many the one of most images.
-    """
-
-    def weight(group: tuple[Identity, list[R]]) -> tuple[int, int, int]:
-        return sum(trial.status == "finished" for trial in group[1]), len(group[1]), group[0].samples
-
-    return max(comparable(trials).items(), key=weight, default=(None, []))[1]

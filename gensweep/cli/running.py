@@ -15,7 +15,7 @@ from gensweep.report.output import print_warnings
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
     from gensweep.config.sweep_config import Repeats
-    from gensweep.sweep.plan import SweepResult
+    from gensweep.sweep.sweep_plan import SweepResult
 
 #: A seed of noise that no evaluation of a training has seen; theirs is 0.
 FRESH_SEED = 1
@@ -38,10 +38,10 @@ def run_sweep(
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.report.display import ProgressDisplay
     from gensweep.sweep.folder import SweepFolder
-    from gensweep.sweep.plan import allot, local_nodes
     from gensweep.sweep.planning import plan_sweep
     from gensweep.sweep.run import run_plan
     from gensweep.sweep.space import SearchSpace
+    from gensweep.sweep.sweep_plan import allot, local_nodes
     from gensweep.tracking.store import check_server
     from gensweep.tracking.view import MlflowView, with_provenance
 

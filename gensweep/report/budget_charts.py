@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gensweep.report.anchor_levels import anchor_levels
 from gensweep.report.pareto_table import ParetoRow, priced_models, sampling_unit
-from gensweep.report.plots import Axis, Band, Crossing, Dot, Line, Note, Panel, Plan, Reading
+from gensweep.report.plots import Axis, Band, Crossing, Dot, FigureData, Line, Note, Panel, SharedNote
 from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, series_numbers, trial_note
 from gensweep.report.verdict import group_words
 from gensweep.report.wording import amount_range, amount_words, rough
@@ -40,11 +40,11 @@ class _Scale:
         return cls(f"{what} {name}", _TIMES[name])
 
 
-def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Plan:
+def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> FigureData:
     """The curves of groups with bands, those of trainings behind them, and where the verdict flips."""
     trained = verdict.trained
     if trained is None:
-        return Plan("What a budget buys", "", ())
+        return FigureData("What a budget buys", "", ())
     extra = verdict.overheads
     everything = [point.spent + extra.get(curve.group, 0.0) for curve in trained.curves for point in curve.points]
     scale = _Scale.of(trained.unit, "training and drawing" if verdict.draw else "training", everything)
@@ -76,7 +76,7 @@ def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> P
         crossings=_crossings(verdict, trained.unit, scale.per),
         readings=_readings(verdict, trained.unit, scale.per),
     )
-    return Plan("What a budget buys", _caption(comparison, verdict), (panel,))
+    return FigureData("What a budget buys", _caption(comparison, verdict), (panel,))
 
 
 def _caption(comparison: Comparison, verdict: BudgetVerdict) -> str:
@@ -133,7 +133,7 @@ def _crossings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]
     return found
 
 
-def _readings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Reading]:
+def _readings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[SharedNote]:
     """At each budget, what it buys of each group."""
     words: dict[float, list[str]] = {}
     for curve in verdict.curves:
@@ -142,15 +142,15 @@ def _readings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Reading]:
             band = f" ({rough(point.low or 0.0)} to {rough(point.high or 0.0)})" if known else ""
             words.setdefault(point.budget, []).append(f"{curve.group} {rough(point.best)}{band}")
     return [
-        Reading(budget / per, Note((f"for {amount_words(budget, unit)}", *lines))) for budget, lines in words.items()
+        SharedNote(budget / per, Note((f"for {amount_words(budget, unit)}", *lines))) for budget, lines in words.items()
     ]
 
 
-def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Plan:
+def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> FigureData:
     """Each group's trainings in a panel of their own, the best drawn strongly."""
     trained, name = verdict.trained, "Every trial"
     if trained is None or len({curve.group for curve in trained.curves}) < 2:
-        return Plan(name, "", ())
+        return FigureData(name, "", ())
     sign = 1 if comparison.score.mode == "min" else -1
     scale = _Scale.of(trained.unit, "training", [curve.spent for curve in trained.curves])
     heights = [sign * point.order for curve in trained.curves for point in curve.points]
@@ -167,10 +167,12 @@ def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -
             ends = [Dot(colour, *line.points[-1], line.note, faint=line.faint) for line in lines]
             axes = Axis(scale.title), Axis(comparison.title)
             panels.append(Panel(*axes, group, lines, ends, levels=levels, alike=heights))
-    return Plan(name, f"{comparison.title} of each trial as it trained; the best of each panel is strong.", panels)
+    return FigureData(
+        name, f"{comparison.title} of each trial as it trained; the best of each panel is strong.", panels
+    )
 
 
-def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Plan:
+def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> FigureData:
     """Score against what models took to train until their best checkpoints, and what an image takes to draw."""
     models = priced_models(comparison, verdict) if len(comparison.entries) > 1 else []
     models = [model for model in models if model.entry.rank <= MAX_DRAWN_TRIALS]
@@ -190,7 +192,7 @@ def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Pla
         "good in score, training, sampling, parameters and memory all at once. Hollow: stopped early. The ring is the "
         "verdict's."
     )
-    return Plan(f"{comparison.title} against cost", caption, panels)
+    return FigureData(f"{comparison.title} against cost", caption, panels)
 
 
 def _priced(comparison: Comparison, verdict: BudgetVerdict, model: ParetoRow, paid: float, runs: Runs) -> Dot:

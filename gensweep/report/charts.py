@@ -10,7 +10,7 @@ from gensweep.report.budget_charts import budget_plan, cost_plan, trainings_plan
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import draw_bars, draw_panel
 from gensweep.report.importance_charts import settings_plan
-from gensweep.report.plots import Axis, Bars, Dot, Line, Note, Panel, Plan
+from gensweep.report.plots import Axis, Bars, Dot, FigureData, Line, Note, Panel
 from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, trial_note
 from gensweep.report.wording import score
 from gensweep.results import Score, better
@@ -57,7 +57,7 @@ def draw_charts(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> l
     return [_drawn(plan, f"figure-{number}") for number, plan in enumerate(plans, 1) if plan.panels]
 
 
-def _drawn(plan: Plan, name: str, *, large: bool = False) -> Chart:
+def _drawn(plan: FigureData, name: str, *, large: bool = False) -> Chart:
     panels, colours = [], set[int]()
     for number, panel in enumerate(plan.panels, 1):
         title = f"{plan.name}: {panel.title}" if panel.title else plan.name
@@ -71,7 +71,7 @@ def _drawn(plan: Plan, name: str, *, large: bool = False) -> Chart:
     return Chart(plan.name, plan.caption, tuple(sorted(colours)), tuple(panels))
 
 
-def _history(comparison: Comparison, runs: Runs) -> Plan:
+def _history(comparison: Comparison, runs: Runs) -> FigureData:
     lines, dots = [], []
     for colour, group in enumerate(comparison.groups.values()):
         entries = sorted(group, key=lambda each: each.trial.trial)
@@ -94,7 +94,7 @@ def _history(comparison: Comparison, runs: Runs) -> Plan:
         f"Each trial's best {comparison.title} in the order of trials; the line is the best so far. "
         f"{comparison.direction} is better. Hollow: stopped early."
     )
-    return Plan(
+    return FigureData(
         "Optimisation history",
         caption,
         [Panel(Axis("trial", log=False, whole=True), Axis(comparison.title), lines=lines, dots=dots, levels=levels)],
@@ -105,7 +105,7 @@ def _better_one(best: Score, new: Score) -> Score:
     return new if better(new, best) else best
 
 
-def _signals(comparison: Comparison, runs: Runs) -> Plan:
+def _signals(comparison: Comparison, runs: Runs) -> FigureData:
     """Panels of what the best trial of each group logged, those without a point left out."""
     panels = []
     for panel, signals in SIGNAL_PANELS.items():
@@ -120,4 +120,4 @@ def _signals(comparison: Comparison, runs: Runs) -> Plan:
         if lines:
             panels.append(Panel(Axis("training images"), Axis(""), panel, lines=lines))
     caption = "What the best GAN of each group logged as it trained; dashed: of generated images."
-    return Plan("How the games went", caption, panels)
+    return FigureData("How the games went", caption, panels)

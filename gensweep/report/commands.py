@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gensweep.config.checks import likelihood_families
 from gensweep.config.yaml import read_value
-from gensweep.results import Identity, ranking
+from gensweep.ranking import ranking
+from gensweep.results import Identity
 from gensweep.tracking.records import SweepRecord, TrialRecord
 
 #: How MLflow holds a setting that is null.

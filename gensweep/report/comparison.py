@@ -9,12 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.ranking import comparable, ranking
 from gensweep.report.commands import evaluate_command, search_again_command, why_never_alike
 from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.wording import metric_title
-from gensweep.results import Anchors, Identity, Score, comparable, ranking
+from gensweep.results import Anchors, Identity, Score
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord, TrialRecord

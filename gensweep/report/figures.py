@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from gensweep.report.page_svg import page_svg, printable
-from gensweep.report.plots import Bars, Note, Panel, Reading
+from gensweep.report.plots import Bars, Note, Panel, SharedNote
 from gensweep.report.vega import (
     FAINT,
     INK,
@@ -120,7 +120,7 @@ def _intervals(panel: Panel, x: Span) -> list[Spec]:
     return layers + marks("rect", _strips(panel.readings, x), whole, opacity=0)
 
 
-def _strips(readings: Sequence[Reading], x: Span) -> list[Spec]:
+def _strips(readings: Sequence[SharedNote], x: Span) -> list[Spec]:
     """The parts of the horizontal axis that are nearest to each reading."""
     if not readings:
         return []

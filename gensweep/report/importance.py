@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gensweep.report.variance import Decomposition, Estimate, Factor, Population, decomposed, factor_of
+from gensweep.report.variance import Decomposition, Factor, Population, ShareInterval, decomposed, factor_of
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
@@ -28,11 +28,11 @@ class SettingShare:
 
     setting: str
     family: str
-    estimate: Estimate
+    estimate: ShareInterval
 
 
 @dataclass(frozen=True)
-class Importance:
+class VarianceShares:
     """Where the variance of a comparison's scores comes from.
 
     `family` is the share between families, None if there is one only.  `settings` are within families, largest first;
@@ -40,9 +40,9 @@ class Importance:
     were `stopped` early the scores that they had reached; `log` says whether their logarithm was looked at.
     """
 
-    family: Estimate | None
+    family: ShareInterval | None
     settings: tuple[SettingShare, ...]
-    rest: Estimate
+    rest: ShareInterval
     finished: int
     stopped: int
     log: bool
@@ -56,7 +56,7 @@ class SettingScores:
     groups: Mapping[str, Sequence[tuple[Any, RankedTrial]]]
 
 
-def importance(comparison: Comparison) -> Importance | None:
+def importance(comparison: Comparison) -> VarianceShares | None:
     """What mattered; None if it cannot be told, as with fewer than MIN_FINISHED finished trials."""
     entries = [entry for entry in comparison.entries if entry.trial.status in ("finished", "pruned")]
     finished = sum(entry.trial.status == "finished" for entry in entries)
@@ -69,10 +69,10 @@ def importance(comparison: Comparison) -> Importance | None:
     found = decomposed(_population(entries, scores, rows))
     if found.between is None and not found.within:
         return None
-    return Importance(found.between, _settings(found), found.rest, finished, len(entries) - finished, log)
+    return VarianceShares(found.between, _settings(found), found.rest, finished, len(entries) - finished, log)
 
 
-def importance_words(found: Importance, title: str) -> str:
+def importance_words(found: VarianceShares, title: str) -> str:
     """How the shares of an importance are to be read; `title` is that of the scores."""
     trials = f"{found.finished + found.stopped} trials"
     if found.stopped:

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.report.importance import (
     MIN_FINISHED,
-    Importance,
     SettingScores,
+    VarianceShares,
     importance,
     importance_words,
     settings_and_scores,
 )
-from gensweep.report.plots import Axis, Bar, Bars, Dot, Panel, Plan
+from gensweep.report.plots import Axis, Bar, Bars, Dot, FigureData, Panel
 from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, series_numbers, trial_note
 from gensweep.report.wording import setting_words, short_names
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
-    from gensweep.report.variance import Estimate
+    from gensweep.report.variance import ShareInterval
 
 #: Bars of a panel of shares, or panels of single settings, at most.
 MAX_SHOWN = 8
@@ -27,10 +27,10 @@ MAX_SHOWN = 8
 REST = "interactions and noise"
 
 
-def settings_plan(comparison: Comparison, runs: Runs) -> Plan:
+def settings_plan(comparison: Comparison, runs: Runs) -> FigureData:
     """What mattered; where that cannot be told, the score of each trial by the value of each of its settings."""
     if (found := importance(comparison)) is not None:
-        return Plan("What mattered", importance_words(found, comparison.title), _shares(found, comparison))
+        return FigureData("What mattered", importance_words(found, comparison.title), _shares(found, comparison))
     listed = settings_and_scores(comparison)[:MAX_SHOWN]
     short = short_names(each.setting for each in listed)
     panels = [_panel(each, short[each.setting], comparison, runs) for each in listed]
@@ -38,10 +38,10 @@ def settings_plan(comparison: Comparison, runs: Runs) -> Plan:
         f"{comparison.title} of each trial by its settings. {MIN_FINISHED} finished trials with different scores are "
         "needed to say which settings matter."
     )
-    return Plan("Scores by setting", caption, panels)
+    return FigureData("Scores by setting", caption, panels)
 
 
-def _shares(found: Importance, comparison: Comparison) -> list[Bars]:
+def _shares(found: VarianceShares, comparison: Comparison) -> list[Bars]:
     """The families first, if there are several; then the settings of each, all of them as shares of one whole."""
     short, rest = short_names(each.setting for each in found.settings), _bar(REST, found.rest)
     colours: dict[str, int] = {}
@@ -60,7 +60,7 @@ def _shares(found: Importance, comparison: Comparison) -> list[Bars]:
     ]
 
 
-def _bar(name: str, estimate: Estimate) -> Bar:
+def _bar(name: str, estimate: ShareInterval) -> Bar:
     return Bar(name, estimate.share, (estimate.low, estimate.high))
 
 

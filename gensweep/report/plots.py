@@ -87,7 +87,7 @@ class Crossing:
 
 
 @dataclass(frozen=True)
-class Reading:
+class SharedNote:
     """What is said of all lines together while the pointer is nearest to a place on the horizontal axis."""
 
     x: float
@@ -106,7 +106,7 @@ class Panel:
     bands: Sequence[Band] = ()
     levels: Sequence[Level] = ()
     crossings: Sequence[Crossing] = ()
-    readings: Sequence[Reading] = ()
+    readings: Sequence[SharedNote] = ()
     alike: Sequence[float] = ()
 
     def widths(self) -> Iterator[float]:
@@ -142,7 +142,7 @@ class Bars:
 
 
 @dataclass(frozen=True)
-class Plan:
+class FigureData:
     """A figure before it is drawn: a headline, a caption, and its panels, of which there may be none."""
 
     name: str

@@ -44,7 +44,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ShareInterval:
     """A share of the variance and its 95 % interval."""
 
     share: float
@@ -56,10 +56,10 @@ class Estimate:
 class Decomposition:
     """Shares that add up to 1: of the groups, of the factors within each of them, and the rest."""
 
-    between: Estimate | None
-    within: Mapping[tuple[str, str], Estimate]
+    between: ShareInterval | None
+    within: Mapping[tuple[str, str], ShareInterval]
     """By group and factor."""
-    rest: Estimate
+    rest: ShareInterval
 
 
 def factor_of(name: str, rows: Sequence[int], values: Sequence[Any]) -> Factor | None:
@@ -91,9 +91,9 @@ _BETWEEN = ("", "")
 _Shares = dict[tuple[str, str], Float[np.ndarray, " b"]]
 
 
-def _estimate(share: float, resampled: Float[np.ndarray, " b"]) -> Estimate:
+def _estimate(share: float, resampled: Float[np.ndarray, " b"]) -> ShareInterval:
     low, high = np.clip(np.quantile(resampled, INTERVAL), 0, 1)
-    return Estimate(share, min(float(low), share), max(float(high), share))
+    return ShareInterval(share, min(float(low), share), max(float(high), share))
 
 
 def _feasible(population: Population, raw: _Shares) -> dict[tuple[str, str], float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gensweep.report.variance import Estimate, Population, decomposed, factor_of
+from gensweep.report.variance import Population, ShareInterval, decomposed, factor_of
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class ShareCoverage:
 
 def share_coverage(truth: Truth, trials: int, repeats: int, seed: int = 0) -> list[ShareCoverage]:
     """How well the shares of so many trials are estimated."""
-    rng, found = np.random.default_rng(seed), dict[str, list[Estimate]]()
+    rng, found = np.random.default_rng(seed), dict[str, list[ShareInterval]]()
     for repeat in range(repeats):
         shares = decomposed(truth.draw(trials, rng), seed=repeat)
         named = {" ".join(key): each for key, each in shares.within.items()} | {"rest": shares.rest}

@@ -15,8 +15,8 @@ from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.config.sweep_config import SECONDS_PER_HOUR
 from gensweep.data.images import Images
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plan import Allotment, Plan, allot, local_nodes
 from gensweep.sweep.space import Parameter, SearchSpace
+from gensweep.sweep.sweep_plan import Allotment, SweepPlan, allot, local_nodes
 from gensweep.training.cost import trained_parameters
 from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
@@ -28,12 +28,12 @@ CORNERS_TIMED = 8  # corners at which a preview times steps
 TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner
 
 
-def plan_sweep(sweep: SweepConfig) -> Plan:
+def plan_sweep(sweep: SweepConfig) -> SweepPlan:
     """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
     space, lengths = SearchSpace.of(sweep), TrainingLengths()
     corners = [budgeted(sweep, corner, lengths) for corner in space.corners()]
     budget = sweep.budget
-    return Plan(
+    return SweepPlan(
         name=sweep.name,
         objective=sweep.objective,
         search=sweep.search,

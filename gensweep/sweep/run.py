@@ -17,15 +17,15 @@ from gensweep.errors import GensweepError
 from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import SessionEnded, SweepStatus
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plan import Plan, SweepResult, allot, bundle
 from gensweep.sweep.session import Observer, Session
+from gensweep.sweep.sweep_plan import SweepPlan, SweepResult, allot, bundle
 
 MOST_CALLS_AT_ONCE = 1000  # of the queue: two for each trial that runs, which wait most of the time
 QUEUE_RESTARTS = 20  # how often the queue is started again when it dies; more often, and the sweep fails
 
 
 def run_plan(
-    plan: Plan,
+    plan: SweepPlan,
     observers: Sequence[Observer] = (),
     *,
     root: Path = Path("sweeps"),
@@ -74,7 +74,7 @@ def run_plan(
 
 
 def _tune(
-    plan: Plan, folder: SweepFolder, storage: str, session: Session, concurrent: int, stop: threading.Event
+    plan: SweepPlan, folder: SweepFolder, storage: str, session: Session, concurrent: int, stop: threading.Event
 ) -> None:
     import ray
     import ray.cloudpickle

@@ -16,10 +16,10 @@ from gensweep.sweep import events
 from gensweep.sweep.checkpoints import check_visible, delete, is_url
 from gensweep.sweep.early_stopping import asha_stops
 from gensweep.sweep.folder import PICTURES, SweepFolder
-from gensweep.sweep.plan import Plan
 from gensweep.sweep.search_budget import pays_for_another
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.sweep.study import available, open_study, tell
+from gensweep.sweep.sweep_plan import SweepPlan
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,13 @@ class Session:
     """See the module.  All methods run in the driver's main thread, which holds the sweep's lock."""
 
     def __init__(
-        self, plan: Plan, folder: SweepFolder, observers: Sequence[Observer], *, concurrent: int, more_trials: int = 0
+        self,
+        plan: SweepPlan,
+        folder: SweepFolder,
+        observers: Sequence[Observer],
+        *,
+        concurrent: int,
+        more_trials: int = 0,
     ) -> None:
         self._plan, self._folder, self._observers = plan, folder, observers
         self.state = SweepState.of(folder.log.read())

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gensweep.results import Cost, Identity, Outcome, Score, Unit, better, ranking
+from gensweep.ranking import ranking
+from gensweep.results import Cost, Identity, Outcome, Score, Unit, better
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.results import ranking
+from gensweep.ranking import ranking
 from gensweep.tracking.artifacts import download
 from gensweep.tracking.records import SweepRecord, TrialRecord
 from gensweep.tracking.store import client, experiment_id, experiment_name, search_runs

@@ -12,8 +12,8 @@ from typing import Any
 from gensweep.files import write_text
 from gensweep.sweep.events import Event
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plan import Plan
 from gensweep.sweep.state import SweepState
+from gensweep.sweep.sweep_plan import SweepPlan
 from gensweep.tracking.provenance import git_state, provenance_tags
 from gensweep.tracking.replay import Replay
 from gensweep.tracking.store import cause_of, store_name
@@ -27,8 +27,8 @@ LONGEST_PAUSE = 30.0
 
 
 def with_provenance(
-    plan: Plan, folder: SweepFolder, config: Mapping[str, Any], argv: Sequence[str] | None = None
-) -> Plan:
+    plan: SweepPlan, folder: SweepFolder, config: Mapping[str, Any], argv: Sequence[str] | None = None
+) -> SweepPlan:
     """The plan with where it comes from and where it shows; what was changed since the commit goes into its folder.
 
     `argv` is the command line, by default this process's.

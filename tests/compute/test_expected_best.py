@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from gensweep.compute.band_coverage import POPULATIONS, training_coverage
 from gensweep.compute.expected_best import (
     MIN_CONFIGURATIONS,
     best_of_k,
@@ -15,7 +16,6 @@ from gensweep.compute.expected_best import (
     tries_for,
     without_each,
 )
-from gensweep.compute.selftest import POPULATIONS, training_coverage
 
 SCORES = st.lists(st.floats(0.1, 1000), min_size=3, max_size=7)
 

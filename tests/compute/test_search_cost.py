@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from curves_of import curve
 
+from gensweep.compute.band_coverage import POPULATIONS, search_coverage
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, expected_best, tries_for
 from gensweep.compute.search_cost import search_best, search_frontier
-from gensweep.compute.selftest import POPULATIONS, search_coverage
 
 
 def test_a_stopped_trial_adds_its_best_score_and_what_it_really_spent():

@@ -8,11 +8,11 @@ from made_up import IDENTITY
 from recorded import BEGIN, judged, sweep, trial
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.ranking import ranking
 from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json, comparison_rows, trial_json
 from gensweep.report.ranked_trials import varied
-from gensweep.results import ranking
 
 
 @settings(deadline=None, max_examples=100)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gensweep.report.figures import draw_bars, draw_panel
-from gensweep.report.plots import Axis, Band, Bar, Bars, Crossing, Dot, Level, Line, Note, Panel, Reading
+from gensweep.report.plots import Axis, Band, Bar, Bars, Crossing, Dot, Level, Line, Note, Panel, SharedNote
 
 NASTY = "<script>alert(1)</script> $x_1$ & \"'\x00\u2028"
 LINK = "http://mlflow.example/#/experiments/1/runs/abc"
@@ -144,7 +144,7 @@ def test_a_crossing_names_what_is_best_on_each_side():
 
 def test_the_whole_width_is_divided_among_the_readings():
     drawn = panel(
-        lines=[Line(0, [(1, 2.0), (9, 4.0)])], readings=[Reading(x, Note((f"at {x}",))) for x in (1.0, 5.0, 9.0)]
+        lines=[Line(0, [(1, 2.0), (9, 4.0)])], readings=[SharedNote(x, Note((f"at {x}",))) for x in (1.0, 5.0, 9.0)]
     )
     said = [element.find("title").text for element in look_of(drawn).iter("path") if element.find("title") is not None]
     assert said == ["at 1.0", "at 5.0", "at 9.0"]

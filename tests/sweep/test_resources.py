@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError
-from gensweep.sweep.plan import allot
+from gensweep.sweep.sweep_plan import allot
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep import run, study
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.plan import SweepResult
 from gensweep.sweep.session import Session
+from gensweep.sweep.sweep_plan import SweepResult
 
 
 class Driver:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logged import IDENTITY, evaluation
 
-from gensweep.results import Outcome, SamplingConfig, better, ranking
+from gensweep.ranking import ranking
+from gensweep.results import Outcome, SamplingConfig, better
 from gensweep.sweep.events import (
     Created,
     Ended,

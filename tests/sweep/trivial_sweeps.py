@@ -5,7 +5,7 @@ from __future__ import annotations
 import jobs
 
 from gensweep.config.sweep_config import Fifo, Objective, Resources, Search
-from gensweep.sweep.plan import Plan
+from gensweep.sweep.sweep_plan import SweepPlan
 
 
 class Memory:
@@ -41,7 +41,7 @@ def plan(name="a", *, trials=4, configs=None, sample=None, mode="min", search=No
         "job": jobs.count,
         "resources": Resources(concurrent=1),  # each further one costs the test another worker group
     }
-    return Plan(
+    return SweepPlan(
         name=name,
         objective=Objective(metric="fd", mode=mode),
         search=Search(**{"trials": trials, "scheduler": Fifo(), **(search or {})}),

@@ -23,7 +23,7 @@ NodeResources = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """A sweep, resolved: each part is a plain value or a function."""
 
     name: str

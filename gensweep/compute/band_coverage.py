@@ -41,7 +41,7 @@ POPULATIONS: dict[str, Draw] = {
 
 
 @dataclass(frozen=True)
-class Coverage:
+class BandCoverage:
     """How often the band held the `truth`, in per cent, and by how much estimates were too bad on average, in per cent.
 
     `below` and `above` are the shares of repeats, in per cent, in which the truth lay on that side of the band.
@@ -56,7 +56,7 @@ class Coverage:
 
 def training_coverage(
     draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator, *, error: float = 0.0
-) -> Coverage:
+) -> BandCoverage:
     """The best of k configurations, of which n were trained; scores have a standard error of that share of them."""
     truth = float(draw(rng, (SEARCHES_FOR_TRUTH, k)).min(1).mean())
     true = draw(rng, (repeats, n))
@@ -64,7 +64,7 @@ def training_coverage(
     return _counted(best_of_k(scores, k, variances=np.square(error * scores)), truth)
 
 
-def search_coverage(draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator) -> Coverage:
+def search_coverage(draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator) -> BandCoverage:
     """The best of a search that can pay for k trials; a trial that is bad early is stopped, at its early score."""
     middle = float(np.median(draw(rng, (SEARCHES_FOR_TRUTH, 1))))
 
@@ -79,8 +79,8 @@ def search_coverage(draw: Draw, n: int, k: int, repeats: int, rng: np.random.Gen
     return _counted(search_best(*trials((repeats, n)), budget), truth)
 
 
-def _counted(best: BestOfK, truth: float) -> Coverage:
+def _counted(best: BestOfK, truth: float) -> BandCoverage:
     low, high = best.band
     below, above = 100 * float((truth < low).mean()), 100 * float((truth > high).mean())
     bias = 100 * (float(best.value.mean()) / truth - 1)
-    return Coverage(truth, 100 - below - above, bias, below, above)
+    return BandCoverage(truth, 100 - below - above, bias, below, above)
