@@ -80,6 +80,7 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
         "run_id": trial.run_id,
         "family": trial.family,
         "status": trial.status,
+        "repeat_of": trial.repeat_of,
         "objective": None if trial.objective is None else trial.objective.value,
         "images": trial.cost.images,
         "params": dict(trial.params),

@@ -99,6 +99,8 @@ class _Trial:
     sample_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     scoring_flops: float = 0.0
+    flops_of_scoring: dict[bool, float] = field(default_factory=dict)
+    """Those of one evaluation, by whether it is the last."""
 
     def __post_init__(self) -> None:
         learner = self.learner
@@ -159,7 +161,9 @@ class _Trial:
         result = evaluate(learner.family, merged(learner.sampler), evaluator, workers=learner.workers)
         self.sample_seconds += result.sample_seconds
         self.evaluate_seconds += result.evaluate_seconds
-        self.scoring_flops += scoring_flops(learner.family, evaluator)
+        if last not in self.flops_of_scoring:
+            self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator)
+        self.scoring_flops += self.flops_of_scoring[last]
         cost = replace(
             self.constant_cost, sample_seconds=result.sample_seconds, evaluate_seconds=result.evaluate_seconds
         )
