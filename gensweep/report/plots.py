@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 #: The smallest ratio of the largest to the smallest value that gets a logarithmic axis unless one is asked for.
 MIN_LOG_RATIO = 12
+#: A logarithmic axis over more than this could not be labelled.
+MAX_LOG_RATIO = 1e30
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,6 @@ class FigureData:
 
 def is_logarithmic(axis: Axis, values: Sequence[float]) -> bool:
     """Whether an axis of these values is logarithmic: as it is asked for, where it can be."""
-    if not values or min(values) <= 0 or min(values) == max(values):
+    if not values or min(values) <= max(values) / MAX_LOG_RATIO or min(values) == max(values):
         return False
     return max(values) >= MIN_LOG_RATIO * min(values) if axis.log is None else axis.log

@@ -19,6 +19,8 @@ Spec: TypeAlias = dict[str, Any]
 INK, FAINT, GRID, PAGE = "var(--ink)", "var(--faint)", "var(--rule)", "var(--page)"
 #: The part of an axis, at each end, that is left free beyond the outermost value.
 PADDING = 0.04
+#: An axis is at least so long on either side of its values: Vega fails on axes near the smallest floats.
+MIN_ROOM = 1e-100
 #: More labels of a logarithmic axis than this, and only powers of ten are labelled.
 MAX_LOG_LABELS = 7
 
@@ -115,7 +117,9 @@ def span(axis: Axis, values: Sequence[float]) -> Span:
     if log:
         room = (high / low) ** PADDING
         return Span(True, low / room, high * room, _log_ticks(low / room, high * room))
-    room = PADDING * (high - low) or 0.5 * abs(high) or 0.5
+    room = PADDING * (high - low) or 0.5 * abs(high)
+    if room < MIN_ROOM:
+        room = 0.5
     return Span(False, low - room, high + room, None)
 
 

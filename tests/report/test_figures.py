@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from drawn import look_of, marks, spoken, texts
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gensweep.report.figures import draw_bars, draw_panel
@@ -73,6 +73,9 @@ def test_marks_lead_to_their_runs_and_others_nowhere():
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.floats(1, 1e6), st.floats(-1e6, 1e6)), min_size=1, max_size=5))
+@example([(1.0, 2.2250738585072014e-308)])
+@example([(1.0, 2.2250738585072014e-308), (2.0, 1e6)])
+@example([(1.0, 5e-324), (2.0, 1e-323)])
 def test_every_finite_score_is_drawn_within_the_figure(values):
     drawn = panel(dots=dots(values), lines=[Line(1, values, Note(("line",)))])
     found = spoken(drawn)
