@@ -71,7 +71,7 @@ class Session:
         """What is to run next: an interrupted trial first, then a new one; None if there is none, or none as yet."""
         while self._resumable or len(self.state.searched) < self.state.wanted:
             if not self._resumable and not pays_for_another(self.state):
-                if not self.state.running:
+                if not self.state.unfinished:
                     self.note(events.Exhausted(len(self.state.searched)))
                 return None
             trial = self._resumable.pop(0) if self._resumable else self._suggest()

@@ -71,13 +71,6 @@ def open_study(file: Path, state: SweepState, search: Search, sample: Sample) ->
         return study
 
 
-def memory_study(state: SweepState, sample: Sample) -> optuna.Study:
-    """The study of a state, to look at."""
-    study = optuna.create_study(direction=_direction(state))
-    study.add_trials([_frozen(trial, sample) for trial in state.searched])
-    return study
-
-
 @contextlib.contextmanager
 def available(file: Path) -> Iterator[None]:
     """Raises GensweepError if what is done inside fails because the database cannot be used now."""

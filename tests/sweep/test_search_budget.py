@@ -55,6 +55,7 @@ def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
     one = session(tmp_path, budget=250.0)
     run(one)
     running = one.next_trial()
+    assert one.next_trial() is None  # also before its workers have taken it
     one.note(Started(running.trial))
     assert one.next_trial() is None
     assert one.waits
