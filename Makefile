@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray coverage docs bench clean
+.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray test-faults chaos test-cluster coverage docs bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -25,11 +25,11 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 # Each process may hold a Ray cluster, which takes 2 GB.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings or compilations, on all cores
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or slow)"
+quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings, simulations or compilations, on all cores
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or slow or faults or chaos or cluster)"
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or faults or chaos or cluster)"
 
 test-slow: $(VENV)/.installed-dev  ## statistics that need many repeats: minutes each
 	$(BIN)/python -m pytest -m slow
@@ -39,6 +39,18 @@ test-ray:  ## the tests of sweeps with another version of Ray, for instance RAY=
 	.venv-ray-$(RAY)/bin/python -m pip install --quiet --editable '.[dev]' 'ray==$(RAY)'
 	.venv-ray-$(RAY)/bin/python -m pytest $(PARALLEL) tests/sweep
 
+test-faults: $(VENV)/.installed-dev  ## as root, else with skips: every fault of docs/failures.md, injected into a sweep
+	$(BIN)/python -m pytest $(PARALLEL) -m "not chaos" tests/faults
+
+chaos: $(VENV)/.installed-dev  ## kill a random process of a sweep every few seconds; SEED=7 MINUTES=10
+	SEED=$(SEED) MINUTES=$(MINUTES) $(BIN)/python -m pytest -m chaos tests/faults
+
+# Drills wait most of the time: three clusters at once have room on two cores and 24 GB.
+test-cluster:  ## as root: sweeps on clusters whose hosts die, are cut off and come back, in an environment of its own
+	test -d .venv-cluster || $(PYTHON) -m venv .venv-cluster
+	.venv-cluster/bin/python -m pip install --quiet --editable '.[dev,cluster-tests]'
+	.venv-cluster/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 20 -m cluster tests/cluster tests/cli/test_on_cluster.py
+
 NUMERIC := $(addprefix tests/,test_noise.py nn diffusion gan metrics families training interpret)
 PORTABLE := TEST_AMX=0 GENSWEEP_KERNELS=0 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_WAIT_POLICY=passive
 
@@ -47,7 +59,7 @@ test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor witho
 	TEST_THREADS=2 $(PORTABLE) $(BIN)/python -m pytest -m "not slow" $(NUMERIC)
 
 coverage: $(VENV)/.installed-dev  ## the branches that `make unit` takes, module by module; Ray's processes are not seen
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" --cov --cov-report=term-missing
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or faults or chaos or cluster)" --cov --cov-report=term-missing
 
 docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew from the program
 	$(BIN)/python docs/generate.py

@@ -5,6 +5,7 @@
     .venv/bin/python benchmarks/interval_coverage.py --only clusters --images 300
     .venv/bin/python benchmarks/interval_coverage.py --digits --images 300 --classical 3
     .venv/bin/python benchmarks/interval_coverage.py --real horse deer --repeats 100         of CIFAR-10
+    .venv/bin/python benchmarks/interval_coverage.py --differences --images 300
 
 Made-up features are a matrix times independent numbers: normal ones, ones that are mostly 0 as features after a ReLU
 are, or normal ones with a scale for each image.  Their distribution is that of the reference, or narrower and moved, or
@@ -17,6 +18,9 @@ Prints for each case the truth, what the plain distance is too large by, the bia
 first order of 1 / n; a line over 1 / n, known as FD-infinity; and the one in use), the standard deviation of the last,
 the error that the interval claims, how often it held the truth, and how often it lay above or below that.  Writes
 benchmarks/results/interval_coverage-DATE-SETTINGS.json.
+
+With --differences two models of clustered features, moved a little, draw their images from the same noise: how often
+does the interval of the difference of their distances hold it, and how often do 1.96 standard errors of it?
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -41,7 +46,9 @@ from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.real import Real
 from gensweep.metrics.selftest import extrapolated_distance, first_order_bias
-from gensweep.metrics.uncertainty import Target, estimate_distance
+from gensweep.metrics.uncertainty import Estimate, Target, estimate_distance
+from gensweep.report.ties import IntervalEstimate, difference_interval
+from gensweep.results import STANDARD_ERRORS
 
 RESULTS = Path(__file__).parent / "results"
 #: Standard deviation of the noise in noisy digits, of 255 levels.
@@ -212,6 +219,44 @@ class ClassMixture:
         return self._centres[first] + math.cos(0.3) * self._rests[first] + math.sin(0.3) * self._rests[second]
 
 
+#: How far the centres of two models lie from those of the reference, in standard deviations within a cluster.
+SHIFTS = ((0.0, 0.3), (0.5, 0.6), (0.3, -0.3))
+
+
+def differences(d: int, images: int, repeats: int) -> Iterator[dict[str, Any]]:
+    """How often the interval of the difference of two distances holds it, a row a pair of models and of noises."""
+    centres = CLUSTER_DISTANCE * torch.randn(
+        CLUSTERS, d, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    target, reference = Target(*rectified_moments(centres)), rectified_moments(centres)
+
+    def estimate(shift: float, generator: torch.Generator) -> Estimate:
+        cluster = torch.randint(CLUSTERS, (images,), generator=generator)
+        noise = torch.randn(images, d, generator=generator, dtype=torch.float64)
+        return estimate_distance((centres[cluster] + shift + noise).clamp(min=0), target)
+
+    for first, second in SHIFTS:
+        ends = [frechet_distance(*rectified_moments(centres + shift), *reference) for shift in (first, second)]
+        truth = ends[1] - ends[0]
+        for noise in ("the same", "other"):
+            held = symmetric = 0
+            for repeat in range(repeats):
+                seeds = (repeat, repeat if noise == "the same" else repeats + repeat)
+                a, b = (
+                    estimate(shift, torch.Generator().manual_seed(seed))
+                    for shift, seed in zip((first, second), seeds, strict=True)
+                )
+                alike = float(torch.corrcoef(torch.stack([a.influences, b.influences]))[0, 1])
+                alike = alike if noise == "the same" else 0.0
+                low, high = difference_interval(*(IntervalEstimate(e.corrected, e.low, e.high) for e in (b, a)), alike)
+                error = math.sqrt(a.error**2 + b.error**2 - 2 * alike * a.error * b.error)
+                held += low <= truth <= high
+                symmetric += abs(b.corrected - a.corrected - truth) <= STANDARD_ERRORS * error
+            shares = {"covered": 100 * held / repeats, "symmetric": 100 * symmetric / repeats}
+            case = f"moved by {first:g} and {second:g}, {noise} noise"
+            yield {"case": case, "features": d, "images": images, "repeats": repeats, "truth": truth, **shares}
+
+
 def without_ours(x: Tensor, target: Target) -> tuple[float, float, float]:
     """The plain distance, less the first order of its bias, and by a line over 1 / n."""
     covariance = x.T.cov()
@@ -267,6 +312,7 @@ def measure(case: Case, images: int, repeats: int, classical_repeats: int) -> Ro
     help="In so many of the repeats the two classical corrections are looked at.",
 )
 @click.option("--only", default="", help="Only cases with this in their name, such as clusters.")
+@click.option("--differences", "of_pairs", is_flag=True, help="Differences of two models' distances instead.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 def main(
     features: int,
@@ -276,11 +322,18 @@ def main(
     of_digits: bool,
     classical: int,
     only: str,
+    of_pairs: bool,
     threads: int,
 ) -> None:
     """Count how often the interval holds the truth."""
     torch.set_num_threads(threads)
-    rows = []
+    rows = list[dict[str, Any]]()
+    if of_pairs:
+        for pair in differences(features, images, repeats):
+            click.echo(f"{pair['case']:<40}{pair['truth']:11.3f}{pair['covered']:9.1f} %{pair['symmetric']:9.1f} %")
+            rows.append(pair)
+        write(rows, [str(features), str(images), "differences"])
+        return
     click.echo(f"{'case':<28}" + "".join(f"{head:>11}" for head in HEADS))
     if of_digits:
         cases, what = digits(), ["digits"]
@@ -295,9 +348,13 @@ def main(
         words = [f"{value:11.3f}" for value in numbers] + [f"{value:9.1f} %" for value in shares]
         click.echo(f"{row.case:<28}" + "".join(words))
         rows.append(asdict(row))
+    write(rows, [*what, str(images), *only.split()])
+
+
+def write(rows: list[dict[str, Any]], settings: list[str]) -> None:
+    """Write the rows beside those of other settings."""
     date = datetime.date.today().isoformat()
-    words = [*what, str(images), *only.split()]
-    name = f"interval_coverage-{date}-{'-'.join(words)}.json"
+    name = f"interval_coverage-{date}-{'-'.join(settings)}.json"
     (RESULTS / name).write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
     click.echo(f"Written: {RESULTS / name}")
 

@@ -7,13 +7,13 @@ Sweeps are made up from known laws, with effects of trainings, noise and early s
 its compute; what comes is the score of one more training of the recommended settings, width and images, drawn from the
 law.  Prints for each case: how often the interval held it, its median width (high / low - 1), the error of the
 expectation, how much worse the recommended width is than the best of all (without noise), the mean coverage that the
-backtests reported, and how often they were trusted.
+backtests reported, and how often they were trusted; at the end the same of the backtests on the largest width.
 
 Then three ways to predict the best score of the last factor of four of compute are compared on the same sweeps, by the
 root mean square of the logarithm of predicted over found: a law with effects of trainings (the one in use), the same
 law without them, and a power law through the best scores so far of all trainings together.
 
-Writes benchmarks/results/scaling_coverage-DATE.json.
+Writes benchmarks/results/scaling_coverage-DATE.json after each case; a run that was stopped goes on with the next one.
 """
 
 from __future__ import annotations
@@ -74,12 +74,15 @@ class Row:
     with_effects: float
     without_effects: float
     through_best: float
+    widest_coverage: float | None
+    widest_trusted: float | None
+    """Of the sweeps that have enough widths: the mean coverage of the largest width, and how often it was trusted."""
 
 
 def measure(case: str, sweep: MadeUpSweep, repeats: int) -> Row:
     """SweepPlan as many made-up sweeps."""
     rng = np.random.default_rng(0)
-    held, spans, errors, regrets, tests, methods = [], [], [], [], [], []
+    held, spans, errors, regrets, tests, methods, widest = [], [], [], [], [], [], list[tuple[float, bool]]()
     for _ in range(repeats):
         trainings, effects = sweep.draw(rng)
         plan = plan_spending({"a": trainings}, REACH * sweep.flops)
@@ -96,6 +99,7 @@ def measure(case: str, sweep: MadeUpSweep, repeats: int) -> Row:
             - 1
         )
         tests.append((plan.backtest.coverage, plan.backtest.regret, plan.trusted))
+        widest += [(each.coverage, each.trusted) for each in plan.widths.values()]
         methods.append(_methods(trainings, sweep.flops / HIDDEN_FACTOR))
     coverage, regret, trusted = np.array(tests, dtype=float).T
     return Row(
@@ -110,6 +114,7 @@ def measure(case: str, sweep: MadeUpSweep, repeats: int) -> Row:
         float(np.nanmean(regret)),
         float(np.mean(trusted)),
         *(float(each) for each in np.sqrt(np.mean(np.square(methods), axis=0))),
+        *(map(float, np.mean(widest, axis=0)) if widest else (None, None)),
     )
 
 
@@ -174,14 +179,17 @@ def _through_best(early: Sequence[ScoredTraining], end: float) -> float:
 def main(repeats: int, cases: tuple[str, ...], output: Path | None) -> None:
     """SweepPlan made-up sweeps, and count how often the interval held what came."""
     heads = ("held", "width", "error", "bias", "w.regret", "bt cover", "bt regr", "trusted", "effects", "none", "best")
+    heads += ("widest", "trusted")
     click.echo(f"{'case':<26}" + "".join(f"{head:>10}" for head in heads))
-    rows = []
-    for case in cases or CASES:
-        row = measure(case, CASES[case], repeats)
-        rows.append(asdict(row))
-        click.echo(f"{case:<26}" + "".join(f"{value:10.3f}" for value in list(asdict(row).values())[2:]))
     path = output or RESULTS / f"scaling_coverage-{datetime.date.today().isoformat()}.json"
-    path.write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
+    earlier = json.loads(path.read_text())["rows"] if path.exists() else []
+    done = {row["case"]: row for row in earlier if row["repeats"] == repeats}
+    for case in cases or CASES:
+        done[case] = done.get(case) or asdict(measure(case, CASES[case], repeats))
+        values = ("-" if value is None else f"{value:.3f}" for value in list(done[case].values())[2:])
+        click.echo(f"{case:<26}" + "".join(f"{value:>10}" for value in values))
+        rows = [done[each] for each in CASES if each in done]
+        path.write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
     click.echo(f"Written: {path}")
 
 

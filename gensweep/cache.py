@@ -21,16 +21,29 @@ def cache_folder() -> Path:
     return Path(root).expanduser()
 
 
+#: One item for each call of this process that waits for another process.
+_waits: list[Path] = []
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Be the only process that writes `path`; the lock lies beside it.  Raises GensweepError if it cannot be made."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_name(f".{path.name}.lock")).acquire()
+        _waits.append(path)
+        try:
+            lock = FileLock(path.with_name(f".{path.name}.lock")).acquire()
+        finally:
+            _waits.remove(path)
     except OSError as error:
         raise unwritable(path.parent, error) from error
     with lock:
         yield
+
+
+def is_waiting() -> bool:
+    """Whether this process waits for another one that writes an entry."""
+    return bool(_waits)
 
 
 def unwritable(folder: Path, error: Exception) -> GensweepError:

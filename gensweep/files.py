@@ -5,22 +5,48 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, TemporaryFile
+
+from gensweep.causes import file_problem
+
+#: Less free disk than so many GiB is too little: a sweep writes checkpoints of hundreds of MiB.
+MIN_FREE_GIB = 2
+
+#: Rights that a file or folder of ours gives to nobody else.
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def write_for_owner_alone() -> None:
+    """Let nobody else write in what this process makes from now on, whatever the umask of the shell."""
+    os.umask(os.umask(WRITABLE_BY_OTHERS) | WRITABLE_BY_OTHERS)
 
 
 @contextmanager
 def replacing(file: Path) -> Iterator[Path]:
     """Yield a path to write at; what is there takes the place of `file` if nothing raises.  Its folder is made."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
-        aside = Path(folder) / file.name
-        yield aside
-        flush(aside)
-        aside.replace(file)
-    flush(file.parent)
+    with naming(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
+            aside = Path(folder) / file.name
+            yield aside
+            flush(aside)
+            aside.replace(file)
+        flush(file.parent)
+
+
+@contextmanager
+def naming(file: Path) -> Iterator[None]:
+    """Give an OSError that names no file, as those of a full disk, the name of this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(file)
+        raise
 
 
 def write_text(file: Path, text: str) -> None:
@@ -48,6 +74,24 @@ def replace_folder(aside: Path, folder: Path) -> None:
     aside.rename(folder)
     flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def nearest_folder(path: Path) -> Path:
+    """The path itself, or the nearest one above it that exists."""
+    return next(each for each in (path, *path.parents) if each.exists())
+
+
+def write_problem(folder: Path) -> str | None:
+    """Why this process cannot write in a folder that is there or is to be made, and what to do; None if it can.
+
+    Nothing is left of the try.
+    """
+    try:
+        with TemporaryFile(dir=nearest_folder(folder.absolute())):
+            return None
+    except OSError as error:
+        of_folder = OSError(error.errno, error.strerror, str(folder))  # and not of the file that was tried
+        return file_problem(of_folder) or f"{folder} cannot be written ({error.strerror}); choose another folder"
 
 
 def flush(path: Path) -> None:

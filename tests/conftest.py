@@ -4,6 +4,7 @@ PyTorch has TEST_THREADS threads (1), and with TEST_AMX=0 a precision of "auto" 
 """
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -46,3 +47,37 @@ def seed() -> None:
 def piped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Output is as wide as it needs to be, although readline, which a test may import, sets COLUMNS."""
     monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No sweep of these tests waits for cores that another one uses, be it of a test that runs beside."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def object_store():
+    """An S3 for the whole session; tests use `s3`."""
+    from object_store import ObjectStore
+
+    store = ObjectStore()
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def s3(object_store, monkeypatch):
+    """An S3 that answers as it should; see ObjectStore for how to trouble it.  Pauses before attempts are short."""
+    from object_store import ENVIRONMENT
+
+    from gensweep import remote_folder
+
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(remote_folder, "FIRST_PAUSE", 0.05)
+    object_store.make_bucket()
+    object_store.requests.clear()
+    yield object_store
+    object_store.trouble = None

@@ -9,18 +9,39 @@ from gensweep.training.trial import StopTrial
 
 @dataclass
 class ListReporter:
-    """Keeps all reports, and stops the trial after `stop_after` checkpoints, if given."""
+    """Keeps all reports, and stops the trial after `stop_after` checkpoints, if given.
+
+    `wants` are the questions, counted from 0, at which it wants a checkpoint.
+    """
 
     stop_after: int | None = None
+    wants: frozenset[int] = frozenset()
     reports: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     paces: list[tuple[int, float]] = field(default_factory=list)
+    saves: list[tuple[int, Path]] = field(default_factory=list)
+    asked: int = 0
     checkpoints: list[tuple[Evaluation, Path]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    moves: list[str | None] = field(default_factory=list)
 
     def progress(self, images, numbers):
         self.reports.append((images, dict(numbers)))
 
     def paced(self, images, images_per_second):
         self.paces.append((images, images_per_second))
+
+    def checkpoint_wanted(self):
+        self.asked += 1
+        return self.asked - 1 in self.wants
+
+    def saved(self, images, folder):
+        self.saves.append((images, folder))
+
+    def moved(self, phase=None):
+        self.moves.append(phase)
+
+    def note(self, text):
+        self.notes.append(text)
 
     def evaluated(self, evaluation, folder):
         self.checkpoints.append((evaluation, folder))

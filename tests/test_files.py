@@ -2,10 +2,19 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
-from gensweep.files import replace_folder, replacing, write_bytes, write_text
+from gensweep.files import (
+    nearest_folder,
+    replace_folder,
+    replacing,
+    write_bytes,
+    write_for_owner_alone,
+    write_problem,
+    write_text,
+)
 
 
 def test_a_file_has_its_new_content_and_nothing_lies_beside_it(tmp_path):
@@ -64,3 +73,29 @@ def test_a_folder_keeps_its_content_if_the_disk_fails(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="no space left"):
         replace_folder(aside, folder)
     assert [file.name for file in folder.iterdir()] == ["old"]
+
+
+def test_a_folder_that_is_yet_to_be_made_is_looked_at_where_it_will_lie(tmp_path):
+    assert nearest_folder(tmp_path / "a" / "b") == tmp_path
+    assert write_problem(tmp_path / "a" / "b") is None
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "b"
+    assert write_problem(below) == f"{below} cannot be made: a part of its path is a file; choose another path"
+    assert (
+        write_problem(Path("/proc/b")) == "/proc/b cannot be written (No such file or directory); choose another folder"
+    )
+
+
+def test_nobody_else_may_write_in_what_is_made_whatever_the_umask(tmp_path):
+    before = os.umask(0)
+    try:
+        write_for_owner_alone()
+        write_bytes(tmp_path / "folder" / "a.bin", b"x")
+        assert os.umask(0o077) == 0o022
+        write_for_owner_alone()
+        assert os.umask(0) == 0o077
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "folder", tmp_path / "folder" / "a.bin"):
+        assert path.stat().st_mode & 0o022 == 0

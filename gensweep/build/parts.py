@@ -15,13 +15,15 @@ from gensweep.build.anchors import anchors_of
 from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
-from gensweep.data.images import Images
-from gensweep.errors import ConfigError
+from gensweep.data.images import FETCHERS, Images
+from gensweep.data.url_folder import local_copy
+from gensweep.errors import ConfigError, GensweepError, OutsideError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import METRICS, FrechetDistance
 from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import Statistics, read_statistics
+from gensweep.remote_folder import is_url
 from gensweep.results import Identity
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator
@@ -59,6 +61,19 @@ def _beginning(trial: TrialConfig) -> Beginning:
     """The beginning of a trial's training."""
     beginning: Beginning = trial.bound("finetune")()
     return beginning
+
+
+def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
+    """Fetch the data set of a trial if this machine lacks it; of several processes one does, and the others wait.
+
+    `report` takes lines on the progress.  Raises GensweepError if it cannot be had, or is damaged.
+    """
+    values = trial.flat()
+    if values["data.kind"] in FETCHERS:
+        FETCHERS[values["data.kind"]](cache_folder(), report=report)
+    for path in (values.get("data.path", ""), values["evaluation.against"]):
+        if is_url(path) and not path.endswith(".npz"):
+            local_copy(path, cache_folder(), report)
 
 
 def load_images(trial: TrialConfig, split: Literal["train", "test", "whole", "whole test"] = "train") -> Images:
@@ -99,8 +114,13 @@ def build_extractor(trial: TrialConfig, device: torch.device | str) -> Extractor
     return settings.extractor(device, cache_folder())
 
 
-def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | str) -> Evaluator:
-    """What evaluates a trial; `images` are those it is trained on.  Reference moments come from the cache."""
+def build_evaluator(
+    trial: TrialConfig, images: Images, device: torch.device | str, on_features: Callable[[], None] = lambda: None
+) -> Evaluator:
+    """What evaluates a trial; `images` are those it is trained on.  Reference moments come from the cache.
+
+    `on_features` is called whenever the extractor has seen some images.
+    """
     settings: EvaluationSettings = trial.bound("evaluation")()
     training: TrainingSettings = trial.bound("training")()
     metrics: dict[str, Metric] = {}
@@ -109,6 +129,7 @@ def build_evaluator(trial: TrialConfig, images: Images, device: torch.device | s
     with trial.keys_in_errors():
         if of_samples := settings.of("samples"):
             extractor = build_extractor(trial, device)
+            extractor.register_forward_hook(lambda *_: on_features())
             of_training = training_reference(trial, images, extractor)
             chosen = of_training if settings.against == "train" else _reference(trial, images, settings, extractor)
             # Features of real images give their moments too, so metrics that need features come first.
@@ -184,8 +205,12 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
     Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
     """
     trial = TrialConfig.from_dict(config)
-    images = load_images(trial)
-    evaluator = build_evaluator(trial, images, context.device)
+    try:
+        fetch_data(trial, reporter.note)
+        images = load_images(trial)
+    except GensweepError as error:  # they were there when the sweep started
+        raise OutsideError(str(error)) from error
+    evaluator = build_evaluator(trial, images, context.device, reporter.moved)
     with trial.keys_in_errors():
         run_trial(
             build_learner(trial, images, context.device, Workers(context.rank, context.world)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gensweep.cli.on_cluster import cluster_option
 from gensweep.cli.sweep_options import root_option
 from gensweep.compute.amounts import parse_amount
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     help="With --compare: rows of the table; JSON, CSV and the report hold every trial.  [default: 20]  "
     "With --try: how many of the best trials.  [default: 1]",
 )
+@cluster_option
 @root_option
 @format_option
 def best(
@@ -92,12 +94,12 @@ def best(
     if not compare and (budget is not None or draw is not None):
         raise click.UsageError("--budget and --draw belong to a comparison: add --compare.")
     amount = None if budget is None else parse_amount(budget)
-    from gensweep.tracking.store import check_server
+    from gensweep.tracking.store_check import check_server
     from gensweep.tracking.sync import sync_all
 
     axes = None if tries is None else parse_try(tries)
     check_server()
-    sync_all(root)
+    print_warnings(sync_all(root))
     comparison = _rank(sweeps, several=compare)
     if axes is not None:
         print_scores(rescore([subject_of(entry.trial) for entry in comparison.entries[: top or 1]], axes), format)

@@ -104,6 +104,7 @@ def list_(form: str) -> None:
 @click.option("--limit", type=int, metavar="IMAGES", help="At most so many images, the first.")
 @click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]")
 @click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
+@click.option("--allow-skipped", is_flag=True, default=None, help="Also if more than 1 % of a folder cannot be read.")
 @click.option(
     "--picture", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write a contact sheet (PNG)."
 )
@@ -153,6 +154,7 @@ def show(name: str, split: str, picture: Path | None, form: str, **settings: Any
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
 @click.option("--size", type=int, metavar="PIXELS", help="Height and width.  [default: 32]")
 @click.option("--channels", type=int, metavar="1|3", help="Grey or RGB, for a folder of your own.  [default: 3]")
+@click.option("--allow-skipped", is_flag=True, default=None, help="Also if more than 1 % of a folder cannot be read.")
 @click.option("--extractor", metavar="KIND", default="efficientnet_lite0", show_default=True, help="By whose features.")
 @set_option("A setting of the extractor.")
 def statistics(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,10 +11,9 @@ from typing import Literal, NamedTuple
 
 import click
 
+from gensweep.files import MIN_FREE_GIB
 from gensweep.report.output import format_option, print_rows
 
-#: Less free disk than this fails: a sweep writes checkpoints of hundreds of MiB.
-MIN_FREE_GIB = 2
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite")
 
 
@@ -69,9 +67,9 @@ def _versions() -> Iterator[Finding]:
 def _devices() -> Iterator[Finding]:
     import torch
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    yield Finding("cpu", "ok", f"{cores} cores, {memory:.0f} GiB memory")
+    from gensweep.machine import usable_cores, usable_memory
+
+    yield Finding("cpu", "ok", f"{usable_cores()} cores, {usable_memory() / 2**30:.0f} GiB memory")
     for index in range(torch.cuda.device_count()):
         device = torch.cuda.get_device_properties(index)
         yield Finding(f"gpu {index}", "ok", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
@@ -97,7 +95,8 @@ def _disk() -> Iterator[Finding]:
 
 
 def _store() -> Iterator[Finding]:
-    from gensweep.tracking.store import check_server, tracking_uri
+    from gensweep.tracking.store import tracking_uri
+    from gensweep.tracking.store_check import check_server
 
     check_server()
     yield Finding("mlflow store", "ok", tracking_uri())

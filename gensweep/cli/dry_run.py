@@ -20,9 +20,10 @@ def show_preview(sweep: SweepConfig, root: Path, storage: str | None, format: st
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.sweep.planning import preview
     from gensweep.tracking.store import experiment_name, tracking_uri
+    from gensweep.tracking.store_check import store_folders
 
     click.echo("Building and timing the extreme trials ...", err=True)
-    found = preview(sweep, root=root, storage=storage)
+    found = preview(sweep, root=root, storage=storage, store_folders=store_folders())
     print_warnings(sampler_warnings(sweep.trial(corner.params) for corner in found.corners))
     places = found.places | {"mlflow store": tracking_uri(), "mlflow experiment": experiment_name()}
     if format == "table":
@@ -43,16 +44,18 @@ def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]
         "samples": preview.samples,
         "corners": _corner_rows(preview),
         "resources": {
-            "workers": allotment.resources.workers,
+            "workers": allotment.resources.model_dump()["workers"],
             "cpus_per_worker": allotment.resources.cpus_per_worker,
             "gpus_per_worker": allotment.resources.gpus_per_worker,
             "cpus": allotment.cpus,
             "gpus": allotment.gpus,
             "concurrent_trials": allotment.concurrent,
+            "concurrent_trials_now": allotment.now,
         },
         "trials": preview.sweep.search.trials,
         "hours": hours and dict(zip(("low", "high"), hours, strict=True)),
         "places": places,
+        "checks": [finding._asdict() for finding in preview.findings],
     }
 
 
@@ -109,12 +112,15 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
     if preview.hours is not None:
         low, high = (duration(hours * SECONDS_PER_HOUR) for hours in preview.hours)
         click.echo(
-            f"{sweep.search.most_trials} trials on this machine: {low} if all cost what the cheapest above\n"
-            f"costs, {high} if all cost what the dearest does; early stopping makes it less"
+            f"{sweep.search.most_trials} trials at the speed of this machine: {low} if all cost what the cheapest\n"
+            f"above costs, {high} if all cost what the dearest does; early stopping makes it less"
         )
     _print_title("Places")
     for what, where in places.items():
         click.echo(f"{what}: {where}")
+    _print_title("What is tried before it trains")
+    for finding in preview.findings:
+        click.echo(f"Error: {finding.problem}" if finding.problem else f"{finding.name}: {finding.detail}")
 
 
 def _print_table(title: str, rows: list[dict[str, Any]]) -> None:

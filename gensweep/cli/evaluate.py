@@ -59,7 +59,7 @@ def evaluate(
       gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fd,kid,precision,recall
       gensweep evaluate generated/ --name theirs --like ddpm-cifar10
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
-      gensweep evaluate --torchscript G.pt --latent 512 --classes 10 --name stylegan
+      gensweep evaluate --torchscript G.pt --trust --latent 512 --classes 10 --name stylegan
     """
     from gensweep.rescoring.sampling_results import check_picture, write_picture
 

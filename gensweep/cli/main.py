@@ -14,11 +14,13 @@ from typing import Any
 import click
 
 from gensweep import __version__
+from gensweep.causes import plain_cause
 from gensweep.errors import GensweepError
+from gensweep.files import write_for_owner_alone
 
 # name -> (module, one-line help).  The help stands here so that `gensweep --help` imports no command.
 COMMANDS = {
-    "tune": ("gensweep.cli.tune", "Sweep a search space, or resume, extend or repeat a sweep."),
+    "tune": ("gensweep.cli.tune", "Sweep a search space, or resume, extend, repeat or retry a sweep."),
     "train": ("gensweep.cli.train", "Train one configuration (a sweep of one trial)."),
     "finetune": ("gensweep.cli.finetune", "Teach a trained model new images by low-rank updates (LoRA)."),
     "trials": ("gensweep.cli.trials", "List the trials of a sweep."),
@@ -32,6 +34,10 @@ COMMANDS = {
     "interpret": ("gensweep.interpret.command", "Look into a class-conditional model: which units react to a label."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),
     "config": ("gensweep.cli.config", "Validate and show configurations; JSON Schema for editors."),
+    "cluster": (
+        "gensweep.cli.cluster",
+        "Look at the Ray cluster at RAY_ADDRESS: is it fit for a sweep, what runs there and costs?",
+    ),
     "doctor": ("gensweep.cli.doctor", "Is this machine, store and metric fit to give a verdict?"),
 }
 
@@ -78,6 +84,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def run(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; problems go to stderr, one line each."""
+    write_for_owner_alone()
     try:
         code: Any = cli.main(args=argv, prog_name="gensweep", standalone_mode=False)
     except click.exceptions.Abort:
@@ -94,4 +101,10 @@ def run(argv: list[str] | None = None) -> int:
         # The reader of our stdout went away (`gensweep trials NAME | head`): not an error, and nobody to tell.
         sys.stderr.close()
         return 0
+    except Exception as error:
+        words = plain_cause(error)
+        if words is None:
+            raise
+        click.echo(f"Error: {words}", err=True)
+        return GensweepError.exit_code
     return code if isinstance(code, int) else 0

@@ -55,9 +55,16 @@ def plan(
     from gensweep.report.family_trainings import trainings_by_family
     from gensweep.report.next_sweep import check_target, write_next_sweep
     from gensweep.report.spending_figure import check_figure, write_frontier
-    from gensweep.report.spending_report import backtest_sentence, plan_json, plan_rows, plan_sentences, plan_table
+    from gensweep.report.spending_report import (
+        backtest_sentence,
+        plan_json,
+        plan_rows,
+        plan_sentences,
+        plan_table,
+        width_sentences,
+    )
     from gensweep.tracking.runs import load_sweeps
-    from gensweep.tracking.store import check_server
+    from gensweep.tracking.store_check import check_server
     from gensweep.tracking.sync import sync_all
 
     amount = parse_amount(budget)
@@ -66,7 +73,7 @@ def plan(
     if target is not None:
         check_target(target)
     check_server()
-    sync_all(root)
+    print_warnings(sync_all(root))
     comparison = compare(load_sweeps(sweeps), asked=True)
     families = trainings_by_family(comparison, amount.unit)
     found = plan_spending(families, amount.value, free_size=amount.unit == "images")
@@ -76,7 +83,8 @@ def plan(
         print_json(plan_json(found, amount, comparison))
     elif found.trusted:
         print_rows(plan_table(found) if format == "table" else plan_rows(found), format)
-    click.echo(backtest_sentence(found), err=True)
+    for sentence in (backtest_sentence(found), *width_sentences(found)):
+        click.echo(sentence, err=True)
     print_warnings(found.remarks)
     if figure is not None:
         click.echo(f"Figure: {figure}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.last_words import last_words
 from gensweep.report.output import print_warnings
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
     from gensweep.config.sweep_config import Repeats
+    from gensweep.sweep.retrying import Retry
     from gensweep.sweep.sweep_plan import SweepResult
 
 #: A seed of noise that no evaluation of a training has seen; theirs is 0.
@@ -29,6 +32,7 @@ def run_sweep(
     resume: bool = False,
     extend: int = 0,
     repeats: Repeats | None = None,
+    retry: Retry | None = None,
 ) -> int:
     """Run a sweep with MLflow and the progress display as observers; returns the exit code.
 
@@ -37,31 +41,39 @@ def run_sweep(
     from gensweep.build.parts import check_inputs
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.report.display import ProgressDisplay
+    from gensweep.sweep.allotment import allot, local_nodes
+    from gensweep.sweep.continuation import going_on_command
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import plan_sweep
+    from gensweep.sweep.preflight import check_extremes, check_places, check_weights
     from gensweep.sweep.run import run_plan
     from gensweep.sweep.space import SearchSpace
-    from gensweep.sweep.sweep_plan import allot, local_nodes
-    from gensweep.tracking.store import check_server
+    from gensweep.tracking.store_check import check_server, store_folders
     from gensweep.tracking.view import MlflowView, with_provenance
 
     folder = SweepFolder(root, sweep.name)
-    folder.check_name(resume=resume or extend > 0)
-    plan = plan_sweep(sweep)
+    folder.check_name(resume=resume or extend > 0 or retry is not None)
+    # What can be refused in an instant comes first, then what takes building and loading; Ray has not started yet.
+    check_places(folder, storage, store_folders())
     if not os.environ.get("RAY_ADDRESS"):
-        allot(plan.resources, local_nodes())  # refuses at once what `run_plan` would refuse once Ray is there
-    check_server()
+        allot(sweep.resources, local_nodes(sweep.resources))
+    check_server(writes=True)
+    check_weights(sweep)
+    plan = plan_sweep(sweep)
+    for line in check_extremes(sweep, folder, storage, store_folders()):
+        click.echo(f"Note: {line}", err=True)
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
     print_warnings(sampler_warnings(trials))
     for note in check_inputs(trials):
         click.echo(f"Note: {note}", err=True)
     plan = with_provenance(plan, folder, sweep.as_dict())
-    going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats}
-    with closing(MlflowView(folder)) as view, closing(ProgressDisplay()) as display:
+    going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
+    farewell = (
+        f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
+        f"to go on: {going_on_command('resume', folder.path)}"
+    )
+    with last_words(farewell), closing(MlflowView(folder)) as view, closing(ProgressDisplay()) as display:
         result = run_plan(plan, [view, display], root=root, storage=storage, **going_on)
-        missing = view.close()
-    if missing:
-        click.echo(f"MLflow misses {missing} events; the next command sends them", err=True)
     _print_end(result)
     if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
         _rescore(sweep, root)
@@ -69,17 +81,18 @@ def run_sweep(
 
 
 def _rescore(sweep: SweepConfig, root: Path) -> None:
-    """Score the winner on fresh seeds, here, or say how: it was chosen because its score was low, partly by chance."""
+    """Score the winner on fresh seeds, or say how: it was chosen because its score was low, partly by chance."""
     from gensweep.report.wording import score
     from gensweep.rescoring.rescorer import Axes
     from gensweep.rescoring.sampling_axes import rescore, subject_of
+    from gensweep.sweep.cluster_task import has_cluster
     from gensweep.sweep.folder import SweepFolder
     from gensweep.tracking.runs import find_trial
     from gensweep.tracking.sync import sync
     from gensweep.training.device import default_device
 
     command = f"gensweep evaluate {sweep.name} --seed {FRESH_SEED}"
-    if sweep.resources.gpus_per_worker and default_device().type != "cuda":
+    if sweep.resources.gpus_per_worker and not has_cluster() and default_device().type != "cuda":
         click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)
         return
     try:
@@ -98,10 +111,14 @@ def _rescore(sweep: SweepConfig, root: Path) -> None:
 def _print_end(result: SweepResult) -> None:
     for trial in result.state.failed:
         click.echo(f"{trial.trial} failed: {trial.error}", err=True)
+    if result.retry_command is not None:
+        click.echo(f"To run what failed again: {result.retry_command}", err=True)
     if result.state.error:
         click.echo(f"Error: the sweep could not go on: {result.state.error}", err=True)
     if result.state.status != "finished":
         click.echo(f"To go on: {result.resume_command}", err=True)
+        if result.stored_at is not None:
+            click.echo(f"On another machine: gensweep tune --resume {shlex.quote(result.stored_at)}", err=True)
         return
     click.echo(f"Sweep {result.folder.name}: {len(result.state.trials)} trials in {result.folder}", err=True)
     click.echo("Next: gensweep best --compare, or mlflow ui", err=True)

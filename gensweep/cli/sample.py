@@ -14,11 +14,17 @@ from gensweep.report.output import format_option, print_rows, print_warnings
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model
+    from gensweep.editing.drawing import Pictures
+
+#: Images that are drawn at once at most; the numbers of their seeds and labels alone take gigabytes with more.
+MAX_COUNT = 10_000_000
 
 
 @click.command()
 @click.argument("run")
-@click.option("-n", "--count", type=click.IntRange(1), help="How many images.  [default: 64; 8 with --init-image]")
+@click.option(
+    "-n", "--count", type=click.IntRange(1, MAX_COUNT), help="How many images.  [default: 64; 8 with --init-image]"
+)
 @click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone.")
 @click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional.")
@@ -79,14 +85,10 @@ def sample(
       gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
-    from gensweep.build.model import draw_samples, labels_of, load_checkpoint
-    from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.config import parse_overrides
-    from gensweep.editing.drawing import draw_from_pictures
-    from gensweep.errors import ConfigError
     from gensweep.finetuning.adapter_files import adapter_file
-    from gensweep.finetuning.adapters import with_adapters
-    from gensweep.report.sample_files import check_output, write_pictures
+    from gensweep.report.sample_files import check_output
+    from gensweep.sweep.cluster_task import ReturnedPath, SentPath, run_near_gpus
     from gensweep.tracking.runs import checkpoint_folder
 
     options = EditingOptions(**editing)
@@ -96,25 +98,62 @@ def sample(
     named = {"family.guidance": guidance, "sampler.kind": sampler, "sampler.steps": steps}
     changes = parse_overrides(overrides) | {key: value for key, value in named.items() if value is not None}
     started = time.monotonic()
-    files = [adapter_file(text) for text in adapters]
-    model = load_checkpoint(checkpoint_folder(run), overrides=changes, weights=ema)
-    if files:
-        model = with_adapters(model, files)
+    files = [(SentPath(file), scale) for file, scale in map(adapter_file, adapters)]
+    settings = {"class_name": class_name, "seed": seed, "batch_size": batch_size}
+    names = run_near_gpus(
+        draw_files,
+        SentPath(checkpoint_folder(run)),
+        changes,
+        ema,
+        files,
+        pictures,
+        count,
+        settings,
+        ReturnedPath(output),
+    )
+    seconds = time.monotonic() - started
+    click.echo(f"{count} images in {seconds:.1f} s", err=True)
+    print_rows([{"file": str(output.parent / name)} for name in names], format)
+
+
+def draw_files(
+    folder: Path,
+    changes: dict[str, Any],
+    ema: str | None,
+    adapters: list[tuple[Path, float]],
+    pictures: Pictures | None,
+    count: int,
+    settings: dict[str, Any],
+    output: Path,
+) -> list[str]:
+    """Draw images with the model in a checkpoint folder; returns the files, as seen from the folder of `output`.
+
+    Raises ConfigError for settings that the model does not have.
+    """
+    from gensweep.build.model import draw_samples, labels_of, load_checkpoint
+    from gensweep.build.sampler_warnings import sampler_warnings
+    from gensweep.editing.drawing import draw_from_pictures
+    from gensweep.errors import ConfigError
+    from gensweep.finetuning.adapters import with_adapters
+    from gensweep.report.sample_files import write_pictures
+
+    model = load_checkpoint(folder, overrides=changes, weights=ema)
+    if adapters:
+        model = with_adapters(model, adapters)
+    guidance = changes.get("family.guidance")
     if guidance is not None and not model.family.classes:
         raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
     _note_lost_settings(model, changes)
     print_warnings(sampler_warnings([model.trial]))
-    settings: Any = {"class_name": class_name, "seed": seed, "batch_size": batch_size, "progress": _progress}
+    drawing: Any = {**settings, "progress": _progress}
     if pictures is None:
-        by_class = class_name is None and model.family.classes > 1
+        by_class = settings["class_name"] is None and model.family.classes > 1
         classes = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if by_class else None
-        written = write_pictures(draw_samples(model, count, **settings), output, classes=classes)
+        written = write_pictures(draw_samples(model, count, **drawing), output, classes=classes)
     else:
-        before, images, after = draw_from_pictures(model, pictures, count, **settings)
+        before, images, after = draw_from_pictures(model, pictures, count, **drawing)
         written = write_pictures(images, output, before=before, after=after)
-    seconds = time.monotonic() - started
-    click.echo(f"{count} images in {seconds:.1f} s", err=True)
-    print_rows([{"file": str(file)} for file in written], format)
+    return [str(file.relative_to(output.parent)) for file in written]
 
 
 def _note_lost_settings(model: Model, changes: dict[str, Any]) -> None:

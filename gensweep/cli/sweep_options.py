@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 import click
 
+from gensweep.errors import ConfigError
+from gensweep.redaction import ADVICE, holds_secret
+
 C = TypeVar("C", bound=Callable[..., Any])
 
 root_option = click.option(
@@ -18,10 +21,20 @@ root_option = click.option(
     show_default=True,
     help="Folder that holds one folder a sweep.",
 )
+
+
+def without_secret(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    """A callback of options: raises ConfigError for a value that holds a secret, and would end up in logs."""
+    if value is not None and holds_secret(value):
+        raise ConfigError(f"{option.opts[0]} {ADVICE}")
+    return value
+
+
 storage_option = click.option(
     "--storage",
     metavar="URL",
-    help="Where checkpoints go if not in the sweep's folder, for example s3://bucket/sweeps.",
+    callback=without_secret,
+    help="Where checkpoints and a copy of the log go, for example s3://bucket/sweeps.  [default: the sweep's folder]",
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from gensweep.cli.on_cluster import cluster_option
 from gensweep.cli.sweep_options import root_option
 from gensweep.report.output import format_option, print_rows, print_warnings
 from gensweep.report.terminal import print_remark
@@ -13,6 +14,7 @@ from gensweep.report.terminal import print_remark
 
 @click.command()
 @click.argument("sweep", required=False)
+@cluster_option
 @root_option
 @format_option
 def trials(sweep: str | None, root: Path, format: str) -> None:
@@ -31,11 +33,11 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
     from gensweep.report.export import trial_json, trial_rows
     from gensweep.report.spreadsheet import trials_sheet
     from gensweep.tracking.runs import find_sweep
-    from gensweep.tracking.store import check_server
+    from gensweep.tracking.store_check import check_server
     from gensweep.tracking.sync import sync_all
 
     check_server()
-    sync_all(root)
+    print_warnings(sync_all(root))
     found = find_sweep(sweep)
     if format == "table":
         print_rows(trial_rows(found), format)

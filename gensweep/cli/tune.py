@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.sweep_options import override_options, root_option, storage_option
+from gensweep.cli.on_cluster import start_on_cluster
+from gensweep.cli.sweep_options import override_options, root_option, storage_option, without_secret
+from gensweep.remote_folder import split_place
 from gensweep.report.output import format_option
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
+    from gensweep.sweep.folder import SweepFolder
 
 SMOKE = (
     "search.trials=1",
@@ -36,14 +38,29 @@ SMOKE = (
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("trial", nargs=-1)
 @click.option("--name", help="Name of the sweep, instead of the file's.")
-@click.option("--resume", metavar="NAME", help="Go on with an interrupted sweep.")
-@click.option("--extend", metavar="NAME", help="Add trials to a sweep; see --trials.")
-@click.option("--repeat", metavar="NAME", help="Train the best of a sweep again with other seeds.")
+@click.option(
+    "--resume",
+    metavar="NAME|URL",
+    callback=without_secret,
+    help="Go on with an interrupted sweep, also from its storage.",
+)
+@click.option("--extend", metavar="NAME|URL", callback=without_secret, help="Add trials to a sweep; see --trials.")
+@click.option(
+    "--repeat", metavar="NAME|URL", callback=without_secret, help="Train the best of a sweep again with other seeds."
+)
+@click.option(
+    "--retry",
+    metavar="NAME|URL",
+    callback=without_secret,
+    help="Run failed trials of a sweep again: those that are named, or all.",
+)
 @click.option("--top", type=click.IntRange(1), metavar="N", help="With --repeat: how many of the best.  [default: 2]")
 @click.option("--seeds", type=click.IntRange(1), metavar="N", help="With --repeat: how many other seeds.  [default: 2]")
 @click.option("--trials", type=click.IntRange(1), metavar="N", help="How many trials (with --extend: how many more).")
 @click.option("--dry-run", is_flag=True, help="Show the space, sample trials, sizes, cost and places; train nothing.")
+@click.option("--detach", is_flag=True, help="Run it on the head of the cluster at RAY_API_SERVER_ADDRESS, and return.")
 @click.option("--smoke", is_flag=True, help="Run one tiny trial along the whole path, under the name NAME-smoke.")
 @override_options
 @root_option
@@ -51,14 +68,17 @@ SMOKE = (
 @format_option
 def tune(
     file: Path | None,
+    trial: tuple[str, ...],
     name: str | None,
     resume: str | None,
     extend: str | None,
     repeat: str | None,
+    retry: str | None,
     top: int | None,
     seeds: int | None,
     trials: int | None,
     dry_run: bool,
+    detach: bool,
     smoke: bool,
     overrides: tuple[str, ...],
     scale: str | None,
@@ -66,7 +86,7 @@ def tune(
     storage: str | None,
     format: str,
 ) -> int:
-    """Sweep a search space, or resume, extend or repeat a sweep.
+    """Sweep a search space, or resume, extend, repeat or retry a sweep.
 
     \b
     Examples:
@@ -74,19 +94,33 @@ def tune(
       gensweep tune search_spaces/ddpm.yaml --dry-run
       gensweep tune search_spaces/ddpm.yaml --scale cpu --set search.trials=4
       gensweep tune --resume ddpm-cifar10
+      gensweep tune --resume s3://bucket/sweeps/ddpm-cifar10       on another machine
       gensweep tune --extend ddpm-cifar10 --trials 20
       gensweep tune --repeat ddpm-cifar10 --top 3 --seeds 3
+      gensweep tune --retry ddpm-cifar10
+      gensweep tune --retry ddpm-cifar10 t0003 t0007 --set evaluation.batch_size=64
+      gensweep tune search_spaces/ddpm.yaml --storage s3://bucket/sweeps --detach
 
     Ctrl-C stops cleanly and prints the command that goes on. --format is for --dry-run.
     """
-    if going_on := resume or extend or repeat:
-        _check_usage(
-            resume, extend, repeat, trials, changed=bool(file or name or overrides or scale or dry_run or smoke)
+    named = (*((str(file),) if file else ()), *trial)
+    if going_on := resume or extend or repeat or retry:
+        changed = bool(name or scale or dry_run or smoke or (not retry and (named or overrides)))
+        _check_usage(resume, extend, repeat, retry, trials, changed=changed)
+    elif trial:
+        raise click.UsageError(
+            f"One FILE is enough, but there is also {trial[0]}; trials are for: --retry NAME TRIAL..."
         )
     if (top or seeds) and not repeat:
         raise click.UsageError("--top and --seeds are for --repeat, such as: gensweep tune --repeat NAME --top 3")
+    if dry_run and detach:
+        raise click.UsageError("--dry-run prints here what a sweep would do: leave --detach out.")
+    if going_on and detach:
+        return start_on_cluster(None, split_place(going_on)[1])
+    if retry:
+        return _try_again(retry, root, storage, named, overrides)
     if going_on:
-        return _go_on(going_on, root, extend=trials or 0, repeats=(top, seeds) if repeat else None)
+        return _go_on(going_on, root, storage, extend=trials or 0, repeats=(top, seeds) if repeat else None)
     if file is None:
         raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
     from gensweep.cli.dry_run import show_preview
@@ -103,47 +137,84 @@ def tune(
     if smoke:
         sweep = load_sweep(file, overrides=[*changes, *SMOKE, f"name={sweep.name}-smoke"], scale=scale)
     sweep = with_base(sweep)
+    if detach:
+        return start_on_cluster(file, sweep.name)
     if dry_run:
         return show_preview(sweep, root, storage, format)
-    return _smoke(sweep, root) if smoke else run_sweep(sweep, root=root, storage=storage)
+    return _smoke(sweep, root, storage) if smoke else run_sweep(sweep, root=root, storage=storage)
 
 
 def _check_usage(
-    resume: str | None, extend: str | None, repeat: str | None, trials: int | None, *, changed: bool
+    resume: str | None,
+    extend: str | None,
+    repeat: str | None,
+    retry: str | None,
+    trials: int | None,
+    *,
+    changed: bool,
 ) -> None:
-    if sum(map(bool, (resume, extend, repeat))) > 1:
+    if sum(map(bool, (resume, extend, repeat, retry))) > 1:
         raise click.UsageError(
-            "--resume, --extend and --repeat exclude each other; the latter two also finish interrupted trials."
+            "--resume, --extend, --repeat and --retry exclude each other; the latter three also finish interrupted "
+            "trials."
         )
     if changed:
         raise click.UsageError(
             "A sweep goes on with the settings it was started with: give neither FILE nor --name, --set, --scale, "
-            "--dry-run or --smoke together with --resume, --extend or --repeat."
+            "--dry-run or --smoke together with --resume, --extend or --repeat (--retry takes --set)."
         )
     if extend and not trials:
         raise click.UsageError(f"How many more? For example: gensweep tune --extend {extend} --trials 10")
-    if (going_on := resume or repeat) and trials:
+    if (going_on := resume or repeat or retry) and trials:
         raise click.UsageError(f"--trials is for new trials, such as: gensweep tune --extend {going_on} --trials N")
 
 
-def _go_on(name: str, root: Path, *, extend: int, repeats: tuple[int | None, int | None] | None) -> int:
+def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder, str | None]:
+    """The folder of a sweep by its name, or begun anew from where it is stored; and its storage, if that is given."""
+    from gensweep.sweep.folder import SweepFolder
+    from gensweep.sweep.storage import adopt
+
+    if "/" in name:
+        if storage is not None:
+            raise click.UsageError(f"{name} says where the sweep lies; leave --storage out.")
+        name, storage = adopt(root, name)
+    return SweepFolder(root, name), storage
+
+
+def _go_on(
+    name: str, root: Path, storage: str | None, *, extend: int, repeats: tuple[int | None, int | None] | None
+) -> int:
     from gensweep.cli.running import run_sweep
     from gensweep.config.sweep_config import Repeats
-    from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import recall_sweep
 
-    sweep = recall_sweep(SweepFolder(root, name))
+    folder, storage = _folder_of(name, root, storage)
     asked = None if repeats is None else dict(zip(("top", "seeds"), repeats, strict=True))
     again = None if asked is None else Repeats(**{name: value for name, value in asked.items() if value is not None})
-    return run_sweep(sweep, root=root, resume=not extend, extend=extend, repeats=again)
+    return run_sweep(recall_sweep(folder), root=root, storage=storage, resume=not extend, extend=extend, repeats=again)
 
 
-def _smoke(sweep: SweepConfig, root: Path) -> int:
+def _try_again(name: str, root: Path, storage: str | None, trials: tuple[str, ...], overrides: tuple[str, ...]) -> int:
+    from gensweep.cli.running import run_sweep
+    from gensweep.config.loading import parse_overrides
+    from gensweep.sweep.planning import recall_sweep
+    from gensweep.sweep.retrying import Retry, with_changes
+
+    folder, storage = _folder_of(name, root, storage)
+    sweep, changes = with_changes(recall_sweep(folder), parse_overrides(overrides))
+    again = Retry(trials, changes)
+    if folder.state().created is not None:  # else the log is still in the storage
+        again.check(folder)
+    return run_sweep(sweep, root=root, storage=storage, retry=again)
+
+
+def _smoke(sweep: SweepConfig, root: Path, storage: str | None) -> int:
     """One tiny trial, in an experiment and a folder of its own that never enter a comparison."""
     from gensweep.cli.running import run_sweep
+    from gensweep.sweep.storage import clear
 
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "gensweep-smoke"
-    shutil.rmtree(root / sweep.name, ignore_errors=True)
-    code = run_sweep(sweep, root=root)
+    clear(root, sweep.name, storage)
+    code = run_sweep(sweep, root=root, storage=storage)
     click.echo("The smoke test " + ("passed." if code == 0 else "failed."), err=True)
     return code

@@ -51,11 +51,15 @@ class Allocation:
 
 @dataclass(frozen=True)
 class FamilyPlanner:
-    """A fitted family whose widths may vary, unless `free_size`: then the budget does not pay for a larger network."""
+    """A fitted family whose widths may vary, unless `free_size`: then the budget does not pay for a larger network.
+
+    `widens` if a network may be proposed that is wider than any that was tried.
+    """
 
     group: str
     fitted: FittedFamily
     free_size: bool = False
+    widens: bool = True
 
     def members(self, budget: float) -> tuple[int, ...]:
         """The trainings of the configuration of which most is expected at the width that it has.
@@ -86,7 +90,7 @@ class FamilyPlanner:
         if len(tried) < MIN_WIDTHS:
             return tried
         widest, step = tried[-1], reduce(math.gcd, tried)
-        more = (budget / self.largest) ** (1 / self.exponent) if not self.free_size else 1.0
+        more = (budget / self.largest) ** (1 / self.exponent) if self.widens and not self.free_size else 1.0
         return list(range(tried[0], int(widest * min(MAX_WIDENING, max(1.0, more))) + 1, step))
 
     def allocate(self, budget: float) -> Allocation:

@@ -60,7 +60,7 @@ def _unit(typed: str, where: str) -> tuple[Unit, float]:
 def _as_typed(amount: Amount) -> str:
     """A usual form that `parse_amount` takes back, to four digits."""
     if amount.unit == "flops":
-        return f"{amount.value:.4g}flops"
+        return f"{amount.value:.4g}flops".replace("e+", "e")
     units = (
         _SECONDS if amount.unit == "device_seconds" else {f"{each}images": _PREFIXES[each] for each in ("M", "k", "")}
     )

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from gensweep.compute.expected_best import BestOfK, best_of_k
+from gensweep.compute.expected_best import MIN_CONFIGURATIONS, BestOfK, best_of_k
 from gensweep.compute.search_cost import search_best
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Float64[ndarray, "r n"]]
@@ -55,13 +55,22 @@ class BandCoverage:
 
 
 def training_coverage(
-    draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator, *, error: float = 0.0
+    draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator, *, error: float = 0.0, failing: float = 0.0
 ) -> BandCoverage:
-    """The best of k configurations, of which n were trained; scores have a standard error of that share of them."""
-    truth = float(draw(rng, (SEARCHES_FOR_TRUTH, k)).min(1).mean())
+    """The best of k configurations, of which n were trained; scores have a standard error of that share of them.
+
+    The share `failing` fails, and scores the worst of the others; in the truth, what that is on average.  As many must
+    have a score as a band takes.
+    """
     true = draw(rng, (repeats, n))
-    scores = true * (1 + error * rng.standard_normal(true.shape))
-    return _counted(best_of_k(scores, k, variances=np.square(error * scores)), truth)
+    scores, failed = true * (1 + error * rng.standard_normal(true.shape)), rng.random(true.shape) < failing
+    worst = np.where(failed, -np.inf, scores).max(1, keepdims=True)
+    tries = draw(rng, (SEARCHES_FOR_TRUTH, k))
+    tries[rng.random(tries.shape) < failing] = worst[np.isfinite(worst)].mean()
+    shown = np.sum(~failed, 1) >= min(n, MIN_CONFIGURATIONS)
+    scores, failed = np.where(failed, worst, scores)[shown], failed[shown]
+    found = best_of_k(scores, k, variances=np.square(error * scores), failed=failed)
+    return _counted(found, float(tries.min(1).mean()))
 
 
 def search_coverage(draw: Draw, n: int, k: int, repeats: int, rng: np.random.Generator) -> BandCoverage:

@@ -18,20 +18,33 @@ from gensweep.compute.scale import Scale
 
 @dataclass(frozen=True)
 class BudgetScores:
-    """Scores of configurations, with the variances of what made them differ from the true ones."""
+    """Scores of configurations, with the variances of what made them differ from the true ones.
+
+    Of those that `failed` a training has no score within the budget; a part of theirs is that of a failure.
+    """
 
     configurations: tuple[str, ...]
     scores: Float64[ndarray, "b n"]
     variances: Float64[ndarray, "b n"]
+    failed: Bool[ndarray, "b n"]
 
 
 def budget_scores(
-    curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], scale: Scale | None = None
+    curves: Sequence[TrainingCurve],
+    budgets: Float64[ndarray, " b"],
+    scale: Scale | None = None,
+    failure: Float64[ndarray, " b"] | None = None,
 ) -> BudgetScores:
-    """What the configurations of a group score at each budget, which must pay for the first score of each."""
+    """What the configurations of a group score at each budget, which must pay for the first score of each.
+
+    A training that failed before the budget scores `failure`, by default the worst score of the group.
+    """
     scores, errors = scores_within(curves, budgets)
+    failed = failed_at(curves, budgets)
     scale = scale or Scale.of(_finite(scores))
-    return by_configuration(curves, _continued(curves, budgets, scores, scale), errors, scale)
+    continued = _continued(curves, budgets, np.where(failed, np.nan, scores), scale)
+    counted = np.where(failed, worst_within(curves, budgets) if failure is None else failure, continued)
+    return by_configuration(curves, counted, errors, scale, failed)
 
 
 def by_configuration(
@@ -39,25 +52,36 @@ def by_configuration(
     scores: Float64[ndarray, "t b"],
     errors: Float64[ndarray, "t b"],
     scale: Scale,
+    failed: Bool[ndarray, "t b"] | None = None,
 ) -> BudgetScores:
     """A configuration scores the mean of its trainings.
 
     Its variance is that of a score between trainings of one configuration, pooled over those that were trained with
     several seeds, divided by their number; with one seed everywhere it is the squared error of the score alone, and the
-    luck of a seed counts as merit.
+    luck of a seed counts as merit.  Trainings that failed say nothing of the variance of scores.
     """
     names = tuple(dict.fromkeys(curve.configuration for curve in curves))
     member = np.array([[curve.configuration == name for curve in curves] for name in names], float)
-    trainings = member.sum(1)[:, None]
+    trainings, scored = member.sum(1)[:, None], np.ones(scores.shape, bool) if failed is None else ~failed
     means = member @ scores / trainings
-    own = np.square(scale.relative(errors, scores))
+    own = np.where(scored, np.square(scale.relative(errors, scores)), 0.0)
     variances = member @ own / trainings
     if len(curves) > len(names):
-        deviations = scale.relative(scores - member.T @ means, member.T @ means)
-        between = np.square(deviations).sum(0) / (len(curves) - len(names))
+        between = _between_seeds(member, scores, scored, scale)
         variances = np.broadcast_to(np.maximum(between, own.mean(0)), means.shape)
     size = np.square(means) if scale.sign else 1.0
-    return BudgetScores(names, means.T, (variances / trainings * size).T)
+    return BudgetScores(names, means.T, (variances / trainings * size).T, (member @ ~scored > 0).T)
+
+
+def _between_seeds(
+    member: Float64[ndarray, "n t"], scores: Float64[ndarray, "t b"], scored: Bool[ndarray, "t b"], scale: Scale
+) -> Float64[ndarray, " b"]:
+    """The variance on the scale between trainings of a configuration that have a score, pooled; 0 if there are none."""
+    counts = member @ scored
+    means = member.T @ (member @ np.where(scored, scores, 0.0) / np.maximum(counts, 1))
+    deviations = np.where(scored, scale.relative(scores - means, np.where(scored, means, 1.0)), 0.0)
+    freedom = scored.sum(0) - (counts > 0).sum(0)
+    return np.asarray(np.square(deviations).sum(0) / np.maximum(freedom, 1))
 
 
 def scores_within(
@@ -66,6 +90,8 @@ def scores_within(
     """The best score that each budget pays for, and its error; NaN below the first score."""
     scores, errors = np.full((2, len(curves), len(budgets)), np.nan)
     for row, curve in enumerate(curves):
+        if not curve.points:
+            continue
         spent, order, error = np.array([(point.spent, point.order, point.error) for point in curve.points]).T
         best = np.minimum.accumulate(order)
         first = np.array([int(np.flatnonzero(order == value)[0]) for value in best])
@@ -73,6 +99,18 @@ def scores_within(
         scores[row, paid >= 0] = best[paid[paid >= 0]]
         errors[row, paid >= 0] = error[first[paid[paid >= 0]]]
     return scores, errors
+
+
+def failed_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Bool[ndarray, "t b"]:
+    """Trainings that failed before they had spent the budget."""
+    failed, spent = np.array([(curve.failed, curve.spent) for curve in curves]).T[..., None]
+    return np.asarray((failed > 0) & (spent * (1 + BUDGET_TOLERANCE) < budgets))
+
+
+def worst_within(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Float64[ndarray, " b"]:
+    """The worst score of a training that did not fail within each budget; NaN where none has one."""
+    scores = np.where(failed_at(curves, budgets), np.nan, scores_within(curves, budgets)[0])
+    return np.asarray(np.fmax.reduce(scores, axis=0))
 
 
 def unknown_at(curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"]) -> Bool[ndarray, "t b"]:

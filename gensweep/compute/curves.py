@@ -33,7 +33,8 @@ class TrainingCurve:
     """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
 
     Trainings of one `configuration` differ only in their seed.  One that was `stopped_early` by the scheduler might
-    have become better; what it would have scored later is not known.
+    have become better; what it would have scored later is not known.  One that `failed` bought nothing beyond its last
+    score, and may have none.
     """
 
     group: str
@@ -41,6 +42,7 @@ class TrainingCurve:
     configuration: str
     points: tuple[CurvePoint, ...]
     stopped_early: bool = False
+    failed: bool = False
 
     @property
     def spent(self) -> float:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from numpy import ndarray
 from scipy.stats import t as student
 
@@ -112,6 +112,7 @@ def best_of_k(
     *,
     variances: Float64[ndarray, "... n"] | float = 0.0,
     scale: Scale | None = None,
+    failed: Bool[ndarray, "... n"] | bool = False,
 ) -> BestOfK:
     """The expected best of k configurations by their true scores, of which `scores` are measurements.
 
@@ -119,10 +120,13 @@ def best_of_k(
     scores is too good, so they are first drawn together until they vary as the true ones do.  The standard error is
     the jackknife's over configurations, of the scores as they are: it holds the errors of measurement too, since each
     configuration has its own.  Its degrees of freedom, (n - 1) / k, are those of the mean for k = 1, and fewer where
-    fewer scores decide.  Needs at least k + 1 configurations.  Source: Efron & Stein 1981 (the jackknife).
+    fewer scores decide.  Needs at least k + 1 configurations.  The scores of those that `failed` are no measurements;
+    they stay as they are.  Source: Efron & Stein 1981 (the jackknife).
     """
     n, scale = scores.shape[-1], scale or Scale.of(scores)
-    centre = scale.forward(expected_best(drawn_together(scores, np.broadcast_to(variances, scores.shape)), k))
+    measured = np.broadcast_to(np.logical_not(failed), scores.shape)
+    together = drawn_together(scores, np.broadcast_to(variances, scores.shape), measured)
+    centre = scale.forward(expected_best(together, k))
     return BestOfK(centre, jackknife_influences(scale.forward(without_each(scores, k))), (n - 1) / k, scale)
 
 
@@ -133,14 +137,16 @@ def jackknife_influences(left_out: Float64[ndarray, "... n"]) -> Float64[ndarray
 
 
 def drawn_together(
-    scores: Float64[ndarray, "... n"], variances: Float64[ndarray, "... n"]
+    scores: Float64[ndarray, "... n"], variances: Float64[ndarray, "... n"], measured: Bool[ndarray, "... n"]
 ) -> Float64[ndarray, "... n"]:
-    """Scores drawn towards their mean, so that they vary as without their errors.
+    """Measured scores drawn towards their mean, so that they vary as without their errors; others stay.
 
     y_i' = mean + sqrt(A / (A + v_i)) (y_i - mean), with v_i the variance of the error of y_i, and A the variance of the
     y without errors: their own less the mean of v, or 0.  Source: Louis 1984.
     """
-    mean = scores.mean(-1, keepdims=True)
-    apart = np.maximum(scores.var(-1, ddof=1, keepdims=True) - variances.mean(-1, keepdims=True), 0.0)
-    shares = np.divide(apart, apart + variances, out=np.ones_like(scores), where=variances > 0)
+    n = measured.sum(-1, keepdims=True)
+    mean, error = (np.sum(each, -1, where=measured, keepdims=True) / n.clip(1) for each in (scores, variances))
+    spread = np.sum(np.square(scores - mean), -1, where=measured, keepdims=True) / (n - 1).clip(1)
+    apart, drawn = np.maximum(spread - error, 0.0), measured & (variances > 0)
+    shares = np.divide(apart, apart + variances, out=np.ones_like(scores), where=drawn)
     return np.asarray(mean + np.sqrt(shares) * (scores - mean))

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64
 from numpy import ndarray
 
-from gensweep.compute.budget_scores import budget_scores, unknown_at
+from gensweep.compute.budget_scores import budget_scores, failed_at, unknown_at, worst_within
 from gensweep.compute.curves import FrontierPoint, TrainingCurve
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, best_of_k, tries_for
 from gensweep.compute.flips import Flip, flips_between
@@ -32,7 +32,8 @@ MIN_TO_COMPARE = 2
 class GroupCurve:
     """The expected best of a group at each budget that pays for its scores.
 
-    `stopped` of its `trainings` were stopped before the last of the budgets, and continued as the others went on.
+    `stopped` of its `trainings` were stopped before the last of the budgets, and continued as the others went on;
+    `failed` of them failed before it, and count as no score.  `configurations` are those that did not.
     """
 
     group: str
@@ -40,6 +41,7 @@ class GroupCurve:
     configurations: int
     trainings: int
     stopped: int
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,21 @@ class Frontier:
 
 
 def group_curves(curves: Sequence[TrainingCurve]) -> dict[str, list[TrainingCurve]]:
-    """Trainings that have a score, by group, in order of appearance."""
-    groups: dict[str, list[TrainingCurve]] = {}
+    """Trainings by group, in order of appearance, of groups of which one has not failed.
+
+    Those that failed may have no score.
+    """
+    groups: dict[str, list[TrainingCurve]] = {each.group: [] for each in curves if each.points and not each.failed}
     for curve in curves:
-        if curve.points:
-            groups.setdefault(curve.group, []).append(curve)
+        if curve.group in groups and (curve.points or curve.failed):
+            groups[curve.group].append(curve)
     return groups
 
 
 def reach(curves: Sequence[TrainingCurve]) -> tuple[float, float]:
-    """The budget that pays for a first score of each training, and the largest that one of them spent."""
-    return max(curve.points[0].spent for curve in curves), max(curve.spent for curve in curves)
+    """The budget that pays for the first score of each training, and the most that one spent which did not fail."""
+    first = max(curve.points[0].spent for curve in curves if curve.points)
+    return first, max(curve.spent for curve in curves if not curve.failed)
 
 
 def common_budgets(
@@ -126,7 +132,8 @@ def frontier(
 
     Each group needs `MIN_TO_COMPARE` configurations, and all a common budget.  `overheads` are what a group pays
     beside the training, as for the images to be drawn: a budget then holds both.  The draws of different groups are
-    independent, those of a group's budgets belong together.
+    independent, those of a group's budgets belong together.  A training that failed scores the worst that any training
+    of all groups does with the budget.
     """
     groups, extra = group_curves(curves), overheads or {}
     common = common_budgets(curves, extra)
@@ -140,23 +147,25 @@ def frontier(
     k = tries_for(min(len({curve.configuration for curve in trainings}) for trainings in groups.values()))
     centres = np.full((len(groups), len(grid)), np.inf)
     draws, found = np.full((len(groups), DRAWS, len(grid)), np.inf), []
+    worst = np.fmax.reduce([worst_within(each, grid - extra.get(group, 0.0)) for group, each in groups.items()])
     for row, (group, trainings) in enumerate(groups.items()):
         training_budgets = grid - extra.get(group, 0.0)
         paid = training_budgets >= reach(trainings)[0] * (1 - 1e-12)
-        scores = budget_scores(trainings, training_budgets[paid], scale)
-        best = best_of_k(scores.scores, k, variances=scores.variances, scale=scale)
+        scores = budget_scores(trainings, training_budgets[paid], scale, worst[paid])
+        best = best_of_k(scores.scores, k, variances=scores.variances, scale=scale, failed=scores.failed)
         centres[row, paid] = best.centre
         draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((seed, row)))
-        enough = len(scores.configurations) >= MIN_CONFIGURATIONS
-        ends = zip(*best.band, strict=True) if enough else [(None, None)] * int(paid.sum())
-        points = zip(grid[paid], best.value, ends, strict=True)
+        scored = np.sum(~scores.failed, -1)
+        bands = np.where(scored >= MIN_CONFIGURATIONS, best.band, np.nan).T
+        points = zip(grid[paid], best.value, bands, strict=True)
         found.append(
             GroupCurve(
                 group,
                 tuple(FrontierPoint(float(at), float(value), *map(_plain, end)) for at, value, end in points),
-                len(scores.configurations),
+                int(scored[-1]),
                 len(trainings),
                 int(unknown_at(trainings, training_budgets[-1:]).sum()),
+                int(failed_at(trainings, training_budgets[-1:]).sum()),
             )
         )
     return Frontier(k, grid, tuple(found), centres, draws)
@@ -168,5 +177,5 @@ def _difference(first: Float64[ndarray, "..."], second: Float64[ndarray, "..."])
         return np.asarray(np.nan_to_num(first - second, nan=0.0, posinf=np.inf, neginf=-np.inf))
 
 
-def _plain(value: float | None) -> float | None:
-    return None if value is None else float(value)
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -33,6 +33,7 @@ from gensweep.compute.scaling_law import (
     TRIAL_DEVIATION,
     Array,
     LawPrior,
+    LawTerms,
     law_terms,
 )
 from gensweep.compute.scored_trainings import Observations
@@ -106,7 +107,7 @@ def law_loss(parameters: Array, data: Observations, weights: Array, prior: LawPr
     loss = float(weights @ (of_means + np.log(variance) / 2 + sums + (counts - 1) * parameters[SCORE_DEVIATION]))
     centred = deviation_slope - (np.bincount(whose, deviation_slope, minlength=len(counts)) / counts)[whose]
     by_residual = weights[whose] * ((of_means_slope / np.sqrt(variance) / counts)[whose] + centred / np.sqrt(within))
-    gradient = _law_gradient(parameters, data, -by_residual)
+    gradient = _law_gradient(parameters, data, terms, -by_residual)
     unexplained = 1 - of_means_slope * mean / np.sqrt(variance)
     products = np.bincount(whose, deviation_slope * deviation, minlength=len(counts))
     gradient[TRIAL_DEVIATION] = weights @ (unexplained * between / variance)
@@ -115,9 +116,8 @@ def law_loss(parameters: Array, data: Observations, weights: Array, prior: LawPr
     return loss + float(distance @ distance) / 2, gradient + distance / prior.deviation
 
 
-def _law_gradient(parameters: Array, data: Observations, by_log_score: Array) -> Array:
+def _law_gradient(parameters: Array, data: Observations, terms: LawTerms, by_log_score: Array) -> Array:
     """From the derivatives by each point's log score to those by the parameters."""
-    terms = law_terms(parameters, data.log_flops, data.log_images)
     share = by_log_score / (terms.floor + terms.size + terms.images)
     gradient = np.zeros_like(parameters)
     gradient[FLOOR], gradient[SIZE], gradient[IMAGES] = share @ terms.floor, share @ terms.size, share @ terms.images

@@ -25,20 +25,27 @@ from gensweep.compute.expected_best import (
 from gensweep.compute.scale import Scale
 
 
-def search_frontier(curves: Sequence[TrainingCurve]) -> tuple[FrontierPoint, ...]:
+def worst_of(curves: Iterable[TrainingCurve]) -> float:
+    """The worst objective of all trainings that did not fail."""
+    return max(min(point.order for point in curve.points) for curve in curves if curve.points and not curve.failed)
+
+
+def search_frontier(curves: Sequence[TrainingCurve], failure: float | None = None) -> tuple[FrontierPoint, ...]:
     """The expected best score of a search of k trials of a group, for k up to their number, against its cost.
 
     A search of k trials costs k times the mean cost of a trial.  Trainings that only repeat a configuration with
     another seed are no draws of the search.  Without a band where k is more than a third of the trials, or where there
-    are too few of them.
+    are too few of them.  One that failed scores `failure`, by default the worst score of the group, and cost what it
+    had spent at its last score, or as much as any other until its first one.
     """
     first: dict[str, TrainingCurve] = {}
     for curve in curves:
-        if curve.points:
+        if curve.points or curve.failed:
             first.setdefault(curve.configuration, curve)
-    n = len(first)
-    scores = np.array([min(point.order for point in curve.points) for curve in first.values()])
-    costs = np.array([curve.spent for curve in first.values()])
+    n, nothing = len(first), worst_of(curves) if failure is None else failure
+    scores = np.array([nothing if each.failed else min(p.order for p in each.points) for each in first.values()])
+    early = max(curve.points[0].spent for curve in curves if curve.points)
+    costs = np.array([curve.spent or early for curve in first.values()])
     budgets = float(costs.mean()) * np.arange(1, n + 1)
     points = [FrontierPoint(float(at), float(expected_best(scores, k))) for k, at in enumerate(budgets, 1)]
     sure = n // CONFIGURATIONS_PER_TRY if n >= MIN_CONFIGURATIONS else 0

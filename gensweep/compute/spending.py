@@ -20,6 +20,7 @@ from gensweep.compute.backtest import (
 from gensweep.compute.forecast import INTERVAL_PART, FittedFamily, ScoreForecast
 from gensweep.compute.scaling_law import Array
 from gensweep.compute.scored_trainings import FITTED_SPAN, ScoredTraining
+from gensweep.compute.width_backtest import WidthBacktest, width_backtest
 from gensweep.errors import GensweepError, UntrustedError
 
 #: A budget beyond so many times what was spent is refused: the square of what the backtest checks.
@@ -43,7 +44,8 @@ class FrontierForecast:
 class SpendingPlan:
     """The answer: what each family could do with the budget, best first, and whether that can be believed.
 
-    `probability` is that of the first family to be the best one.  Families in `left_out` have too few trainings.
+    `probability` is that of the first family to be the best one.  `widths` are backtests on the largest width, by
+    family, of those that have enough of them.
     """
 
     budget: float
@@ -54,6 +56,7 @@ class SpendingPlan:
     problems: tuple[str, ...]
     remarks: tuple[str, ...]
     planners: Mapping[str, FamilyPlanner]
+    widths: Mapping[str, WidthBacktest]
 
     @property
     def trusted(self) -> bool:
@@ -94,7 +97,11 @@ def plan_spending(
             "some: gensweep tune --extend SWEEP --trials 8"
         )
     tested = backtest(enough)
-    planners = {name: FamilyPlanner(name, FittedFamily.of(family), free_size) for name, family in enough.items()}
+    widths = {name: found for name, family in enough.items() if (found := width_backtest(name, family)) is not None}
+    planners = {
+        name: FamilyPlanner(name, FittedFamily.of(family), free_size, name not in widths or widths[name].trusted)
+        for name, family in enough.items()
+    }
     spent = (planner.allocate(budget).widened(tested.widening) for planner in planners.values())
     allocations = sorted(spent, key=lambda each: each.forecast.value)
     best = allocations[0]
@@ -112,6 +119,7 @@ def plan_spending(
         (*tested.problems, *_problems(best, budget / largest)),
         (*remarks, *_widening_remarks(tested), *_remarks(planners[best.group], best, budget / largest)),
         planners,
+        widths,
     )
 
 
@@ -150,6 +158,10 @@ def _remarks(planner: FamilyPlanner, best: Allocation, reach: float) -> list[str
         )
     if best.width > max(tried):
         found.append(f"width {best.width} is wider than any that was tried ({max(tried)})")
+    if not planner.widens:
+        found.append(
+            f"no width beyond {max(tried)} is proposed, as a law of the narrower ones was wrong about that one"
+        )
     if len(tried) == 1:
         found.append(f"only width {best.width} was tried, so nothing is known of others")
     if planner.fitted.seed_deviation is None:

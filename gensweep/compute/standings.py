@@ -49,13 +49,13 @@ class Standing:
 def standings(
     curves: Sequence[TrainingCurve], budget: float, overheads: Mapping[str, float] | None = None
 ) -> list[Standing]:
-    """The configurations that have a score at the budget, the best first.
+    """The configurations that have a score at the budget, the best first, but for trainings that failed.
 
     `overheads` are what each group pays of the budget beside its training.  The error is that of scores; where
     configurations were trained with several seeds, it holds the chance between trainings.
     """
     extra = overheads or {}
-    points = [(curve, curve.best_within(budget - extra.get(curve.group, 0.0))) for curve in curves]
+    points = [(curve, curve.best_within(budget - extra.get(curve.group, 0.0))) for curve in curves if not curve.failed]
     paid = [(curve, point) for curve, point in points if point is not None]
     if not paid:
         return []

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from gensweep.config.problems import Problem, describe_field, listed, show, unknown
-from gensweep.config.tree import Tree, clone, place_of
+from gensweep.config.tree import Tree, clone, flatten, place_of
+from gensweep.redaction import ADVICE, holds_secret, redact
 from gensweep.registry import Choice
 
 M = TypeVar("M", bound=BaseModel)
@@ -83,6 +84,8 @@ def has_key(model: type[BaseModel] | None, path: Sequence[str]) -> bool:
 def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | None, list[Problem]]:
     """The tree as a model, or all its problems."""
     complete = _with_default_kinds(model, clone(tree))
+    if secrets := [key for key, value in flatten(complete) if holds_secret(json.dumps(value))]:
+        return None, [Problem(redact(place_of(tree, key.split("."), default_place)), key, ADVICE) for key in secrets]
     try:
         # Strict JSON: text is never taken for a number, yet lists become tuples and 1 is a float.
         return model.model_validate_json(json.dumps(complete), strict=True), []

@@ -182,7 +182,7 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
     if metric in registries.metrics() and metric not in metrics:
         reason = metric_refusal(trial, metric) or f"is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
         yield "objective.metric", f"{metric!r} {reason}"
-    workers, size = config.resources.workers, setting(trial, "training.batch_size")
+    workers, size = config.resources.worker_counts[0], setting(trial, "training.batch_size")
     if size % workers:
         yield "training.batch_size", f"{size} is not divisible by resources.workers ({workers})"
     grace, images = getattr(config.search.scheduler, "grace", None), setting(trial, "training.images")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
+from annotated_types import doc
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 from gensweep.config.ranges import Node
@@ -20,6 +21,10 @@ MAX_TRIALS = 100_000
 #: Trials of a search that says neither how many nor what they may cost.
 DEFAULT_TRIALS = 20
 SECONDS_PER_HOUR = 3600.0
+#: More failures in a row, each a start of new processes, than anybody would wait for.
+MAX_RETRIES = 1000
+#: More processors or GPUs than a machine has.
+MAX_DEVICES = 10_000
 
 Positive = Annotated[int, Field(ge=1)]
 PositiveAmount = Annotated[float, Field(gt=0)]
@@ -157,13 +162,53 @@ class Search(_Frozen):
         return self.trials or (DEFAULT_TRIALS if self.budget is None else MAX_TRIALS)
 
 
-class Resources(_Frozen):
-    """What one trial takes, and how many run at once (null: as many as fit)."""
+class WorkerRange(_Frozen):
+    """As many workers as there is a place for when they start; fewer than the largest number divide it."""
 
-    workers: Positive = 1
-    cpus_per_worker: Annotated[float, Field(gt=0)] = 1.0
-    gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
-    concurrent: Positive | None = None
+    min: Positive = 1
+    max: Positive
+
+    @model_validator(mode="after")
+    def _is_ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"takes min <= max, but got min={self.min}, max={self.max}")
+        return self
+
+
+class Resources(_Frozen):
+    """What one trial takes, how many run at once at most (auto: as many as the nodes hold), and what failures do."""
+
+    workers: Annotated[Positive | WorkerRange, doc("a whole number >= 1 or a range such as {min: 1, max: 4}")] = 1
+    cpus_per_worker: Annotated[float, Field(gt=0, le=MAX_DEVICES)] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0, le=MAX_DEVICES)] = 0.0
+    concurrent: Positive | Literal["auto"] = "auto"
+    cpus: Annotated[
+        Positive | None,
+        Field(
+            description="how many cores of this machine a sweep without a cluster may use; null: all that others leave"
+        ),
+    ] = None
+    retries: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=MAX_RETRIES,
+            description="how often in a row, without a new checkpoint, a trial goes on after it lost its workers, or "
+            "its storage or data were away; a lost node does not count",
+        ),
+    ] = 3
+    stop_after_failed: Annotated[
+        Positive | None,
+        Field(description="trials in a row that fail for such a cause, after which the sweep stops; null: never"),
+    ] = 3
+
+    @property
+    def worker_counts(self) -> tuple[int, ...]:
+        """How many workers a trial may have, the most first; each divides the first, and so the batch."""
+        if isinstance(self.workers, int):
+            return (self.workers,)
+        most = self.workers.max
+        return tuple(count for count in range(most, 0, -1) if most % count == 0 and count >= self.workers.min)
 
 
 class SweepConfig(_Frozen):

@@ -20,14 +20,18 @@ from jaxtyping import UInt8
 
 from gensweep.cache import locked
 from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
-from gensweep.data.picture_decoding import PICTURE_SUFFIXES, decoded
-from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, unreadable_note
+from gensweep.data.picture_decoding import MAX_PIXELS, MAX_PIXELS_OF_PIL, PICTURE_SUFFIXES, decoded
+from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, skipped_notes
+from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.files import replacing
+from gensweep.remote_folder import is_url
 
 SPLIT_FOLDERS = ("train", "test")
 # The name of the class of a folder without sub-folders.
 ONE_CLASS = "image"
+#: Share of the pictures that may be skipped, because they cannot be read, before somebody has to agree.
+MAX_SKIPPED_SHARE = 0.01
 
 
 @DATASETS.register("image_folder")
@@ -42,6 +46,8 @@ def image_folder(
     channels: Literal[1, 3] = 3,
     test_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
     flip: bool = True,
+    max_pixels: Annotated[int, Interval(ge=1, le=MAX_PIXELS_OF_PIL)] = MAX_PIXELS,
+    allow_skipped: bool = False,
 ) -> Images:
     """A folder of your own pictures: classes from its sub-folders, or one class.
 
@@ -49,32 +55,49 @@ def image_folder(
     If the folder has sub-folders `train` and `test` they are the splits; otherwise a hash of each file's name decides,
     so that about `test_fraction` of the pictures are for testing and a new picture moves no other one.
     The pictures come in the order of these hashes, so the first `limit` of them are a fair mix of the classes.
-    Files that cannot be read are left out, counted and named in the notes.
-    Raises ConfigError if there is no such folder or nothing in it that can be read.
+    Files that cannot be read, or have more than `max_pixels`, and links that lead out of the folder are skipped,
+    counted and named in the notes; more than one in a hundred only if `allow_skipped`.
+    The folder may lie at a URL, such as s3://bucket/pictures; a machine fetches what is new there into its cache.
+    Raises ConfigError if there is no such folder, nothing in it that can be read, or too much that cannot.
     """
-    folder = Path(path).expanduser().resolve()
+    folder = local_copy(path, root).resolve() if is_url(path) else Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise ParameterError("path", f"{folder} is not a folder; name yours")
     given = all((folder / name).is_dir() for name in SPLIT_FOLDERS)
     folders = {name: folder / name for name in SPLIT_FOLDERS} if given else {split: folder}
-    files = {name: sorted(file_names(each)) for name, each in folders.items()}
+    for each in folders.values():
+        if not each.resolve().is_relative_to(folder):
+            raise ParameterError(
+                "path", f"{each} is a link that leads out of the folder; let it hold both splits itself"
+            )
+    files = {name: file_names(each, folder) for name, each in folders.items()}
     # Both splits count, so that their labels mean the same even if one lacks a class.
-    class_names = _class_names([file for part in files.values() for file in part])
-    pictures, notes = _pictures(files[split], class_names)
+    class_names = _class_names([file for part, _ in files.values() for file in part])
+    inside, outside = files[split]
+    pictures, notes = _pictures(inside, class_names)
     chosen = picked(classes, class_names, path)
     wanted = {
         file: label
         for file, label in pictures.items()
         if class_names[label] in chosen and (given or (shuffle_key(file) < test_fraction) == (split == "test"))
     }
-    use = {"size": size, "channels": channels, "limit": limit, "split": split, "classes": classes}
+    use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit, "max_pixels": max_pixels}
+    use |= {"split": split, "classes": classes}
     pixels, labels, unreadable = _cached(folders[split], wanted, root, use)
     if len(labels) == 0:
         count = len(unreadable)
         what = f"none of its {count} picture files can be read" if count else f"it has no picture for {split}ing"
         known = ", ".join(sorted(PICTURE_SUFFIXES))
         raise ConfigError(f"image_folder: {folder}: {what} (known: {known}; test_fraction: {test_fraction})")
-    notes, name = (*notes, *unreadable_note(unreadable)), f"{folder.name}/{split}"
+    skipped = skipped_notes(unreadable, outside)
+    share = (len(unreadable) + len(outside)) / (len(labels) + len(unreadable) + len(outside))
+    if share > MAX_SKIPPED_SHARE and not allow_skipped:
+        excess = f"{100 * share:.2g} % would be skipped, which is more than {100 * MAX_SKIPPED_SHARE:g} %"
+        raise ConfigError(
+            f"image_folder: {folder}: {excess}: {'; '.join(skipped)}; mend them, or do without them by "
+            "data.allow_skipped: true (of data show: --allow-skipped)"
+        )
+    notes, name = (*notes, *skipped), f"{folder.name}/{split}"
     return select(
         pixels, labels, class_names, name=name, classes=classes, limit=limit, size=size, flip=flip, notes=notes
     )
@@ -110,7 +133,7 @@ def _cached(folder: Path, pictures: Mapping[str, int], root: Path, use: dict[str
     with locked(entry):
         if (found := _read(entry, key)) is not None:
             return found
-        pixels, labels, unreadable = _decode(folder, pictures, use["size"], use["channels"], use["limit"])
+        pixels, labels, unreadable = _decode(folder, pictures, use)
         # A full disk costs the next call its time, and nothing else.
         with suppress(OSError), replacing(entry) as path:
             np.savez(path, pixels=pixels, labels=labels, unreadable=json.dumps(unreadable), key=key)
@@ -134,8 +157,13 @@ def _read(entry: Path, key: str) -> Decoded | None:
     return None
 
 
-def _decode(folder: Path, pictures: Mapping[str, int], size: int, channels: int, limit: int | None) -> Decoded:
+def _decode(folder: Path, pictures: Mapping[str, int], use: Mapping[str, Any]) -> Decoded:
     """Decode pictures in their order until `limit` could be read; the others are named with a reason."""
-    rows, unreadable = decode_files(folder, list(pictures), lambda path: decoded(path, size, channels), limit=limit)
+    size, channels = use["size"], use["channels"]
+
+    def decode(path: Path) -> UInt8[np.ndarray, "c h w"]:
+        return decoded(path, size, channels, max_pixels=use["max_pixels"])
+
+    rows, unreadable = decode_files(folder, list(pictures), decode, limit=use["limit"])
     pixels = np.stack(list(rows.values())) if rows else np.empty((0, channels, size, size), dtype=np.uint8)
     return pixels, np.array([pictures[file] for file in rows], dtype=np.int64), unreadable

@@ -19,16 +19,22 @@ PICTURE_SUFFIXES = frozenset({
 })
 # fmt: on
 WHITE_RGBA = (255, 255, 255, 255)
+#: Pixels of the largest picture that is decoded.  Its header tells, so that a small file cannot fill the memory.
+MAX_PIXELS = 64_000_000
+#: PIL itself decodes none of more.
+MAX_PIXELS_OF_PIL = 178_956_970
 
 
-def decoded(path: Path, size: int, channels: int) -> UInt8[np.ndarray, "c h w"]:
+def decoded(path: Path, size: int, channels: int, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "c h w"]:
     """Read a picture as `channels` (1: grey, 3: RGB) planes of `size` x `size` pixels.
 
     The largest square in the middle is kept and resized bicubically, antialiased.  Transparent pictures lie on white;
     16-bit and floating-point ones are scaled to 8 bits; of an animation the first frame is taken.
-    Raises whatever PIL raises for a file that is no picture, too large to be one, or torn.
+    Raises OversizedPictureError for one of more than `max_pixels`, and whatever PIL raises for a file that is no
+    picture, or torn.
     """
     with Image.open(path) as file:
+        _check_pixels(file, max_pixels)
         # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
         file.draft(None, (2 * size, 2 * size))
         file.load()
@@ -44,6 +50,7 @@ def read_picture(path: Path) -> Image.Image:
         with path.open("rb"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata
             with Image.open(path) as file:
+                _check_pixels(file, MAX_PIXELS)
                 file.load()
                 return _eight_bits(_upright(file))
     except FileNotFoundError:
@@ -62,6 +69,17 @@ def squared(picture: Image.Image, size: int, channels: int) -> UInt8[np.ndarray,
     flat = _eight_bits(picture).convert("L" if channels == 1 else "RGB")
     square = ImageOps.fit(flat, (size, size), Image.Resampling.BICUBIC)
     return np.asarray(square).reshape(size, size, channels).transpose(2, 0, 1)
+
+
+class OversizedPictureError(ValueError):
+    """A picture has more pixels than are decoded."""
+
+
+def _check_pixels(picture: Image.Image, limit: int) -> None:
+    if picture.width * picture.height > limit:
+        raise OversizedPictureError(
+            f"{picture.width} x {picture.height} pixels are more than the {limit / 1e6:g} million that are decoded"
+        )
 
 
 def _upright(picture: Image.Image) -> Image.Image:

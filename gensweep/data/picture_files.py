@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -24,16 +24,30 @@ MAX_FILES_NAMED = 5
 FILES_PER_BATCH = 1024
 
 
-def file_names(folder: Path) -> Iterator[str]:
-    """Names of all files, relative and with "/"; links are followed once, hidden files and folders are skipped."""
-    seen = set()
-    for path, folders, files in os.walk(folder, followlinks=True):
+def file_names(folder: Path, root: Path | None = None) -> tuple[list[str], list[str]]:
+    """Names of all files below a folder, and those of links that lead out of `root`, by default the folder itself.
+
+    They are relative and with "/".  Other links are followed, each once; hidden files and folders are left out.
+    """
+    bounds, seen = os.path.realpath(root or folder), set[str]()
+    files, outside = list[str](), list[str]()
+    for path, folders, found in os.walk(folder, followlinks=True):
         real = os.path.realpath(path)
-        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
-        if real not in seen:
-            seen.add(real)
-            relative = Path(path).relative_to(folder)
-            yield from ((relative / name).as_posix() for name in files if not name.startswith("."))
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        shown = [name for name in (*folders, *found) if not name.startswith(".")]
+        away = {name for name in shown if _leads_out(Path(path, name), bounds)}
+        relative, inside = Path(path).relative_to(folder), sorted(set(shown) - away)
+        folders[:] = [name for name in inside if name in folders]
+        files += ((relative / name).as_posix() for name in inside if name not in folders)
+        outside += ((relative / name).as_posix() for name in sorted(away))
+    return files, outside
+
+
+def _leads_out(path: Path, root: str) -> bool:
+    return path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root)
 
 
 def is_picture(file: str) -> bool:
@@ -90,15 +104,23 @@ def decode_files(
     return found, unreadable
 
 
-def unreadable_note(unreadable: Mapping[str, str]) -> tuple[str, ...]:
-    """One line on the files that could not be read, or none."""
-    if not unreadable:
-        return ()
-    # A name need not be text; what is not is shown as a question mark.
-    shown = {
-        os.fsencode(file).decode(errors="replace"): reason
-        for file, reason in islice(unreadable.items(), MAX_FILES_NAMED)
-    }
-    named = "; ".join(f"{file} ({reason})" for file, reason in shown.items())
-    more = f"; and {len(unreadable) - MAX_FILES_NAMED} more" if len(unreadable) > MAX_FILES_NAMED else ""
-    return (f"{len(unreadable)} files cannot be read and are left out: {named}{more}",)
+def skipped_notes(unreadable: Mapping[str, str], outside: Sequence[str]) -> tuple[str, ...]:
+    """A line on the files that could not be read and one on links that lead out of the folder, if there are any."""
+    notes = []
+    if unreadable:
+        told = [f"{name} ({reason})" for name, reason in zip(_shown(unreadable), unreadable.values(), strict=False)]
+        notes.append(f"{len(unreadable)} files cannot be read and are left out: {_first(told, len(unreadable))}")
+    if outside:
+        notes.append(
+            f"{len(outside)} links lead out of the folder and are not followed: {_first(_shown(outside), len(outside))}"
+        )
+    return tuple(notes)
+
+
+def _shown(files: Iterable[str]) -> list[str]:
+    """The first names; one need not be text, and what is not is shown as a question mark."""
+    return [os.fsencode(file).decode(errors="replace") for file in islice(files, MAX_FILES_NAMED)]
+
+
+def _first(told: Sequence[str], count: int) -> str:
+    return "; ".join(told) + (f"; and {count - len(told)} more" if count > len(told) else "")

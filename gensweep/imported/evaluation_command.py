@@ -17,7 +17,7 @@ from gensweep.imported.protocols import EvaluationProtocol, trial_to_follow
 from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
 from gensweep.report.output import print_rows, progress_bar
 from gensweep.tracking.artifacts import trial_config
-from gensweep.tracking.store import check_server
+from gensweep.tracking.store_check import check_server
 from gensweep.training.device import default_device
 from gensweep.training.result_files import write_pairs
 

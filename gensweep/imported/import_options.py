@@ -19,6 +19,7 @@ class ImportedOptions:
     name: str | None
     replace: bool
     torchscript: Path | None
+    trust: bool
     latent: tuple[int, ...] | None
     classes: int | None
     output_range: tuple[float, float] | None
@@ -43,12 +44,17 @@ class ImportedOptions:
         if folder is not None:
             problems += [
                 f"--{name.replace('_', '-')} belongs to a generator: give --torchscript FILE instead of a folder"
-                for name in ("latent", "classes", "output_range")
-                if getattr(self, name) is not None
+                for name in ("trust", "latent", "classes", "output_range")
+                if getattr(self, name) not in (None, False)
             ]
             problems += [f"--seed {seed}: the pictures of a folder are drawn already; leave it out"] if seed else []
         elif self.latent is None:
             problems.append("--torchscript needs the length of z, or its shape: --latent 512")
+        if self.torchscript is not None and not self.trust:
+            problems.append(
+                f"--torchscript {self.torchscript}: to load it is to run the code in it, with all that you may do; add "
+                "--trust if you trust those who made it"
+            )
         if self.like is not None and self.config is not None:
             problems.append("--like and --config both say how to evaluate; leave one of them out")
         if self.suspects is not None and self.suspects.suffix.lower() != ".png":
@@ -88,7 +94,8 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 imported_options = option_bundle(
     click.option("--name", help="File the score of FOLDER or --torchscript in MLflow, for best --compare."),
     click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before."),
-    click.option("--torchscript", type=FILE, metavar="FILE", help="Score an exported generator. Its code is run!"),
+    click.option("--torchscript", type=FILE, metavar="FILE", help="Score an exported generator; see --trust."),
+    click.option("--trust", is_flag=True, help="Run the code in the file of --torchscript, with all that you may do."),
     click.option(
         "--latent", callback=_latent, metavar="N[,N...]", help="With --torchscript: shape of z, as 512 or 100,1,1."
     ),

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from gensweep.data.picture_decoding import decoded
-from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, unreadable_note
+from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, skipped_notes
 from gensweep.errors import ConfigError
 
 
@@ -48,9 +48,10 @@ def read_folder(
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder; name one that holds pictures")
-    names = sorted(filter(is_picture, file_names(folder)), key=lambda name: (shuffle_key(name), name))
+    files, outside = file_names(folder)
+    names = sorted(filter(is_picture, files), key=lambda name: (shuffle_key(name), name))
     found, unreadable = decode_files(folder, names, read, limit=count, progress=progress)
-    notes = unreadable_note(unreadable)
+    notes = skipped_notes(unreadable, outside)
     if len(found) < count:
         raise ConfigError(_too_few(folder, len(found), count, *notes))
     if len(names) > count + len(unreadable):

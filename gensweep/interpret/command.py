@@ -58,37 +58,55 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
       gensweep interpret cifar --units 50 --draws 128 --seed 1
       gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
     """
-    from gensweep.interpret.analysis import AnalysisSettings, analyse, load_labelled
-    from gensweep.interpret.page import write_page
-    from gensweep.interpret.tables import conclusion, unit_rows
+    from gensweep.sweep.cluster_task import ReturnedPath, SentPath, run_near_gpus
     from gensweep.tracking.runs import checkpoint_folder, find_trial
     from gensweep.tracking.store import client, explaining_errors
 
     trial = None if Path(run).is_dir() else find_trial(run)
     folder = checkpoint_folder(trial or run)
-    labelled = load_labelled(folder, class_name=class_name, layers=layer)
-    with _stages() as begin:
-        found = analyse(labelled, AnalysisSettings(**settings), begin)
-        begin("the page")
-        facts = {"images a label": settings["samples"], "permutations": settings["permutations"]}
-        name, command = run if trial is None else trial.name, shlex.join(["gensweep", *sys.argv[1:]])
-        files = write_page(output, name, labelled, found, facts, command)
-    rows = unit_rows(found.activation_map, labelled.labels, labelled.names)
+    name, command = run if trial is None else trial.name, shlex.join(["gensweep", *sys.argv[1:]])
+    chosen = {"class_name": class_name, "layers": layer}
+    rows, words, files = run_near_gpus(
+        look_into, SentPath(folder), chosen, settings, ReturnedPath(output), name, command
+    )
     print_rows(rows, format)
-    if not rows:
-        click.echo("No unit is raised by a label more than by chance.", err=True)
-    if found.failure is not None:
-        click.echo(f"Note: no units are switched off, as images cannot be classified: {found.failure}", err=True)
-    if found.interventions:
-        click.echo(conclusion(found.interventions), err=True)
+    for line in words:
+        click.echo(line, err=True)
     click.echo(f"Page: {output / 'index.html'}", err=True)
     if trial is not None:
         try:
             with explaining_errors(f"MLflow did not take the page (CAUSE); it is in {output}"):
                 for file in files:
-                    client().log_artifact(trial.run_id, str(file), "interpretation")
+                    client().log_artifact(trial.run_id, str(output / file), "interpretation")
         except GensweepError as error:
             click.echo(f"Note: {error}", err=True)
+
+
+def look_into(
+    folder: Path, chosen: dict[str, Any], settings: dict[str, Any], output: Path, name: str, command: str
+) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """Analyse the model in a checkpoint folder and write the page.
+
+    Returns the rows to print, remarks, and the files in `output`.
+    """
+    from gensweep.interpret.analysis import AnalysisSettings, analyse, load_labelled
+    from gensweep.interpret.page import write_page
+    from gensweep.interpret.tables import conclusion, unit_rows
+
+    labelled = load_labelled(folder, **chosen)
+    with _stages() as begin:
+        found = analyse(labelled, AnalysisSettings(**settings), begin)
+        begin("the page")
+        facts = {"images a label": settings["samples"], "permutations": settings["permutations"]}
+        files = write_page(output, name, labelled, found, facts, command)
+    rows, words = unit_rows(found.activation_map, labelled.labels, labelled.names), []
+    if not rows:
+        words.append("No unit is raised by a label more than by chance.")
+    if found.failure is not None:
+        words.append(f"Note: no units are switched off, as images cannot be classified: {found.failure}")
+    if found.interventions:
+        words.append(conclusion(found.interventions))
+    return rows, words, [str(file.relative_to(output)) for file in files]
 
 
 @contextmanager

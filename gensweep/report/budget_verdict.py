@@ -17,7 +17,7 @@ from gensweep.compute.frontier import (
     frontier,
     group_curves,
 )
-from gensweep.compute.search_cost import search_frontier
+from gensweep.compute.search_cost import search_frontier, worst_of
 from gensweep.compute.standings import Standing, chances_of_best, standings
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.report.budget_range import known_budget, no_common_budget
@@ -121,9 +121,9 @@ class _Compared:
 
 
 def _compared(trained: TrainedCurves) -> _Compared:
-    groups = group_curves(trained.curves)
+    groups = group_curves(trained.attempts)
     populations = {name: curves for name, curves in groups.items() if _is_population(curves)}
-    judged = _flat(populations) if len(populations) > 1 else trained.curves
+    judged = _flat(populations) if len(populations) > 1 else _flat(groups)
     return _Compared(trained, populations, judged, common_budgets(judged))
 
 
@@ -131,7 +131,8 @@ def _at_budget(compared: _Compared, at: float, overheads: Mapping[str, float], m
     populations, judged = compared.populations, compared.judged
     found = frontier(_flat(populations), at, overheads=overheads) if populations else None
     verdict = _by_group if len(populations) > 1 else _one_by_one
-    searches = {name: search_frontier(curves) for name, curves in group_curves(judged).items()}
+    failure = worst_of(judged)
+    searches = {name: search_frontier(curves, failure) for name, curves in group_curves(judged).items()}
     return replace(
         verdict(compared.trained, found, standings(judged, at, overheads), at, mode),
         overheads=overheads,

@@ -30,7 +30,13 @@ def evaluate_command(trial: TrialRecord, like: str | None = None) -> str:
     if trial.family == "folder":
         words.append(path)
     else:
-        words += ["--torchscript", path, "--latent", config.get("family.latent", "").strip("[]").replace(" ", "")]
+        words += [
+            "--torchscript",
+            path,
+            "--trust",
+            "--latent",
+            config.get("family.latent", "").strip("[]").replace(" ", ""),
+        ]
         if (classes := config.get("family.classes", NULL)) != NULL:
             words += ["--classes", classes]
         if (values := config.get("family.output_range", NULL)) != NULL:

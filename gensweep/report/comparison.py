@@ -64,15 +64,25 @@ class Comparison:
     @cached_property
     def groups(self) -> dict[str, list[RankedTrial]]:
         """The trials by what figures call them: the sweep, or the family where a sweep searched several; best first."""
+        groups: dict[str, list[RankedTrial]] = {}
+        for each in self.entries:
+            groups.setdefault(self.group_of(each.trial), []).append(each)
+        return groups
+
+    def group_of(self, trial: TrialRecord) -> str:
+        """What figures call the group that a trial of these sweeps would belong to, also if it is not ranked."""
+        sweep, family = trial.sweep, trial.family
+        if self._families.get(sweep, {family}) == {family}:
+            return sweep
+        return family if len(self.sweeps) == 1 else f"{sweep} {family}"
+
+    @cached_property
+    def _families(self) -> dict[str, set[str]]:
+        """The families of each sweep that are ranked."""
         families: dict[str, set[str]] = {}
         for each in self.entries:
             families.setdefault(each.trial.sweep, set()).add(each.trial.family)
-        groups: dict[str, list[RankedTrial]] = {}
-        for each in self.entries:
-            sweep, family = each.trial.sweep, each.trial.family
-            several = family if len(self.sweeps) == 1 else f"{sweep} {family}"
-            groups.setdefault(sweep if len(families[sweep]) == 1 else several, []).append(each)
-        return groups
+        return families
 
     @cached_property
     def rungs(self) -> list[Rung]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from gensweep.compute.amounts import Amount
 from gensweep.report.collapse import trial_warnings
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
-from gensweep.sweep.events import Ended, Event, SessionEnded, SessionStarted, Started
+from gensweep.sweep.events import Ended, Event, Lost, Noted, Scaled, SessionEnded, SessionStarted, Stalled, Started
 from gensweep.sweep.search_budget import spent_by_search
 from gensweep.sweep.state import SweepState, TrialState
 
@@ -60,6 +60,8 @@ class ProgressDisplay:
         self._done = 0.0
         self._live: Live | None = None
         self._began = clock()
+        self._waits_since: float | None = None
+        self._stalls: dict[str, float] = {}
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Show what has changed."""
@@ -67,9 +69,18 @@ class ProgressDisplay:
         match event:
             case SessionStarted():
                 self._open(event)
+            case Scaled():
+                self._scale(event)
             case Started():
-                # It goes on from its last evaluation: what came before says nothing of this session's speed.
-                self._starts[event.trial] = _Start(self._clock(), max(state.trials[event.trial].evaluations, default=0))
+                # It goes on from its last checkpoint: what came before says nothing of this session's speed.
+                self._starts[event.trial] = _Start(self._clock(), state.trials[event.trial].resumes_at)
+            case Lost():
+                images = count(state.trials[event.trial].resumes_at)
+                self._say(f"{event.trial} {event.cause}; it goes on from image {images} once there are workers")
+            case Noted():
+                self._say(f"{event.trial}: {event.text}")
+            case Stalled():
+                self._stall(event)
             case Ended():
                 self._end(event)
             case SessionEnded() if self._opened:  # else it is that of a driver that was lost
@@ -77,7 +88,7 @@ class ProgressDisplay:
                 self._say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
 
     def _open(self, session: SessionStarted) -> None:
-        self._began, self._opened = self._clock(), True
+        self._began, self._opened, self._waits_since = self._clock(), True, None
         if self._wants_live:
             from rich.console import Console
             from rich.live import Live
@@ -91,6 +102,36 @@ class ProgressDisplay:
             words = "goes on" if len(self._state.sessions) > 1 else "starts"
             before = f", {self._state.ended} ended before" if self._state.ended else ""
             self._say(f"{self._name} {words}: {self._wanted_words()}{before}, {session.concurrent} at a time")
+
+    def _scale(self, event: Scaled) -> None:
+        """Tell what the cluster holds, off a terminal in a line: while it brings nodes, and once it has."""
+        waited, self._waits_since = self._waits_since, None
+        if event.missing:
+            self._waits_since = self._clock() if waited is None else waited
+        if self._live is None:
+            nodes = f"{event.nodes} node{'s' if event.nodes > 1 else ''}, {event.concurrent} trials at a time"
+            self._say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
+
+    def _stall(self, event: Stalled) -> None:
+        """Remember since when a trial makes no progress, and off a terminal tell it, and when it goes on."""
+        if event.seconds:
+            self._stalls[event.trial] = self._clock() - event.seconds
+        if self._live is None:
+            words = f"no progress for {duration(event.seconds)}" if event.seconds else "makes progress again"
+            self._say(f"{event.trial}: {words}")
+
+    def _stall_words(self) -> list[str]:
+        return [
+            f"{trial.trial}: no progress for {duration(self._clock() - self._stalls[trial.trial])}"
+            for trial in self._state.running
+            if trial.stalled
+        ]
+
+    def _waiting_words(self) -> list[str]:
+        scaled = self._state.scaled
+        if scaled is None or self._waits_since is None:
+            return []
+        return [f"waiting for {scaled.missing} x {scaled.each}; {duration(self._clock() - self._waits_since)}"]
 
     def _end(self, event: Ended) -> None:
         """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""
@@ -123,7 +164,9 @@ class ProgressDisplay:
         best = self._best_words().removeprefix(", ")
         line = Text(best, no_wrap=True, overflow="ellipsis")
         line.append(f"  {self._time_words()}" if best else self._time_words(), style="dim")
-        return Group(head, line, self._table())
+        troubles = [*self._waiting_words(), *self._stall_words()]
+        told = [Text(words, style="yellow", no_wrap=True, overflow="ellipsis") for words in troubles]
+        return Group(head, line, *told, self._table())
 
     def _table(self) -> RenderableType:
         from rich.progress_bar import ProgressBar
@@ -148,6 +191,8 @@ class ProgressDisplay:
             settings = Text(setting_words(trial.params, list(trial.params)), no_wrap=True, overflow="ellipsis")
             row += [ProgressBar(total=budget or 1, completed=trial.images, width=BAR_WIDTH), settings]
             table.add_row(*row[: len(table.columns)])
+        for trial in self._state.waiting:
+            table.add_row(trial.trial, Text("waits", style="dim"))
         return table
 
     @property

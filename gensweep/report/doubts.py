@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def _few_or_unknown(verdict: BudgetVerdict) -> Iterator[str]:
     if stopped:
         counts = ", ".join(stopped)
         yield f"trainings that were stopped before the budget are taken to go on as the others did: {counts}"
+    yield from _failures(verdict)
     for flip in verdict.unsure:
         where = amount_words(flip.value, verdict.trained.unit)
         yield f"the curves of {flip.below} and {flip.above} cross near {where}, but that may be chance"
@@ -61,6 +63,20 @@ def _few_or_unknown(verdict: BudgetVerdict) -> Iterator[str]:
     if verdict.trained.uncounted:
         names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
         yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
+
+
+def _failures(verdict: BudgetVerdict) -> Iterator[str]:
+    """How many trainings failed, by group, and how they count."""
+    assert verdict.trained is not None
+    failed = [each for each in verdict.curves if each.failed]
+    if failed:
+        counts = ", ".join(f"{each.failed} of {each.trainings} trainings of {each.group}" for each in failed)
+        yield f"{counts} failed and count as no score"
+    judged = {curve.group for curve in verdict.trained.curves}
+    lost = Counter(curve.group for curve in verdict.trained.failed if curve.group not in judged)
+    yield from (
+        f"all {number} trainings of {group} failed, so nothing is known of it" for group, number in lost.items()
+    )
 
 
 def _shortest(verdict: BudgetVerdict) -> str | None:

@@ -20,6 +20,7 @@ from gensweep.report.comparison import Comparison
 from gensweep.report.figures import SYMBOL_PATHS
 from gensweep.report.page_pictures import sample_tiles
 from gensweep.report.pareto_table import pareto_rows, sampling_unit
+from gensweep.report.plan_ahead import PLANNED_FACTOR, PlanAhead, plan_ahead
 from gensweep.report.templates import environment, script_text, write_whole
 from gensweep.report.trial_notes import series_numbers
 from gensweep.report.verdict import verdict_sentences
@@ -69,11 +70,11 @@ def write_report(comparison: Comparison, judged: BudgetVerdict, file: Path) -> N
 
     Raises GensweepError if the file cannot be written.
     """
-    write_whole(file, render(comparison, judged), "name another file: --html FILE")
+    write_whole(file, render(comparison, judged, plan_ahead(comparison, judged)), "name another file: --html FILE")
 
 
-def render(comparison: Comparison, judged: BudgetVerdict) -> str:
-    """The page as text.  Whatever users named is escaped."""
+def render(comparison: Comparison, judged: BudgetVerdict, ahead: PlanAhead | None = None) -> str:
+    """The page as text, with what it says of a larger budget.  Whatever users named is escaped."""
     pages, groups, page = environment(), comparison.groups, runs_page()
 
     def runs(run_id: str) -> str | None:
@@ -88,6 +89,8 @@ def render(comparison: Comparison, judged: BudgetVerdict) -> str:
         sentences=sentences[1:],
         warnings=judged.warnings,
         winner=judged.winner,
+        ahead=ahead,
+        planned_factor=PLANNED_FACTOR,
         pareto=pareto_rows(comparison, judged) if len(comparison.entries) > 1 else [],
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),

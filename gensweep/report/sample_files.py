@@ -8,23 +8,25 @@ from pathlib import Path
 import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
-from torchvision.io import write_png
 
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import write_problem
 from gensweep.training.class_grid import write_class_grid
-from gensweep.training.result_files import write_grid
+from gensweep.training.result_files import write_grid, write_picture
 
 
 def check_output(output: Path, read: Iterable[Path] = ()) -> None:
     """Raise ConfigError, before any image is drawn, if the name is neither a .png file nor a folder.
 
-    Or if one of the files that are `read` could be written over.
+    Or if one of the files that are `read` could be written over; GensweepError if nothing can be written there.
     """
     if output.suffix.lower() != ".png" and (output.suffix or output.is_file()):
         raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
     for file in read:
         if output.resolve() in (file.resolve(), file.resolve().parent):
             raise ConfigError(f"--output {output}: {file} could be written over; name another file or folder")
+    if (problem := write_problem(output.parent if output.suffix else output)) is not None:
+        raise GensweepError(f"--output {output}: {problem}")
 
 
 def write_pictures(
@@ -51,5 +53,5 @@ def write_pictures(
     output.mkdir(parents=True, exist_ok=True)
     files = [output / f"{index:06d}.png" for index in range(len(images))]
     for image, file in zip(images, files, strict=True):
-        write_png(image, str(file))
+        write_picture(image, file)
     return files

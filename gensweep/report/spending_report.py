@@ -41,6 +41,11 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
                 {"trial": each.trial, "budget": each.spent, "score": each.score, **_forecast(each.forecast)}
                 for each in plan.backtest.hidden
             ],
+            "widths": [
+                {"family": name, "width": each.width, "coverage": each.coverage, "ratio": each.ratio}
+                | {"trainings": len(each.hidden)}
+                for name, each in plan.widths.items()
+            ],
         },
         "problems": list(plan.problems),
         "warnings": list(plan.remarks),
@@ -121,6 +126,20 @@ def backtest_sentence(plan: SpendingPlan) -> str:
         f"held {100 * found.coverage:.0f} % of the scores of {found.trainings} trials; {found.recommended} would have "
         f"been taken, which scored {_behind(found.regret)}."
     )
+
+
+def width_sentences(plan: SpendingPlan) -> list[str]:
+    """What the backtests on the largest width have found."""
+    return [
+        f"With width {each.width} of {name} hidden, a law of the narrower ones held {100 * each.coverage:.0f} % of its "
+        f"{len(each.hidden)} scores in 80 % intervals, and expected them {_off(each.ratio)}."
+        for name, each in plan.widths.items()
+    ]
+
+
+def _off(ratio: float) -> str:
+    """By how much an expectation was wrong."""
+    return f"{100 * (ratio - 1):.0f} % too bad" if ratio >= 1 else f"{100 * (1 - ratio):.0f} % too good"
 
 
 def _behind(regret: float) -> str:

@@ -1,18 +1,18 @@
-"""Which trials are too close to the best one to call: differences of corrected scores, with their error."""
+"""Which trials are too close to the best one to call: differences of corrected scores, with their interval."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import hypot, sqrt
+from dataclasses import dataclass
+from math import sqrt
 from typing import TYPE_CHECKING
 
-from gensweep.results import STANDARD_ERRORS
 from gensweep.tracking.artifacts import influences
 
 if TYPE_CHECKING:
     from gensweep.report.ranked_trials import RankedTrial
+    from gensweep.results import Score
     from gensweep.tracking.records import TrialRecord
 
 #: The best trials whose images are compared one by one, at most.
@@ -23,19 +23,15 @@ MAX_PAIRED_TRIALS = 20
 class Tie:
     """A trial whose corrected score differs from the best one's by no more than chance would have it.
 
-    `difference` is how much worse it is (below 0: better), with its standard `error`.  It is `paired` if the error is
-    that of the differences of images from the same noise, which are often alike, and not of two unrelated sets.
+    `difference` is how much worse it is (below 0: better), with its 95 % `interval`, which holds 0.  It is `paired` if
+    that counts how alike the errors of both are, as their images come from the same noise; else they are taken for
+    unrelated.
     """
 
     trial: TrialRecord
     difference: float
-    error: float
+    interval: tuple[float, float]
     paired: bool
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The ends of the difference's 95 % interval, which holds 0."""
-        return self.difference - STANDARD_ERRORS * self.error, self.difference + STANDARD_ERRORS * self.error
 
 
 def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
@@ -44,26 +40,65 @@ def ties(entries: Sequence[RankedTrial]) -> tuple[Tie, ...]:
     None if the metric gives no interval.
     """
     best, *others = entries
-    if best.score.error is None or best.score.corrected is None:
+    if (first := _corrected_order(best.score)) is None:
         return ()
-    order, of_best = replace(best.score, value=best.score.corrected).order, None
-    found = []
+    of_best, found = None, []
     for index, entry in enumerate(others, 1):
-        score = entry.score
-        if score.corrected is None or score.error is None:
+        if (second := _corrected_order(entry.score)) is None:
             continue
-        error, paired = hypot(best.score.error, score.error), False
+        alike = None
         if index < MAX_PAIRED_TRIALS:
-            of_best = of_best or influences(best.trial, score.metric)
-            alike = _paired_error(of_best, influences(entry.trial, score.metric))
-            error, paired = (error, False) if alike is None else (alike, True)
-        tie = Tie(entry.trial, replace(score, value=score.corrected).order - order, error, paired)
-        if tie.interval[0] <= 0:
-            found.append(tie)
+            of_best = of_best or influences(best.trial, best.score.metric)
+            alike = _correlation(of_best, influences(entry.trial, best.score.metric))
+        interval = difference_interval(second, first, alike or 0.0)
+        if interval[0] <= 0:
+            found.append(Tie(entry.trial, second.value - first.value, interval, alike is not None))
     return tuple(found)
 
 
-def _paired_error(first: Sequence[float] | None, second: Sequence[float] | None) -> float | None:
+@dataclass(frozen=True)
+class IntervalEstimate:
+    """A value, and the ends of its interval, which need not be as far away on either side."""
+
+    value: float
+    low: float
+    high: float
+
+
+def difference_interval(first: IntervalEstimate, second: IntervalEstimate, correlation: float) -> tuple[float, float]:
+    """The interval of first - second at the level of theirs, whose errors have a correlation.
+
+    Each end lies as far out as those ends of both that make the difference extreme: with a = first - first.low and
+    b = second.high - second, the lower one is sqrt(a^2 + b^2 - 2 r a b) below the difference.
+    Source: Newcombe 1998, method 10; Zou & Donner 2008 (any two intervals, and correlation).
+    """
+
+    def reach(a: float, b: float) -> float:
+        a, b = max(a, 0.0), max(b, 0.0)  # an estimate below 0 may lie below its interval, which holds distances
+        return sqrt(max(a * a + b * b - 2 * correlation * a * b, 0.0))
+
+    difference = first.value - second.value
+    return (
+        difference - reach(first.value - first.low, second.high - second.value),
+        difference + reach(first.high - first.value, second.value - second.low),
+    )
+
+
+def _corrected_order(score: Score) -> IntervalEstimate | None:
+    """The corrected score with its interval, such that smaller is better; None where there is none."""
+    if score.corrected is None or score.interval is None:
+        return None
+    low, high = score.interval
+    if score.mode == "min":
+        return IntervalEstimate(score.corrected, low, high)
+    return IntervalEstimate(-score.corrected, -high, -low)
+
+
+def _correlation(first: Sequence[float] | None, second: Sequence[float] | None) -> float | None:
+    """How alike the errors of two scores are, from what each image adds to both; None where that is not known."""
     if not first or not second or len(first) != len(second) or len(first) < 2:
         return None
-    return statistics.stdev(a - b for a, b in zip(first, second, strict=True)) / sqrt(len(first))
+    try:
+        return statistics.correlation(first, second)
+    except statistics.StatisticsError:  # all images add the same
+        return None

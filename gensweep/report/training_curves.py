@@ -29,13 +29,19 @@ class TrainedCurves:
     name of the curve; that of a repeat is the trial that it repeats.
 
     `uncounted` are names of trials that have no curve, as those that were only scored here, or whose cost in this unit
-    is not known.
+    is not known.  `failed` are the curves of trainings that failed, which are not ranked, as far as they got.
     """
 
     unit: Unit
     curves: tuple[TrainingCurve, ...]
     entries: Mapping[str, RankedTrial]
     uncounted: tuple[str, ...]
+    failed: tuple[TrainingCurve, ...] = ()
+
+    @property
+    def attempts(self) -> tuple[TrainingCurve, ...]:
+        """All trainings, those that failed last."""
+        return self.curves + self.failed
 
     @cached_property
     def costs(self) -> dict[str, tuple[float, float]]:
@@ -53,7 +59,8 @@ def trained_curves(comparison: Comparison, unit: Unit | None = None) -> list[Tra
     """
     repeats = _repeats(comparison)
     trials = [entry.trial for entry in comparison.entries]
-    evaluations = evaluations_of([*trials, *(trial for found in repeats.values() for trial in found)])
+    others = [*(trial for found in repeats.values() for trial in found), *comparison.failed]
+    evaluations = evaluations_of([*trials, *others])
     units = [unit] if unit is not None else list(dict.fromkeys([*_unit_of_sweeps(comparison), *UNITS]))
     found = [_in_unit(comparison, repeats, evaluations, each) for each in units]
     return sorted((each for each in found if each.curves), key=lambda each: len(each.uncounted))
@@ -147,7 +154,24 @@ def _in_unit(
                     entries[trial.run_id] = entry
                 else:
                     uncounted.append(trial.name)
-    return TrainedCurves(unit, tuple(curves), entries, tuple(uncounted))
+    failed = _failed(comparison, evaluations, unit)
+    return TrainedCurves(unit, tuple(curves), entries, tuple(uncounted), failed)
+
+
+def _failed(
+    comparison: Comparison, evaluations: Mapping[str, Iterable[Evaluation]], unit: Unit
+) -> tuple[TrainingCurve, ...]:
+    """The curves of trainings that failed by themselves, in groups that are compared."""
+    runs = {_key(trial, trial.trial): trial.run_id for sweep in comparison.sweeps for trial in sweep.trials}
+    found = []
+    for trial in comparison.failed:
+        # What could not even be configured was no training, and has no family.
+        if trial.family and not trial.outside:
+            configuration = runs.get(_key(trial, trial.repeat_of or trial.trial), trial.run_id)
+            points = _points(evaluations.get(trial.run_id, ()), comparison.score, unit)
+            group = comparison.group_of(trial)
+            found.append(TrainingCurve(group, trial.run_id, configuration, points, failed=True))
+    return tuple(found)
 
 
 def _points(evaluations: Iterable[Evaluation], like: Score, unit: Unit) -> tuple[CurvePoint, ...]:

@@ -64,6 +64,11 @@ class Rescorer:
         self.samples: int = samples or self.trial.flat()["evaluation.samples"]
         self.device = torch.device(device) if device is not None else default_device()
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Those with which a copy of the folder is scored likewise, on a device of its own."""
+        return {"samples": self.samples, "seed": self.seed, "changed": self.changed}
+
     def configs(self, axes: Axes) -> list[SamplingConfig]:
         """Every combination of the values, each checked, in the order of the values; steps change fastest.
 
@@ -195,10 +200,10 @@ class Rescorer:
             usual=not (changes or self.changed),
             changed=self.changed,
         )
-        self._keep(outcome)
+        self.keep(outcome)
         return outcome
 
-    def _keep(self, outcome: Outcome) -> None:
+    def keep(self, outcome: Outcome) -> None:
         """Put an outcome into the file, in place of an older one of the same key."""
         try:
             with FileLock(self.file.with_suffix(".lock")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -110,11 +111,20 @@ def rescore(subjects: Sequence[Subject], axes: Axes) -> list[SamplingResult]:
 
 
 def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[SamplingResult]:
+    from gensweep.sweep.cluster_task import ReturnedPath, SentPath, has_cluster, run_near_gpus
+    from gensweep.training.result_files import SUSPECTS_FILE
+
     model = subject.model
     found: dict[SamplingConfig, SamplingResult] = {}
     missing = model.missing(configs)
     if not missing:
         click.echo(f"{subject.name}: all known, from {model.file}", err=True)
+    elif has_cluster():
+        outcomes = run_near_gpus(
+            score_folder, SentPath(model.folder), model.settings, configs, ReturnedPath(model.folder / SUSPECTS_FILE)
+        )
+        for outcome in outcomes:
+            model.keep(outcome)
     try:
         with progress_bar(subject.name, sum(each.evaluations for each in missing) * model.samples) as show:
             for outcome in model.run(configs, show):
@@ -124,6 +134,22 @@ def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[Sampli
     finally:
         _file(subject)
     return [found[each] for each in configs]
+
+
+def score_folder(
+    folder: Path, settings: Mapping[str, Any], configs: Sequence[SamplingConfig], suspects: Path
+) -> list[Outcome]:
+    """Score the model in a checkpoint folder, on the node where this runs; pictures of suspects go to a file."""
+    from gensweep.rescoring.rescorer import Rescorer
+    from gensweep.training.result_files import SUSPECTS_FILE
+
+    model = Rescorer(folder, **settings)
+    missing = model.missing(configs)
+    with progress_bar(folder.name, sum(each.evaluations for each in missing) * model.samples) as show:
+        outcomes = list(model.run(configs, show))
+    if (folder / SUSPECTS_FILE).is_file():
+        shutil.copyfile(folder / SUSPECTS_FILE, suspects)
+    return outcomes
 
 
 def _score(subject: Subject, outcome: Outcome) -> SamplingResult:

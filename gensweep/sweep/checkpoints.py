@@ -1,71 +1,129 @@
 """Checkpoint folders in a sweep's storage: a local or shared folder, or a URL such as s3://bucket/sweeps.
 
-A folder that is there is whole: it is written aside, flushed, then renamed.  An object store has no rename; there a
-folder counts only once its trial has reported it, which is after the last byte.
+A folder that is there is whole: it is written aside, flushed, then renamed.  An object store has no rename; there each
+file is sent until it has arrived, and a manifest with names, sizes and hashes comes last.  What it does not describe
+truly is not whole.
 """
 
 from __future__ import annotations
 
-import contextlib
+import json
 import shutil
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from gensweep.errors import GensweepError
-from gensweep.files import replace_folder
+from gensweep.files import file_sha256, replace_folder
+from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
+
+#: The file that makes a checkpoint at a URL whole.
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+#: The record of whose storage it is; storages of versions that wrote no manifests have none.
+OWNER_FILE = "owner.json"
+CHECKPOINTS = "checkpoints"
+#: Files of a checkpoint that are sent or fetched at the same time.
+TRANSFERS_AT_ONCE = 4
+#: Seconds for which the driver tries to fetch a small file or to delete something: it waits, and with it all trials.
+DRIVER_PATIENCE = 10.0
 
 
-def is_url(uri: str) -> bool:
-    """True for s3://..., gs://... and the like; False for a path."""
-    return "://" in uri
+class IncompleteCheckpointError(OSError):
+    """A checkpoint at a URL is not what its manifest says, or has none."""
 
 
-def checkpoint_uri(storage: str, trial: str, images: int) -> str:
-    """Where a trial's checkpoint after some training images lies, path or URL."""
-    return f"{storage.rstrip('/')}/checkpoints/{trial}/{images:012d}"
+def checkpoint_uri(root: str, trial: str, images: int) -> str:
+    """Where a trial's checkpoint after some training images lies, path or URL, below the root of its sweep."""
+    return below(root, CHECKPOINTS, trial, f"{images:012d}")
 
 
 def store(folder: Path, uri: str) -> None:
-    """Copy a local folder to `uri`, replacing what is there, all or nothing."""
-    if is_url(uri):
-        from pyarrow.fs import FileSystem, copy_files  # type: ignore[import-untyped]
-
-        filesystem, path = FileSystem.from_uri(uri)
-        with contextlib.suppress(OSError):  # an object store has no folders, and may not let us make one
-            filesystem.create_dir(path, recursive=True)
-        copy_files(str(folder), uri)
+    """Copy a local folder to `uri`, replacing what is there, all or nothing.  Raises OSError if that fails for long."""
+    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    if not is_url(uri):
+        target = Path(uri)
+        aside = _aside(target)
+        try:
+            for name, file in files.items():
+                (aside / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, aside / name)
+            replace_folder(aside, target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)  # of a full disk a half would take the last room
         return
-    target = Path(uri)
-    aside = _aside(target)
-    shutil.copytree(folder, aside)
-    replace_folder(aside, target)
+    remote = RemoteFolder(uri)
+    remote.delete(MANIFEST)  # what lies there is not whole from now on
+    with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
+        list(pool.map(lambda name: remote.upload(files[name], name), files))
+    described = {name: {"size": file.stat().st_size, "sha256": file_sha256(file)} for name, file in files.items()}
+    remote.write(MANIFEST, json.dumps({"format": MANIFEST_FORMAT, "files": described}, indent=1).encode())
 
 
-def fetch(uri: str, cache: Path) -> Path:
-    """The folder at `uri` on this machine: itself if it is local, else a copy in `cache`, which is made once."""
+def fetch(uri: str, cache: Path, *, patience: float = PATIENCE) -> Path:
+    """The folder at `uri` on this machine: itself if it is local, else a copy in `cache`, which is made once.
+
+    Raises IncompleteCheckpointError if a file is missing or damaged, another OSError if the storage does not answer.
+    """
     if not is_url(uri):
         return Path(uri)
     copy = _cached(uri, cache)
     if not copy.is_dir():
-        from pyarrow.fs import copy_files
-
-        aside = _aside(copy)
+        aside, remote = _aside(copy), RemoteFolder(uri, patience=patience)
         aside.mkdir()
-        copy_files(uri, str(aside))
+        expected = _manifest(remote)
+        for name in expected:
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+
+        def download(name: str) -> None:
+            try:
+                remote.download(name, aside / name)
+            except FileNotFoundError:
+                raise IncompleteCheckpointError(f"the checkpoint {uri} lacks {name}") from None
+            if expected[name] is not None and file_sha256(aside / name) != expected[name]:
+                raise IncompleteCheckpointError(f"{name} of the checkpoint {uri} is damaged")
+
+        with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
+            list(pool.map(download, expected))
         aside.rename(copy)
     return copy
 
 
+def fetch_file(uri: str, name: str, target: Path) -> bool:
+    """Copy one small file of a checkpoint to a local one; False if the checkpoint has no such file.
+
+    Raises OSError if the storage does not answer for some seconds.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if is_url(uri):
+            content = RemoteFolder(uri, patience=DRIVER_PATIENCE).read(name)
+            target.write_bytes(content)
+        else:
+            shutil.copyfile(Path(uri) / name, target)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def delete(uri: str, cache: Path) -> None:
-    """Remove a folder and its copy in `cache`; that it is gone already is fine."""
+    """Remove a folder and its copy in `cache`; that it is gone already is fine.  Raises OSError if that fails."""
     if not is_url(uri):
         shutil.rmtree(uri, ignore_errors=True)
         return
-    from pyarrow.fs import FileSystem
-
-    filesystem, path = FileSystem.from_uri(uri)
-    with contextlib.suppress(OSError):
-        filesystem.delete_dir(path)
+    RemoteFolder(uri, patience=DRIVER_PATIENCE).delete_all()
     shutil.rmtree(_cached(uri, cache), ignore_errors=True)
+
+
+def unused_checkpoints(root: str, useful: Collection[str]) -> list[str]:
+    """Checkpoints below the root of a sweep, whole or in part, that are not among the useful ones.
+
+    Trial and images tell them apart: the same storage may have been reached by another path or URL before.
+    """
+    names = {_trial_and_images(uri) for uri in useful}
+    found = {tuple(file.split("/")[:2]) for file in RemoteFolder(below(root, CHECKPOINTS)).files() if "/" in file}
+    return [below(root, CHECKPOINTS, *each) for each in sorted(found) if each not in names]
 
 
 def check_visible(uri: str) -> None:
@@ -77,8 +135,28 @@ def check_visible(uri: str) -> None:
         )
 
 
+def _manifest(remote: RemoteFolder) -> dict[str, str | None]:
+    """The SHA-256 of each file of a checkpoint, which is unknown where an older version wrote it."""
+    try:
+        content: dict[str, Any] = json.loads(remote.read(MANIFEST))
+        return {name: str(file["sha256"]) for name, file in content["files"].items()}
+    except FileNotFoundError:
+        root = split_place(split_place(split_place(remote.place)[0])[0])[0]
+        files = dict.fromkeys(remote.files())
+        if not files or RemoteFolder(root).state(OWNER_FILE) is not None:
+            raise IncompleteCheckpointError(f"the checkpoint {remote.place} is incomplete") from None
+        return files
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise IncompleteCheckpointError(f"{MANIFEST} of the checkpoint {remote.place} is damaged") from None
+
+
+def _trial_and_images(uri: str) -> tuple[str, str]:
+    above, images = split_place(uri)
+    return split_place(above)[1], images
+
+
 def _cached(uri: str, cache: Path) -> Path:
-    return cache / uri.rsplit("/", 1)[-1]
+    return cache / split_place(uri)[1]
 
 
 def _aside(target: Path) -> Path:

@@ -6,11 +6,13 @@ import io
 import logging
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Any
 
 from gensweep.errors import GensweepError
+from gensweep.sweep.auth_token import close_token_file
 
 _log = logging.getLogger(__name__)
 
@@ -26,16 +28,32 @@ SWITCHES = {
     "TUNE_MAX_PENDING_TRIALS_PG": "1",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # relative paths of a configuration mean the same in every process
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",  # the controller's poll; the default of 2 s is a second a start
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # one actor less a group
+    "RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S": "1",  # a spot notice may come half a minute before the end
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",  # a cluster may have to start a machine first
     "RAY_TRAIN_COLLECTIVE_WARN_INTERVAL_S": "86400",  # idle ranks wait in a broadcast for the next trial
 }
 
 
+#: Whether Ray Train looks for nodes that are drained, with one more actor a group; in a local Ray there are none.
+PREEMPTION_SWITCH = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
+
+#: The same, of a Ray that a sweep starts for itself on this machine.
+LOCAL_SWITCHES = {
+    # Ray then takes 127.0.0.1 for the address of this machine, and its processes listen there alone.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # a lost head does not come back; the default is a minute
+    PREEMPTION_SWITCH: "0",
+}
+
+
 def set_switches() -> None:
     """Environment variables for the driver and every trial actor, some read at Ray's import; the user's own win."""
-    for key, value in SWITCHES.items():
+    _set_defaults(SWITCHES)
+
+
+def _set_defaults(switches: Mapping[str, str]) -> None:
+    for key, value in switches.items():
         os.environ.setdefault(key, value)
 
 
@@ -58,29 +76,60 @@ def _check_answers(address: str) -> None:
             raise ConnectionError(error) from error
 
 
+def is_local() -> bool:
+    """Whether `connected` would start a Ray of its own, on this machine."""
+    return not os.environ.get("RAY_ADDRESS") and not _is_connected()
+
+
+def _is_connected() -> bool:
+    """Whether this process is connected to a Ray, which is not imported for the question."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 @contextmanager
-def connected() -> Iterator[None]:
-    """A connection to Ray, closed at the end unless it was there before."""
-    set_switches()
+def _local_switches() -> Iterator[None]:
+    """Those of a Ray of our own, which the next one, on a cluster, is not to inherit."""
+    before = set(os.environ)
+    _set_defaults(LOCAL_SWITCHES)
+    try:
+        yield
+    finally:
+        for key in set(LOCAL_SWITCHES) - before:
+            os.environ.pop(key, None)
+
+
+@contextmanager
+def connected(cpus: int | None = None) -> Iterator[None]:
+    """A connection to Ray, closed at the end unless it was there before; a Ray of our own has so many CPUs."""
+    set_switches()  # Ray reads some as it is imported
+    with _local_switches() if is_local() else nullcontext():
+        close_token_file()
+        import ray
+
+        if ray.is_initialized():
+            yield
+            return
+        # Ray prints what befalls its processes on stdout, whatever log_to_driver says; stdout is for data.
+        with redirect_stdout(_Log()):
+            _connect(cpus)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+
+
+def _connect(cpus: int | None) -> None:
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
     address = os.environ.get("RAY_ADDRESS") or "local"
     # Only configurations and reports go through the object store.
-    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20}
-    # Ray prints what befalls its processes on stdout, whatever log_to_driver says; stdout is for data.
-    with redirect_stdout(_Log()):
-        try:
-            _check_answers(address)
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
-        except ConnectionError as error:
-            raise GensweepError(
-                f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "
-                "this machine"
-            ) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
+    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 256 * 2**20, "num_cpus": cpus}
+    try:
+        _check_answers(address)
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **(local if address == "local" else {}))
+    except ConnectionError as error:
+        raise GensweepError(
+            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "
+            "this machine"
+        ) from error

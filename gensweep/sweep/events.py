@@ -66,6 +66,20 @@ class SessionStarted:
 
 
 @dataclass(frozen=True)
+class Scaled:
+    """The cluster has so many nodes, on which so many trials fit at once; `missing` workers have no place as yet.
+
+    `each` says in words what a worker asks for.
+    """
+
+    kind: ClassVar[str] = "scaled"
+    nodes: int
+    concurrent: int
+    missing: int = 0
+    each: str = ""
+
+
+@dataclass(frozen=True)
 class SessionEnded:
     """The driver leaves the sweep."""
 
@@ -109,6 +123,31 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Lost:
+    """A trial lost its workers, or they failed for a cause outside of it; it waits for others, with its checkpoint.
+
+    It `counts` as a failure of the trial unless a node was lost with them; `log` is a file that says more.  `stack` is
+    that of workers that made no progress, as far as they could show it.
+    """
+
+    kind: ClassVar[str] = "lost"
+    trial: str
+    cause: str
+    counts: bool = True
+    log: str | None = None
+    stack: str = ""
+
+
+@dataclass(frozen=True)
+class Stalled:
+    """A running trial has made no progress for so many seconds; 0: it makes progress again."""
+
+    kind: ClassVar[str] = "stalled"
+    trial: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Progressed:
     """Numbers of a running trial after `images` training images."""
 
@@ -116,6 +155,15 @@ class Progressed:
     trial: str
     images: int
     numbers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Noted:
+    """A worker of a trial says something to whoever watches, such as that it fetches a data set."""
+
+    kind: ClassVar[str] = "noted"
+    trial: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -129,6 +177,16 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """A checkpoint without a score lies at `uri`: workers were about to be taken away."""
+
+    kind: ClassVar[str] = "saved"
+    trial: str
+    images: int
+    uri: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """A trial ended; `log` is a file that says more of an error."""
 
@@ -137,6 +195,17 @@ class Ended:
     status: TrialStatus
     error: str | None = None
     log: str | None = None
+    outside: bool = False
+    """Whether it failed for a cause outside of it: storage, data, lost processes."""
+
+
+@dataclass(frozen=True)
+class Retried:
+    """A trial that failed is to run again from its last checkpoint, or another to go on, with this configuration."""
+
+    kind: ClassVar[str] = "retried"
+    trial: str
+    config: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -148,8 +217,11 @@ class ScoredAgain:
     outcome: Outcome
 
 
-TrialEvent: TypeAlias = Suggested | Started | Paced | Progressed | Evaluated | Ended | ScoredAgain
-Event: TypeAlias = Created | Extended | Exhausted | SessionStarted | SessionEnded | TrialEvent
+Report: TypeAlias = Started | Paced | Progressed | Noted | Stalled | Evaluated | Saved
+"""What workers say of a trial, or the queue of its workers."""
+
+TrialEvent: TypeAlias = Suggested | Report | Lost | Ended | Retried | ScoredAgain
+Event: TypeAlias = Created | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 

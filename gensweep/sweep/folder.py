@@ -2,7 +2,8 @@
 
 NAME/sweep.json          the configuration with which it was started
 NAME/events.jsonl        the log: all that happened (see gensweep.sweep.log)
-NAME/checkpoints/t0007/  checkpoints (in the storage, if that is elsewhere; `fetched/` holds copies of those)
+NAME/checkpoints/t0007/  checkpoints, unless the storage is elsewhere (see gensweep.sweep.storage)
+NAME/fetched/t0007/      copies of checkpoints that lie in another storage
 NAME/pictures/t0007/     the pictures of each evaluation
 NAME/logs/t0007.log      what went wrong, if anything did; of the driver in driver.log
 NAME/optuna.db           the Optuna study, a view of the log
@@ -15,7 +16,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,16 +23,24 @@ from typing import Any
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
-from gensweep.sweep.checkpoints import fetch
+from gensweep.remote_folder import below, is_url, split_place
+from gensweep.sweep.checkpoints import CHECKPOINTS, fetch_file
+from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import SweepState
 
 _log = logging.getLogger(__name__)
 
+PICTURES_FOLDER, LOGS = "pictures", "logs"
 #: Pictures that a checkpoint may hold, which are kept when it goes.
 PICTURES = ("samples", "real", "schedule", "suspects")
 #: Those that are the same at every evaluation of a trial: only the first is kept.
 CONSTANT_PICTURES = ("real",)
+
+#: What a driver makes once the log has begun.
+VIEWS = ("optuna.db", "ray", PICTURES_FOLDER)
+
+SETTINGS_FILE = "sweep.json"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -51,70 +59,90 @@ class SweepFolder:
     @property
     def exists(self) -> bool:
         """True once a sweep was started here."""
-        return (self.path / "sweep.json").is_file()
+        return (self.path / SETTINGS_FILE).is_file()
 
     def check_name(self, *, resume: bool) -> None:
         """Raises ConfigError if a new sweep's name is taken, or one that is to go on does not exist."""
         if self.exists and not resume:
             raise ConfigError(
-                f"sweep {self.name!r} exists already in {self.path}; to go on with it: gensweep tune --resume "
-                f"{self.name}; to add trials to it: gensweep tune --extend {self.name} --trials N; or choose another "
-                "name with --name"
+                f"sweep {self.name!r} exists already in {self.path}; to go on with it: "
+                f"{going_on_command('resume', self.path)}; to add trials to it: "
+                f"{going_on_command('extend', self.path)} --trials N; or choose another name with --name"
             )
         if resume and not self.exists:
             root = self.path.parent
-            known = ", ".join(sorted(file.parent.name for file in root.glob("*/sweep.json"))) or "none"
+            known = ", ".join(sorted(file.parent.name for file in root.glob(f"*/{SETTINGS_FILE}"))) or "none"
             raise ConfigError(f"there is no sweep {self.name!r} in {root} (known: {known})")
 
     def state(self) -> SweepState:
         """The state that follows from the log.  Raises GensweepError if the log is damaged."""
         return SweepState.of(self.log.read())
 
+    def check_log(self) -> None:
+        """Raises GensweepError if the log is damaged, or is gone or empty although a driver has worked here.
+
+        Going on without it would train everything again, over the checkpoints that there are.
+        """
+        if self.state().created is None and (traces := [name for name in VIEWS if (self.path / name).exists()]):
+            raise GensweepError(
+                f"{self.log.file} is gone or holds nothing, but a driver has worked here (there is {traces[0]}): "
+                "restore it from a backup, or begin a new sweep with --name"
+            )
+
     @property
     def settings(self) -> dict[str, Any]:
         """What sweep.json holds.  Raises GensweepError if it cannot be read."""
         try:
-            content: dict[str, Any] = json.loads((self.path / "sweep.json").read_text())
+            content: dict[str, Any] = json.loads((self.path / SETTINGS_FILE).read_text())
         except (OSError, ValueError) as error:
             raise GensweepError(
-                f"{self.path / 'sweep.json'} cannot be read ({error}); is it a sweep's folder?"
+                f"{self.path / SETTINGS_FILE} cannot be read ({error}); is it a sweep's folder?"
             ) from error
         return content
 
     def create(self, settings: dict[str, Any]) -> None:
         """Write sweep.json, the sign that the sweep exists."""
-        write_text(self.path / "sweep.json", json.dumps(settings, indent=1, default=str) + "\n")
+        write_text(self.path / SETTINGS_FILE, json.dumps(settings, indent=1, default=str) + "\n")
 
     def picture(self, trial: str, images: int, key: str) -> Path:
         """Where a picture of an evaluation is kept."""
-        return self.path / "pictures" / trial / f"{images:012d}-{key}.png"
+        return self.path / PICTURES_FOLDER / trial / f"{images:012d}-{key}.png"
 
-    def keep_picture(self, trial: str, images: int, key: str, source: Path) -> None:
-        """Keep a copy of a picture of an evaluation, if there is one; of those that never change the first."""
-        target = self.picture(trial, images, key)
-        known = key in CONSTANT_PICTURES and any(target.parent.glob(f"*-{key}.png"))
-        if source.is_file() and not known:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
+    def pictures(self, trial: str, images: int) -> list[Path]:
+        """All pictures of an evaluation that are kept."""
+        return [file for key in PICTURES if (file := self.picture(trial, images, key)).is_file()]
+
+    def keep_pictures(self, trial: str, images: int, uri: str) -> None:
+        """Keep copies of the pictures of an evaluation's checkpoint; of those that never change the first."""
+        for key in PICTURES:
+            target = self.picture(trial, images, key)
+            if not (key in CONSTANT_PICTURES and any(target.parent.glob(f"*-{key}.png"))):
+                try:
+                    fetch_file(uri, f"{key}.png", target)
+                except OSError as error:
+                    _log.warning("%s: %s.png of %s cannot be fetched: %s", trial, key, uri, error)
 
     def fetched(self, trial: str) -> Path:
         """Where copies are kept of a trial's checkpoints that do not lie on this machine."""
         return self.path / "fetched" / trial
 
-    def local(self, trial: str, uri: str | None) -> Path | None:
-        """A checkpoint on this machine, fetched if it lies elsewhere; None if it is gone, or cannot be had."""
-        if uri is None:
-            return None
-        try:
-            folder = fetch(uri, self.fetched(trial))
-        except OSError as error:
-            _log.warning("%s: the checkpoint %s cannot be fetched: %s", trial, uri, error)
-            return None
-        return folder if folder.is_dir() else None
+    def root_in(self, storage: str | None) -> str:
+        """Where the checkpoints of the sweep lie with this --storage, path or URL; by default in its own folder."""
+        if storage is None:
+            return str(self.path)
+        return below(storage if is_url(storage) else str(Path(storage).expanduser().absolute()), self.name)
+
+    def resolve(self, uri: str) -> str:
+        """Where a checkpoint on record lies now: its storage may have had another path or URL then."""
+        settings = self.settings if self.exists else {}
+        above, images = split_place(uri)
+        names = (CHECKPOINTS, split_place(above)[1], images)
+        moved = any(uri == below(self.root_in(former), *names) for former in settings.get("former_storages", ()))
+        return below(self.root_in(settings.get("storage")), *names) if moved else uri
 
     def write_log(self, name: str, text: str) -> Path:
         """Append to the log of a trial, or of the driver."""
-        path = self.path / "logs" / f"{name}.log"
+        path = self.path / LOGS / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             file.write(text.rstrip() + "\n")

@@ -1,7 +1,8 @@
 """The log of a sweep: a file to which events are appended, the only truth besides configuration and checkpoints.
 
 One event is one line of JSON, on the disk before anybody acts on it.  A crash can tear the last line only, and a torn
-line never counts: the state is the one before or the one after.
+line never counts: the state is the one before or the one after.  Each line ends with its checksum, so that a number
+that a disk has changed is not taken for a score.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import errno
 import fcntl
 import json
 import os
+import re
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from gensweep.errors import GensweepError
+from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.events import Event, Progressed, from_record, to_record
 
-VERSION = 1
+VERSION = 2  # the first had no checksums
+_CHECKSUM = re.compile(rb',"crc32":(\d+)}\n$')
 
 
 class LogEntry(NamedTuple):
@@ -47,7 +52,7 @@ class EventLog:
         """
         now = int(time.time() * 1000)
         record = {"v": VERSION, "time": now} | to_record(event)
-        line = json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode() + b"\n"
+        line = _with_checksum(json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode())
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("ab+", buffering=0) as opened:
@@ -65,7 +70,7 @@ class EventLog:
         except OSError as error:
             raise GensweepError(
                 f"{self.file} cannot be written ({error.strerror or error}); make room or mend its folder, then go on "
-                f"with: gensweep tune --resume {self.file.parent.name}"
+                f"with: {going_on_command('resume', self.file.parent)}"
             ) from error
 
     def read(self, start: int = 0) -> Iterator[LogEntry]:
@@ -91,6 +96,8 @@ class EventLog:
                     f"{self.file} was written by a later gensweep (its log has version {version}, this one reads "
                     f"{VERSION}); update gensweep"
                 )
+            if version > 1 and not _is_intact(line):
+                raise ValueError("its checksum is another")
             event = from_record(record)
             return None if event is None else LogEntry(event, record["time"], end)
         except (ValueError, KeyError, TypeError) as error:
@@ -98,6 +105,16 @@ class EventLog:
                 f"{self.file} is damaged at byte {begin} ({error}); restore it from a backup, or delete that line: "
                 "what it said is then unknown"
             ) from None
+
+
+def _with_checksum(record: bytes) -> bytes:
+    """The line of a record, a JSON object."""
+    return record[:-1] + b',"crc32":%d}\n' % zlib.crc32(record)
+
+
+def _is_intact(line: bytes) -> bool:
+    found = _CHECKSUM.search(line)
+    return found is not None and int(found[1]) == zlib.crc32(line[: found.start()] + b"}")
 
 
 def _cut_torn_line(opened: BinaryIO) -> int:

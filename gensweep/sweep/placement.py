@@ -12,14 +12,17 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-from collections.abc import Collection, Mapping
+import socket
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 MARK_LENGTH = 3  # bytes, so a mark is at most 16 MB of memory; two given runners share one with a probability of 6e-8
+ANSWER_TIMEOUT = 2.0  # seconds within which a living node takes a connection
+PLACING_SECONDS = 2.0  # Ray places bundles within tenths of a second where there is room
 SHARE = 0.001  # of a node's own resource: the smallest amount, so that it leaves room for enough trials
 
 HEAD = "node:__internal_head__"
@@ -28,14 +31,29 @@ HEAD = "node:__internal_head__"
 
 def node_resources() -> list[Mapping[str, float]]:
     """What each living node of the cluster has in all."""
-    return [node["Resources"] for node in _nodes() if node["Alive"]]
+    return [node["Resources"] for node in living_nodes()]
+
+
+def living_nodes() -> list[dict[str, Any]]:
+    """The living nodes of the cluster, as Ray describes them."""
+    return [node for node in _nodes() if node["Alive"]]
+
+
+def driver_node() -> dict[str, Any]:
+    """The node that the driver is connected to."""
+    here = ray.get_runtime_context().get_node_id()
+    return next(node for node in living_nodes() if node["NodeID"] == here)
 
 
 def drivers_node_resource() -> dict[str, float]:
     """What an actor asks for to be placed on the driver's node; Ray puts those that ask for nothing anywhere."""
-    here = ray.get_runtime_context().get_node_id()
-    node = next(node for node in _nodes() if node["NodeID"] == here)
+    node = driver_node()
     return {HEAD if HEAD in node["Resources"] else f"node:{node['NodeManagerAddress']}": SHARE}
+
+
+def drivers_node_is_head() -> bool:
+    """Whether the driver runs on the cluster's head."""
+    return HEAD in driver_node()["Resources"]
 
 
 def mark(runner: str) -> float:
@@ -45,11 +63,42 @@ def mark(runner: str) -> float:
 
 def free_groups(runners: Collection[str]) -> None:
     """Remove the placement groups of some runners' workers, which kills those that are left."""
-    marks = {mark(runner) for runner in runners}
-    for group, entry in placement_group_table().items() if marks else ():
-        memory = {bundle.get("memory") for bundle in entry["bundles"].values()}
-        if entry["state"] != "REMOVED" and len(memory) == 1 and memory <= marks:
-            remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+    for group in _groups_of({mark(runner) for runner in runners}):
+        remove_placement_group(PlacementGroup(ray.PlacementGroupID(bytes.fromhex(group))))
+
+
+def nodes_of(runner: str) -> tuple[str, ...]:
+    """The nodes on which a runner's workers have their place, as far as they have one."""
+    groups = _groups_of({mark(runner)}).values()
+    return tuple({node for entry in groups for node in entry["bundles_to_node_id"].values() if node})
+
+
+def any_gone(nodes: Collection[str]) -> bool:
+    """Whether one of these nodes is dead; of one that died just now, Ray itself hears after some 15 s only."""
+    return any(node["NodeID"] in nodes and not _answers(node) for node in _nodes())
+
+
+def _answers(node: Mapping[str, Any]) -> bool:
+    if not node["Alive"]:
+        return False
+    try:
+        address = node["NodeManagerAddress"], node["NodeManagerPort"]
+        socket.create_connection(address, timeout=ANSWER_TIMEOUT).close()
+    except OSError:
+        return False
+    return True
+
+
+def largest_that_fits(bundle: Mapping[str, float], counts: Sequence[int]) -> int | None:
+    """The first of some numbers of bundles that find a place at once, if any does."""
+    for count in counts:
+        group = placement_group([dict(bundle)] * count)
+        try:
+            if group.wait(PLACING_SECONDS):
+                return count
+        finally:
+            remove_placement_group(group)
+    return None
 
 
 def take_lease(leases: Path, runner: str) -> BinaryIO:
@@ -66,6 +115,16 @@ def free_dead(leases: Path) -> None:
     free_groups([file.name for file in leases.glob("[!.]*") if _unlocked(file)])
 
 
+def _groups_of(marks: set[float]) -> dict[str, dict[str, Any]]:
+    """The placement groups with these marks, by their ids."""
+    found = {}
+    for group, entry in placement_group_table().items() if marks else ():
+        memory = {bundle.get("memory") for bundle in entry["bundles"].values()}
+        if entry["state"] != "REMOVED" and len(memory) == 1 and memory <= marks:
+            found[group] = entry
+    return found
+
+
 def _unlocked(file: Path) -> bool:
     try:
         with file.open("rb") as opened:
@@ -76,5 +135,6 @@ def _unlocked(file: Path) -> bool:
 
 
 def _nodes() -> list[dict[str, Any]]:
+    """All nodes that the cluster has had."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return nodes

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from gensweep.build.footprint import count_parameters, images_at_once
 from gensweep.build.parts import build_family, build_learner, load_images, run_job
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
-from gensweep.config.sweep_config import SECONDS_PER_HOUR
+from gensweep.config.sweep_config import SECONDS_PER_HOUR, Resources
 from gensweep.data.images import Images
+from gensweep.remote_folder import below, is_url
+from gensweep.sweep.allotment import Allotment, allot, local_nodes
+from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.preflight import Precheck, all_findings, check_weights
 from gensweep.sweep.space import Parameter, SearchSpace
-from gensweep.sweep.sweep_plan import Allotment, SweepPlan, allot, local_nodes
-from gensweep.training.cost import trained_parameters
+from gensweep.sweep.sweep_plan import SweepPlan
 from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import CostEstimate, Timing, estimate_cost, time_networks
@@ -47,7 +53,24 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
         resources=sweep.resources,
         settings={"sweep": sweep.as_dict()},
         keep_best=sweep.keep_best,
+        relative_paths=tuple(dict.fromkeys(line for corner in corners for line in relative_paths(corner))),
     )
+
+
+def relative_paths(trial: TrialConfig) -> list[str]:
+    """The paths of a trial that depend on the current folder, as "key: path"."""
+    values = trial.flat()
+    against = str(values.get("evaluation.against", ""))
+    paths = {
+        "data.path": values.get("data.path"),
+        "evaluation.against": against if against.endswith(("/", ".npz")) else None,
+        "finetune.base": values.get("finetune.base"),
+    }
+    return [
+        f"{key}: {path}"
+        for key, path in paths.items()
+        if isinstance(path, str) and not is_url(path) and not Path(path).expanduser().is_absolute()
+    ]
 
 
 def budgeted(sweep: SweepConfig, overrides: Mapping[str, Any], lengths: TrainingLengths) -> TrialConfig:
@@ -123,6 +146,8 @@ class Preview:
     corners: list[Corner]
     allotment: Allotment
     places: dict[str, str]
+    findings: list[Precheck]
+    """What is tried before a sweep trains."""
 
     @property
     def hours(self) -> tuple[float, float] | None:
@@ -137,11 +162,15 @@ class Preview:
         return min(seconds) * waves / SECONDS_PER_HOUR, max(seconds) * waves / SECONDS_PER_HOUR
 
 
-def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
+def preview(
+    sweep: SweepConfig, *, root: Path, storage: str | None, store_folders: Mapping[str, Path] = MappingProxyType({})
+) -> Preview:
     """Look at a sweep: sample its space, build the trials at its corners and time a few steps of them on this machine.
 
-    Raises ConfigError if a trial cannot be built, its data are missing, or the resources cannot hold one trial.
+    How many trials fit is asked of the cluster at RAY_ADDRESS, if there is one.  Raises ConfigError if a trial cannot
+    be built, its data are missing, or the resources cannot hold one trial.
     """
+    check_weights(sweep)
     # As many threads as a worker will have, or the times would be those of another machine.
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     space = SearchSpace.of(sweep)
@@ -155,12 +184,26 @@ def preview(sweep: SweepConfig, *, root: Path, storage: str | None) -> Preview:
         corners=[
             _corner(sweep, params, lengths, timings, timed=index in timed) for index, params in enumerate(corners)
         ],
-        allotment=allot(sweep.resources, local_nodes()),
+        allotment=_allotment(sweep.resources),
         places={
             "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
-            "checkpoints": storage or str(folder.path / "checkpoints"),
+            "checkpoints": below(folder.root_in(storage), CHECKPOINTS),
         },
+        findings=list(all_findings(sweep, folder, storage, store_folders)),
     )
+
+
+def _allotment(resources: Resources) -> Allotment:
+    """How many trials fit the cluster at RAY_ADDRESS, or this machine."""
+    if not os.environ.get("RAY_ADDRESS"):
+        return allot(resources, local_nodes(resources))
+    from gensweep.sweep.cluster import connected
+
+    with connected():
+        from gensweep.sweep.node_types import cluster_nodes
+
+        nodes = cluster_nodes()
+    return allot(resources, nodes.living, nodes.addable)
 
 
 def _corner(
@@ -173,9 +216,9 @@ def _corner(
 ) -> Corner:
     """A corner; `timings` are those of networks that were met before, by what tells networks of unlike speed apart."""
     trial = budgeted(sweep, params, lengths)
-    images, settings, workers = load_images(trial), trial.flat(), sweep.resources.workers
+    images, settings, workers = load_images(trial), trial.flat(), sweep.resources.worker_counts[0]
     parameters, each = count_parameters(trial, images), lengths.flops_per_image(trial)
-    share = -(-settings["training.batch_size"] // (workers * settings["training.accumulation"]))
+    share = images_at_once(trial, workers)
     networks = (settings["family.kind"], parameters, each, share, settings["training.precision"])
     if timed and networks not in timings:
         timings[networks] = time_trial(trial, images, workers)
@@ -185,11 +228,6 @@ def _corner(
         return Corner(params, parameters, length, length and each * length, None, share)
     cost = cost_of(trial, images, timings[networks], workers)
     return Corner(params, parameters, cost.images, each * cost.images, cost, share)
-
-
-def count_parameters(trial: TrialConfig, images: Images) -> int:
-    """How many parameters a trial trains, in all of its networks."""
-    return sum(each.numel() for each in trained_parameters(build_family(trial, images.shape, images.classes)))
 
 
 def time_trial(trial: TrialConfig, images: Images, workers: int) -> Timing:

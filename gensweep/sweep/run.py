@@ -1,27 +1,34 @@
-"""The driver of a sweep: start, resume, extend; one at a time a sweep; a clean stop on Ctrl-C and SIGTERM."""
+"""The driver of a sweep: start, resume, extend; one at a time a sweep; a clean stop on Ctrl-C, SIGTERM and SIGHUP."""
 
 from __future__ import annotations
 
 import signal
-import tempfile
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
-from gensweep.sweep.cluster import connected
+from gensweep.scratch import removing_dead_scratch, scratch_folder
+from gensweep.sweep.allotment import bundle
+from gensweep.sweep.cluster import connected, is_local
+from gensweep.sweep.core_claims import claimed_cores
 from gensweep.sweep.events import SessionEnded, SweepStatus
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.interruption import set_by
+from gensweep.sweep.retrying import Retry
 from gensweep.sweep.session import Observer, Session
-from gensweep.sweep.sweep_plan import SweepPlan, SweepResult, allot, bundle
+from gensweep.sweep.storage import HeldStorage, held_storage
+from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
+
+if TYPE_CHECKING:
+    from gensweep.sweep.capacity import Capacity
 
 MOST_CALLS_AT_ONCE = 1000  # of the queue: two for each trial that runs, which wait most of the time
-QUEUE_RESTARTS = 20  # how often the queue is started again when it dies; more often, and the sweep fails
 
 
 def run_plan(
@@ -32,55 +39,87 @@ def run_plan(
     resume: bool = False,
     extend: int = 0,
     repeats: Repeats | None = None,
+    retry: Retry | None = None,
     storage: str | None = None,
 ) -> SweepResult:
     """Run a sweep to its end, or until it is interrupted.
 
     `resume` goes on with an interrupted one, `extend` adds so many trials to one that exists, and `repeats` trains its
-    best again with other seeds, which the plan may ask for, too.  Checkpoints go to
-    `storage`, a folder or URL, by default the sweep's own folder.  Raises ConfigError if the name is taken (or, with
-    resume or extend, unknown) or if the resources cannot hold one trial; GensweepError if another process runs it.
+    best again with other seeds, which the plan may ask for, too.  `retry` goes on with failed trials, too, by the
+    settings of the plan, which are kept.  Checkpoints and a copy of the log go to
+    `storage`, a folder or URL; by default checkpoints stay in the sweep's own folder.  Raises ConfigError if the name
+    is taken (or, with resume or extend, unknown), if the resources cannot hold one trial, or if workers could not use
+    the storage; GensweepError if another process runs it.  Without a cluster it waits for cores that other sweeps use.
     """
     folder = SweepFolder(root, plan.name)
-    folder.check_name(resume=resume or extend > 0)
+    folder.check_name(resume=resume or extend > 0 or retry is not None)
+    folder.check_log()
     # Ray takes SIGTERM for itself as it starts; from then on it is ours again.
-    stop = threading.Event()
-    with _set_by(stop, signal.SIGINT, signal.SIGTERM), folder.locked(), connected(), _set_by(stop, signal.SIGTERM):
-        from gensweep.sweep.placement import node_resources
+    stop, local = threading.Event(), is_local()
+    with (
+        set_by(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
+        folder.locked(),
+        removing_dead_scratch(),  # of workers that are still in a trial when it ends
+        claimed_cores(plan.name, plan.resources, stop) if local else nullcontext() as cpus,
+        connected(cpus),
+        set_by(stop, signal.SIGTERM),
+        ExitStack() as opened,
+    ):
+        from gensweep.sweep.capacity import Capacity
+        from gensweep.sweep.hosts import check_hosts
 
-        allotment = allot(plan.resources, node_resources())
-        if not folder.exists:
-            folder.create({**plan.settings, "storage": storage})
-        chosen = str(folder.settings.get("storage") or storage or folder.path)
-        session = Session(plan, folder, observers, concurrent=allotment.concurrent, more_trials=extend)
+        if local:
+            _hand_on_no_keys()
+        capacity = Capacity(plan.resources)
+        check_hosts(plan, folder, storage)
+        held = opened.enter_context(held_storage(folder, storage, plan.settings))
+        if retry is not None:
+            retry.check(folder)
+            held.change_settings(folder, plan.settings)
+        going_on: dict[str, Any] = {"more_trials": extend, "retry": retry, "storage": held}
+        session = Session(plan, folder, observers, concurrent=capacity.trials, **going_on)
         status: SweepStatus = "finished"
         error = None
         try:
             for repeated in (None, repeats or plan.search.repeats):
                 if repeated is not None and not session.state.left:
                     session.repeat(repeated)
-                if session.state.left and not stop.is_set():
-                    _tune(plan, folder, chosen, session, allotment.concurrent, stop)
+                again = True
+                while again and session.state.left and not stop.is_set() and not session.gives_up:
+                    again = _tune(plan, folder, held, session, capacity, stop)
         except GensweepError as problem:
             status, error = "failed", str(problem)
         except Exception as problem:
-            log = folder.write_log("driver", traceback.format_exc())
-            cause = f"{type(problem).__name__}: {problem}".splitlines()[0]
-            status, error = "failed", f"{cause}; traceback: {log}"
+            status, error = "failed", file_problem(problem, folder.path) or _defect(problem, folder)
         if stop.is_set() and session.state.left:
             status = "interrupted"
+        elif status == "finished" and session.gives_up and session.state.left:
+            status, error = "failed", session.gives_up
         session.note(SessionEnded(status, error))
-        return SweepResult(folder.path, session.state)
+        return SweepResult(folder.path, session.state, None if held.own else held.root)
+
+
+def _defect(problem: Exception, folder: SweepFolder) -> str:
+    """What was raised that nobody expected, in a line; the traceback goes to the log of the driver."""
+    log = folder.write_log("driver", traceback.format_exc())
+    return f"{type(problem).__name__}: {problem}".splitlines()[0] + f"; traceback: {log}"
 
 
 def _tune(
-    plan: SweepPlan, folder: SweepFolder, storage: str, session: Session, concurrent: int, stop: threading.Event
-) -> None:
+    plan: SweepPlan,
+    folder: SweepFolder,
+    storage: HeldStorage,
+    session: Session,
+    capacity: Capacity,
+    stop: threading.Event,
+) -> bool:
+    """Run what is left; returns whether that broke off, as Tune does not survive a process that is out of memory."""
     import ray
     import ray.cloudpickle
+    import ray.exceptions
     from ray import tune
 
-    from gensweep.sweep.placement import drivers_node_resource
+    from gensweep.sweep.placement import drivers_node_resource, free_dead
     from gensweep.sweep.search import SessionCallback, SessionSearcher, SessionStopper
     from gensweep.sweep.trial_queue import TrialQueue
     from gensweep.sweep.trial_runner import TrialRunner
@@ -89,26 +128,33 @@ def _tune(
     options: dict[str, Any] = {
         "num_cpus": 0,
         "max_concurrency": MOST_CALLS_AT_ONCE,
-        "max_restarts": QUEUE_RESTARTS,
+        "max_restarts": -1,
         "max_task_retries": -1,  # who calls a queue that is being started again waits
         "resources": drivers_node_resource(),
     }
     book = folder.path / "ray"
-    with tempfile.TemporaryDirectory(prefix="gensweep-", ignore_cleanup_errors=True) as scratch:
+    with scratch_folder(plan.name) as scratch:
         queue: Any = ray.remote(**options)(TrialQueue).remote()
         job = ray.cloudpickle.dumps(plan.job)  # type: ignore[no-untyped-call]
         asked = plan.resources
         settings = RunnerSettings(
-            queue, job, asked.workers, bundle(asked), storage, Path(scratch), plan.max_failures, plan.trials_per_group
+            queue,
+            job,
+            asked.worker_counts,
+            bundle(asked),
+            storage.root,
+            storage.own,
+            scratch,
+            plan.trials_per_group,
         )
         settings.leases.mkdir()
         runner = tune.with_parameters(TrialRunner, settings=settings)
+        searcher = SessionSearcher(session, capacity, stop)
         tuner = tune.Tuner(
             tune.with_resources(runner, {"CPU": 0, **drivers_node_resource()}),
             tune_config=tune.TuneConfig(
-                search_alg=SessionSearcher(session),
+                search_alg=searcher,
                 num_samples=session.state.left,
-                max_concurrent_trials=concurrent,
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
                 trial_dirname_creator=_trial_name,
@@ -117,39 +163,33 @@ def _tune(
                 name=f"session-{len(list(book.glob('session-*'))):03d}",
                 storage_path=str(book),
                 callbacks=[SessionCallback(session, queue)],
-                stop=SessionStopper(stop, session, queue, settings.leases),
-                failure_config=tune.FailureConfig(max_failures=plan.max_failures),
+                stop=SessionStopper(stop, session, queue, settings.leases, searcher.look),
+                failure_config=tune.FailureConfig(max_failures=-1),  # the session ends a trial that fails too often
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 verbose=0,
             ),
         )
         try:
             tuner.fit()
+        except RuntimeError as error:
+            if not isinstance(error.__cause__, ray.exceptions.RayError):
+                raise
+            session.begin_again(f"a process of the sweep was lost ({error})".splitlines()[0], traceback.format_exc())
+            return True
         finally:
+            capacity.close()
+            free_dead(settings.leases)
             ray.kill(queue)
+    return False
+
+
+def _hand_on_no_keys() -> None:
+    """Have Tune hand no keys to actors of a local Ray, which have what this process has: Ray writes them into a log."""
+    from ray.tune.execution import class_cache
+
+    handed_on: set[str] = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())
+    handed_on.difference_update([name for name in handed_on if name.startswith("AWS_")])
 
 
 def _trial_name(trial: Any) -> str:
     return str(trial.config.get("trial", trial.trial_id))
-
-
-@contextmanager
-def _set_by(stop: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
-    """Let signals set an event while inside, in the main thread; a second SIGINT acts as ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        if number == signal.SIGINT:
-            signal.signal(number, before[signal.SIGINT])
-
-    for number in numbers:
-        signal.signal(number, handle)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import ray
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
-from gensweep.sweep.events import Started
-from gensweep.sweep.placement import free_dead
+from gensweep.sweep.capacity import Capacity
+from gensweep.sweep.events import Evaluated
+from gensweep.sweep.placement import free_dead, free_groups
 from gensweep.sweep.session import Session
 
 FREEING_INTERVAL = 1.0  # seconds between two looks for trial actors that have died
@@ -27,25 +29,45 @@ class _NotStored:
 
 
 class SessionSearcher(_NotStored, Searcher):
-    """Interrupted trials of earlier sessions first, from their checkpoints, then new ones."""
+    """Interrupted trials of earlier sessions first, from their checkpoints, then new ones; as many as have a place."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, capacity: Capacity, stop: threading.Event) -> None:
         super().__init__()
-        self._session = session
+        self._session, self._capacity, self._stop = session, capacity, stop
         self._trials: dict[str, str] = {}
+        self._running: set[str] = set()
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial, None if it is not known as yet whether there is one, or Tune's word for "no more"."""
+        """The next trial, None if there is none as yet or no place for it, or Tune's word for "no more"."""
+        if self._stop.is_set() or self._session.gives_up:
+            return Searcher.FINISHED
+        self.look()
+        if self._session.pending and not self._has_place:
+            return None
         trial = self._session.next_trial()
         if trial is None:
             return None if self._session.waits else Searcher.FINISHED
         self._trials[trial_id] = trial.trial
+        self._running.add(trial_id)
         return {"trial": trial.trial, "config": trial.config}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended by itself or was stopped; of an error more is known later, in the callback."""
+        self._running.discard(trial_id)
         if not error:
             self._session.ended(self._trials[trial_id], result or {})
+        # Tune keeps the trial's actor for the next one.  If that does not start now, the workers go to another trial
+        # that waits for some, or their node becomes idle.
+        if result is not None and "runner" in result and not (self._session.pending and self._has_place):
+            free_groups([result["runner"]])
+
+    def look(self) -> None:
+        """See what the cluster holds, and ask for what is missing."""
+        self._capacity.update(len(self._running), self._session.pending, self._session.note)
+
+    @property
+    def _has_place(self) -> bool:
+        return len(self._running) < self._capacity.trials
 
     def save(self, checkpoint_path: str) -> None:
         """Leave word in Tune's folder where the state of the search is."""
@@ -53,34 +75,53 @@ class SessionSearcher(_NotStored, Searcher):
 
 
 class SessionCallback(_NotStored, Callback):
-    """Notes starts, and trials whose actor was lost too often; reports come by the stopper, ends by the searcher."""
+    """Notes that a trial's actor was lost; reports come by the stopper, ends by the searcher."""
 
     def __init__(self, session: Session, queue: Any) -> None:
         self._session, self._queue = session, queue
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Workers take the trial, for the first time or after it was lost."""
+        """An actor takes the trial, for the first time or after it was lost."""
         name = trial.config["trial"]
-        ray.get(self._queue.start_from.remote(name, self._session.state.trials[name].checkpoints))
-        self._session.note(Started(name))
+        ray.get(self._queue.start_from.remote(name, self._session.checkpoints_of(name)))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Its actor died; Tune starts another one."""
+        self._session.lost(trial.config["trial"], "the trial's own process was lost", _traceback_of(trial))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Its actor died too often."""
-        error = trial.get_error()
-        text = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else str(error)
-        self._session.ended(trial.config["trial"], {}, "the trial's own process was lost, too often to go on", text)
+        """Tune cannot start another actor."""
+        self._session.ended(trial.config["trial"], {}, "the trial's own process was lost", _traceback_of(trial))
+
+
+def _traceback_of(trial: Any) -> str:
+    error = trial.get_error()
+    return "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else str(error)
 
 
 class SessionStopper(_NotStored, Stopper):
-    """Hands reports to the session, which says when a trial is to stop; ends everything once `stop` is set."""
+    """Hands reports to the session, which says when a trial or all are to stop; ends everything once `stop` is set."""
 
-    def __init__(self, stop: threading.Event, session: Session, queue: Any, leases: Path) -> None:
-        self._stop, self._session, self._queue, self._leases = stop, session, queue, leases
+    def __init__(
+        self, stop: threading.Event, session: Session, queue: Any, leases: Path, look: Callable[[], None]
+    ) -> None:
+        self._stop, self._session, self._queue, self._leases, self._look = stop, session, queue, leases, look
         self._freed = 0.0
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to end a trial; this is the first thing that Tune asks about a result."""
-        return "event" in result and self._session.reported(result["event"])
+        match result:
+            case {"event": Evaluated() as event}:
+                return self._session.reported(event)
+            case _ if self._session.interrupted:  # Tune says the last result again of a trial that is told to close
+                return True
+            case {"event": event}:
+                return self._session.reported(event)
+            case {"taken": trial}:
+                return self._session.is_worn_out(trial)
+            case {"lost": trial, "cause": cause, "details": details, "counts": counts, "stack": stack}:
+                return self._session.lost(trial, cause, details, counts=counts, stack=stack)
+        return False
 
     def stop_all(self) -> bool:
         """Whether to end it all, which wakes the trial actors that wait for their workers; Tune asks all the time."""
@@ -89,7 +130,8 @@ class SessionStopper(_NotStored, Stopper):
         if time.monotonic() - self._freed > FREEING_INTERVAL:
             free_dead(self._leases)
             self._freed = time.monotonic()
-        if self._stop.is_set() and not self._session.interrupted:
+        self._look()
+        if (self._stop.is_set() or self._session.gives_up) and not self._session.interrupted:
             self._session.interrupted = True
             ray.get(self._queue.close.remote())
         return self._session.interrupted

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeAlias
 from uuid import uuid4
 
 import optuna
 
 from gensweep.config.sweep_config import AshaSettings, Repeats
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.remote_folder import is_url
 from gensweep.sweep import events
-from gensweep.sweep.checkpoints import check_visible, delete, is_url
+from gensweep.sweep.checkpoints import check_visible, delete
 from gensweep.sweep.early_stopping import asha_stops
-from gensweep.sweep.folder import PICTURES, SweepFolder
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.retrying import Retry
 from gensweep.sweep.search_budget import pays_for_another
 from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.storage import HeldStorage
 from gensweep.sweep.study import available, open_study, tell
 from gensweep.sweep.sweep_plan import SweepPlan
 
@@ -38,10 +41,17 @@ class Session:
         *,
         concurrent: int,
         more_trials: int = 0,
+        retry: Retry | None = None,
+        storage: HeldStorage | None = None,
     ) -> None:
         self._plan, self._folder, self._observers = plan, folder, observers
+        self._upkeep = None if storage is None else storage.upkeep
+        if self._upkeep is not None:
+            self._observers = [*observers, self._upkeep]
+            self._upkeep.on_loss(self._stop_for)
         self.state = SweepState.of(folder.log.read())
         self.interrupted = False
+        """Whether trials that end now are stopped, not pruned."""
         self.problem: Exception | None = None
         """What went wrong where Tune would take it for a failure of one trial."""
         if self.state.created is None:
@@ -49,10 +59,15 @@ class Session:
             budget, search = plan.budget if plan.equal else None, plan.search.budget
             limits = (plan.unit, budget) if search is None else (plan.unit, budget, search.unit, search.amount)
             trials = plan.search.most_trials
-            self.note(events.Created(uuid4().hex, plan.name, metric, mode, trials, plan.keep_best, *limits))
+            sweep_id = uuid4().hex if storage is None else storage.sweep_id
+            self.note(events.Created(sweep_id, plan.name, metric, mode, trials, plan.keep_best, *limits))
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
         self._close_lost_session()
+        if retry is not None:
+            retry.check(folder)
+            for name, config in retry.configs(self.state, plan.configure).items():
+                self.note(events.Retried(name, config))
         self._resumable = list(self.state.unfinished)
         self.study: optuna.Study = open_study(folder.optuna, self.state, plan.search, plan.sample)
         self.note(events.SessionStarted(concurrent, plan.store, plan.tags))
@@ -69,7 +84,7 @@ class Session:
 
     def next_trial(self) -> TrialState | None:
         """What is to run next: an interrupted trial first, then a new one; None if there is none, or none as yet."""
-        while self._resumable or len(self.state.searched) < self.state.wanted:
+        while not self.gives_up and (self._resumable or len(self.state.searched) < self.state.wanted):
             if not self._resumable and not pays_for_another(self.state):
                 if not self.state.unfinished:
                     self.note(events.Exhausted(len(self.state.searched)))
@@ -84,6 +99,24 @@ class Session:
         """Whether there may be a trial to run once others have ended, and it is known what they cost."""
         return len(self.state.searched) < self.state.wanted
 
+    @property
+    def gives_up(self) -> str | None:
+        """Why the sweep stops by itself, if it does: trial after trial fails for a cause outside of them."""
+        most, failed = self._plan.resources.stop_after_failed, self.state.failed_in_a_row
+        if most is None or failed < most:
+            return None
+        last = max(self.state.failed, key=lambda trial: trial.ended_at or 0)
+        return (
+            f"{failed} trials in a row failed for a cause outside of them (the last one, {last.trial}: {last.error}); "
+            "mend it first"
+        )
+
+    @property
+    def pending(self) -> int:
+        """How many trials could start now, if they had the workers."""
+        new = max(0, self.state.wanted - len(self.state.searched))
+        return len(self._resumable) + (new if new and pays_for_another(self.state) else 0)
+
     def repeat(self, repeats: Repeats) -> None:
         """Ask for the best configurations to be trained again with other seeds, unless they were asked for before."""
         for best in self.state.ranking[: repeats.top]:
@@ -96,32 +129,68 @@ class Session:
                     )
                     self._resumable.append(self.state.trials[name])
 
-    def reported(self, event: events.Paced | events.Progressed | events.Evaluated) -> bool:
+    def lost(self, name: str, cause: str, details: str, *, counts: bool = True, stack: str = "") -> bool:
+        """A trial lost its workers, or they failed for a cause outside of it.  Returns whether it is to end."""
+        log = self._folder.write_log(name, "\n\n".join(filter(None, (cause, stack, details))))
+        self.note(events.Lost(name, cause, counts, str(log), stack))
+        return self.is_worn_out(name)
+
+    def begin_again(self, cause: str, details: str) -> None:
+        """All trials that were begun lost their own processes, and are to be run again unless they are worn out."""
+        for trial in [*self.state.running, *self.state.waiting]:
+            if trial in self._resumable:
+                continue
+            if self.lost(trial.trial, cause, details):
+                self.ended(trial.trial, {})
+            else:
+                self._resumable.append(trial)
+
+    def is_worn_out(self, name: str) -> bool:
+        """Whether a trial has failed too often since its last checkpoint."""
+        return len(self.state.trials[name].losses) > self._plan.resources.retries
+
+    def checkpoints_of(self, name: str) -> tuple[str, ...]:
+        """Where the checkpoints lie from which a trial goes on, the newest first."""
+        return tuple(self._folder.resolve(uri) for uri in self.state.trials[name].checkpoints)
+
+    def reported(self, event: events.Report) -> bool:
         """Workers reported; what a restart does again is left out.  Returns whether the trial is to stop."""
         trial = self.state.trials[event.trial]
-        if isinstance(event, events.Paced):
+        if isinstance(event, events.Noted):
+            self._folder.write_log(event.trial, event.text)
+        if isinstance(event, events.Started | events.Paced | events.Noted | events.Stalled):
             self.note(event)
             return False
         if isinstance(event, events.Progressed):
             if event.images > trial.images:
                 self.note(event)
             return False
+        if isinstance(event, events.Saved):
+            self._check_visible(event.uri)
+            self._note_change(trial, event)
+            return False
         if event.evaluation.images in trial.evaluations:
             return False
         if event.uri is not None:
-            check_visible(event.uri)
-            self._keep_pictures(event)
+            self._check_visible(event.uri)
+            self._folder.keep_pictures(event.trial, event.evaluation.images, event.uri)
         self._note_change(trial, event)
         return self._plan.objective.metric in event.evaluation.scores and self._is_hopeless(trial)
 
     def ended(self, name: str, result: Mapping[str, Any], error: str | None = None, details: str = "") -> None:
         """A trial came to its end; how, follows from its last result and the error of its actor, if any."""
         trial = self.state.trials[name]
-        if trial.status != "running":
+        if trial.status not in ("waiting", "running"):
+            return
+        if (failure := result.get("sweep_failure")) is not None:
+            self.problem = self.problem or GensweepError(failure)
+        if self.problem is not None:  # the sweep ends, and this trial can go on with it
             return
         error = error or result.get("failure")
         try:
-            if error is not None:
+            if error is None and self.is_worn_out(name):
+                self._note_change(trial, _worn_out(trial))
+            elif error is not None:
                 log = self._folder.write_log(name, f"{error}\n\n{details or result.get('details', '')}")
                 self._note_change(trial, events.Ended(name, "failed", f"{error}; log: {log}", str(log)))
             elif not (result.get("finished") or self._is_at_its_end(trial) or self._is_stale(trial)):
@@ -140,19 +209,20 @@ class Session:
     def _suggest(self) -> TrialState:
         params: Mapping[str, Any] = {}
         config: Mapping[str, Any] = {}
-        error = None
+        problem: GensweepError | None = None
         with available(self._folder.optuna):
             asked = self.study.ask()
             try:
                 params = self._plan.sample(asked)
                 config = self._plan.configure(params)
-            except ConfigError as problem:
-                error = str(problem)
+            except GensweepError as error:
+                problem = error
         name = f"t{asked.number:04d}"
         self.note(events.Suggested(name, asked.number, asked.params, params, config))
         trial = self.state.trials[name]
-        if error is not None:
-            self._note_change(trial, events.Ended(name, "failed", error))
+        if problem is not None:
+            outside = not isinstance(problem, ConfigError)
+            self._note_change(trial, events.Ended(name, "failed", str(problem), outside=outside))
         return trial
 
     def _is_at_its_end(self, trial: TrialState) -> bool:
@@ -173,8 +243,8 @@ class Session:
             and asha_stops(trial, self.state, self._plan.budget, self._plan.grace, scheduler.reduction)
         )
 
-    def _note_change(self, trial: TrialState, event: events.Evaluated | events.Ended) -> None:
-        """Note a score or an end, tell Optuna, and delete the checkpoints that are of no more use."""
+    def _note_change(self, trial: TrialState, event: events.Evaluated | events.Saved | events.Ended) -> None:
+        """Note a checkpoint or an end, tell Optuna, and delete the checkpoints that are of no more use."""
         before = trial.useful_checkpoints
         self.note(event)
         if trial.repeat_of is None:
@@ -190,11 +260,26 @@ class Session:
             local = {uri for uri in trial.stored_checkpoints if not is_url(uri)}
             self._delete(trial, local - trial.useful_checkpoints)
 
-    def _keep_pictures(self, event: events.Evaluated) -> None:
-        checkpoint = self._folder.local(event.trial, event.uri)
-        for key in PICTURES if checkpoint is not None else ():
-            self._folder.keep_picture(event.trial, event.evaluation.images, key, Path(checkpoint or "") / f"{key}.png")
-
     def _delete(self, trial: TrialState, uris: set[str]) -> None:
         for uri in uris:
-            delete(uri, self._folder.fetched(trial.trial))
+            remove = partial(delete, self._folder.resolve(uri), self._folder.fetched(trial.trial))
+            if self._upkeep is None:
+                remove()
+            else:  # another driver, which knows what the storage has of the log, may need it until then
+                self._upkeep.later(remove)
+
+    def _check_visible(self, uri: str) -> None:
+        try:
+            check_visible(uri)
+        except GensweepError as problem:
+            self.problem = problem
+            raise
+
+    def _stop_for(self, problem: GensweepError) -> None:
+        self.problem = problem
+
+
+def _worn_out(trial: TrialState) -> events.Ended:
+    times, last = len(trial.losses), trial.losses[-1]
+    without = f"the last of {times} failures in a row without a new checkpoint; " if times > 1 else ""
+    return events.Ended(trial.trial, "failed", f"{last.cause} ({without}log: {last.log})", last.log, outside=True)

@@ -36,14 +36,22 @@ class TrialState:
     images: int = 0
     evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
     """By training images, in their order."""
+    saved: dict[int, str] = field(default_factory=dict)
+    """The URIs of checkpoints without a score, by training images."""
     best: events.Evaluated | None = None
     rungs: list[tuple[int, float]] = field(default_factory=list)
     """Training images and the best objective so far, at each evaluation."""
     numbers: dict[str, float] = field(default_factory=dict)
     """The newest of each."""
+    stalled: float = 0.0
+    """For how many seconds it had made no progress, when that was told."""
     error: str | None = None
     log: str | None = None
+    outside: bool = False
+    """Whether it failed for a cause outside of it."""
     ended_at: int | None = None
+    losses: list[events.Lost] = field(default_factory=list)
+    """Those that count, in this session and since its last new checkpoint, the newest last."""
     outcomes: list[Outcome] = field(default_factory=list)
     """Scores of later evaluations."""
 
@@ -107,7 +115,17 @@ class TrialState:
     @property
     def stored_checkpoints(self) -> tuple[str, ...]:
         """The URIs of all checkpoints that were reported, also of deleted ones, the newest first."""
-        return tuple(each.uri for each in reversed(self.evaluations.values()) if each.uri is not None)
+        return tuple(uri for _, uri in sorted(self._stored.items(), reverse=True))
+
+    @property
+    def _stored(self) -> dict[int, str]:
+        scored = {images: each.uri for images, each in self.evaluations.items() if each.uri is not None}
+        return self.saved | scored
+
+    @property
+    def resumes_at(self) -> int:
+        """After how many training images its last checkpoint was made."""
+        return max(self._stored, default=0)
 
     @property
     def checkpoints(self) -> tuple[str, ...]:
@@ -116,9 +134,9 @@ class TrialState:
 
     @property
     def useful_checkpoints(self) -> set[str]:
-        """Checkpoints that are still of use: the best one, and while it can go on the last ones."""
+        """Checkpoints that are still of use: the best one, and the last ones while it can go on or be tried again."""
         best = set() if self.best is None or self.best.uri is None else {self.best.uri}
-        return best if self.ended else best | set(self.checkpoints)
+        return best if self.status in ("finished", "pruned") else best | set(self.checkpoints)
 
     @property
     def evaluations_at_best(self) -> int:
@@ -127,9 +145,13 @@ class TrialState:
 
     def apply(self, event: events.TrialEvent, time: int) -> None:
         """Take in the next event of this trial."""
+        self.stalled = event.seconds if isinstance(event, events.Stalled) else 0.0
         match event:
             case events.Started():
                 self.status, self.error, self.ended_at = "running", None, None
+            case events.Lost():
+                self.status = "waiting"
+                self.losses += [event] if event.counts else []
             case events.Paced():
                 self.paced = event
             case events.Progressed():
@@ -137,13 +159,22 @@ class TrialState:
                 self.numbers |= event.numbers
             case events.Evaluated():
                 self._evaluate(event)
+            case events.Saved():
+                self.saved[event.images] = event.uri
+                self.images, self.losses = max(self.images, event.images), []
             case events.Ended():
                 self.status, self.error, self.log, self.ended_at = event.status, event.error, event.log, time
+                self.outside = event.outside
+            case events.Retried():
+                self.status, self.error, self.log, self.ended_at = "waiting", None, None, None
+                self.config, self.losses, self.outside = event.config, [], False
             case events.ScoredAgain():
                 self.outcomes.append(event.outcome)
 
     def _evaluate(self, event: events.Evaluated) -> None:
         images = event.evaluation.images
+        if images not in self.evaluations:
+            self.losses = []
         self.evaluations[images] = event
         self.images = max(self.images, images)
         self.numbers |= event.evaluation.numbers()
@@ -169,7 +200,11 @@ class SweepState:
         """Whether the budget of the search is used up."""
         self.status: Literal["running"] | events.SweepStatus = "finished"
         self.error: str | None = None
+        self.failed_in_a_row: int = 0
+        """How many of the trials that ended last failed for a cause outside of them, in this session."""
         self.sessions: list[events.SessionStarted] = []
+        self.scaled: events.Scaled | None = None
+        """What the cluster holds, as far as this session has looked."""
         self.changed_at: int = 0
 
     @classmethod
@@ -192,10 +227,14 @@ class SweepState:
                 self.wanted, self.exhausted = event.trials, True
             case events.SessionStarted():
                 self.sessions.append(event)
-                self.status, self.error = "running", None
+                self.status, self.error, self.failed_in_a_row, self.scaled = "running", None, 0, None
+                for trial in self.trials.values():
+                    trial.losses = []
+            case events.Scaled():
+                self.scaled = event
             case events.SessionEnded():
                 self.status, self.error = event.status, event.error
-                for trial in self.running:
+                for trial in [*self.running, *self.waiting]:
                     trial.status, trial.ended_at = "stopped", time
             case events.Suggested():
                 self.trials[event.trial] = TrialState(
@@ -209,6 +248,8 @@ class SweepState:
                 )
             case _ if event.trial in self.trials:
                 self.trials[event.trial].apply(event, time)
+                if isinstance(event, events.Ended) and event.status != "stopped":
+                    self.failed_in_a_row = self.failed_in_a_row + 1 if event.outside else 0
 
     @property
     def metric(self) -> str:
@@ -249,6 +290,11 @@ class SweepState:
     def running(self) -> list[TrialState]:
         """Trials that workers have."""
         return [trial for trial in self.trials.values() if trial.status == "running"]
+
+    @property
+    def waiting(self) -> list[TrialState]:
+        """Trials that wait for workers."""
+        return [trial for trial in self.trials.values() if trial.status == "waiting"]
 
     @property
     def failed(self) -> list[TrialState]:

@@ -19,8 +19,10 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from gensweep.causes import UNAVAILABLE, database_problem, primary_code
 from gensweep.config.sweep_config import GridSearch, Search, Tpe
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.state import SweepState, TrialState
 
 _log = logging.getLogger(__name__)
@@ -33,17 +35,6 @@ LOCK_TIMEOUT = 60.0
 
 #: What SQLAlchemy, Alembic and Optuna raise for a file with damaged content, or of another version of Optuna.
 DAMAGE = (SQLAlchemyError, OptunaError, CommandError, AssertionError, LookupError, RuntimeError, ValueError)
-
-#: SQLite's primary result codes for a database that cannot be used now, but is not damaged.
-UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY: "end the process that has it",
-    sqlite3.SQLITE_LOCKED: "end the process that has it",
-    sqlite3.SQLITE_FULL: "make room",
-    sqlite3.SQLITE_IOERR: "make room, or mend the disk",
-    sqlite3.SQLITE_READONLY: "make it writable",
-    sqlite3.SQLITE_CANTOPEN: "make it and its folder writable",
-    sqlite3.SQLITE_PERM: "make it writable",
-}
 
 
 def open_study(file: Path, state: SweepState, search: Search, sample: Sample) -> optuna.Study:
@@ -61,7 +52,7 @@ def open_study(file: Path, state: SweepState, search: Search, sample: Sample) ->
             if _contents(study.get_trials(deepcopy=False)) == _contents(expected):
                 return study
         except DAMAGE as error:
-            if _unavailable(error) is not None:
+            if database_problem(error) is not None:
                 raise
             _log.info("%s is damaged and written anew: %s", file, error)
         for name in (file.name, f"{file.name}-journal", f"{file.name}-wal", f"{file.name}-shm"):
@@ -77,12 +68,12 @@ def available(file: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        cause = _unavailable(error)
+        cause = database_problem(error)
         if cause is None:
             raise
         raise GensweepError(
-            f"{file} cannot be used ({cause}); {UNAVAILABLE[cause.sqlite_errorcode & 0xFF]}, then go on with: gensweep "
-            f"tune --resume {file.parent.name}"
+            f"{file} cannot be used ({cause}); {UNAVAILABLE[primary_code(cause)]}, then go on with: "
+            f"{going_on_command('resume', file.parent)}"
         ) from error
 
 
@@ -140,15 +131,6 @@ def _load(file: Path, state: SweepState, sampler: optuna.samplers.BaseSampler) -
         direction=_direction(state),
         load_if_exists=True,
     )
-
-
-def _unavailable(error: BaseException | None) -> sqlite3.Error | None:
-    """What SQLite said, if an error was raised because the database cannot be used now."""
-    while error is not None:
-        if isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in UNAVAILABLE:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def _direction(state: SweepState) -> Literal["minimize", "maximize"]:

@@ -1,25 +1,16 @@
-"""What the driver needs to know of a sweep, how many trials fit the cluster, and what comes back; without torch or Ray.
-
-Each trial is `workers` bundles, and each bundle must fit one node.  More trials at once than fit would wait for each
-other's half-started groups, so the number is computed from what the nodes really have.
-"""
+"""What the driver needs to know of a sweep, and what comes back; without torch or Ray."""
 
 from __future__ import annotations
 
-import math
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gensweep.config.sweep_config import Objective, Resources, Search
-from gensweep.errors import ConfigError
 from gensweep.results import Unit
+from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.state import SweepState
-
-NodeResources = Mapping[str, float]
-"""What one node offers: {"CPU": 8, "GPU": 1}."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +42,8 @@ class SweepPlan:
     """Where the sweep shows in MLflow."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Where it comes from: command, versions, commit."""
-    max_failures: int = 1
-    """How often a trial goes on from its last checkpoint after its workers were lost.  What a trial raises by itself
-    would be raised again, so that ends it at once."""
+    relative_paths: tuple[str, ...] = ()
+    """Paths of the configuration that mean something else on each machine, as "key: path"."""
     trials_per_group: int = 25
     """After so many trials a worker group is replaced by new processes."""
 
@@ -64,11 +54,18 @@ class SweepResult:
 
     folder: Path
     state: SweepState
+    stored_at: str | None = None
+    """Where another machine finds the sweep."""
 
     @property
     def resume_command(self) -> str:
         """What goes on with this sweep."""
-        return f"gensweep tune --resume {self.folder.name}"
+        return going_on_command("resume", self.folder)
+
+    @property
+    def retry_command(self) -> str | None:
+        """What runs the failed trials again, if there are any, and goes on with the others."""
+        return going_on_command("retry", self.folder) if self.state.failed else None
 
     @property
     def exit_code(self) -> int:
@@ -76,64 +73,3 @@ class SweepResult:
         if self.state.status == "finished":
             return 3 if self.state.failed else 0
         return 130 if self.state.status == "interrupted" else 1
-
-
-@dataclass(frozen=True)
-class Allotment:
-    """The answer: how many trials at once, and why."""
-
-    resources: Resources
-    cpus: float
-    gpus: float
-    fit: int
-    concurrent: int
-
-    def __str__(self) -> str:
-        each = f"{self.resources.workers} x {_amount(self.resources.cpus_per_worker, self.resources.gpus_per_worker)}"
-        limit = f", limited to {self.concurrent}" if self.concurrent < self.fit else ""
-        have = _amount(self.cpus, self.gpus)
-        return f"{self.concurrent} trials at once: each takes {each}, {have} available, {self.fit} fit{limit}"
-
-
-def bundle(resources: Resources) -> dict[str, float]:
-    """What one worker asks of Ray."""
-    gpus = {"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}
-    return {"CPU": resources.cpus_per_worker, **gpus}
-
-
-def allot(resources: Resources, nodes: Sequence[NodeResources]) -> Allotment:
-    """Fit trials onto nodes.  Raises ConfigError with the numbers if not even one fits."""
-    workers, cpus_each, gpus_each = resources.workers, resources.cpus_per_worker, resources.gpus_per_worker
-    bundles = [_bundles(cpus_each, gpus_each, node) for node in nodes]
-    fit = sum(bundles) // workers
-    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
-    if fit < 1:
-        hint = "" if any(bundles) else "; no single node has enough for one worker"
-        raise ConfigError(
-            f"resources: one trial asks for {workers} workers with {_amount(cpus_each, gpus_each)} each "
-            f"({_amount(workers * cpus_each, workers * gpus_each)} in all), "
-            f"but {_amount(cpus, gpus)} on {len(nodes)} node(s) are available{hint}; "
-            "lower resources.workers, cpus_per_worker or gpus_per_worker"
-        )
-    return Allotment(resources, cpus, gpus, fit, min(fit, resources.concurrent or fit))
-
-
-def local_nodes() -> list[NodeResources]:
-    """What this machine offers, as a local Ray would see it, without starting one."""
-    import torch
-
-    return [{"CPU": float(os.cpu_count() or 1), "GPU": float(torch.cuda.device_count())}]
-
-
-def _bundles(cpus_each: float, gpus_each: float, node: NodeResources) -> int:
-    """How many workers fit one node."""
-    fits = math.floor(node.get("CPU", 0.0) / cpus_each + 1e-9)
-    if not gpus_each:
-        return fits
-    # A fraction of a GPU must be a fraction of one GPU; more than one must be whole GPUs.
-    gpus = math.floor(node.get("GPU", 0.0) + 1e-9)
-    return min(fits, gpus * math.floor(1 / gpus_each + 1e-9) if gpus_each <= 1 else math.floor(gpus / gpus_each + 1e-9))
-
-
-def _amount(cpus: float, gpus: float) -> str:
-    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")

@@ -18,12 +18,11 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple
 
-from gensweep.sweep.events import Evaluated, Paced, Progressed
+from gensweep.sweep.events import Evaluated, Report, Saved, Stalled
+from gensweep.sweep.stalls import Sign, StallWatch, Stuck
 from gensweep.sweep.state import CHECKPOINTS_KEPT
-
-Report: TypeAlias = Paced | Progressed | Evaluated
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Assignment:
 
     def after(self, event: Report) -> Assignment:
         """The same, going on from the checkpoint of an event, if it has one."""
-        if not isinstance(event, Evaluated) or event.uri is None:
+        if not isinstance(event, Evaluated | Saved) or event.uri is None:
             return self
         older = (uri for uri in self.checkpoints if uri != event.uri)
         return replace(self, checkpoints=(event.uri, *older)[:CHECKPOINTS_KEPT])
@@ -45,23 +44,59 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Message:
-    """What a runner is told besides reports: its trial ended or failed; the sweep closes; the queue was restarted."""
+    """What a runner is told besides reports.
 
-    kind: Literal["finished", "failed", "closed", "forgotten"]
+    Workers on these nodes begin its trial; the trial ended, failed, or makes no progress; the sweep closes; the queue
+    was restarted.
+    """
+
+    kind: Literal["begun", "finished", "failed", "stalled", "closed", "forgotten"]
     error: str = ""
     details: str = ""
-    lost: bool = False
-    """The workers were lost (killed, out of memory, node gone) and did not raise."""
+    outside: bool = False
+    """The trial is not to blame: the workers were lost (killed, out of memory, node gone), storage or data are away."""
+    preempted: bool = False
+    """A node was taken away, which was announced."""
+    nodes: tuple[str, ...] = ()
+    ends_sweep: bool = False
+    """What failed would fail with every other trial, too."""
+    stuck: tuple[Stuck, ...] = ()
+    """The workers that make no progress."""
+    stack: str = ""
+    """Where they hang."""
+
+
+class JobError(NamedTuple):
+    """What the job raised in one rank: in one line, in full, and whether the cause lies outside of the trial."""
+
+    line: str
+    details: str
+    outside: bool = False
+
+
+class GroupEnd(NamedTuple):
+    """Why a worker group ended by itself: in one line, in full, and what is known of its processes."""
+
+    line: str
+    details: str = ""
+    died: bool = False
+    """One of its processes died, so what the others raised is a consequence."""
+    preempted: bool = False
+    """A node was taken away, which was announced."""
 
 
 @dataclass
 class _Generation:
     assignment: Assignment
     messages: deque[Report | Message] = field(default_factory=deque)
-    errors: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """By rank: what the job raised, in one line and in full."""
+    errors: dict[int, JobError] = field(default_factory=dict)
+    """By rank."""
     answered: bool = True
     """The last message that was taken was followed by another `take`: the go-ahead for its sender."""
+    holds_up: bool = False
+    """Whether the workers wait for the answer."""
+    stalled: bool = False
+    """Whether it was told that it makes no progress."""
 
 
 class TrialQueue:
@@ -69,13 +104,15 @@ class TrialQueue:
 
     def __init__(self) -> None:
         self._current: dict[str, _Generation] = {}
+        self._watches: dict[str, StallWatch] = {}
+        """Of the worker groups, by their runners."""
         self._checkpoints: dict[str, tuple[str, ...]] = {}
         """Of trials that have not been assigned since they started."""
         self._closed = False
         self._changed = asyncio.Condition()
 
-    async def assign(self, runner: str, assignment: Assignment) -> Assignment:
-        """Hand a trial to the runner's workers; whatever they do now is stale.
+    async def assign(self, runner: str, assignment: Assignment, *, new_group: bool = False) -> Assignment:
+        """Hand a trial to the runner's workers, which may be yet to come; whatever they do now is stale.
 
         Returns the assignment, with the checkpoints from which the trial was to start, if the runner has just begun it.
         """
@@ -83,6 +120,9 @@ class TrialQueue:
             checkpoints = self._checkpoints.pop(assignment.trial, assignment.checkpoints)
             assignment = replace(assignment, checkpoints=checkpoints)
             self._current[runner] = _Generation(assignment)
+            if new_group or runner not in self._watches:
+                self._watches[runner] = StallWatch()
+            self._watches[runner].restart()
             self._changed.notify_all()
             return assignment
 
@@ -91,23 +131,27 @@ class TrialQueue:
         async with self._changed:
             current = self._get(runner, generation)
             if current is not None:
-                current.answered = True
+                if current.holds_up:
+                    self._watches[runner].restart()
+                current.answered, current.holds_up = True, False
                 self._changed.notify_all()
                 await self._wait(lambda: self._closed or bool(current.messages), timeout)
+                self._look(current, self._watches[runner])
             if self._closed:
                 return Message("closed")
             if current is None:
                 return Message("forgotten")
             if not current.messages:
                 return None
-            current.answered = False
-            return current.messages.popleft()
+            message = current.messages.popleft()
+            current.answered, current.holds_up = False, isinstance(message, Evaluated)
+            return message
 
-    async def group_ended(self, runner: str, generation: int, reason: str) -> None:
+    async def group_ended(self, runner: str, generation: int, end: GroupEnd) -> None:
         """The worker group came to an end without finishing the trial of this generation."""
         async with self._changed:
             if current := self._get(runner, generation):
-                self._send(current, _failure(current.errors, reason))
+                self._send(current, _failure(current.errors, end))
 
     async def next_assignment(self, runner: str, after: int, timeout: float) -> Assignment | None:
         """The runner's assignment once its generation is newer than `after`, or None after `timeout` seconds."""
@@ -118,6 +162,12 @@ class TrialQueue:
         async with self._changed:
             await self._wait(newer, timeout)
             return self._current[runner].assignment if newer() else None
+
+    async def begin(self, runner: str, generation: int, nodes: tuple[str, ...]) -> None:
+        """The workers, which lie on these nodes, have taken the assignment."""
+        async with self._changed:
+            if current := self._get(runner, generation):
+                self._send(current, Message("begun", nodes=nodes))
 
     async def report(self, runner: str, generation: int, event: Report) -> bool:
         """One report of rank 0.  Returns False if the trial is to stop; an evaluation waits for that answer."""
@@ -134,16 +184,27 @@ class TrialQueue:
                 await self._wait(lambda: stale() or (current.answered and not current.messages), None)
             return not stale()
 
+    async def hear(self, runner: str, sign: Sign) -> None:
+        """A sign of life of one of the runner's workers."""
+        if runner in self._watches:
+            self._watches[runner].hear(sign)
+
     async def finish(self, runner: str, generation: int) -> None:
         """The trial's budget is used up."""
         async with self._changed:
             if current := self._get(runner, generation):
                 self._send(current, Message("finished"))
 
-    async def job_raised(self, runner: str, generation: int, rank: int, error: str, details: str) -> None:
+    async def job_raised(self, runner: str, generation: int, rank: int, error: JobError) -> None:
         """The job raised in that rank, which ends the worker group."""
         if current := self._get(runner, generation):
-            current.errors[rank] = (error, details)
+            current.errors[rank] = error
+
+    async def storage_failed(self, runner: str, generation: int, error: str) -> None:
+        """The workers cannot use the storage, and so could not those of any other trial."""
+        async with self._changed:
+            if current := self._get(runner, generation):
+                self._send(current, Message("failed", error=error, ends_sweep=True))
 
     async def start_from(self, trial: str, checkpoints: tuple[str, ...]) -> None:
         """A runner is about to begin a trial, which goes on from these checkpoints."""
@@ -154,6 +215,18 @@ class TrialQueue:
         async with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _look(self, current: _Generation, watch: StallWatch) -> None:
+        """Tell the runner if its workers make no progress, first as news, then for it to end them."""
+        if current.messages:
+            return
+        seconds = watch.seconds
+        if bool(seconds) != current.stalled:
+            current.stalled = bool(seconds)
+            current.messages.append(Stalled(current.assignment.trial, round(seconds, 1)))
+        if stuck := watch.stuck:
+            watch.restart()
+            current.messages.append(Message("stalled", stuck=tuple(stuck)))
 
     def _get(self, runner: str, generation: int) -> _Generation | None:
         current = self._current.get(runner)
@@ -171,13 +244,16 @@ class TrialQueue:
 _CONNECTION = re.compile(r"gloo|nccl|DistNetworkError|connection (closed|reset)|broken pipe", re.IGNORECASE)
 
 
-def _failure(errors: dict[int, tuple[str, str]], reason: str) -> Message:
+def _failure(errors: dict[int, JobError], end: GroupEnd) -> Message:
     """What ended a group: the job, if ranks raised.
 
     A worker that is killed makes its peers raise: whatever they say of a lost connection means lost, too.
     """
-    if not errors or any(_CONNECTION.search(line) for line, _ in errors.values()):
-        lines = "; ".join(f"rank {rank}: {line}" for rank, (line, _) in sorted(errors.items()))
-        return Message("failed", error=f"worker lost ({lines or reason.splitlines()[0]})", details=reason, lost=True)
-    details = "\n".join(f"rank {rank}:\n{text}" for rank, (_, text) in sorted(errors.items()))
-    return Message("failed", error=errors[min(errors)][0], details=details)
+    if not errors or end.died or end.preempted or any(_CONNECTION.search(error.line) for error in errors.values()):
+        lines = "; ".join(f"rank {rank}: {error.line}" for rank, error in sorted(errors.items()))
+        told = "its node is taken away" if end.preempted else end.line if end.died or not lines else lines
+        error = f"worker lost ({told})"
+        return Message("failed", error, end.details, outside=True, preempted=end.preempted)
+    details = "\n".join(f"rank {rank}:\n{error.details}" for rank, error in sorted(errors.items()))
+    outside = all(error.outside for error in errors.values())
+    return Message("failed", error=errors[min(errors)].line, details=details, outside=outside)

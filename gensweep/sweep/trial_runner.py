@@ -1,8 +1,9 @@
 """Tune's side of the bridge: a trial actor that keeps a worker group and feeds it one trial after another.
 
 One report of the workers is one Tune result.  The actor itself asks for no CPU; its workers have their own placement
-group.  What fails is handled here: a lost worker costs a new group and the trial goes on from its last checkpoint; an
-exception of the job ends the trial with a result that says so, and the next trial gets a new group.
+group.  What fails is one result, too: after lost workers, or a cause outside of the trial, it goes on from its last
+checkpoint with a new group, unless the driver ends it; an exception of the job ends the trial, and the next one gets a
+new group.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ import ray
 from ray import tune
 from ray.tune.result import RESULT_DUPLICATE
 
-from gensweep.sweep.placement import take_lease
-from gensweep.sweep.trial_queue import Assignment, Message, Report
+from gensweep.sweep.events import Report, Started
+from gensweep.sweep.out_of_memory import memory_cause, oom_kills, what_fits
+from gensweep.sweep.placement import any_gone, nodes_of, take_lease
+from gensweep.sweep.stacks import examine_all
+from gensweep.sweep.trial_queue import Assignment, GroupEnd, Message
 from gensweep.sweep.worker_group import RunnerSettings, WorkerGroup
 
 GROUP_CHECK_INTERVAL = 5.0  # seconds between two looks whether the worker group still lives
@@ -32,43 +36,65 @@ class TrialRunner(tune.Trainable):
         self._name = str(ray.get_runtime_context().get_actor_id())
         self._lease = take_lease(settings.leases, self._name)
         self._group: WorkerGroup | None = None
+        self._nodes: tuple[str, ...] = ()
         self._trials_of_group = 0
         self._generation = 0
+        self._kills = 0
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial."""
         self._assignment = Assignment(**new_config)
-        self._assigned = False
-        self._failures = 0
+        self._taken = self._assigned = False
         return True
 
     def step(self) -> dict[str, Any]:
-        """Wait for the next message about this trial and return it as one result."""
+        """Wait for the next message about this trial and return it as one result; the first one is that it is taken."""
+        if not self._taken:
+            self._taken = True
+            return {"taken": self._assignment.trial}
         if not self._assigned:
             self._assign()
         while True:
             take = self._queue.take.remote(self._name, self._generation, GROUP_CHECK_INTERVAL)
             message: Report | Message | None = ray.get(take)
             if message is None:
+                self._nodes = self._nodes or nodes_of(self._name)  # of workers that start
                 if self._group is not None and self._group.alive:
                     continue
-                message = Message("failed", error="worker group lost", lost=True)
+                message = Message("failed", error="worker group lost", outside=True)
             if not isinstance(message, Message):
                 self._assignment = self._assignment.after(message)
-                return {"event": message}
+                return {"event": message, "runner": self._name}
             match message.kind:
+                case "begun":
+                    self._nodes = message.nodes
+                    return {"event": Started(self._assignment.trial)}
                 case "finished":
-                    return {"finished": True, "done": True}
+                    return {"finished": True, "done": True, "runner": self._name}
                 case "closed":
                     return {RESULT_DUPLICATE: True}
+                case "stalled":
+                    return self._failed(_explained(message))
                 case "failed":
-                    self._release()
-                    if not message.lost or self._failures >= self._settings.max_failures:
-                        details = f"{message.details}\n\n{_where_ray_logs()}"
-                        return {"failure": message.error, "details": details, "done": True}
-                    self._failures += 1
-            self._assign()  # again, to new workers or after the queue has started anew
+                    return self._failed(message)
+            self._assign()  # again, as the queue has started anew
+
+    def _failed(self, message: Message) -> dict[str, Any]:
+        nodes = self._nodes
+        node_lost = message.preempted or any_gone(nodes)
+        self._release()
+        self._assigned = False
+        details = f"{message.details}\n\n{_where_ray_logs()}"
+        here = not nodes or ray.get_runtime_context().get_node_id() in nodes
+        killed = memory_cause(message.details, oom_kills() - self._kills if here and message.outside else 0)
+        error = message.error if killed is None else f"{killed}: {what_fits(self._assignment.config)}"
+        if message.ends_sweep:
+            return {"sweep_failure": message.error, "done": True}
+        if not message.outside and not node_lost:
+            return {"failure": message.error, "details": details, "done": True}
+        lost = {"lost": self._assignment.trial, "cause": error, "details": details, "stack": message.stack}
+        return {**lost, "counts": not node_lost}
 
     def cleanup(self) -> None:
         """Free everything before Tune lets go of this actor."""
@@ -78,25 +104,41 @@ class TrialRunner(tune.Trainable):
 
     def _assign(self) -> None:
         used_up = self._trials_of_group >= self._settings.trials_per_group
-        if self._group is not None and (used_up or not self._group.alive):
+        if self._group is not None and (used_up or not self._group.alive or self._group.can_grow()):
             self._release()
         self._assigned = True
         self._trials_of_group += 1
         self._generation += 1
         assignment = replace(self._assignment, generation=self._generation)
-        self._assignment = ray.get(self._queue.assign.remote(self._name, assignment))
+        new_group = self._group is None
+        self._assignment = ray.get(self._queue.assign.remote(self._name, assignment, new_group=new_group))
         if self._group is None:
             run = f"{self._name}-{self._generation}"
+            self._kills = oom_kills()
             self._group = WorkerGroup(self._settings, self._name, run, self._group_ended)
 
-    def _group_ended(self, reason: str) -> None:
-        ray.get(self._queue.group_ended.remote(self._name, self._generation, reason))
+    def _group_ended(self, end: GroupEnd) -> None:
+        ray.get(self._queue.group_ended.remote(self._name, self._generation, end))
 
     def _release(self) -> None:
         if self._group is not None:
             self._group.close()
-        self._group = None
+        self._group, self._nodes = None, ()
         self._trials_of_group = 0
+
+
+def _explained(message: Message) -> Message:
+    """The same, with where the stuck workers hang; what they wait for may be outside of the trial."""
+    found = list(zip(message.stuck, examine_all(message.stuck), strict=True))
+    stacks = [f"rank {stuck.sign.rank}: {finding.line}\n{finding.stack}".rstrip() for stuck, finding in found]
+    threads = [f"threads of rank {stuck.sign.rank}:\n{finding.threads}" for stuck, finding in found if finding.threads]
+    return replace(
+        message,
+        error="; ".join(f"{stuck}: {finding.line}" for stuck, finding in found),
+        stack="\n\n".join(stacks),
+        details="\n\n".join(threads),
+        outside=True,
+    )
 
 
 def _where_ray_logs() -> str:

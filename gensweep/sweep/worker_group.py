@@ -9,22 +9,25 @@ the override is without effect and two more processes run.
 
 from __future__ import annotations
 
+import itertools
+import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.exceptions import RayActorError
+from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from gensweep.sweep.cluster import set_switches
-from gensweep.sweep.placement import free_groups, mark
+from gensweep.sweep.placement import free_groups, largest_that_fits, mark
+from gensweep.sweep.trial_queue import GroupEnd
 
 CLOSING_TIMEOUT = 30.0  # seconds that closing waits for the end of the run; after that, it ends with the process
-START_RETRIES = 2  # how often Ray Train tries again when workers do not start
 
 
 @dataclass(frozen=True)
@@ -34,13 +37,16 @@ class RunnerSettings:
     queue: Any
     job: bytes
     """Pickled, because its modules are for the workers only."""
-    workers: int
+    worker_counts: tuple[int, ...]
+    """How many workers a group may have, the most first."""
     resources: dict[str, float]
     """Of one worker."""
     storage: str
+    """The root of the sweep's storage, path or URL."""
+    own_storage: bool
+    """Whether that is the sweep's own folder."""
     scratch: Path
     """For Ray Train's own book-keeping; the checkpoints do not go there."""
-    max_failures: int
     trials_per_group: int
 
     @property
@@ -52,21 +58,11 @@ class RunnerSettings:
 class WorkerGroup:
     """Runs trials until it is closed; `on_end` hears, from a thread, why it ended by itself."""
 
-    def __init__(self, settings: RunnerSettings, runner: str, name: str, on_end: Callable[[str], None]) -> None:
+    def __init__(self, settings: RunnerSettings, runner: str, name: str, on_end: Callable[[GroupEnd], None]) -> None:
         set_switches()
-        self._runner, self._on_end, self._closing = runner, on_end, False
-        failures = FailureConfig(max_failures=0, controller_failure_limit=START_RETRIES)  # type: ignore[call-arg]
-        self._trainer = _KeptTrainer(
-            _serve,
-            train_loop_config={"settings": settings, "runner": runner},
-            backend_config=_GpuSharing(),
-            scaling_config=ScalingConfig(
-                num_workers=settings.workers,
-                use_gpu="GPU" in settings.resources,
-                resources_per_worker={**settings.resources, "memory": mark(runner)},
-            ),
-            run_config=RunConfig(name=name, storage_path=str(settings.scratch), failure_config=failures),
-        )
+        self._settings, self._runner, self._name = settings, runner, name
+        self._on_end, self._closing = on_end, False
+        self._workers = settings.worker_counts[0]
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -74,6 +70,11 @@ class WorkerGroup:
     def alive(self) -> bool:
         """True until the run has ended, whatever the reason."""
         return self._thread.is_alive()
+
+    def can_grow(self) -> bool:
+        """Whether more workers, as many as would do, find a place now."""
+        more = [count - self._workers for count in self._settings.worker_counts if count > self._workers]
+        return largest_that_fits(self._settings.resources, more) is not None
 
     def close(self) -> None:
         """End the workers and the run; when it returns, all is free."""
@@ -85,13 +86,63 @@ class WorkerGroup:
         free_groups([self._runner])
 
     def _run(self) -> None:
-        try:
-            self._trainer.fit()
-            reason = "the workers ended early"
-        except BaseException as error:
-            reason = f"{type(error).__name__}: {error}"
-        if not self._closing:
-            self._on_end(reason)
+        for attempt in itertools.count():
+            try:
+                self._trainer(f"{self._name}-{attempt}").fit()
+                end = GroupEnd("the workers ended early")
+            except BaseException as error:
+                if _has_no_place(error) and not self._closing:
+                    continue  # they wait for as long as it takes
+                end = _end_of(error)
+            if not self._closing:
+                self._on_end(end)
+            return
+
+    def _trainer(self, name: str) -> DataParallelTrainer:
+        settings = self._settings
+        *more, fewest = settings.worker_counts
+        self._workers = largest_that_fits(settings.resources, more) or fewest
+        # Every end of the workers is one of the run, whatever a version of Ray would try again by itself.
+        limits = ("max_failures", "controller_failure_limit", "max_preemption_failures")
+        none: dict[str, Any] = {each.name: 0 for each in fields(FailureConfig) if each.name in limits}
+        return _KeptTrainer(
+            _serve,
+            train_loop_config={"settings": settings, "runner": self._runner},
+            backend_config=_GpuSharing(),
+            scaling_config=ScalingConfig(
+                num_workers=self._workers,
+                use_gpu="GPU" in settings.resources,
+                resources_per_worker={**settings.resources, "memory": mark(self._runner)},
+            ),
+            run_config=RunConfig(name=name, storage_path=str(settings.scratch), failure_config=FailureConfig(**none)),
+        )
+
+
+def _end_of(error: BaseException) -> GroupEnd:
+    """Why a run ended by raising."""
+    failed = error.worker_failures if isinstance(error, WorkerGroupError) else {}
+    # Ray Train wraps what it learned of a process that does not answer.
+    causes = {rank: getattr(failure, "health_check_failure", failure) for rank, failure in failed.items()}
+    dead = {rank: cause for rank, cause in causes.items() if isinstance(cause, RayActorError)}
+    lines = "; ".join(f"rank {rank}: {_exit_of(cause)}" for rank, cause in sorted((dead or causes).items()))
+    return GroupEnd(
+        line=lines or f"{type(error).__name__}: {error}".splitlines()[0],
+        details=f"{type(error).__name__}: {error}",
+        died=bool(dead),
+        preempted=type(error).__name__ == "PreemptionError" or any(cause.preempted for cause in dead.values()),
+    )
+
+
+def _exit_of(cause: Exception) -> str:
+    """In a line, what Ray says of how a process ended, or else what was raised."""
+    found = re.search(r"exit detail: ([^.]+)", str(cause))
+    return found[1] if found else str(cause).splitlines()[0]
+
+
+def _has_no_place(error: BaseException) -> bool:
+    """Whether a run ended because the cluster has had no place for its workers for a while."""
+    cause = error.controller_failure if isinstance(error, ControllerError) else error
+    return type(cause).__name__ == "WorkerGroupStartupTimeoutError"
 
 
 def _serve(config: dict[str, Any]) -> None:

@@ -80,7 +80,10 @@ def sweep_config(sweep: SweepRecord) -> dict[str, Any]:
 def _config(run: TrialRecord | SweepRecord) -> dict[str, Any]:
     if not _has(run, "config.yaml"):
         raise GensweepError(f"{run.name} has no config.yaml in MLflow; name another run")
-    tree = yaml.safe_load(download(run.run_id, "config.yaml").read_text(encoding="utf-8"))
+    try:
+        tree = yaml.safe_load(download(run.run_id, "config.yaml").read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        tree = None
     if not isinstance(tree, dict):
         raise GensweepError(f"the config.yaml of {run.name} in MLflow is damaged; name another run")
     return tree

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import shlex
 import subprocess
 import sys
@@ -15,29 +14,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gensweep.redaction import redact
+
 #: The packages that shape a result.
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite", "numpy")
-#: What stands in place of a secret.
-HIDDEN = "***"
 #: Characters of a change since the commit that are kept.
 MAX_DIFF_LENGTH = 1_000_000
-
-_NAME = r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|auth)"
-_SECRET_NAME = re.compile(rf"(?i){_NAME}(?:[_-]?id)?$")
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), HIDDEN),
-    (re.compile(r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@'\"]+@"), rf"\g<keep>{HIDDEN}@"),
-    (re.compile(r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"), rf"\g<keep>{HIDDEN}"),
-    # --api-key VALUE, and name=value, name: value, "name": "value" for names that end like a secret's
-    (re.compile(rf"(?i)(?P<keep>--?[\w.-]*{_NAME}\s+)(?:'[^']*'|\"[^\"]*\"|[^\s'\"-]\S*)"), rf"\g<keep>{HIDDEN}"),
-    (
-        re.compile(rf"(?i)(?P<keep>{_NAME}(?:[_-]?id)?['\"]?\s*[=:]\s*)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s'\"&,;]+)"),
-        rf"\g<keep>{HIDDEN}",
-    ),
-    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|xox[abprs]-|dapi)[A-Za-z0-9_-]{16,}"), HIDDEN),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), HIDDEN),
-)
 
 
 @dataclass(frozen=True)
@@ -47,29 +29,6 @@ class GitState:
     commit: str
     dirty: bool
     diff: str
-
-
-def redact(text: str) -> str:
-    """Text with what looks like a secret replaced: URL credentials, tokens, values of secret-like names or variables.
-
-    Idempotent.  Too much is hidden rather than too little.
-    """
-    for value in sorted(_secrets_of_environment(), key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
-    for pattern, replacement in _PATTERNS:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-def redact_tree(value: Any, name: str = "") -> Any:
-    """A configuration with secrets replaced; numbers and booleans stay what they are."""
-    if isinstance(value, Mapping):
-        return {key: redact_tree(item, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [redact_tree(item, name) for item in value]
-    if not isinstance(value, str):
-        return value
-    return HIDDEN if _SECRET_NAME.search(name) and value else redact(value)
 
 
 def command_line(argv: Sequence[str] | None = None) -> str:
@@ -131,10 +90,6 @@ def provenance_tags(state: GitState | None, config: Mapping[str, Any], argv: Seq
             "mlflow.source.git.commit": state.commit,
         }
     return tags
-
-
-def _secrets_of_environment() -> set[str]:
-    return {value for name, value in os.environ.items() if len(value) >= 8 and _SECRET_NAME.search(name)}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

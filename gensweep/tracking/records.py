@@ -41,6 +41,8 @@ class TrialRecord:
     config: Mapping[str, str] = field(default_factory=dict)
     checkpoint: str | None = None
     error: str | None = None
+    outside: bool = False
+    """Whether it failed for a cause outside of it: storage, data, lost processes."""
     best: bool = False
     length: int | None = None
     repeat_of: str | None = None

@@ -9,15 +9,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError
+from gensweep.remote_folder import is_url
+from gensweep.scratch import scratch_folder
+from gensweep.sweep.checkpoints import fetch_file
 from gensweep.sweep.events import (
     Created,
     Ended,
     Evaluated,
     Event,
     Progressed,
+    Retried,
     ScoredAgain,
     SessionEnded,
     SessionStarted,
@@ -130,7 +135,7 @@ class Replay:
         """Send what events of a trial say."""
         metrics: list[Metric] = []
         kinds = {type(entry.event) for entry in group}
-        if Suggested in kinds:
+        if kinds & {Suggested, Retried}:
             run.log_params(param_texts(trial.config))
             run.log_text(yaml_text(trial.config), "config.yaml")
         for entry in group:
@@ -143,12 +148,18 @@ class Replay:
                         file = self._folder.picture(trial.trial, evaluation.images, key)
                         run.log_picture(file, key, evaluation.images, entry.time)
         run.log_metrics(metrics)
-        if Evaluated in kinds and trial.best is not None:
-            checkpoint = self._folder.local(trial.trial, trial.best.uri)
-            if checkpoint is not None:
-                run.log_file(checkpoint / ESTIMATES)
+        if Evaluated in kinds and trial.best is not None and trial.best.uri is not None:
+            self._send_estimates(run, trial.best.uri)
         if ScoredAgain in kinds:
             run.log_outcomes(trial.outcomes)
+
+    def _send_estimates(self, run: RunWriter, uri: str) -> None:
+        with scratch_folder(self._folder.name) as aside:
+            try:
+                fetch_file(self._folder.resolve(uri), ESTIMATES, aside / ESTIMATES)
+            except OSError as error:
+                logger.warning("%s of %s cannot be fetched: %s", ESTIMATES, uri, error)
+            run.log_file(aside / ESTIMATES)
 
     def _render(self, trial: TrialState) -> None:
         run = self._runs[trial.trial]
@@ -168,8 +179,12 @@ class Replay:
         self._position = self._read
 
     def _keep_checkpoints(self) -> None:
-        """The best checkpoints of the best trials are artifacts; those of others go."""
-        kept = {trial.trial: trial.best for trial in self._state.kept}
+        """The best checkpoints of the best trials are artifacts, unless they lie at a URL; those of others go."""
+        kept = {
+            trial.trial: trial.best
+            for trial in self._state.kept
+            if trial.best is not None and trial.best.uri is not None and not is_url(trial.best.uri)
+        }
         for name, run in self._runs.items():
             best, present = kept.get(name), run.tags.get(KEPT_IMAGES, "")
             wanted = "" if best is None else str(best.evaluation.images)
@@ -179,16 +194,17 @@ class Replay:
                 with skipping_refused(name):
                     run.drop_checkpoint()
             if best is not None:
-                folder = self._folder.local(name, best.uri)
-                if folder is None:
+                folder = Path(self._folder.resolve(best.uri or ""))
+                if not folder.is_dir():
                     logger.warning("the checkpoint %s is gone; it is not kept in MLflow", best.uri)
                     continue
                 with skipping_refused(name):
                     run.keep_checkpoint(folder, wanted)
 
     def _marked(self) -> set[str]:
-        """The trials that run, and those that are shown as the best ones."""
-        return {trial.trial for trial in [*self._state.running, *self._state.kept, *self._state.ranking[:1]]}
+        """The trials that run or wait, and those that are shown as the best ones."""
+        going_on = [*self._state.running, *self._state.waiting]
+        return {trial.trial for trial in [*going_on, *self._state.kept, *self._state.ranking[:1]]}
 
     def _best_so_far(self, entry: LogEntry) -> list[Metric]:
         best = self._state.best_score if isinstance(entry.event, Ended) else None

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from gensweep.results import OUTCOMES_FORMAT, Outcome
 from gensweep.tracking.tags import KEPT_IMAGES, RUN_STATUS
@@ -48,6 +51,7 @@ class RunWriter:
         new = [Param(key, value[:MAX_PARAM_LENGTH]) for key, value in texts.items() if key not in self._params]
         for start in range(0, len(new), MAX_PARAMS):
             self._client.log_batch(self.id, params=new[start : start + MAX_PARAMS], synchronous=True)
+        self._params |= texts.keys()
 
     def set_tags(self, wanted: Mapping[str, str | None]) -> None:
         """Bring tags to these values; None takes one away."""
@@ -115,8 +119,11 @@ class RunWriter:
         from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
         if self._client.list_artifacts(self.id, "checkpoint"):
-            artifacts: Any = get_artifact_repository(self._artifacts)
-            artifacts.delete_artifacts("checkpoint")
+            if (parts := urlsplit(self._artifacts)).scheme == "file":  # whose path MLflow would decode twice
+                shutil.rmtree(Path(url2pathname(parts.path)) / "checkpoint")
+            else:
+                artifacts: Any = get_artifact_repository(self._artifacts)
+                artifacts.delete_artifacts("checkpoint")
         self.set_tags({KEPT_IMAGES: None})
 
 

@@ -8,15 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gensweep.cache import cache_folder
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.ranking import ranking
+from gensweep.remote_folder import is_url
+from gensweep.sweep.checkpoints import fetch
 from gensweep.tracking.artifacts import download
-from gensweep.tracking.records import SweepRecord, TrialRecord
+from gensweep.tracking.records import SweepRecord, TrialRecord, sweep_folder
 from gensweep.tracking.store import client, experiment_id, experiment_name, search_runs
 from gensweep.tracking.tags import sweep_record
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
+
+#: Seconds for which a command tries to fetch a checkpoint.
+FETCH_PATIENCE = 30.0
 
 
 def load_sweeps(names: Sequence[str] = ()) -> list[SweepRecord]:
@@ -107,8 +113,20 @@ def checkpoint_folder(run: str | TrialRecord) -> Path:
             f"the checkpoint of {trial.name} was not kept (keep_best keeps those of a sweep's best trials); "
             f"use {trial.sweep} for the best one, or train again: gensweep train --from-run {trial.name}"
         )
+    if is_url(trial.checkpoint):
+        return _fetched(trial, trial.checkpoint)
     folder = Path(trial.checkpoint)
     return folder if folder.is_dir() else download(trial.run_id, "checkpoint")
+
+
+def _fetched(trial: TrialRecord, url: str) -> Path:
+    """A copy of a checkpoint at a URL: in the folder of its sweep, if that is on this machine, else in the cache."""
+    folder = sweep_folder(trial)
+    cache = cache_folder() / "runs" / trial.run_id if folder is None else folder.fetched(trial.trial)
+    try:
+        return fetch(url, cache, patience=FETCH_PATIENCE)
+    except OSError as error:
+        raise GensweepError(f"the checkpoint of {trial.name} cannot be fetched: {error}") from error
 
 
 def _named(name: str, sweeps: Sequence[SweepRecord], asked: str | None = None) -> SweepRecord:

@@ -1,32 +1,26 @@
-"""The MLflow store: where it is, whether it answers, and a client that gives up within seconds."""
+"""The MLflow store: where it is, and a client that gives up within seconds."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shlex
-import socket
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
-
-from filelock import FileLock
+from urllib.parse import quote, urlsplit
 
 from gensweep.errors import GensweepError
-from gensweep.tracking.provenance import redact
+from gensweep.redaction import redact
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 logger = logging.getLogger(__name__)
-
-#: Seconds that a server has to accept a connection.
-CONNECT_SECONDS = 3.0
 
 #: One call to a dead server blocks 247 s at MLflow's own settings.  Whoever sets these variables keeps their values.
 ENVIRONMENT = {
@@ -38,9 +32,9 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for data
 }
 
-#: A new database announces each of its migrations, and urllib3 each of the attempts of which we tell once.
+#: A new database announces each of its migrations, MLflow and urllib3 each of the attempts of which we tell once.
 LOG_LEVELS = {
-    "mlflow.store.db.utils": logging.WARNING,
+    "mlflow.store.db.utils": logging.CRITICAL,  # a locked database would show a traceback
     "alembic": logging.WARNING,
     "mlflow.utils.environment": logging.WARNING,
     "urllib3.connectionpool": logging.ERROR,
@@ -71,12 +65,17 @@ def experiment_name() -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or "gensweep"
 
 
-def tracking_uri() -> str:
-    """Where runs are kept, without secrets: $MLFLOW_TRACKING_URI, else MLflow's default in the current folder."""
+def current_uri() -> str:
+    """Where runs are kept, as it is: $MLFLOW_TRACKING_URI, else MLflow's default in the current folder."""
     _prepare()
     from mlflow.tracking import get_tracking_uri
 
-    return redact(str(get_tracking_uri()))
+    return str(get_tracking_uri())
+
+
+def tracking_uri() -> str:
+    """Where runs are kept, without secrets."""
+    return redact(current_uri())
 
 
 def store_name() -> str:
@@ -89,10 +88,7 @@ def runs_page() -> str | None:
 
     None for a store that no server shows, such as a database in this folder.
     """
-    _prepare()
-    from mlflow.tracking import get_tracking_uri
-
-    parts = urlsplit(str(get_tracking_uri()))
+    parts = urlsplit(current_uri())
     if parts.scheme not in ("http", "https") or (experiment := experiment_id(client(), create=False)) is None:
         return None
     return (
@@ -123,34 +119,6 @@ def search_runs(experiment: str, query: str) -> list[Run]:
     return found
 
 
-def check_server() -> None:
-    """Make sure that the store answers.  Raises GensweepError within seconds if it does not."""
-    _prepare()
-    from mlflow.exceptions import MlflowException
-    from mlflow.tracking import get_tracking_uri
-    from sqlalchemy.exc import DatabaseError
-
-    uri = str(get_tracking_uri())
-    parts = urlsplit(uri)
-    try:
-        if parts.scheme in ("http", "https") and parts.hostname:
-            # Cheaper than MLflow's own call when a firewall swallows packets, and a clearer message.
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            socket.create_connection((parts.hostname, port), timeout=CONNECT_SECONDS).close()
-        with _migration_lock(uri):
-            client().search_experiments(max_results=1)
-    except DatabaseError as error:
-        raise GensweepError(
-            f"the MLflow store {redact(uri)} is damaged ({cause_of(error.orig)}); restore a backup, or move its file "
-            "away: the next command makes the runs anew from the logs of the sweeps"
-        ) from error
-    except (OSError, ValueError, MlflowException) as error:
-        raise GensweepError(
-            f"the MLflow store {redact(uri)} does not answer ({cause_of(error)}); "
-            "start the server, or change or unset MLFLOW_TRACKING_URI to use sqlite:///mlflow.db in this folder"
-        ) from error
-
-
 def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
     """The id of our experiment; None if there is none and it should not be created."""
     from mlflow.exceptions import MlflowException
@@ -159,7 +127,7 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
     found = store.get_experiment_by_name(name)
     if found is None and create:
         try:
-            return str(store.create_experiment(name, tags=TRAINING_RUNS))
+            return str(store.create_experiment(name, _artifact_location(name), tags=TRAINING_RUNS))
         except MlflowException:  # another driver was faster
             found = store.get_experiment_by_name(name)
             if found is None:
@@ -169,6 +137,18 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
             return None
         store.restore_experiment(found.experiment_id)
     return None if found is None else str(found.experiment_id)
+
+
+def _artifact_location(experiment: str) -> str | None:
+    """Where the files of an experiment go if MLflow would misread the name of this folder; None: where it says.
+
+    MLflow takes the path that it chooses for an SQLite database for a URI, in which '#', '?' and '%' mean something
+    else, and writes the files to other folders.
+    """
+    folder = Path("mlruns").absolute()
+    if not current_uri().startswith("sqlite:") or quote(str(folder)) == str(folder):
+        return None
+    return f"{folder.as_uri()}/{quote(experiment, safe='')}"
 
 
 def cause_of(error: BaseException | None) -> str:
@@ -196,14 +176,6 @@ def skipping_refused(run: str) -> Iterator[None]:
         if getattr(error, "error_code", None) not in LASTING_ERRORS:
             raise
         logger.warning("MLflow refused a record of %s: %s", run or "the sweep", error)
-
-
-@contextmanager
-def _migration_lock(uri: str) -> Iterator[None]:
-    """Hold a database file: two processes that make it at once would run into each other's migrations."""
-    path = unquote(urlsplit(uri).path.removeprefix("/")) if uri.startswith("sqlite:") else ""
-    with FileLock(f"{path}.lock") if path and Path(path).parent.is_dir() else nullcontext():
-        yield
 
 
 def _prepare() -> None:

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from gensweep.results import Outcome
 from gensweep.sweep.events import ScoredAgain, SessionEnded
 from gensweep.sweep.folder import SweepFolder, SweepInUseError
+from gensweep.sweep.log import LogEntry
 from gensweep.tracking.records import TrialRecord, logged_sweep_id, sweep_folder
 from gensweep.tracking.replay import Replay
 from gensweep.tracking.run_writer import RunWriter
 from gensweep.tracking.store import (
     cause_of,
-    check_server,
     client,
     experiment_id,
     explaining_errors,
     search_runs,
     store_name,
 )
+from gensweep.tracking.store_check import check_server
 from gensweep.tracking.tags import POSITION, SWEEP_ID
 
-logger = logging.getLogger(__name__)
+#: Seconds that the driver of a running sweep has to send what its log says.
+DRIVER_PATIENCE = 3.0
+#: Seconds between two looks how far it is.
+DRIVER_INTERVAL = 0.2
 
 
-def sync(folder: SweepFolder, timeout: float = 20.0) -> int:
+def sync(folder: SweepFolder, timeout: float = 20.0) -> int | None:
     """Bring MLflow up to date with a sweep's log; returns how many events it still misses.
 
-    A session whose driver was lost is ended in the log first.  Nothing is done for a sweep that is running, since its
-    driver does it, or one that belongs to another store.  Raises GensweepError if MLflow does not take the events.
+    A session whose driver was lost is ended in the log first.  None for a sweep that is running, since its driver does
+    it; one that belongs to another store misses nothing here.  Raises GensweepError if MLflow does not take the events.
     """
     message = f"MLflow did not take what is new in {folder.path} (CAUSE); the next command sends it"
     try:
@@ -47,28 +51,35 @@ def sync(folder: SweepFolder, timeout: float = 20.0) -> int:
                 pass
             return replay.remaining()
     except SweepInUseError:
-        return 0
+        return None
 
 
-def sync_all(root: Path) -> int:
-    """`sync` every sweep below a folder that needs it; returns how many still miss events.  Never raises."""
+def sync_all(root: Path) -> list[str]:
+    """`sync` every sweep below a folder that needs it; returns a line for each with which MLflow does not keep up.
+
+    The driver of a running sweep gets a moment to send what its log says.  Never raises.
+    """
+    notes = []
     logs = sorted(root.glob("*/events.jsonl"))
-    remaining = 0
     try:
-        positions = _positions() if logs else {}
+        sent = _sent() if logs else {}
     except Exception as error:
-        logger.warning("MLflow cannot be asked how far it is: %s", cause_of(error))
-        return len(logs)
+        return [f"MLflow cannot be asked what it has, so sweeps may be shown as they were ({cause_of(error)})"]
     for file in logs:
         try:
             folder = SweepFolder(root, file.parent.name)
             sweep_id = logged_sweep_id(folder)
-            if sweep_id is not None and positions.get(sweep_id) != folder.log.size:
-                remaining += sync(folder) > 0
+            if sweep_id is None or sent.get(sweep_id) == (folder.log.size, False):
+                continue
+            missing = sync(folder)
+            if missing != 0 and (unsent := _unsent(folder, sweep_id, DRIVER_PATIENCE if missing is None else 0.0)):
+                notes.append(
+                    f"{len(unsent)} records of {folder.name} are still to be written to MLflow: it is shown as of "
+                    f"{datetime.fromtimestamp(unsent[0].time / 1000):%Y-%m-%d %H:%M:%S}"
+                )
         except Exception as error:
-            remaining += 1
-            logger.warning("MLflow could not be brought up to date with %s: %s", file.parent, cause_of(error))
-    return remaining
+            notes.append(f"MLflow could not be brought up to date with {file.parent} ({cause_of(error)})")
+    return notes
 
 
 def file_outcomes(trial: TrialRecord, outcomes: Sequence[Outcome]) -> None:
@@ -90,9 +101,22 @@ def file_outcomes(trial: TrialRecord, outcomes: Sequence[Outcome]) -> None:
     sync(folder)
 
 
-def _positions() -> dict[str, int]:
-    """How many bytes of each log MLflow has, by the id of the sweep, for sweeps that are not running."""
+def _sent() -> dict[str, tuple[int, bool]]:
+    """How many bytes of each log MLflow has, and whether it takes the sweep to be running, by the id of the sweep."""
     experiment = experiment_id(client(), create=False)
-    query = "tags.`gensweep.kind` = 'sweep' and tags.`gensweep.status` != 'running'"
-    runs = [] if experiment is None else search_runs(experiment, query)
-    return {run.data.tags.get(SWEEP_ID, ""): int(run.data.tags.get(POSITION, "0")) for run in runs}
+    runs = [] if experiment is None else search_runs(experiment, "tags.`gensweep.kind` = 'sweep'")
+    return {
+        run.data.tags.get(SWEEP_ID, ""): (
+            int(run.data.tags.get(POSITION, "0")),
+            run.data.tags.get("gensweep.status") == "running",
+        )
+        for run in runs
+    }
+
+
+def _unsent(folder: SweepFolder, sweep_id: str, patience: float) -> list[LogEntry]:
+    """What MLflow lacks of what the log says now, after some seconds for its driver to send it."""
+    size, deadline = folder.log.size, time.monotonic() + patience
+    while (position := _sent().get(sweep_id, (0, True))[0]) < size and time.monotonic() < deadline:
+        time.sleep(DRIVER_INTERVAL)
+    return [entry for entry in folder.log.read(position) if entry.end <= size]

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import yaml
 
 from gensweep.config.tree import flatten
+from gensweep.redaction import redact, redact_tree
+from gensweep.remote_folder import is_url
 from gensweep.results import UNBIASED_PARTS, Anchor, Anchors, Cost, Evaluation, Identity, Score, Unit
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState, TrialState
-from gensweep.tracking.provenance import redact, redact_tree
 from gensweep.tracking.records import IMPORTED_FAMILIES, SweepRecord, TrialRecord, sweep_folder
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
 def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dict[str, str | None]:
     """The tags of a trial's run; None for those that it should not have."""
     objective, best, rescored = trial.objective, trial.best, trial.rescored
-    checkpoint = None if best is None or trial.status == "running" else folder.local(trial.trial, best.uri)
+    checkpoint = None if best is None or trial.status == "running" else _stored_checkpoint(folder, best.uri)
     return {
         **_source_tags(state),
         "gensweep.status": trial.status,
@@ -90,10 +91,11 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
         "gensweep.folder": str(folder.path),
         "gensweep.images": str(trial.images),
         "gensweep.error": None if trial.error is None else redact(trial.error),
+        "gensweep.outside": "true" if trial.outside else None,
         "gensweep.objective": None if objective is None else repr(objective.value),
         "gensweep.objective_images": None if best is None else str(best.evaluation.images),
         "gensweep.signals": None if best is None else json.dumps(_shown_numbers(state.metric, best.evaluation)),
-        "gensweep.checkpoint": None if checkpoint is None else str(checkpoint),
+        "gensweep.checkpoint": checkpoint,
         "gensweep.best": "true" if state.best is trial else None,
         "gensweep.anchors": None if objective is None else _anchors_text(objective),
         "gensweep.never_improved": "true" if trial.never_improved else None,
@@ -152,6 +154,7 @@ def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
         params=_params(tags.get("gensweep.params", ""), config),
         config=dict(config),
         error=tags.get("gensweep.error"),
+        outside=tags.get("gensweep.outside") == "true",
         best=tags.get("gensweep.best") == "true",
         repeat_of=tags.get("gensweep.repeat_of"),
         length=int(tags["gensweep.length"]) if "gensweep.length" in tags else None,
@@ -189,7 +192,7 @@ def _params(text: str, config: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _checkpoint(trial: TrialRecord, run: Run) -> str | None:
-    """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept, else None."""
+    """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept there, else a URL, or None."""
     local = run.data.tags.get("gensweep.checkpoint")
     kept = KEPT_IMAGES in run.data.tags
     artifacts = re.sub(r"^file:/*(?=/)", "", run.info.artifact_uri or "")
@@ -197,7 +200,15 @@ def _checkpoint(trial: TrialRecord, run: Run) -> str | None:
         return str(folder.resolve())
     if local is not None and (Path(local) / "checkpoint.json").is_file() and sweep_folder(trial) is not None:
         return local
-    return f"runs:/{trial.run_id}/checkpoint" if kept else None
+    if kept:
+        return f"runs:/{trial.run_id}/checkpoint"
+    return local if local is not None and is_url(local) else None
+
+
+def _stored_checkpoint(folder: SweepFolder, uri: str | None) -> str | None:
+    """Where a checkpoint lies: its folder, if that is on this machine, or its URL."""
+    place = None if uri is None else folder.resolve(uri)
+    return place if place is not None and (is_url(place) or Path(place).is_dir()) else None
 
 
 def _source_tags(state: SweepState) -> dict[str, str | None]:

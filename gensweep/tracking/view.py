@@ -65,7 +65,7 @@ class MlflowView:
         self._thread.join(timeout)
         remaining = self._replay.remaining()
         if remaining:
-            logger.warning("MLflow misses %d events of %s; any later command sends them", remaining, self._folder.name)
+            logger.warning("MLflow misses %d events of %s; the next command sends them", remaining, self._folder.name)
         return remaining
 
     def _follow(self) -> None:

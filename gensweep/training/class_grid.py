@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gensweep.data.images import Images
+from gensweep.files import naming
 
 #: Small images are enlarged to about this side in a grid.
 MIN_TILE_PIXELS = 32
@@ -66,7 +67,8 @@ def write_class_grid(
         pen.text((left + space - NAME_SPACE_PIXELS, top + side / 2), name, fill="black", font=font, anchor="rm")
         for column, member in enumerate(row):
             sheet.paste(Image.fromarray(tiles[member]), (left + space + column * side, top))
-    sheet.save(file)
+    with naming(file):
+        sheet.save(file)
 
 
 def real_images(images: Images, labels: Int[Tensor, " k"]) -> UInt8[Tensor, "k c h w"]:

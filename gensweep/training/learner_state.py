@@ -15,13 +15,17 @@ from torch import Tensor, nn
 from gensweep.errors import GensweepError
 from gensweep.training.ema import MAIN_AVERAGE
 from gensweep.training.loop import Learner
+from gensweep.training.loss_sums import LossSums
 
 #: The name of the weights of the last training step, beside the names of averages.
 RAW_WEIGHTS = "raw"
 
 
 def state_of(learner: Learner) -> dict[str, Tensor]:
-    """Every tensor of networks, averaged weights and optimizers; they share memory with the learner's."""
+    """Every tensor of networks, averaged weights and optimizers; they share memory with the learner's.
+
+    What was not reported yet of losses is not among them: see `LossSums.state`.
+    """
     state = {
         prefix + key: tensor
         for prefix, module in _modules(learner).items()
@@ -41,6 +45,7 @@ def restore(learner: Learner, state: Mapping[str, Tensor]) -> None:
     """
     # An average over a past that nobody kept cannot be made up, so the training goes on without it.
     kept = {MAIN_AVERAGE, *weights_in(state)}
+    learner.sums = LossSums.of(state, learner.workers, learner.device)
     learner.averages = {name: average for name, average in learner.averages.items() if name in kept}
     for prefix, module in _modules(learner).items():
         load_network(module, state, prefix)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError, ParameterError
@@ -26,6 +26,7 @@ from gensweep.noise import Noise
 from gensweep.training.device import place, synchronised_time
 from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
+from gensweep.training.loss_sums import LossSums
 from gensweep.training.settings import TrainingSettings
 
 #: How often losses are logged in a training that does not say.
@@ -35,6 +36,8 @@ WARM_UP_STEPS = 3
 #: Share of a training in which its pace is measured, and the seconds that this takes at most.
 PACE_SHARE = 0.05
 MAX_PACE_SECONDS = 20.0
+#: Seconds between two looks whether something is wanted of a training between its events.
+PULSE_SECONDS = 1.0
 
 
 class Progress(NamedTuple):
@@ -85,10 +88,7 @@ class Learner:
         self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
         self.averages = averages(family.networks[family.sampled], training.ema_half_life, training.ema_factors)
         self.images, self.seconds, self.period = 0, 0.0, 1
-        self._losses: dict[str, Tensor] = {}
-        self._signals: dict[str, Tensor] = {}
-        self._counts: Counter[str] = Counter()
-        self._since = 0
+        self.sums = LossSums()
 
     @property
     def ema(self) -> Ema | None:
@@ -120,7 +120,7 @@ class Learner:
         while self._turn(turns):
             pass
         self.images += size
-        self._since += size
+        self.sums.images += size
         for average in self.averages.values():
             average.update(self.family.networks[self.family.sampled], self.images, size)
 
@@ -133,35 +133,35 @@ class Learner:
             if loss is None:
                 continue
             torch.autograd.backward(loss.value * share)
-            _add(self._losses, {loss.name: loss.value.detach()}, share)
-            _add(self._signals, loss.signals, share)
+            self.sums.add(loss, share)
         if loss is None:
             return False
-        self._counts.update([loss.name, *loss.signals])
+        self.sums.counts.update([loss.name, *loss.signals])
         self.period = math.lcm(self.period, loss.every)
         if loss.update:
             self._update(loss.network)
         return True
 
-    def flush(self, seconds: float) -> Progress:
-        """Losses since the last call, `seconds` of training ago; all ranks call it together.
+    def rest(self, seconds: float) -> None:
+        """Count so many seconds of training since this or `flush` was called last."""
+        self.seconds += seconds
+        self.sums.seconds += seconds
 
-        Raises GensweepError if one of them was not finite.
+    def flush(self, seconds: float) -> Progress:
+        """Losses since the last call; `seconds` are those of training since the last call or `rest`.
+
+        All ranks call it together.  Raises GensweepError if a loss was not finite.
         """
-        sums, world = self._losses | self._signals, self.workers.world
-        totals = self.workers.sum(torch.stack([*sums.values()]).double()).tolist()
-        # A loss need not come in every step; its mean is over those in which it came.
-        means = {name: total / (self._counts[name] * world) for name, total in zip(sums, totals, strict=True)}
-        losses, signals = ({name: means[name] for name in part} for part in (self._losses, self._signals))
+        losses, signals = self.sums.means(self.workers)
         for name, value in losses.items():
             if not math.isfinite(value):
                 raise GensweepError(
                     f"{FAMILIES.kind_of(self.family)}: the loss {name!r} became {value} before {self.images:,} images; "
                     "lower the learning rate, clip gradients, or use precision float32"
                 )
-        self.seconds += seconds
-        progress = Progress(self.images, losses, signals, self._since / max(seconds, 1e-9))
-        self._losses, self._signals, self._counts, self._since = {}, {}, Counter(), 0
+        self.rest(seconds)
+        progress = Progress(self.images, losses, signals, self.sums.images / max(self.sums.seconds, 1e-9))
+        self.sums = LossSums()
         return progress
 
     def _warm_up(self, images: int) -> None:
@@ -179,7 +179,7 @@ class Learner:
         self.optimizers[name].zero_grad(set_to_none=True)
 
 
-def set_pace(learner: Learner, loader: Loader) -> Progress:
+def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = lambda: None) -> Progress:
     """Train for the first seconds of a training that is bounded in time, and settle after how many images it ends.
 
     The number replaces `learner.training.images`, which bounds it; all ranks call this together and agree.  Losses that
@@ -193,6 +193,7 @@ def set_pace(learner: Learner, loader: Loader) -> Progress:
     warm, images_when_warm = 0.0, 0
     while learner.images < training.images:
         learner.step(loader)
+        after_step()
         steps += 1
         elapsed = float(workers.max(torch.tensor(synchronised_time(learner.device) - started, device=learner.device)))
         if steps == WARM_UP_STEPS:
@@ -206,28 +207,58 @@ def set_pace(learner: Learner, loader: Loader) -> Progress:
     return learner.flush(elapsed)
 
 
-def train(learner: Learner, loader: Loader, rungs: Sequence[int] = ()) -> Iterator[Progress]:
+def train(
+    learner: Learner,
+    loader: Loader,
+    rungs: Sequence[int] = (),
+    at_rest: Callable[[], None] = lambda: None,
+    after_step: Callable[[], None] = lambda: None,
+) -> Iterator[Progress]:
     """Train from where the learner stands to its last image, rounded up to whole batches.
 
     Yields at each multiple of `log_every` images, and where an evaluation is due: at the rungs, which ascend, and at
-    the end.  The time between events is not counted.  Raises GensweepError for a loss that is not finite.
+    the end.  Between them, about once a second, it calls `at_rest`, after the same step on all ranks; the time of
+    either is not counted.  `after_step` is called after each step.  Raises GensweepError for a loss that is not finite.
     """
     length = learner.training.images
     log_every = learner.training.log_every or max(1, length // LOSSES_LOGGED)
+    pulse = _Pulse(learner)
     started = synchronised_time(learner.device)
     while learner.images < length:
         before = learner.images
         learner.step(loader)
+        after_step()
         last = learner.images >= length
+        beat = pulse.beats()
         due = last or bisect_right(rungs, before) < bisect_right(rungs, learner.images)
         if due or _crossed(before, learner.images, log_every):
             yield learner.flush(synchronised_time(learner.device) - started)._replace(due=due, last=last)
             started = synchronised_time(learner.device)
+        if beat and not due:
+            learner.rest(synchronised_time(learner.device) - started)
+            at_rest()
+            started = synchronised_time(learner.device)
 
 
-def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:
-    for name, value in values.items():
-        sums[name] = sums.get(name, 0.0) + value.float() * share
+class _Pulse:
+    """Finds out about how many steps take a second, and says when so many were taken; all ranks ask together."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._left = self._steps = 1
+        self._since = time.perf_counter()
+
+    def beats(self) -> bool:
+        self._left -= 1
+        if self._left > 0:
+            return False
+        elapsed = time.perf_counter() - self._since
+        expected = self._steps * PULSE_SECONDS / max(elapsed, 1e-9)
+        # The first steps are slow or fast, so their number grows slowly.
+        steps = torch.tensor(max(1, int(min(expected, 2 * self._steps))), device=self._learner.device)
+        self._left = self._steps = int(self._learner.workers.max(steps))
+        self._since = time.perf_counter()
+        return True
 
 
 def _crossed(before: int, after: int, every: int) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from gensweep.data.images import Images
 from gensweep.families.family import Scheduled
+from gensweep.files import naming
 from gensweep.training.class_grid import real_images, tiles_of, write_class_grid
 from gensweep.training.evaluation import EvaluationResult, proportional_labels
 
@@ -75,12 +76,19 @@ def _write_grid_of_classes(
 def write_grid(images: UInt8[Tensor, "k c h w"], file: Path, columns: int | None = None) -> None:
     """Write images as one picture, row by row, square unless a number of columns is given; small ones are enlarged."""
     # Only a process that draws pictures pays for this import.
-    from torchvision.io import write_png
     from torchvision.utils import make_grid
 
     tiles = tiles_of(images)
     columns = columns or math.ceil(math.sqrt(len(tiles)))
-    write_png(make_grid(tiles, nrow=columns, padding=0, pad_value=255), str(file))
+    write_picture(make_grid(tiles, nrow=columns, padding=0, pad_value=255), file)
+
+
+def write_picture(image: UInt8[Tensor, "c h w"], file: Path) -> None:
+    """Write an image as a PNG file.  Raises OSError if that is not possible, which torchvision does not notice."""
+    from torchvision.io import encode_png
+
+    with naming(file):
+        file.write_bytes(encode_png(image).numpy().tobytes())
 
 
 def write_pairs(suspects: UInt8[Tensor, "p c h w"], file: Path) -> None:

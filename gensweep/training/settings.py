@@ -47,6 +47,8 @@ class TrainingSettings:
     ones; it is shorter at the start.  Averages with these multiples of the half-life are kept too, to choose from after
     training.  Losses are logged every `log_every` images, by default 50 times.  A batch that does not fit in memory
     goes through the networks in `accumulation` parts, which changes no gradient but where batch norms see parts only.
+    Workers that make no progress for `stall_timeout` seconds more than their slowest step took are replaced by others,
+    which go on from the last checkpoint; null: never.
     """
 
     images: Annotated[int, Ge(1), Le(MAX_IMAGES)] = 1_000_000
@@ -57,6 +59,7 @@ class TrainingSettings:
     ema_factors: tuple[Annotated[float, Gt(0)], ...] = (0.25, 4.0)
     log_every: Positive | None = None
     accumulation: Positive = 1
+    stall_timeout: Annotated[float, Gt(0)] | None = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
@@ -44,9 +45,16 @@ class WorkerContext:
     resume: tuple[Path, ...] = ()
 
 
+Phase: TypeAlias = Literal["starting", "training", "drawing samples", "scoring", "saving"]
+"""What a trial is busy with; the steps of training and drawing take about the same time each."""
+
+
 @runtime_checkable
 class Reporter(Protocol):
-    """Where a trial reports.  All ranks call it equally often; only the numbers of rank 0 count."""
+    """Where a trial reports.
+
+    All ranks call it equally often, except for notes and moves; only the numbers of rank 0 count.
+    """
 
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
         """Numbers after this many training images; may raise StopTrial."""
@@ -56,6 +64,18 @@ class Reporter(Protocol):
 
     def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
         """An evaluation, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
+
+    def checkpoint_wanted(self) -> bool:
+        """Whether a checkpoint is wanted now, as a worker is about to be taken away; asked about once a second."""
+
+    def saved(self, images: int, folder: Path) -> None:
+        """A checkpoint without a score that rank 0 has written to `folder`; may raise StopTrial."""
+
+    def note(self, text: str) -> None:
+        """A line for whoever watches; any rank may call it at any time."""
+
+    def moved(self, phase: Phase | None = None) -> None:
+        """A step was done, or a phase begins: who hears nothing for long takes this rank to hang."""
 
 
 def run_trial(
@@ -73,13 +93,13 @@ def run_trial(
     samples.  A trial that has come to its end already is evaluated and reported once more.
     """
     trial = _Trial(learner, evaluator, context, reporter, metadata, also)
-    if context.resume:
-        trial.resume()
-    elif learner.training.device_seconds is not None:
+    resumed = trial.resume()
+    if not resumed and learner.training.device_seconds is not None:
         trial.set_pace()
     if learner.images >= learner.training.images:
         trial.evaluate(last=True)
-    for progress in train(learner, trial.loader, evaluator.settings.rungs(learner.training.images)):
+    rungs = evaluator.settings.rungs(learner.training.images)
+    for progress in train(learner, trial.loader, rungs, trial.save_if_wanted, trial.after_step):
         trial.log(progress)
         if progress.due:
             trial.evaluate(last=progress.last)
@@ -99,6 +119,10 @@ class _Trial:
     sample_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     scoring_flops: float = 0.0
+    earlier_seconds: tuple[float, float] = (0.0, 0.0)
+    """Of training and of scoring, until the checkpoint that the training goes on from."""
+    earlier_device_seconds: tuple[float, float] = (0.0, 0.0)
+    """The same, times devices, of which there may be another number now."""
     flops_of_scoring: dict[bool, float] = field(default_factory=dict)
     """Those of one evaluation, by whether it is the last."""
 
@@ -112,10 +136,10 @@ class _Trial:
             activation_bytes=activation_bytes(learner.family, self.loader, learner.autocast),
         )
 
-    def resume(self) -> None:
+    def resume(self) -> bool:
         """Continue the learner and the counters of the first checkpoint that is not damaged on any rank.
 
-        Raises GensweepError that names what is wrong with each if there is none.
+        Returns False if there is none, for a training from the beginning; says what is wrong with the newer ones.
         """
         learner, folders, problems = self.learner, self.context.resume, list[str]()
         for folder in folders:
@@ -125,13 +149,23 @@ class _Trial:
             except GensweepError as error:
                 problems.append(str(error))
         index = int(learner.workers.max(torch.tensor(len(problems), device=learner.device)))
-        if index >= len(folders):
-            raise GensweepError("\n".join(problems) or "no checkpoint is whole on all workers; start the trial again")
-        checkpoint = read(folders[index])
-        restore(learner, load_tensors(folders[index]))
+        whole = folders[index:]
+        if problems:
+            causes = "; ".join(problem.partition("; use another")[0] for problem in problems)
+            self.reporter.note(f"{causes}: it goes on from {whole[0].name if whole else 'the beginning'}")
+        if not whole:
+            return False
+        checkpoint = read(whole[0])
+        restore(learner, load_tensors(whole[0]))
         learner.images, learner.seconds = checkpoint.images, checkpoint.seconds["train"]
         self.sample_seconds, self.evaluate_seconds = checkpoint.seconds["sample"], checkpoint.seconds["evaluate"]
         self.scoring_flops = checkpoint.metrics.get("scoring_flops", 0.0)
+        self.earlier_seconds = (learner.seconds, self.sample_seconds + self.evaluate_seconds)
+        train, scoring = (seconds * learner.workers.world for seconds in self.earlier_seconds)
+        self.earlier_device_seconds = (
+            checkpoint.metrics.get("device_seconds", train),
+            checkpoint.metrics.get("scoring_device_seconds", scoring),
+        )
         if checkpoint.length is not None:
             learner.training = replace(learner.training, images=checkpoint.length)
         self.losses = {
@@ -139,12 +173,17 @@ class _Trial:
             for name, value in checkpoint.metrics.items()
             if name.startswith(("loss", "signal/")) or name == "images_per_second"
         }
+        return True
 
     def set_pace(self) -> None:
         """Train for the first seconds, and report when the training will end."""
-        progress = set_pace(self.learner, self.loader)
+        progress = set_pace(self.learner, self.loader, self.after_step)
         self.reporter.paced(self.learner.training.images, progress.images_per_second)
         self.log(progress)
+
+    def after_step(self) -> None:
+        """Tell that the training moves on."""
+        self.reporter.moved("training")
 
     def log(self, progress: Progress) -> None:
         """Report the losses."""
@@ -158,7 +197,16 @@ class _Trial:
     def evaluate(self, *, last: bool) -> None:
         """Evaluate, save and report."""
         learner, evaluator = self.learner, replace(self.evaluator, last=last)
-        result = evaluate(learner.family, merged(learner.sampler), evaluator, workers=learner.workers)
+        network, share = merged(learner.sampler), len(learner.workers.share(evaluator.samples))
+        self.reporter.moved("scoring")
+        with _marked(network, self.reporter):
+            result = evaluate(
+                learner.family,
+                network,
+                evaluator,
+                workers=learner.workers,
+                progress=lambda drawn: self.reporter.moved("drawing samples" if drawn < share else "scoring"),
+            )
         self.sample_seconds += result.sample_seconds
         self.evaluate_seconds += result.evaluate_seconds
         if last not in self.flops_of_scoring:
@@ -168,27 +216,51 @@ class _Trial:
             self.constant_cost, sample_seconds=result.sample_seconds, evaluate_seconds=result.evaluate_seconds
         )
         evaluation = Evaluation(learner.images, result.scores, self._add_to(cost), self.losses | result.signals)
-        folder = self.context.folder / f"images-{learner.images:012d}"
+        self.reporter.moved("saving")
         if learner.workers.rank == 0:
-            self._save(folder, evaluation, result)
-        self.reporter.evaluated(evaluation, folder)
+            self._save(state_of(learner), evaluation, also=partial(self._add_files, result))
+        self.reporter.evaluated(evaluation, self._folder)
+
+    def save_if_wanted(self) -> None:
+        """Save and report a checkpoint from which the training goes on as if nothing had been, if one is wanted."""
+        if not self.reporter.checkpoint_wanted():
+            return
+        self.reporter.moved("saving")
+        learner = self.learner
+        tensors = state_of(learner) | learner.sums.state(learner.workers)
+        unscored = Evaluation(learner.images, {}, self._add_to(self.constant_cost), self.losses)
+        if learner.workers.rank == 0:
+            self._save(tensors, unscored)
+        self.reporter.saved(learner.images, self._folder)
+
+    @property
+    def _folder(self) -> Path:
+        """Of the checkpoint at this moment."""
+        return self.context.folder / f"images-{self.learner.images:012d}"
 
     def _add_to(self, cost: Cost) -> Cost:
         """A cost with the numbers in every report; all ranks call it together."""
         learner = self.learner
         memory = torch.tensor(memory_bytes(learner.device), device=learner.device)
+        seconds = (learner.seconds, self.sample_seconds + self.evaluate_seconds)
+        trained, scored = (
+            before + (now - then) * learner.workers.world
+            for before, now, then in zip(self.earlier_device_seconds, seconds, self.earlier_seconds, strict=True)
+        )
         return replace(
             cost,
             images=learner.images,
             flops=self.flops_an_image * learner.images,
-            device_seconds=learner.seconds * learner.workers.world,
+            device_seconds=trained,
             scoring_flops=self.scoring_flops,
-            scoring_device_seconds=(self.sample_seconds + self.evaluate_seconds) * learner.workers.world,
+            scoring_device_seconds=scored,
             train_seconds=learner.seconds,
             memory_bytes=int(learner.workers.max(memory)),
         )
 
-    def _save(self, folder: Path, evaluation: Evaluation, result: EvaluationResult) -> None:
+    def _save(
+        self, tensors: Mapping[str, Tensor], evaluation: Evaluation, also: Callable[[Path], None] = lambda folder: None
+    ) -> None:
         learner, images = self.learner, self.evaluator.images
         checkpoint = Checkpoint(
             images=learner.images,
@@ -205,7 +277,7 @@ class _Trial:
             kernels=kernels.active(learner.device.type),
             length=learner.training.images,
         )
-        save(folder, checkpoint, state_of(learner), also=partial(self._add_files, result))
+        save(self._folder, checkpoint, tensors, also=also)
 
     def _add_files(self, result: EvaluationResult, folder: Path) -> None:
         write_result(result, self.evaluator.images, folder)
@@ -213,3 +285,13 @@ class _Trial:
             write_schedule(self.learner.family, self.learner.sampler, folder)
         if self.also is not None:
             self.also(self.learner.sampler, folder)
+
+
+@contextmanager
+def _marked(network: nn.Module, reporter: Reporter) -> Iterator[None]:
+    """Let a reporter hear of each call of a network: drawing one batch may take a thousand of them."""
+    hook = network.register_forward_hook(lambda *_: reporter.moved())
+    try:
+        yield
+    finally:
+        hook.remove()

@@ -5,10 +5,11 @@ import torch
 import untrained
 from untrained import FAMILIES, config
 
+from gensweep.build.footprint import count_parameters
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_family, hold_out, load_images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.sweep.planning import cost_of, count_parameters, time_trial
+from gensweep.sweep.planning import cost_of, time_trial
 from gensweep.training.checkpoint import load_tensors
 
 pytestmark = pytest.mark.trains

@@ -94,7 +94,9 @@ def test_show_of_a_folder_writes_a_contact_sheet_and_tells_of_bad_files(tmp_path
             Image.new("RGB", (20, 20), colour).save(tmp_path / "mine" / name / f"{index}.png")
     (tmp_path / "mine" / "red" / "bad.png").touch()
     sheet = tmp_path / "deep" / "sheet.png"
-    assert run(["data", "show", str(tmp_path / "mine"), "--picture", str(sheet), "--size", "16"]) == 0
+    assert (
+        run(["data", "show", str(tmp_path / "mine"), "--picture", str(sheet), "--allow-skipped", "--size", "16"]) == 0
+    )
     told = capsys.readouterr()
     assert "Note: 1 files cannot be read" in told.err
     assert "red/bad.png" in told.err
@@ -139,3 +141,24 @@ def test_mistakes_get_one_line_and_exit_code_2(arguments, message, capsys):
 def test_what_needs_no_fetching_is_fetched_at_once(capsys):
     assert run(["data", "fetch", "digits"]) == 0
     assert "needs no fetching" in capsys.readouterr().err
+
+
+def test_data_show_and_a_sweep_say_the_same_of_what_is_skipped(tmp_path, capsys):
+    import untrained
+
+    from gensweep.build.parts import check_inputs
+
+    folder = tmp_path / "it's 100% #1"
+    folder.mkdir()
+    for index in range(400):
+        Image.new("RGB", (8, 8), (index % 256, 0, 0)).save(folder / f"{index}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "away.png").symlink_to("/etc/hostname")
+    run(["data", "show", str(folder), "--size", "8"])
+    shown = capsys.readouterr()
+    data = {"kind": "image_folder", "path": str(folder), "size": 8}
+    notes = check_inputs([untrained.config("gan").with_overrides({"data": data})])
+    assert any("broken.png" in note for note in notes)
+    assert any("away.png" in note for note in notes)
+    for note in notes:
+        assert note in shown.out + shown.err

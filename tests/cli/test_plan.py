@@ -1,6 +1,8 @@
 import csv
+import html
 import io
 import json
+import shlex
 
 import pytest
 import yaml
@@ -11,7 +13,12 @@ from gensweep.cli.main import run
 from gensweep.compute import forecast
 from gensweep.compute.made_up_trainings import KnownLaw, MadeUpSweep
 from gensweep.config import load_sweep
+from gensweep.report.budget_verdict import judge
+from gensweep.report.comparison import compare
+from gensweep.report.html import render
+from gensweep.report.plan_ahead import plan_ahead
 from gensweep.sweep.space import SearchSpace
+from gensweep.tracking.runs import load_sweeps
 
 MADE = MadeUpSweep(KnownLaw(noise=0.01))
 BUDGET = f"{4 * MADE.flops:g}flops"
@@ -49,6 +56,7 @@ def test_a_plan_as_json(store, capsys):
     assert value["backtest"]["trusted"] is True
     assert 0.5 <= value["backtest"]["coverage"] <= 1
     assert 0 <= value["backtest"]["regret"] < 0.2
+    assert [each["family"] for each in value["backtest"]["widths"]] == ["GAN"]  # one diffusion model is as wide
     assert value["budget"] == {"unit": "flops", "value": 4 * MADE.flops}
     assert [each["family"] for each in value["others"]] == ["GAN"]
     assert value["frontier"][0]["points"][-1]["budget"] == pytest.approx(4 * MADE.flops)
@@ -62,7 +70,7 @@ def test_a_plan_in_words_with_its_backtest_and_figure(store, capsys, monkeypatch
     assert max(map(len, out.splitlines())) <= 80
     assert "80 %" in out
     assert "Backtest: with the last factor of 4 of compute hidden" in err
-    assert f"With {4 * MADE.flops:.4g}flops: diffusion at width" in err
+    assert f"With {4 * MADE.flops:.4g}flops: diffusion at width".replace("e+", "e") in err
     assert "Settings of ddpm/t" in err
     assert "one seed" in err
     svg = (store / "plan.svg").read_text(encoding="utf-8")
@@ -70,6 +78,55 @@ def test_a_plan_in_words_with_its_backtest_and_figure(store, capsys, monkeypatch
     assert ">diffusion<" in svg
     assert run(["plan", "ddpm", "--budget", BUDGET, "--figure", "plan.png"]) == 0
     assert (store / "plan.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def ahead(store):
+    """By name of the sweeps, what the report says of four times the compute, and the page."""
+    found = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forecast, "REPLICATES", 30)
+        for names in (("ddpm", "dcgan"), ("wall",), ("three",), ("upward",), ("costless",)):
+            comparison = compare(load_sweeps(names), asked=True)
+            judged = judge(comparison)
+            said = plan_ahead(comparison, judged)
+            found[names[0]] = said, render(comparison, judged, said)
+    return found
+
+
+def test_the_report_shows_the_plan_for_four_times_the_compute_where_it_is_trusted(ahead, store, capsys):
+    said, page = ahead["ddpm"]
+    assert "With 4 times the compute" in page
+    assert [row["family"] for row in said.rows] == ["diffusion", "GAN"]
+    for words in (*said.sentences, *said.remarks, said.rows[1]["80 %"]):
+        assert html.escape(words, quote=False) in page.replace("&#39;", "'")
+    program, *arguments = shlex.split(said.command)
+    assert program == "gensweep"
+    assert said.command in page
+    assert run(arguments) == 0
+    assert said.sentences[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sweep", "said"),
+    [
+        ("wall", "No plan for 8e13flops can be trusted: "),
+        ("three", "No plan for 8e13flops: too few trials with scores to fit a law"),
+        ("upward", "a law needs scores that fall towards a floor"),
+    ],
+)
+def test_the_report_says_in_a_line_why_it_has_no_plan(ahead, sweep, said):
+    found, page = ahead[sweep]
+    assert said in found.sentences[0]
+    assert said in page
+    assert (found.rows, found.command) == ((), None)
+    assert "next.yaml" not in page
+
+
+def test_a_report_without_compute_on_record_says_nothing_of_a_plan(ahead):
+    found, page = ahead["costless"]
+    assert found is None or not found.rows
+    assert "next.yaml" not in page
 
 
 def test_a_plan_as_csv_has_a_row_a_family(store, capsys):

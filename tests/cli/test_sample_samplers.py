@@ -33,6 +33,7 @@ def pixels(file):
         return np.asarray(image)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("kind", SAMPLERS.kinds())
 def test_a_model_takes_any_sampler(checkpoint, tmp_path, kind):
     arguments = ["--sampler", kind, "--steps", "3"]

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from curves_of import curve
 
+from gensweep.compute.band_coverage import POPULATIONS, training_coverage
 from gensweep.compute.budget_scores import budget_scores, scores_within
-from gensweep.compute.expected_best import best_of_k, expected_best
+from gensweep.compute.expected_best import best_of_k, expected_best, tries_for
 
 RUNGS = np.array([1.0, 4.0, 16.0, 64.0])
 
@@ -47,6 +48,44 @@ def test_trainings_of_a_configuration_count_once_with_the_variance_between_them(
 def test_with_one_seed_everywhere_the_variance_is_that_of_the_score():
     found = budget_scores([curve("a", index, [(1, 100)], error=3.0) for index in range(3)], np.array([1.0]))
     assert found.variances[0] == pytest.approx([9, 9, 9])
+
+
+def test_a_training_that_failed_scores_what_it_did_until_then_and_after_that_the_worst_of_all():
+    whole = [curve("a", index, [(1, 100 + index), (4, 50 + index)]) for index in range(3)]
+    broke, never = curve("a", 8, [(1, 90), (2, 80)], failed=True), curve("a", 9, [], failed=True)
+    found = budget_scores([*whole, broke, never], np.array([1.0, 2.0, 4.0]))
+    assert found.scores[:, 3] == pytest.approx([90, 80, 52])
+    assert found.scores[:, 4] == pytest.approx([102, 102, 52])
+    assert found.failed[:, 3:].tolist() == [[False, True], [False, True], [True, True]]
+    other = budget_scores([*whole, broke, never], np.array([4.0]), failure=np.array([70.0]))
+    assert other.scores[0] == pytest.approx([50, 51, 52, 70, 70])
+
+
+def test_trainings_that_failed_say_nothing_of_how_scores_differ_between_seeds():
+    seeds = [curve("a", index, [(1, value)], configuration="x") for index, value in enumerate([90, 100, 110])]
+    failed = curve("a", 3, [], configuration="x", failed=True)
+    lost = curve("a", 4, [], failed=True)
+    found = budget_scores([*seeds, failed, lost], np.array([1.0]))
+    assert found.scores[0] == pytest.approx([(90 + 100 + 110 + 110) / 4, 110])
+    assert np.sqrt(found.variances[0, 0]) == pytest.approx(0.1 * 102.5 / 2, rel=0.01)
+
+
+def test_failures_do_not_hide_the_errors_of_the_other_scores():
+    scores, failed = np.array([90.0, 100.0, 110.0, 400.0]), np.array([False, False, False, True])
+    certain = best_of_k(scores[:3], 2, variances=100.0).value  # all of the spread is error, so the best is the mean
+    assert certain == pytest.approx(100)
+    assert best_of_k(scores, 2, variances=100.0, failed=failed).value == pytest.approx(100)
+    assert best_of_k(scores, 2, variances=100.0).value < 98
+
+
+@pytest.mark.parametrize("population", list(POPULATIONS))
+def test_bands_hold_where_a_quarter_of_the_trainings_fails(population):
+    for n in (12, 40):
+        found = training_coverage(
+            POPULATIONS[population], n, tries_for(n), 1000, np.random.default_rng(0), failing=0.25
+        )
+        assert 92 <= found.covered <= 99.8, (n, found)
+        assert abs(found.bias) < 4
 
 
 def halved(rng, n):

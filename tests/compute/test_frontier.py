@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from curves_of import curve, family
@@ -48,6 +50,30 @@ def test_the_better_group_is_found_with_its_band():
     assert last.low < last.best < last.high
 
 
+def test_a_family_that_often_fails_loses_against_one_that_is_as_good_when_it_does_not():
+    rng = np.random.default_rng(0)
+    steady = family(rng, "steady", 20, early, [1.0, 4.0])
+    broken = [replace(each, group="broken", failed=index % 5 > 1) for index, each in enumerate(steady)]
+    broken = [replace(each, points=()) if each.failed else each for each in broken]
+    alike = frontier([*steady, *(replace(each, group="broken") for each in steady)])
+    assert alike.probabilities(4.0)["broken"] == pytest.approx(0.5, abs=0.05)
+    found = frontier([*steady, *broken])
+    assert found.probabilities(4.0)["broken"] < 0.3
+    assert [(item.failed, item.trainings, item.configurations) for item in found.curves] == [(0, 20, 20), (12, 20, 8)]
+    assert found.curves[1].points[-1].best > 1.1 * found.curves[0].points[-1].best
+
+
+def test_a_group_of_failures_alone_has_no_curve_and_too_few_scores_no_band():
+    rng = np.random.default_rng(0)
+    lost = [curve("lost", index, [(1, 9.0)], failed=True) for index in range(9)]
+    made = [replace(each, failed=index > 5) for index, each in enumerate(family(rng, "a", 12, early, [1.0, 4.0]))]
+    found = frontier([*made, *lost, curve("a", 99, [], failed=True)], 5.0)
+    assert found.groups == ("a",)
+    assert found.budgets[-1] == 5.0
+    assert found.curves[0].points[0].low is not None  # at 1 they had not failed
+    assert found.curves[0].points[-1].low is None
+
+
 def test_a_given_budget_is_one_of_the_points():
     rng = np.random.default_rng(0)
     found = frontier(family(rng, "a", 9, early, BUDGETS), 7.77)
@@ -74,6 +100,7 @@ def test_what_images_cost_to_draw_is_part_of_the_budget():
     assert 90 <= flip.low <= flip.value <= flip.high <= 111
 
 
+@pytest.mark.trains
 def test_the_interval_of_a_flip_holds_the_budget_of_the_first_scores_at_which_the_other_is_better():
     rng, held, supported = np.random.default_rng(1), 0, 0
     scored = np.geomspace(1, 64, 25)

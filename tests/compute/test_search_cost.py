@@ -21,6 +21,15 @@ def test_repeats_of_a_configuration_are_no_draws_of_the_search():
     assert search_frontier([*made, again]) == search_frontier(made)
 
 
+def test_a_trial_that_failed_costs_what_it_spent_and_brings_nothing():
+    made = [curve("a", index, [(1, 9), (10, 5 + index)]) for index in range(2)]
+    broke, never = curve("a", 2, [(1, 1), (4, 1)], failed=True), curve("a", 3, [], failed=True)
+    points = search_frontier([*made, broke, never])
+    assert [point.budget for point in points] == pytest.approx([25 / 4, 50 / 4, 75 / 4, 25])
+    assert [points[0].best, points[-1].best] == pytest.approx([(5 + 6 + 6 + 6) / 4, 5])
+    assert search_frontier([*made, broke, never], 30.0)[0].best == pytest.approx((5 + 6 + 30 + 30) / 4)
+
+
 def test_bands_end_at_a_third_of_the_trials():
     made = [curve("a", index, [(1 + index, 50 + index)]) for index in range(12)]
     assert [point.low is not None for point in search_frontier(made)] == [True] * 4 + [False] * 8

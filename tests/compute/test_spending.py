@@ -184,6 +184,7 @@ def test_coarse_curves_are_told_to_be_evaluated_more_often():
     assert "evaluation" in plan.problems[0]
 
 
+@pytest.mark.trains
 def test_intervals_hold_most_of_what_comes():
     """Counted finely in benchmarks/scaling_coverage.py; here only that they are no toy."""
     rng, held = np.random.default_rng(5), []

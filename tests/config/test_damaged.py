@@ -1,6 +1,7 @@
 import random
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,6 +37,7 @@ def problems_of(load, file, **options):
     return []
 
 
+@pytest.mark.trains
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from(["ddpm", "dcgan", "quickstart"]))
 def test_a_damaged_file_is_read_or_refused(tmp_path_factory, seed, name):

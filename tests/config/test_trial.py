@@ -359,3 +359,14 @@ def test_an_error_about_a_parameter_names_the_line_of_its_key(tmp_path):
 def test_an_error_about_a_parameter_survives_pickling():
     error = pickle.loads(pickle.dumps(ParameterError("rank", "9 is too large")))
     assert (error.parameter, str(error)) == ("rank", "rank: 9 is too large")
+
+
+@pytest.mark.parametrize("key", ["data.path", "data.classes"])
+def test_a_setting_that_looks_like_a_secret_is_refused_and_not_shown(key, tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text("family: {kind: diffusion}\ndata: {kind: image_folder, path: x}\n")
+    secret = "s3://AKIAIOSFODNN7EXAMPLE:c2VjcmV0@bucket/photos"
+    with pytest.raises(ConfigError, match=r"holds what looks like a secret.*AWS_ACCESS_KEY_ID") as refused:
+        load_trial(file, overrides=[f"{key}={secret if key == 'data.path' else f'[{secret}]'}"])
+    assert key in str(refused.value)
+    assert "c2Vjcm" not in str(refused.value)

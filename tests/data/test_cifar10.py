@@ -324,6 +324,7 @@ def test_what_a_killed_fetch_left_is_cleared_away(tiny, root, tmp_path):
 REAL = cache_folder()
 
 
+@pytest.mark.trains
 @pytest.mark.skipif(not folder_in(REAL).is_dir(), reason="the real CIFAR-10 is not in the cache")
 def test_the_real_training_set_has_the_published_moments():
     images = cifar10("train", REAL)

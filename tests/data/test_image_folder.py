@@ -1,4 +1,6 @@
+import struct
 import threading
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ from PIL import Image
 from gensweep.data import image_folder as module
 from gensweep.data.image_folder import image_folder
 from gensweep.data.picture_decoding import decoded
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, ParameterError
 
 GREY = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (64, 1))
 
@@ -75,7 +77,7 @@ def test_unreadable_files_are_counted_and_named_not_fatal(folder, load):
     (folder / "torn.png").write_bytes(whole[: len(whole) // 2])
     (folder / "dead.png").symlink_to("nowhere.png")
     for _ in range(2):  # decoded, then from the cache
-        images = load()
+        images = load(allow_skipped=True)
         assert len(images) == 6
         (note,) = images.notes
         assert note.startswith("4 files cannot be read and are left out: ")
@@ -86,7 +88,7 @@ def test_only_some_of_many_unreadable_files_are_named(folder, load):
     write(folder)
     for index in range(50):
         (folder / f"bad{index}.gif").touch()
-    (note,) = load().notes
+    (note,) = load(allow_skipped=True).notes
     assert note.startswith("50 files")
     assert note.endswith("and 45 more")
     assert len(note) < 600
@@ -128,10 +130,10 @@ def test_a_limit_takes_a_mix_of_the_classes_and_fills_up_after_unreadable_files(
         write(folder / name, n=100)
         for index in range(60, 100):
             (folder / name / f"{index}.png").write_text("broken")
-    images = load(limit=40, size=8)
+    images = load(limit=40, size=8, allow_skipped=True)
     assert len(images) == 40
     assert images.labels.bincount().min() > 10
-    torch.testing.assert_close(images.pixels, load(size=8).pixels[:40])
+    torch.testing.assert_close(images.pixels, load(size=8, allow_skipped=True).pixels[:40])
 
 
 def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(folder, load, tmp_path):
@@ -143,7 +145,7 @@ def test_the_fingerprint_does_not_depend_on_where_the_folder_lies(folder, load, 
 def test_decoded_pictures_are_kept_until_a_file_changes(folder, load, monkeypatch):
     write(folder, n=5)
     calls = []
-    monkeypatch.setattr(module, "decoded", lambda *arguments: calls.append(1) or decoded(*arguments))
+    monkeypatch.setattr(module, "decoded", lambda *given, **also: calls.append(1) or decoded(*given, **also))
     first = load()
     assert len(calls) == 5
     assert load().fingerprint == first.fingerprint
@@ -167,7 +169,7 @@ def test_a_torn_cache_entry_is_made_anew(folder, load, tmp_path):
 def test_concurrent_trials_decode_once(folder, load, monkeypatch):
     write(folder, n=20)
     calls = []
-    monkeypatch.setattr(module, "decoded", lambda *arguments: calls.append(1) or decoded(*arguments))
+    monkeypatch.setattr(module, "decoded", lambda *given, **also: calls.append(1) or decoded(*given, **also))
     threads = [threading.Thread(target=load) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -176,18 +178,64 @@ def test_concurrent_trials_decode_once(folder, load, monkeypatch):
     assert len(calls) == 20
 
 
-def test_links_are_followed_once(folder, load, tmp_path):
-    write(tmp_path / "far", n=3)
-    (folder / "cat").symlink_to(tmp_path / "far")
-    (tmp_path / "far" / "loop").symlink_to(folder)
+def test_links_within_the_folder_are_followed_once(folder, load):
+    write(folder / "cat", n=3)
+    (folder / "kitten").symlink_to(folder / "cat")
+    (folder / "cat" / "loop").symlink_to(folder)
     assert load().class_names == ("cat",)
     assert len(load()) == 3
+
+
+def test_links_that_lead_out_of_the_folder_are_not_followed(folder, load, tmp_path):
+    write(folder / "cat", n=3)
+    write(tmp_path / "far", n=3)
+    (folder / "dog").symlink_to(tmp_path / "far")
+    (folder / "cat" / "far.png").symlink_to(tmp_path / "far" / "0.png")
+    with pytest.raises(ConfigError, match=r"40 % would be skipped.*allow_skipped: true"):
+        load()
+    images = load(allow_skipped=True)
+    assert (len(images), images.class_names) == (3, ("cat",))
+    assert images.notes == ("2 links lead out of the folder and are not followed: dog; cat/far.png",)
+
+
+def test_a_split_that_lies_elsewhere_is_refused(folder, load, tmp_path):
+    write(folder / "test", n=3)
+    write(tmp_path / "far", n=3)
+    (folder / "train").symlink_to(tmp_path / "far")
+    with pytest.raises(ParameterError, match="train is a link that leads out of the folder"):
+        load()
+
+
+@pytest.mark.parametrize(("torn", "refused"), [(1, False), (2, True)])
+def test_more_than_one_in_a_hundred_is_skipped_only_with_consent(folder, load, torn, refused):
+    write(folder, n=100 - torn)
+    for index in range(torn):
+        (folder / f"torn{index}.png").touch()
+    if refused:
+        with pytest.raises(ConfigError, match=r"2 % would be skipped.*torn"):
+            load()
+    assert len(load(allow_skipped=refused)) == 100 - torn
+
+
+def test_a_picture_of_too_many_pixels_is_skipped_by_its_header(folder, load):
+    write(folder / "cat", n=2)
+    write(folder / "cat" / "large", size=(80, 50))
+    # A header that promises 81 million pixels, and next to no data: decoding would find it torn.
+    header = struct.pack(">IIBBBBB", 9_000, 9_000, 8, 2, 0, 0, 0)
+    chunks = [struct.pack(">I", len(data)) + kind + data for kind, data in ((b"IHDR", header), (b"IDAT", b"x"))]
+    whole = [chunk + struct.pack(">I", zlib.crc32(chunk[4:])) for chunk in chunks]
+    (folder / "cat" / "bomb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(whole))
+    images = load(allow_skipped=True, max_pixels=2_500)
+    assert len(images) == 2
+    (note,) = images.notes
+    assert "bomb.png (OversizedPictureError: 9000 x 9000 pixels" in note
+    assert "large/0.png (OversizedPictureError: 80 x 50 pixels" in note
 
 
 def test_a_name_that_is_no_text_can_be_told(folder, load):
     write(folder)
     Path(f"{folder}/b\udcffd.png").touch()
-    (note,) = load().notes
+    (note,) = load(allow_skipped=True).notes
     note.encode()
     assert "b\ufffdd.png" in note
 

@@ -39,6 +39,6 @@ def test_what_is_no_picture_is_told_in_a_line(tmp_path):
 
 def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):
     Image.new("L", (50, 50)).save(tmp_path / "large.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(ConfigError, match="cannot be read as a picture"):
+    monkeypatch.setattr("gensweep.data.picture_decoding.MAX_PIXELS", 1000)
+    with pytest.raises(ConfigError, match="50 x 50 pixels are more than"):
         read_picture(tmp_path / "large.png")

@@ -146,6 +146,7 @@ def test_labels_are_dropped_image_by_image_at_the_given_rate():
     assert torch.equal(labels[~dropped], some.labels[~dropped])
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("timesteps", [None, 200])
 @pytest.mark.parametrize("kind", SAMPLERS.kinds())
 def test_every_sampler_draws_gaussian_data_from_the_ideal_network(kind, timesteps):

@@ -8,6 +8,7 @@ import untrained
 from list_reporter import ListReporter
 from PIL import Image
 
+from gensweep.build.footprint import count_parameters
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.build.parts import build_learner, load_images
 from gensweep.cli import main
@@ -17,7 +18,6 @@ from gensweep.finetuning.adapters import ADAPTER_FILE, read_adapter, with_adapte
 from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
 from gensweep.finetuning.section import read_base
 from gensweep.noise import Noise
-from gensweep.sweep.planning import count_parameters
 from gensweep.training.checkpoint import load_tensors, read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw

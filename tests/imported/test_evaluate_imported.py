@@ -69,10 +69,11 @@ def frechet(images):
     return means @ means + (mine**2).sum() + (real**2).sum() - 2 * both
 
 
-def evaluate(capsys, *arguments, code=0):
+def evaluate(capsys, *arguments, code=0, trust=True):
     """Rows of the JSON and lines of stderr; with another code, the problems."""
     capsys.readouterr()
-    assert run(["evaluate", *map(str, arguments), "--format", "json"]) == code, capsys.readouterr().err
+    trusting = ["--trust"] if trust and "--torchscript" in arguments else []
+    assert run(["evaluate", *map(str, arguments), *trusting, "--format", "json"]) == code, capsys.readouterr().err
     out, err = capsys.readouterr()
     assert "Traceback" not in err
     return (json.loads(out) if code == 0 else out), err
@@ -337,13 +338,15 @@ def test_a_program_of_torch_export_is_taken_too(store, capsys):
     [
         ([], 2, "Give one of RUN, FOLDER and --torchscript FILE"),
         (["real", "--torchscript", "G.pt"], 2, "Give one of"),
-        (["--torchscript", "G.pt"], 2, "--latent 512"),
-        (["--torchscript", "G.pt", "--latent", "x"], 2, "give whole numbers from 1"),
-        (["--torchscript", "G.pt", "--latent", "5"], 1, "does not take z of shape (5, 5)"),
-        (["--torchscript", "G.pt", "--latent", "4", "--classes", "2"], 1, "and 5 labels"),
-        (["--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two numbers that rise"),
-        (["--torchscript", "mlflow.db", "--latent", "4"], 2, "torch cannot load it"),
-        (["--torchscript", "nothing.pt", "--latent", "4"], 2, "cannot be read"),
+        (["--trust", "--torchscript", "G.pt"], 2, "--latent 512"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "x"], 2, "give whole numbers from 1"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "5"], 1, "does not take z of shape (5, 5)"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "4", "--classes", "2"], 1, "and 5 labels"),
+        (["--trust", "--torchscript", "G.pt", "--latent", "4", "--output-range", "1,0"], 2, "two numbers that rise"),
+        (["--trust", "--torchscript", "mlflow.db", "--latent", "4"], 2, "torch cannot load it"),
+        (["--trust", "--torchscript", "nothing.pt", "--latent", "4"], 2, "cannot be read"),
+        (["--torchscript", "G.pt", "--latent", "4"], 2, "to run the code in it, with all that you may do; add "),
+        (["real", "--trust"], 2, "--trust belongs to a generator"),
         (["real", "--latent", "4"], 2, "--latent belongs to a generator"),
         (["real", "--seed", "1"], 2, "--seed 1"),
         (["real", "--sampler", "heun"], 2, "--sampler: only for a run"),
@@ -358,5 +361,5 @@ def test_a_program_of_torch_export_is_taken_too(store, capsys):
 def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):
     if not {"--like", "--set"} & set(arguments) and "tiny" not in arguments:
         arguments = [*arguments, "--like", "tiny"]
-    _, err = evaluate(capsys, *arguments, code=code)
+    _, err = evaluate(capsys, *arguments, code=code, trust=False)
     assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True], err

@@ -65,6 +65,7 @@ def test_an_image_depends_on_its_seed_alone():
     assert not torch.allclose(both[0], both[1])
 
 
+@pytest.mark.trains
 def test_smoothing_smooths():
     made = unet()
     weights = torch.linspace(-1, 1, 16).tolist()

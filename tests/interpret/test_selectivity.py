@@ -65,6 +65,7 @@ def noisier(key, n):
     return responses
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("n", [12, 32])
 def test_a_label_that_changes_only_how_much_units_vary_is_no_effect(n):
     false = [bool((selectivity(noisier(100 + i, n), permutations(99, key=i)).p <= 0.05).any()) for i in range(300)]

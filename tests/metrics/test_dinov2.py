@@ -36,6 +36,7 @@ def timms(state: dict[str, Tensor], size: int):
     return theirs.eval()
 
 
+@pytest.mark.trains
 @torch.no_grad()
 def test_equals_timms_network_at_the_size_that_positions_were_learnt_for(network: VisionTransformer):
     theirs = timms(network.state_dict(), 518)

@@ -39,6 +39,7 @@ def test_equals_the_formula_in_any_blocks(n: int, m: int, monkeypatch: pytest.Mo
         assert distance(real, generated)[0] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("shift", [0.0, 0.5])
 def test_is_unbiased_and_its_standard_error_is_the_spread(shift: float):
     generator = torch.Generator().manual_seed(0)

@@ -150,6 +150,7 @@ def in_two_processes(rank: int, folder: str, results: "torch.multiprocessing.Sim
     results.put((rank, scores))
 
 
+@pytest.mark.trains
 def test_two_processes_get_the_value_of_the_union(tmp_path):
     context = torch.multiprocessing.get_context("spawn")
     results = context.SimpleQueue()

@@ -3,6 +3,7 @@ import pytest
 from gensweep.metrics.selftest import Check, selftest
 
 
+@pytest.mark.trains
 def test_every_known_answer_is_found():
     checks = selftest()
     assert len({check.name for check in checks}) == len(checks) == 10

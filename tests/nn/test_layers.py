@@ -160,6 +160,7 @@ def ranks(tmp_path_factory):
     return results
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("shares", SHARES)
 def test_batch_norm_on_two_ranks_equals_one_rank_with_the_joined_batch(ranks, shares):
     sizes, results = SHARES[shares], [ranks[rank][shares] for rank in range(2)]

@@ -75,6 +75,7 @@ def test_a_block_starts_as_the_identity_and_equals_its_formula():
     torch.testing.assert_close(block(x, condition), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.trains
 def test_it_learns_to_tell_noise_from_an_image():
     network = UNet(1, 8, 0, width=16, multipliers=(1, 2), blocks=1, attention=(4,), dropout=0.0)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
@@ -123,6 +124,7 @@ def test_every_size_runs_and_learns(kind, size):
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_checkpointing_changes_neither_results_nor_gradients_and_takes_less_memory(layout, precision):

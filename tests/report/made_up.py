@@ -156,9 +156,9 @@ def _play(
 
 
 @functools.cache
-def _empty_store() -> Path:
+def empty_store() -> Path:
     """A new MLflow database takes seconds of migrations, so it is made once and copied."""
-    from gensweep.tracking.store import check_server
+    from gensweep.tracking.store_check import check_server
 
     folder = Path(tempfile.mkdtemp(prefix="gensweep-made-up-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -171,7 +171,7 @@ def _empty_store() -> Path:
 @contextlib.contextmanager
 def mlflow_store(folder: Path) -> Iterator[Path]:
     """Work in a folder with a store of its own; everything as before afterwards."""
-    empty = _empty_store()
+    empty = empty_store()
     with pytest.MonkeyPatch.context() as patch:
         shutil.copyfile(empty, folder / "mlflow.db")
         patch.chdir(folder)

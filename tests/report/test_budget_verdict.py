@@ -129,6 +129,33 @@ def test_alike_families_are_too_close_to_call(history):
     assert verdict_words(comparison, verdict).startswith("Too close to call at 16 TFLOPs of training: ")
 
 
+def expected_of(verdict, group):
+    """What a group reaches at the budget."""
+    return next(each.points[-1].best for each in verdict.curves if each.group == group)
+
+
+@pytest.mark.parametrize(
+    ("outside", "said"), [(False, "2 of 12 trainings of g failed and count as no score"), (True, None)]
+)
+def test_failed_trainings_count_in_the_verdict_unless_the_cause_lies_outside(history, outside, said):
+    gan, other = history.family("g", "gan", 10, gan_law), history.family("d", "diffusion", 10, gan_law, seed=1)
+    broken = [trial("g", 10 + n, None, family="gan", status="failed", outside=outside) for n in range(2)]
+    before = expected_of(judge(compare([gan, other])), "g")
+    comparison = compare([replace(gan, trials=(*gan.trials, *broken)), other])
+    verdict = judge(comparison)
+    assert [each for each in verdict.warnings if "failed" in each] == ([] if said is None else [said])
+    after = expected_of(verdict, "g")
+    assert after == pytest.approx(before) if said is None else after > 1.01 * before
+
+
+def test_a_family_of_failures_alone_is_told_and_not_compared(history):
+    gan, other = history.family("g", "gan", 9, gan_law), history.family("d", "diffusion", 9, gan_law, seed=1)
+    broken = [trial("g", 10 + n, None, family="vdm", status="failed", error="ValueError: no") for n in range(2)]
+    verdict = judge(compare([replace(gan, trials=(*gan.trials, *broken)), other]))
+    assert "all 2 trainings of g vdm failed, so nothing is known of it" in verdict.warnings
+    assert [each.group for each in verdict.curves] == ["d", "g"]
+
+
 def test_images_to_be_drawn_move_the_flip(families):
     plain = judge(families)
     verdict = judge(families, parse_amount("16e12flops"), draw=4000)
@@ -142,8 +169,8 @@ def test_images_to_be_drawn_move_the_flip(families):
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
-        ("1e15flops", r"beyond what all were trained for \(.*\); give at most 1.6e\+13flops, or train longer"),
-        ("1flops", r"less than the first scores of all took \(.*\); give at least 1e\+12flops"),
+        ("1e15flops", r"beyond what all were trained for \(.*\); give at most 1.6e13flops, or train longer"),
+        ("1flops", r"less than the first scores of all took \(.*\); give at least 1e12flops"),
     ],
 )
 def test_budgets_of_which_nothing_is_known_are_refused_in_one_line(families, budget, words):
@@ -162,7 +189,7 @@ def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_rea
     verdict = judge(comparison)
     assert verdict.budget == Amount("images", 9)
     assert any(
-        "all of d have a score from 1e+12flops on, but g ended at 1.6e+11flops" in each for each in verdict.warnings
+        "all of d have a score from 1e12flops on, but g ended at 1.6e11flops" in each for each in verdict.warnings
     )
     with pytest.raises(NothingToCompareError, match="train g longer, or compare in another unit") as error:
         judge(comparison, parse_amount("1e12flops"))

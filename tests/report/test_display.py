@@ -8,7 +8,19 @@ from rich.console import Console
 
 from gensweep.report.display import ProgressDisplay
 from gensweep.results import Anchor
-from gensweep.sweep.events import Created, Ended, Progressed, SessionEnded, SessionStarted, Started, Suggested
+from gensweep.sweep.events import (
+    Created,
+    Ended,
+    Lost,
+    Noted,
+    Progressed,
+    Scaled,
+    SessionEnded,
+    SessionStarted,
+    Stalled,
+    Started,
+    Suggested,
+)
 from gensweep.sweep.state import SweepState
 
 CONFIG = {"training": {"images": 1000}}
@@ -54,6 +66,35 @@ def shown(display, width):
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
     console.print(display.render())
     return console.file.getvalue()
+
+
+def test_a_trial_that_lost_its_workers_says_from_where_it_goes_on_and_that_it_waits(clock):
+    stream = io.StringIO()
+    sweep = Shown(clock, stream)
+    sweep.start("t0000")
+    sweep.evaluate("t0000", 200, 5.0)
+    sweep.add(Lost("t0000", "worker lost (rank 0: end of file)"))
+    said = "t0000 worker lost (rank 0: end of file); it goes on from image 200 once there are workers"
+    assert said in stream.getvalue()
+    assert "t0000   waits" in shown(sweep.display, 60)
+    sweep.start("t0000")
+    assert "waits" not in shown(sweep.display, 60)
+
+
+def test_a_trial_without_progress_is_shown_with_the_time_until_it_moves_again(clock):
+    stream = io.StringIO()
+    sweep = Shown(clock, stream)
+    sweep.start("t0000")
+    clock.now = 100.0
+    sweep.add(Stalled("t0000", 35.0))
+    clock.now = 105.0
+    assert "t0000: no progress for 40 s" in shown(sweep.display, 60)
+    sweep.add(Stalled("t0000", 0.0))
+    assert "no progress" not in shown(sweep.display, 60)
+    sweep.add(Stalled("t0000", 35.0))
+    sweep.add(Lost("t0000", "rank 1 makes no progress for 61 s"))
+    assert "t0000: no progress" not in shown(sweep.display, 60)
+    assert stream.getvalue().splitlines()[1:3] == ["t0000: no progress for 35 s", "t0000: makes progress again"]
 
 
 def test_off_a_terminal_there_is_one_line_a_finished_trial(clock):
@@ -216,6 +257,30 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
         clock.now += 10
         display(event, state)
     first, last = stream.getvalue().splitlines()
-    assert "0 trials, 0flops of 4e+12flops" in first
-    assert "[1/1 trials, 1.2e+12flops of 4e+12flops (1 pruned)" in last
+    assert "0 trials, 0flops of 4e12flops" in first
+    assert "[1/1 trials, 1.2e12flops of 4e12flops (1 pruned)" in last
     assert "left" not in last
+
+
+def test_what_workers_say_is_a_line(clock):
+    stream = io.StringIO()
+    sweep = Shown(clock, stream)
+    sweep.start("t0000")
+    sweep.add(Noted("t0000", "fetching 6 files [from] a bucket"))
+    assert stream.getvalue().splitlines()[-1] == "t0000: fetching 6 files [from] a bucket"
+
+
+def test_nodes_that_are_waited_for_are_told_with_the_time_in_a_line_and_in_the_table(clock):
+    stream = io.StringIO()
+    sweep = Shown(clock, stream, concurrent=0)
+    sweep.add(Scaled(1, 0, 2, "1 GPU"))
+    clock.now = 180.0
+    sweep.add(Scaled(1, 0, 2, "1 GPU"))
+    assert "waiting for 2 x 1 GPU; 3 min" in shown(sweep.display, 100)
+    sweep.add(Scaled(3, 2, 0, "1 GPU"))
+    assert "waiting" not in shown(sweep.display, 100)
+    assert stream.getvalue().splitlines()[1:] == [
+        "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU; 0.0 s",
+        "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU; 3 min 00 s",
+        "digits: 3 nodes, 2 trials at a time",
+    ]

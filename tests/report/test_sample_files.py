@@ -1,7 +1,11 @@
 """Grids of drawn images name the classes; folders hold the images in their order."""
 
+import sys
+
 import numpy as np
+import pytest
 import torch
+from mounts import needs_mounts, read_only, run_mounted, small
 from PIL import Image
 
 from gensweep.report.sample_files import write_pictures
@@ -18,3 +22,35 @@ def test_a_grid_of_all_classes_has_their_names_and_a_folder_the_images_as_drawn(
     assert (tmp_path / "new" / "grid.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
     files = write_pictures(images, tmp_path / "each", classes=(labels, names))
     assert [np.asarray(Image.open(file)).tolist() for file in files] == images[:, 0].tolist()
+
+
+#: Writes noise to the name that is given, and prints what is said of a disk that is full.
+NOISE = """
+import sys
+from pathlib import Path
+import torch
+from gensweep.causes import plain_cause
+from gensweep.report.sample_files import write_pictures
+images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+try:
+    write_pictures(images, Path(sys.argv[1]))
+except OSError as error:
+    print(plain_cause(error))
+"""
+
+
+@needs_mounts
+@pytest.mark.parametrize(("output", "named"), [("grid.png", "grid.png"), ("folder", "folder/000000.png")])
+def test_a_full_disk_is_noticed_and_the_file_named(tmp_path, output, named):
+    done = run_mounted([small(tmp_path, 4)], [sys.executable, "-c", NOISE, str(tmp_path / output)])
+    assert done.stdout.startswith(f"no space is left for {tmp_path / named} (0 MiB are free)"), done.stderr
+
+
+@needs_mounts
+@pytest.mark.parametrize("output", ["grid.png", "folder"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path, output):
+    code = "import sys; from pathlib import Path; from gensweep.report.sample_files import check_output as check; "
+    code += "check(Path(sys.argv[1]))"
+    done = run_mounted([read_only(tmp_path)], [sys.executable, "-c", code, str(tmp_path / output)])
+    assert f"--output {tmp_path / output}: {tmp_path}" in done.stderr
+    assert "its file system is read-only" in done.stderr

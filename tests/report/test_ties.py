@@ -12,6 +12,7 @@ from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json, comparison_rows
 from gensweep.report.spreadsheet import comparison_sheet
+from gensweep.report.ties import IntervalEstimate, difference_interval
 from gensweep.report.ties import ties as ties_of
 from gensweep.report.verdict import verdict_words
 from gensweep.results import Score
@@ -71,6 +72,24 @@ def test_pairs_of_images_from_the_same_noise_tell_apart_what_unrelated_ones_cann
     assert ties(paired) == ()
     unrelated = [replace(each, checkpoint=str(alone(tmp_path, n))) for n, each in enumerate(paired)]
     assert len(ties(unrelated)) == 1
+
+
+@pytest.mark.parametrize(("up", "found"), [(6.0, 1), (2.0, 0)])
+def test_what_counts_is_how_far_up_the_best_reaches_and_how_far_down_the_other(tmp_path, up, found):
+    """The best at 15, another at 21, which reaches 2 down: 6 is less than hypot(6, 2), and more than hypot(2, 2)."""
+    best = replace(trial(0, 20.0, error=3.0).objective, low=5.0, high=15.0 + up)
+    other = replace(trial(1, 26.0, error=3.0).objective, low=19.0, high=40.0)
+    listed = [
+        replace(trial(n, 0.0, folder=alone(tmp_path, n)), objective=score) for n, score in enumerate([best, other])
+    ]
+    assert len(ties(listed)) == found
+
+
+def test_the_interval_of_a_difference_is_that_of_the_differences_where_intervals_are_symmetric():
+    first, second = IntervalEstimate(10.0, 7.0, 13.0), IntervalEstimate(6.0, 2.0, 10.0)
+    assert difference_interval(first, second, 0.0) == pytest.approx((4 - 5, 4 + 5))
+    assert difference_interval(first, second, 0.5) == pytest.approx((4 - 13**0.5, 4 + 13**0.5))
+    assert difference_interval(first, first, 1.0) == (0.0, 0.0)
 
 
 def test_where_more_is_better_a_lower_score_is_behind(tmp_path):

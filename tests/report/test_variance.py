@@ -14,6 +14,7 @@ REPEATS = 100
 LOWEST_COVERAGE = 84.0
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("truth", TRUTHS, ids=str)
 def test_intervals_hold_the_truth_about_as_often_as_they_say_and_estimates_are_not_biased(truth):
     found = share_coverage(truth, 50, REPEATS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 
@@ -12,9 +13,10 @@ ACTORS = ["TrialQueue", "TrialRunner", "TrainController", "RayTrainWorker", "Pla
 
 @pytest.fixture(scope="session")
 def ray_cluster():
-    from gensweep.sweep.cluster import set_switches
+    from gensweep.sweep.cluster import PREEMPTION_SWITCH, set_switches
 
     set_switches()
+    os.environ.setdefault(PREEMPTION_SWITCH, "0")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import jobs

@@ -24,12 +24,19 @@ def count(config, context, reporter):
     torch.manual_seed(int(config.get("seed", 0)) + state["step"])
     while state["step"] < config.get("steps", 4):
         state["step"] += 1
+        reporter.moved("training")
         trouble(config, context, state["step"])
         if "steps_file" in config:
             with Path(config["steps_file"]).open("a") as file:
                 file.write(f"{state['step']}\n")
-        if config.get("sleep"):
+        if config.get("sleep") and not is_open(config):
             time.sleep(config["sleep"])
+        if reporter.checkpoint_wanted():
+            folder = context.folder / "between"
+            if context.rank == 0:
+                folder.mkdir()
+                (folder / "state.json").write_text(json.dumps({**state, "step": state["step"] - 1}))
+            reporter.saved(100 * state["step"] - 75, folder)
         share = torch.tensor([1.0 / context.world])
         if context.world > 1:
             torch.distributed.all_reduce(share)
@@ -46,8 +53,13 @@ def count(config, context, reporter):
         value = config.get("scores", {}).get(str(images), abs(config.get("x", 1.0)) + 1.0 / images)
         samples = config.get("samples", {}).get(str(images), 8)
         score = Score(value, "min", Identity("fd", "projection", samples, "made up", "uint8"))
-        signals = {"sum": state["sum"], "pid": float(os.getpid())}
+        signals = {"sum": state["sum"], "pid": float(os.getpid()), "world": context.world}
         reporter.evaluated(Evaluation(images, {"fd": score}, Cost(images=images), signals), folder)
+
+
+def is_open(config):
+    """Whether there is a gate and it is open: then there is nothing more to wait for."""
+    return "gate" in config and Path(config["gate"]).exists()
 
 
 def trouble(config, context, step):
@@ -56,7 +68,25 @@ def trouble(config, context, step):
         raise ValueError("as the test wants it")
     if config.get("die_at") == step:
         os.kill(os.getpid(), signal.SIGKILL)
+    if "die_at_each" in config and not (mark := Path(config["die_at_each"]) / f"died-at-{step}").exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "missing" in config and step > 2:
+        next(Path(config["missing"]).iterdir(), None)
+    if "missing_once" in config and not Path(config["missing_once"]).exists():
+        Path(config["missing_once"]).touch()
+        raise FileNotFoundError("away for a moment")
+    while config.get("wait_at") == step and not is_open(config):
+        time.sleep(0.1)
+    if config.get("stick_at") == step and context.rank == config["stick_rank"] and not Path(config["stuck"]).exists():
+        Path(config["stuck"]).touch()
+        sleep_for_ever()
     once = config.get("once")
     if config.get("kill_at") == step and context.rank == context.world - 1 and not Path(once).exists():
         Path(once).write_text("killed")
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def sleep_for_ever():
+    while True:
+        time.sleep(1)

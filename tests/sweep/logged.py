@@ -16,7 +16,7 @@ from gensweep.sweep.events import (
     Started,
     Suggested,
 )
-from gensweep.sweep.folder import PICTURES, SweepFolder
+from gensweep.sweep.folder import SweepFolder
 
 IDENTITY = Identity("fd", "efficientnet_lite0/1280", 8, "digits", "floor(127.5 x + 128)")
 
@@ -84,8 +84,8 @@ class LoggedSweep(MadeEvents):
 
     def evaluate(self, trial, images, value, checkpoint=None, **values):
         """An evaluation; pictures of the checkpoint are kept as the driver keeps them."""
-        for key in PICTURES if checkpoint is not None else ():
-            self.folder.keep_picture(trial, images, key, Path(checkpoint) / f"{key}.png")
+        if checkpoint is not None:
+            self.folder.keep_pictures(trial, images, str(checkpoint))
         super().evaluate(trial, images, value, checkpoint, **values)
 
     def file(self, status="finished"):

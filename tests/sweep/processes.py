@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import ray
 
 # Tune names the process of a trial actor after its own wrapper.
 TITLES = {"TrialRunner": ("TrialRunner", "ResourceTrainable")}
+
+
+def environment_for_another_ray():
+    """Of a process with a Ray of its own, which what this process has set for its Ray would change."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    paths = [str(Path(__file__).parent), *sys.path]
+    return kept | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
 def raylets():

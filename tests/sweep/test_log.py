@@ -18,9 +18,15 @@ from gensweep.sweep.events import (
     Evaluated,
     Exhausted,
     Extended,
+    Lost,
+    Noted,
     Paced,
     Progressed,
+    Retried,
+    Saved,
+    Scaled,
     ScoredAgain,
+    Stalled,
     Started,
     from_record,
     to_record,
@@ -40,6 +46,12 @@ def history(root):
         scores = evaluation(100, 5.0, corrected=4.0, error=0.5).scores
         sweep.add(ScoredAgain(trial, Outcome(sampling, 8, 1, scores, 0.5, 0.25, "cpu", "ab12", 1.5, usual=True)))
     sweep.add(Paced("t0001", 200, 12.5))
+    sweep.add(Noted("t0001", "fetching 6 files"))
+    sweep.add(Stalled("t0001", 35.5))
+    sweep.add(Retried("t0001", {"training": {"images": 200}}))
+    sweep.add(Saved("t0001", 150, str(root / "d")))
+    sweep.add(Lost("t0001", "worker lost", log="t0001.log", stack="File x, line 1"))
+    sweep.add(Scaled(2, 1, 2, "1 GPU"))
     sweep.add(Exhausted(2))
     sweep.close()
     return sweep.folder.log
@@ -81,6 +93,29 @@ def test_a_damaged_line_is_named_and_not_passed_over(tmp_path):
         list(log.read())
 
 
+def test_a_number_that_a_disk_has_changed_is_not_taken_for_a_score(tmp_path):
+    log = history(tmp_path)
+    content = log.file.read_bytes()
+    assert b'"corrected":4.0' in content
+    for changed in (
+        content.replace(b'"corrected":4.0', b'"corrected":3.0', 1),
+        content.replace(b',"crc32":', b',"crc31":', 1),
+    ):
+        log.file.write_bytes(changed)
+        with pytest.raises(GensweepError, match="its checksum is another"):
+            list(log.read())
+
+
+def test_a_log_of_the_first_version_which_had_no_checksums_can_still_be_read_and_gone_on_with(tmp_path):
+    log = history(tmp_path)
+    events = [entry.event for entry in log.read()]
+    first = [json.loads(line) for line in log.file.read_text().splitlines()]
+    lines = [json.dumps({key: record[key] for key in record if key != "crc32"} | {"v": 1}) for record in first]
+    log.file.write_text("".join(f"{line}\n" for line in lines))
+    log.append(Started("t0000"))
+    assert [entry.event for entry in log.read()] == [*events, Started("t0000")]
+
+
 def test_a_log_of_a_later_version_is_refused_and_its_new_events_alone_are_passed_over(tmp_path):
     log = EventLog(tmp_path / "events.jsonl")
     log.append(Started("t0000"))
@@ -88,7 +123,7 @@ def test_a_log_of_a_later_version_is_refused_and_its_new_events_alone_are_passed
         file.write('{"v":1,"time":1,"event":"of_next_year"}\n')
     assert [entry.event for entry in log.read()] == [Started("t0000")]
     with log.file.open("a") as file:
-        file.write('{"v":2,"time":1,"event":"started","trial":"t0000"}\n')
+        file.write('{"v":3,"time":1,"event":"started","trial":"t0000"}\n')
     with pytest.raises(GensweepError, match="later gensweep"):
         list(log.read())
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError
-from gensweep.sweep.sweep_plan import allot
+from gensweep.sweep import allotment
+from gensweep.sweep.allotment import allot
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,40 @@ def test_what_is_allotted_can_really_be_placed(workers, cpus, gpus, nodes):
         while c >= cpus and g >= gpus:
             c, g, placed = c - cpus, g - gpus, placed + 1
     assert fit == placed // workers
+
+
+@pytest.mark.parametrize(
+    ("workers", "counts"),
+    [(3, (3,)), ({"max": 4}, (4, 2, 1)), ({"min": 2, "max": 6}, (6, 3, 2)), ({"min": 4, "max": 4}, (4,))],
+)
+def test_fewer_workers_divide_the_most_and_so_every_batch_that_it_divides(workers, counts):
+    assert Resources(workers=workers).worker_counts == counts
+
+
+@pytest.mark.parametrize(("cpus", "fit"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 1), (6, 2), (8, 2)])
+def test_a_trial_that_may_have_fewer_workers_takes_what_is_left(cpus, fit):
+    assert allot(Resources(workers={"min": 2, "max": 4}), [{"CPU": cpus}], None).fit == fit
+
+
+def test_a_range_of_workers_that_never_fits_is_refused_by_its_smallest_number():
+    with pytest.raises(ConfigError, match=r"2 to 4 workers with 1 CPU each \(2 CPU in all\), but 1 CPU"):
+        allot(Resources(workers={"min": 2, "max": 4}), [{"CPU": 1}])
+    with pytest.raises(ValidationError, match="min <= max, but got min=3, max=2"):
+        Resources(workers={"min": 3, "max": 2})
+
+
+def test_nodes_that_an_autoscaler_may_add_count_as_well():
+    found = allot(Resources(), [{"CPU": 0}], [{"CPU": 2}] * 2)
+    assert (found.now, found.fit, found.concurrent) == (0, 4, 4)
+    assert str(found).endswith("4 CPU available, 4 fit; on the nodes that are there now: 0")
+
+
+def test_where_nobody_knows_what_may_be_added_nothing_is_refused():
+    found = allot(Resources(gpus_per_worker=1), [{"CPU": 0}], None)
+    assert (found.now, found.fit, found.concurrent) == (0, 0, 1)
+
+
+@pytest.mark.parametrize(("cpus", "usable"), [(None, 8), (3, 3), (50, 8)])
+def test_without_a_cluster_a_sweep_has_the_cores_that_it_may_use(monkeypatch, cpus, usable):
+    monkeypatch.setattr(allotment, "usable_cores", lambda: 8)
+    assert allot(Resources(cpus=cpus), allotment.local_nodes(Resources(cpus=cpus))).concurrent == usable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -12,8 +13,10 @@ from trivial_sweeps import Memory, numbered, plan
 
 from gensweep.config.sweep_config import AshaSettings, Repeats, Resources
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.sweep.checkpoints import fetch
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.hosts import ask_hosts
 from gensweep.sweep.run import run_plan
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
@@ -127,7 +130,7 @@ def test_impossible_resources_are_refused_with_numbers(tmp_path):
 def test_a_name_that_exists_is_refused_and_can_be_extended(finished, tmp_path):
     first, _, root = finished
     shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    with pytest.raises(ConfigError, match=r"gensweep tune --resume a; .* gensweep tune --extend a --trials N"):
+    with pytest.raises(ConfigError, match=r"--resume a --sweeps .* gensweep tune --extend a --sweeps .* --trials N"):
         run_plan(plan(trials=5), root=tmp_path)
     memory = Memory()
     more = run_plan(plan(trials=5), [memory], root=tmp_path, extend=2)
@@ -139,6 +142,12 @@ def test_a_name_that_exists_is_refused_and_can_be_extended(finished, tmp_path):
     memory = Memory()
     assert run_plan(plan(trials=5), [memory], root=tmp_path, resume=True).state.status == "finished"
     assert [event.kind for event in memory.events] == ["session_started", "session_ended"]  # nothing is left to run
+
+
+def test_machines_answer_what_they_are_asked_and_those_that_have_nothing_to_say_are_left_out(ray_cluster):
+    hosts = {"here": ray_cluster.get_runtime_context().get_node_id()}
+    assert ask_hosts(hosts, partial("seen from {}".format, "there")) == {"here": "seen from there"}
+    assert ask_hosts(hosts, partial(dict[str, str]().get, "nothing")) == {}
 
 
 def test_an_unknown_name_cannot_be_resumed(tmp_path):
@@ -174,8 +183,9 @@ def test_a_worker_killed_in_mid_step_costs_that_step_and_checkpoints_come_back_f
     assert [killed.status, quiet.status] == ["finished", "finished"]
     assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
     assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == killed.trial] == [100, 200, 300, 400]
-    assert killed.best.uri == f"{url}/checkpoints/t0000/000000000400"
+    assert killed.best.uri == f"{url}/a/checkpoints/t0000/000000000400"
     for trial in (killed, quiet):
-        assert (SweepFolder(tmp_path, "a").local(trial.trial, trial.best.uri) / "state.json").is_file()
-    for stored in (tmp_path / "store" / "checkpoints" / "t0000", tmp_path / "a" / "fetched" / "t0000"):
-        assert [p.name for p in stored.iterdir()] == ["000000000400"]  # cleaned up at both ends
+        stored = tmp_path / "store" / "a" / "checkpoints" / trial.trial
+        assert [p.name for p in stored.iterdir()] == ["000000000400"]
+        assert (fetch(trial.best.uri, tmp_path / trial.trial) / "state.json").is_file()
+    assert not (tmp_path / "a" / "fetched").exists()  # the driver needs no checkpoint

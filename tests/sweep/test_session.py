@@ -14,62 +14,16 @@ import optuna
 import pytest
 from logged import IDENTITY, evaluation
 from optuna.trial import TrialState
+from session_driver import Driver
 from trivial_sweeps import Memory, plan
 
+from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep import run, study
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.session import Session
+from gensweep.sweep.node_types import ClusterNodes
 from gensweep.sweep.sweep_plan import SweepResult
-
-
-class Driver:
-    """A session and what is around it."""
-
-    def __init__(self, root, *, trials=3, observers=None, more_trials=0, name="a", mode="min", **settings):
-        self.folder = SweepFolder(root, name)
-        if not self.folder.exists:
-            self.folder.create({})
-        self.memory = Memory()
-        made = plan(name, trials=trials, mode=mode, **settings)
-        observers = observers or [self.memory]
-        self.session = Session(made, self.folder, observers, concurrent=1, more_trials=more_trials)
-        self.names = {}
-        self.mode = mode
-        self.store = root / "store"
-
-    @property
-    def state(self):
-        return self.session.state
-
-    @property
-    def told(self):
-        """What Optuna's file says."""
-        return self.session.study.trials
-
-    def begin(self, tune_id="x"):
-        asked = self.session.next_trial()
-        self.names[tune_id] = asked.trial
-        self.session.note(Started(asked.trial))
-        return asked
-
-    def progress(self, images, *, tune_id="x", **numbers):
-        self.session.reported(Progressed(self.names[tune_id], images, numbers))
-
-    def evaluate(self, images, value, *, tune_id="x", identity=IDENTITY):
-        """An evaluation, whose checkpoint really is on disk; whether the trial is to stop."""
-        trial = self.names[tune_id]
-        folder = self.store / trial / f"{images:012d}"
-        folder.mkdir(parents=True, exist_ok=True)
-        report = evaluation(images, value, identity=identity, mode=self.mode)
-        return self.session.reported(Evaluated(trial, report, str(folder)))
-
-    def end(self, tune_id="x", **result):
-        self.session.ended(self.names[tune_id], result)
-
-    def kept(self, trial="t0000"):
-        return sorted(int(p.name) for p in (self.store / trial).iterdir())
 
 
 def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
@@ -225,6 +179,7 @@ def told(trials):
     return [(t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values) for t in trials]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "flipped", "of another sweep", "behind", "ahead"])
 @pytest.mark.parametrize("folder", ["plain", "50% of? it's 'ü' #1"])
 def test_optunas_study_is_a_view_that_is_made_anew(tmp_path, damage, folder):
@@ -302,13 +257,34 @@ def test_a_problem_at_the_end_of_a_trial_ends_the_sweep(tmp_path, monkeypatch):
     driver = Driver(tmp_path)
     driver.begin()
     driver.evaluate(400, 1.0)
-    stopper = SessionStopper(threading.Event(), driver.session, None, tmp_path / "leases")
+    stopper = SessionStopper(threading.Event(), driver.session, None, tmp_path / "leases", lambda: None)
     assert not stopper.stop_all()
     monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
     with pytest.raises(GensweepError, match="No space left"):
         driver.end(finished=True)  # Tune takes this for a failure of the trial
     with pytest.raises(GensweepError, match="No space left"):
         stopper.stop_all()
+
+
+def test_what_would_befall_every_trial_ends_the_sweep_and_no_trial(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    driver.end(sweep_failure="the storage cannot be used")
+    assert str(driver.session.problem) == "the storage cannot be used"
+    driver.session.note(SessionEnded("failed"))
+    assert driver.state.trials["t0000"].status == "stopped"
+    assert Driver(tmp_path).begin().trial == "t0000"
+
+
+def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_to_give(tmp_path):
+    driver = Driver(tmp_path)
+    driver.begin()
+    unseen = Evaluated("t0000", evaluation(100, 1.0), str(tmp_path / "nowhere"))
+    with pytest.raises(GensweepError, match="--storage"):
+        driver.session.reported(unseen)
+    driver.end(failure="Tune takes it for a failure of the trial")
+    assert "--storage" in str(driver.session.problem)
+    assert driver.state.trials["t0000"].status == "running"
 
 
 @pytest.mark.parametrize("problem", [GensweepError("make room"), RuntimeError("not expected")])
@@ -320,7 +296,8 @@ def test_a_sweep_that_breaks_down_names_a_file_with_the_traceback_unless_the_use
 
     monkeypatch.setattr(run, "_tune", broken)
     monkeypatch.setattr(run, "connected", nullcontext)
-    monkeypatch.setattr("gensweep.sweep.placement.node_resources", lambda: [{"CPU": 1}])
+    monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 1}]))
+    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
     result = run.run_plan(plan(), root=tmp_path)
     folder = SweepFolder(tmp_path, "a")
     assert (result.state.status, result.exit_code, folder.state().error) == ("failed", 1, result.state.error)
@@ -331,6 +308,17 @@ def test_a_sweep_that_breaks_down_names_a_file_with_the_traceback_unless_the_use
     else:
         assert result.state.error == f"RuntimeError: not expected; traceback: {log}"
         assert "in broken" in log.read_text()
+
+
+def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_they_are_worn_out(tmp_path):
+    driver = Driver(tmp_path, trials=3, resources=Resources(retries=1))
+    for tune_id in ("x", "y"):
+        driver.begin(tune_id)
+        driver.evaluate(100, 4.0, tune_id=tune_id)
+    driver.session.lost("t0000", "worker lost", "")
+    driver.session.begin_again("the head was out of memory", "what Tune said")
+    assert [t.status for t in driver.state.trials.values()] == ["failed", "waiting"]
+    assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0002"]
 
 
 def test_more_trials_can_be_asked_for(tmp_path):
@@ -370,7 +358,7 @@ def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
     assert codes == {"interrupted": 130, "failed": 1, "finished": 3}
     assert result.state.best.trial == "t0000"  # a trial that failed is not ranked
     assert [t.trial for t in result.state.failed] == ["t0001"]
-    assert result.resume_command == "gensweep tune --resume a"
+    assert result.resume_command == f"gensweep tune --resume a --sweeps {tmp_path}"
 
 
 def test_studies_are_minimised_or_maximised_by_the_mode(tmp_path):

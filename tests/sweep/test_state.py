@@ -15,6 +15,8 @@ from gensweep.sweep.events import (
     Created,
     Ended,
     Evaluated,
+    Lost,
+    Saved,
     ScoredAgain,
     SessionEnded,
     SessionStarted,
@@ -148,6 +150,69 @@ def test_the_checkpoints_that_are_wanted_are_the_last_two_and_the_best_until_the
 def test_a_session_that_ends_stops_what_runs():
     state = state_of([*begin(), *trial("t0000", 1.0, status=None), SessionEnded("interrupted", "its driver was lost")])
     assert (state.status, state.trials["t0000"].status, state.left) == ("interrupted", "stopped", 3)
+
+
+@given(st.lists(st.sampled_from(["lost", "node gone", "checkpoint", "same checkpoint", "started", "session"])))
+def test_only_losses_on_living_nodes_in_a_row_without_a_new_checkpoint_count(happened):
+    events, images = [*begin(), *trial("t0000", status=None)], 0
+    for each in happened:
+        match each:
+            case "lost" | "node gone":
+                events.append(Lost("t0000", "worker lost", counts=each == "lost"))
+            case "checkpoint" | "same checkpoint":
+                images += 100 * (each == "checkpoint")
+                events.append(Evaluated("t0000", evaluation(images + 100, 1.0), "c"))
+            case "started":
+                events.append(Started("t0000"))
+            case "session":
+                events += [SessionEnded("interrupted"), SessionStarted()]
+    state = state_of(events)
+    expected, known = 0, False
+    for each in happened:
+        new = each == "checkpoint" or (each == "same checkpoint" and not known)
+        known |= new
+        expected = 0 if new or each == "session" else expected + (each == "lost")
+    assert len(state.trials["t0000"].losses) == expected
+    assert not state.trials["t0000"].ended
+
+
+ends = st.lists(st.sampled_from(["finished", "pruned", "failed", "outside", "stopped"]))
+
+
+@given(ends)
+def test_failures_from_outside_are_counted_in_a_row_and_every_other_end_breaks_it(drawn):
+    events = begin()
+    for number, end in enumerate(drawn):
+        name = f"t{number:04d}"
+        events += trial(name, 1.0, status=None)
+        events.append(Ended(name, "failed" if end == "outside" else end, outside=end == "outside"))
+    in_a_row = 0
+    for end in drawn:
+        in_a_row = in_a_row if end == "stopped" else in_a_row + 1 if end == "outside" else 0
+    assert state_of(events).failed_in_a_row == in_a_row
+    assert state_of([*events, SessionEnded("failed"), SessionStarted()]).failed_in_a_row == 0
+
+
+def test_a_trial_that_lost_its_workers_waits_and_its_last_checkpoints_are_kept_even_if_it_fails():
+    begun = [*begin(), *trial("t0000", 1.0, 2.0, 3.0, status=None), Lost("t0000", "worker lost")]
+    state = state_of(begun)
+    assert [t.trial for t in state.waiting] == ["t0000"]
+    assert state.running == []
+    failed = state_of([*begun, Ended("t0000", "failed", "worker lost", outside=True)]).trials["t0000"]
+    assert failed.useful_checkpoints == {"c/t0000/1", "c/t0000/2", "c/t0000/3"}
+
+
+def test_a_checkpoint_without_a_score_is_one_to_go_on_from_and_changes_no_score():
+    events = [*begin(), *trial("t0000", 1.0, 2.0, status=None), Lost("t0000", "worker lost")]
+    (before,) = state_of(events).trials.values()
+    (saved,) = state_of([*events, Saved("t0000", 250, "c/t0000/between")]).trials.values()
+    assert (saved.checkpoints, saved.resumes_at) == (("c/t0000/between", "c/t0000/2"), 250)
+    assert (saved.rungs, saved.best, saved.evaluations) == (before.rungs, before.best, before.evaluations)
+    assert saved.losses == []  # it is progress
+    later = [*events, Saved("t0000", 250, "c/t0000/between"), Started("t0000")]
+    later += [Evaluated("t0000", evaluation(images, 9.0), f"c/t0000/{images // 100}") for images in (300, 400)]
+    (ended,) = state_of([*later, Ended("t0000", "finished")]).trials.values()
+    assert "c/t0000/between" in set(ended.stored_checkpoints) - ended.useful_checkpoints
 
 
 histories = st.lists(

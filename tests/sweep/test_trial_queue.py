@@ -7,8 +7,9 @@ import asyncio
 import pytest
 from logged import evaluation
 
-from gensweep.sweep.events import Evaluated, Progressed
-from gensweep.sweep.trial_queue import Assignment, Message, TrialQueue
+from gensweep.sweep.events import Evaluated, Progressed, Stalled
+from gensweep.sweep.stalls import Sign
+from gensweep.sweep.trial_queue import Assignment, GroupEnd, JobError, Message, TrialQueue
 
 SOON = 0.05
 
@@ -96,8 +97,8 @@ def test_what_comes_late_from_an_old_generation_is_dropped():
         await start(queue)
         await start(queue, 2, "t1")
         await queue.finish("r", 1)
-        await queue.job_raised("r", 1, 0, "late", "")
-        await queue.group_ended("r", 1, "late")
+        await queue.job_raised("r", 1, 0, JobError("late", ""))
+        await queue.group_ended("r", 1, GroupEnd("late"))
         assert await queue.take("r", 2, SOON) is None
         assert await queue.report("r", 1, Progressed("t0", 1, {})) is False
 
@@ -134,9 +135,9 @@ def test_a_queue_that_was_started_again_forgets_runners_and_stops_their_workers_
 def test_what_the_job_raised_fails_its_trial_with_the_lowest_ranks_words():
     async def play(queue):
         await start(queue)
-        await queue.job_raised("r", 1, 1, "ValueError: one", "trace of one")
-        await queue.job_raised("r", 1, 0, "ValueError: zero", "trace of zero")
-        await queue.group_ended("r", 1, "the run failed")
+        await queue.job_raised("r", 1, 1, JobError("ValueError: one", "trace of one"))
+        await queue.job_raised("r", 1, 0, JobError("ValueError: zero", "trace of zero"))
+        await queue.group_ended("r", 1, GroupEnd("the run failed"))
         details = "rank 0:\ntrace of zero\nrank 1:\ntrace of one"
         assert await queue.take("r", 1, SOON) == Message("failed", error="ValueError: zero", details=details)
 
@@ -148,10 +149,86 @@ def test_workers_that_vanish_are_lost_whatever_their_peers_say(said):
     async def play(queue):
         await start(queue)
         if said:
-            await queue.job_raised("r", 1, 0, said, "trace")
-        await queue.group_ended("r", 1, "ActorDiedError\nand more")
+            await queue.job_raised("r", 1, 0, JobError(said, "trace"))
+        await queue.group_ended("r", 1, GroupEnd("ActorDiedError", "ActorDiedError\nand more"))
         event = await queue.take("r", 1, SOON)
-        assert (event.kind, event.lost) == ("failed", True)
+        assert (event.kind, event.outside) == ("failed", True)
         assert event.error == f"worker lost ({f'rank 0: {said}' if said else 'ActorDiedError'})"
+
+    scene(play)
+
+
+@pytest.mark.parametrize("known", [{"died": True}, {"preempted": True}])
+def test_whatever_ranks_raise_once_a_process_of_their_group_is_gone_is_no_failure_of_the_trial(known):
+    async def play(queue):
+        await start(queue)
+        await queue.job_raised("r", 1, 0, JobError("RuntimeError: peer said nothing", "trace"))
+        await queue.group_ended("r", 1, GroupEnd("rank 1: end of file", **known))
+        event = await queue.take("r", 1, SOON)
+        assert (event.outside, event.preempted) == (True, known.get("preempted", False))
+
+    scene(play)
+
+
+@pytest.mark.parametrize("outside", [(True, True), (True, False)])
+def test_a_cause_is_outside_of_a_trial_if_all_ranks_that_raise_say_so(outside):
+    async def play(queue):
+        await start(queue)
+        for rank, each in enumerate(outside):
+            await queue.job_raised("r", 1, rank, JobError(f"OSError: {rank}", "trace", each))
+        await queue.group_ended("r", 1, GroupEnd("the run failed"))
+        event = await queue.take("r", 1, SOON)
+        assert (event.error, event.outside) == ("OSError: 0", all(outside))
+
+    scene(play)
+
+
+def test_workers_that_take_a_trial_say_where_they_are():
+    async def play(queue):
+        await start(queue)
+        await queue.begin("r", 0, ("old",))
+        await queue.begin("r", 1, ("n1", "n2"))
+        assert await queue.take("r", 1, SOON) == Message("begun", nodes=("n1", "n2"))
+
+    scene(play)
+
+
+def test_a_storage_that_workers_cannot_use_ends_the_sweep():
+    async def play(queue):
+        await start(queue)
+        await queue.storage_failed("r", 1, "no such bucket")
+        await queue.group_ended("r", 1, GroupEnd("as it had to"))
+        message = await queue.take("r", 1, SOON)
+        assert (message.error, message.ends_sweep, message.outside) == ("no such bucket", True, False)
+
+    scene(play)
+
+
+def test_a_runner_is_told_that_its_workers_make_no_progress_and_then_which_are_stuck():
+    async def play(queue):
+        await start(queue)
+        sign = Sign(0, "host", "node", 1, None, "training", 1, 1, 2.0, 1.2)
+        await queue.hear("r", sign)
+        while (first := await queue.take("r", 1, SOON)) is None:
+            await queue.hear("r", sign)
+        assert isinstance(first, Stalled)
+        assert 0.1 < first.seconds < 1.2
+        while (second := await queue.take("r", 1, SOON)) is None:
+            await queue.hear("r", sign)
+        assert (second.kind, [each.sign for each in second.stuck]) == ("stalled", [sign])
+
+    scene(play)
+
+
+def test_workers_that_wait_for_the_driver_are_not_stuck():
+    async def play(queue):
+        await start(queue)
+        sign = Sign(0, "host", "node", 1, None, "training", 1, 1, 0.1, 0.1)
+        await queue.hear("r", sign)
+        report = asyncio.create_task(queue.report("r", 1, evaluated(1)))
+        assert await queue.take("r", 1, 1) == evaluated(1)
+        await asyncio.sleep(0.3)
+        assert await queue.take("r", 1, 0.01) is None
+        assert await report
 
     scene(play)

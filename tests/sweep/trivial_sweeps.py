@@ -46,6 +46,5 @@ def plan(name="a", *, trials=4, configs=None, sample=None, mode="min", search=No
         objective=Objective(metric="fd", mode=mode),
         search=Search(**{"trials": trials, "scheduler": Fifo(), **(search or {})}),
         sample=sample or (numbered if configs is None else lambda trial: {"number": trial.number}),
-        configure=configure,
-        **{**defaults, **settings},
+        **{"configure": configure, **defaults, **settings},
     )

@@ -1,67 +1,35 @@
-"""A real tracking server that dies in the middle of a sweep and comes back."""
+"""A real tracking server that dies in the middle of a sweep and comes back, and shows the runs that reports link to."""
 
-import os
-import signal
-import socket
+import json
+import re
+import shutil
 import subprocess
-import sys
 import threading
 import time
-import urllib.error
 import urllib.request
+from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
 from logged import LoggedSweep
 from made_up import grid
+from tracking_server import TrackingServer
 
+from gensweep.report.budget_verdict import judge
+from gensweep.report.comparison import compare
+from gensweep.report.html import render
 from gensweep.sweep.events import Started
 from gensweep.sweep.state import SweepState
 from gensweep.tracking.artifacts import metric_history, sample_grid, trial_config
 from gensweep.tracking.runs import checkpoint_folder, find_sweep
-from gensweep.tracking.store import check_server
+from gensweep.tracking.store_check import check_server
 from gensweep.tracking.sync import sync, sync_all
 from gensweep.tracking.view import MlflowView
 
 
-class Server:
-    """`mlflow server` on loopback, started and killed at will."""
-
-    def __init__(self, folder):
-        self.folder, self.process = folder, None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self):
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
-        command += ["--artifacts-destination", str(self.folder / "artifacts")]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-        environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
-        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"  # eight processes that nobody needs here
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        raise AssertionError((self.folder / "server.log").read_text())
-
-    def kill(self):
-        if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(10)
-            self.process = None
-
-
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    server = Server(tmp_path)
+    server = TrackingServer(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
@@ -109,7 +77,8 @@ def test_a_server_that_dies_and_comes_back_misses_nothing_and_the_driver_never_w
     sweep.close()
     assert view.close(1) > 10
     assert threading.main_thread() not in asking
-    assert sync_all(tmp_path / "sweeps") == 1  # the server is still away, and that is no error
+    (note,) = sync_all(tmp_path / "sweeps")  # the server is still away, and that is no error
+    assert note.startswith("MLflow cannot be asked what it has, so sweeps may be shown as they were (")
     server.start()
     assert sync(sweep.folder, timeout=120) == 0
     found = find_sweep("flaky")
@@ -127,3 +96,49 @@ def test_a_server_that_dies_and_comes_back_misses_nothing_and_the_driver_never_w
     assert (kept / "checkpoint.json").read_text() == "{}"
     assert sample_grid(found.trials[0]) is not None
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def links(server, tmp_path):
+    """Where the report of a sweep of two trials leads to, by the id of the run that is meant."""
+    sweep = LoggedSweep(tmp_path / "sweeps", "linked", trials=2)
+    for number, trial in enumerate(("t0000", "t0001")):
+        sweep.start(trial, {"x": number}, {"family": {"kind": "gan"}, "x": number})
+        sweep.evaluate(trial, 100, 50.0 + number)
+        sweep.end(trial)
+    sweep.file()
+    comparison = compare([find_sweep("linked")])
+    found = set(re.findall(r'href="(http[^"]+)"', render(comparison, judge(comparison))))
+    return {entry.trial.run_id: [each for each in found if entry.trial.run_id in each] for entry in comparison.entries}
+
+
+@pytest.mark.mlflow
+def test_names_in_the_report_lead_to_a_page_of_the_server_that_shows_the_run(links):
+    for number, (run_id, (link,)) in enumerate(links.items()):
+        place = urlsplit(link)
+        page = f"{place.scheme}://{place.netloc}{place.path}"
+        _, experiments, experiment, runs, run = place.fragment.split("/")
+        script = re.search(r'src="([^"]+/main[^"]*[.]js)"', _fetched(page))[1]
+        assert f'"/{experiments}/:experimentId/{runs}/:runUuid"' in _fetched(urljoin(page, script))
+        assert run == run_id
+        shown = json.loads(_fetched(urljoin(page, f"ajax-api/2.0/mlflow/runs/get?run_id={run}")))["run"]
+        assert shown["info"]["experiment_id"] == experiment
+        assert {"key": "gensweep.trial", "value": f"t{number:04d}"} in shown["data"]["tags"]
+
+
+@pytest.mark.mlflow
+def test_a_browser_that_follows_the_link_sees_the_run(links, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no chromium or google-chrome to follow the link with")
+    run_id, (link,) = next(iter(links.items()))
+    options = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
+    command = [browser, *options, "--virtual-time-budget=60000", "--dump-dom", link]
+    seen = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True).stdout
+    assert "linked/t0000" in seen
+    assert run_id in seen
+
+
+def _fetched(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return answer.read().decode()

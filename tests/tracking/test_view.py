@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import closing
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 import yaml
@@ -17,15 +18,18 @@ from made_up import IDENTITY as MADE_UP
 from PIL import Image
 
 from gensweep.errors import GensweepError
-from gensweep.sweep.events import SessionStarted, Started
+from gensweep.remote_folder import RemoteFolder
+from gensweep.sweep.checkpoints import checkpoint_uri
+from gensweep.sweep.checkpoints import store as store_checkpoint
+from gensweep.sweep.events import Ended, Lost, Retried, Saved, SessionStarted, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.tracking import store as store_module
 from gensweep.tracking.artifacts import metric_history, trial_config
 from gensweep.tracking.provenance import git_state, provenance_tags
 from gensweep.tracking.replay import Replay
-from gensweep.tracking.runs import find_sweep, load_sweeps
-from gensweep.tracking.store import check_server
+from gensweep.tracking.runs import checkpoint_folder, find_sweep, find_trial, load_sweeps
+from gensweep.tracking.store import client
 from gensweep.tracking.sync import sync, sync_all
 from gensweep.tracking.view import MlflowView
 
@@ -132,6 +136,28 @@ def test_resuming_goes_on_with_the_same_runs(store):
     assert metric_history(found.trials[0], "fd") == [(100, 50.0), (200, 51.0)]
 
 
+def test_a_trial_that_died_before_it_started_shows_its_cause_and_one_that_is_tried_again_its_new_end(store):
+    sweep = LoggedSweep(store / "sweeps", "retried")
+    sweep.add(Suggested("t0000", 0, {"x": 1}, {"x": 1}, {}))
+    sweep.add(Ended("t0000", "failed", "the data are away", outside=True))
+    sweep.file()
+    (first,) = find_sweep("retried").trials
+    assert (first.status, first.error, first.outside) == ("failed", "the data are away", True)
+    sweep = LoggedSweep(store / "sweeps", "retried")
+    sweep.add(Retried("t0000", {"family": {"kind": "gan"}, "x": 1}))
+    sync(sweep.folder)
+    sweep.start("t0000")
+    sweep.add(Saved("t0000", 50, "s3://bucket/50"))
+    sweep.add(Lost("t0000", "worker lost", counts=False))
+    sweep.evaluate("t0000", 100, 5.0)
+    sweep.end("t0000")
+    sweep.file()
+    (again,) = find_sweep("retried").trials
+    assert (again.status, again.error, again.outside, again.run_id) == ("finished", None, False, first.run_id)
+    assert (again.family, again.objective.value) == ("gan", 5.0)
+    assert store_module.client().get_run(again.run_id).info.status == "FINISHED"
+
+
 def seen(name):
     """All that the store shows of a sweep, but for ids and the time of deletion."""
     client, found = store_module.client(), find_sweep(name)
@@ -156,7 +182,7 @@ def test_a_store_that_was_deleted_is_made_anew_with_every_number(store, sweep):
         if found.name == "made-up":
             for run_id in (found.run_id, *(trial.run_id for trial in found.trials)):
                 client.delete_run(run_id)
-    assert sync_all(store / "sweeps") == 0
+    assert sync_all(store / "sweeps") == []
     assert seen("made-up") == before
 
 
@@ -204,34 +230,6 @@ def test_the_store_is_the_same_however_often_it_was_sent_to(store):
     assert without_times("at-once") == without_times("in-parts")
 
 
-def test_a_sweep_whose_driver_was_lost_is_interrupted_at_the_next_command(store):
-    sweep = LoggedSweep(store / "sweeps", "lost", trials=2)
-    sweep.start("t0000")
-    sweep.evaluate("t0000", 100, 5.0)
-    replay = Replay(sweep.folder)
-    while replay.catch_up():
-        pass
-    assert find_sweep("lost").status == "running"
-    assert sync_all(store / "sweeps") == 0
-    found = find_sweep("lost")
-    assert (found.status, found.trials[0].status) == ("interrupted", "stopped")
-    run = store_module.client().get_run(found.trials[0].run_id)
-    assert (run.info.status, run.info.end_time is not None) == ("KILLED", True)
-
-
-def test_a_sweep_that_is_running_is_left_to_its_driver(store):
-    sweep = LoggedSweep(store / "sweeps", "busy")
-    with sweep.folder.locked():
-        assert sync(SweepFolder(store / "sweeps", "busy")) == 0
-    assert sweep.folder.state().status == "running"
-
-
-def test_a_sweep_of_another_store_is_left_alone(store):
-    LoggedSweep(store / "sweeps", "elsewhere", store="http://127.0.0.1:9 gensweep").close()
-    assert sync_all(store / "sweeps") == 0
-    assert "elsewhere" not in [found.name for found in load_sweeps()]
-
-
 def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(store, caplog):
     sweep = LoggedSweep(store / "sweeps", "refused")
     sweep.start("t0000")
@@ -274,19 +272,6 @@ def test_no_secret_reaches_the_store(store, monkeypatch):
     assert yaml.safe_load(file.read_text())["data"]["token"] == "***"
 
 
-def test_an_unreachable_server_is_told(monkeypatch):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    with pytest.raises(GensweepError, match=r"http://127\.0\.0\.1:9 does not answer.*MLFLOW_TRACKING_URI"):
-        check_server()
-
-
-def test_a_damaged_database_is_told_with_what_to_do(tmp_path, monkeypatch):
-    (tmp_path / "mlflow.db").write_bytes(b"no database at all" * 1000)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    with pytest.raises(GensweepError, match=r"is damaged \(file is not a database\).*move its file away"):
-        check_server()
-
-
 def test_the_sweep_does_not_wait_for_the_store(store, monkeypatch):
     gate, catch_up, calls = threading.Event(), Replay.catch_up, []
 
@@ -309,8 +294,9 @@ def test_the_sweep_does_not_wait_for_the_store(store, monkeypatch):
     assert len(metric_history(find_sweep("quick").trials[0], "loss")) == 300
 
 
+@pytest.mark.mlflow
 def test_two_processes_that_meet_a_new_database_do_not_run_into_each_other(tmp_path):
-    code = "from gensweep.tracking.store import check_server; check_server()"
+    code = "from gensweep.tracking.store_check import check_server; check_server()"
     environment = {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}", "PATH": "/usr/bin:/bin"}
     environment |= {key: os.environ[key] for key in ("PYTHONPATH", "HOME") if key in os.environ}
     started = [
@@ -327,3 +313,31 @@ def test_a_log_that_does_not_begin_with_the_sweep_is_told(store):
     with pytest.raises(GensweepError, match="does not begin with the sweep"):
         Replay(folder).catch_up()
     shutil.rmtree(folder.path)
+
+
+def test_a_checkpoint_in_a_bucket_is_named_and_not_copied_and_comes_when_it_is_asked_for(store, tmp_path, s3):
+    root, source = s3.url(f"{uuid4().hex[:6]}/remote"), tmp_path / "source"
+    source.mkdir()
+    for name in ("checkpoint.json", "estimates.json", "state.safetensors"):
+        (source / name).write_text("{}")
+    sweep = LoggedSweep(tmp_path, "remote")
+    sweep.start("t0000")
+    uri = checkpoint_uri(root, "t0000", 100)
+    store_checkpoint(source, uri)
+    sweep.evaluate("t0000", 100, 1.0, uri)
+    sweep.end("t0000")
+    s3.requests.clear()
+    sweep.file()
+    assert s3.count("GET", "state.safetensors") == 0
+    trial = find_trial("remote/t0000")
+    assert trial.checkpoint == uri
+    assert [item.path for item in client().list_artifacts(trial.run_id)] == ["config.yaml", "estimates.json"]
+    folder = checkpoint_folder("remote")
+    assert (folder / "state.safetensors").is_file()
+    assert folder.is_relative_to(sweep.folder.path)
+    shutil.rmtree(sweep.folder.path)  # as on a machine that only knows the tracking server
+    assert (checkpoint_folder("remote") / "state.safetensors").is_file()
+    RemoteFolder(uri).delete("state.safetensors")
+    shutil.rmtree(checkpoint_folder("remote"))
+    with pytest.raises(GensweepError, match=r"the checkpoint of remote/t0000 cannot be fetched: .* lacks state"):
+        checkpoint_folder("remote")

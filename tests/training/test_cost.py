@@ -66,6 +66,7 @@ def test_memory_is_that_of_this_process():
     assert 10**7 < memory_bytes(torch.device("cpu")) < 10**12
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_an_estimate_is_work_times_its_price(kind, monkeypatch):
     """Where a step, a call of the network for 16 images and a look at 16 images take a second each."""

@@ -5,6 +5,8 @@ import json
 import golden
 import pytest
 
+pytestmark = pytest.mark.trains
+
 
 @pytest.mark.parametrize("name", golden.KINDS)
 def test_the_first_losses_are_those_on_record(name):

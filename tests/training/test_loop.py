@@ -12,6 +12,8 @@ from gensweep.training.device import place
 from gensweep.training.distributed import Workers
 from gensweep.training.loop import set_pace, train
 
+pytestmark = pytest.mark.trains
+
 
 def events(learner, rungs=()):
     return list(train(learner, Loader(tiny.images(), seed=3), rungs))

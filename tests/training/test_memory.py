@@ -37,6 +37,7 @@ def test_what_autograd_keeps_is_counted():
         del y, z
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_counting_leaves_the_family_as_it_was_and_gives_the_same_again(kind):
     learner, loader = tiny.learner(kind), Loader(tiny.images(), seed=0)
@@ -47,6 +48,7 @@ def test_counting_leaves_the_family_as_it_was_and_gives_the_same_again(kind):
     assert all(torch.equal(before[name], tensor) for name, tensor in state_of(learner).items())
 
 
+@pytest.mark.trains
 def test_bfloat16_and_checkpointing_take_less():
     def bytes_of(precision, **network):
         network = tiny.SMALL["diffusion"]["network"] | {"width": 16} | network

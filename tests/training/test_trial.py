@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -11,9 +12,10 @@ import torch
 from kernel_paths import PATHS, running_on
 from list_reporter import ListReporter
 
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES
 from gensweep.results import UNBIASED_PARTS
+from gensweep.training import loop
 from gensweep.training.checkpoint import load_tensors, verify
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
@@ -52,6 +54,19 @@ def newest(root):
 
 def value(evaluation):
     return evaluation.scores["fd"].value
+
+
+def test_a_trial_tells_of_each_step_of_training_and_drawing_and_of_its_phases_in_order(tmp_path):
+    moves = run("diffusion", tmp_path).moves
+    phases = [phase for phase, _ in itertools.groupby(filter(None, moves))]
+    evaluated = ["scoring", "drawing samples", "scoring", "saving"]
+    assert phases == ["training", *evaluated] * (len(phases) // 5)
+    evaluations = len(phases) // 5
+    settings, training = tiny.evaluator().settings, tiny.learner("diffusion").training
+    assert moves.count("training") == math.ceil(training.images / training.batch_size)
+    batches = math.ceil(settings.samples / settings.batch_size)
+    assert moves.count("drawing samples") == (batches - 1) * evaluations
+    assert moves.count(None) > batches * evaluations  # each call of the network, of which a batch takes several
 
 
 def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tmp_path):
@@ -174,6 +189,31 @@ def test_a_trial_that_was_stopped_goes_on_as_if_it_had_not_been(kind, tmp_path):
     assert second.checkpoints[0][0].cost.train_seconds > reporter.checkpoints[-1][0].cost.train_seconds
 
 
+@pytest.mark.parametrize("kind", FAMILIES.kinds())
+def test_a_checkpoint_between_two_reports_changes_nothing_and_the_trial_goes_on_from_it_to_the_last_digit(
+    kind, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop, "PULSE_SECONDS", 0.0)  # it is asked after each step that ends without a score
+
+    def numbers(reporter):
+        timeless = {"seconds", "images_per_second", "memory_bytes"}
+        told = [*reporter.reports, *((e.images, e.numbers()) for e, _ in reporter.checkpoints)]
+        return [(i, {n: v for n, v in each.items() if not n.endswith(tuple(timeless))}) for i, each in told]
+
+    settings = {"log_every": 24}
+    whole = run(kind, tmp_path / "whole", **settings)
+    assert whole.asked == 5  # of 8 steps, 3 end with a score
+    watched = run(kind, tmp_path / "watched", ListReporter(wants=frozenset({0, 2, 4})), **settings)
+    assert [images for images, _ in watched.saves] == [8, 32, 56]
+    assert numbers(watched) == numbers(whole)
+    for images, folder in watched.saves:
+        resumed = run(kind, tmp_path / f"from-{images}", resume=[folder], **settings)
+        assert numbers(resumed) == [each for each in numbers(whole) if each[0] > images]
+        one, other = (load_tensors(tmp_path / n / "images-000000000064") for n in ("whole", f"from-{images}"))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_trial_past_its_end_is_reported_once_more(tmp_path):
     whole = run("gan", tmp_path / "whole")
     again = run("gan", tmp_path / "again", resume=[newest(tmp_path / "whole")])
@@ -191,11 +231,31 @@ def test_the_first_whole_checkpoint_is_taken(tmp_path):
     second = run("gan", tmp_path / "second", resume=folders)
     assert value(second.checkpoints[-1][0]) == value(whole.checkpoints[-1][0])
     assert [images for images, _ in second.reports] == [64]
+    (note,) = second.notes
+    assert f"{folders[0]}/state.safetensors is damaged" in note
+    assert note.endswith(f"it goes on from {folders[1].name}")
 
 
-def test_if_no_checkpoint_is_whole_the_trial_does_not_start_anew_in_silence(tmp_path):
+def test_if_no_checkpoint_is_whole_the_trial_starts_from_the_beginning_and_says_so(tmp_path):
     whole = run("gan", tmp_path / "whole")
     folder = whole.checkpoints[-1][1]
     (folder / "state.safetensors").write_bytes(b"torn")
-    with pytest.raises(GensweepError, match=r"is damaged(.|\n)*is not a checkpoint"):
-        run("gan", tmp_path / "second", resume=[folder, tmp_path / "none"])
+    again = run("gan", tmp_path / "second", resume=[folder, tmp_path / "none"])
+    assert [value(each) for each, _ in again.checkpoints] == [value(each) for each, _ in whole.checkpoints]
+    (note,) = again.notes
+    assert re.search("is damaged.*is not a checkpoint.*goes on from the beginning$", note)
+
+
+def test_devices_count_for_as_long_as_the_trial_had_them(tmp_path):
+    reporter = ListReporter(stop_after=2)
+    with pytest.raises(StopTrial):
+        run("gan", tmp_path / "first", reporter)
+    stopped = newest(tmp_path / "first")
+    record = json.loads((stopped / "checkpoint.json").read_text())
+    for name in ("device_seconds", "scoring_device_seconds"):
+        record["metrics"][name] *= 4  # as if four workers had come so far
+    (stopped / "checkpoint.json").write_text(json.dumps(record))
+    cost = run("gan", tmp_path / "second", resume=[stopped]).checkpoints[-1][0].cost
+    before, scoring = record["seconds"]["train"], record["seconds"]["sample"] + record["seconds"]["evaluate"]
+    assert cost.device_seconds == pytest.approx(4 * before + (cost.train_seconds - before))
+    assert cost.scoring_device_seconds > 4 * scoring

@@ -1,0 +1,95 @@
+"""A folder of pictures at a URL, such as s3://bucket/pictures: fetched once a machine, into the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from gensweep.cache import locked
+from gensweep.errors import GensweepError, ParameterError
+from gensweep.files import write_text
+from gensweep.remote_folder import FileState, RemoteFolder, split_place
+
+#: What was fetched: sizes and times of the files, by their names.
+LISTING_FILE = ".listing.json"
+#: Files that are fetched at the same time: each of many small ones is mostly waiting.
+FILES_AT_ONCE = 16
+#: Seconds between two lines on how far it is.
+REPORT_INTERVAL = 30.0
+#: Seconds for which a storage is tried that does not answer.
+FETCH_PATIENCE = 120.0
+
+
+def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line: None) -> Path:
+    """The folder at a URL on this machine, in the cache folder `root`; its name is that at the URL.
+
+    Files whose size and time have not changed since the last call are not fetched again; files that have gone there go
+    here.  `report` takes lines on the progress.  Raises ParameterError if there is nothing, GensweepError if it cannot
+    be fetched.
+    """
+    place = url.rstrip("/") if "?" not in url else url
+    folder = root / "url_folders" / hashlib.sha256(place.encode()).hexdigest()[:16] / split_place(place)[1]
+    with locked(folder):
+        try:
+            remote = RemoteFolder(place, patience=FETCH_PATIENCE)
+            states = {name: state for name, state in remote.files().items() if not _hidden(name)}
+            if not states:
+                raise ParameterError("path", f"{url} holds no files; name a folder with pictures")
+            known = _known(folder)
+            wanted = {name: list(state) for name, state in states.items()}
+            new = [name for name in states if known.get(name) != wanted[name] or not (folder / name).is_file()]
+            _download(remote, folder, {name: states[name] for name in new}, report)
+        except OSError as error:
+            raise GensweepError(f"{url} cannot be fetched: {error}") from error
+        for name in known.keys() - wanted.keys():
+            (folder / name).unlink(missing_ok=True)
+        if new or known != wanted:
+            write_text(folder / LISTING_FILE, json.dumps(wanted))
+    return folder
+
+
+def _download(remote: RemoteFolder, folder: Path, files: dict[str, FileState], report: Callable[[str], None]) -> None:
+    """Fetch files; each has its name once it is whole."""
+    if not files:
+        return
+    size = sum(state.size for state in files.values())
+    report(f"fetching {len(files):,} files ({size / 1e6:,.0f} MB) from {remote.place}")
+    for above in {(folder / name).parent for name in files}:
+        above.mkdir(parents=True, exist_ok=True)
+
+    def fetch(name: str) -> None:
+        aside = folder / name
+        aside = aside.with_name(f".{aside.name}.part")
+        remote.download(name, aside)
+        if aside.stat().st_size != files[name].size:
+            raise OSError(f"{name} has changed meanwhile; try again")
+        aside.replace(folder / name)
+
+    with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
+        _count(pool.map(fetch, files), len(files), report)
+    report(f"fetched {len(files):,} files")
+
+
+def _count(done: Iterable[None], total: int, report: Callable[[str], None]) -> None:
+    said = time.monotonic()
+    for count, _ in enumerate(done, 1):
+        if time.monotonic() - said > REPORT_INTERVAL:
+            said = time.monotonic()
+            report(f"{count:,} of {total:,} files fetched")
+
+
+def _known(folder: Path) -> dict[str, list[Any]]:
+    """The listing at the last call; files are fetched anew where it is missing or torn."""
+    try:
+        return dict(json.loads((folder / LISTING_FILE).read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))

@@ -1,0 +1,58 @@
+"""What this process may use of its machine: cores and memory, by the machine and by the control groups it is in."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+
+
+def usable_cores() -> int:
+    """Cores: those that this process is bound to, and no more than its control groups let it use at once."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    shares = [_core_share(folder) for folder in _own_cgroups("cpu")]
+    return max(1, math.ceil(min([float(cores), *shares])))
+
+
+def usable_memory() -> int:
+    """Bytes: those of the machine, and no more than the control groups of this process may hold."""
+    limits = [_memory_limit(folder) for folder in _own_cgroups("memory")]
+    return int(min([float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")), *limits]))
+
+
+def _own_cgroups(controller: str) -> Iterator[Path]:
+    """The folders of this process's control groups for a controller, from its own one up to the root."""
+    try:
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _CGROUPS / controllers if controllers else _CGROUPS
+        own = root / path.lstrip("/")
+        # A container that sees its own groups as the root has no folder of that name.
+        yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(root) and folder.is_dir())
+
+
+def _core_share(folder: Path) -> float:
+    quota, _, period = _text(folder / "cpu.max").partition(" ")
+    quota, period = quota or _text(folder / "cpu.cfs_quota_us"), period or _text(folder / "cpu.cfs_period_us")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() else math.inf
+
+
+def _memory_limit(folder: Path) -> float:
+    limit = _text(folder / "memory.max") or _text(folder / "memory.limit_in_bytes")
+    return float(limit) if limit.isdigit() else math.inf
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError:
+        return ""

@@ -1,0 +1,242 @@
+"""Folders at a path or URL, on any file system that Arrow or fsspec knows, with attempts that are repeated.
+
+Arrow's own file systems (s3, gs, abfs, hdfs, file) take options behind a question mark, such as
+s3://bucket/x?region=eu-west-1&endpoint_override=http://minio:9000.  Other schemes are fsspec's, which gets such options
+as keywords.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import random
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
+
+from gensweep.errors import ConfigError
+
+T = TypeVar("T")
+
+#: Seconds for which something is tried again before it fails; an object store is rarely away for longer.
+PATIENCE = 600.0
+#: Seconds before the second attempt; each later pause is twice as long, give or take a quarter.
+FIRST_PAUSE = 0.5
+#: Seconds between two attempts at most.
+LONGEST_PAUSE = 15.0
+#: Bytes that are copied at a time.
+CHUNK = 8 * 2**20
+
+#: What the same request would meet again.
+_LASTING = re.compile(
+    r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|SIGNATURE|UNRECOGNIZED_CLIENT"
+    r"|UNAUTHENTICATED|PERMISSION_DENIED|EXPIRED_TOKEN",
+    re.IGNORECASE,
+)
+
+#: The same, of a disk.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def is_url(place: str) -> bool:
+    """True for s3://..., gs://... and the like; False for a path."""
+    return "://" in place
+
+
+def below(place: str, *names: str) -> str:
+    """The path or URL of something below a folder; a URL keeps its options."""
+    base, mark, options = place.partition("?") if is_url(place) else (place, "", "")
+    start = base if base.endswith("://") else f"{base.rstrip('/')}/"
+    return start + "/".join(names) + mark + options
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """The folder above a path or URL, with its options, and the last name."""
+    base, mark, options = place.partition("?") if is_url(place) else (place, "", "")
+    above, _, name = base.rstrip("/").rpartition("/")
+    return above + mark + options, name
+
+
+class FileState(NamedTuple):
+    """Bytes of a stored file, and when it was written by the clock of its storage (seconds since 1970), if known."""
+
+    size: int
+    time: float | None
+
+
+class RemoteFolder:
+    """A folder, which need not exist.  Files have names relative to it, with "/".
+
+    Methods try again for `patience` seconds and then raise OSError; FileNotFoundError and what would not change, such
+    as a missing permission, come at once.  The constructor raises ConfigError for a URL that nobody understands.
+    """
+
+    def __init__(self, place: str, *, patience: float = PATIENCE) -> None:
+        self.place, self._patience = place, patience
+        # Without a region in the URL, Arrow asks the store for it.
+        self._filesystem, self._path = self._persistently(lambda: _resolved(place), "")
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+
+        def attempt() -> bytes:
+            with self._filesystem.open_input_stream(self._at(name)) as stream:
+                content: bytes = stream.read()
+                return content
+
+        return self._persistently(attempt, name)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Replace the content of a file, as a whole."""
+        self._persistently(lambda: self._write(name, lambda stream: stream.write(content)), name)
+
+    def upload(self, file: Path, name: str) -> None:
+        """Copy a local file to `name`, as a whole."""
+
+        def copy(stream: Any) -> None:
+            with file.open("rb") as source:
+                while chunk := source.read(CHUNK):
+                    stream.write(chunk)
+
+        self._persistently(lambda: self._write(name, copy), name)
+
+    def download(self, name: str, file: Path) -> None:
+        """Copy a file to a local one, whose folder is there; after a crash it may be there in part."""
+
+        def attempt() -> None:
+            with self._filesystem.open_input_stream(self._at(name)) as stream, file.open("wb") as target:
+                while chunk := stream.read(CHUNK):
+                    target.write(chunk)
+
+        self._persistently(attempt, name)
+
+    def files(self) -> dict[str, FileState]:
+        """All files of the folder and of those below; none if there is no such folder."""
+        from pyarrow.fs import FileSelector, FileType
+
+        selector = FileSelector(self._path, recursive=True, allow_not_found=True)
+        found = self._persistently(lambda: self._filesystem.get_file_info(selector), "")
+        start = len(self._path.strip("/")) + 1
+        return {info.path.strip("/")[start:]: _state(info) for info in found if info.type == FileType.File}
+
+    def state(self, name: str) -> FileState | None:
+        """The state of a file; None if there is none."""
+        from pyarrow.fs import FileType
+
+        info = self._persistently(lambda: self._filesystem.get_file_info(self._at(name)), name)
+        return _state(info) if info.type == FileType.File else None
+
+    def delete(self, name: str) -> None:
+        """Remove a file; that it is gone already is fine."""
+
+        def attempt() -> None:
+            try:
+                self._filesystem.delete_file(self._at(name))
+            except FileNotFoundError:
+                return
+
+        self._persistently(attempt, name)
+
+    def delete_all(self) -> None:
+        """Remove the folder with all that is in it; that it is gone already is fine."""
+
+        def attempt() -> None:
+            try:
+                self._filesystem.delete_dir(self._path)
+            except FileNotFoundError:
+                return
+
+        self._persistently(attempt, "")
+
+    def _at(self, name: str) -> str:
+        return f"{self._path}/{name}"
+
+    def _write(self, name: str, fill: Callable[[Any], Any]) -> None:
+        path = self._at(name)
+        if _is_object_store(self._filesystem):  # an object is there once its stream is closed, whole
+            with self._filesystem.open_output_stream(path) as stream:
+                fill(stream)
+            return
+        above, _, last = path.rpartition("/")
+        aside = f"{above}/.{last}.{uuid4().hex[:8]}"
+        self._filesystem.create_dir(above, recursive=True)
+        try:
+            with self._filesystem.open_output_stream(aside) as stream:
+                fill(stream)
+            self._filesystem.move(aside, path)
+        except BaseException:
+            self._filesystem.delete_file(aside)
+            raise
+
+    def _persistently(self, action: Callable[[], T], name: str) -> T:
+        """What an action returns at its first success."""
+        pause, deadline = FIRST_PAUSE, time.monotonic() + self._patience
+        while True:
+            try:
+                return action()
+            except (FileNotFoundError, ConfigError):
+                raise
+            except Exception as error:  # fsspec's file systems raise what their libraries raise
+                place = below(self.place, name) if name else self.place
+                if isinstance(error, OSError) and error.errno in _UNWRITABLE and not is_url(place):
+                    raise OSError(error.errno, os.strerror(error.errno), place) from error
+                lasting = isinstance(error, PermissionError) or _LASTING.search(str(error))
+                if lasting or time.monotonic() + pause > deadline:
+                    raise OSError(f"{place}: {_cause(error)}") from error
+            time.sleep(pause * random.uniform(0.75, 1.25))  # workers do not come all at once
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _state(info: Any) -> FileState:
+    return FileState(int(info.size), None if info.mtime_ns is None else info.mtime_ns / 1e9)
+
+
+def _cause(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0]
+
+
+def _is_object_store(filesystem: Any) -> bool:
+    return filesystem.type_name not in ("local", "hdfs", "py::fsspec+file", "py::fsspec+local")
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved(place: str) -> tuple[Any, str]:
+    """A file system of Arrow and the path in it."""
+    from pyarrow import ArrowInvalid, fs
+
+    if not is_url(place):
+        return fs.LocalFileSystem(), str(Path(place).absolute())
+    try:
+        if place.startswith("s3://") and "allow_delayed_open" not in place:  # one request for a small file, not three
+            filesystem, path = fs.FileSystem.from_uri(f"{place}{'&' if '?' in place else '?'}allow_delayed_open=true")
+        else:
+            filesystem, path = fs.FileSystem.from_uri(place)
+    except ArrowInvalid as error:
+        if "Unrecognized filesystem type" not in str(error):
+            raise ConfigError(f"{place}: {_cause(error)}") from error
+        filesystem, path = _of_fsspec(place)
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigError(f"{place}: {_cause(error)}") from error
+    return filesystem, path.rstrip("/")
+
+
+def _of_fsspec(place: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+    from pyarrow import fs
+
+    base, _, options = place.partition("?")
+    try:
+        filesystem, path = url_to_fs(base, **dict(parse_qsl(options)))
+    except (ImportError, ValueError, TypeError) as error:
+        scheme = urlsplit(place).scheme
+        raise ConfigError(
+            f"{place}: {scheme}:// cannot be used here ({_cause(error)}); Arrow knows s3, gs, abfs, hdfs and file, "
+            "other schemes need the package that brings them to fsspec"
+        ) from error
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), path

@@ -1,0 +1,128 @@
+"""How many trials fit the nodes of a cluster, by arithmetic alone; without torch or Ray.
+
+Each worker of a trial is a bundle, and each bundle must fit one node.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gensweep.config.sweep_config import Resources
+from gensweep.errors import ConfigError
+from gensweep.machine import usable_cores
+
+NodeResources = Mapping[str, float]
+"""What one node offers: {"CPU": 8, "GPU": 1}."""
+
+
+@dataclass(frozen=True)
+class Allotment:
+    """How many trials may run at once, and why: `now` on the nodes that are there, `concurrent` once all have come."""
+
+    resources: Resources
+    cpus: float
+    gpus: float
+    fit: int
+    concurrent: int
+    now: int
+
+    def __str__(self) -> str:
+        asked = self.resources
+        each = f"{workers_words(asked)} x {amount_words(asked.cpus_per_worker, asked.gpus_per_worker)}"
+        limit = f", limited to {self.concurrent}" if self.concurrent < self.fit else ""
+        now = f"; on the nodes that are there now: {self.now}" if self.now < self.concurrent else ""
+        have = amount_words(self.cpus, self.gpus)
+        return f"{self.concurrent} trials at once: each takes {each}, {have} available, {self.fit} fit{limit}{now}"
+
+
+def bundle(resources: Resources) -> dict[str, float]:
+    """What one worker asks of Ray."""
+    gpus = {"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}
+    return {"CPU": resources.cpus_per_worker, **gpus}
+
+
+def trials_that_fit(resources: Resources, nodes: Sequence[NodeResources]) -> int:
+    """How many trials fit the nodes at once, whatever limit was set."""
+    counts = resources.worker_counts
+    trials, rest = divmod(sum(_bundles(resources, node) for node in nodes), counts[0])
+    return trials + (rest >= counts[-1])
+
+
+def limited(resources: Resources, trials: int) -> int:
+    """A number of trials at once, no higher than the limit that was set."""
+    return trials if resources.concurrent == "auto" else min(trials, resources.concurrent)
+
+
+def allot(
+    resources: Resources, nodes: Sequence[NodeResources], addable: Sequence[NodeResources] | None = ()
+) -> Allotment:
+    """Fit trials onto nodes, and onto those that an autoscaler may add (None: nobody knows which; at least one).
+
+    Raises ConfigError with the numbers if not even one trial ever fits.
+    """
+    workers, cpus_each, gpus_each = resources.worker_counts[-1], resources.cpus_per_worker, resources.gpus_per_worker
+    most = [*nodes, *(addable or ())]
+    fit = trials_that_fit(resources, most)
+    cpus, gpus = (sum(node.get(kind, 0.0) for node in most) for kind in ("CPU", "GPU"))
+    if fit < 1 and addable is not None:
+        hint = "" if any(_bundles(resources, node) for node in most) else "; no single node has enough for one worker"
+        added = f", {len(addable)} of them added by the autoscaler," if addable else ""
+        each = amount_words(cpus_each, gpus_each)
+        raise ConfigError(
+            f"resources: one trial asks for {workers_words(resources)} workers with {each} each "
+            f"({amount_words(workers * cpus_each, workers * gpus_each)} in all), "
+            f"but {amount_words(cpus, gpus)} on {len(most)} node(s){added} are available{hint}; "
+            "lower resources.workers, cpus_per_worker or gpus_per_worker"
+        )
+    now = limited(resources, trials_that_fit(resources, nodes))
+    return Allotment(resources, cpus, gpus, fit, limited(resources, max(1, fit)), now)
+
+
+def fits(resources: Resources, nodes: Sequence[NodeResources]) -> bool:
+    """Whether one worker fits one of these nodes."""
+    return any(_bundles(resources, node) for node in nodes)
+
+
+def local_nodes(resources: Resources) -> list[NodeResources]:
+    """What this machine offers to a sweep, as a local Ray would see it, without starting one."""
+    cores = usable_cores()
+    return [{"CPU": float(min(cores, resources.cpus or cores)), "GPU": float(len(visible_gpus()))}]
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that a local Ray would use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    count, named = torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    return tuple(named.split(",")[:count]) if named else tuple(map(str, range(count)))
+
+
+def workers_words(resources: Resources) -> str:
+    """How many workers a trial has, in words."""
+    counts = resources.worker_counts
+    return str(counts[0]) if len(counts) == 1 else f"{counts[-1]} to {counts[0]}"
+
+
+def scarce_words(resources: Resources) -> str:
+    """What a worker waits for, in words: its GPU if it asks for one, else its CPUs."""
+    gpus = resources.gpus_per_worker
+    return f"{gpus:g} GPU" if gpus else amount_words(resources.cpus_per_worker, 0)
+
+
+def amount_words(cpus: float, gpus: float) -> str:
+    """An amount of CPUs and GPUs in words."""
+    return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
+
+
+def _bundles(resources: Resources, node: NodeResources) -> int:
+    """How many workers fit one node."""
+    gpus_each = resources.gpus_per_worker
+    fits = math.floor(node.get("CPU", 0.0) / resources.cpus_per_worker + 1e-9)
+    if not gpus_each:
+        return fits
+    # A fraction of a GPU must be a fraction of one GPU; more than one must be whole GPUs.
+    gpus = math.floor(node.get("GPU", 0.0) + 1e-9)
+    return min(fits, gpus * math.floor(1 / gpus_each + 1e-9) if gpus_each <= 1 else math.floor(gpus / gpus_each + 1e-9))

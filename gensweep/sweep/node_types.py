@@ -1,0 +1,101 @@
+"""What nodes a cluster has, and which ones its autoscaler may add.
+
+`ray up` leaves the configuration of its autoscaler on the head.  Elsewhere (KubeRay) the driver cannot read it: then
+all that can be known is that there is an autoscaler, as it names the types of the nodes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from gensweep.sweep.allotment import NodeResources
+from gensweep.sweep.placement import drivers_node_is_head, node_resources
+
+_log = logging.getLogger(__name__)
+
+#: Where `ray up` puts the autoscaler's configuration on the head.
+AUTOSCALER_CONFIG = Path("~/ray_bootstrap_config.yaml")
+STATUS_TIMEOUT = 30.0  # seconds for `ray status`, which takes 3 on an idle machine
+#: How `ray status` names the nodes of a cluster without an autoscaler: a type of its own for each.
+_NAMELESS = re.compile(r"node_[0-9a-f]{20,}")
+
+
+@dataclass(frozen=True)
+class ClusterNodes:
+    """The living nodes, and what may be added to them: nothing without an autoscaler, None if that is not known."""
+
+    living: Sequence[NodeResources]
+    addable: Sequence[NodeResources] | None = ()
+
+
+def cluster_nodes() -> ClusterNodes:
+    """Those of the cluster to which this process is connected."""
+    living = node_resources()
+    if not os.environ.get("RAY_ADDRESS"):
+        return ClusterNodes(living)
+    config = _autoscaler_config() if drivers_node_is_head() else None
+    if config is not None:
+        return ClusterNodes(living, addable(config, living))
+    return ClusterNodes(living, None if _has_autoscaler() else ())
+
+
+def addable(config: Mapping[str, Any], living: Sequence[NodeResources]) -> list[NodeResources] | None:
+    """What an autoscaler's configuration allows beside the living nodes, the largest nodes first.
+
+    None if it does not say what nodes of some type have.
+    """
+    most = int(config.get("max_workers", 0))
+    workers: list[NodeResources] = []
+    for name, node_type in config.get("available_node_types", {}).items():
+        count = 0 if name == config.get("head_node_type") else int(node_type.get("max_workers", most))
+        resources = {kind: float(value) for kind, value in node_type.get("resources", {}).items()}
+        if count and not resources:
+            return None
+        workers += [resources] * min(count, most)
+    workers.sort(key=lambda node: (node.get("GPU", 0.0), node.get("CPU", 0.0)), reverse=True)
+    workers = workers[:most]
+    for node in living:  # a living node takes the place of one of its kind
+        same = (each for each in workers if all(node.get(kind, 0.0) == each.get(kind, 0.0) for kind in ("CPU", "GPU")))
+        if (known := next(same, None)) is not None:
+            workers.remove(known)
+    return workers
+
+
+def _autoscaler_config() -> dict[str, Any] | None:
+    import yaml
+
+    try:
+        config = yaml.safe_load(AUTOSCALER_CONFIG.expanduser().read_text())
+    except (OSError, yaml.YAMLError) as error:
+        _log.info("%s: %s", AUTOSCALER_CONFIG, error)
+        return None
+    return config if isinstance(config, dict) else None
+
+
+def _has_autoscaler() -> bool:
+    """Whether `ray status` names the type of any node, as only an autoscaler does."""
+    address = ray.get_runtime_context().gcs_address
+    command = [sys.executable, "-m", "ray.scripts.scripts", "status", f"--address={address}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=STATUS_TIMEOUT, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.info("ray status: %s", error)
+        return False
+    return names_node_types(done.stdout)
+
+
+def names_node_types(status: str) -> bool:
+    """Whether the text of `ray status` names the type of any node."""
+    section = status.partition("Node status")[2].partition("Recent failures")[0]
+    named = re.findall(r"^ +(?:\d+ )?([\w.-]+)", section, re.MULTILINE)
+    return any(not _NAMELESS.fullmatch(name) for name in named)

@@ -1,0 +1,231 @@
+"""What is tried before a sweep trains, within seconds and without Ray: folders, disks, and the memory of a step."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from gensweep.build.footprint import BYTES_PER_PARAMETER, Footprint, count_parameters, footprint, images_at_once
+from gensweep.build.parts import load_images
+from gensweep.cache import cache_folder
+from gensweep.config import SweepConfig, TrialConfig
+from gensweep.data.images import Images
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import nearest_folder, write_problem
+from gensweep.machine import usable_memory
+from gensweep.remote_folder import is_url
+from gensweep.sweep.allotment import allot, local_nodes
+from gensweep.sweep.core_claims import other_claims
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.space import SearchSpace
+from gensweep.training.device import default_device
+
+#: Checkpoints that a place must have room for, for each trial at once: the old one stays until the new one is whole.
+CHECKPOINTS_AT_ONCE = 2
+#: Extreme trials of each family whose step is counted.
+EXTREMES = 2
+#: Settings that say how large a network is.
+_NETWORK_KEYS = ("network.kind", "network.width", "network.multipliers", "network.blocks")
+
+
+class Precheck(NamedTuple):
+    """One thing that was tried, what was found, and what is wrong with it, if anything."""
+
+    name: str
+    detail: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A trial at a corner of the space, with what it takes, and the images that a worker has at once."""
+
+    trial: TrialConfig
+    share: int
+    footprint: Footprint
+
+    @property
+    def bytes(self) -> int:
+        """Of a training step on a worker."""
+        return self.footprint.of(self.share)
+
+    @property
+    def batch_size(self) -> int:
+        """That of all workers together."""
+        return int(self.trial.flat()["training.batch_size"])
+
+    def __str__(self) -> str:
+        count = f"{self.footprint.parameters:,} parameters"
+        return f"{_network_words(self.trial)} ({count}) with training.batch_size={self.batch_size}"
+
+
+def check_places(folder: SweepFolder, storage: str | None, more: Mapping[str, Path]) -> None:
+    """Raises GensweepError, in one line each, for folders that this process cannot write."""
+    problems = [each.problem for each in place_findings(folder, storage, more) if each.problem]
+    if problems:
+        raise GensweepError("\n".join(problems))
+
+
+def place_findings(folder: SweepFolder, storage: str | None, more: Mapping[str, Path]) -> Iterator[Precheck]:
+    """Whether the folders can be written that a sweep writes; `more` are further ones, by their names."""
+    for name, path in (_places(folder, storage) | dict(more)).items():
+        problem = write_problem(path)
+        words = problem and f"{name}: {problem} ({_remedy(name)})"
+        yield Precheck(name, f"{path} can be written", words)
+
+
+def check_extremes(sweep: SweepConfig, folder: SweepFolder, storage: str | None, more: Mapping[str, Path]) -> list[str]:
+    """Raises ConfigError if a step needs more memory than a worker has, GensweepError if a disk is too full.
+
+    Of a sweep that goes on, whose trials that are left may be small, the former is returned in lines.
+    """
+    extremes = extreme_trials(sweep)
+    scarce = [each.problem for each in memory_findings(sweep, extremes) if each.problem]
+    if scarce and not folder.exists:
+        raise ConfigError(scarce)
+    problems = [
+        each.problem for each in disk_findings(sweep, _places(folder, storage) | dict(more), extremes) if each.problem
+    ]
+    if problems:
+        raise GensweepError("\n".join(problems))
+    return scarce
+
+
+def all_findings(
+    sweep: SweepConfig, folder: SweepFolder, storage: str | None, more: Mapping[str, Path]
+) -> Iterator[Precheck]:
+    """Everything that is tried, in order; whoever uses cores of this machine is named, too."""
+    yield from place_findings(folder, storage, more)
+    extremes = extreme_trials(sweep)
+    yield from memory_findings(sweep, extremes)
+    yield from disk_findings(sweep, _places(folder, storage) | dict(more), extremes)
+    if not os.environ.get("RAY_ADDRESS"):
+        for claim in other_claims():
+            yield Precheck("cores", str(claim))
+
+
+def check_weights(sweep: SweepConfig) -> None:
+    """Raises ConfigError for networks whose weights alone do not fit, before anything builds them."""
+    memory = usable_memory()
+    if not os.environ.get("RAY_ADDRESS"):
+        memory = min(memory, worker_memory(sweep)[0])
+    problems = {
+        f"memory: {_network_words(trial)} has {parameters:,} parameters, which with gradients and the moments of Adam "
+        f"take {_gib(BYTES_PER_PARAMETER * parameters)}, but there are {_gib(memory)}; choose a smaller network"
+        for trial, _, parameters in _corners(sweep)
+        if BYTES_PER_PARAMETER * parameters > memory
+    }
+    if problems:
+        raise ConfigError(sorted(problems))
+
+
+def extreme_trials(sweep: SweepConfig) -> list[Extreme]:
+    """Of each family those trials of the space's corners that take most, by their weights and their images at once."""
+    device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
+    corners: dict[str, dict[tuple[int, int, str], tuple[TrialConfig, Images]]] = {}
+    for trial, images, parameters in _corners(sweep):
+        settings, share = trial.flat(), images_at_once(trial, sweep.resources.worker_counts[-1])
+        unlike = corners.setdefault(settings["family.kind"], {})
+        unlike.setdefault((parameters * share, share, settings["training.precision"]), (trial, images))
+    return [
+        Extreme(trial, share, footprint(trial, images, device))
+        for unlike in corners.values()
+        for (_, share, _), (trial, images) in sorted(unlike.items(), key=itemgetter(0), reverse=True)[:EXTREMES]
+    ]
+
+
+def _corners(sweep: SweepConfig) -> Iterator[tuple[TrialConfig, Images, int]]:
+    """The extreme trials of the space, with their data and the numbers of their parameters."""
+    images = dict[str, Images]()
+    for params in SearchSpace.of(sweep).corners():
+        trial = sweep.trial(params)
+        if (data := trial.data.model_dump_json()) not in images:
+            images[data] = load_images(trial)
+        yield trial, images[data], count_parameters(trial, images[data])
+
+
+def _network_words(trial: TrialConfig) -> str:
+    settings = {"family": trial.kind("family")}
+    settings |= {key: value for key, value in trial.flat().items() if key in _NETWORK_KEYS}
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+def memory_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
+    """Whether a worker of this machine can hold a training step of extreme trials; a cluster's workers are unknown."""
+    if os.environ.get("RAY_ADDRESS"):
+        return
+    memory, of_what = worker_memory(sweep)
+    for extreme in extremes:
+        needed, has = f"{extreme} needs {_gib(extreme.bytes)}", f"a worker has {_gib(memory)} ({of_what})"
+        fits = f"memory: {needed} for a training step, but {has}; {_what_fits(sweep, extreme, memory)}"
+        yield Precheck("memory", f"{needed}, {has}", fits if extreme.bytes > memory else None)
+
+
+def worker_memory(sweep: SweepConfig) -> tuple[int, str]:
+    """Bytes that a worker of this machine has, and in words where that comes from."""
+    resources = sweep.resources
+    if resources.gpus_per_worker and torch.cuda.is_available():
+        whole = min(torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count()))
+        share = min(1.0, resources.gpus_per_worker)
+        return int(whole * share), f"{share:g} of a GPU of {_gib(whole)}"
+    at_once = min(allot(resources, local_nodes(resources)).concurrent, sweep.search.most_trials)
+    workers = at_once * resources.worker_counts[-1]
+    return usable_memory() // workers, f"{workers} at once share {_gib(usable_memory())}"
+
+
+def _what_fits(sweep: SweepConfig, extreme: Extreme, memory: int) -> str:
+    """What would fit; the images of all parts of a batch on all workers make the batch."""
+    fits, workers = extreme.footprint.images_in(memory), sweep.resources.worker_counts[-1]
+    smaller = "a smaller network, or fewer trials at once (resources.concurrent)"
+    if fits < 1:
+        return f"not even one image fits: choose {smaller}"
+    parts = -(-extreme.batch_size // (fits * workers))
+    batch = fits * workers * int(extreme.trial.flat()["training.accumulation"])
+    return f"a training.batch_size of {batch} would fit, or training.accumulation={parts}, {smaller}"
+
+
+def disk_findings(sweep: SweepConfig, places: Mapping[str, Path], extremes: Sequence[Extreme]) -> Iterator[Precheck]:
+    """Whether there is room for two checkpoints of each trial at once wherever checkpoints are written."""
+    largest = max((extreme.footprint.checkpoint for extreme in extremes), default=0)
+    trials = 1
+    if not os.environ.get("RAY_ADDRESS"):
+        trials = min(allot(sweep.resources, local_nodes(sweep.resources)).concurrent, sweep.search.most_trials)
+    needed = CHECKPOINTS_AT_ONCE * largest * trials
+    for name, path in places.items():
+        if name in (CACHE, STORE):
+            continue
+        free = shutil.disk_usage(nearest_folder(path)).free
+        words = f"{_gib(free)} free at {path}, {CHECKPOINTS_AT_ONCE} checkpoints of {trials} trials take {_gib(needed)}"
+        advice = f"disk: {words}; make room there, or choose another place ({_remedy(name)})"
+        yield Precheck("disk", words, advice if free < needed else None)
+
+
+SWEEPS, STORAGE, SCRATCH, CACHE, STORE = "sweeps", "storage", "temporary files", "cache", "MLflow store"
+
+
+def _places(folder: SweepFolder, storage: str | None) -> dict[str, Path]:
+    """The folders of this machine that a sweep writes, by what they are for."""
+    temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # what was asked for, if it cannot be had
+    places = {SWEEPS: folder.path, SCRATCH: temporary, CACHE: cache_folder()}
+    if storage is not None and not is_url(storage):
+        places[STORAGE] = Path(storage).expanduser().absolute()
+    return places
+
+
+def _remedy(name: str) -> str:
+    """The option or variable that names another place."""
+    return {SWEEPS: "--sweeps", STORAGE: "--storage", SCRATCH: "TMPDIR", CACHE: "GENSWEEP_CACHE"}.get(
+        name, "MLFLOW_TRACKING_URI"
+    )
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.3g} GiB"

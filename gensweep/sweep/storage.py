@@ -1,0 +1,223 @@
+"""Where a sweep's checkpoints lie: in its own folder, or in STORAGE/SWEEP at a path or URL that all machines reach.
+
+STORAGE/SWEEP/owner.json         whose place it is, and which driver is at work (see gensweep.sweep.ownership)
+STORAGE/SWEEP/sweep.json, log/   a copy of the configuration and of the log (see gensweep.sweep.log_copy)
+STORAGE/SWEEP/pictures/, logs/   copies of the pictures and of the logs of trials (see gensweep.sweep.kept_files)
+STORAGE/SWEEP/checkpoints/t0007/ checkpoints (see gensweep.sweep.checkpoints)
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+from gensweep.causes import file_problem
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.remote_folder import PATIENCE, RemoteFolder, is_url, split_place
+from gensweep.sweep.checkpoints import delete, unused_checkpoints
+from gensweep.sweep.continuation import going_on_command
+from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
+from gensweep.sweep.kept_files import fetch_files
+from gensweep.sweep.log_copy import LogCopy, reconcile
+from gensweep.sweep.ownership import Owner, Ownership
+from gensweep.sweep.upkeep import Upkeep
+
+_log = logging.getLogger(__name__)
+
+#: Seconds for which a storage is tried before a sweep starts.
+START_PATIENCE = 20.0
+
+
+class HeldStorage(NamedTuple):
+    """The root of a sweep's storage; its upkeep, unless that is the sweep's own folder; and the sweep's id."""
+
+    root: str
+    upkeep: Upkeep | None
+    sweep_id: str
+
+    @property
+    def own(self) -> bool:
+        """Whether it is the sweep's own folder."""
+        return self.upkeep is None
+
+    def change_settings(self, folder: SweepFolder, settings: dict[str, Any]) -> None:
+        """Change what the sweep's sweep.json holds."""
+        folder.create({**folder.settings, **settings})
+        if self.upkeep is not None:
+            self.upkeep.store_settings()
+
+
+def chosen_storage(folder: SweepFolder, asked: str | None) -> str | None:
+    """The storage of a sweep that is to start, or that goes on with this --storage or with none.
+
+    Raises ConfigError if the checkpoints that a sweep has lie elsewhere.
+    """
+    if not folder.exists:
+        return asked
+    recorded: str | None = folder.settings.get("storage")
+    root = folder.root_in(asked)
+    if asked is None or root == folder.root_in(recorded):
+        return recorded
+    state = folder.state()
+    if not any(trial.stored_checkpoints for trial in state.trials.values()):
+        return asked
+    owner = Owner.of(RemoteFolder(root, patience=START_PATIENCE))
+    if owner is not None and state.created is not None and owner.sweep_id == state.created.sweep_id:
+        return asked
+    old = folder.root_in(recorded)
+    raise ConfigError(
+        f"--storage {asked}: the checkpoints of sweep {folder.name!r} lie in {old}, and {root} does not hold this "
+        "sweep; leave --storage out"
+        + ("" if recorded is None else f", or copy all of {old} to {root} first and give it again")
+    )
+
+
+def probe(root: str, *, patience: float = START_PATIENCE) -> None:
+    """Write, read and delete a small file in a storage.  Raises GensweepError if this machine cannot."""
+    content, name = uuid4().hex.encode(), f"probe-{socket.gethostname()}-{uuid4().hex[:8]}"
+    try:
+        remote = RemoteFolder(root, patience=patience)
+        remote.write(name, content)
+        back = remote.read(name)
+        remote.delete(name)
+        if back != content:
+            raise OSError("what was written there comes back changed")
+    except OSError as error:
+        why = None if is_url(root) else file_problem(error)
+        why = why or (
+            f"{error}; look at its name, at its options (such as ?region=... or ?endpoint_override=...) and whether "
+            "this machine may write, read and delete there"
+        )
+        raise GensweepError(f"the storage {root} cannot be used from {socket.gethostname()}: {why}") from error
+
+
+def worker_problem(root: str, *, own: bool, patience: float = PATIENCE) -> str | None:
+    """Why this machine cannot use the storage of a sweep, which is the sweep's `own` folder or another place.
+
+    One that is away is waited for, for `patience` seconds.
+    """
+    if own:
+        return None if (Path(root) / SETTINGS_FILE).is_file() else missing_storage(root, [socket.gethostname()])
+    try:
+        probe(root, patience=patience)
+    except GensweepError as error:
+        return str(error)
+    return None
+
+
+def missing_storage(root: str, hosts: Sequence[str]) -> str:
+    """What to say where workers cannot see a sweep's own folder."""
+    return (
+        f"checkpoints would go to {root} on the driver's machine, which {', '.join(hosts)} cannot read; give a storage "
+        "that all machines reach: --storage s3://BUCKET/sweeps, or --storage FOLDER for a folder that they share"
+    )
+
+
+@contextmanager
+def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any]) -> Iterator[HeldStorage]:
+    """Claim the storage of a sweep for this driver, and begin or complete its folder; at the end the claim is released.
+
+    `asked` is what --storage says, `settings` what a new sweep's sweep.json is to hold besides.
+    Raises ConfigError for a place that holds another sweep, or not this one's checkpoints; GensweepError if another
+    driver runs this sweep or the storage cannot be used.
+    """
+    storage = chosen_storage(folder, asked)
+    root, log = folder.root_in(storage), folder.log
+    if root == str(folder.path):
+        if not folder.exists:
+            folder.create({**settings, "storage": storage})
+        yield HeldStorage(root, None, _sweep_id(folder))
+        return
+    probe(root)
+    remote = RemoteFolder(root, patience=START_PATIENCE)
+    stored = Owner.of(remote)
+    sweep_id = _sweep_id(folder) if log.size else None
+    if sweep_id is None and folder.exists and stored is not None:  # a folder that was begun from the storage
+        sweep_id = stored.sweep_id
+    sweep_id = sweep_id or uuid4().hex
+    try:
+        ownership = Ownership(remote, sweep_id)
+        position, overtaken = reconcile(folder, remote)
+        if overtaken is not None:
+            _log.warning("%s", overtaken)
+        fetch_files(folder, remote)
+        if not folder.exists:
+            folder.create({**settings, "storage": storage})
+        elif (before := folder.settings).get("storage") != storage:
+            former = [*before.get("former_storages", []), before.get("storage")]
+            folder.create({**before, "storage": storage, "former_storages": former})
+        copy = LogCopy(folder, remote, ownership.epoch, position)
+        copy.push_settings()
+        useful = {uri for trial in folder.state().trials.values() for uri in trial.useful_checkpoints}
+        unused = unused_checkpoints(root, useful)
+    except OSError as error:
+        raise GensweepError(
+            f"the storage of sweep {folder.name!r} does not answer: {error}; try again later"
+        ) from error
+    upkeep = Upkeep(folder, copy, ownership)
+    for uri in unused:
+        upkeep.later(partial(delete, uri, folder.fetched(split_place(split_place(uri)[0])[1])))
+    try:
+        yield HeldStorage(root, upkeep, sweep_id)
+    finally:
+        if missing := upkeep.close():
+            _log.warning(
+                "%s misses the last %d bytes of the log; on this machine, %s sends them",
+                root,
+                missing,
+                going_on_command("resume", folder.path),
+            )
+
+
+def adopt(root: Path, place: str) -> tuple[str, str]:
+    """Begin the folder of a sweep that lies in a storage; returns the sweep's name and the storage.
+
+    Raises ConfigError if the storage holds no sweep there, or if the folder is that of another sweep.
+    """
+    storage, name = split_place(place if is_url(place) else str(Path(place).expanduser().absolute()))
+    folder = SweepFolder(root, name)
+    try:
+        remote = RemoteFolder(place, patience=START_PATIENCE)
+        owner = Owner.of(remote)
+        settings = json.loads(remote.read(SETTINGS_FILE)) if owner is not None else {}
+    except FileNotFoundError:
+        owner = None
+    except (OSError, ValueError) as error:
+        raise GensweepError(f"{place} cannot be read: {error}") from error
+    if owner is None:
+        raise ConfigError(
+            f"{place} holds no sweep; it should be the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
+        )
+    state = folder.state()
+    if state.created is not None and state.created.sweep_id != owner.sweep_id:
+        raise ConfigError(
+            f"{folder.path} is the folder of another sweep than {place}; move it away, or name another folder with "
+            "--sweeps"
+        )
+    if not folder.exists:
+        former = [*settings.get("former_storages", []), settings.get("storage")]
+        folder.create({**settings, "storage": storage, "former_storages": former})
+    return name, storage
+
+
+def clear(root: Path, name: str, storage: str | None) -> None:
+    """Remove the folder of a sweep, and what it has in this storage.  Raises GensweepError if that fails."""
+    folder = SweepFolder(root, name)
+    shutil.rmtree(folder.path, ignore_errors=True)
+    try:
+        RemoteFolder(folder.root_in(storage), patience=START_PATIENCE).delete_all()
+    except OSError as error:
+        raise GensweepError(f"the storage of sweep {name!r} cannot be cleared: {error}") from error
+
+
+def _sweep_id(folder: SweepFolder) -> str:
+    created = folder.state().created
+    return uuid4().hex if created is None else created.sweep_id

@@ -1,0 +1,73 @@
+"""`gensweep tune --retry`: what is refused, and what is asked of the sweep."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from logged import LoggedSweep
+
+from gensweep.cli import running
+from gensweep.cli.main import run
+from gensweep.config import load_sweep
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.retrying import Retry
+from gensweep.sweep.storage import held_storage
+
+SPACE = "search_spaces/dcgan.yaml"
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """A sweep with a finished and a failed trial, and what `tune` asks for instead of running it."""
+    settings = load_sweep(SPACE, overrides=["name=a"]).as_dict()
+    sweep = LoggedSweep(tmp_path, "a", settings=json.loads(json.dumps(settings)))
+    for trial, status in (("t0000", "finished"), ("t0001", "failed")):
+        sweep.start(trial)
+        sweep.evaluate(trial, 100, 1.0)
+        sweep.end(trial, status)
+    sweep.close()
+    calls = []
+    monkeypatch.setattr(running, "run_sweep", lambda sweep, **asked: calls.append((sweep, asked)) or 0)
+    return calls
+
+
+def tune(tmp_path, *words):
+    return run(["tune", "--sweeps", str(tmp_path), *words])
+
+
+def test_trials_and_settings_are_passed_on(tmp_path, asked):
+    words = ("t0001", "--set", "resources.retries=7", "--set", "evaluation.batch_size=50")
+    assert tune(tmp_path, "--retry", "a") == tune(tmp_path, "--retry", "a", *words) == 0
+    (_, all_of_them), (sweep, one) = asked
+    assert all_of_them["retry"] == Retry()
+    assert one["retry"] == Retry(("t0001",), {"evaluation.batch_size": 50})
+    assert sweep.resources.retries == 7
+
+
+def test_a_sweep_is_tried_again_from_where_it_is_stored(tmp_path, asked):
+    settings, storage = load_sweep(SPACE, overrides=["name=a"]).as_dict(), str(tmp_path / "stored")
+    with held_storage(SweepFolder(tmp_path, "a"), storage, settings):
+        pass
+    assert tune(tmp_path / "there", "--retry", f"{storage}/a", "t0001") == 0
+    ((sweep, again),) = asked
+    assert (sweep.name, again["storage"], again["retry"]) == ("a", storage, Retry(("t0001",)))
+    assert SweepFolder(tmp_path / "there", "a").exists
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--retry", "a", "t0000"), "t0000 is finished, so it cannot be tried again (failed: t0001)"),
+        (("--retry", "a", "--set", "training.batch_size=8"), "would change what the trials are compared by"),
+        (("--retry", "a", "--resume", "a"), "exclude each other"),
+        (("--retry", "a", "--smoke"), "goes on with the settings"),
+        (("--resume", "a", "--set", "resources.retries=1"), "--retry takes --set"),
+        (("--retry", "b"), "there is no sweep 'b'"),
+        ((SPACE, "t0001"), "trials are for: --retry NAME TRIAL"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_before_anything_starts(tmp_path, asked, capsys, words, message):
+    assert tune(tmp_path, *words) == 2
+    assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert asked == []

@@ -1,0 +1,167 @@
+"""Checkpoints in a storage: complete or absent, whatever happens on the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from uuid import uuid4
+
+import pytest
+
+from gensweep.remote_folder import RemoteFolder, below, split_place
+from gensweep.sweep.checkpoints import (
+    MANIFEST,
+    IncompleteCheckpointError,
+    checkpoint_uri,
+    delete,
+    fetch,
+    fetch_file,
+    store,
+    unused_checkpoints,
+)
+
+FILES = {"state": b"\x00\x01" * 1000, "sub/more": b"text", "samples.png": b"png"}
+
+
+@pytest.fixture
+def source(tmp_path):
+    folder = tmp_path / "source"
+    for name, content in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture
+def root(s3):
+    """Of a sweep in a bucket, with its owner's record."""
+    place = s3.url(f"sweeps/{uuid4().hex[:6]}")
+    RemoteFolder(place).write("owner.json", b"{}")
+    s3.requests.clear()
+    return place
+
+
+def content(folder):
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["path", "file", "memory", "s3"])
+def test_a_checkpoint_comes_back_as_it_was(tmp_path, source, s3, kind):
+    name = uuid4().hex[:6]
+    places = {"path": "", "file": f"file://{tmp_path}/", "memory": "memory://", "s3": s3.url("")}
+    uri = checkpoint_uri(below(places[kind] or str(tmp_path), name), "t0000", 100)
+    cache = tmp_path / "cache"
+    store(source, uri)
+    store(source, uri)
+    local = fetch(uri, cache)
+    assert fetch(uri, cache) == local
+    assert local.name == "000000000100"
+    assert content(local) == FILES
+    assert [each.name for each in cache.glob("*")] == ([] if kind == "path" else ["000000000100"])
+    assert fetch_file(uri, "samples.png", tmp_path / "kept" / "a.png")
+    assert (tmp_path / "kept" / "a.png").read_bytes() == b"png"
+    assert not fetch_file(uri, "real.png", tmp_path / "kept" / "b.png")
+    delete(uri, cache)
+    delete(uri, cache)
+    assert not list(cache.glob("*"))
+    with pytest.raises(IncompleteCheckpointError) if kind != "path" else pytest.raises(AssertionError):
+        assert fetch(uri, cache).exists()
+
+
+def test_storing_again_replaces_what_was_there(tmp_path, source, root):
+    for uri in (str(tmp_path / "store"), checkpoint_uri(root, "t0000", 100)):
+        store(source, uri)
+        (source / "state").rename(source / "new")
+        store(source, uri)
+        assert {"new"} <= content(fetch(uri, tmp_path / "cache")).keys()
+        assert "state" not in content(fetch(uri, tmp_path / "cache"))
+        (source / "new").rename(source / "state")
+
+
+def test_a_full_disk_keeps_no_half_of_a_checkpoint(tmp_path, source, monkeypatch):
+    def is_full(*arguments, **keywords):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copy2", is_full)
+    monkeypatch.setattr(os, "fsync", is_full)
+    with pytest.raises(OSError, match="No space left"):
+        store(source, str(tmp_path / "sweep" / "t0000" / "000000000100"))
+    assert list((tmp_path / "sweep" / "t0000").iterdir()) == []
+
+
+def test_an_upload_that_is_interrupted_goes_on_file_by_file(source, root, s3, monkeypatch):
+    uri, sent = checkpoint_uri(root, "t0000", 100), []
+    upload = RemoteFolder._write
+
+    def once_refused(self, name, fill):
+        sent.append(name)
+        if sent.count(name) == 1 and name == "sub/more":
+            raise OSError("away")
+        upload(self, name, fill)
+
+    monkeypatch.setattr(RemoteFolder, "_write", once_refused)
+    store(source, uri)
+    assert sorted(sent) == [MANIFEST, "samples.png", "state", "sub/more", "sub/more"]
+    assert sent[-1] == MANIFEST
+
+
+@pytest.mark.parametrize("damage", ["a missing file", "a changed file", "no manifest", "a torn manifest"])
+def test_a_checkpoint_that_is_not_whole_is_told_and_leaves_nothing(tmp_path, source, root, damage):
+    uri = checkpoint_uri(root, "t0000", 100)
+    store(source, uri)
+    remote = RemoteFolder(uri)
+    match damage:
+        case "a missing file":
+            remote.delete("state")
+        case "a changed file":
+            remote.write("state", b"\x00\x02" * 1000)
+        case "no manifest":
+            remote.delete(MANIFEST)
+        case "a torn manifest":
+            remote.write(MANIFEST, remote.read(MANIFEST)[:40])
+    with pytest.raises(IncompleteCheckpointError, match="000000000100"):
+        fetch(uri, tmp_path / "cache")
+    assert [each.name for each in (tmp_path / "cache").glob("[!.]*")] == []
+
+
+def test_a_checkpoint_of_a_version_without_manifests_still_comes(tmp_path, source, s3):
+    uri = s3.url(f"old-{uuid4().hex[:6]}/checkpoints/t0000/000000000100")
+    for name, file in FILES.items():
+        RemoteFolder(uri).write(name, file)
+    assert content(fetch(uri, tmp_path / "cache")) == FILES
+
+
+def test_a_copy_that_was_interrupted_is_made_again(tmp_path, source, root):
+    uri, cache = checkpoint_uri(root, "t0000", 100), tmp_path / "cache"
+    store(source, uri)
+    part = cache / ".000000000100.part"
+    part.mkdir(parents=True)
+    (part / "half").write_text("of it")
+    assert content(fetch(uri, cache)) == FILES
+
+
+def test_a_picture_costs_one_request_and_not_the_whole_checkpoint(tmp_path, source, root, s3):
+    uri = checkpoint_uri(root, "t0000", 100)
+    store(source, uri)
+    s3.requests.clear()
+    fetch_file(uri, "samples.png", tmp_path / "a.png")
+    assert {path.partition("?")[0].rpartition("/")[2] for _, path in s3.requests} == {"samples.png"}
+
+
+def test_what_nobody_needs_is_found_by_trial_and_images(tmp_path, source, root):
+    for trial, images in (("t0000", 100), ("t0000", 200), ("t0001", 100)):
+        store(source, checkpoint_uri(root, trial, images))
+    RemoteFolder(checkpoint_uri(root, "t0002", 100)).write("state", b"half an upload")
+    by_another_url = checkpoint_uri("s3://other-name/sweeps/x", "t0000", 200)
+    unused = unused_checkpoints(root, {by_another_url, checkpoint_uri(root, "t0001", 100)})
+    assert unused == [checkpoint_uri(root, "t0000", 100), checkpoint_uri(root, "t0002", 100)]
+    assert split_place(unused[0])[1] == "000000000100"
+
+
+def test_the_manifest_names_sizes_and_hashes(source, root):
+    store(source, checkpoint_uri(root, "t0000", 100))
+    manifest = json.loads(RemoteFolder(checkpoint_uri(root, "t0000", 100)).read(MANIFEST))
+    assert {name: file["size"] for name, file in manifest["files"].items()} == {k: len(v) for k, v in FILES.items()}
+    assert all(len(file["sha256"]) == 64 for file in manifest["files"].values())

@@ -1,0 +1,76 @@
+"""When a trial has failed too often, and when a sweep stops by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from session_driver import Driver
+
+from gensweep.config.sweep_config import Resources
+from gensweep.errors import GensweepError
+from gensweep.sweep.events import SessionEnded
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_trial_ends_once_it_failed_more_often_in_a_row_than_it_may(tmp_path, retries):
+    driver = Driver(tmp_path, resources=Resources(retries=retries))
+    driver.begin()
+    for _ in range(retries):
+        assert not driver.session.lost("t0000", "worker lost", "")
+    driver.evaluate(100, 4.0)
+    assert not driver.session.lost("t0000", "worker lost", "", counts=False)  # a node died
+    for _ in range(retries):
+        assert not driver.session.lost("t0000", "worker lost", "")
+    assert driver.session.lost("t0000", "worker lost (out of memory)", "what Ray said")
+    driver.end()
+    trial = driver.folder.state().trials["t0000"]
+    assert trial.status == "failed"
+    times = f"the last of {retries + 1} failures in a row without a new checkpoint; " if retries else ""
+    assert trial.error == f"worker lost (out of memory) ({times}log: {trial.log})"
+    assert "what Ray said" in Path(trial.log).read_text()
+    assert driver.kept() == [100]
+    assert driver.told[0].state == TrialState.FAIL
+
+
+def fail_outside(driver, tune_id="x"):
+    driver.begin(tune_id)
+    for _ in range(2):
+        worn_out = driver.session.lost(driver.names[tune_id], "OSError: no route to the storage", "")
+    assert worn_out
+    driver.end(tune_id)
+
+
+def test_a_sweep_gives_up_after_some_failures_in_a_row_from_outside_and_goes_on_in_the_next_session(tmp_path):
+    settings = {"trials": 9, "resources": Resources(retries=1, stop_after_failed=2)}
+    driver = Driver(tmp_path, **settings)
+    fail_outside(driver)
+    driver.begin("y")
+    driver.end("y", failure="ValueError: its own")
+    fail_outside(driver)
+    assert driver.session.gives_up is None
+    fail_outside(driver)
+    assert (
+        "2 trials in a row failed for a cause outside of them (the last one, t0003: OSError" in driver.session.gives_up
+    )
+    assert driver.session.next_trial() is None
+    driver.session.note(SessionEnded("failed", driver.session.gives_up))
+    later = Driver(tmp_path, **settings)
+    assert later.session.gives_up is None
+    assert later.begin().trial == "t0004"
+
+
+def test_trials_that_die_before_they_start_are_in_the_log_with_their_cause_and_stop_the_sweep(tmp_path):
+    problem = GensweepError("cifar10 is not there; run: gensweep data fetch cifar10")
+
+    def sample(trial):
+        raise problem
+
+    driver = Driver(tmp_path, trials=9, sample=sample)
+    assert driver.session.next_trial() is None
+    assert driver.session.gives_up
+    trials = driver.folder.state().trials.values()
+    assert len(trials) == 3
+    assert {(t.status, t.error) for t in trials} == {("failed", str(problem))}
+    assert [t.state for t in driver.told] == [TrialState.FAIL] * 3

@@ -1,0 +1,325 @@
+"""A sweep whose checkpoints and log lie in a bucket, driven by hand: no Ray."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from logged import LoggedSweep, evaluation
+from trivial_sweeps import plan
+
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.remote_folder import RemoteFolder
+from gensweep.sweep import ownership, upkeep
+from gensweep.sweep.checkpoints import checkpoint_uri, fetch, store
+from gensweep.sweep.events import Evaluated, Progressed, SessionEnded, Started
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.log_copy import stored_log
+from gensweep.sweep.ownership import SweepElsewhereError
+from gensweep.sweep.session import Session
+from gensweep.sweep.storage import adopt, chosen_storage, held_storage, probe, worker_problem
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch):
+    monkeypatch.setattr(upkeep, "PUSH_INTERVAL", 0.2)
+    monkeypatch.setattr(upkeep, "FIRST_PAUSE", 0.05)
+    monkeypatch.setattr(upkeep, "LONGEST_PAUSE", 0.1)
+
+
+@pytest.fixture
+def storage(s3):
+    """A folder of its own in the bucket."""
+    return s3.url(f"sweeps-{uuid4().hex[:6]}")
+
+
+class Driver:
+    """A session, and the checkpoints that its workers would store."""
+
+    def __init__(self, held, folder, scratch):
+        self.held, self.folder, self.scratch = held, folder, scratch
+        self.session = Session(plan(folder.name), folder, [], concurrent=1, storage=held)
+
+    def begin(self):
+        trial = self.session.next_trial()
+        self.session.note(Started(trial.trial))
+        return trial
+
+    def evaluate(self, trial, images, value):
+        source = self.scratch / f"{trial}-{images}"
+        source.mkdir(parents=True)
+        (source / "state.json").write_text(f"{trial} {images}")
+        (source / "samples.png").write_bytes(b"png")
+        uri = checkpoint_uri(self.held.root, trial, images)
+        store(source, uri)
+        return self.session.reported(Evaluated(trial, evaluation(images, value), uri))
+
+
+@contextmanager
+def driving(root, storage=None, name="a"):
+    folder = SweepFolder(root, name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with held_storage(folder, storage, {"sweep": {"name": name}}) as held:
+        yield Driver(held, folder, root / "scratch" / uuid4().hex)
+
+
+def eventually(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def stored_checkpoints(driver):
+    files = RemoteFolder(driver.held.root).files()
+    return sorted({"/".join(name.split("/")[1:3]) for name in files if name.startswith("checkpoints/")})
+
+
+def test_two_sweeps_share_a_bucket_side_by_side(tmp_path, storage):
+    with driving(tmp_path / "x", storage, "a") as one, driving(tmp_path / "y", storage, "b") as other:
+        for driver, value in ((one, 1.0), (other, 2.0)):
+            driver.begin()
+            driver.evaluate("t0000", 100, value)
+    states = [driver.folder.state().trials["t0000"] for driver in (one, other)]
+    uris = [state.best.uri for state in states]
+    assert len(set(uris)) == 2
+    for uri, state in zip(uris, states, strict=True):
+        copy = fetch(uri, tmp_path / "cache" / str(state.objective.value))
+        assert (copy / "state.json").read_text() == "t0000 100"
+
+
+def test_a_sweep_of_the_same_name_is_refused_and_leaves_the_first_as_it_is(tmp_path, storage):
+    with driving(tmp_path / "x", storage):
+        pass
+    with pytest.raises(ConfigError, match=r"holds another sweep"), driving(tmp_path / "y", storage):
+        pass
+    assert not SweepFolder(tmp_path / "y", "a").exists
+    with driving(tmp_path / "x", storage):
+        pass
+
+
+def test_the_driver_keeps_pictures_and_fetches_no_checkpoint(tmp_path, storage, s3):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+        assert driver.folder.picture("t0000", 100, "samples").read_bytes() == b"png"
+        assert s3.count("GET", "state.json") == 0
+        assert not (driver.folder.path / "fetched").exists()
+
+
+def test_checkpoints_of_no_more_use_go_from_the_bucket_once_the_log_is_there(tmp_path, storage):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+        for images, value in ((100, 5.0), (200, 2.0), (300, 7.0), (400, 6.0)):
+            driver.evaluate("t0000", images, value)
+        eventually(lambda: len(stored_checkpoints(driver)) == 3)
+        driver.session.ended("t0000", {"finished": True})
+    assert stored_checkpoints(driver) == ["t0000/000000000200"]
+
+
+def test_what_a_crash_left_in_the_bucket_goes_when_the_sweep_goes_on(tmp_path, storage):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+        RemoteFolder(checkpoint_uri(driver.held.root, "t0000", 200)).write("state.json", b"half an upload")
+    with driving(tmp_path, storage) as later:
+        assert later.begin().trial == "t0000"
+    assert stored_checkpoints(later) == ["t0000/000000000100"]
+
+
+def test_no_checkpoint_is_deleted_while_the_bucket_has_not_the_event_that_made_it_useless(tmp_path, storage, s3):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+        for images, value in ((100, 4.0), (200, 3.0)):
+            driver.evaluate("t0000", images, value)
+        known = stored_log(RemoteFolder(driver.held.root))
+        refused = []
+        push = driver.held.upkeep._copy.push
+
+        def refuse():
+            refused.append(True)
+            raise OSError("the bucket takes no log")
+
+        driver.held.upkeep._copy.push = refuse
+        for images, value in ((300, 2.0), (400, 1.0)):
+            driver.evaluate("t0000", images, value)
+        count = len(refused)
+        eventually(lambda: len(refused) > count + 2)
+        assert len(stored_checkpoints(driver)) == 4
+        assert stored_log(RemoteFolder(driver.held.root)).startswith(known)
+        driver.held.upkeep._copy.push = push
+    assert stored_checkpoints(driver) == ["t0000/000000000300", "t0000/000000000400"]
+
+
+def test_a_bucket_that_is_away_is_said_once_and_gets_all_when_it_is_back(tmp_path, storage, s3, caplog):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+        eventually(lambda: driver.held.upkeep._copy.behind == 0)
+        driver.held.upkeep._copy._remote._patience = 0
+        s3.trouble = "503"
+        for images in range(100, 600, 100):
+            driver.session.reported(Progressed("t0000", images, {"loss": 1.0}))
+        driver.session.ended("t0000", {"failure": "ValueError: no"})
+        eventually(lambda: "does not answer; what is for it waits" in caplog.text)
+        assert driver.held.upkeep._copy.behind > 0
+        s3.trouble = None
+        eventually(lambda: driver.held.upkeep._copy.behind == 0)
+    assert [record.message.split(";")[0] for record in caplog.records if "storage of a" in record.message] == [
+        "the storage of a does not answer",
+        "the storage of a answers again",
+    ]
+    assert stored_log(RemoteFolder(driver.held.root)) == driver.folder.log.file.read_bytes()
+
+
+def crashed(tmp_path, storage, monkeypatch):
+    """A driver that stores two checkpoints and dies; its record stays as if it were on another machine."""
+    with driving(tmp_path / "here", storage) as driver:
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+        driver.evaluate("t0000", 200, 2.0)
+        eventually(lambda: driver.held.upkeep._copy.behind == 0)
+        monkeypatch.setattr(driver.held.upkeep._ownership, "release", lambda: None)
+    record = json.loads(RemoteFolder(driver.held.root).read("owner.json"))
+    record |= {"host": "far-away", "machine": "another"}
+    RemoteFolder(driver.held.root).write("owner.json", json.dumps(record).encode())
+    return driver
+
+
+def test_another_machine_goes_on_from_the_url_once_the_driver_is_taken_to_be_lost(tmp_path, storage, monkeypatch):
+    lost = crashed(tmp_path, storage, monkeypatch)
+    shutil.rmtree(tmp_path / "here")
+    there = tmp_path / "there"
+    assert adopt(there, lost.held.root) == ("a", storage)
+    with pytest.raises(SweepElsewhereError, match="far-away"), driving(there, storage):
+        pass
+    monkeypatch.setattr(ownership, "STALE_AFTER", -1.0)
+    assert adopt(there, lost.held.root) == ("a", storage)
+    with driving(there, storage) as driver:
+        trial = driver.begin()
+        assert trial.trial == "t0000"
+        uris = driver.session.checkpoints_of("t0000")
+        assert [(fetch(uri, tmp_path / "cache") / "state.json").read_text() for uri in uris] == [
+            "t0000 200",
+            "t0000 100",
+        ]
+        driver.evaluate("t0000", 300, 0.5)
+        driver.session.ended("t0000", {"finished": True})
+        driver.session.note(SessionEnded("finished"))
+    kept = [driver.folder.pictures("t0000", images) for images in (100, 200, 300)]
+    assert [file.read_bytes() for files in kept for file in files] == [b"png"] * 3
+    assert driver.folder.settings["sweep"] == {"name": "a"}
+    assert stored_log(RemoteFolder(driver.held.root)) == driver.folder.log.file.read_bytes()
+    assert driver.folder.state().trials["t0000"].objective.value == 0.5
+
+
+def test_a_driver_that_was_taken_over_stops_its_sweep(tmp_path, storage, monkeypatch):
+    monkeypatch.setattr(upkeep, "RENEWAL_INTERVAL", 0.0)
+    with driving(tmp_path / "here", storage) as driver:
+        driver.begin()
+        remote = RemoteFolder(driver.held.root)
+        thief = json.dumps({**json.loads(remote.read("owner.json")), "driver": "another", "host": "thief"}).encode()
+
+        def taken():
+            remote.write("owner.json", thief)  # again, as a renewal may just be on its way
+            return driver.session.problem is not None
+
+        eventually(taken)
+        with pytest.raises(SweepElsewhereError, match=r"a driver on thief .* has taken over"):
+            raise driver.session.problem
+    assert remote.read("owner.json") == thief
+
+
+def test_a_folder_of_another_sweep_is_not_taken_for_the_one_in_the_bucket(tmp_path, storage):
+    with driving(tmp_path / "here", storage) as driver:
+        pass
+    LoggedSweep(tmp_path / "there", "a")
+    with pytest.raises(ConfigError, match="is the folder of another sweep"):
+        adopt(tmp_path / "there", driver.held.root)
+    with pytest.raises(ConfigError, match="holds no sweep"):
+        adopt(tmp_path / "there", storage)
+
+
+def test_storage_may_be_given_again_and_another_one_only_if_it_holds_the_sweep(tmp_path, storage, s3):
+    folder = SweepFolder(tmp_path, "a")
+    assert chosen_storage(folder, storage) == storage
+    with driving(tmp_path, storage) as driver:
+        other = s3.url(f"other-{uuid4().hex[:6]}")
+        assert chosen_storage(folder, other) == other  # it has no checkpoints as yet
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+    assert chosen_storage(folder, None) == storage
+    assert chosen_storage(folder, storage) == storage
+    with pytest.raises(ConfigError, match="does not hold this sweep; leave --storage out, or copy all of"):
+        chosen_storage(folder, other)
+    source, target = (RemoteFolder(folder.root_in(each)) for each in (storage, other))
+    for name in source.files():
+        target.write(name, source.read(name))
+    source.delete_all()
+    with driving(tmp_path, other) as moved:
+        moved.begin()
+        (uri,) = moved.session.checkpoints_of("t0000")
+        assert uri.startswith(moved.held.root.partition("?")[0])
+        assert (fetch(uri, tmp_path / "cache") / "state.json").read_text() == "t0000 100"
+    assert chosen_storage(folder, None) == other
+
+
+def test_a_storage_that_cannot_be_written_is_told_before_anything_begins(tmp_path, s3):
+    missing = s3.url("x").replace("bucket", "no-such-bucket", 1)
+    with pytest.raises(GensweepError, match=r"cannot be used from .*NO_SUCH_BUCKET"), driving(tmp_path, missing):
+        pass
+    assert not SweepFolder(tmp_path, "a").exists
+    assert "NO_SUCH_BUCKET" in worker_problem(missing, own=False)
+
+
+def test_a_probe_leaves_nothing(storage):
+    probe(storage)
+    assert RemoteFolder(storage).files() == {}
+
+
+def test_a_worker_that_does_not_see_the_sweeps_own_folder_says_what_to_write(tmp_path):
+    sweep = LoggedSweep(tmp_path)
+    assert worker_problem(str(sweep.folder.path), own=True) is None
+    problem = worker_problem(str(tmp_path / "elsewhere"), own=True)
+    assert "--storage s3://BUCKET/sweeps" in problem
+
+
+def test_without_storage_there_is_no_record_and_no_thread(tmp_path):
+    with driving(tmp_path) as driver:
+        assert (driver.held.own, driver.held.root) == (True, str(driver.folder.path))
+        driver.begin()
+    assert sorted(file.name for file in driver.folder.path.iterdir()) == ["events.jsonl", "optuna.db", "sweep.json"]
+
+
+def test_a_shared_folder_is_a_storage_too(tmp_path):
+    shared = tmp_path / "shared"
+    with driving(tmp_path / "here", str(shared)) as driver:
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+    assert Path(driver.session.state.trials["t0000"].best.uri) == shared / "a/checkpoints/t0000/000000000100"
+    assert adopt(tmp_path / "there", str(shared / "a")) == ("a", str(shared))
+    with driving(tmp_path / "there", str(shared)) as driver:
+        assert driver.begin().trial == "t0000"
+
+
+def test_what_is_noted_last_is_stored_also_if_the_thread_was_just_at_work(tmp_path, storage):
+    with driving(tmp_path, storage) as driver:
+        driver.begin()
+        thread, work, rounds = driver.held.upkeep, driver.held.upkeep._work, []
+
+        def slow():
+            done = work()
+            if not rounds:
+                rounds.append(done)
+                driver.session.note(SessionEnded("interrupted"))
+                thread._finishing.set()  # as `close` does
+            return done
+
+        thread._work = slow
+        thread._wake.set()
+        eventually(lambda: rounds)
+    assert stored_log(RemoteFolder(driver.held.root)) == driver.folder.log.file.read_bytes()

@@ -1,0 +1,92 @@
+"""Real faults of files, disks and databases, and what is said of them."""
+
+import json
+import os
+import sqlite3
+import sys
+from contextlib import closing
+
+import pytest
+import torch
+from mounts import needs_mounts, read_only, run_mounted, small
+
+from gensweep.causes import file_problem, memory_problem, plain_cause
+
+#: Writes a megabyte to the file that is named, and prints what is said of what happens.
+WRITE = """
+import json, sys
+from gensweep.causes import plain_cause
+from gensweep.files import write_bytes
+from pathlib import Path
+try:
+    write_bytes(Path(sys.argv[1]), b"x" * 2**20)
+except OSError as error:
+    print(json.dumps(plain_cause(error)))
+"""
+
+
+def said(mounts, file):
+    return json.loads(run_mounted(mounts, [sys.executable, "-c", WRITE, str(file)], check=True).stdout)
+
+
+@needs_mounts
+def test_a_full_disk_is_told_with_its_file_and_what_is_free(tmp_path):
+    words = said([small(tmp_path, 512)], tmp_path / "a.bin")
+    assert words.startswith("no space is left for")
+    assert str(tmp_path) in words
+    assert "0 MiB are free" in words
+
+
+@needs_mounts
+def test_a_read_only_folder_is_told_with_its_file(tmp_path):
+    words = said([read_only(tmp_path)], tmp_path / "a.bin")
+    assert f"{tmp_path}/" in words
+    assert "its file system is read-only" in words
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
+def test_a_file_of_somebody_else_is_told(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match="denied") as raised:
+        (tmp_path / "a").write_text("x")
+    assert "permission denied" in str(plain_cause(raised.value))
+
+
+def test_a_part_of_a_path_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(NotADirectoryError) as raised:
+        (tmp_path / "a" / "b").write_text("x")
+    assert (
+        plain_cause(raised.value) == f"{tmp_path}/a/b cannot be made: a part of its path is a file; choose another path"
+    )
+
+
+def test_a_locked_database_is_told_through_what_was_raised_from_it(tmp_path):
+    file = tmp_path / "x.db"
+    with closing(sqlite3.connect(file)) as one, closing(sqlite3.connect(file, timeout=0)) as two:
+        one.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError) as raised:
+            two.execute("BEGIN EXCLUSIVE")
+    error = RuntimeError("the study")
+    error.__cause__ = raised.value
+    assert "database is locked); end the process that has it" in str(plain_cause(error))
+
+
+def test_memory_that_cannot_be_had_is_told():
+    with pytest.raises(RuntimeError) as raised:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert memory_problem(raised.value) == "this machine is out of memory"
+    assert memory_problem(MemoryError()) == "this machine is out of memory"
+
+
+def test_a_gpu_out_of_memory_is_told_with_what_was_asked():
+    message = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 4.00 GiB"
+    assert memory_problem(torch.OutOfMemoryError(message)) == (
+        "the GPU is out of memory (CUDA out of memory. Tried to allocate 2.00 GiB)"
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), RuntimeError("x"), OSError("x"), KeyError("x")])
+def test_a_defect_has_no_plain_cause(error):
+    assert plain_cause(error) is None
+    assert file_problem(error) is None
