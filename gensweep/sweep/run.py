@@ -5,8 +5,8 @@ from __future__ import annotations
 import signal
 import threading
 import traceback
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,7 @@ def run_plan(
         from gensweep.sweep.hosts import check_hosts
 
         if local:
-            _hand_on_no_keys()
+            opened.enter_context(_no_keys_handed_on())
         capacity = Capacity(plan.resources)
         check_hosts(plan, folder, storage)
         held = opened.enter_context(held_storage(folder, storage, plan.settings))
@@ -90,7 +90,7 @@ def run_plan(
         except GensweepError as problem:
             status, error = "failed", str(problem)
         except Exception as problem:
-            status, error = "failed", file_problem(problem, folder.path) or _defect(problem, folder)
+            status, error = "failed", _words(problem, folder)
         if stop.is_set() and session.state.left:
             status = "interrupted"
         elif status == "finished" and session.gives_up and session.state.left:
@@ -99,10 +99,13 @@ def run_plan(
         return SweepResult(folder.path, session.state, None if held.own else held.root)
 
 
-def _defect(problem: Exception, folder: SweepFolder) -> str:
-    """What was raised that nobody expected, in a line; the traceback goes to the log of the driver."""
-    log = folder.write_log("driver", traceback.format_exc())
-    return f"{type(problem).__name__}: {problem}".splitlines()[0] + f"; traceback: {log}"
+def _words(problem: Exception, folder: SweepFolder) -> str:
+    """What was raised that nobody expected, in a line; the traceback goes to the log of the driver if it can."""
+    words = file_problem(problem, folder.path) or f"{type(problem).__name__}: {problem}".splitlines()[0]
+    try:
+        return f"{words}; traceback: {folder.write_log('driver', traceback.format_exc())}"
+    except OSError:
+        return words  # a full disk takes no log of its being full
 
 
 def _tune(
@@ -183,12 +186,18 @@ def _tune(
     return False
 
 
-def _hand_on_no_keys() -> None:
-    """Have Tune hand no keys to actors of a local Ray, which have what this process has: Ray writes them into a log."""
+@contextmanager
+def _no_keys_handed_on() -> Iterator[None]:
+    """Tune hands no keys to actors of a local Ray, which have what this process has: Ray writes them into a log."""
     from ray.tune.execution import class_cache
 
     handed_on: set[str] = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", set())
-    handed_on.difference_update([name for name in handed_on if name.startswith("AWS_")])
+    keys = {name for name in handed_on if name.startswith("AWS_")}
+    handed_on -= keys
+    try:
+        yield
+    finally:
+        handed_on |= keys
 
 
 def _trial_name(trial: Any) -> str:

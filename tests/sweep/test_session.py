@@ -14,6 +14,7 @@ import optuna
 import pytest
 from logged import IDENTITY, evaluation
 from optuna.trial import TrialState
+from ray.tune.execution import class_cache
 from session_driver import Driver
 from trivial_sweeps import Memory, plan
 
@@ -287,27 +288,54 @@ def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_
     assert driver.state.trials["t0000"].status == "running"
 
 
-@pytest.mark.parametrize("problem", [GensweepError("make room"), RuntimeError("not expected")])
-def test_a_sweep_that_breaks_down_names_a_file_with_the_traceback_unless_the_user_can_mend_it(
-    tmp_path, monkeypatch, problem
-):
-    def broken(*_):
-        raise problem
-
-    monkeypatch.setattr(run, "_tune", broken)
+@pytest.fixture
+def broken_down(tmp_path, monkeypatch):
+    """What a sweep says of a problem that its loop raised, and its folder."""
     monkeypatch.setattr(run, "connected", nullcontext)
     monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 1}]))
     monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
-    result = run.run_plan(plan(), root=tmp_path)
-    folder = SweepFolder(tmp_path, "a")
-    assert (result.state.status, result.exit_code, folder.state().error) == ("failed", 1, result.state.error)
-    log = folder.path / "logs" / "driver.log"
-    if isinstance(problem, GensweepError):
-        assert result.state.error == "make room"
-        assert not log.exists()
-    else:
-        assert result.state.error == f"RuntimeError: not expected; traceback: {log}"
-        assert "in broken" in log.read_text()
+
+    def broken_down(problem):
+        def broken(*_):
+            raise problem
+
+        monkeypatch.setattr(run, "_tune", broken)
+        result = run.run_plan(plan(), root=tmp_path)
+        folder = SweepFolder(tmp_path, "a")
+        assert (result.state.status, result.exit_code, folder.state().error) == ("failed", 1, result.state.error)
+        return result.state.error, folder.path
+
+    return broken_down
+
+
+def test_a_sweep_that_breaks_down_says_what_the_user_can_mend(broken_down):
+    said, folder = broken_down(GensweepError("make room"))
+    assert said == "make room"
+    assert not (folder / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (RuntimeError("not expected"), "RuntimeError: not expected"),
+        (OSError(errno.ENOSPC, "full", "/some/file"), "no space is left for /some/file"),
+    ],
+)
+def test_a_sweep_that_breaks_down_for_another_cause_names_a_file_with_the_traceback(broken_down, problem, words):
+    said, folder = broken_down(problem)
+    log = folder / "logs" / "driver.log"
+    assert said.startswith(words)
+    assert said.endswith(f"; traceback: {log}")
+    assert "in broken" in log.read_text()
+
+
+def test_keys_are_held_back_from_a_local_ray_and_from_no_later_one(broken_down, monkeypatch):
+    handed_on, before, during = class_cache.ENV_VARS_TO_PROPAGATE, set(class_cache.ENV_VARS_TO_PROPAGATE), []
+    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: during.append(set(handed_on)))
+    broken_down(GensweepError("enough"))
+    assert "AWS_SECRET_ACCESS_KEY" in before
+    assert during == [{name for name in before if not name.startswith("AWS_")}]
+    assert handed_on == before
 
 
 def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_they_are_worn_out(tmp_path):
