@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +47,13 @@ def run_sweep(
     from gensweep.sweep.continuation import going_on_command
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import plan_sweep
-    from gensweep.sweep.preflight import check_extremes, check_places, check_weights
+    from gensweep.sweep.preflight import (
+        check_extremes,
+        check_places,
+        check_weights,
+        extreme_trials,
+        node_memory_problem,
+    )
     from gensweep.sweep.run import run_plan
     from gensweep.sweep.space import SearchSpace
     from gensweep.tracking.store_check import check_server, store_folders
@@ -60,8 +68,11 @@ def run_sweep(
     check_server(writes=True)
     check_weights(sweep)
     plan = plan_sweep(sweep)
-    for line in check_extremes(sweep, folder, storage, store_folders()):
+    extremes = extreme_trials(sweep)
+    for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
         click.echo(f"Note: {line}", err=True)
+    if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
+        plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
     print_warnings(sampler_warnings(trials))
     for note in check_inputs(trials):

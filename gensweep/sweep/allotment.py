@@ -47,7 +47,7 @@ def bundle(resources: Resources) -> dict[str, float]:
 def trials_that_fit(resources: Resources, nodes: Sequence[NodeResources]) -> int:
     """How many trials fit the nodes at once, whatever limit was set."""
     counts = resources.worker_counts
-    trials, rest = divmod(sum(_bundles(resources, node) for node in nodes), counts[0])
+    trials, rest = divmod(sum(workers_that_fit(resources, node) for node in nodes), counts[0])
     return trials + (rest >= counts[-1])
 
 
@@ -68,7 +68,11 @@ def allot(
     fit = trials_that_fit(resources, most)
     cpus, gpus = (sum(node.get(kind, 0.0) for node in most) for kind in ("CPU", "GPU"))
     if fit < 1 and addable is not None:
-        hint = "" if any(_bundles(resources, node) for node in most) else "; no single node has enough for one worker"
+        hint = (
+            ""
+            if any(workers_that_fit(resources, node) for node in most)
+            else "; no single node has enough for one worker"
+        )
         added = f", {len(addable)} of them added by the autoscaler," if addable else ""
         each = amount_words(cpus_each, gpus_each)
         raise ConfigError(
@@ -83,7 +87,7 @@ def allot(
 
 def fits(resources: Resources, nodes: Sequence[NodeResources]) -> bool:
     """Whether one worker fits one of these nodes."""
-    return any(_bundles(resources, node) for node in nodes)
+    return any(workers_that_fit(resources, node) for node in nodes)
 
 
 def local_nodes(resources: Resources) -> list[NodeResources]:
@@ -117,8 +121,8 @@ def amount_words(cpus: float, gpus: float) -> str:
     return f"{cpus:g} CPU" + (f" and {gpus:g} GPU" if gpus else "")
 
 
-def _bundles(resources: Resources, node: NodeResources) -> int:
-    """How many workers fit one node."""
+def workers_that_fit(resources: Resources, node: NodeResources) -> int:
+    """How many workers fit one node, of whichever trials."""
     gpus_each = resources.gpus_per_worker
     fits = math.floor(node.get("CPU", 0.0) / resources.cpus_per_worker + 1e-9)
     if not gpus_each:

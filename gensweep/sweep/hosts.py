@@ -13,9 +13,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.sweep.allotment import fits
+from gensweep.sweep.allotment import NodeResources, fits
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.placement import driver_node, living_nodes
+from gensweep.sweep.placement import living_nodes, own_node
 from gensweep.sweep.storage import START_PATIENCE, chosen_storage, missing_storage, worker_problem
 from gensweep.sweep.sweep_plan import SweepPlan
 
@@ -30,7 +30,7 @@ def other_hosts() -> dict[str, str]:
 
     Several Ray nodes may run on one machine.
     """
-    here = driver_node()["NodeManagerHostname"]
+    here = own_node()["NodeManagerHostname"]
     return {
         node["NodeManagerHostname"]: node["NodeID"] for node in living_nodes() if node["NodeManagerHostname"] != here
     }
@@ -67,10 +67,11 @@ def ask_hosts(hosts: dict[str, str], ask: Callable[[], str | None]) -> dict[str,
 
 
 def check_hosts(plan: SweepPlan, folder: SweepFolder, storage: str | None) -> None:
-    """Raises ConfigError if workers would lie on machines that cannot use the storage or the paths of a sweep.
+    """Raises ConfigError if workers would lie on machines that cannot use the storage, paths or networks of a sweep.
 
-    Nothing is asked of a cluster that is the driver's machine alone, and that can hold workers.
+    Nothing is asked of a cluster that is the driver's machine alone, and that can hold workers, but for its memory.
     """
+    _check_memory(plan)
     hosts = other_hosts()
     elsewhere = bool(hosts) or not _holds_worker(plan)
     if elsewhere and plan.relative_paths:
@@ -94,9 +95,29 @@ def check_hosts(plan: SweepPlan, folder: SweepFolder, storage: str | None) -> No
         raise ConfigError(missing_storage(root, ["a worker of this cluster"]))
 
 
+def _check_memory(plan: SweepPlan) -> None:
+    """Raises ConfigError if a training step fits none of the machines that can hold a worker; warns of some."""
+    if plan.memory_problem is None:
+        return
+    able = {
+        node["NodeManagerHostname"]: node["NodeID"]
+        for node in living_nodes()
+        if fits(plan.resources, [node["Resources"]])
+    }
+    problems = ask_hosts(able, partial(_on_own_node, plan.memory_problem))
+    if problems and len(problems) == len(able):
+        raise ConfigError(sorted(set(problems.values())))
+    for host, problem in problems.items():
+        _log.warning("%s: %s", host, problem)
+
+
+def _on_own_node(problem: Callable[[NodeResources], str | None]) -> str | None:
+    return problem(own_node()["Resources"])
+
+
 def _holds_worker(plan: SweepPlan) -> bool:
     """Whether the driver's machine can hold a worker."""
-    here = driver_node()["NodeManagerHostname"]
+    here = own_node()["NodeManagerHostname"]
     nodes = [node["Resources"] for node in living_nodes() if node["NodeManagerHostname"] == here]
     return fits(plan.resources, nodes)
 

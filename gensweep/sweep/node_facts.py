@@ -23,6 +23,11 @@ PACKAGES = ("gensweep", "torch", "ray")
 #: Seconds of difference between clocks from which times in logs and the signatures of requests to S3 mislead.
 MAX_CLOCK_DIFFERENCE = 5.0
 
+_PRINT_MEMORIES = """
+from torch import cuda
+print(*[cuda.get_device_properties(each).total_memory for each in range(cuda.device_count())])
+"""
+
 
 @dataclass(frozen=True)
 class NodeFacts:
@@ -45,7 +50,7 @@ def node_facts(*, storage: str | None = None, data: Sequence[str] = (), count_gp
         versions=versions,
         token=os.environ.get("RAY_AUTH_MODE") == "token",
         free_gib=shutil.disk_usage(tempfile.gettempdir()).free / 2**30,
-        gpus=_usable_gpus() if count_gpus else 0,
+        gpus=len(gpu_memories()) if count_gpus else 0,
         data=tuple(name for name in data if (cache_folder() / name).is_dir()),
         storage_problem=None if storage is None else worker_problem(storage, own=False, patience=START_PATIENCE),
     )
@@ -82,12 +87,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _usable_gpus() -> int:
-    """Asked in a process of its own, as Ray hides GPUs from a process that asked for none, and CUDA may crash."""
+def gpu_memories() -> tuple[int, ...]:
+    """The bytes of each GPU of this machine that PyTorch can use.
+
+    Asked in a process of its own, as Ray hides GPUs from a process that asked for none, and CUDA may crash.
+    """
     environment = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
-    command = [sys.executable, "-c", "import torch; print(torch.cuda.device_count())"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    return int(done.stdout) if done.returncode == 0 else 0
+    done = subprocess.run([sys.executable, "-c", _PRINT_MEMORIES], env=environment, capture_output=True, text=True)
+    return tuple(map(int, done.stdout.split())) if done.returncode == 0 else ()
 
 
 def _on(token: bool) -> str:

@@ -39,21 +39,21 @@ def living_nodes() -> list[dict[str, Any]]:
     return [node for node in _nodes() if node["Alive"]]
 
 
-def driver_node() -> dict[str, Any]:
-    """The node that the driver is connected to."""
+def own_node() -> dict[str, Any]:
+    """The node that this process, the driver or a task, is connected to."""
     here = ray.get_runtime_context().get_node_id()
     return next(node for node in living_nodes() if node["NodeID"] == here)
 
 
 def drivers_node_resource() -> dict[str, float]:
     """What an actor asks for to be placed on the driver's node; Ray puts those that ask for nothing anywhere."""
-    node = driver_node()
+    node = own_node()
     return {HEAD if HEAD in node["Resources"] else f"node:{node['NodeManagerAddress']}": SHARE}
 
 
 def drivers_node_is_head() -> bool:
     """Whether the driver runs on the cluster's head."""
-    return HEAD in driver_node()["Resources"]
+    return HEAD in own_node()["Resources"]
 
 
 def mark(runner: str) -> float:

@@ -17,14 +17,16 @@ from gensweep.build.footprint import BYTES_PER_PARAMETER, Footprint, count_param
 from gensweep.build.parts import load_images
 from gensweep.cache import cache_folder
 from gensweep.config import SweepConfig, TrialConfig
+from gensweep.config.sweep_config import Resources
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import nearest_folder, write_problem
 from gensweep.machine import usable_memory
 from gensweep.remote_folder import is_url
-from gensweep.sweep.allotment import allot, local_nodes
+from gensweep.sweep.allotment import NodeResources, allot, limited, local_nodes, workers_that_fit
 from gensweep.sweep.core_claims import other_claims
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.node_facts import gpu_memories
 from gensweep.sweep.space import SearchSpace
 from gensweep.training.device import default_device
 
@@ -82,12 +84,17 @@ def place_findings(folder: SweepFolder, storage: str | None, more: Mapping[str, 
         yield Precheck(name, f"{path} can be written", words)
 
 
-def check_extremes(sweep: SweepConfig, folder: SweepFolder, storage: str | None, more: Mapping[str, Path]) -> list[str]:
+def check_extremes(
+    sweep: SweepConfig,
+    extremes: Sequence[Extreme],
+    folder: SweepFolder,
+    storage: str | None,
+    more: Mapping[str, Path],
+) -> list[str]:
     """Raises ConfigError if a step needs more memory than a worker has, GensweepError if a disk is too full.
 
     Of a sweep that goes on, whose trials that are left may be small, the former is returned in lines.
     """
-    extremes = extreme_trials(sweep)
     scarce = [each.problem for each in memory_findings(sweep, extremes) if each.problem]
     if scarce and not folder.exists:
         raise ConfigError(scarce)
@@ -159,10 +166,25 @@ def _network_words(trial: TrialConfig) -> str:
 
 
 def memory_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
-    """Whether a worker of this machine can hold a training step of extreme trials; a cluster's workers are unknown."""
-    if os.environ.get("RAY_ADDRESS"):
-        return
-    memory, of_what = worker_memory(sweep)
+    """Whether a worker of this machine can hold a training step of extreme trials; a cluster is asked later."""
+    if not os.environ.get("RAY_ADDRESS"):
+        yield from _steps_in(*worker_memory(sweep), sweep, extremes)
+
+
+def node_memory_problem(sweep: SweepConfig, extremes: Sequence[Extreme], node: NodeResources) -> str | None:
+    """Why workers of this machine cannot hold a training step of an extreme trial, if a node there offers so much."""
+    resources = sweep.resources
+    if resources.gpus_per_worker:
+        if not (memories := gpu_memories()):
+            return None
+        memory, of_what = _gpu_share(resources, min(memories))
+    else:
+        trials = limited(resources, sweep.search.most_trials)
+        memory, of_what = _memory_share(min(workers_that_fit(resources, node), trials * resources.worker_counts[-1]))
+    return next((each.problem for each in _steps_in(memory, of_what, sweep, extremes) if each.problem), None)
+
+
+def _steps_in(memory: int, of_what: str, sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
     for extreme in extremes:
         needed, has = f"{extreme} needs {_gib(extreme.bytes)}", f"a worker has {_gib(memory)} ({of_what})"
         fits = f"memory: {needed} for a training step, but {has}; {_what_fits(sweep, extreme, memory)}"
@@ -174,11 +196,18 @@ def worker_memory(sweep: SweepConfig) -> tuple[int, str]:
     resources = sweep.resources
     if resources.gpus_per_worker and torch.cuda.is_available():
         whole = min(torch.cuda.get_device_properties(each).total_memory for each in range(torch.cuda.device_count()))
-        share = min(1.0, resources.gpus_per_worker)
-        return int(whole * share), f"{share:g} of a GPU of {_gib(whole)}"
+        return _gpu_share(resources, whole)
     at_once = min(allot(resources, local_nodes(resources)).concurrent, sweep.search.most_trials)
-    workers = at_once * resources.worker_counts[-1]
-    return usable_memory() // workers, f"{workers} at once share {_gib(usable_memory())}"
+    return _memory_share(at_once * resources.worker_counts[-1])
+
+
+def _gpu_share(resources: Resources, whole: int) -> tuple[int, str]:
+    share = min(1.0, resources.gpus_per_worker)
+    return int(whole * share), f"{share:g} of a GPU of {_gib(whole)}"
+
+
+def _memory_share(workers: int) -> tuple[int, str]:
+    return usable_memory() // max(1, workers), f"{workers} at once share {_gib(usable_memory())}"
 
 
 def _what_fits(sweep: SweepConfig, extreme: Extreme, memory: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from gensweep.config.sweep_config import Objective, Resources, Search
 from gensweep.results import Unit
+from gensweep.sweep.allotment import NodeResources
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.state import SweepState
 
@@ -42,6 +43,8 @@ class SweepPlan:
     """Where the sweep shows in MLflow."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """Where it comes from: command, versions, commit."""
+    memory_problem: Callable[[NodeResources], str | None] | None = None
+    """What is wrong with the memory of a machine that it is asked on, by what that offers to workers."""
     relative_paths: tuple[str, ...] = ()
     """Paths of the configuration that mean something else on each machine, as "key: path"."""
     trials_per_group: int = 25

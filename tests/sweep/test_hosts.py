@@ -18,15 +18,21 @@ def node(host, cpus=4.0, number=1):
 @pytest.fixture
 def cluster(monkeypatch):
     """Makes a cluster of nodes, the first being the driver's; `asked` are the machines that were asked."""
-    asked = []
+    asked, where = [], []
 
     def make(*nodes, answer=None):
         monkeypatch.setattr(hosts, "living_nodes", lambda: list(nodes))
-        monkeypatch.setattr(hosts, "driver_node", lambda: nodes[0])
+        monkeypatch.setattr(hosts, "own_node", lambda: where[-1] if where else nodes[0])
+
+        def told(host, ask):
+            asked.append(host)
+            where.append(next(each for each in nodes if each["NodeManagerHostname"] == host))
+            said = answer(ask) if answer else ask()
+            where.pop()
+            return said
 
         def ask_hosts(found, ask):
-            asked.extend(found)
-            return {host: said for host in found if (said := answer(ask) if answer else ask()) is not None}
+            return {host: said for host in found if (said := told(host, ask)) is not None}
 
         monkeypatch.setattr(hosts, "ask_hosts", ask_hosts)
         return asked
@@ -85,3 +91,21 @@ def test_relative_paths_are_refused_all_at_once_where_they_mean_several_things(c
         check_hosts(plan(relative_paths=paths), folder, str(tmp_path / "shared"))
     assert len(refused.value.problems) == 2
     assert "data.path: pictures: a relative path means something else on each machine" in refused.value.problems[0]
+
+
+def too_small(offered):
+    return f"a worker of {offered['CPU']:g} has too little" if offered["CPU"] < 4 else None
+
+
+def test_a_training_step_that_fits_no_machine_is_refused_once(cluster, folder, tmp_path):
+    asked = cluster(node("head", cpus=0.0), node("one", cpus=2.0), node("two", cpus=2.0))
+    with pytest.raises(ConfigError) as refused:
+        check_hosts(plan(memory_problem=too_small), folder, str(tmp_path / "shared"))
+    assert refused.value.problems == ("a worker of 2 has too little",)
+    assert asked == ["one", "two"]
+
+
+def test_a_training_step_that_fits_some_machine_is_warned_of(cluster, folder, tmp_path, caplog):
+    cluster(node("head", cpus=0.0), node("one", cpus=2.0), node("two"))
+    check_hosts(plan(memory_problem=too_small), folder, str(tmp_path / "shared"))
+    assert caplog.messages == ["one: a worker of 2 has too little"]

@@ -21,6 +21,7 @@ from gensweep.sweep.preflight import (
     disk_findings,
     extreme_trials,
     memory_findings,
+    node_memory_problem,
 )
 
 SPACE = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
@@ -52,7 +53,7 @@ def extremes():
 def test_a_sweep_that_fits_is_let_pass_and_no_folder_of_it_is_made(tmp_path, folder):
     check_places(folder, None, {})
     assert list(tmp_path.iterdir()) == []
-    assert check_extremes(sweep_of(), folder, None, {}) == []
+    assert check_extremes(sweep_of(), extreme_trials(sweep_of()), folder, None, {}) == []
     assert not folder.path.exists()
 
 
@@ -94,7 +95,7 @@ def test_of_each_family_the_trials_that_take_most_are_looked_at(extremes):
 def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_would_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     with pytest.raises(ConfigError) as refused:
-        check_extremes(sweep, folder, None, {})
+        check_extremes(sweep, extreme_trials(sweep), folder, None, {})
     line = refused.value.problems[0]
     assert "family=diffusion, network.kind=unet, network.width=24" in line
     assert "parameters) with training.batch_size=50000 needs" in line
@@ -116,7 +117,7 @@ def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_w
 def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left_may_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
     folder.create({})
-    lines = check_extremes(sweep, folder, None, {})
+    lines = check_extremes(sweep, extreme_trials(sweep), folder, None, {})
     assert lines
     assert all("would fit" in line for line in lines)
 
@@ -154,9 +155,25 @@ def test_a_gpu_is_shared_by_those_who_ask_for_a_part_of_it(extremes, monkeypatch
 
 
 @pytest.mark.trains
-def test_what_workers_of_a_cluster_have_is_not_guessed(extremes, monkeypatch):
+def test_each_machine_of_a_cluster_says_for_itself_what_its_workers_have(extremes, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
-    assert list(memory_findings(sweep_of("training.batch_size=50000"), extremes)) == []
+    sweep = load_sweep(SPACE, overrides=["search.trials=9"])
+    assert list(memory_findings(sweep, extremes)) == []
+    problem = node_memory_problem(sweep, extremes, {"CPU": 4.0})
+    assert "a worker has 0.25 GiB (4 at once share 1 GiB); not even one image fits" in problem
+    monkeypatch.setattr(preflight, "usable_memory", lambda: 2**50)
+    assert node_memory_problem(sweep, extremes, {"CPU": 4.0}) is None
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize(
+    ("memories", "words"), [((8 * 2**30, 2**20), "0.5 of a GPU of 0.000977 GiB"), ((2**50,), None), ((), None)]
+)
+def test_the_smallest_gpu_of_a_machine_of_a_cluster_counts(extremes, monkeypatch, memories, words):
+    monkeypatch.setattr(preflight, "gpu_memories", lambda: memories)
+    problem = node_memory_problem(sweep_of("resources.gpus_per_worker=0.5"), extremes, {"CPU": 4.0, "GPU": 2.0})
+    assert (problem is None) == (words is None)
+    assert words is None or words in problem
 
 
 @pytest.mark.trains
