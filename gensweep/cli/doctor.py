@@ -27,19 +27,23 @@ class Finding(NamedTuple):
 
 @click.command()
 @format_option
-@click.option("--quick", is_flag=True, help="Leave out what takes more than a second: the extractor and its self-test.")
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Leave out what takes a second or more: timing a network, the extractor's self-test.",
+)
 def doctor(format: str, quick: bool) -> int:
     """Is this machine, store and metric fit to give a verdict?
 
-    Looks at versions, devices, disk, the MLflow store, the data sets, the feature extractor, and proves the distance on
-    Gaussians with known answers.  Ends with 1 if anything fails.
+    Looks at versions, devices, disk, the MLflow store, the data sets, the fastest precision of a network, the feature
+    extractor, and proves the distance on Gaussians with known answers.  Ends with 1 if anything fails.
 
     \b
     Examples:
       gensweep doctor
       gensweep doctor --format json
     """
-    looks = [_versions, _devices, _disk, _store, _data, *([] if quick else [_metric])]
+    looks = [_versions, _devices, _disk, _store, _data, *([] if quick else [_precision, _metric])]
     findings = [finding for look in looks for finding in _examine(look)]
     print_rows([finding._asdict() for finding in findings], format)
     failed = sum(finding.status == "fail" for finding in findings)
@@ -113,6 +117,20 @@ def _data() -> Iterator[Finding]:
             yield Finding(f"data {kind}", "ok", f"{len(images)} images, {images.classes} classes")
         except GensweepError as error:
             yield Finding(f"data {kind}", "note", str(error))
+
+
+def _precision() -> Iterator[Finding]:
+    """What `auto` would mean here for the U-Net that a trial has if its configuration says nothing."""
+    import torch
+
+    from gensweep.build.measured_formats import few_images, measure_formats
+    from gensweep.config import TrialConfig
+    from gensweep.sweep.auto_formats import format_lines
+
+    trial = TrialConfig.from_dict({"data": {"kind": "digits"}, "family": {"kind": "diffusion"}})
+    (times,) = measure_formats([trial], [few_images(trial)], 1, torch.cuda.is_available())
+    for line in format_lines("a U-Net", times):
+        yield Finding("precision", "ok", line)
 
 
 def _metric() -> Iterator[Finding]:

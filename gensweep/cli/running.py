@@ -44,6 +44,7 @@ def run_sweep(
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.report.display import ProgressDisplay
     from gensweep.sweep.allotment import allot, local_nodes
+    from gensweep.sweep.auto_formats import with_formats
     from gensweep.sweep.continuation import going_on_command
     from gensweep.sweep.folder import SweepFolder
     from gensweep.sweep.planning import plan_sweep
@@ -67,10 +68,14 @@ def run_sweep(
         allot(sweep.resources, local_nodes(sweep.resources))
     check_server(writes=True)
     check_weights(sweep)
-    plan = plan_sweep(sweep)
     extremes = extreme_trials(sweep)
     for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
         click.echo(f"Note: {line}", err=True)
+    if not folder.exists:
+        sweep, found = with_formats(sweep, [extreme.trial for extreme in extremes])
+        for line in found:
+            click.echo(f"Note: {line}", err=True)
+    plan = plan_sweep(sweep)
     if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
         plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]

@@ -211,6 +211,24 @@ class Resources(_Frozen):
         return tuple(count for count in range(most, 0, -1) if most % count == 0 and count >= self.workers.min)
 
 
+class FastestFormats(_Frozen):
+    """What `auto` means in a family's trials: measured once, as the sweep starts, and kept with it."""
+
+    precision: Literal["float32", "bfloat16"]
+    memory_format: Literal["channels_last", "contiguous"]
+    sampling_precision: Literal["float32", "bfloat16"] = "float32"
+
+    def settings(self, trial: TrialConfig) -> dict[str, Any]:
+        """Those of a trial that say `auto`, by dotted key, with what it means."""
+        values = trial.flat()
+        means = {
+            "training.precision": self.precision,
+            "training.memory_format": self.memory_format,
+            "family.sampling_precision": self.sampling_precision,
+        }
+        return {key: value for key, value in means.items() if values.get(key) == "auto"}
+
+
 class SweepConfig(_Frozen):
     """One sweep, with every default; `base` and `space` are kept as they were written."""
 
@@ -224,6 +242,10 @@ class SweepConfig(_Frozen):
     resources: Resources = Resources()
     keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
     rescore: Annotated[bool, Field(description="at the end, score the best of several trials on fresh seeds")] = True
+    formats: Annotated[
+        dict[str, FastestFormats],
+        Field(default_factory=dict, description="by family: what `auto` means in its trials; measured at the start"),
+    ]
     scales: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
     _written_base: Tree = PrivateAttr(default_factory=Tree)  # the base with its lines, where it was read from a file
 
@@ -250,7 +272,11 @@ class SweepConfig(_Frozen):
         How many images it sees for a budget of FLOPs is left open.  Raises ConfigError if it is not valid.
         """
         base = self._written_base if self._written_base == self.base else self.base
-        return TrialConfig.from_dict(override_all(base, {**(overrides or {}), **length_settings(self.budget)}))
+        changes = {**(overrides or {}), **length_settings(self.budget)}
+        trial = TrialConfig.from_dict(override_all(base, changes))
+        formats = self.formats.get(trial.kind("family"))
+        measured = {} if formats is None else formats.settings(trial)
+        return TrialConfig.from_dict(override_all(base, {**changes, **measured})) if measured else trial
 
 
 def length_settings(budget: TrialBudget | None) -> dict[str, Any]:

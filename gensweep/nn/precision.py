@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+MemoryFormat: TypeAlias = Literal["auto", "channels_last", "contiguous"]
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """What a precision means: "auto" is bfloat16 where it has units of its own, as in GPUs and in CPUs with AMX."""
+    """What a precision means; "auto", where nobody has measured, is bfloat16 where a GPU or AMX has units for it."""
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":

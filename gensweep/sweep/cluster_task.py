@@ -64,16 +64,29 @@ def run_near_gpus(work: Callable[..., T], *arguments: Any) -> T:
 
     Raises ConfigError if no node can run it, and what the function raises.
     """
+    return _run(None, work, arguments)
+
+
+def run_as_worker(resources: Resources, work: Callable[..., T], *arguments: Any) -> T:
+    """The same on a node that can hold a worker of a sweep, with what the worker would have."""
+    return _run(resources.model_copy(update={"workers": 1}), work, arguments)
+
+
+def _run(asked: Resources | None, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     if not has_cluster():
         return work(*_replaced(arguments, lambda each: each.path))
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
-        return _run_task(work, arguments)
+        return _run_task(asked or _near_gpus(), work, arguments)
 
 
-def _run_task(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+def _run_task(asked: Resources, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    """Raises ConfigError if no node can ever hold what is asked."""
     import ray
 
-    asked = _resources()
+    from gensweep.sweep.node_types import cluster_nodes
+
+    nodes = cluster_nodes()
+    allot(asked, nodes.living, nodes.addable)
     targets: list[Path] = []
 
     def pack(each: SentPath | ReturnedPath) -> Any:
@@ -102,15 +115,13 @@ def _run_task(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     raise GensweepError("the task on the cluster ended without a result; is a node lost? Run the command again")
 
 
-def _resources() -> Resources:
-    """A GPU if the cluster has or may get one, else a CPU.  Raises ConfigError if no node can have that."""
+def _near_gpus() -> Resources:
+    """A GPU if the cluster has or may get one, else a CPU."""
     from gensweep.sweep.node_types import cluster_nodes
 
     nodes = cluster_nodes()
     has_gpu = any(node.get("GPU") for node in [*nodes.living, *(nodes.addable or ())])
-    asked = Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
-    allot(asked, nodes.living, nodes.addable)
-    return asked
+    return Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
 
 
 def _pieces(stream: Any, awaited: str) -> Iterator[Piece]:

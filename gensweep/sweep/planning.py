@@ -19,9 +19,10 @@ from gensweep.config.sweep_config import SECONDS_PER_HOUR, Resources
 from gensweep.data.images import Images
 from gensweep.remote_folder import below, is_url
 from gensweep.sweep.allotment import Allotment, allot, local_nodes
+from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.preflight import Precheck, all_findings, check_weights
+from gensweep.sweep.preflight import Precheck, all_findings, check_weights, extreme_trials
 from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan
 from gensweep.training.device import default_device
@@ -173,8 +174,9 @@ def preview(
     check_weights(sweep)
     # As many threads as a worker will have, or the times would be those of another machine.
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
-    space = SearchSpace.of(sweep)
-    folder = SweepFolder(root, sweep.name)
+    extremes = extreme_trials(sweep)
+    sweep, formats = with_formats(sweep, [extreme.trial for extreme in extremes])
+    space, folder = SearchSpace.of(sweep), SweepFolder(root, sweep.name)
     corners, lengths, timings = space.corners(), TrainingLengths(), dict[Hashable, Timing]()
     timed = {round(index * (len(corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
     return Preview(
@@ -189,7 +191,10 @@ def preview(
             "sweep folder": str(folder.path) + (" (exists already)" if folder.exists else ""),
             "checkpoints": below(folder.root_in(storage), CHECKPOINTS),
         },
-        findings=list(all_findings(sweep, folder, storage, store_folders)),
+        findings=[
+            *(Precheck("precision", line) for line in formats),
+            *all_findings(sweep, extremes, folder, storage, store_folders),
+        ],
     )
 
 

@@ -107,11 +107,14 @@ def check_extremes(
 
 
 def all_findings(
-    sweep: SweepConfig, folder: SweepFolder, storage: str | None, more: Mapping[str, Path]
+    sweep: SweepConfig,
+    extremes: Sequence[Extreme],
+    folder: SweepFolder,
+    storage: str | None,
+    more: Mapping[str, Path],
 ) -> Iterator[Precheck]:
     """Everything that is tried, in order; whoever uses cores of this machine is named, too."""
     yield from place_findings(folder, storage, more)
-    extremes = extreme_trials(sweep)
     yield from memory_findings(sweep, extremes)
     yield from disk_findings(sweep, _places(folder, storage) | dict(more), extremes)
     if not os.environ.get("RAY_ADDRESS"):

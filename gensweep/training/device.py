@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from gensweep.nn import kernels
-from gensweep.nn.precision import Precision, uses_bfloat16
+from gensweep.nn.precision import MemoryFormat, Precision, uses_bfloat16
 
 
 def default_device() -> torch.device:
@@ -18,14 +18,18 @@ def default_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def place(network: nn.Module, device: torch.device, precision: Precision) -> nn.Module:
-    """Move a network to its device, in the memory format that is fastest there; inputs may have any."""
+def place(
+    network: nn.Module, device: torch.device, precision: Precision, memory_format: MemoryFormat = "auto"
+) -> nn.Module:
+    """Move a network to its device in a memory format, "auto" being what is likely the fastest; inputs may have any."""
     network.to(device)
-    # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
-    grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
-    slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels.active() == "torch"
-    if device.type in ("cpu", "cuda") and not slow:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if memory_format == "auto":
+        # Channels last is faster almost everywhere, but not where PyTorch's own group norms run in bfloat16 on a CPU.
+        grouped = any(isinstance(module, nn.GroupNorm) for module in network.modules())
+        slow = grouped and device.type == "cpu" and uses_bfloat16(precision, device) and kernels.active() == "torch"
+        memory_format = "channels_last" if device.type in ("cpu", "cuda") and not slow else "contiguous"
+    order = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+    network.to(memory_format=order)  # type: ignore[call-overload]
     return network
 
 

@@ -78,7 +78,7 @@ class Learner:
             message = f"{training.batch_size} is less than the {needed}; each needs at least one image"
             raise ParameterError("batch_size", message)
         for network in family.networks.values():
-            place(network, self.device, training.precision).train()
+            place(network, self.device, training.precision, training.memory_format).train()
         for memory in family.memories.values():
             memory.to(self.device)
         self.networks = dict(family.networks)

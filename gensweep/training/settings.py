@@ -14,7 +14,7 @@ from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
 from gensweep.metrics.processes import Needs
 from gensweep.metrics.quantisation import QUANTISATION
-from gensweep.nn.precision import Precision
+from gensweep.nn.precision import MemoryFormat, Precision
 from gensweep.registry import Choice, Section
 from gensweep.results import MAX_IMAGES, Identity
 
@@ -42,11 +42,11 @@ class TrainingSettings:
 
     With `device_seconds` it ends earlier, after so many seconds times devices: the pace of its first seconds says after
     how many images, and that number is kept.  The batch is that of all workers together, and the images are rounded up
-    to whole batches.  Precision "auto" is
-    bfloat16 where it is faster.  Samples are drawn with weights averaged with a half-life in images, 0 for the raw
-    ones; it is shorter at the start.  Averages with these multiples of the half-life are kept too, to choose from after
-    training.  Losses are logged every `log_every` images, by default 50 times.  A batch that does not fit in memory
-    goes through the networks in `accumulation` parts, which changes no gradient but where batch norms see parts only.
+    to whole batches.  Precision and memory format "auto" are what a sweep finds to be the fastest.  Samples are drawn
+    with weights averaged with a half-life in images, 0 for the raw ones; it is shorter at the start.  Averages with
+    these multiples of the half-life are kept too, to choose from after training.  Losses are logged every `log_every`
+    images, by default 50 times.  A batch that does not fit in memory goes through the networks in `accumulation` parts,
+    which changes no gradient but where batch norms see parts only.
     Workers that make no progress for `stall_timeout` seconds more than their slowest step took are replaced by others,
     which go on from the last checkpoint; null: never.
     """
@@ -55,6 +55,7 @@ class TrainingSettings:
     device_seconds: Annotated[float, Gt(0)] | None = None
     batch_size: Annotated[int, Ge(1), Le(MAX_BATCH)] = 128
     precision: Precision = "auto"
+    memory_format: MemoryFormat = "auto"
     ema_half_life: Annotated[int, Ge(0)] = 50_000
     ema_factors: tuple[Annotated[float, Gt(0)], ...] = (0.25, 4.0)
     log_every: Positive | None = None

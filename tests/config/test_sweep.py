@@ -36,6 +36,20 @@ def test_a_sweep_is_itself_after_a_round_trip(load):
         assert checked_sweep(sweep.complete()).complete() == sweep.complete()
 
 
+def test_auto_means_what_was_measured_for_the_family_and_only_where_it_is_said(load):
+    sweep = load(TWO_FAMILIES)
+    found = {"precision": "bfloat16", "memory_format": "contiguous", "sampling_precision": "bfloat16"}
+    measured = checked_sweep(sweep.as_dict() | {"formats": {"diffusion": found}})
+    params = {"family.kind": "diffusion", "training.precision": "float32", "network.width": 32}
+    values = measured.trial(params).flat()
+    assert values["training.precision"] == "float32"
+    assert values["training.memory_format"] == "contiguous"
+    assert values["family.sampling_precision"] == "bfloat16"
+    other = {"family.kind": "gan", "network.kind": "dcgan"}
+    assert measured.trial(other) == sweep.trial(other)
+    assert sweep.trial(other).flat()["training.memory_format"] == "auto"
+
+
 def test_a_trial_of_a_sweep_is_its_base_with_overrides(load):
     sweep = load(BASE)
     assert sweep.trial().flat()["training.images"] == 20000

@@ -194,7 +194,7 @@ def test_two_checkpoints_of_each_trial_at_once_must_fit_wherever_they_are_writte
 @pytest.mark.trains
 def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, monkeypatch):
     monkeypatch.setattr(preflight, "other_claims", lambda: [CoreClaim("b", 7, 1)])
-    findings = list(all_findings(sweep_of(), folder, None, {}))
+    findings = list(all_findings(sweep_of(), extreme_trials(sweep_of()), folder, None, {}))
     names = ["sweeps", "temporary files", "cache", *["memory"] * 4, *["disk"] * 2, "cores"]
     assert [finding.name for finding in findings] == names
     assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")
