@@ -292,6 +292,7 @@ def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_
 def broken_down(tmp_path, monkeypatch):
     """What a sweep says of a problem that its loop raised, and its folder."""
     monkeypatch.setattr(run, "connected", nullcontext)
+    monkeypatch.setattr(run, "is_local", lambda: True)  # though another test may have connected to Ray
     monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 1}]))
     monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
 

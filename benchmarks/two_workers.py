@@ -1,0 +1,104 @@
+"""Images a second of two workers on two cores against one worker on one core, with the same batch of all together.
+
+    .venv/bin/python benchmarks/two_workers.py
+    .venv/bin/python benchmarks/two_workers.py --width 32 --width 64 --width 96 --batch 32
+
+Each worker is a process with one thread that takes training steps of gensweep's own loop, of a U-Net (multipliers
+1, 2, 2, two blocks) on digits enlarged to 32 px; two workers average their gradients by DistributedDataParallel over
+gloo, as in a sweep with `resources.workers: 2`.  The better of some rounds counts; the first one warms up.
+Take it on a quiet machine of two cores or more.
+
+Prints a table and writes benchmarks/results/two_workers-DATE-PRECISION.json.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import socket
+import time
+from typing import Any
+
+import click
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from measuring import RESULTS, machine
+
+from gensweep.build.parts import build_learner, load_images
+from gensweep.config import TrialConfig
+from gensweep.data.loader import Loader
+from gensweep.training.distributed import Workers
+
+
+def trial(width: int, batch: int, precision: str) -> TrialConfig:
+    """A diffusion model of some width."""
+    return TrialConfig.from_dict(
+        {
+            "data": {"kind": "digits", "size": 32},
+            "family": {"kind": "diffusion"},
+            "network": {"kind": "unet", "width": width, "multipliers": [1, 2, 2], "blocks": 2, "attention": [16]},
+            "training": {"batch_size": batch, "precision": precision},
+        }
+    )
+
+
+def train(rank: int, world: int, port: int, config: dict[str, Any], rounds: int, steps: int, out: Any) -> None:
+    """A worker: rank 0 sends the seconds of the fastest round."""
+    torch.set_num_threads(1)
+    if world > 1:
+        dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
+    built = TrialConfig.from_dict(config)
+    images = load_images(built)
+    learner, loader = build_learner(built, images, "cpu", Workers(rank, world)), Loader(images, seed=0)
+    seconds = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        for _ in range(steps):
+            learner.step(loader)
+        seconds.append(time.perf_counter() - start)
+    if rank == 0:
+        out.put(min(seconds[1:]))
+    if world > 1:
+        dist.destroy_process_group()
+
+
+def images_per_second(config: dict[str, Any], world: int, rounds: int, steps: int) -> float:
+    """Of so many workers together."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    out = mp.get_context("spawn").SimpleQueue()
+    mp.spawn(train, (world, port, config, rounds, steps, out), nprocs=world)
+    return float(config["training"]["batch_size"] * steps / out.get())
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--width", "widths", type=click.IntRange(8), multiple=True, default=(32, 64, 96), help="Of the U-Net.")
+@click.option("--batch", type=click.IntRange(2), default=32, metavar="IMAGES", help="Of all workers together.")
+@click.option("--precision", type=click.Choice(["float32", "bfloat16"]), default="bfloat16", help="Of training.")
+@click.option("--rounds", type=click.IntRange(1), default=4, help="Of which the fastest counts.")
+@click.option("--steps", type=click.IntRange(1), default=4, help="In a round.")
+def main(widths: tuple[int, ...], batch: int, precision: str, rounds: int, steps: int) -> None:
+    """Compare two workers with one."""
+    rows = []
+    print(f"{'width':>6}{'one worker':>12}{'two workers':>13}{'ratio':>8}   images a second")
+    for width in widths:
+        config = trial(width, batch, precision).as_dict()
+        one, two = (images_per_second(config, world, rounds, steps) for world in (1, 2))
+        print(f"{width:6}{one:12.1f}{two:13.1f}{two / one:8.2f}", flush=True)
+        rows.append({"width": width, "one": round(one, 2), "two": round(two, 2), "ratio": round(two / one, 3)})
+    date = datetime.datetime.now(tz=datetime.UTC)
+    result = {
+        "benchmark": "two_workers",
+        "date": date.isoformat(timespec="seconds"),
+        "settings": {"batch": batch, "precision": precision, "rounds": rounds, "steps": steps},
+        "machine": machine(torch.device("cpu")),
+        "rows": rows,
+    }
+    path = RESULTS / f"two_workers-{date:%Y-%m-%d}-{precision}.json"
+    path.write_text(json.dumps(result, indent=2) + "\n")
+    print(f"wrote benchmarks/results/{path.name}")
+
+
+if __name__ == "__main__":
+    main()
