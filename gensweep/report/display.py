@@ -131,7 +131,7 @@ class ProgressDisplay:
         scaled = self._state.scaled
         if scaled is None or self._waits_since is None:
             return []
-        return [f"waiting for {scaled.missing} x {scaled.each}; {duration(self._clock() - self._waits_since)}"]
+        return [f"waiting for {scaled.missing} x {scaled.each}; {duration(round(self._clock() - self._waits_since))}"]
 
     def _end(self, event: Ended) -> None:
         """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""

@@ -18,11 +18,11 @@ RECORDS = Path(os.environ.get("GENSWEEP_DRILL_RECORDS", PROJECT / "build" / "clu
 
 
 #: The files whose drills take longest, which begin first.
-LONGEST = ("test_every_host", "test_losses", "test_storage", "test_many_trials", "test_ray_up")
+LONGEST = ("test_every_host", "test_losses", "test_ray_up", "test_many_trials", "test_storage")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in LONGEST)
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
