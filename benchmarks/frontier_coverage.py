@@ -26,8 +26,8 @@ import click
 import numpy as np
 import torch
 from measuring import machine
+from truths.band_coverage import POPULATIONS, search_coverage, training_coverage
 
-from gensweep.compute.band_coverage import POPULATIONS, search_coverage, training_coverage
 from gensweep.compute.curves import CurvePoint, TrainingCurve
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, tries_for
 from gensweep.compute.frontier import frontier

@@ -23,8 +23,7 @@ import numpy as np
 import optuna
 import torch
 from measuring import machine
-
-from gensweep.report.variance_selftest import TRUTHS, share_coverage
+from truths.variance_shares import TRUTHS, share_coverage
 
 RESULTS = Path(__file__).parent / "results"
 SIZES = (12, 20, 40, 80)

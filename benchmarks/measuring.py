@@ -160,11 +160,11 @@ def rows(contenders: Sequence[Contender], batch: int) -> list[Row]:
 
 def print_table(table: Sequence[Row]) -> None:
     """The table, for people."""
-    print(f"{'':26}{'parameters':>12}{'GFLOP/step':>12}{'ms/step':>10}{'(low..high)':>20}{'images/s':>10}{'ratio':>8}")
+    print(f"{'':36}{'parameters':>12}{'GFLOP/step':>12}{'ms/step':>10}{'(low..high)':>20}{'images/s':>10}{'ratio':>8}")
     for row in table:
         spread = f"({row.ms_lowest:.1f}..{row.ms_highest:.1f})"
         print(
-            f"{row.name:26}{row.parameters:12,}{row.gflop_per_step:12.2f}{row.ms_per_step:10.1f}{spread:>20}"
+            f"{row.name:36}{row.parameters:12,}{row.gflop_per_step:12.2f}{row.ms_per_step:10.1f}{spread:>20}"
             f"{row.images_per_second:10.1f}{row.time_against_gensweep:8.2f}"
         )
     print("ratio: time of a step divided by that of the first line; above 1, gensweep is faster")

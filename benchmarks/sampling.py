@@ -6,10 +6,10 @@
 Both networks are those of benchmarks/train_step.py, unconditional, without guidance, for 32 px and 1,000 timesteps on
 the linear schedule.  gensweep draws as `gensweep sample` does, noise by position and bytes at the end included; the
 peers are DDIMPipeline and DDPMPipeline as they come (output as NumPy arrays), in float32 and under autocast to
-bfloat16 (with the network itself in bfloat16 they fail on a CPU), each in both memory formats.  The first line is what
-gensweep draws in by itself on this device: bfloat16 where the noise level allows it.  Contenders take turns, in a
-rotating order, and the median over the rounds is reported.  FLOPs are counted by torch.utils.flop_counter; memory is
-that of the tensors that a batch makes, at the fullest moment.
+bfloat16 (with the network itself in bfloat16 they fail on a CPU), each in both memory formats.  The first line is
+gensweep's fastest, which a sweep finds by itself; its bfloat16 spares the highest noise levels.  Contenders take
+turns, in a rotating order, and the median over the rounds is reported.  FLOPs are counted by torch.utils.flop_counter;
+memory is that of the tensors that a batch makes, at the fullest moment.
 Take numbers on a quiet machine; on a busy one, --threads 1 --clock cpu measures the time that is computed.
 
 Prints a table and writes benchmarks/results/sampling-DATE-SAMPLER-widthW-batchB-THREADSthreads.json.
@@ -17,6 +17,7 @@ Prints a table and writes benchmarks/results/sampling-DATE-SAMPLER-widthW-batchB
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -38,11 +39,10 @@ from measuring import (
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-from train_step import CHANNELS, diffusers_unet, matching_channels, print_shares
+from train_step import CHANNELS, diffusers_unet, matching_channels, print_shares, short
 
 from gensweep.config.models import bind, item_model
 from gensweep.families.family import FAMILIES
-from gensweep.nn.precision import uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.training.device import place
 from gensweep.training.evaluation import draw
@@ -66,14 +66,14 @@ def ours(width: int, sampler: str, steps: int, batch: int, device: torch.device)
         network = family.networks[family.sampled]
         for weight in network.parameters():  # some begin at 0, and a processor may be faster at that
             nn.init.normal_(weight, std=0.02) if weight.ndim > 1 else None
-        place(network, device, "float32")
+        place(network, device, "float32", "channels_last")
         noise = Noise(0, torch.arange(batch, device=device))
         flops = steps * flops_of_call(network, batch, lambda x, time: network(x, time, None))
         return Contender(
             f"gensweep, {precision}", parameters(network), lambda: draw(family, network, noise, None), flops
         )
 
-    return {precision: contender(precision) for precision in ("auto", "float32")}
+    return {precision: contender(precision) for precision in ("bfloat16", "float32")}
 
 
 def theirs(width: int, sampler: str, steps: int, batch: int, device: torch.device, target: int) -> list[Contender]:
@@ -97,7 +97,7 @@ def theirs(width: int, sampler: str, steps: int, batch: int, device: torch.devic
                 with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                     pipeline(batch_size=batch, num_inference_steps=steps, output_type="np")
 
-            name = f"{kind}, {str(dtype).removeprefix('torch.')}, {label}"
+            name = f"{kind}, {short(dtype)}, {label}"
             contenders.append(Contender(name, parameters(network), call, flops))
     return contenders
 
@@ -135,17 +135,19 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     where = torch.device(device)
-    dtype = torch.bfloat16 if uses_bfloat16("auto", where) else torch.float32
-    product = matmul_flops(dtype, where, CLOCKS[clock])
+    products = {short(each): matmul_flops(each, where, CLOCKS[clock]) for each in (torch.float32, torch.bfloat16)}
     for width in widths:
         torch.manual_seed(0)
         mine = list(ours(width, sampler, steps, batch, where).values())
         ready = [*mine, *theirs(width, sampler, steps, batch, where, mine[0].parameters)]
         take_turns(ready, where, rounds, 1, CLOCKS[clock])
+        ready.sort(key=lambda each: (not each.name.startswith("gensweep"), statistics.median(each.seconds)))
         table, peaks = rows(ready, batch), {each.name: peak_bytes(each.step) for each in ready}
         print(f"\nwidth {width}, {sampler}, {steps} steps; a step of the table is a batch of images")
         print_table(table)
-        print_shares(table, peaks, product)
+        print_shares(table, peaks, products)
+        peer = min(table[2:], key=lambda row: row.ms_per_step)
+        print(f"{table[0].name} against {peer.name}: {peer.time_against_gensweep:.2f}")
         settings = {"width": width, "batch": batch, "sampler": sampler, "steps": steps, "rounds": rounds}
         write_result(
             "sampling",
@@ -153,7 +155,7 @@ def main(
             settings | {"clock": clock},
             machine(where) | {"diffusers": version("diffusers")},
             table,
-            matmul_gflop_per_second=round(product / 1e9, 1),
+            matmul_gflop_per_second={name: round(product / 1e9, 1) for name, product in products.items()},
             peak_bytes=peaks,
         )
 

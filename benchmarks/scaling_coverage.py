@@ -30,11 +30,11 @@ import click
 import numpy as np
 import torch
 from measuring import machine
+from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
 from gensweep.compute import law_fit
 from gensweep.compute.backtest import HIDDEN_FACTOR
 from gensweep.compute.forecast import FittedFamily
-from gensweep.compute.made_up_trainings import KnownLaw, MadeUpSweep, flops_of
 from gensweep.compute.scaling_law import PRIOR, TRIAL_DEVIATION, LawPrior
 from gensweep.compute.scored_trainings import ScoredTraining, observe
 from gensweep.compute.spending import plan_spending

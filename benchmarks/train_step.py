@@ -8,10 +8,11 @@ One step is forward, mean squared error, backward, clipping, Adam and the moving
 contender.  Both networks have three levels with two blocks each, scale and shift by time, attention at 16 px and in
 the middle with heads of up to 64 channels, and dropout 0.1; diffusers' channels are the nearest to gensweep's own that
 bring its parameters within 2 %.  Contenders take turns, in a rotating order, and the median over the rounds is
-reported.  Each network runs in PyTorch's default memory format and in channels-last; the first line is what gensweep
-trains in on this device and in this precision, diffusers' examples use the default.  FLOPs are counted by
-torch.utils.flop_counter, forward and backward together, and compared with a product of square matrices in the same
-precision; memory is that of the tensors that a step makes, at the fullest moment.
+reported.  Each network runs in PyTorch's default memory format and in channels-last, in float32 and under autocast to
+bfloat16 (or in one of them: --dtype); the first line is gensweep's fastest, which a sweep finds by itself, and the last
+one compares it with diffusers' fastest.  FLOPs are counted by torch.utils.flop_counter, forward and backward together,
+and compared with a product of square matrices in the same precision; memory is that of the tensors that a step makes,
+at the fullest moment.
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.  On a
 busy one, --threads 1 --clock cpu measures the time that the steps compute.
 
@@ -22,10 +23,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, cast
+from typing import Any
 
 import click
 import torch
@@ -47,9 +49,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from gensweep.nn.precision import Precision, uses_bfloat16
 from gensweep.nn.unet import UNet
-from gensweep.training.device import place
 
 CHANNELS = 3
 DROPOUT = 0.1
@@ -66,6 +66,7 @@ class Trained:
     network: nn.Module
     predict: Predict
     memory_format: torch.memory_format
+    dtype: torch.dtype
     flops: int  # of one step, forward and backward
 
     def prepare(self, device: torch.device) -> None:
@@ -75,9 +76,9 @@ class Trained:
         self.optimizer = torch.optim.Adam(self.weights, lr=2e-4, fused=True)
         self.average = [weight.detach().clone() for weight in self.weights]
 
-    def step(self, x: Tensor, time: Tensor, noise: Tensor, dtype: torch.dtype) -> None:
+    def step(self, x: Tensor, time: Tensor, noise: Tensor) -> None:
         """One training step, complete."""
-        with torch.autocast(x.device.type, dtype, enabled=dtype != torch.float32):
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
             loss = F.mse_loss(self.predict(self.network, x, time).float(), noise)
         loss.backward()
         nn.utils.clip_grad_norm_(self.weights, 1.0)
@@ -147,10 +148,8 @@ def flops_of_step(make: Callable[[], nn.Module], predict: Predict, batch: int, s
     return counter.get_total_flops()
 
 
-def networks(
-    width: int, batch: int, size: int, device: torch.device, precision: Precision
-) -> tuple[list[Trained], dict[str, Any]]:
-    """Both networks in both memory formats, gensweep's own choice first, and how diffusers' was configured."""
+def networks(width: int, batch: int, size: int, dtypes: Sequence[torch.dtype]) -> tuple[list[Trained], dict[str, Any]]:
+    """Both networks in each precision and memory format, and how diffusers' was configured."""
 
     def ours() -> nn.Module:
         return UNet(CHANNELS, size, 0, width=width, multipliers=(1, 2, 2), blocks=2, attention=(16,), dropout=DROPOUT)
@@ -161,19 +160,23 @@ def networks(
         return diffusers_unet(size, outer, inner)
 
     formats = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
-    weight = place(ours(), device, precision).first.weight
-    if not weight.is_contiguous(memory_format=torch.channels_last):
-        formats = dict(reversed(formats.items()))
     entries = []
     for label, make, predict in (("gensweep", ours, predict_gensweep), ("diffusers", theirs, predict_diffusers)):
         flops = flops_of_step(make, predict, batch, size)
-        entries += [Trained(f"{label}, {name}", make(), predict, form, flops) for name, form in formats.items()]
+        entries += [
+            Trained(f"{label}, {short(dtype)}, {name}", make(), predict, form, dtype, flops)
+            for dtype in dtypes
+            for name, form in formats.items()
+        ]
     return entries, {"block_out_channels": [outer, inner, inner]}
 
 
-def contenders(
-    entries: list[Trained], device: torch.device, dtype: torch.dtype, batch: int, size: int
-) -> list[Contender]:
+def short(dtype: torch.dtype) -> str:
+    """The name of a precision without that of the library."""
+    return str(dtype).removeprefix("torch.")
+
+
+def contenders(entries: list[Trained], device: torch.device, batch: int, size: int) -> list[Contender]:
     """Each network with a batch of its own format at hand."""
     generator = torch.Generator().manual_seed(0)
     x, noise = (torch.randn(batch, CHANNELS, size, size, generator=generator).to(device) for _ in range(2))
@@ -183,7 +186,7 @@ def contenders(
         entry.prepare(device)
         mine = x.to(memory_format=entry.memory_format)
         count = parameters(entry.network)
-        return Contender(entry.name, count, lambda: entry.step(mine, times, noise, dtype), entry.flops)
+        return Contender(entry.name, count, lambda: entry.step(mine, times, noise), entry.flops)
 
     return [contender(entry) for entry in entries]
 
@@ -192,7 +195,7 @@ def contenders(
 @click.option("--width", "widths", type=click.IntRange(8), multiple=True, default=(64,), help="Of gensweep's U-Net.")
 @click.option("--batch", type=click.IntRange(1), default=8, metavar="IMAGES", help="Images a step.")
 @click.option("--size", type=click.IntRange(8), default=32, metavar="PX", help="Height and width of an image.")
-@click.option("--dtype", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto", help="auto: as gensweep.")
+@click.option("--dtype", type=click.Choice(["both", "float32", "bfloat16"]), default="both", help="Of the networks.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; by default PyTorch's choice.", show_default=False)
 @click.option("--rounds", type=click.IntRange(1), default=7, help="Turns of every contender.")
 @click.option("--steps", type=click.IntRange(1), default=1, help="Steps a turn, and to warm up.")
@@ -213,18 +216,20 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     where = torch.device(device)
-    if dtype == "auto":
-        dtype = "bfloat16" if uses_bfloat16("auto", where) else "float32"
+    dtypes = [torch.float32, torch.bfloat16] if dtype == "both" else [getattr(torch, dtype)]
     torch.manual_seed(0)
-    product = matmul_flops(getattr(torch, dtype), where, CLOCKS[clock])
+    products = {short(each): matmul_flops(each, where, CLOCKS[clock]) for each in dtypes}
     for width in widths:
-        entries, configuration = networks(width, batch, size, where, cast(Precision, dtype))
-        ready = contenders(entries, where, getattr(torch, dtype), batch, size)
+        entries, configuration = networks(width, batch, size, dtypes)
+        ready = contenders(entries, where, batch, size)
         take_turns(ready, where, rounds, steps, CLOCKS[clock])
+        ready.sort(key=lambda each: (not each.name.startswith("gensweep"), statistics.median(each.seconds)))
         table, peaks = rows(ready, batch), {each.name: peak_bytes(each.step) for each in ready}
         print(f"\nwidth {width}")
         print_table(table)
-        print_shares(table, peaks, product)
+        print_shares(table, peaks, products)
+        peer = min((row for row in table if row.name.startswith("diffusers")), key=lambda row: row.ms_per_step)
+        print(f"{table[0].name} against {peer.name}: {peer.time_against_gensweep:.2f}")
         settings = {"width": width, "batch": batch, "size": size, "dtype": dtype, "rounds": rounds, "steps": steps}
         write_result(
             "train_step",
@@ -233,17 +238,19 @@ def main(
             machine(where) | {"diffusers": version("diffusers")},
             table,
             diffusers=configuration,
-            matmul_gflop_per_second=round(product / 1e9, 1),
+            matmul_gflop_per_second={name: round(product / 1e9, 1) for name, product in products.items()},
             peak_bytes=peaks,
         )
 
 
-def print_shares(table: Sequence[Row], peaks: Mapping[str, int], product: float) -> None:
-    """How near each comes to a plain matrix product, and how much memory it takes."""
+def print_shares(table: Sequence[Row], peaks: Mapping[str, int], products: Mapping[str, float]) -> None:
+    """How near each comes to a plain matrix product of its precision, and how much memory it takes."""
     for row in table:
+        product = next(product for name, product in products.items() if name in row.name)
         share = row.gflop_per_second * 1e9 / product
-        print(f"{row.name:26}{share:6.0%} of a matrix product's FLOP/s, {peaks[row.name] / 1e6:,.0f} MB at most")
-    print(f"matrix product: {product / 1e9:,.0f} GFLOP/s")
+        print(f"{row.name:36}{share:6.0%} of a matrix product's FLOP/s, {peaks[row.name] / 1e6:,.0f} MB at most")
+    for name, product in products.items():
+        print(f"matrix product, {name}: {product / 1e9:,.0f} GFLOP/s")
 
 
 if __name__ == "__main__":

@@ -33,20 +33,12 @@ class LoadedBatch(NamedTuple):
 class Loader:
     """An endless, shuffled stream of a data set, on one device.
 
-    `seed` decides the order of every epoch and which images are mirrored; `memory_format` is that of the batches.
+    `seed` decides the order of every epoch and which images are mirrored.
     """
 
-    def __init__(
-        self,
-        images: Images,
-        *,
-        seed: int,
-        device: torch.device | str = "cpu",
-        memory_format: torch.memory_format = torch.contiguous_format,
-    ) -> None:
+    def __init__(self, images: Images, *, seed: int, device: torch.device | str = "cpu") -> None:
         self.seed = seed
         self.flip = images.flip
-        self.memory_format = memory_format
         self.pixels = images.pixels.to(device)
         self.labels = images.labels.to(device)
         self._epochs = range(0)
@@ -64,7 +56,7 @@ class Loader:
         if self.flip:
             mirrored = Noise(self.seed, positions).uniform(1, 1, 1, stream=FLIP_STREAM) < 0.5
             pixels = torch.where(mirrored, pixels.flip(-1), pixels)
-        images = pixels.to(torch.float32, memory_format=self.memory_format).div_(127.5).sub_(1)
+        images = pixels.to(torch.float32).div_(127.5).sub_(1)
         return LoadedBatch(images, self.labels.index_select(0, index), positions)
 
     def _index(self, start: int, stop: int) -> Int64[Tensor, " b"]:

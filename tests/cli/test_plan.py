@@ -8,10 +8,10 @@ import pytest
 import yaml
 from lawful import write_lawful_sweep
 from made_up import diffusion, mlflow_store, write_sweep
+from truths.trainings import KnownLaw, MadeUpSweep
 
 from gensweep.cli.main import run
 from gensweep.compute import forecast
-from gensweep.compute.made_up_trainings import KnownLaw, MadeUpSweep
 from gensweep.config import load_sweep
 from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare

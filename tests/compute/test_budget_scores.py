@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from curves_of import curve
+from truths.band_coverage import POPULATIONS, training_coverage
 
-from gensweep.compute.band_coverage import POPULATIONS, training_coverage
 from gensweep.compute.budget_scores import budget_scores, scores_within
 from gensweep.compute.expected_best import best_of_k, expected_best, tries_for
 

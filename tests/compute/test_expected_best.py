@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from truths.band_coverage import POPULATIONS, training_coverage
 
-from gensweep.compute.band_coverage import POPULATIONS, training_coverage
 from gensweep.compute.expected_best import (
     MIN_CONFIGURATIONS,
     best_of_k,

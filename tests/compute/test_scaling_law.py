@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
 from gensweep.compute import forecast
 from gensweep.compute.forecast import FittedFamily, forecast_of
 from gensweep.compute.law_fit import fit_law, law_loss
-from gensweep.compute.made_up_trainings import KnownLaw, MadeUpSweep, flops_of
 from gensweep.compute.scaling_law import FLOOR, PRIOR, SCORE_DEVIATION, TRIAL_DEVIATION
 from gensweep.compute.scored_trainings import MIN_STEP, ScoredTraining, observe, spaced
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from curves_of import curve
+from truths.band_coverage import POPULATIONS, search_coverage
 
-from gensweep.compute.band_coverage import POPULATIONS, search_coverage
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, expected_best, tries_for
 from gensweep.compute.search_cost import search_best, search_frontier
 

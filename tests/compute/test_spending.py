@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
 from gensweep.compute import forecast
 from gensweep.compute.allocation import FamilyPlanner
 from gensweep.compute.backtest import backtest
 from gensweep.compute.forecast import FittedFamily
-from gensweep.compute.made_up_trainings import KnownLaw, MadeUpSweep, flops_of
 from gensweep.compute.spending import MAX_REACH, plan_spending
 from gensweep.errors import GensweepError, UntrustedError
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from truths.trainings import KnownLaw, MadeUpSweep
 
 from gensweep.compute import forecast
-from gensweep.compute.made_up_trainings import KnownLaw, MadeUpSweep
 from gensweep.compute.spending import plan_spending
 from gensweep.compute.width_backtest import width_backtest
 

@@ -106,15 +106,6 @@ def test_no_image_is_mirrored_where_that_changes_its_meaning():
     assert (drawn.images[:, 0, 0, 0] > -1).all()
 
 
-def test_channels_last_changes_the_memory_only():
-    images = dataclasses.replace(numbered(8, flip=True), pixels=torch.randint(256, (8, 3, 4, 4)).byte())
-    plain = Loader(images, seed=3).batch(0, 8).images
-    last = Loader(images, seed=3, memory_format=torch.channels_last).batch(0, 8).images
-    assert last.is_contiguous(memory_format=torch.channels_last)
-    assert not last.is_contiguous()
-    torch.testing.assert_close(last, plain, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize("n", [1, 2, 7])
 def test_a_batch_may_be_larger_than_the_data_set(n):
     labels = Loader(numbered(n), seed=0).batch(3, 10 * n).labels

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from logged import LoggedSweep
 from made_up import IDENTITY
+from truths.trainings import MadeUpSweep
 
-from gensweep.compute.made_up_trainings import MadeUpSweep
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.results import Cost
 

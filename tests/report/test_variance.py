@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from truths.variance_shares import TRUTHS, share_coverage
 
 from gensweep.report.variance import Population, decomposed, factor_of
-from gensweep.report.variance_selftest import TRUTHS, share_coverage
 
 #: Populations for each truth.
 REPEATS = 100
