@@ -7,7 +7,7 @@ The tutorial's step is written down here as the tutorial has it: two sequential 
 sigmoid, binary cross-entropy, two backward passes of the discriminator and one of the generator, Adam, and the numbers
 that it takes out for its log.  At 32 px both networks have one stage less.  Its images lie ready in memory; gensweep's
 step is all of it: images from its loader, random numbers by position, signals, and its three averages of the generator,
-which the tutorial does not have.  The first line is what gensweep trains in on this device, the tutorial's loop is
+which the tutorial does not have.  The first line is in bfloat16, the tutorial's loop is
 float32 in PyTorch's default memory format.  Contenders take turns, in a rotating order, and the median over the rounds
 is reported.  FLOPs are counted by torch.utils.flop_counter in one step of each.
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.
@@ -169,8 +169,8 @@ def main(
         setting = Setting(px, each, batch, where)
         torch.manual_seed(0)
         contenders = [
-            gensweep(setting, images, "gensweep", "auto", 50_000),
-            gensweep(setting, images, "gensweep, no averages", "auto", 0),
+            gensweep(setting, images, "gensweep, bfloat16", "bfloat16", 50_000),
+            gensweep(setting, images, "gensweep, bfloat16, no averages", "bfloat16", 0),
             gensweep(setting, images, "gensweep, float32", "float32", 50_000),
             tutorial(setting, images),
         ]

@@ -38,7 +38,7 @@ def test_a_driver_that_is_interrupted_and_killed_goes_on_each_time(tmp_path):
 @pytest.mark.faults
 @pytest.mark.parametrize("kind", ["raylet", "gcs"])
 def test_rays_own_processes_are_killed(tmp_path, kind):
-    with DisturbedSweep(tmp_path, trials=2, steps=24) as sweep:
+    with DisturbedSweep(tmp_path, trials=2, steps=60) as sweep:  # longer than Ray takes to notice it
         sweep.start()
         sweep.wait_for_steps(3)
         sweep.kill(kind)
