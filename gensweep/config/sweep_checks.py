@@ -79,6 +79,9 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         mixed = _identity_problems(config, base, corners, base_place)
         problems += {(each.place, each.key): each for each in mixed}.values()
         problems += [located(*each) for each in _grid_problems(config, nodes)]
+        families = registries.families().kinds()
+        strange = [name for name in config.formats if name not in families]
+        problems += [located(f"formats.{name}", unknown(name, "a family", families)) for name in strange]
     return (None if problems else config), problems
 
 
