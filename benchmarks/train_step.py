@@ -1,18 +1,19 @@
-"""The training step of gensweep's U-Net against diffusers' UNet2DModel of the same number of parameters.
+"""The training step of gensweep's U-Net against those of diffusers and lucidrains, of as many parameters.
 
     .venv/bin/python benchmarks/train_step.py
     .venv/bin/python benchmarks/train_step.py --width 32 --width 64 --width 96 --width 128 --batch 16
     .venv/bin/python benchmarks/train_step.py --width 128 --batch 128 --steps 20     # a GPU is taken if there is one
 
 One step is forward, mean squared error, backward, clipping, Adam and the moving average, the same code for every
-contender.  Both networks have three levels with two blocks each, scale and shift by time, attention at 16 px and in
-the middle with heads of up to 64 channels, and dropout 0.1; diffusers' channels are the nearest to gensweep's own that
-bring its parameters within 2 %.  Contenders take turns, in a rotating order, and the median over the rounds is
-reported.  Each network runs in PyTorch's default memory format and in channels-last, in float32 and under autocast to
-bfloat16 (or in one of them: --dtype); the first line is gensweep's fastest, which a sweep finds by itself, and the last
-one compares it with diffusers' fastest.  FLOPs are counted by torch.utils.flop_counter, forward and backward together,
-and compared with a product of square matrices in the same precision; memory is that of the tensors that a step makes,
-at the fullest moment.
+contender.  All networks have three levels with two blocks each, scale and shift by time, attention at 16 px and in
+the middle, and dropout 0.1; the channels of diffusers' UNet2DModel are the nearest to gensweep's own that bring its
+parameters within 2 %, those of the Unet of denoising-diffusion-pytorch (which attends at every level, mostly in
+linear time) as near as a multiple of 4 allows; without that package (pip install -e '.[benchmarks]') it is left out.
+Contenders take turns, in a rotating order, and the median over the rounds is reported.  Each network runs in PyTorch's
+default memory format and in channels-last, in float32 and under autocast to bfloat16 (or in one of them: --dtype).  The
+first line is gensweep's fastest, which a sweep finds by itself; the last ones compare it with the fastest of each peer.
+FLOPs are counted by torch.utils.flop_counter, forward and backward together, and compared with a product of square
+matrices in the same precision; memory is that of the tensors that a step makes, at the fullest moment.
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.  On a
 busy one, --threads 1 --clock cpu measures the time that the steps compute.
 
@@ -26,6 +27,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -121,6 +123,22 @@ def diffusers_unet(size: int, outer: int, inner: int) -> nn.Module:
     )
 
 
+def lucidrains_unet(target: int) -> Callable[[], nn.Module] | None:
+    """What makes the Unet of denoising-diffusion-pytorch with about so many parameters; None without that package."""
+    try:
+        from denoising_diffusion_pytorch import Unet
+    except ImportError:
+        click.echo("lucidrains' U-Net is left out: pip install -e '.[benchmarks]'", err=True)
+        return None
+    make = partial(Unet, dim_mults=(1, 2, 2), channels=CHANNELS, dropout=DROPOUT, full_attn=(False, True, False))
+
+    def distance(dim: int) -> float:
+        with torch.device("meta"):
+            return abs(parameters(make(dim)) / target - 1)
+
+    return partial(make, min(range(8, 512, 4), key=distance))
+
+
 def matching_channels(size: int, target: int, width: int) -> tuple[int, int]:
     """The channels (outer, inner), nearest to gensweep's own, that give UNet2DModel `target` parameters within 2 %."""
 
@@ -149,7 +167,7 @@ def flops_of_step(make: Callable[[], nn.Module], predict: Predict, batch: int, s
 
 
 def networks(width: int, batch: int, size: int, dtypes: Sequence[torch.dtype]) -> tuple[list[Trained], dict[str, Any]]:
-    """Both networks in each precision and memory format, and how diffusers' was configured."""
+    """The networks in each precision and memory format, and how diffusers' was configured."""
 
     def ours() -> nn.Module:
         return UNet(CHANNELS, size, 0, width=width, multipliers=(1, 2, 2), blocks=2, attention=(16,), dropout=DROPOUT)
@@ -160,8 +178,11 @@ def networks(width: int, batch: int, size: int, dtypes: Sequence[torch.dtype]) -
         return diffusers_unet(size, outer, inner)
 
     formats = {"channels-last": torch.channels_last, "default": torch.contiguous_format}
+    kinds = [("gensweep", ours, predict_gensweep), ("diffusers", theirs, predict_diffusers)]
+    if (other := lucidrains_unet(parameters(ours()))) is not None:
+        kinds.append(("lucidrains", other, lambda network, x, time: network(x, time)))
     entries = []
-    for label, make, predict in (("gensweep", ours, predict_gensweep), ("diffusers", theirs, predict_diffusers)):
+    for label, make, predict in kinds:
         flops = flops_of_step(make, predict, batch, size)
         entries += [
             Trained(f"{label}, {short(dtype)}, {name}", make(), predict, form, dtype, flops)
@@ -228,8 +249,11 @@ def main(
         print(f"\nwidth {width}")
         print_table(table)
         print_shares(table, peaks, products)
-        peer = min((row for row in table if row.name.startswith("diffusers")), key=lambda row: row.ms_per_step)
-        print(f"{table[0].name} against {peer.name}: {peer.time_against_gensweep:.2f}")
+        for label in dict.fromkeys(row.name.partition(",")[0] for row in table[1:]):
+            peers = [row for row in table if row.name.startswith(label) and label != "gensweep"]
+            if peers:
+                peer = min(peers, key=lambda row: row.ms_per_step)
+                print(f"{table[0].name} against {peer.name}: {peer.time_against_gensweep:.2f}")
         settings = {"width": width, "batch": batch, "size": size, "dtype": dtype, "rounds": rounds, "steps": steps}
         write_result(
             "train_step",
