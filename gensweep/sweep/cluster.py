@@ -133,3 +133,9 @@ def _connect(cpus: int | None) -> None:
             f"no Ray cluster answers at RAY_ADDRESS={address} ({error}); start one, or unset RAY_ADDRESS to use "
             "this machine"
         ) from error
+    except Exception as error:  # of no class of its own
+        first = str(error).partition("\n")[0].partition(". ")[0]
+        raise GensweepError(
+            f"Ray did not start ({first}): one of its processes ended, or this machine is too busy; run the command "
+            "again"
+        ) from error

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from disturbed_sweep import DisturbedSweep
-from ended_well import check, check_broken_off
+from ended_well import check, check_broken_off, check_refused
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
@@ -32,6 +32,16 @@ def test_a_driver_that_is_interrupted_and_killed_goes_on_each_time(tmp_path):
         sweep.kill("driver")
         check_broken_off(sweep, -signal.SIGKILL)
         sweep.resume()
+        check(sweep)
+
+
+@pytest.mark.faults
+def test_ray_is_killed_while_it_starts(tmp_path):
+    with DisturbedSweep(tmp_path, trials=2) as sweep:
+        sweep.start()
+        sweep.kill("raylet")
+        check_refused(sweep, 1, "Error: Ray did not start (", "run the command again")
+        sweep.start()
         check(sweep)
 
 

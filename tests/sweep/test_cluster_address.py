@@ -21,6 +21,17 @@ def test_an_address_where_nobody_answers_is_refused_at_once(monkeypatch):
             pass
 
 
+def test_a_ray_that_does_not_start_is_told_in_a_line(monkeypatch):
+    def fail(*_, **__):
+        raise Exception("The node timed out. This could happen because of something.\nDetails.")
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", fail)
+    with pytest.raises(GensweepError, match=r"^Ray did not start \(The node timed out\): [^\n]*$"), cluster.connected():
+        pass
+
+
 @pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])
 def test_other_forms_of_an_address_are_left_to_ray(address, monkeypatch):
     asked = []
