@@ -13,6 +13,7 @@ pytestmark = pytest.mark.cluster
 CHANGES = [
     "search.trials=2",
     "search.sampler.kind=random",
+    "search.scheduler.kind=fifo",
     "budget={images: 256}",
     "training.batch_size=16",
     "evaluation.at=[0.5]",
