@@ -1,14 +1,14 @@
 """Images a second of two workers on two cores against one worker on one core, with the same batch of all together.
 
-    .venv/bin/python benchmarks/two_workers.py
-    .venv/bin/python benchmarks/two_workers.py --width 32 --width 64 --width 96 --batch 32
+    .venv/bin/python benchmarks/data_parallel.py
+    .venv/bin/python benchmarks/data_parallel.py --width 32 --width 64 --width 96 --batch 32
 
 Each worker is a process with one thread that takes training steps of gensweep's own loop, of a U-Net (multipliers
 1, 2, 2, two blocks) on digits enlarged to 32 px; two workers average their gradients by DistributedDataParallel over
 gloo, as in a sweep with `resources.workers: 2`.  The better of some rounds counts; the first one warms up.
 Take it on a quiet machine of two cores or more.
 
-Prints a table and writes benchmarks/results/two_workers-DATE-PRECISION.json.
+Prints a table and writes benchmarks/results/data_parallel-DATE-PRECISION.json.
 """
 
 from __future__ import annotations
@@ -89,13 +89,13 @@ def main(widths: tuple[int, ...], batch: int, precision: str, rounds: int, steps
         rows.append({"width": width, "one": round(one, 2), "two": round(two, 2), "ratio": round(two / one, 3)})
     date = datetime.datetime.now(tz=datetime.UTC)
     result = {
-        "benchmark": "two_workers",
+        "benchmark": "data_parallel",
         "date": date.isoformat(timespec="seconds"),
         "settings": {"batch": batch, "precision": precision, "rounds": rounds, "steps": steps},
         "machine": machine(torch.device("cpu")),
         "rows": rows,
     }
-    path = RESULTS / f"two_workers-{date:%Y-%m-%d}-{precision}.json"
+    path = RESULTS / f"data_parallel-{date:%Y-%m-%d}-{precision}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
     print(f"wrote benchmarks/results/{path.name}")
 
