@@ -11,6 +11,7 @@ from gensweep.build.footprint import images_at_once
 from gensweep.build.parts import build_family, load_images
 from gensweep.config import TrialConfig
 from gensweep.data.images import Images
+from gensweep.machine import usable_cores
 from gensweep.training.device import default_device
 from gensweep.training.fastest_format import FormatTimes, time_formats
 
@@ -29,7 +30,7 @@ def measure_formats(
 ) -> list[FormatTimes]:
     """The times of each trial's networks in this process, with so many threads, on its GPU or its CPU."""
     before, device = torch.get_num_threads(), default_device() if gpu else torch.device("cpu")
-    torch.set_num_threads(threads)
+    torch.set_num_threads(min(threads, usable_cores()))  # more than there are cores wait for each other
     try:
         return [
             time_formats(build_family(trial, few.shape, few.classes), few, device, images_at_once(trial, workers=1))
