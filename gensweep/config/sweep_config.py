@@ -211,6 +211,14 @@ class Resources(_Frozen):
         return tuple(count for count in range(most, 0, -1) if most % count == 0 and count >= self.workers.min)
 
 
+#: The settings of a trial that may say `auto`, by the field that says what it means.
+AUTO_KEYS = {
+    "precision": "training.precision",
+    "memory_format": "training.memory_format",
+    "sampling_precision": "family.sampling_precision",
+}
+
+
 class FastestFormats(_Frozen):
     """What `auto` means in a family's trials: measured once, as the sweep starts, and kept with it."""
 
@@ -221,12 +229,7 @@ class FastestFormats(_Frozen):
     def settings(self, trial: TrialConfig) -> dict[str, Any]:
         """Those of a trial that say `auto`, by dotted key, with what it means."""
         values = trial.flat()
-        means = {
-            "training.precision": self.precision,
-            "training.memory_format": self.memory_format,
-            "family.sampling_precision": self.sampling_precision,
-        }
-        return {key: value for key, value in means.items() if values.get(key) == "auto"}
+        return {key: getattr(self, field) for field, key in AUTO_KEYS.items() if values.get(key) == "auto"}
 
 
 class SweepConfig(_Frozen):

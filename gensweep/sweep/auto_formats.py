@@ -6,12 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from gensweep.build.measured_formats import few_images, measure_formats
 from gensweep.config import SweepConfig, TrialConfig
-from gensweep.config.sweep_config import FastestFormats
+from gensweep.config.sweep_config import AUTO_KEYS, FastestFormats
 from gensweep.sweep.cluster_task import run_as_worker
 from gensweep.training.fastest_format import FormatTimes
-
-#: What may be left to a measurement.
-AUTO_KEYS = ("training.precision", "training.memory_format", "family.sampling_precision")
 
 
 def with_formats(sweep: SweepConfig, trials: Iterable[TrialConfig]) -> tuple[SweepConfig, list[str]]:
@@ -21,7 +18,7 @@ def with_formats(sweep: SweepConfig, trials: Iterable[TrialConfig]) -> tuple[Swe
     """
     first: dict[str, TrialConfig] = {}
     for trial in trials:
-        if any(trial.flat().get(key) == "auto" for key in AUTO_KEYS):
+        if any(trial.flat().get(key) == "auto" for key in AUTO_KEYS.values()):
             first.setdefault(trial.kind("family"), trial)
     if not first or sweep.formats:
         return sweep, []

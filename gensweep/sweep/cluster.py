@@ -134,6 +134,10 @@ def _connect(cpus: int | None) -> None:
             "this machine"
         ) from error
     except Exception as error:  # of no class of its own
+        if address != "local":
+            raise GensweepError(
+                f"the Ray cluster at {address} cannot be used: {' '.join(str(error).split())}"
+            ) from error
         first = str(error).partition("\n")[0].partition(". ")[0]
         raise GensweepError(
             f"Ray did not start ({first}): one of its processes ended, or this machine is too busy; run the command "

@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
@@ -25,6 +25,9 @@ from gensweep.last_words import last_words
 from gensweep.scratch import scratch_folder
 from gensweep.sweep.allotment import allot, bundle, scarce_words
 from gensweep.sweep.cluster import connected
+
+if TYPE_CHECKING:
+    from gensweep.sweep.node_types import ClusterNodes
 
 T = TypeVar("T")
 
@@ -76,16 +79,17 @@ def _run(asked: Resources | None, work: Callable[..., T], arguments: tuple[Any, 
     if not has_cluster():
         return work(*_replaced(arguments, lambda each: each.path))
     with last_words(f"Error: {LOST_CLUSTER}"), connected():
-        return _run_task(asked or _near_gpus(), work, arguments)
+        return _run_task(asked, work, arguments)
 
 
-def _run_task(asked: Resources, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-    """Raises ConfigError if no node can ever hold what is asked."""
+def _run_task(asked: Resources | None, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    """By default a GPU is asked for, if the cluster has any.  Raises ConfigError if no node can ever hold it."""
     import ray
 
     from gensweep.sweep.node_types import cluster_nodes
 
     nodes = cluster_nodes()
+    asked = asked or _near_gpus(nodes)
     allot(asked, nodes.living, nodes.addable)
     targets: list[Path] = []
 
@@ -115,11 +119,8 @@ def _run_task(asked: Resources, work: Callable[..., T], arguments: tuple[Any, ..
     raise GensweepError("the task on the cluster ended without a result; is a node lost? Run the command again")
 
 
-def _near_gpus() -> Resources:
+def _near_gpus(nodes: ClusterNodes) -> Resources:
     """A GPU if the cluster has or may get one, else a CPU."""
-    from gensweep.sweep.node_types import cluster_nodes
-
-    nodes = cluster_nodes()
     has_gpu = any(node.get("GPU") for node in [*nodes.living, *(nodes.addable or ())])
     return Resources(gpus_per_worker=1.0 if has_gpu else 0.0)
 

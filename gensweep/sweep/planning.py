@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from gensweep.remote_folder import below, is_url
 from gensweep.sweep.allotment import Allotment, allot, local_nodes
 from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.checkpoints import CHECKPOINTS
+from gensweep.sweep.cluster_task import has_cluster
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.preflight import Precheck, all_findings, check_weights, extreme_trials
 from gensweep.sweep.space import Parameter, SearchSpace
@@ -175,7 +175,9 @@ def preview(
     # As many threads as a worker will have, or the times would be those of another machine.
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     extremes = extreme_trials(sweep)
-    sweep, formats = with_formats(sweep, [extreme.trial for extreme in extremes])
+    formats = list[str]()
+    if not has_cluster():  # there it might start a machine that costs
+        sweep, formats = with_formats(sweep, [extreme.trial for extreme in extremes])
     space, folder = SearchSpace.of(sweep), SweepFolder(root, sweep.name)
     corners, lengths, timings = space.corners(), TrainingLengths(), dict[Hashable, Timing]()
     timed = {round(index * (len(corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
@@ -200,7 +202,7 @@ def preview(
 
 def _allotment(resources: Resources) -> Allotment:
     """How many trials fit the cluster at RAY_ADDRESS, or this machine."""
-    if not os.environ.get("RAY_ADDRESS"):
+    if not has_cluster():
         return allot(resources, local_nodes(resources))
     from gensweep.sweep.cluster import connected
 

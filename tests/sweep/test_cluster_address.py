@@ -32,6 +32,20 @@ def test_a_ray_that_does_not_start_is_told_in_a_line(monkeypatch):
         pass
 
 
+def test_what_ray_says_of_a_cluster_that_it_cannot_use_is_told_whole(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("Version mismatch: the cluster has\n    Ray: 2.57\nThis process has\n    Ray: 2.60")
+
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", fail)
+    words = (
+        "the Ray cluster at auto cannot be used: Version mismatch: the cluster has Ray: 2.57 This process has Ray: 2.60"
+    )
+    with pytest.raises(GensweepError, match=f"^{words}$"), cluster.connected():
+        pass
+
+
 @pytest.mark.parametrize("address", ["local", "auto", "ray://head:10001"])
 def test_other_forms_of_an_address_are_left_to_ray(address, monkeypatch):
     asked = []
