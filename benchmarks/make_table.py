@@ -1,4 +1,4 @@
-"""Make a table of real trials: draw configurations at random, train each with `gensweep tune`, and keep its whole curve.
+"""Make a table of real trials: draw configurations at random, train each with `gensweep tune`, keep its curve.
 
     .venv/bin/python benchmarks/make_table.py digits --trials 400
     nice -n 10 .venv/bin/python benchmarks/make_table.py horses --trials 80 --minutes 60
@@ -89,16 +89,11 @@ def run_part(name: str, part: int, seed: int, work: Path) -> SweepFolder:
     if (work / "sweeps" / sweep / "sweep.json").exists():
         command += ["--resume", sweep]
     else:
-        changes = [f"search.seed={part}", f"seed={seed}"]
-        command += [
-            str(TABLES / f"{name}.yaml"),
-            "--name",
-            sweep,
-            *(word for each in changes for word in ("--set", each)),
-        ]
+        command += [str(TABLES / f"{name}.yaml"), "--name", sweep]
+        command += ["--set", f"search.seed={part}", "--set", f"seed={seed}"]
     code = subprocess.run(command, cwd=work).returncode
     folder = SweepFolder(work / "sweeps", sweep)
-    if folder.state().left:
+    if not folder.exists or folder.state().left:
         raise click.ClickException(f"{sweep} ended with {code} before all its trials had; the same command goes on")
     return folder
 
