@@ -21,7 +21,7 @@ class Work:
 
     def __init__(self, monkeypatch, **seconds):
         self.seconds, self.now, self.calls = seconds, 0.0, []
-        monkeypatch.setattr(fastest_format, "synchronised_time", lambda device: self.now)
+        monkeypatch.setattr(fastest_format, "_now", lambda device: self.now)
 
     def __call__(self, candidate):
         self.now += self.seconds[candidate] * (1 if candidate in self.calls else 100)
