@@ -68,12 +68,13 @@ def fetch(name: str, source: Path | None, route: str) -> None:
     Examples:
       gensweep data fetch cifar10
       gensweep data fetch cifar10 --from ~/Downloads
+      gensweep data fetch FashionMNIST
     """
     from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
 
     if name not in FETCHERS:
-        _check_kind(name, DATASETS.kinds())
+        _check_kind(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
         click.echo(f"{name} needs no fetching.", err=True)
         return
     click.echo(FETCHERS[name](cache_folder(), source=source, route=route, report=partial(click.echo, err=True)))
@@ -88,17 +89,22 @@ def list_(form: str) -> None:
     Example:
       gensweep data list --format json
     """
-    from gensweep.data.images import DATASETS
+    from gensweep.data.images import DATASETS, NAMED_DATASETS
 
+    kinds = {kind: (kind, dict[str, str]()) for kind in DATASETS}
     rows = [
-        {"name": kind, "state": _state(kind), "about": (inspect.getdoc(DATASETS[kind]) or "").split("\n\n")[0]}
-        for kind in DATASETS
+        {
+            "name": name,
+            "state": _state(name, kind, settings),
+            "about": f"data: {{kind: {kind}, dataset: {name}}}" if settings else _about(kind),
+        }
+        for name, (kind, settings) in (kinds | NAMED_DATASETS).items()
     ]
     _write(rows, form)
 
 
 @data.command()
-@click.argument("name", metavar="NAME|FOLDER")
+@click.argument("name", metavar="NAME|FOLDER|FILE.parquet")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
 @click.option("--limit", type=int, metavar="IMAGES", help="At most so many images, the first.")
@@ -190,14 +196,22 @@ def statistics(
 def _load(name: str, split: str, options: dict[str, Any]) -> Images:
     """A split of a data set; options that were not given are left to it."""
     from gensweep.cache import cache_folder
-    from gensweep.data.images import DATASETS
+    from gensweep.data.images import DATASETS, NAMED_DATASETS
 
     settings = {key: value for key, value in options.items() if value not in (None, ())}
-    if name not in DATASETS and Path(name).expanduser().is_dir():
-        name, settings = "image_folder", settings | {"path": name}
-    _check_kind(name, DATASETS.kinds())
-    if name == "image_folder" and "path" not in settings:
-        raise ConfigError("image_folder: name the folder itself: gensweep data show FOLDER")
+    place = Path(name).expanduser()
+    if name not in DATASETS and place.exists():
+        parquet = place.suffix == ".parquet" or next(place.rglob("*.parquet"), None) is not None
+        name, settings = "parquet" if parquet else "image_folder", settings | {"path": name}
+    kinds = DATASETS.kinds()  # which makes the names known, too
+    if name in NAMED_DATASETS:
+        name, named = NAMED_DATASETS[name]
+        settings |= named
+    _check_kind(name, [*kinds, *NAMED_DATASETS])
+    if name in ("image_folder", "parquet") and "path" not in settings:
+        raise ConfigError(f"{name}: name the folder itself: gensweep data show FOLDER")
+    if name == "torchvision" and "dataset" not in settings:
+        raise ConfigError(f"torchvision: name the data set itself: {', '.join(NAMED_DATASETS)}")
     images: Images = _bound(DATASETS, name, settings)(split, cache_folder())
     return images
 
@@ -221,21 +235,28 @@ def _check_kind(name: str, known: Sequence[str]) -> None:
         raise ConfigError(f"{name!r} is neither a data set nor a folder{hint} (known: {', '.join(known)})")
 
 
-def _state(kind: str) -> str:
+def _about(kind: str) -> str:
+    from gensweep.data.images import DATASETS
+
+    return (inspect.getdoc(DATASETS[kind]) or "").split("\n\n")[0]
+
+
+def _state(name: str, kind: str, settings: dict[str, str]) -> str:
     from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
     from gensweep.registry import keywords
 
-    if any(keyword.default is inspect.Parameter.empty for keyword in keywords(DATASETS[kind]).values()):
-        return "your own"
-    if kind not in FETCHERS:
+    needed = {key for key, each in keywords(DATASETS[kind]).items() if each.default is inspect.Parameter.empty}
+    if needed - settings.keys():
+        return "your own" if "path" in needed else "by name, see below"
+    if name not in FETCHERS:
         return "ready"
     try:
-        DATASETS[kind]("test", cache_folder(), limit=1)
+        DATASETS[kind]("test", cache_folder(), limit=1, **settings)
     except ConfigError:
-        return f"run: gensweep data fetch {kind}"
+        return f"run: gensweep data fetch {name}"
     except GensweepError:
-        return f"damaged; run: gensweep data fetch {kind}"
+        return f"damaged; run: gensweep data fetch {name}"
     return "ready"
 
 

@@ -76,14 +76,16 @@ def image_folder(
     inside, outside = files[split]
     pictures, notes = _pictures(inside, class_names)
     chosen = picked(classes, class_names, path)
-    wanted = {
-        file: label
-        for file, label in pictures.items()
-        if class_names[label] in chosen and (given or (shuffle_key(file) < test_fraction) == (split == "test"))
-    }
+    wanted = {file: label for file, label in pictures.items() if class_names[label] in chosen}
+    if not given and test_fraction:
+        everything = len(wanted)
+        wanted = {f: label for f, label in wanted.items() if (shuffle_key(f) < test_fraction) == (split == "test")}
+        parts = (len(wanted), everything - len(wanted))
+        train, test = parts if split == "train" else parts[::-1]
+        notes = (*notes, f"{everything} pictures, split by their names: {train} to train on, {test} to test on")
     use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit, "max_pixels": max_pixels}
     use |= {"split": split, "classes": classes}
-    pixels, labels, unreadable = _cached(folders[split], wanted, root, use)
+    pixels, labels, unreadable = cached_pictures(folders[split], wanted, root, use)
     if len(labels) == 0:
         count = len(unreadable)
         what = f"none of its {count} picture files can be read" if count else f"it has no picture for {split}ing"
@@ -123,8 +125,12 @@ def _pictures(files: Sequence[str], class_names: tuple[str, ...]) -> tuple[dict[
 Decoded = tuple[UInt8[np.ndarray, "n c h w"], np.ndarray, dict[str, str]]
 
 
-def _cached(folder: Path, pictures: Mapping[str, int], root: Path, use: dict[str, Any]) -> Decoded:
-    """Decode, or read what an earlier call decoded from the same files."""
+def cached_pictures(folder: Path, pictures: Mapping[str, int], root: Path, use: dict[str, Any]) -> Decoded:
+    """Decode pictures of a folder, or read what an earlier call decoded from the same files.
+
+    `pictures` are labels by file; `use` says how they are decoded (size, channels, limit, max_pixels) and tells
+    what is kept apart from the same folder in another use.  Returns pixels, labels, and why files are unreadable.
+    """
     states = [(file, label, *_state(folder / file)) for file, label in pictures.items()]
     purpose = json.dumps([str(folder), use])
     key = hashlib.sha256(json.dumps([purpose, PIL.__version__, states]).encode()).hexdigest()
@@ -162,7 +168,7 @@ def _decode(folder: Path, pictures: Mapping[str, int], use: Mapping[str, Any]) -
     size, channels = use["size"], use["channels"]
 
     def decode(path: Path) -> UInt8[np.ndarray, "c h w"]:
-        return decoded(path, size, channels, max_pixels=use["max_pixels"])
+        return decoded(path, size, channels, max_pixels=use.get("max_pixels", MAX_PIXELS))
 
     rows, unreadable = decode_files(folder, list(pictures), decode, limit=use["limit"])
     pixels = np.stack(list(rows.values())) if rows else np.empty((0, channels, size, size), dtype=np.uint8)

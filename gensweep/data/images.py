@@ -31,6 +31,9 @@ DATASETS: Registry[Callable[..., Images]] = Registry("data set", package="genswe
 # for where to get it, report: a function that takes lines for the user) -> the folder where it lies then.
 FETCHERS: Registry[Callable[..., Path]] = Registry("data set to fetch", package="gensweep.data")
 
+# What a person may call a data set that is one of a kind: its kind and settings, by that name.
+NAMED_DATASETS: dict[str, tuple[str, dict[str, str]]] = {}
+
 ClassNames: TypeAlias = Annotated[tuple[str, ...], MinLen(1)]
 Limit: TypeAlias = Annotated[int, Ge(1)]
 Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4)]

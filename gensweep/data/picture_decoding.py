@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ MAX_PIXELS = 64_000_000
 MAX_PIXELS_OF_PIL = 178_956_970
 
 
-def decoded(path: Path, size: int, channels: int, *, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "c h w"]:
+def decoded(
+    path: Path | BytesIO, size: int, channels: int, *, max_pixels: int = MAX_PIXELS
+) -> UInt8[np.ndarray, "c h w"]:
     """Read a picture as `channels` (1: grey, 3: RGB) planes of `size` x `size` pixels.
 
     The largest square in the middle is kept and resized bicubically, antialiased.  Transparent pictures lie on white;

@@ -3,6 +3,8 @@ import io
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -162,3 +164,30 @@ def test_data_show_and_a_sweep_say_the_same_of_what_is_skipped(tmp_path, capsys)
     assert any("away.png" in note for note in notes)
     for note in notes:
         assert note in shown.out + shown.err
+
+
+def test_a_data_set_of_the_hub_is_shown_by_its_folder(tmp_path, capsys):
+    picture = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(picture, "png")
+    (tmp_path / "hub").mkdir()
+    table = pa.table({"image": [{"bytes": picture.getvalue()}] * 3})
+    pq.write_table(table, tmp_path / "hub" / "train-00000-of-00001.parquet")
+    assert run(["data", "show", "hub", "--size", "8"]) == 0
+    assert "hub/train: 3 images of 3 x 8 x 8" in capsys.readouterr().out
+
+
+def test_a_data_set_of_torchvision_is_known_by_its_name(capsys):
+    assert run(["data", "list"]) == 0
+    assert "run: gensweep data fetch SVHN" in capsys.readouterr().out
+    assert run(["data", "show", "SVHN"]) == 2
+    assert "run: gensweep data fetch SVHN" in capsys.readouterr().err
+    assert run(["data", "fetch", "MNST"]) == 2
+    assert "did you mean 'MNIST'?" in capsys.readouterr().err
+
+
+def test_how_a_folder_was_split_is_said(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for index in range(60):
+        Image.new("RGB", (8, 8), (4 * index, 0, 0)).save(tmp_path / "photos" / f"{index}.png")
+    assert run(["data", "show", "photos"]) == 0
+    assert "60 pictures, split by their names: 54 to train on, 6 to test on" in capsys.readouterr().err

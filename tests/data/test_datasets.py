@@ -1,8 +1,12 @@
 """What every data set must do, whoever registered it, and what digits do."""
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -12,22 +16,59 @@ from gensweep.data import images as shared
 from gensweep.data.images import DATASETS, Images
 from gensweep.errors import ConfigError
 
+NAMES = ("eel", "dog", "cat")
+
 
 @pytest.fixture(scope="session")
 def pictures(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(0)
-    for name in ("cat", "dog", "eel"):
+    for name in NAMES:
         (folder / name).mkdir()
         for index in range(30):
             Image.fromarray(random.integers(0, 256, (20, 28, 3), dtype=np.uint8)).save(folder / name / f"{index}.png")
     return folder
 
 
+@pytest.fixture(scope="session")
+def parquet(pictures, tmp_path_factory) -> Path:
+    """The same pictures in the layout of the Hugging Face hub."""
+    folder = tmp_path_factory.mktemp("hub") / "animals"
+    (folder / "data").mkdir(parents=True)
+    features = {"image": {"_type": "Image"}, "animal": {"_type": "ClassLabel", "names": ["eel", "dog", "cat"]}}
+    for split, numbers in (("train", range(20)), ("validation", range(20, 30))):
+        rows = [(pictures / name / f"{index}.png", label) for index in numbers for label, name in enumerate(NAMES)]
+        table = pa.table(
+            {
+                "image": [{"bytes": file.read_bytes(), "path": file.name} for file, _ in rows],
+                "animal": [label for _, label in rows],
+            }
+        )
+        described = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+        pq.write_table(described, folder / "data" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+def write_mnist(folder: Path, n: int = 40) -> None:
+    """Random images as the files that torchvision unpacks: a head of big-endian numbers, then bytes."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for split in ("train", "t10k"):
+        pixels = random.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(struct.pack(">4i", 2051, n, 28, 28) + pixels.tobytes())
+        labels = (np.arange(n) % 10).astype(np.uint8)
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(struct.pack(">2i", 2049, n) + labels.tobytes())
+
+
 @pytest.fixture
-def load(pictures, tiny, tmp_path):
+def load(pictures, parquet, tiny, tmp_path):
     """Load any registered data set; those that need a folder or a download get a tiny one."""
-    given = {"image_folder": {"path": str(pictures), "test_fraction": 0.3}}
+    given = {
+        "image_folder": {"path": str(pictures), "test_fraction": 0.3},
+        "parquet": {"path": str(parquet)},
+        "torchvision": {"dataset": "MNIST"},
+    }
+    write_mnist(tmp_path / "torchvision" / "MNIST" / "raw")
     (tmp_path / "cifar10").mkdir()
     for name, data in tiny.items():
         (tmp_path / "cifar10" / name).write_bytes(data)

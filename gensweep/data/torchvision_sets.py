@@ -1,0 +1,146 @@
+"""Data sets that torchvision knows how to read and fetch, by the names of its classes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from gensweep.cache import locked
+from gensweep.data.image_folder import cached_pictures
+from gensweep.data.images import DATASETS, FETCHERS, NAMED_DATASETS, ClassNames, Images, Limit, Size, Split, select
+from gensweep.errors import ConfigError, GensweepError
+
+TorchvisionName: TypeAlias = Literal["MNIST", "FashionMNIST", "KMNIST", "SVHN", "STL10", "CelebA"]
+Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n c h0 w0"], Int64[np.ndarray, " n"], tuple[str, ...]]
+
+#: Pictures whose mirror images look like the data: no digits, letters, or shoes that all point to the left.
+MIRRORED = ("STL10", "CelebA")
+
+
+class Request(NamedTuple):
+    """What is asked of a data set: a split, the cache folder, and how large and how many images may be."""
+
+    split: Split
+    root: Path
+    size: int
+    limit: int | None
+
+
+@DATASETS.register("torchvision")
+def torchvision_images(
+    split: Split,
+    root: Path,
+    *,
+    dataset: TorchvisionName,
+    classes: ClassNames | None = None,
+    limit: Limit | None = None,
+    size: Size = 32,
+    flip: bool | None = None,
+) -> Images:
+    """Data sets by torchvision: MNIST, FashionMNIST, KMNIST, SVHN, STL10 and CelebA, fetched once by name.
+
+    Images are resized to `size`; faces of CelebA, which are one class, are cropped to the square in the middle.  By
+    default (null) only photographs of things and faces may be mirrored (`flip`), not digits, letters or clothes.
+    Raises ConfigError if it was not fetched, GensweepError if its files are damaged.
+    Source: torchvision.datasets; there stands who made each.
+    """
+    pixels, labels, names = READERS[dataset](Request(split, root, size, limit))
+    flipped = dataset in MIRRORED if flip is None else flip
+    name = f"{dataset}/{split}"
+    return select(pixels, labels, names, name=name, classes=classes, limit=limit, size=size, flip=flipped)
+
+
+def folder_of(root: Path) -> Path:
+    """Where torchvision keeps its data sets in a cache folder."""
+    return root / "torchvision"
+
+
+def opened(dataset: str, root: Path, *, download: bool = False, **settings: Any) -> Any:
+    """The data set as torchvision has it.  Raises ConfigError if it is not here, GensweepError if it is damaged."""
+    from torchvision import datasets
+
+    try:
+        return getattr(datasets, dataset)(folder_of(root), download=download, **settings)
+    except (RuntimeError, OSError, ValueError) as error:
+        if not download and "not found" in str(error).lower():
+            raise ConfigError(f"{dataset} is not in {folder_of(root)}; run: gensweep data fetch {dataset}") from None
+        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+        what = "could not be fetched" if download else "cannot be read"
+        again = "bring its files here by other means and run" if download else "to fetch it again, remove them and run"
+        command = f"gensweep data fetch {dataset}" + (" --from FOLDER" if download else "")
+        raise GensweepError(f"{dataset} in {folder_of(root)} {what} ({cause}); {again}: {command}") from error
+
+
+def _grey(dataset: str, asked: Request) -> Arrays:
+    """The relatives of MNIST, whose classes are "0 - zero" and so on."""
+    found = opened(dataset, asked.root, train=asked.split == "train")
+    names = tuple(name.partition(" - ")[0] for name in found.classes)
+    return found.data.numpy()[:, None], found.targets.numpy().astype(np.int64), names
+
+
+def _svhn(asked: Request) -> Arrays:
+    found = opened("SVHN", asked.root, split=asked.split)
+    return found.data, found.labels.astype(np.int64), tuple("0123456789")
+
+
+def _stl10(asked: Request) -> Arrays:
+    found = opened("STL10", asked.root, split=asked.split)
+    return found.data, found.labels.astype(np.int64), tuple(found.classes)
+
+
+def _celeba(asked: Request) -> Arrays:
+    found = opened("CelebA", asked.root, split=asked.split)
+    folder = Path(found.root) / found.base_folder / "img_align_celeba"
+    use = {"size": asked.size, "channels": 3, "limit": asked.limit, "split": asked.split}
+    pixels, labels, unreadable = cached_pictures(folder, dict.fromkeys(found.filename, 0), asked.root, use)
+    if unreadable:
+        raise GensweepError(
+            f"{folder}: {len(unreadable)} of its pictures cannot be read; run: gensweep data fetch CelebA"
+        )
+    return pixels, labels, ("face",)
+
+
+READERS: dict[str, Callable[[Request], Arrays]] = {
+    **{name: partial(_grey, name) for name in ("MNIST", "FashionMNIST", "KMNIST")},
+    "SVHN": _svhn,
+    "STL10": _stl10,
+    "CelebA": _celeba,
+}
+
+
+def _fetcher(dataset: str) -> Callable[..., Path]:
+    def fetch(
+        root: Path,
+        *,
+        source: Path | None = None,
+        route: str = "auto",
+        report: Callable[[str], None] = lambda line: None,
+    ) -> Path:
+        """Put a data set of torchvision into the cache folder, by torchvision, which checks it.
+
+        `source` is a folder that torchvision has filled elsewhere.  Raises ConfigError for another `route` than auto,
+        GensweepError if it cannot be had.
+        """
+        if route != "auto":
+            raise ConfigError(f"{route!r} is not a route to {dataset} (known: auto)")
+        with locked(folder_of(root)):
+            if source is not None:
+                shutil.copytree(source, folder_of(root), dirs_exist_ok=True)
+            for split in ("train", "test"):
+                part: dict[str, Any] = {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
+                opened(dataset, root, download=source is None, **part)
+        report(f"{dataset} came from {source or 'the hosts that torchvision names'}")
+        return folder_of(root)
+
+    return fetch
+
+
+for _name in get_args(TorchvisionName):
+    FETCHERS.register(_name)(_fetcher(_name))
+    NAMED_DATASETS[_name] = ("torchvision", {"dataset": _name})

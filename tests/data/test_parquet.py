@@ -1,0 +1,95 @@
+"""Image data sets in Parquet files: columns and splits that are found, and those that cannot be."""
+
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from gensweep.data.parquet import parquet_images
+from gensweep.errors import ConfigError
+
+
+def png(grey: int) -> bytes:
+    content = io.BytesIO()
+    Image.new("L", (12, 8), grey).save(content, "png")
+    return content.getvalue()
+
+
+def write(file, **columns):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), file)
+    return str(file)
+
+
+def test_labels_without_names_are_classes_in_their_order(tmp_path):
+    path = write(tmp_path / "train.parquet", picture=[{"bytes": png(i)} for i in (10, 20, 30)], digit=[7, 3, 7])
+    images = parquet_images("train", tmp_path, path=path, label="digit", channels=1, size=8)
+    assert images.class_names == ("3", "7")
+    assert images.labels.tolist() == [1, 0, 1]
+    assert images.pixels[:, 0, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_without_labels_there_is_one_class(tmp_path):
+    path = write(tmp_path / "train.parquet", picture=[{"bytes": png(1)}] * 3)
+    assert parquet_images("train", tmp_path, path=path).class_names == ("image",)
+
+
+def test_one_file_is_split_by_its_rows(tmp_path):
+    path = write(tmp_path / "all.parquet", image=[{"bytes": png(i)} for i in range(200)])
+    parts = [parquet_images(split, tmp_path, path=path, channels=1, test_fraction=0.25) for split in ("train", "test")]
+    greys = [set(part.pixels[:, 0, 0, 0].tolist()) for part in parts]
+    assert sorted(greys[0] | greys[1]) == list(range(200))
+    assert not greys[0] & greys[1]
+    assert 30 <= len(greys[1]) <= 70
+
+
+def test_files_of_a_folder_are_read_in_the_order_of_their_names(tmp_path):
+    for index in (1, 0):
+        write(tmp_path / "set" / f"train-{index:05d}-of-00002.parquet", image=[{"bytes": png(index)}])
+    write(tmp_path / "set" / "test-00000-of-00001.parquet", image=[{"bytes": png(9)}])
+    path = str(tmp_path / "set")
+    assert parquet_images("train", tmp_path, path=path).pixels[:, 0, 0, 0].tolist() == [0, 1]
+    assert parquet_images("test", tmp_path, path=path).name == "set/test"
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "message"),
+    [
+        ({"image": [{"bytes": b"torn"}]}, {}, "row 0 of train.parquet is no picture"),
+        ({"number": [1]}, {}, "image: train.parquet has no column of pictures; name one of its columns: number"),
+        ({"a": [{"bytes": png(1)}], "b": [{"bytes": png(1)}]}, {}, "several columns of pictures.*: a, b"),
+        ({"image": [{"bytes": png(1)}]}, {"label": "kind"}, "label: train.parquet has no column 'kind'"),
+        ({"image": [{"bytes": png(1)}]}, {"max_pixels": 90}, "row 0 of train.parquet is no picture"),
+    ],
+)
+def test_what_cannot_be_read_is_told(tmp_path, columns, settings, message):
+    path = write(tmp_path / "train.parquet", **columns)
+    with pytest.raises(ConfigError, match=message):
+        parquet_images("train", tmp_path, path=path, **settings)
+
+
+def test_places_that_hold_none_are_told(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "train.parquet").write_bytes(b"PAR1 torn")
+    for name, message in (
+        ("empty", "holds no .parquet file"),
+        ("nothing", "is neither a file nor a folder"),
+        ("train.parquet", "cannot be read"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parquet_images("train", tmp_path, path=str(tmp_path / name))
+    write(tmp_path / "train.parquet", image=[{"bytes": png(1)}])
+    with pytest.raises(ConfigError, match="no file of the split test"):
+        parquet_images("test", tmp_path, path=str(tmp_path / "train.parquet"))
+
+
+def test_a_label_that_names_no_class_is_told(tmp_path):
+    file = tmp_path / "train.parquet"
+    described = {"huggingface": '{"info": {"features": {"kind": {"_type": "ClassLabel", "names": ["a", "b"]}}}}'}
+    table = pa.table({"image": [{"bytes": png(1)}], "kind": np.array([-1])}).replace_schema_metadata(described)
+    pq.write_table(table, file)
+    with pytest.raises(ConfigError, match=r"row 0 of train\.parquet has the label -1, which names no class"):
+        parquet_images("train", tmp_path, path=str(file))
