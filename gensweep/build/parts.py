@@ -19,10 +19,11 @@ from gensweep.data.images import FETCHERS, Images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, GensweepError, OutsideError
 from gensweep.families.family import Family
-from gensweep.metrics.extractors import Extractor
+from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS, FrechetDistance
 from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import Statistics, read_statistics
+from gensweep.metrics.weights import PUBLISHED
 from gensweep.remote_folder import is_url
 from gensweep.results import Identity
 from gensweep.training.distributed import Workers
@@ -233,8 +234,18 @@ def check_inputs(trials: Iterable[TrialConfig]) -> list[str]:
         images = load_images(trial)
         settings: EvaluationSettings = trial.bound("evaluation")()
         if settings.of("samples"):
+            _check_weights(trial)
             build_extractor(trial, "cpu")
         if settings.of("likelihood"):
             hold_out(trial, images)
         notes += images.notes
     return list(dict.fromkeys(notes))
+
+
+def _check_weights(trial: TrialConfig) -> None:
+    """Raises ConfigError for published weights that are not here: who waits for a sweep wants no download first."""
+    key, settings = "evaluation.extractor", trial.flat()
+    kind = str(settings.get(f"{key}.kind"))
+    file = PUBLISHED.get(kind) if kind in EXTRACTORS and settings.get(f"{key}.weights") is None else None
+    if file is not None and not file.place(cache_folder()).exists():
+        raise ConfigError(f"{key}: the weights of {kind} are not here; run: gensweep data fetch {kind}")

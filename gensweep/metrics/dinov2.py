@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.weights import WeightsFile
+from gensweep.metrics.weights import published
 
 #: The side of a patch, in pixels.
 PATCH_PIXELS = 14
@@ -28,9 +28,10 @@ TRANSFORMER_BLOCKS = 12
 ATTENTION_HEADS = 6
 #: Patches along a side of the images that the positions were learnt for, which have 518 x 518 pixels.
 LEARNT_PATCHES = 518 // PATCH_PIXELS
-VITS14_WEIGHTS = WeightsFile(
+VITS14_WEIGHTS = published(
     "https://dl.fbaipublicfiles.com/dinov2/dinov2_vits14/dinov2_vits14_pretrain.pth",
     sha256="b938bf1bc15cd2ec0feacfe3a1bb553fe8ea9ca46a7e1d8d00217f29aef60cd9",
+    extractor="dinov2",
 )
 #: ImageNet's mean and standard deviation by channel, of values in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

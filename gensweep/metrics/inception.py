@@ -18,17 +18,20 @@ from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from gensweep.files import file_sha256
 from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
-from gensweep.metrics.weights import WeightsFile
+from gensweep.metrics.weights import published
 
 INCEPTION_FEATURES = 2048
 #: The side that images are resized to, in pixels.
 INCEPTION_PIXELS = 299
-FID_2015_WEIGHTS = WeightsFile(
+FID_2015_WEIGHTS = published(
     "https://github.com/mseitzer/pytorch-fid/releases/download/fid_weights/pt_inception-2015-12-05-6726825d.pth",
     sha256="6726825d",
+    extractor="inception",
 )
-TORCHVISION_WEIGHTS = WeightsFile(
-    "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth", sha256="0cc3c7bd"
+TORCHVISION_WEIGHTS = published(
+    "https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth",
+    sha256="0cc3c7bd",
+    extractor="torchvision_inception",
 )
 
 
