@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gensweep.cli.sweep_options import override_options
+from gensweep.cli.sweep_options import SpaceFile, override_options
 from gensweep.errors import ConfigError
 from gensweep.report.output import print_warnings
 
@@ -26,7 +26,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=SpaceFile())
 @override_options
 def validate(files: tuple[Path, ...], overrides: tuple[str, ...], scale: str | None) -> None:
     """Check files, the corners of their search spaces and all of their scales; every problem is shown.
@@ -69,7 +69,7 @@ def _check(file: Path, overrides: tuple[str, ...], scale: str | None) -> str:
 
 
 @config.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=SpaceFile())
 @override_options
 @click.option(
     "--format", "form", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="How to write it."

@@ -20,6 +20,7 @@ from gensweep.files import write_for_owner_alone
 
 # name -> (module, one-line help).  The help stands here so that `gensweep --help` imports no command.
 COMMANDS = {
+    "init": ("gensweep.cli.init", "Write a search space that comes with gensweep, with its comments, to be changed."),
     "tune": ("gensweep.cli.tune", "Sweep a search space, or resume, extend, repeat or retry a sweep."),
     "train": ("gensweep.cli.train", "Train one configuration (a sweep of one trial)."),
     "finetune": ("gensweep.cli.finetune", "Teach a trained model new images by low-rank updates (LoRA)."),

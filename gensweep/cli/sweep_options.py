@@ -13,6 +13,19 @@ from gensweep.redaction import ADVICE, holds_secret
 
 C = TypeVar("C", bound=Callable[..., Any])
 
+
+class SpaceFile(click.Path):
+    """A YAML file, or the name of a search space that comes with gensweep."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path of the file."""
+        from gensweep.config.shipped import space_file
+
+        return value if isinstance(value, Path) else space_file(value)
+
+
 root_option = click.option(
     "--sweeps",
     "root",

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gensweep.cli.sweep_options import override_options, root_option, storage_option
+from gensweep.cli.sweep_options import SpaceFile, override_options, root_option, storage_option
 
 if TYPE_CHECKING:
     from gensweep.config import TrialConfig
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("file", type=SpaceFile(), required=False)
 @click.option("--from-run", metavar="RUN", help="Repeat a trial: a run id, SWEEP (its best trial) or SWEEP/TRIAL.")
 @click.option("--name", help="Name of the run; by default the file's name, or that of the run with -again.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")

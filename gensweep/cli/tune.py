@@ -126,9 +126,10 @@ def tune(
     from gensweep.cli.dry_run import show_preview
     from gensweep.cli.running import run_sweep
     from gensweep.config import load_sweep
+    from gensweep.config.shipped import space_file
     from gensweep.finetuning.inherited_settings import with_base
 
-    changes = list(overrides)
+    file, changes = space_file(str(file)), list(overrides)
     if name:
         changes.append(f"name={json.dumps(name)}")
     if trials:

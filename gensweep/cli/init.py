@@ -1,0 +1,45 @@
+"""`gensweep init`: a search space that comes with gensweep, as a file of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gensweep.errors import ConfigError
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Where to.  [default: NAME.yaml]",
+)
+def init(name: str | None, output: Path | None) -> None:
+    """Write a search space that comes with gensweep, with its comments, to be changed.
+
+    Without NAME the spaces are listed. `gensweep tune NAME` runs one as it is.
+
+    \b
+    Examples:
+      gensweep init
+      gensweep init ddpm
+      gensweep init ddpm -o horses.yaml
+    """
+    from gensweep.config.shipped import shipped_spaces, space_file, title, written_space
+
+    spaces = shipped_spaces()
+    if name is None:
+        width = max(map(len, spaces))
+        for each, file in spaces.items():
+            click.echo(f"{each.ljust(width)}  {title(file)}")
+        return
+    if name not in spaces:
+        raise ConfigError(f"{space_file(name)}: name a space that comes with gensweep: {', '.join(spaces)}")
+    target = output or Path(f"{name}.yaml")
+    written_space(name, target)
+    click.echo(target)
+    click.echo(f"Next: gensweep tune {target} --dry-run", err=True)
