@@ -10,6 +10,7 @@ from gensweep.build.parts import build_family, build_learner
 from gensweep.config import TrialConfig
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
+from gensweep.families.family import Family
 from gensweep.training.cost import activation_bytes, trained_parameters
 from gensweep.training.distributed import Workers
 from gensweep.training.learner_state import state_of
@@ -59,9 +60,22 @@ def images_at_once(trial: TrialConfig, workers: int) -> int:
 
 def count_parameters(trial: TrialConfig, images: Images) -> int:
     """How many parameters a trial trains, in all of its networks; those take no memory where that is possible."""
+    return sum(each.numel() for each in trained_parameters(_weightless_family(trial, images)))
+
+
+def weight_shapes(trial: TrialConfig, images: Images) -> dict[str, torch.Size]:
+    """The shapes of all weights of a trial's networks, by name: a checkpoint fits where they are equal."""
+    networks = _weightless_family(trial, images).networks
+    return {
+        f"{name}/{key}": tensor.shape
+        for name, network in networks.items()
+        for key, tensor in network.state_dict().items()
+    }
+
+
+def _weightless_family(trial: TrialConfig, images: Images) -> Family:
     try:
         with torch.device("meta"):
-            family = build_family(trial, images.shape, images.classes)
+            return build_family(trial, images.shape, images.classes)
     except RuntimeError:  # tensors that come out of a file are no such tensors
-        family = build_family(trial, images.shape, images.classes)
-    return sum(each.numel() for each in trained_parameters(family))
+        return build_family(trial, images.shape, images.classes)

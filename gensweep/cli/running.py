@@ -51,6 +51,7 @@ def run_sweep(
     from gensweep.sweep.preflight import (
         check_extremes,
         check_places,
+        check_population,
         check_weights,
         extreme_trials,
         node_memory_problem,
@@ -68,6 +69,7 @@ def run_sweep(
         allot(sweep.resources, local_nodes(sweep.resources))
     check_server(writes=True)
     check_weights(sweep)
+    check_population(sweep)
     extremes = extreme_trials(sweep)
     for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
         click.echo(f"Note: {line}", err=True)

@@ -149,6 +149,13 @@ def pickers(nodes: Sequence[Node], limit: int = MAX_CORNERS) -> Iterator[RangeCo
             yield RangeCorner(script, high=high)
 
 
+def grid_of(node: Range) -> list[int | float]:
+    """The numbers of a range with steps, in order."""
+    step = node.step or 1
+    count = math.floor((node.high - node.low) / step + 1e-9) + 1
+    return [node.low + position * step for position in range(count)]
+
+
 def combinations(nodes: Sequence[Node]) -> int | None:
     """How many different trials a space holds, or None if some range has no steps."""
     count = 1

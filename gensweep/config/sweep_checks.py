@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
 from gensweep.config.problems import Problem, listed, show, unknown
-from gensweep.config.ranges import Choices, Conditional, Node, Range, RangeCorner, combinations, pickers, walk
+from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, RangeCorner, combinations, pickers, walk
 from gensweep.config.schema import validate
+from gensweep.config.search_methods import CmaEs, GridSearch, HyperBand, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.search_space import parse_space
-from gensweep.config.sweep_config import GridSearch, SweepConfig, length_settings
+from gensweep.config.sweep_config import SweepConfig, length_settings
 from gensweep.config.tree import Tree, clone, flatten, override_all, place_of
 from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
 from gensweep.errors import ConfigError
@@ -21,6 +23,12 @@ from gensweep.errors import ConfigError
 if TYPE_CHECKING:
     from gensweep.results import Identity
     from gensweep.training.settings import EvaluationSettings
+
+
+#: What says how long a training is, and when it is scored.
+LENGTH_KEYS = ("training.images", "training.device_seconds", "evaluation.every", "evaluation.at")
+#: Fewer trials have no better quarter and no worse one.
+MIN_POPULATION = 2
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,8 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         config._written_base = written
         mixed = _identity_problems(config, base, corners, base_place)
         problems += {(each.place, each.key): each for each in mixed}.values()
-        problems += [located(*each) for each in _grid_problems(config, nodes)]
+        for check in (_sampler_problems, _scheduler_problems):
+            problems += [located(*each) for each in check(config, nodes)]
         families = registries.families().kinds()
         strange = [name for name in config.formats if name not in families]
         problems += [located(f"formats.{name}", unknown(name, "a family", families)) for name in strange]
@@ -188,21 +197,71 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
     workers, size = config.resources.worker_counts[0], setting(trial, "training.batch_size")
     if size % workers:
         yield "training.batch_size", f"{size} is not divisible by resources.workers ({workers})"
-    grace, images = getattr(config.search.scheduler, "grace", None), setting(trial, "training.images")
+    grace, images = config.search.scheduler.first_rung, setting(trial, "training.images")
     budget, name = (images, "training.images") if config.budget is None else (config.budget.amount, "the budget")
     if grace is not None and grace > budget:
-        yield "search.scheduler.grace", f"{grace:g} is more than {name} ({budget:g})"
+        key = "interval" if config.search.scheduler.kind == "pbt" else "grace"
+        yield f"search.scheduler.{key}", f"{grace:g} is more than {name} ({budget:g})"
 
 
-def _grid_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
-    if not isinstance(config.search.sampler, GridSearch):
+def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
+    """Why the sampler cannot search the space."""
+    trials, count = config.search.most_trials, combinations(nodes)
+    odd = [node.key for node in nodes if isinstance(node, Choices | Conditional)]
+    match config.search.sampler:
+        case GridSearch() if count is None:
+            message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
+            yield "search.sampler", message
+        case GridSearch() if trials > (count or 0):
+            yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
+        case CmaEs() if odd:
+            yield "search.sampler", f"cmaes takes ranges only, but {odd[0]} is a choice; take sampler tpe or gp"
+        case CmaEs() if sum(isinstance(node, Range) for node in nodes) < 2:
+            yield "search.sampler", "cmaes needs two ranges or more to adapt to; take sampler tpe or gp"
+        case CmaEs() if importlib.util.find_spec("cmaes") is None:
+            yield "search.sampler", "cmaes needs a package of that name; run: pip install 'gensweep[cmaes]'"
+        case Nsga2(population=population) if population >= trials:
+            yield (
+                "search.sampler.population",
+                f"{population} is no less than the number of trials ({trials}), so all of them would be random; "
+                "set a smaller one",
+            )
+
+
+def _scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
+    """Why the scheduler cannot run the trials of the space."""
+    scheduler, sampler = config.search.scheduler, config.search.sampler
+    if isinstance(scheduler, HyperBand) and any(node.key == "family" for node in nodes):
+        yield (
+            "search.scheduler",
+            "hyperband compares trials of all families at early rungs, where some families are still slow; take asha "
+            "or median, or make a sweep of each family",
+        )
+    if not isinstance(scheduler, PopulationBasedTraining):
         return
-    count, trials = combinations(nodes), config.search.most_trials
-    if count is None:
-        message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
-        yield "search.sampler", message
-    elif trials > count:
-        yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
+    for node in nodes:
+        if isinstance(node, Conditional):
+            yield (
+                node.key,
+                "pbt goes on from the weights of other trials, so it cannot search a choice of kinds "
+                f"({listed(node.labels)}); take one of them, or scheduler asha",
+            )
+        elif node.key in LENGTH_KEYS:
+            yield node.key, "pbt compares trials at the same points of their trainings; give it one value"
+    if all(isinstance(node, Fixed) for node in nodes):
+        yield "search.scheduler", "pbt needs a setting to perturb, and the space has none"
+    if not isinstance(sampler, RandomSearch | GridSearch):
+        yield (
+            "search.sampler",
+            f"pbt changes settings while it trains, from which {sampler.kind} would learn what is not so; set "
+            "search.sampler: {kind: random}",
+        )
+    if config.search.trials is not None and config.search.trials < MIN_POPULATION:
+        yield "search.trials", f"{config.search.trials} is too small a population for pbt; set {MIN_POPULATION} or more"
+    if config.search.budget is not None:
+        yield "search.budget", "pbt needs to know its population beforehand; leave it out, and give search.trials"
+    if config.budget is not None and config.budget.unit == "device_seconds":
+        yield "budget", "pbt clones trainings at equal numbers of images; give images or flops, not device_seconds"
 
 
 def _identity_problems(

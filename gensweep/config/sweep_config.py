@@ -8,9 +8,18 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from annotated_types import doc
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from gensweep.config.ranges import Node
+from gensweep.config.search_methods import (
+    AshaSettings,
+    FrozenSettings,
+    Positive,
+    PositiveAmount,
+    Sampler,
+    Scheduler,
+    Tpe,
+)
 from gensweep.config.search_space import parse_space
 from gensweep.config.tree import Tree, clone, override_all
 from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
@@ -26,61 +35,15 @@ MAX_RETRIES = 1000
 #: More processors or GPUs than a machine has.
 MAX_DEVICES = 10_000
 
-Positive = Annotated[int, Field(ge=1)]
-PositiveAmount = Annotated[float, Field(gt=0)]
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-
-class Objective(_Frozen):
+class Objective(FrozenSettings):
     """The metric by which trials are ranked."""
 
     metric: str = "fd"
     mode: Literal["min", "max"] = "min"
 
 
-class Tpe(_Frozen):
-    """Tree-structured Parzen estimator (Optuna): learns from finished trials where the good settings are."""
-
-    kind: Literal["tpe"] = "tpe"
-    startup_trials: Annotated[int, Field(ge=0, description="random trials before the model is asked")] = 10
-    multivariate: bool = True
-    group: bool = True
-    constant_liar: bool = True
-
-
-class RandomSearch(_Frozen):
-    """Every trial is drawn independently."""
-
-    kind: Literal["random"] = "random"
-
-
-class GridSearch(_Frozen):
-    """Every combination once, in random order; each range needs a step, unless it is of whole numbers."""
-
-    kind: Literal["grid"] = "grid"
-
-
-class AshaSettings(_Frozen):
-    """Asynchronous successive halving on the budget: at each rung only the best 1/reduction of trials go on."""
-
-    kind: Literal["asha"] = "asha"
-    grace: Annotated[
-        PositiveAmount | None,
-        Field(description="spent before the first rung, in the unit of the budget; null: until the first evaluation"),
-    ] = None
-    reduction: Annotated[int, Field(ge=2)] = 3
-
-
-class Fifo(_Frozen):
-    """Every trial runs to its end."""
-
-    kind: Literal["fifo"] = "fifo"
-
-
-class _Amount(_Frozen):
+class _Amount(FrozenSettings):
     """An amount in one of several units: exactly one field is given."""
 
     @model_validator(mode="after")
@@ -133,14 +96,14 @@ class SearchBudget(_Amount):
         return self._given[1] * (1.0 if self.device_hours is None else SECONDS_PER_HOUR)
 
 
-class Repeats(_Frozen):
+class Repeats(FrozenSettings):
     """After the search the best configurations are trained again with other seeds, each to its end."""
 
     top: Positive = 2
     seeds: Annotated[Positive, Field(description="trainings with other seeds, beside the one of the search")] = 2
 
 
-class Search(_Frozen):
+class Search(FrozenSettings):
     """How the space is searched, and what the search may cost."""
 
     trials: Annotated[
@@ -149,8 +112,8 @@ class Search(_Frozen):
     ] = None
     budget: SearchBudget | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    sampler: Annotated[Tpe | RandomSearch | GridSearch, Field(discriminator="kind")] = Tpe()
-    scheduler: Annotated[AshaSettings | Fifo, Field(discriminator="kind")] = AshaSettings()
+    sampler: Annotated[Sampler, Field(discriminator="kind")] = Tpe()
+    scheduler: Annotated[Scheduler, Field(discriminator="kind")] = AshaSettings()
     patience: Annotated[
         Positive | None, Field(description="evaluations without a new best after which a trial ends; null: none")
     ] = None
@@ -162,7 +125,7 @@ class Search(_Frozen):
         return self.trials or (DEFAULT_TRIALS if self.budget is None else MAX_TRIALS)
 
 
-class WorkerRange(_Frozen):
+class WorkerRange(FrozenSettings):
     """As many workers as there is a place for when they start; fewer than the largest number divide it."""
 
     min: Positive = 1
@@ -175,7 +138,7 @@ class WorkerRange(_Frozen):
         return self
 
 
-class Resources(_Frozen):
+class Resources(FrozenSettings):
     """What one trial takes, how many run at once at most (auto: as many as the nodes hold), and what failures do."""
 
     workers: Annotated[Positive | WorkerRange, doc("a whole number >= 1 or a range such as {min: 1, max: 4}")] = 1
@@ -219,7 +182,7 @@ AUTO_KEYS = {
 }
 
 
-class FastestFormats(_Frozen):
+class FastestFormats(FrozenSettings):
     """What `auto` means in a family's trials: measured once, as the sweep starts, and kept with it."""
 
     precision: Literal["float32", "bfloat16"]
@@ -232,7 +195,7 @@ class FastestFormats(_Frozen):
         return {key: getattr(self, field) for field, key in AUTO_KEYS.items() if values.get(key) == "auto"}
 
 
-class SweepConfig(_Frozen):
+class SweepConfig(FrozenSettings):
     """One sweep, with every default; `base` and `space` are kept as they were written."""
 
     title: ClassVar[str] = "a sweep"

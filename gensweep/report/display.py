@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from gensweep.compute.amounts import Amount
 from gensweep.report.collapse import trial_warnings
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
-from gensweep.sweep.events import Ended, Event, Lost, Noted, Scaled, SessionEnded, SessionStarted, Stalled, Started
+from gensweep.sweep.events import (
+    Ended,
+    Event,
+    Lost,
+    Noted,
+    Paused,
+    Scaled,
+    SessionEnded,
+    SessionStarted,
+    Stalled,
+    Started,
+)
 from gensweep.sweep.search_budget import spent_by_search
 from gensweep.sweep.state import SweepState, TrialState
 
@@ -81,6 +92,8 @@ class ProgressDisplay:
                 self._say(f"{event.trial}: {event.text}")
             case Stalled():
                 self._stall(event)
+            case Paused():
+                self._pause(event.trial)
             case Ended():
                 self._end(event)
             case SessionEnded() if self._opened:  # else it is that of a driver that was lost
@@ -132,6 +145,12 @@ class ProgressDisplay:
         if scaled is None or self._waits_since is None:
             return []
         return [f"waiting for {scaled.missing} x {scaled.each}; {duration(round(self._clock() - self._waits_since))}"]
+
+    def _pause(self, name: str) -> None:
+        """Count what it has done in this session, and take its line away until it goes on."""
+        trial, start = self._state.trials[name], self._starts.pop(name, None)
+        if start is not None:
+            self._done += (trial.images - start.images) / (trial.length or 1)
 
     def _end(self, event: Ended) -> None:
         """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""
@@ -206,7 +225,7 @@ class ProgressDisplay:
 
     def _counts(self) -> str:
         statuses = [trial.status for trial in self._state.trials.values()]
-        ends = ("finished", "pruned", "failed", "stopped")
+        ends = ("finished", "pruned", "failed", "stopped", "paused")
         named = ", ".join(f"{statuses.count(status)} {status}" for status in ends if status in statuses)
         return f"{self._state.ended}/{self._wanted_words()}" + (f" ({named})" if named else "")
 
@@ -242,6 +261,7 @@ class ProgressDisplay:
             if (budget := trial.length) and (start := self._starts.get(trial.trial)) is not None:
                 done += max(0.0, (trial.images - start.images) / budget)
                 left -= min(1.0, trial.images / budget)
+        left -= sum(min(1.0, trial.images / trial.length) for trial in self._state.paused if trial.length)
         elapsed = self._clock() - self._began
         return None if done <= 0 or elapsed <= 0 else max(0.0, left) * elapsed / done
 

@@ -19,6 +19,7 @@ from gensweep.report.wording import (
     guess_words,
     identity_words,
     interval_words,
+    lineage_words,
     metric_title,
     score,
     setting_words,
@@ -69,6 +70,7 @@ def entry_json(entry: RankedTrial) -> dict[str, Any]:
         "params": dict(trial.params),
         "checkpoint": trial.checkpoint,
         "status": trial.status,
+        **_lineage_json(trial),
         **_signals_json(trial),
     }
 
@@ -81,6 +83,7 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
         "family": trial.family,
         "status": trial.status,
         "repeat_of": trial.repeat_of,
+        **_lineage_json(trial),
         "objective": None if trial.objective is None else trial.objective.value,
         "images": trial.cost.images,
         "params": dict(trial.params),
@@ -165,6 +168,7 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
         "cost": f"{count(cost.images)} images, {duration(cost.train_seconds)} training, "
         f"{duration(cost.sample_seconds)} sampling, {count(cost.params)} parameters, "
         f"{size(cost.activation_bytes)} memory an image of the batch",
+        **({"lineage": lineage_words(trial.lineage)} if trial.lineage else {}),
         "checkpoint": trial.checkpoint or "not kept",
         "reproduce": reproduce_command(trial),
     }
@@ -177,6 +181,11 @@ def _names(trial: TrialRecord) -> dict[str, Any]:
 def _signals_json(trial: TrialRecord) -> dict[str, Any]:
     """The signals of the best checkpoint, and what they warn of."""
     return {"signals": dict(trial.signals), "warnings": trial_warnings(trial)}
+
+
+def _lineage_json(trial: TrialRecord) -> dict[str, Any]:
+    """The clonings by which a trial came to its weights; empty if these are its own from the beginning."""
+    return {"lineage": [step._asdict() for step in trial.lineage]}
 
 
 def _rescored_words(rescored: Score | None, chosen: Score) -> str:

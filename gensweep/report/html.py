@@ -32,6 +32,7 @@ from gensweep.report.wording import (
     guess_words,
     identity_words,
     interval_words,
+    lineage_words,
     number,
     score,
     setting_list,
@@ -53,6 +54,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     guess_words,
     identity_words,
     interval_words,
+    lineage_words,
     number,
     score,
     setting_list,
@@ -119,7 +121,7 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     statuses = [trial.status for trial in trials]
     ends = [
         f"{statuses.count(status)} {status}"
-        for status in ("finished", "pruned", "failed", "stopped", "running")
+        for status in ("finished", "pruned", "failed", "stopped", "running", "paused")
         if status in statuses
     ]
     return {

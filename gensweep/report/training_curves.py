@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gensweep.tracking.records import TrialRecord
 
 #: How a training ended that would have gone on.
-CUT_SHORT = ("pruned", "stopped", "running")
+CUT_SHORT = ("pruned", "stopped", "running", "paused")
 #: The units in which a budget may be given, the one that is preferred first.
 UNITS: tuple[Unit, ...] = ("flops", "device_seconds", "images")
 

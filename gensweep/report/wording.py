@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gensweep.results import Anchors, Identity, Score, Unit
+    from gensweep.tracking.records import CloneStep
 
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
@@ -196,6 +197,15 @@ def setting_list(params: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
 def setting_words(params: Mapping[str, Any], keys: Sequence[str]) -> str:
     """`setting_list` in one line."""
     return " ".join(setting_list(params, keys))
+
+
+def lineage_words(lineage: Sequence[CloneStep]) -> str:
+    """How a trial came to its weights: "after 5k images from t0004 (training.lr 0.001 to 0.0008)" and so on."""
+    steps = []
+    for step in lineage:
+        changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())
+        steps.append(f"after {count(step.images)} images from {step.source} ({changes or 'nothing changed'})")
+    return ", ".join(steps)
 
 
 def family_name(kind: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -102,6 +102,8 @@ class Suggested:
     params: Mapping[str, Any]
     config: Mapping[str, Any]
     repeat_of: str | None = None
+    sampler_state: Mapping[str, int] = field(default_factory=dict)
+    """What the sampler notes of the trial, such as its generation."""
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,32 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class Paused:
+    """The scheduler holds a trial until others have come as far; it may go on from its checkpoint."""
+
+    kind: ClassVar[str] = "paused"
+    trial: str
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """A trial goes on from the checkpoint of another one, its `source`, after `images` training images.
+
+    `params` are its overrides from now on, `config` the configuration that follows; `changed` are those of the source's
+    values that were perturbed, each as before and after.
+    """
+
+    kind: ClassVar[str] = "cloned"
+    trial: str
+    source: str
+    images: int
+    uri: str
+    params: Mapping[str, Any]
+    config: Mapping[str, Any]
+    changed: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Saved:
     """A checkpoint without a score lies at `uri`: workers were about to be taken away."""
 
@@ -220,7 +248,7 @@ class ScoredAgain:
 Report: TypeAlias = Started | Paced | Progressed | Noted | Stalled | Evaluated | Saved
 """What workers say of a trial, or the queue of its workers."""
 
-TrialEvent: TypeAlias = Suggested | Report | Lost | Ended | Retried | ScoredAgain
+TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Cloned | Ended | Retried | ScoredAgain
 Event: TypeAlias = Created | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}

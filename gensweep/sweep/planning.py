@@ -22,7 +22,7 @@ from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.cluster_task import has_cluster
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.preflight import Precheck, all_findings, check_weights, extreme_trials
+from gensweep.sweep.preflight import Precheck, all_findings, check_population, check_weights, extreme_trials
 from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan
 from gensweep.training.device import default_device
@@ -50,7 +50,8 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
         job=run_job,
         sample=space.suggest,
         configure=lambda overrides: budgeted(sweep, overrides, lengths).as_dict(),
-        grace=getattr(sweep.search.scheduler, "grace", None) or min(_first_rung(sweep, each) for each in corners),
+        nodes=space.nodes,
+        grace=sweep.search.scheduler.first_rung or min(_first_rung(sweep, each) for each in corners),
         resources=sweep.resources,
         settings={"sweep": sweep.as_dict()},
         keep_best=sweep.keep_best,
@@ -172,6 +173,7 @@ def preview(
     be built, its data are missing, or the resources cannot hold one trial.
     """
     check_weights(sweep)
+    check_population(sweep)
     # As many threads as a worker will have, or the times would be those of another machine.
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     extremes = extreme_trials(sweep)

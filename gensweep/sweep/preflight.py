@@ -13,10 +13,19 @@ from typing import NamedTuple
 
 import torch
 
-from gensweep.build.footprint import BYTES_PER_PARAMETER, Footprint, count_parameters, footprint, images_at_once
+from gensweep.build.footprint import (
+    BYTES_PER_PARAMETER,
+    Footprint,
+    count_parameters,
+    footprint,
+    images_at_once,
+    weight_shapes,
+)
 from gensweep.build.parts import load_images
 from gensweep.cache import cache_folder
 from gensweep.config import SweepConfig, TrialConfig
+from gensweep.config.ranges import Choices, Range
+from gensweep.config.search_methods import PopulationBasedTraining
 from gensweep.config.sweep_config import Resources
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
@@ -135,6 +144,25 @@ def check_weights(sweep: SweepConfig) -> None:
     }
     if problems:
         raise ConfigError(sorted(problems))
+
+
+def check_population(sweep: SweepConfig) -> None:
+    """Raises ConfigError if population based training is to search what decides about the shapes of weights."""
+    if not isinstance(sweep.search.scheduler, PopulationBasedTraining):
+        return
+    first, *_ = SearchSpace.of(sweep).corners()
+    images = load_images(sweep.trial(first))
+    shapes = weight_shapes(sweep.trial(first), images)
+    problems = []
+    for node in sweep.nodes():
+        values = node.values if isinstance(node, Choices) else (node.high,) if isinstance(node, Range) else ()
+        if any(weight_shapes(sweep.trial(first | {node.key: value}), images) != shapes for value in values):
+            problems.append(
+                f"{node.key}: pbt goes on from the weights of other trials, which do not fit a network with another "
+                f"{node.key}; give it one value, or take another scheduler, such as asha"
+            )
+    if problems:
+        raise ConfigError(problems)
 
 
 def extreme_trials(sweep: SweepConfig) -> list[Extreme]:

@@ -157,10 +157,10 @@ def _tune(
             tune.with_resources(runner, {"CPU": 0, **drivers_node_resource()}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                num_samples=session.state.left,
+                num_samples=-1,  # the searcher says when it is over; a trial that was paused is one more for Tune
                 reuse_actors=True,
                 trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
+                trial_dirname_creator=lambda trial: f"{_trial_name(trial)}-{trial.trial_id}",
             ),
             run_config=tune.RunConfig(
                 name=f"session-{len(list(book.glob('session-*'))):03d}",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 import optuna
 
-from gensweep.config.sweep_config import AshaSettings, Repeats
+from gensweep.config.search_methods import AshaSettings, Fifo
+from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import is_url
 from gensweep.sweep import events
@@ -21,8 +22,11 @@ from gensweep.sweep.retrying import Retry
 from gensweep.sweep.search_budget import pays_for_another
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.sweep.storage import HeldStorage
-from gensweep.sweep.study import available, open_study, tell
-from gensweep.sweep.sweep_plan import SweepPlan
+from gensweep.sweep.study import available, open_study, sampler_state, tell
+from gensweep.sweep.sweep_plan import NEW, SweepPlan
+
+if TYPE_CHECKING:
+    from gensweep.sweep.tune_scheduler import TuneScheduler
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +53,10 @@ class Session:
         if self._upkeep is not None:
             self._observers = [*observers, self._upkeep]
             self._upkeep.on_loss(self._stop_for)
-        self.state = SweepState.of(folder.log.read())
+        self._scheduler = _tune_scheduler(plan)
+        self.state = SweepState()
+        for entry in folder.log.read():
+            self._apply(entry.event, entry.time)
         self.interrupted = False
         """Whether trials that end now are stopped, not pruned."""
         self.problem: Exception | None = None
@@ -68,14 +75,15 @@ class Session:
             retry.check(folder)
             for name, config in retry.configs(self.state, plan.configure).items():
                 self.note(events.Retried(name, config))
-        self._resumable = list(self.state.unfinished)
         self.study: optuna.Study = open_study(folder.optuna, self.state, plan.search, plan.sample)
+        self._carry_out()
+        self._resumable = [trial for trial in self.state.unfinished if trial.status != "paused"]
         self.note(events.SessionStarted(concurrent, plan.store, plan.tags))
 
     def note(self, event: events.Event) -> None:
         """Add an event to the log, and tell the observers."""
         entry = self._folder.log.append(event)
-        self.state.apply(event, entry.time)
+        self._apply(event, entry.time)
         for observer in self._observers:
             try:
                 observer(event, self.state)
@@ -83,21 +91,30 @@ class Session:
                 _log.exception("observer %s failed", type(observer).__name__)
 
     def next_trial(self) -> TrialState | None:
-        """What is to run next: an interrupted trial first, then a new one; None if there is none, or none as yet."""
-        while not self.gives_up and (self._resumable or len(self.state.searched) < self.state.wanted):
-            if not self._resumable and not pays_for_another(self.state):
-                if not self.state.unfinished:
+        """What is to run next: an interrupted trial first, then as the scheduler says; None if there is none as yet."""
+        while not self.gives_up:
+            if self._resumable:
+                return self._resumable.pop(0)
+            offered = self._offered
+            if NEW in offered and not pays_for_another(self.state):
+                offered = [each for each in offered if each != NEW]
+                if not offered and not self.state.running and not self.state.waiting:
                     self.note(events.Exhausted(len(self.state.searched)))
+                    self._carry_out()
+                    continue
+            if not offered:
                 return None
-            trial = self._resumable.pop(0) if self._resumable else self._suggest()
+            trial = self._suggest() if offered[0] == NEW else self.state.trials[offered[0]]
             if not trial.ended:
                 return trial
         return None
 
     @property
     def waits(self) -> bool:
-        """Whether there may be a trial to run once others have ended, and it is known what they cost."""
-        return len(self.state.searched) < self.state.wanted
+        """Whether there may be a trial to run once others have ended or paused, and it is known what they cost."""
+        return len(self.state.searched) < self.state.wanted or (
+            self._scheduler is not None and bool(self.state.unfinished)
+        )
 
     @property
     def gives_up(self) -> str | None:
@@ -114,8 +131,9 @@ class Session:
     @property
     def pending(self) -> int:
         """How many trials could start now, if they had the workers."""
-        new = max(0, self.state.wanted - len(self.state.searched))
-        return len(self._resumable) + (new if new and pays_for_another(self.state) else 0)
+        offered = self._offered
+        new = self.state.wanted - len(self.state.searched) if NEW in offered and pays_for_another(self.state) else 0
+        return len(self._resumable) + len([each for each in offered if each != NEW]) + new
 
     def repeat(self, repeats: Repeats) -> None:
         """Ask for the best configurations to be trained again with other seeds, unless they were asked for before."""
@@ -175,7 +193,8 @@ class Session:
             self._check_visible(event.uri)
             self._folder.keep_pictures(event.trial, event.evaluation.images, event.uri)
         self._note_change(trial, event)
-        return self._plan.objective.metric in event.evaluation.scores and self._is_hopeless(trial)
+        self._carry_out()
+        return self._plan.objective.metric in event.evaluation.scores and self._is_to_stop(trial)
 
     def ended(self, name: str, result: Mapping[str, Any], error: str | None = None, details: str = "") -> None:
         """A trial came to its end; how, follows from its last result and the error of its actor, if any."""
@@ -194,17 +213,59 @@ class Session:
                 log = self._folder.write_log(name, f"{error}\n\n{details or result.get('details', '')}")
                 self._note_change(trial, events.Ended(name, "failed", f"{error}; log: {log}", str(log)))
             elif not (result.get("finished") or self._is_at_its_end(trial) or self._is_stale(trial)):
-                self._note_change(trial, events.Ended(name, "stopped" if self.interrupted else "pruned"))
+                self._note_change(trial, self._early_end(name))
             elif trial.objective is None:
                 error = f"it ended without reporting {self._plan.objective.metric}"
                 self._note_change(trial, events.Ended(name, "failed", error))
             else:
                 self._note_change(trial, events.Ended(name, "finished"))
+            self._carry_out()
         except Exception as problem:
             self.problem = problem
             raise
 
     # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _apply(self, event: events.Event, time: int) -> None:
+        self.state.apply(event, time)
+        if self._scheduler is not None:
+            self._scheduler.apply(event, self.state)
+
+    @property
+    def _offered(self) -> list[str]:
+        """The trials that may run now besides the interrupted ones, the next one first."""
+        if self._scheduler is not None:
+            return self._scheduler.offered()
+        return [NEW] if len(self.state.searched) < self.state.wanted else []
+
+    def _early_end(self, name: str) -> events.Paused | events.Ended:
+        """What it means that a trial was stopped before it came to its end."""
+        if self.interrupted:
+            return events.Ended(name, "stopped")
+        paused = self._scheduler is not None and self._scheduler.wants(name) == "pause"
+        return events.Paused(name) if paused else events.Ended(name, "pruned")
+
+    def _carry_out(self) -> None:
+        """Do what the scheduler wants of trials that no workers have; a crash may have come between the two."""
+        if self._scheduler is None:
+            return
+        for name, clone in self._scheduler.clones().items():
+            trial, source = self.state.trials[name], self.state.trials[clone.source.trial]
+            params, config = clone.params, source.config
+            try:
+                config = self._plan.configure(params)
+            except ConfigError:  # settings that do not go together: it goes on with those of the other trial
+                params = source.params
+            known = source.params
+            changed = {key: (known[key], value) for key, value in params.items() if value != known[key]}
+            origin = (source.trial, clone.source.images, clone.source.uri)
+            self._note_change(trial, events.Cloned(name, *origin, params, config, changed))
+        for trial in self.state.searched:
+            wanted = self._scheduler.wants(trial.trial)
+            if trial.status in ("stopped", "paused") and wanted == "stop":
+                self._note_change(trial, events.Ended(trial.trial, "pruned"))
+            elif trial.status == "stopped" and wanted == "pause":
+                self.note(events.Paused(trial.trial))
 
     def _suggest(self) -> TrialState:
         params: Mapping[str, Any] = {}
@@ -218,7 +279,8 @@ class Session:
             except GensweepError as error:
                 problem = error
         name = f"t{asked.number:04d}"
-        self.note(events.Suggested(name, asked.number, asked.params, params, config))
+        noted = sampler_state(self.study, asked)
+        self.note(events.Suggested(name, asked.number, asked.params, params, config, sampler_state=noted))
         trial = self.state.trials[name]
         if problem is not None:
             outside = not isinstance(problem, ConfigError)
@@ -233,32 +295,42 @@ class Session:
         patience = self._plan.search.patience
         return patience is not None and trial.evaluations_at_best > patience
 
-    def _is_hopeless(self, trial: TrialState) -> bool:
-        """Whether a trial that has just been scored is to stop."""
+    def _is_to_stop(self, trial: TrialState) -> bool:
+        """Whether a trial that has just been scored is to stop, for good or until others have come as far."""
         scheduler = self._plan.search.scheduler
         if trial.repeat_of is not None:
             return False
+        if self._scheduler is not None and self._scheduler.wants(trial.trial) != "go on":
+            return True
         return self._is_stale(trial) or (
             isinstance(scheduler, AshaSettings)
             and asha_stops(trial, self.state, self._plan.budget, self._plan.grace, scheduler.reduction)
         )
 
-    def _note_change(self, trial: TrialState, event: events.Evaluated | events.Saved | events.Ended) -> None:
+    def _note_change(
+        self,
+        trial: TrialState,
+        event: events.Evaluated | events.Saved | events.Paused | events.Cloned | events.Ended,
+    ) -> None:
         """Note a checkpoint or an end, tell Optuna, and delete the checkpoints that are of no more use."""
         before = trial.useful_checkpoints
         self.note(event)
         if trial.repeat_of is None:
             with available(self._folder.optuna):
                 tell(self.study, trial)
-        self._delete(trial, before - trial.useful_checkpoints)
+        unused = before - trial.useful_checkpoints
+        # Only where trials are cloned can one need the checkpoints of another.
+        cloned = unused and any(each.lineage for each in self.state.trials.values())
+        self._delete(trial, unused - self.state.useful_checkpoints if cloned else unused)
 
     def _close_lost_session(self) -> None:
         if self.state.status == "running":
             self.note(events.SessionEnded("interrupted", "its driver was lost"))
         # A crash may have come between the end of a checkpoint's use and its deletion.
+        useful = self.state.useful_checkpoints
         for trial in self.state.trials.values():
             local = {uri for uri in trial.stored_checkpoints if not is_url(uri)}
-            self._delete(trial, local - trial.useful_checkpoints)
+            self._delete(trial, local - useful)
 
     def _delete(self, trial: TrialState, uris: set[str]) -> None:
         for uri in uris:
@@ -277,6 +349,22 @@ class Session:
 
     def _stop_for(self, problem: GensweepError) -> None:
         self.problem = problem
+
+
+def _tune_scheduler(plan: SweepPlan) -> TuneScheduler | None:
+    """Tune's scheduler of a sweep; None where trials are stopped by a rule of the log alone, or not at all."""
+    if isinstance(plan.search.scheduler, AshaSettings | Fifo):
+        return None
+    from gensweep.sweep.tune_scheduler import TuneScheduler
+
+    return TuneScheduler(
+        plan.search.scheduler,
+        mode=plan.objective.mode,
+        budget=plan.budget,
+        grace=plan.grace,
+        nodes=plan.nodes,
+        seed=plan.search.seed,
+    )
 
 
 def _worn_out(trial: TrialState) -> events.Ended:

@@ -31,8 +31,12 @@ class TrialState:
     config: Mapping[str, Any]
     repeat_of: str | None = None
     """The trial that this one repeats with another seed."""
+    sampler_state: Mapping[str, int] = field(default_factory=dict)
+    """What the sampler noted of it."""
+    lineage: list[events.Cloned] = field(default_factory=list)
+    """The clonings by which it came to its present weights and configuration."""
     paced: events.Paced | None = None
-    status: Literal["waiting", "running"] | events.TrialStatus = "waiting"
+    status: Literal["waiting", "running", "paused"] | events.TrialStatus = "waiting"
     images: int = 0
     evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
     """By training images, in their order."""
@@ -130,7 +134,11 @@ class TrialState:
     @property
     def checkpoints(self) -> tuple[str, ...]:
         """The URIs of the checkpoints to resume from, the newest first."""
-        return self.stored_checkpoints[:CHECKPOINTS_KEPT]
+        if not self.lineage:
+            return self.stored_checkpoints[:CHECKPOINTS_KEPT]
+        cloned = self.lineage[-1]
+        since = [uri for images, uri in sorted(self._stored.items(), reverse=True) if images > cloned.images]
+        return (*since, cloned.uri)[:CHECKPOINTS_KEPT]
 
     @property
     def useful_checkpoints(self) -> set[str]:
@@ -162,6 +170,10 @@ class TrialState:
             case events.Saved():
                 self.saved[event.images] = event.uri
                 self.images, self.losses = max(self.images, event.images), []
+            case events.Paused():
+                self.status = "paused"
+            case events.Cloned():
+                self._clone(event)
             case events.Ended():
                 self.status, self.error, self.log, self.ended_at = event.status, event.error, event.log, time
                 self.outside = event.outside
@@ -170,6 +182,17 @@ class TrialState:
                 self.config, self.losses, self.outside = event.config, [], False
             case events.ScoredAgain():
                 self.outcomes.append(event.outcome)
+
+    def _clone(self, event: events.Cloned) -> None:
+        """Go on from there: what was found later is of weights that are given up."""
+        self.lineage.append(event)
+        self.params, self.config, self.images = event.params, event.config, event.images
+        found, self.evaluations = self.evaluations, {}
+        self.best, self.rungs = None, []
+        self.saved = {images: uri for images, uri in self.saved.items() if images < event.images}
+        for images, evaluated in found.items():
+            if images <= event.images:
+                self._evaluate(evaluated)
 
     def _evaluate(self, event: events.Evaluated) -> None:
         images = event.evaluation.images
@@ -245,6 +268,7 @@ class SweepState:
                     event.params,
                     event.config,
                     event.repeat_of,
+                    event.sampler_state,
                 )
             case _ if event.trial in self.trials:
                 self.trials[event.trial].apply(event, time)
@@ -295,6 +319,16 @@ class SweepState:
     def waiting(self) -> list[TrialState]:
         """Trials that wait for workers."""
         return [trial for trial in self.trials.values() if trial.status == "waiting"]
+
+    @property
+    def useful_checkpoints(self) -> set[str]:
+        """Checkpoints that some trial still needs."""
+        return {uri for trial in self.trials.values() for uri in trial.useful_checkpoints}
+
+    @property
+    def paused(self) -> list[TrialState]:
+        """Trials that the scheduler holds until others have come as far."""
+        return [trial for trial in self.trials.values() if trial.status == "paused"]
 
     @property
     def failed(self) -> list[TrialState]:

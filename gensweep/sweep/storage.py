@@ -156,7 +156,7 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
             folder.create({**before, "storage": storage, "former_storages": former})
         copy = LogCopy(folder, remote, ownership.epoch, position)
         copy.push_settings()
-        useful = {uri for trial in folder.state().trials.values() for uri in trial.useful_checkpoints}
+        useful = folder.state().useful_checkpoints
         unused = unused_checkpoints(root, useful)
     except OSError as error:
         raise GensweepError(

@@ -20,7 +20,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from gensweep.causes import UNAVAILABLE, database_problem, primary_code
-from gensweep.config.sweep_config import GridSearch, Search, Tpe
+from gensweep.config.search_methods import CmaEs, GaussianProcess, GridSearch, Nsga2, Tpe
+from gensweep.config.sweep_config import Search
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.state import SweepState, TrialState
@@ -91,8 +92,18 @@ def tell(study: optuna.Study, trial: TrialState) -> None:
             optuna.trial.Trial(study, frozen._trial_id).report(best, images)
 
 
+def sampler_state(study: optuna.Study, trial: optuna.Trial) -> dict[str, int]:
+    """What the sampler has noted of a trial, such as its generation, that a study which is made anew must have.
+
+    Only whole numbers: CMA-ES notes its distribution as pickled code, which goes into no log; in a study that is made
+    anew it begins again.
+    """
+    noted = study._storage.get_trial(trial._trial_id).system_attrs
+    return {name: value for name, value in noted.items() if isinstance(value, int)}
+
+
 def make_sampler(search: Search, trials_so_far: int) -> optuna.samplers.BaseSampler:
-    """TPE for nested, parallel spaces, random draws, or a grid: every combination once, of ranges with steps.
+    """Optuna's sampler of a search; TPE is set up for nested, parallel spaces.
 
     A session that goes on must not repeat the random draws of the one before, so the seed depends on how many trials
     there are.  Source of TPE's flags: Optuna's documentation of TPESampler on conditional and distributed search.
@@ -106,6 +117,14 @@ def make_sampler(search: Search, trials_so_far: int) -> optuna.samplers.BaseSamp
                 return optuna.samplers.TPESampler(seed=seed, n_startup_trials=tpe.startup_trials, **settings)
             case GridSearch():
                 return Grid(seed=seed)
+            case GaussianProcess(startup_trials=startup):
+                return optuna.samplers.GPSampler(seed=seed, n_startup_trials=startup, warn_independent_sampling=False)
+            case CmaEs(startup_trials=startup):
+                return optuna.samplers.CmaEsSampler(
+                    seed=seed, n_startup_trials=startup, warn_independent_sampling=False
+                )
+            case Nsga2(population=population):
+                return optuna.samplers.NSGAIISampler(seed=seed, population_size=population)
         return optuna.samplers.RandomSampler(seed=seed)
 
 
@@ -160,6 +179,7 @@ def _frozen(trial: TrialState, sample: Sample) -> FrozenTrial:
         params=replayed.params,
         distributions=replayed.distributions,
         intermediate_values=dict(trial.rungs),
+        system_attrs=dict(trial.sampler_state),
     )
     frozen.number = trial.number
     return frozen

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gensweep.config.ranges import Node
 from gensweep.config.sweep_config import Objective, Resources, Search
 from gensweep.results import Unit
 from gensweep.sweep.allotment import NodeResources
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.state import SweepState
+
+#: The name of the next trial where the search has not drawn it yet.
+NEW = ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class SweepPlan:
     """Optuna trial -> overrides, flat, with dotted keys."""
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Overrides -> the effective configuration as plain values, for the job and the log."""
+    nodes: tuple[Node, ...] = ()
+    """The search space, of which `sample` draws."""
     unit: Unit = "images"
     equal: bool = False
     """Whether all trials have this budget, and not each the images that its configuration says."""

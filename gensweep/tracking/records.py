@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gensweep.errors import GensweepError
 from gensweep.results import Cost, Score, Unit
@@ -15,6 +15,15 @@ from gensweep.sweep.folder import SweepFolder
 
 #: Families of what was not trained here: a folder of images, an exported generator.
 IMPORTED_FAMILIES = ("folder", "torchscript")
+
+
+class CloneStep(NamedTuple):
+    """A trial went on from the checkpoint of another one after so many images, with these settings changed."""
+
+    source: str
+    images: int
+    changed: Mapping[str, Sequence[Any]]
+    """By dotted key, the value of the source and the new one."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class TrialRecord:
     best: bool = False
     length: int | None = None
     repeat_of: str | None = None
+    lineage: tuple[CloneStep, ...] = ()
+    """The clonings by which it came to its weights, the first one first."""
     rescored: Score | None = None
     never_improved: bool = False
     folder: str | None = None

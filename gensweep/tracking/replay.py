@@ -17,6 +17,7 @@ from gensweep.remote_folder import is_url
 from gensweep.scratch import scratch_folder
 from gensweep.sweep.checkpoints import fetch_file
 from gensweep.sweep.events import (
+    Cloned,
     Created,
     Ended,
     Evaluated,
@@ -135,7 +136,7 @@ class Replay:
         """Send what events of a trial say."""
         metrics: list[Metric] = []
         kinds = {type(entry.event) for entry in group}
-        if kinds & {Suggested, Retried}:
+        if kinds & {Suggested, Retried, Cloned}:
             run.log_params(param_texts(trial.config))
             run.log_text(yaml_text(trial.config), "config.yaml")
         for entry in group:
@@ -203,7 +204,7 @@ class Replay:
 
     def _marked(self) -> set[str]:
         """The trials that run or wait, and those that are shown as the best ones."""
-        going_on = [*self._state.running, *self._state.waiting]
+        going_on = [*self._state.running, *self._state.waiting, *self._state.paused]
         return {trial.trial for trial in [*going_on, *self._state.kept, *self._state.ranking[:1]]}
 
     def _best_so_far(self, entry: LogEntry) -> list[Metric]:

@@ -21,7 +21,7 @@ from gensweep.remote_folder import is_url
 from gensweep.results import UNBIASED_PARTS, Anchor, Anchors, Cost, Evaluation, Identity, Score, Unit
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState, TrialState
-from gensweep.tracking.records import IMPORTED_FAMILIES, SweepRecord, TrialRecord, sweep_folder
+from gensweep.tracking.records import IMPORTED_FAMILIES, CloneStep, SweepRecord, TrialRecord, sweep_folder
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -37,6 +37,7 @@ KEPT_IMAGES = "gensweep.kept_images"
 #: up, which is what KILLED says to a reader of the MLflow UI; gensweep.status tells it apart from an interrupted one.
 RUN_STATUS = {
     "waiting": "RUNNING",
+    "paused": "RUNNING",
     "running": "RUNNING",
     "finished": "FINISHED",
     "pruned": "KILLED",
@@ -83,6 +84,7 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
         **_source_tags(state),
         "gensweep.status": trial.status,
         "gensweep.repeat_of": trial.repeat_of,
+        "gensweep.lineage": _lineage_text(trial),
         "gensweep.length": None if trial.length is None else str(trial.length),
         "gensweep.metric": state.metric,
         "gensweep.family": trial.family,
@@ -157,6 +159,7 @@ def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
         outside=tags.get("gensweep.outside") == "true",
         best=tags.get("gensweep.best") == "true",
         repeat_of=tags.get("gensweep.repeat_of"),
+        lineage=_lineage(tags.get("gensweep.lineage", "[]")),
         length=int(tags["gensweep.length"]) if "gensweep.length" in tags else None,
         folder=tags.get("gensweep.folder"),
         sweep_id=tags.get(SWEEP_ID, ""),
@@ -191,6 +194,13 @@ def _params(text: str, config: Mapping[str, str]) -> dict[str, Any]:
     return chosen
 
 
+def _lineage(text: str) -> tuple[CloneStep, ...]:
+    try:
+        return tuple(CloneStep(step["source"], step["images"], step["changed"]) for step in json.loads(text))
+    except ValueError:  # a tag that was too long is cut off
+        return ()
+
+
 def _checkpoint(trial: TrialRecord, run: Run) -> str | None:
     """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept there, else a URL, or None."""
     local = run.data.tags.get("gensweep.checkpoint")
@@ -218,6 +228,12 @@ def _source_tags(state: SweepState) -> dict[str, str | None]:
         "mlflow.source.type": "LOCAL",
         **({} if commit is None else {"mlflow.source.git.commit": commit}),
     }
+
+
+def _lineage_text(trial: TrialState) -> str | None:
+    """The clonings by which a trial came to its weights, as JSON; None if it has only its own."""
+    steps = [{"source": e.source, "images": e.images, "changed": redact_tree(dict(e.changed))} for e in trial.lineage]
+    return json.dumps(steps, default=str) if steps else None
 
 
 def _anchors_text(score: Score) -> str | None:

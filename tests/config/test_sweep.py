@@ -367,3 +367,42 @@ def test_a_grid_has_to_be_finite_and_large_enough(load, refused):
     assert "give every range of floats a step" in refused(endless)[0]
     stepped = GRID + "space: {optimizer.learning_rate: {float: [0.001, 0.005], step: 0.001}}\n"
     assert load(stepped).search.trials == 5
+
+
+LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            f"{LR}search: {{scheduler: {{kind: pbt}}}}",
+            "search.sampler: pbt changes settings while it trains, from which tpe",
+        ),
+        (
+            "space: {network: {choice: [{kind: cnn}, {kind: unet}]}}\nsearch: {scheduler: {kind: pbt}, "
+            "sampler: {kind: random}}",
+            "network: pbt goes on from the weights of other trials, so it cannot search a choice of kinds (cnn, unet)",
+        ),
+        (
+            f"{LR}search: {{scheduler: {{kind: pbt}}, sampler: {{kind: random}}, trials: 1}}",
+            "search.trials: 1 is too small a population for pbt; set 2 or more",
+        ),
+        (
+            "space: {family: {choice: [{kind: diffusion}, {kind: gan}]}}\nsearch: {scheduler: {kind: hyperband}}",
+            "search.scheduler: hyperband compares trials of all families at early rungs",
+        ),
+        (f"{LR}search: {{sampler: {{kind: cmaes}}}}", "search.sampler: cmaes needs two ranges or more to adapt to"),
+        (
+            "space: {network.width: {choice: [8, 16]}}\nsearch: {sampler: {kind: cmaes}}",
+            "search.sampler: cmaes takes ranges only, but network.width is a choice; take sampler tpe or gp",
+        ),
+        (
+            f"{LR}search: {{sampler: {{kind: nsga2, population: 30}}, trials: 30}}",
+            "search.sampler.population: 30 is no less than the number of trials (30), so all of them would be random",
+        ),
+        (f"{LR}search: {{scheduler: {{kind: pbt, quantile: 0.7}}}}", "search.scheduler.quantile: 0.7 is not"),
+    ],
+)
+def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told, refused):
+    assert any(f": {told}" in problem for problem in refused(f"{BASE}{text}\n"))

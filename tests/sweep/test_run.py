@@ -11,10 +11,12 @@ import optuna
 import pytest
 from trivial_sweeps import Memory, numbered, plan
 
-from gensweep.config.sweep_config import AshaSettings, Repeats, Resources
+from gensweep.config.ranges import Range
+from gensweep.config.search_methods import AshaSettings, HyperBand, PopulationBasedTraining, RandomSearch
+from gensweep.config.sweep_config import Repeats, Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.checkpoints import fetch
-from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
+from gensweep.sweep.events import Ended, Evaluated, Paused, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.hosts import ask_hosts
 from gensweep.sweep.run import run_plan
@@ -117,6 +119,25 @@ def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
     assert result.state.sessions[-1].concurrent == 2
     assert {t.status for t in trials_of(result)} <= {"finished", "pruned"}
     assert result.state.status == "finished"
+
+
+def test_trials_that_were_paused_go_on_as_if_nothing_had_been(tmp_path):
+    """The sum of a trivial job depends on every step, so a clone has that of a trial that was never paused, too."""
+    configs = [{"x": x} for x in (0.1, 0.9, 0.2, 0.8, 0.3)]
+    settings = {"trials": 5, "configs": configs, "grace": 100}
+    memory = Memory()
+    halved = run_plan(plan("halved", search={"scheduler": HyperBand(reduction=2)}, **settings), [memory], root=tmp_path)
+    paused = {event.trial for event in memory.of(Paused)}
+    assert paused
+    assert {halved.state.trials[name].status for name in paused} == {"finished"}
+    nodes = (Range("x", "x", 0.0, 1.0, None, False, False),)
+    pbt = {"search": {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()}, "nodes": nodes}
+    cloned = run_plan(plan("cloned", sample=numbered, **pbt, **settings), root=tmp_path)
+    assert any(t.lineage for t in trials_of(cloned))
+    ends = [t.evaluations[400] for t in [*trials_of(halved), *trials_of(cloned)] if t.status == "finished"]
+    assert "t0000" not in paused  # it was trained as a whole
+    assert {end.evaluation.signals["sum"] for end in ends} == {ends[0].evaluation.signals["sum"]}
+    assert len(ends) > 5
 
 
 def test_impossible_resources_are_refused_with_numbers(tmp_path):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from logged import evaluation
 from trivial_sweeps import plan
 
-from gensweep.config.sweep_config import GridSearch, Search, Tpe
+from gensweep.config.search_methods import GridSearch, Nsga2, Tpe
+from gensweep.config.sweep_config import Search
 from gensweep.sweep.early_stopping import asha_stops
 from gensweep.sweep.events import Created, Evaluated, SessionEnded, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
@@ -25,17 +26,21 @@ def sampler(kind, seed, trials_so_far):
 
 
 def draws(sampler, count=4):
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(sampler=sampler)
     drawn = []
     for _ in range(count):
         trial = study.ask()
         drawn.append(trial.suggest_float("x", 0, 1))
+        trial.suggest_float("y", 0, 1)  # CMA-ES wants two dimensions
         study.tell(trial, drawn[-1])
     return drawn
 
 
-@pytest.mark.parametrize("kind", ["tpe", "random"])
+@pytest.mark.parametrize("kind", ["tpe", "random", "gp", "cmaes", "nsga2"])
 def test_a_seed_fixes_the_draws_and_a_later_session_does_not_repeat_them(kind):
+    if kind == "cmaes":
+        pytest.importorskip("cmaes", reason="Optuna's CMA-ES needs the package cmaes: pip install 'gensweep[cmaes]'")
     first = draws(sampler(kind, 3, 0))
     assert first == draws(sampler(kind, 3, 0))
     assert not set(first) & set(draws(sampler(kind, 4, 0)))
@@ -61,6 +66,23 @@ def test_a_grid_meets_every_combination_once_over_sessions(tmp_path):
         session.note(SessionEnded("finished"))
     met = [(trial.params["kind"], trial.params["size"]) for trial in folder.state().trials.values()]
     assert sorted(met) == [("a", 1), ("a", 2), ("a", 3), ("a", 4), ("b", 8), ("b", 16)]
+
+
+def test_generations_of_nsga2_go_on_in_a_study_that_is_made_anew(tmp_path):
+    genetic = plan(trials=12, search={"sampler": Nsga2(population=3)})
+    for _ in range(3):
+        folder = SweepFolder(tmp_path, "a")
+        folder.create({})
+        session = Session(genetic, folder, [], concurrent=1)
+        for _ in range(3):
+            trial = session.next_trial().trial
+            session.note(Started(trial))
+            session.reported(Evaluated(trial, evaluation(400, 1.0 + len(session.state.trials)), None))
+            session.ended(trial, {"finished": True})
+        session.note(SessionEnded("finished"))
+        folder.optuna.unlink()
+    noted = [list(trial.sampler_state.values()) for trial in folder.state().searched]
+    assert noted == [[0]] * 3 + [[1]] * 3 + [[2]] * 3
 
 
 def test_tpe_settings_reach_optuna():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import jobs
 
-from gensweep.config.sweep_config import Fifo, Objective, Resources, Search
+from gensweep.config.search_methods import Fifo
+from gensweep.config.sweep_config import Objective, Resources, Search
 from gensweep.sweep.sweep_plan import SweepPlan
 
 

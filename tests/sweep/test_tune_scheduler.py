@@ -1,0 +1,165 @@
+"""Tune's schedulers as the session asks them: no Ray, no processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from session_driver import Driver
+
+from gensweep.config.ranges import Choices, Range
+from gensweep.config.search_methods import HyperBand, MedianStopping, PopulationBasedTraining, RandomSearch
+from gensweep.sweep import session, study
+from gensweep.sweep.events import Started
+from gensweep.sweep.perturbation import clipped, mutations
+
+RUNGS = (100, 300, 900)
+BUDGET = RUNGS[-1]
+XS = (0.1, 0.43, 0.21, 0.09, -0.15, 0.29, -0.12, 0.78, 0.93, -0.23)
+NODES = (Range("x", "x", -1, 1, None, False, False),)
+
+
+class Sweep:
+    """A sweep whose workers are this loop; the driver may die after every so many evaluations."""
+
+    def __init__(self, root, scheduler, *, slots=1, dies_every=None, fails=None, family=None):
+        self.root, self.slots, self.fails, self.order = root, slots, fails, []
+        self.settings = {
+            "trials": len(XS),
+            "search": {"scheduler": scheduler, "sampler": RandomSearch()},
+            "sample": lambda trial: {"x": XS[trial.number]},
+            "configure": lambda overrides: {**overrides, "family": {"kind": family(overrides["x"]) if family else "a"}},
+            "budget": BUDGET,
+            "grace": 100,
+            "nodes": NODES,
+        }
+        self.driver, self.workers, evaluations = Driver(root, **self.settings), {}, 0
+        while self.start():
+            evaluations += 1
+            self.step()
+            if dies_every and evaluations % dies_every == 0:
+                self.driver, self.workers = Driver(root, **self.settings), {}
+
+    def start(self):
+        """Fill the slots; whether there is one that works."""
+        while len(self.workers) < self.slots and (trial := self.driver.session.next_trial()) is not None:
+            self.driver.names[trial.trial] = trial.trial
+            self.driver.session.note(Started(trial.trial))
+            begins_at = int(Path(trial.checkpoints[0]).name) if trial.checkpoints else 0
+            self.workers[trial.trial] = begins_at
+            self.order.append((trial.trial, begins_at))
+        return bool(self.workers)
+
+    def step(self):
+        name = next(iter(self.workers))
+        before = self.workers.pop(name)
+        images = self.workers[name] = next(rung for rung in (*RUNGS, BUDGET + 1) if rung > before)
+        x = self.driver.state.trials[name].config["x"]
+        if self.fails == (name, images):
+            del self.workers[name]
+            self.driver.end(name, failure="ValueError: no")
+            return
+        stops = images <= BUDGET and self.driver.evaluate(images, x + 1 / images, tune_id=name)
+        if images >= BUDGET or stops:
+            del self.workers[name]
+            self.driver.end(name, finished=images >= BUDGET)
+
+    @property
+    def ends(self):
+        trials = self.driver.folder.state().trials.values()
+        return {
+            trial.trial: (trial.status, trial.images, trial.config["x"], [each.source for each in trial.lineage])
+            for trial in trials
+        }
+
+
+@pytest.fixture(autouse=True)
+def _study_in_memory(monkeypatch):
+    """Optuna only draws here; its database would take most of the time."""
+
+    def open_study(file, state, search, sample):
+        drawn = optuna.create_study(sampler=study.make_sampler(search, 0), direction="minimize")
+        drawn.add_trials([study._frozen(trial, sample) for trial in state.searched])
+        return drawn
+
+    monkeypatch.setattr(session, "open_study", open_study)
+
+
+SCHEDULERS = [HyperBand(), MedianStopping(), PopulationBasedTraining()]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda each: each.kind)
+def test_a_sweep_whose_driver_dies_again_and_again_decides_as_if_it_never_had(tmp_path, scheduler):
+    whole = Sweep(tmp_path / "whole", scheduler).ends
+    assert {end[0] for end in whole.values()} == ({"finished"} if scheduler.kind == "pbt" else {"finished", "pruned"})
+    for dies_every in (1, 3):
+        assert Sweep(tmp_path / str(dies_every), scheduler, dies_every=dies_every).ends == whole
+
+
+@pytest.mark.parametrize("scheduler", [HyperBand(), PopulationBasedTraining()], ids=lambda each: each.kind)
+def test_who_goes_on_does_not_depend_on_how_many_run_at_once(tmp_path, scheduler):
+    assert Sweep(tmp_path / "1", scheduler).ends == Sweep(tmp_path / "4", scheduler, slots=4).ends
+
+
+def test_hyperband_lets_the_best_third_of_a_bracket_go_on_from_where_they_paused(tmp_path):
+    """Li et al. 2018, table 1, for R = 9 and eta = 3: 3 trials at 9, 5 at 3, 9 at 1, of which here are two."""
+    sweep = Sweep(tmp_path, HyperBand())
+    assert {name for name, (status, *_) in sweep.ends.items() if status == "finished"} == {
+        *("t0000", "t0001", "t0002"),  # begin at the whole budget
+        *("t0004", "t0006"),  # the best two of five at 300
+        "t0009",  # the better one of the last two, at 100 and 300
+    }
+    assert {begins_at for _, begins_at in sweep.order} == {0, 100, 300}
+
+
+def test_those_who_wait_for_a_trial_that_fails_go_on(tmp_path):
+    for scheduler, failure in ((HyperBand(), ("t0007", 300)), (PopulationBasedTraining(), ("t0009", 300))):
+        sweep = Sweep(tmp_path / scheduler.kind, scheduler, fails=failure)
+        assert sweep.ends[failure[0]][0] == "failed"
+        assert {status for status, *_ in sweep.ends.values()} <= {"failed", "finished", "pruned"}
+
+
+def test_the_median_stopping_rule_compares_trials_of_one_family(tmp_path):
+    """Those of the worse half stop, but not where they are all that there is of their family."""
+    alike = Sweep(tmp_path / "alike", MedianStopping()).ends
+    assert [name for name, end in alike.items() if end[0] == "pruned"] == ["t0005", "t0007", "t0008"]
+    apart = Sweep(tmp_path / "apart", MedianStopping(), family=lambda x: "slow" if x > 0.25 else "fast").ends
+    assert [name for name, end in apart.items() if end[0] == "pruned"] == ["t0008"]
+
+
+def test_population_based_training_clones_the_best_and_keeps_the_checkpoints_that_clones_need(tmp_path, monkeypatch):
+    there, start = [], Sweep.start
+
+    def look(sweep):
+        trials = sweep.driver.state.trials.values()
+        there.extend(Path(uri).is_dir() for trial in trials for uri in trial.checkpoints if not trial.ended)
+        return start(sweep)
+
+    monkeypatch.setattr(Sweep, "start", look)
+    sweep = Sweep(tmp_path, PopulationBasedTraining())
+    assert there
+    assert all(there)
+    trials = sweep.driver.folder.state().trials
+    assert sum(bool(trial.lineage) for trial in trials.values()) >= 3
+    for trial in trials.values():
+        assert -1 <= trial.config["x"] <= 1
+        for each in trial.lineage:
+            assert each.uri.endswith(f"{each.source}/{each.images:012d}")
+            assert each.params["x"] == each.config["x"]
+        assert sweep.driver.kept(trial.trial) == [trial.best.evaluation.images]
+    assert min(trial.objective.value for trial in trials.values()) < min(XS)  # it found what nobody had drawn
+
+
+def test_perturbed_values_stay_within_their_ranges_and_steps():
+    nodes = (
+        Range("lr", "lr", 1e-5, 1e-2, None, True, False),
+        Range("width", "width", 8, 32, 8, False, True),
+        Choices("loss", "loss", ("a", "b")),
+        Range("count", "count", 1, 9, None, True, True),
+    )
+    spec = mutations(nodes)
+    assert (spec["width"], spec["loss"]) == ([8, 16, 24, 32], ["a", "b"])
+    assert {spec["count"]() for _ in range(300)} == set(range(1, 10))
+    assert all(1e-5 <= spec["lr"]() <= 1e-2 for _ in range(50))
+    assert clipped({"lr": 0.012, "width": 8, "count": 0}, nodes) == {"lr": 1e-2, "width": 8, "count": 1}
