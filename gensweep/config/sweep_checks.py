@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
+from gensweep.config.points import keys_of, point_of
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, RangeCorner, combinations, pickers, walk
 from gensweep.config.schema import validate
@@ -88,6 +89,9 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         problems += {(each.place, each.key): each for each in mixed}.values()
         for check in (_sampler_problems, _scheduler_problems):
             problems += [located(*each) for each in check(config, nodes)]
+        for problem in _queue_problems(config, nodes, corners) if not problems else ():
+            place = place_of(tree, ["search", "enqueue"], default_place)
+            problems.append(Problem(place, problem.key, problem.message))
         families = registries.families().kinds()
         strange = [name for name in config.formats if name not in families]
         problems += [located(f"formats.{name}", unknown(name, "a family", families)) for name in strange]
@@ -226,6 +230,24 @@ def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tu
                 f"{population} is no less than the number of trials ({trials}), so all of them would be random; "
                 "set a smaller one",
             )
+
+
+def _queue_problems(config: SweepConfig, nodes: Sequence[Node], corners: Sequence[_Corner]) -> Iterator[Problem]:
+    """What is wrong with the trials that are queued; settings that this sweep gives one value do not matter."""
+    known = {key for corner in corners if corner.trial is not None for key in corner.trial.flat()} | set(keys_of(nodes))
+    for position, settings in enumerate(config.search.enqueue):
+        key, point = f"search.enqueue[{position}]", point_of(nodes, settings)
+        strange = [name for name, _ in flatten(settings) if name not in known]
+        for name in strange:
+            yield Problem("", f"{key}.{name}", unknown(name, "a key of this space", sorted(set(keys_of(nodes)))))
+        for name, message in point.problems:
+            yield Problem("", f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out")
+        searched = {name for name, _ in flatten(settings)} & set(keys_of(nodes))
+        for name in sorted(searched - point.met - {name for name, _ in point.problems}):
+            yield Problem("", f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too")
+    if len(config.search.enqueue) > config.search.most_trials:
+        count, trials = len(config.search.enqueue), config.search.most_trials
+        yield Problem("", "search.enqueue", f"{count} trials are queued, but search.trials is {trials}; raise it")
 
 
 def _scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:

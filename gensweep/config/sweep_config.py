@@ -118,6 +118,13 @@ class Search(FrozenSettings):
         Positive | None, Field(description="evaluations without a new best after which a trial ends; null: none")
     ] = None
     repeats: Repeats | None = None
+    enqueue: Annotated[
+        list[dict[str, Any]],
+        Field(
+            default_factory=list,
+            description="settings of the first trials, by key of the space; those that are left out are drawn",
+        ),
+    ]
 
     @property
     def most_trials(self) -> int:

@@ -14,6 +14,7 @@ from gensweep.build.footprint import count_parameters, images_at_once
 from gensweep.build.parts import build_family, build_learner, load_images, run_job
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
+from gensweep.config.points import point_of
 from gensweep.config.sweep_config import SECONDS_PER_HOUR, Resources
 from gensweep.data.images import Images
 from gensweep.remote_folder import below, is_url
@@ -51,6 +52,7 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
         sample=space.suggest,
         configure=lambda overrides: budgeted(sweep, overrides, lengths).as_dict(),
         nodes=space.nodes,
+        queue=tuple(point_of(space.nodes, settings).params for settings in sweep.search.enqueue),
         grace=sweep.search.scheduler.first_rung or min(_first_rung(sweep, each) for each in corners),
         resources=sweep.resources,
         settings={"sweep": sweep.as_dict()},

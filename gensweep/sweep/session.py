@@ -271,7 +271,10 @@ class Session:
         params: Mapping[str, Any] = {}
         config: Mapping[str, Any] = {}
         problem: GensweepError | None = None
+        position = len(self.state.searched)
         with available(self._folder.optuna):
+            if position < len(self._plan.queue):
+                self.study.enqueue_trial(dict(self._plan.queue[position]))
             asked = self.study.ask()
             try:
                 params = self._plan.sample(asked)

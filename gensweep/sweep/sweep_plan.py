@@ -35,6 +35,8 @@ class SweepPlan:
     """Overrides -> the effective configuration as plain values, for the job and the log."""
     nodes: tuple[Node, ...] = ()
     """The search space, of which `sample` draws."""
+    queue: tuple[Mapping[str, Any], ...] = ()
+    """Parameters of the first trials, by their names in the study; those that are left out are drawn."""
     unit: Unit = "images"
     equal: bool = False
     """Whether all trials have this budget, and not each the images that its configuration says."""

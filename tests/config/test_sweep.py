@@ -406,3 +406,27 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
 )
 def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told, refused):
     assert any(f": {told}" in problem for problem in refused(f"{BASE}{text}\n"))
+
+
+@pytest.mark.parametrize(
+    ("queued", "told"),
+    [
+        (
+            "{optimizer.learning_rate: 0.1}",
+            "search.enqueue[0].optimizer.learning_rate: 0.1 is not within 0.0001 .. 0.001",
+        ),
+        (
+            "{optimizer.learning_rat: 0.1}",
+            "search.enqueue[0].optimizer.learning_rat: 'optimizer.learning_rat' is not a key",
+        ),
+        ("{}, {}, {}", "search.enqueue: 3 trials are queued, but search.trials is 2; raise it"),
+    ],
+)
+def test_queued_trials_that_the_space_does_not_hold_are_refused(queued, told, refused):
+    assert any(f": {told}" in problem for problem in refused(f"{BASE}{LR}search: {{trials: 2, enqueue: [{queued}]}}\n"))
+
+
+def test_a_queued_trial_may_give_settings_that_are_not_searched(load):
+    """So --set of one of them does not make the file invalid."""
+    text = f"{BASE}{LR}search: {{enqueue: [{{optimizer.learning_rate: 5.0e-4, diffusion.timesteps: 100}}]}}\n"
+    assert load(text, "optimizer.learning_rate=0.01").trial({}).flat()["optimizer.learning_rate"] == 0.01

@@ -42,6 +42,19 @@ def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
     assert later.folder.state().trials["t0000"].status == "finished"
 
 
+def test_queued_trials_come_first_and_a_later_session_goes_on_behind_those_that_were_drawn(tmp_path):
+    queued = {"queue": ({"x": 0.5}, {"x": -0.25}, {}), "trials": 5}
+    driver = Driver(tmp_path, **queued)
+    assert driver.begin("0").params["x"] == 0.5
+    driver.end("0", failure="ValueError: no")
+    driver.session.study.enqueue_trial({"x": -0.25})  # the driver dies before it asks
+    later = Driver(tmp_path, **queued)
+    assert later.begin("1").params["x"] == -0.25
+    later.begin("2")
+    later.begin("3")
+    assert len({trial.params["x"] for trial in later.state.searched} - {0.5, -0.25}) == 2
+
+
 def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
     driver = Driver(tmp_path)
     driver.begin()

@@ -1,0 +1,99 @@
+"""Settings that somebody has written down, as a point of a search space: the parameters of a study that give them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gensweep.config.problems import listed, show
+from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range, grid_of
+from gensweep.config.tree import flatten
+
+#: Numbers of a range with steps that differ by this share of a step are one.
+STEP_ROUNDING = 1e-6
+
+
+@dataclass
+class Point:
+    """Parameters by their names in the study; those that are left out are drawn.
+
+    `met` are the keys of the settings that it gives, `missing` those that the space asks for and nobody gave.
+    `problems` say by key why settings lie outside of the space.
+    """
+
+    params: dict[str, Any] = field(default_factory=dict)
+    met: set[str] = field(default_factory=set)
+    missing: list[str] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+def point_of(nodes: Sequence[Node], settings: Mapping[str, Any]) -> Point:
+    """The point that settings, nested or by dotted key, mean.  Settings that are not searched change nothing."""
+    point = Point()
+    _add(point, nodes, dict(flatten(settings)))
+    return point
+
+
+def _add(point: Point, nodes: Sequence[Node], settings: Mapping[str, Any]) -> None:
+    for node in nodes:
+        if isinstance(node, Fixed):
+            point.met.add(node.key)
+        elif isinstance(node, Conditional):
+            _add_branch(point, node, settings)
+        elif node.key not in settings:
+            point.missing.append(node.key)
+        else:
+            point.met.add(node.key)
+            value = settings[node.key]
+            outside = _outside(node, value)
+            if outside is not None:
+                point.problems.append((node.key, outside))
+            elif isinstance(node, Choices):
+                point.params[node.name] = node.labels[node.values.index(value)]
+            else:
+                point.params[node.name] = int(value) if node.integer else float(value)
+
+
+def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) -> None:
+    """Take the branch that the kind names; of several, or without kinds, the first one that the settings fit."""
+    kind = settings.get(f"{node.key}.kind", settings.get(node.key))
+    named = [branch for branch in node.branches if branch.label.partition("#")[0] in ("", kind)]
+    if kind is not None and not named:
+        kinds = listed(dict.fromkeys(label.partition("#")[0] for label in node.labels))
+        point.problems.append((f"{node.key}.kind", f"{show(kind)} is not searched (known: {kinds})"))
+        return
+    if kind is None and node.name.partition("@")[0] == f"{node.key}.kind":
+        point.missing.append(f"{node.key}.kind")
+        return
+    below = {branch.label: point_of(branch.nodes, settings) for branch in named}
+    label, chosen = min(below.items(), key=lambda item: (len(item[1].problems), -len(item[1].params)))
+    point.params[node.name] = label
+    point.params |= chosen.params
+    point.met |= {f"{node.key}.kind", node.key} | chosen.met
+    point.missing += chosen.missing
+    point.problems += chosen.problems
+
+
+def _outside(node: Range | Choices, value: Any) -> str | None:
+    """Why a value is none of a node's, if so."""
+    if isinstance(node, Choices):
+        known = any(value == each and isinstance(value, bool) == isinstance(each, bool) for each in node.values)
+        return None if known else f"{show(value)} is not one of {', '.join(map(show, node.values))}"
+    if isinstance(value, bool) or not isinstance(value, int | float) or (node.integer and value != int(value)):
+        return f"{show(value)} is not a {'whole number' if node.integer else 'number'}"
+    if not node.low <= value <= node.high:
+        return f"{show(value)} is not within {node.low:g} .. {node.high:g}"
+    if node.step is not None and min(abs(each - value) for each in grid_of(node)) > STEP_ROUNDING * node.step:
+        return f"{show(value)} is no step of {node.step:g} above {node.low:g}"
+    return None
+
+
+def keys_of(nodes: Sequence[Node]) -> Iterator[str]:
+    """All keys that a space decides about, of every branch."""
+    for node in nodes:
+        yield node.key
+        branches: Sequence[Branch] = node.branches if isinstance(node, Conditional) else ()
+        for branch in branches:
+            yield f"{node.key}.kind"
+            yield from keys_of(branch.nodes)
