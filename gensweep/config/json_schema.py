@@ -21,10 +21,16 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def _range_schema(name: str, item: str, description: str) -> dict[str, Any]:
     bounds = {"type": "array", "minItems": 2, "maxItems": 2, "items": {"type": item}}
     step = {"type": item, "exclusiveMinimum": 0}
+    number = {"type": "number"}
+    believed = {"type": "object", "properties": {"value": number, "width": number}, "required": ["value"]}
+    prior = {
+        "description": "the value that you believe in; width: the standard deviation around it, in parts of the range",
+        "anyOf": [number, believed | {"additionalProperties": False}],
+    }
     return {
         "type": "object",
         "description": f"{description} from low to high, both included",
-        "properties": {name: bounds, "step": step, "log": {"type": "boolean"}},
+        "properties": {name: bounds, "step": step, "log": {"type": "boolean"}, "prior": prior},
         "required": [name],
         "additionalProperties": False,
     }
@@ -45,7 +51,7 @@ ENTRY_SCHEMA: dict[str, Any] = {
         {
             "type": "object",
             "description": "several entries under one key",
-            "propertyNames": {"not": {"enum": ["int", "float", "choice", "step", "log"]}},
+            "propertyNames": {"not": {"enum": ["int", "float", "choice", "step", "log", "prior"]}},
             "additionalProperties": {"$ref": "#/$defs/SpaceEntry"},
         },
         {"type": ["string", "number", "boolean", "null", "array"]},

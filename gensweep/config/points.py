@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gensweep.config.prior import probability_below
 from gensweep.config.problems import listed, show
-from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range, grid_of
+from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, grid_of
 from gensweep.config.tree import flatten
 
 #: Numbers of a range with steps that differ by this share of a step are one.
@@ -51,6 +52,8 @@ def _add(point: Point, nodes: Sequence[Node], settings: Mapping[str, Any]) -> No
                 point.problems.append((node.key, outside))
             elif isinstance(node, Choices):
                 point.params[node.name] = node.labels[node.values.index(value)]
+            elif node.prior is not None:
+                point.params[node.name] = probability_below(node, node.prior, value)
             else:
                 point.params[node.name] = int(value) if node.integer else float(value)
 
@@ -89,11 +92,15 @@ def _outside(node: Range | Choices, value: Any) -> str | None:
     return None
 
 
-def keys_of(nodes: Sequence[Node]) -> Iterator[str]:
-    """All keys that a space decides about, of every branch."""
+def every_node(nodes: Sequence[Node]) -> Iterator[Node]:
+    """All nodes of a space, those of every branch included."""
     for node in nodes:
-        yield node.key
-        branches: Sequence[Branch] = node.branches if isinstance(node, Conditional) else ()
-        for branch in branches:
-            yield f"{node.key}.kind"
-            yield from keys_of(branch.nodes)
+        yield node
+        for branch in node.branches if isinstance(node, Conditional) else ():
+            yield from every_node(branch.nodes)
+
+
+def keys_of(nodes: Sequence[Node]) -> set[str]:
+    """All keys that a space decides about."""
+    every = list(every_node(nodes))
+    return {node.key for node in every} | {f"{node.key}.kind" for node in every if isinstance(node, Conditional)}

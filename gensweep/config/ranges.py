@@ -7,9 +7,11 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 MAX_CORNERS = 64
+#: Standard deviation of a prior, in parts of the range.  Source: PriorBand, Mallik et al. 2023.
+DEFAULT_WIDTH = 0.25
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,13 @@ class Fixed:
     key: str
     value: Any
     place: str = field(compare=False, default="")
+
+
+class Prior(NamedTuple):
+    """The likeliest value of a range, and the standard deviation on the range's scale, in parts of it."""
+
+    value: float
+    width: float = DEFAULT_WIDTH
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,7 @@ class Range:
     log: bool
     integer: bool
     place: str = field(compare=False, default="")
+    prior: Prior | None = None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The `space` of a sweep as it is written: ranges and choices by dotted key, nested to any depth.
 
     {int: [low, high], step: 1, log: false}      {float: [low, high], step: null, log: false}
+    either with a prior: VALUE, or prior: {value: VALUE, width: 0.25}
     {choice: [values]}                           {choice: [{kind: a, setting: range or value, ...}, {kind: b, ...}]}
 
 An element of a choice that is a mapping opens a sub-space.  A choice over `family` may carry sections of the family.
@@ -18,10 +19,12 @@ from decimal import Decimal
 from typing import Any, TypeAlias
 
 from gensweep.config.problems import Problem, show
-from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Range
+from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Node, Prior, Range
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree
 
 RANGE_KINDS = ("int", "float", "choice")
+#: Wider beliefs are none.
+MAX_PRIOR_WIDTH = 10.0
 
 
 # A node and the branches that lead to it: each conditional's key and the index of its branch.
@@ -69,7 +72,7 @@ class _Parser:
         sorts = [name for name in RANGE_KINDS if name in value]
         if len(sorts) > 1:
             raise self._refused(place, path, f"is {' and '.join(sorts)} at once; take one of them")
-        allowed = {"choice": ()}.get(sorts[0], ("step", "log"))
+        allowed = {"choice": ()}.get(sorts[0], ("step", "log", "prior"))
         for key in value:
             if key not in (sorts[0], *allowed):
                 what = f"does not go with {sorts[0]}" + (f" (known: {', '.join(allowed)})" if allowed else "")
@@ -101,7 +104,25 @@ class _Parser:
         if len(self.problems) > before:
             raise _RefusedError
         key = ".".join(path)
-        return Range(key, key, low, high, step if integer or step is None else float(step), bool(log), integer, place)
+        step = step if integer or step is None else float(step)
+        return Range(key, key, low, high, step, bool(log), integer, place, self._prior(tree, low, high, path, place))
+
+    def _prior(self, tree: Tree, low: float, high: float, path: tuple[str, ...], place: str) -> Prior | None:
+        """What is believed of a range, if anything."""
+        if "prior" not in tree:
+            return None
+        place, written = tree.places.get("prior", place), tree["prior"]
+        parts = written if isinstance(written, Tree) else {"value": written}
+        if not parts.keys() <= {"value", "width"} or not all(_is_number(each, False) for each in parts.values()):
+            form = f"prior takes a number or {{value: number, width: number}}, but got {show(written)}"
+            raise self._refused(place, path, form)
+        prior = Prior(**{"value": low - 1, **parts})
+        if not low <= prior.value <= high:
+            raise self._refused(place, path, f"prior: {show(parts.get('value'))} is not within {low:g} .. {high:g}")
+        if not 0 < prior.width <= MAX_PRIOR_WIDTH:
+            told = f"prior: a width of {show(prior.width)} is not within 0 .. {MAX_PRIOR_WIDTH:g} (parts of the range)"
+            raise self._refused(place, path, told)
+        return prior
 
     def _steps(self, low: float, high: float, step: float, path: tuple[str, ...], place: str) -> None:
         start, end, width = (Decimal(str(each)) for each in (low, high, step))
@@ -214,7 +235,7 @@ def _renamed(node: Node, differing: Set[str], labels: tuple[str, ...]) -> Node:
 def _distribution(node: Node) -> Any:
     """What Optuna must not see change under one name."""
     if isinstance(node, Range):
-        return (node.integer, node.low, node.high, node.step, node.log)
+        return (node.integer, node.low, node.high, node.step, node.log, node.prior)
     return json.dumps(node.labels) if isinstance(node, Choices | Conditional) else None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
-from gensweep.config.points import keys_of, point_of
+from gensweep.config.points import every_node, keys_of, point_of
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, RangeCorner, combinations, pickers, walk
 from gensweep.config.schema import validate
@@ -213,6 +213,8 @@ def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tu
     trials, count = config.search.most_trials, combinations(nodes)
     odd = [node.key for node in nodes if isinstance(node, Choices | Conditional)]
     match config.search.sampler:
+        case GridSearch() if any(node.prior for node in every_node(nodes) if isinstance(node, Range)):
+            yield "search.sampler", "a grid takes every combination once, whatever a prior says; leave the priors out"
         case GridSearch() if count is None:
             message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
             yield "search.sampler", message
@@ -234,15 +236,15 @@ def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tu
 
 def _queue_problems(config: SweepConfig, nodes: Sequence[Node], corners: Sequence[_Corner]) -> Iterator[Problem]:
     """What is wrong with the trials that are queued; settings that this sweep gives one value do not matter."""
-    known = {key for corner in corners if corner.trial is not None for key in corner.trial.flat()} | set(keys_of(nodes))
+    known = {key for corner in corners if corner.trial is not None for key in corner.trial.flat()} | keys_of(nodes)
     for position, settings in enumerate(config.search.enqueue):
         key, point = f"search.enqueue[{position}]", point_of(nodes, settings)
         strange = [name for name, _ in flatten(settings) if name not in known]
         for name in strange:
-            yield Problem("", f"{key}.{name}", unknown(name, "a key of this space", sorted(set(keys_of(nodes)))))
+            yield Problem("", f"{key}.{name}", unknown(name, "a key of this space", sorted(keys_of(nodes))))
         for name, message in point.problems:
             yield Problem("", f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out")
-        searched = {name for name, _ in flatten(settings)} & set(keys_of(nodes))
+        searched = {name for name, _ in flatten(settings)} & keys_of(nodes)
         for name in sorted(searched - point.met - {name for name, _ in point.problems}):
             yield Problem("", f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too")
     if len(config.search.enqueue) > config.search.most_trials:

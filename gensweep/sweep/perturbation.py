@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from gensweep.config.prior import quantile
 from gensweep.config.ranges import Choices, Node, Range, grid_of
 
 
@@ -33,6 +34,8 @@ def clipped(config: Mapping[str, Any], nodes: Sequence[Node]) -> dict[str, Any]:
 
 def _drawn(node: Range) -> int | float:
     """A number of a range without steps, from the global state of randomness, as Tune asks for it."""
+    if node.prior is not None:
+        return quantile(node, node.prior, random.random())
     if node.log:
         # Whole numbers of a logarithmic range are rounded, so its ends reach half a step further.
         beyond = 0.5 if node.integer else 0.0

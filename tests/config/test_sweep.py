@@ -80,7 +80,7 @@ def test_a_trial_of_a_sweep_is_its_base_with_overrides(load):
         ("network.width: {int: [16.5, 32]}", "int takes two whole numbers, [low, high], but got [16.5, 32]"),
         ("network.width: {int: [16]}", "int takes two whole numbers, [low, high], but got [16]"),
         ("network.width: {int: 16}", "int takes two whole numbers, [low, high], but got 16"),
-        ("network.width: {int: [16, 32], step: 16, lg: true}", "'lg' does not go with int (known: step, log)"),
+        ("network.width: {int: [16, 32], step: 16, lg: true}", "'lg' does not go with int (known: step, log, prior)"),
         ("network.width: {int: [16, 32], log: 1}", "log: 1 is not true or false"),
         ("network.width: {int: [16, 32], float: [1, 2]}", "is int and float at once; take one of them"),
         ("network.dropout: {float: [false, true]}", "float takes two numbers, [low, high], but got [false, true]"),
@@ -430,3 +430,9 @@ def test_a_queued_trial_may_give_settings_that_are_not_searched(load):
     """So --set of one of them does not make the file invalid."""
     text = f"{BASE}{LR}search: {{enqueue: [{{optimizer.learning_rate: 5.0e-4, diffusion.timesteps: 100}}]}}\n"
     assert load(text, "optimizer.learning_rate=0.01").trial({}).flat()["optimizer.learning_rate"] == 0.01
+
+
+def test_a_grid_has_no_use_for_priors(refused):
+    text = "space: {network.width: {int: [8, 16], step: 8, prior: 8}}\nsearch: {trials: 2, sampler: {kind: grid}}\n"
+    (line,) = refused(f"{BASE}{text}")
+    assert "search.sampler: a grid takes every combination once, whatever a prior says; leave the priors out" in line
