@@ -119,12 +119,9 @@ class Search(FrozenSettings):
     ] = None
     repeats: Repeats | None = None
     enqueue: Annotated[
-        list[dict[str, Any]],
-        Field(
-            default_factory=list,
-            description="settings of the first trials, by key of the space; those that are left out are drawn",
-        ),
-    ]
+        tuple[dict[str, Any], ...],
+        Field(description="settings of the first trials, by key of the space; those that are left out are drawn"),
+    ] = ()
 
     @property
     def most_trials(self) -> int:
