@@ -35,6 +35,11 @@ SMALL = {
         "gan": {"latent": 6, "augmentation": {"kind": "ada", "images": 200}},
         "adaptive_diffusion": {"target": -0.9, "images": 80, "interval": 2, "noise_std": 0.5},
     },
+    "flow": {
+        "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
+        "flow": {"times": {"kind": "logit_normal"}, "drawing": "antithetic", "pairing": {"kind": "optimal_transport"}},
+        "sampler": {"kind": "straight_heun", "steps": 4},
+    },
     "vdm": {
         "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
         "vdm": {"schedule": {"kind": "monotone", "features": 16}},

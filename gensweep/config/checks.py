@@ -26,6 +26,7 @@ def cross_checks(trial: BaseModel) -> Iterator[tuple[str, str]]:
     yield from _sampler(trial)
     yield from _rungs(trial)
     yield from _churn(trial)
+    yield from _pairing(trial)
     yield from _parts(trial)
 
 
@@ -141,6 +142,16 @@ def _churn(trial: BaseModel) -> Iterator[tuple[str, str]]:
         yield "sampler.churn_min", f"{low:g} is more than sampler.churn_max ({high:g}), so no level would be churned"
 
 
+def _pairing(trial: BaseModel) -> Iterator[tuple[str, str]]:
+    pairing, batch = setting(trial, "flow.pairing"), setting(trial, "training.batch_size")
+    if pairing is not None and batch is not None and batch < (least := type(pairing).function.min_batch):
+        yield (
+            "flow.pairing",
+            f"{pairing.kind} pairs the images of a batch, but training.batch_size is {batch}; "
+            f"set that to {least} or more, or take the pairing independent",
+        )
+
+
 def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
     for key in _timesteps(trial):
         steps, timesteps = setting(trial, "sampler.steps"), setting(trial, key)
@@ -167,6 +178,12 @@ def _rungs(trial: BaseModel) -> Iterator[tuple[str, str]]:
     if setting(trial, "sampler") is None:
         family = setting(trial, "family.kind")
         yield key, f"{early} needs a sampler, and the family {family} has none; leave it to those that have one"
+    elif not hasattr(trial.sampler, "steps"):  # type: ignore[attr-defined]
+        kind = setting(trial, "sampler.kind")
+        yield (
+            key,
+            f"{early} needs a sampler with a number of steps, and {kind} finds its own; take another, or leave it out",
+        )
     for name in ("sampler.steps", *_timesteps(trial)):
         steps = setting(trial, name)
         if steps is not None and early >= steps:

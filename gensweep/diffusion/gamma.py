@@ -17,16 +17,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.diffusion.parameterisations import NETWORK_TIMES
+from gensweep.diffusion.parameterisations import MAX_NETWORK_TIME, NETWORK_TIMES
 from gensweep.diffusion.process import spaced
-from gensweep.diffusion.samplers.sampler import Spacing
+from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS, Spacing
 from gensweep.errors import ParameterError
 from gensweep.registry import Registry
-
-#: The largest float32 below NETWORK_TIMES.
-MAX_NETWORK_TIME = NETWORK_TIMES * (1 - 2**-24)
-#: Steps of a sampler without `steps` in continuous time, where there is no number of all levels.
-DEFAULT_SAMPLING_STEPS = 1000
 
 Low: TypeAlias = Annotated[float, Interval(ge=-20, le=-2)]
 High: TypeAlias = Annotated[float, Interval(ge=1, le=20)]

@@ -20,6 +20,8 @@ from gensweep.registry import Registry
 
 #: Networks get times in 0 <= t < this.
 NETWORK_TIMES = 1000.0
+#: The largest float32 below that.
+MAX_NETWORK_TIME = NETWORK_TIMES * (1 - 2**-24)
 
 
 class Coefficients(NamedTuple):
@@ -89,6 +91,16 @@ def v(sigma: Float[Tensor, " b"]) -> Coefficients:
     s = _image(sigma)
     unit = _unit(s)
     return Coefficients(unit.square(), -s * unit, unit)
+
+
+@PARAMETERISATIONS.register("velocity")
+def velocity(sigma: Float[Tensor, " b"]) -> Coefficients:
+    """Eps - x_0, the velocity of the straight path (1 - t) x_0 + t eps, on which sigma = t / (1 - t).
+
+    Source: Lipman et al. 2023, section 4.1; Esser et al. 2024, eq. 13.
+    """
+    s = _image(sigma)
+    return Coefficients(1 / (1 + s), -s / (1 + s), 1 / (1 + s))
 
 
 @PARAMETERISATIONS.register("edm")

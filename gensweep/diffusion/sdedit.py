@@ -13,7 +13,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import START_STREAM, Denoise, Denoised, Levels, Sampler, Spacing, from_noise
+from gensweep.diffusion.samplers.sampler import (
+    START_STREAM,
+    Denoise,
+    Denoised,
+    Level,
+    Levels,
+    Sampler,
+    Spacing,
+    from_noise,
+)
 from gensweep.noise import Noise
 
 
@@ -82,7 +91,7 @@ def _keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Ten
     network always sees them at the level at which it sees the others.
     """
 
-    def denoise_the_rest(x: Tensor, sigma: float) -> Denoised:
+    def denoise_the_rest(x: Tensor, sigma: Level) -> Denoised:
         x_0, fraction = denoise(x, sigma)
         return Denoised(torch.where(redraw, x_0, image), fraction)
 

@@ -15,10 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from gensweep.diffusion.gamma import DEFAULT_SAMPLING_STEPS, Gamma, wide
+from gensweep.diffusion.gamma import Gamma, wide
 from gensweep.diffusion.levels import UNIFORM_CELL
 from gensweep.diffusion.likelihood import BOUND_NOISE_STREAM, BOUND_TIMESTEP_STREAM, Bound, DenoiseAt
 from gensweep.diffusion.process import q_sample
+from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS
 from gensweep.noise import Noise
 
 #: The distance of two of the 256 pixel values in -1 .. 1.

@@ -9,7 +9,7 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from gensweep.diffusion.likelihood import TYPICAL_DATA_STD
-from gensweep.diffusion.samplers.sampler import Denoised, Levels, Sampler
+from gensweep.diffusion.samplers.sampler import Denoised, Level, Levels, Sampler
 from gensweep.noise import Noise
 
 #: The stream that stands for the noise at the start of a chain; those of samplers are not negative.
@@ -35,7 +35,7 @@ def widening(levels: Levels, sampler: Sampler, std: float = TYPICAL_DATA_STD) ->
 
 
 def _sample(levels: Levels, sampler: Sampler, std: float, noise: Noise) -> Float64[Tensor, "n 1 1 1"]:
-    def ideal(x: Tensor, sigma: float) -> Denoised:
+    def ideal(x: Tensor, sigma: Level) -> Denoised:
         return Denoised(x * (std**2 / (std**2 + sigma**2)), torch.zeros_like(x))
 
     def start(sigma: float) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import Denoise, Denoised, Levels, Sampler, Spacing
+from gensweep.diffusion.samplers.sampler import Denoise, Denoised, Level, Levels, Sampler, Spacing
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
@@ -30,7 +30,7 @@ def visited(levels: Levels, sampler: Sampler) -> list[float]:
             recorded[:] = levels.sigmas(steps, spacing)
             return list(recorded)
 
-    def blind(x: Tensor, sigma: float) -> Denoised:
+    def blind(x: Tensor, sigma: Level) -> Denoised:
         return Denoised(x, torch.zeros_like(x))
 
     sampler(Recording(), blind, lambda _: torch.zeros(1, 1, 1, 1), _silent(1, "cpu"))

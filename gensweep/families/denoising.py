@@ -9,20 +9,30 @@ import torch
 from annotated_types import Interval
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from gensweep.diffusion.gamma import Gamma
 from gensweep.diffusion.guidance import guided, scale_at
 from gensweep.diffusion.likelihood import Bound
 from gensweep.diffusion.parameterisations import Parameterisation, denoised
-from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoise, Denoised, Sampler, from_noise
+from gensweep.diffusion.samplers.sampler import (
+    SAMPLERS,
+    START_STREAM,
+    Denoise,
+    Denoised,
+    Level,
+    Process,
+    Sampler,
+    from_noise,
+)
 from gensweep.families.optimizers import Adam, adam
+from gensweep.nn import kernels
 from gensweep.nn.networks import DENOISERS
+from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise
 from gensweep.registry import Choice, Section
 
 #: The random stream of the noise in training.  Taken are 0 (levels), 2 (dropped labels), 3 (start of samplers), 4
-#: (levels of a bound), 5 (reconstruction of vdm), and from 16 on the samplers' steps.
+#: (levels of a bound), 5 (reconstruction of vdm), 6 (dequantisation), and from 16 on the samplers' steps.
 TRAINING_NOISE_STREAM = 1
 
 #: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
@@ -35,12 +45,13 @@ GuidanceInterval: TypeAlias = tuple[float, float] | None
 class DenoisingFamily:
     """A network that denoises images at every level of a process, with labels or without.
 
-    A family of this kind sets `process`, `parameterisation` and `bound`, and says what the network is trained on.
+    A family of this kind sets `process`, `parameterisation` and, unless it has a likelihood of its own, `bound`, and
+    says what the network is trained on.
     Source: Ho & Salimans 2022 (guidance).
     """
 
     sampled = "denoiser"
-    process: GaussianDiffusion | Gamma
+    process: Process
     parameterisation: Parameterisation
     bound: Callable[..., Bound]
 
@@ -72,11 +83,11 @@ class DenoisingFamily:
         """One, for the denoiser and what is trained with it."""
         return {self.sampled: self.adam.optimizer(self.networks[self.sampled])}
 
-    def process_of(self, network: nn.Module) -> GaussianDiffusion | Gamma:
+    def process_of(self, network: nn.Module) -> Process:
         """The process that a network like `networks[sampled]` denoises."""
         return self.process
 
-    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
+    def at_level(self, network: nn.Module) -> Callable[[Level], Callable[..., Tensor]]:
         """The network as it is called at a noise level where it draws samples."""
         return lambda sigma: network
 
@@ -90,12 +101,15 @@ class DenoisingFamily:
         at_level, time = self.at_level(network), self.process_of(network).network_time
         shown = labels if self.classes else None
 
-        def denoise(x: Tensor, sigma: float) -> Denoised:
+        def denoise(x: Tensor, sigma: Level) -> Denoised:
             def predict(x: Tensor, time: Tensor) -> Tensor:
                 scale = scale_at(sigma, self.guidance, self.guidance_interval)
                 return guided(at_level(sigma), x, time, shown, null=self.classes, scale=scale)
 
-            levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
+            if isinstance(sigma, Tensor):
+                levels = sigma.flatten()
+            else:
+                levels = torch.full((len(x),), sigma, device=x.device, dtype=x.dtype)
             return denoised(predict, self.parameterisation, time, x, levels)
 
         return denoise
@@ -117,3 +131,23 @@ class DenoisingFamily:
             )
 
         return self.bound(process, denoise, images, noise, points=points).total
+
+
+def sampling_network(network: nn.Module, precision: Precision) -> Callable[..., Tensor]:
+    """The network as it draws samples: itself, or with its layers in bfloat16 except the last.
+
+    "auto" is bfloat16 where that is faster.
+    """
+    device = next(network.parameters(), torch.empty(0)).device
+    coarse = uses_bfloat16(precision, device)
+    if precision == "auto" and device.type == "cpu":
+        coarse = coarse and kernels.active() == "c++"
+    if not coarse:
+        return network
+    weights = rounded(network)
+
+    def coarsely(*inputs: Tensor | None) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return functional_call(network, weights, inputs)  # type: ignore[no-any-return]
+
+    return coarsely

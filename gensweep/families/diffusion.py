@@ -8,7 +8,6 @@ from typing import Annotated, Any, NamedTuple
 import torch
 from annotated_types import Interval
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from gensweep.diffusion.denoising_losses import LOSSES, DiffusionLoss, Prediction
 from gensweep.diffusion.guidance import training_labels
@@ -16,12 +15,12 @@ from gensweep.diffusion.levels import TRAINING_LEVELS, TrainingLevels
 from gensweep.diffusion.likelihood import bound
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import GaussianDiffusion, q_sample
+from gensweep.diffusion.samplers.sampler import Level
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
 from gensweep.errors import ParameterError
-from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, sampling_network
 from gensweep.families.family import FAMILIES, Batch, Loss
-from gensweep.nn import kernels
-from gensweep.nn.precision import Precision, rounded, uses_bfloat16
+from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Registry, SameAs, Section
 
 #: Above this noise level hardly anything is left of the image; samplers divide by it, which multiplies rounding errors.
@@ -108,16 +107,7 @@ class DiffusionFamily(DenoisingFamily):
         weighted = losses if drawn.weight is None else drawn.weight * losses
         yield Loss(self.sampled, weighted.mean(), "diffusion")
 
-    def at_level(self, network: nn.Module) -> Callable[[float], Callable[..., Tensor]]:
+    def at_level(self, network: nn.Module) -> Callable[[Level], Callable[..., Tensor]]:
         """The network in the sampling precision; at levels above MAX_EXACT_SIGMA that is always its own."""
-        device = next(network.parameters(), torch.empty(0)).device
-        coarse = uses_bfloat16(self.sampling_precision, device)
-        if self.sampling_precision == "auto" and device.type == "cpu":
-            coarse = coarse and kernels.active() == "c++"
-        weights = rounded(network) if coarse else {}
-
-        def coarsely(*inputs: Tensor | None) -> Tensor:
-            with torch.autocast(device.type, torch.bfloat16):
-                return functional_call(network, weights, inputs)  # type: ignore[no-any-return]
-
-        return lambda sigma: coarsely if coarse and sigma <= MAX_EXACT_SIGMA else network
+        drawing = sampling_network(network, self.sampling_precision)
+        return lambda sigma: network if (torch.as_tensor(sigma) > MAX_EXACT_SIGMA).any() else drawing

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
+from gensweep.data.loader import LoadedBatch
 from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
 from gensweep.noise import Noise
 from gensweep.registry import Registry
@@ -23,7 +24,7 @@ class Batch(NamedTuple):
     """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions.
 
     `total` is the number of images in the batch over all ranks; a batch begins at each multiple of it, and `step` of
-    them came before this one.
+    them came before this one.  `loaded` gives the images of all ranks and parts, if these are not all.
     """
 
     images: Float[Tensor, "b c h w"]
@@ -31,6 +32,11 @@ class Batch(NamedTuple):
     noise: Noise
     total: int
     step: int = 0
+    loaded: Callable[[], LoadedBatch] | None = None
+
+    def whole(self) -> LoadedBatch:
+        """All images of the batch, whichever share of them a rank or a part of the batch has."""
+        return LoadedBatch(self.images, self.labels, self.noise.samples) if self.loaded is None else self.loaded()
 
 
 class Loss(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 
 from gensweep.build.model import Model, in_batches, labels_of, load_checkpoint
 from gensweep.build.parts import build_extractor, load_images, training_reference
+from gensweep.diffusion.samplers.sampler import is_adaptive
+from gensweep.diffusion.samplers.straight import straight_heun
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.families.family import Denoising
 from gensweep.families.gan import DISCRIMINATOR, GanFamily
@@ -47,6 +50,8 @@ MAXIMISATION_LEVELS = 3
 MAXIMISATION_IMAGES = 2
 #: Layers for which images are made if one class is given; with more it is one layer a class.
 LAYERS_OF_ONE_CLASS = 3
+#: An adaptive sampler visits other levels for each image; images are looked at in so many steps of Heun's method then.
+STEPS_WITHOUT_LEVELS = 30
 #: The units of a label that vote for these layers.
 LEADING_UNITS = 30
 
@@ -134,6 +139,8 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     Raises ConfigError for a model without labels, an unknown class, and if no layer is found.
     """
     model = load_checkpoint(folder)
+    if isinstance(model.family, Denoising) and is_adaptive(model.family.sampler):
+        model.family.sampler = partial(straight_heun, steps=STEPS_WITHOUT_LEVELS)
     names = model.checkpoint.class_names
     if not model.family.classes:
         raise ConfigError(

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.diffusion.samplers.sampler import Denoised
+from gensweep.diffusion.samplers.sampler import Denoised, Level
 from gensweep.diffusion.sdedit import edit
 from gensweep.families.family import Denoising
 from gensweep.nn.unet import Attention
@@ -51,7 +51,8 @@ def record_path(
     denoise = family.denoise(network, labels)
     layers = {name: module for name, module in network.named_modules() if attention and isinstance(module, Attention)}
 
-    def recorded(x: Tensor, sigma: float) -> Denoised:
+    def recorded(x: Tensor, sigma: Level) -> Denoised:
+        assert not isinstance(sigma, Tensor), "an adaptive sampler has no levels that are those of all images"
         with recording_attention(layers) as maps:
             denoised = denoise(x, sigma)
         # Guidance doubles the batch, and the half with labels comes last.

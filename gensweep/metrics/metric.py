@@ -6,6 +6,7 @@ All metrics of an evaluation are fed by the same features.
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
@@ -99,16 +100,23 @@ class BitsPerDim(Metric):
 
     def reset(self) -> None:
         """Forget all images."""
-        self._state = torch.zeros(2, dtype=torch.float64, device=self._device)
+        # Images, the sum of their bits, and of the squares of these.
+        self._state = torch.zeros(3, dtype=torch.float64, device=self._device)
 
     def update(self, output: Float[Tensor, " b"]) -> None:
         """Take in the bits per dimension of some images, which may be none."""
-        self._state[0] += len(output)
-        self._state[1] += output.detach().to(self._state).sum()
+        bits = output.detach().to(self._state)
+        self._state += torch.stack([bits.new_tensor(len(bits)), bits.sum(), bits.square().sum()])
 
     def compute(self) -> float:
-        """The mean over the images of all processes.  Raises GensweepError if there are none."""
-        count, total = summed(self._state).tolist()
+        """The mean over the images of all processes; the detail `standard_error` is how sure it is.
+
+        Raises GensweepError if there are none.
+        """
+        count, total, squares = summed(self._state).tolist()
         if not count:
             raise GensweepError("bits per dimension need at least one image, but got none; hold out more")
-        return float(total / count)
+        mean = total / count
+        variance = max(0.0, squares / count - mean**2)
+        self.details = {"standard_error": math.sqrt(variance / max(1, count - 1))}
+        return float(mean)

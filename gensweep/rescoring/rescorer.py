@@ -21,7 +21,7 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
 from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
 from gensweep.training.checkpoint import read, tensor_names
-from gensweep.training.cost import counted_calls
+from gensweep.training.cost import counted_calls, draws_adaptively
 from gensweep.training.device import default_device
 from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
@@ -216,7 +216,10 @@ class Rescorer:
 
     def _evaluations(self, trial: TrialConfig) -> int:
         """Evaluations of the network for an image.  Raises ConfigError for settings that do not fit together."""
-        return counted_calls(build_family(trial, self.checkpoint.shape, len(self.checkpoint.class_names))).calls
+        family = build_family(trial, self.checkpoint.shape, len(self.checkpoint.class_names))
+        if draws_adaptively(family):
+            family = load_checkpoint(self.folder, overrides=self.overrides(_sampling_of(trial))).family
+        return counted_calls(family).calls
 
 
 def _sampling_of(trial: TrialConfig) -> SamplingConfig:

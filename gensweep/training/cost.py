@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
-from gensweep.families.family import Batch, Family, Likelihood, Loss
+from gensweep.diffusion.samplers.sampler import is_adaptive
+from gensweep.families.family import Batch, Denoising, Family, Likelihood, Loss
 from gensweep.noise import Noise
 from gensweep.training.evaluation import Evaluator, drawing_in, evaluating
 from gensweep.training.settings import LikelihoodSettings
@@ -113,22 +114,33 @@ def likelihood_calls(family: Family, images: Images, settings: LikelihoodSetting
 
 
 class CallCounter(nn.Module):
-    """Stands in for a network that draws samples: it counts the images of all calls, and computes only one of them."""
+    """Stands in for a network that draws samples: it counts the images of all calls, and computes only one of them.
 
-    def __init__(self, network: nn.Module) -> None:
+    If calls depend on what came out of others, `all` are computed.  A call whose gradient by the images is wanted
+    counts twice.
+    """
+
+    def __init__(self, network: nn.Module, *, all: bool = False) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.all = network, all
         self.calls = 0
         self._inputs: tuple[Any, ...] = ()
         self._output: Tensor | None = None
 
     def forward(self, x: Tensor, *rest: Any) -> Tensor:
-        """The first output, again and again."""
+        """The first output, again and again, unless all are wanted."""
         if self._output is None:
             self._inputs = tuple(each[:1] if isinstance(each, Tensor) else each for each in (x, *rest))
             self._output = self.run(1)
         self.calls += len(x)
-        return self._output.expand(len(x), *self._output.shape[1:])
+        if self.all:
+            with evaluating(self.network):
+                return cast(Tensor, self.network(x, *rest))
+        output = self._output.expand(len(x), *self._output.shape[1:])
+        if torch.is_grad_enabled() and x.requires_grad:
+            self.calls += len(x)
+            output = output + 0 * x.sum()
+        return output
 
     def run(self, n: int) -> Tensor:
         """Run the network on its first input, repeated n times in one batch, in evaluation mode."""
@@ -141,13 +153,18 @@ def counted_calls(family: Family) -> CallCounter:
     """A counter that has drawn one image.
 
     Its `calls` are the network evaluations of an image, whatever the sampler: guidance takes two, with and without the
-    label, at the levels where it is used.
+    label, at the levels where it is used.  An adaptive sampler runs to its end, with the weights as they are.
     """
-    probe = CallCounter(family.networks[family.sampled])
+    probe = CallCounter(family.networks[family.sampled], all=draws_adaptively(family))
     one = torch.zeros(1, dtype=torch.int64, device=next(probe.parameters()).device)
     with torch.no_grad():
         family.sample(probe, Noise(0, one), one if family.classes else None)
     return probe
+
+
+def draws_adaptively(family: Family) -> bool:
+    """Whether the cost of an image depends on the weights, as the sampler finds its own levels."""
+    return isinstance(family, Denoising) and is_adaptive(family.sampler)
 
 
 class LiveBytes(TorchDispatchMode):

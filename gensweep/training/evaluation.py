@@ -120,9 +120,11 @@ def evaluate(
     if not evaluator.settings.of("likelihood"):
         return result
     started = synchronised_time(device)
-    scores = result.scores | _scores_of_likelihood(family, network, evaluator, workers, key)
+    likelihoods, signals = _scores_of_likelihood(family, network, evaluator, workers, key)
+    scores = result.scores | likelihoods
     return result._replace(
         scores={name: scores[name] for name in evaluator.settings.metrics},
+        signals=result.signals | signals,
         evaluate_seconds=result.evaluate_seconds + synchronised_time(device) - started,
     )
 
@@ -214,8 +216,8 @@ def _require_labels(metrics: Mapping[str, Metric], labels: Tensor | None) -> Non
 
 def _scores_of_likelihood(
     family: Family, network: nn.Module, evaluator: Evaluator, workers: Workers, key: int
-) -> dict[str, Score]:
-    """Scores of the held-out images, each rank looking at its share, by the network as in `draw`."""
+) -> tuple[dict[str, Score], dict[str, float]]:
+    """Scores of the held-out images and their details, each rank looking at its share, by the network as in `draw`."""
     if not isinstance(family, Likelihood):
         raise ParameterError("metrics", f"{type(family).__name__} has no likelihood; take the metric bpd out")
     assert evaluator.held_out is not None
@@ -232,7 +234,8 @@ def _scores_of_likelihood(
             bits = family.bits_per_dim(network, images, labels, noise, evaluator.settings.likelihood().timesteps)
         for metric in metrics.values():
             metric.update(bits)
-    return {name: evaluator.score(name, float(metric.compute())) for name, metric in metrics.items()}
+    scores, signals, _ = _computed(evaluator, metrics)
+    return scores, signals
 
 
 def draw(

@@ -13,6 +13,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -114,7 +115,8 @@ class Learner:
         for part in range(self.training.accumulation):
             rows = slice(*(len(drawn.labels) * end // self.training.accumulation for end in (part, part + 1)))
             noise = Noise(self.seed, drawn.positions[rows])
-            batch = Batch(drawn.images[rows], drawn.labels[rows], noise, size, self.images // size)
+            whole = partial(loader.batch, self.images, size)
+            batch = Batch(drawn.images[rows], drawn.labels[rows], noise, size, self.images // size, whole)
             # Gradients are averaged over ranks and added up over parts, which is right for equal shares only.
             turns.append((self.family.losses(self.networks, batch), len(batch.labels) * world / size))
         while self._turn(turns):

@@ -19,7 +19,14 @@ from gensweep.nn import kernels
 from gensweep.nn.lora import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify
-from gensweep.training.cost import activation_bytes, sample_flops, scoring_flops, trained_parameters, training_flops
+from gensweep.training.cost import (
+    activation_bytes,
+    draws_adaptively,
+    sample_flops,
+    scoring_flops,
+    trained_parameters,
+    training_flops,
+)
 from gensweep.training.device import memory_bytes
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
@@ -209,9 +216,12 @@ class _Trial:
             )
         self.sample_seconds += result.sample_seconds
         self.evaluate_seconds += result.evaluate_seconds
-        if last not in self.flops_of_scoring:
+        adaptive = draws_adaptively(learner.family)
+        if last not in self.flops_of_scoring or adaptive:
             self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator)
         self.scoring_flops += self.flops_of_scoring[last]
+        if adaptive:
+            self.constant_cost = replace(self.constant_cost, sample_flops=sample_flops(learner.family))
         cost = replace(
             self.constant_cost, sample_seconds=result.sample_seconds, evaluate_seconds=result.evaluate_seconds
         )

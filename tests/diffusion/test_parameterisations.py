@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensweep.diffusion.parameterisations import PARAMETERISATIONS, c_noise, edm, eps, v, x0
+from gensweep.diffusion.parameterisations import PARAMETERISATIONS, c_noise, edm, eps, v, velocity, x0
 
 SIGMA = torch.tensor([0.002, 0.3, 1.0, 80.0], dtype=torch.float64)
 
@@ -26,7 +26,10 @@ def test_the_target_is_what_denoises_to_the_image(kind):
 
 @every
 def test_inputs_of_unit_variance_stay_so_at_every_level(kind):
+    """Only the straight path has (1 - t)^2 + t^2, from 1/2 to 1."""
     variance = SIGMA.square() + (0.5**2 if kind == "edm" else 1)
+    if kind == "velocity":
+        variance = (1 + SIGMA).square()
     torch.testing.assert_close(
         PARAMETERISATIONS[kind](SIGMA).into.flatten().square() * variance, torch.ones(4).double()
     )
@@ -49,6 +52,7 @@ def test_targets_are_those_of_the_papers():
     torch.testing.assert_close(
         v(SIGMA).target(x_0, noise, SIGMA), alpha_bar.sqrt() * noise - (1 - alpha_bar).sqrt() * x_0
     )
+    torch.testing.assert_close(velocity(SIGMA).target(x_0, noise, SIGMA), noise - x_0)
 
 
 def test_edm_has_the_published_coefficients():

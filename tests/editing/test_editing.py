@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.samplers.ancestral import ancestral, ddim
-from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoised, from_noise
+from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoised, from_noise, is_adaptive
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.diffusion.sdedit import Below, edit, level_at
 from gensweep.editing.interpolation import decode, encode, slerp, visited
@@ -20,9 +20,12 @@ from gensweep.noise import Noise
 
 MEAN, STD = 0.3, 0.4
 #: Of convergence; what is not listed is taken to be of the first.
-ORDER = {"heun": 2, "dpmpp_2m": 2}
+ORDER = {"heun": 2, "straight_heun": 2, "dpmpp_2m": 2}
 
 every_sampler = pytest.mark.parametrize("kind", SAMPLERS.kinds())
+#: Those that ask about all images at one level.
+STEPPED = [kind for kind in SAMPLERS if not is_adaptive(SAMPLERS[kind])]
+every_stepped_sampler = pytest.mark.parametrize("kind", STEPPED)
 
 
 def ideal(x, sigma):
@@ -42,7 +45,7 @@ def is_deterministic(kind):
     return True
 
 
-deterministic = pytest.mark.parametrize("kind", [kind for kind in SAMPLERS.kinds() if is_deterministic(kind)])
+deterministic = pytest.mark.parametrize("kind", [kind for kind in STEPPED if is_deterministic(kind)])
 
 
 def test_which_samplers_are_deterministic():
@@ -73,7 +76,7 @@ def test_strength_0_is_the_image_itself(kind):
     assert torch.equal(x, image.expand(2, 3, 8, 8))
 
 
-@every_sampler
+@every_stepped_sampler
 @pytest.mark.parametrize("schedule", SCHEDULES.kinds())
 @pytest.mark.parametrize("steps", [7, None])
 def test_strength_1_is_plain_sampling(kind, schedule, steps):
@@ -109,7 +112,7 @@ def test_known_pixels_come_out_as_they_went_in(kind, strength):
     assert not torch.equal(x[0], x[1])
 
 
-@every_sampler
+@every_stepped_sampler
 def test_the_network_sees_known_pixels_at_the_level_of_the_others(kind):
     process, image = GaussianDiffusion(linear(30)), torch.full((1, 32, 32), 0.25)
     redraw = torch.zeros(32, 32, dtype=torch.bool)
@@ -143,7 +146,7 @@ def paint_the_left_of_two(kind, process):
     return edit(process, SAMPLERS[kind], ideal_pair, noise(20_000), image, strength=1.0, redraw=redraw)[:, 0, 0, 0]
 
 
-@every_sampler
+@every_stepped_sampler
 def test_unknown_pixels_are_pulled_towards_what_the_known_ones_say(kind):
     painted = paint_the_left_of_two(kind, GaussianDiffusion(karras(100)))
     # The mean of the one given the other is RHO KNOWN; with no regard to it, it would be 0.

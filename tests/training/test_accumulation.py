@@ -10,9 +10,10 @@ from gensweep.training.distributed import Workers
 from gensweep.training.learner_state import state_of
 from gensweep.training.loop import train
 
-#: Families whose networks see images one by one while they train.
+#: Families whose networks see images one by one while they train; a flow pairs those of the whole batch.
 FAMILIES = {
     "diffusion": {"network": tiny.SMALL["diffusion"]["network"] | {"dropout": 0.0}},
+    "flow": {"network": tiny.SMALL["flow"]["network"] | {"dropout": 0.0}},
     "gan": {
         "network": {"kind": "dcgan", "width": 8, "discriminator_norm": "spectral"},
         "gan": {"latent": 6, "penalty": {"kind": "r1", "every": 2}, "augmentation": {"kind": "diffaugment"}},

@@ -7,6 +7,8 @@ from kernel_paths import PATHS, running_on
 
 from gensweep.data.loader import Loader
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.families.denoising import DenoisingFamily
+from gensweep.families.family import FAMILIES
 from gensweep.nn.precision import uses_bfloat16
 from gensweep.training.device import place
 from gensweep.training.distributed import Workers
@@ -158,7 +160,7 @@ def test_a_network_lies_channels_last_except_where_group_norms_would_be_slow(pat
         assert lies_last("gan", "discriminator", "bfloat16")
 
 
-@pytest.mark.parametrize("kind", ["diffusion", "vdm"])
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if issubclass(FAMILIES[kind], DenoisingFamily)])
 def test_a_training_with_dropout_is_the_same_with_and_without_the_kernel(kind):
     def weights(path, steps, seed=3):
         with running_on(path):

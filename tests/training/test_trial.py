@@ -13,6 +13,7 @@ from kernel_paths import PATHS, running_on
 from list_reporter import ListReporter
 
 from gensweep.errors import ConfigError
+from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import FAMILIES
 from gensweep.results import UNBIASED_PARTS
 from gensweep.training import loop
@@ -79,7 +80,7 @@ def test_before_the_end_fewer_images_are_enough_and_are_another_kind_of_score(tm
     assert [value(each) for each, _ in few[:2]] == [value(each) for each, _ in cheap[:2]]
 
 
-@pytest.mark.parametrize("kind", ["diffusion", "vdm"])
+@pytest.mark.parametrize("kind", [kind for kind in FAMILIES if issubclass(FAMILIES[kind], DenoisingFamily)])
 def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_score(kind, tmp_path):
     whole, cheap, short = (
         run(

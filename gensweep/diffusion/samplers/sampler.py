@@ -7,6 +7,7 @@ x_t = sqrt(alpha_bar) x with sigma = sqrt((1 - alpha_bar) / alpha_bar).  Source:
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -23,6 +24,9 @@ from gensweep.registry import Registry
 START_STREAM = 3
 #: Step i, counted from the end of a sampler's chain, takes its noise from stream FIRST_STEP_STREAM + i.
 FIRST_STEP_STREAM = 16
+
+#: Steps of a sampler without `steps` in continuous time, where there is no number of all levels.
+DEFAULT_SAMPLING_STEPS = 1000
 
 Steps: TypeAlias = Annotated[int, Ge(1)] | None
 Spacing: TypeAlias = Literal["time", "karras", "log_snr"]
@@ -52,8 +56,18 @@ class Levels(Protocol):
         ...
 
 
+class Process(Levels, Protocol):
+    """Noise levels, and how a network is told of them."""
+
+    def network_time(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The network's time input for a level, in [0, 1000)."""
+        ...
+
+
+#: A noise level: of all images, or of each image by itself, Float[b 1 1 1].
+Level: TypeAlias = float | Tensor
 #: (x at a level, sigma) -> the prediction of network, parameterisation and guidance together.
-Denoise = Callable[[Tensor, float], Denoised]
+Denoise = Callable[[Tensor, Level], Denoised]
 #: sigma -> the noisy images x to begin with, at that level.
 Start = Callable[[float], Tensor]
 #: (levels, denoise, start, noise) -> x_0 in [-1, 1], if `denoise` clips.
@@ -69,6 +83,11 @@ def from_noise(eps: Float[Tensor, "b c h w"]) -> Start:
         return eps * torch.tensor(1 + sigma**2, dtype=torch.float64).sqrt().item()
 
     return start
+
+
+def is_adaptive(sampler: Sampler) -> bool:
+    """Whether a sampler finds its own levels, other ones for each image: then it has no setting `steps`."""
+    return "steps" not in inspect.signature(sampler).parameters
 
 
 def transitions(sigmas: list[float]) -> Iterator[tuple[float, float, int]]:

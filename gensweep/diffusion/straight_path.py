@@ -1,0 +1,69 @@
+"""The straight path of flow matching: x_t = (1 - t) x_0 + t eps, from the image at t = 0 to noise at t = 1.
+
+A network predicts the velocity eps - x_0 of the path.  Its mean given x_t, v(x_t, t), is the field of an ordinary
+differential equation that carries noise to images.  Up to the scale 1 - t the path is x_0 + sigma eps with
+sigma = t / (1 - t), so that whatever takes noise levels takes it too.
+Source: Lipman et al. 2023, section 4.1; Liu et al. 2023, section 2 (whose time runs the other way).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, TypeAlias
+
+import torch
+from annotated_types import Interval
+from jaxtyping import Float
+from torch import Tensor
+
+from gensweep.diffusion.parameterisations import MAX_NETWORK_TIME, NETWORK_TIMES
+from gensweep.diffusion.process import spaced
+from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS, Spacing
+from gensweep.registry import Registry
+
+#: Samplers begin here, where noise has 9,999 times the scale of the image: at t = 1 it would be infinite.
+HIGHEST_TIME = 1 - 1e-4
+
+#: Uniform numbers in (0, 1) -> times in (0, 1), one for each image, float64.
+PathTimes: TypeAlias = Callable[[Tensor], Tensor]
+#: Items are functions with positional (u) and settings keyword-only.
+PATH_TIMES: Registry[Callable[..., Tensor]] = Registry("distribution of times", package="gensweep.diffusion")
+
+
+class StraightPath:
+    """The noise levels of the straight path, in continuous time."""
+
+    def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
+        """The levels that a sampler visits; see `samplers.Levels`."""
+        count = DEFAULT_SAMPLING_STEPS if steps is None else steps
+        t = HIGHEST_TIME * torch.linspace(1, 0, count + 1, dtype=torch.float64)[:-1]
+        return spaced(t / (1 - t), spacing)
+
+    def network_time(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+        """The network's time input for a level: 1000 t, in [0, 1000)."""
+        return network_time(sigma / (1 + sigma))
+
+
+def network_time(t: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """The network's time input for times in [0, 1], float32."""
+    return (NETWORK_TIMES * t).float().clamp(max=MAX_NETWORK_TIME)
+
+
+@PATH_TIMES.register("uniform")
+def uniform(u: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Every time equally often.  Source: Lipman et al. 2023."""
+    return u
+
+
+@PATH_TIMES.register("logit_normal")
+def logit_normal(
+    u: Float[Tensor, " b"],
+    *,
+    mean: Annotated[float, Interval(ge=-10, le=10)] = 0.0,
+    std: Annotated[float, Interval(gt=0, le=10)] = 1.0,
+) -> Float[Tensor, " b"]:
+    """Times in the middle more often: log(t / (1 - t)) ~ N(mean, std^2).  A higher mean is more noise.
+
+    It is also ln sigma ~ N(mean, std^2), as in EDM.  Source: Esser et al. 2024, eq. 19.
+    """
+    return torch.sigmoid(mean + std * torch.special.ndtri(u))

@@ -1,0 +1,110 @@
+"""Flow matching: a network learns the velocity of straight paths from images to noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor, nn
+
+from gensweep.diffusion.flow_likelihood import flow_bits
+from gensweep.diffusion.guidance import training_labels
+from gensweep.diffusion.levels import Drawing, draw_times
+from gensweep.diffusion.pairing import PAIRINGS, Pairing
+from gensweep.diffusion.parameterisations import velocity
+from gensweep.diffusion.samplers.sampler import SAMPLERS, Level, Sampler
+from gensweep.diffusion.straight_path import PATH_TIMES, PathTimes, StraightPath, network_time
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, sampling_network
+from gensweep.families.family import FAMILIES, Batch, Loss
+from gensweep.nn.precision import Precision
+from gensweep.noise import Noise
+from gensweep.registry import Choice, SameAs, Section
+
+
+class FlowMatching(NamedTuple):
+    """What a flow learns from, but for its network."""
+
+    times: PathTimes
+    drawing: Drawing
+    pairing: Pairing
+
+
+def flow_matching(
+    *,
+    times: Annotated[PathTimes, Choice(PATH_TIMES, "uniform")],
+    drawing: Drawing = "independent",
+    pairing: Annotated[Callable[[], Pairing], Choice(PAIRINGS, "independent")],
+) -> FlowMatching:
+    """The distribution of the times on the path, and which noise an image is paired with.
+
+    `antithetic` times are evenly spread over each batch.
+    """
+    return FlowMatching(times, drawing, pairing())
+
+
+@FAMILIES.register("flow")
+class FlowFamily(DenoisingFamily):
+    """Flow matching along straight paths, also known as rectified flow.
+
+    The network is a denoiser of diffusion models, and any sampler of theirs draws its images: Euler's method is that of
+    the papers.  Samples are drawn in the sampling precision.
+    Source: Lipman et al. 2023; Liu et al. 2023; Ho & Salimans 2022 (guidance).
+    """
+
+    process: StraightPath
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        sampling_precision: Precision = "auto",
+        flow: Annotated[Callable[[], FlowMatching], Section(flow_matching)],
+        sampler: Annotated[Sampler, Choice(SAMPLERS, "euler")],
+        **settings: Annotated[Any, SameAs(DenoisingFamily)],
+    ) -> None:
+        self.process, self.parameterisation = StraightPath(), velocity
+        self.times, self.drawing, self.pairing = flow()
+        super().__init__((channels, size, size), classes, channels, channels, sampler=sampler, **settings)
+        self.sampling_precision = sampling_precision
+
+    def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
+        """The mean squared error of the velocity at a time drawn for each image.
+
+        With x_t = (1 - t) x_0 + t eps it is that of eps - x_0.  Source: Lipman et al. 2023, eq. 23.
+        """
+        t = self.times(draw_times(batch.noise, batch.total, self.drawing)).float()
+        eps = self._paired_noise(batch)
+        x_t = torch.lerp(batch.images, eps, t.view(-1, 1, 1, 1))
+        labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
+        output = networks[self.sampled](x_t, network_time(t), labels).float()
+        yield Loss(self.sampled, (output - (eps - batch.images)).square().mean(), "velocity")
+
+    def at_level(self, network: nn.Module) -> Callable[[Level], Callable[..., Tensor]]:
+        """The network in the sampling precision: an error of the velocity is as small in the image at every level."""
+        drawing = sampling_network(network, self.sampling_precision)
+        return lambda sigma: drawing
+
+    def bits_per_dim(
+        self,
+        network: nn.Module,
+        images: Float[Tensor, "b c h w"],
+        labels: Int[Tensor, " b"] | None,
+        noise: Noise,
+        points: int | None,
+    ) -> Float64[Tensor, " b"]:
+        """The density of each image under the flow of the network, which is neither guided nor clipped."""
+        shown = labels if self.classes else None
+        return flow_bits(lambda z, t: network(z, network_time(t), shown).float(), images, noise, points=points)
+
+    def _paired_noise(self, batch: Batch) -> Float[Tensor, "b c h w"]:
+        """The noise of each image; pairs are sought in the whole batch, whichever rank or part of it this is."""
+        if self.pairing.min_batch == 1:
+            return batch.noise.normal(*self.shape, stream=TRAINING_NOISE_STREAM)
+        images, labels, positions = batch.whole()
+        eps = Noise(batch.noise.key, positions).normal(*self.shape, stream=TRAINING_NOISE_STREAM)
+        order = self.pairing(images, eps, labels if self.classes else None)
+        return eps[order[batch.noise.samples - positions[0]]]

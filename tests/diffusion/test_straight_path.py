@@ -1,0 +1,254 @@
+"""The straight path against closed forms: between Gaussians the velocity, its flow and its likelihood are known."""
+
+import math
+from functools import partial
+from itertools import pairwise, permutations
+
+import pytest
+import torch
+
+from gensweep.diffusion.flow_likelihood import DEQUANTISATION_STREAM, flow_bits, with_trace
+from gensweep.diffusion.likelihood import HALF_PIXEL_STEP
+from gensweep.diffusion.pairing import PAIRINGS, OptimalTransport
+from gensweep.diffusion.parameterisations import v, velocity
+from gensweep.diffusion.samplers.probability_flow import euler
+from gensweep.diffusion.samplers.sampler import Denoised, from_noise
+from gensweep.diffusion.samplers.straight import dopri5, dormand_prince_step, straight_heun
+from gensweep.diffusion.straight_path import HIGHEST_TIME, PATH_TIMES, StraightPath, logit_normal, network_time
+from gensweep.noise import Noise
+
+MEAN, STD = 0.3, 0.4
+
+
+def exact_velocity(z, t):
+    """E[eps - x_0 | z] for images N(MEAN, STD^2): the slope of the mean, and of the deviation relative to itself."""
+    t = t.view(-1, 1, 1, 1)
+    variance = (1 - t) ** 2 * STD**2 + t**2
+    return -MEAN + (t - (1 - t) * STD**2) / variance * (z - (1 - t) * MEAN)
+
+
+def exact_flow(eps, t):
+    """Where noise is at a time."""
+    return (1 - t) * MEAN + math.sqrt((1 - t) ** 2 * STD**2 + t**2) * eps
+
+
+def ideal(x, sigma):
+    """The same as a denoiser."""
+    return Denoised(MEAN + STD**2 * (x - MEAN) / (STD**2 + sigma**2))
+
+
+def noise(n):
+    return Noise(11, torch.arange(n))
+
+
+def normal(n, size=8):
+    return noise(n).normal(1, size, size, stream=3).double()
+
+
+def test_the_denoiser_that_a_velocity_stands_for_is_the_expected_image():
+    t = torch.tensor([0.02, 0.3, 0.5, 0.97], dtype=torch.float64)
+    sigma, x = t / (1 - t), normal(4)
+    coefficients = velocity(sigma)
+    found = coefficients.denoised(x, exact_velocity(coefficients.into * x, t))
+    torch.testing.assert_close(found, ideal(x, sigma.view(-1, 1, 1, 1)).x_0)
+
+
+def test_a_velocity_is_v_under_the_change_of_variables():
+    """Of one network as a denoiser: v = cos eps - sin x_0 and u = eps - x_0 with the same x_0 and eps."""
+    t = torch.tensor([0.02, 0.3, 0.5, 0.97], dtype=torch.float64)
+    sigma, x = t / (1 - t), normal(4)
+    s = sigma.view(-1, 1, 1, 1)
+    u = exact_velocity(x / (1 + s), t)
+    x_0 = velocity(sigma).denoised(x, u)
+    eps = (x - x_0) / s
+    torch.testing.assert_close(eps - x_0, u)
+    prediction = (eps - s * x_0) / (1 + s**2).sqrt()  # cos = 1 / sqrt(1 + sigma^2), sin = sigma cos
+    torch.testing.assert_close(v(sigma).denoised(x, prediction), x_0)
+    # And a loss of u is one of v, weighted by the level alone.
+    wrong = u + 0.1
+    error_of_image = (velocity(sigma).denoised(x, wrong) - x_0).abs()
+    torch.testing.assert_close(error_of_image, (0.1 * s / (1 + s)).expand_as(x))
+
+
+def test_eulers_method_along_the_path_is_the_euler_sampler():
+    process, eps = StraightPath(), normal(2)
+    z = eps * math.sqrt(HIGHEST_TIME**2 + (1 - HIGHEST_TIME) ** 2)
+    times = [HIGHEST_TIME * (1 - i / 7) for i in range(8)]
+    for now, after in pairwise(times):
+        z = z + (after - now) * exact_velocity(z, torch.full((2,), now, dtype=torch.float64))
+    torch.testing.assert_close(euler(process, ideal, from_noise(eps), noise(2), steps=7), z)
+
+
+def test_heun_along_the_path_is_heuns_method():
+    process, eps, steps = StraightPath(), normal(2), 5
+    z = eps * math.sqrt(HIGHEST_TIME**2 + (1 - HIGHEST_TIME) ** 2)
+    times = [HIGHEST_TIME * (1 - i / steps) for i in range(steps + 1)]
+
+    def slope(z, t):
+        return exact_velocity(z, torch.full((2,), t, dtype=torch.float64))
+
+    for now, after in pairwise(times):
+        ahead = z + (after - now) * slope(z, now)
+        z = z + (after - now) / 2 * (slope(z, now) + slope(ahead, after)) if after else ahead
+    torch.testing.assert_close(straight_heun(process, ideal, from_noise(eps), noise(2), steps=steps), z)
+
+
+@pytest.mark.parametrize(("sampler", "order"), [(euler, 1), (straight_heun, 2)])
+def test_samplers_converge_to_the_flow_of_gaussians_with_their_order(sampler, order):
+    process, eps = StraightPath(), normal(2)
+    start = exact_flow(eps, HIGHEST_TIME) / (1 - HIGHEST_TIME)
+    errors = [
+        float((sampler(process, ideal, lambda _: start, noise(2), steps=steps) - exact_flow(eps, 0)).abs().max())
+        for steps in (50, 100, 200, 400)
+    ]
+    assert [math.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([order] * 3, abs=0.15)
+
+
+def test_a_step_of_dormand_and_prince_has_order_5_and_an_error_of_order_4():
+    """Their difference is that of a single step, which has one order more."""
+    eps, errors, estimates = normal(2), [], []
+    for count in (16, 32, 64):
+        z, length = exact_flow(eps, 0.9), torch.full((2, 1, 1, 1), -0.8 / count, dtype=torch.float64)
+        for step in range(count):
+            t = torch.full((2, 1, 1, 1), 0.9 - 0.8 * step / count, dtype=torch.float64)
+            z, error, last = dormand_prince_step(exact_velocity, z, t, length, exact_velocity(z, t))
+            if step == 0:
+                estimates.append(float(error.abs().max()))
+            torch.testing.assert_close(last, exact_velocity(z, t + length))
+        errors.append(float((z - exact_flow(eps, 0.1)).abs().max()))
+    for found in (errors, estimates):
+        assert math.log2(found[1] / found[2]) == pytest.approx(5, abs=0.4)
+
+
+def test_the_adaptive_sampler_keeps_to_its_tolerance_with_few_evaluations():
+    process, eps, costs = StraightPath(), normal(3), []
+    start = exact_flow(eps, HIGHEST_TIME) / (1 - HIGHEST_TIME)
+    low = process.sigmas(None)[-2]
+    limit = ideal(exact_flow(eps, low / (1 + low)) * (1 + low), low).x_0
+    for tolerance in (1e-2, 1e-4, 1e-6):
+        calls = []
+
+        def denoise(x, sigma, calls=calls):
+            calls.append(sigma)
+            return ideal(x, sigma)
+
+        x = dopri5(process, denoise, lambda _: start, noise(3), tolerance=tolerance)
+        assert float((x - limit).abs().max()) < 10 * tolerance  # of many steps, each with an error below it
+        costs.append(len(calls))
+    assert costs == sorted(costs)
+    assert 10 < costs[0] < 40
+    assert costs[-1] < 150
+
+
+def test_each_image_has_steps_of_its_own():
+    """One whose denoiser is hard does not change the others by a bit."""
+    process, eps = StraightPath(), normal(3)
+
+    def denoise(x, sigma, hard):
+        return Denoised(torch.where(hard.view(-1, 1, 1, 1), (20 * x / (1 + sigma)).sin(), ideal(x, sigma).x_0))
+
+    easy = torch.tensor([False, False, False])
+    mixed = torch.tensor([False, True, False])
+    plain, beside = (dopri5(process, partial(denoise, hard=each), from_noise(eps), noise(3)) for each in (easy, mixed))
+    assert torch.equal(plain[[0, 2]], beside[[0, 2]])
+    assert not torch.equal(plain[1], beside[1])
+
+
+def test_a_denoiser_that_fails_ends_the_adaptive_sampler():
+    x = dopri5(StraightPath(), lambda x, sigma: Denoised(x * math.nan), from_noise(normal(2)), noise(2))
+    assert x.isnan().all()
+
+
+@pytest.mark.parametrize("kind", PATH_TIMES.kinds())
+def test_times_lie_between_image_and_noise_and_rise_with_the_number(kind):
+    u = (torch.arange(1000).double() + 0.5) / 1000
+    t = PATH_TIMES[kind](u)
+    assert t.dtype == torch.float64
+    assert (t > 0).all()
+    assert (t < 1).all()
+    assert (t.diff() > 0).all()
+
+
+def test_logit_normal_times_have_the_density_of_the_paper():
+    """Esser et al. 2024, eq. 19: exp(-(logit t - m)^2 / (2 s^2)) / (s sqrt(2 pi) t (1 - t))."""
+    u = torch.linspace(0.01, 0.99, 4001, dtype=torch.float64)
+    t = logit_normal(u, mean=-0.5, std=0.7)
+    middle = (t[1:] + t[:-1]) / 2
+    density = (-((middle.logit() + 0.5) ** 2) / (2 * 0.7**2)).exp() / (0.7 * math.sqrt(2 * math.pi))
+    torch.testing.assert_close(u.diff() / t.diff(), density / (middle * (1 - middle)), rtol=1e-5, atol=0)
+
+
+def test_the_time_of_a_network_is_that_of_the_path():
+    t = torch.tensor([0.0, 0.25, HIGHEST_TIME, 1.0])
+    assert network_time(t).tolist() == pytest.approx([0, 250, 999.9, 1000], rel=1e-6)
+    assert float(network_time(t).max()) < 1000
+    torch.testing.assert_close(StraightPath().network_time(t[:3] / (1 - t[:3])), network_time(t[:3]), rtol=1e-4, atol=0)
+
+
+def cost(images, eps):
+    return float((images - eps).double().square().sum())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_assignment_is_the_best_of_all(seed):
+    draw = Noise(seed, torch.arange(6))
+    images, eps = draw.normal(1, 2, 2, stream=0), draw.normal(1, 2, 2, stream=1)
+    order = OptimalTransport()(images, eps, None)
+    best = min(cost(images, eps[list(each)]) for each in permutations(range(6)))
+    assert sorted(order.tolist()) == [*range(6)]
+    assert cost(images, eps[order]) == pytest.approx(best, rel=1e-6)
+
+
+def test_the_assignment_of_each_label_is_the_best_within_it():
+    draw, labels = Noise(3, torch.arange(9)), torch.tensor([0, 1, 0, 2, 1, 0, 1, 0, 1])
+    images, eps = draw.normal(1, 2, 2, stream=0), draw.normal(1, 2, 2, stream=1)
+    order = OptimalTransport()(images, eps, labels)
+    assert torch.equal(labels[order], labels)
+    for label in range(3):
+        (members,) = (labels == label).nonzero(as_tuple=True)
+        best = min(cost(images[members], eps[list(each)]) for each in permutations(members.tolist()))
+        assert cost(images[members], eps[order[members]]) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", PAIRINGS.kinds())
+def test_every_pairing_takes_each_noise_once(kind):
+    draw = noise(5)
+    order = PAIRINGS[kind]()(draw.normal(1, 4, 4, stream=0), draw.normal(1, 4, 4, stream=1), torch.arange(5) % 2)
+    assert sorted(order.tolist()) == [*range(5)]
+
+
+def gaussian_bits(x):
+    """-log2 of the density of N(MEAN, STD^2) per value, times the width of a level."""
+    nats = ((x.double() - MEAN) / STD).square() / 2 + math.log(STD * math.sqrt(2 * math.pi))
+    return nats.mean(dim=(1, 2, 3)) / math.log(2) - math.log2(2 / 255)
+
+
+def test_the_likelihood_of_gaussian_images_is_exact_and_its_error_of_second_order():
+    n = noise(20)
+    images = MEAN + STD * normal(20)
+    moved = images + HALF_PIXEL_STEP * (2 * n.uniform(1, 8, 8, stream=DEQUANTISATION_STREAM) - 1)
+    errors = [
+        float((flow_bits(exact_velocity, images, n, points=points) - gaussian_bits(moved)).abs().max())
+        for points in (20, 40, 80, 160)
+    ]
+    assert errors[0] < 0.02
+    assert [math.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([2] * 3, abs=0.4)
+
+
+def test_the_estimate_of_a_trace_has_no_bias():
+    """Of a linear field whose matrix is not diagonal, so that probes do differ."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = torch.randn(16, 16, generator=generator, dtype=torch.float64)
+    n = 4000
+    probe = 1 - 2 * (noise(n).uniform(1, 4, 4, stream=0) < 0.5).double()
+
+    def field(z, t):
+        return (z.flatten(1) @ matrix.T).view_as(z)
+
+    z = normal(n, 4)
+    slope, trace = with_trace(field, z, torch.zeros(n), probe)
+    torch.testing.assert_close(slope, field(z, None))
+    deviation = float(trace.std()) / math.sqrt(n)
+    assert float(trace.mean()) == pytest.approx(float(matrix.trace()), abs=4 * deviation)
+    symmetric = (matrix + matrix.T).fill_diagonal_(0) / 2
+    assert float(trace.var()) == pytest.approx(2 * float(symmetric.square().sum()), rel=0.1)
