@@ -158,11 +158,16 @@ def _sampler(trial: BaseModel) -> Iterator[tuple[str, str]]:
         if steps is not None and timesteps is not None and steps > timesteps:
             yield "sampler.steps", f"{steps} is more than {key} ({timesteps})"
     loss = setting(trial, "diffusion.loss")
-    if setting(trial, "sampler.variance") == "learned" and loss is not None and not type(loss).function.learns_variance:
+    if setting(trial, "sampler.variance") == "learned" and (loss is None or not type(loss).function.learns_variance):
+        family = setting(trial, "family.kind")
+        given = (
+            f"the family {family} has none; set"
+            if loss is None
+            else f"diffusion.loss.kind is {loss.kind}; set that to hybrid or vlb, or"
+        )
         yield (
             "sampler.variance",
-            f"'learned' needs a loss that teaches a variance, but diffusion.loss.kind is {loss.kind}; "
-            "set that to hybrid or vlb, or the variance to small or large",
+            f"'learned' needs a loss that teaches a variance, but {given} the variance to small or large",
         )
 
 

@@ -20,7 +20,7 @@ from gensweep.noise import Noise
 #: The random stream of the noise that makes continuous values of the 256 levels of a pixel.
 DEQUANTISATION_STREAM = 6
 #: Steps lie evenly in t^(1/this): the trace is large near the image, about one over t.
-TIME_WARP = 3.0
+TIME_WARP = 4.0
 
 #: (z, t: Float[b]) -> dz/dt, of which gradients by z can be taken.
 Velocity = Callable[[Tensor, Tensor], Tensor]

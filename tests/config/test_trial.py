@@ -146,6 +146,26 @@ def test_a_trial_is_frozen():
             "set that to hybrid or vlb, or the variance to small or large",
         ),
         (
+            {"family": {"kind": "flow"}, "sampler": {"kind": "ancestral", "variance": "learned"}},
+            "sampler.variance: 'learned' needs a loss that teaches a variance, but the family flow has none; "
+            "set the variance to small or large",
+        ),
+        (
+            {
+                "family": {"kind": "flow"},
+                "flow": {"pairing": {"kind": "optimal_transport"}},
+                "training": {"batch_size": 1},
+            },
+            "flow.pairing: optimal_transport pairs the images of a batch, but training.batch_size is 1; "
+            "set that to 2 or more, or take the pairing independent",
+        ),
+        ({"sampler": {"kind": "dopri5", "steps": 9}}, "sampler.steps: 'steps' is not a key of sampler of kind dopri5"),
+        (
+            {"sampler": {"kind": "dopri5"}, "evaluation": {"rung_steps": 5}},
+            "evaluation.rung_steps: 5 needs a sampler with a number of steps, and dopri5 finds its own; take another, "
+            "or leave it out",
+        ),
+        (
             {"diffusion": {"loss": {"kind": "hybrid"}, "levels": {"kind": "lognormal"}}},
             "diffusion.loss.kind: hybrid needs timesteps, but the levels lognormal lie between them; "
             "take other levels (uniform, antithetic, importance) or another loss (simple, min_snr)",

@@ -10,7 +10,9 @@ from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.samplers.ancestral import ancestral, ddim
 from gensweep.diffusion.samplers.probability_flow import dpmpp_2m, heun
 from gensweep.diffusion.samplers.sampler import Denoised, from_noise
+from gensweep.diffusion.samplers.straight import straight_heun
 from gensweep.diffusion.schedules import SCHEDULES, cosine, linear
+from gensweep.diffusion.straight_path import StraightPath
 from gensweep.diffusion.widening import widening
 from gensweep.noise import Noise
 
@@ -79,6 +81,13 @@ def test_dpm_solver_on_levels_even_in_time_is_nearer_to_the_variance_of_data_tha
 @pytest.mark.parametrize("std", WIDTHS)
 def test_heun_keeps_the_variance_from_20_steps_on(schedule, std):
     assert 1 < widening(process(schedule), functools.partial(heun, steps=20), std) < 1.21
+
+
+@pytest.mark.parametrize("schedule", [*SCHEDULES, "straight"])
+@pytest.mark.parametrize("std", WIDTHS[1:])
+def test_heun_along_straight_paths_keeps_the_variance_from_10_steps_on(schedule, std):
+    levels = StraightPath() if schedule == "straight" else process(schedule)
+    assert 0.86 < widening(levels, functools.partial(straight_heun, steps=10), std) < 1.22
 
 
 def test_heun_on_levels_even_in_time_leaves_noise_alone():
