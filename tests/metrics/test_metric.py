@@ -112,6 +112,8 @@ def test_bits_per_dimension_are_the_mean_over_images():
     metric.update(torch.tensor([2.0, 4.0], dtype=torch.float64))
     metric.update(torch.tensor([9.0], dtype=torch.float64))
     assert metric.compute() == pytest.approx(5.0)
+    # Of the mean of 2, 4 and 9: sqrt(13 / 3).
+    assert metric.details["standard_error"] == pytest.approx((13 / 3) ** 0.5)
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -91,8 +91,9 @@ def test_bits_per_dimension_are_the_mean_of_the_held_out_images_in_any_batches(k
         )
     for size in (2, 64):
         sized = replace(evaluator, settings=replace(evaluator.settings, batch_size=size))
-        found = evaluate(learner.family, network, sized).scores["bpd"]
-        assert found.value == pytest.approx(float(bits.mean()), rel=1e-4)
+        verdict = evaluate(learner.family, network, sized)
+        assert verdict.scores["bpd"].value == pytest.approx(float(bits.mean()), rel=1e-4)
+        assert verdict.signals["bpd/standard_error"] == pytest.approx(float(bits.std()) / 11**0.5, rel=1e-2)
 
 
 @pytest.mark.parametrize("kind", WITH_LIKELIHOOD)
