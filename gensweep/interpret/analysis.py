@@ -140,7 +140,8 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     """
     model = load_checkpoint(folder)
     if isinstance(model.family, Denoising) and is_adaptive(model.family.sampler):
-        model.family.sampler = partial(straight_heun, steps=STEPS_WITHOUT_LEVELS)
+        levels = len(model.family.process.sigmas(None)) - 1
+        model.family.sampler = partial(straight_heun, steps=min(STEPS_WITHOUT_LEVELS, levels))
     names = model.checkpoint.class_names
     if not model.family.classes:
         raise ConfigError(

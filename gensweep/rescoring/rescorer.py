@@ -17,6 +17,7 @@ from filelock import FileLock
 from gensweep.build.model import load_checkpoint, weights_name
 from gensweep.build.parts import build_evaluator, build_family, load_images
 from gensweep.config import TrialConfig
+from gensweep.diffusion.samplers.sampler import SAMPLERS, is_adaptive
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
 from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
@@ -85,7 +86,8 @@ class Rescorer:
                 problems += error.problems
         for sampler, guidance in product(axes.sampler or [trained.sampler], axes.guidance or [trained.guidance]):
             combinations = []
-            for steps in axes.steps or [trained.steps]:
+            adaptive = sampler in SAMPLERS and is_adaptive(SAMPLERS[sampler])
+            for steps in axes.steps or [None if adaptive else trained.steps]:
                 try:
                     trial = self.trial_of(SamplingConfig(sampler, steps, guidance, ""))
                     sampling = _sampling_of(trial)

@@ -13,6 +13,7 @@ from gensweep.rescoring import rescorer as module
 from gensweep.rescoring.rescorer import Axes, Rescorer
 from gensweep.rescoring.sampling_results import SamplingResult, sample_command
 from gensweep.results import Outcome
+from gensweep.training.cost import counted_calls
 
 pytestmark = pytest.mark.trains
 
@@ -74,6 +75,17 @@ def test_a_sampler_of_the_training_keeps_its_settings_and_another_one_starts_wit
     assert Rescorer(folder).trial_of(kept) == trial
     changed = Rescorer(folder).trial_of(other).as_dict()["sampler"]
     assert changed == {"kind": "ancestral", "steps": 3, "variance": None}
+
+
+def test_an_adaptive_sampler_has_no_steps_and_costs_what_the_weights_ask_for(folder):
+    plain, adaptive = configs(folder, Axes(sampler=("ddim", "dopri5")))
+    assert (plain.steps, adaptive.steps) == (3, None)
+    family = load_checkpoint(folder, overrides={"sampler": {"kind": "dopri5"}}).family
+    assert adaptive.evaluations == counted_calls(family).calls > 10
+    (outcome,) = rescore(folder, [adaptive], samples=4)
+    assert outcome.sampling == adaptive
+    with pytest.raises(ConfigError, match="'steps' is not a key of sampler of kind dopri5"):
+        configs(folder, Axes(sampler=("dopri5",), steps=(5,)))
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
+from gensweep.noise import Noise
 from gensweep.training import estimate
 from gensweep.training.cost import counted_calls, sample_flops, trained_parameters, training_flops
 from gensweep.training.device import memory_bytes
@@ -43,6 +44,20 @@ def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidan
     assert flops(8) == 8 * flops(1) > 0
     assert flops(4, guidance=2.0) == 2 * flops(4)
     assert counted_calls(tiny.build("diffusion", True, guidance=2.0)).calls == 8
+
+
+def test_the_cost_of_an_adaptive_sampler_is_that_of_the_weights():
+    family, calls = tiny.build("flow", True, guidance=2.0, sampler={"kind": "dopri5"}), []
+    network = family.networks["denoiser"]
+    untrained = counted_calls(family).calls
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    found = counted_calls(family).calls
+    network.eval().register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
+    with torch.no_grad():
+        family.sample(network, Noise(0, torch.zeros(1, dtype=torch.int64)), torch.zeros(1, dtype=torch.int64))
+    assert found == sum(calls) > untrained
+    assert sample_flops(family) > 0
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
