@@ -86,7 +86,7 @@ class Rescorer:
                 problems += error.problems
         for sampler, guidance in product(axes.sampler or [trained.sampler], axes.guidance or [trained.guidance]):
             combinations = []
-            adaptive = sampler in SAMPLERS and is_adaptive(SAMPLERS[sampler])
+            adaptive = sampler is not None and sampler in SAMPLERS and is_adaptive(SAMPLERS[sampler])
             for steps in axes.steps or [None if adaptive else trained.steps]:
                 try:
                     trial = self.trial_of(SamplingConfig(sampler, steps, guidance, ""))
