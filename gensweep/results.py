@@ -13,6 +13,9 @@ Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
 #: Training images that nobody can pay for; a training of so many is bounded by something else.
 MAX_IMAGES = 10**12
 
+#: Latents that a likelihood looks at for each image unless told otherwise.
+USUAL_LATENTS = 50
+
 #: Standard errors on each side of a 95 % interval.
 STANDARD_ERRORS = 1.959964
 
@@ -28,6 +31,7 @@ PARTS = {
     "extractor": "feature extractor",
     "samples": "generated images",
     "timesteps": "noise levels an image",
+    "latents": "latents an image",
     "reference": "reference images",
     "quantisation": "quantisation",
     "weights": "weights",
@@ -40,10 +44,10 @@ class Identity:
     """Everything that a score depends on, besides the model; only scores of one identity are compared.
 
     `samples` counts generated images, or the real ones whose likelihood was computed; that has no `extractor`, but the
-    number of noise levels at which it looked at each image, `timesteps`, or "all".  `reference` is the name and
-    fingerprint of the real images; `weights` says which of the model's weights drew the images: the main average (ema),
-    one with a multiple of its half-life (ema@0.25), or raw ones (raw).  `steps` is given where images were drawn in
-    fewer steps of the sampler than the model is set to.
+    numbers of noise levels at which it looks at each image, `timesteps` or "all", and of `latents`; a model has one or
+    the other.  `reference` is the name and fingerprint of the real images; `weights` says which of the model's weights
+    drew the images: the main average (ema), one with a multiple of its half-life (ema@0.25), or raw ones (raw).
+    `steps` is given where images were drawn in fewer steps of the sampler than the model is set to.
     """
 
     metric: str
@@ -54,11 +58,16 @@ class Identity:
     weights: str = "ema"
     timesteps: int | Literal["all"] | None = None
     steps: int | None = None
+    latents: int | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Identity:
-        """The inverse of `as_dict`; keys of later versions are ignored."""
-        return cls(**{"extractor": None} | _known(cls, values))
+        """The inverse of `as_dict`; keys of later versions are ignored.
+
+        A likelihood on record without `latents` is that of a model that has none, so they may be as many as usual.
+        """
+        missing = {"extractor": None} | ({"latents": USUAL_LATENTS} if "timesteps" in values else {})
+        return cls(**missing | _known(cls, values))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON; what a metric does not depend on is left out."""
@@ -66,7 +75,8 @@ class Identity:
 
     def short(self) -> str:
         """One line for tables: "fd, 500 samples, efficientnet_lite0/1280@128px, against digits"."""
-        extractor = f"{self.timesteps} timesteps" if self.extractor is None else self.extractor.partition("/sha256:")[0]
+        looks = f"{self.timesteps} timesteps or {self.latents} latents"
+        extractor = looks if self.extractor is None else self.extractor.partition("/sha256:")[0]
         weights = "" if self.weights == "ema" else f", {self.weights} weights"
         steps = "" if self.steps is None else f", {self.steps} steps"
         reference = self.reference.partition("#")[0]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-PURE = ["noise", "nn", "diffusion", "gan", "data", "metrics", "families", "training"]
+PURE = ["noise", "nn", "diffusion", "gan", "vae", "data", "metrics", "families", "training"]
 PURE += [f"interpret.{maths}" for maths in ("activation_maps", "intervention", "maximisation")]
 PURE += [f"interpret.{maths}" for maths in ("recording", "selectivity", "trajectory")]
 

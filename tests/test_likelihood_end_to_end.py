@@ -43,6 +43,7 @@ def test_the_trial_that_learns_wins_and_says_what_was_measured(folder):
         "metric": "bpd",
         "samples": 40,
         "timesteps": 5,
+        "latents": 50,
         "quantisation": "256 levels a value",
         "weights": "ema",
     }

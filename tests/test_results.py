@@ -27,11 +27,11 @@ def test_is_told_in_one_line():
 
 
 def test_a_likelihoods_identity_has_no_extractor():
-    identity = Identity("bpd", None, 360, "digits/test (360 images, 32x32)#abc", "256 levels", timesteps=20)
+    identity = Identity("bpd", None, 360, "digits/test (360 images, 32x32)#abc", "256 levels", timesteps=20, latents=50)
     assert "extractor" not in identity.as_dict()
     assert "timesteps" not in IDENTITY.as_dict()
     assert Identity.from_dict(json.loads(json.dumps(identity.as_dict()))) == identity
-    assert identity.short() == "bpd, 360 samples, 20 timesteps, against digits/test (360 images, 32x32)"
+    assert identity.short() == "bpd, 360 samples, 20 timesteps or 50 latents, against digits/test (360 images, 32x32)"
     assert identity.differences(replace(identity, timesteps="all")) == {
         "timesteps": "noise levels an image: 20 against all"
     }

@@ -40,6 +40,7 @@ SMALL = {
         "flow": {"times": {"kind": "logit_normal"}, "drawing": "antithetic", "pairing": {"kind": "optimal_transport"}},
         "sampler": {"kind": "straight_heun", "steps": 4},
     },
+    "vae": {"network": {"kind": "conv", "width": 8}, "vae": {"latent": 6}},
     "vdm": {
         "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
         "vdm": {"schedule": {"kind": "monotone", "features": 16}},
@@ -109,11 +110,11 @@ def evaluator(likelihood=False, names=("fd",), **settings):
     values = EvaluationSettings(
         metrics=(*names, *["bpd"] * likelihood),
         extractor=lambda device, cache: extractor,
-        likelihood=partial(LikelihoodSettings, images=11, timesteps=5),
+        likelihood=partial(LikelihoodSettings, images=11, timesteps=5, latents=5),
         **({"samples": 20, "batch_size": 6, "every": 24} | settings),
     )
     metrics = {name: METRICS[name](reference, "cpu") for name in values.metrics}
     identities = {name: Identity(name, extractor.id, values.samples, "noise", QUANTISATION) for name in names}
     if likelihood:
-        identities["bpd"] = Identity("bpd", None, 11, "noise", LIKELIHOOD_QUANTISATION, timesteps=5)
+        identities["bpd"] = Identity("bpd", None, 11, "noise", LIKELIHOOD_QUANTISATION, timesteps=5, latents=5)
     return Evaluator(values, images(4), extractor, metrics, identities, images(11) if likelihood else None)

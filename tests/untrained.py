@@ -25,6 +25,11 @@ FAMILIES = {
         "sampler": {"kind": "ddim", "steps": 3, "eta": 0.5},
     },
     "gan": {"family": {"kind": "gan", "conditional": False}, "network": {"kind": "dcgan", "width": 8}},
+    "vae": {
+        "family": {"kind": "vae", "conditional": True},
+        "network": {"kind": "conv", "width": 8},
+        "vae": {"latent": 6},
+    },
 }
 
 

@@ -128,18 +128,24 @@ def decoder_bits(
     """
     first = torch.zeros(len(x_0), dtype=torch.int64, device=x_0.device)
     precision = (-0.5 * _log_variance(process, first, prediction, "log_beta")).exp()
-    low, high = (
-        (x_0 - HALF_PIXEL_STEP - prediction.x_0) * precision,
-        (x_0 + HALF_PIXEL_STEP - prediction.x_0) * precision,
-    )
+    return -log_p_of_level(x_0, prediction.x_0, precision).mean(dim=(1, 2, 3)) / math.log(2)
+
+
+def log_p_of_level(
+    x: Float[Tensor, "b c h w"], mean: Float[Tensor, "b c h w"], precision: Float[Tensor, "..."]
+) -> Float[Tensor, "b c h w"]:
+    """The log-probability of a pixel's level under a Gaussian, in nats: that of an interval, open at the ends.
+
+    `precision` is one over the standard deviation.
+    """
+    low, high = (x - HALF_PIXEL_STEP - mean) * precision, (x + HALF_PIXEL_STEP - mean) * precision
     # Above the mean both ends are mirrored: a difference of probabilities near 1 would lose its digits.
     mirrored = low + high > 0
     near = torch.special.log_ndtr(torch.where(mirrored, -low, high))
     far = torch.special.log_ndtr(torch.where(mirrored, -high, low))
     log_p = near + (-torch.expm1(far - near)).log()
-    log_p = torch.where(x_0 < -OUTERMOST_PIXEL, torch.special.log_ndtr(high), log_p)
-    log_p = torch.where(x_0 > OUTERMOST_PIXEL, torch.special.log_ndtr(-low), log_p)
-    return -log_p.mean(dim=(1, 2, 3)) / math.log(2)
+    log_p = torch.where(x < -OUTERMOST_PIXEL, torch.special.log_ndtr(high), log_p)
+    return torch.where(x > OUTERMOST_PIXEL, torch.special.log_ndtr(-low), log_p)
 
 
 def term_bits(

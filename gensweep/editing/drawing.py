@@ -14,14 +14,13 @@ from gensweep.build.model import Model, in_batches, labels_of
 from gensweep.data.picture_decoding import squared
 from gensweep.diffusion.samplers.sampler import Denoise
 from gensweep.diffusion.sdedit import edit
+from gensweep.editing.encoded_pictures import Draw, encoded_frames, encoded_versions
 from gensweep.editing.interpolation import decode, encode, slerp, visited
 from gensweep.errors import ConfigError
-from gensweep.families.family import Denoising
+from gensweep.families.family import Denoising, Encoding
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
 
-#: Indices of images (n,) -> the images (n, c, h, w), uint8.
-Draw = Callable[[Tensor], Tensor]
 #: A pixel of a mask is white if its value, of 255, is at least this.
 MIN_WHITE_OF_MASK = 128
 #: The value, of 255, of pixels that are shown as not yet drawn.
@@ -32,7 +31,7 @@ UNDRAWN_GREY = 128
 class Pictures:
     """What the user wants to begin with: `image` alone, with a `mask`, or on the way to `other`.
 
-    `strength` in [0, 1] says how much of the image is lost in noise first.
+    `strength` in [0, 1] says how much of the image, or of the latents that it is encoded as, is lost in noise first.
     """
 
     image: Image.Image
@@ -55,26 +54,44 @@ def draw_from_pictures(
 
     Before come the picture, as the model gets it, and the picture with the masked part in grey.  At strength 1 and
     without a mask the images are those that `draw_samples` draws.
-    Raises ConfigError for a family that does not denoise, a class that the model does not know, and a mask of which
-    nothing is left; on the way to another picture also for a sampler that draws noise, and fewer than two frames.
+    Raises ConfigError for a family that neither denoises nor encodes, a class that the model does not know, and a mask
+    of which nothing is left, or for a family that encodes; on the way to another picture also for a sampler that draws
+    noise, an encoder that must be told the class, and fewer than two frames.
     """
-    if not isinstance(model.family, Denoising):
+    family = model.family
+    if not isinstance(family, Denoising | Encoding):
         raise ConfigError(
             f"a model of family {model.trial.kind('family')!r} draws an image in one go and cannot begin with one; "
-            "name a run of a diffusion model"
+            "name a run of a diffusion model or of a VAE"
+        )
+    if pictures.mask is not None and not isinstance(family, Denoising):
+        raise ConfigError(
+            f"a model of family {model.trial.kind('family')!r} encodes a picture as a whole and cannot draw a part of "
+            "it anew; leave --inpaint out, or name a run of a diffusion model"
         )
     image = picture_for(model, pictures.image)
     before, after = [image], image.new_empty(0, *image.shape)
     if pictures.other is not None:
+        if count < 2:
+            raise ConfigError(f"{count} frame: an interpolation has two ends; take at least 2 frames")
         after = picture_for(model, pictures.other)[None]
-        draw = _frames(model, model.family, torch.cat([image[None], after]), count, class_name)
+        ends = _in_range(torch.cat([image[None], after]), model)
+        labels = None if class_name is None else labels_of(model, count, class_name)
+        t = torch.linspace(0, 1, count, dtype=torch.float64, device=model.device)
+        if isinstance(family, Denoising):
+            draw = _frames(family, ends, t, labels)
+        else:
+            draw = encoded_frames(family, ends, t, labels, seed)
     else:
         labels, redraw = labels_of(model, count, class_name), None
         if pictures.mask is not None:
             redraw = _redraw_for(model, pictures.mask)
             before.append(torch.where(redraw, UNDRAWN_GREY, image).to(image.dtype))
             redraw = redraw.to(model.device)
-        draw = _versions(model, model.family, image, labels, seed, pictures.strength, redraw)
+        if isinstance(family, Denoising):
+            draw = _versions(family, _in_range(image, model), labels, seed, pictures.strength, redraw)
+        else:
+            draw = encoded_versions(family, _in_range(image, model), labels, seed, pictures.strength)
     return torch.stack(before), in_batches(draw, count, batch_size, model.device, progress), after
 
 
@@ -97,16 +114,14 @@ def _redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
 
 
 def _versions(
-    model: Model,
     family: Denoising,
-    image: UInt8[Tensor, "c h w"],
+    x_0: Float[Tensor, "c h w"],
     labels: Int[Tensor, " n"],
     seed: int,
     strength: float,
     redraw: Bool[Tensor, "h w"] | None,
 ) -> Draw:
     """Versions of an image, see `diffusion.sdedit.edit`."""
-    x_0 = _in_range(image, model)
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
@@ -117,21 +132,16 @@ def _versions(
 
 
 def _frames(
-    model: Model, family: Denoising, ends: UInt8[Tensor, "2 c h w"], count: int, class_name: str | None
+    family: Denoising, ends: Float[Tensor, "2 c h w"], t: Float[Tensor, " n"], labels: Int[Tensor, " n"] | None
 ) -> Draw:
-    """Frames from one image to another, both ends included, through the noise that they come from.
+    """Frames from one image (t = 0) to another (t = 1), through the noise that they come from.
 
     The ends are what the model makes of the images, not copies.  Without a class, a conditional model predicts without
     a label.
     """
-    if count < 2:
-        raise ConfigError(f"{count} frame: an interpolation has two ends; take at least 2 frames")
-    labels = None if class_name is None else labels_of(model, count, class_name)
     sigmas = visited(family.process, family.sampler)
     with torch.no_grad():
-        denoise = _denoise(family, None if labels is None else labels[:2])
-        a, b = encode(sigmas, denoise, _in_range(ends, model))
-    t = torch.linspace(0, 1, count, dtype=torch.float64, device=model.device)
+        a, b = encode(sigmas, _denoise(family, None if labels is None else labels[:2]), ends)
 
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:

@@ -80,7 +80,7 @@ class EditingOptions:
 FILE = click.Path(path_type=Path)
 #: The options of `EditingOptions`, handed to the command one by one.
 editing_options = option_bundle(
-    click.option("--init-image", type=FILE, metavar="FILE", help="Begin with this picture (diffusion models)."),
+    click.option("--init-image", type=FILE, metavar="FILE", help="Begin with this picture (diffusion, VAE)."),
     click.option(
         "--strength",
         type=float,

@@ -24,6 +24,7 @@ from gensweep.diffusion.samplers.sampler import (
     Sampler,
     from_noise,
 )
+from gensweep.families.family import BoundPoints
 from gensweep.families.optimizers import Adam, adam
 from gensweep.nn import kernels
 from gensweep.nn.networks import DENOISERS
@@ -120,7 +121,7 @@ class DenoisingFamily:
         images: Float[Tensor, "b c h w"],
         labels: Int[Tensor, " b"] | None,
         noise: Noise,
-        points: int | None,
+        points: BoundPoints,
     ) -> Float64[Tensor, " b"]:
         """The variational bound of each image, with predictions clipped to [-1, 1] as in the samplers."""
         process, shown = self.process_of(network), labels if self.classes else None
@@ -130,7 +131,7 @@ class DenoisingFamily:
                 lambda x, time: network(x, time, shown), self.parameterisation, process.network_time, x, sigma
             )
 
-        return self.bound(process, denoise, images, noise, points=points).total
+        return self.bound(process, denoise, images, noise, points=points.levels).total
 
 
 def sampling_network(network: nn.Module, precision: Precision) -> Callable[..., Tensor]:

@@ -101,6 +101,38 @@ class Denoising(Family, Protocol):
 
 
 @runtime_checkable
+class Encoding(Family, Protocol):
+    """A family that draws an image from latents like noise, and finds the latents of an image."""
+
+    def prior(self, noise: Noise) -> Float[Tensor, "n latent"]:
+        """The latents from which `sample` draws."""
+        ...
+
+    def encode(
+        self, network: nn.Module, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b latent"]:
+        """The likeliest latents of images of these labels, with a network like `networks[sampled]`."""
+        ...
+
+    def decode(
+        self, network: nn.Module, latents: Float[Tensor, "n latent"], noise: Noise, labels: Int[Tensor, " n"] | None
+    ) -> Float[Tensor, "n c h w"]:
+        """The images of latents; those of `prior` become those of `sample`."""
+        ...
+
+
+class BoundPoints(NamedTuple):
+    """How much a bound looks at for each image: noise levels, or latents; a family uses what it has of these.
+
+    Of the levels of a process `levels` are drawn, without a bias of the mean; None takes every level there is.  Of the
+    posterior of a latent-variable model `latents` are drawn, at least 1; the more, the tighter the bound.
+    """
+
+    levels: int | None
+    latents: int
+
+
+@runtime_checkable
 class Likelihood(Protocol):
     """A family with a bound on the likelihood of an image, which bits per dimension measure."""
 
@@ -110,14 +142,13 @@ class Likelihood(Protocol):
         images: Float[Tensor, "b c h w"],
         labels: Int[Tensor, " b"] | None,
         noise: Noise,
-        points: int | None,
+        points: BoundPoints,
     ) -> Float64[Tensor, " b"]:
         """A bound from above on -log2 p(image) per dimension, for images of 256 levels, x = 2 level / 255 - 1.
 
         `network` is like `networks[sampled]`, in evaluation mode and float32.  Labels are those of the images, needed
         if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
-        on its own image alone.  The parts of the bound are averaged over `points` noise levels an image, without a
-        bias; None takes every level there is.
+        on its own image alone.
         """
         ...
 

@@ -17,7 +17,7 @@ from gensweep.diffusion.parameterisations import velocity
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Level, Sampler
 from gensweep.diffusion.straight_path import PATH_TIMES, PathTimes, StraightPath, network_time
 from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, sampling_network
-from gensweep.families.family import FAMILIES, Batch, Loss
+from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
 from gensweep.nn.precision import Precision
 from gensweep.noise import Noise
 from gensweep.registry import Choice, SameAs, Section
@@ -94,11 +94,11 @@ class FlowFamily(DenoisingFamily):
         images: Float[Tensor, "b c h w"],
         labels: Int[Tensor, " b"] | None,
         noise: Noise,
-        points: int | None,
+        points: BoundPoints,
     ) -> Float64[Tensor, " b"]:
         """The density of each image under the flow of the network, which is neither guided nor clipped."""
         shown = labels if self.classes else None
-        return flow_bits(lambda z, t: network(z, network_time(t), shown).float(), images, noise, points=points)
+        return flow_bits(lambda z, t: network(z, network_time(t), shown).float(), images, noise, points=points.levels)
 
     def _paired_noise(self, batch: Batch) -> Float[Tensor, "b c h w"]:
         """The noise of each image; pairs are sought in the whole batch, whichever rank or part of it this is."""

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.nn.layers import BatchNorm2d
-from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size, spectrally_normalised
+from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_doubling_size, spectrally_normalised
 from gensweep.nn.projection import (
     ConditionalBatchNorm2d,
     ProjectionDiscriminator,
@@ -47,7 +47,7 @@ def dcgan(
     discriminator that sees images one by one: with spectral or layer norm, or none.
     Source: Radford et al. 2016; the PyTorch DCGAN tutorial; Miyato et al. 2018 and Gulrajani et al. 2017 (norms).
     """
-    check_adversaries_size("dcgan", size)
+    check_doubling_size("dcgan", size)
     generator = DcganGenerator(channels, size, classes, latent, width, labels == "batch_norm")
     discriminator = DcganDiscriminator(channels, size, classes, discriminator_width or width, timed, discriminator_norm)
     generator.apply(initialise)

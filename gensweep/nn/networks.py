@@ -1,4 +1,4 @@
-"""The networks that can be trained, by name, and what those of GANs share."""
+"""The networks that can be trained, by name, and what those share that double the size of images."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ class Adversaries(NamedTuple):
     discriminator: nn.Module
 
 
+class Autoencoder(NamedTuple):
+    """The two networks of a variational autoencoder.
+
+    encoder(images: Float[b c h w], labels: Int[b] | None) -> means and log-variances of the latents, Float[b 2*latent];
+    decoder(z: Float[b latent], labels: Int[b] | None) -> what a pixel likelihood reads, Float[b outputs h w].
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+
+
 #: Items take (channels, size, classes, outputs), where classes = 0 means unconditional and outputs = None as many
 #: channels out as in, and give a module with
 #: forward(x: Float[b channels h w], time: Float[b], labels: Int[b] | None) -> Float[b outputs h w].  Time is in
@@ -43,8 +54,12 @@ DENOISERS: Registry[Callable[..., nn.Module]] = Registry("network", package="gen
 #: [0, 1000], how noisy its images are.
 ADVERSARIES: Registry[Callable[..., Adversaries]] = Registry("GAN network", package="gensweep.nn")
 
+#: Items take (channels, size, classes, latent, outputs), where outputs are the channels that the decoder gives, None as
+#: many as images have; classes = 0 means unconditional.
+AUTOENCODERS: Registry[Callable[..., Autoencoder]] = Registry("VAE network", package="gensweep.nn")
 
-def check_adversaries_size(kind: str, size: int) -> None:
+
+def check_doubling_size(kind: str, size: int) -> None:
     """Raise ConfigError unless the size is a power of two from 8 to 256."""
     if size not in IMAGE_SIZES:
         raise ConfigError(

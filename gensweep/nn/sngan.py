@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_adversaries_size, spectrally_normalised
+from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_doubling_size, spectrally_normalised
 from gensweep.nn.projection import ProjectionDiscriminator, TimeProjection, batch_norm, normalised
 
 #: The discriminator halves its feature maps down to this side, in pixels ...
@@ -38,7 +38,7 @@ def sngan(
     With its defaults and 32 px these are the networks of the paper for CIFAR-10.  `depth` is the number of blocks at
     each resolution.  Source: Miyato et al. 2018, table 4 (32 px); Miyato & Koyama 2018 (labels).
     """
-    check_adversaries_size("sngan", size)
+    check_doubling_size("sngan", size)
     generator = SnganGenerator(channels, size, classes, latent, width, depth)
     discriminator = SnganDiscriminator(channels, size, classes, discriminator_width, depth, timed)
     if discriminator_norm == "spectral":

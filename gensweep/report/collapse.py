@@ -14,6 +14,8 @@ from gensweep.results import Score
 MIN_DIVERSITY = 0.2
 #: A discriminator with at least this accuracy on real and on generated images has nothing to teach the generator.
 MAX_ACCURACY = 0.99
+#: A posterior has collapsed if at least this share of its latent units say less than 0.01 nats about an image.
+MAX_COLLAPSED_UNITS = 0.5
 #: A model has memorised if more than this share of its samples look like copies.  Of unseen real images 0.21 did with
 #: 20 training images, each far from the others, and 0.01 with 5,000.
 MAX_COPIED_SHARE = 1 / 3
@@ -32,6 +34,9 @@ def warnings_of(signals: Mapping[str, float]) -> list[str]:
     if all(share is not None and share >= MAX_ACCURACY for share in right):
         real, fake = (_percent(share or 0.0) for share in right)
         found.append(f"the discriminator wins: right on {real} of real and {fake} of generated images")
+    silent = signals.get("signal/collapsed_units", 0.0)
+    if silent >= MAX_COLLAPSED_UNITS:
+        found.append(f"posterior collapse: {_percent(silent)} of the latent units say nothing about an image")
     return found
 
 

@@ -136,7 +136,11 @@ def _labels(found: TrialRecord, changes: Mapping[str, str]) -> dict[str, str]:
 
 def _likelihood(wanted: Identity, parts: Collection[str]) -> dict[str, str]:
     timesteps = NULL if wanted.timesteps == "all" else str(wanted.timesteps)
-    values = {"samples": ("images", str(wanted.samples)), "timesteps": ("timesteps", timesteps)}
+    values = {
+        "samples": ("images", str(wanted.samples)),
+        "timesteps": ("timesteps", timesteps),
+        "latents": ("latents", str(wanted.latents)),
+    }
     return {f"evaluation.likelihood.{key}": text for part, (key, text) in values.items() if part in parts}
 
 

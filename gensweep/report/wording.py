@@ -15,6 +15,7 @@ _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "To
 _DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}
 _IMPORTED = {"folder": "folder of images", "torchscript": "exported generator"}
 _TITLES = {"bpd": "bits/dim"}
+_ACRONYMS = ("gan", "vae", "vdm")
 
 
 def metric_title(metric: str, identity: Identity | None) -> str:
@@ -35,7 +36,7 @@ def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
     words += f" of {identity.samples:,} {'real' if real else 'generated'} images"
     words += f" {'from' if real else 'against'} {identity.reference.partition('#')[0]}"
     if real:
-        words += f", {identity.timesteps} noise levels an image"
+        words += f", {identity.timesteps} noise levels or {identity.latents} latents an image"
     if name_weights:
         words += f", {_weights_words(identity.weights)}"
     if identity.steps is not None:
@@ -210,4 +211,4 @@ def lineage_words(lineage: Sequence[CloneStep]) -> str:
 
 def family_name(kind: str) -> str:
     """A family's kind as one would write it in a sentence: "GAN", "diffusion GAN"."""
-    return _IMPORTED.get(kind) or kind.replace("_", " ").replace("gan", "GAN")
+    return _IMPORTED.get(kind) or " ".join(word.upper() if word in _ACRONYMS else word for word in kind.split("_"))

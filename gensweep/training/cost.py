@@ -76,10 +76,7 @@ def _losses_of_copy(family: Family, loader: Loader, n: int) -> Iterator[Loss]:
 
 def sample_flops(family: Family) -> float:
     """Floating point operations of drawing one image, in all calls of the network."""
-    probe = counted_calls(family)
-    with FlopCounterMode(display=False) as counter:
-        probe.run(1)
-    return float(counter.get_total_flops()) * probe.calls
+    return counted_calls(family).flops()
 
 
 def scoring_flops(family: Family, evaluator: Evaluator) -> float:
@@ -95,9 +92,7 @@ def scoring_flops(family: Family, evaluator: Evaluator) -> float:
         flops += float(counter.get_total_flops()) * evaluator.samples
     if evaluator.held_out is not None:
         probe = likelihood_calls(family, evaluator.held_out, settings.likelihood())
-        with FlopCounterMode(display=False) as counter:
-            probe.run(1)
-        flops += float(counter.get_total_flops()) * probe.calls * len(evaluator.held_out)
+        flops += probe.flops() * len(evaluator.held_out)
     return flops
 
 
@@ -109,12 +104,14 @@ def likelihood_calls(family: Family, images: Images, settings: LikelihoodSetting
         drawn = Loader(images, seed=0, device=device).batch(0, 1)
         labels = drawn.labels if family.classes else None
         with torch.no_grad():
-            family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), settings.timesteps)
+            family.bits_per_dim(probe, drawn.images, labels, Noise(0, drawn.positions), settings.points)
     return probe
 
 
 class CallCounter(nn.Module):
     """Stands in for a network that draws samples: it counts the images of all calls, and computes only one of them.
+
+    So it does for parts of the network that are called apart, such as an encoder and a decoder.
 
     If calls depend on what came out of others, `all` are computed.  A call whose gradient by the images is wanted
     counts twice.
@@ -123,27 +120,54 @@ class CallCounter(nn.Module):
     def __init__(self, network: nn.Module, *, all: bool = False) -> None:
         super().__init__()
         self.network, self.all = network, all
-        self.calls = 0
+        self._parts: dict[str, CallCounter] = {}
+        self._calls = 0
         self._inputs: tuple[Any, ...] = ()
         self._output: Tensor | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        """What the network has of this name; a part of it counts too."""
+        network = self.__dict__["_modules"]["network"]
+        if name == "network":
+            return network
+        found = getattr(network, name)
+        return self._parts.setdefault(name, CallCounter(found)) if isinstance(found, nn.Module) else found
+
+    @property
+    def calls(self) -> int:
+        """Images of all calls, of the network and of its parts."""
+        return self._calls + sum(part.calls for part in self._parts.values())
 
     def forward(self, x: Tensor, *rest: Any) -> Tensor:
         """The first output, again and again, unless all are wanted."""
         if self._output is None:
             self._inputs = tuple(each[:1] if isinstance(each, Tensor) else each for each in (x, *rest))
-            self._output = self.run(1)
-        self.calls += len(x)
+            self._output = self._run(1)
+        self._calls += len(x)
         if self.all:
             with evaluating(self.network):
                 return cast(Tensor, self.network(x, *rest))
         output = self._output.expand(len(x), *self._output.shape[1:])
         if torch.is_grad_enabled() and x.requires_grad:
-            self.calls += len(x)
+            self._calls += len(x)
             output = output + 0 * x.sum()
         return output
 
-    def run(self, n: int) -> Tensor:
-        """Run the network on its first input, repeated n times in one batch, in evaluation mode."""
+    def run(self, n: int) -> None:
+        """Run the network, and each part, on its first input, repeated n times in one batch, in evaluation mode."""
+        for part in self._parts.values():
+            part.run(n)
+        if self._calls:
+            self._run(n)
+
+    def flops(self) -> float:
+        """Floating point operations of all calls."""
+        with FlopCounterMode(display=False) as counter:
+            if self._calls:
+                self._run(1)
+        return float(counter.get_total_flops()) * self._calls + sum(part.flops() for part in self._parts.values())
+
+    def _run(self, n: int) -> Tensor:
         repeated = [each.repeat_interleave(n, 0) if isinstance(each, Tensor) else each for each in self._inputs]
         with evaluating(self.network):
             return cast(Tensor, self.network(*repeated))

@@ -231,7 +231,7 @@ def _scores_of_likelihood(
         labels = evaluator.held_out.labels[start:stop].to(device) if family.classes else None
         noise = Noise(key, torch.arange(start, stop, device=device))
         with evaluating(network):
-            bits = family.bits_per_dim(network, images, labels, noise, evaluator.settings.likelihood().timesteps)
+            bits = family.bits_per_dim(network, images, labels, noise, evaluator.settings.likelihood().points)
         for metric in metrics.values():
             metric.update(bits)
     scores, signals, _ = _computed(evaluator, metrics)

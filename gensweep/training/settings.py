@@ -10,13 +10,14 @@ from typing import Annotated, Literal, TypeAlias
 import torch
 from annotated_types import Ge, Gt, Le, Lt, MinLen, Predicate, doc
 
+from gensweep.families.family import BoundPoints
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
 from gensweep.metrics.processes import Needs
 from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.precision import MemoryFormat, Precision
 from gensweep.registry import Choice, Section
-from gensweep.results import MAX_IMAGES, Identity
+from gensweep.results import MAX_IMAGES, USUAL_LATENTS, Identity
 
 #: Generated images that are kept to look at.
 IMAGES_SHOWN = 64
@@ -67,12 +68,19 @@ class TrainingSettings:
 class LikelihoodSettings:
     """What the metric bpd is computed from: `images` of a split, evenly chosen from all of it.
 
-    Each is evaluated at `timesteps` noise levels, drawn without a bias of the mean; null takes all levels.
+    Diffusion models look at each at `timesteps` noise levels, drawn without a bias of the mean; null takes all levels.
+    Models with latent variables look at `latents` that could have led to it, and more of them make the bound tighter.
     """
 
     images: Positive = 500
     timesteps: Positive | None = 20
+    latents: Positive = USUAL_LATENTS
     split: Literal["train", "test"] = "test"
+
+    @property
+    def points(self) -> BoundPoints:
+        """What a bound looks at for each image."""
+        return BoundPoints(self.timesteps, self.latents)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +141,10 @@ class EvaluationSettings:
         """
         weights = "ema" if training.ema_half_life else "raw"
         if METRICS[metric].needs == "likelihood":
-            timesteps: int | Literal["all"] = self.likelihood().timesteps or "all"
-            return Identity(metric, None, held_out, reference, LIKELIHOOD_QUANTISATION, weights, timesteps)
+            levels, latents = self.likelihood().points
+            return Identity(
+                metric, None, held_out, reference, LIKELIHOOD_QUANTISATION, weights, levels or "all", latents=latents
+            )
         return Identity(metric, extractor, self.samples, reference, QUANTISATION, weights)
 
     def before_the_end(self, identity: Identity) -> Identity:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import CLASSES, SIZE, batch, build, values
 
-from gensweep.families.family import FAMILIES, Likelihood
+from gensweep.families.family import FAMILIES, BoundPoints, Likelihood
 from gensweep.families.gan import GanFamily
 from gensweep.noise import Noise
 
@@ -81,7 +81,7 @@ def test_the_likelihood_of_an_image_is_a_number_that_does_not_depend_on_its_batc
         labels = data.labels[part] if family.classes else None
         noise = Noise(data.noise.key, data.noise.samples[part])
         with torch.no_grad():
-            return family.bits_per_dim(network, images[part], labels, noise, 3)
+            return family.bits_per_dim(network, images[part], labels, noise, BoundPoints(3, 3))
 
     whole = bits(slice(0, 6))
     assert whole.shape == (6,)

@@ -15,7 +15,7 @@ from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.samplers.sampler import SAMPLERS
 from gensweep.diffusion.variational import DiffusionTerm
 from gensweep.families.denoising import TRAINING_NOISE_STREAM
-from gensweep.families.family import Denoising, Likelihood
+from gensweep.families.family import BoundPoints, Denoising, Likelihood
 from gensweep.families.vdm import VariationalNetwork, with_fourier_features
 from gensweep.noise import Noise
 
@@ -71,7 +71,7 @@ def test_training_and_evaluation_agree_on_the_bound_of_gaussian_data(timesteps):
     some = data(400)
     (loss,) = family.losses({"denoiser": network}, some)
     with torch.no_grad():
-        bits = family.bits_per_dim(network, some.images, None, some.noise, 20)
+        bits = family.bits_per_dim(network, some.images, None, some.noise, BoundPoints(20, 1))
     assert bits.dtype == torch.float64
     assert bits.shape == (400,)
     assert float(loss.value) == pytest.approx(float(bits.mean()), rel=0.01)
@@ -84,7 +84,7 @@ def test_a_few_steps_cost_more_bits_than_continuous_time():
     for timesteps in (4, 16, None):
         family, network = linear(timesteps=timesteps)
         with torch.no_grad():
-            bits.append(float(family.bits_per_dim(network, some.images, None, some.noise, 64).mean()))
+            bits.append(float(family.bits_per_dim(network, some.images, None, some.noise, BoundPoints(64, 1)).mean()))
     assert bits[0] > bits[1] > bits[2]
 
 

@@ -75,16 +75,18 @@ def test_identities_in_words():
 
 
 def test_a_likelihood_in_words():
-    identity = Identity("bpd", None, 360, "digits/test (360 images, 32x32)#ab", "256 levels a value", timesteps=20)
+    reference, looks = "digits/test (360 images, 32x32)#ab", {"timesteps": 20, "latents": 50}
+    identity = Identity("bpd", None, 360, reference, "256 levels a value", **looks)
     assert metric_title("bpd", identity) == "bits/dim"
     assert identity_words(identity) == (
-        "bits/dim of 360 real images from digits/test (360 images, 32x32), 20 noise levels an image, "
+        "bits/dim of 360 real images from digits/test (360 images, 32x32), 20 noise levels or 50 latents an image, "
         "averaged (EMA) weights; quantisation: 256 levels a value"
     )
-    fewer = replace(identity, samples=100, timesteps="all")
+    fewer = replace(identity, samples=100, timesteps="all", latents=9)
     assert list(fewer.differences(identity).values()) == [
         "images: 100 against 360",
         "noise levels an image: all against 20",
+        "latents an image: 9 against 50",
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.errors import ConfigError
-from gensweep.families.family import FAMILIES
+from gensweep.families.family import FAMILIES, BoundPoints
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
@@ -87,7 +87,7 @@ def test_bits_per_dimension_are_the_mean_of_the_held_out_images_in_any_batches(k
     evaluator = tiny.evaluator(likelihood=True)
     with torch.no_grad():
         bits = learner.family.bits_per_dim(
-            network.eval(), held_out.pixels / 127.5 - 1, held_out.labels, Noise(0, torch.arange(11)), 5
+            network.eval(), held_out.pixels / 127.5 - 1, held_out.labels, Noise(0, torch.arange(11)), BoundPoints(5, 5)
         )
     for size in (2, 64):
         sized = replace(evaluator, settings=replace(evaluator.settings, batch_size=size))

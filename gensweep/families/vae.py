@@ -1,0 +1,172 @@
+"""Variational autoencoders, unconditional or class-conditional."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Literal, NamedTuple, TypeAlias, cast
+
+import torch
+from annotated_types import Interval
+from jaxtyping import Float, Float64, Int
+from torch import Tensor, nn
+
+from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
+from gensweep.families.optimizers import Adam, adam
+from gensweep.nn.networks import AUTOENCODERS, Autoencoder
+from gensweep.noise import Noise
+from gensweep.registry import Choice, Section
+from gensweep.vae.evidence import MIN_INFORMATION, Posterior, log_evidence, mean_over_workers, with_free_bits
+from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS, PixelLikelihood
+
+#: The random stream of the latents in training.
+TRAINING_LATENT_STREAM = 0
+#: The first of the two that draw pixels.
+PIXEL_STREAM = 1
+#: That of the latents of samples.
+SAMPLING_LATENT_STREAM = 3
+#: The first of those of a bound's latents.
+BOUND_LATENT_STREAM = 16
+
+Weight: TypeAlias = Annotated[float, Interval(ge=0, le=1000)]
+#: What becomes of the distribution that the decoder gives for an image: its mean, or an image drawn from it.
+Decoding: TypeAlias = Literal["mean", "draw"]
+
+
+class Evidence(NamedTuple):
+    """A variational autoencoder, but for its network."""
+
+    likelihood: Callable[[int], PixelLikelihood]
+    latent: int
+    beta: float
+    free_bits: float
+
+
+def evidence(
+    *,
+    likelihood: Annotated[Callable[[int], PixelLikelihood], Choice(PIXEL_LIKELIHOODS, "gaussian")],
+    latent: Annotated[int, Interval(ge=1, le=65_536)] = 64,
+    beta: Weight = 1.0,
+    free_bits: Weight = 0.0,
+) -> Evidence:
+    """The decoder's distribution, the number of latent units, and what the loss makes of their divergence from N(0, I).
+
+    It counts `beta` times, and each unit's mean over a batch as at least `free_bits` nats; 1 and 0 are the ELBO.
+    Source: Kingma & Welling 2014; Higgins et al. 2017 (beta); Kingma et al. 2016, section 3.3 (free bits).
+    """
+    return Evidence(likelihood, latent, beta, free_bits)
+
+
+class LatentVariableModel(nn.Module):
+    """Encoder, decoder and pixel likelihood: one network, so they are averaged, wrapped and saved together."""
+
+    pixels: PixelLikelihood
+
+    def __init__(self, networks: Autoencoder, pixels: PixelLikelihood) -> None:
+        super().__init__()
+        self.decoder, self.encoder, self.pixels = networks.decoder, networks.encoder, pixels
+
+    def forward(
+        self, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None, eps: Float[Tensor, "b latent"]
+    ) -> tuple[Float[Tensor, " b"], Float[Tensor, "b latent"]]:
+        """Log p(x | z) for latents drawn from the posterior with eps, and the divergence of each unit, in nats."""
+        posterior = Posterior.of(self.encoder(images, labels))
+        output = self.decoder(posterior.at(eps), labels)
+        with torch.autocast(images.device.type, enabled=False):
+            return self.pixels.log_p(output.float(), images).float(), posterior.divergence()
+
+
+@FAMILIES.register("vae")
+class VaeFamily:
+    """An encoder and a decoder that are trained on a bound of the likelihood of images.
+
+    Source: Kingma & Welling 2014; Rezende et al. 2014.
+    """
+
+    sampled = "autoencoder"
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        conditional: bool = False,
+        decoding: Decoding = "mean",
+        network: Annotated[Callable[[int, int, int, int, int], Autoencoder], Choice(AUTOENCODERS, "conv")],
+        vae: Annotated[Callable[[], Evidence], Section(evidence)],
+        optimizer: Annotated[Callable[[], Adam], Section(adam)],
+    ) -> None:
+        self.classes = classes if conditional else 0
+        self.decoding, self.vae, self.adam = decoding, vae(), optimizer()
+        self.warmup, self.clip = self.adam.warmup, self.adam.clip
+        pixels = self.vae.likelihood(channels)
+        made = network(channels, size, self.classes, self.vae.latent, pixels.outputs)
+        self.networks: dict[str, nn.Module] = {self.sampled: LatentVariableModel(made, pixels)}
+        self.memories: dict[str, nn.Module] = {}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One, for all of it."""
+        return {self.sampled: self.adam.optimizer(self.networks[self.sampled])}
+
+    def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
+        """The negative ELBO in bits per dimension, with the divergence weighted as set."""
+        eps = batch.noise.normal(self.vae.latent, stream=TRAINING_LATENT_STREAM)
+        log_p, divergence = networks[self.sampled](batch.images, self._labels(batch.labels), eps)
+        mean = mean_over_workers(divergence)
+        paid = with_free_bits(divergence, mean, self.vae.free_bits)
+        bits = 1 / (batch.images[0].numel() * math.log(2))
+        signals = {
+            "reconstruction": -log_p.detach().mean() * bits,
+            "divergence": mean.sum() * bits,
+            "collapsed_units": (mean < MIN_INFORMATION).float().mean(),
+        }
+        yield Loss(self.sampled, (self.vae.beta * paid - log_p).mean() * bits, "negative_elbo", signals=signals)
+
+    def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
+        """One pass through the decoder."""
+        return self.decode(network, self.prior(noise), noise, labels)
+
+    def prior(self, noise: Noise) -> Float[Tensor, "n latent"]:
+        """The latents of samples."""
+        return noise.normal(self.vae.latent, stream=SAMPLING_LATENT_STREAM)
+
+    def encode(
+        self, network: nn.Module, images: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None
+    ) -> Float[Tensor, "b latent"]:
+        """The means of the posteriors."""
+        return self._posterior(network, images, labels).mean
+
+    def decode(
+        self, network: nn.Module, latents: Float[Tensor, "n latent"], noise: Noise, labels: Int[Tensor, " n"] | None
+    ) -> Float[Tensor, "n c h w"]:
+        """The images of some latents: the means of what the decoder says of them, or drawn from it with the noise."""
+        model = cast(LatentVariableModel, network)
+        output = model.decoder(latents, self._labels(labels)).float()
+        drawn = self.decoding == "draw"
+        images = model.pixels.draw(output, noise, PIXEL_STREAM) if drawn else model.pixels.mean(output)
+        return images.clamp(-1, 1)
+
+    def bits_per_dim(
+        self,
+        network: nn.Module,
+        images: Float[Tensor, "b c h w"],
+        labels: Int[Tensor, " b"] | None,
+        noise: Noise,
+        points: BoundPoints,
+    ) -> Float64[Tensor, " b"]:
+        """The importance-weighted bound of `points.latents` draws from each image's posterior, whatever beta."""
+        model, posterior = cast(LatentVariableModel, network), self._posterior(network, images, labels)
+        weights = []
+        for k in range(points.latents):
+            eps = noise.normal(self.vae.latent, stream=BOUND_LATENT_STREAM + k)
+            output = model.decoder(posterior.at(eps), self._labels(labels)).float()
+            log_p = model.pixels.log_p(output, images)
+            weights.append((log_p + posterior.log_prior_ratio(eps)).double())
+        return -log_evidence(torch.stack(weights)) / (images[0].numel() * math.log(2))
+
+    def _posterior(self, network: nn.Module, images: Tensor, labels: Int[Tensor, " b"] | None) -> Posterior:
+        return Posterior.of(cast(LatentVariableModel, network).encoder(images, self._labels(labels)))
+
+    def _labels(self, labels: Int[Tensor, " b"] | None) -> Int[Tensor, " b"] | None:
+        return labels if self.classes else None

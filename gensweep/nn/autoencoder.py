@@ -1,0 +1,88 @@
+"""Encoder and decoder of strided convolutions after DCGAN's plan, for images of 8 to 256 px."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gensweep.nn.dcgan import initialise, stage_widths
+from gensweep.nn.layers import BatchNorm2d
+from gensweep.nn.networks import AUTOENCODERS, Autoencoder, Width, check_doubling_size
+
+
+@AUTOENCODERS.register("conv")
+def conv(
+    channels: int,
+    size: int,
+    classes: int,
+    latent: int,
+    outputs: int | None = None,
+    *,
+    width: Width = 64,
+    encoder_width: Width | None = None,
+) -> Autoencoder:
+    """DCGAN's discriminator without its verdict, and its generator without tanh.
+
+    Width is the number of channels next to the image; the encoder's is the same unless given.  A label is an embedding
+    beside the latents, and in the encoder beside the first features.
+    Source: Kingma & Welling 2014; Radford et al. 2016 (the plan).
+    """
+    check_doubling_size("conv", size)
+    decoder = ConvolutionalDecoder(outputs or channels, size, classes, latent, width)
+    encoder = ConvolutionalEncoder(channels, size, classes, latent, encoder_width or width)
+    return Autoencoder(encoder.apply(initialise), decoder.apply(initialise))
+
+
+class ConvolutionalEncoder(nn.Module):
+    """Image and label to the means and log-variances of the latents, which begin near 0: close to the prior."""
+
+    def __init__(self, channels: int, size: int, classes: int, latent: int, width: int) -> None:
+        super().__init__()
+        widths = stage_widths(size, width)
+        self.first = nn.Conv2d(channels, widths[0], 4, 2, 1)
+        self.label = nn.Embedding(classes, widths[0]) if classes else None
+        layers: list[nn.Module] = [nn.LeakyReLU(0.2, inplace=True)]
+        for before, after in itertools.pairwise(widths):
+            # A norm's own shift would undo a bias.
+            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), BatchNorm2d(after)]
+            layers += [nn.LeakyReLU(0.2, inplace=True)]
+        self.layers = nn.Sequential(*layers)
+        self.posterior = nn.Conv2d(widths[-1], 2 * latent, 4, 1, 0)
+
+    def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b outputs"]:
+        """Labels are needed if the network has classes, and not looked at if it has none."""
+        features = self.first(x)
+        if self.label is not None:
+            if labels is None:
+                raise ValueError("a class-conditional encoder needs labels")
+            features = features + self.label(labels)[:, :, None, None]
+        encoded: Tensor = self.posterior(self.layers(features))
+        return encoded.flatten(1)
+
+
+class ConvolutionalDecoder(nn.Module):
+    """Latents and label to what is said of the pixels."""
+
+    def __init__(self, outputs: int, size: int, classes: int, latent: int, width: int) -> None:
+        super().__init__()
+        widths = stage_widths(size, width)[::-1]
+        self.label = nn.Embedding(classes, latent) if classes else None
+        layers: list[nn.Module] = [
+            nn.ConvTranspose2d(2 * latent if classes else latent, widths[0], 4, 1, 0, bias=False)
+        ]
+        for before, after in itertools.pairwise(widths):
+            layers += [BatchNorm2d(before), nn.ReLU(inplace=True)]
+            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+        layers += [BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), nn.ConvTranspose2d(widths[-1], outputs, 4, 2, 1)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b o h w"]:
+        """Labels are needed if the network has classes, and not looked at if it has none."""
+        if self.label is not None:
+            if labels is None:
+                raise ValueError("a class-conditional decoder needs labels")
+            z = torch.cat([z, self.label(labels)], dim=1)
+        return self.layers(z[:, :, None, None])  # type: ignore[no-any-return]
