@@ -32,6 +32,8 @@ def test_a_likelihoods_identity_has_no_extractor():
     assert "timesteps" not in IDENTITY.as_dict()
     assert Identity.from_dict(json.loads(json.dumps(identity.as_dict()))) == identity
     assert identity.short() == "bpd, 360 samples, 20 timesteps or 50 latents, against digits/test (360 images, 32x32)"
+    before = {name: part for name, part in identity.as_dict().items() if name != "latents"}
+    assert Identity.from_dict(before) == identity  # of a version that knew no latents
     assert identity.differences(replace(identity, timesteps="all")) == {
         "timesteps": "noise levels an image: 20 against all"
     }

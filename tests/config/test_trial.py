@@ -231,6 +231,12 @@ def test_a_trial_is_frozen():
             {"family": {"kind": "gan"}, "data": {"kind": "digits", "size": 20}},
             "network: dcgan: images of 20 px are not",
         ),
+        ({"family": {"kind": "vae"}, "vae": {"beta": -1}}, "vae.beta: -1 is not a number >= 0 and <= 1000"),
+        ({"family": {"kind": "vae"}, "vae": {"latent": 0}}, "vae.latent: 0 is not a whole number >= 1 and <= 65536"),
+        (
+            {"family": {"kind": "vae"}, "evaluation": {"likelihood": {"latents": 0}}},
+            "evaluation.likelihood.latents: 0 is not a whole number >= 1",
+        ),
         ({"data": {"kind": "digits", "size": 36}, "network": {"multipliers": [1, 1, 1, 1]}}, "network: multipliers"),
     ],
 )

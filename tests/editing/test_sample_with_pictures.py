@@ -11,6 +11,8 @@ from PIL import Image
 from gensweep.build.model import draw_samples, load_checkpoint
 from gensweep.cli import main
 from gensweep.editing.drawing import Pictures, draw_from_pictures, picture_for
+from gensweep.metrics.quantisation import to_uint8
+from gensweep.noise import Noise
 
 pytestmark = pytest.mark.trains
 
@@ -23,6 +25,8 @@ def checkpoints(tmp_path_factory):
     trials = {
         "diffusion": untrained.config("diffusion", network=UNET, sampler={"kind": "ddim", "steps": 4}),
         "gan": untrained.config("gan"),
+        "vae": untrained.config("vae"),
+        "plain vae": untrained.config("vae", family__conditional=False),
     }
     return {kind: untrained.checkpoint(tmp_path_factory.mktemp(kind), trial) for kind, trial in trials.items()}
 
@@ -178,6 +182,50 @@ def test_a_gan_cannot_begin_with_a_picture(checkpoints, files, capsys, extra):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "'gan'" in error
+    assert not (files / "out.png").exists()
+
+
+def test_a_vae_encodes_a_picture_and_strength_1_draws_what_is_drawn_without_one(checkpoints, files):
+    model, image = load_checkpoint(checkpoints["vae"]), Image.open("car.png")
+    before, kept, _ = draw_from_pictures(model, Pictures(image, 0.0), 3, class_name="3", seed=4)
+    assert torch.equal(kept, kept[:1].expand_as(kept))
+    shown, label = before.float() / 127.5 - 1, torch.tensor([3])
+    with torch.no_grad():
+        latents = model.family.encode(model.network, shown, label)
+        own = model.family.decode(model.network, latents, Noise(4, torch.zeros(1, dtype=torch.int64)), label)
+    assert torch.equal(kept[:1], to_uint8(own))
+    _, versions, _ = draw_from_pictures(model, Pictures(image, 0.7), 5, seed=4)
+    assert len({tuple(each.flatten().tolist()) for each in versions}) == 5
+    _, drawn, _ = draw_from_pictures(model, Pictures(image, 1.0), 5, seed=4, batch_size=2)
+    assert (drawn.int() - draw_samples(model, 5, seed=4).int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize(("kind", "named"), [("vae", ("--class", "3")), ("plain vae", ())])
+def test_frames_of_a_vae_begin_and_end_with_what_it_makes_of_the_pictures(checkpoints, files, kind, named):
+    how = ("--init-image", "car.png", *named)
+    assert sample(checkpoints[kind], *how, "--interpolate", "ship.png", "-n", 4, "-o", "frames") == 0
+    assert sample(checkpoints[kind], *how, "--strength", 0, "-n", 1, "-o", "own") == 0
+    frames, own = pictures(files / "frames"), pictures(files / "own")
+    assert np.abs(frames[0] - own[0]).max() <= 1
+    assert len({frame.tobytes() for frame in frames}) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--inpaint", "mask.png"], ["'vae'", "leave --inpaint out"]),
+        (["--interpolate", "ship.png"], ["--class"]),
+        (["--interpolate", "ship.png", "--class", "3", "-n", "1"], ["at least 2"]),
+        (["--steps", "5"], ["sampler", "vae"]),
+        (["--guidance", "2"], ["guidance", "vae"]),
+        (["--set", "family.decoding=median"], ["median", "mean"]),
+    ],
+)
+def test_what_a_vae_cannot_do_is_one_line(checkpoints, files, capsys, arguments, words):
+    assert sample(checkpoints["vae"], "--init-image", "car.png", *arguments, "-o", "out.png") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, error
+    assert all(word in error for word in words), error
     assert not (files / "out.png").exists()
 
 

@@ -14,6 +14,8 @@ from gensweep.families.optimizers import Adam
 from gensweep.families.vae import VaeFamily, evidence
 from gensweep.nn.networks import Autoencoder
 from gensweep.noise import Noise
+from gensweep.training.cost import likelihood_calls, sample_flops
+from gensweep.training.settings import LikelihoodSettings
 from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS
 
 #: Images of 2 x 3 values, and latents of the linear model.
@@ -198,9 +200,6 @@ def test_samples_are_decoded_latents_of_the_prior_and_images_are_encoded(conditi
 
 
 def test_the_operations_of_a_bound_are_those_of_one_encoder_and_k_decoders():
-    from gensweep.training.cost import likelihood_calls, sample_flops
-    from gensweep.training.settings import LikelihoodSettings
-
     family = build("vae")
     ones, many = (likelihood_calls(family, tiny.images(), LikelihoodSettings(latents=k)) for k in (1, 9))
     assert many.flops() - ones.flops() == 8 * sample_flops(family)

@@ -49,6 +49,12 @@ def store(tmp_path_factory):
             "50 %",
             ["the discriminator wins: right on 100 % of real and 100 % of generated images"],
         ),
+        ({"signal/collapsed_units": 0.45}, "-", []),
+        (
+            {"signal/collapsed_units": 0.75},
+            "-",
+            ["posterior collapse: 75 % of the latent units say nothing about an image"],
+        ),
     ],
 )
 def test_what_signals_say(signals, cell, warnings):
