@@ -23,6 +23,9 @@ from gensweep.registry import Registry
 
 #: Below this the whole probability lies in one level, and gradients would vanish.  Source: Salimans et al. 2017 (code).
 MIN_LOG_SCALE = -7.0
+#: The logarithm of a shared deviation is this times a parameter.  Adam moves each parameter by about the learning rate,
+#: which is right for weights; a logarithm that begins at 0 has to go to about -2, within the first hundreds of steps.
+SHARED_DEVIATION_RATE = 10.0
 
 
 @runtime_checkable
@@ -59,7 +62,7 @@ class GaussianPixels(nn.Module):
         super().__init__()
         self.channels, shared = channels, deviation == "shared"
         self.outputs = channels if shared else 2 * channels
-        self.log_deviation = nn.Parameter(torch.zeros(())) if shared else None
+        self.shared = nn.Parameter(torch.zeros(())) if shared else None
 
     def log_p(self, output: Float[Tensor, "b o h w"], x: Float[Tensor, "b c h w"]) -> Float[Tensor, " b"]:
         """Log p(x | z) of whole images, in nats."""
@@ -77,8 +80,8 @@ class GaussianPixels(nn.Module):
         return mean + self._log_deviation(output).exp() * noise.normal(*mean.shape[1:], stream=stream)
 
     def _log_deviation(self, output: Float[Tensor, "b o h w"]) -> Float[Tensor, "..."]:
-        log_deviation = output[:, self.channels :] if self.log_deviation is None else self.log_deviation
-        return log_deviation.clamp(min=MIN_LOG_SCALE)
+        own = output[:, self.channels :] if self.shared is None else SHARED_DEVIATION_RATE * self.shared
+        return own.clamp(min=MIN_LOG_SCALE)
 
 
 @PIXEL_LIKELIHOODS.register("logistic_mixture")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gensweep.noise import Noise
-from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS, LogisticMixturePixels
+from gensweep.vae.pixel_likelihoods import PIXEL_LIKELIHOODS, SHARED_DEVIATION_RATE, LogisticMixturePixels
 
 LEVELS = torch.arange(256, dtype=torch.float64) / 127.5 - 1
 MADE = [
@@ -20,7 +20,7 @@ MADE = [
 def said(pixels, spread, n=1, size=1):
     """Outputs for n images, and parameters of the likelihood, of some spread."""
     for parameter in pixels.parameters():
-        torch.nn.init.constant_(parameter, -spread)
+        torch.nn.init.constant_(parameter, -spread / SHARED_DEVIATION_RATE)
     return spread * torch.randn(1, pixels.outputs, size, size, dtype=torch.float64).expand(n, -1, -1, -1)
 
 
