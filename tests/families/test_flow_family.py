@@ -11,7 +11,7 @@ from gensweep.data.loader import Loader
 from gensweep.diffusion.levels import draw_times
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM
 from gensweep.families.denoising import TRAINING_NOISE_STREAM
-from gensweep.families.family import Batch
+from gensweep.families.family import Batch, BoundPoints
 from gensweep.noise import Noise
 
 MEAN, STD = 0.1, 0.2
@@ -104,7 +104,7 @@ def test_ancestral_sampling_draws_gaussian_images_too():
 def test_the_likelihood_is_that_of_the_gaussian_and_takes_no_guidance():
     noise = Noise(5, torch.arange(300))
     images = ((MEAN + STD * noise.normal(1, SIZE, SIZE, stream=50) + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1
-    found = exact({"kind": "euler"}).bits_per_dim(Exact(), images, None, noise, 60)
+    found = exact({"kind": "euler"}).bits_per_dim(Exact(), images, None, noise, BoundPoints(60, 1))
     entropy = math.log2(STD * math.sqrt(2 * math.pi * math.e) * 127.5)
     error = float(found.std()) / math.sqrt(300)
     assert error < 0.01
@@ -112,5 +112,8 @@ def test_the_likelihood_is_that_of_the_gaussian_and_takes_no_guidance():
     labels = torch.arange(4) % CLASSES
     plain, guided = (build("flow", True, guidance=scale) for scale in (1.0, 4.0))
     network = plain.networks["denoiser"].eval()
-    a, b = (each.bits_per_dim(network, images[:4], labels, Noise(5, torch.arange(4)), 4) for each in (plain, guided))
+    a, b = (
+        each.bits_per_dim(network, images[:4], labels, Noise(5, torch.arange(4)), BoundPoints(4, 1))
+        for each in (plain, guided)
+    )
     assert torch.equal(a, b)
