@@ -1,3 +1,63 @@
-"""gensweep tells which image generator to train, with which settings, for the compute at hand."""
+"""gensweep tells which image generator to train, with which settings, for the compute at hand.
+
+    import gensweep as gs
+
+    gs.tune("search_spaces/quickstart.yaml")
+    print(gs.compare().words)
+    images = gs.load(gs.best().name).sample(16)
+
+Each function is one command: see docs/python.md.  Importing gensweep imports none of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gensweep.api.sweeps import resume, retry, train, tune
+    from gensweep.api.trained import load
+    from gensweep.api.verdicts import Verdict, best, compare, trials
+    from gensweep.build.model import Model
+    from gensweep.errors import ConfigError, GensweepError
+    from gensweep.sweep.sweep_plan import SweepResult
+    from gensweep.tracking.records import TrialRecord
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "ConfigError",
+    "GensweepError",
+    "Model",
+    "SweepResult",
+    "TrialRecord",
+    "Verdict",
+    "best",
+    "compare",
+    "load",
+    "resume",
+    "retry",
+    "train",
+    "trials",
+    "tune",
+]
+
+_MODULES = {
+    **dict.fromkeys(("tune", "resume", "retry", "train"), "gensweep.api.sweeps"),
+    **dict.fromkeys(("best", "compare", "trials", "Verdict"), "gensweep.api.verdicts"),
+    "load": "gensweep.api.trained",
+    "Model": "gensweep.build.model",
+    "SweepResult": "gensweep.sweep.sweep_plan",
+    "TrialRecord": "gensweep.tracking.records",
+    **dict.fromkeys(("ConfigError", "GensweepError"), "gensweep.errors"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'gensweep' has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -17,14 +17,29 @@ A parameter can itself be a registered item or a function with settings.  It is 
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, NamedTuple, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, Generic, NamedTuple, ParamSpec, TypeVar, get_origin, get_type_hints
+
+from gensweep import plugins
+from gensweep.errors import ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_forget: list[Callable[[], None]] = []
+
+
+def cached_until_registered(function: Callable[P, T]) -> Callable[P, T]:
+    """`functools.cache` for what follows from the kinds of registries: it is computed anew once a plug-in adds one."""
+    cached = functools.cache(function)
+    _forget.append(cached.cache_clear)
+    return cached  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -53,7 +68,8 @@ class Registry(Generic[F]):
     """Functions or classes with the same signature, by kind.
 
     `noun` is used in messages ("'cosin' is not a schedule").  Modules of `package` are imported at the first look-up,
-    so adding a file to the package is all that it takes to add an item.
+    so adding a file to the package is all that it takes to add an item.  Items of other packages, those of plug-ins,
+    come after these.
     """
 
     def __init__(self, noun: str, *, package: str) -> None:
@@ -63,12 +79,22 @@ class Registry(Generic[F]):
         self._discovered = False
 
     def register(self, kind: str) -> Callable[[F], F]:
-        """Give a function or class its name.  Raises ValueError if the name is taken."""
+        """Give a function or class its name.  Raises ConfigError if the name is that of another one.
+
+        A function that is defined again, as in a notebook, replaces what it was.
+        """
 
         def decorate(item: F) -> F:
-            if kind in self._items:
-                raise ValueError(f"{self.noun} {kind!r} is registered twice: {self._items[kind]!r} and {item!r}")
+            if foreign := item.__module__.partition(".")[0] != self._package.partition(".")[0]:
+                self._discover()
+            old = self._items.get(kind, item)
+            if (old.__module__, old.__qualname__) != (item.__module__, item.__qualname__):
+                raise ConfigError(
+                    f"{kind!r} is the name of another {self.noun}, that of {old.__module__}; choose one of your own"
+                )
             self._items[kind] = item
+            for forget in _forget if foreign else ():
+                forget()
             return item
 
         return decorate
@@ -104,6 +130,7 @@ class Registry(Generic[F]):
             importlib.import_module(f"{self._package}.{module.name}")
         # Whichever module was imported first: schemas list the kinds in this order.
         self._items = dict(sorted(self._items.items(), key=lambda item: item[1].__module__))
+        plugins.load_installed()
 
 
 class Keyword(NamedTuple):
@@ -121,12 +148,15 @@ class Keyword(NamedTuple):
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, Keyword]:
-    """The keyword-only parameters of a function or class, by name."""
+    """The keyword-only parameters of a function or class, by name.  Raises ConfigError if one has no type."""
     callee = function.__init__ if inspect.isclass(function) else function
     hints = get_type_hints(callee, include_extras=True)
     found: dict[str, Keyword] = {}
     for name, parameter in inspect.signature(callee).parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            if name not in hints:
+                where = f"{function.__module__}.{function.__qualname__}"
+                raise ConfigError(f"{where}: {name} needs a type, such as {name}: int, by which settings are checked")
             found[name] = Keyword(hints[name], parameter.default)
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             for mark in getattr(hints.get(name), "__metadata__", ()):

@@ -49,7 +49,7 @@ def train(trial, folder, resume=(), reporter=None):
 
 def score(model, seed=0):
     """Evaluate a model as in its training; with another seed than 0, on images that no evaluation has seen."""
-    evaluator = build_evaluator(model.trial, load_images(model.trial), model.device)
+    evaluator = build_evaluator(model.config, load_images(model.config), model.device)
     return evaluate(model.family, model.network, evaluator, key=seed)
 
 

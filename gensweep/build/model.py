@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from jaxtyping import Int, UInt8
 from torch import Tensor, nn
 
-from gensweep.build.parts import build_family
+from gensweep.build.parts import build_evaluator, build_family, load_images
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.families.family import Family
 from gensweep.nn.updates import merge_all
 from gensweep.noise import Noise
+from gensweep.results import Score
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
 from gensweep.training.device import default_device, place
 from gensweep.training.ema import MAIN_AVERAGE, average_name
-from gensweep.training.evaluation import draw
+from gensweep.training.evaluation import draw, evaluate_images
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_in, weights_prefix
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -34,7 +36,7 @@ class Model:
     With adapters, `checkpoint.class_names` has their new classes too.
     """
 
-    trial: TrialConfig
+    config: TrialConfig
     checkpoint: Checkpoint
     family: Family
     device: torch.device
@@ -44,6 +46,69 @@ class Model:
     def network(self) -> nn.Module:
         """The network that draws samples."""
         return self.family.networks[self.family.sampled]
+
+    def with_settings(self, changes: Mapping[str, Any]) -> Model:
+        """The same network with other settings of sampling, by dotted key, such as {"sampler.steps": 20}.
+
+        Raises ConfigError for settings that do not exist or have no effect.
+        """
+        if not changes:
+            return self
+        config = self.config.with_overrides(changes)
+        family = build_family(config, self.checkpoint.shape, len(self.checkpoint.class_names))
+        check_guidance(changes, self.family)
+        family.networks[family.sampled], family.classes = self.network, self.family.classes
+        return replace(self, config=config, family=family)
+
+    def sample(
+        self,
+        n: int,
+        *,
+        label: str | None = None,
+        seed: int = 0,
+        sampler: str | None = None,
+        steps: int | None = None,
+        guidance: float | None = None,
+        batch_size: int = 64,
+        progress: Progress | None = None,
+    ) -> UInt8[Tensor, "n c h w"]:
+        """Images 0..n-1 of a seed on the CPU, of one class or of all in turn: those of `gensweep sample`.
+
+        Raises ConfigError for a class or settings that the model does not have.
+        """
+        named = {"sampler.kind": sampler, "sampler.steps": steps, "family.guidance": guidance}
+        model = self.with_settings({key: value for key, value in named.items() if value is not None})
+        labels = labels_of(model, n, label)
+
+        def batch(indices: Tensor) -> Tensor:
+            return draw(model.family, model.network, Noise(seed, indices), labels[indices])
+
+        return in_batches(batch, n, batch_size, model.device, progress)
+
+    def score(self, images: UInt8[Tensor, "n c h w"], *, labels: Int[Tensor, " n"] | None = None) -> dict[str, Score]:
+        """Scores of images, by the metrics with which the model was evaluated in training, against the same real ones.
+
+        `labels` are the classes that they were drawn for, where a metric asks for them.  Raises ConfigError if there
+        are fewer than two images, if they are not like the model's, or if every metric asks for a likelihood.
+        """
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.checkpoint.shape or len(images) < 2:
+            shape = ", ".join(map(str, self.checkpoint.shape))
+            raise ConfigError(
+                f"images of {str(images.dtype).removeprefix('torch.')} {tuple(images.shape)} cannot be scored: give "
+                f"uint8 (n, {shape}) with n >= 2, such as Model.sample draws"
+            )
+        trial = self.config.with_overrides({"evaluation.samples": len(images)})
+        evaluator = build_evaluator(trial, load_images(trial), self.device)
+        if not evaluator.metrics_of("samples"):
+            raise ConfigError("evaluation.metrics: no metric of this model looks at images; they ask for a likelihood")
+        chosen = images.to(self.device)
+        return evaluate_images(evaluator, lambda indices: chosen[indices], self.device, labels=labels).scores
+
+
+def check_guidance(changes: Mapping[str, Any], family: Family) -> None:
+    """Raises ConfigError for a scale of guidance where there are no labels to guide by."""
+    if (scale := changes.get("family.guidance")) is not None and not family.classes:
+        raise ConfigError(f"guidance {scale:g}: this model was trained without labels; leave it out")
 
 
 def load_checkpoint(
@@ -89,27 +154,6 @@ def weights_name(text: str, kept: Sequence[str]) -> str:
             "training.ema_half_life and training.ema_factors say which averages a training keeps"
         )
     return name
-
-
-def draw_samples(
-    model: Model,
-    count: int,
-    *,
-    class_name: str | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
-    progress: Progress | None = None,
-) -> Tensor:
-    """Images 0..count-1 of a seed as uint8 (n, c, h, w) on the CPU, of one class or of all in turn.
-
-    Raises ConfigError for a class that the model does not know.
-    """
-    labels = labels_of(model, count, class_name)
-
-    def batch(indices: Tensor) -> Tensor:
-        return draw(model.family, model.network, Noise(seed, indices), labels[indices])
-
-    return in_batches(batch, count, batch_size, model.device, progress)
 
 
 def in_batches(

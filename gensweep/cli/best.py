@@ -9,13 +9,12 @@ import click
 
 from gensweep.cli.on_cluster import cluster_option
 from gensweep.cli.sweep_options import root_option
-from gensweep.compute.amounts import parse_amount
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 from gensweep.report.terminal import print_facts, print_remark
 from gensweep.rescoring.sampling_axes import parse_try, print_scores, rescore, subject_of
 
 if TYPE_CHECKING:
-    from gensweep.report.budget_verdict import BudgetVerdict
+    from gensweep.api.verdicts import Verdict
     from gensweep.report.comparison import Comparison
     from gensweep.report.ranked_trials import RankedTrial
     from gensweep.tracking.records import TrialRecord
@@ -93,33 +92,18 @@ def best(
         raise click.UsageError("--try belongs to the best trials of one sweep: leave --compare out.")
     if not compare and (budget is not None or draw is not None):
         raise click.UsageError("--budget and --draw belong to a comparison: add --compare.")
-    amount = None if budget is None else parse_amount(budget)
-    from gensweep.tracking.store_check import check_server
-    from gensweep.tracking.sync import sync_all
-
     axes = None if tries is None else parse_try(tries)
-    check_server()
-    print_warnings(sync_all(root))
-    comparison = _rank(sweeps, several=compare)
+    from gensweep.api import verdicts
+
+    if compare:
+        found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, root=root)
+        _print_comparison(found, None if no_html else html, top or 20, format)
+        return
+    ranked = verdicts.rank(*sweeps, root=root)
     if axes is not None:
-        print_scores(rescore([subject_of(entry.trial) for entry in comparison.entries[: top or 1]], axes), format)
-    elif compare:
-        from gensweep.report.budget_verdict import judge
-
-        judged = judge(comparison, amount, draw or 0)
-        _print_comparison(comparison, judged, None if no_html else html, top or 20, format)
+        print_scores(rescore([subject_of(entry.trial) for entry in ranked.entries[: top or 1]], axes), format)
     else:
-        _print_best(comparison, format)
-
-
-def _rank(sweeps: tuple[str, ...], *, several: bool) -> Comparison:
-    """The trials of the sweeps that are named, or of all; of one sweep, by default the newest, unless of `several`."""
-    from gensweep.report.comparison import compare
-    from gensweep.tracking.runs import find_sweep, load_sweeps
-
-    if several:
-        return compare(load_sweeps(sweeps), asked=bool(sweeps))
-    return compare([find_sweep(*sweeps)], asked=True)
+        _print_best(ranked, format)
 
 
 def _print_best(comparison: Comparison, format: str) -> None:
@@ -141,16 +125,16 @@ def _print_best(comparison: Comparison, format: str) -> None:
         print_rows(best_sheet(comparison, config), format)
 
 
-def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path | None, top: int, format: str) -> None:
-    from gensweep.report.export import comparison_json, comparison_rows
+def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) -> None:
+    from gensweep.report.export import comparison_rows
     from gensweep.report.pareto_table import pareto_table
     from gensweep.report.rungs import rung_words
     from gensweep.report.spreadsheet import comparison_sheet
-    from gensweep.report.verdict import verdict_words
     from gensweep.report.wording import anchor_words, guess_words, identity_words
 
+    comparison, judged = found.comparison, found.judged
     if format == "json":
-        print_json(comparison_json(comparison, judged))
+        print_json(found.as_dict())
     elif format == "csv":
         print_rows(comparison_sheet(comparison), format)
     else:
@@ -163,12 +147,10 @@ def _print_comparison(comparison: Comparison, judged: BudgetVerdict, html: Path 
         print_remark(beside)
     for line in rung_words(comparison.rungs):
         print_remark(f"Rungs of {line}.")
-    print_remark(verdict_words(comparison, judged))
+    print_remark(found.words)
     print_warnings(judged.warnings)
     if html is not None:
-        from gensweep.report.html import write_report
-
-        write_report(comparison, judged, html)
+        found.write_html(html)
         print_remark(f"Report: {html}")
 
 

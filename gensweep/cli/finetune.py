@@ -73,7 +73,7 @@ def finetune(
         raise click.UsageError(
             f"Give either --data FOLDER or --class NAME; such as: gensweep finetune {run} --class cat"
         )
-    from gensweep.cli.running import run_sweep
+    from gensweep.api.sweeps import tune
     from gensweep.config import parse_overrides
     from gensweep.finetuning.inherited_settings import trial_for_few_images, with_base
     from gensweep.sweep.planning import single_trial
@@ -89,7 +89,7 @@ def finetune(
     if changes := parse_overrides(overrides):
         trial = trial.with_overrides(changes)
     sweep = single_trial(name or _name(run, data, class_name), trial, workers)
-    return run_sweep(with_base(sweep), root=root, storage=storage)
+    return tune(with_base(sweep), root=root, storage=storage).exit_code
 
 
 def _name(run: str, data: Path | None, class_name: str | None) -> str:

@@ -7,13 +7,14 @@ compare; 5 no answer that could be trusted; 130 interrupted.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import sys
 from typing import Any
 
 import click
 
-from gensweep import __version__
+from gensweep import __version__, plugins
 from gensweep.causes import plain_cause
 from gensweep.errors import GensweepError
 from gensweep.files import write_for_owner_alone
@@ -34,6 +35,7 @@ COMMANDS = {
     "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
     "interpret": ("gensweep.interpret.command", "Look into a class-conditional model: which units react to a label."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),
+    "new": ("gensweep.cli.new", "Begin a schedule, network or data set of your own."),
     "config": ("gensweep.cli.config", "Validate and show configurations; JSON Schema for editors."),
     "cluster": (
         "gensweep.cli.cluster",
@@ -41,6 +43,34 @@ COMMANDS = {
     ),
     "doctor": ("gensweep.cli.doctor", "Is this machine, store and metric fit to give a verdict?"),
 }
+
+
+def _with_imports(command: click.Command) -> click.Command:
+    """The command, and all below it, with an option that imports plug-ins first."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _with_imports(each)
+        return command
+    if any(parameter.name == "imported" for parameter in command.params):
+        return command
+    option = click.Option(
+        ["--import", "imported"],
+        multiple=True,
+        metavar="MODULE|FILE",
+        help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
+    )
+    run = command.callback
+    assert run is not None
+
+    @functools.wraps(run)
+    def importing(*arguments: Any, imported: tuple[str, ...], **keywords: Any) -> Any:
+        for name in imported:
+            plugins.load(name)
+        return run(*arguments, **keywords)
+
+    command.params.append(option)
+    command.callback = importing
+    return command
 
 
 class LazyGroup(click.Group):
@@ -54,7 +84,7 @@ class LazyGroup(click.Group):
         """The imported command, or None if there is none of that name; a typing error gets a suggestion."""
         if cmd_name in COMMANDS:
             command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
-            return command
+            return _with_imports(command)
         if close := difflib.get_close_matches(cmd_name, COMMANDS, n=1):
             ctx.fail(f"No such command {cmd_name!r}; did you mean {close[0]!r}?")
         return None

@@ -99,7 +99,7 @@ def sample(
     changes = parse_overrides(overrides) | {key: value for key, value in named.items() if value is not None}
     started = time.monotonic()
     files = [(SentPath(file), scale) for file, scale in map(adapter_file, adapters)]
-    settings = {"class_name": class_name, "seed": seed, "batch_size": batch_size}
+    settings = {"label": class_name, "seed": seed, "batch_size": batch_size}
     names = run_near_gpus(
         draw_files,
         SentPath(checkpoint_folder(run)),
@@ -130,26 +130,24 @@ def draw_files(
 
     Raises ConfigError for settings that the model does not have.
     """
-    from gensweep.build.model import draw_samples, labels_of, load_checkpoint
+    from gensweep.api.trained import load
+    from gensweep.build.model import check_guidance, labels_of
     from gensweep.build.sampler_warnings import sampler_warnings
     from gensweep.editing.drawing import draw_from_pictures
-    from gensweep.errors import ConfigError
     from gensweep.finetuning.adapters import with_adapters
     from gensweep.report.sample_files import write_pictures
 
-    model = load_checkpoint(folder, overrides=changes, weights=ema)
+    model = load(folder, overrides=changes, weights=ema)
     if adapters:
         model = with_adapters(model, adapters)
-    guidance = changes.get("family.guidance")
-    if guidance is not None and not model.family.classes:
-        raise ConfigError(f"--guidance {guidance:g}: this model was trained without labels; leave --guidance out")
+    check_guidance(changes, model.family)
     _note_lost_settings(model, changes)
-    print_warnings(sampler_warnings([model.trial]))
+    print_warnings(sampler_warnings([model.config]))
     drawing: Any = {**settings, "progress": _progress}
     if pictures is None:
-        by_class = settings["class_name"] is None and model.family.classes > 1
+        by_class = settings["label"] is None and model.family.classes > 1
         classes = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if by_class else None
-        written = write_pictures(draw_samples(model, count, **drawing), output, classes=classes)
+        written = write_pictures(model.sample(count, **drawing), output, classes=classes)
     else:
         before, images, after = draw_from_pictures(model, pictures, count, **drawing)
         written = write_pictures(images, output, before=before, after=after)
@@ -163,7 +161,7 @@ def _note_lost_settings(model: Model, changes: dict[str, Any]) -> None:
     if "sampler.kind" not in changes:
         return
     trained = TrialConfig.from_dict(model.checkpoint.metadata)
-    old, new = trained.as_dict()["sampler"], model.trial.as_dict()["sampler"]
+    old, new = trained.as_dict()["sampler"], model.config.as_dict()["sampler"]
     defaults = trained.with_overrides({"sampler": {"kind": old["kind"]}}).as_dict()["sampler"]
     lost = {name: old[name] for name in old if old[name] not in (defaults[name], new.get(name))}
     if words := ", ".join(f"{name}={value}" for name, value in lost.items() if f"sampler.{name}" not in changes):

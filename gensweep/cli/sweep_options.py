@@ -10,6 +10,7 @@ import click
 
 from gensweep.errors import ConfigError
 from gensweep.redaction import ADVICE, holds_secret
+from gensweep.sweep.continuation import SWEEPS
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -30,7 +31,7 @@ root_option = click.option(
     "--sweeps",
     "root",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("sweeps"),
+    default=SWEEPS,
     show_default=True,
     help="Folder that holds one folder a sweep.",
 )

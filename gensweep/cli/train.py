@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from gensweep.cli.sweep_options import SpaceFile, override_options, root_option, storage_option
-
-if TYPE_CHECKING:
-    from gensweep.config import TrialConfig
 
 
 @click.command()
@@ -53,31 +49,20 @@ def train(
     """
     if (file is None) == (from_run is None):
         raise click.UsageError("Give either FILE or --from-run RUN; for example: gensweep train --from-run quickstart")
-    from gensweep.cli.running import run_sweep
-    from gensweep.finetuning.inherited_settings import with_base
-    from gensweep.sweep.planning import single_trial
-
-    trial, default_name = _trial(file, from_run, overrides, scale)
-    sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
-    return run_sweep(with_base(sweep), root=root, storage=storage)
-
-
-def _trial(
-    file: Path | None, run: str | None, overrides: tuple[str, ...], scale: str | None
-) -> tuple[TrialConfig, str]:
-    """The trial that a file or a run describes, and the name of its run unless the user gives one."""
-    from gensweep.build.training_length import TrainingLengths
-    from gensweep.config import TrialConfig, is_sweep, load_base, load_trial, parse_overrides
-    from gensweep.sweep.planning import budgeted
-    from gensweep.tracking.artifacts import trial_config
-    from gensweep.tracking.runs import trained_trial
-
-    if file is not None:
-        if is_sweep(file):
-            sweep = load_base(file, overrides=overrides, scale=scale)
-            return budgeted(sweep, {}, TrainingLengths()), f"{file.stem}-train"
-        return load_trial(file, overrides=overrides, scale=scale), f"{file.stem}-train"
-    if scale is not None:
+    if file is None and scale is not None:
         raise click.UsageError("--scale belongs to a FILE; change single values with --set KEY=VALUE.")
-    trial = TrialConfig.from_dict(trial_config(trained_trial(str(run))))
-    return trial.with_overrides(parse_overrides(overrides)), f"{str(run).replace('/', '-')}-again"
+    from gensweep.api import sweeps
+
+    result = sweeps.train(
+        file,
+        from_run=from_run,
+        name=name,
+        workers=workers,
+        cpus_per_worker=cpus_per_worker,
+        gpus_per_worker=gpus_per_worker,
+        overrides=overrides,
+        scale=scale,
+        root=root,
+        storage=storage,
+    )
+    return result.exit_code

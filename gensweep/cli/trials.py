@@ -29,16 +29,12 @@ def trials(sweep: str | None, root: Path, format: str) -> None:
       gensweep trials ddpm-cifar10 --format json
       gensweep trials ddpm-cifar10 --format csv > trials.csv
     """
+    from gensweep.api.verdicts import sweep_record
     from gensweep.report.collapse import trial_warnings
     from gensweep.report.export import trial_json, trial_rows
     from gensweep.report.spreadsheet import trials_sheet
-    from gensweep.tracking.runs import find_sweep
-    from gensweep.tracking.store_check import check_server
-    from gensweep.tracking.sync import sync_all
 
-    check_server()
-    print_warnings(sync_all(root))
-    found = find_sweep(sweep)
+    found = sweep_record(sweep, root=root)
     if format == "table":
         print_rows(trial_rows(found), format)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,6 @@ from gensweep.report.output import format_option
 
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
-    from gensweep.sweep.folder import SweepFolder
 
 SMOKE = (
     "search.trials=1",
@@ -118,31 +116,33 @@ def tune(
     if going_on and detach:
         return start_on_cluster(None, split_place(going_on)[1])
     if retry:
-        return _try_again(retry, root, storage, named, overrides)
+        from gensweep.api import sweeps
+
+        return sweeps.retry(retry, named, overrides=overrides, root=root, storage=storage).exit_code
     if going_on:
-        return _go_on(going_on, root, storage, extend=trials or 0, repeats=(top, seeds) if repeat else None)
+        from gensweep.api import sweeps
+        from gensweep.config.sweep_config import Repeats
+
+        asked = {key: value for key, value in (("top", top), ("seeds", seeds)) if value is not None}
+        repeats = Repeats(**asked) if repeat else None
+        result = sweeps.resume(going_on, more_trials=trials or 0, repeats=repeats, root=root, storage=storage)
+        return result.exit_code
     if file is None:
         raise click.UsageError("Missing argument FILE; for example: gensweep tune search_spaces/quickstart.yaml")
+    from gensweep.api.sweeps import read_space
     from gensweep.cli.dry_run import show_preview
-    from gensweep.cli.running import run_sweep
-    from gensweep.config import load_sweep
     from gensweep.config.shipped import space_file
-    from gensweep.finetuning.inherited_settings import with_base
 
-    file, changes = space_file(str(file)), list(overrides)
-    if name:
-        changes.append(f"name={json.dumps(name)}")
-    if trials:
-        changes.append(f"search.trials={trials}")
-    sweep = load_sweep(file, overrides=changes, scale=scale)
+    file = space_file(str(file))
+    sweep = read_space(file, name=name, trials=trials, overrides=overrides, scale=scale)
     if smoke:
-        sweep = load_sweep(file, overrides=[*changes, *SMOKE, f"name={sweep.name}-smoke"], scale=scale)
-    sweep = with_base(sweep)
+        changes = [*overrides, *([f"search.trials={trials}"] if trials else []), *SMOKE]
+        sweep = read_space(file, name=f"{sweep.name}-smoke", overrides=changes, scale=scale)
     if detach:
         return start_on_cluster(file, sweep.name)
     if dry_run:
         return show_preview(sweep, root, storage, format)
-    return _smoke(sweep, root, storage) if smoke else run_sweep(sweep, root=root, storage=storage)
+    return _smoke(sweep, root, storage) if smoke else _run(sweep, root, storage)
 
 
 def _check_usage(
@@ -170,52 +170,18 @@ def _check_usage(
         raise click.UsageError(f"--trials is for new trials, such as: gensweep tune --extend {going_on} --trials N")
 
 
-def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder, str | None]:
-    """The folder of a sweep by its name, or begun anew from where it is stored; and its storage, if that is given."""
-    from gensweep.sweep.folder import SweepFolder
-    from gensweep.sweep.storage import adopt
+def _run(sweep: SweepConfig, root: Path, storage: str | None) -> int:
+    from gensweep.api import sweeps
 
-    if "/" in name:
-        if storage is not None:
-            raise click.UsageError(f"{name} says where the sweep lies; leave --storage out.")
-        name, storage = adopt(root, name)
-    return SweepFolder(root, name), storage
-
-
-def _go_on(
-    name: str, root: Path, storage: str | None, *, extend: int, repeats: tuple[int | None, int | None] | None
-) -> int:
-    from gensweep.cli.running import run_sweep
-    from gensweep.config.sweep_config import Repeats
-    from gensweep.sweep.planning import recall_sweep
-
-    folder, storage = _folder_of(name, root, storage)
-    asked = None if repeats is None else dict(zip(("top", "seeds"), repeats, strict=True))
-    again = None if asked is None else Repeats(**{name: value for name, value in asked.items() if value is not None})
-    return run_sweep(recall_sweep(folder), root=root, storage=storage, resume=not extend, extend=extend, repeats=again)
-
-
-def _try_again(name: str, root: Path, storage: str | None, trials: tuple[str, ...], overrides: tuple[str, ...]) -> int:
-    from gensweep.cli.running import run_sweep
-    from gensweep.config.loading import parse_overrides
-    from gensweep.sweep.planning import recall_sweep
-    from gensweep.sweep.retrying import Retry, with_changes
-
-    folder, storage = _folder_of(name, root, storage)
-    sweep, changes = with_changes(recall_sweep(folder), parse_overrides(overrides))
-    again = Retry(trials, changes)
-    if folder.state().created is not None:  # else the log is still in the storage
-        again.check(folder)
-    return run_sweep(sweep, root=root, storage=storage, retry=again)
+    return sweeps.tune(sweep, root=root, storage=storage).exit_code
 
 
 def _smoke(sweep: SweepConfig, root: Path, storage: str | None) -> int:
     """One tiny trial, in an experiment and a folder of its own that never enter a comparison."""
-    from gensweep.cli.running import run_sweep
     from gensweep.sweep.storage import clear
 
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "gensweep-smoke"
     clear(root, sweep.name, storage)
-    code = run_sweep(sweep, root=root, storage=storage)
+    code = _run(sweep, root, storage)
     click.echo("The smoke test " + ("passed." if code == 0 else "failed."), err=True)
     return code

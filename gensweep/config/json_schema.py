@@ -112,6 +112,8 @@ def _trials() -> tuple[list[dict[str, Any]], dict[str, Any]]:
 def _entries() -> Iterator[tuple[str, dict[str, Any]]]:
     for family in registries.families():
         for key, description in _keys(trial_model(family), ()):
+            if key == "plugins":
+                continue
             yield key, {"$ref": "#/$defs/SpaceEntry", "description": description}
 
 

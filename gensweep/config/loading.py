@@ -1,71 +1,79 @@
-"""From files and `--set` to configurations: read, override, validate, check; all that is wrong is reported at once."""
+"""From files and `--set` to configurations: read, override, validate, check; all that is wrong is reported at once.
+
+What a file would hold may also come as a nested mapping.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from gensweep.config.overrides import no_scale, override_sweep, parsed
 from gensweep.config.problems import Problem
 from gensweep.config.sweep_checks import check_sweep
 from gensweep.config.sweep_config import SweepConfig
-from gensweep.config.tree import Tree, override
-from gensweep.config.trial_config import TrialConfig, check_trial
+from gensweep.config.tree import Tree, clone, override
+from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins
 from gensweep.config.yaml import read_file
 from gensweep.errors import ConfigError
 
+Source: TypeAlias = str | Path | Mapping[str, Any]
+"""A YAML file, or what it would hold."""
+Overrides: TypeAlias = Sequence[str] | Mapping[str, Any]
+"""Texts such as "training.images=20000", or values by dotted key."""
 
-def load_sweep(path: str | Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> SweepConfig:
+
+def load_sweep(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> SweepConfig:
     """Read a sweep, apply a scale and then the overrides ("key=value").  The result has no scales left to apply.
 
     Raises ConfigError with all problems, those at the corners of the search space included.
     """
-    tree, traps = read_file(path)
+    tree, traps, place = _read(source)
     if "base" not in tree and "family" in tree:
-        raise ConfigError(f"{path}: is the configuration of one trial, not of a sweep; use `gensweep train {path}`")
+        raise ConfigError(f"{place}: is the configuration of one trial, not of a sweep; use `gensweep train {place}`")
     given, problems = parsed(overrides)
-    problems += override_sweep(tree, path, given, scale)
-    config, more = check_sweep(tree, str(path))
+    problems += override_sweep(tree, place, given, scale)
+    config, more = check_sweep(tree, place)
     _raise(traps, problems + more)
     assert config is not None
     return config.model_copy(update={"scales": {}})
 
 
-def load_trial(path: str | Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> TrialConfig:
+def load_trial(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> TrialConfig:
     """Read the configuration of one trial, or the `base` of a sweep, and apply the overrides ("key=value").
 
     Raises ConfigError with all problems.
     """
-    tree, traps = read_file(path)
+    tree, traps, place = _read(source)
     if _is_sweep(tree):
-        return load_base(path, overrides=overrides, scale=scale).trial()
+        return load_base(source, overrides=overrides, scale=scale).trial()
     given, problems = parsed(overrides)
-    problems += [no_scale(path, scale)] if scale is not None else []
+    problems += [no_scale(place, scale)] if scale is not None else []
     for each in given:
         override(tree, *each)
-    config, more = check_trial(tree, default_place=str(path))
+    config, more = check_trial(tree, default_place=place)
     _raise(traps, problems + more)
     assert config is not None
     return config
 
 
-def load_base(path: str | Path, *, overrides: Sequence[str] = (), scale: str | None = None) -> SweepConfig:
+def load_base(source: Source, *, overrides: Overrides = (), scale: str | None = None) -> SweepConfig:
     """Read a sweep without its space and search, of which one trial is left.  Raises ConfigError with all problems."""
-    tree, traps = read_file(path)
+    tree, traps, place = _read(source)
     given, problems = parsed(overrides)
     tree["space"] = Tree()
-    problems += override_sweep(tree, path, given, scale)
+    problems += override_sweep(tree, place, given, scale)
     tree.pop("search", None)
-    config, more = check_sweep(tree, str(path))
+    config, more = check_sweep(tree, place)
     _raise([trap for trap in traps if trap.key.startswith(("base.", "budget"))], problems + more)
     assert config is not None
     return config
 
 
-def is_sweep(path: str | Path) -> bool:
+def is_sweep(source: Source) -> bool:
     """Whether a file describes a sweep rather than one trial.  Raises ConfigError if it cannot be read."""
-    return _is_sweep(read_file(path)[0])
+    return _is_sweep(source if isinstance(source, Mapping) else read_file(source)[0])
 
 
 def scale_names(path: str | Path) -> list[str]:
@@ -81,7 +89,18 @@ def parse_overrides(texts: Iterable[str]) -> dict[str, Any]:
     return {key: value for key, value, _ in overrides}
 
 
-def _is_sweep(tree: Tree) -> bool:
+def _read(source: Source) -> tuple[Tree, list[Problem], str]:
+    """A tree whose plug-ins are imported, the problems of single values in it, and what to call its place."""
+    if isinstance(source, Mapping):
+        tree, traps, place = clone(source), list[Problem](), "the mapping"
+    else:
+        (tree, traps), place = read_file(source), str(source)
+    base = tree.get("base")
+    _raise([], load_plugins(tree, place) + (load_plugins(base, place) if isinstance(base, Tree) else []))
+    return tree, traps, place
+
+
+def _is_sweep(tree: Mapping[str, Any]) -> bool:
     return any(key in tree for key in ("base", "space", "search", "objective"))
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
-from gensweep.registry import Choice, Keyword, Registry, Section, keywords
+from gensweep.registry import Choice, Keyword, Registry, Section, cached_until_registered, keywords
 
 
 class Settings(BaseModel):
@@ -21,7 +21,7 @@ class Settings(BaseModel):
     title: ClassVar[str]
 
 
-@functools.cache
+@cached_until_registered
 def settings_model(function: Callable[..., Any], kind: str | None = None, *, sections: bool = True) -> type[Settings]:
     """The model of a function's keyword-only parameters; with `kind`, also its name as a literal field.
 
@@ -57,7 +57,7 @@ def model_field(keyword: Keyword) -> tuple[Any, Any]:
         if kind is None:
             return hint, ...
         return hint, Field(default_factory=lambda: item_model(registry, kind).model_validate({"kind": kind}))
-    hint = Annotated[keyword.hint, BeforeValidator(_names)] if _takes_names(keyword.hint) else keyword.hint
+    hint = Annotated[keyword.hint, BeforeValidator(names)] if _takes_names(keyword.hint) else keyword.hint
     return hint, ... if keyword.default is inspect.Parameter.empty else keyword.default
 
 
@@ -83,7 +83,8 @@ def _takes_names(hint: Any) -> bool:
     return hint == tuple[str, ...] or any(_takes_names(part) for part in get_args(hint))
 
 
-def _names(value: Any) -> Any:
+def names(value: Any) -> Any:
+    """A list of names from what a person writes who means one, of one name or several; anything else as it is."""
     # `classes: cat` and `classes: [3, 7]` say what is meant; YAML's `no` (False) does not, and stays an error.
     value = [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
     if not isinstance(value, list | tuple):

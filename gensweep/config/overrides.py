@@ -6,7 +6,7 @@ goes into each branch that has such a key, and a `kind` leaves only its own bran
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, over
 from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
-SWEEP_SECTIONS = ("name", "objective", "budget", "search", "resources", "keep_best", "rescore")
+SWEEP_SECTIONS = ("name", "plugins", "objective", "budget", "search", "resources", "keep_best", "rescore")
 
 
 class Override(NamedTuple):
@@ -45,10 +45,12 @@ def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], 
     return problems + [found for each in (*scaled, *overrides) if (found := _assign(tree, *each)) is not None]
 
 
-def parsed(texts: Iterable[str]) -> tuple[list[Override], list[Problem]]:
-    """The overrides in texts like "a.b=1", and what is wrong with the others."""
+def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
+    """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and what is wrong with the others."""
     overrides: list[Override] = []
     problems: list[Problem] = []
+    if isinstance(texts, Mapping):
+        return [Override(key, value, f"{key}={show(value)}") for key, value in texts.items()], problems
     for text in texts:
         key, equals, value = text.partition("=")
         place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"

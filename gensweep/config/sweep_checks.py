@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
+from gensweep.config.models import names
 from gensweep.config.points import every_node, keys_of, point_of
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, RangeCorner, combinations, pickers, walk
 from gensweep.config.schema import validate
 from gensweep.config.search_methods import CmaEs, GridSearch, HyperBand, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.search_space import parse_space
-from gensweep.config.sweep_config import SweepConfig, length_settings
+from gensweep.config.sweep_config import SweepConfig, settings_of_all
 from gensweep.config.tree import Tree, clone, flatten, override_all, place_of
-from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
+from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family
 from gensweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,8 +57,11 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
 
     A problem that is not in every corner says in which branches it is.
     """
-    config, problems = validate(SweepConfig, tree, default_place)
     written, space = tree.get("base"), tree.get("space", Tree())
+    base = written if isinstance(written, Tree) else Tree()
+    if problems := load_plugins(tree, default_place) + load_plugins(base, default_place):
+        return None, problems
+    config, problems = validate(SweepConfig, tree, default_place)
     if not isinstance(written, Tree) or not isinstance(space, Tree):
         return None, problems
     nodes, more = parse_space(space, sections_by_family())
@@ -69,10 +73,10 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         return Problem(place_of(where, key.split("."), base_place if where is trial else default_place), key, message)
 
     base_place = place_of(tree, ["base"], default_place)
-    base = written
     if config is not None:
+        config = _with_plugins(config, [names(written.get("plugins", ()))])
         problems += _length_problems(config, written, nodes, base_place)
-        base = override_all(written, length_settings(config.budget))
+        base = override_all(written, settings_of_all(config))
     problems += [located(*each) for each in _objective_problems(tree.get("objective"), config)]
     corners: list[_Corner] = []
     for pick in (pickers, _beside):
@@ -84,6 +88,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in known]
         corners += picked
     if config is not None:
+        config = _with_plugins(config, [corner.trial.plugins for corner in corners if corner.trial is not None])
         config._written_base = written
         mixed = _identity_problems(config, base, corners, base_place)
         problems += {(each.place, each.key): each for each in mixed}.values()
@@ -96,6 +101,11 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         strange = [name for name in config.formats if name not in families]
         problems += [located(f"formats.{name}", unknown(name, "a family", families)) for name in strange]
     return (None if problems else config), problems
+
+
+def _with_plugins(config: SweepConfig, more: Iterable[tuple[str, ...]]) -> SweepConfig:
+    found = dict.fromkeys([*config.plugins, *(name for each in more for name in each)])
+    return config.model_copy(update={"plugins": tuple(found)})
 
 
 def _corner(base: Tree, walked: Sequence[tuple[Node, Any]], base_place: str) -> _Corner:

@@ -22,7 +22,7 @@ from gensweep.config.search_methods import (
 )
 from gensweep.config.search_space import parse_space
 from gensweep.config.tree import Tree, clone, override_all
-from gensweep.config.trial_config import TrialConfig, check_trial, sections_by_family
+from gensweep.config.trial_config import PluginNames, TrialConfig, check_trial, sections_by_family
 from gensweep.results import MAX_IMAGES, Unit
 
 #: More trials than anybody can pay for.
@@ -204,6 +204,7 @@ class SweepConfig(FrozenSettings):
 
     title: ClassVar[str] = "a sweep"
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    plugins: PluginNames = ()
     objective: Objective = Objective()
     budget: Annotated[TrialBudget | None, Field(description="null: as many images as training.images says")] = None
     base: dict[str, Any]
@@ -242,11 +243,18 @@ class SweepConfig(FrozenSettings):
         How many images it sees for a budget of FLOPs is left open.  Raises ConfigError if it is not valid.
         """
         base = self._written_base if self._written_base == self.base else self.base
-        changes = {**(overrides or {}), **length_settings(self.budget)}
+        changes = {**(overrides or {}), **settings_of_all(self)}
         trial = TrialConfig.from_dict(override_all(base, changes))
         formats = self.formats.get(trial.kind("family"))
         measured = {} if formats is None else formats.settings(trial)
         return TrialConfig.from_dict(override_all(base, {**changes, **measured})) if measured else trial
+
+
+def settings_of_all(sweep: SweepConfig) -> dict[str, Any]:
+    """The settings that all trials of a sweep have beside its base, by dotted key: their length and their plug-ins."""
+    if not sweep.plugins:
+        return length_settings(sweep.budget)
+    return {"plugins": list(sweep.plugins), **length_settings(sweep.budget)}
 
 
 def length_settings(budget: TrialBudget | None) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 # The sections that every trial has; all others belong to its family.
-SECTIONS_OF_EVERY_TRIAL = ("seed", "data", "family", "finetune", "training", "evaluation")
+SECTIONS_OF_EVERY_TRIAL = ("plugins", "seed", "data", "family", "finetune", "training", "evaluation")
 
 
 class Tree(dict[str, Any]):

@@ -1,8 +1,8 @@
 """TrialConfig: everything that defines one training run, validated and frozen.
 
-Sections `seed`, `data`, `family`, `finetune`, `training` and `evaluation` are common to all trials.  The others are
-those of the family: each keyword-only parameter of the registered class that is a `Choice` or a `Section` is a section
-of the trial, and each plain one is a key of `family`.
+`plugins` names what is imported first.  Sections `seed`, `data`, `family`, `finetune`, `training` and `evaluation` are
+common to all trials.  The others are those of the family: each keyword-only parameter of the registered class that is a
+`Choice` or a `Section` is a section of the trial, and each plain one is a key of `family`.
 """
 
 from __future__ import annotations
@@ -12,21 +12,27 @@ import functools
 import hashlib
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
 
+from gensweep import plugins
 from gensweep.config import registries
 from gensweep.config.checks import cross_checks, key_of, metric_checks
-from gensweep.config.models import Settings, bind, model_field, settings_model
+from gensweep.config.models import Settings, bind, model_field, names, settings_model
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.schema import validate
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, override_all, place_of
 from gensweep.errors import ConfigError, ParameterError
-from gensweep.registry import Choice, Keyword, Section, keywords
+from gensweep.registry import Choice, Keyword, Section, cached_until_registered, keywords
 
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+PluginNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(names),
+    Field(description="modules (my_package.schedules) or files (mine.py) that register kinds of one's own"),
+]
 
 
 class TrialConfig(BaseModel):
@@ -34,6 +40,7 @@ class TrialConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
     title: ClassVar[str] = "a trial"
+    plugins: PluginNames = ()
     seed: Seed = 0
     data: Settings
     family: Settings
@@ -60,11 +67,13 @@ class TrialConfig(BaseModel):
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values, fit for JSON and YAML; `from_dict` takes them back.
 
-        A trial that goes on from no other has no section `finetune`.
+        A trial that goes on from no other has no section `finetune`, and one without plug-ins no `plugins`.
         """
         values = self.model_dump(mode="json")
         if values["finetune"]["base"] is None:
             del values["finetune"]
+        if not values["plugins"]:
+            del values["plugins"]
         last = ("finetune", "training", "evaluation")
         return {name: values[name] for name in [*(n for n in values if n not in last), *last] if name in values}
 
@@ -122,9 +131,10 @@ class _Unknown(TrialConfig):
     family: Any = None
 
 
-@functools.cache
+@cached_until_registered
 def trial_model(family: str | None) -> type[TrialConfig]:
     """The model of a family's trials; None stands for an unknown family, of which only common sections are checked."""
+    plugins.load_installed()  # before any model is made of the kinds that there are
     marks: dict[str, Choice | Section] = {
         "data": Choice(registries.datasets(), "digits"),
         "finetune": Section(registries.finetune()),
@@ -146,16 +156,56 @@ def trial_model(family: str | None) -> type[TrialConfig]:
 
 def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None, list[Problem]]:
     """The trial that a tree describes, or all its problems; those that concern several sections come last."""
+    if problems := load_plugins(tree, default_place):
+        return None, problems
     family, problem = _family_of(tree)
     problems = [Problem(place_of(tree, ["family", "kind"], default_place), problem[0], problem[1])] if problem else []
     config, more = validate(trial_model(family), tree, default_place)
     problems += [_of_other_family(each, family) for each in more]
     if config is None or family is None:
         return None, problems
+    try:
+        config = config.model_copy(update={"plugins": _with_used(config)})
+    except ConfigError as error:
+        return None, [Problem(place_of(tree, ["plugins"], default_place), "plugins", str(error))]
     config._written = tree
     for key, message in cross_checks(config):
         problems.append(Problem(place_of(tree, key.split("."), default_place), key, message))
     return (None if problems else config), problems
+
+
+def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Problem]:
+    """Import what `plugins` of a tree names; returns what is wrong with it.  What is no name at all is left to others.
+
+    A tree that names kinds of a plug-in means nothing until that is imported.
+    """
+    problems, listed_names = [], names(tree.get("plugins"))
+    for position, name in enumerate(listed_names if isinstance(listed_names, tuple) else ()):
+        if isinstance(name, str):
+            try:
+                plugins.load(name)
+            except ConfigError as error:
+                problems.append(Problem(place_of(tree, ["plugins", position], default_place), "plugins", str(error)))
+    return problems
+
+
+def _with_used(trial: TrialConfig) -> tuple[str, ...]:
+    """The plug-ins that a trial names, and those that were loaded otherwise and made one of its parts."""
+    functions = [function for name in type(trial).model_fields for function in _functions(getattr(trial, name))]
+    metrics: tuple[str, ...] = trial.evaluation.metrics  # type: ignore[attr-defined]
+    functions += [registries.metrics()[name] for name in metrics if name in registries.metrics()]
+    named = [plugins.load(name) for name in trial.plugins]
+    used = [plugin for function in functions if (plugin := plugins.owner(function)) is not None]
+    more = [each.name for each in used if not any(plugin.covers(each) for plugin in named)]
+    return tuple(dict.fromkeys([*trial.plugins, *more]))
+
+
+def _functions(settings: Any) -> Iterator[Callable[..., Any]]:
+    """The functions that a section and those in it describe."""
+    if isinstance(settings, Settings):
+        yield type(settings).function
+        for name in type(settings).model_fields:
+            yield from _functions(getattr(settings, name))
 
 
 def common_sections(tree: Mapping[str, Any]) -> TrialConfig:

@@ -45,7 +45,7 @@ def draw_from_pictures(
     pictures: Pictures,
     count: int,
     *,
-    class_name: str | None = None,
+    label: str | None = None,
     seed: int = 0,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
@@ -53,7 +53,7 @@ def draw_from_pictures(
     """Images to show before, images 0..count-1 of a seed, and images to show after them.
 
     Before come the picture, as the model gets it, and the picture with the masked part in grey.  At strength 1 and
-    without a mask the images are those that `draw_samples` draws.
+    without a mask the images are those that `Model.sample` draws.
     Raises ConfigError for a family that neither denoises nor encodes, a class that the model does not know, and a mask
     of which nothing is left, or for a family that encodes; on the way to another picture also for a sampler that draws
     noise, an encoder that must be told the class, and fewer than two frames.
@@ -61,12 +61,12 @@ def draw_from_pictures(
     family = model.family
     if not isinstance(family, Denoising | Encoding):
         raise ConfigError(
-            f"a model of family {model.trial.kind('family')!r} draws an image in one go and cannot begin with one; "
+            f"a model of family {model.config.kind('family')!r} draws an image in one go and cannot begin with one; "
             "name a run of a diffusion model or of a VAE"
         )
     if pictures.mask is not None and not isinstance(family, Denoising):
         raise ConfigError(
-            f"a model of family {model.trial.kind('family')!r} encodes a picture as a whole and cannot draw a part of "
+            f"a model of family {model.config.kind('family')!r} encodes a picture as a whole and cannot draw a part of "
             "it anew; leave --inpaint out, or name a run of a diffusion model"
         )
     image = picture_for(model, pictures.image)
@@ -76,14 +76,14 @@ def draw_from_pictures(
             raise ConfigError(f"{count} frame: an interpolation has two ends; take at least 2 frames")
         after = picture_for(model, pictures.other)[None]
         ends = _in_range(torch.cat([image[None], after]), model)
-        labels = None if class_name is None else labels_of(model, count, class_name)
+        labels = None if label is None else labels_of(model, count, label)
         t = torch.linspace(0, 1, count, dtype=torch.float64, device=model.device)
         if isinstance(family, Denoising):
             draw = _frames(family, ends, t, labels)
         else:
             draw = encoded_frames(family, ends, t, labels, seed)
     else:
-        labels, redraw = labels_of(model, count, class_name), None
+        labels, redraw = labels_of(model, count, label), None
         if pictures.mask is not None:
             redraw = _redraw_for(model, pictures.mask)
             before.append(torch.where(redraw, UNDRAWN_GREY, image).to(image.dtype))

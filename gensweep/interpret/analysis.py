@@ -153,7 +153,7 @@ def load_labelled(folder: Path, *, class_name: str | None = None, layers: str | 
     if getattr(model.family, "guidance", 1) == 0:
         raise ConfigError("family.guidance is 0, which ignores the label; name a run with another guidance")
     if not isinstance(model.family, GanFamily | Denoising):
-        raise ConfigError(f"a model of family {model.trial.kind('family')!r} cannot be looked into; name another run")
+        raise ConfigError(f"a model of family {model.config.kind('family')!r} cannot be looked into; name another run")
     if isinstance(model.family, GanFamily):
         network, prefix = model.family.networks[DISCRIMINATOR], weights_prefix(RAW_WEIGHTS, DISCRIMINATOR)
         load_network(network, load_tensors(folder, prefix), prefix)
@@ -223,8 +223,8 @@ def _intervene(
     begin("what becomes of images without these units: the classifier")
     model, sampled, classes = labelled.model, labelled.model.family.sampled, len(labelled.names)
     network = model.family.networks[sampled]
-    extractor = build_extractor(model.trial, model.device)
-    classifier: Classifier = training_reference(model.trial, load_images(model.trial), extractor).classifier()
+    extractor = build_extractor(model.config, model.device)
+    classifier: Classifier = training_reference(model.config, load_images(model.config), extractor).classifier()
 
     def drawn(labels: Tensor) -> Tensor:
         wanted = labels.to(model.device)

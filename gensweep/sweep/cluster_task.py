@@ -27,6 +27,7 @@ from gensweep.sweep.allotment import allot, bundle, scarce_words
 from gensweep.sweep.cluster import connected
 
 if TYPE_CHECKING:
+    from gensweep.sweep.carried import Carried
     from gensweep.sweep.node_types import ClusterNodes
 
 T = TypeVar("T")
@@ -86,6 +87,7 @@ def _run_task(asked: Resources | None, work: Callable[..., T], arguments: tuple[
     """By default a GPU is asked for, if the cluster has any.  Raises ConfigError if no node can ever hold it."""
     import ray
 
+    from gensweep.sweep.carried import Carried
     from gensweep.sweep.node_types import cluster_nodes
 
     nodes = cluster_nodes()
@@ -102,7 +104,7 @@ def _run_task(asked: Resources | None, work: Callable[..., T], arguments: tuple[
     sent = _replaced(arguments, pack)
     given = bundle(asked)
     task: Any = ray.remote(num_cpus=given["CPU"], num_gpus=given.get("GPU", 0))(_perform)
-    stream = task.options(num_returns="streaming").remote(work, sent)
+    stream = task.options(num_returns="streaming").remote(Carried((work, sent)))
     try:
         for kind, content in _pieces(stream, scarce_words(asked)):
             if kind == "failed":
@@ -163,12 +165,12 @@ class _Text(io.TextIOBase):
         return len(text)
 
 
-def _perform(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[Piece]:
+def _perform(carried: Carried[tuple[Callable[..., Any], tuple[Any, ...]]]) -> Iterator[Piece]:
     """The task: runs the work on copies of the files."""
     yield "begun", None
     pieces: queue.SimpleQueue[Piece] = queue.SimpleQueue()
     with scratch_folder("task") as scratch:
-        thread = threading.Thread(target=_work, args=(work, arguments, scratch, pieces), daemon=True)
+        thread = threading.Thread(target=_work, args=(carried, scratch, pieces), daemon=True)
         thread.start()
         while True:
             piece = pieces.get()
@@ -180,7 +182,7 @@ def _perform(work: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[P
 
 
 def _work(
-    work: Callable[..., Any], arguments: tuple[Any, ...], scratch: Path, pieces: queue.SimpleQueue[Piece]
+    carried: Carried[tuple[Callable[..., Any], tuple[Any, ...]]], scratch: Path, pieces: queue.SimpleQueue[Piece]
 ) -> None:
     wanted: list[Path] = []
 
@@ -194,6 +196,7 @@ def _work(
 
     try:
         with contextlib.redirect_stdout(_Text("out", pieces)), contextlib.redirect_stderr(_Text("err", pieces)):
+            work, arguments = carried.open()
             result = work(*_replaced(arguments, unpack))
         pieces.put(("done", (result, [_pack(path) for path in wanted])))
     except BaseException as error:

@@ -5,6 +5,7 @@ NAME/events.jsonl        the log: all that happened (see gensweep.sweep.log)
 NAME/checkpoints/t0007/  checkpoints, unless the storage is elsewhere (see gensweep.sweep.storage)
 NAME/fetched/t0007/      copies of checkpoints that lie in another storage
 NAME/pictures/t0007/     the pictures of each evaluation
+NAME/plugins/3f2a.../    the code of plug-ins, by hash
 NAME/logs/t0007.log      what went wrong, if anything did; of the driver in driver.log
 NAME/optuna.db           the Optuna study, a view of the log
 NAME/ray/                book-keeping of Ray, never read again
@@ -31,7 +32,7 @@ from gensweep.sweep.state import SweepState
 
 _log = logging.getLogger(__name__)
 
-PICTURES_FOLDER, LOGS = "pictures", "logs"
+PICTURES_FOLDER, LOGS, PLUGINS_FOLDER = "pictures", "logs", "plugins"
 #: Pictures that a checkpoint may hold, which are kept when it goes.
 PICTURES = ("samples", "real", "schedule", "suspects")
 #: Those that are the same at every evaluation of a trial: only the first is kept.

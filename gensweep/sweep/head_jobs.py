@@ -6,8 +6,11 @@ The head's dashboard answers at RAY_API_SERVER_ADDRESS, else RAY_ADDRESS, as for
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import shlex
+import tarfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +18,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from gensweep import plugins
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.plugins import Plugin
 from gensweep.sweep.auth_token import close_token_file
 
 FOLDER = '"${GENSWEEP_FOLDER:-$HOME/results}"'
@@ -29,6 +34,9 @@ _ERR, _OUT = "--- stderr of gensweep ---", "--- stdout of gensweep ---"
 
 _POLL_SECONDS = 0.5
 
+#: Letters of packed plug-ins in a command; Linux takes no argument of more than 128 KiB.
+MAX_PACKED = 96 * 1024
+
 
 @dataclass(frozen=True)
 class HeadAnswer:
@@ -40,10 +48,14 @@ class HeadAnswer:
 
 
 def submit(words: Sequence[str], *, name: str, file: Path | None = None) -> str:
-    """Start `gensweep WORDS...` on the head and return the job's id; `file` is copied there, under search_spaces/."""
+    """Start `gensweep WORDS...` on the head and return the job's id.
+
+    `file` is copied there, under search_spaces/, and the code of the plug-ins of this process into the folder itself.
+    Raises ConfigError if that is too large for a command.
+    """
     job = f"gensweep-{name}-{uuid4().hex[:6]}"
     command = shlex.join(["gensweep", *words])
-    entrypoint = _entrypoint(f"exec {command}", file)
+    entrypoint = _entrypoint(f"exec {command}", file, plugins.loaded())
     _call("submit_job", entrypoint=entrypoint, submission_id=job, metadata={COMMAND: command})
     return job
 
@@ -75,13 +87,32 @@ def path_on_head(file: Path) -> str:
     return f"search_spaces/{file.name}"
 
 
-def _entrypoint(command: str, file: Path | None = None) -> str:
-    """A command in the head's folder.  The file travels in it, as what a job uploads would be every worker's folder."""
+def _entrypoint(command: str, file: Path | None = None, sent: Sequence[Plugin] = ()) -> str:
+    """A command in the head's folder.  Files travel in it, as what a job uploads would be every worker's folder."""
     steps = [f"mkdir -p {FOLDER}/search_spaces", f"cd {FOLDER}"]
     if file is not None:
         text = shlex.quote(file.read_text(encoding="utf-8"))
         steps.append(f"printf %s {text} > {shlex.quote(path_on_head(file))}")
+    if sent:
+        packed = _packed(sent)
+        if len(packed) > MAX_PACKED:
+            raise ConfigError(
+                f"the plug-ins {', '.join(plugin.name for plugin in sent)} are too large to be sent to the head; "
+                "install them there, and leave --import out"
+            )
+        steps.append(f"printf %s {packed} | base64 -d | tar xzf -")
     return " && ".join([*steps, f"{{ {command}; }}"])
+
+
+def _packed(sent: Sequence[Plugin]) -> str:
+    """The files of plug-ins as an archive in letters."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        for path, text in {path: text for plugin in sent for path, text in plugin.files.items()}.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+    return base64.b64encode(content.getvalue()).decode()
 
 
 def _call(method: str, *arguments: Any, **keywords: Any) -> Any:

@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.allotment import NodeResources, fits
+from gensweep.sweep.carried import Carried
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.placement import living_nodes, own_node
 from gensweep.sweep.storage import START_PATIENCE, chosen_storage, missing_storage, worker_problem
@@ -36,9 +37,9 @@ def other_hosts() -> dict[str, str]:
     }
 
 
-def _answer(ask: Callable[[], str | None]) -> str | None:
+def _answer(ask: Carried[Callable[[], str | None]]) -> str | None:
     """What Ray makes a task of, which it does not of a partial function."""
-    return ask()
+    return ask.open()()
 
 
 def ask_hosts(hosts: dict[str, str], ask: Callable[[], str | None]) -> dict[str, str]:
@@ -46,14 +47,14 @@ def ask_hosts(hosts: dict[str, str], ask: Callable[[], str | None]) -> dict[str,
 
     A machine that does not answer is passed over: it may be leaving the cluster, and its workers look for themselves.
     """
-    asked = {}
+    asked, carried = {}, Carried(ask)
     for host, node in hosts.items():
         options: dict[str, Any] = {
             "num_cpus": 0,
             "max_retries": 0,
             "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
         }
-        asked[ray.remote(**options)(_answer).remote(ask)] = host
+        asked[ray.remote(**options)(_answer).remote(carried)] = host
     answered, silent = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_TIMEOUT)
     answers = {}
     for reference in answered:

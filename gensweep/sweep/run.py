@@ -16,6 +16,7 @@ from gensweep.errors import GensweepError
 from gensweep.scratch import removing_dead_scratch, scratch_folder
 from gensweep.sweep.allotment import bundle
 from gensweep.sweep.cluster import connected, is_local
+from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.core_claims import claimed_cores
 from gensweep.sweep.events import SessionEnded, SweepStatus
 from gensweep.sweep.folder import SweepFolder
@@ -35,7 +36,7 @@ def run_plan(
     plan: SweepPlan,
     observers: Sequence[Observer] = (),
     *,
-    root: Path = Path("sweeps"),
+    root: Path = SWEEPS,
     resume: bool = False,
     extend: int = 0,
     repeats: Repeats | None = None,
@@ -118,10 +119,10 @@ def _tune(
 ) -> bool:
     """Run what is left; returns whether that broke off, as Tune does not survive a process that is out of memory."""
     import ray
-    import ray.cloudpickle
     import ray.exceptions
     from ray import tune
 
+    from gensweep.sweep.carried import Carried
     from gensweep.sweep.placement import drivers_node_resource, free_dead
     from gensweep.sweep.search import SessionCallback, SessionSearcher, SessionStopper
     from gensweep.sweep.trial_queue import TrialQueue
@@ -138,11 +139,10 @@ def _tune(
     book = folder.path / "ray"
     with scratch_folder(plan.name) as scratch:
         queue: Any = ray.remote(**options)(TrialQueue).remote()
-        job = ray.cloudpickle.dumps(plan.job)  # type: ignore[no-untyped-call]
         asked = plan.resources
         settings = RunnerSettings(
             queue,
-            job,
+            Carried(plan.job),
             asked.worker_counts,
             bundle(asked),
             storage.root,

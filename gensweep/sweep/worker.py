@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import ray.cloudpickle
 import ray.exceptions
 import ray.train
 import torch
@@ -55,7 +54,7 @@ LONGEST_CAUSE = 500  # characters of an error's first line that are shown
 def serve(settings: RunnerSettings, runner: str) -> None:
     """Run trials for as long as the group lives.  Raises RuntimeError, which ends the group, if a job raises."""
     write_for_owner_alone()
-    queue, job = settings.queue, ray.cloudpickle.loads(settings.job)
+    queue, job = settings.queue, settings.job.open()
     torch.set_num_threads(max(1, int(settings.resources["CPU"])))
     # Alone, get_device takes any GPU that it sees.
     device = get_device() if "GPU" in settings.resources else torch.device("cpu")

@@ -23,6 +23,7 @@ from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, 
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
+from gensweep.sweep.carried import Carried
 from gensweep.sweep.cluster import set_switches
 from gensweep.sweep.placement import free_groups, largest_that_fits, mark
 from gensweep.sweep.trial_queue import GroupEnd
@@ -35,8 +36,8 @@ class RunnerSettings:
     """What every trial actor of a sweep and its worker group have in common; the folders are on the driver's node."""
 
     queue: Any
-    job: bytes
-    """Pickled, because its modules are for the workers only."""
+    job: Carried[Callable[..., None]]
+    """Its modules, and the plug-ins, are for the workers only."""
     worker_counts: tuple[int, ...]
     """How many workers a group may have, the most first."""
     resources: dict[str, float]

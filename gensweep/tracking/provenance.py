@@ -14,10 +14,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from gensweep import plugins
 from gensweep.redaction import redact
 
 #: The packages that shape a result.
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite", "numpy")
+#: The tag that holds the hash of the code of each plug-in, as JSON.
+PLUGINS = "gensweep.plugins"
+#: Digits of a hash that are shown to people, and that name the folder of a plug-in's code.
+SHORT_HASH = 12
 #: Characters of a change since the commit that are kept.
 MAX_DIFF_LENGTH = 1_000_000
 
@@ -83,6 +88,8 @@ def provenance_tags(state: GitState | None, config: Mapping[str, Any], argv: Seq
         "gensweep.world_size": str(config.get("resources", {}).get("workers", 1)),
         "gensweep.seed": str(config.get("search", {}).get("seed", config.get("base", {}).get("seed", 0))),
     }
+    if loaded := plugins.loaded():
+        tags[PLUGINS] = json.dumps({plugin.module: plugin.sha256 for plugin in loaded})
     if state is not None:
         tags |= {
             "gensweep.git_commit": state.commit,
@@ -90,6 +97,17 @@ def provenance_tags(state: GitState | None, config: Mapping[str, Any], argv: Seq
             "mlflow.source.git.commit": state.commit,
         }
     return tags
+
+
+def changed_plugins(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """What to say of plug-ins whose code is another one than when a sweep last ran, by the tags of the two sessions."""
+    old, new = (json.loads(tags.get(PLUGINS, "{}")) for tags in (before, now))
+    return [
+        f"the code of the plug-in {module} has changed since the sweep last ran ({old[module][:SHORT_HASH]} then, "
+        f"{new[module][:SHORT_HASH]} now); what is trained from here on is trained with the new one"
+        for module in old
+        if module in new and old[module] != new[module]
+    ]
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gensweep import plugins
 from gensweep.cache import cache_folder
-from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.ranking import ranking
 from gensweep.remote_folder import is_url
 from gensweep.sweep.checkpoints import fetch
@@ -17,6 +20,7 @@ from gensweep.tracking.artifacts import download
 from gensweep.tracking.records import SweepRecord, TrialRecord, sweep_folder
 from gensweep.tracking.store import client, experiment_id, experiment_name, search_runs
 from gensweep.tracking.tags import sweep_record
+from gensweep.training.checkpoint import read
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -101,13 +105,18 @@ def best_trial(sweep: SweepRecord) -> TrialRecord:
 def checkpoint_folder(run: str | TrialRecord) -> Path:
     """The local folder of a run's best checkpoint, downloaded if need be; `run` may also be such a folder.
 
-    Raises GensweepError if the run or its checkpoint does not exist, or if it was not trained here.
+    The plug-ins of a run are imported.  Those of a folder, which may come from anywhere, are not, as they run code.
+    Raises GensweepError if the run or its checkpoint does not exist, or if it was not trained here, and ConfigError if
+    a plug-in is missing.
     """
     if isinstance(run, str) and (Path(run) / "checkpoint.json").is_file():
+        _check_plugins(Path(run))
         return Path(run)
     if isinstance(run, str) and Path(run).is_dir() and ("/" in run or run.startswith(".")):
         raise GensweepError(f"{run} is not a checkpoint: it holds no checkpoint.json")
     trial = trained_trial(run)
+    for name in json.loads(trial.config.get("plugins", "[]")):
+        plugins.load(name)
     if trial.checkpoint is None:
         raise GensweepError(
             f"the checkpoint of {trial.name} was not kept (keep_best keeps those of a sweep's best trials); "
@@ -117,6 +126,16 @@ def checkpoint_folder(run: str | TrialRecord) -> Path:
         return _fetched(trial, trial.checkpoint)
     folder = Path(trial.checkpoint)
     return folder if folder.is_dir() else download(trial.run_id, "checkpoint")
+
+
+def _check_plugins(folder: Path) -> None:
+    """Raises ConfigError if the model in a folder needs a plug-in that nobody has imported or asked for."""
+    for name in read(folder).metadata.get("plugins", ()):
+        if plugins.module_of(name) not in sys.modules:
+            raise ConfigError(
+                f"{folder} was trained with the plug-in {name}; importing that runs its code: if you trust it, name it "
+                f"with --import {name}"
+            )
 
 
 def _fetched(trial: TrialRecord, url: str) -> Path:

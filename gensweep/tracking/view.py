@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gensweep import plugins
 from gensweep.files import write_text
 from gensweep.sweep.events import Event
-from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import SweepPlan
-from gensweep.tracking.provenance import git_state, provenance_tags
+from gensweep.tracking.provenance import SHORT_HASH, git_state, provenance_tags
 from gensweep.tracking.replay import Replay
 from gensweep.tracking.store import cause_of, store_name
 
@@ -29,13 +30,16 @@ LONGEST_PAUSE = 30.0
 def with_provenance(
     plan: SweepPlan, folder: SweepFolder, config: Mapping[str, Any], argv: Sequence[str] | None = None
 ) -> SweepPlan:
-    """The plan with where it comes from and where it shows; what was changed since the commit goes into its folder.
+    """The plan with where it comes from and where it shows.
 
-    `argv` is the command line, by default this process's.
+    Into its folder goes what was changed since the commit, and the code of plug-ins.  `argv` is the command line, by
+    default this process's.
     """
     state = git_state()
     if state is not None and state.dirty:
         write_text(folder.path / "git.diff", state.diff)
+    for plugin in plugins.loaded():
+        plugin.write(folder.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH])
     return replace(plan, store=store_name(), tags=provenance_tags(state, config, argv))
 
 

@@ -6,7 +6,7 @@ import untrained
 from untrained import FAMILIES, config
 
 from gensweep.build.footprint import count_parameters
-from gensweep.build.model import draw_samples, load_checkpoint
+from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_family, hold_out, load_images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.planning import cost_of, time_trial
@@ -42,7 +42,7 @@ def test_a_score_says_what_it_is_a_score_of(trained, kind):
 def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_evaluated(trained, kind):
     evaluation, folder = trained[kind].checkpoints[-1]
     model = load_checkpoint(folder, device="cpu")
-    assert model.trial == config(kind)
+    assert model.config == config(kind)
     assert untrained.score(model).scores["fd"].value == pytest.approx(evaluation.scores["fd"].value, rel=1e-3)
     fresh = untrained.score(model, seed=1).scores["fd"].value
     assert fresh != pytest.approx(evaluation.scores["fd"].value, rel=1e-6)
@@ -51,30 +51,30 @@ def test_a_checkpoint_alone_is_enough_to_draw_the_images_that_were_evaluated(tra
 def test_samples_do_not_depend_on_how_many_are_drawn_at_once(trained):
     model = load_checkpoint(trained["diffusion"].checkpoints[-1][1], device="cpu")
     seen = []
-    whole = draw_samples(model, 7, progress=lambda done, count: seen.append((done, count)))
-    parts = draw_samples(model, 7, batch_size=3)
+    whole = model.sample(7, progress=lambda done, count: seen.append((done, count)))
+    parts = model.sample(7, batch_size=3)
     assert whole.shape == (7, 1, 8, 8)
     assert whole.dtype == torch.uint8
     assert (whole.int() - parts.int()).abs().max() <= 1
     assert seen == [(7, 7)]
-    assert not torch.equal(whole, draw_samples(model, 7, seed=1))
+    assert not torch.equal(whole, model.sample(7, seed=1))
 
 
 def test_a_class_can_be_asked_for_if_the_model_knows_it(trained):
     model = load_checkpoint(trained["diffusion"].checkpoints[-1][1], device="cpu")
-    assert len(draw_samples(model, 2, class_name="7")) == 2
+    assert len(model.sample(2, label="7")) == 2
     with pytest.raises(ConfigError, match=r"'cat' is not a class of this model \(known: 0, 1, .*9\)"):
-        draw_samples(model, 2, class_name="cat")
+        model.sample(2, label="cat")
     unconditional = load_checkpoint(trained["gan"].checkpoints[-1][1], device="cpu")
     with pytest.raises(ConfigError, match="trained without labels"):
-        draw_samples(unconditional, 2, class_name="7")
+        unconditional.sample(2, label="7")
 
 
 def test_settings_of_sampling_can_change_and_those_of_the_network_cannot(trained):
     folder = trained["diffusion"].checkpoints[-1][1]
     model = load_checkpoint(folder, overrides={"sampler.kind": "ancestral", "family.guidance": 3.0}, device="cpu")
-    assert model.trial.kind("sampler") == "ancestral"
-    assert not torch.equal(draw_samples(model, 4), draw_samples(load_checkpoint(folder, device="cpu"), 4))
+    assert model.config.kind("sampler") == "ancestral"
+    assert not torch.equal(model.sample(4), load_checkpoint(folder, device="cpu").sample(4))
     with pytest.raises(GensweepError, match="do not fit this model"):
         load_checkpoint(folder, overrides={"network.width": 16}, device="cpu")
     with pytest.raises(ConfigError, match="stepps"):

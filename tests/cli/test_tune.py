@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from logged import LoggedSweep
 
-from gensweep.cli import running
+from gensweep.api import sweeps
 from gensweep.cli.main import run
 from gensweep.config import load_sweep
 from gensweep.sweep.folder import SweepFolder
@@ -15,6 +16,7 @@ from gensweep.sweep.retrying import Retry
 from gensweep.sweep.storage import held_storage
 
 SPACE = "search_spaces/dcgan.yaml"
+DONE = SimpleNamespace(exit_code=0)
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def asked(tmp_path, monkeypatch):
         sweep.end(trial, status)
     sweep.close()
     calls = []
-    monkeypatch.setattr(running, "run_sweep", lambda sweep, **asked: calls.append((sweep, asked)) or 0)
+    monkeypatch.setattr(sweeps, "run_sweep", lambda sweep, **asked: calls.append((sweep, asked)) or DONE)
     return calls
 
 

@@ -8,7 +8,7 @@ import torch
 import untrained
 from PIL import Image
 
-from gensweep.build.model import draw_samples, load_checkpoint
+from gensweep.build.model import load_checkpoint
 from gensweep.cli import main
 from gensweep.editing.drawing import Pictures, draw_from_pictures, picture_for
 from gensweep.metrics.quantisation import to_uint8
@@ -88,7 +88,7 @@ def test_strength_0_gives_the_picture_back_and_the_grid_begins_with_it(checkpoin
 def test_strength_1_draws_what_is_drawn_without_a_picture(checkpoints, files):
     model = load_checkpoint(checkpoints["diffusion"])
     _, drawn, _ = draw_from_pictures(model, Pictures(Image.open("car.png"), strength=1.0), 5, seed=4)
-    assert torch.equal(drawn, draw_samples(model, 5, seed=4))
+    assert torch.equal(drawn, model.sample(5, seed=4))
 
 
 @pytest.mark.parametrize(

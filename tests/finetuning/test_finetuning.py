@@ -9,7 +9,7 @@ from list_reporter import ListReporter
 from PIL import Image
 
 from gensweep.build.footprint import count_parameters
-from gensweep.build.model import draw_samples, load_checkpoint
+from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_learner, load_images
 from gensweep.cli import main
 from gensweep.config import TrialConfig, checked_sweep
@@ -66,7 +66,7 @@ def tuned(base, tmp_path_factory):
 
 def images_of(folder, class_name, adapters=()):
     model = with_adapters(load_checkpoint(folder, device="cpu"), adapters)
-    return draw_samples(model, 3, class_name=class_name).int()
+    return model.sample(3, label=class_name).int()
 
 
 def test_a_run_begins_with_the_images_of_its_base(base):
@@ -79,7 +79,7 @@ def test_a_run_begins_with_the_images_of_its_base(base):
     network = learner.sampler.eval()
     for name in ("0", "8"):
         labels = torch.full((3,), KNOWN.index(name))
-        expected = draw_samples(model, 3, class_name=name)
+        expected = model.sample(3, label=name)
         assert torch.equal(draw(learner.family, network, Noise(0, torch.arange(3)), labels), expected)
 
 
@@ -247,10 +247,9 @@ def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
     adapter = read_adapter(folder / ADAPTER_FILE)
     assert (adapter.known, adapter.new) == ((), ())
     assert read(folder).class_names == ("9",)
-    whole = draw_samples(load_checkpoint(folder, device="cpu"), 3).int()
+    whole = load_checkpoint(folder, device="cpu").sample(3).int()
     assert (
-        draw_samples(with_adapters(load_checkpoint(base, device="cpu"), [(folder / ADAPTER_FILE, 1.0)]), 3).int()
-        - whole
+        with_adapters(load_checkpoint(base, device="cpu"), [(folder / ADAPTER_FILE, 1.0)]).sample(3).int() - whole
     ).abs().max() <= 1
 
 

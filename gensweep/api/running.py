@@ -1,4 +1,4 @@
-"""Runs a sweep with MLflow and the progress display, prints how it ended, and scores its winner on fresh seeds."""
+"""Runs a sweep with MLflow and the progress display, says how it ended, and scores its winner on fresh seeds."""
 
 from __future__ import annotations
 
@@ -8,19 +8,45 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from gensweep.build.parts import check_inputs
+from gensweep.build.sampler_warnings import sampler_warnings
+from gensweep.config import SweepConfig
+from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.last_words import last_words
+from gensweep.report.display import ProgressDisplay
 from gensweep.report.output import print_warnings
-
-if TYPE_CHECKING:
-    from gensweep.config import SweepConfig
-    from gensweep.config.sweep_config import Repeats
-    from gensweep.sweep.retrying import Retry
-    from gensweep.sweep.sweep_plan import SweepResult
+from gensweep.report.wording import score
+from gensweep.rescoring.rescorer import Axes
+from gensweep.rescoring.sampling_axes import rescore, subject_of
+from gensweep.sweep.allotment import allot, local_nodes
+from gensweep.sweep.auto_formats import with_formats
+from gensweep.sweep.cluster_task import has_cluster
+from gensweep.sweep.continuation import going_on_command
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.planning import plan_sweep
+from gensweep.sweep.preflight import (
+    check_extremes,
+    check_places,
+    check_population,
+    check_weights,
+    extreme_trials,
+    node_memory_problem,
+)
+from gensweep.sweep.retrying import Retry
+from gensweep.sweep.run import run_plan
+from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
+from gensweep.tracking.provenance import changed_plugins
+from gensweep.tracking.runs import find_trial
+from gensweep.tracking.store_check import check_server, store_folders
+from gensweep.tracking.sync import sync
+from gensweep.tracking.view import MlflowView, with_provenance
+from gensweep.training.device import default_device
 
 #: A seed of noise that no evaluation of a training has seen; theirs is 0.
 FRESH_SEED = 1
@@ -35,32 +61,11 @@ def run_sweep(
     extend: int = 0,
     repeats: Repeats | None = None,
     retry: Retry | None = None,
-) -> int:
-    """Run a sweep with MLflow and the progress display as observers; returns the exit code.
+) -> SweepResult:
+    """Run a sweep with MLflow and the progress display as observers.
 
     Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
     """
-    from gensweep.build.parts import check_inputs
-    from gensweep.build.sampler_warnings import sampler_warnings
-    from gensweep.report.display import ProgressDisplay
-    from gensweep.sweep.allotment import allot, local_nodes
-    from gensweep.sweep.auto_formats import with_formats
-    from gensweep.sweep.continuation import going_on_command
-    from gensweep.sweep.folder import SweepFolder
-    from gensweep.sweep.planning import plan_sweep
-    from gensweep.sweep.preflight import (
-        check_extremes,
-        check_places,
-        check_population,
-        check_weights,
-        extreme_trials,
-        node_memory_problem,
-    )
-    from gensweep.sweep.run import run_plan
-    from gensweep.sweep.space import SearchSpace
-    from gensweep.tracking.store_check import check_server, store_folders
-    from gensweep.tracking.view import MlflowView, with_provenance
-
     folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     # What can be refused in an instant comes first, then what takes building and loading; Ray has not started yet.
@@ -85,6 +90,8 @@ def run_sweep(
     for note in check_inputs(trials):
         click.echo(f"Note: {note}", err=True)
     plan = with_provenance(plan, folder, sweep.as_dict())
+    for line in _changed_since(plan, folder):
+        click.echo(f"Note: {line}", err=True)
     going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
@@ -95,20 +102,17 @@ def run_sweep(
     _print_end(result)
     if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
         _rescore(sweep, root)
-    return result.exit_code
+    return result
+
+
+def _changed_since(plan: SweepPlan, folder: SweepFolder) -> list[str]:
+    """What is not as it was when a sweep that goes on last ran."""
+    sessions = folder.state().sessions
+    return changed_plugins(sessions[-1].tags, plan.tags) if sessions else []
 
 
 def _rescore(sweep: SweepConfig, root: Path) -> None:
     """Score the winner on fresh seeds, or say how: it was chosen because its score was low, partly by chance."""
-    from gensweep.report.wording import score
-    from gensweep.rescoring.rescorer import Axes
-    from gensweep.rescoring.sampling_axes import rescore, subject_of
-    from gensweep.sweep.cluster_task import has_cluster
-    from gensweep.sweep.folder import SweepFolder
-    from gensweep.tracking.runs import find_trial
-    from gensweep.tracking.sync import sync
-    from gensweep.training.device import default_device
-
     command = f"gensweep evaluate {sweep.name} --seed {FRESH_SEED}"
     if sweep.resources.gpus_per_worker and not has_cluster() and default_device().type != "cuda":
         click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)

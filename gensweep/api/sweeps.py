@@ -1,0 +1,154 @@
+"""Sweeps and trainings from Python: start one, go on with one.
+
+Sweeps lie in the folder `root`, one folder each.  Progress and notes go to stderr, as with the commands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gensweep.api.running import run_sweep
+from gensweep.build.training_length import TrainingLengths
+from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
+from gensweep.config.loading import Overrides, Source
+from gensweep.config.sweep_config import Repeats
+from gensweep.errors import ConfigError
+from gensweep.finetuning.inherited_settings import with_base
+from gensweep.sweep.continuation import SWEEPS
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.planning import budgeted, recall_sweep, single_trial
+from gensweep.sweep.retrying import Retry, with_changes
+from gensweep.sweep.storage import adopt
+from gensweep.sweep.sweep_plan import SweepResult
+from gensweep.tracking.artifacts import trial_config
+from gensweep.tracking.runs import trained_trial
+
+
+def tune(
+    space: Source | SweepConfig,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    overrides: Overrides = (),
+    scale: str | None = None,
+    root: str | Path = SWEEPS,
+    storage: str | None = None,
+) -> SweepResult:
+    """Sweep a search space, a YAML file or what it would hold: `gensweep tune`.
+
+    `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is one of the file's own sets of them.
+    Trials that fail do not raise: the result has them.  Raises ConfigError, with all problems, for what can be known
+    before anything is trained, and GensweepError if the MLflow store, the storage or Ray does not work.
+    """
+    if not isinstance(space, SweepConfig):
+        space = read_space(space, name=name, trials=trials, overrides=overrides, scale=scale)
+    return run_sweep(space, root=Path(root), storage=storage)
+
+
+def read_space(
+    space: Source,
+    *,
+    name: str | None = None,
+    trials: int | None = None,
+    overrides: Overrides = (),
+    scale: str | None = None,
+) -> SweepConfig:
+    """The sweep that `tune` would run.  Raises ConfigError with all problems."""
+    named = {"name": name, "search.trials": trials}
+    changes = {key: value for key, value in named.items() if value is not None}
+    if isinstance(overrides, Mapping):
+        overrides = {**overrides, **changes}
+    else:
+        overrides = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
+    return with_base(load_sweep(space, overrides=overrides, scale=scale))
+
+
+def resume(
+    name: str,
+    *,
+    more_trials: int = 0,
+    repeats: Repeats | None = None,
+    root: str | Path = SWEEPS,
+    storage: str | None = None,
+) -> SweepResult:
+    """Go on with a sweep, by its name or the URL where it is stored: `gensweep tune --resume`, `--extend`, `--repeat`.
+
+    `repeats` has the best trials trained again with other seeds.  Raises ConfigError if there is no such sweep.
+    """
+    folder, storage = _folder_of(name, Path(root), storage)
+    going_on: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
+    return run_sweep(recall_sweep(folder), root=Path(root), storage=storage, **going_on)
+
+
+def retry(
+    name: str,
+    trials: Sequence[str] = (),
+    *,
+    overrides: Overrides = (),
+    root: str | Path = SWEEPS,
+    storage: str | None = None,
+) -> SweepResult:
+    """Run failed trials of a sweep again, those that are named or all: `gensweep tune --retry`.
+
+    Raises ConfigError for trials that did not fail, and for overrides that would change what trials are compared by.
+    """
+    folder, storage = _folder_of(name, Path(root), storage)
+    sweep, changes = with_changes(recall_sweep(folder), parse_overrides(overrides))
+    again = Retry(tuple(trials), changes)
+    if folder.state().created is not None:  # else the log is still in the storage
+        again.check(folder)
+    return run_sweep(sweep, root=Path(root), storage=storage, retry=again)
+
+
+def train(
+    config: Source | None = None,
+    *,
+    from_run: str | None = None,
+    name: str | None = None,
+    workers: int = 1,
+    cpus_per_worker: float = 1,
+    gpus_per_worker: float | None = None,
+    overrides: Overrides = (),
+    scale: str | None = None,
+    root: str | Path = SWEEPS,
+    storage: str | None = None,
+) -> SweepResult:
+    """Train one configuration, a YAML file or what it would hold, or that of a run: `gensweep train`.
+
+    A sweep of one trial, called `name`.  Of a search space its base is trained.  A worker has a GPU by default if there
+    is one.  Raises as `tune` does.
+    """
+    if (config is None) == (from_run is None):
+        raise ConfigError('give either a configuration or from_run; for example: train(from_run="quickstart")')
+    if from_run is not None:
+        trial, default_name = _trial_of(from_run, overrides, scale), f"{from_run.replace('/', '-')}-again"
+    else:
+        assert config is not None
+        stem = Path(config).stem if isinstance(config, str | Path) else str(config.get("name", "mapping"))
+        trial, default_name = _trial_in(config, overrides, scale), f"{stem}-train"
+    sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
+    return run_sweep(with_base(sweep), root=Path(root), storage=storage)
+
+
+def _trial_in(config: Source, overrides: Overrides, scale: str | None) -> TrialConfig:
+    if is_sweep(config):
+        return budgeted(load_base(config, overrides=overrides, scale=scale), {}, TrainingLengths())
+    return load_trial(config, overrides=overrides, scale=scale)
+
+
+def _trial_of(run: str, overrides: Overrides, scale: str | None) -> TrialConfig:
+    if scale is not None:
+        raise ConfigError("a scale belongs to a file; change single values of a run")
+    return TrialConfig.from_dict(trial_config(trained_trial(run))).with_overrides(parse_overrides(overrides))
+
+
+def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder, str | None]:
+    """The folder of a sweep by its name, or begun anew from where it is stored; and its storage, if that is given."""
+    if "/" in name:
+        if storage is not None:
+            raise ConfigError(f"{name} says where the sweep lies; leave the storage out")
+        name, storage = adopt(root, name)
+    return SweepFolder(root, name), storage

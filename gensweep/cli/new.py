@@ -1,0 +1,53 @@
+"""`gensweep new`: a file to begin a plug-in with, and its test."""
+
+from __future__ import annotations
+
+import importlib.util
+from importlib import resources
+from pathlib import Path
+from string import Template
+
+import click
+
+from gensweep.errors import ConfigError
+from gensweep.files import write_text
+from gensweep.report.terminal import print_remark
+
+STARTERS = ("schedule", "network", "dataset")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(STARTERS))
+@click.argument("name")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    metavar="FOLDER",
+    help="Where the files go.  [default: the current folder]",
+)
+def new(kind: str, name: str, output: Path) -> None:
+    """Begin a schedule, network or data set of your own.
+
+    Writes NAME.py, which works as it is, and test_NAME.py. See docs/plugins.md.
+
+    \b
+    Examples:
+      gensweep new schedule exponential
+      gensweep tune space.yaml --import exponential.py --set diffusion.schedule.kind=exponential
+      gensweep new dataset photos -o plugins
+    """
+    if not name.isidentifier() or name.startswith("_"):
+        raise ConfigError(f"{name!r} cannot name a module of Python; use letters, digits and _, such as my_{kind}")
+    files = {output / f"{name}.py": f"{kind}.py.txt", output / f"test_{name}.py": f"{kind}_test.py.txt"}
+    for file in files:
+        if file.exists():
+            raise ConfigError(f"{file} exists already; choose another name, or another folder with --output")
+    if importlib.util.find_spec(name) is not None:
+        raise ConfigError(f"{name!r} is the name of a module that is installed; choose another, such as my_{name}")
+    for file, starter in files.items():
+        text = (resources.files("gensweep.cli") / "starters" / starter).read_text(encoding="utf-8")
+        write_text(file, Template(text).substitute(name=name))
+        click.echo(file)
+    print_remark("Next:", f"pytest {output / f'test_{name}.py'}")

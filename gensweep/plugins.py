@@ -1,0 +1,253 @@
+"""Plug-ins: modules of other people that register schedules, networks, data sets and the like, and their code.
+
+A plug-in is a module or a file.  Importing it is all that it takes, in each process: what it registers then is there.
+Its code is read before it is imported, so that what is sent to other machines is what runs here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import json
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
+from typing import Any
+
+from gensweep.cache import cache_folder, locked
+from gensweep.errors import ConfigError
+from gensweep.files import replace_folder
+
+#: Entry points of this group name modules that are plug-ins wherever their package is installed.
+GROUP = "gensweep.plugins"
+#: A plug-in is code, which goes to every worker; data lie elsewhere.
+MAX_BYTES = 16 * 2**20
+
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A plug-in that is loaded: its name as the user wrote it, its module, and the files that importing it takes.
+
+    They are those of its whole package, by path below a folder on Python's path.
+    """
+
+    name: str
+    module: str
+    files: Mapping[str, bytes]
+
+    def covers(self, other: Plugin) -> bool:
+        """Whether it is the other one, or a package that imports it."""
+        return f"{other.module}.".startswith(f"{self.module}.")
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of names and contents of all files."""
+        parts = {path: hashlib.sha256(content).hexdigest() for path, content in self.files.items()}
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.module, dict(self.files))
+
+    def install(self) -> None:
+        """Import this code in a process that may not have it.  Raises ConfigError if it cannot be imported here."""
+        if self.module in _loaded:
+            return
+        folder = cache_folder() / "plugins" / self.sha256[:16]
+        with locked(folder):
+            if not folder.is_dir():
+                with TemporaryDirectory(dir=folder.parent) as scratch:
+                    aside = Path(scratch) / "code"
+                    self.write(aside)
+                    replace_folder(aside, folder)
+        sys.path.insert(0, str(folder))
+        importlib.invalidate_caches()
+        with _Explained(self.name, self.module):
+            importlib.import_module(self.module)
+        _loaded[self.module] = self
+
+    def write(self, folder: Path) -> None:
+        """Write the files below a folder."""
+        for path, content in self.files.items():
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(content)
+
+
+#: By module, in the order in which they were loaded.
+_loaded: dict[str, Plugin] = {}
+_installed_are_loaded = False
+
+
+def loaded() -> tuple[Plugin, ...]:
+    """The plug-ins of this process."""
+    return tuple(_loaded.values())
+
+
+def load(name: str) -> Plugin:
+    """Import a module, or a file whose name ends in .py, unless this process has done so.
+
+    A module is looked for where Python looks, and in the current folder.  Raises ConfigError if there is none, if it
+    raises, or if it registers a name that is taken.
+    """
+    path, module = Path(name).expanduser(), module_of(name)
+    if module in _loaded:
+        return _loaded[module]
+    if not _MODULE.fullmatch(module):
+        raise ConfigError(f"plug-in {name!r}: name a module, such as my_package.schedules, or a file, such as mine.py")
+    if path.suffix == ".py":
+        file = path if path.is_file() else Path(path.name)
+        if file.is_file():
+            plugin = _load_file(name, module, file.resolve())
+        elif module in sys.modules:
+            plugin = Plugin(name, module, _files_of(module))
+        else:
+            raise ConfigError(
+                f"plug-in {name}: there is no such file, seen from {Path.cwd()}; say where it is with "
+                f"--import FOLDER/{path.name}"
+            )
+    else:
+        plugin = _load_module(name)
+    _loaded[module] = plugin
+    return plugin
+
+
+def module_of(name: str) -> str:
+    """The module of a plug-in of that name, which may be a file."""
+    path = Path(name)
+    return path.stem if path.suffix == ".py" else name
+
+
+def load_installed() -> None:
+    """Load what packages that are installed offer as plug-ins.  Raises ConfigError if one cannot be loaded."""
+    global _installed_are_loaded
+    if _installed_are_loaded:
+        return
+    _installed_are_loaded = True
+    for entry in metadata.entry_points(group=GROUP):
+        try:
+            load(entry.module)
+        except ConfigError as error:
+            _installed_are_loaded = False
+            package = entry.dist.name if entry.dist is not None else "unknown"
+            raise ConfigError(f"{error}; it came with the package {package}: mend or uninstall that") from None
+
+
+def owner(item: Callable[..., Any]) -> Plugin | None:
+    """The plug-in whose import registers a function or class; None if it is gensweep's own.
+
+    A module that was imported by hand, or by another plug-in, becomes one with that.  Raises ConfigError if the item
+    was made in a script or notebook, which no other process can import.
+    """
+    module = item.__module__
+    if module.partition(".")[0] == __package__:
+        return None
+    if module == "__main__":
+        raise ConfigError(
+            f"{item.__qualname__} is registered in a script or notebook, which workers cannot import; put it into a "
+            "file of its own, such as mine.py, and name that under plugins: [mine.py]"
+        )
+    if module not in _loaded:
+        with _Explained(module, module):
+            _loaded[module] = Plugin(module, module, _files_of(module))
+    return _loaded[module]
+
+
+class _Explained:
+    """Turns what an import raises into one line."""
+
+    def __init__(self, name: str, module: str) -> None:
+        self._name, self._module = name, module
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return
+        raise ConfigError(f"plug-in {self._name}: {self._cause(error)}") from error
+
+    def _cause(self, error: BaseException) -> str:
+        if isinstance(error, ConfigError):
+            return str(error)
+        if isinstance(error, ModuleNotFoundError) and error.name is not None:
+            if f"{self._module}.".startswith(f"{error.name}."):
+                return f"there is no module {error.name}, neither installed nor in {Path.cwd()}"
+            return f"it imports {error.name}, which is not installed"
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = (where.filename, where.lineno)
+        if isinstance(error, SyntaxError):
+            place = (error.filename or place[0], error.lineno)
+        words = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
+        return f"importing it raises {type(error).__name__}: {words} ({place[0]}:{place[1]})"
+
+
+def _load_file(name: str, module: str, file: Path) -> Plugin:
+    other = sys.modules.get(module)
+    found = getattr(other, "__file__", None)
+    if other is not None and (found is None or Path(found).resolve() != file):
+        raise ConfigError(f"plug-in {name}: {module} is the name of another module ({found}); rename the file")
+    plugin = Plugin(name, module, MappingProxyType({file.name: file.read_bytes()}))
+    if other is None:
+        spec = importlib.util.spec_from_file_location(module, file)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[module] = made = importlib.util.module_from_spec(spec)
+        try:
+            with _Explained(name, module):
+                spec.loader.exec_module(made)
+        except BaseException:
+            del sys.modules[module]
+            raise
+    return plugin
+
+
+def _load_module(name: str) -> Plugin:
+    top = name.partition(".")[0]
+    if top not in sys.modules and importlib.util.find_spec(top) is None:
+        sys.path.append(str(Path.cwd()))
+        importlib.invalidate_caches()
+    with _Explained(name, name):
+        importlib.import_module(top)
+        files = _files_of(top)
+        importlib.import_module(name)
+    return Plugin(name, name, files)
+
+
+def _files_of(module: str) -> Mapping[str, bytes]:
+    """The files of a module's package, or the file of one that is in none.  Raises ConfigError if they are large."""
+    top = sys.modules[module.partition(".")[0]]
+    paths = list(getattr(top, "__path__", ()))
+    files: dict[str, bytes] = {}
+    if not paths:
+        if (file := getattr(top, "__file__", None)) is None:
+            raise ConfigError("it is built into Python, and registers nothing")
+        return MappingProxyType({Path(file).name: Path(file).read_bytes()})
+    size = 0
+    for folder in map(Path, paths):
+        for file in sorted(_code_in(folder)):
+            size += file.stat().st_size
+            if size > MAX_BYTES:
+                raise ConfigError(
+                    f"{folder} holds more than {MAX_BYTES >> 20} MiB, and all of it would go to every "
+                    "worker; keep data out of the package"
+                )
+            files[f"{top.__name__}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
+    return MappingProxyType(files)
+
+
+def _code_in(folder: Path) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if path.is_dir():
+            if path.name != "__pycache__" and not path.name.startswith("."):
+                yield from _code_in(path)
+        elif path.suffix != ".pyc" and path.is_file():
+            yield path

@@ -1,0 +1,315 @@
+"""Plug-ins: modules and files outside of this repository that add kinds, used as a person uses them."""
+
+import gc
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from typed_commands import call, start
+
+import gensweep
+from gensweep import plugins, registry
+from gensweep.cli.main import run
+from gensweep.config import load_sweep, load_trial
+from gensweep.diffusion.schedules import SCHEDULES
+from gensweep.errors import ConfigError
+from gensweep.plugins import Plugin
+from gensweep.registry import Registry
+from gensweep.sweep.carried import Carried
+from gensweep.tracking.provenance import changed_plugins, provenance_tags
+
+SCHEDULE = '''
+import torch
+from gensweep.diffusion.schedules import SCHEDULES
+
+@SCHEDULES.register("{kind}")
+def {kind}(timesteps: int, *, rate: float = 5.0) -> torch.Tensor:
+    """Alpha_bar that decays exponentially."""
+    return torch.exp(-rate * torch.arange(1, timesteps + 1, dtype=torch.float64) / timesteps)
+'''
+
+
+def trial_with(kind, **more):
+    return {"family": {"kind": "diffusion"}, "diffusion": {"schedule": {"kind": kind}}, **more}
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty current folder; what is imported from it is gone afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
+    registries = [each for each in gc.get_objects() if isinstance(each, Registry)]
+    kinds = [dict(each._items) for each in registries if each.kinds() is not None]
+    before = set(sys.modules)
+    yield tmp_path
+    for each, items in zip(registries, kinds, strict=True):
+        each._items = items
+    for forget in registry._forget:
+        forget()
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+def test_a_file_is_a_plugin_and_its_parameters_are_settings(here):
+    Path("mine.py").write_text(SCHEDULE.format(kind="steady"))
+    trial = load_trial(trial_with("steady", plugins="mine.py"), overrides={"diffusion.schedule.rate": 4.0})
+    assert (trial.plugins, trial.flat()["diffusion.schedule.rate"]) == (("mine.py",), 4.0)
+    assert SCHEDULES.kinds()[-1] == "steady"
+    with pytest.raises(ConfigError, match=r"schedule\.rate: 'a'"):
+        load_trial(trial_with("steady", plugins=["mine.py"]), overrides={"diffusion.schedule.rate": "a"})
+
+
+def test_a_module_that_was_imported_otherwise_is_recorded_where_it_is_used(here):
+    Path("by_hand.py").write_text(SCHEDULE.format(kind="handmade"))
+    plugins.load("by_hand.py")
+    plain = load_trial(trial_with("linear"))
+    assert "plugins" not in plain.as_dict()
+    space = {"name": "a", "base": trial_with("linear"), "space": {}}
+    space["space"]["diffusion.schedule.kind"] = {"choice": ["linear", "handmade"]}
+    sweep = load_sweep(space, overrides={"search.trials": 2})
+    assert sweep.plugins == ("by_hand.py",)
+    assert sweep.trial({"diffusion.schedule.kind": "linear"}).plugins == ("by_hand.py",)
+
+
+def test_a_package_in_the_current_folder_is_covered_by_its_name(here):
+    Path("bought").mkdir()
+    Path("bought/__init__.py").write_text("from bought import schedules")
+    Path("bought/schedules.py").write_text(SCHEDULE.format(kind="bought"))
+    Path("bought/table.json").write_text("[]")
+    assert load_trial(trial_with("bought", plugins=["bought"])).plugins == ("bought",)
+    (plugin,) = (each for each in plugins.loaded() if each.module == "bought")
+    assert set(plugin.files) == {"bought/__init__.py", "bought/schedules.py", "bought/table.json"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name", "message"),
+    [
+        (None, "", "nowhere.mine", "plug-in nowhere.mine: there is no module nowhere, neither installed nor in "),
+        (None, "", "gone.py", "plug-in gone.py: there is no such file, seen from "),
+        (None, "", "a b", "plug-in 'a b': name a module, such as my_package.schedules, or a file, such as mine.py"),
+        ("json.py", "", "json.py", "plug-in json.py: json is the name of another module ("),
+        ("bad.py", "1 / 0", "bad.py", "plug-in bad.py: importing it raises ZeroDivisionError: division by zero ("),
+        ("torn.py", "def f(:", "torn", "plug-in torn: importing it raises SyntaxError: "),
+        ("needy.py", "import not_there", "needy", "plug-in needy: it imports not_there, which is not installed"),
+        (
+            "again.py",
+            SCHEDULE.format(kind="cosine"),
+            "again.py",
+            "plug-in again.py: 'cosine' is the name of another schedule, that of gensweep.diffusion.schedules",
+        ),
+        ("leaving.py", "raise SystemExit(3)", "leaving.py", "plug-in leaving.py: importing it raises SystemExit: 3 ("),
+    ],
+)
+def test_what_is_no_plugin_is_told_in_a_line(here, capsys, file, text, name, message):
+    if file is not None:
+        Path(file).write_text(text)
+    Path("trial.yaml").write_text(yaml.safe_dump({"plugins": [name], **trial_with("cosine")}, sort_keys=False))
+    assert run(["config", "validate", "trial.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: trial.yaml:2: plugins: {message}")
+    assert run(["config", "show", "trial.yaml", "--set", "plugins=[]", "--import", name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith((f"Error: {message}", "Error: trial.yaml:2: plugins: "))
+    assert SCHEDULES["cosine"].__module__ == "gensweep.diffusion.schedules"
+
+
+def test_a_setting_without_a_type_is_told_in_a_line(here):
+    Path("vague.py").write_text(SCHEDULE.format(kind="vague").replace("rate: float", "rate"))
+    with pytest.raises(ConfigError, match=r"vague\.vague: rate needs a type"):
+        load_trial(trial_with("vague", plugins=["vague.py"]))
+
+
+def test_data_stay_out_of_what_goes_to_workers(here, monkeypatch):
+    monkeypatch.setattr(plugins, "MAX_BYTES", 1000)
+    Path("heavy").mkdir()
+    Path("heavy/__init__.py").write_text("")
+    Path("heavy/weights.bin").write_bytes(bytes(1001))
+    with pytest.raises(ConfigError, match=r"plug-in heavy: .*heavy holds more than .* keep data out of the package"):
+        plugins.load("heavy")
+
+
+def test_a_function_of_a_script_is_refused_and_one_that_is_defined_again_replaces_itself(here):
+    scope = {"__name__": "__main__"}
+    for rate in ("5.0", "7.0"):
+        exec(SCHEDULE.format(kind="typed_in").replace("5.0", rate), scope)
+    assert SCHEDULES["typed_in"] is scope["typed_in"]
+    with pytest.raises(ConfigError, match="typed_in is registered in a script or notebook, which workers cannot"):
+        load_trial(trial_with("typed_in"))
+
+
+def test_code_goes_with_a_value_to_a_process_that_lacks_it(here, tmp_path_factory):
+    """The receiving process has neither the folder nor the file, and gets the code as it was when it was loaded."""
+    Path("mine.py").write_text(SCHEDULE.format(kind="carried"))
+    carried = Carried(load_trial(trial_with("carried", plugins=["mine.py"])))
+    Path("mine.py").write_text("raise RuntimeError('changed since')")
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).open().hash(), sys.modules['mine'].__file__)"
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    cache = elsewhere / "cache"
+    root = str(Path(gensweep.__file__).parents[1])
+    environment = {**os.environ, "GENSWEEP_CACHE": str(cache), "PYTHONPATH": root}
+    mine = [plugin for plugin in plugins.loaded() if plugin.module == "mine"]
+    carried._plugins = tuple(mine)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=pickle.dumps(carried), cwd=elsewhere, env=environment, capture_output=True
+    )
+    hashed, _, file = done.stdout.decode().strip().partition(" ")
+    assert hashed == load_trial(trial_with("carried", plugins=["mine.py"])).hash(), done.stderr.decode()
+    assert Path(file).parent == cache / "plugins" / mine[0].sha256[:16]
+
+
+def test_changed_code_is_noticed_by_its_hash(here, monkeypatch):
+    def tags(text):
+        monkeypatch.setattr(plugins, "_loaded", {"mine": Plugin("mine.py", "mine", {"mine.py": text})})
+        return provenance_tags(None, {}, ["gensweep"])
+
+    old, new = tags(b"a = 1"), tags(b"a = 2")
+    assert json.loads(old["gensweep.plugins"]).keys() == {"mine"}
+    assert changed_plugins(old, old) == changed_plugins({}, new) == []
+    (line,) = changed_plugins(old, new)
+    assert line.startswith("the code of the plug-in mine has changed since the sweep last ran (")
+
+
+EVERY_KIND = """
+from gensweep.data.digits import digits
+from gensweep.data.images import DATASETS
+from gensweep.diffusion.samplers.ancestral import ancestral
+from gensweep.diffusion.samplers.sampler import SAMPLERS
+from gensweep.families.diffusion import DiffusionFamily
+from gensweep.families.family import FAMILIES
+from gensweep.metrics.efficientnet import efficientnet_lite0
+from gensweep.metrics.extractors import EXTRACTORS
+from gensweep.metrics.kid import KernelDistance
+from gensweep.metrics.metric import METRICS
+from gensweep.nn.cnn import CNN
+from gensweep.nn.networks import DENOISERS
+from gensweep.registry import SameAs
+from typing import Annotated, Any
+
+@DATASETS.register("own_data")
+def own_data(split, root, **settings: Annotated[Any, SameAs(digits)]):
+    return digits(split, root, **settings)
+
+@SAMPLERS.register("own_sampler")
+def own_sampler(*known, **settings: Annotated[Any, SameAs(ancestral)]):
+    return ancestral(*known, **settings)
+
+@EXTRACTORS.register("own_extractor")
+def own_extractor(*known, **settings: Annotated[Any, SameAs(efficientnet_lite0)]):
+    return efficientnet_lite0(*known, **settings)
+
+@FAMILIES.register("own_family")
+class OwnFamily(DiffusionFamily): ...
+
+@METRICS.register("own_metric")
+class OwnMetric(KernelDistance): ...
+
+@DENOISERS.register("own_network")
+class OwnNetwork(CNN): ...
+"""
+
+
+def test_every_sort_of_kind_can_be_ones_own(here):
+    Path("owned.py").write_text(EVERY_KIND)
+    plugins.load("owned.py")
+    trial = load_trial(
+        {
+            "data": {"kind": "own_data", "size": 8},
+            "family": {"kind": "own_family"},
+            "network": {"kind": "own_network", "width": 8},
+            "sampler": {"kind": "own_sampler"},
+            "evaluation": {"extractor": {"kind": "own_extractor"}, "metrics": ["own_metric"]},
+        }
+    )
+    assert trial.plugins == ("owned.py",)
+    by_metric = load_trial({"family": {"kind": "diffusion"}, "evaluation": {"metrics": ["own_metric"]}})
+    assert by_metric.plugins == ("owned.py",)
+    images = trial.bound("data")("test", here)
+    assert images.shape == (1, 8, 8)
+
+
+def test_an_installed_package_is_a_plugin_by_its_entry_point(here, monkeypatch):
+    Path("bought.py").write_text(SCHEDULE.format(kind="bought"))
+    info = Path("bought-1.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bought\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[gensweep.plugins]\nany = bought\n")
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setattr(plugins, "_installed_are_loaded", False)
+    plugins.load_installed()
+    assert load_trial(trial_with("bought")).plugins == ("bought",)
+    monkeypatch.setattr(plugins, "_installed_are_loaded", False)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    del sys.modules["bought"]
+    Path("bought.py").write_text("import not_there")
+    with pytest.raises(ConfigError, match="it imports not_there, which is not installed; it came with the package bou"):
+        plugins.load_installed()
+
+
+@pytest.mark.trains
+def test_what_new_writes_works_and_passes_its_own_tests(here, capsys):
+    for kind, name in (("schedule", "expo"), ("network", "plainnet"), ("dataset", "shapes")):
+        assert run(["new", kind, name]) == 0
+    assert run(["new", "schedule", "expo"]) == 2
+    assert "expo.py exists already; choose another name" in capsys.readouterr().err
+    assert run(["new", "schedule", "json"]) == 2
+    assert run(["new", "schedule", "a-b"]) == 2
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
+    done = subprocess.run(words, cwd=here, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.ray
+@pytest.mark.mlflow
+def test_a_package_outside_of_this_repository_is_swept_resumed_sampled_and_judged(tmp_path):
+    """All from the command line, in processes of their own, with two data-parallel workers."""
+    for kind, name in (("schedule", "expo"), ("network", "plainnet"), ("dataset", "shapes")):
+        call(tmp_path, "new", kind, name, "-o", tmp_path / "kinds")
+    space = {
+        "name": "own",
+        "plugins": ["kinds.expo", "kinds/shapes.py"],
+        "base": {
+            "data": {"kind": "shapes", "size": 8, "limit": 100},
+            "family": {"kind": "diffusion"},
+            "network": {"kind": "plainnet", "width": 8, "depth": 1},
+            "diffusion": {"timesteps": 20, "schedule": {"kind": "expo"}},
+            "sampler": {"kind": "ddim", "steps": 2},
+            "training": {"images": 64, "batch_size": 16, "precision": "float32", "memory_format": "contiguous"},
+            "evaluation": {"samples": 16, "every": 64, "extractor": {"kind": "efficientnet_lite0", "resolution": 32}},
+        },
+        "space": {"diffusion.schedule.rate": {"float": [4.0, 12.0]}},
+        "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
+        "resources": {"workers": 2},
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
+    imported = ("--import", "kinds.plainnet")
+    assert "valid sweep" in start(tmp_path, "config", "validate", "own.yaml", *imported).out
+    assert '"plainnet"' in start(tmp_path, "config", "schema", *imported).out
+    assert "plainnet" in start(tmp_path, "tune", "own.yaml", "--dry-run", "--format", "json", *imported).out
+    start(tmp_path, "tune", "own.yaml", *imported)
+    log = [json.loads(line) for line in (tmp_path / "sweeps/own/events.jsonl").read_text().splitlines()]
+    (session,) = (event for event in log if event["event"] == "session_started")
+    hashes = json.loads(session["tags"]["gensweep.plugins"])
+    assert hashes.keys() == {"kinds.expo", "shapes", "kinds.plainnet"}
+    assert (tmp_path / "sweeps/own/plugins" / hashes["shapes"][:12] / "shapes.py").is_file()
+
+    start(tmp_path, "sample", "own", "-n", 4, "-o", "a.png")  # without --import: the run knows what it needs
+    (checkpoint,) = (tmp_path / "sweeps/own/checkpoints/t0000").iterdir()
+    refused = start(tmp_path, "sample", checkpoint, "-n", 4, code=2).err
+    assert "was trained with the plug-in kinds.expo; importing that runs its code: if you trust it" in refused
+    assert "plugins: [kinds.expo, kinds/shapes.py, kinds.plainnet]" in start(tmp_path, "best", "own").out
+
+    (tmp_path / "kinds/shapes.py").rename(tmp_path / "kinds/gone.py")
+    for words in (["tune", "--resume", "own"], ["sample", "own"]):
+        (line,) = start(tmp_path, *words, code=2).err.splitlines()
+        assert "plug-in kinds/shapes.py: there is no such file, seen from " in line
+    (tmp_path / "kinds/gone.py").rename(tmp_path / "kinds/shapes.py")
+    with (tmp_path / "kinds/shapes.py").open("a") as file:
+        file.write("# changed\n")
+    assert "the code of the plug-in shapes has changed" in start(tmp_path, "tune", "--extend", "own", "--trials", 1).err
