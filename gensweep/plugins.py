@@ -14,6 +14,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import metadata
@@ -71,7 +72,7 @@ class Plugin:
                     replace_folder(aside, folder)
         sys.path.insert(0, str(folder))
         importlib.invalidate_caches()
-        with _Explained(self.name, self.module):
+        with _explained(self.name, self.module):
             importlib.import_module(self.module)
         _loaded[self.module] = self
 
@@ -156,38 +157,34 @@ def owner(item: Callable[..., Any]) -> Plugin | None:
             "file of its own, such as mine.py, and name that under plugins: [mine.py]"
         )
     if module not in _loaded:
-        with _Explained(module, module):
+        with _explained(module, module):
             _loaded[module] = Plugin(module, module, _files_of(module))
     return _loaded[module]
 
 
-class _Explained:
-    """Turns what an import raises into one line."""
+@contextmanager
+def _explained(name: str, module: str) -> Iterator[None]:
+    """Turns what an import raises into a ConfigError of one line."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ConfigError(f"plug-in {name}: {_cause(error, module)}") from error
 
-    def __init__(self, name: str, module: str) -> None:
-        self._name, self._module = name, module
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None or isinstance(error, KeyboardInterrupt):
-            return
-        raise ConfigError(f"plug-in {self._name}: {self._cause(error)}") from error
-
-    def _cause(self, error: BaseException) -> str:
-        if isinstance(error, ConfigError):
-            return str(error)
-        if isinstance(error, ModuleNotFoundError) and error.name is not None:
-            if f"{self._module}.".startswith(f"{error.name}."):
-                return f"there is no module {error.name}, neither installed nor in {Path.cwd()}"
-            return f"it imports {error.name}, which is not installed"
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = (where.filename, where.lineno)
-        if isinstance(error, SyntaxError):
-            place = (error.filename or place[0], error.lineno)
-        words = " ".join(str(error.msg if isinstance(error, SyntaxError) else error).split())
-        return f"importing it raises {type(error).__name__}: {words} ({place[0]}:{place[1]})"
+def _cause(error: BaseException, module: str) -> str:
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        if f"{module}.".startswith(f"{error.name}."):
+            return f"there is no module {error.name}, neither installed nor in {Path.cwd()}"
+        return f"it imports {error.name}, which is not installed"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    file, line, words = frame.filename, frame.lineno, str(error)
+    if isinstance(error, SyntaxError):
+        file, line, words = error.filename or file, error.lineno, error.msg
+    return f"importing it raises {type(error).__name__}: {' '.join(words.split())} ({file}:{line})"
 
 
 def _load_file(name: str, module: str, file: Path) -> Plugin:
@@ -202,7 +199,7 @@ def _load_file(name: str, module: str, file: Path) -> Plugin:
         assert spec.loader is not None
         sys.modules[module] = made = importlib.util.module_from_spec(spec)
         try:
-            with _Explained(name, module):
+            with _explained(name, module):
                 spec.loader.exec_module(made)
         except BaseException:
             del sys.modules[module]
@@ -215,7 +212,7 @@ def _load_module(name: str) -> Plugin:
     if top not in sys.modules and importlib.util.find_spec(top) is None:
         sys.path.append(str(Path.cwd()))
         importlib.invalidate_caches()
-    with _Explained(name, name):
+    with _explained(name, name):
         importlib.import_module(top)
         files = _files_of(top)
         importlib.import_module(name)

@@ -4,11 +4,14 @@ import gc
 import json
 import os
 import pickle
+import random
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import untrained
 import yaml
 from typed_commands import call, start
 
@@ -21,8 +24,10 @@ from gensweep.errors import ConfigError
 from gensweep.plugins import Plugin
 from gensweep.registry import Registry
 from gensweep.sweep.carried import Carried
+from gensweep.sweep.head_jobs import _entrypoint
 from gensweep.tracking.provenance import changed_plugins, provenance_tags
 
+PAGE = Path(__file__).parent.parent / "docs" / "plugins.md"
 SCHEDULE = '''
 import torch
 from gensweep.diffusion.schedules import SCHEDULES
@@ -44,8 +49,8 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
-    registries = [each for each in gc.get_objects() if isinstance(each, Registry)]
-    kinds = [dict(each._items) for each in registries if each.kinds() is not None]
+    registries = [each for each in gc.get_objects() if type(each) is Registry and each._package.startswith("gensweep")]
+    kinds = [{kind: each[kind] for kind in each} for each in registries]
     before = set(sys.modules)
     yield tmp_path
     for each, items in zip(registries, kinds, strict=True):
@@ -253,16 +258,47 @@ def test_an_installed_package_is_a_plugin_by_its_entry_point(here, monkeypatch):
 
 
 @pytest.mark.trains
-def test_what_new_writes_works_and_passes_its_own_tests(here, capsys):
-    for kind, name in (("schedule", "expo"), ("network", "plainnet"), ("dataset", "shapes")):
-        assert run(["new", kind, name]) == 0
-    assert run(["new", "schedule", "expo"]) == 2
-    assert "expo.py exists already; choose another name" in capsys.readouterr().err
-    assert run(["new", "schedule", "json"]) == 2
-    assert run(["new", "schedule", "a-b"]) == 2
+def test_the_page_holds_what_new_writes_and_that_passes_its_own_tests(here, capsys):
+    text = PAGE.read_text(encoding="utf-8")
+    for line in re.findall(r"^gensweep (new .*)$", text, re.MULTILINE):
+        assert run(line.split()) == 0
+    assert Path("exponential.py").read_text().endswith(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    Path("own.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    assert load_sweep("own.yaml").plugins == ("exponential.py", "shapes.py")
     words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "."]
     done = subprocess.run(words, cwd=here, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+    capsys.readouterr()
+    for name, message in (("shapes", "exists already"), ("json", "that is installed"), ("a-b", "cannot name a module")):
+        assert run(["new", "dataset", name]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_nothing_runs_that_only_the_folder_of_a_checkpoint_names(here, capsys):
+    folder = untrained.checkpoint(here, untrained.config("diffusion"))
+    record = json.loads((folder / "checkpoint.json").read_text())
+    record["metadata"]["plugins"] = ["evil.py"]
+    (folder / "checkpoint.json").write_text(json.dumps(record))
+    Path("evil.py").write_text("open('ran', 'w').close()")
+    for command in ("sample", "evaluate", "interpret"):
+        assert run([command, str(folder)]) == 2
+        assert "was trained with the plug-in evil.py; importing that runs its code" in capsys.readouterr().err
+    assert not Path("ran").exists()
+    assert run(["sample", str(folder), "-n", "1", "--import", "evil.py"]) == 0
+    assert Path("ran").exists()
+
+
+def test_a_head_gets_the_code_into_the_folder_of_the_command(here, monkeypatch):
+    sent = [
+        Plugin("deep/mine.py", "mine", {"mine.py": b"a = 1"}),
+        Plugin("pack.b", "pack.b", {"pack/b.py": b"b = 'x'"}),
+    ]
+    monkeypatch.setenv("GENSWEEP_FOLDER", str(here / "head"))
+    words = "python -c 'import mine, pack.b; print(mine.a, pack.b.b)'"
+    done = subprocess.run(["sh", "-c", _entrypoint(words, None, sent)], capture_output=True, text=True)
+    assert done.stdout == "1 x\n"
+    with pytest.raises(ConfigError, match="plug-ins large are too large to be sent to the head; install them there"):
+        _entrypoint(words, None, [Plugin("large", "large", {"large.py": random.Random(0).randbytes(100_000)})])
 
 
 @pytest.mark.ray

@@ -20,7 +20,6 @@ from gensweep.tracking.artifacts import download
 from gensweep.tracking.records import SweepRecord, TrialRecord, sweep_folder
 from gensweep.tracking.store import client, experiment_id, experiment_name, search_runs
 from gensweep.tracking.tags import sweep_record
-from gensweep.training.checkpoint import read
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -130,6 +129,8 @@ def checkpoint_folder(run: str | TrialRecord) -> Path:
 
 def _check_plugins(folder: Path) -> None:
     """Raises ConfigError if the model in a folder needs a plug-in that nobody has imported or asked for."""
+    from gensweep.training.checkpoint import read  # and with it torch, which other commands do without
+
     for name in read(folder).metadata.get("plugins", ()):
         if plugins.module_of(name) not in sys.modules:
             raise ConfigError(
