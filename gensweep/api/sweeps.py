@@ -141,7 +141,7 @@ def _trial_in(config: Source, overrides: Overrides, scale: str | None) -> TrialC
 
 def _trial_of(run: str, overrides: Overrides, scale: str | None) -> TrialConfig:
     if scale is not None:
-        raise ConfigError("a scale belongs to a file; change single values of a run")
+        raise ConfigError("a scale belongs to a file, not to a run; change single values of that")
     return TrialConfig.from_dict(trial_config(trained_trial(run))).with_overrides(parse_overrides(overrides))
 
 

@@ -49,8 +49,6 @@ def train(
     """
     if (file is None) == (from_run is None):
         raise click.UsageError("Give either FILE or --from-run RUN; for example: gensweep train --from-run quickstart")
-    if file is None and scale is not None:
-        raise click.UsageError("--scale belongs to a FILE; change single values with --set KEY=VALUE.")
     from gensweep.api import sweeps
 
     result = sweeps.train(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
-from gensweep.config.models import names
 from gensweep.config.points import every_node, keys_of, point_of
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, RangeCorner, combinations, pickers, walk
@@ -19,7 +18,7 @@ from gensweep.config.search_methods import CmaEs, GridSearch, HyperBand, Nsga2, 
 from gensweep.config.search_space import parse_space
 from gensweep.config.sweep_config import SweepConfig, settings_of_all
 from gensweep.config.tree import Tree, clone, flatten, override_all, place_of
-from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family
+from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family, written_plugins
 from gensweep.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
 
     base_place = place_of(tree, ["base"], default_place)
     if config is not None:
-        config = _with_plugins(config, [names(written.get("plugins", ()))])
+        config = _with_plugins(config, [written_plugins(written).values()])
         problems += _length_problems(config, written, nodes, base_place)
         base = override_all(written, settings_of_all(config))
     problems += [located(*each) for each in _objective_problems(tree.get("objective"), config)]
@@ -103,7 +102,7 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
     return (None if problems else config), problems
 
 
-def _with_plugins(config: SweepConfig, more: Iterable[tuple[str, ...]]) -> SweepConfig:
+def _with_plugins(config: SweepConfig, more: Iterable[Iterable[str]]) -> SweepConfig:
     found = dict.fromkeys([*config.plugins, *(name for each in more for name in each)])
     return config.model_copy(update={"plugins": tuple(found)})
 

@@ -174,18 +174,21 @@ def check_trial(tree: Tree, default_place: str = "") -> tuple[TrialConfig | None
     return (None if problems else config), problems
 
 
-def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Problem]:
-    """Import what `plugins` of a tree names; returns what is wrong with it.  What is no name at all is left to others.
+def written_plugins(tree: Mapping[str, Any]) -> dict[int, str]:
+    """The names under `plugins` of a tree, by position; what is no name is left for the schema to refuse."""
+    found = names(tree.get("plugins"))
+    listed_names = found if isinstance(found, tuple) else ()
+    return {position: name for position, name in enumerate(listed_names) if isinstance(name, str)}
 
-    A tree that names kinds of a plug-in means nothing until that is imported.
-    """
-    problems, listed_names = [], names(tree.get("plugins"))
-    for position, name in enumerate(listed_names if isinstance(listed_names, tuple) else ()):
-        if isinstance(name, str):
-            try:
-                plugins.load(name)
-            except ConfigError as error:
-                problems.append(Problem(place_of(tree, ["plugins", position], default_place), "plugins", str(error)))
+
+def load_plugins(tree: Mapping[str, Any], default_place: str = "") -> list[Problem]:
+    """Import what a tree names under `plugins`, before anything that it says has a meaning; returns what is wrong."""
+    problems = []
+    for position, name in written_plugins(tree).items():
+        try:
+            plugins.load(name)
+        except ConfigError as error:
+            problems.append(Problem(place_of(tree, ["plugins", position], default_place), "plugins", str(error)))
     return problems
 
 
