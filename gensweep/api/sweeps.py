@@ -14,6 +14,7 @@ from gensweep.api.running import run_sweep
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
 from gensweep.config.loading import Overrides, Source
+from gensweep.config.shipped import space_file
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError
 from gensweep.finetuning.inherited_settings import with_base
@@ -37,7 +38,7 @@ def tune(
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Sweep a search space, a YAML file or what it would hold: `gensweep tune`.
+    """Sweep a search space, a YAML file, what it would hold, or one by its name, such as "ddpm": `gensweep tune`.
 
     `overrides` are values by dotted key, such as {"search.trials": 4}; `scale` is one of the file's own sets of them.
     Trials that fail do not raise: the result has them.  Raises ConfigError, with all problems, for what can be known
@@ -63,6 +64,7 @@ def read_space(
         overrides = {**overrides, **changes}
     else:
         overrides = [*overrides, *(f"{key}={json.dumps(value)}" for key, value in changes.items())]
+    space = space_file(space) if isinstance(space, str) else space
     return with_base(load_sweep(space, overrides=overrides, scale=scale))
 
 
@@ -127,7 +129,8 @@ def train(
         trial, default_name = _trial_of(from_run, overrides, scale), f"{from_run.replace('/', '-')}-again"
     else:
         assert config is not None
-        stem = Path(config).stem if isinstance(config, str | Path) else str(config.get("name", "mapping"))
+        config = space_file(config) if isinstance(config, str) else config
+        stem = config.stem if isinstance(config, Path) else str(config.get("name", "mapping"))
         trial, default_name = _trial_in(config, overrides, scale), f"{stem}-train"
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
     return run_sweep(with_base(sweep), root=Path(root), storage=storage)
