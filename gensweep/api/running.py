@@ -43,6 +43,7 @@ from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 from gensweep.tracking.provenance import changed_plugins
 from gensweep.tracking.runs import find_trial
+from gensweep.tracking.store import remember_runs
 from gensweep.tracking.store_check import check_server, store_folders
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import MlflowView, with_provenance
@@ -102,6 +103,7 @@ def run_sweep(
     _print_end(result)
     if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
         _rescore(sweep, root)
+    remember_runs()
     return result
 
 

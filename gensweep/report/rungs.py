@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -65,12 +66,16 @@ def rungs_of(sweep: str, curves: Mapping[str, Sequence[tuple[int, float]]]) -> l
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     """Spearman's coefficient, with the mean of their ranks for equal values; NaN if all values of a side are equal."""
-    from scipy.stats import rankdata
-
     try:
-        return statistics.correlation(rankdata(first).tolist(), rankdata(second).tolist())
+        return statistics.correlation(mean_ranks(first), mean_ranks(second))
     except statistics.StatisticsError:
         return math.nan
+
+
+def mean_ranks(values: Sequence[float]) -> list[float]:
+    """The rank of each value, the lowest is 1; equal values have the mean of theirs.  Importing scipy.stats is slow."""
+    ordered = sorted(values)
+    return [(bisect_left(ordered, value) + bisect_right(ordered, value) + 1) / 2 for value in values]
 
 
 def rung_words(found: Sequence[Rung]) -> list[str]:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from gensweep.report.rungs import mean_ranks
+
 #: Resamples of a bootstrap.
 RESAMPLES = 1000
 #: The quantiles that an interval of 95 % lies between.
@@ -185,9 +187,7 @@ def _ratio(part: Float[np.ndarray, " b"], whole: Float[np.ndarray, " b"]) -> Flo
 
 def _ranks(values: Float[np.ndarray, " k"]) -> Float[np.ndarray, "k p"]:
     """Powers of the ranks, from -1 to 1, as many as the different values allow."""
-    from scipy.stats import rankdata
-
-    ranks = rankdata(values)
+    ranks = np.array(mean_ranks(values.tolist()))
     scaled = 2 * (ranks - 1) / max(1, len(ranks) - 1) - 1
     return np.stack([scaled**power for power in range(1, MAX_POWER + 1)], 1)[:, : len(set(values.tolist())) - 1]
 

@@ -113,6 +113,11 @@ class SweepFolder:
         """All pictures of an evaluation that are kept."""
         return [file for key in PICTURES if (file := self.picture(trial, images, key)).is_file()]
 
+    def pictures_of(self, trial: str, key: str) -> dict[int, Path]:
+        """The pictures of one sort that are kept of a trial, by training images."""
+        found = (self.path / PICTURES_FOLDER / trial).glob(f"*-{key}.png")
+        return {int(file.name.partition("-")[0]): file for file in sorted(found)}
+
     def keep_pictures(self, trial: str, images: int, uri: str) -> None:
         """Keep copies of the pictures of an evaluation's checkpoint; of those that never change the first."""
         for key in PICTURES:

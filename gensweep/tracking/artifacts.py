@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gensweep.errors import GensweepError
-from gensweep.tracking.records import SweepRecord, TrialRecord
+from gensweep.redaction import redact_tree
+from gensweep.sweep.events import Evaluated, Progressed
+from gensweep.sweep.log import EventLog
+from gensweep.sweep.state import TrialState
+from gensweep.tracking.records import SweepRecord, TrialRecord, logged_state, sweep_folder
 from gensweep.tracking.store import client, explaining_errors
 
 #: The file of a checkpoint, and of a run, that says how sure its scores are.
@@ -19,16 +27,49 @@ ESTIMATES = "estimates.json"
 
 
 def metric_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
-    """(images seen, value) of a metric, in order of images; where a step was repeated, its last value."""
+    """(images seen, value) of a metric, in order of images; where a step was repeated, its last value.
+
+    From the log of the trial's sweep, if that is on this machine, else from MLflow.
+    """
+    folder = sweep_folder(trial)
+    with suppress(GensweepError):
+        if folder is not None:
+            return _finite(_logged_histories(folder.log.file, folder.log.size).get((trial.trial, metric), []))
+    return stored_history(trial, metric)
+
+
+def stored_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
+    """The same, from MLflow."""
     points = sorted(client().get_metric_history(trial.run_id, metric), key=lambda point: (point.step, point.timestamp))
-    return list({int(point.step): float(point.value) for point in points if math.isfinite(point.value)}.items())
+    return _finite((int(point.step), float(point.value)) for point in points)
+
+
+@lru_cache(maxsize=8)
+def _logged_histories(file: Path, size: int) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """All numbers of a log of that size, by trial and metric."""
+    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    for event, *_ in EventLog(file).read():
+        match event:
+            case Progressed(trial, images, numbers):
+                pass
+            case Evaluated(trial, evaluation):
+                images, numbers = evaluation.images, evaluation.numbers()
+            case _:
+                continue
+        for metric, value in numbers.items():
+            found.setdefault((trial, metric), []).append((images, value))
+    return {key: sorted(points, key=itemgetter(0)) for key, points in found.items()}
+
+
+def _finite(points: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
+    return list({images: value for images, value in points if math.isfinite(value)}.items())
 
 
 def influences(trial: TrialRecord, metric: str) -> list[float] | None:
     """What each image adds to the corrected score of a trial's best checkpoint; None if it is not on record."""
     try:
-        file = Path(trial.checkpoint or "") / ESTIMATES
-        if trial.checkpoint is None or not file.is_file():
+        file = Path(trial.checkpoint or "", ESTIMATES)
+        if trial.checkpoint is None or not file.parent.is_dir():
             if not _has(trial, ESTIMATES):
                 return None
             file = download(trial.run_id, ESTIMATES)
@@ -45,6 +86,11 @@ def sample_grid(trial: TrialRecord, key: str = "samples") -> bytes | None:
     """
     if trial.checkpoint is not None and (file := Path(trial.checkpoint) / f"{key}.png").is_file():
         return file.read_bytes()
+    if (folder := sweep_folder(trial)) is not None:
+        kept = folder.pictures_of(trial.trial, key)
+        logged = _logged_trial(trial) if kept else None
+        scored = 0 if logged is None or logged.best is None else logged.best.evaluation.images
+        return kept.get(scored, kept[max(kept)]).read_bytes() if kept else None
     store = client()
     found: dict[int, str] = {}
     for item in store.list_artifacts(trial.run_id, "images"):
@@ -58,12 +104,13 @@ def sample_grid(trial: TrialRecord, key: str = "samples") -> bytes | None:
 
 
 def trial_config(trial: TrialRecord) -> dict[str, Any]:
-    """The effective configuration of a trial, as the tree that it was trained with.
+    """The effective configuration of a trial, as the tree that it was trained with, without secrets.
 
     The length of a training that was bounded in time is the number of images that it had come to.
-    Raises GensweepError if MLflow does not have it.
+    Raises GensweepError if neither its sweep's log nor MLflow has it.
     """
-    tree = _config(trial)
+    logged = _logged_trial(trial)
+    tree = _stored_config(trial) if logged is None else json.loads(json.dumps(redact_tree(logged.config), default=str))
     if trial.length is not None and tree.get("training", {}).get("device_seconds") is not None:
         tree["training"] |= {"images": trial.length, "device_seconds": None}
     return tree
@@ -74,10 +121,10 @@ def sweep_config(sweep: SweepRecord) -> dict[str, Any]:
 
     Raises GensweepError if MLflow does not have it.
     """
-    return _config(sweep)
+    return _stored_config(sweep)
 
 
-def _config(run: TrialRecord | SweepRecord) -> dict[str, Any]:
+def _stored_config(run: TrialRecord | SweepRecord) -> dict[str, Any]:
     if not _has(run, "config.yaml"):
         raise GensweepError(f"{run.name} has no config.yaml in MLflow; name another run")
     try:
@@ -102,3 +149,8 @@ def download(run_id: str, path: str) -> Path:
 
 def _has(run: TrialRecord | SweepRecord, path: str) -> bool:
     return any(item.path == path for item in client().list_artifacts(run.run_id))
+
+
+def _logged_trial(trial: TrialRecord) -> TrialState | None:
+    state = logged_state(trial)
+    return None if state is None else state.trials.get(trial.trial)

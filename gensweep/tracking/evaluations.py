@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gensweep.errors import GensweepError
 from gensweep.results import Cost, Evaluation, Score
 from gensweep.sweep.state import SweepState
-from gensweep.tracking.artifacts import metric_history
-from gensweep.tracking.records import TrialRecord, sweep_folder
+from gensweep.tracking.artifacts import stored_history
+from gensweep.tracking.records import TrialRecord, logged_state
 
 #: Costs whose history is asked for; the others are the same at each evaluation, or not needed.
 GROWING_COSTS = ("flops", "device_seconds", "scoring_device_seconds", "train_seconds")
@@ -29,17 +28,9 @@ def evaluations_of(trials: Iterable[TrialRecord]) -> dict[str, tuple[Evaluation,
         if trial.objective is not None:
             key = f"{trial.folder}:{trial.sweep_id}"
             if key not in states:
-                states[key] = _logged_state(trial)
+                states[key] = logged_state(trial)
             found[trial.run_id] = _evaluations(trial, states[key])
     return found
-
-
-def _logged_state(trial: TrialRecord) -> SweepState | None:
-    folder = sweep_folder(trial)
-    try:
-        return None if folder is None else folder.state()
-    except GensweepError:
-        return None
 
 
 def _evaluations(trial: TrialRecord, state: SweepState | None) -> tuple[Evaluation, ...]:
@@ -53,9 +44,9 @@ def _evaluations(trial: TrialRecord, state: SweepState | None) -> tuple[Evaluati
 
 def _from_store(trial: TrialRecord, objective: Score) -> tuple[Evaluation, ...]:
     metric = objective.metric
-    values = dict(metric_history(trial, metric))
-    errors = {} if objective.error is None else dict(metric_history(trial, f"{metric}/error"))
-    costs = {name: dict(metric_history(trial, name)) for name in GROWING_COSTS if getattr(trial.cost, name) is not None}
+    values = dict(stored_history(trial, metric))
+    errors = {} if objective.error is None else dict(stored_history(trial, f"{metric}/error"))
+    costs = {name: dict(stored_history(trial, name)) for name in GROWING_COSTS if getattr(trial.cost, name) is not None}
     if any(trial.config.get(name, "null") not in ("null", "None", "") for name in RUNG_SETTINGS):
         values = dict(list(values.items())[-1:])
     return tuple(

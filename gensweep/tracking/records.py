@@ -12,6 +12,7 @@ from gensweep.errors import GensweepError
 from gensweep.results import Cost, Score, Unit
 from gensweep.sweep.events import Created
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.state import SweepState
 
 #: Families of what was not trained here: a folder of images, an exported generator.
 IMPORTED_FAMILIES = ("folder", "torchscript")
@@ -110,3 +111,12 @@ def logged_sweep_id(folder: SweepFolder) -> str | None:
     """The id of the sweep that a log begins with.  Raises GensweepError if the log is damaged."""
     first = next(folder.log.read(), None)
     return first.event.sweep_id if first is not None and isinstance(first.event, Created) else None
+
+
+def logged_state(run: TrialRecord | SweepRecord) -> SweepState | None:
+    """What the log says of the sweep that a run is or belongs to, if it is on this machine and can be read."""
+    folder = sweep_folder(run)
+    try:
+        return None if folder is None else folder.state()
+    except GensweepError:
+        return None

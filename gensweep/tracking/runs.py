@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gensweep import plugins
 from gensweep.cache import cache_folder
@@ -18,12 +17,10 @@ from gensweep.ranking import ranking
 from gensweep.remote_folder import is_url
 from gensweep.sweep.checkpoints import fetch
 from gensweep.tracking.artifacts import download
+from gensweep.tracking.last_answer import StoredRun
 from gensweep.tracking.records import SweepRecord, TrialRecord, sweep_folder
-from gensweep.tracking.store import client, experiment_id, experiment_name, search_runs
+from gensweep.tracking.store import experiment_name, stored_runs
 from gensweep.tracking.tags import sweep_record
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 #: Seconds for which a command tries to fetch a checkpoint.
 FETCH_PATIENCE = 30.0
@@ -34,13 +31,12 @@ def load_sweeps(names: Sequence[str] = ()) -> list[SweepRecord]:
 
     Raises NothingToCompareError if there are none, GensweepError if a name is unknown.
     """
-    experiment = experiment_id(client(), create=False)
-    runs = [] if experiment is None else search_runs(experiment, "tags.`gensweep.kind` != ''")
-    children: dict[str, list[Run]] = {}
+    runs = stored_runs()
+    children: dict[str, list[StoredRun]] = {}
     for run in runs:
-        children.setdefault(run.data.tags.get("mlflow.parentRunId", ""), []).append(run)
-    parents = [run for run in runs if run.data.tags["gensweep.kind"] == "sweep"]
-    sweeps = [sweep_record(run, children.get(str(run.info.run_id), [])) for run in parents]
+        children.setdefault(run.tags.get("mlflow.parentRunId", ""), []).append(run)
+    parents = [run for run in runs if run.tags["gensweep.kind"] == "sweep"]
+    sweeps = [sweep_record(run, children.get(run.run_id, [])) for run in parents]
     sweeps.sort(key=lambda sweep: sweep.started, reverse=True)
     if not sweeps:
         raise NothingToCompareError(

@@ -7,14 +7,15 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from gensweep.errors import GensweepError
 from gensweep.redaction import redact
+from gensweep.tracking.last_answer import LastAnswer, StoredRun, last_answer, version
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -67,6 +68,8 @@ def experiment_name() -> str:
 
 def current_uri() -> str:
     """Where runs are kept, as it is: $MLFLOW_TRACKING_URI, else MLflow's default in the current folder."""
+    if (known := last_answer()) is not None:
+        return known.uri
     _prepare()
     from mlflow.tracking import get_tracking_uri
 
@@ -110,6 +113,39 @@ def client() -> MlflowClient:
     return MlflowClient()
 
 
+def stored_runs() -> Sequence[StoredRun]:
+    """The runs of all sweeps and trials of our experiment, without MLflow where it would say what it said last time."""
+    if (known := last_answer()) is not None:
+        return known.runs
+    uri, store = current_uri(), client()
+    database = database_file(uri)
+    before = None if database is None else version(database)
+    experiment = experiment_id(store, create=False)
+    runs = [] if experiment is None else search_runs(experiment, "tags.`gensweep.kind` != ''")
+    found = [
+        StoredRun(
+            run_id=str(run.info.run_id),
+            status=str(run.info.status),
+            started=run.info.start_time or 0,
+            artifact_uri=run.info.artifact_uri or "",
+            tags=run.data.tags,
+            params=run.data.params,
+            metrics=run.data.metrics,
+        )
+        for run in runs
+    ]
+    if database is not None and before is not None and before == version(database):
+        LastAnswer(uri, str(database.absolute()), before, found).keep()
+    return found
+
+
+def remember_runs() -> None:
+    """Spare the next command to ask for the runs, where that can be.  Never raises: the store may be away."""
+    with suppress(Exception):
+        if database_file(current_uri()) is not None:
+            stored_runs()
+
+
 def search_runs(experiment: str, query: str) -> list[Run]:
     """All runs of an experiment that fit a query in MLflow's language."""
     _prepare()
@@ -137,6 +173,14 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
             return None
         store.restore_experiment(found.experiment_id)
     return None if found is None else str(found.experiment_id)
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an SQLite database; None for one in memory, and for all else."""
+    from sqlalchemy import make_url
+
+    path = make_url(uri).database if uri.startswith("sqlite:") else None
+    return Path(path) if path and path != ":memory:" else None
 
 
 def _artifact_location(experiment: str) -> str | None:

@@ -18,7 +18,8 @@ from filelock import FileLock
 from gensweep.causes import UNAVAILABLE, chain, database_problem, file_problem, primary_code
 from gensweep.errors import GensweepError
 from gensweep.redaction import redact
-from gensweep.tracking.store import TRAINING_RUNS, cause_of, client, current_uri, experiment_id
+from gensweep.tracking.last_answer import last_answer
+from gensweep.tracking.store import TRAINING_RUNS, cause_of, client, current_uri, database_file, experiment_id
 
 #: Seconds that a server has to accept a connection.
 CONNECT_SECONDS = 3.0
@@ -40,6 +41,8 @@ def check_server(*, writes: bool = False) -> None:
 
     Raises GensweepError within seconds if not.
     """
+    if not writes and last_answer() is not None:  # it has answered, and is as it was
+        return
     uri = current_uri()
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
@@ -56,7 +59,7 @@ def check_server(*, writes: bool = False) -> None:
 
 def store_folders() -> dict[str, Path]:
     """The folders of this machine that the store writes, by what they are for; none if it is a server."""
-    file = _database_file(current_uri())
+    file = database_file(current_uri())
     return (
         {} if file is None else {"MLflow store": file.absolute().parent, "MLflow artifacts": Path("mlruns").absolute()}
     )
@@ -86,7 +89,7 @@ def _check_uri(uri: str) -> None:
         from sqlalchemy import make_url
 
         make_url(uri).get_dialect().import_dbapi()
-    if (file := _database_file(uri)) is not None:
+    if (file := database_file(uri)) is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         _check_database(file)
     elif scheme in ("http", "https") and not parts.hostname:
@@ -134,21 +137,13 @@ def _problem(error: Exception) -> str:
     return f"does not answer ({cause_of(error)}); start the server, {OTHERWISE}"
 
 
-def _database_file(uri: str) -> Path | None:
-    """The file of an SQLite database; None for one in memory, and for all else."""
-    from sqlalchemy import make_url
-
-    path = make_url(uri).database if uri.startswith("sqlite:") else None
-    return Path(path) if path and path != ":memory:" else None
-
-
 @contextmanager
 def _migration_lock(uri: str) -> Iterator[None]:
     """Hold a database file: two processes that make it at once would run into each other's migrations.
 
     Where its folder is read-only, nobody makes it.
     """
-    file = _database_file(uri)
+    file = database_file(uri)
     with ExitStack() as held:
         if file is not None:
             with suppress(OSError):

@@ -17,10 +17,9 @@ from gensweep.tracking.run_writer import RunWriter
 from gensweep.tracking.store import (
     cause_of,
     client,
-    experiment_id,
     explaining_errors,
-    search_runs,
     store_name,
+    stored_runs,
 )
 from gensweep.tracking.store_check import check_server
 from gensweep.tracking.tags import POSITION, SWEEP_ID
@@ -103,14 +102,10 @@ def file_outcomes(trial: TrialRecord, outcomes: Sequence[Outcome]) -> None:
 
 def _sent() -> dict[str, tuple[int, bool]]:
     """How many bytes of each log MLflow has, and whether it takes the sweep to be running, by the id of the sweep."""
-    experiment = experiment_id(client(), create=False)
-    runs = [] if experiment is None else search_runs(experiment, "tags.`gensweep.kind` = 'sweep'")
     return {
-        run.data.tags.get(SWEEP_ID, ""): (
-            int(run.data.tags.get(POSITION, "0")),
-            run.data.tags.get("gensweep.status") == "running",
-        )
-        for run in runs
+        run.tags.get(SWEEP_ID, ""): (int(run.tags.get(POSITION, "0")), run.tags.get("gensweep.status") == "running")
+        for run in stored_runs()
+        if run.tags["gensweep.kind"] == "sweep"
     }
 
 

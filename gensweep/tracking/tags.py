@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import yaml
 
@@ -21,10 +21,8 @@ from gensweep.remote_folder import is_url
 from gensweep.results import UNBIASED_PARTS, Anchor, Anchors, Cost, Evaluation, Identity, Score, Unit
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState, TrialState
+from gensweep.tracking.last_answer import StoredRun
 from gensweep.tracking.records import IMPORTED_FAMILIES, CloneStep, SweepRecord, TrialRecord, sweep_folder
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 SWEEP_ID = "gensweep.sweep_id"
 TRIAL = "gensweep.trial"
@@ -118,14 +116,14 @@ def yaml_text(tree: Mapping[str, Any]) -> str:
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
 
 
-def sweep_record(run: Run, trials: Iterable[Run]) -> SweepRecord:
+def sweep_record(run: StoredRun, trials: Iterable[StoredRun]) -> SweepRecord:
     """What MLflow has of a sweep: its run, and those of its trials."""
-    tags = run.data.tags
+    tags = run.tags
     mode: Literal["min", "max"] = "max" if tags.get("gensweep.mode") == "max" else "min"
     return SweepRecord(
         name=tags.get("gensweep.sweep", ""),
-        run_id=str(run.info.run_id),
-        status=tags.get("gensweep.status", run.info.status.lower()),
+        run_id=run.run_id,
+        status=tags.get("gensweep.status", run.status.lower()),
         started=_start(run),
         metric=tags.get("gensweep.metric", ""),
         command=tags.get("gensweep.command", ""),
@@ -137,21 +135,21 @@ def sweep_record(run: Run, trials: Iterable[Run]) -> SweepRecord:
     )
 
 
-def _trial_record(run: Run, mode: Literal["min", "max"]) -> TrialRecord:
-    tags, config = run.data.tags, run.data.params
+def _trial_record(run: StoredRun, mode: Literal["min", "max"]) -> TrialRecord:
+    tags, config = run.tags, run.params
     family = tags.get("gensweep.family") or config.get("family.kind", "")
     numbers, rescored = (json.loads(tags.get(f"gensweep.{name}", "{}")) for name in ("signals", "rescored"))
     trial = TrialRecord(
         sweep=tags.get("gensweep.sweep", ""),
         trial=tags.get(TRIAL, ""),
-        run_id=str(run.info.run_id),
+        run_id=run.run_id,
         family=family,
-        status=tags.get("gensweep.status", run.info.status.lower()),
+        status=tags.get("gensweep.status", run.status.lower()),
         started=_start(run),
         objective=_objective(tags, numbers, mode),
         rescored=Score.from_dict(rescored) if rescored else None,
         never_improved=tags.get("gensweep.never_improved") == "true",
-        cost=_cost(run.data.metrics, None if family in IMPORTED_FAMILIES else tags.get("gensweep.images")),
+        cost=_cost(run.metrics, None if family in IMPORTED_FAMILIES else tags.get("gensweep.images")),
         signals={key: value for key, value in numbers.items() if _is_signal(key)},
         params=_params(tags.get("gensweep.params", ""), config),
         config=dict(config),
@@ -201,11 +199,11 @@ def _lineage(text: str) -> tuple[CloneStep, ...]:
         return ()
 
 
-def _checkpoint(trial: TrialRecord, run: Run) -> str | None:
+def _checkpoint(trial: TrialRecord, run: StoredRun) -> str | None:
     """A folder on this machine if there is one, else runs:/ID/checkpoint if it was kept there, else a URL, or None."""
-    local = run.data.tags.get("gensweep.checkpoint")
-    kept = KEPT_IMAGES in run.data.tags
-    artifacts = re.sub(r"^file:/*(?=/)", "", run.info.artifact_uri or "")
+    local = run.tags.get("gensweep.checkpoint")
+    kept = KEPT_IMAGES in run.tags
+    artifacts = re.sub(r"^file:/*(?=/)", "", run.artifact_uri)
     if kept and (folder := Path(artifacts) / "checkpoint").is_dir():
         return str(folder.resolve())
     if local is not None and (Path(local) / "checkpoint.json").is_file() and sweep_folder(trial) is not None:
@@ -256,5 +254,5 @@ def _is_signal(key: str) -> bool:
     return key in SIGNALS or key.startswith("signal/")
 
 
-def _start(run: Run) -> datetime:
-    return datetime.fromtimestamp((run.info.start_time or 0) / 1000, UTC)
+def _start(run: StoredRun) -> datetime:
+    return datetime.fromtimestamp(run.started / 1000, UTC)

@@ -138,7 +138,6 @@ CASES = [
     ("mlflow.db", as_pickle, ["best"], 1, "mlflow.db is damaged"),
     (OF_RUNS + "state.safetensors", as_torch_file, ["evaluate", "tiny", "--seed", "1"], 1, "state.safetensors"),
     (OF_RUNS + "checkpoint.json", as_pickle, ["evaluate", "tiny", "--seed", "1"], 1, "checkpoint.json is damaged"),
-    (OF_RUNS + "config.yaml", as_yaml, ["best"], 1, "config.yaml of tiny/t0000 in MLflow is damaged"),
     ("pictures/a.png", as_pickle, ["evaluate", "pictures", "--like", "tiny"], 2, "there is nothing to score"),
     ("x.npz", as_arrays, ["evaluate", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),
     ("x.npz", as_pickle, ["evaluate", "pictures", "--against", "x.npz", "--set", "data.size=8"], 2, "x.npz"),

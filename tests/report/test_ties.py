@@ -42,7 +42,7 @@ def no_store(monkeypatch):
 @pytest.fixture(autouse=True)
 def no_histories(monkeypatch):
     monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: [(1000, trial.objective.value)])
-    monkeypatch.setattr("gensweep.tracking.evaluations.metric_history", lambda trial, metric: [])
+    monkeypatch.setattr("gensweep.tracking.evaluations.stored_history", lambda trial, metric: [])
 
 
 @pytest.fixture

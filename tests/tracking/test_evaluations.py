@@ -62,6 +62,6 @@ def test_trials_without_a_score_have_none(sweep):
 
 
 def test_a_trial_without_a_history_has_the_score_of_its_record(sweep, monkeypatch):
-    monkeypatch.setattr("gensweep.tracking.evaluations.metric_history", lambda trial, metric: [])
+    monkeypatch.setattr("gensweep.tracking.evaluations.stored_history", lambda trial, metric: [])
     (only,) = evaluations_of([replace(sweep.trials[0], folder=None)]).values()
     assert only[0].scores["fd"].value == 3.0

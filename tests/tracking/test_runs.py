@@ -1,10 +1,14 @@
+import io
+from dataclasses import replace
+
 import pytest
 from logged import LoggedSweep
 from made_up import diffusion, gan, write_sweep
+from PIL import Image
 
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.sweep.events import Paced
-from gensweep.tracking.artifacts import sample_grid, trial_config
+from gensweep.tracking.artifacts import metric_history, sample_grid, trial_config
 from gensweep.tracking.runs import (
     best_trial,
     checkpoint_folder,
@@ -12,6 +16,7 @@ from gensweep.tracking.runs import (
     find_trial,
     load_sweeps,
 )
+from gensweep.tracking.store import client
 
 
 @pytest.fixture(scope="module")
@@ -102,3 +107,21 @@ def test_a_training_that_was_bounded_in_time_is_on_record_with_the_images_that_i
     trial = find_trial("timed")
     assert trial.length == 4096
     assert trial_config(trial)["training"] == {"images": 4096, "device_seconds": None}
+
+
+def test_what_is_read_from_the_log_is_what_mlflow_has_for_other_machines(sweeps):
+    trial = find_trial("twice")
+    elsewhere = replace(trial, folder=None, checkpoint=None)
+    assert trial_config(trial) == trial_config(elsewhere)
+    assert metric_history(trial, "fd") == metric_history(elsewhere, "fd")
+    pictures = [Image.open(io.BytesIO(sample_grid(each))) for each in (trial, elsewhere)]
+    assert pictures[0].tobytes() == pictures[1].tobytes()
+
+
+def test_a_configuration_that_would_run_something_is_damaged(sweeps, tmp_path):
+    trial = replace(find_trial("twice/t0001"), folder=None)
+    text = f"!!python/object/apply:builtins.open ['{tmp_path / 'opened'}', 'w']\n"
+    client().log_text(trial.run_id, text, "config.yaml")
+    with pytest.raises(GensweepError, match=r"config\.yaml of twice/t0001 in MLflow is damaged"):
+        trial_config(trial)
+    assert not (tmp_path / "opened").exists()

@@ -20,7 +20,7 @@ from gensweep.report.comparison import compare
 from gensweep.report.html import render
 from gensweep.sweep.events import Started
 from gensweep.sweep.state import SweepState
-from gensweep.tracking.artifacts import metric_history, sample_grid, trial_config
+from gensweep.tracking.artifacts import sample_grid, stored_history, trial_config
 from gensweep.tracking.runs import checkpoint_folder, find_sweep
 from gensweep.tracking.store_check import check_server
 from gensweep.tracking.sync import sync, sync_all
@@ -87,7 +87,7 @@ def test_a_server_that_dies_and_comes_back_misses_nothing_and_the_driver_never_w
         ("t0001", "finished", True),
     ]
     for number, trial in enumerate(found.trials):
-        assert metric_history(trial, "fd") == [(step, 100 - step / 100 - number) for step in steps]
+        assert stored_history(trial, "fd") == [(step, 100 - step / 100 - number) for step in steps]
         assert trial_config(trial) == {"family": {"kind": "gan"}, "x": number}
         assert trial.objective is not None
         assert trial.objective.value == 90.0 - number

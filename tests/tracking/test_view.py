@@ -25,7 +25,7 @@ from gensweep.sweep.events import Ended, Lost, Retried, Saved, SessionStarted, S
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.tracking import store as store_module
-from gensweep.tracking.artifacts import metric_history, trial_config
+from gensweep.tracking.artifacts import stored_history, trial_config
 from gensweep.tracking.provenance import git_state, provenance_tags
 from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import checkpoint_folder, find_sweep, find_trial, load_sweeps
@@ -66,7 +66,7 @@ def test_statuses_match_the_ends(sweep):
 def test_metrics_have_images_as_steps_and_pictures_are_steps_too(sweep):
     client = store_module.client()
     trial = find_sweep("made-up").trials[0]
-    assert [step for step, _ in metric_history(trial, "fd")] == [BUDGET // 2, BUDGET]
+    assert [step for step, _ in stored_history(trial, "fd")] == [BUDGET // 2, BUDGET]
     names = [item.path for item in client.list_artifacts(trial.run_id, "images")]
     assert sum(f"samples+step+{BUDGET}+" in name and name.endswith(".png") for name in names) == 1
     assert client.get_run(trial.run_id).data.tags["mlflow.loggedImages"] == "True"
@@ -133,7 +133,7 @@ def test_resuming_goes_on_with_the_same_runs(store):
             first = found
     assert found.run_id == first.run_id
     assert [trial.run_id for trial in found.trials] == [first.trials[0].run_id]
-    assert metric_history(found.trials[0], "fd") == [(100, 50.0), (200, 51.0)]
+    assert stored_history(found.trials[0], "fd") == [(100, 50.0), (200, 51.0)]
 
 
 def test_a_trial_that_died_before_it_started_shows_its_cause_and_one_that_is_tried_again_its_new_end(store):
@@ -291,7 +291,7 @@ def test_the_sweep_does_not_wait_for_the_store(store, monkeypatch):
         gate.set()
         sweep.end("t0000")
         sweep.close()
-    assert len(metric_history(find_sweep("quick").trials[0], "loss")) == 300
+    assert len(stored_history(find_sweep("quick").trials[0], "loss")) == 300
 
 
 @pytest.mark.mlflow
