@@ -26,7 +26,7 @@ hypothesis.settings.load_profile("untimed")
 
 
 #: What a test needs that uses a fixture of this name.  Tests that start such things alone are marked in their files.
-MARKS = {"ray_cluster": pytest.mark.ray, "store": pytest.mark.mlflow}
+MARKS = {"ray_cluster": pytest.mark.ray, "store": pytest.mark.mlflow, "mlflow_server": pytest.mark.mlflow}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

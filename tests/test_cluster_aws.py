@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow")]
 
 ROOT = Path(__file__).parents[1]
 TEMPLATE = ROOT / "docs" / "cluster-aws.yaml"
@@ -226,9 +226,6 @@ def account(monkeypatch) -> Iterator[Callable[..., Account]]:
         for cache in (utils.resource_cache, utils.client_cache):
             cache.cache_clear()
         yield lambda **changed: Account({**CLUSTER["provider"], **changed})
-
-
-pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow")
 
 
 def test_everything_that_rays_provider_calls_for_workers_is_allowed(account):

@@ -194,6 +194,7 @@ def test_trials_as_json(store, capsys):
     assert value[1]["objective"] is None
 
 
+@pytest.mark.mlflow
 def test_an_empty_store_says_what_to_run(tmp_path, capsys):
     from made_up import mlflow_store
 
@@ -203,6 +204,7 @@ def test_an_empty_store_says_what_to_run(tmp_path, capsys):
             assert "gensweep tune search_spaces/quickstart.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.mlflow
 def test_a_dead_server_is_one_line(monkeypatch, capsys):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     assert run(["trials"]) == 1

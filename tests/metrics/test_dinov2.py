@@ -5,7 +5,6 @@ import urllib.error
 from pathlib import Path
 
 import pytest
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +30,8 @@ def network() -> VisionTransformer:
 
 
 def timms(state: dict[str, Tensor], size: int):
+    import timm  # every process of the tests would import it for seconds as it collects them
+
     theirs = timm.create_model("vit_small_patch14_dinov2", num_classes=0, img_size=size)
     theirs.load_state_dict({name: value for name, value in state.items() if name != "mask_token"})
     return theirs.eval()

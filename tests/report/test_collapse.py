@@ -106,6 +106,7 @@ def test_what_is_diverse_is_not_marked(store, capsys):
         assert "Warning" not in err
 
 
+@pytest.mark.mlflow
 def test_copies_are_warned_of_and_shown_beside_their_originals(tmp_path):
     signals = {"diversity": 0.9, "authpct/memorised": 0.4}
     with mlflow_store(tmp_path) as folder:
@@ -128,6 +129,7 @@ def test_a_score_of_noise_and_one_that_only_rose_are_warned_of_before_what_signa
     assert trial_warnings(trial("a", 0, None)) == []
 
 
+@pytest.mark.mlflow
 def test_the_verdict_and_the_commands_say_what_a_score_is_read_beside(tmp_path, capsys):
     floor = Anchor(30.0, "digits/test", 2000, corrected=12.0, error=1.0)
     with mlflow_store(tmp_path) as folder:

@@ -3,7 +3,6 @@
 import sys
 
 import numpy as np
-import pytest
 import torch
 from mounts import needs_mounts, read_only, run_mounted, small
 from PIL import Image
@@ -24,7 +23,7 @@ def test_a_grid_of_all_classes_has_their_names_and_a_folder_the_images_as_drawn(
     assert [np.asarray(Image.open(file)).tolist() for file in files] == images[:, 0].tolist()
 
 
-#: Writes noise to the name that is given, and prints what is said of a disk that is full.
+#: Writes noise to each name that is given, and prints what is said of a disk that is full.
 NOISE = """
 import sys
 from pathlib import Path
@@ -32,25 +31,42 @@ import torch
 from gensweep.causes import plain_cause
 from gensweep.report.sample_files import write_pictures
 images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-try:
-    write_pictures(images, Path(sys.argv[1]))
-except OSError as error:
-    print(plain_cause(error))
+for name in sys.argv[1:]:
+    try:
+        write_pictures(images, Path(name))
+    except OSError as error:
+        print(plain_cause(error))
+"""
+#: Checks each name that is given, and prints what is wrong with it.
+CHECK = """
+import sys
+from pathlib import Path
+from gensweep.errors import GensweepError
+from gensweep.report.sample_files import check_output
+for name in sys.argv[1:]:
+    try:
+        check_output(Path(name))
+    except GensweepError as error:
+        print(error)
 """
 
 
 @needs_mounts
-@pytest.mark.parametrize(("output", "named"), [("grid.png", "grid.png"), ("folder", "folder/000000.png")])
-def test_a_full_disk_is_noticed_and_the_file_named(tmp_path, output, named):
-    done = run_mounted([small(tmp_path, 4)], [sys.executable, "-c", NOISE, str(tmp_path / output)])
-    assert done.stdout.startswith(f"no space is left for {tmp_path / named} (0 MiB are free)"), done.stderr
+def test_a_full_disk_is_noticed_and_the_file_named(tmp_path):
+    outputs = [str(tmp_path / "grid.png"), str(tmp_path / "folder")]
+    done = run_mounted([small(tmp_path, 4)], [sys.executable, "-c", NOISE, *outputs])
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stderr
+    for line, named in zip(lines, ("grid.png", "folder/000000.png"), strict=True):
+        assert line.startswith(f"no space is left for {tmp_path / named} (0 MiB are free)")
 
 
 @needs_mounts
-@pytest.mark.parametrize("output", ["grid.png", "folder"])
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path, output):
-    code = "import sys; from pathlib import Path; from gensweep.report.sample_files import check_output as check; "
-    code += "check(Path(sys.argv[1]))"
-    done = run_mounted([read_only(tmp_path)], [sys.executable, "-c", code, str(tmp_path / output)])
-    assert f"--output {tmp_path / output}: {tmp_path}" in done.stderr
-    assert "its file system is read-only" in done.stderr
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path):
+    outputs = [str(tmp_path / "grid.png"), str(tmp_path / "folder")]
+    done = run_mounted([read_only(tmp_path)], [sys.executable, "-c", CHECK, *outputs])
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2, done.stderr
+    for line, output in zip(lines, outputs, strict=True):
+        assert line.startswith(f"--output {output}: {tmp_path}")
+        assert "its file system is read-only" in line

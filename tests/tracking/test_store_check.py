@@ -12,6 +12,8 @@ from gensweep.errors import GensweepError
 from gensweep.tracking import store_check
 from gensweep.tracking.store_check import check_server, store_folders
 
+pytestmark = pytest.mark.mlflow
+
 #: Runs the check alone, which is quicker than a command.
 CHECK = "from gensweep.tracking.store_check import check_server; check_server()"
 
@@ -63,7 +65,6 @@ def test_a_locked_database_is_told_with_what_to_do(store, monkeypatch):
 
 
 @needs_mounts
-@pytest.mark.mlflow
 def test_a_store_in_a_read_only_folder_can_be_read_and_one_that_is_to_be_made_is_told(store, tmp_path):
     command = [sys.executable, "-c", CHECK]
     found = run_mounted([read_only(store)], command, cwd=store)
