@@ -2,10 +2,10 @@
 
     .venv/bin/python benchmarks/command_start.py
 
-First two sweeps of 50 trials are run in a temporary folder, with the space of search_spaces/quickstart.yaml, but a job
-that trains nothing: logs, checkpoints, pictures and MLflow's runs are made by the same code as those of real sweeps.
-Then each command is run several times, in turns, and the medians are told.  As long as nothing is written to MLflow's
-database, commands need not import MLflow; "mlflow written" is the same command right after something was.
+Two made-up sweeps of 50 trials each lie in a temporary folder: nothing was trained, but logs, pictures and MLflow's
+runs were written by the same code as those of real sweeps.  Each command is run several times, in turns, and the
+medians are told.  As long as nothing is written to MLflow's database, commands need not import MLflow; "mlflow
+written" is the same command right after something was.
 
 Other programs that run lengthen the time that passes; of processors' time they change little.  Prints a table and
 writes benchmarks/results/command_start-DATE.json.
@@ -22,17 +22,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
 from measuring import RESULTS, machine
 
-SPACE = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"
-SWEEPS = ("first", "second")
+ROOT = Path(__file__).parents[1]
+SPACE = ROOT / "search_spaces" / "quickstart.yaml"
+#: Of each of the two sweeps.
 TRIALS = 50
 #: What is measured; "data show" and "doctor" do more than to read the folder.
 COMMANDS = (
@@ -41,7 +39,7 @@ COMMANDS = (
     "trials",
     "best",
     "best --compare",
-    "plan first second --budget 3e12flops",
+    "plan ddpm dcgan --budget 120kimages",
     f"config validate {SPACE}",
     "config schema",
     "data show digits",
@@ -52,51 +50,15 @@ COMMANDS = (
 OF_RUNS = ("trials", "best", "best --compare")
 
 
-def job(config: dict[str, Any], context: Any, reporter: Any) -> None:
-    """Reports three evaluations whose scores fall, each with a checkpoint that holds pictures."""
-    import random
-
-    from PIL import Image
-
-    from gensweep.results import Cost, Evaluation, Identity, Score
-
-    length, rng = config["training"]["images"], random.Random(json.dumps(config))
-    best = rng.uniform(20, 60) / config["network"]["width"] ** 0.2
-    for share in (0.2, 0.6, 1.0):
-        images = max(1, round(share * length))
-        numbers = {"loss": 1 / images, "images_per_second": 1000.0}
-        reporter.progress(max(1, images // 2), numbers)
-        folder = context.folder / "checkpoint"
-        folder.mkdir(exist_ok=True)
-        (folder / "checkpoint.json").write_text("{}")
-        for name in ("samples", "real"):
-            pixels = bytes(rng.randrange(256) for _ in range(128 * 128))
-            Image.frombytes("L", (128, 128), pixels).save(folder / f"{name}.png")
-        score = Score(best / share**0.3, "min", Identity("fd", "none", 300, "none", "none"), best, 1.0)
-        cost = Cost(images=images, flops=share * 1.5e12, train_seconds=images / 1000, params=10**6)
-        reporter.evaluated(Evaluation(images, {"fd": score}, cost, {"diversity": 0.7}), folder)
-
-
 def make_sweeps() -> None:
-    """Run the sweeps in the current folder."""
-    from gensweep.config import load_sweep
-    from gensweep.sweep.folder import SweepFolder
-    from gensweep.sweep.planning import plan_sweep
-    from gensweep.sweep.run import run_plan
-    from gensweep.tracking.store import remember_runs
-    from gensweep.tracking.store_check import check_server
-    from gensweep.tracking.view import MlflowView, with_provenance
+    """Write the sweeps into the current folder and its MLflow store, as tests do."""
+    sys.path += [str(ROOT / "tests" / name) for name in ("report", "sweep")]
+    from made_up import diffusion, gan, write_sweep
 
-    check_server(writes=True)
-    for number, name in enumerate(SWEEPS):
-        changes = [f"name={name}", f"search.trials={TRIALS}", f"search.seed={number}", "resources.concurrent=1"]
-        sweep = load_sweep(SPACE, overrides=[*changes, "search.scheduler.kind=fifo"])
-        folder = SweepFolder(Path("sweeps"), name)
-        plan = with_provenance(replace(plan_sweep(sweep), job=job), folder, sweep.as_dict())
-        with closing(MlflowView(folder)) as view:
-            result = run_plan(plan, [view])
-        ends = [trial.status for trial in result.state.trials.values()]
-        assert ends == ["finished"] * TRIALS, ends
+    from gensweep.tracking.store import remember_runs
+
+    for name, family in {"ddpm": diffusion, "dcgan": gan}.items():
+        write_sweep(Path.cwd(), name, family, TRIALS, rungs=4)
     remember_runs()
 
 
@@ -149,7 +111,7 @@ def main(rounds: int) -> None:
         "benchmark": "command_start",
         "date": date.isoformat(timespec="seconds"),
         "machine": machine(torch.device("cpu")),
-        "trials": len(SWEEPS) * TRIALS,
+        "trials": 2 * TRIALS,
         "rounds": rounds,
         "commands": rows,
     }

@@ -15,6 +15,8 @@ from PIL import Image
 
 from gensweep.cli.main import run
 
+pytestmark = pytest.mark.mlflow
+
 SPACE = Path(__file__).parents[2] / "search_spaces" / "quickstart.yaml"
 
 

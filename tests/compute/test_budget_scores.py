@@ -78,6 +78,7 @@ def test_failures_do_not_hide_the_errors_of_the_other_scores():
     assert best_of_k(scores, 2, variances=100.0).value < 98
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("population", list(POPULATIONS))
 def test_bands_hold_where_a_quarter_of_the_trainings_fails(population):
     for n in (12, 40):
@@ -104,6 +105,7 @@ def halved(rng, n):
     return made, scores[:, -1]
 
 
+@pytest.mark.trains
 def test_bands_hold_where_half_is_stopped_at_each_rung_and_the_bias_is_towards_too_bad():
     rng, held, centres = np.random.default_rng(0), 0, []
     truth = np.mean([expected_best(halved(rng, 200)[1], 6) for _ in range(300)])
@@ -116,6 +118,7 @@ def test_bands_hold_where_half_is_stopped_at_each_rung_and_the_bias_is_towards_t
     assert truth < np.mean(centres) < 1.15 * truth
 
 
+@pytest.mark.trains
 def test_bands_hold_where_the_best_are_trained_again_with_other_seeds():
     rng, held = np.random.default_rng(0), 0
     truth = float(rng.lognormal(4, 0.3, (100_000, 4)).min(1).mean())

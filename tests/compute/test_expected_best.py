@@ -96,6 +96,7 @@ def test_scores_without_errors_stay_and_those_with_errors_vary_as_without_them()
     assert expected_best(calmed, 5).mean() == pytest.approx(expected_best(true, 5).mean(), abs=0.6)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("error", [0.0, 0.1])
 @pytest.mark.parametrize("n", [MIN_CONFIGURATIONS, 20])
 @pytest.mark.parametrize("population", list(POPULATIONS))

@@ -115,6 +115,7 @@ def test_the_interval_of_a_flip_holds_the_budget_of_the_first_scores_at_which_th
     assert held / supported > 0.92
 
 
+@pytest.mark.trains
 def test_groups_that_are_alike_hardly_ever_have_a_flip_or_a_sure_winner():
     rng, sure, flips = np.random.default_rng(2), 0, 0
     for _ in range(100):

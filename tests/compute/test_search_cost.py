@@ -42,6 +42,7 @@ def test_a_budget_between_whole_numbers_of_trials_buys_what_lies_between():
     assert float(search_best(scores, costs, 15).value) == pytest.approx((one + two) / 2)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("n", [MIN_CONFIGURATIONS, 20])
 @pytest.mark.parametrize("population", list(POPULATIONS))
 def test_bands_of_searches_with_stopped_trials_hold_the_truth(population, n):

@@ -98,6 +98,7 @@ def test_the_backtest_does_not_look_at_what_it_hides():
     assert not found[1].trusted
 
 
+@pytest.mark.trains
 def test_intervals_are_as_much_wider_as_those_of_the_backtest_were_too_narrow():
     law = KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=1.6e13)
     trainings = drawn(MadeUpSweep(law, rungs=()), 1)
@@ -112,6 +113,7 @@ def test_intervals_are_as_much_wider_as_those_of_the_backtest_were_too_narrow():
     assert plan.best.forecast.value == pytest.approx(plain.value)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("seed", range(3))
 def test_a_family_that_saturates_suddenly_is_not_trusted(seed):
     plan = plan_spending({"a": drawn(MadeUpSweep(SATURATING, rungs=()), seed)}, 4 * SWEEP.flops)
