@@ -45,9 +45,7 @@ def source_digits() -> tuple[Float64[np.ndarray, "n 8 8"], Int64[np.ndarray, " n
     try:
         rows = np.loadtxt(file, delimiter=",")
     except OSError as error:
-        raise GensweepError(
-            f"the digits are gone ({error}); run: pip install scikit-learn"
-        ) from error
+        raise GensweepError(f"the digits are gone ({error}); run: pip install scikit-learn") from error
     return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(np.int64)
 
 
