@@ -29,13 +29,14 @@ def mixed_precision(precision: Precision, device: torch.device) -> torch.autocas
 def rounded(network: nn.Module) -> dict[str, Tensor]:
     """The weights of convolutions and linear layers in bfloat16, by name, for `functional_call` under autocast.
 
-    Autocast would round them anyway, but at every call.  Those of a `last` layer are left out; see `in_full`.
+    Autocast would round them anyway, but at every call.  Those of a `last` layer are left out (see `in_full`), and so
+    are those of a layer of another kind, which may compute with them before they are rounded.
     """
     exact = {id(w) for module in network.modules() for w in getattr(module, "last", nn.Identity()).parameters()}
     return {
         f"{prefix}.{name}" if prefix else name: weight.detach().to(torch.bfloat16)
         for prefix, module in network.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear)
+        if type(module) in (nn.Conv2d, nn.Linear)
         for name, weight in module.named_parameters(recurse=False)
         if id(weight) not in exact
     }

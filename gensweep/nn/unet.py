@@ -167,14 +167,19 @@ class Attention(nn.Module):
 
 
 class Upsample(nn.Conv2d):
-    """Twice the resolution, by repeating pixels and a convolution."""
+    """Twice the resolution, by repeating pixels and a convolution.
+
+    Repeating pixels is a transposed convolution with ones, so both are a single one, of the sums of 2 x 2 weights: 16
+    products for each pixel of the input instead of 36.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         """Features of twice the height and width."""
-        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+        sums = F.avg_pool2d(self.weight, 2, stride=1, padding=1, divisor_override=1)
+        return F.conv_transpose2d(input, sums.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
 
 
 def most_levels(size: int) -> int:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensweep.nn.attention import MAX_PIXELS_IN_CACHE, attend, is_short
+from gensweep.nn.attention import MAX_PIXELS_IN_CACHE, attend, is_compiled, is_short
 
 
 def by_formula(qkv):
@@ -17,7 +17,9 @@ def problem(n, heads, d, dtype):
     return torch.randn(2, n, 3, heads, d).to(dtype).requires_grad_(), torch.randn(2, n, heads, d).to(dtype)
 
 
-@pytest.mark.parametrize(("n", "heads", "d"), [(1, 1, 8), (16, 3, 24), (64, 2, 64), (MAX_PIXELS_IN_CACHE + 1, 1, 16)])
+@pytest.mark.parametrize(
+    ("n", "heads", "d"), [(1, 1, 8), (16, 3, 24), (16, 3, 48), (64, 2, 64), (MAX_PIXELS_IN_CACHE + 1, 1, 16)]
+)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
 def test_results_and_gradients_are_those_of_the_formula(n, heads, d, dtype, tolerance):
     qkv, gradient = problem(n, heads, d, dtype)
@@ -35,3 +37,13 @@ def test_under_a_transform_of_autograd_it_is_pytorchs_own():
     short = []
     torch.func.vmap(lambda qkv: short.append(is_short(qkv)) or qkv)(qkv[None])
     assert short == [False]
+
+
+def test_the_kernel_keeps_scores_in_float32():
+    qkv, _ = problem(256, 3, 80, torch.bfloat16)
+    qkv = qkv.detach() * torch.tensor([16.0, 16.0, 1.0], dtype=torch.bfloat16).view(3, 1, 1)
+    if not is_compiled(qkv):
+        pytest.skip("there is no kernel of attention for this processor")
+    right = by_formula(qkv.double())
+    # Rounded scores give 40 times that.
+    assert float((attend(qkv).double() - right).norm()) <= 2**-8 * float(right.norm())

@@ -5,7 +5,7 @@ from torch import nn
 from torch.func import functional_call
 
 from gensweep.nn.precision import rounded
-from gensweep.nn.unet import UNet
+from gensweep.nn.unet import UNet, Upsample
 
 
 def unet():
@@ -31,12 +31,11 @@ def test_weights_rounded_once_give_what_autocast_gives():
     assert all(weight.dtype == torch.float32 for weight in network.parameters())
 
 
-def test_the_last_layer_and_the_norms_keep_their_digits():
+def test_the_last_layer_the_norms_and_what_is_added_up_first_keep_their_digits():
     network = unet()
-    names = rounded(network).keys()
-    assert {name for name, _ in network.named_parameters()} - names == {
-        name for name, _ in network.named_parameters() if "norm" in name or ".enter.0." in name or "last." in name
-    }
+    exact, names = ("norm", ".enter.0.", "last.", "up.2."), {name for name, _ in network.named_parameters()}
+    assert isinstance(network.up[2], Upsample)
+    assert names - rounded(network).keys() == {name for name in names if any(part in name for part in exact)}
 
 
 def test_in_evaluation_the_output_is_float32_and_near_that_of_float32():

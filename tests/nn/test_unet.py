@@ -9,7 +9,7 @@ from gensweep.config.schema import validate
 from gensweep.config.tree import Tree
 from gensweep.errors import ConfigError
 from gensweep.nn.networks import DENOISERS
-from gensweep.nn.unet import Attention, UNet, UNetBlock
+from gensweep.nn.unet import Attention, UNet, UNetBlock, Upsample
 from gensweep.training.cost import LiveBytes
 
 
@@ -61,6 +61,13 @@ def test_attention_equals_its_formula():
         heads.append(torch.softmax(q @ k.transpose(1, 2) / 64**0.5, dim=-1) @ v)
     expected = x + layer.out(torch.cat(heads, dim=-1)).transpose(1, 2).reshape(x.shape)
     torch.testing.assert_close(layer(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_upsampling_repeats_pixels_and_convolves():
+    layer = Upsample(6).double()
+    x = torch.randn(2, 6, 3, 5, dtype=torch.float64)
+    repeated = x.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    torch.testing.assert_close(layer(x), F.conv2d(repeated, layer.weight, layer.bias, padding=1))
 
 
 def test_a_block_starts_as_the_identity_and_equals_its_formula():

@@ -1,6 +1,6 @@
-"""The shared library of the compiled kernel: built once on a machine, checked by its hash, loaded once in a process.
+"""The shared library of the compiled kernels: built once on a machine, checked by its hash, loaded once in a process.
 
-It lies in the cache folder.  Its name holds a key (source, compiler, processor, C library) and the SHA-256 of its
+It lies in the cache folder.  Its name holds a key (sources, compiler, processor, C library) and the SHA-256 of its
 content, so that a damaged file is never loaded: it would kill the process.
 """
 
@@ -23,7 +23,8 @@ from gensweep.files import file_sha256, write_bytes
 
 #: The environment variable that switches the kernel off when it is 0.
 KERNELS_VARIABLE = "GENSWEEP_KERNELS"
-KERNEL_SOURCE = Path(__file__).with_name("norm_act.cpp")
+SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 #: These change only how results are rounded; NaN and infinity stay what they are.
 COMPILER_FLAGS = (
     "-O3",
@@ -35,7 +36,7 @@ COMPILER_FLAGS = (
     "-fPIC",
     "-std=c++17",
 )
-#: The kernel's loop is twice as fast with one vector of 512 bits as with two of 256.
+#: The loops of norm_act.cpp are twice as fast with one vector of 512 bits as with two of 256.
 WIDE_VECTORS_FLAG = "-mprefer-vector-width=512"
 #: The compiler takes about five seconds.
 COMPILER_TIMEOUT_SECONDS = 120.0
@@ -74,15 +75,16 @@ def build(compiler: str, folder: Path) -> Path:
     """
     flags = (*COMPILER_FLAGS, WIDE_VECTORS_FLAG) if platform.machine() in ("x86_64", "AMD64") else COMPILER_FLAGS
     # A folder may be shared by machines whose processors or C libraries differ.
-    parts = (KERNEL_SOURCE.read_text(), compiler, *flags, platform.machine(), _processor(), *platform.libc_ver())
+    texts = (file.read_text() for file in (*SOURCES, *HEADERS))
+    parts = (*texts, compiler, *flags, platform.machine(), _processor(), *platform.libc_ver())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    stem = f"norm_act-{key}"
+    stem = f"kernels-{key}"
     for there in folder.glob(f"{stem}-*.so"):
         if there.name == _name(stem, there):
             return there
     with tempfile.TemporaryDirectory() as aside:
         made = Path(aside) / f"{stem}.so"
-        command = [compiler, *flags, str(KERNEL_SOURCE), "-o", str(made)]
+        command = [compiler, *flags, *map(str, SOURCES), "-o", str(made)]
         subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMPILER_TIMEOUT_SECONDS)
         target = folder / _name(stem, made)
         write_bytes(target, made.read_bytes())
@@ -107,7 +109,8 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     i, f, p = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
     loaded.norm_act_forward.argtypes = [i, p, p, p, p, p, f, i, p, f, p, p]
     loaded.norm_act_backward.argtypes = [i, p, p, p, p, p, p, i, p, f, p, p, p]
-    for function in (loaded.norm_act_forward, loaded.norm_act_backward):
+    loaded.attention_forward.argtypes = [p, p, f, p]
+    for function in (loaded.norm_act_forward, loaded.norm_act_backward, loaded.attention_forward):
         function.restype = None
     return loaded, f"compiled by {found}"
 

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <vector>
 
+#include "power_of_two.h"
+
 #ifdef __AVX512BF16__
 #include <immintrin.h>
 #endif
@@ -57,27 +59,8 @@ inline float reciprocal(float x) {
     return y * (2.0f - x * y);
 }
 
-// 1 / (1 + exp(-x)); exp by 2^n times a polynomial, so that the compiler can do many at once (error below 2e-7).
-inline float sigmoid(float x) {
-    float y = -x * 1.44269504f;
-    y = y > 126.0f ? 126.0f : y;
-    y = y < -126.0f ? -126.0f : y;
-    float shifted = y + 12582912.0f;  // 1.5 * 2^23: the integer nearest to y is in the lowest bits
-    int32_t n;
-    std::memcpy(&n, &shifted, 4);
-    float r = y - (shifted - 12582912.0f);
-    float p = 1.54035304e-4f;
-    p = p * r + 1.33335581e-3f;
-    p = p * r + 9.61812911e-3f;
-    p = p * r + 5.55041087e-2f;
-    p = p * r + 2.40226507e-1f;
-    p = p * r + 6.93147181e-1f;
-    p = p * r + 1.0f;
-    int32_t bits = int32_t(uint32_t(n) << 23) + 0x3F800000;
-    float power;
-    std::memcpy(&power, &bits, 4);
-    return reciprocal(1.0f + p * power);
-}
+// 1 / (1 + exp(-x)), with an error below 2e-7.
+inline float sigmoid(float x) { return reciprocal(1.0f + power_of_two(-x * LOG2_E)); }
 
 struct Shape {
     int64_t images, pixels, channels, groups;
