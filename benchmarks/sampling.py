@@ -10,6 +10,7 @@ bfloat16 (with the network itself in bfloat16 they fail on a CPU), each in both 
 gensweep's fastest, which a sweep finds by itself; its bfloat16 spares the highest noise levels.  Contenders take
 turns, in a rotating order, and the median over the rounds is reported.  FLOPs are counted by torch.utils.flop_counter;
 memory is that of the tensors that a batch makes, at the fullest moment.
+The process keeps freed memory, as that of `gensweep sample` does, which speeds up all of them.
 Take numbers on a quiet machine; on a busy one, --threads 1 --clock cpu measures the time that is computed.
 
 Prints a table and writes benchmarks/results/sampling-DATE-SAMPLER-widthW-batchB-THREADSthreads.json.
@@ -44,7 +45,7 @@ from train_step import CHANNELS, diffusers_unet, matching_channels, print_shares
 from gensweep.config.models import bind, item_model
 from gensweep.families.family import FAMILIES
 from gensweep.noise import Noise
-from gensweep.training.device import place
+from gensweep.training.device import keep_freed_memory, place
 from gensweep.training.evaluation import draw
 
 SIZE = 32
@@ -134,6 +135,7 @@ def main(
     """Compare drawing a batch of images with diffusers' pipeline, at one width after the other."""
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     where = torch.device(device)
     products = {short(each): matmul_flops(each, where, CLOCKS[clock]) for each in (torch.float32, torch.bfloat16)}
     for width in widths:

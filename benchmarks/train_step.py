@@ -14,6 +14,7 @@ default memory format and in channels-last, in float32 and under autocast to bfl
 first line is gensweep's fastest, which a sweep finds by itself; the last ones compare it with the fastest of each peer.
 FLOPs are counted by torch.utils.flop_counter, forward and backward together, and compared with a product of square
 matrices in the same precision; memory is that of the tensors that a step makes, at the fullest moment.
+The process keeps freed memory, as that of a trial does, which speeds up all of them.
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.  On a
 busy one, --threads 1 --clock cpu measures the time that the steps compute.
 
@@ -52,6 +53,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gensweep.nn.unet import UNet
+from gensweep.training.device import keep_freed_memory
 
 CHANNELS = 3
 DROPOUT = 0.1
@@ -236,6 +238,7 @@ def main(
     """Compare the training step of gensweep's U-Net with diffusers' UNet2DModel, at one width after the other."""
     if threads:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     where = torch.device(device)
     dtypes = [torch.float32, torch.bfloat16] if dtype == "both" else [getattr(torch, dtype)]
     torch.manual_seed(0)

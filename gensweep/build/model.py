@@ -19,7 +19,7 @@ from gensweep.nn.updates import merge_all
 from gensweep.noise import Noise
 from gensweep.results import Score
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, tensor_names
-from gensweep.training.device import default_device, place
+from gensweep.training.device import default_device, keep_freed_memory, place
 from gensweep.training.ema import MAIN_AVERAGE, average_name
 from gensweep.training.evaluation import draw, evaluate_images
 from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_in, weights_prefix
@@ -123,6 +123,7 @@ def load_checkpoint(
     `weights` are by default those that were evaluated.  Raises ConfigError for settings and weights that do not exist,
     and GensweepError if the checkpoint is damaged or a change does not fit its weights.
     """
+    keep_freed_memory()
     device = torch.device(device) if device is not None else default_device()
     checkpoint = read(folder)
     trial = TrialConfig.from_dict(checkpoint.metadata)

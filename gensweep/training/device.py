@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import sys
 import time
@@ -11,6 +12,10 @@ from torch import nn
 
 from gensweep.nn import kernels
 from gensweep.nn.precision import MemoryFormat, Precision, uses_bfloat16
+
+#: Numbers of glibc's mallopt: free memory at the end of the heap that goes back to the system, and the size of a block
+#: from which on it does not come from the heap, both in bytes.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def default_device() -> torch.device:
@@ -31,6 +36,18 @@ def place(
     order = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
     network.to(memory_format=order)  # type: ignore[call-overload]
     return network
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of tensors on the CPU that are no more, for the next ones, up to its end.
+
+    By default Linux gets it back and zeroes it at every step, which takes up to a tenth of one.  The most memory that
+    the process takes stays the same.  Elsewhere than with glibc nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
 def synchronised_time(device: torch.device) -> float:

@@ -27,7 +27,7 @@ from gensweep.training.cost import (
     trained_parameters,
     training_flops,
 )
-from gensweep.training.device import memory_bytes
+from gensweep.training.device import keep_freed_memory, memory_bytes
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, set_pace, train
@@ -99,6 +99,7 @@ def run_trial(
     Checkpoints hold `metadata`; `also` may write more files into their folders, and gets the network that draws
     samples.  A trial that has come to its end already is evaluated and reported once more.
     """
+    keep_freed_memory()
     trial = _Trial(learner, evaluator, context, reporter, metadata, also)
     resumed = trial.resume()
     if not resumed and learner.training.device_seconds is not None:
