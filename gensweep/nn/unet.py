@@ -178,7 +178,7 @@ class Upsample(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         """Features of twice the height and width."""
-        sums = F.avg_pool2d(self.weight, 2, stride=1, padding=1, divisor_override=1)
+        sums = 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
         return F.conv_transpose2d(input, sums.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
 
 

@@ -1,5 +1,8 @@
 """Memory against counts by hand."""
 
+import ctypes
+import resource
+
 import pytest
 import tiny
 import torch
@@ -7,6 +10,7 @@ import torch
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
 from gensweep.training.cost import LiveBytes, activation_bytes
+from gensweep.training.device import keep_freed_memory
 from gensweep.training.learner_state import state_of
 
 
@@ -58,3 +62,15 @@ def test_bfloat16_and_checkpointing_take_less():
     whole = bytes_of("float32")
     assert bytes_of("bfloat16") < 0.8 * whole
     assert bytes_of("float32", checkpointing=True) < 0.8 * whole
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
+def test_freed_memory_is_taken_again_without_the_system():
+    def faults():
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(10, 1_000_000)  # 10,000 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_freed_memory()
+    faults()
+    assert min(faults() for _ in range(3)) < 100
