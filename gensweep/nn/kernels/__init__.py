@@ -1,7 +1,7 @@
 """Operations that are slow when PyTorch composes them, compiled where there is a C++ compiler; the numbers stay.
 
-A network calls `norm_act` and need not know what runs: `active` says it.  The environment variable GENSWEEP_KERNELS=0
-switches the compiled kernel off.
+A network calls `norm_act` and `nn.attention.attend` and need not know what runs: `active` says it.  The environment
+variable GENSWEEP_KERNELS=0 switches the compiled kernels off.
 """
 
 from gensweep.nn.kernels.library import active

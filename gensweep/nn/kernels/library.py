@@ -21,7 +21,7 @@ from typing import Literal
 from gensweep.cache import cache_folder
 from gensweep.files import file_sha256, write_bytes
 
-#: The environment variable that switches the kernel off when it is 0.
+#: The environment variable that switches the kernels off when it is 0.
 KERNELS_VARIABLE = "GENSWEEP_KERNELS"
 SOURCES = sorted(Path(__file__).parent.glob("*.cpp"))
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
@@ -45,13 +45,13 @@ logger = logging.getLogger(__name__)
 
 
 def active(device_type: str = "cpu") -> Literal["c++", "torch"]:
-    """What runs `norm_act` on such devices: the compiled kernel or PyTorch's operations."""
+    """What runs `norm_act` on such devices: the compiled kernels or PyTorch's operations."""
     return "c++" if device_type == "cpu" and library() is not None else "torch"
 
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernel; None where it is switched off, or cannot be built or loaded, which is logged once."""
+    """The compiled kernels; None where they are switched off, or cannot be built or loaded, which is logged once."""
     found, why = _loaded()
     if found is None and not _switched_off():
         logger.warning("networks run on PyTorch's operations, slower and with the same numbers: %s", why)
@@ -59,7 +59,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def detail() -> str:
-    """The compiler that built the kernel, or why there is no kernel; logs nothing."""
+    """The compiler that built the kernels, or why there are none; logs nothing."""
     return _loaded()[1]
 
 
@@ -93,7 +93,7 @@ def build(compiler: str, folder: Path) -> Path:
 
 @functools.cache
 def _loaded() -> tuple[ctypes.CDLL | None, str]:
-    """The kernel, and its compiler or why there is none."""
+    """The kernels, and their compiler or why there are none."""
     if _switched_off():
         return None, f"{KERNELS_VARIABLE} is 0"
     found = compiler()
@@ -105,7 +105,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     except subprocess.CalledProcessError as error:
         return None, f"{found} failed: {(error.stderr or str(error)).splitlines()[0]}"
     except (OSError, subprocess.SubprocessError) as error:
-        return None, f"the compiled kernel cannot be put into {folder} or loaded from there ({error})"
+        return None, f"the compiled kernels cannot be put into {folder} or loaded from there ({error})"
     i, f, p = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
     loaded.norm_act_forward.argtypes = [i, p, p, p, p, p, f, i, p, f, p, p]
     loaded.norm_act_backward.argtypes = [i, p, p, p, p, p, p, i, p, f, p, p, p]
