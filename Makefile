@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray test-faults chaos test-cluster coverage docs bench clean
+.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray test-faults chaos test-cluster coverage docs bench gpu clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -67,10 +67,19 @@ docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew f
 	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.installed-dev  ## every benchmark, one after the other
-	for script in $(filter-out %/measuring.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out %/measuring.py %/gpu.py %/gpu_checks.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+
+# What training needs beside PyTorch, and diffusers to compare with: 40 MB or so, without Ray, Optuna and MLflow.
+GPU_PACKAGES := annotated-types click 'diffusers>=0.35,<1' filelock jaxtyping pydantic pytorch-ignite PyYAML safetensors scipy
+
+gpu:  ## on a machine with a GPU and PyTorch, under nine minutes: right as on a CPU? how fast? in an environment of its own
+	test -d .venv-gpu || $(PYTHON) -m venv --system-site-packages .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet $(GPU_PACKAGES)
+	.venv-gpu/bin/python -m pip install --quiet --no-deps --editable .
+	.venv-gpu/bin/python benchmarks/gpu.py
 
 clean:  ## remove what can be built again (sweeps, runs and data stay)
-	rm -rf $(VENV) .venv-ray-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-ray-* .venv-gpu build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.installed: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -114,9 +114,11 @@ def take_turns(
             contender.seconds.append(steps_of(contender))
 
 
-def matmul_flops(dtype: torch.dtype, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
-    """FLOP/s of a product of two square matrices of 2,048 rows: the best of ten."""
-    a, b = (torch.randn(2048, 2048, device=device).to(dtype) for _ in range(2))
+def matmul_flops(
+    dtype: torch.dtype, device: torch.device, clock: Callable[[], float] = time.perf_counter, size: int = 2048
+) -> float:
+    """FLOP/s of a product of two square matrices of `size` rows: the best of ten."""
+    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     seconds = []
     for _ in range(12):
         start = clock()
@@ -124,7 +126,7 @@ def matmul_flops(dtype: torch.dtype, device: torch.device, clock: Callable[[], f
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(clock() - start)
-    return float(2 * 2048**3 / min(seconds[2:]))
+    return float(2 * size**3 / min(seconds[2:]))
 
 
 def peak_bytes(step: Callable[[], object]) -> int:

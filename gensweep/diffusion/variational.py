@@ -89,22 +89,37 @@ def prior_term(gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"]) -> Float
     return (alpha_bar * (squares - 1) + F.softplus(-gamma)) / (2 * math.log(2))
 
 
+def neighbours(gamma: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """How many levels on either side of a pixel's own are within MAX_DEVIATIONS of it, for gamma at t = 0."""
+    return (MAX_DEVIATIONS / _step_in_deviations(gamma)).ceil().clamp(max=MAX_PIXEL_LEVEL)
+
+
+def _step_in_deviations(gamma: Float[Tensor, ""]) -> Float[Tensor, ""]:
+    """The distance of two levels, in standard deviations of the noise."""
+    return PIXEL_STEP * (-gamma.detach() / 2).exp()
+
+
 def reconstruction_term(
-    gamma: Float[Tensor, ""], x_0: Float[Tensor, "b c h w"], eps: Float[Tensor, "b c h w"]
+    gamma: Float[Tensor, ""],
+    x_0: Float[Tensor, "b c h w"],
+    eps: Float[Tensor, "b c h w"],
+    most_neighbours: int | None = None,
 ) -> Float[Tensor, " b"]:
     """-log2 p(x_0 | z_0), for gamma at t = 0 and x_0 of 256 levels, 2 level / 255 - 1, that eps has been added to.
 
-    A pixel's p is proportional to q(z_0 | x_0) over its 256 levels.  It can be differentiated by gamma, once.
-    Source: Kingma et al. 2021, section 3.3.
+    A pixel's p is proportional to q(z_0 | x_0) over its 256 levels.  It can be differentiated by gamma, once.  A number
+    that `neighbours` does not exceed saves the caller from asking for it, which would make a GPU wait; the values are
+    the same.  Source: Kingma et al. 2021, section 3.3.
     """
-    # The levels' distance in standard deviations of the noise.  Those k away from the right one are as likely as
-    # exp(-(k r)^2 / 2 - k r eps) to 1, so only a few neighbours count, unless the noise is great.
-    r = PIXEL_STEP * (-gamma.detach() / 2).exp()
+    # Levels k away from the right one are as likely as exp(-(k r)^2 / 2 - k r eps) to 1, so only a few neighbours
+    # count, unless the noise is great.
+    r, reach = _step_in_deviations(gamma), neighbours(gamma)
     level = ((x_0 + 1) * (MAX_PIXEL_LEVEL / 2)).round()
     others, slope = torch.zeros_like(eps), torch.zeros_like(eps)
-    for distance in range(1, min(MAX_PIXEL_LEVEL, math.ceil(MAX_DEVIATIONS / float(r))) + 1):
+    for distance in range(1, (int(reach) if most_neighbours is None else most_neighbours) + 1):
+        near = reach >= distance
         for k, there in ((distance, level >= distance), (-distance, level <= MAX_PIXEL_LEVEL - distance)):
-            odds = torch.where(there, (-0.5 * (k * r) ** 2 - k * r * eps).exp(), 0.0)
+            odds = torch.where(there & near, (-0.5 * (k * r) ** 2 - k * r * eps).exp(), 0.0)
             others += odds
             slope -= odds * (k**2 * r + k * eps)
     bits = wide(torch.log1p(others).mean(dim=(1, 2, 3))) / math.log(2)

@@ -165,6 +165,19 @@ class Scheduled(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsBack(Protocol):
+    """A family whose losses need a number that follows its weights, as a number and not as a tensor.
+
+    Whoever reads one from a GPU waits until all of its work is done, so the training loop reads where it waits anyway,
+    and no step does.
+    """
+
+    def read_back(self) -> None:
+        """Read the number; it must do until this is called again, some seconds of training later."""
+        ...
+
+
 #: Items are classes with positional (channels, size, classes: int, those of the data set) and settings keyword-only.
 #: Parameters that are a `Choice` or a `Section` are sections of a trial's YAML, the others keys of `family`.
 FAMILIES: Registry[Callable[..., Family]] = Registry("family", package="gensweep.families")

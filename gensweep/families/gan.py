@@ -10,6 +10,7 @@ import torch
 from annotated_types import Interval
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES, Batch, Loss
@@ -140,8 +141,8 @@ class GanFamily:
         signals = self._signals(fake_logits, real=False)
         yield Loss(DISCRIMINATOR, gan.loss.discriminator_fake(fake_logits), "fake", signals=signals)
         if turn:
-            # A gradient for the images only, so the network itself, not its wrapper.
-            bare = self.networks[DISCRIMINATOR]
+            # A gradient for the images only, so the network itself, not its wrapper for data-parallel training.
+            bare = discriminator.module if isinstance(discriminator, DistributedDataParallel) else discriminator
             trained = [parameter for parameter in bare.parameters() if parameter.requires_grad]
             bare.requires_grad_(False)
             logits = logits_of(bare, fake, GENERATOR_STREAM)
@@ -167,7 +168,8 @@ class GanFamily:
         leaf = shown.images.detach().requires_grad_()
         # A view, as the hooks that count operations cannot look at a leaf.
         shown = shown._replace(images=leaf.view_as(leaf))
-        with torch.autocast(fake.device.type, enabled=False):
+        # torch.compile has no second derivatives.
+        with torch.autocast(fake.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
             return penalty(_logits(discriminator, shown, labels), shown.images)
 
     def _signals(self, logits: Float[Tensor, " b"], *, real: bool) -> dict[str, Float[Tensor, ""]]:

@@ -33,6 +33,7 @@ class AdaptiveDiffusion(Adaptive):
     """
 
     timed = True
+    alpha_bar: Tensor
 
     def __init__(
         self,
@@ -50,7 +51,9 @@ class AdaptiveDiffusion(Adaptive):
             raise ConfigError(f"shortest <= longest must hold, but got shortest={shortest}, longest={longest}")
         super().__init__(target, images, interval)
         self.shortest, self.longest, self.times, self.noise_std = shortest, longest, times, noise_std
-        self.alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), schedule(longest)])
+        # A buffer, so that it lies on the training device: to copy it in every step would make a GPU wait.
+        alpha_bar = torch.cat([torch.ones(1, dtype=torch.float64), schedule(longest)])
+        self.register_buffer("alpha_bar", alpha_bar, persistent=False)
 
     @property
     def length(self) -> Float[Tensor, ""]:
@@ -69,7 +72,7 @@ class AdaptiveDiffusion(Adaptive):
         self, images: Float[Tensor, "b c h w"], t: Int[Tensor, " b"], eps: Float[Tensor, "b c h w"]
     ) -> Float[Tensor, "b c h w"]:
         """Images at timesteps 0 (as they are) to `longest`."""
-        alpha_bar = self.alpha_bar.to(images.device)[t].view(-1, 1, 1, 1)
+        alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)
         return alpha_bar.sqrt().float() * images + ((1 - alpha_bar).sqrt() * self.noise_std).float() * eps
 
     def signals(self) -> dict[str, Tensor]:

@@ -36,11 +36,11 @@ def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:
 def is_short(qkv: Tensor) -> bool:
     """Whether the backward pass is by matrix products: on a CPU, in bfloat16, under no transform of autograd."""
     return (
-        qkv.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first, so that what follows is not traced
+        and qkv.device.type == "cpu"
         and qkv.dtype == torch.bfloat16
         and qkv.shape[1] <= MAX_PIXELS_IN_CACHE
         and torch._C._functorch.peek_interpreter_stack() is None
-        and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0
     )
 

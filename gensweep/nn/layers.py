@@ -86,7 +86,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Values set to 0 or divided by 1 - p while training; the input otherwise."""
-        if input.device.type != "cpu":
+        if input.device.type != "cpu" or torch.compiler.is_compiling():  # which cannot trace how the bits are drawn
             return super().forward(input)
         mask = self.mask(input.shape)
         return input if mask is None else mask(input)

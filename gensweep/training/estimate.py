@@ -77,8 +77,13 @@ def time_networks(learner: Learner, images: Images, evaluation: EvaluationSettin
         call=call,
         features=0.0 if extractor is None else _seconds(lambda: extractor(pixels), device, patience) / TIMED_IMAGES,
         activation_bytes=activation_bytes(learner.family, loader, learner.autocast),
-        state_bytes=sum(tensor.nbytes for tensor in (*state_of(learner).values(), *trained_parameters(learner.family))),
+        state_bytes=state_bytes(learner),
     )
+
+
+def state_bytes(learner: Learner) -> int:
+    """Bytes of weights, averages, gradients and, after a step, the optimizer's moments."""
+    return sum(tensor.nbytes for tensor in (*state_of(learner).values(), *trained_parameters(learner.family)))
 
 
 def estimate_cost(

@@ -21,9 +21,10 @@ from torch import nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.families.family import FAMILIES, Batch, Family, Loss
+from gensweep.families.family import FAMILIES, Batch, Family, Loss, ReadsBack
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
+from gensweep.training.compilation import begin_step, compiled
 from gensweep.training.device import place, synchronised_time
 from gensweep.training.distributed import ALONE, Workers, average_gradients, wrapped
 from gensweep.training.ema import MAIN_AVERAGE, Ema, averages
@@ -82,9 +83,9 @@ class Learner:
             place(network, self.device, training.precision, training.memory_format).train()
         for memory in family.memories.values():
             memory.to(self.device)
-        self.networks = dict(family.networks)
+        self.networks = {name: compiled(each, training.compilation) for name, each in family.networks.items()}
         if training.accumulation == 1:
-            self.networks = {name: wrapped(network, self.workers) for name, network in family.networks.items()}
+            self.networks = {name: wrapped(network, self.workers) for name, network in self.networks.items()}
         self.optimizers = family.optimizers()
         self.rates = {name: [g["lr"] for g in optimizer.param_groups] for name, optimizer in self.optimizers.items()}
         self.averages = averages(family.networks[family.sampled], training.ema_half_life, training.ema_factors)
@@ -106,11 +107,13 @@ class Learner:
         return mixed_precision(self.training.precision, self.device)
 
     def step(self, loader: Loader) -> None:
-        """Train on one batch."""
+        """Train on one batch; the host only tells the device what to do, and waits for nothing."""
         size, (rank, world) = self.training.batch_size, self.workers
         drawn = loader.batch(self.images, size, rank, world)
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
         self._warm_up(self.images + size)
+        if self.training.compilation != "none":
+            begin_step()
         turns = []
         for part in range(self.training.accumulation):
             rows = slice(*(len(drawn.labels) * end // self.training.accumulation for end in (part, part + 1)))
@@ -143,6 +146,13 @@ class Learner:
         if loss.update:
             self._update(loss.network)
         return True
+
+    def time(self) -> float:
+        """Seconds on a clock, once the device is done with all steps; what follows the weights is read then too."""
+        now = synchronised_time(self.device)
+        if isinstance(self.family, ReadsBack):
+            self.family.read_back()
+        return now
 
     def rest(self, seconds: float) -> None:
         """Count so many seconds of training since this or `flush` was called last."""
@@ -191,17 +201,24 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
     assert training.device_seconds is not None
     seconds = training.device_seconds / workers.world
     window = min(PACE_SHARE * seconds, MAX_PACE_SECONDS)
-    started, elapsed, steps = synchronised_time(learner.device), 0.0, 0
+    started, elapsed, steps, next_look = learner.time(), 0.0, 0, WARM_UP_STEPS
     warm, images_when_warm = 0.0, 0
     while learner.images < training.images:
         learner.step(loader)
         after_step()
         steps += 1
-        elapsed = float(workers.max(torch.tensor(synchronised_time(learner.device) - started, device=learner.device)))
-        if steps == WARM_UP_STEPS:
+        if steps < next_look and learner.images < training.images:
+            continue
+        elapsed = float(workers.max(torch.tensor(learner.time() - started, device=learner.device)))
+        measured, next_look = steps - WARM_UP_STEPS, steps + learner.period
+        if measured == 0:
             warm, images_when_warm = elapsed, learner.images
-        if elapsed - warm >= window and steps > WARM_UP_STEPS and (steps - WARM_UP_STEPS) % learner.period == 0:
+        elif elapsed - warm >= window:
             break
+        elif measured > 0:
+            # A look makes the device wait: the next one comes after half of what is left, as far as that is known.
+            left = measured * (window / max(elapsed - warm, 1e-9) - 1)
+            next_look += int(min(left / 2, measured) / learner.period) * learner.period
     pace = (learner.images - images_when_warm) / max(elapsed - warm, 1e-9)
     batches = int(pace * max(0.0, seconds - elapsed)) // training.batch_size
     length = min(training.images, learner.images + batches * training.batch_size)
@@ -225,7 +242,7 @@ def train(
     length = learner.training.images
     log_every = learner.training.log_every or max(1, length // LOSSES_LOGGED)
     pulse = _Pulse(learner)
-    started = synchronised_time(learner.device)
+    started = learner.time()
     while learner.images < length:
         before = learner.images
         learner.step(loader)
@@ -234,12 +251,12 @@ def train(
         beat = pulse.beats()
         due = last or bisect_right(rungs, before) < bisect_right(rungs, learner.images)
         if due or _crossed(before, learner.images, log_every):
-            yield learner.flush(synchronised_time(learner.device) - started)._replace(due=due, last=last)
-            started = synchronised_time(learner.device)
+            yield learner.flush(learner.time() - started)._replace(due=due, last=last)
+            started = learner.time()
         if beat and not due:
-            learner.rest(synchronised_time(learner.device) - started)
+            learner.rest(learner.time() - started)
             at_rest()
-            started = synchronised_time(learner.device)
+            started = learner.time()
 
 
 class _Pulse:

@@ -18,6 +18,7 @@ from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.precision import MemoryFormat, Precision
 from gensweep.registry import Choice, Section
 from gensweep.results import MAX_IMAGES, USUAL_LATENTS, Identity
+from gensweep.training.compilation import Compilation
 
 #: Generated images that are kept to look at.
 IMAGES_SHOWN = 64
@@ -43,7 +44,9 @@ class TrainingSettings:
 
     With `device_seconds` it ends earlier, after so many seconds times devices: the pace of its first seconds says after
     how many images, and that number is kept.  The batch is that of all workers together, and the images are rounded up
-    to whole batches.  Precision and memory format "auto" are what a sweep finds to be the fastest.  Samples are drawn
+    to whole batches.  Precision and memory format "auto" are what a sweep finds to be the fastest.  A compilation other
+    than "none" is a mode of torch.compile, which takes a minute or so at the start; "reduce-overhead" uses CUDA graphs.
+    Samples are drawn
     with weights averaged with a half-life in images, 0 for the raw ones; it is shorter at the start.  Averages with
     these multiples of the half-life are kept too, to choose from after training.  Losses are logged every `log_every`
     images, by default 50 times.  A batch that does not fit in memory goes through the networks in `accumulation` parts,
@@ -57,6 +60,7 @@ class TrainingSettings:
     batch_size: Annotated[int, Ge(1), Le(MAX_BATCH)] = 128
     precision: Precision = "auto"
     memory_format: MemoryFormat = "auto"
+    compilation: Compilation = "none"
     ema_half_life: Annotated[int, Ge(0)] = 50_000
     ema_factors: tuple[Annotated[float, Gt(0)], ...] = (0.25, 4.0)
     log_every: Positive | None = None

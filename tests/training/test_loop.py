@@ -73,7 +73,7 @@ def test_the_images_of_a_training_bound_it_also_in_time():
     assert learner.images == learner.training.images == 40
 
 
-@pytest.mark.parametrize("kind", ["diffusion", "gan"])
+@pytest.mark.parametrize("kind", ["diffusion", "gan", "vdm"])
 def test_a_loss_that_is_not_finite_is_an_error_that_names_family_loss_and_images(kind):
     learner = tiny.learner(kind)
     network = next(iter(learner.family.networks.values()))

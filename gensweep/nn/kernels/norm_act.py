@@ -57,7 +57,8 @@ def is_compiled(
     What PyTorch refuses or would broadcast is left to PyTorch.
     """
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first, so that what follows is not traced
+        and x.device.type == "cpu"
         and isinstance(norm, nn.GroupNorm)
         and isinstance(dropout, Dropout | None)
         and torch._C._functorch.peek_interpreter_stack() is None
@@ -70,7 +71,6 @@ def is_compiled(
         and norm.weight.dtype == norm.bias.dtype == torch.float32
         and (scale_shift is None or scale_shift.shape == (len(x), 2 * x.shape[1]))
         and (scale_shift is None or torch.promote_types(scale_shift.dtype, x.dtype) == x.dtype)
-        and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0
         and library.library() is not None
     )
