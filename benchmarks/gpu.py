@@ -22,8 +22,9 @@ import datetime
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,7 +38,7 @@ from train_step import contenders, networks
 from gensweep.config.models import bind, item_model
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
-from gensweep.training.compilation import Compilation, compiled
+from gensweep.training.compilation import Compilation, begin_step, compiled
 from gensweep.training.cost import training_flops
 from gensweep.training.loop import Learner
 from gensweep.training.settings import TrainingSettings
@@ -137,9 +138,7 @@ def plain_steps(
     ready = contenders(entries, device, batch, SIZE)
     take_turns(ready, device, 1, 1)
     for label in ("gensweep", "diffusers"):
-        mine = [
-            index for index, each in enumerate(ready) if each.name.startswith(label) and each in ready[: len(plain)]
-        ]
+        mine = [index for index in range(len(plain)) if entries[index].name.startswith(label)]
         best = min(mine, key=lambda index: ready[index].seconds[-1])
         for mode in modes[1:]:
             name = f"{entries[best].name}, {mode}"
@@ -148,11 +147,18 @@ def plain_steps(
             started = time.monotonic()
             network = compiled(copy.deepcopy(plain[best]), mode, backend=compiler)
             contender, *_ = contenders([replace(entries[best], name=name, network=network)], device, batch, SIZE)
+            contender.step = partial(step_of_graphs, contender.step)
             for _ in range(3):
                 contender.step()
             clock.compiled(time.monotonic() - started)
             ready.append(contender)
     return ready
+
+
+def step_of_graphs(step: Callable[[], None]) -> None:
+    """A step that begins as those of the training loop do: once steps are marked, CUDA graphs wait for marks."""
+    begin_step()
+    step()
 
 
 def measured(ready: Sequence[Contender], device: torch.device, batch: int) -> list[Row]:
