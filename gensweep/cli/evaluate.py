@@ -47,9 +47,9 @@ def evaluate(
     of the settings that are given is tried; the others stay as in training. Results are kept beside the checkpoint and
     under the run in MLflow: what has been tried comes at once, and an interrupted call goes on where it stopped.
 
-    Any other FOLDER is taken for one of images that another program has drawn; with --torchscript its generator draws
-    them. They are evaluated as --like RUN was, or as all runs were if that was the same for all, and with --name they
-    are ranked with these by best --compare.
+    Any other FOLDER is a pipeline of diffusers, or else taken for one of images that another program has drawn; with
+    --torchscript its generator draws them. They are evaluated as --like RUN was, or as all runs were if that was the
+    same for all, and with --name they are ranked with these by best --compare.
 
     \b
     Examples:
@@ -59,6 +59,7 @@ def evaluate(
       gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fd,kid,precision,recall
       gensweep evaluate generated/ --name theirs --like ddpm-cifar10
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
+      gensweep evaluate pipeline/ --name ddim --call num_inference_steps=50
       gensweep evaluate --torchscript G.pt --trust --latent 512 --classes 10 --name stylegan
     """
     from gensweep.rescoring.sampling_results import check_picture, write_picture

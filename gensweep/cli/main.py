@@ -33,6 +33,10 @@ COMMANDS = {
         "Score a finished run in other ways of sampling, or images of other programs.",
     ),
     "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
+    "export": (
+        "gensweep.exporting.export_command",
+        "Write a trained model as safetensors, a diffusers pipeline, ONNX or TorchScript.",
+    ),
     "interpret": ("gensweep.interpret.command", "Look into a class-conditional model: which units react to a label."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),
     "new": ("gensweep.cli.new", "Begin a schedule, network or data set of your own."),

@@ -12,7 +12,8 @@ from gensweep.config import load_trial, parse_overrides
 from gensweep.errors import ConfigError
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.filing import file_entry, taken
-from gensweep.imported.import_options import ImportedOptions
+from gensweep.imported.import_options import ImportedOptions, is_pipeline
+from gensweep.imported.pipelines import DiffusersPipeline
 from gensweep.imported.protocols import EvaluationProtocol, trial_to_follow
 from gensweep.imported.scoring import ImportedEvaluation, evaluate_folder, evaluate_generator
 from gensweep.report.output import print_rows, progress_bar
@@ -54,6 +55,13 @@ def evaluate_imported(
 def _evaluate(
     folder: Path | None, options: ImportedOptions, protocol: EvaluationProtocol, seed: int, device: torch.device
 ) -> ImportedEvaluation:
+    if folder is not None and is_pipeline(folder):
+        pipeline = DiffusersPipeline(
+            folder, device, trusted=options.trust, classes=options.classes, call=parse_overrides(options.call)
+        )
+        evaluator = protocol.evaluator(device)
+        with progress_bar(str(folder), evaluator.samples) as progress:
+            return evaluate_generator(pipeline, evaluator, seed, progress)
     if folder is not None:
         evaluator = protocol.evaluator(device)
         with progress_bar(str(folder), 2 * evaluator.samples) as progress:  # reading counts, too

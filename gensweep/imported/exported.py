@@ -61,6 +61,18 @@ class ExportedGenerator:
         self._drawn, self._clipped, self._values = 0, 0, 0
         self._sizes: set[tuple[int, int]] = set()
 
+    @property
+    def origin(self) -> dict[str, Any]:
+        """Where it comes from, for the record."""
+        return {
+            "kind": "torchscript",
+            "path": str(self.file.resolve()),
+            "sha256": self.sha256,
+            "latent": list(self.latent),
+            "classes": self.classes,
+            "output_range": None if self.output_range is None else list(self.output_range),
+        }
+
     def draw(
         self, key: int, indices: Int[Tensor, " n"], labels: Int[Tensor, " n"] | None, shape: tuple[int, int, int]
     ) -> UInt8[Tensor, "n c h w"]:
@@ -74,7 +86,7 @@ class ExportedGenerator:
         images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
         self._drawn += len(indices)
         self._sizes.add((images.shape[3], images.shape[2]))
-        return images if images.shape[1:] == shape else _resized(images, shape[-1])
+        return images if images.shape[1:] == shape else resized_pictures(images, shape[-1])
 
     def notes(self, size: int) -> list[str]:
         """How the images that have been drawn so far were changed, in words."""
@@ -159,7 +171,8 @@ def _load(file: Path, device: torch.device) -> torch.nn.Module:
         ) from None
 
 
-def _resized(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:
+def resized_pictures(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:
+    """The squares in the middle of images, at another size, as those of pictures in files are resized."""
     pictures = images.permute(0, 2, 3, 1).cpu().numpy()
     if pictures.shape[-1] == 1:
         pictures = pictures[..., 0]

@@ -11,6 +11,14 @@ import click
 from gensweep.errors import ConfigError
 from gensweep.report.output import option_bundle
 
+#: The file that makes a folder a pipeline of diffusers.
+PIPELINE_FILE = "model_index.json"
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is a pipeline of diffusers."""
+    return (folder / PIPELINE_FILE).is_file()
+
 
 @dataclass(frozen=True)
 class ImportedOptions:
@@ -27,6 +35,7 @@ class ImportedOptions:
     config: Path | None
     suspects: Path | None
     overrides: tuple[str, ...]
+    call: tuple[str, ...] = ()
     against: str | None = None
     metrics: tuple[str, ...] = ()
 
@@ -41,14 +50,19 @@ class ImportedOptions:
     def check(self, folder: Path | None, seed: int) -> None:
         """Raise ConfigError for options that do not fit together, or not to a folder or its absence."""
         problems = []
+        pipeline = folder is not None and is_pipeline(folder)
+        if self.call and not pipeline:
+            problems.append("--call is for a pipeline of diffusers, a folder with model_index.json; leave it out")
         if folder is not None:
+            of_generators = ("latent", "output_range") if pipeline else ("trust", "latent", "classes", "output_range")
             problems += [
                 f"--{name.replace('_', '-')} belongs to a generator: give --torchscript FILE instead of a folder"
-                for name in ("trust", "latent", "classes", "output_range")
+                for name in of_generators
                 if getattr(self, name) not in (None, False)
             ]
+        if folder is not None and not pipeline:
             problems += [f"--seed {seed}: the pictures of a folder are drawn already; leave it out"] if seed else []
-        elif self.latent is None:
+        if folder is None and self.latent is None:
             problems.append("--torchscript needs the length of z, or its shape: --latent 512")
         if self.torchscript is not None and not self.trust:
             problems.append(
@@ -95,11 +109,21 @@ imported_options = option_bundle(
     click.option("--name", help="File the score of FOLDER or --torchscript in MLflow, for best --compare."),
     click.option("--replace", is_flag=True, help="With --name: put it in the place of what was filed before."),
     click.option("--torchscript", type=FILE, metavar="FILE", help="Score an exported generator; see --trust."),
-    click.option("--trust", is_flag=True, help="Run the code in the file of --torchscript, with all that you may do."),
+    click.option(
+        "--trust", is_flag=True, help="Run the code in --torchscript or a pipeline folder, with all that you may do."
+    ),
+    click.option(
+        "--call",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Argument of a diffusers pipeline, as num_inference_steps=50.",
+    ),
     click.option(
         "--latent", callback=_latent, metavar="N[,N...]", help="With --torchscript: shape of z, as 512 or 100,1,1."
     ),
-    click.option("--classes", type=click.IntRange(1), metavar="K", help="With --torchscript: it takes labels, too."),
+    click.option(
+        "--classes", type=click.IntRange(1), metavar="K", help="With --torchscript or a pipeline: it takes labels, too."
+    ),
     click.option(
         "--output-range",
         callback=_range,

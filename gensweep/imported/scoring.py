@@ -11,6 +11,7 @@ import torch
 
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.imported_pictures import read_folder
+from gensweep.imported.pipelines import DiffusersPipeline
 from gensweep.report.wording import anchor_words, count, guess_words, identity_words, interval_words, metric_title
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate_images, proportional_labels
 
@@ -114,9 +115,9 @@ def evaluate_folder(
 
 
 def evaluate_generator(
-    generator: ExportedGenerator, evaluator: Evaluator, seed: int, progress: Callable[[int], None]
+    generator: ExportedGenerator | DiffusersPipeline, evaluator: Evaluator, seed: int, progress: Callable[[int], None]
 ) -> ImportedEvaluation:
-    """Evaluate an exported generator; with another seed than 0, on images of other noise.
+    """Evaluate an exported generator or a pipeline; with another seed than 0, on images of other noise.
 
     Labels come in the proportions of the real images if both have as many classes, else evenly.
     Raises GensweepError if it does not draw images that can be compared with the evaluator's.
@@ -134,13 +135,5 @@ def evaluate_generator(
         labels=labels if classes == real.classes else None,
         progress=progress,
     )
-    origin = {
-        "kind": "torchscript",
-        "path": str(generator.file.resolve()),
-        "sha256": generator.sha256,
-        "latent": list(generator.latent),
-        "classes": classes,
-        "output_range": None if generator.output_range is None else list(generator.output_range),
-    }
     notes += generator.notes(real.size)
-    return ImportedEvaluation(origin, evaluator, result, tuple(notes), seed, generator.params or None)
+    return ImportedEvaluation(generator.origin, evaluator, result, tuple(notes), seed, generator.params or None)

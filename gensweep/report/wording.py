@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
 _DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}
-_IMPORTED = {"folder": "folder of images", "torchscript": "exported generator"}
+_IMPORTED = {
+    "folder": "folder of images",
+    "torchscript": "exported generator",
+    "pipeline": "pipeline of diffusers",
+}
 _TITLES = {"bpd": "bits/dim"}
 _ACRONYMS = ("gan", "vae", "vdm")
 

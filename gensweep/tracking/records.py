@@ -14,8 +14,8 @@ from gensweep.sweep.events import Created
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
 
-#: Families of what was not trained here: a folder of images, an exported generator.
-IMPORTED_FAMILIES = ("folder", "torchscript")
+#: Families of what was not trained here: a folder of images, an exported generator, a pipeline of diffusers.
+IMPORTED_FAMILIES = ("folder", "torchscript", "pipeline")
 
 
 class CloneStep(NamedTuple):

@@ -80,7 +80,7 @@ def trained_trial(run: str | TrialRecord) -> TrialRecord:
     """A trial, named as in `find_trial`, that was trained here.  Raises GensweepError if it was only evaluated."""
     trial = run if isinstance(run, TrialRecord) else find_trial(run)
     if trial.imported:
-        what = "a folder of images" if trial.family == "folder" else "a generator of another program"
+        what = "a folder of images" if trial.family == "folder" else "a model of another program"
         raise GensweepError(
             f"{trial.name} is {what} that was only scored here ({trial.config.get('family.path', 'path unknown')}): "
             "there is no checkpoint and no training to go on with; name a run of tune or train"

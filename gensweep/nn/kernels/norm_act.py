@@ -52,9 +52,8 @@ def composed(
 def is_compiled(
     x: Tensor, norm: nn.Module, scale_shift: Tensor | None = None, dropout: nn.Module | None = None
 ) -> bool:
-    """Whether the kernel is used: on a CPU, channels-last, in float32 or bfloat16, under no transform of autograd.
-
-    What PyTorch refuses or would broadcast is left to PyTorch.
+    """Whether the kernel is used: on a CPU, channels-last, in float32 or bfloat16, under no transform of autograd and
+    no tracing.  What PyTorch refuses or would broadcast is left to PyTorch.
     """
     return (
         not torch.compiler.is_compiling()  # first, so that what follows is not traced
@@ -71,6 +70,7 @@ def is_compiled(
         and norm.weight.dtype == norm.bias.dtype == torch.float32
         and (scale_shift is None or scale_shift.shape == (len(x), 2 * x.shape[1]))
         and (scale_shift is None or torch.promote_types(scale_shift.dtype, x.dtype) == x.dtype)
+        and not torch._C._get_tracing_state()
         and forward_ad._current_level < 0
         and library.library() is not None
     )

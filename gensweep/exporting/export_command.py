@@ -1,0 +1,94 @@
+"""`gensweep export`: a trained model as a folder that others can open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gensweep.report.output import format_option, print_rows
+
+#: The hub's word for a licence that is not known.
+UNKNOWN_LICENCE = "unknown"
+
+
+@click.command()
+@click.argument("run")
+@click.option(
+    "--to",
+    "target",
+    type=click.Choice(["safetensors", "diffusers", "onnx", "torchscript"]),
+    required=True,
+    help="What the model is for.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write.  [default: exported/RUN-TO]",
+)
+@click.option("--force", is_flag=True, help="Put it in the place of a folder that is there.")
+@click.option(
+    "--ema",
+    metavar="FACTOR",
+    help="Averaged weights by a multiple of training.ema_half_life, such as 0.25; raw for none.  [default: 1]",
+)
+@click.option(
+    "--license",
+    "licence",
+    metavar="ID",
+    default=UNKNOWN_LICENCE,
+    show_default=True,
+    help="Licence of the model in its card, by the hub's identifiers, such as apache-2.0.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting of sampling, for example --set sampler.kind=ddim --set sampler.steps=50.",
+)
+@format_option
+def export(
+    run: str,
+    target: str,
+    output: Path | None,
+    force: bool,
+    ema: str | None,
+    licence: str,
+    overrides: tuple[str, ...],
+    format: str,
+) -> None:
+    """Write a trained model as a folder that others can open, with a model card (README.md).
+
+    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. A diffusion model
+    becomes a pipeline of diffusers, an ONNX denoiser with the steps of its sampler, or a TorchScript module that draws
+    images from noise; a GAN a generator of z and labels as ONNX or TorchScript. With --to safetensors a folder that
+    gensweep takes as a checkpoint. It is ready for huggingface-cli upload.
+
+    \b
+    Examples:
+      gensweep export quickstart --to safetensors
+      gensweep export ddpm-cifar10 --to diffusers -o horses/ --license apache-2.0
+      gensweep export ddpm-cifar10/t0003 --to onnx --set sampler.kind=ddim --set sampler.steps=50
+      gensweep export dcgan-cifar10 --to torchscript --ema 0.25
+    """
+    from gensweep.config import parse_overrides
+    from gensweep.exporting.exported_folder import export_run
+    from gensweep.tracking.provenance import command_line
+
+    folder, code = export_run(
+        run,
+        target,
+        output,
+        force=force,
+        weights=ema,
+        changes=parse_overrides(overrides),
+        licence=licence,
+        command=command_line(),
+    )
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    row: dict[str, Any] = {"folder": str(folder), "to": target, "bytes": size, "own code": code}
+    print_rows([row], format)
+    click.echo(f"To publish it: huggingface-cli upload USER/NAME {folder}", err=True)

@@ -1,0 +1,135 @@
+"""What is written for each target of `gensweep export`, and what its model card needs to know."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gensweep.build.model import Model
+from gensweep.errors import ConfigError
+from gensweep.exporting.drawing_chain import DrawingChain, drawing_chain
+from gensweep.exporting.graph_files import write_drawing_loop, write_onnx, write_traced
+from gensweep.exporting.traced_modules import Traceable, traceable_denoiser, traceable_generator
+from gensweep.families.denoising import DenoisingFamily
+from gensweep.families.diffusion import DiffusionFamily
+from gensweep.families.gan import GanFamily
+from gensweep.training.checkpoint import save
+from gensweep.training.learner_state import weights_prefix
+
+#: Packages that a target needs, all of the extra `export`.
+PACKAGES = {"safetensors": (), "diffusers": ("diffusers",), "onnx": ("onnx",), "torchscript": ()}
+
+#: (model, folder) -> values for the usage in the model card
+WriteTarget = Callable[[Model, Path], dict[str, Any]]
+
+
+def check_packages(target: str) -> None:
+    """Raise ConfigError, with what to type, if a package is missing that a target needs."""
+    missing = [name for name in PACKAGES[target] if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"--to {target} needs the package {missing[0]}; type: pip install 'gensweep[export]'")
+
+
+def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
+    """The weights that draw images as a checkpoint, without what only training needs."""
+    prefix = weights_prefix(model.weights, model.family.sampled)
+    tree = {name: section for name, section in model.trial.as_dict().items() if name != "finetune"}
+    record = replace(model.checkpoint, weights=prefix, metadata=tree)
+    tensors = {f"{prefix}{name}": tensor for name, tensor in model.network.state_dict().items()}
+    save(folder, record, tensors)
+    return {}
+
+
+def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
+    """A pipeline of diffusers.  Raises ConfigError for a model that draws in one go."""
+    from gensweep.exporting.pipeline_folder import write_pipeline
+
+    family = model.family
+    if not isinstance(family, DenoisingFamily):
+        raise ConfigError(
+            f"a model of the family {model.checkpoint.family} draws an image in one go, which no pipeline of diffusers "
+            "does; choose --to onnx, torchscript or safetensors"
+        )
+    chain = _chain(model, family)
+    code = write_pipeline(family, chain, model.checkpoint.class_names, folder)
+    code_files = sorted(str(file.relative_to(folder)) for file in folder.rglob("*.py"))
+    reasons = [
+        words
+        for name, words in (
+            ("labelled_pipeline.py", "diffusers has no pipeline for images of classes"),
+            ("unet/tabulated_denoiser.py", "its UNet2DModel cannot hold this network"),
+            ("scheduler/exact_scheduler.py", "its schedulers hold their tables in float32"),
+        )
+        if name in code_files
+    ]
+    return _facts(chain) | {
+        "code": code,
+        "code_files": ", ".join(code_files),
+        "reasons": ", and ".join(reasons),
+        "pipeline": "DDIMPipeline" if chain.variance is None else "DDPMPipeline",
+        "guidance": family.guidance,
+    }
+
+
+def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
+    """The generator, or the denoiser and the steps of its sampler."""
+    family = model.family
+    if isinstance(family, GanFamily):
+        write_onnx(traceable_generator(family), folder / "model.onnx")
+        return {"latent": family.gan.latent}
+    chain, traceable = _traceable_denoiser(model)
+    write_onnx(traceable, folder / "model.onnx")
+    steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.checkpoint.class_names}
+    (folder / "drawing.json").write_text(json.dumps(steps, indent=1) + "\n")
+    return _facts(chain)
+
+
+def write_torchscript(model: Model, folder: Path) -> dict[str, Any]:
+    """The generator, or the denoiser inside the loop of its sampler."""
+    family = model.family
+    if isinstance(family, GanFamily):
+        write_traced(traceable_generator(family), folder / "model.pt")
+        return {"latent": family.gan.latent}
+    chain, traceable = _traceable_denoiser(model)
+    write_drawing_loop(traceable, chain, folder / "model.pt", labelled=model.family.classes > 0)
+    return _facts(chain)
+
+
+#: What writes each target.
+TARGETS: dict[str, WriteTarget] = {
+    "safetensors": write_safetensors,
+    "diffusers": write_diffusers,
+    "onnx": write_onnx_model,
+    "torchscript": write_torchscript,
+}
+
+
+def _traceable_denoiser(model: Model) -> tuple[DrawingChain, Traceable]:
+    family = model.family
+    if not isinstance(family, DenoisingFamily):
+        raise ConfigError(
+            f"a model of the family {model.checkpoint.family} can be exported --to safetensors alone; those of "
+            "diffusion, vdm, gan and diffusion_gan can become more"
+        )
+    chain = _chain(model, family)
+    return chain, traceable_denoiser(family, chain)
+
+
+def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
+    learnt = isinstance(family, DiffusionFamily) and family.loss.learns_variance
+    levels = family.process_of(model.network)
+    return drawing_chain(model.trial.as_dict()["sampler"], levels, learns_variance=learnt)
+
+
+def _facts(chain: DrawingChain) -> dict[str, Any]:
+    return {
+        "sampler": chain.sampler,
+        "steps": len(chain),
+        "eta": chain.eta,
+        "random": chain.is_random,
+        "learnt": chain.variance == "learned",
+    }

@@ -1,0 +1,91 @@
+"""The folder of an export: written aside, with its card and a picture, and given its name once it is whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+from gensweep.build.model import Model, draw_samples, labels_of, load_checkpoint
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.exporting.export_targets import TARGETS, check_packages
+from gensweep.exporting.model_card import CardFacts, model_card
+from gensweep.files import replace_folder, write_problem
+from gensweep.report.output import progress_bar
+from gensweep.report.sample_files import write_pictures
+from gensweep.tracking.records import TrialRecord
+from gensweep.tracking.runs import checkpoint_folder, find_trial, load_sweeps
+
+#: Images in the card's picture, or as many of each class as come close to it.
+SHOWN_IMAGES = 32
+PICTURE_FILE = "samples.png"
+ROOT = Path("exported")
+
+
+def export_run(
+    run: str,
+    target: str,
+    output: Path | None,
+    *,
+    force: bool,
+    weights: str | None,
+    changes: Mapping[str, Any],
+    licence: str,
+    command: str,
+) -> tuple[Path, bool]:
+    """Export a run, or a checkpoint folder; returns the folder, and whether it brings Python code.
+
+    An interrupted export leaves nothing.  Raises ConfigError for what cannot be expressed, a missing package, and a
+    folder that is there and not to be replaced; GensweepError if the checkpoint or the disk fails.
+    """
+    check_packages(target)
+    trial = None if Path(run).is_dir() else find_trial(run)
+    source = checkpoint_folder(trial or run)
+    name = source.resolve().name if trial is None else trial.name.replace("/", "-")
+    folder = output or ROOT / f"{name}-{target}"
+    if folder.exists() and not force:
+        raise ConfigError(f"--output {folder}: it is there already; name another folder, or add --force to replace it")
+    if (problem := write_problem(folder)) is not None:
+        raise GensweepError(f"--output {folder}: {problem}")
+    model = load_checkpoint(source, overrides=changes, weights=weights, device="cpu")
+    changed = tuple(f"{key}={value}" for key, value in changes.items())
+    changed += (f"the weights {model.weights}",) if weights is not None and model.weights != "ema" else ()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+        aside = Path(scratch) / folder.name
+        aside.mkdir()
+        try:
+            usage = TARGETS[target](model, aside)
+        except SafetensorError as error:
+            raise GensweepError(f"{folder} cannot be written ({error}); is the disk full?") from error
+        _write_picture(model, source, aside / PICTURE_FILE, drawn_before=not changed)
+        facts = CardFacts(target, name, licence, command, _training_command(trial), usage, changed, trial)
+        (aside / "README.md").write_text(model_card(model, facts), encoding="utf-8")
+        has_code = any(aside.rglob("*.py"))
+        replace_folder(aside, folder)
+    return folder, has_code
+
+
+def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool) -> None:
+    """The picture that came with the checkpoint, or one of images that are drawn now."""
+    if drawn_before and (source / PICTURE_FILE).is_file():
+        shutil.copyfile(source / PICTURE_FILE, file)
+        return
+    classes = model.family.classes
+    count = SHOWN_IMAGES if not classes else classes * max(1, SHOWN_IMAGES // classes)
+    with progress_bar(PICTURE_FILE, count) as progress, torch.no_grad():
+        images = draw_samples(model, count, progress=lambda done, _: progress(done))
+    rows = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if classes > 1 else None
+    write_pictures(images, file, classes=rows)
+
+
+def _training_command(trial: TrialRecord | None) -> str:
+    """The command that started the sweep of a trial; "" if that is not known."""
+    if trial is None:
+        return ""
+    return next((sweep.command for sweep in load_sweeps([trial.sweep])), "")

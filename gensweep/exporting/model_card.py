@@ -1,0 +1,192 @@
+"""Model cards in the format of the Hugging Face hub: a block of metadata in YAML, then a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+import yaml
+
+from gensweep import __version__
+from gensweep.build.model import Model
+from gensweep.data.licences import DATA_LICENCES
+from gensweep.metrics.metric import METRICS
+from gensweep.report.wording import (
+    anchor_words,
+    count,
+    family_name,
+    guess_words,
+    identity_words,
+    interval_words,
+    metric_title,
+)
+from gensweep.report.wording import score as score_words
+from gensweep.results import Anchor, Identity, Score
+from gensweep.tracking.records import TrialRecord
+from gensweep.training.checkpoint import Checkpoint
+
+#: The library that opens each kind of export, by the hub's names.
+LIBRARIES = {"safetensors": "gensweep", "diffusers": "diffusers", "onnx": "onnx", "torchscript": "pytorch"}
+#: What the hub calls models that draw images; classes are no texts.
+TASK = "unconditional-image-generation"
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card says that the model itself does not know.
+
+    `usage` are values for the part of the template that is about the target.  `changes` are settings that are not those
+    of the training, whose score is then another model's.
+    """
+
+    target: str
+    name: str
+    licence: str
+    command: str
+    training_command: str
+    usage: Mapping[str, Any]
+    changes: tuple[str, ...] = ()
+    trial: TrialRecord | None = None
+
+
+def model_card(model: Model, facts: CardFacts) -> str:
+    """The text of README.md."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("gensweep.exporting", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        autoescape=False,  # Markdown
+        keep_trailing_newline=True,
+    )
+    checkpoint, tree = model.checkpoint, model.trial.as_dict()
+    classes = model.family.classes
+    scores = [] if facts.changes else checkpoint_scores(checkpoint)
+    family = family_name(checkpoint.family).replace("vdm", "variational diffusion")
+    data = tree["data"]["kind"]
+    licence = DATA_LICENCES.get(data)
+    channels, size, _ = checkpoint.shape
+    images = f"{size} x {size} {'grey' if channels == 1 else 'RGB'} images"
+    kind = f"{'class-conditional ' if classes else 'unconditional '}{family} model"
+    return environment.get_template("model_card.j2").render(
+        metadata=yaml.safe_dump(_metadata(facts, data, family, scores), sort_keys=False, allow_unicode=True),
+        title=facts.name,
+        summary=f"A {kind} of {images}, trained on {_data_words(data, tree)} with gensweep.",
+        shown="Images that it has drawn",
+        target=facts.target,
+        place=".",
+        is_gan=not hasattr(model.family, "denoise"),
+        classes=classes,
+        class_names=list(checkpoint.class_names),
+        shape=checkpoint.shape,
+        data=f"{_data_words(data, tree)}, {sum(checkpoint.class_counts):,} images"
+        + (f"; {licence.source}" if licence else ""),
+        terms=licence.terms if licence else "those of its owner; please write them here before you publish",
+        trained=f"Trained on {checkpoint.images:,} images, counted each time that they came; seed {checkpoint.seed}",
+        network=tree["network"]["kind"],
+        params=count(sum(parameter.numel() for parameter in model.network.parameters())),
+        weights="of the last step" if model.weights == "raw" else f"averaged ({model.weights})",
+        config=yaml.safe_dump(_public(tree), sort_keys=False, allow_unicode=True),
+        scores=[
+            {
+                "title": metric_title(each.metric, each.identity),
+                "value": score_words(each.value),
+                "interval": interval_words(each),
+                "identity": identity_words(each.identity),
+            }
+            for each in scores
+        ],
+        beside=" ".join(
+            filter(None, (anchor_words(scores[0].anchors, scores[0].identity.samples), guess_words(scores[0])))
+        )
+        if scores
+        else "",
+        fresh=_fresh_words(facts.trial),
+        unscored=f"It was not scored with {', '.join(facts.changes)}." if facts.changes else "It was not scored.",
+        training_command=facts.training_command,
+        command=facts.command,
+        version=__version__,
+        **facts.usage,
+    )
+
+
+def checkpoint_scores(checkpoint: Checkpoint) -> list[Score]:
+    """The scores that came with a checkpoint, the main metric first."""
+    numbers = checkpoint.metrics
+    return [
+        Score(
+            value=numbers[name],
+            mode=METRICS[name].mode,
+            identity=Identity.from_dict(identity),
+            corrected=numbers.get(f"{name}/corrected"),
+            error=numbers.get(f"{name}/error"),
+            floor=_anchor(numbers, f"{name}/floor", "real images", identity["samples"]),
+            low=numbers.get(f"{name}/low"),
+            high=numbers.get(f"{name}/high"),
+            needed=_whole(numbers.get(f"{name}/needed")),
+        )
+        for name, identity in checkpoint.identities.items()
+        if name in numbers and name in METRICS
+    ]
+
+
+def _anchor(numbers: Mapping[str, float], name: str, source: str, images: int) -> Anchor | None:
+    if name not in numbers:
+        return None
+    return Anchor(numbers[name], source, images, numbers.get(f"{name}_corrected"), numbers.get(f"{name}_error"))
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else int(number)
+
+
+def _metadata(facts: CardFacts, data: str, family: str, scores: list[Score]) -> dict[str, Any]:
+    """The block of metadata; scores stand in it as results of the model, as the hub's `model-index` wants them."""
+    block: dict[str, Any] = {
+        "license": facts.licence,
+        "library_name": LIBRARIES[facts.target],
+        "pipeline_tag": TASK,
+        "tags": ["gensweep", family.lower().replace(" ", "-"), "image-generation", data],
+    }
+    if scores:
+        results = [
+            {
+                "task": {"type": TASK},
+                "dataset": {"type": data, "name": each.identity.reference.partition("#")[0]},
+                "metrics": [
+                    {
+                        "type": each.metric,
+                        "name": f"{metric_title(each.metric, each.identity)} ({each.identity.short()})",
+                        "value": each.value,
+                    }
+                ],
+            }
+            for each in scores
+        ]
+        block["model-index"] = [{"name": facts.name, "results": results}]
+    return block
+
+
+def _public(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration but for its evaluation; of paths on this machine the names alone."""
+    shown = {name: section for name, section in tree.items() if name != "evaluation"}
+    for section, key in (("data", "path"), ("finetune", "base")):
+        if (path := shown.get(section, {}).get(key)) is not None:
+            shown[section] = {**shown[section], key: PurePath(path).name}
+    return shown
+
+
+def _data_words(kind: str, tree: Mapping[str, Any]) -> str:
+    chosen = tree["data"].get("classes")
+    return kind if not chosen else f"{kind} ({', '.join(chosen)})"
+
+
+def _fresh_words(trial: TrialRecord | None) -> str:
+    """The score on fresh seeds, without the luck of the best of many; "" if there is none."""
+    if trial is None or trial.rescored is None:
+        return ""
+    return f"On fresh seeds it scores {score_words(trial.rescored.value)}."

@@ -1,0 +1,141 @@
+"""Trained networks as modules that can be traced, with tensors in and out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gensweep.diffusion.guidance import guided
+from gensweep.diffusion.parameterisations import denoised
+from gensweep.exporting.drawing_chain import DrawingChain
+from gensweep.families.denoising import DenoisingFamily
+from gensweep.families.gan import GanFamily
+
+#: Images in the batch that a module is traced with; a batch of one could be taken for a constant.
+EXAMPLES = 2
+
+
+class Traceable(NamedTuple):
+    """A module with example inputs and the names of inputs and outputs; the first axis of all is the batch."""
+
+    module: nn.Module
+    inputs: dict[str, Tensor]
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, module: nn.Module, inputs: dict[str, Tensor], *outputs: str) -> Traceable:
+        """Ready to be traced: what a first call makes and keeps, such as tables on a device, is made."""
+        with torch.no_grad():
+            module.eval()(**inputs)
+        return cls(module, inputs, outputs)
+
+
+class GuidedDenoiser(nn.Module):
+    """D(x; sigma), guided as the family is set: images x_0 in [-1, 1] from x_0 + sigma eps.
+
+    If the network has learnt a variance, its place between small (0) and large (1) is a second output.
+    """
+
+    def __init__(self, family: DenoisingFamily, *, with_variance: bool) -> None:
+        super().__init__()
+        self.family, self.network, self.with_variance = family, family.networks[family.sampled], with_variance
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Labels count from 0; the one after the last class is "no label"."""
+        family = self.family
+
+        def predict(x: Tensor, time: Tensor) -> Tensor:
+            def at(scale: float) -> Tensor:
+                return guided(self.network, x, time, labels, null=family.classes, scale=scale)
+
+            if family.guidance_interval is None or family.guidance == 1:
+                return at(family.guidance)
+            low, high = family.guidance_interval
+            inside = (sigma > low) & (sigma <= high)
+            return torch.where(inside.view(-1, 1, 1, 1), at(family.guidance), at(1.0))
+
+        network_time = family.process_of(self.network).network_time
+        found = denoised(predict, family.parameterisation, network_time, x, sigma)
+        return (found.x_0, found.fraction) if self.with_variance and found.fraction is not None else found.x_0
+
+
+class DrawingLoop(nn.Module):
+    """Images in [-1, 1] from standard normal z, by a traced denoiser of (x, sigma, labels) along a chain.
+
+    It can be scripted.  `noise` (steps, b, c, h, w) is what the steps add; by default PyTorch's generator draws it.
+    """
+
+    def __init__(self, denoiser: nn.Module, chain: DrawingChain, *, labelled: bool) -> None:
+        super().__init__()
+        self.denoiser, self.labelled = denoiser, labelled
+        rows = chain.steps()
+        self.sigma, self.drift, self.std = ([row[name] for row in rows] for name in ("sigma", "drift", "std"))
+        self.large_std: list[float] = [row.get("large_std", row["std"]) for row in rows]
+        self.scale = (1 + chain.sigmas[0] ** 2) ** 0.5
+
+    def forward(self, z: Tensor, labels: Tensor | None = None, noise: Tensor | None = None) -> Tensor:
+        """Labels count from 0; the one after the last class is "no label"."""
+        if labels is None:
+            if self.labelled:
+                raise ValueError("this model draws images of classes: give labels, an int64 tensor of shape (n,)")
+            labels = torch.zeros(z.size(0), dtype=torch.long, device=z.device)
+        x = z * self.scale
+        for i in range(len(self.sigma)):
+            sigma = torch.full((z.size(0),), self.sigma[i], dtype=z.dtype, device=z.device)
+            x_0, fraction = self.denoiser(x, sigma, labels)
+            x = x_0 + self.drift[i] * (x - x_0)
+            if self.large_std[i] > 0.0:
+                std = self.std[i] ** (1.0 - fraction) * self.large_std[i] ** fraction
+                x = x + std * (torch.randn_like(x) if noise is None else noise[i])
+        return x  # type: ignore[no-any-return]
+
+
+def traceable_denoiser(family: DenoisingFamily, chain: DrawingChain) -> Traceable:
+    """The denoiser, with labels if the family has classes."""
+    learnt = chain.variance == "learned"
+    inputs = {"x": torch.zeros(EXAMPLES, *family.shape), "sigma": torch.full((EXAMPLES,), chain.sigmas[0])}
+    if family.classes:
+        inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
+    return Traceable.of(GuidedDenoiser(family, with_variance=learnt), inputs, *("x_0", "fraction")[: 1 + learnt])
+
+
+def traceable_generator(family: GanFamily) -> Traceable:
+    """The generator, with labels if the family has classes."""
+    inputs = {"z": torch.zeros(EXAMPLES, family.gan.latent)}
+    if family.classes:
+        inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
+    return Traceable.of(SoleGenerator(family.networks[family.sampled]), inputs, "images")
+
+
+class SoleGenerator(nn.Module):
+    """A generator that can be called without labels."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None = None
+    ) -> Float[Tensor, "b c h w"]:
+        """Images in [-1, 1]."""
+        return self.network(z, labels)  # type: ignore[no-any-return]
+
+
+class DenoiserCall(nn.Module):
+    """A denoiser that takes labels and gives a variance, whether it has them or not."""
+
+    def __init__(self, denoiser: GuidedDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(
+        self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"], labels: Int[Tensor, " b"]
+    ) -> tuple[Tensor, Tensor]:
+        """Without a learnt variance, the second output is one 0."""
+        found = self.denoiser(x, sigma, labels if self.denoiser.family.classes else None)
+        return found if isinstance(found, tuple) else (found, x.new_zeros(1))
