@@ -89,6 +89,6 @@ def export(
         command=command_line(),
     )
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    row: dict[str, Any] = {"folder": str(folder), "to": target, "bytes": size, "own code": code}
+    row: dict[str, Any] = {"folder": str(folder), "to": target, "bytes": size, "own_code": code}
     print_rows([row], format)
     click.echo(f"To publish it: huggingface-cli upload USER/NAME {folder}", err=True)

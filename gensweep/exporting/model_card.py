@@ -71,11 +71,11 @@ def model_card(model: Model, facts: CardFacts) -> str:
     licence = DATA_LICENCES.get(data)
     channels, size, _ = checkpoint.shape
     images = f"{size} x {size} {'grey' if channels == 1 else 'RGB'} images"
-    kind = f"{'class-conditional ' if classes else 'unconditional '}{family} model"
+    kind = f"{'A class-conditional' if classes else 'An unconditional'} {family} model"
     return environment.get_template("model_card.j2").render(
         metadata=yaml.safe_dump(_metadata(facts, data, family, scores), sort_keys=False, allow_unicode=True),
         title=facts.name,
-        summary=f"A {kind} of {images}, trained on {_data_words(data, tree)} with gensweep.",
+        summary=f"{kind} of {images}, trained on {_data_words(data, tree)} with gensweep.",
         shown="Images that it has drawn",
         target=facts.target,
         place=".",
@@ -181,8 +181,9 @@ def _public(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _data_words(kind: str, tree: Mapping[str, Any]) -> str:
-    chosen = tree["data"].get("classes")
-    return kind if not chosen else f"{kind} ({', '.join(chosen)})"
+    data = tree["data"]
+    name = data.get("dataset") or kind
+    return f"{name} ({', '.join(data['classes'])})" if data.get("classes") else str(name)
 
 
 def _fresh_words(trial: TrialRecord | None) -> str:

@@ -138,7 +138,9 @@ def _load(folder: Path, device: torch.device, *, trusted: bool) -> Any:
             "that you may do; add --trust if you trust those who made it"
         )
     from diffusers import DiffusionPipeline
+    from diffusers.utils import logging
 
+    logging.disable_progress_bar()
     try:
         json.loads((folder / PIPELINE_FILE).read_text())
         pipeline = DiffusionPipeline.from_pretrained(
