@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -113,11 +114,18 @@ def traceable_generator(family: GanFamily) -> Traceable:
 
 
 class SoleGenerator(nn.Module):
-    """A generator that can be called without labels."""
+    """A copy of a generator that can be called without labels.
+
+    Batch norms without a scale and a shift get 1 and 0, which ONNX's wants to be told.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network)
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm2d) and module.weight is None:
+                module.weight = nn.Parameter(torch.ones(module.num_features))
+                module.bias = nn.Parameter(torch.zeros(module.num_features))
 
     def forward(
         self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None = None
