@@ -37,7 +37,7 @@ def check_packages(target: str) -> None:
 def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
     """The weights that draw images as a checkpoint, without what only training needs."""
     prefix = weights_prefix(model.weights, model.family.sampled)
-    tree = {name: section for name, section in model.trial.as_dict().items() if name != "finetune"}
+    tree = {name: section for name, section in model.config.as_dict().items() if name != "finetune"}
     record = replace(model.checkpoint, weights=prefix, metadata=tree)
     tensors = {f"{prefix}{name}": tensor for name, tensor in model.network.state_dict().items()}
     save(folder, record, tensors)
@@ -122,7 +122,7 @@ def _traceable_denoiser(model: Model) -> tuple[DrawingChain, Traceable]:
 def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
     learnt = isinstance(family, DiffusionFamily) and family.loss.learns_variance
     levels = family.process_of(model.network)
-    return drawing_chain(model.trial.as_dict()["sampler"], levels, learns_variance=learnt)
+    return drawing_chain(model.config.as_dict()["sampler"], levels, learns_variance=learnt)
 
 
 def _facts(chain: DrawingChain) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from gensweep.build.model import Model, draw_samples, labels_of, load_checkpoint
+from gensweep.build.model import Model, labels_of, load_checkpoint
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.exporting.export_targets import TARGETS, check_packages
 from gensweep.exporting.model_card import CardFacts, model_card
@@ -79,7 +79,7 @@ def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool
     classes = model.family.classes
     count = SHOWN_IMAGES if not classes else classes * max(1, SHOWN_IMAGES // classes)
     with progress_bar(PICTURE_FILE, count) as progress, torch.no_grad():
-        images = draw_samples(model, count, progress=lambda done, _: progress(done))
+        images = model.sample(count, progress=lambda done, _: progress(done))
     rows = (labels_of(model, count, None).cpu(), model.checkpoint.class_names) if classes > 1 else None
     write_pictures(images, file, classes=rows)
 

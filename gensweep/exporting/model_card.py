@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import PurePath
 from typing import Any
 
 import yaml
 
-from gensweep import __version__
 from gensweep.build.model import Model
 from gensweep.data.licences import DATA_LICENCES
 from gensweep.metrics.metric import METRICS
@@ -63,7 +63,7 @@ def model_card(model: Model, facts: CardFacts) -> str:
         autoescape=False,  # Markdown
         keep_trailing_newline=True,
     )
-    checkpoint, tree = model.checkpoint, model.trial.as_dict()
+    checkpoint, tree = model.checkpoint, model.config.as_dict()
     classes = model.family.classes
     scores = [] if facts.changes else checkpoint_scores(checkpoint)
     family = family_name(checkpoint.family).replace("vdm", "variational diffusion")
@@ -109,7 +109,7 @@ def model_card(model: Model, facts: CardFacts) -> str:
         unscored=f"It was not scored with {', '.join(facts.changes)}." if facts.changes else "It was not scored.",
         training_command=facts.training_command,
         command=facts.command,
-        version=__version__,
+        version=version("gensweep"),
         **facts.usage,
     )
 
