@@ -35,7 +35,7 @@ COMMANDS = {
     "sample": ("gensweep.cli.sample", "Draw images from a run or a checkpoint."),
     "export": (
         "gensweep.exporting.export_command",
-        "Write a trained model as safetensors, a diffusers pipeline, ONNX or TorchScript.",
+        "Write a trained model as a folder that others can open, with a model card (README.md).",
     ),
     "interpret": ("gensweep.interpret.command", "Look into a class-conditional model: which units react to a label."),
     "data": ("gensweep.cli.data", "Fetch and look at data sets."),

@@ -1,6 +1,7 @@
 """`gensweep sample` with pictures, on a tiny model of each family in a checkpoint folder."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from PIL import Image
 
 from gensweep.build.model import load_checkpoint
 from gensweep.cli import main
+from gensweep.data.picture_decoding import read_picture
 from gensweep.editing.drawing import Pictures, draw_from_pictures, picture_for
 from gensweep.metrics.quantisation import to_uint8
 from gensweep.noise import Noise
@@ -186,8 +188,8 @@ def test_a_gan_cannot_begin_with_a_picture(checkpoints, files, capsys, extra):
 
 
 def test_a_vae_encodes_a_picture_and_strength_1_draws_what_is_drawn_without_one(checkpoints, files):
-    model, image = load_checkpoint(checkpoints["vae"]), Image.open("car.png")
-    before, kept, _ = draw_from_pictures(model, Pictures(image, 0.0), 3, class_name="3", seed=4)
+    model, image = load_checkpoint(checkpoints["vae"]), read_picture(Path("car.png"))
+    before, kept, _ = draw_from_pictures(model, Pictures(image, 0.0), 3, label="3", seed=4)
     assert torch.equal(kept, kept[:1].expand_as(kept))
     shown, label = before.float() / 127.5 - 1, torch.tensor([3])
     with torch.no_grad():
@@ -197,7 +199,7 @@ def test_a_vae_encodes_a_picture_and_strength_1_draws_what_is_drawn_without_one(
     _, versions, _ = draw_from_pictures(model, Pictures(image, 0.7), 5, seed=4)
     assert len({tuple(each.flatten().tolist()) for each in versions}) == 5
     _, drawn, _ = draw_from_pictures(model, Pictures(image, 1.0), 5, seed=4, batch_size=2)
-    assert (drawn.int() - draw_samples(model, 5, seed=4).int()).abs().max() <= 1
+    assert (drawn.int() - model.sample(5, seed=4).int()).abs().max() <= 1
 
 
 @pytest.mark.parametrize(("kind", "named"), [("vae", ("--class", "3")), ("plain vae", ())])

@@ -18,7 +18,7 @@ from diffusers.utils import dynamic_modules_utils
 from huggingface_hub import ModelCard
 from safetensors.torch import load_file
 
-from gensweep.build.model import draw_samples, load_checkpoint
+from gensweep.build.model import load_checkpoint
 from gensweep.cli.main import run
 from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, START_STREAM
 from gensweep.exporting import export_targets
@@ -158,7 +158,7 @@ def test_an_exported_generator_draws_the_images_of_the_run(network, conditional,
         "gan": {"latent": 6},
     }
     folder, out = export(tmp_path / "onnx", sections, "onnx")
-    images = draw_samples(load_checkpoint(folder, device="cpu"), N)
+    images = load_checkpoint(folder, device="cpu").sample(N)
     z, labels = Noise(0, torch.arange(N)).normal(6, stream=SAMPLING_LATENT_STREAM), torch.arange(N)
     shown = (z, labels)[: 1 + conditional]
     inputs = dict(zip(("z", "labels"), map(np.asarray, shown), strict=False))
@@ -181,7 +181,7 @@ def test_safetensors_are_a_checkpoint_of_the_sampling_network_alone(weights, tmp
     folder, out = export(tmp_path, DIFFUSION["labels"], "safetensors", "--ema", weights, *sampler)
     changes = {"sampler.kind": "heun", "sampler.steps": 4}
     original = load_checkpoint(folder, overrides=changes, weights=weights, device="cpu")
-    assert torch.equal(draw_samples(load_checkpoint(out, device="cpu"), N), draw_samples(original, N))
+    assert torch.equal(load_checkpoint(out, device="cpu").sample(N), original.sample(N))
     assert len(load_file(out / "state.safetensors")) == len(original.network.state_dict())
 
 

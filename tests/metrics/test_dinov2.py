@@ -94,13 +94,13 @@ def test_missing_and_foreign_weights_are_told_in_a_line(tmp_path: Path, monkeypa
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr("urllib.request.urlopen", offline)
-    with pytest.raises(GensweepError, match=r"cannot be downloaded .* get https://\S+ on another machine and put it"):
+    with pytest.raises(GensweepError, match=r"cannot be fetched .* get https://\S+ on another machine and put it"):
         module.dinov2("cpu", tmp_path)
     with pytest.raises(ConfigError, match=r"is not a file; download https://\S+dinov2_vits14_pretrain\.pth"):
         module.dinov2("cpu", tmp_path, weights="nowhere.pth")
     torch.save({"a": torch.zeros(1)}, other := tmp_path / "other.pth")
     with pytest.raises(GensweepError, match="SHA-256 does not start with"):
         module.dinov2("cpu", tmp_path, weights=str(other))
-    monkeypatch.setattr(module, "VITS14_WEIGHTS", WeightsFile(VITS14_WEIGHTS.url, file_sha256(other)))
+    monkeypatch.setattr(module, "VITS14_WEIGHTS", WeightsFile(VITS14_WEIGHTS.url, file_sha256(other), "dinov2"))
     with pytest.raises(GensweepError, match="holds the weights of another network"):
         module.dinov2("cpu", tmp_path, weights=str(other))

@@ -39,7 +39,7 @@ def extractor(request: pytest.FixtureRequest, cache: Path) -> Extractor:
         ):
             file = getattr(module, name)
             digest = file_sha256(cache / "weights" / file.name)[:8]
-            patch.setattr(module, name, WeightsFile(file.url, sha256=digest))
+            patch.setattr(module, name, WeightsFile(file.url, digest, file.extractor))
         return EXTRACTORS[request.param]("cpu", cache)
 
 

@@ -181,6 +181,7 @@ def test_json_has_the_documented_shape():
                 "memory_bytes": None,
             },
             "params": {"x": 1},
+            "lineage": [],
             "checkpoint": None,
             "status": "finished",
             "signals": {},

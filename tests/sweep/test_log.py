@@ -15,12 +15,14 @@ from gensweep.errors import GensweepError
 from gensweep.results import Outcome, SamplingConfig
 from gensweep.sweep.events import (
     EVENTS,
+    Cloned,
     Evaluated,
     Exhausted,
     Extended,
     Lost,
     Noted,
     Paced,
+    Paused,
     Progressed,
     Retried,
     Saved,
@@ -50,6 +52,10 @@ def history(root):
     sweep.add(Stalled("t0001", 35.5))
     sweep.add(Retried("t0001", {"training": {"images": 200}}))
     sweep.add(Saved("t0001", 150, str(root / "d")))
+    sweep.add(Paused("t0001"))
+    sweep.add(
+        Cloned("t0001", "t0000", 100, str(root / "c"), {"x": 2.0}, {"training": {"images": 200}}, {"x": [1.5, 2.0]})
+    )
     sweep.add(Lost("t0001", "worker lost", log="t0001.log", stack="File x, line 1"))
     sweep.add(Scaled(2, 1, 2, "1 GPU"))
     sweep.add(Exhausted(2))
