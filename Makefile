@@ -22,16 +22,14 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/lint-imports
 
 # A file's tests stay together, so that what they share is made once; files start in the order of tests/conftest.py.
+# Each process may hold a Ray cluster, which takes 2 GB.
 PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-# Tests of sweeps wait for other processes half of their time, so four run beside each other on any number of cores.
-# Each may hold a Ray cluster, which takes 2 GB.
-SWEEPING := -n 4 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings, simulations or compilations, on all cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or slow or faults or chaos or cluster)"
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(SWEEPING) -m "not (slow or faults or chaos or cluster)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or faults or chaos or cluster)"
 
 test-slow: $(VENV)/.installed-dev  ## statistics that need many repeats: minutes each
 	$(BIN)/python -m pytest -m slow

@@ -29,7 +29,7 @@ def run(out, *options):
     return result
 
 
-@pytest.mark.trains
+@pytest.mark.slow
 def test_it_checks_every_family_and_measures_every_width(tmp_path):
     result = run(tmp_path / "result.json", "--mode", "none")
     names = [check["name"] for check in result["checks"]]
