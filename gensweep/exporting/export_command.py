@@ -63,9 +63,9 @@ def export(
     """Write a trained model as a folder that others can open, with a model card (README.md).
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. A diffusion model
-    becomes a pipeline of diffusers, an ONNX denoiser with the steps of its sampler, or a TorchScript module that draws
-    images from noise; a GAN a generator of z and labels as ONNX or TorchScript. With --to safetensors a folder that
-    gensweep takes as a checkpoint. It is ready for huggingface-cli upload.
+    or a flow becomes a pipeline of diffusers, an ONNX denoiser with the steps of its sampler, or a TorchScript module
+    that draws images from noise; a GAN a generator of z and labels as ONNX or TorchScript. With --to safetensors a
+    folder that gensweep takes as a checkpoint. It is ready for huggingface-cli upload.
 
     \b
     Examples:

@@ -52,7 +52,7 @@ def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
     if not isinstance(family, DenoisingFamily):
         raise ConfigError(
             f"a model of the family {model.checkpoint.family} draws an image in one go, which no pipeline of diffusers "
-            "does; choose --to onnx, torchscript or safetensors"
+            "does; choose --to safetensors" + (", onnx or torchscript" if isinstance(family, GanFamily) else "")
         )
     chain = _chain(model, family)
     code = write_pipeline(family, chain, model.checkpoint.class_names, folder)
@@ -113,7 +113,7 @@ def _traceable_denoiser(model: Model) -> tuple[DrawingChain, Traceable]:
     if not isinstance(family, DenoisingFamily):
         raise ConfigError(
             f"a model of the family {model.checkpoint.family} can be exported --to safetensors alone; those of "
-            "diffusion, vdm, gan and diffusion_gan can become more"
+            "diffusion, vdm, flow, gan and diffusion_gan can become more"
         )
     chain = _chain(model, family)
     return chain, traceable_denoiser(family, chain)

@@ -62,6 +62,7 @@ DIFFUSION = {
     ),
     "vdm": model({"kind": "vdm", "conditional": True}, CNN, ("ancestral", {"steps": 9}), vdm={"fourier": []}),
     "vdm guided": model({"kind": "vdm", "conditional": True, "guidance": 2.0}, vdm={"fourier": [0]}),
+    "flow": model({"kind": "flow", "conditional": True, "guidance": 2.0}, UNET, ("euler", {"steps": 6})),
 }
 #: Those that diffusers holds without code of ours.
 STANDARD = ("ddpm", "ddim")
@@ -127,7 +128,7 @@ def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeyp
     assert images.std() > 0.1
 
 
-@pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided"])
+@pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided", "flow"])
 def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
     folder, out = export(tmp_path / "onnx", DIFFUSION[name], "onnx")
     images, start, of_steps, labels = drawn(folder)
@@ -233,7 +234,7 @@ def test_a_card_has_the_metadata_of_the_hub(tmp_path):
     ("sections", "arguments", "words"),
     [
         (DIFFUSION["labels"], ["--to", "onnx", "--set", "sampler.kind=heun"], "ancestral, ddim, euler"),
-        (untrained.FAMILIES["gan"], ["--to", "diffusers"], "choose --to onnx, torchscript or safetensors"),
+        (untrained.FAMILIES["gan"], ["--to", "diffusers"], "choose --to safetensors, onnx or torchscript"),
     ],
     ids=["sampler", "gan"],
 )
