@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.client import HTTPException
 from pathlib import Path
 
@@ -66,7 +67,8 @@ class WeightsFile:
         with locked(file):
             if not file.exists():
                 part = file.with_name(f".{file.name}.part")
-                self._download(part, report)
+                if not (part.exists() and self._is_right(part)):  # a call that was killed may have left it whole
+                    self._download(part, report)
                 if not self._is_right(part):
                     part.unlink()
                     raise GensweepError(f"{self.url} is not the file that was published: {self._wrong()}; try later")
@@ -91,6 +93,8 @@ class WeightsFile:
             try:
                 return self._go_on(part, report)
             except (OSError, HTTPException) as error:
+                if getattr(error, "code", None) == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                    part.unlink()  # it is longer than the file
                 failures = failures + 1 if _size(part) <= before else 0
                 if failures == ATTEMPTS:
                     kept = f"; the {_size(part) / 1e6:,.0f} MB that came are kept" if _size(part) else ""

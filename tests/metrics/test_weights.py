@@ -69,6 +69,9 @@ class Host:
                 asked = self.headers.get("Range", "bytes=0-")
                 host.asked.append(asked)
                 start = 0 if host.plain else int(asked.removeprefix("bytes=").rstrip("-"))
+                if start >= len(CONTENT):
+                    self.send_error(416)
+                    return
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(CONTENT) - start))
                 self.end_headers()
@@ -131,6 +134,17 @@ def test_a_whole_but_wrong_part_is_thrown_away(host, tmp_path: Path):
     right = host(10**6)
     with pytest.raises(GensweepError, match="is not the file that was published"):
         right.file().fetch(tmp_path)
+    assert right.file().fetch(tmp_path).read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_is_taken_and_one_that_is_too_long_is_not(host, tmp_path: Path):
+    (tmp_path / "weights").mkdir()
+    part, right = tmp_path / "weights" / ".net.pth.part", host(10**6)
+    part.write_bytes(CONTENT)
+    assert right.file().fetch(tmp_path).read_bytes() == CONTENT
+    assert right.asked == []
+    (tmp_path / "weights" / "net.pth").unlink()
+    part.write_bytes(CONTENT + b"x")
     assert right.file().fetch(tmp_path).read_bytes() == CONTENT
 
 
