@@ -41,6 +41,7 @@ from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
+from gensweep.sweep.warm_start import warm_start_words, warm_starts
 from gensweep.tracking.provenance import changed_plugins
 from gensweep.tracking.runs import find_trial
 from gensweep.tracking.store import remember_runs
@@ -90,6 +91,10 @@ def run_sweep(
     print_warnings(sampler_warnings(trials))
     for note in check_inputs(trials):
         click.echo(f"Note: {note}", err=True)
+    if not folder.exists:
+        plan = replace(plan, warm_starts=warm_starts(plan, root))
+        for known in plan.warm_starts:
+            click.echo(f"Note: {warm_start_words(known)}", err=True)
     plan = with_provenance(plan, folder, sweep.as_dict())
     for line in _changed_since(plan, folder):
         click.echo(f"Note: {line}", err=True)

@@ -229,6 +229,8 @@ def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tu
             yield "search.sampler", message
         case GridSearch() if trials > (count or 0):
             yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
+        case GridSearch() if config.search.warm_start:
+            yield "search.warm_start", "a grid takes every combination once, whatever is known; leave it out"
         case CmaEs() if odd:
             yield "search.sampler", f"cmaes takes ranges only, but {odd[0]} is a choice; take sampler tpe or gp"
         case CmaEs() if sum(isinstance(node, Range) for node in nodes) < 2:

@@ -123,6 +123,14 @@ class Search(FrozenSettings):
         Field(description="settings of the first trials, by key of the space; those that are left out are drawn"),
     ] = ()
 
+    warm_start: Annotated[
+        tuple[str, ...],
+        Field(
+            description="earlier sweeps, by name or folder: scores of trainings that this one would repeat are known "
+            "from the start, and the best settings of others come first"
+        ),
+    ] = ()
+
     @property
     def most_trials(self) -> int:
         """How many trials are drawn at most."""

@@ -37,6 +37,21 @@ class Created:
 
 
 @dataclass(frozen=True)
+class WarmStarted:
+    """The search knows what came of the sweep in the folder `source`.
+
+    `known` are its trials that this sweep would train no differently: name, Optuna's parameters here, whether it
+    `finished`, and the best objective by training images (`rungs`).  `queue` are the parameters of the best of its
+    other trials, which are trained first.
+    """
+
+    kind: ClassVar[str] = "warm_started"
+    source: str
+    known: Sequence[Mapping[str, Any]] = ()
+    queue: Sequence[Mapping[str, Any]] = ()
+
+
+@dataclass(frozen=True)
 class Extended:
     """The total number of trials that the search draws was raised."""
 
@@ -249,7 +264,7 @@ Report: TypeAlias = Started | Paced | Progressed | Noted | Stalled | Evaluated |
 """What workers say of a trial, or the queue of its workers."""
 
 TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Cloned | Ended | Retried | ScoredAgain
-Event: TypeAlias = Created | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
+Event: TypeAlias = Created | WarmStarted | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 

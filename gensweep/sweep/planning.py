@@ -26,6 +26,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.preflight import Precheck, all_findings, check_population, check_weights, extreme_trials
 from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan
+from gensweep.sweep.warm_start import warm_start_words, warm_starts
 from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import CostEstimate, Timing, estimate_cost, time_networks
@@ -199,6 +200,7 @@ def preview(
         },
         findings=[
             *(Precheck("precision", line) for line in formats),
+            *(Precheck("search", warm_start_words(known)) for known in warm_starts(plan_sweep(sweep), root)),
             *all_findings(sweep, extremes, folder, storage, store_folders),
         ],
     )

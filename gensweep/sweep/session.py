@@ -68,6 +68,8 @@ class Session:
             trials = plan.search.most_trials
             sweep_id = uuid4().hex if storage is None else storage.sweep_id
             self.note(events.Created(sweep_id, plan.name, metric, mode, trials, plan.keep_best, *limits))
+            for known in plan.warm_starts:
+                self.note(known)
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
         self._close_lost_session()
@@ -271,19 +273,19 @@ class Session:
         params: Mapping[str, Any] = {}
         config: Mapping[str, Any] = {}
         problem: GensweepError | None = None
-        position = len(self.state.searched)
+        number, queue = len(self.state.searched), [*self._plan.queue, *self.state.queue]
         with available(self._folder.optuna):
-            if position < len(self._plan.queue):
-                self.study.enqueue_trial(dict(self._plan.queue[position]))
+            if number < len(queue):
+                self.study.enqueue_trial(dict(queue[number]))
             asked = self.study.ask()
             try:
                 params = self._plan.sample(asked)
                 config = self._plan.configure(params)
             except GensweepError as error:
                 problem = error
-        name = f"t{asked.number:04d}"
+        name = f"t{number:04d}"
         noted = sampler_state(self.study, asked)
-        self.note(events.Suggested(name, asked.number, asked.params, params, config, sampler_state=noted))
+        self.note(events.Suggested(name, number, asked.params, params, config, sampler_state=noted))
         trial = self.state.trials[name]
         if problem is not None:
             outside = not isinstance(problem, ConfigError)
@@ -320,7 +322,7 @@ class Session:
         self.note(event)
         if trial.repeat_of is None:
             with available(self._folder.optuna):
-                tell(self.study, trial)
+                tell(self.study, trial, len(self.state.known))
         unused = before - trial.useful_checkpoints
         # Only where trials are cloned can one need the checkpoints of another.
         cloned = unused and any(each.lineage for each in self.state.trials.values())

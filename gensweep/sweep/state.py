@@ -216,6 +216,10 @@ class SweepState:
     def __init__(self) -> None:
         self.created: events.Created | None = None
         self.started: int = 0
+        self.known: list[Mapping[str, Any]] = []
+        """Trials of other sweeps whose scores the search knows."""
+        self.queue: list[Mapping[str, Any]] = []
+        """Parameters of the best trials of other sweeps, which come first."""
         self.trials: dict[str, TrialState] = {}
         self.wanted: int = 0
         """How many trials the search is to draw."""
@@ -244,6 +248,9 @@ class SweepState:
         match event:
             case events.Created():
                 self.created, self.wanted, self.started = event, event.trials, time
+            case events.WarmStarted():
+                self.known += event.known
+                self.queue += event.queue
             case events.Extended():
                 self.wanted = event.trials
             case events.Exhausted():

@@ -39,13 +39,13 @@ DAMAGE = (SQLAlchemyError, OptunaError, CommandError, AssertionError, LookupErro
 
 
 def open_study(file: Path, state: SweepState, search: Search, sample: Sample) -> optuna.Study:
-    """The study in a file, which holds exactly the trials of the state.
+    """The study in a file, which holds exactly the trials of the state: first those of other sweeps that it knows.
 
     A file that is missing, damaged or of another state is written anew.  Raises GensweepError if it is locked or cannot
     be written.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    expected = [_frozen(trial, sample) for trial in state.searched]
+    expected = list(_expected(state, sample))
     load = partial(_load, file, state, make_sampler(search, len(expected)))
     with available(file):
         try:
@@ -78,16 +78,17 @@ def available(file: Path) -> Iterator[None]:
         ) from error
 
 
-def tell(study: optuna.Study, trial: TrialState) -> None:
-    """Tell the study the newest score of a trial, or how it ended."""
+def tell(study: optuna.Study, trial: TrialState, known: int) -> None:
+    """Tell the study, which begins with `known` trials of other sweeps, the newest score of a trial, or its end."""
+    number = known + trial.number
     state, value = _outcome(trial)
     if state == OptunaState.COMPLETE:
-        study.tell(trial.number, value, skip_if_finished=True)
+        study.tell(number, value, skip_if_finished=True)
     elif trial.ended:  # Optuna takes the last intermediate value of a pruned trial, which is its best
-        study.tell(trial.number, state=state, skip_if_finished=True)
+        study.tell(number, state=state, skip_if_finished=True)
     elif trial.rungs:
         images, best = trial.rungs[-1]
-        frozen = study.get_trials(deepcopy=False)[trial.number]
+        frozen = study.get_trials(deepcopy=False)[number]
         if images not in frozen.intermediate_values:
             optuna.trial.Trial(study, frozen._trial_id).report(best, images)
 
@@ -168,20 +169,28 @@ def _outcome(trial: TrialState) -> tuple[OptunaState, float | None]:
     return OptunaState.RUNNING, None
 
 
-def _frozen(trial: TrialState, sample: Sample) -> FrozenTrial:
-    state, value = _outcome(trial)
-    replayed = FixedTrial(dict(trial.suggested), trial.number)
+def _expected(state: SweepState, sample: Sample) -> Iterator[FrozenTrial]:
+    """The trials that a study of this state holds."""
+    for number, known in enumerate(state.known):
+        ended = OptunaState.COMPLETE if known["finished"] else OptunaState.PRUNED
+        rungs = dict(known["rungs"])
+        yield _frozen(number, known["params"], sample, state=ended, value=known["rungs"][-1][1], rungs=rungs)
+    for trial in state.searched:
+        ended, value = _outcome(trial)
+        found: dict[str, Any] = {"rungs": dict(trial.rungs), "system_attrs": dict(trial.sampler_state)}
+        yield _frozen(len(state.known) + trial.number, trial.suggested, sample, state=ended, value=value, **found)
+
+
+def _frozen(
+    number: int, suggested: Mapping[str, Any], sample: Sample, *, rungs: dict[int, float], **values: Any
+) -> FrozenTrial:
+    replayed = FixedTrial(dict(suggested), number)
     with contextlib.suppress(ConfigError, ValueError):  # a trial whose parameters were not valid stopped half-way, too
         sample(replayed)
     frozen = optuna.trial.create_trial(
-        state=state,
-        value=value,
-        params=replayed.params,
-        distributions=replayed.distributions,
-        intermediate_values=dict(trial.rungs),
-        system_attrs=dict(trial.sampler_state),
+        params=replayed.params, distributions=replayed.distributions, intermediate_values=rungs, **values
     )
-    frozen.number = trial.number
+    frozen.number = number
     return frozen
 
 

@@ -12,6 +12,7 @@ from gensweep.config.sweep_config import Objective, Resources, Search
 from gensweep.results import Unit
 from gensweep.sweep.allotment import NodeResources
 from gensweep.sweep.continuation import going_on_command
+from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.state import SweepState
 
 #: The name of the next trial where the search has not drawn it yet.
@@ -37,6 +38,8 @@ class SweepPlan:
     """The search space, of which `sample` draws."""
     queue: tuple[Mapping[str, Any], ...] = ()
     """Parameters of the first trials, by their names in the study; those that are left out are drawn."""
+    warm_starts: tuple[WarmStarted, ...] = ()
+    """What the search is to know of other sweeps from the start."""
     unit: Unit = "images"
     equal: bool = False
     """Whether all trials have this budget, and not each the images that its configuration says."""

@@ -1,0 +1,107 @@
+"""What a new sweep knows beforehand: the trials of earlier sweeps.
+
+A trial that the new sweep would train no differently has a score that counts there, so the sampler learns from it.  Of
+all others, with another metric, data set or length of training, only the order counts: the settings of the best come
+first (Feurer et al. 2015, "Initializing Bayesian Hyperparameter Optimization via Meta-Learning"), so what was good
+elsewhere costs a few trainings if it is not good here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FixedTrial
+
+from gensweep.config import TrialConfig
+from gensweep.config.points import Point, point_of
+from gensweep.config.search_methods import GaussianProcess, Tpe
+from gensweep.config.tree import flatten
+from gensweep.errors import ConfigError
+from gensweep.sweep.events import WarmStarted
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.state import TrialState
+from gensweep.sweep.sweep_plan import SweepPlan
+
+#: So many trials are taken from the best of a sweep whose scores do not count here, if half of all trials is no less.
+MOST_QUEUED = 5
+
+
+def warm_starts(plan: SweepPlan, root: Path) -> tuple[WarmStarted, ...]:
+    """What a sweep is to know of each one that `search.warm_start` names, by name in `root` or by folder.
+
+    Raises ConfigError, one line each, for a sweep that is not there, has no scores, or has no trial in this space.
+    """
+    found, problems = [], list[str]()
+    for name in plan.search.warm_start:
+        path = (Path(name).expanduser() if "/" in name else root / name).absolute()
+        try:
+            found.append(_warm_start(plan, path))
+        except ConfigError as error:
+            problems += [f"search.warm_start: {problem}" for problem in error.problems]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(found)
+
+
+def warm_start_words(known: WarmStarted) -> str:
+    """What is taken from a sweep, in a line."""
+    taken = [f"the scores of {len(known.known)} trials are known"] if known.known else []
+    taken += [f"the settings of {len(known.queue)} of its best come first"] if known.queue else []
+    return f"warm start from {Path(known.source).name}: {', and '.join(taken)}"
+
+
+def _warm_start(plan: SweepPlan, path: Path) -> WarmStarted:
+    folder = SweepFolder(path.parent, path.name)
+    folder.check_name(resume=True)
+    state = folder.state()
+    scored = [trial for trial in state.ranking if trial.repeat_of is None]
+    if not scored:
+        raise ConfigError(f"no trial of {path.name} has a score yet; wait for it, or leave it out")
+    points = [(trial, point_of(plan.nodes, dict(flatten(trial.config)))) for trial in scored]
+    inside = [(trial, point.params) for trial, point in points if not (point.problems or point.missing)]
+    if not inside:
+        raise ConfigError(
+            f"no trial of {path.name} lies in this space ({scored[0].trial}: {_why_outside(points[0][1])}); leave it "
+            "out, or search what it searched"
+        )
+    learns = isinstance(plan.search.sampler, Tpe | GaussianProcess) and state.metric == plan.objective.metric
+    known, queue = list[dict[str, Any]](), list[dict[str, Any]]()
+    for trial, params in inside:
+        if learns and _is_same_training(plan, trial, params):
+            rungs = [list(rung) for rung in trial.rungs]
+            finished = trial.status == "finished"
+            known.append({"trial": trial.trial, "params": params, "finished": finished, "rungs": rungs})
+        else:
+            queue.append(params)
+    share = plan.search.most_trials // (2 * len(plan.search.warm_start))
+    return WarmStarted(str(path), known, queue[: min(MOST_QUEUED, share)])
+
+
+def _why_outside(point: Point) -> str:
+    if point.problems:
+        key, problem = point.problems[0]
+        return f"{key}: {problem}"
+    return f"{point.missing[0]} is not set there"
+
+
+def _is_same_training(plan: SweepPlan, trial: TrialState, params: Mapping[str, Any]) -> bool:
+    """Whether this sweep would train a trial with these parameters just as the other one did."""
+    if trial.lineage or trial.status not in ("finished", "pruned"):
+        return False
+    try:
+        mine = plan.configure(plan.sample(FixedTrial(dict(params))))
+        theirs = TrialConfig.from_dict(trial.config).as_dict()
+    except ConfigError:
+        return False
+    values, others = dict(flatten(mine)), dict(flatten(theirs))
+    return values.keys() == others.keys() and all(_alike(value, others[key]) for key, value in values.items())
+
+
+def _alike(value: Any, other: Any) -> bool:
+    """Whether two settings are the same; a number that went through the scale of a prior is not so to the last bit."""
+    if isinstance(value, float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=1e-9)
+    return bool(value == other)
