@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import errno
-import sqlite3
 import threading
-from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
-import optuna
 import pytest
 from logged import IDENTITY, evaluation
 from optuna.trial import TrialState
-from ray.tune.execution import class_cache
 from session_driver import Driver
-from trivial_sweeps import Memory, plan
+from trivial_sweeps import Memory
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.sweep import run, study
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
-from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.node_types import ClusterNodes
 from gensweep.sweep.sweep_plan import SweepResult
 
 
@@ -177,94 +169,6 @@ def test_an_observer_that_raises_does_not_disturb_the_others(tmp_path, caplog):
     assert "observer function failed" in caplog.text
 
 
-def play(driver):
-    """Three trials: one finished, one pruned, one failed; a fourth runs when the driver dies."""
-    for number in range(4):
-        tune_id = str(number)
-        driver.begin(tune_id)
-        driver.evaluate(100, 5.0 - number, tune_id=tune_id)
-    driver.evaluate(400, 4.5, tune_id="0")
-    driver.end("0", finished=True)
-    driver.end("1")
-    driver.end("2", failure="ValueError: no")
-
-
-def told(trials):
-    return [(t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values) for t in trials]
-
-
-@pytest.mark.trains
-@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "flipped", "of another sweep", "behind", "ahead"])
-@pytest.mark.parametrize("folder", ["plain", "50% of? it's 'ü' #1"])
-def test_optunas_study_is_a_view_that_is_made_anew(tmp_path, damage, folder):
-    root = tmp_path / folder
-    undamaged = Driver(root, trials=6)
-    play(undamaged)
-    expected = told(undamaged.told)
-    file = undamaged.folder.optuna
-    assert file.is_file()
-    match damage:
-        case "missing":
-            file.unlink()
-        case "empty":
-            file.write_bytes(b"")
-        case "garbage":
-            file.write_bytes(b"SQLite format 3\x00" + bytes(range(256)) * 40)
-        case "flipped":
-            content = bytearray(file.read_bytes())
-            content[4096:12288] = bytes(8192)
-            file.write_bytes(content)
-        case "of another sweep":
-            other = Driver(tmp_path / "other", trials=6)
-            other.begin()
-            file.write_bytes(other.folder.optuna.read_bytes())
-        case "behind":
-            other = Driver(tmp_path / "other", trials=6)
-            file.write_bytes(other.folder.optuna.read_bytes())
-        case "ahead":
-            undamaged.session.study.ask()
-    later = Driver(root, trials=6)
-    assert told(later.told) == expected
-    assert later.begin("again").trial == "t0003"
-    assert later.begin("new").trial == "t0004"
-
-
-def test_a_study_that_another_process_has_locked_is_an_error_and_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "LOCK_TIMEOUT", 0.1)
-    driver = Driver(tmp_path)
-    driver.begin()
-    with closing(sqlite3.connect(driver.folder.optuna)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        before = driver.folder.optuna.read_bytes()
-        with pytest.raises(GensweepError, match=r"optuna.db cannot be used \(database is locked\).*tune --resume a"):
-            Driver(tmp_path)
-        with pytest.raises(GensweepError, match="database is locked"):
-            driver.begin("y")
-        assert driver.folder.optuna.read_bytes() == before
-    assert Driver(tmp_path).begin().trial == "t0000"
-
-
-def begin_until_it_is_full(driver):
-    for number in range(1000):
-        driver.begin(str(number))
-
-
-def test_a_full_disk_is_an_error_and_the_sweep_goes_on_once_there_is_room(tmp_path, monkeypatch):
-    driver = Driver(tmp_path, trials=1000)
-    pages = driver.folder.optuna.stat().st_size // 4096
-
-    def connect(*args, **kwargs):
-        connection = sqlite3.connect(*args, **kwargs)
-        connection.execute(f"PRAGMA max_page_count={pages}")
-        return connection
-
-    with monkeypatch.context() as full:
-        full.setattr(study, "sqlite3", SimpleNamespace(**{**vars(sqlite3), "connect": connect}))
-        with pytest.raises(GensweepError, match=r"optuna.db cannot be used \(database or disk is full\); make room"):
-            begin_until_it_is_full(driver)
-    assert Driver(tmp_path, trials=1000).begin().trial == "t0000"
-
-
 def test_a_problem_at_the_end_of_a_trial_ends_the_sweep(tmp_path, monkeypatch):
     from gensweep.sweep.search import SessionStopper
 
@@ -299,57 +203,6 @@ def test_a_checkpoint_that_the_driver_does_not_see_ends_the_sweep_and_says_what_
     driver.end(failure="Tune takes it for a failure of the trial")
     assert "--storage" in str(driver.session.problem)
     assert driver.state.trials["t0000"].status == "running"
-
-
-@pytest.fixture
-def broken_down(tmp_path, monkeypatch):
-    """What a sweep says of a problem that its loop raised, and its folder."""
-    monkeypatch.setattr(run, "connected", nullcontext)
-    monkeypatch.setattr(run, "is_local", lambda: True)  # though another test may have connected to Ray
-    monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 1}]))
-    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
-
-    def broken_down(problem):
-        def broken(*_):
-            raise problem
-
-        monkeypatch.setattr(run, "_tune", broken)
-        result = run.run_plan(plan(), root=tmp_path)
-        folder = SweepFolder(tmp_path, "a")
-        assert (result.state.status, result.exit_code, folder.state().error) == ("failed", 1, result.state.error)
-        return result.state.error, folder.path
-
-    return broken_down
-
-
-def test_a_sweep_that_breaks_down_says_what_the_user_can_mend(broken_down):
-    said, folder = broken_down(GensweepError("make room"))
-    assert said == "make room"
-    assert not (folder / "logs").exists()
-
-
-@pytest.mark.parametrize(
-    ("problem", "words"),
-    [
-        (RuntimeError("not expected"), "RuntimeError: not expected"),
-        (OSError(errno.ENOSPC, "full", "/some/file"), "no space is left for /some/file"),
-    ],
-)
-def test_a_sweep_that_breaks_down_for_another_cause_names_a_file_with_the_traceback(broken_down, problem, words):
-    said, folder = broken_down(problem)
-    log = folder / "logs" / "driver.log"
-    assert said.startswith(words)
-    assert said.endswith(f"; traceback: {log}")
-    assert "in broken" in log.read_text()
-
-
-def test_keys_are_held_back_from_a_local_ray_and_from_no_later_one(broken_down, monkeypatch):
-    handed_on, before, during = class_cache.ENV_VARS_TO_PROPAGATE, set(class_cache.ENV_VARS_TO_PROPAGATE), []
-    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: during.append(set(handed_on)))
-    broken_down(GensweepError("enough"))
-    assert "AWS_SECRET_ACCESS_KEY" in before
-    assert during == [{name for name in before if not name.startswith("AWS_")}]
-    assert handed_on == before
 
 
 def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_they_are_worn_out(tmp_path):
@@ -401,7 +254,3 @@ def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
     assert result.state.best.trial == "t0000"  # a trial that failed is not ranked
     assert [t.trial for t in result.state.failed] == ["t0001"]
     assert result.resume_command == f"gensweep tune --resume a --sweeps {tmp_path}"
-
-
-def test_studies_are_minimised_or_maximised_by_the_mode(tmp_path):
-    assert Driver(tmp_path, mode="max").session.study.direction == optuna.study.StudyDirection.MAXIMIZE

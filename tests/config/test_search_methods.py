@@ -1,0 +1,85 @@
+"""Samplers and schedulers, what they can search, and queued trials."""
+
+import pytest
+from demo_sweeps import BASE
+
+GRID = BASE + "search: {trials: 5, sampler: {kind: grid}}\n"
+
+
+def test_a_grid_has_to_be_finite_and_large_enough(load, refused):
+    small = GRID + "space: {seed: {int: [1, 5]}}\n"
+    assert load(small).search.sampler.kind == "grid"
+    assert "6 is more than the 5 combinations of the grid; set 5 or fewer" in refused(small, "search.trials=6")[0]
+    endless = GRID + "space: {optimizer.learning_rate: {float: [0.001, 0.002]}}\n"
+    assert "give every range of floats a step" in refused(endless)[0]
+    stepped = GRID + "space: {optimizer.learning_rate: {float: [0.001, 0.005], step: 0.001}}\n"
+    assert load(stepped).search.trials == 5
+
+
+LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            f"{LR}search: {{scheduler: {{kind: pbt}}}}",
+            "search.sampler: pbt changes settings while it trains, from which tpe",
+        ),
+        (
+            "space: {network: {choice: [{kind: cnn}, {kind: unet}]}}\nsearch: {scheduler: {kind: pbt}, "
+            "sampler: {kind: random}}",
+            "network: pbt goes on from the weights of other trials, so it cannot search a choice of kinds (cnn, unet)",
+        ),
+        (
+            f"{LR}search: {{scheduler: {{kind: pbt}}, sampler: {{kind: random}}, trials: 1}}",
+            "search.trials: 1 is too small a population for pbt; set 2 or more",
+        ),
+        (
+            "space: {family: {choice: [{kind: diffusion}, {kind: gan}]}}\nsearch: {scheduler: {kind: hyperband}}",
+            "search.scheduler: hyperband compares trials of all families at early rungs",
+        ),
+        (f"{LR}search: {{sampler: {{kind: cmaes}}}}", "search.sampler: cmaes needs two ranges or more to adapt to"),
+        (
+            "space: {network.width: {choice: [8, 16]}}\nsearch: {sampler: {kind: cmaes}}",
+            "search.sampler: cmaes takes ranges only, but network.width is a choice; take sampler tpe or gp",
+        ),
+        (
+            f"{LR}search: {{sampler: {{kind: nsga2, population: 30}}, trials: 30}}",
+            "search.sampler.population: 30 is no less than the number of trials (30), so all of them would be random",
+        ),
+        (f"{LR}search: {{scheduler: {{kind: pbt, quantile: 0.7}}}}", "search.scheduler.quantile: 0.7 is not"),
+    ],
+)
+def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told, refused):
+    assert any(f": {told}" in problem for problem in refused(f"{BASE}{text}\n"))
+
+
+@pytest.mark.parametrize(
+    ("queued", "told"),
+    [
+        (
+            "{optimizer.learning_rate: 0.1}",
+            "search.enqueue[0].optimizer.learning_rate: 0.1 is not within 0.0001 .. 0.001",
+        ),
+        (
+            "{optimizer.learning_rat: 0.1}",
+            "search.enqueue[0].optimizer.learning_rat: 'optimizer.learning_rat' is not a key",
+        ),
+        ("{}, {}, {}", "search.enqueue: 3 trials are queued, but search.trials is 2; raise it"),
+    ],
+)
+def test_queued_trials_that_the_space_does_not_hold_are_refused(queued, told, refused):
+    assert any(f": {told}" in problem for problem in refused(f"{BASE}{LR}search: {{trials: 2, enqueue: [{queued}]}}\n"))
+
+
+def test_a_queued_trial_may_give_settings_that_are_not_searched(load):
+    """So --set of one of them does not make the file invalid."""
+    text = f"{BASE}{LR}search: {{enqueue: [{{optimizer.learning_rate: 5.0e-4, diffusion.timesteps: 100}}]}}\n"
+    assert load(text, "optimizer.learning_rate=0.01").trial({}).flat()["optimizer.learning_rate"] == 0.01
+
+
+def test_a_grid_has_no_use_for_priors(refused):
+    text = "space: {network.width: {int: [8, 16], step: 8, prior: 8}}\nsearch: {trials: 2, sampler: {kind: grid}}\n"
+    (line,) = refused(f"{BASE}{text}")
+    assert "search.sampler: a grid takes every combination once, whatever a prior says; leave the priors out" in line

@@ -1,0 +1,66 @@
+"""What a sweep says when its loop raises an exception."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import nullcontext
+
+import pytest
+from ray.tune.execution import class_cache
+from trivial_sweeps import plan
+
+from gensweep.errors import GensweepError
+from gensweep.sweep import run
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.node_types import ClusterNodes
+
+
+@pytest.fixture
+def broken_down(tmp_path, monkeypatch):
+    """What a sweep says of a problem that its loop raised, and its folder."""
+    monkeypatch.setattr(run, "connected", nullcontext)
+    monkeypatch.setattr(run, "is_local", lambda: True)  # though another test may have connected to Ray
+    monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 1}]))
+    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
+
+    def broken_down(problem):
+        def broken(*_):
+            raise problem
+
+        monkeypatch.setattr(run, "_tune", broken)
+        result = run.run_plan(plan(), root=tmp_path)
+        folder = SweepFolder(tmp_path, "a")
+        assert (result.state.status, result.exit_code, folder.state().error) == ("failed", 1, result.state.error)
+        return result.state.error, folder.path
+
+    return broken_down
+
+
+def test_a_sweep_that_breaks_down_says_what_the_user_can_mend(broken_down):
+    said, folder = broken_down(GensweepError("make room"))
+    assert said == "make room"
+    assert not (folder / "logs").exists()
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (RuntimeError("not expected"), "RuntimeError: not expected"),
+        (OSError(errno.ENOSPC, "full", "/some/file"), "no space is left for /some/file"),
+    ],
+)
+def test_a_sweep_that_breaks_down_for_another_cause_names_a_file_with_the_traceback(broken_down, problem, words):
+    said, folder = broken_down(problem)
+    log = folder / "logs" / "driver.log"
+    assert said.startswith(words)
+    assert said.endswith(f"; traceback: {log}")
+    assert "in broken" in log.read_text()
+
+
+def test_keys_are_held_back_from_a_local_ray_and_from_no_later_one(broken_down, monkeypatch):
+    handed_on, before, during = class_cache.ENV_VARS_TO_PROPAGATE, set(class_cache.ENV_VARS_TO_PROPAGATE), []
+    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: during.append(set(handed_on)))
+    broken_down(GensweepError("enough"))
+    assert "AWS_SECRET_ACCESS_KEY" in before
+    assert during == [{name for name in before if not name.startswith("AWS_")}]
+    assert handed_on == before
