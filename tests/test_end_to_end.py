@@ -159,12 +159,6 @@ def test_a_trial_can_be_trained_again_with_two_workers(folder, comparison, look)
     assert rows[0]["images"] == 128
 
 
-def test_a_finished_sweep_can_be_extended(folder, comparison, look):
-    start(folder, "tune", "--extend", "quickstart", "--trials", "1")
-    rows = json.loads(look("trials", "quickstart", "--format", "json").out)
-    assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003", "t0004"]
-
-
 def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
     shown = json.loads(look("tune", SPACE, *TINY, "--name", "dry", "--dry-run", "--format", "json").out)
     assert {row["name"] for row in shown["parameters"]} >= {"family.kind", "diffusion.timesteps", "gan.loss.kind"}

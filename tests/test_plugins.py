@@ -303,13 +303,14 @@ def test_a_head_gets_the_code_into_the_folder_of_the_command(here, monkeypatch):
 
 @pytest.mark.ray
 @pytest.mark.mlflow
-def test_a_package_outside_of_this_repository_is_swept_resumed_sampled_and_judged(here):
-    """From the command line; what trains, with two workers, and what must find nothing, as processes of their own."""
+def test_a_package_outside_of_this_repository_is_swept_extended_sampled_and_judged(here):
+    """From the command line; what trains and what must find nothing, as processes of their own."""
     for kind, name in (("schedule", "expo"), ("network", "plainnet"), ("dataset", "shapes")):
         call(here, "new", kind, name, "-o", here / "kinds")
     space = {
         "name": "own",
         "plugins": ["kinds.expo", "kinds/shapes.py"],
+        "objective": {"metric": "bpd", "mode": "min"},
         "base": {
             "data": {"kind": "shapes", "size": 8, "limit": 100},
             "family": {"kind": "diffusion"},
@@ -317,11 +318,10 @@ def test_a_package_outside_of_this_repository_is_swept_resumed_sampled_and_judge
             "diffusion": {"timesteps": 20, "schedule": {"kind": "expo"}},
             "sampler": {"kind": "ddim", "steps": 2},
             "training": {"images": 64, "batch_size": 16, "precision": "float32", "memory_format": "contiguous"},
-            "evaluation": {"samples": 16, "every": 64, "extractor": {"kind": "efficientnet_lite0", "resolution": 32}},
+            "evaluation": {"every": 64, "metrics": ["bpd"], "likelihood": {"images": 20, "timesteps": 5}},
         },
         "space": {"diffusion.schedule.rate": {"float": [4.0, 12.0]}},
         "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
-        "resources": {"workers": 2},
     }
     (here / "own.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     imported = ("--import", "kinds.plainnet")
@@ -340,9 +340,12 @@ def test_a_package_outside_of_this_repository_is_swept_resumed_sampled_and_judge
     with (here / "kinds/shapes.py").open("a") as file:
         file.write("# changed\n")
     assert "the code of the plug-in shapes has changed" in start(here, "tune", "--extend", "own", "--trials", 1).err
+    rows = json.loads(call(here, "trials", "own", "--format", "json").out)
+    assert [(row["trial"], row["status"]) for row in rows] == [("t0000", "finished"), ("t0001", "finished")]
 
     call(here, "sample", "own", "-n", 4, "-o", "a.png")  # without --import: the run knows what it needs
     best = json.loads(call(here, "best", "own", "--format", "json").out)
+    assert best["objective"]["identity"]["metric"] == "bpd"
     assert best["config"]["plugins"] == ["kinds.expo", "kinds/shapes.py", "kinds.plainnet"]
     assert "valid sweep" in call(here, "config", "validate", "own.yaml", *imported).out
     assert '"plainnet"' in call(here, "config", "schema", *imported).out

@@ -45,7 +45,7 @@ def model(family, network=UNET, sampler=("ddim", {"steps": 6}), **section):
 
 CONDITIONAL = {"kind": "diffusion", "conditional": True, "guidance": 2.0, "guidance_interval": [0.2, 5.0]}
 DIFFUSION = {
-    "ddpm": model("diffusion", WIDE, ("ancestral", {}), diffusion={"timesteps": 1000}),
+    "ddpm": model("diffusion", WIDE, ("ancestral", {}), diffusion={"timesteps": 30}),
     "ddim": model("diffusion", WIDE, ("ddim", {"steps": 7, "eta": 0.5}), diffusion={"timesteps": 20}),
     "labels": model(CONDITIONAL, UNET, ("ancestral", {"variance": "large"}), diffusion={"timesteps": 10}),
     "cosine v": model(
@@ -112,6 +112,7 @@ def replace_noise(pipeline, numbers, monkeypatch):
         monkeypatch.setattr(sys.modules[kind.__module__], "randn_tensor", lambda *a, **b: next(numbers), raising=False)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", DIFFUSION)
 def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeypatch):
     folder, out = export(tmp_path, DIFFUSION[name], "diffusers")
@@ -128,6 +129,7 @@ def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeyp
     assert images.std() > 0.1
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided", "flow"])
 def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
     folder, out = export(tmp_path / "onnx", DIFFUSION[name], "onnx")
@@ -149,6 +151,7 @@ def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
         assert (loaded(out)(start, labels, of_steps) - images).abs().max() < 1e-4
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("network", ["dcgan", "sngan"])
 def test_an_exported_generator_draws_the_images_of_the_run(network, conditional, tmp_path):
@@ -186,6 +189,7 @@ def test_safetensors_are_a_checkpoint_of_the_sampling_network_alone(weights, tmp
     assert len(load_file(out / "state.safetensors")) == len(original.network.state_dict())
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(
     ("target", "sections"),
     [
@@ -208,6 +212,7 @@ def test_the_code_in_a_card_runs_where_gensweep_cannot_be_imported(target, secti
     assert (out / "image.png").is_file()
 
 
+@pytest.mark.trains
 def test_a_card_has_the_metadata_of_the_hub(tmp_path):
     folder = checkpoint(tmp_path, DIFFUSION["labels"])
     record = read(folder)

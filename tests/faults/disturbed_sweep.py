@@ -25,8 +25,8 @@ from gensweep.sweep.state import SweepState
 HERE = Path(__file__).parent
 #: Seconds within which whatever a test waits for comes about, on a machine that has other work, too.
 PATIENCE = 240.0
-#: Seconds between two looks.
-INTERVAL = 0.05
+#: Seconds between two looks, each of which reads the whole of /proc.
+INTERVAL = 0.2
 
 SPACE = """\
 name: faults

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import pytest
 from disturbed_sweep import DisturbedSweep
 from ended_well import check, check_broken_off, check_refused
@@ -18,20 +16,6 @@ def test_each_kind_of_process_of_the_trials_is_killed_once(tmp_path):
         for kind in ("worker", "trial actor", "controller", "rendezvous", "queue"):
             sweep.wait_for_steps(2)
             sweep.kill(kind)
-        check(sweep)
-
-
-def test_a_driver_that_is_interrupted_and_killed_goes_on_each_time(tmp_path):
-    with DisturbedSweep(tmp_path, trials=2, steps=16) as sweep:
-        sweep.start()
-        sweep.wait_for_steps(3)
-        sweep.kill("driver", signal.SIGINT)
-        check_broken_off(sweep, 130)
-        sweep.resume()
-        sweep.wait_for_steps(3)
-        sweep.kill("driver")
-        check_broken_off(sweep, -signal.SIGKILL)
-        sweep.resume()
         check(sweep)
 
 

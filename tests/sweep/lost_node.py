@@ -1,7 +1,7 @@
-"""A sweep on a cluster that loses worker nodes: lost_node.py ROOT head|worker|replaced|drained.
+"""A sweep on a cluster that loses worker nodes: lost_node.py ROOT replaced|drained.
 
-The driver runs on the head, or with `worker` on another node.  `replaced`: all nodes that can train go, and later
-another one comes.  `drained`: Ray is told before that the node will go.
+`replaced`: all nodes that can train go, and later another one comes; the driver runs on a node that stays, which is not
+the head.  `drained`: Ray is told before that a node will go; the driver runs on the head.
 
 Writes where the processes lay, what was noted and how the trials ended to ROOT/said.json.
 """
@@ -59,16 +59,15 @@ class Loser(Memory):
         for actor in COORDINATING:
             self.counted[actor] = len(pids(actor, [raylet(self.drivers)]))
             self.elsewhere[actor] = len(pids(actor, [raylet(node) for node in others]))
-        lost = next(node for node in others if pids("RayTrainWorker", [raylet(node)]))
         match self.mode:
             case "drained":
+                lost = next(node for node in others if pids("RayTrainWorker", [raylet(node)]))
                 drain(self.cluster.address, lost.node_id)
             case "replaced":
                 for node in others:
-                    self.cluster.remove_node(node)
+                    if node is not self.cluster.head_node:
+                        self.cluster.remove_node(node)
                 threading.Thread(target=self.replace).start()
-            case _:
-                self.cluster.remove_node(lost)
 
     def replace(self):
         """Once both trials have lost their workers, and have waited in vain, a node comes."""
@@ -93,25 +92,22 @@ if __name__ == "__main__":
     os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(START_TIMEOUT if sys.argv[2] == "replaced" else 300)
     set_switches()
     cluster = Cluster(True, head_node_args={"num_cpus": 0, **OPTIONS})
-    here = sys.argv[2]
-    workers = [cluster.add_node(num_cpus=2, node_ip_address=f"127.0.0.{i}", **OPTIONS) for i in (2, 3)]
-    if here == "worker":
-        workers.append(cluster.add_node(num_cpus=0, node_ip_address="127.0.0.4", **OPTIONS))
-    ray.init(
-        cluster.address,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        **({"_node_ip_address": "127.0.0.4"} if here == "worker" else {}),
-    )
-    drivers = workers[-1] if here == "worker" else cluster.head_node
-    loser = Loser(cluster, [cluster.head_node, *workers], drivers, here)
-    steps = 12 if here == "drained" else 6
+    mode = sys.argv[2]
+    nodes = [cluster.add_node(num_cpus=2, node_ip_address=f"127.0.0.{i}", **OPTIONS) for i in (2, 3)]
+    drivers, place = cluster.head_node, {}
+    if mode == "replaced":
+        place = {"_node_ip_address": "127.0.0.4"}
+        drivers = cluster.add_node(num_cpus=0, node_ip_address="127.0.0.4", **OPTIONS)
+        nodes.append(drivers)
+    ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR, **place)
+    loser = Loser(cluster, [cluster.head_node, *nodes], drivers, mode)
+    steps = 12 if mode == "drained" else 6
     slow = {"sleep": 0.3, "steps": steps}
-    if here == "drained":
+    if mode == "drained":
         # The two do not end before the node goes, and each has a whole node, so that one stays undisturbed.
         slow |= {"sleep": 2.0, "wait_at": steps, "gate": str(loser.gone)}
     configs = [slow, slow, {"steps": steps}]
-    settings = Resources(concurrent=2, cpus_per_worker=2 if here == "drained" else 1, retries=0)
+    settings = Resources(concurrent=2, cpus_per_worker=2 if mode == "drained" else 1, retries=0)
     result = run_plan(plan(trials=3, configs=configs, resources=settings), [loser], root=Path(sys.argv[1]))
     trials = result.state.trials.values()
     sums = [trial.best and trial.best.evaluation.signals["sum"] for trial in trials]

@@ -7,7 +7,7 @@ import pytest
 
 pytestmark = pytest.mark.ray
 
-#: Prints the addresses on which it and all that it started listen; then, if asked, kills Ray's head and waits.
+#: Prints the addresses on which it and all that it started listen; then kills Ray's head and waits.
 PROGRAM = """
 import os, signal, subprocess, sys, time
 from contextlib import suppress
@@ -48,30 +48,27 @@ with last_words("to go on: this"), connected():
 
     store = _rendezvous(ray.get(place.remote()))
     print(*listening(), file=sys.__stdout__, flush=True)
-    if "lose" in sys.argv:
-        for folder in processes():
-            if b"gcs_server" in (folder / "cmdline").read_bytes().split(b"\\0")[0]:
-                os.kill(int(folder.name), signal.SIGKILL)
-        time.sleep(600)
+    for folder in processes():
+        if b"gcs_server" in (folder / "cmdline").read_bytes().split(b"\\0")[0]:
+            os.kill(int(folder.name), signal.SIGKILL)
+    time.sleep(600)
 """
 #: 127.0.0.1, and the same as an address of IPv6, as Linux writes them in its tables.
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
-def start(*words):
-    return subprocess.run([sys.executable, "-c", PROGRAM, *words], capture_output=True, text=True, timeout=300)
+@pytest.fixture(scope="module")
+def done():
+    return subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300)
 
 
-def test_all_ports_are_on_loopback():
-    done = start()
-    assert done.returncode == 0, done.stderr
+def test_all_ports_are_on_loopback(done):
     addresses = done.stdout.split()
-    assert len(addresses) >= 5, done.stdout
+    assert len(addresses) >= 5, done.stderr
     assert set(addresses) <= LOOPBACK
 
 
-def test_a_lost_head_ends_the_driver_which_tells_how_to_go_on():
-    done = start("lose")
+def test_a_lost_head_ends_the_driver_which_tells_how_to_go_on(done):
     assert done.returncode == 1
     assert done.stderr.endswith("to go on: this\n")
     assert "Traceback" not in done.stderr

@@ -31,12 +31,7 @@ def sweep_that_loses_nodes(root, mode):
     return said
 
 
-@pytest.mark.parametrize("mode", ["head", "worker"])
-def test_a_lost_node_ends_no_trial_and_does_not_count(tmp_path, mode):
-    sweep_that_loses_nodes(tmp_path, mode)
-
-
-def test_trials_wait_while_there_is_no_node_for_their_workers_and_go_on_when_one_comes(tmp_path):
+def test_a_sweep_waits_while_all_nodes_that_train_are_lost_and_goes_on_when_one_comes(tmp_path):
     assert len(sweep_that_loses_nodes(tmp_path, "replaced")["losses"]) == 2
 
 

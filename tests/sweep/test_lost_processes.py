@@ -16,6 +16,7 @@ from ray.util.placement_group import placement_group_table
 from trivial_sweeps import Memory, plan
 
 from gensweep.config.sweep_config import Resources
+from gensweep.sweep.checkpoints import fetch
 from gensweep.sweep.events import Evaluated, Lost, Progressed, Retried, Started, Suggested
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
@@ -23,69 +24,66 @@ from gensweep.sweep.run import run_plan
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
 
 
-class Killer(Memory):
-    """Kills one process of each of a trial's classes of actors, once it was evaluated after 200 images."""
+def has_slot():
+    """Whether a worker group has its place."""
+    groups = [entry["bundles"] for entry in placement_group_table().values() if entry["state"] == "CREATED"]
+    return any("CPU" in bundles[0] for bundles in groups)
 
-    def __init__(self, victims):
+
+class Killer(Memory):
+    """Kills the first trial actor while its workers start, and the queue and the next one at once after 200 images."""
+
+    def __init__(self):
         super().__init__()
-        self.victims = victims
-        self.killed = {}
+        self.killed = []
 
     def __call__(self, event, state):
+        match event:
+            case Suggested(trial="t0000"):
+                threading.Thread(target=self.kill_early).start()
+            case Evaluated(trial="t0000") if event.evaluation.images == 200 and len(self.killed) == 1:
+                self.kill("TrialQueue", "TrialRunner")
         super().__call__(event, state)
-        if isinstance(event, Evaluated) and event.evaluation.images == 200 and event.trial not in self.killed:
-            self.killed[event.trial] = [pids(actor)[0] for actor in self.victims.get(event.trial, ())]
-            for pid in self.killed[event.trial]:
-                os.kill(pid, signal.SIGKILL)
+
+    def kill_early(self):
+        while not has_slot():
+            time.sleep(0.01)
+        self.kill("TrialRunner")
+
+    def kill(self, *actors):
+        found = [pids(actor)[0] for actor in actors]
+        for pid in found:
+            os.kill(pid, signal.SIGKILL)
+        self.killed += found
 
 
 class Persistent(Memory):
-    """Kills the actor of t0000 at two of its checkpoints, and that of t0001 at one and whenever it starts again."""
+    """Kills the actor of t0001 at one of its checkpoints, and that of t0002 at one and whenever it starts again."""
 
     def __call__(self, event, state):
         super().__call__(event, state)
         match event:
-            case Evaluated(trial="t0000") if event.evaluation.images in (100, 300):
+            case Evaluated(trial="t0001") if event.evaluation.images == 300:
                 os.kill(pids("TrialRunner")[0], signal.SIGKILL)
-            case Evaluated(trial="t0001") if event.evaluation.images == 200:
+            case Evaluated(trial="t0002") if event.evaluation.images == 200:
                 os.kill(pids("TrialRunner")[0], signal.SIGKILL)
-            case Started(trial="t0001") if state.trials["t0001"].losses:
+            case Started(trial="t0002") if state.trials["t0002"].losses:
                 os.kill(pids("TrialRunner")[0], signal.SIGKILL)
 
 
-def test_a_queue_and_a_trial_actor_that_are_killed_at_once_keep_no_slot(tmp_path):
-    killer = Killer({"t0000": ["TrialQueue", "TrialRunner"]})
+def test_a_trial_actor_killed_as_its_workers_start_and_then_with_the_queue_at_once_keeps_no_slot(tmp_path):
+    killer = Killer()
     # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
     whole = plan(
         trials=2, configs=[{"steps_file": str(tmp_path / "steps")}, {}], resources=Resources(cpus_per_worker=4)
     )
     result = run_plan(whole, [killer], root=tmp_path)
-    assert len(killer.killed["t0000"]) == 2
+    assert len(killer.killed) == 3
     killed, quiet = result.state.trials.values()
     assert [killed.status, quiet.status] == ["finished", "finished"], [killed.error, quiet.error]
     assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
     assert [e.evaluation.images for e in killer.of(Evaluated) if e.trial == "t0000"] == [100, 200, 300, 400]
     assert (tmp_path / "steps").read_text().split() == ["1", "2", "3", "4"]  # none was done again
-
-
-def test_a_trial_actor_killed_while_its_workers_start_leaves_nothing_behind(tmp_path):
-    class Early(Memory):
-        def __call__(self, event, state):
-            if isinstance(event, Suggested):
-                threading.Thread(target=kill).start()
-            super().__call__(event, state)
-
-    def kill():
-        while not any("CPU" in e["bundles"][0] and e["state"] == "CREATED" for e in placement_group_table().values()):
-            time.sleep(0.01)
-        killed.append(pids("TrialRunner")[0])
-        os.kill(killed[0], signal.SIGKILL)
-
-    killed = []
-    # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
-    result = run_plan(plan(trials=1, resources=Resources(workers=2, cpus_per_worker=2)), [Early()], root=tmp_path)
-    assert killed
-    assert [t.status for t in result.state.trials.values()] == ["finished"]
 
 
 def test_workers_that_hang_are_ended_with_their_trial(tmp_path):
@@ -99,28 +97,28 @@ def test_workers_that_hang_are_ended_with_their_trial(tmp_path):
     assert (result.state.status, [t.status for t in result.state.trials.values()]) == ("interrupted", ["stopped"])
 
 
-def test_workers_lost_again_and_again_fail_the_trial_only_without_a_new_checkpoint_between(tmp_path):
-    memory = Memory()
-    configs = [{"die_at": 2}, {"die_at_each": str(tmp_path), "steps": 5}, {"steps": 5}]
-    short = plan(trials=3, configs=configs, resources=Resources(concurrent=1, retries=1))
-    result = run_plan(short, [memory], root=tmp_path)
-    failed, patient, quiet = result.state.trials.values()
-    assert [t.status for t in (failed, patient, quiet)] == ["failed", "finished", "finished"], patient.error
+def test_processes_lost_again_and_again_fail_a_trial_only_without_a_new_checkpoint_between_also_at_a_url(tmp_path):
+    url, memory = f"file://{tmp_path}/store", Persistent()
+    once = {"kill_at": 2, "once": str(tmp_path / "once"), "sleep": 0.3}
+    configs = [{"die_at": 2}, once, {"sleep": 0.3}, {}]
+    short = plan(configs=configs, resources=Resources(concurrent=1, retries=1))
+    result = run_plan(short, [memory], root=tmp_path, storage=url)
+    failed, patient, worn_out, quiet = result.state.trials.values()
+    statuses = [trial.status for trial in (failed, patient, worn_out, quiet)]
+    assert statuses == ["failed", "finished", "failed", "finished"], patient.error
     assert failed.error.startswith("worker lost")
     assert "the last of 2 failures in a row without a new checkpoint" in failed.error
     assert failed.objective is not None  # what was measured before counts
-    assert [lost.counts for lost in memory.of(Lost) if lost.trial == patient.trial] == [True] * 5
-    assert patient.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
-
-
-def test_a_trial_actor_killed_again_and_again_fails_its_trial_only_without_a_new_checkpoint_between(tmp_path):
-    configs = [{"sleep": 0.3}, {"sleep": 0.3}, {}]
-    short = plan(trials=3, configs=configs, resources=Resources(concurrent=1, retries=1))
-    result = run_plan(short, [Persistent()], root=tmp_path)
-    killed, worn_out, quiet = result.state.trials.values()
-    assert [t.status for t in (killed, worn_out, quiet)] == ["finished", "failed", "finished"], killed.error
-    assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
     assert "the trial's own process was lost" in worn_out.error
+    assert [lost.counts for lost in memory.of(Lost) if lost.trial == patient.trial] == [True, True]
+    assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == patient.trial] == [100, 200, 300, 400]
+    assert patient.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
+    assert patient.best.uri == f"{url}/a/checkpoints/t0001/000000000400"
+    for trial in (patient, quiet):
+        stored = tmp_path / "store" / "a" / "checkpoints" / trial.trial
+        assert [p.name for p in stored.iterdir()] == ["000000000400"]
+        assert (fetch(trial.best.uri, tmp_path / trial.trial) / "state.json").is_file()
+    assert not (tmp_path / "a" / "fetched").exists()  # the driver needs no checkpoint
 
 
 def test_a_cause_outside_of_trials_stops_the_sweep_and_once_it_is_mended_they_end_as_if_nothing_had_been(tmp_path):

@@ -1,16 +1,17 @@
-"""Two drivers on one machine, each of which asks for all of its cores."""
+"""A sweep that asks for all cores of a machine on which another one uses them."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import pytest
 
+from gensweep.config.sweep_config import Resources
 from gensweep.machine import usable_cores
-from gensweep.sweep.events import SessionEnded, SessionStarted
+from gensweep.sweep.core_claims import claimed_cores, other_claims
 from gensweep.sweep.folder import SweepFolder
 
 pytestmark = pytest.mark.ray
@@ -18,23 +19,17 @@ pytestmark = pytest.mark.ray
 DRIVER = Path(__file__).parent / "sharing_driver.py"
 
 
-def times(root, name, kind):
-    return [entry.time for entry in SweepFolder(root, name).log.read() if isinstance(entry.event, kind)]
-
-
-def test_the_second_sweep_says_whom_it_waits_for_and_no_core_is_given_away_twice(tmp_path):
-    drivers = {}
-    for name in ("first", "second"):
-        command = [sys.executable, DRIVER, tmp_path, name]
-        drivers[name] = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while name == "first" and not (tmp_path / name / "events.jsonl").exists() and drivers[name].poll() is None:
-            time.sleep(0.1)  # it has its cores before it starts Ray
-    said = {name: driver.communicate()[1] for name, driver in drivers.items()}
-    assert [driver.returncode for driver in drivers.values()] == [0, 0], said
-    cores, pid = usable_cores(), drivers["first"].pid
-    assert "first" not in said["first"]
+def test_a_sweep_says_whom_it_waits_for_and_begins_once_there_are_cores_for_it(tmp_path):
+    cores = usable_cores()
+    with claimed_cores("first", Resources(cpus_per_worker=cores), threading.Event()):
+        pid = other_claims()[0].pid
+        command = [sys.executable, DRIVER, tmp_path, "second"]
+        second = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        told = second.stderr.readline()
+        assert not SweepFolder(tmp_path, "second").exists
+    rest = second.communicate()[1].splitlines()
+    assert second.returncode == 0, rest
     waits = f"sweep first (process {pid}) uses {cores} of this machine's {cores} cores: second waits until there"
-    told, taken = said["second"].splitlines()[:2]
     assert told.startswith(waits)
-    assert taken == f"second takes {cores}"
-    assert times(tmp_path, "second", SessionStarted)[0] >= times(tmp_path, "first", SessionEnded)[0]
+    assert rest[0] == f"second takes {cores}"
+    assert other_claims() == []

@@ -111,6 +111,7 @@ def on_device(monkeypatch, kind, update=None, **settings):
         yield lambda: learner.step(loader)
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize(("kind", "settings"), list(cases()))
 def test_no_step_waits_for_its_device(kind, settings, monkeypatch):
     with on_device(monkeypatch, kind, **settings) as step:
@@ -118,6 +119,7 @@ def test_no_step_waits_for_its_device(kind, settings, monkeypatch):
         step()
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("update", UPDATES.kinds())
 def test_no_step_of_a_fine_tuning_waits_for_its_device(update, monkeypatch):
     with on_device(monkeypatch, "diffusion", update) as step:

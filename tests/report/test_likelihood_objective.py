@@ -1,11 +1,17 @@
-"""Bits per dimension as the objective of a tiny sweep, by the commands that a person types."""
+"""Bits per dimension as the objective of a sweep, by the commands that a person types."""
 
 import json
 
 import pytest
-from typed_commands import call, start
+import untrained
+from logged import LoggedSweep
+from made_up import mlflow_store
+from typed_commands import call
 
-pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
+from gensweep.config import load_sweep
+from gensweep.sweep.events import Evaluated
+
+pytestmark = [pytest.mark.mlflow, pytest.mark.trains]
 
 SPACE = """
 name: likely
@@ -26,10 +32,20 @@ resources: {concurrent: 1}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("likely")
-    (place / "space.yaml").write_text(SPACE)
-    start(place, "tune", "space.yaml")
-    return place
+    """Where both trials have trained, alone in this process, and are on record as a sweep."""
+    with mlflow_store(tmp_path_factory.mktemp("likely")) as place:
+        (place / "space.yaml").write_text(SPACE)
+        space = load_sweep(place / "space.yaml")
+        sweep = LoggedSweep(place / "sweeps", space.name, metric="bpd", trials=2, settings=space.as_dict())
+        for number, params in enumerate({"optimizer.learning_rate": rate} for rate in (1e-3, 1e-5)):
+            trial, name = space.trial(params), f"t{number:04d}"
+            sweep.start(name, params, trial.as_dict())
+            (place / name).mkdir()
+            for evaluation, checkpoint in untrained.train(trial, place / name).checkpoints:
+                sweep.add(Evaluated(name, evaluation, str(checkpoint)))
+            sweep.end(name)
+        sweep.file()
+        yield place
 
 
 def test_the_trial_that_learns_wins_and_says_what_was_measured(folder):
