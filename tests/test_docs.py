@@ -71,6 +71,7 @@ def test_a_space_opens_with_the_commands_that_try_run_resume_and_judge_it(file):
     assert {sweep for each in verdicts for sweep in each.get("sweeps", ())} <= {*NAMES.values()} | renamed
 
 
+@pytest.mark.trains
 def test_generated_pages_are_current():
     # In a process of its own, as what other tests import and set changes the help.
     look = "import generate; print([p.name for p, t in generate.pages().items() if p.read_text() != t])"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,16 @@ def delete(uri: str, cache: Path) -> None:
         return
     RemoteFolder(uri, patience=DRIVER_PATIENCE).delete_all()
     shutil.rmtree(_cached(uri, cache), ignore_errors=True)
+
+
+@contextmanager
+def removing_partial(sweep: Path) -> Iterator[None]:
+    """Remove, at the end, what workers that were ended while they saved have left in a sweep's own folder."""
+    try:
+        yield
+    finally:
+        for partial in (sweep / CHECKPOINTS).glob("*/.*.part"):
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def unused_checkpoints(root: str, useful: Collection[str]) -> list[str]:

@@ -15,6 +15,7 @@ from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
 from gensweep.scratch import removing_dead_scratch, scratch_folder
 from gensweep.sweep.allotment import bundle
+from gensweep.sweep.checkpoints import removing_partial
 from gensweep.sweep.cluster import connected, is_local
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.core_claims import claimed_cores
@@ -60,7 +61,9 @@ def run_plan(
     with (
         set_by(stop, signal.SIGINT, signal.SIGTERM, signal.SIGHUP),
         folder.locked(),
-        removing_dead_scratch(),  # of workers that are still in a trial when it ends
+        # Of workers that are still in a trial when it ends.
+        removing_dead_scratch(),
+        removing_partial(folder.path),
         claimed_cores(plan.name, plan.resources, stop) if local else nullcontext() as cpus,
         connected(cpus),
         set_by(stop, signal.SIGTERM),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 
 import pytest
 from ray.tune.execution import class_cache
@@ -34,6 +34,20 @@ def broken_down(tmp_path, monkeypatch):
         return result.state.error, folder.path
 
     return broken_down
+
+
+def test_what_a_worker_that_is_ended_has_saved_in_part_is_removed(broken_down, tmp_path, monkeypatch):
+    trial = tmp_path / "a" / "checkpoints" / "t0000"
+
+    @contextmanager
+    def connected(cpus):
+        yield
+        for name in ("000000000100", ".000000000200.part"):
+            (trial / name).mkdir(parents=True)
+
+    monkeypatch.setattr(run, "connected", connected)
+    broken_down(GensweepError("enough"))
+    assert [each.name for each in trial.iterdir()] == ["000000000100"]
 
 
 def test_a_sweep_that_breaks_down_says_what_the_user_can_mend(broken_down):
