@@ -22,14 +22,17 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/lint-imports
 
 # A file's tests stay together, so that what they share is made once; files start in the order of tests/conftest.py.
-# Each process may hold a Ray cluster, which takes 2 GB.
-PARALLEL := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+FILES := --dist loadfile --no-loadscope-reorder
+PARALLEL := -n auto --maxprocesses 4 $(FILES)
+# Sweeps wait much of their time, so one process more than there are cores; each may hold a Ray cluster, of 2 GB.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+SWEEPING := -n $(shell echo $$(( $(CORES) < 3 ? $(CORES) + 1 : 4 ))) $(FILES)
 
 quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings, simulations or compilations, on all cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or slow or faults or chaos or cluster)"
 
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or faults or chaos or cluster)"
+	$(BIN)/python -m pytest $(SWEEPING) -m "not (slow or faults or chaos or cluster)"
 
 test-slow: $(VENV)/.installed-dev  ## statistics that need many repeats: minutes each
 	$(BIN)/python -m pytest -m slow
@@ -37,10 +40,10 @@ test-slow: $(VENV)/.installed-dev  ## statistics that need many repeats: minutes
 test-ray:  ## the tests of sweeps with another version of Ray, for instance RAY=2.57.1, in an environment of its own
 	test -d .venv-ray-$(RAY) || $(PYTHON) -m venv .venv-ray-$(RAY)
 	.venv-ray-$(RAY)/bin/python -m pip install --quiet --editable '.[dev]' 'ray==$(RAY)'
-	.venv-ray-$(RAY)/bin/python -m pytest $(PARALLEL) tests/sweep
+	.venv-ray-$(RAY)/bin/python -m pytest $(SWEEPING) tests/sweep
 
 test-faults: $(VENV)/.installed-dev  ## as root, else with skips: every fault of docs/failures.md, injected into a sweep
-	$(BIN)/python -m pytest $(PARALLEL) -m "not chaos" tests/faults
+	$(BIN)/python -m pytest $(SWEEPING) -m "not chaos" tests/faults
 
 chaos: $(VENV)/.installed-dev  ## kill a random process of a sweep every few seconds; SEED=7 MINUTES=10
 	SEED=$(SEED) MINUTES=$(MINUTES) $(BIN)/python -m pytest -m chaos tests/faults
@@ -59,7 +62,7 @@ test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor witho
 	TEST_THREADS=2 $(PORTABLE) $(BIN)/python -m pytest -m "not slow" $(NUMERIC)
 
 coverage: $(VENV)/.installed-dev  ## the branches that `make unit` takes, module by module; Ray's processes are not seen
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (slow or faults or chaos or cluster)" --cov --cov-report=term-missing
+	$(BIN)/python -m pytest $(SWEEPING) -m "not (slow or faults or chaos or cluster)" --cov --cov-report=term-missing
 
 docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew from the program
 	$(BIN)/python docs/generate.py
