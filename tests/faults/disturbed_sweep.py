@@ -24,7 +24,7 @@ from gensweep.sweep.state import SweepState
 
 HERE = Path(__file__).parent
 #: Seconds within which whatever a test waits for comes about, on a machine that has other work, too.
-PATIENCE = 240.0
+PATIENCE = 600.0
 #: Seconds between two looks, each of which reads the whole of /proc.
 INTERVAL = 0.2
 

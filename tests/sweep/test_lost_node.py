@@ -19,7 +19,7 @@ def sweep_that_loses_nodes(root, mode):
     here = Path(__file__).parent
     environment = environment_for_another_ray()
     command = [sys.executable, str(here / "lost_node.py"), str(root), mode]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     said = json.loads((root / "said.json").read_text())
     assert said["elsewhere"] == dict.fromkeys(said["here"], 0)
