@@ -10,12 +10,14 @@ import difflib
 import functools
 import importlib
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 import click
 
 from gensweep import __version__, plugins
 from gensweep.causes import plain_cause
+from gensweep.cli.verbosity import quietly, telling_more
 from gensweep.errors import GensweepError
 from gensweep.files import write_for_owner_alone
 
@@ -49,31 +51,38 @@ COMMANDS = {
 }
 
 
-def _with_imports(command: click.Command) -> click.Command:
-    """The command, and all below it, with an option that imports plug-ins first."""
+def _with_shared_options(command: click.Command) -> click.Command:
+    """The command, and all below it, with the options that all have: plug-ins to import, and how much is told."""
     if isinstance(command, click.Group):
         for each in command.commands.values():
-            _with_imports(each)
+            _with_shared_options(each)
         return command
     if any(parameter.name == "imported" for parameter in command.params):
         return command
-    option = click.Option(
-        ["--import", "imported"],
-        multiple=True,
-        metavar="MODULE|FILE",
-        help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
-    )
     run = command.callback
     assert run is not None
 
     @functools.wraps(run)
-    def importing(*arguments: Any, imported: tuple[str, ...], **keywords: Any) -> Any:
-        for name in imported:
-            plugins.load(name)
-        return run(*arguments, **keywords)
+    def sharing(*arguments: Any, imported: tuple[str, ...], verbose: bool, quiet: bool, **keywords: Any) -> Any:
+        if verbose and quiet:
+            raise click.UsageError("--verbose and --quiet exclude each other.")
+        with telling_more() if verbose else nullcontext():
+            for name in imported:
+                plugins.load(name)
+            called = functools.partial(run, *arguments, **keywords)
+            return quietly(called) if quiet else called()
 
-    command.params.append(option)
-    command.callback = importing
+    command.params += [
+        click.Option(
+            ["--import", "imported"],
+            multiple=True,
+            metavar="MODULE|FILE",
+            help="Import a plug-in first, such as my_package.schedules or mine.py. May be given several times.",
+        ),
+        click.Option(["-v", "--verbose"], is_flag=True, help="Tell what goes on inside, with the time, on stderr."),
+        click.Option(["-q", "--quiet"], is_flag=True, help="No progress or notes on stderr unless the command fails."),
+    ]
+    command.callback = sharing
     return command
 
 
@@ -88,7 +97,7 @@ class LazyGroup(click.Group):
         """The imported command, or None if there is none of that name; a typing error gets a suggestion."""
         if cmd_name in COMMANDS:
             command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
-            return _with_imports(command)
+            return _with_shared_options(command)
         if close := difflib.get_close_matches(cmd_name, COMMANDS, n=1):
             ctx.fail(f"No such command {cmd_name!r}; did you mean {close[0]!r}?")
         return None

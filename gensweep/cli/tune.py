@@ -133,13 +133,14 @@ def tune(
     from gensweep.cli.dry_run import show_preview
     from gensweep.config.shipped import space_file
 
-    file = space_file(str(file))
+    typed, file = file, space_file(str(file))
     sweep = read_space(file, name=name, trials=trials, overrides=overrides, scale=scale)
     if smoke:
         changes = [*overrides, *([f"search.trials={trials}"] if trials else []), *SMOKE]
         sweep = read_space(file, name=f"{sweep.name}-smoke", overrides=changes, scale=scale)
     if detach:
         return start_on_cluster(file, sweep.name)
+    _check_gpus(sweep, typed, file)
     if dry_run:
         return show_preview(sweep, root, storage, format)
     return _smoke(sweep, root, storage) if smoke else _run(sweep, root, storage)
@@ -168,6 +169,20 @@ def _check_usage(
         raise click.UsageError(f"How many more? For example: gensweep tune --extend {extend} --trials 10")
     if (going_on := resume or repeat or retry) and trials:
         raise click.UsageError(f"--trials is for new trials, such as: gensweep tune --extend {going_on} --trials N")
+
+
+def _check_gpus(sweep: SweepConfig, typed: Path, file: Path) -> None:
+    """Raises ConfigError, with the command for a machine without GPUs, if workers are to have one and this has none."""
+    from gensweep.config import scale_names
+    from gensweep.errors import ConfigError
+    from gensweep.sweep.allotment import visible_gpus
+
+    asked = sweep.resources.gpus_per_worker
+    if asked and not os.environ.get("RAY_ADDRESS") and "cpu" in scale_names(file) and not visible_gpus():
+        raise ConfigError(
+            f"{file.name} asks for {asked:g} GPU a worker, but this machine has none; to train on its processor: "
+            f"gensweep tune {typed} --scale cpu"
+        )
 
 
 def _run(sweep: SweepConfig, root: Path, storage: str | None) -> int:

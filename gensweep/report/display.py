@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,8 @@ MIN_WIDTH_OF_SPEEDS = 60
 MIN_WIDTH_OF_BARS = 80
 #: Columns of the terminal from which on the table shows settings.
 MIN_WIDTH_OF_SETTINGS = 100
+#: Seconds after which the time that is left has followed a new estimate for the most part.
+LONGEST_LAG = 30.0
 #: Columns of a bar.
 BAR_WIDTH = 14
 
@@ -47,6 +50,26 @@ class _Start(NamedTuple):
 
     time: float
     images: int
+
+
+class _Countdown:
+    """Seconds that are left, which follow a new estimate bit by bit, and count down in between."""
+
+    def __init__(self) -> None:
+        self._end: float | None = None
+        self._seen = 0.0
+
+    def left(self, now: float, estimate: float | None) -> float | None:
+        """What to show for the newest estimate; None if there is none."""
+        if estimate is None:
+            return None
+        if self._end is None:
+            self._end = now + estimate
+        else:
+            lag = min(LONGEST_LAG, estimate / 2) + 1.0
+            self._end += (now + estimate - self._end) * (1 - math.exp((self._seen - now) / lag))
+        self._seen = now
+        return max(0.0, self._end - now)
 
 
 class ProgressDisplay:
@@ -73,6 +96,7 @@ class ProgressDisplay:
         self._began = clock()
         self._waits_since: float | None = None
         self._stalls: dict[str, float] = {}
+        self._countdown = _Countdown()
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Show what has changed."""
@@ -153,19 +177,21 @@ class ProgressDisplay:
             self._done += (trial.images - start.images) / (trial.length or 1)
 
     def _end(self, event: Ended) -> None:
-        """Take a trial's line away; off a terminal, and for failures and warnings, print one that stays."""
+        """Take a trial's line away from the table, and print one that stays."""
         trial = self._state.trials[event.trial]
         start = self._starts.pop(event.trial, None)
         if start is not None and event.status != "stopped":
             self._done += 1.0 - start.images / (trial.length or 1)
         warnings = _warnings(trial)
-        if self._live is None or warnings or event.status == "failed":
+        if self._live is None or event.status != "stopped":
             words = [f"{trial.trial} {trial.status}"]
             if trial.objective is not None:
                 words.append(f"{self._title} {score(trial.objective.value)}")
             took = "" if start is None else f" in {duration(self._clock() - start.time)}"
             words += [f"{count(trial.images)} images{took}", *([trial.error.strip()] if trial.error else []), *warnings]
-            self._say(f"{', '.join(words)}  [{self._counts()}{self._best_words()}, {self._time_words()}]")
+            # The live table shows how far the sweep is; without one each line says it.
+            more = "" if self._live else f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
+            self._say(", ".join(words) + more)
 
     def close(self) -> None:
         """Give the terminal back; harmless if done twice."""
@@ -245,7 +271,7 @@ class ProgressDisplay:
         return duration(self._clock() - self._began)
 
     def _time_words(self) -> str:
-        left = self._seconds_left()
+        left = self._countdown.left(self._clock(), self._seconds_left())
         return self._elapsed_words() + ("" if left is None else f", about {duration(left)} left")
 
     def _seconds_left(self) -> float | None:

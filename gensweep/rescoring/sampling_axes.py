@@ -112,6 +112,7 @@ def rescore(subjects: Sequence[Subject], axes: Axes) -> list[SamplingResult]:
 
 def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[SamplingResult]:
     from gensweep.sweep.cluster_task import ReturnedPath, SentPath, has_cluster, run_near_gpus
+    from gensweep.tracking.provenance import command_line
     from gensweep.training.result_files import SUSPECTS_FILE
 
     model = subject.model
@@ -131,6 +132,9 @@ def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[Sampli
                 found[outcome.sampling] = score = _score(subject, outcome)
                 if outcome.sampling in missing and not sys.stderr.isatty():
                     click.echo(log_line(score), err=True)
+    except KeyboardInterrupt:
+        click.echo(f"What was scored is kept; to go on: {command_line()}", err=True)
+        raise
     finally:
         _file(subject)
     return [found[each] for each in configs]

@@ -29,7 +29,7 @@ FETCH_PATIENCE = 30.0
 def load_sweeps(names: Sequence[str] = ()) -> list[SweepRecord]:
     """All sweeps of the experiment, or those that are named (by name or run id), newest first.
 
-    Raises NothingToCompareError if there are none, GensweepError if a name is unknown.
+    Raises NothingToCompareError if there are none, ConfigError if a name is unknown.
     """
     runs = stored_runs()
     children: dict[str, list[StoredRun]] = {}
@@ -48,7 +48,7 @@ def load_sweeps(names: Sequence[str] = ()) -> list[SweepRecord]:
 def find_sweep(name: str | None = None) -> SweepRecord:
     """The sweep with that run id, or else the newest of that name; without a name the newest of all.
 
-    Raises GensweepError if there is none.
+    Raises ConfigError if there is none.
     """
     return load_sweeps([] if name is None else [name])[0]
 
@@ -56,7 +56,7 @@ def find_sweep(name: str | None = None) -> SweepRecord:
 def find_trial(run: str) -> TrialRecord:
     """The trial that a user means by a run id or a beginning of one, "sweep/trial", or "sweep" (its best trial).
 
-    Raises GensweepError if there is none, or if a beginning fits several.
+    Raises ConfigError if there is none, or if a beginning fits several.
     """
     wanted = re.sub(r"^runs:/+", "", run.strip()).removesuffix("/checkpoint").strip("/")
     sweeps = load_sweeps()
@@ -66,14 +66,12 @@ def find_trial(run: str) -> TrialRecord:
         fitting = [each for each in known if each.run_id.startswith(wanted)]
     if len(fitting) > 1:
         names = ", ".join(f"{each.run_id[:12]} ({each.name})" for each in fitting[:5])
-        raise GensweepError(f"{run!r} is the beginning of several run ids: {names}; type more of it")
+        raise ConfigError(f"{run!r} is the beginning of several run ids: {names}; type more of it")
     if fitting:
         return best_trial(fitting[0]) if isinstance(fitting[0], SweepRecord) else fitting[0]
     sweep = _named(wanted.partition("/")[0], sweeps, run)
     trials = ", ".join(trial.trial for trial in sweep.trials[:12]) or "none yet"
-    raise GensweepError(
-        f"{run!r} is not a run: {sweep.name} has the trials {trials}; see: gensweep trials {sweep.name}"
-    )
+    raise ConfigError(f"{run!r} is not a run: {sweep.name} has the trials {trials}; see: gensweep trials {sweep.name}")
 
 
 def trained_trial(run: str | TrialRecord) -> TrialRecord:
@@ -102,14 +100,14 @@ def checkpoint_folder(run: str | TrialRecord) -> Path:
     """The local folder of a run's best checkpoint, downloaded if need be; `run` may also be such a folder.
 
     The plug-ins of a run are imported.  Those of a folder, which may come from anywhere, are not, as they run code.
-    Raises GensweepError if the run or its checkpoint does not exist, or if it was not trained here, and ConfigError if
-    a plug-in is missing.
+    Raises ConfigError if there is no such run or a plug-in is missing, GensweepError if its checkpoint does not
+    exist or it was not trained here.
     """
     if isinstance(run, str) and (Path(run) / "checkpoint.json").is_file():
         _check_plugins(Path(run))
         return Path(run)
     if isinstance(run, str) and Path(run).is_dir() and ("/" in run or run.startswith(".")):
-        raise GensweepError(f"{run} is not a checkpoint: it holds no checkpoint.json")
+        raise ConfigError(f"{run} is not a checkpoint: it holds no checkpoint.json")
     trial = trained_trial(run)
     for name in json.loads(trial.config.get("plugins", "[]")):
         plugins.load(name)
@@ -156,4 +154,4 @@ def _named(name: str, sweeps: Sequence[SweepRecord], asked: str | None = None) -
     known = list(dict.fromkeys(sweep.name for sweep in sweeps))
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise GensweepError(f"{asked or name!r} is not a sweep or run{hint} (known sweeps: {', '.join(known[:10])})")
+    raise ConfigError(f"{asked or name!r} is not a sweep or run{hint} (known sweeps: {', '.join(known[:10])})")

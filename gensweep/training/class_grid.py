@@ -15,7 +15,7 @@ from gensweep.data.images import Images
 from gensweep.files import naming
 
 #: Small images are enlarged to about this side in a grid.
-MIN_TILE_PIXELS = 32
+MIN_TILE_PIXELS = 64
 #: The white margin around each image of a grid.
 TILE_MARGIN_PIXELS = 2
 #: The height of letters, and the space to the left and right of a name.

@@ -172,7 +172,7 @@ def test_several_sweeps_need_compare(store, capsys):
 
 
 def test_unknown_sweeps_get_a_suggestion(store, capsys):
-    assert run(["best", "--compare", "dcgna"]) == 1
+    assert run(["best", "--compare", "dcgna"]) == 2
     assert "did you mean 'dcgan'" in capsys.readouterr().err
 
 

@@ -179,6 +179,26 @@ def test_a_store_that_takes_nothing_loses_nothing(store, capsys, monkeypatch):
     assert filed(run_id)["evaluate/fd of 4/ddim guidance 1 ema"] == [(3, rows[0]["value"])]
 
 
+def test_an_interrupted_call_keeps_what_it_has_and_says_what_goes_on(store, capsys, monkeypatch):
+    from gensweep.rescoring.rescorer import Rescorer
+
+    whole = Rescorer.run
+
+    def stopped(*arguments):
+        yield next(whole(*arguments))
+        raise KeyboardInterrupt
+
+    command = ["evaluate", "tiny", "--steps", "1,2", "--samples", "5"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Rescorer, "run", stopped)
+        patch.setattr("sys.argv", ["gensweep", *command])
+        assert run(command) == 130
+    err = capsys.readouterr().err
+    assert "What was scored is kept; to go on: gensweep evaluate tiny --steps 1,2 --samples 5\n" in err
+    _, err = as_json(capsys, *command)
+    assert [line.split(", ")[2] for line in err.splitlines() if line.startswith("tiny/t0000, ")] == ["2 steps"]
+
+
 def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""`gensweep tune --retry`: what is refused, and what is asked of the sweep."""
+"""`gensweep tune`: what is refused, and what --retry asks of the sweep."""
 
 from __future__ import annotations
 
@@ -73,3 +73,19 @@ def test_what_cannot_be_meant_is_refused_before_anything_starts(tmp_path, asked,
     assert tune(tmp_path, *words) == 2
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert asked == []
+
+
+def test_a_space_for_gpus_names_its_scale_for_the_processor_before_anything_starts(
+    tmp_path, asked, monkeypatch, capsys
+):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert tune(tmp_path, "ddpm") == tune(tmp_path, "ddpm", "--dry-run") == 2
+    line = (
+        "Error: ddpm.yaml asks for 1 GPU a worker, but this machine has none; to train on its processor: "
+        "gensweep tune ddpm --scale cpu"
+    )
+    assert capsys.readouterr().err.splitlines() == [line, line]
+    assert asked == []
+    assert tune(tmp_path, "ddpm", "--scale", "cpu") == 0
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert tune(tmp_path, "ddpm") == 0

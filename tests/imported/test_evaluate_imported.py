@@ -355,7 +355,7 @@ def test_a_program_of_torch_export_is_taken_too(store, capsys):
         (["real", "--against", "nowhere"], 2, "give train, test, whole, a folder"),
         (["real", "--set", "training.images=3"], 2, "--set training.images: only data.* and evaluation.*"),
         (["real", "--set", "data.kind=digit"], 2, "did you mean 'digits'"),
-        (["real", "--like", "nothing"], 1, "'nothing' is not a sweep or run"),
+        (["real", "--like", "nothing"], 2, "'nothing' is not a sweep or run"),
     ],
 )
 def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):

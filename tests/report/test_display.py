@@ -284,3 +284,28 @@ def test_nodes_that_are_waited_for_are_told_with_the_time_in_a_line_and_in_the_t
         "digits: 1 node, 0 trials at a time, waiting for 2 x 1 GPU; 3 min 00 s",
         "digits: 3 nodes, 2 trials at a time",
     ]
+
+
+def test_on_a_terminal_the_end_of_each_trial_stays_above_the_table(clock):
+    stream = io.StringIO()
+    sweep = Shown(clock, stream, live=True, width=100)
+    with closing(sweep.display):
+        sweep.start("t0000")
+        sweep.evaluate("t0000", 1000, 50.0)
+        clock.now = 30.0
+        sweep.end("t0000")
+    assert "t0000 finished, FD-EffNetLite0 50, 1k images in 30 s\n" in stream.getvalue().replace("\r", "")
+
+
+def test_the_time_that_is_left_follows_a_new_estimate_without_a_jump(clock):
+    sweep = Shown(clock, trials=10)
+    sweep.start("t0000")
+    clock.now = 60.0
+    sweep.progress("t0000", 100)
+    assert "about 1 h 39 min left" in shown(sweep.display, 80)
+    clock.now = 61.0
+    sweep.progress("t0000", 900)  # nine times as fast all at once
+    assert "about 1 h 36 min left" in shown(sweep.display, 80)
+    clock.now = 400.0
+    sweep.progress("t0000", 950)
+    assert "about 1 h 03 min left" in shown(sweep.display, 80)

@@ -6,7 +6,7 @@ from logged import LoggedSweep
 from made_up import diffusion, gan, write_sweep
 from PIL import Image
 
-from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.sweep.events import Paced
 from gensweep.tracking.artifacts import metric_history, sample_grid, trial_config
 from gensweep.tracking.runs import (
@@ -57,7 +57,7 @@ def test_all_ways_to_name_a_trial(sweeps):
     ],
 )
 def test_unknown_runs_say_what_there_is(sweeps, name, message):
-    with pytest.raises(GensweepError, match=message):
+    with pytest.raises(ConfigError, match=message):
         find_trial(name)
 
 
@@ -81,7 +81,7 @@ def test_a_checkpoint_is_found_by_folder_and_by_run(sweeps, store):
     folder = checkpoint_folder("twice")
     assert (folder / "checkpoint.json").is_file()
     assert checkpoint_folder(str(folder)) == folder
-    with pytest.raises(GensweepError, match="holds no checkpoint"):
+    with pytest.raises(ConfigError, match="holds no checkpoint"):
         checkpoint_folder(str(store))
 
 
