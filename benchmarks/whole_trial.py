@@ -9,7 +9,8 @@ trained for a fiftieth.  Of each trial the log knows its training, drawing of sa
 distances); what is left of its time, from its start to its end, is called the rest: data, first batches, checkpoints,
 reports, and waiting.  The share of training is that of all cores from the first trial's start to the end of the last.
 
-Take it on a quiet machine.  Prints a table and writes benchmarks/results/whole_trial-DATE-SWEEP.json.
+Take it on a quiet machine.  Prints a table and writes benchmarks/results/whole_trial-DATE-SWEEP.json, and beside it the
+profile of the sweep as a picture: a bar for each trial, with its parts in the order above, not in that of time.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pathlib import Path
 
 import click
 import torch
+from matplotlib.figure import Figure
 from measuring import RESULTS, machine
 
 from gensweep.machine import usable_cores
@@ -39,15 +41,22 @@ QUICKSTART = Path(__file__).parents[1] / "search_spaces" / "quickstart.yaml"
 MARK = "GENSWEEP_TIMED"
 #: Seconds between two looks whether Ray has started.
 LOOK_INTERVAL = 0.05
+#: What is done in a trial, with its colour.
+PARTS = {"training": "#2a6f97", "sampling": "#e9a23b", "scoring": "#b5485d", "rest": "#9aa5ab"}
+#: What comes before and after the trials is grey, dark and light by turns.
+GREYS = ("#5c6469", "#c3cacd")
+#: Inches of a picture, and of a bar in it.
+WIDTH, MARGIN, BAR = 9.0, 1.4, 0.3
 
 
 @dataclass
 class TrialTimes:
-    """Seconds of a trial, by what was done."""
+    """Seconds of a trial, by what was done; it began so many seconds after the command."""
 
     trial: str
     family: str
-    wall: float
+    began: float
+    wall: float = 0.0
     training: float = 0.0
     sampling: float = 0.0
     scoring: float = 0.0
@@ -80,23 +89,22 @@ def _has_ray(mark: bytes) -> bool:
     return False
 
 
-def trial_times(folder: SweepFolder) -> list[TrialTimes]:
-    """Those of all trials of a sweep, in the order in which they ended."""
-    begun: dict[str, float] = {}
+def trial_times(folder: SweepFolder, began: float) -> list[TrialTimes]:
+    """Those of all trials of a sweep whose command began then, in the order in which they started."""
     times: dict[str, TrialTimes] = {}
     trials = folder.state().trials
     for event, at, _ in folder.log.read():
         match event:
             case Started(trial):
-                begun.setdefault(trial, at / 1000)
-                times[trial] = TrialTimes(trial, trials[trial].config["family"]["kind"], 0.0)
+                kind = trials[trial].config["family"]["kind"]
+                times.setdefault(trial, TrialTimes(trial, kind, at / 1000 - began))
             case Evaluated(trial, evaluation):
                 cost, known = evaluation.cost, times[trial]
                 known.training = cost.train_seconds or 0.0
                 known.sampling += cost.sample_seconds or 0.0
                 known.scoring += cost.evaluate_seconds or 0.0
             case Ended(trial):
-                times[trial].wall = at / 1000 - begun[trial]
+                times[trial].wall = at / 1000 - began - times[trial].began
     return list(times.values())
 
 
@@ -123,7 +131,7 @@ def main(space: Path, scale: str | None, changes: tuple[str, ...]) -> None:
         began, ray_started, ended = run(command, Path(temporary))
         folder = SweepFolder(Path(temporary) / "sweeps", "whole")
         entries = list(folder.log.read())
-        trials = trial_times(folder)
+        trials = trial_times(folder, began)
     first = next(entry.time for entry in entries if isinstance(entry.event, Started)) / 1000
     training = next(entry.time for entry in entries if isinstance(entry.event, Progressed | Evaluated)) / 1000
     last = max(entry.time for entry in entries if isinstance(entry.event, Ended)) / 1000
@@ -136,6 +144,8 @@ def main(space: Path, scale: str | None, changes: tuple[str, ...]) -> None:
     }
     for name, seconds in start.items():
         print(f"{name.replace('_', ' '):28}{seconds:8.1f} s")
+    since_ray = training - ray_started
+    print(f"{'the first trial trains after':28}{training - began:8.1f} s, {since_ray:.1f} s after Ray's first process")
     print(f"\n{'trial':8}{'family':12}{'wall':>9}{'training':>10}{'sampling':>10}{'scoring':>9}{'rest':>8}")
     for each in trials:
         shares = [each.training, each.sampling, each.scoring, each.rest]
@@ -144,11 +154,12 @@ def main(space: Path, scale: str | None, changes: tuple[str, ...]) -> None:
         )
     median = statistics.median(trial.rest for trial in trials)
     print(f"\ntraining: {share:.0%} of {usable_cores()} cores' time; rest of a trial, median: {median:.2f} s")
-    write(space.stem, command[3:], start, trials, share)
+    picture = write(space.stem, command[3:], start, trials, share)
+    draw(picture, start, trials, ended - began)
 
 
-def write(name: str, command: list[str], start: dict[str, float], trials: list[TrialTimes], share: float) -> None:
-    """Write results/whole_trial-DATE-NAME.json."""
+def write(name: str, command: list[str], start: dict[str, float], trials: list[TrialTimes], share: float) -> Path:
+    """Write results/whole_trial-DATE-NAME.json; returns where its picture goes."""
     date = datetime.datetime.now(tz=datetime.UTC)
     result = {
         "benchmark": "whole_trial",
@@ -161,7 +172,33 @@ def write(name: str, command: list[str], start: dict[str, float], trials: list[T
     }
     path = RESULTS / f"whole_trial-{date:%Y-%m-%d}-{name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name}")
+    print(f"wrote benchmarks/results/{path.name} and .png")
+    return path.with_suffix(".png")
+
+
+def draw(file: Path, start: dict[str, float], trials: list[TrialTimes], whole: float) -> None:
+    """Draw the profile of a sweep that took so many seconds."""
+    height = MARGIN + BAR * (len(trials) + 1)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    axes = figure.add_subplot()
+    *before, (_, after) = start.items()
+    at = 0.0
+    for index, (name, seconds) in enumerate(before):
+        axes.barh(0, seconds, left=at, color=GREYS[index % 2], label=name.replace("_", " "))
+        at += seconds
+    axes.barh(0, after, left=whole - after, color=GREYS[1], hatch="//", label="after the last trial")
+    for row, trial in enumerate(trials, start=1):
+        at = trial.began
+        for part, colour in PARTS.items():
+            seconds = getattr(trial, part)
+            axes.barh(row, seconds, left=at, color=colour, label=part if row == 1 else None)
+            at += seconds
+    axes.set_yticks(range(len(trials) + 1), ["command", *(f"{each.trial} {each.family}" for each in trials)])
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds after the command")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False)
+    figure.savefig(file, dpi=120)
 
 
 if __name__ == "__main__":

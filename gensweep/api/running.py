@@ -24,7 +24,6 @@ from gensweep.report.wording import score
 from gensweep.rescoring.rescorer import Axes
 from gensweep.rescoring.sampling_axes import rescore, subject_of
 from gensweep.sweep.allotment import allot, local_nodes
-from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.cluster_task import has_cluster
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.folder import SweepFolder
@@ -33,7 +32,6 @@ from gensweep.sweep.preflight import (
     check_extremes,
     check_places,
     check_population,
-    check_weights,
     extreme_trials,
     node_memory_problem,
 )
@@ -75,29 +73,25 @@ def run_sweep(
     if not os.environ.get("RAY_ADDRESS"):
         allot(sweep.resources, local_nodes(sweep.resources))
     check_server(writes=True)
-    check_weights(sweep)
-    check_population(sweep)
     extremes = extreme_trials(sweep)
+    check_population(sweep)
     for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
-        click.echo(f"Note: {line}", err=True)
-    if not folder.exists:
-        sweep, found = with_formats(sweep, [extreme.trial for extreme in extremes])
-        for line in found:
-            click.echo(f"Note: {line}", err=True)
-    plan = plan_sweep(sweep)
+        _note(line)
+    timed = [] if folder.exists else [extreme.trial for extreme in extremes]
+    plan = plan_sweep(sweep, timed, _note)
     if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
         plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
     print_warnings(sampler_warnings(trials))
-    for note in check_inputs(trials):
-        click.echo(f"Note: {note}", err=True)
+    for line in check_inputs(trials):
+        _note(line)
     if not folder.exists:
         plan = replace(plan, warm_starts=warm_starts(plan, root))
         for known in plan.warm_starts:
-            click.echo(f"Note: {warm_start_words(known)}", err=True)
+            _note(warm_start_words(known))
     plan = with_provenance(plan, folder, sweep.as_dict())
     for line in _changed_since(plan, folder):
-        click.echo(f"Note: {line}", err=True)
+        _note(line)
     going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
@@ -110,6 +104,10 @@ def run_sweep(
         _rescore(sweep, root)
     remember_runs()
     return result
+
+
+def _note(line: str) -> None:
+    click.echo(f"Note: {line}", err=True)
 
 
 def _changed_since(plan: SweepPlan, folder: SweepFolder) -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import ClassVar, Protocol
 
+import scipy  # optimize takes a fifth of a second to import, and is imported when it is used
 import torch
 from jaxtyping import Float, Int
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from gensweep.registry import Registry
@@ -63,6 +63,6 @@ class OptimalTransport:
         order = torch.empty_like(group)
         for label in set(group.tolist()):
             members = (group == label).nonzero()[:, 0]
-            _, chosen = linear_sum_assignment(gain[members][:, members].numpy(), maximize=True)
+            _, chosen = scipy.optimize.linear_sum_assignment(gain[members][:, members].numpy(), maximize=True)
             order[members] = members[torch.from_numpy(chosen)]
         return order.to(images.device)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +24,7 @@ from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.cluster_task import has_cluster
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.preflight import Precheck, all_findings, check_population, check_weights, extreme_trials
+from gensweep.sweep.preflight import Precheck, all_findings, check_population, extreme_trials
 from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan
 from gensweep.sweep.warm_start import warm_start_words, warm_starts
@@ -37,8 +38,13 @@ CORNERS_TIMED = 8  # corners at which a preview times steps
 TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner
 
 
-def plan_sweep(sweep: SweepConfig) -> SweepPlan:
-    """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
+def plan_sweep(
+    sweep: SweepConfig, timed: Sequence[TrialConfig] = (), note: Callable[[str], None] = lambda line: None
+) -> SweepPlan:
+    """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on.
+
+    What is left to be measured are the formats of `timed` trials, of which `note` gets lines.
+    """
     space, lengths = SearchSpace.of(sweep), TrainingLengths()
     corners = [budgeted(sweep, corner, lengths) for corner in space.corners()]
     budget = sweep.budget
@@ -51,15 +57,36 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
         equal=budget is not None,
         job=run_job,
         sample=space.suggest,
-        configure=lambda overrides: budgeted(sweep, overrides, lengths).as_dict(),
         nodes=space.nodes,
         queue=tuple(point_of(space.nodes, settings).params for settings in sweep.search.enqueue),
         grace=sweep.search.scheduler.first_rung or min(_first_rung(sweep, each) for each in corners),
         resources=sweep.resources,
-        settings={"sweep": sweep.as_dict()},
         keep_best=sweep.keep_best,
         relative_paths=tuple(dict.fromkeys(line for corner in corners for line in relative_paths(corner))),
+        measure=partial(_with_formats, sweep, lengths, timed, note) if timed else None,
+        **_settled(sweep, lengths),
     )
+
+
+def _settled(sweep: SweepConfig, lengths: TrainingLengths) -> dict[str, Any]:
+    """The parts of a plan that say what `auto` means."""
+    return {
+        "configure": lambda overrides: budgeted(sweep, overrides, lengths).as_dict(),
+        "settings": {"sweep": sweep.as_dict()},
+    }
+
+
+def _with_formats(
+    sweep: SweepConfig,
+    lengths: TrainingLengths,
+    timed: Sequence[TrialConfig],
+    note: Callable[[str], None],
+    plan: SweepPlan,
+) -> SweepPlan:
+    found, lines = with_formats(sweep, timed)
+    for line in lines:
+        note(line)
+    return replace(plan, measure=None, **_settled(found, lengths))
 
 
 def relative_paths(trial: TrialConfig) -> list[str]:
@@ -175,11 +202,10 @@ def preview(
     How many trials fit is asked of the cluster at RAY_ADDRESS, if there is one.  Raises ConfigError if a trial cannot
     be built, its data are missing, or the resources cannot hold one trial.
     """
-    check_weights(sweep)
-    check_population(sweep)
     # As many threads as a worker will have, or the times would be those of another machine.
     torch.set_num_threads(max(1, int(sweep.resources.cpus_per_worker)))
     extremes = extreme_trials(sweep)
+    check_population(sweep)
     formats = list[str]()
     if not has_cluster():  # there it might start a machine that costs
         sweep, formats = with_formats(sweep, [extreme.trial for extreme in extremes])

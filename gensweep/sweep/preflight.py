@@ -131,7 +131,7 @@ def all_findings(
             yield Precheck("cores", str(claim))
 
 
-def check_weights(sweep: SweepConfig) -> None:
+def _check_weights(sweep: SweepConfig, corners: Sequence[_Corner]) -> None:
     """Raises ConfigError for networks whose weights alone do not fit, before anything builds them."""
     memory = usable_memory()
     if not os.environ.get("RAY_ADDRESS"):
@@ -139,7 +139,7 @@ def check_weights(sweep: SweepConfig) -> None:
     problems = {
         f"memory: {_network_words(trial)} has {parameters:,} parameters, which with gradients and the moments of Adam "
         f"take {_gib(BYTES_PER_PARAMETER * parameters)}, but there are {_gib(memory)}; choose a smaller network"
-        for trial, _, parameters in _corners(sweep)
+        for trial, _, parameters in corners
         if BYTES_PER_PARAMETER * parameters > memory
     }
     if problems:
@@ -166,10 +166,15 @@ def check_population(sweep: SweepConfig) -> None:
 
 
 def extreme_trials(sweep: SweepConfig) -> list[Extreme]:
-    """Of each family those trials of the space's corners that take most, by their weights and their images at once."""
+    """Of each family those trials of the space's corners that take most, by their weights and their images at once.
+
+    Raises ConfigError for networks whose weights alone do not fit.
+    """
+    all_corners = list(_corners(sweep))
+    _check_weights(sweep, all_corners)
     device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
     corners: dict[str, dict[tuple[int, int, str], tuple[TrialConfig, Images]]] = {}
-    for trial, images, parameters in _corners(sweep):
+    for trial, images, parameters in all_corners:
         settings, share = trial.flat(), images_at_once(trial, sweep.resources.worker_counts[-1])
         unlike = corners.setdefault(settings["family.kind"], {})
         unlike.setdefault((parameters * share, share, settings["training.precision"]), (trial, images))
@@ -180,14 +185,21 @@ def extreme_trials(sweep: SweepConfig) -> list[Extreme]:
     ]
 
 
-def _corners(sweep: SweepConfig) -> Iterator[tuple[TrialConfig, Images, int]]:
-    """The extreme trials of the space, with their data and the numbers of their parameters."""
+class _Corner(NamedTuple):
+    """An extreme trial of the space, with its data and the number of its parameters."""
+
+    trial: TrialConfig
+    images: Images
+    parameters: int
+
+
+def _corners(sweep: SweepConfig) -> Iterator[_Corner]:
     images = dict[str, Images]()
     for params in SearchSpace.of(sweep).corners():
         trial = sweep.trial(params)
         if (data := trial.data.model_dump_json()) not in images:
             images[data] = load_images(trial)
-        yield trial, images[data], count_parameters(trial, images[data])
+        yield _Corner(trial, images[data], count_parameters(trial, images[data]))
 
 
 def _network_words(trial: TrialConfig) -> str:

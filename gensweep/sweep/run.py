@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gensweep.causes import file_problem
-from gensweep.config.sweep_config import Repeats
+from gensweep.config.sweep_config import Repeats, Resources
 from gensweep.errors import GensweepError
 from gensweep.scratch import removing_dead_scratch, scratch_folder
 from gensweep.sweep.allotment import bundle
@@ -65,6 +66,7 @@ def run_plan(
         removing_dead_scratch(),
         removing_partial(folder.path),
         claimed_cores(plan.name, plan.resources, stop) if local else nullcontext() as cpus,
+        _measuring(plan, meanwhile=local and _has_one_thread(plan.resources)) as measured,
         connected(cpus),
         set_by(stop, signal.SIGTERM),
         ExitStack() as opened,
@@ -76,6 +78,7 @@ def run_plan(
             opened.enter_context(_no_keys_handed_on())
         capacity = Capacity(plan.resources)
         check_hosts(plan, folder, storage)
+        plan = measured()
         held = opened.enter_context(held_storage(folder, storage, plan.settings))
         if retry is not None:
             retry.check(folder)
@@ -103,6 +106,21 @@ def run_plan(
         return SweepResult(folder.path, session.state, None if held.own else held.root)
 
 
+@contextmanager
+def _measuring(plan: SweepPlan, *, meanwhile: bool) -> Iterator[Callable[[], SweepPlan]]:
+    """Gives what measures a plan, or waits for what a thread has measured meanwhile, as Ray starts."""
+    if not meanwhile:
+        yield plan.measured
+        return
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(plan.measured).result
+
+
+def _has_one_thread(resources: Resources) -> bool:
+    """Whether a worker computes with one thread: then what is measured is its processor time, whatever else runs."""
+    return resources.cpus_per_worker < 2 and not resources.gpus_per_worker
+
+
 def _words(problem: Exception, folder: SweepFolder) -> str:
     """What was raised that nobody expected, in a line; the traceback goes to the log of the driver if it can."""
     words = file_problem(problem, folder.path) or f"{type(problem).__name__}: {problem}".splitlines()[0]
@@ -126,11 +144,11 @@ def _tune(
     from ray import tune
 
     from gensweep.sweep.carried import Carried
+    from gensweep.sweep.kept_worker import RunnerSettings
     from gensweep.sweep.placement import drivers_node_resource, free_dead
     from gensweep.sweep.search import SessionCallback, SessionSearcher, SessionStopper
     from gensweep.sweep.trial_queue import TrialQueue
     from gensweep.sweep.trial_runner import TrialRunner
-    from gensweep.sweep.worker_group import RunnerSettings
 
     options: dict[str, Any] = {
         "num_cpus": 0,

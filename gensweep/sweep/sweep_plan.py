@@ -60,6 +60,12 @@ class SweepPlan:
     """Paths of the configuration that mean something else on each machine, as "key: path"."""
     trials_per_group: int = 25
     """After so many trials a worker group is replaced by new processes."""
+    measure: Callable[[SweepPlan], SweepPlan] | None = None
+    """Settles what is measured on a worker's device, within seconds; what it says of a plan goes for the sweep."""
+
+    def measured(self) -> SweepPlan:
+        """The plan once nothing is left to be measured."""
+        return self if self.measure is None else self.measure(self)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from ray import tune
 from ray.tune.result import RESULT_DUPLICATE
 
 from gensweep.sweep.events import Report, Started
+from gensweep.sweep.kept_worker import RunnerSettings
 from gensweep.sweep.out_of_memory import memory_cause, oom_kills, what_fits
 from gensweep.sweep.placement import any_gone, nodes_of, take_lease
 from gensweep.sweep.stacks import examine_all
 from gensweep.sweep.trial_queue import Assignment, GroupEnd, Message
-from gensweep.sweep.worker_group import RunnerSettings, WorkerGroup
+from gensweep.sweep.worker_group import WorkerGroup
 
 GROUP_CHECK_INTERVAL = 5.0  # seconds between two looks whether the worker group still lives
 
@@ -30,17 +31,16 @@ class TrialRunner(tune.Trainable):
     """See the module.  Its configuration: `trial`, the name, and `config`, that of the trial."""
 
     def setup(self, config: dict[str, Any], settings: RunnerSettings | None = None) -> None:
-        """Remember the settings; the worker group starts with the first step."""
+        """Remember the settings, and start the worker group: it takes seconds until that asks for its first trial."""
         assert settings is not None
         self._settings, self._queue = settings, settings.queue
         self._name = str(ray.get_runtime_context().get_actor_id())
         self._lease = take_lease(settings.leases, self._name)
-        self._group: WorkerGroup | None = None
         self._nodes: tuple[str, ...] = ()
         self._trials_of_group = 0
         self._generation = 0
-        self._kills = 0
         self.reset_config(config)
+        self._start_group()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial."""
@@ -112,10 +112,13 @@ class TrialRunner(tune.Trainable):
         assignment = replace(self._assignment, generation=self._generation)
         new_group = self._group is None
         self._assignment = ray.get(self._queue.assign.remote(self._name, assignment, new_group=new_group))
-        if self._group is None:
-            run = f"{self._name}-{self._generation}"
-            self._kills = oom_kills()
-            self._group = WorkerGroup(self._settings, self._name, run, self._group_ended)
+        if new_group:
+            self._start_group()
+
+    def _start_group(self) -> None:
+        self._kills = oom_kills()
+        run = f"{self._name}-{self._generation}"
+        self._group: WorkerGroup | None = WorkerGroup(self._settings, self._name, run, self._group_ended)
 
     def _group_ended(self, end: GroupEnd) -> None:
         ray.get(self._queue.group_ended.remote(self._name, self._generation, end))

@@ -38,10 +38,10 @@ from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_uri
 from gensweep.sweep.cluster import PREEMPTION_SWITCH
 from gensweep.sweep.events import Evaluated, Noted, Paced, Progressed, Report, Saved
 from gensweep.sweep.heartbeat import Heartbeat
+from gensweep.sweep.kept_worker import RunnerSettings
 from gensweep.sweep.out_of_memory import what_fits
 from gensweep.sweep.storage import worker_problem
 from gensweep.sweep.trial_queue import Assignment, JobError
-from gensweep.sweep.worker_group import RunnerSettings
 from gensweep.training.settings import TrainingSettings
 from gensweep.training.trial import Phase, StopTrial, WorkerContext
 

@@ -14,8 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 from ray.exceptions import RayActorError
@@ -23,37 +22,12 @@ from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, 
 from ray.train.backend import Backend, BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-from gensweep.sweep.carried import Carried
 from gensweep.sweep.cluster import set_switches
+from gensweep.sweep.kept_worker import RunnerSettings, begin
 from gensweep.sweep.placement import free_groups, largest_that_fits, mark
 from gensweep.sweep.trial_queue import GroupEnd
 
 CLOSING_TIMEOUT = 30.0  # seconds that closing waits for the end of the run; after that, it ends with the process
-
-
-@dataclass(frozen=True)
-class RunnerSettings:
-    """What every trial actor of a sweep and its worker group have in common; the folders are on the driver's node."""
-
-    queue: Any
-    job: Carried[Callable[..., None]]
-    """Its modules, and the plug-ins, are for the workers only."""
-    worker_counts: tuple[int, ...]
-    """How many workers a group may have, the most first."""
-    resources: dict[str, float]
-    """Of one worker."""
-    storage: str
-    """The root of the sweep's storage, path or URL."""
-    own_storage: bool
-    """Whether that is the sweep's own folder."""
-    scratch: Path
-    """For Ray Train's own book-keeping; the checkpoints do not go there."""
-    trials_per_group: int
-
-    @property
-    def leases(self) -> Path:
-        """See gensweep.sweep.placement."""
-        return self.scratch / "leases"
 
 
 class WorkerGroup:
@@ -107,7 +81,7 @@ class WorkerGroup:
         limits = ("max_failures", "controller_failure_limit", "max_preemption_failures")
         none: dict[str, Any] = {each.name: 0 for each in fields(FailureConfig) if each.name in limits}
         return _KeptTrainer(
-            _serve,
+            begin,
             train_loop_config={"settings": settings, "runner": self._runner},
             backend_config=_GpuSharing(),
             scaling_config=ScalingConfig(
@@ -144,13 +118,6 @@ def _has_no_place(error: BaseException) -> bool:
     """Whether a run ended because the cluster has had no place for its workers for a while."""
     cause = error.controller_failure if isinstance(error, ControllerError) else error
     return type(cause).__name__ == "WorkerGroupStartupTimeoutError"
-
-
-def _serve(config: dict[str, Any]) -> None:
-    # Loads torch in the workers only: the trial actor and the controller start two seconds sooner without it.
-    from gensweep.sweep.worker import serve
-
-    serve(**config)
 
 
 class _GpuSharingBackend(Backend):

@@ -138,9 +138,9 @@ def take_turns(
 
 
 def _now(device: torch.device) -> float:
-    """Seconds, for differences: of one thread those that it computes, which other programs disturb less."""
+    """Seconds, for differences: of one thread those that it computes, which other programs and threads disturb less."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
-    return time.process_time() if alone else synchronised_time(device)
+    return time.thread_time() if alone else synchronised_time(device)
 
 
 def _worthwhile(seconds: Mapping[K, float]) -> K:

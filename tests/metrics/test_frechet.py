@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.frechet import frechet_distance
+from gensweep.metrics.frechet import factor, frechet_distance
 
 
 def draw(n: int, d: int, seed: int, scale: float = 1.0, shift: float = 0.0) -> torch.Tensor:
@@ -68,7 +68,17 @@ def test_fewer_images_than_features_lose_no_digits(n: int):
     x, y = (a - a.mean(0)) / (n - 1) ** 0.5, (b - b.mean(0)) / (n + 9) ** 0.5
     expected = (a.mean(0) - b.mean(0)).square().sum() + x.square().sum() + y.square().sum()
     expected = float(expected - 2 * torch.linalg.svdvals(x @ y.T).sum())
-    assert frechet_distance(*gaussian(a), *gaussian(b)) == pytest.approx(expected, rel=1e-10)
+    assert frechet_distance(*gaussian(a), *gaussian(b)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [2, 50, 250])
+def test_a_factor_has_a_column_for_each_direction_that_the_features_vary_in(n: int):
+    features = draw(n, 200, 0)
+    features[:, 50:60] = 1.0
+    _, covariance = gaussian(features)
+    root = factor(covariance)
+    assert root.shape == (200, min(n - 1, 190))
+    torch.testing.assert_close(root @ root.T, covariance, rtol=0, atol=1e-14 * float(covariance.trace()))
 
 
 @pytest.mark.parametrize("n", [2, 20, 100, 1000])

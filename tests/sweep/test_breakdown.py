@@ -1,27 +1,53 @@
-"""What a sweep says when its loop raises an exception."""
+"""The driver around its loop, without Ray: what is measured first, and what it says when the loop raises."""
 
 from __future__ import annotations
 
 import errno
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import pytest
 from ray.tune.execution import class_cache
 from trivial_sweeps import plan
 
-from gensweep.errors import GensweepError
+from gensweep.config.sweep_config import Resources
+from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep import run
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.node_types import ClusterNodes
 
 
 @pytest.fixture
-def broken_down(tmp_path, monkeypatch):
-    """What a sweep says of a problem that its loop raised, and its folder."""
+def without_ray(monkeypatch):
     monkeypatch.setattr(run, "connected", nullcontext)
     monkeypatch.setattr(run, "is_local", lambda: True)  # though another test may have connected to Ray
-    monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 1}]))
+    monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 2}]))
     monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_what_was_measured_goes_for_the_whole_sweep(without_ray, tmp_path, monkeypatch, cpus):
+    monkeypatch.setattr(run, "_tune", lambda *_: False)
+    found = {"sweep": {"formats": "the fastest"}}
+    resources = Resources(cpus_per_worker=cpus)  # with one the measuring has begun before Ray starts
+    asked = replace(plan(resources=resources), measure=lambda asked: replace(asked, settings=found))
+    run.run_plan(asked, root=tmp_path)
+    assert SweepFolder(tmp_path, "a").settings["sweep"] == found["sweep"]
+
+
+def test_a_cluster_that_cannot_run_a_sweep_refuses_it_before_anything_is_measured(without_ray, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ConfigError("blind")
+
+    monkeypatch.setattr(run, "is_local", lambda: False)
+    monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", refuse)
+    with pytest.raises(ConfigError, match="blind"):
+        run.run_plan(replace(plan(), measure=pytest.fail), root=tmp_path)
+
+
+@pytest.fixture
+def broken_down(without_ray, tmp_path, monkeypatch):
+    """What a sweep says of a problem that its loop raised, and its folder."""
 
     def broken_down(problem):
         def broken(*_):
