@@ -1,4 +1,4 @@
-"""What the workers of a kept group are given, and how they begin; they import no more of Ray Train for it."""
+"""What the workers of a kept group are given, and how they begin; they import no trainer of Ray for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ray.train.backend import Backend, BackendConfig
 
 from gensweep.sweep.carried import Carried
 
@@ -41,3 +43,18 @@ def begin(config: dict[str, Any]) -> None:
     from gensweep.sweep.worker import serve
 
     serve(**config)
+
+
+class _GpuSharingBackend(Backend):
+    """Workers of one node see each other's GPUs, as NCCL wants; their process group they make themselves."""
+
+    share_cuda_visible_devices = True
+
+
+class GpuSharing(BackendConfig):
+    """Ray's TorchConfig would load torch in the trial actor and in the controller, too: 2 s and 200 MB each."""
+
+    @property
+    def backend_cls(self) -> type[Backend]:
+        """Its backend."""
+        return _GpuSharingBackend

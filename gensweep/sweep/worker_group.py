@@ -19,11 +19,10 @@ from typing import Any
 
 from ray.exceptions import RayActorError
 from ray.train import ControllerError, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
-from ray.train.backend import Backend, BackendConfig
 from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
 from gensweep.sweep.cluster import set_switches
-from gensweep.sweep.kept_worker import RunnerSettings, begin
+from gensweep.sweep.kept_worker import GpuSharing, RunnerSettings, begin
 from gensweep.sweep.placement import free_groups, largest_that_fits, mark
 from gensweep.sweep.trial_queue import GroupEnd
 
@@ -83,7 +82,7 @@ class WorkerGroup:
         return _KeptTrainer(
             begin,
             train_loop_config={"settings": settings, "runner": self._runner},
-            backend_config=_GpuSharing(),
+            backend_config=GpuSharing(),
             scaling_config=ScalingConfig(
                 num_workers=self._workers,
                 use_gpu="GPU" in settings.resources,
@@ -118,20 +117,6 @@ def _has_no_place(error: BaseException) -> bool:
     """Whether a run ended because the cluster has had no place for its workers for a while."""
     cause = error.controller_failure if isinstance(error, ControllerError) else error
     return type(cause).__name__ == "WorkerGroupStartupTimeoutError"
-
-
-class _GpuSharingBackend(Backend):
-    """Workers of one node see each other's GPUs, as NCCL wants; their process group they make themselves."""
-
-    share_cuda_visible_devices = True
-
-
-class _GpuSharing(BackendConfig):
-    """Ray's TorchConfig would load torch in the trial actor and in the controller, too: 2 s and 200 MB each."""
-
-    @property
-    def backend_cls(self) -> type[Backend]:
-        return _GpuSharingBackend
 
 
 class _KeptTrainer(DataParallelTrainer):
