@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -14,7 +15,7 @@ import click
 
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
-from gensweep.config import SweepConfig
+from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.last_words import last_words
@@ -24,10 +25,11 @@ from gensweep.report.wording import score
 from gensweep.rescoring.rescorer import Axes
 from gensweep.rescoring.sampling_axes import rescore, subject_of
 from gensweep.sweep.allotment import allot, local_nodes
+from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.cluster_task import has_cluster
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.planning import plan_sweep
+from gensweep.sweep.planning import plan_sweep, settled
 from gensweep.sweep.preflight import (
     check_extremes,
     check_places,
@@ -77,8 +79,7 @@ def run_sweep(
     check_population(sweep)
     for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
         _note(line)
-    timed = [] if folder.exists else [extreme.trial for extreme in extremes]
-    plan = plan_sweep(sweep, timed, _note)
+    plan = plan_sweep(sweep)
     if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
         plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
@@ -86,9 +87,8 @@ def run_sweep(
     for line in check_inputs(trials):
         _note(line)
     if not folder.exists:
-        plan = replace(plan, warm_starts=warm_starts(plan, root))
-        for known in plan.warm_starts:
-            _note(warm_start_words(known))
+        warm_starts(plan, root)  # raises, before Ray starts, for sweeps that are not there
+        plan = replace(plan, measure=partial(_measured, sweep, [extreme.trial for extreme in extremes], root))
     plan = with_provenance(plan, folder, sweep.as_dict())
     for line in _changed_since(plan, folder):
         _note(line)
@@ -104,6 +104,16 @@ def run_sweep(
         _rescore(sweep, root)
     remember_runs()
     return result
+
+
+def _measured(sweep: SweepConfig, trials: Sequence[TrialConfig], root: Path, plan: SweepPlan) -> SweepPlan:
+    """The plan of a new sweep with its formats, and then with what others know of trials that have them, too."""
+    sweep, found = with_formats(sweep, trials)
+    plan = settled(plan, sweep)
+    plan = replace(plan, warm_starts=warm_starts(plan, root))
+    for line in [*found, *map(warm_start_words, plan.warm_starts)]:
+        _note(line)
+    return plan
 
 
 def _note(line: str) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -38,13 +37,8 @@ CORNERS_TIMED = 8  # corners at which a preview times steps
 TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner
 
 
-def plan_sweep(
-    sweep: SweepConfig, timed: Sequence[TrialConfig] = (), note: Callable[[str], None] = lambda line: None
-) -> SweepPlan:
-    """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on.
-
-    What is left to be measured are the formats of `timed` trials, of which `note` gets lines.
-    """
+def plan_sweep(sweep: SweepConfig) -> SweepPlan:
+    """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
     space, lengths = SearchSpace.of(sweep), TrainingLengths()
     corners = [budgeted(sweep, corner, lengths) for corner in space.corners()]
     budget = sweep.budget
@@ -63,9 +57,13 @@ def plan_sweep(
         resources=sweep.resources,
         keep_best=sweep.keep_best,
         relative_paths=tuple(dict.fromkeys(line for corner in corners for line in relative_paths(corner))),
-        measure=partial(_with_formats, sweep, lengths, timed, note) if timed else None,
         **_settled(sweep, lengths),
     )
+
+
+def settled(plan: SweepPlan, sweep: SweepConfig) -> SweepPlan:
+    """The plan of a sweep that now says what `auto` means, and is the same otherwise."""
+    return replace(plan, measure=None, **_settled(sweep, TrainingLengths()))
 
 
 def _settled(sweep: SweepConfig, lengths: TrainingLengths) -> dict[str, Any]:
@@ -74,19 +72,6 @@ def _settled(sweep: SweepConfig, lengths: TrainingLengths) -> dict[str, Any]:
         "configure": lambda overrides: budgeted(sweep, overrides, lengths).as_dict(),
         "settings": {"sweep": sweep.as_dict()},
     }
-
-
-def _with_formats(
-    sweep: SweepConfig,
-    lengths: TrainingLengths,
-    timed: Sequence[TrialConfig],
-    note: Callable[[str], None],
-    plan: SweepPlan,
-) -> SweepPlan:
-    found, lines = with_formats(sweep, timed)
-    for line in lines:
-        note(line)
-    return replace(plan, measure=None, **_settled(found, lengths))
 
 
 def relative_paths(trial: TrialConfig) -> list[str]:
