@@ -178,6 +178,18 @@ class ReadsBack(Protocol):
         ...
 
 
+@runtime_checkable
+class Annealed(Protocol):
+    """A family whose optimizers change in training by more than the warm-up of their learning rates."""
+
+    def anneal(self, optimizers: Mapping[str, torch.optim.Optimizer], images: int) -> None:
+        """Set the optimizers for the step that ends after so many training images.
+
+        Learning rates are then those of `optimizers()`, warmed up; everything else is as the last call left it.
+        """
+        ...
+
+
 #: Items are classes with positional (channels, size, classes: int, those of the data set) and settings keyword-only.
 #: Parameters that are a `Choice` or a `Section` are sections of a trial's YAML, the others keys of `family`.
 FAMILIES: Registry[Callable[..., Family]] = Registry("family", package="gensweep.families")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Interval
+from annotated_types import Ge, Interval
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -15,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES, Batch, Loss
 from gensweep.families.optimizers import Adam, Beta, Clip, Rate, Warmup
-from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, Penalty, between
+from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, PairLoss, Penalty, Place, between
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented, InTurn
 from gensweep.nn.networks import ADVERSARIES, Adversaries
 from gensweep.noise import Noise
@@ -39,21 +40,37 @@ PENALTY_STREAM = 4 * REAL_STREAM
 
 
 @dataclass(frozen=True)
+class BurnIn:
+    """What changes over the first images of a game, along half a cosine; `images` of None is no burn-in."""
+
+    images: int | None
+    final_rate: float
+    final_beta2: float | None
+
+    def progress(self, images: int) -> float:
+        """How far it has gone after so many training images, from 0 to 1.  Source: Huang et al. 2024."""
+        if self.images is None:
+            return 0.0
+        return 0.5 - 0.5 * math.cos(math.pi * min(1.0, images / self.images))
+
+
+@dataclass(frozen=True)
 class Adversarial:
     """How two networks are set against each other; `discriminator_steps` come before one of the generator."""
 
-    loss: GanLoss
+    loss: GanLoss | PairLoss
     penalty: Penalty | None
     augmentation: Augmentation
     latent: int
     discriminator_steps: int
     adam: Mapping[str, Adam]
+    burn_in: BurnIn
 
 
 def adversarial(
     then: Augmentation | None = None,
     *,
-    loss: Annotated[Callable[[], GanLoss], Choice(GAN_LOSSES, "non_saturating")],
+    loss: Annotated[Callable[[], GanLoss | PairLoss], Choice(GAN_LOSSES, "non_saturating")],
     penalty: Annotated[Callable[[], Penalty | None], Choice(PENALTIES, "none")],
     augmentation: Annotated[Callable[[], Augmentation], Choice(AUGMENTATIONS, "none")],
     latent: Annotated[int, Interval(ge=1, le=65_536)] = 100,
@@ -64,18 +81,34 @@ def adversarial(
     beta2: Beta = 0.999,
     warmup: Warmup = 0,
     clip: Clip = None,
+    burn_in: Annotated[int, Ge(1)] | None = None,
+    final_rate: Rate = 1.0,
+    final_beta2: Beta | None = None,
 ) -> Adversarial:
     """The loss, the length of the latent vector, and Adam for both networks.
 
     The generator learns in one of `discriminator_steps` batches.  Learning rates rise in a line over `warmup` images,
-    and gradients are clipped to the norm `clip`, if given.  `then` is what comes after the augmentation.
-    Raises ConfigError if the augmentation needs a boundary between real and fake that the loss does not have.
-    Source: Radford et al. 2016 (defaults).
+    and gradients are clipped to the norm `clip`, if given.  Over the first `burn_in` images a cosine takes both rates
+    to this share `final_rate` of theirs, beta2 to `final_beta2`, and the weight of a penalty to its last one.  `then`
+    is what comes after the augmentation.
+    Raises ConfigError if the augmentation needs a boundary between real and fake that the loss does not have, or if
+    something is to change within a burn-in that is not given.
+    Source: Radford et al. 2016 (defaults); Huang et al. 2024 (R3GAN), appendix (burn-in).
     """
     rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
     adam = {network: Adam(rate, (beta1, beta2), warmup, clip) for network, rate in rates.items()}
     augment = augmentation() if then is None else InTurn(augmentation(), then)
-    made = Adversarial(loss(), penalty(), augment, latent, discriminator_steps, adam)
+    made = Adversarial(
+        loss(), penalty(), augment, latent, discriminator_steps, adam, BurnIn(burn_in, final_rate, final_beta2)
+    )
+    changes = {
+        "final_rate": final_rate != 1,
+        "final_beta2": final_beta2 is not None,
+        "penalty.final_weight": made.penalty is not None and made.penalty.annealed,
+    }
+    if burn_in is None and any(changes.values()):
+        wanted = ", ".join(name for name, given in changes.items() if given)
+        raise ConfigError(f"{wanted}: reached at the end of a burn-in, so give its length in images as gan.burn_in")
     if augment.settles and made.loss.boundary is None:
         raise ConfigError(
             "the augmentation follows how often real images are taken for real, and this loss draws no line "
@@ -112,6 +145,17 @@ class GanFamily:
         """One for each network."""
         return {name: self.gan.adam[name].optimizer(network) for name, network in self.networks.items()}
 
+    def anneal(self, optimizers: Mapping[str, torch.optim.Optimizer], images: int) -> None:
+        """Learning rates and beta2 of a game with a burn-in."""
+        burn_in = self.gan.burn_in
+        progress = burn_in.progress(images)
+        for name, optimizer in optimizers.items():
+            first = self.gan.adam[name].betas[1]
+            last = first if burn_in.final_beta2 is None else burn_in.final_beta2
+            for group in optimizer.param_groups:
+                group["lr"] *= 1 + progress * (burn_in.final_rate - 1)
+                group["betas"] = (group["betas"][0], first + progress * (last - first))
+
     def sample(self, network: nn.Module, noise: Noise, labels: Int[Tensor, " n"] | None) -> Float[Tensor, "n c h w"]:
         """One pass through the generator."""
         z = noise.normal(self.gan.latent, stream=SAMPLING_LATENT_STREAM)
@@ -120,35 +164,45 @@ class GanFamily:
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
         """The losses of one step: the discriminator's on real and on fake images, then the generator's on these fakes.
 
-        Real and fake go backward apart, because data-parallel training cannot take two passes through a
-        batch-normalised network before one backward.
+        Where logits count by themselves, real and fake go backward apart, so only one of them is kept in memory at a
+        time; where pairs of them count, both do together.
         """
         discriminator, labels, gan = networks[DISCRIMINATOR], batch.labels if self.classes else None, self.gan
         turn = batch.step % gan.discriminator_steps == 0
         with torch.set_grad_enabled(turn):
             fake: Tensor = networks[GENERATOR](batch.noise.normal(gan.latent, stream=TRAINING_LATENT_STREAM), labels)
-
-        def logits_of(network: nn.Module, images: Tensor, stream: int) -> Tensor:
-            return _logits(network, self._shown(images, batch.noise, stream), labels)
-
-        real_logits = logits_of(discriminator, batch.images, REAL_STREAM)
+        penalty = gan.penalty if gan.penalty is not None and batch.step % gan.penalty.every == 0 else None
+        real_shown = self._shown(batch.images, batch.noise, REAL_STREAM)
+        fake_shown = self._shown(fake.detach(), batch.noise, FAKE_STREAM)
+        real_logits = _logits(discriminator, real_shown, labels)
         signals = self._signals(real_logits, real=True) | gan.augmentation.signals()
-        yield Loss(DISCRIMINATOR, gan.loss.discriminator_real(real_logits), "real", update=False, signals=signals)
-        if gan.penalty is not None and batch.step % gan.penalty.every == 0:
-            value = self._penalised(gan.penalty, discriminator, fake.detach(), batch, labels)
-            yield Loss(DISCRIMINATOR, value, "penalty", update=False, every=gan.penalty.every)
-        fake_logits = logits_of(discriminator, fake.detach(), FAKE_STREAM)
-        signals = self._signals(fake_logits, real=False)
-        yield Loss(DISCRIMINATOR, gan.loss.discriminator_fake(fake_logits), "fake", signals=signals)
+        if isinstance(gan.loss, PairLoss):
+            fake_logits = _logits(discriminator, fake_shown, labels)
+            ahead = real_logits - fake_logits
+            signals |= self._signals(fake_logits, real=False) | {"accuracy_pairs": (ahead.detach() > 0).float().mean()}
+            yield Loss(DISCRIMINATOR, gan.loss.of(ahead), "pairs", update=penalty is None, signals=signals)
+            if penalty is not None:
+                yield from self._penalties(penalty, discriminator, fake.detach(), batch, labels)
+        else:
+            yield Loss(DISCRIMINATOR, gan.loss.discriminator_real(real_logits), "real", update=False, signals=signals)
+            if penalty is not None:
+                yield from self._penalties(penalty, discriminator, fake.detach(), batch, labels)
+            fake_logits = _logits(discriminator, fake_shown, labels)
+            signals = self._signals(fake_logits, real=False)
+            yield Loss(DISCRIMINATOR, gan.loss.discriminator_fake(fake_logits), "fake", signals=signals)
         if turn:
             # A gradient for the images only, so the network itself, not its wrapper for data-parallel training.
             bare = discriminator.module if isinstance(discriminator, DistributedDataParallel) else discriminator
             trained = [parameter for parameter in bare.parameters() if parameter.requires_grad]
             bare.requires_grad_(False)
-            logits = logits_of(bare, fake, GENERATOR_STREAM)
+            logits = _logits(bare, self._shown(fake, batch.noise, GENERATOR_STREAM), labels)
+            if isinstance(gan.loss, PairLoss):
+                value = gan.loss.of(logits - _logits(bare, real_shown, labels))
+            else:
+                value = gan.loss.generator(logits)
             for parameter in trained:
                 parameter.requires_grad_(True)
-            yield Loss(GENERATOR, gan.loss.generator(logits), "generator", every=gan.discriminator_steps)
+            yield Loss(GENERATOR, value, "generator", every=gan.discriminator_steps)
         if gan.loss.boundary is not None:
             gan.augmentation.observe((real_logits.detach() - gan.loss.boundary).sign(), batch.total)
 
@@ -157,20 +211,23 @@ class GanFamily:
         with torch.autocast(images.device.type, enabled=False):
             return self.gan.augmentation(images.float(), noise, stream)  # type: ignore[no-any-return]
 
-    def _penalised(
+    def _penalties(
         self, penalty: Penalty, discriminator: nn.Module, fake: Tensor, batch: Batch, labels: Tensor | None
-    ) -> Float[Tensor, ""]:
-        """The penalty of images as the augmentation shows them, in float32, as gradients are small."""
-        images = batch.images
-        if penalty.at == "between":
-            images = between(images, fake.float(), batch.noise.uniform(stream=INTERPOLATION_STREAM))
-        shown = self._shown(images, batch.noise, PENALTY_STREAM)
-        leaf = shown.images.detach().requires_grad_()
-        # A view, as the hooks that count operations cannot look at a leaf.
-        shown = shown._replace(images=leaf.view_as(leaf))
-        # torch.compile has no second derivatives.
-        with torch.autocast(fake.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
-            return penalty(_logits(discriminator, shown, labels), shown.images)
+    ) -> Iterator[Loss]:
+        """The penalty at each of its places, of images as the augmentation shows them; float32: gradients are small."""
+        progress = self.gan.burn_in.progress(batch.step * batch.total)
+        for place in penalty.at:
+            shown = self._shown(_images_at(place, batch, fake.float()), batch.noise, PENALTY_STREAM)
+            leaf = shown.images.detach().requires_grad_()
+            # A view, as the hooks that count operations cannot look at a leaf.
+            shown = shown._replace(images=leaf.view_as(leaf))
+            # torch.compile has no second derivatives.
+            with torch.autocast(fake.device.type, enabled=False), torch.compiler.set_stance("force_eager"):
+                value = penalty(_logits(discriminator, shown, labels), shown.images, progress)
+            name = "penalty_fake" if place == "fake" else "penalty"
+            # That of pairs came before, and that of generated images comes after.
+            last = isinstance(self.gan.loss, PairLoss) and place == penalty.at[-1]
+            yield Loss(DISCRIMINATOR, value, name, update=last, every=penalty.every)
 
     def _signals(self, logits: Float[Tensor, " b"], *, real: bool) -> dict[str, Float[Tensor, ""]]:
         """Mean logit and accuracy of the discriminator."""
@@ -180,6 +237,12 @@ class GanFamily:
         if boundary is not None:
             signals[f"accuracy_{name}"] = (logits > boundary if real else logits < boundary).float().mean()
         return signals
+
+
+def _images_at(place: Place, batch: Batch, fake: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    if place == "between":
+        return between(batch.images, fake, batch.noise.uniform(stream=INTERPOLATION_STREAM))
+    return fake if place == "fake" else batch.images
 
 
 def _logits(discriminator: nn.Module, shown: Augmented, labels: Int[Tensor, " b"] | None) -> Float[Tensor, " b"]:

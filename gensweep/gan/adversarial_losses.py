@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import torch
 from annotated_types import Ge, Gt
@@ -28,8 +28,19 @@ class GanLoss(NamedTuple):
     boundary: float | None = 0.0
 
 
-#: Items give a GanLoss.
-GAN_LOSSES: Registry[Callable[..., GanLoss]] = Registry("GAN loss", package="gensweep.gan")
+class PairLoss(NamedTuple):
+    """A function of how much higher the logits of one side are, Float[b], each paired with one of the other side.
+
+    It is a scalar mean, of real over fake logits for the discriminator, and of fake over real ones for the generator.
+    A logit has no meaning by itself, so there is no boundary.
+    """
+
+    of: Callable[[Tensor], Tensor]
+    boundary: None = None
+
+
+#: Items give a GanLoss or a PairLoss.
+GAN_LOSSES: Registry[Callable[..., GanLoss | PairLoss]] = Registry("GAN loss", package="gensweep.gan")
 
 
 @GAN_LOSSES.register("non_saturating")
@@ -77,24 +88,41 @@ def wasserstein() -> GanLoss:
     )
 
 
+@GAN_LOSSES.register("relativistic")
+def relativistic() -> PairLoss:
+    """Cross-entropy of which image of a pair is real; the generator wants its own to be taken for it.
+
+    With few modes in sight a GAN of this loss still covers all data; it converges if gradients are penalised on both
+    sides (`r1_r2`).  Source: Jolicoeur-Martineau 2019; Huang et al. 2024 (R3GAN), eq. 2.
+    """
+    return PairLoss(lambda ahead: F.softplus(-ahead).mean())
+
+
+#: Where a gradient is penalised: at real images, at fake ones, or between the two.
+Place: TypeAlias = Literal["real", "fake", "between"]
+
+
 @dataclass(frozen=True)
 class Penalty:
-    """A loss of gradients, Float[b c h w] to a scalar mean over images.
+    """A loss of gradients, Float[b c h w] to a scalar mean over images, at each of some places.
 
-    It is computed in one of `every` steps, with a weight that is larger by this factor.
-    Gradients are taken at real images, or at points between real and fake ones.
+    It is computed in one of `every` steps, with a weight that is larger by this factor.  `of` also takes how far the
+    weight has gone, from 0 to 1, towards a last one; it does not look at it unless the penalty is `annealed`.
     """
 
-    of: Callable[[Tensor], Tensor]
-    at: Literal["real", "between"]
+    of: Callable[[Tensor, float], Tensor]
+    at: tuple[Place, ...]
     every: int = 1
+    annealed: bool = False
 
-    def __call__(self, logits: Float[Tensor, " b"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    def __call__(
+        self, logits: Float[Tensor, " b"], images: Float[Tensor, "b c h w"], progress: float = 0.0
+    ) -> Float[Tensor, ""]:
         """The penalty of logits that come from these images, which require a gradient.
 
         Every parameter that logits depend on gets a gradient from it, if only 0, as data-parallel training expects.
         """
-        return self.every * self.of(gradients(logits, images)) + 0.0 * logits.sum()
+        return self.every * self.of(gradients(logits, images), progress) + 0.0 * logits.sum()
 
 
 #: Items give a Penalty, or None for none.
@@ -113,7 +141,28 @@ def r1(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated[int, Ge(1)] =
     It is computed in one of `every` steps, with a weight that is larger by this factor.
     Source: Mescheder et al. 2018, eq. 9; Karras et al. 2020 (StyleGAN2), appendix B (lazy regularisation).
     """
-    return Penalty(lambda gradient: 0.5 * weight * gradient.square().flatten(1).sum(dim=1).mean(), "real", every)
+    return Penalty(lambda gradient, _: 0.5 * weight * _squared_norm(gradient), ("real",), every)
+
+
+@PENALTIES.register("r1_r2")
+def r1_r2(
+    *,
+    weight: Annotated[float, Gt(0)] = 1.0,
+    final_weight: Annotated[float, Gt(0)] | None = None,
+    every: Annotated[int, Ge(1)] = 1,
+) -> Penalty:
+    """weight/2 times the squared norm of the gradient at real images, and the same at generated ones.
+
+    The weight goes to `final_weight` within the burn-in of the game (`gan.burn_in`).  The paper's are 0.05 and 0.005
+    for CIFAR-10, and a tenth at the end for other images too.
+    Source: Mescheder et al. 2018, eq. 9 and 10; Huang et al. 2024 (R3GAN), section 3.
+    """
+    last = weight if final_weight is None else final_weight
+
+    def penalty(gradient: Tensor, progress: float) -> Tensor:
+        return 0.5 * (weight + progress * (last - weight)) * _squared_norm(gradient)
+
+    return Penalty(penalty, ("real", "fake"), every, annealed=final_weight is not None)
 
 
 @PENALTIES.register("gradient_penalty")
@@ -123,17 +172,22 @@ def gradient_penalty(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated
     It is meant for a discriminator without batch norms.  Source: Gulrajani et al. 2017, eq. 3 (WGAN-GP).
     """
 
-    def penalty(gradient: Tensor) -> Tensor:
+    def penalty(gradient: Tensor, _: float) -> Tensor:
         norm: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1)
         return weight * (norm - 1).square().mean()
 
-    return Penalty(penalty, "between", every)
+    return Penalty(penalty, ("between",), every)
 
 
 def gradients(logits: Float[Tensor, " b"], images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """The gradient of the sum of all logits at the images, which can be differentiated again."""
     (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
     return gradient
+
+
+def _squared_norm(gradient: Float[Tensor, "b c h w"]) -> Float[Tensor, ""]:
+    """Of the gradient of an image, in the mean over images."""
+    return gradient.square().flatten(1).sum(dim=1).mean()
 
 
 def between(

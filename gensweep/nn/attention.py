@@ -18,6 +18,14 @@ from gensweep.nn.kernels import library
 MAX_PIXELS_IN_CACHE = 512
 #: The numbers of pixels and of channels of a head are multiples of this in the compiled kernel.
 LANES = 16
+#: Heads that nobody has chosen have up to this number of channels.
+USUAL_HEAD_CHANNELS = 64
+
+
+def usual_heads(channels: int) -> int:
+    """The fewest heads of up to 64 channels that divide so many."""
+    least = -(-channels // USUAL_HEAD_CHANNELS)
+    return next(heads for heads in range(least, channels + 1) if channels % heads == 0)
 
 
 def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -29,16 +30,17 @@ def group_norm(channels: int) -> nn.GroupNorm:
 class Conditioning(nn.Module):
     """Time and label as one vector, activated, for the blocks of a denoiser.
 
-    A sinusoidal embedding of the time (in [0, 1000)) through two layers, plus a learnt vector a class.  Row `classes`
-    of the label table is "no label"; with classes = 0 labels are not looked at.
+    A sinusoidal embedding of the time (in [0, 1000)) through two layers, plus a learnt vector a class; both have
+    `features` numbers, 4 * width unless given.  Row `classes` of the label table is "no label"; with classes = 0 labels
+    are not looked at.
     Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 6.
     """
 
     frequencies: Tensor
 
-    def __init__(self, width: int, classes: int) -> None:
+    def __init__(self, width: int, classes: int, features: int | None = None) -> None:
         super().__init__()
-        self.features = 4 * width
+        self.features = 4 * width if features is None else features
         frequencies = torch.exp(-math.log(10_000) * torch.arange(width // 2, dtype=torch.float64) / (width // 2))
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
         self.time = nn.Sequential(nn.Linear(width, self.features), nn.SiLU(), nn.Linear(self.features, self.features))
@@ -54,6 +56,13 @@ class Conditioning(nn.Module):
                 labels = torch.full((len(time),), self.label.num_embeddings - 1, device=time.device)
             condition = condition + self.label(labels)
         return self.act(condition)  # type: ignore[no-any-return]
+
+
+def run_block(block: nn.Module, *inputs: Tensor, checkpointing: bool) -> Tensor:
+    """The block's output; with checkpointing only its inputs are kept, and the rest is computed again if needed."""
+    if checkpointing and torch.is_grad_enabled():
+        return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
+    return block(*inputs)  # type: ignore[no-any-return]
 
 
 class Mask(NamedTuple):

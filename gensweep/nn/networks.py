@@ -25,7 +25,7 @@ IMAGE_SIZES = (8, 16, 32, 64, 128, 256)
 class Adversaries(NamedTuple):
     """The two networks of a GAN.
 
-    generator(z: Float[b latent], labels: Int[b] | None) -> images in [-1, 1], Float[b c h w];
+    generator(z: Float[b latent], labels: Int[b] | None) -> images, Float[b c h w], in [-1, 1] in evaluation mode;
     discriminator(images: Float[b c h w], labels: Int[b] | None, time: Float[b] | None) -> logits, Float[b].
     """
 

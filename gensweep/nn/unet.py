@@ -9,12 +9,11 @@ from annotated_types import Interval, MinLen
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from gensweep.errors import ConfigError
-from gensweep.nn.attention import attend
+from gensweep.nn.attention import attend, usual_heads
 from gensweep.nn.kernels import norm_act
-from gensweep.nn.layers import Conditioning, Dropout, group_norm, zero_initialised
+from gensweep.nn.layers import Conditioning, Dropout, group_norm, run_block, zero_initialised
 from gensweep.nn.networks import DENOISERS, Count, GroupedWidth, Width
 from gensweep.nn.precision import in_full
 
@@ -106,9 +105,7 @@ class UNet(nn.Module):
         return in_full(conv, norm_act(x, norm))
 
     def _through(self, block: nn.Module, *inputs: Tensor) -> Tensor:
-        if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, *inputs, use_reentrant=False)  # type: ignore[no-any-return]
-        return block(*inputs)  # type: ignore[no-any-return]
+        return run_block(block, *inputs, checkpointing=self.checkpointing)
 
 
 class ResidualBlock(nn.Module):
@@ -153,7 +150,7 @@ class Attention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.heads = next(heads for heads in range(-(-channels // 64), channels + 1) if channels % heads == 0)
+        self.heads = usual_heads(channels)
         self.norm = group_norm(channels)
         self.qkv = nn.Linear(channels, 3 * channels)
         self.out = zero_initialised(nn.Linear(channels, channels))

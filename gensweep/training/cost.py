@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
@@ -27,6 +27,26 @@ SMALL_BATCH = 2
 LARGE_BATCH = 4
 
 
+def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
+
+
+#: Attention on a CPU, which PyTorch's own counter does not know.
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+}
+
+
+def flop_counter() -> FlopCounterMode:
+    """Counts floating point operations in its context; a multiplication and an addition are two."""
+    return FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+
+
 def trained_parameters(family: Family) -> list[nn.Parameter]:
     """Those of all networks that have gradients."""
     return [each for network in family.networks.values() for each in network.parameters() if each.requires_grad]
@@ -39,7 +59,7 @@ def training_flops(family: Family, loader: Loader) -> float:
     """
     losses = _losses_of_copy(family, loader, SMALL_BATCH)
     flops, before = 0.0, 0
-    with FlopCounterMode(display=False) as counter:
+    with flop_counter() as counter:
         for loss in losses:
             torch.autograd.backward(loss.value)
             flops += (counter.get_total_flops() - before) / loss.every
@@ -87,7 +107,7 @@ def scoring_flops(family: Family, evaluator: Evaluator) -> float:
     if evaluator.extractor is not None:
         device = next(family.networks[family.sampled].parameters()).device
         one = torch.zeros(1, *evaluator.images.shape, dtype=torch.uint8, device=device)
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             evaluator.extractor(one)
         flops += float(counter.get_total_flops()) * evaluator.samples
     if evaluator.held_out is not None:
@@ -162,7 +182,7 @@ class CallCounter(nn.Module):
 
     def flops(self) -> float:
         """Floating point operations of all calls."""
-        with FlopCounterMode(display=False) as counter:
+        with flop_counter() as counter:
             if self._calls:
                 self._run(1)
         return float(counter.get_total_flops()) * self._calls + sum(part.flops() for part in self._parts.values())

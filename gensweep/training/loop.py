@@ -21,7 +21,7 @@ from torch import nn
 
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.families.family import FAMILIES, Batch, Family, Loss, ReadsBack
+from gensweep.families.family import FAMILIES, Annealed, Batch, Family, Loss, ReadsBack
 from gensweep.nn.precision import mixed_precision
 from gensweep.noise import Noise
 from gensweep.training.compilation import begin_step, compiled
@@ -111,7 +111,7 @@ class Learner:
         size, (rank, world) = self.training.batch_size, self.workers
         drawn = loader.batch(self.images, size, rank, world)
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
-        self._warm_up(self.images + size)
+        self._set_rates(self.images + size)
         if self.training.compilation != "none":
             begin_step()
         turns = []
@@ -176,11 +176,13 @@ class Learner:
         self.sums = LossSums()
         return progress
 
-    def _warm_up(self, images: int) -> None:
+    def _set_rates(self, images: int) -> None:
         factor = min(1.0, images / self.family.warmup) if self.family.warmup else 1.0
         for name, optimizer in self.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
                 group["lr"] = rate * factor
+        if isinstance(self.family, Annealed):
+            self.family.anneal(self.optimizers, images)
 
     def _update(self, name: str) -> None:
         if self.training.accumulation > 1:

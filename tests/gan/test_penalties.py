@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensweep.gan.adversarial_losses import PENALTIES, between, gradient_penalty, gradients, r1
+from gensweep.gan.adversarial_losses import PENALTIES, between, gradient_penalty, gradients, r1, r1_r2, relativistic
 
 every_penalty = pytest.mark.parametrize("kind", [kind for kind in PENALTIES if kind != "none"])
 
@@ -93,3 +93,38 @@ def test_points_between_real_and_fake_lie_on_the_line():
 
 def test_none_is_none():
     assert PENALTIES["none"]() is None
+
+
+def test_the_weight_of_r1_and_r2_goes_to_its_last_one():
+    w, x = torch.randn(2, 3, 3).double(), images()
+    penalty = r1_r2(weight=3.0, final_weight=1.0)
+    assert penalty.at == ("real", "fake")
+    for progress, weight in ((0.0, 3.0), (0.25, 2.5), (1.0, 1.0)):
+        torch.testing.assert_close(penalty(linear(x, w), x, progress), 0.5 * weight * w.square().sum())
+    torch.testing.assert_close(r1_r2(weight=3.0)(linear(x, w), x, 1.0), 1.5 * w.square().sum())
+
+
+def dirac_gan(weight, steps=2000, rate=0.1):
+    """The way of a generator of one point, theta, against a discriminator psi x, where all data is 0."""
+    theta, psi = (torch.ones(1, 1, 1, 1, requires_grad=True) for _ in range(2))
+    loss, way = relativistic(), []
+    for _ in range(steps):
+        real, fake = (place.detach().clone().requires_grad_() for place in (torch.zeros_like(theta), theta))
+        judged = loss.of(psi * real - psi * fake)
+        for place in (real, fake) if weight else ():
+            judged = judged + r1_r2(weight=weight)((psi * place).flatten(), place)
+        (down,) = torch.autograd.grad(judged, psi)
+        (up,) = torch.autograd.grad(loss.of(psi.detach() * theta), theta)
+        with torch.no_grad():
+            psi -= rate * down
+            theta -= rate * up
+        way.append((float(theta.detach()), float(psi.detach())))
+    return torch.tensor(way)
+
+
+def test_a_dirac_gan_converges_with_both_penalties_and_circles_for_ever_without():
+    """Source: Mescheder et al. 2018, sections 2 to 4; Huang et al. 2024, section 2.2."""
+    bare, penalised = dirac_gan(0.0)[-500:], dirac_gan(0.5)[-500:]
+    assert bare.norm(dim=1).min() > 0.2
+    assert (bare.sign().diff(dim=0) != 0).sum(dim=0).min() > 5
+    assert penalised.norm(dim=1).max() < 1e-6

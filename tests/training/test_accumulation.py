@@ -18,12 +18,22 @@ FAMILIES = {
         "network": {"kind": "dcgan", "width": 8, "discriminator_norm": "spectral"},
         "gan": {"latent": 6, "penalty": {"kind": "r1", "every": 2}, "augmentation": {"kind": "diffaugment"}},
     },
+    "r3gan": {
+        "network": {"kind": "r3gan", "width": 8, "depth": 1},
+        "gan": {"latent": 6, "loss": {"kind": "relativistic"}, "penalty": {"kind": "r1_r2"}},
+    },
 }
 
 
 def trained(kind, parts, batch_size=8):
+    family = "gan" if kind == "r3gan" else kind
     learner = tiny.learner(
-        kind, conditional=False, images=4 * batch_size, batch_size=batch_size, family=FAMILIES[kind], accumulation=parts
+        family,
+        conditional=False,
+        images=4 * batch_size,
+        batch_size=batch_size,
+        family=FAMILIES[kind],
+        accumulation=parts,
     )
     if kind == "gan":
         # Spectral norm takes a step in every pass, and batch norms look at whole parts: both stand still here.

@@ -39,6 +39,27 @@ GAMES = {
             "latent": 6,
         },
     },
+    # Two passes through the batch norms before one backward.
+    "pairs": {
+        "network": {"kind": "dcgan", "width": 8},
+        "gan": {
+            "loss": {"kind": "relativistic"},
+            "penalty": {"kind": "r1_r2", "every": 2},
+            "augmentation": {"kind": "diffaugment"},
+            "latent": 6,
+        },
+    },
+    "r3gan": {
+        "network": {"kind": "r3gan", "width": 8, "depth": 1},
+        "gan": {
+            "loss": {"kind": "relativistic"},
+            "penalty": {"kind": "r1_r2", "final_weight": 0.1},
+            "burn_in": 30,
+            "final_rate": 0.25,
+            "final_beta2": 0.99,
+            "latent": 6,
+        },
+    },
 } | {
     f"sngan, {penalty}": {
         "network": {"kind": "sngan", "width": 8, "discriminator_width": 8},
