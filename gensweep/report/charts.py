@@ -24,6 +24,7 @@ SIGNAL_PANELS = {
     "part of images that the discriminator is right about": {
         "signal/accuracy_real": "",
         "signal/accuracy_fake": ", generated images",
+        "signal/accuracy_pairs": ", pairs of both",
     },
     "probability of an augmentation": {"signal/augmentation": ""},
     "timesteps of the diffusion": {"signal/diffusion_length": ""},

@@ -107,11 +107,23 @@ def test_what_adaptive_augmentation_remembers_goes_on_too():
     assert whole.family.gan.augmentation.probability > 0
 
 
-def test_a_burn_in_goes_on_from_where_it_was():
-    gan = {"latent": 6, "loss": {"kind": "relativistic"}, "penalty": {"kind": "r1_r2", "final_weight": 0.1}}
-    gan |= {"burn_in": 50, "final_rate": 0.25, "final_beta2": 0.9}
-    settings = {"network": {"kind": "r3gan", "width": 8, "depth": 1}, "gan": gan}
-    whole, first, second = (tiny.learner("gan", family=settings) for _ in range(3))
+R3GAN = {
+    "network": {"kind": "r3gan", "width": 8, "depth": 1},
+    "gan": {
+        "latent": 6,
+        "loss": {"kind": "relativistic"},
+        "penalty": {"kind": "r1_r2", "final_weight": 0.1},
+        "burn_in": 50,
+        "final_rate": 0.25,
+        "final_beta2": 0.9,
+    },
+}
+TRANSFORMER = {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}}
+
+
+@pytest.mark.parametrize(("kind", "settings"), [("gan", R3GAN), ("diffusion", TRANSFORMER)], ids=["r3gan", "dit"])
+def test_a_burn_in_and_a_transformer_go_on_from_where_they_were(kind, settings):
+    whole, first, second = (tiny.learner(kind, family=settings) for _ in range(3))
     losses = run(whole)
     run(first, until=32)
     restore(second, {name: tensor.clone() for name, tensor in state_of(first).items()})

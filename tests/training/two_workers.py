@@ -75,21 +75,23 @@ EPSILON = 1e-3
 RATE = 1e-3
 #: The features sin(2^8 pi z) of the default multiply rounding errors of an image by 800.
 COARSE = {"vdm": {"vdm": tiny.SMALL["vdm"]["vdm"] | {"fourier": (0, 1)}}}
+#: A denoiser that no family of the smallest has.
+DENOISERS = {"dit": {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}}}
 #: Low-rank updates of a network that stays as it is.
 UPDATED = {"lora": ("diffusion", {"rank": 2}), "lora of a gan": ("gan", {"rank": 2})}
 #: A batch in parts, whose gradients are averaged at the end.
 PARTS = {"parts": {"accumulation": 2}}
 #: With dropout, masks depend on the number of workers; batches of 7 make unequal shares, those of 8 equal ones.
-CASES = [(kind, 7) for kind in (*FAMILIES, *LEVELS, *GAMES, *PARTS, *UPDATED)] + [("gan", 8)]
+CASES = [(kind, 7) for kind in (*FAMILIES, *LEVELS, *GAMES, *PARTS, *UPDATED, *DENOISERS)] + [("gan", 8)]
 
 
 def trained(kind, batch_size, workers):
     """Losses, weights, scores and pictures of a short training, and how far its weights went."""
     settings = {"diffusion": LEVELS[kind], "sampler": {"kind": "ancestral"}} if kind in LEVELS else {}
     parts = PARTS.get(kind, {})
-    settings = GAMES.get(kind, COARSE.get(kind, settings))
+    settings = (GAMES | COARSE | DENOISERS).get(kind, settings)
     kind, update = UPDATED.get(kind, (kind, None))
-    kind = "diffusion" if kind in LEVELS or kind in PARTS else "gan" if kind in GAMES else kind
+    kind = "diffusion" if kind in LEVELS | PARTS | DENOISERS else "gan" if kind in GAMES else kind
     family = {"network": tiny.network(kind, dropout=0.0)} | settings
     learner = tiny.learner(
         kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family, update=update, **parts
