@@ -69,6 +69,7 @@ class DiT(nn.Module):
         self.registers = nn.Parameter(0.02 * torch.randn(registers, width)) if registers else None
         self.blocks = nn.ModuleList(TransformerBlock(width, heads) for _ in range(depth))
         self.apply(_initialise)
+        self.norm = token_norm(width)
         self.modulation = zero_initialised(nn.Linear(width, 2 * width))
         predicted = channels if outputs is None else outputs
         self.last = zero_initialised(nn.Conv2d(width, predicted * patch**2, 1))
@@ -88,7 +89,7 @@ class DiT(nn.Module):
         for block in self.blocks:
             tokens = run_block(block, tokens, condition, checkpointing=self.checkpointing)
         shift, scale = self.modulation(condition).unsqueeze(1).chunk(2, dim=-1)
-        tokens = modulated(tokens[:, : rows * columns], shift, scale)
+        tokens = modulated(self.norm, tokens[:, : rows * columns], shift, scale)
         maps = tokens.transpose(1, 2).reshape(b, width, rows, columns)
         return F.pixel_shuffle(in_full(self.last, maps), self.patch)
 
@@ -99,6 +100,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.modulation = nn.Linear(width, 6 * width)
+        self.norm = token_norm(width)
         self.attention = TokenAttention(width, heads)
         self.mlp = nn.Sequential(
             nn.Linear(width, EXPANSION * width), nn.GELU("tanh"), nn.Linear(EXPANSION * width, width)
@@ -108,9 +110,9 @@ class TransformerBlock(nn.Module):
         """The tokens, changed as the condition says."""
         shifts = self.modulation(condition).unsqueeze(1).chunk(6, dim=-1)
         shift, scale, gate = shifts[:3]
-        x = x + gate * self.attention(modulated(x, shift, scale))
+        x = x + gate * self.attention(modulated(self.norm, x, shift, scale))
         shift, scale, gate = shifts[3:]
-        return x + gate * self.mlp(modulated(x, shift, scale))  # type: ignore[no-any-return]
+        return x + gate * self.mlp(modulated(self.norm, x, shift, scale))  # type: ignore[no-any-return]
 
 
 class TokenAttention(nn.Module):
@@ -129,10 +131,15 @@ class TokenAttention(nn.Module):
 
 
 def modulated(
-    x: Float[Tensor, "b n c"], shift: Float[Tensor, "b 1 c"], scale: Float[Tensor, "b 1 c"]
+    norm: nn.Module, x: Float[Tensor, "b n c"], shift: Float[Tensor, "b 1 c"], scale: Float[Tensor, "b 1 c"]
 ) -> Float[Tensor, "b n c"]:
-    """Tokens of mean 0 and variance 1, scaled and shifted."""
-    return torch.addcmul(shift.float(), F.layer_norm(x, x.shape[-1:], eps=NORM_EPSILON).float(), 1 + scale.float())
+    """Normalised tokens, scaled and shifted in float32."""
+    return torch.addcmul(shift.float(), norm(x).float(), 1 + scale.float())
+
+
+def token_norm(width: int) -> nn.LayerNorm:
+    """Tokens to mean 0 and variance 1; scale and shift come from the condition."""
+    return nn.LayerNorm(width, eps=NORM_EPSILON, elementwise_affine=False)
 
 
 def sinusoidal_positions(side: int, width: int) -> Float[Tensor, "n c"]:

@@ -64,6 +64,8 @@ DIFFUSION = {
     "vdm guided": model({"kind": "vdm", "conditional": True, "guidance": 2.0}, vdm={"fourier": [0]}),
     "flow": model({"kind": "flow", "conditional": True, "guidance": 2.0}, UNET, ("euler", {"steps": 6})),
 }
+#: One that diffusers is not given.
+DIT = model(CONDITIONAL, {"kind": "dit", "width": 16, "depth": 2, "registers": 2}, diffusion={"timesteps": 10})
 #: Those that diffusers holds without code of ours.
 STANDARD = ("ddpm", "ddim")
 
@@ -130,9 +132,10 @@ def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeyp
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided", "flow"])
+@pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided", "flow", "dit"])
 def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
-    folder, out = export(tmp_path / "onnx", DIFFUSION[name], "onnx")
+    sections = DIT if name == "dit" else DIFFUSION[name]
+    folder, out = export(tmp_path / "onnx", sections, "onnx")
     images, start, of_steps, labels = drawn(folder)
     session = onnxruntime.InferenceSession(out / "model.onnx")
     steps = json.loads((out / "drawing.json").read_text())["steps"]
@@ -146,14 +149,14 @@ def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
             std = step["std"] ** (1 - fraction[0]) * step["large_std"] ** fraction[0] if fraction else step["std"]
             x += std * z
     assert np.abs(x - images.numpy()).max() < 1e-4
-    _, out = export(tmp_path / "torchscript", DIFFUSION[name], "torchscript")
+    _, out = export(tmp_path / "torchscript", sections, "torchscript")
     with torch.no_grad():
         assert (loaded(out)(start, labels, of_steps) - images).abs().max() < 1e-4
 
 
 @pytest.mark.trains
 @pytest.mark.parametrize("conditional", [False, True])
-@pytest.mark.parametrize("network", ["dcgan", "sngan"])
+@pytest.mark.parametrize("network", ["dcgan", "sngan", "r3gan"])
 def test_an_exported_generator_draws_the_images_of_the_run(network, conditional, tmp_path):
     width = {"discriminator_width": 8} if network == "sngan" else {}
     sections = {
@@ -240,8 +243,9 @@ def test_a_card_has_the_metadata_of_the_hub(tmp_path):
     [
         (DIFFUSION["labels"], ["--to", "onnx", "--set", "sampler.kind=heun"], "ancestral, ddim, euler"),
         (untrained.FAMILIES["gan"], ["--to", "diffusers"], "choose --to safetensors, onnx or torchscript"),
+        (DIT, ["--to", "diffusers"], "the class DiT cannot be given to diffusers"),
     ],
-    ids=["sampler", "gan"],
+    ids=["sampler", "gan", "dit"],
 )
 def test_what_cannot_be_exported_is_refused_with_what_can(sections, arguments, words, tmp_path, capsys):
     folder = checkpoint(tmp_path, sections)
