@@ -93,7 +93,7 @@ def adversarial(
     is what comes after the augmentation.
     Raises ConfigError if the augmentation needs a boundary between real and fake that the loss does not have, or if
     something is to change within a burn-in that is not given.
-    Source: Radford et al. 2016 (defaults); Huang et al. 2024 (R3GAN), appendix (burn-in).
+    Source: Radford et al. 2016 (defaults); Huang et al. 2024 (R3GAN; burn-in).
     """
     rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
     adam = {network: Adam(rate, (beta1, beta2), warmup, clip) for network, rate in rates.items()}

@@ -92,8 +92,8 @@ def wasserstein() -> GanLoss:
 def relativistic() -> PairLoss:
     """Cross-entropy of which image of a pair is real; the generator wants its own to be taken for it.
 
-    With few modes in sight a GAN of this loss still covers all data; it converges if gradients are penalised on both
-    sides (`r1_r2`).  Source: Jolicoeur-Martineau 2019; Huang et al. 2024 (R3GAN), eq. 2.
+    The generator gains nothing by dropping modes of the data; the game converges if gradients are penalised on both
+    sides (`r1_r2`).  Source: Jolicoeur-Martineau 2019; Sun et al. 2020; Huang et al. 2024 (R3GAN).
     """
     return PairLoss(lambda ahead: F.softplus(-ahead).mean())
 
@@ -155,7 +155,7 @@ def r1_r2(
 
     The weight goes to `final_weight` within the burn-in of the game (`gan.burn_in`).  The paper's are 0.05 and 0.005
     for CIFAR-10, and a tenth at the end for other images too.
-    Source: Mescheder et al. 2018, eq. 9 and 10; Huang et al. 2024 (R3GAN), section 3.
+    Source: Mescheder et al. 2018, section 4.1; Huang et al. 2024 (R3GAN).
     """
     last = weight if final_weight is None else final_weight
 

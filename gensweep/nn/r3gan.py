@@ -46,7 +46,7 @@ def r3gan(
     inside, in groups of `group_channels`.  `depth` is the number of blocks at each resolution.  With its defaults and
     32 px these are the networks of the paper for CIFAR-10.  They are made for the loss `relativistic` with the penalty
     `r1_r2`.  Raises ConfigError if the groups do not divide the channels.
-    Source: Huang et al. 2024 (R3GAN), section 4 (Config E); Zhang et al. 2019 (Fixup initialisation).
+    Source: Huang et al. 2024 (R3GAN), Config E; Zhang et al. 2019 (Fixup initialisation).
     """
     check_doubling_size("r3gan", size)
     judge = width if discriminator_width is None else discriminator_width
@@ -122,7 +122,7 @@ class Block(nn.Module):
     """Residual block, 1x1, grouped 3x3, 1x1, which starts as its skip connection; `blocks` of them are in a network.
 
     First weights are smaller the more blocks there are, by L^(-1/(2m - 2)) for L blocks of m = 3 layers.
-    Source: Zhang et al. 2019, section 3; Huang et al. 2024 (R3GAN), section 4.
+    Source: Zhang et al. 2019; Huang et al. 2024 (R3GAN).
     """
 
     def __init__(self, width: int, group_channels: int, blocks: int) -> None:

@@ -123,7 +123,7 @@ def dirac_gan(weight, steps=2000, rate=0.1):
 
 
 def test_a_dirac_gan_converges_with_both_penalties_and_circles_for_ever_without():
-    """Source: Mescheder et al. 2018, sections 2 to 4; Huang et al. 2024, section 2.2."""
+    """Source: Mescheder et al. 2018; Huang et al. 2024."""
     bare, penalised = dirac_gan(0.0)[-500:], dirac_gan(0.5)[-500:]
     assert bare.norm(dim=1).min() > 0.2
     assert (bare.sign().diff(dim=0) != 0).sum(dim=0).min() > 5
