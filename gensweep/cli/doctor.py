@@ -125,11 +125,12 @@ def _precision() -> Iterator[Finding]:
 
     from gensweep.build.measured_formats import few_images, measure_formats
     from gensweep.config import TrialConfig
+    from gensweep.config.sweep_config import AUTO_KEYS
     from gensweep.sweep.auto_formats import format_lines
 
     trial = TrialConfig.from_dict({"data": {"kind": "digits"}, "family": {"kind": "diffusion"}})
     (times,) = measure_formats([trial], [few_images(trial)], 1, torch.cuda.is_available())
-    for line in format_lines("a U-Net", times):
+    for line in format_lines("a U-Net", times, AUTO_KEYS.values()):
         yield Finding("precision", "ok", line)
 
 

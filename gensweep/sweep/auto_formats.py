@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from gensweep.build.measured_formats import few_images, measure_formats
 from gensweep.config import SweepConfig, TrialConfig
@@ -17,9 +17,11 @@ def with_formats(sweep: SweepConfig, trials: Iterable[TrialConfig]) -> tuple[Swe
     The first trial of a family is the one whose networks are timed.  Raises what building and running it raises.
     """
     first: dict[str, TrialConfig] = {}
+    asked: dict[str, set[str]] = {}
     for trial in trials:
-        if any(trial.flat().get(key) == "auto" for key in AUTO_KEYS.values()):
+        if keys := {key for key in AUTO_KEYS.values() if trial.flat().get(key) == "auto"}:
             first.setdefault(trial.kind("family"), trial)
+            asked.setdefault(trial.kind("family"), set()).update(keys)
     if not first or sweep.formats:
         return sweep, []
     resources = sweep.resources
@@ -37,20 +39,21 @@ def with_formats(sweep: SweepConfig, trials: Iterable[TrialConfig]) -> tuple[Swe
         for family, each in found.items()
     }
     return sweep.model_copy(update={"formats": formats}), [
-        line for family, each in found.items() for line in format_lines(family, each)
+        line for family, each in found.items() for line in format_lines(family, each, asked[family])
     ]
 
 
-def format_lines(network: str, times: FormatTimes) -> Iterator[str]:
-    """What was measured, in words."""
+def format_lines(network: str, times: FormatTimes, keys: Collection[str]) -> Iterator[str]:
+    """What was measured, in words, of the formats that these keys leave open."""
     fastest = times.fastest
     others = ", ".join(
         f"{form.precision} {form.memory_format} {seconds / times.training[fastest]:.2f}"
         for form, seconds in times.training.items()
         if form != fastest
     )
-    yield f"{network} trains in {fastest.precision}, {fastest.memory_format} (times of the others: {others})"
-    if not times.sampling:
+    if "training.precision" in keys or "training.memory_format" in keys:
+        yield f"{network} trains in {fastest.precision}, {fastest.memory_format} (times of the others: {others})"
+    if not times.sampling or "family.sampling_precision" not in keys:
         return
     drawn = times.sampling_precision
     others = ", ".join(

@@ -66,3 +66,12 @@ def test_a_sweep_that_leaves_nothing_open_is_not_measured(asked):
     sweep = sweep_of(training=training, family={"sampling_precision": "bfloat16"})
     assert with_formats(sweep, [sweep.trial()]) == (sweep, [])
     assert asked == []
+
+
+def test_only_what_is_left_open_is_told(asked):
+    sweep = sweep_of(training={"precision": "float32", "memory_format": "contiguous"})
+    _, lines = with_formats(sweep, [sweep.trial()])
+    assert lines == ["diffusion draws samples in bfloat16 (float32 1.50)"]
+    sweep = sweep_of(family={"sampling_precision": "float32"})
+    _, (line,) = with_formats(sweep, [sweep.trial()])
+    assert line.startswith("diffusion trains in bfloat16, channels_last")
