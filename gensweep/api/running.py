@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from gensweep.api.filed_reports import file_reports
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
 from gensweep.config import SweepConfig, TrialConfig
@@ -43,7 +44,7 @@ from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 from gensweep.sweep.warm_start import warm_start_words, warm_starts
 from gensweep.tracking.provenance import changed_plugins
-from gensweep.tracking.runs import find_trial
+from gensweep.tracking.runs import find_sweep, find_trial
 from gensweep.tracking.store import remember_runs
 from gensweep.tracking.store_check import check_server, store_folders
 from gensweep.tracking.sync import sync
@@ -102,6 +103,8 @@ def run_sweep(
     _print_end(result)
     if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
         _rescore(sweep, root)
+    if result.state.best is not None:
+        _file_report(sweep, root)
     remember_runs()
     return result
 
@@ -118,6 +121,14 @@ def _measured(sweep: SweepConfig, trials: Sequence[TrialConfig], root: Path, pla
 
 def _note(line: str) -> None:
     click.echo(f"Note: {line}", err=True)
+
+
+def _file_report(sweep: SweepConfig, root: Path) -> None:
+    try:
+        sync(SweepFolder(root, sweep.name))
+        file_reports([find_sweep(sweep.name)])
+    except GensweepError as error:
+        _note(f"MLflow has no report of {sweep.name} ({error}); to file it: gensweep best --compare")
 
 
 def _changed_since(plan: SweepPlan, folder: SweepFolder) -> list[str]:

@@ -56,6 +56,11 @@ if TYPE_CHECKING:
     help="With --compare: rows of the table; JSON, CSV and the report hold every trial.  [default: 20]  "
     "With --try: how many of the best trials.  [default: 1]",
 )
+@click.option(
+    "--register",
+    metavar="NAME",
+    help="Register the winner in MLflow's model registry, with the alias champion if it is surely the best.",
+)
 @cluster_option
 @root_option
 @format_option
@@ -68,6 +73,7 @@ def best(
     no_html: bool,
     tries: str | None,
     top: int | None,
+    register: str | None,
     root: Path,
     format: str,
 ) -> None:
@@ -85,6 +91,7 @@ def best(
       gensweep best --compare
       gensweep best --compare ddpm-cifar10 dcgan-cifar10 --html verdict.html
       gensweep best --compare --budget 2e13flops --draw 1000000
+      gensweep best ddpm-cifar10 --register horses
     """
     if not compare and len(sweeps) > 1:
         raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
@@ -98,12 +105,22 @@ def best(
     if compare:
         found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, root=root)
         _print_comparison(found, None if no_html else html, top or 20, format)
+        _register(found, register)
         return
     ranked = verdicts.rank(*sweeps, root=root)
     if axes is not None:
         print_scores(rescore([subject_of(entry.trial) for entry in ranked.entries[: top or 1]], axes), format)
     else:
         _print_best(ranked, format)
+    if register is not None:
+        _register(verdicts.compare(ranked.winner.trial.sweep, root=root), register)
+
+
+def _register(verdict: Verdict, name: str | None) -> None:
+    from gensweep.api.registration import register_winner
+
+    if name is not None:
+        print_remark(register_winner(verdict, name))
 
 
 def _print_best(comparison: Comparison, format: str) -> None:
@@ -150,8 +167,11 @@ def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) 
     print_remark(found.words)
     print_warnings(judged.warnings)
     if html is not None:
+        from gensweep.api.filed_reports import file_reports
+
         found.write_html(html)
         print_remark(f"Report: {html}")
+        file_reports(comparison.sweeps)
 
 
 def _warn(trial: TrialRecord) -> None:

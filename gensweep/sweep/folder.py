@@ -19,7 +19,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from gensweep.errors import ConfigError, GensweepError
@@ -139,12 +139,20 @@ class SweepFolder:
         return below(storage if is_url(storage) else str(Path(storage).expanduser().absolute()), self.name)
 
     def resolve(self, uri: str) -> str:
-        """Where a checkpoint on record lies now: its storage may have had another path or URL then."""
+        """Where a checkpoint on record lies now: its storage, or the sweep's folder, may have been elsewhere then."""
         settings = self.settings if self.exists else {}
         above, images = split_place(uri)
         names = (CHECKPOINTS, split_place(above)[1], images)
-        moved = any(uri == below(self.root_in(former), *names) for former in settings.get("former_storages", ()))
-        return below(self.root_in(settings.get("storage")), *names) if moved else uri
+        storage = settings.get("storage")
+        on_record = any(self._was_in(each, uri, names) for each in (storage, *settings.get("former_storages", ())))
+        return below(self.root_in(storage), *names) if on_record else uri
+
+    def _was_in(self, storage: str | None, uri: str, names: tuple[str, ...]) -> bool:
+        """Whether a checkpoint lay in this --storage; one that moves with the folder shows at the end of its path."""
+        if storage is not None and (is_url(storage) or Path(storage).expanduser().is_absolute()):
+            return uri == below(self.root_in(storage), *names)
+        ending = names if storage is None else (Path(storage).name, self.name, *names)
+        return not is_url(uri) and PurePath(uri).parts[-len(ending) :] == ending
 
     def write_log(self, name: str, text: str) -> Path:
         """Append to the log of a trial, or of the driver."""

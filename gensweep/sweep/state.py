@@ -93,6 +93,12 @@ class TrialState:
         return {} if self.best is None else self.best.evaluation.signals
 
     @property
+    def curve(self) -> dict[int, float]:
+        """By training images, the objective of each evaluation, as it was."""
+        scored = {images: each.evaluation.scores.get(self.metric) for images, each in self.evaluations.items()}
+        return {images: score.value for images, score in scored.items() if score is not None}
+
+    @property
     def never_improved(self) -> bool:
         """Whether its first evaluation has stayed the best one; only scores of one identity are compared."""
         scores: dict[Identity, list[float]] = {}

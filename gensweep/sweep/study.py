@@ -82,15 +82,21 @@ def tell(study: optuna.Study, trial: TrialState, known: int) -> None:
     """Tell the study, which begins with `known` trials of other sweeps, the newest score of a trial, or its end."""
     number = known + trial.number
     state, value = _outcome(trial)
+    frozen = study.get_trials(deepcopy=False)[number]
+    if frozen.state.is_finished():
+        return
+    told = optuna.trial.Trial(study, frozen._trial_id)
+    for name, attribute in _attributes(study.study_name, trial).items():
+        if frozen.user_attrs.get(name) != attribute:
+            told.set_user_attr(name, attribute)
     if state == OptunaState.COMPLETE:
-        study.tell(number, value, skip_if_finished=True)
-    elif trial.ended:  # Optuna takes the last intermediate value of a pruned trial, which is its best
-        study.tell(number, state=state, skip_if_finished=True)
-    elif trial.rungs:
-        images, best = trial.rungs[-1]
-        frozen = study.get_trials(deepcopy=False)[number]
-        if images not in frozen.intermediate_values:
-            optuna.trial.Trial(study, frozen._trial_id).report(best, images)
+        study.tell(number, value)
+    elif trial.ended:  # Optuna takes the last intermediate value of a pruned trial
+        study.tell(number, state=state)
+    else:
+        for images, score in trial.curve.items():
+            if images not in frozen.intermediate_values:
+                told.report(score, images)
 
 
 def sampler_state(study: optuna.Study, trial: optuna.Trial) -> dict[str, int]:
@@ -144,13 +150,30 @@ def _load(file: Path, state: SweepState, sampler: optuna.samplers.BaseSampler) -
     def connect() -> sqlite3.Connection:
         return sqlite3.connect(file, timeout=LOCK_TIMEOUT, check_same_thread=False)
 
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect, "poolclass": NullPool}),
-        study_name="" if state.created is None else state.created.name,
+        study_name=_study_name(state),
         sampler=sampler,
         direction=_direction(state),
         load_if_exists=True,
     )
+    if state.metric and study.metric_names != [state.metric]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names([state.metric])
+    return study
+
+
+def _study_name(state: SweepState) -> str:
+    return "" if state.created is None else state.created.name
+
+
+def _attributes(study: str, trial: TrialState) -> dict[str, Any]:
+    """What the dashboard shows of a trial besides: the run's name, and what it cost until its best checkpoint."""
+    if trial.best is None:
+        return {}
+    costs = trial.cost.as_dict()
+    return {"run": f"{study}/{trial.trial}", **{f"cost/{key}": value for key, value in costs.items()}}
 
 
 def _direction(state: SweepState) -> Literal["minimize", "maximize"]:
@@ -163,7 +186,7 @@ def _outcome(trial: TrialState) -> tuple[OptunaState, float | None]:
         case "finished" if trial.objective is not None:
             return OptunaState.COMPLETE, trial.objective.value
         case "pruned" if trial.rungs:
-            return OptunaState.PRUNED, trial.rungs[-1][1]
+            return OptunaState.PRUNED, list(trial.curve.values())[-1]
         case "finished" | "pruned" | "failed":
             return OptunaState.FAIL, None
     return OptunaState.RUNNING, None
@@ -177,7 +200,8 @@ def _expected(state: SweepState, sample: Sample) -> Iterator[FrozenTrial]:
         yield _frozen(number, known["params"], sample, state=ended, value=known["rungs"][-1][1], rungs=rungs)
     for trial in state.searched:
         ended, value = _outcome(trial)
-        found: dict[str, Any] = {"rungs": dict(trial.rungs), "system_attrs": dict(trial.sampler_state)}
+        found: dict[str, Any] = {"rungs": trial.curve, "system_attrs": dict(trial.sampler_state)}
+        found["user_attrs"] = _attributes(_study_name(state), trial)
         yield _frozen(len(state.known) + trial.number, trial.suggested, sample, state=ended, value=value, **found)
 
 
@@ -196,4 +220,6 @@ def _frozen(
 
 def _contents(trials: Sequence[FrozenTrial]) -> list[tuple[Any, ...]]:
     """All that a view of the log must have right."""
-    return [(t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values) for t in trials]
+    return [
+        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.user_attrs) for t in trials
+    ]

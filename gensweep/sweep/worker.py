@@ -41,6 +41,7 @@ from gensweep.sweep.heartbeat import Heartbeat
 from gensweep.sweep.kept_worker import RunnerSettings
 from gensweep.sweep.out_of_memory import what_fits
 from gensweep.sweep.storage import worker_problem
+from gensweep.sweep.system_metrics import SystemMeter
 from gensweep.sweep.trial_queue import Assignment, JobError
 from gensweep.training.settings import TrainingSettings
 from gensweep.training.trial import Phase, StopTrial, WorkerContext
@@ -192,12 +193,13 @@ class _QueueReporter:
         self._queue, self._runner, self._storage, self._heartbeat = queue, runner, storage, heartbeat
         self._trial, self._generation = assignment.trial, assignment.generation
         self._warned = False
+        self._meter = SystemMeter()
 
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
         """Send them, without waiting."""
         self.moved("training")
         _require_finite(images, numbers)
-        self._report(Progressed(self._trial, images, dict(numbers)))
+        self._report(Progressed(self._trial, images, {**numbers, **self._meter.numbers()}))
 
     def paced(self, images: int, images_per_second: float) -> None:
         """Send it."""

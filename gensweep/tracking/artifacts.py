@@ -10,16 +10,21 @@ from contextlib import suppress
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
+from gensweep.cache import cache_folder
 from gensweep.errors import GensweepError
+from gensweep.files import replace_folder
 from gensweep.redaction import redact_tree
 from gensweep.sweep.events import Evaluated, Progressed
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import TrialState
+from gensweep.tracking.logged_models import MODEL_URI, checkpoint_in
 from gensweep.tracking.records import SweepRecord, TrialRecord, logged_state, sweep_folder
+from gensweep.tracking.relocation import local_path
 from gensweep.tracking.store import client, explaining_errors
 
 #: The file of a checkpoint, and of a run, that says how sure its scores are.
@@ -138,13 +143,35 @@ def _stored_config(run: TrialRecord | SweepRecord) -> dict[str, Any]:
 
 def download(run_id: str, path: str) -> Path:
     """A file or folder of a run, on this machine.  Raises GensweepError if it cannot be had."""
-    from gensweep.cache import cache_folder
-
     # Artifacts that lie on this machine are handed out in place; others are kept for the next time.
     target = cache_folder() / "runs" / run_id
     target.mkdir(parents=True, exist_ok=True)
     with explaining_errors(f"{path} of run {run_id} cannot be downloaded: CAUSE"):
         return Path(client().download_artifacts(run_id, path, str(target)))
+
+
+def fetch_model(uri: str) -> Path:
+    """The checkpoint in a model of MLflow, on this machine; `uri` is models:/ID, models:/NAME/VERSION or with @ALIAS.
+
+    Raises GensweepError if it cannot be had.
+    """
+    store = client()
+    with explaining_errors(f"{uri} cannot be had: CAUSE"):
+        name, _, rest = uri.removeprefix(MODEL_URI).strip("/").partition("@" if "@" in uri else "/")
+        if rest:
+            find = store.get_model_version_by_alias if "@" in uri else store.get_model_version
+            name = str(find(name, rest).source).removeprefix(MODEL_URI)
+        location = store.get_logged_model(name).artifact_location
+        if (folder := local_path(location)) is not None:
+            return checkpoint_in(folder)
+        copy = cache_folder() / "models" / name
+        if not copy.is_dir():
+            from mlflow.artifacts import download_artifacts
+
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with TemporaryDirectory(prefix=".", dir=copy.parent) as aside:
+                replace_folder(Path(download_artifacts(artifact_uri=location, dst_path=aside)), copy)
+    return checkpoint_in(copy)
 
 
 def _has(run: TrialRecord | SweepRecord, path: str) -> bool:

@@ -20,7 +20,7 @@ from gensweep.cache import cache_folder
 from gensweep.files import write_text
 
 #: Another one whenever answers are written in another way.
-FORMAT = 1
+FORMAT = 2
 #: The beginning of every SQLite database.
 MAGIC = b"SQLite format 3\0"
 #: Where its header says how it is written, and that it is with a rollback journal: otherwise changes lie elsewhere.
@@ -39,11 +39,15 @@ class StoredRun:
     run_id: str
     status: str
     started: int
-    artifact_uri: str
     tags: Mapping[str, str]
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     """The newest of each."""
+    model_id: str | None
+    """The model of its kept checkpoint, if there is one, and where it lies."""
+    model_location: str
+    details: Mapping[str, Any]
+    """Of a trial, what is neither a text nor a number."""
 
 
 @dataclass(frozen=True)

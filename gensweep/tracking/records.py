@@ -91,6 +91,8 @@ class SweepRecord:
     sweep_id: str = ""
     unit: Unit = "images"
     budget: float | None = None
+    reported: bool = False
+    """Whether its report is filed with its run."""
     trials: tuple[TrialRecord, ...] = ()
 
 

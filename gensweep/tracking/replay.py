@@ -6,8 +6,10 @@ the last few records, and repeating a record changes nothing.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,15 +35,22 @@ from gensweep.sweep.folder import PICTURES, SweepFolder
 from gensweep.sweep.log import LogEntry
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.tracking.artifacts import ESTIMATES
+from gensweep.tracking.logged_models import KEPT_IMAGES
+from gensweep.tracking.records import logged_sweep_id
 from gensweep.tracking.run_writer import RunWriter, metrics_of
 from gensweep.tracking.store import client, experiment_id, search_runs, skipping_refused
 from gensweep.tracking.tags import (
-    KEPT_IMAGES,
+    DETAILS,
     POSITION,
+    SESSION,
     SWEEP_ID,
     TRIAL,
+    VIEW,
+    VIEW_FORMAT,
     param_texts,
+    session_details,
     sweep_tags,
+    trial_details,
     trial_tags,
     yaml_text,
 )
@@ -64,6 +73,10 @@ class Replay:
         self._read = 0
         self._runs: dict[str, RunWriter] = {}
         self._position: int | None = None
+        self._details = ""
+        """What MLflow has of the trials' details."""
+        self._moved = False
+        """Whether MLflow has the sweep's folder in another place, and all is to be rendered again."""
 
     def catch_up(self, limit: int = 500) -> bool:
         """Send the next events; False if there were none.  Raises what the connection raises."""
@@ -85,7 +98,8 @@ class Replay:
                 news.append(entry)
                 sweep_metrics += self._best_so_far(entry)
         self._read = entries[-1].end
-        if not news:
+        at_the_end = self._read >= self._folder.log.size
+        if not news and not (self._moved and at_the_end):
             return True
         for entry in news:
             self._ensure_run(entry)
@@ -93,9 +107,11 @@ class Replay:
         for trial, group in groups.items():
             with skipping_refused(trial):
                 self._send(self._runs[trial], self._state.trials[trial], group)
+        if self._moved and at_the_end:
+            changed, self._moved = {*self._state.trials}, False
         for trial in sorted({*groups, *changed, *self._marked()} & self._runs.keys()):
             self._render(self._state.trials[trial])
-        if self._read >= self._folder.log.size:
+        if at_the_end:
             self._keep_checkpoints()
         self._render_sweep(sweep_metrics)
         return True
@@ -112,8 +128,31 @@ class Replay:
         self._experiment = str(experiment_id(self._client, create=True))
         found = search_runs(self._experiment, f"tags.`{SWEEP_ID}` = '{first.sweep_id}'")
         self._runs = {run.data.tags[TRIAL]: RunWriter(self._client, run) for run in found}
-        position = int(self._runs[SWEEP].tags.get(POSITION, "0")) if SWEEP in self._runs else 0
+        if SWEEP in self._runs:
+            self._moved = self._is_moved(Path(self._runs[SWEEP].tags.get("gensweep.folder", self._folder.path)))
+        if SWEEP not in self._runs:
+            return 0
+        tags = self._runs[SWEEP].tags
+        if tags.get(VIEW) != VIEW_FORMAT:
+            for run in self._runs.values():
+                run.drop_former()
+            return 0
+        position = int(tags.get(POSITION, "0"))
         return position if position <= self._folder.log.size else 0
+
+    def _is_moved(self, known: Path) -> bool:
+        """Whether MLflow knows the sweep's folder by another path.  Raises GensweepError if that has the sweep, too."""
+        if known.resolve() == self._folder.path.resolve():
+            return False
+        held = None
+        with suppress(GensweepError):
+            held = logged_sweep_id(SweepFolder(known.parent, known.name))
+        if held == self._created.sweep_id:
+            raise GensweepError(
+                f"{self._folder.path} is a copy of {known}, whose runs this MLflow store shows; to go on with the "
+                "copy, give it a store of its own: export MLFLOW_TRACKING_URI=sqlite:///mlflow.db"
+            )
+        return True
 
     def _ensure_run(self, entry: LogEntry) -> None:
         """Make and describe the run that an event speaks of for the first time."""
@@ -127,6 +166,9 @@ class Replay:
             with skipping_refused(SWEEP):
                 self._runs[SWEEP].log_text(yaml_text(self._folder.settings.get("sweep", {})), "config.yaml")
                 self._runs[SWEEP].log_file(self._folder.path / "git.diff")
+        if isinstance(event, SessionStarted):
+            with skipping_refused(SWEEP):
+                self._runs[SWEEP].log_text(json.dumps(session_details(event.tags), indent=1) + "\n", SESSION)
         if isinstance(event, Suggested) and event.trial not in self._runs:
             tags = common | {TRIAL: event.trial, "gensweep.kind": "trial", "mlflow.parentRunId": self._runs[SWEEP].id}
             run = self._client.create_run(self._experiment, entry.time, tags, f"{created.name}/{event.trial}")
@@ -149,6 +191,14 @@ class Replay:
                         file = self._folder.picture(trial.trial, evaluation.images, key)
                         run.log_picture(file, key, evaluation.images, entry.time)
         run.log_metrics(metrics)
+        if Evaluated in kinds:
+            references = {
+                score.identity.reference
+                for event in trial.evaluations.values()
+                for score in event.evaluation.scores.values()
+            }
+            for each in (run, self._runs[SWEEP]):
+                each.log_datasets(references, trial.config.get("data", {}))
         if Evaluated in kinds and trial.best is not None and trial.best.uri is not None:
             self._send_estimates(run, trial.best.uri)
         if ScoredAgain in kinds:
@@ -175,12 +225,16 @@ class Replay:
             run.log_metrics(metrics)
         with skipping_refused(SWEEP):
             run.set_status(self._state.status, self._state.changed_at)
+        details = {name: trial_details(self._state, trial) for name, trial in self._state.trials.items()}
+        if (text := json.dumps(details, default=str)) != self._details:
+            run.log_text(text, DETAILS)
+            self._details = text
         # The position comes last: what stands before it has arrived.
         run.set_tags({**sweep_tags(self._state, self._folder), POSITION: str(self._read)})
         self._position = self._read
 
     def _keep_checkpoints(self) -> None:
-        """The best checkpoints of the best trials are artifacts, unless they lie at a URL; those of others go."""
+        """The best checkpoints of the best trials are models, unless they lie at a URL; those of others go."""
         kept = {
             trial.trial: trial.best
             for trial in self._state.kept
@@ -191,10 +245,10 @@ class Replay:
             wanted = "" if best is None else str(best.evaluation.images)
             if name == SWEEP or present == wanted:
                 continue
-            if present:
+            if best is None:
                 with skipping_refused(name):
                     run.drop_checkpoint()
-            if best is not None:
+            else:
                 folder = Path(self._folder.resolve(best.uri or ""))
                 if not folder.is_dir():
                     logger.warning("the checkpoint %s is gone; it is not kept in MLflow", best.uri)

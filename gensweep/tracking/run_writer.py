@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
+from gensweep.redaction import redact_tree
 from gensweep.results import OUTCOMES_FORMAT, Outcome
-from gensweep.tracking.tags import KEPT_IMAGES, RUN_STATUS
+from gensweep.tracking.logged_models import KEPT_IMAGES, delete_files, drop_models, log_model
+from gensweep.tracking.tags import RUN_STATUS
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric, Run
+    from mlflow.entities import Dataset, Metric, Run
     from mlflow.tracking import MlflowClient
 
 #: Metrics that a server takes in one request.
@@ -24,6 +23,8 @@ MAX_METRICS = 1000
 MAX_PARAMS = 100
 #: Characters of a param's value that a server takes.
 MAX_PARAM_LENGTH = 6000
+#: Characters of a data set's digest that a server takes.
+MAX_DIGEST_LENGTH = 36
 #: Characters of a tag's value that a server takes.
 MAX_TAG_LENGTH = 5000
 
@@ -38,6 +39,8 @@ class RunWriter:
         self._params = frozenset(run.data.params)
         self._status = str(run.info.status)
         self._artifacts = str(run.info.artifact_uri)
+        self._datasets: set[str] = set()
+        self._experiment = str(run.info.experiment_id)
 
     def log_metrics(self, metrics: Sequence[Metric]) -> None:
         """Add points to the histories of numbers; points that are there already change nothing."""
@@ -109,21 +112,34 @@ class RunWriter:
         record = {"format": OUTCOMES_FORMAT, "outcomes": [outcome.as_dict() for outcome in outcomes]}
         self.log_text(json.dumps(record, indent=1) + "\n", "evaluations.json")
 
+    def log_datasets(self, references: Collection[str], config: Mapping[str, Any]) -> None:
+        """Show the data that scores were measured against, by their digests; `config` is the section `data`."""
+        from mlflow.entities import DatasetInput, InputTag
+
+        source = json.dumps(redact_tree(dict(config)), default=str)
+        new = [
+            DatasetInput(_dataset(reference, source), [InputTag("mlflow.data.context", _context(reference))])
+            for reference in sorted({*references} - self._datasets)
+        ]
+        if new:
+            self._client.log_inputs(self.id, new)
+        self._datasets |= {*references}
+
+    def drop_former(self) -> None:
+        """Delete the checkpoint that earlier versions kept among the artifacts."""
+        if self._client.list_artifacts(self.id, "checkpoint"):
+            delete_files(f"{self._artifacts}/checkpoint")
+        self.set_tags({"gensweep.kept_images": None})
+
     def keep_checkpoint(self, folder: Path, images: str) -> None:
-        """Copy a checkpoint to the artifacts."""
-        self._client.log_artifacts(self.id, str(folder), "checkpoint")
+        """Show a checkpoint as the run's model, in place of the one before."""
+        self.drop_checkpoint()
+        log_model(self._client, self._client.get_run(self.id), folder, images)
         self.set_tags({KEPT_IMAGES: images})
 
     def drop_checkpoint(self) -> None:
-        """Delete the checkpoint among the artifacts."""
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        if self._client.list_artifacts(self.id, "checkpoint"):
-            if (parts := urlsplit(self._artifacts)).scheme == "file":  # whose path MLflow would decode twice
-                shutil.rmtree(Path(url2pathname(parts.path)) / "checkpoint")
-            else:
-                artifacts: Any = get_artifact_repository(self._artifacts)
-                artifacts.delete_artifacts("checkpoint")
+        """Delete the run's model, unless it was registered."""
+        drop_models(self._client, self._experiment, self.id)
         self.set_tags({KEPT_IMAGES: None})
 
 
@@ -134,15 +150,30 @@ def metrics_of(numbers: Mapping[str, float], time: int, step: int) -> list[Metri
     return [Metric(key, value, time, step) for key, value in numbers.items()]
 
 
+def _dataset(reference: str, source: str) -> Dataset:
+    """A data set of MLflow, of the words that identities of scores have: "digits/train (1,433 images, 16x16)#ab12"."""
+    from mlflow.entities import Dataset
+
+    words, _, digest = reference.rpartition("#")
+    name, _, size = (words or reference).partition(" (")
+    profile = json.dumps({"size": size.removesuffix(")")}) if size else None
+    return Dataset(name, digest.rpartition(":")[2][:MAX_DIGEST_LENGTH], "gensweep", source, profile=profile)
+
+
+def _context(reference: str) -> str:
+    """What data are for, as MLflow calls it."""
+    return "training" if reference.partition(" (")[0].endswith("/train") else "evaluation"
+
+
 def _curve_name(outcome: Outcome, score: str) -> str:
-    """One name for each curve of a score over network evaluations: "evaluate/fd of 500/heun, guidance 2, ema-0.25"."""
+    """One name for each curve of a score over network evaluations: "evaluate/fd_500/heun-guidance_2-ema@0.25"."""
     sampling = outcome.sampling
     words = [
         sampling.sampler or "",
-        "" if sampling.guidance is None else f"guidance {sampling.guidance:g}",
+        "" if sampling.guidance is None else f"guidance_{sampling.guidance:g}",
         sampling.weights,
-        f"seed {outcome.seed}" if outcome.seed else "",
-        f"against {outcome.changed['evaluation.against']}" if "evaluation.against" in outcome.changed else "",
+        f"seed_{outcome.seed}" if outcome.seed else "",
+        f"against_{outcome.changed['evaluation.against']}" if "evaluation.against" in outcome.changed else "",
     ]
-    name = f"evaluate/{score} of {outcome.samples}/{' '.join(word for word in words if word)}"
-    return re.sub(r"[^/\w.\- :]", "-", name)
+    name = f"evaluate/{score}_{outcome.samples}/{'-'.join(word for word in words if word)}"
+    return re.sub(r"[^/\w.\-]", "-", name)

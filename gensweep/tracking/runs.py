@@ -16,10 +16,12 @@ from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.ranking import ranking
 from gensweep.remote_folder import is_url
 from gensweep.sweep.checkpoints import fetch
-from gensweep.tracking.artifacts import download
+from gensweep.tracking.artifacts import fetch_model
 from gensweep.tracking.last_answer import StoredRun
+from gensweep.tracking.logged_models import MODEL_URI
 from gensweep.tracking.records import SweepRecord, TrialRecord, sweep_folder
 from gensweep.tracking.store import experiment_name, stored_runs
+from gensweep.tracking.store_check import check_server
 from gensweep.tracking.tags import sweep_record
 
 #: Seconds for which a command tries to fetch a checkpoint.
@@ -97,20 +99,31 @@ def best_trial(sweep: SweepRecord) -> TrialRecord:
 
 
 def checkpoint_folder(run: str | TrialRecord) -> Path:
-    """The local folder of a run's best checkpoint, downloaded if need be; `run` may also be such a folder.
+    """The local folder of a run's best checkpoint, downloaded if need be.
 
-    The plug-ins of a run are imported.  Those of a folder, which may come from anywhere, are not, as they run code.
+    `run` may also be such a folder, or the URI of a model in MLflow.  The plug-ins of a run are imported.  Those of a
+    folder or a model, which may come from anywhere, are not, as they run code.
     Raises ConfigError if there is no such run or a plug-in is missing, GensweepError if its checkpoint does not
     exist or it was not trained here.
     """
     if isinstance(run, str) and (Path(run) / "checkpoint.json").is_file():
         _check_plugins(Path(run))
         return Path(run)
+    if isinstance(run, str) and run.startswith(MODEL_URI):
+        check_server()
+        folder = fetch_model(run)
+        _check_plugins(folder)
+        return folder
     if isinstance(run, str) and Path(run).is_dir() and ("/" in run or run.startswith(".")):
         raise ConfigError(f"{run} is not a checkpoint: it holds no checkpoint.json")
     trial = trained_trial(run)
     for name in json.loads(trial.config.get("plugins", "[]")):
         plugins.load(name)
+    if trial.checkpoint is None and trial.folder is not None and not Path(trial.folder).is_dir():
+        raise GensweepError(
+            f"the checkpoint of {trial.name} lies with its sweep, whose folder {trial.folder} is not on this "
+            f"machine; if it was moved, name the folder above it once: gensweep trials {trial.sweep} --sweeps FOLDER"
+        )
     if trial.checkpoint is None:
         raise GensweepError(
             f"the checkpoint of {trial.name} was not kept (keep_best keeps those of a sweep's best trials); "
@@ -118,8 +131,7 @@ def checkpoint_folder(run: str | TrialRecord) -> Path:
         )
     if is_url(trial.checkpoint):
         return _fetched(trial, trial.checkpoint)
-    folder = Path(trial.checkpoint)
-    return folder if folder.is_dir() else download(trial.run_id, "checkpoint")
+    return fetch_model(trial.checkpoint) if trial.checkpoint.startswith(MODEL_URI) else Path(trial.checkpoint)
 
 
 def _check_plugins(folder: Path) -> None:

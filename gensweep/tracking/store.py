@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from gensweep.errors import GensweepError
 from gensweep.redaction import redact
+from gensweep.scratch import scratch_folder
 from gensweep.tracking.last_answer import LastAnswer, StoredRun, last_answer, version
+from gensweep.tracking.logged_models import KEPT_IMAGES, MODEL_IMAGES, models_of
+from gensweep.tracking.relocation import DATABASE_FOLDER, follow, former_folder
+from gensweep.tracking.tags import DETAILS, VIEW
 
 if TYPE_CHECKING:
-    from mlflow.entities import Run
+    from mlflow.entities import LoggedModel, Run
     from mlflow.tracking import MlflowClient
 
 logger = logging.getLogger(__name__)
@@ -30,6 +35,7 @@ ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "15",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # a model is not described by whatever project lies in the current folder
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # stdout is for data
 }
 
@@ -38,11 +44,16 @@ LOG_LEVELS = {
     "mlflow.store.db.utils": logging.CRITICAL,  # a locked database would show a traceback
     "alembic": logging.WARNING,
     "mlflow.utils.environment": logging.WARNING,
+    "mlflow.pyfunc": logging.WARNING,
     "urllib3.connectionpool": logging.ERROR,
 }
 
-#: MLflow's own code against its own dependencies: nothing that we or the user could change.
-KNOWN_WARNING = r"The ``noload`` loader strategy is deprecated"
+#: MLflow's own code against its own dependencies and types: nothing that we or the user could change.
+KNOWN_WARNINGS = (
+    r"The ``noload`` loader strategy is deprecated",
+    r".*Any type hint is inferred as AnyType",
+    r"Operation with range is deprecated",
+)
 
 #: Errors that the same request would meet again: everything else (no connection, a locked database) may pass.
 LASTING_ERRORS = (
@@ -122,21 +133,42 @@ def stored_runs() -> Sequence[StoredRun]:
     before = None if database is None else version(database)
     experiment = experiment_id(store, create=False)
     runs = [] if experiment is None else search_runs(experiment, "tags.`gensweep.kind` != ''")
-    found = [
-        StoredRun(
-            run_id=str(run.info.run_id),
-            status=str(run.info.status),
-            started=run.info.start_time or 0,
-            artifact_uri=run.info.artifact_uri or "",
-            tags=run.data.tags,
-            params=run.data.params,
-            metrics=run.data.metrics,
-        )
-        for run in runs
-    ]
+    models = [] if experiment is None else models_of(store, experiment)
+    of_runs = {(model.source_run_id, model.tags.get(MODEL_IMAGES)): model for model in models}
+    details = _details(store, runs)
+    found = [_stored(run, details, of_runs.get((run.info.run_id, run.data.tags.get(KEPT_IMAGES)))) for run in runs]
     if database is not None and before is not None and before == version(database):
         LastAnswer(uri, str(database.absolute()), before, found).keep()
     return found
+
+
+def _details(store: MlflowClient, runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
+    """The details of the trials of each sweep, by the id of its run; none where they cannot be had."""
+    from mlflow.exceptions import MlflowException
+
+    found = {}
+    for run in runs:
+        if run.data.tags["gensweep.kind"] == "sweep" and VIEW in run.data.tags:
+            with suppress(MlflowException, OSError, ValueError), scratch_folder("details") as aside:
+                found[run.info.run_id] = json.loads(
+                    Path(store.download_artifacts(run.info.run_id, DETAILS, str(aside))).read_text()
+                )
+    return found
+
+
+def _stored(run: Run, details: Mapping[str, Mapping[str, Any]], model: LoggedModel | None) -> StoredRun:
+    tags = run.data.tags
+    return StoredRun(
+        run_id=str(run.info.run_id),
+        status=str(run.info.status),
+        started=run.info.start_time or 0,
+        tags=tags,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        model_id=None if model is None else model.model_id,
+        model_location="" if model is None else model.artifact_location,
+        details=details.get(tags.get("mlflow.parentRunId", ""), {}).get(tags.get("gensweep.trial", ""), {}),
+    )
 
 
 def remember_runs() -> None:
@@ -156,14 +188,21 @@ def search_runs(experiment: str, query: str) -> list[Run]:
 
 
 def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
-    """The id of our experiment; None if there is none and it should not be created."""
+    """The id of our experiment; None if there is none and it should not be created.
+
+    The places in a database that was moved or copied follow first.
+    """
     from mlflow.exceptions import MlflowException
 
     name = experiment_name()
     found = store.get_experiment_by_name(name)
+    if found is not None and (database := database_file(current_uri())) is not None:
+        former = former_folder(database, found.tags, found.artifact_location)
+        if former is not None:
+            follow(database, former)
     if found is None and create:
         try:
-            return str(store.create_experiment(name, _artifact_location(name), tags=TRAINING_RUNS))
+            return str(store.create_experiment(name, _artifact_location(name), tags=experiment_tags()))
         except MlflowException:  # another driver was faster
             found = store.get_experiment_by_name(name)
             if found is None:
@@ -173,6 +212,12 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
             return None
         store.restore_experiment(found.experiment_id)
     return None if found is None else str(found.experiment_id)
+
+
+def experiment_tags() -> dict[str, str]:
+    """The tags that our experiment has in this store."""
+    database = database_file(current_uri())
+    return TRAINING_RUNS if database is None else {**TRAINING_RUNS, DATABASE_FOLDER: str(database.absolute().parent)}
 
 
 def database_file(uri: str) -> Path | None:
@@ -227,4 +272,5 @@ def _prepare() -> None:
         os.environ.setdefault(name, value)
     for name, level in LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
-    warnings.filterwarnings("ignore", message=KNOWN_WARNING)
+    for message in KNOWN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)

@@ -19,7 +19,7 @@ from gensweep.causes import UNAVAILABLE, chain, database_problem, file_problem, 
 from gensweep.errors import GensweepError
 from gensweep.redaction import redact
 from gensweep.tracking.last_answer import last_answer
-from gensweep.tracking.store import TRAINING_RUNS, cause_of, client, current_uri, database_file, experiment_id
+from gensweep.tracking.store import cause_of, client, current_uri, database_file, experiment_id, experiment_tags
 
 #: Seconds that a server has to accept a connection.
 CONNECT_SECONDS = 3.0
@@ -72,7 +72,7 @@ def _try_to_write(uri: str) -> None:
     try:
         store = client()
         experiment = experiment_id(store, create=True)
-        for key, value in TRAINING_RUNS.items():
+        for key, value in experiment_tags().items():
             store.set_experiment_tag(str(experiment), key, value)
     except (OSError, MlflowException) as error:
         raise GensweepError(

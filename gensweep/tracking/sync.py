@@ -22,7 +22,7 @@ from gensweep.tracking.store import (
     stored_runs,
 )
 from gensweep.tracking.store_check import check_server
-from gensweep.tracking.tags import POSITION, SWEEP_ID
+from gensweep.tracking.tags import POSITION, SWEEP_ID, VIEW, VIEW_FORMAT
 
 #: Seconds that the driver of a running sweep has to send what its log says.
 DRIVER_PATIENCE = 3.0
@@ -68,7 +68,7 @@ def sync_all(root: Path) -> list[str]:
         try:
             folder = SweepFolder(root, file.parent.name)
             sweep_id = logged_sweep_id(folder)
-            if sweep_id is None or sent.get(sweep_id) == (folder.log.size, False):
+            if sweep_id is None or sent.get(sweep_id) == (folder.log.size, False, str(folder.path)):
                 continue
             missing = sync(folder)
             if missing != 0 and (unsent := _unsent(folder, sweep_id, DRIVER_PATIENCE if missing is None else 0.0)):
@@ -100,10 +100,14 @@ def file_outcomes(trial: TrialRecord, outcomes: Sequence[Outcome]) -> None:
     sync(folder)
 
 
-def _sent() -> dict[str, tuple[int, bool]]:
-    """How many bytes of each log MLflow has, and whether it takes the sweep to be running, by the id of the sweep."""
+def _sent() -> dict[str, tuple[int, bool, str]]:
+    """By the id of each sweep, how many bytes of its log MLflow has, whether it takes it to be running, and where."""
     return {
-        run.tags.get(SWEEP_ID, ""): (int(run.tags.get(POSITION, "0")), run.tags.get("gensweep.status") == "running")
+        run.tags.get(SWEEP_ID, ""): (
+            int(run.tags.get(POSITION, "0")) if run.tags.get(VIEW) == VIEW_FORMAT else 0,
+            run.tags.get("gensweep.status") == "running",
+            run.tags.get("gensweep.folder", ""),
+        )
         for run in stored_runs()
         if run.tags["gensweep.kind"] == "sweep"
     }
@@ -112,6 +116,6 @@ def _sent() -> dict[str, tuple[int, bool]]:
 def _unsent(folder: SweepFolder, sweep_id: str, patience: float) -> list[LogEntry]:
     """What MLflow lacks of what the log says now, after some seconds for its driver to send it."""
     size, deadline = folder.log.size, time.monotonic() + patience
-    while (position := _sent().get(sweep_id, (0, True))[0]) < size and time.monotonic() < deadline:
+    while (position := _sent().get(sweep_id, (0, True, ""))[0]) < size and time.monotonic() < deadline:
         time.sleep(DRIVER_INTERVAL)
     return [entry for entry in folder.log.read(position) if entry.end <= size]

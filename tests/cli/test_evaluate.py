@@ -62,7 +62,7 @@ def test_combinations_are_scored_kept_and_filed_and_a_second_call_only_reads(sto
 
     run_id = find_trial("tiny").run_id
     before = filed(run_id)
-    assert before["evaluate/fd of 8/ddim guidance 1 raw"] == [(row["evaluations"], row["value"]) for row in rows[2:]]
+    assert before["evaluate/fd_8/ddim-guidance_1-raw"] == [(row["evaluations"], row["value"]) for row in rows[2:]]
     assert any(item.path == "evaluations.json" for item in client().list_artifacts(run_id))
 
     again, err = as_json(capsys, *arguments)
@@ -176,7 +176,7 @@ def test_a_store_that_takes_nothing_loses_nothing(store, capsys, monkeypatch):
     again, _ = as_json(capsys, "evaluate", "tiny", "--steps", "3", "--samples", "4")
     assert again == rows
     run_id = find_trial("tiny").run_id
-    assert filed(run_id)["evaluate/fd of 4/ddim guidance 1 ema"] == [(3, rows[0]["value"])]
+    assert filed(run_id)["evaluate/fd_4/ddim-guidance_1-ema"] == [(3, rows[0]["value"])]
 
 
 def test_an_interrupted_call_keeps_what_it_has_and_says_what_goes_on(store, capsys, monkeypatch):

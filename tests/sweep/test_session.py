@@ -59,7 +59,9 @@ def test_the_objective_is_the_best_checkpoint_and_optuna_is_told_so(tmp_path):
     assert driver.kept() == [200]
     (told,) = driver.told
     assert (told.state, told.value) == (TrialState.COMPLETE, 2.0)
-    assert told.intermediate_values == {100: 5.0, 200: 2.0, 300: 2.0, 400: 2.0}
+    assert told.intermediate_values == {100: 5.0, 200: 2.0, 300: 7.0, 400: 6.0}
+    assert driver.session.study.metric_names == ["fd"]
+    assert told.user_attrs == {"run": f"{driver.folder.name}/t0000", "cost/images": 200}
 
 
 def test_a_trial_that_is_stopped_below_its_budget_is_pruned_and_at_it_finished(tmp_path):

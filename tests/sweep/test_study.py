@@ -27,7 +27,9 @@ def play(driver):
 
 
 def told(trials):
-    return [(t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values) for t in trials]
+    return [
+        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.user_attrs) for t in trials
+    ]
 
 
 @pytest.mark.trains

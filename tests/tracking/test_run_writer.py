@@ -24,11 +24,11 @@ def test_files_go_into_the_folder_whatever_its_name_and_a_checkpoint_is_gone_whe
     run = client.create_run(experiment_id(client, create=True))
     writer = RunWriter(client, run)
     (strange / "made").mkdir()
-    (strange / "made" / "state").write_text("x")
+    (strange / "made" / "checkpoint.json").write_text("{}")
     writer.log_text("said", "config.yaml")
     writer.keep_checkpoint(strange / "made", "100")
     assert [each.name for each in strange.parent.iterdir() if each.name != "cache"] == [STRANGE]
-    (kept,) = strange.glob("mlruns/*/*/artifacts/checkpoint/state")
+    (kept,) = strange.glob("mlruns/*/models/*/artifacts/data/made/checkpoint.json")
     assert client.download_artifacts(run.info.run_id, "config.yaml", str(strange)).startswith(str(strange))
     writer.drop_checkpoint()
     assert not kept.parent.exists()

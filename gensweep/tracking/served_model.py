@@ -1,0 +1,87 @@
+"""A trained model as MLflow loads and serves it: rows that say what to draw in, one row an image out.
+
+`mlflow models serve` and `mlflow.pyfunc.load_model` call `_load_pyfunc` with the folder of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gensweep import plugins
+from gensweep.build.model import Model, load_checkpoint
+from gensweep.config.trial_config import written_plugins
+from gensweep.errors import GensweepError
+from gensweep.training.checkpoint import read
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch import Tensor
+
+#: Images of one request at most: a request that asks for more would be cut off by the server's time-out.
+MAX_IMAGES = 1024
+
+
+class ServedModel:
+    """Draws what the rows of a request ask for."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def predict(self, model_input: DataFrame, params: dict[str, Any] | None = None) -> DataFrame:
+        """One row an image: `image`, a PNG in base64, with the `label` and `seed` of its request.
+
+        Each row of the input asks for `images` images (1) of a `seed` (0), of one class if it has a `label`, else of
+        all in turn.  Raises MlflowException, which a server answers with status 400, for what the model cannot draw.
+        """
+        import pandas
+        from mlflow.exceptions import MlflowException
+
+        asked = [
+            {key: value for key, value in row.items() if not pandas.isna(value)}
+            for row in model_input.to_dict(orient="records")
+        ]
+        counts = [int(row.get("images", 1)) for row in asked]
+        if min(counts, default=1) < 1 or sum(counts) > MAX_IMAGES:
+            raise MlflowException.invalid_parameter_value(
+                f"images: {counts} cannot be drawn at once; ask for 1 or more in each row, {MAX_IMAGES} in all"
+            )
+        drawn = []
+        for row, count in zip(asked, counts, strict=True):
+            label, seed = row.get("label"), int(row.get("seed", 0))
+            try:
+                images = self._model.sample(count, label=None if label is None else str(label), seed=seed)
+            except GensweepError as error:
+                raise MlflowException.invalid_parameter_value(str(error)) from error
+            names = self._class_names(count, label)
+            drawn += [
+                {"image": _png(image), "label": name, "seed": seed} for image, name in zip(images, names, strict=True)
+            ]
+        return pandas.DataFrame(drawn, columns=["image", "label", "seed"])
+
+    def _class_names(self, count: int, label: str | None) -> list[str]:
+        """The class of each image; "" where a model knows none."""
+        known = self._model.checkpoint.class_names if self._model.family.classes else ()
+        if label is not None or not known:
+            return [label or ""] * count
+        return [known[index % len(known)] for index in range(count)]
+
+
+def _load_pyfunc(data_path: str) -> ServedModel:
+    """What MLflow calls."""
+    folder = Path(data_path)
+    for name in written_plugins(read(folder).metadata).values():
+        plugins.load(name)
+    return ServedModel(load_checkpoint(folder))
+
+
+def _png(image: Tensor) -> str:
+    """An image, uint8 (c, h, w), as a PNG in base64."""
+    from PIL import Image
+
+    pixels = image.permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
