@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray test-faults chaos test-cluster coverage docs bench gpu clean
+.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray test-faults chaos test-cluster coverage docs docs-site bench gpu clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -64,8 +64,16 @@ test-portable: $(VENV)/.installed-dev  ## what computes, as on a processor witho
 coverage: $(VENV)/.installed-dev  ## the branches that `make unit` takes, module by module; Ray's processes are not seen
 	$(BIN)/python -m pytest $(SWEEPING) -m "not (slow or faults or chaos or cluster)" --cov --cov-report=term-missing
 
-docs: $(VENV)/.installed-dev  ## write docs/cli.md and docs/schema/*.json anew from the program
+docs: $(VENV)/.installed-dev  ## write docs/cli.md, docs/reference.md and docs/schema/*.json anew from the program
 	$(BIN)/python docs/generate.py
+
+# The packages of the extra `docs` alone, without gensweep's own.  With --quiet, mkdocs would forget --strict.
+DOCS_PACKAGES := import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"])
+
+docs-site:  ## the documentation as a site in build/site, by mkdocs, in an environment of its own
+	test -d .venv-docs || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -c '$(DOCS_PACKAGES)' | xargs .venv-docs/bin/python -m pip install --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 bench: $(VENV)/.installed-dev  ## every benchmark, one after the other
 	for script in $(filter-out %/measuring.py %/gpu.py %/gpu_checks.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
@@ -80,7 +88,7 @@ gpu:  ## on a machine with a GPU and PyTorch, under nine minutes: right as on a 
 	.venv-gpu/bin/python benchmarks/gpu.py
 
 clean:  ## remove what can be built again (sweeps, runs and data stay)
-	rm -rf $(VENV) .venv-ray-* .venv-gpu build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-ray-* .venv-gpu .venv-docs build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.installed: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -1,4 +1,7 @@
-"""Write docs/cli.md and docs/schema/*.json anew from the program: `make docs`.  A test fails if they are stale."""
+"""Write docs/cli.md, docs/reference.md and docs/schema/*.json anew from the program: `make docs`.
+
+A test fails if they are stale.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from settings_reference import settings_reference
 
 from gensweep.cli.main import cli
 from gensweep.config.json_schema import sweep_schema, trial_schema
@@ -40,7 +44,7 @@ def pages() -> dict[Path, str]:
         DOCS / "schema" / f"{name}.json": json.dumps(schema(), indent=1, sort_keys=True) + "\n"
         for name, schema in (("sweep", sweep_schema), ("trial", trial_schema))
     }
-    return {DOCS / "cli.md": cli_reference(), **schemas}
+    return {DOCS / "cli.md": cli_reference(), DOCS / "reference.md": settings_reference(), **schemas}
 
 
 def write() -> None:

@@ -13,6 +13,9 @@ A parameter can itself be a registered item or a function with settings.  It is 
 
     def gaussian_diffusion(*, timesteps: int = 1000, schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")]):
         alpha_bar = schedule(timesteps)
+
+What a parameter means it says itself, in `doc` of annotated_types: `s: Annotated[float, Ge(0), doc("shift of the
+time")]`.  Schemas and the reference take their words from there.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, NamedTuple, ParamSpec, TypeVar, get_origin, get_type_hints
+
+from annotated_types import DocInfo
 
 from gensweep import plugins
 from gensweep.errors import ConfigError
@@ -55,6 +60,13 @@ class Section:
     """Marks a parameter that takes one given function, bound to its settings."""
 
     function: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Takes:
+    """What a parameter takes, in the words of messages, where its type and bounds do not say it."""
+
+    words: str
 
 
 @dataclass(frozen=True)
@@ -142,9 +154,16 @@ class Keyword(NamedTuple):
     @property
     def mark(self) -> Choice | Section | None:
         """The `Choice` or `Section` that annotates it, if any."""
-        if get_origin(self.hint) is not Annotated:
-            return None
-        return next((mark for mark in self.hint.__metadata__ if isinstance(mark, Choice | Section)), None)
+        return next((mark for mark in self._marks if isinstance(mark, Choice | Section)), None)
+
+    @property
+    def meaning(self) -> str | None:
+        """What it means, as its `doc` says; that of a parameter comes before that of its type."""
+        return next((mark.documentation for mark in reversed(self._marks) if isinstance(mark, DocInfo)), None)
+
+    @property
+    def _marks(self) -> tuple[Any, ...]:
+        return self.hint.__metadata__ if get_origin(self.hint) is Annotated else ()
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, Keyword]:

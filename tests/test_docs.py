@@ -1,5 +1,6 @@
 """What the pages and the shipped spaces show to their readers works as shown."""
 
+import json
 import os
 import re
 import shlex
@@ -88,7 +89,42 @@ def test_the_search_space_in_the_docs_is_valid(tmp_path):
     assert load_sweep(file, scale="cpu").search.trials == 6
 
 
+def headings(page):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
 def test_links_between_pages_lead_somewhere():
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8")):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor in headings(there), f"{page.name} links to {target}#{anchor}"
+
+
+def test_every_page_stands_once_in_the_navigation_of_the_site():
+    listed = re.findall(r"\b(\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(listed) == sorted(
+        ["index.md", "contributing.md", "changelog.md", *(page.name for page in PAGES if page.parent.name == "docs")]
+    )
+
+
+def properties(schema, path=""):
+    """Every property in a JSON Schema, with the path to it."""
+    if isinstance(schema, dict):
+        for name, each in schema.get("properties", {}).items():
+            yield f"{path}/{name}", each
+        for name, each in schema.items():
+            yield from properties(each, f"{path}/{name}")
+    elif isinstance(schema, list):
+        for position, each in enumerate(schema):
+            yield from properties(each, f"{path}/{position}")
+
+
+@pytest.mark.parametrize("name", ["sweep", "trial"])
+def test_every_property_of_a_schema_says_what_it_means(name):
+    schema = json.loads((ROOT / "docs" / "schema" / f"{name}.json").read_text(encoding="utf-8"))
+    said = {path: each.get("description") for path, each in properties(schema)}
+    assert len(said) > 300
+    assert [path for path, words in said.items() if not words] == []

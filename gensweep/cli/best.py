@@ -9,6 +9,7 @@ import click
 
 from gensweep.cli.on_cluster import cluster_option
 from gensweep.cli.sweep_options import root_option
+from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 from gensweep.report.terminal import print_facts, print_remark
 from gensweep.rescoring.sampling_axes import parse_try, print_scores, rescore, subject_of
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("sweeps", nargs=-1, metavar="[SWEEP]...")
+@click.argument("sweeps", nargs=-1, metavar="[SWEEP]...", shell_complete=sweep_names)
 @click.option("--compare", is_flag=True, help="Rank the trials of several sweeps, by default of all.")
 @click.option(
     "--html",

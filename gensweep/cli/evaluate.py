@@ -9,12 +9,13 @@ import click
 
 from gensweep.errors import ConfigError
 from gensweep.imported.import_options import ImportedOptions, imported_options
+from gensweep.report.completion import run_names
 from gensweep.report.output import format_option
 from gensweep.rescoring.sampling_axes import OPTIONS, axes_options, parse_axes, print_scores, rescore, subject_of
 
 
 @click.command()
-@click.argument("run", required=False, metavar="[RUN|FOLDER]")
+@click.argument("run", required=False, metavar="[RUN|FOLDER]", shell_complete=run_names)
 @axes_options
 @click.option("--samples", type=click.IntRange(2), metavar="N", help="Images to score.  [default: as in training]")
 @click.option("--seed", type=int, default=0, show_default=True, help="0 is the noise of the evaluations in training.")

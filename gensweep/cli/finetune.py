@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from gensweep.cli.sweep_options import root_option, set_option, storage_option
+from gensweep.report.completion import run_names
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=run_names)
 @click.option(
     "--data", type=click.Path(path_type=Path, file_okay=False), help="Folder of pictures; its name is the new class."
 )

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from gensweep.errors import ConfigError
+from gensweep.report.completion import shipped_names
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=shipped_names)
 @click.option(
     "-o",
     "--output",

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from gensweep.cli.sweep_options import root_option
+from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_json, print_rows, print_warnings
 
 
 @click.command()
-@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...")
+@click.argument("sweeps", nargs=-1, required=True, metavar="SWEEP...", shell_complete=sweep_names)
 @click.option(
     "--budget",
     required=True,

@@ -10,6 +10,7 @@ import click
 
 from gensweep.cli.sweep_options import set_option
 from gensweep.editing.picture_options import EditingOptions, editing_options
+from gensweep.report.completion import run_names, sampler_names
 from gensweep.report.output import format_option, print_rows, print_warnings
 
 if TYPE_CHECKING:
@@ -21,14 +22,19 @@ MAX_COUNT = 10_000_000
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=run_names)
 @click.option(
     "-n", "--count", type=click.IntRange(1, MAX_COUNT), help="How many images.  [default: 64; 8 with --init-image]"
 )
 @click.option("--class", "class_name", metavar="NAME", help="Only this class (a class-conditional model).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Image i depends on this seed and i alone.")
 @click.option("--guidance", type=float, metavar="SCALE", help="Classifier-free guidance: 1 is plain conditional.")
-@click.option("--sampler", metavar="KIND", help="Another sampler, with its own settings: give --steps too (diffusion).")
+@click.option(
+    "--sampler",
+    metavar="KIND",
+    shell_complete=sampler_names,
+    help="Another sampler, with its own settings: give --steps too (diffusion).",
+)
 @click.option("--steps", type=click.IntRange(1), help="Noise levels to visit: what an image costs (diffusion).")
 @editing_options
 @click.option(

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from gensweep.errors import ConfigError
 from gensweep.redaction import ADVICE, holds_secret
+from gensweep.report.completion import scale_names, space_names
 from gensweep.sweep.continuation import SWEEPS
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -19,6 +21,10 @@ class SpaceFile(click.Path):
     """A YAML file, or the name of a search space that comes with gensweep."""
 
     name = "file"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Spaces by name, and files."""
+        return space_names(ctx, param, incomplete)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path of the file."""
@@ -59,6 +65,11 @@ def set_option(help: str) -> Callable[[C], C]:
 
 def override_options(command: C) -> C:
     """`--set` and `--scale`."""
-    scale = click.option("--scale", metavar="NAME", help="Apply the overrides that the file lists under scales.NAME.")
+    scale = click.option(
+        "--scale",
+        metavar="NAME",
+        shell_complete=scale_names,
+        help="Apply the overrides that the file lists under scales.NAME.",
+    )
     change = set_option("Change one value, for example --set diffusion.timesteps=200. May be given several times.")
     return scale(change(command))

@@ -7,11 +7,17 @@ from pathlib import Path
 import click
 
 from gensweep.cli.sweep_options import SpaceFile, override_options, root_option, storage_option
+from gensweep.report.completion import run_names
 
 
 @click.command()
 @click.argument("file", type=SpaceFile(), required=False)
-@click.option("--from-run", metavar="RUN", help="Repeat a trial: a run id, SWEEP (its best trial) or SWEEP/TRIAL.")
+@click.option(
+    "--from-run",
+    metavar="RUN",
+    shell_complete=run_names,
+    help="Repeat a trial: a run id, SWEEP (its best trial) or SWEEP/TRIAL.",
+)
 @click.option("--name", help="Name of the run; by default the file's name, or that of the run with -again.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
 @click.option(

@@ -8,12 +8,13 @@ import click
 
 from gensweep.cli.on_cluster import cluster_option
 from gensweep.cli.sweep_options import root_option
+from gensweep.report.completion import sweep_names
 from gensweep.report.output import format_option, print_rows, print_warnings
 from gensweep.report.terminal import print_remark
 
 
 @click.command()
-@click.argument("sweep", required=False)
+@click.argument("sweep", required=False, shell_complete=sweep_names)
 @cluster_option
 @root_option
 @format_option

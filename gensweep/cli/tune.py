@@ -11,6 +11,7 @@ import click
 from gensweep.cli.on_cluster import start_on_cluster
 from gensweep.cli.sweep_options import override_options, root_option, storage_option, without_secret
 from gensweep.remote_folder import split_place
+from gensweep.report.completion import space_names, sweep_names
 from gensweep.report.output import format_option
 
 if TYPE_CHECKING:
@@ -35,23 +36,35 @@ SMOKE = (
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), required=False, shell_complete=space_names)
 @click.argument("trial", nargs=-1)
 @click.option("--name", help="Name of the sweep, instead of the file's.")
 @click.option(
     "--resume",
     metavar="NAME|URL",
     callback=without_secret,
+    shell_complete=sweep_names,
     help="Go on with an interrupted sweep, also from its storage.",
 )
-@click.option("--extend", metavar="NAME|URL", callback=without_secret, help="Add trials to a sweep; see --trials.")
 @click.option(
-    "--repeat", metavar="NAME|URL", callback=without_secret, help="Train the best of a sweep again with other seeds."
+    "--extend",
+    metavar="NAME|URL",
+    callback=without_secret,
+    shell_complete=sweep_names,
+    help="Add trials to a sweep; see --trials.",
+)
+@click.option(
+    "--repeat",
+    metavar="NAME|URL",
+    callback=without_secret,
+    shell_complete=sweep_names,
+    help="Train the best of a sweep again with other seeds.",
 )
 @click.option(
     "--retry",
     metavar="NAME|URL",
     callback=without_secret,
+    shell_complete=sweep_names,
     help="Run failed trials of a sweep again: those that are named, or all.",
 )
 @click.option("--top", type=click.IntRange(1), metavar="N", help="With --repeat: how many of the best.  [default: 2]")

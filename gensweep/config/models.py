@@ -50,15 +50,17 @@ def model_field(keyword: Keyword) -> tuple[Any, Any]:
     mark = keyword.mark
     if isinstance(mark, Section):
         model = settings_model(mark.function)
-        return model, Field(default_factory=model)
+        return model, Field(default_factory=model, description=keyword.meaning)
     if isinstance(mark, Choice):
         # A field keeps the mark, which knows the registry's noun and the default kind.
         hint, registry, kind = Annotated[_union(mark.registry), mark], mark.registry, mark.default
         if kind is None:
-            return hint, ...
-        return hint, Field(default_factory=lambda: item_model(registry, kind).model_validate({"kind": kind}))
+            return hint, Field(description=keyword.meaning)
+        default = functools.partial(item_model(registry, kind).model_validate, {"kind": kind})
+        return hint, Field(default_factory=default, description=keyword.meaning)
     hint = Annotated[keyword.hint, BeforeValidator(names)] if _takes_names(keyword.hint) else keyword.hint
-    return hint, ... if keyword.default is inspect.Parameter.empty else keyword.default
+    default_value = ... if keyword.default is inspect.Parameter.empty else keyword.default
+    return hint, Field(default_value, description=keyword.meaning)
 
 
 def bind(settings: Settings) -> functools.partial[Any]:

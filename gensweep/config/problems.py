@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Union
 import annotated_types
 from pydantic.fields import FieldInfo
 
+from gensweep.registry import Takes
+
 #: Longer values are cut in messages.
 MAX_SHOWN_CHARACTERS = 80
 
@@ -70,8 +72,7 @@ def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
     while typing.get_origin(hint) is Annotated:
         hint, *more = typing.get_args(hint)
         constraints += [single for mark in more for single in _flat(mark)]
-    words = next((each.documentation for each in constraints if isinstance(each, annotated_types.DocInfo)), None)
-    if words is not None:
+    if words := next((each.words for each in constraints if isinstance(each, Takes)), None):
         return words
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     bounds = _bounds(constraints)
@@ -84,7 +85,7 @@ def describe(hint: Any, constraints: Iterable[Any] = ()) -> str:
         each = [describe(argument) for argument in arguments if argument is not Ellipsis]
         items = f"each {each[0]}" if len(set(each)) == 1 else f"of {', then '.join(each)}"
         count = f" of {len(each)} items" if origin is tuple and Ellipsis not in arguments else ""
-        return f"a list{count}, {items}{bounds}"
+        return f"a list{count}{bounds}, {items}"
     if origin is dict:
         return TYPE_NAMES[dict]
     return TYPE_NAMES.get(hint, getattr(hint, "__name__", str(hint))) + bounds

@@ -6,6 +6,7 @@ A place that takes one of several kinds is a field whose type is a union of mode
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import typing
 from collections.abc import Iterable, Sequence
@@ -62,6 +63,21 @@ def shape_of(model: type[BaseModel], name: str) -> Shape | None:
     mark = next((each for each in model.model_fields[name].metadata if isinstance(each, Choice)), None)
     noun = mark.registry.noun if mark else name.replace("_", " ")
     return Shape(noun, mark.default if mark else None, {_kind(each): each for each in models})
+
+
+def summary(model: type[BaseModel]) -> str:
+    """What a section or a kind is: the first paragraph of its docstring."""
+    return (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ")
+
+
+def meaning(model: type[BaseModel], name: str) -> str:
+    """What a key means: as its field says, else as the section or the kind that it stands for says of itself."""
+    if description := model.model_fields[name].description:
+        return description
+    shape = shape_of(model, name)
+    if shape is None:
+        return summary(model) if name == "kind" else ""
+    return f"the {shape.noun}" if shape.kinds else summary(shape.models[""])
 
 
 def _kind(model: type[BaseModel]) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 Positive = Annotated[int, Field(ge=1)]
+Reduction = Annotated[int, Field(ge=2, description="of the trials at a rung 1/reduction go on")]
 PositiveAmount = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -22,9 +23,11 @@ class Tpe(FrozenSettings):
 
     kind: Literal["tpe"] = "tpe"
     startup_trials: Annotated[int, Field(ge=0, description="random trials before the model is asked")] = 10
-    multivariate: bool = True
-    group: bool = True
-    constant_liar: bool = True
+    multivariate: Annotated[bool, Field(description="whether settings are modelled together, not each alone")] = True
+    group: Annotated[bool, Field(description="whether parameters that only some kinds have are modelled apart")] = True
+    constant_liar: Annotated[
+        bool, Field(description="whether running trials count as bad ones, so that new ones lie elsewhere")
+    ] = True
 
 
 class RandomSearch(FrozenSettings):
@@ -78,14 +81,14 @@ class AshaSettings(_OnRungs):
     """Asynchronous successive halving on the budget: at each rung only the best 1/reduction of trials go on."""
 
     kind: Literal["asha"] = "asha"
-    reduction: Annotated[int, Field(ge=2)] = 3
+    reduction: Reduction = 3
 
 
 class HyperBand(_OnRungs):
     """HyperBand (Tune): trials of a bracket wait for each other at each rung, then the best 1/reduction go on."""
 
     kind: Literal["hyperband"] = "hyperband"
-    reduction: Annotated[int, Field(ge=2)] = 3
+    reduction: Reduction = 3
 
 
 class MedianStopping(_OnRungs):

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from annotated_types import doc
 from pydantic import Field, PrivateAttr, model_validator
 
 from gensweep.config.ranges import Node
@@ -23,6 +22,7 @@ from gensweep.config.search_methods import (
 from gensweep.config.search_space import parse_space
 from gensweep.config.tree import Tree, clone, override_all
 from gensweep.config.trial_config import PluginNames, TrialConfig, check_trial, sections_by_family
+from gensweep.registry import Takes
 from gensweep.results import MAX_IMAGES, Unit
 
 #: More trials than anybody can pay for.
@@ -39,8 +39,8 @@ MAX_DEVICES = 10_000
 class Objective(FrozenSettings):
     """The metric by which trials are ranked."""
 
-    metric: str = "fd"
-    mode: Literal["min", "max"] = "min"
+    metric: Annotated[str, Field(description="one of evaluation.metrics")] = "fd"
+    mode: Annotated[Literal["min", "max"], Field(description="which is better: less (min) or more (max)")] = "min"
 
 
 class _Amount(FrozenSettings):
@@ -64,9 +64,14 @@ class _Amount(FrozenSettings):
 class TrialBudget(_Amount):
     """What each training of a sweep spends: training images, FLOPs of training, or its seconds times devices."""
 
-    images: Annotated[int | None, Field(ge=1, le=MAX_IMAGES)] = None
-    flops: PositiveAmount | None = None
-    device_seconds: PositiveAmount | None = None
+    images: Annotated[
+        int | None, Field(ge=1, le=MAX_IMAGES, description="training images, counted over all workers")
+    ] = None
+    flops: Annotated[
+        PositiveAmount | None,
+        Field(description="floating point operations, forward and backward, of all networks of the family"),
+    ] = None
+    device_seconds: Annotated[PositiveAmount | None, Field(description="seconds of training, times devices")] = None
 
     @property
     def unit(self) -> Unit:
@@ -82,8 +87,8 @@ class TrialBudget(_Amount):
 class SearchBudget(_Amount):
     """What all trials of a sweep together may spend, on training and on scoring."""
 
-    flops: PositiveAmount | None = None
-    device_hours: PositiveAmount | None = None
+    flops: Annotated[PositiveAmount | None, Field(description="floating point operations")] = None
+    device_hours: Annotated[PositiveAmount | None, Field(description="hours, times devices")] = None
 
     @property
     def unit(self) -> Unit:
@@ -99,7 +104,7 @@ class SearchBudget(_Amount):
 class Repeats(FrozenSettings):
     """After the search the best configurations are trained again with other seeds, each to its end."""
 
-    top: Positive = 2
+    top: Annotated[Positive, Field(description="how many of the best configurations are trained again")] = 2
     seeds: Annotated[Positive, Field(description="trainings with other seeds, beside the one of the search")] = 2
 
 
@@ -108,16 +113,27 @@ class Search(FrozenSettings):
 
     trials: Annotated[
         int | None,
-        Field(ge=1, le=MAX_TRIALS, description=f"null: {DEFAULT_TRIALS}, or as many as search.budget pays for"),
+        Field(
+            ge=1,
+            le=MAX_TRIALS,
+            description=f"trials at most; null: {DEFAULT_TRIALS}, or as many as search.budget pays for",
+        ),
     ] = None
-    budget: SearchBudget | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    sampler: Annotated[Sampler, Field(discriminator="kind")] = Tpe()
-    scheduler: Annotated[Scheduler, Field(discriminator="kind")] = AshaSettings()
+    budget: Annotated[
+        SearchBudget | None,
+        Field(description="what all trials together may spend, on training and on scoring; null: no limit"),
+    ] = None
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="from which the sampler's random numbers follow")] = 0
+    sampler: Annotated[Sampler, Field(discriminator="kind", description="what proposes the settings of trials")] = Tpe()
+    scheduler: Annotated[
+        Scheduler, Field(discriminator="kind", description="what ends or changes trials before their budget is spent")
+    ] = AshaSettings()
     patience: Annotated[
         Positive | None, Field(description="evaluations without a new best after which a trial ends; null: none")
     ] = None
-    repeats: Repeats | None = None
+    repeats: Annotated[
+        Repeats | None, Field(description="train the best configurations again with other seeds; null: do not")
+    ] = None
     enqueue: Annotated[
         tuple[dict[str, Any], ...],
         Field(description="settings of the first trials, by key of the space; those that are left out are drawn"),
@@ -140,8 +156,8 @@ class Search(FrozenSettings):
 class WorkerRange(FrozenSettings):
     """As many workers as there is a place for when they start; fewer than the largest number divide it."""
 
-    min: Positive = 1
-    max: Positive
+    min: Annotated[Positive, Field(description="the fewest that a trial starts with")] = 1
+    max: Annotated[Positive, Field(description="the most; fewer must divide this number")]
 
     @model_validator(mode="after")
     def _is_ordered(self) -> Self:
@@ -153,10 +169,17 @@ class WorkerRange(FrozenSettings):
 class Resources(FrozenSettings):
     """What one trial takes, how many run at once at most (auto: as many as the nodes hold), and what failures do."""
 
-    workers: Annotated[Positive | WorkerRange, doc("a whole number >= 1 or a range such as {min: 1, max: 4}")] = 1
-    cpus_per_worker: Annotated[float, Field(gt=0, le=MAX_DEVICES)] = 1.0
-    gpus_per_worker: Annotated[float, Field(ge=0, le=MAX_DEVICES)] = 0.0
-    concurrent: Positive | Literal["auto"] = "auto"
+    workers: Annotated[
+        Positive | WorkerRange,
+        Takes("a whole number >= 1 or a range such as {min: 1, max: 4}"),
+        Field(description="processes that train one trial together, each with its share of the batch"),
+    ] = 1
+    cpus_per_worker: Annotated[float, Field(gt=0, le=MAX_DEVICES, description="processor cores")] = 1.0
+    gpus_per_worker: Annotated[float, Field(ge=0, le=MAX_DEVICES, description="GPUs; 0 trains on processors")] = 0.0
+    concurrent: Annotated[
+        Positive | Literal["auto"],
+        Field(description="trials that run at once at most; auto: as many as the nodes hold"),
+    ] = "auto"
     cpus: Annotated[
         Positive | None,
         Field(
@@ -197,9 +220,11 @@ AUTO_KEYS = {
 class FastestFormats(FrozenSettings):
     """What `auto` means in a family's trials: measured once, as the sweep starts, and kept with it."""
 
-    precision: Literal["float32", "bfloat16"]
-    memory_format: Literal["channels_last", "contiguous"]
-    sampling_precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Annotated[Literal["float32", "bfloat16"], Field(description="of training.precision")]
+    memory_format: Annotated[Literal["channels_last", "contiguous"], Field(description="of training.memory_format")]
+    sampling_precision: Annotated[Literal["float32", "bfloat16"], Field(description="of family.sampling_precision")] = (
+        "float32"
+    )
 
     def settings(self, trial: TrialConfig) -> dict[str, Any]:
         """Those of a trial that say `auto`, by dotted key, with what it means."""
@@ -211,12 +236,24 @@ class SweepConfig(FrozenSettings):
     """One sweep, with every default; `base` and `space` are kept as they were written."""
 
     title: ClassVar[str] = "a sweep"
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+            max_length=64,
+            description="what the sweep, its folder and its experiment are called",
+        ),
+    ]
     plugins: PluginNames = ()
     objective: Objective = Objective()
-    budget: Annotated[TrialBudget | None, Field(description="null: as many images as training.images says")] = None
-    base: dict[str, Any]
-    space: Annotated[dict[str, Any], Field(default_factory=dict)]
+    budget: Annotated[
+        TrialBudget | None,
+        Field(description="what each training spends; null: as many images as training.images says"),
+    ] = None
+    base: Annotated[dict[str, Any], Field(description="the configuration that all trials share")]
+    space: Annotated[
+        dict[str, Any], Field(default_factory=dict, description="what is searched, by dotted key of a trial")
+    ]
     search: Search = Search()
     resources: Resources = Resources()
     keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
@@ -225,7 +262,10 @@ class SweepConfig(FrozenSettings):
         dict[str, FastestFormats],
         Field(default_factory=dict, description="by family: what `auto` means in its trials; measured at the start"),
     ]
-    scales: Annotated[dict[str, dict[str, Any]], Field(default_factory=dict)]
+    scales: Annotated[
+        dict[str, dict[str, Any]],
+        Field(default_factory=dict, description="named sets of overrides by dotted key, for --scale NAME"),
+    ]
     _written_base: Tree = PrivateAttr(default_factory=Tree)  # the base with its lines, where it was read from a file
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, cast
 
+from annotated_types import doc
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, create_model
 
 from gensweep import plugins
@@ -27,7 +28,7 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Tree, clone, flatten, 
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.registry import Choice, Keyword, Section, cached_until_registered, keywords
 
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="from which all random numbers of the training follow")]
 PluginNames = Annotated[
     tuple[str, ...],
     BeforeValidator(names),
@@ -135,20 +136,18 @@ class _Unknown(TrialConfig):
 def trial_model(family: str | None) -> type[TrialConfig]:
     """The model of a family's trials; None stands for an unknown family, of which only common sections are checked."""
     plugins.load_installed()  # before any model is made of the kinds that there are
-    marks: dict[str, Choice | Section] = {
-        "data": Choice(registries.datasets(), "digits"),
-        "finetune": Section(registries.finetune()),
-        "training": Section(registries.training()),
-        "evaluation": Section(registries.evaluation()),
+    hints: dict[str, Any] = {
+        "data": Annotated[Any, Choice(registries.datasets(), "digits"), doc("the images to train on")],
+        "finetune": Annotated[Any, Section(registries.finetune())],
+        "training": Annotated[Any, Section(registries.training())],
+        "evaluation": Annotated[Any, Section(registries.evaluation())],
     }
-    fields: dict[str, Any] = {
-        name: model_field(Keyword(Annotated[Any, mark], inspect.Parameter.empty)) for name, mark in marks.items()
-    }
+    fields: dict[str, Any] = {name: model_field(Keyword(hint, inspect.Parameter.empty)) for name, hint in hints.items()}
     if family is None:
         return cast(type[TrialConfig], create_model("AnyTrial", __base__=_Unknown, **fields))
     cls = registries.families()[family]
     fields |= {name: model_field(keyword) for name, keyword in keywords(cls).items() if keyword.mark is not None}
-    fields["family"] = (settings_model(cls, family, sections=False), ...)
+    fields["family"] = (settings_model(cls, family, sections=False), Field(description="what is trained"))
     model = create_model(f"{family.title()}Trial", __base__=TrialConfig, __doc__=f"A {family} trial.", **fields)
     model.title = f"a {family} trial"
     return cast(type[TrialConfig], model)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, select
+from gensweep.data.images import DATASETS, Classes, Flip, Images, Limit, Size, Split, select
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
 
@@ -39,10 +39,10 @@ def cifar10(
     split: Split,
     root: Path,
     *,
-    classes: ClassNames | None = None,
-    limit: Limit | None = None,
+    classes: Classes = None,
+    limit: Limit = None,
     size: Size = 32,
-    flip: bool = True,
+    flip: Flip = True,
 ) -> Images:
     """CIFAR-10: 50,000 training and 10,000 test photographs in ten classes, fetched once.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, select
+from gensweep.data.images import DATASETS, Classes, Flip, Images, Limit, Size, Split, select
 from gensweep.errors import GensweepError
 
 
@@ -17,10 +17,10 @@ def digits(
     split: Split,
     root: Path,
     *,
-    classes: ClassNames | None = None,
-    limit: Limit | None = None,
+    classes: Classes = None,
+    limit: Limit = None,
     size: Size = 32,
-    flip: bool = False,
+    flip: Flip = False,
 ) -> Images:
     """Handwritten digits, embedded: 1,797 real grey images in ten classes.
 

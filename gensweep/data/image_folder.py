@@ -11,16 +11,28 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import PIL
-from annotated_types import Interval
+from annotated_types import doc
 from jaxtyping import UInt8
 
 from gensweep.cache import locked
-from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, picked, select
-from gensweep.data.picture_decoding import MAX_PIXELS, MAX_PIXELS_OF_PIL, PICTURE_SUFFIXES, decoded
+from gensweep.data.images import (
+    DATASETS,
+    Channels,
+    Classes,
+    Flip,
+    Images,
+    Limit,
+    Size,
+    Split,
+    TestFraction,
+    picked,
+    select,
+)
+from gensweep.data.picture_decoding import MAX_PIXELS, PICTURE_SUFFIXES, MaxPixels, decoded
 from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, skipped_notes
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
@@ -39,25 +51,26 @@ def image_folder(
     split: Split,
     root: Path,
     *,
-    path: str,
-    classes: ClassNames | None = None,
-    limit: Limit | None = None,
+    path: Annotated[str, doc("the folder, or a URL such as s3://bucket/pictures")],
+    classes: Classes = None,
+    limit: Limit = None,
     size: Size = 32,
-    channels: Literal[1, 3] = 3,
-    test_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
-    flip: bool = True,
-    max_pixels: Annotated[int, Interval(ge=1, le=MAX_PIXELS_OF_PIL)] = MAX_PIXELS,
-    allow_skipped: bool = False,
+    channels: Channels = 3,
+    test_fraction: TestFraction = 0.1,
+    flip: Flip = True,
+    max_pixels: MaxPixels = MAX_PIXELS,
+    allow_skipped: Annotated[
+        bool, doc("whether more than one in a hundred pictures may be skipped because they cannot be read")
+    ] = False,
 ) -> Images:
     """A folder of your own pictures: classes from its sub-folders, or one class.
 
-    Pictures are cropped to the square in the middle and resized, see `picture_decoding`.  `channels` is 3 (RGB) or 1.
+    Pictures are cropped to the square in the middle and resized, see `picture_decoding`.
     If the folder has sub-folders `train` and `test` they are the splits; otherwise a hash of each file's name decides,
     so that about `test_fraction` of the pictures are for testing and a new picture moves no other one.
     The pictures come in the order of these hashes, so the first `limit` of them are a fair mix of the classes.
     Files that cannot be read, or have more than `max_pixels`, and links that lead out of the folder are skipped,
-    counted and named in the notes; more than one in a hundred only if `allow_skipped`.
-    The folder may lie at a URL, such as s3://bucket/pictures; a machine fetches what is new there into its cache.
+    counted and named in the notes.  Of a folder at a URL a machine fetches what is new into its cache.
     Raises ConfigError if there is no such folder, nothing in it that can be read, or too much that cannot.
     """
     folder = local_copy(path, root).resolve() if is_url(path) else Path(path).expanduser().resolve()

@@ -14,7 +14,7 @@ from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 import torch
-from annotated_types import Ge, Interval, MinLen, MultipleOf
+from annotated_types import Ge, Interval, MinLen, MultipleOf, doc
 from jaxtyping import Int64, UInt8
 from PIL import Image
 from torch import Tensor
@@ -35,8 +35,14 @@ FETCHERS: Registry[Callable[..., Path]] = Registry("data set to fetch", package=
 NAMED_DATASETS: dict[str, tuple[str, dict[str, str]]] = {}
 
 ClassNames: TypeAlias = Annotated[tuple[str, ...], MinLen(1)]
-Limit: TypeAlias = Annotated[int, Ge(1)]
-Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4)]
+Classes: TypeAlias = Annotated[ClassNames | None, doc("which classes, in the order of their labels; null: all")]
+Limit: TypeAlias = Annotated[Annotated[int, Ge(1)] | None, doc("images that are used, the first ones; null: all")]
+Size: TypeAlias = Annotated[int, Interval(ge=8, le=256), MultipleOf(4), doc("height and width in pixels")]
+Flip: TypeAlias = Annotated[bool, doc("whether images are mirrored at random in training")]
+Channels: TypeAlias = Annotated[Literal[1, 3], doc("3 is RGB, 1 is grey")]
+TestFraction: TypeAlias = Annotated[
+    float, Interval(ge=0, lt=1), doc("share of the images to test on, where the data set has no split of its own")
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,16 +7,16 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-from annotated_types import Interval
+from annotated_types import doc
 from jaxtyping import Int64, UInt8
 
 from gensweep.data.image_folder import ONE_CLASS
-from gensweep.data.images import DATASETS, ClassNames, Images, Limit, Size, Split, select
-from gensweep.data.picture_decoding import MAX_PIXELS, MAX_PIXELS_OF_PIL, decoded
+from gensweep.data.images import DATASETS, Channels, Classes, Flip, Images, Limit, Size, Split, TestFraction, select
+from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels, decoded
 from gensweep.data.picture_files import MAX_FILES_NAMED
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
@@ -42,23 +42,22 @@ def parquet_images(
     split: Split,
     root: Path,
     *,
-    path: str,
-    image: str | None = None,
-    label: str | None = None,
-    classes: ClassNames | None = None,
-    limit: Limit | None = None,
+    path: Annotated[str, doc("a file, a folder of files, or a URL of one")],
+    image: Annotated[str | None, doc("column of pictures; null: the only one")] = None,
+    label: Annotated[str | None, doc("column of labels; null: the only one of class labels, else one class")] = None,
+    classes: Classes = None,
+    limit: Limit = None,
     size: Size = 32,
-    channels: Literal[1, 3] = 3,
-    test_fraction: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
-    flip: bool = False,
-    max_pixels: Annotated[int, Interval(ge=1, le=MAX_PIXELS_OF_PIL)] = MAX_PIXELS,
+    channels: Channels = 3,
+    test_fraction: TestFraction = 0.1,
+    flip: Flip = False,
+    max_pixels: MaxPixels = MAX_PIXELS,
 ) -> Images:
     """An image data set in Parquet files, in the layout of the Hugging Face hub: a file, a folder, or a URL of one.
 
     Files are of the split that their names or folders say (train-00000-of-00002.parquet; validation counts as test);
     where none says so, a hash of each row's number decides, so that about `test_fraction` of the rows are for testing.
-    By default the only column of pictures is taken, and the only one of class labels, whose names stand in the file.
-    Pictures are cropped to the square in the middle and resized; `channels` is 3 (RGB) or 1.
+    The names of classes stand in the file.  Pictures are cropped to the square in the middle and resized.
     Raises ConfigError if there is no such file, if columns are missing or several, or a picture cannot be read.
     """
     files = _files(local_copy(path, root) if is_url(path) else Path(path).expanduser().resolve())

@@ -6,8 +6,10 @@ import contextlib
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from annotated_types import Interval, doc
 from jaxtyping import UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -24,6 +26,9 @@ WHITE_RGBA = (255, 255, 255, 255)
 MAX_PIXELS = 64_000_000
 #: PIL itself decodes none of more.
 MAX_PIXELS_OF_PIL = 178_956_970
+MaxPixels: TypeAlias = Annotated[
+    int, Interval(ge=1, le=MAX_PIXELS_OF_PIL), doc("pixels of the largest picture that is decoded")
+]
 
 
 def decoded(

@@ -6,14 +6,15 @@ import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
+from annotated_types import doc
 from jaxtyping import Int64, UInt8
 
 from gensweep.cache import locked
 from gensweep.data.image_folder import cached_pictures
-from gensweep.data.images import DATASETS, FETCHERS, NAMED_DATASETS, ClassNames, Images, Limit, Size, Split, select
+from gensweep.data.images import DATASETS, FETCHERS, NAMED_DATASETS, Classes, Images, Limit, Size, Split, select
 from gensweep.errors import ConfigError, GensweepError
 
 TorchvisionName: TypeAlias = Literal["MNIST", "FashionMNIST", "KMNIST", "SVHN", "STL10", "CelebA"]
@@ -37,16 +38,21 @@ def torchvision_images(
     split: Split,
     root: Path,
     *,
-    dataset: TorchvisionName,
-    classes: ClassNames | None = None,
-    limit: Limit | None = None,
+    dataset: Annotated[TorchvisionName, doc("which of them")],
+    classes: Classes = None,
+    limit: Limit = None,
     size: Size = 32,
-    flip: bool | None = None,
+    flip: Annotated[
+        bool | None,
+        doc(
+            "whether images are mirrored at random in training; null: those of STL10 and CelebA are, whose mirror "
+            "images look like the data"
+        ),
+    ] = None,
 ) -> Images:
     """Data sets by torchvision: MNIST, FashionMNIST, KMNIST, SVHN, STL10 and CelebA, fetched once by name.
 
-    Images are resized to `size`; faces of CelebA, which are one class, are cropped to the square in the middle.  By
-    default (null) only photographs of things and faces may be mirrored (`flip`), not digits, letters or clothes.
+    Images are resized to `size`; faces of CelebA, which are one class, are cropped to the square in the middle.
     Raises ConfigError if it was not fetched, GensweepError if its files are damaged.
     Source: torchvision.datasets; there stands who made each.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 import torch
-from annotated_types import Gt
+from annotated_types import Gt, doc
 from jaxtyping import Float
 from torch import Tensor
 
@@ -88,7 +88,7 @@ class MinSnr(DiffusionLoss):
     Source: Hang et al. 2023, section 3.4.
     """
 
-    def __init__(self, *, gamma: Annotated[float, Gt(0)] = 5.0) -> None:
+    def __init__(self, *, gamma: Annotated[float, Gt(0), doc("largest weight")] = 5.0) -> None:
         self.gamma = gamma
 
     def __call__(self, prediction: Prediction) -> Float[Tensor, " b"]:
@@ -123,7 +123,7 @@ class Hybrid(DiffusionLoss):
 
     learns_variance = True
 
-    def __init__(self, *, weight: Annotated[float, Gt(0)] = 0.001) -> None:
+    def __init__(self, *, weight: Annotated[float, Gt(0), doc("of the variational bound, lambda")] = 0.001) -> None:
         self.weight = weight
         self.vlb = Vlb()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,8 +23,8 @@ from gensweep.diffusion.samplers.sampler import DEFAULT_SAMPLING_STEPS, Spacing
 from gensweep.errors import ParameterError
 from gensweep.registry import Registry
 
-Low: TypeAlias = Annotated[float, Interval(ge=-20, le=-2)]
-High: TypeAlias = Annotated[float, Interval(ge=1, le=20)]
+Low: TypeAlias = Annotated[float, Interval(ge=-20, le=-2), doc("ln sigma^2 / alpha^2 at the image, at first if learnt")]
+High: TypeAlias = Annotated[float, Interval(ge=1, le=20), doc("ln sigma^2 / alpha^2 at the noise, at first if learnt")]
 
 
 class GammaValues(NamedTuple):
@@ -110,7 +110,7 @@ def monotone(
     *,
     gamma_min: Low = -13.3,
     gamma_max: High = 5.0,
-    features: Annotated[int, Interval(ge=1, le=65_536)] = 1024,
+    features: Annotated[int, Interval(ge=1, le=65_536), doc("units of the network's hidden layer")] = 1024,
 ) -> Gamma:
     """A monotone network between two ends that are learnt too.  Source: Kingma et al. 2021, appendix H."""
     return Gamma(Ends(gamma_min, gamma_max, learnt=True), Monotone(features), timesteps)

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 import torch.distributed as dist
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -25,6 +25,9 @@ LOSSES_PER_TIMESTEP = 10
 UNIFORM_CELL = 2.0**-24
 
 Drawing: TypeAlias = Literal["antithetic", "independent"]
+HOW_TIMES_ARE_DRAWN = doc(
+    "independent: each image's by itself; antithetic: evenly spread over each batch (Kingma et al. 2021, appendix I)"
+)
 
 
 class DrawnLevels(NamedTuple):
@@ -100,8 +103,8 @@ class LogNormal(TrainingLevels):
         self,
         process: GaussianDiffusion,
         *,
-        mean: Annotated[float, Interval(ge=-10, le=10)] = -1.2,
-        std: Annotated[float, Interval(gt=0, le=10)] = 1.2,
+        mean: Annotated[float, Interval(ge=-10, le=10), doc("mean of ln sigma, P_mean")] = -1.2,
+        std: Annotated[float, Interval(gt=0, le=10), doc("standard deviation of ln sigma, P_std")] = 1.2,
     ) -> None:
         super().__init__(process)
         self.mean, self.std = mean, std
@@ -115,14 +118,19 @@ class LogNormal(TrainingLevels):
 class Importance(TrainingLevels):
     """Timesteps with p proportional to the root mean square of their last losses: it lowers the variance of the mean.
 
-    Uniform until every timestep has been drawn often enough, and always uniform in a share `uniform` of the draws.
+    Uniform until every timestep has been drawn often enough.
     Source: Nichol & Dhariwal 2021, eq. 18.
     """
 
     losses: Tensor
     counts: Tensor
 
-    def __init__(self, process: GaussianDiffusion, *, uniform: Annotated[float, Interval(gt=0, le=1)] = 0.001) -> None:
+    def __init__(
+        self,
+        process: GaussianDiffusion,
+        *,
+        uniform: Annotated[float, Interval(gt=0, le=1), doc("share of the draws that is always uniform")] = 0.001,
+    ) -> None:
         super().__init__(process)
         self.uniform = uniform
         self.register_buffer("losses", torch.zeros(process.timesteps, LOSSES_PER_TIMESTEP))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float
 from torch import Tensor
 
@@ -107,9 +107,9 @@ def velocity(sigma: Float[Tensor, " b"]) -> Coefficients:
 def edm(
     sigma: Float[Tensor, " b"],
     *,
-    sigma_data: Annotated[float, Interval(gt=0, le=10)] = 0.5,
-    sigma_min: Annotated[float, Interval(gt=0, le=1)] = 0.002,
-    sigma_max: Annotated[float, Interval(gt=1, le=1000)] = 80.0,
+    sigma_data: Annotated[float, Interval(gt=0, le=10), doc("standard deviation of the images' values")] = 0.5,
+    sigma_min: Annotated[float, Interval(gt=0, le=1), doc("noise level at which the network's time is 0")] = 0.002,
+    sigma_max: Annotated[float, Interval(gt=1, le=1000), doc("noise level at which the network's time is 1000")] = 80.0,
 ) -> Coefficients:
     """Inputs, outputs and errors of unit variance at every level, for images of standard deviation sigma_data.
 

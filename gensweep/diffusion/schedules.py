@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float64
 from torch import Tensor
 
@@ -35,8 +35,8 @@ MAX_SCALED_BETA = 0.5
 def linear(
     timesteps: int,
     *,
-    beta_start: Annotated[float, Interval(ge=1e-6, le=0.1)] = 1e-4,
-    beta_end: Annotated[float, Interval(ge=1e-6, le=0.1)] = 0.02,
+    beta_start: Annotated[float, Interval(ge=1e-6, le=0.1), doc("first beta of 1000 timesteps")] = 1e-4,
+    beta_end: Annotated[float, Interval(ge=1e-6, le=0.1), doc("last beta of 1000 timesteps")] = 0.02,
 ) -> Float64[Tensor, " t"]:
     """Betas that rise in a line between end points that are meant for 1000 timesteps.
 
@@ -57,7 +57,9 @@ def linear(
 
 
 @SCHEDULES.register("cosine")
-def cosine(timesteps: int, *, s: Annotated[float, Interval(ge=0, le=1)] = 0.008) -> Float64[Tensor, " t"]:
+def cosine(
+    timesteps: int, *, s: Annotated[float, Interval(ge=0, le=1), doc("shift of the time")] = 0.008
+) -> Float64[Tensor, " t"]:
     """Alpha_bar as a squared cosine of the time, shifted by s.
 
     f(u) = cos^2(pi/2 (u + s) / (1 + s)), betas at most 0.999.  Source: Nichol & Dhariwal 2021, eq. 17.
@@ -70,9 +72,9 @@ def cosine(timesteps: int, *, s: Annotated[float, Interval(ge=0, le=1)] = 0.008)
 def sigmoid(
     timesteps: int,
     *,
-    start: Annotated[float, Interval(ge=-6, le=0)] = -3.0,
-    end: Annotated[float, Interval(ge=0.1, le=6)] = 3.0,
-    tau: Annotated[float, Interval(ge=0.3, le=3)] = 1.0,
+    start: Annotated[float, Interval(ge=-6, le=0), doc("argument of the sigmoid at the image")] = -3.0,
+    end: Annotated[float, Interval(ge=0.1, le=6), doc("argument of the sigmoid at the noise")] = 3.0,
+    tau: Annotated[float, Interval(ge=0.3, le=3), doc("temperature: more makes the curve softer")] = 1.0,
 ) -> Float64[Tensor, " t"]:
     """Alpha_bar as a falling sigmoid of the time, which runs from start to end; tau softens it.
 
@@ -88,9 +90,9 @@ def sigmoid(
 def karras(
     timesteps: int,
     *,
-    sigma_min: Annotated[float, Interval(ge=1e-4, le=1)] = 0.002,
-    sigma_max: Annotated[float, Interval(gt=1, le=1000)] = 80.0,
-    rho: Annotated[float, Interval(ge=1, le=100)] = KARRAS_RHO,
+    sigma_min: Annotated[float, Interval(ge=1e-4, le=1), doc("lowest noise level")] = 0.002,
+    sigma_max: Annotated[float, Interval(gt=1, le=1000), doc("highest noise level")] = 80.0,
+    rho: Annotated[float, Interval(ge=1, le=100), doc("more puts more of the levels near the lowest")] = KARRAS_RHO,
 ) -> Float64[Tensor, " t"]:
     """Noise levels from sigma_min to sigma_max, even in sigma^(1/rho); alpha_bar = 1 / (1 + sigma^2).
 

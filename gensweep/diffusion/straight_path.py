@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float
 from torch import Tensor
 
@@ -59,10 +59,10 @@ def uniform(u: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
 def logit_normal(
     u: Float[Tensor, " b"],
     *,
-    mean: Annotated[float, Interval(ge=-10, le=10)] = 0.0,
-    std: Annotated[float, Interval(gt=0, le=10)] = 1.0,
+    mean: Annotated[float, Interval(ge=-10, le=10), doc("mean of ln(t / (1 - t)); higher is more noise")] = 0.0,
+    std: Annotated[float, Interval(gt=0, le=10), doc("standard deviation of ln(t / (1 - t))")] = 1.0,
 ) -> Float[Tensor, " b"]:
-    """Times in the middle more often: log(t / (1 - t)) ~ N(mean, std^2).  A higher mean is more noise.
+    """Times in the middle more often: ln(t / (1 - t)) ~ N(mean, std^2).
 
     It is also ln sigma ~ N(mean, std^2), as in EDM.  Source: Esser et al. 2024, eq. 19.
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
 #: The hub's word for a licence that is not known.
@@ -14,7 +15,7 @@ UNKNOWN_LICENCE = "unknown"
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=run_names)
 @click.option(
     "--to",
     "target",

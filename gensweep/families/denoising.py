@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -24,7 +24,7 @@ from gensweep.diffusion.samplers.sampler import (
     Sampler,
     from_noise,
 )
-from gensweep.families.family import BoundPoints
+from gensweep.families.family import BoundPoints, Conditional
 from gensweep.families.optimizers import Adam, adam
 from gensweep.nn import kernels
 from gensweep.nn.networks import DENOISERS
@@ -36,11 +36,18 @@ from gensweep.registry import Choice, Section
 #: (levels of a bound), 5 (reconstruction of vdm), 6 (dequantisation), and from 16 on the samplers' steps.
 TRAINING_NOISE_STREAM = 1
 
-#: 0 ignores the label, 1 is plain conditioning, more exaggerates it.
-Guidance: TypeAlias = Annotated[float, Interval(ge=0, le=100)]
-#: Noise levels (low, high] at which guidance is used, elsewhere it is 1; None means all.
-#: Source: Kynkaanniemi et al. 2024.
-GuidanceInterval: TypeAlias = tuple[float, float] | None
+Guidance: TypeAlias = Annotated[
+    float,
+    Interval(ge=0, le=100),
+    doc("0 ignores the label, 1 is plain conditioning, more exaggerates it (Ho & Salimans 2022, whose w is one less)"),
+]
+GuidanceInterval: TypeAlias = Annotated[
+    tuple[float, float] | None,
+    doc("noise levels (low, high] at which guidance is used, elsewhere it is 1; null: all (Kynkaanniemi et al. 2024)"),
+]
+SamplingPrecision: TypeAlias = Annotated[
+    Precision, doc("of the network where it draws samples; auto: what a sweep finds to be the fastest")
+]
 
 
 class DenoisingFamily:
@@ -63,12 +70,18 @@ class DenoisingFamily:
         inputs: int,
         outputs: int,
         *,
-        conditional: bool = False,
+        conditional: Conditional = False,
         guidance: Guidance = 1.0,
         guidance_interval: GuidanceInterval = None,
-        label_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.1,
-        network: Annotated[Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet")],
-        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral")],
+        label_dropout: Annotated[
+            float,
+            Interval(ge=0, le=1),
+            doc("share of training images without their label, which guidance needs (Ho & Salimans 2022, p_uncond)"),
+        ] = 0.1,
+        network: Annotated[
+            Callable[[int, int, int, int], nn.Module], Choice(DENOISERS, "unet"), doc("the network that denoises")
+        ],
+        sampler: Annotated[Sampler, Choice(SAMPLERS, "ancestral"), doc("how images are drawn")],
         optimizer: Annotated[Callable[[], Adam], Section(adam)],
     ) -> None:
         self.shape = shape

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from torch import Tensor, nn
 
 from gensweep.diffusion.denoising_losses import LOSSES, DiffusionLoss, Prediction
@@ -18,9 +18,8 @@ from gensweep.diffusion.process import GaussianDiffusion, q_sample
 from gensweep.diffusion.samplers.sampler import Level
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
 from gensweep.errors import ParameterError
-from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, sampling_network
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
 from gensweep.families.family import FAMILIES, Batch, Loss
-from gensweep.nn.precision import Precision
 from gensweep.registry import Choice, Registry, SameAs, Section
 
 #: Above this noise level hardly anything is left of the image; samplers divide by it, which multiplies rounding errors.
@@ -38,11 +37,19 @@ class Formulation(NamedTuple):
 
 def formulation(
     *,
-    timesteps: Annotated[int, Interval(ge=1, le=100_000)] = 1000,
-    schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
-    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps")],
-    loss: Annotated[Callable[[], DiffusionLoss], Choice(LOSSES, "simple")],
-    levels: Annotated[Callable[[GaussianDiffusion], TrainingLevels], Choice(TRAINING_LEVELS, "uniform")],
+    timesteps: Annotated[int, Interval(ge=1, le=100_000), doc("steps from an image to noise, T")] = 1000,
+    schedule: Annotated[Schedule, Choice(SCHEDULES, "linear"), doc("how much of the image is left at each timestep")],
+    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")],
+    loss: Annotated[
+        Callable[[], DiffusionLoss],
+        Choice(LOSSES, "simple"),
+        doc("how its errors count, and whether it learns a variance"),
+    ],
+    levels: Annotated[
+        Callable[[GaussianDiffusion], TrainingLevels],
+        Choice(TRAINING_LEVELS, "uniform"),
+        doc("how the noise levels of training images are drawn"),
+    ],
 ) -> Formulation:
     """The diffusion process that a schedule gives for a number of timesteps, and how a network learns its way back.
 
@@ -69,8 +76,7 @@ def _listed(registry: Registry[Any], attribute: str, value: bool) -> str:
 class DiffusionFamily(DenoisingFamily):
     """A denoising diffusion model.
 
-    Samples are drawn in the sampling precision: "auto" is bfloat16 where that is faster, except at the highest noise
-    levels and in the last layer, whose rounding errors would be visible.
+    Sampling in bfloat16 leaves out the highest noise levels and the last layer, whose rounding errors would be visible.
     Source: Ho et al. 2020; Ho & Salimans 2022 (guidance).
     """
 
@@ -82,7 +88,7 @@ class DiffusionFamily(DenoisingFamily):
         size: int,
         classes: int,
         *,
-        sampling_precision: Precision = "auto",
+        sampling_precision: SamplingPrecision = "auto",
         diffusion: Annotated[Callable[[], Formulation], Section(formulation)],
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:

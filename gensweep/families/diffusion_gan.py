@@ -6,12 +6,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated
 
-from gensweep.families.family import FAMILIES
-from gensweep.families.gan import Adversarial, GanFamily, adversarial
+from gensweep.families.family import FAMILIES, Conditional
+from gensweep.families.gan import Adversarial, Architecture, GanFamily, adversarial
 from gensweep.gan.adaptive_diffusion import AdaptiveDiffusion
 from gensweep.gan.augmentation import Augmentation
-from gensweep.nn.networks import ADVERSARIES, Adversaries
-from gensweep.registry import Choice, Section
+from gensweep.registry import Section
 
 
 @FAMILIES.register("diffusion_gan")
@@ -27,8 +26,8 @@ class DiffusionGanFamily(GanFamily):
         size: int,
         classes: int,
         *,
-        conditional: bool = False,
-        network: Annotated[Callable[[int, int, int, int, bool], Adversaries], Choice(ADVERSARIES, "dcgan")],
+        conditional: Conditional = False,
+        network: Architecture,
         gan: Annotated[Callable[[Augmentation], Adversarial], Section(adversarial)],
         adaptive_diffusion: Annotated[Callable[[], AdaptiveDiffusion], Section(AdaptiveDiffusion)],
     ) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
+from annotated_types import doc
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from gensweep.data.loader import LoadedBatch
 from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
 from gensweep.noise import Noise
 from gensweep.registry import Registry
+
+Conditional: TypeAlias = Annotated[bool, doc("whether images are drawn by class, else labels are ignored")]
 
 
 class Batch(NamedTuple):

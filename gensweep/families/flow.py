@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, NamedTuple
 
 import torch
+from annotated_types import doc
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from gensweep.diffusion.flow_likelihood import flow_bits
 from gensweep.diffusion.guidance import training_labels
-from gensweep.diffusion.levels import Drawing, draw_times
+from gensweep.diffusion.levels import HOW_TIMES_ARE_DRAWN, Drawing, draw_times
 from gensweep.diffusion.pairing import PAIRINGS, Pairing
 from gensweep.diffusion.parameterisations import velocity
 from gensweep.diffusion.samplers.sampler import SAMPLERS, Level, Sampler
 from gensweep.diffusion.straight_path import PATH_TIMES, PathTimes, StraightPath, network_time
-from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, sampling_network
+from gensweep.families.denoising import TRAINING_NOISE_STREAM, DenoisingFamily, SamplingPrecision, sampling_network
 from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
-from gensweep.nn.precision import Precision
 from gensweep.noise import Noise
 from gensweep.registry import Choice, SameAs, Section
 
@@ -33,14 +33,15 @@ class FlowMatching(NamedTuple):
 
 def flow_matching(
     *,
-    times: Annotated[PathTimes, Choice(PATH_TIMES, "uniform")],
-    drawing: Drawing = "independent",
-    pairing: Annotated[Callable[[], Pairing], Choice(PAIRINGS, "independent")],
+    times: Annotated[
+        PathTimes, Choice(PATH_TIMES, "uniform"), doc("distribution of the times on the path, in training")
+    ],
+    drawing: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "independent",
+    pairing: Annotated[
+        Callable[[], Pairing], Choice(PAIRINGS, "independent"), doc("which noise an image is paired with in training")
+    ],
 ) -> FlowMatching:
-    """The distribution of the times on the path, and which noise an image is paired with.
-
-    `antithetic` times are evenly spread over each batch.
-    """
+    """The distribution of the times on the path, and which noise an image is paired with."""
     return FlowMatching(times, drawing, pairing())
 
 
@@ -49,7 +50,7 @@ class FlowFamily(DenoisingFamily):
     """Flow matching along straight paths, also known as rectified flow.
 
     The network is a denoiser of diffusion models, and any sampler of theirs draws its images: Euler's method is that of
-    the papers.  Samples are drawn in the sampling precision.
+    the papers.
     Source: Lipman et al. 2023; Liu et al. 2023; Ho & Salimans 2022 (guidance).
     """
 
@@ -61,9 +62,9 @@ class FlowFamily(DenoisingFamily):
         size: int,
         classes: int,
         *,
-        sampling_precision: Precision = "auto",
+        sampling_precision: SamplingPrecision = "auto",
         flow: Annotated[Callable[[], FlowMatching], Section(flow_matching)],
-        sampler: Annotated[Sampler, Choice(SAMPLERS, "euler")],
+        sampler: Annotated[Sampler, Choice(SAMPLERS, "euler"), doc("how images are drawn")],
         **settings: Annotated[Any, SameAs(DenoisingFamily)],
     ) -> None:
         self.process, self.parameterisation = StraightPath(), velocity

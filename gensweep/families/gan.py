@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gensweep.errors import ConfigError
-from gensweep.families.family import FAMILIES, Batch, Loss
-from gensweep.families.optimizers import Adam, Beta, Clip, Rate, Warmup
+from gensweep.families.family import FAMILIES, Batch, Conditional, Loss
+from gensweep.families.optimizers import Adam, Beta1, Beta2, Clip, Rate, Warmup
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, PairLoss, Penalty, Place, between
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented, InTurn
 from gensweep.nn.networks import ADVERSARIES, Adversaries
@@ -37,6 +37,12 @@ REAL_STREAM = 2 * STREAMS_PER_AUGMENTATION
 FAKE_STREAM = 2 * REAL_STREAM
 GENERATOR_STREAM = 3 * REAL_STREAM
 PENALTY_STREAM = 4 * REAL_STREAM
+
+Architecture: TypeAlias = Annotated[
+    Callable[[int, int, int, int, bool], Adversaries],
+    Choice(ADVERSARIES, "dcgan"),
+    doc("generator and discriminator"),
+]
 
 
 @dataclass(frozen=True)
@@ -70,27 +76,41 @@ class Adversarial:
 def adversarial(
     then: Augmentation | None = None,
     *,
-    loss: Annotated[Callable[[], GanLoss | PairLoss], Choice(GAN_LOSSES, "non_saturating")],
-    penalty: Annotated[Callable[[], Penalty | None], Choice(PENALTIES, "none")],
-    augmentation: Annotated[Callable[[], Augmentation], Choice(AUGMENTATIONS, "none")],
-    latent: Annotated[int, Interval(ge=1, le=65_536)] = 100,
-    discriminator_steps: Annotated[int, Interval(ge=1, le=100)] = 1,
-    generator_learning_rate: Rate = 2e-4,
-    discriminator_learning_rate: Rate = 2e-4,
-    beta1: Beta = 0.5,
-    beta2: Beta = 0.999,
+    loss: Annotated[
+        Callable[[], GanLoss | PairLoss], Choice(GAN_LOSSES, "non_saturating"), doc("what both networks make of logits")
+    ],
+    penalty: Annotated[
+        Callable[[], Penalty | None], Choice(PENALTIES, "none"), doc("what the discriminator's gradients cost it")
+    ],
+    augmentation: Annotated[
+        Callable[[], Augmentation],
+        Choice(AUGMENTATIONS, "none"),
+        doc("what is done to real and generated images alike before the discriminator sees them"),
+    ],
+    latent: Annotated[
+        int, Interval(ge=1, le=65_536), doc("length of the random vector that an image is made from")
+    ] = 100,
+    discriminator_steps: Annotated[
+        int, Interval(ge=1, le=100), doc("steps of the discriminator before each one of the generator")
+    ] = 1,
+    generator_learning_rate: Annotated[Rate, doc("Adam's step size of the generator")] = 2e-4,
+    discriminator_learning_rate: Annotated[Rate, doc("Adam's step size of the discriminator")] = 2e-4,
+    beta1: Beta1 = 0.5,
+    beta2: Beta2 = 0.999,
     warmup: Warmup = 0,
     clip: Clip = None,
-    burn_in: Annotated[int, Ge(1)] | None = None,
-    final_rate: Rate = 1.0,
-    final_beta2: Beta | None = None,
+    burn_in: Annotated[
+        Annotated[int, Ge(1)] | None,
+        doc("training images over which rates, beta2 and the penalty change; null: they do not"),
+    ] = None,
+    final_rate: Annotated[Rate, doc("share of both learning rates after the burn-in")] = 1.0,
+    final_beta2: Annotated[
+        Annotated[float, Interval(ge=0, lt=1)] | None, doc("beta2 after the burn-in; null: as before")
+    ] = None,
 ) -> Adversarial:
     """The loss, the length of the latent vector, and Adam for both networks.
 
-    The generator learns in one of `discriminator_steps` batches.  Learning rates rise in a line over `warmup` images,
-    and gradients are clipped to the norm `clip`, if given.  Over the first `burn_in` images a cosine takes both rates
-    to this share `final_rate` of theirs, beta2 to `final_beta2`, and the weight of a penalty to its last one.  `then`
-    is what comes after the augmentation.
+    The burn-in follows half a cosine.  `then` is what comes after the augmentation.
     Raises ConfigError if the augmentation needs a boundary between real and fake that the loss does not have, or if
     something is to change within a burn-in that is not given.
     Source: Radford et al. 2016 (defaults); Huang et al. 2024 (R3GAN; burn-in).
@@ -129,8 +149,8 @@ class GanFamily:
         size: int,
         classes: int,
         *,
-        conditional: bool = False,
-        network: Annotated[Callable[[int, int, int, int, bool], Adversaries], Choice(ADVERSARIES, "dcgan")],
+        conditional: Conditional = False,
+        network: Architecture,
         gan: Annotated[Callable[[], Adversarial], Section(adversarial)],
     ) -> None:
         self.classes = classes if conditional else 0

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 import torch
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, doc
 from torch import nn
 
 Rate: TypeAlias = Annotated[float, Interval(gt=0, le=1)]
-Beta: TypeAlias = Annotated[float, Interval(ge=0, lt=1)]
-Warmup: TypeAlias = Annotated[int, Ge(0)]
-Clip: TypeAlias = Annotated[float, Gt(0)] | None
+Beta1: TypeAlias = Annotated[float, Interval(ge=0, lt=1), doc("Adam's decay rate of the mean of gradients")]
+Beta2: TypeAlias = Annotated[float, Interval(ge=0, lt=1), doc("Adam's decay rate of the mean of their squares")]
+Warmup: TypeAlias = Annotated[int, Ge(0), doc("images over which learning rates rise in a line")]
+Clip: TypeAlias = Annotated[
+    Annotated[float, Gt(0)] | None, doc("norm to which a network's gradient is cut if it is longer; null: never")
+]
 
 #: Devices on which PyTorch has one fused kernel for an optimizer's step.
 FUSED_DEVICES = ("cpu", "cuda")
@@ -36,10 +39,12 @@ class Adam:
 
 
 def adam(
-    *, learning_rate: Rate = 2e-4, beta1: Beta = 0.9, beta2: Beta = 0.999, warmup: Warmup = 10_000, clip: Clip = 1.0
+    *,
+    learning_rate: Annotated[Rate, doc("Adam's step size, after the warm-up")] = 2e-4,
+    beta1: Beta1 = 0.9,
+    beta2: Beta2 = 0.999,
+    warmup: Warmup = 10_000,
+    clip: Clip = 1.0,
 ) -> Adam:
-    """Adam; the learning rate rises in a line over `warmup` images, and gradients are clipped to the norm `clip`.
-
-    Source: Kingma & Ba 2015.
-    """
+    """Adam, with a warm-up and clipped gradients.  Source: Kingma & Ba 2015."""
     return Adam(learning_rate, (beta1, beta2), warmup, clip)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal, NamedTuple, TypeAlias, cast
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
-from gensweep.families.family import FAMILIES, Batch, BoundPoints, Loss
+from gensweep.families.family import FAMILIES, Batch, BoundPoints, Conditional, Loss
 from gensweep.families.optimizers import Adam, adam
 from gensweep.nn.networks import AUTOENCODERS, Autoencoder
 from gensweep.noise import Noise
@@ -29,8 +29,10 @@ SAMPLING_LATENT_STREAM = 3
 BOUND_LATENT_STREAM = 16
 
 Weight: TypeAlias = Annotated[float, Interval(ge=0, le=1000)]
-#: What becomes of the distribution that the decoder gives for an image: its mean, or an image drawn from it.
-Decoding: TypeAlias = Literal["mean", "draw"]
+Decoding: TypeAlias = Annotated[
+    Literal["mean", "draw"],
+    doc("what becomes of the distribution that the decoder gives for an image: its mean, or an image drawn from it"),
+]
 
 
 class Evidence(NamedTuple):
@@ -44,14 +46,19 @@ class Evidence(NamedTuple):
 
 def evidence(
     *,
-    likelihood: Annotated[Callable[[int], PixelLikelihood], Choice(PIXEL_LIKELIHOODS, "gaussian")],
-    latent: Annotated[int, Interval(ge=1, le=65_536)] = 64,
-    beta: Weight = 1.0,
-    free_bits: Weight = 0.0,
+    likelihood: Annotated[
+        Callable[[int], PixelLikelihood],
+        Choice(PIXEL_LIKELIHOODS, "gaussian"),
+        doc("what the decoder's outputs say about pixels"),
+    ],
+    latent: Annotated[int, Interval(ge=1, le=65_536), doc("number of latent units")] = 64,
+    beta: Annotated[Weight, doc("weight of the latents' divergence from N(0, I) in the loss; 1 is the ELBO")] = 1.0,
+    free_bits: Annotated[
+        Weight, doc("nats that each unit's divergence, as a mean over a batch, counts at least; 0 is the ELBO")
+    ] = 0.0,
 ) -> Evidence:
     """The decoder's distribution, the number of latent units, and what the loss makes of their divergence from N(0, I).
 
-    It counts `beta` times, and each unit's mean over a batch as at least `free_bits` nats; 1 and 0 are the ELBO.
     Source: Kingma & Welling 2014; Higgins et al. 2017 (beta); Kingma et al. 2016, section 3.3 (free bits).
     """
     return Evidence(likelihood, latent, beta, free_bits)
@@ -91,9 +98,11 @@ class VaeFamily:
         size: int,
         classes: int,
         *,
-        conditional: bool = False,
+        conditional: Conditional = False,
         decoding: Decoding = "mean",
-        network: Annotated[Callable[[int, int, int, int, int], Autoencoder], Choice(AUTOENCODERS, "conv")],
+        network: Annotated[
+            Callable[[int, int, int, int, int], Autoencoder], Choice(AUTOENCODERS, "conv"), doc("encoder and decoder")
+        ],
         vae: Annotated[Callable[[], Evidence], Section(evidence)],
         optimizer: Annotated[Callable[[], Adam], Section(adam)],
     ) -> None:

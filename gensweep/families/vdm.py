@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 
 from gensweep.diffusion.gamma import GAMMAS, Gamma, schedule_of, wide
 from gensweep.diffusion.guidance import training_labels
-from gensweep.diffusion.levels import Drawing, draw_times
+from gensweep.diffusion.levels import HOW_TIMES_ARE_DRAWN, Drawing, draw_times
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS, Parameterisation
 from gensweep.diffusion.process import q_sample
 from gensweep.diffusion.variational import (
@@ -46,17 +46,20 @@ class Variational(NamedTuple):
 
 def variational(
     *,
-    timesteps: Annotated[int, Interval(ge=1, le=100_000)] | None = None,
-    schedule: Annotated[Callable[[int | None], Gamma], Choice(GAMMAS, "monotone")],
-    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps")],
-    times: Drawing = "antithetic",
-    fourier: tuple[Exponent, ...] = (7, 8),
+    timesteps: Annotated[
+        Annotated[int, Interval(ge=1, le=100_000)] | None, doc("steps from an image to noise; null: continuous time")
+    ] = None,
+    schedule: Annotated[
+        Callable[[int | None], Gamma], Choice(GAMMAS, "monotone"), doc("the noise schedule, and what of it is learnt")
+    ],
+    parameterisation: Annotated[Parameterisation, Choice(PARAMETERISATIONS, "eps"), doc("what the network predicts")],
+    times: Annotated[Drawing, HOW_TIMES_ARE_DRAWN] = "antithetic",
+    fourier: Annotated[
+        tuple[Exponent, ...],
+        doc("exponents n of the features sin(2^n pi z) and cos(2^n pi z), which are appended to the image z"),
+    ] = (7, 8),
 ) -> Variational:
-    """The learnt schedule, in continuous time (timesteps null) or in `timesteps` steps, and the network's input.
-
-    `fourier` are the exponents n of the features sin(2^n pi z) and cos(2^n pi z), which are appended to the image z.
-    Source: Kingma et al. 2021.
-    """
+    """The learnt schedule, in continuous time or in steps, and the network's input.  Source: Kingma et al. 2021."""
     return Variational(schedule(timesteps), parameterisation, times, fourier)
 
 

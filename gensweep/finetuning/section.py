@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from annotated_types import MinLen
+from annotated_types import MinLen, doc
 from torch import Tensor, nn
 
 from gensweep.build.parts import Weights, build_family
@@ -68,16 +68,18 @@ def read_base(folder: Path) -> Base:
 class Finetuning:
     """Go on from a trained model with other images; without a `base` a trial begins at the beginning.
 
-    The base is a run or a checkpoint; settings that are not written are its own.  Its hash `sha256` and its `classes`
-    are filled in when the run starts.  Classes that it does not know are learnt as new labels; `name` says what the
-    class of images without one is called.  To `gensweep.build` this is a `Beginning`.
+    Settings that are not written are those of the base.  Classes that it does not know are learnt as new labels.  To
+    `gensweep.build` this is a `Beginning`.
     """
 
-    base: str | None = None
-    sha256: str | None = None
-    classes: ClassNames | None = None
-    name: Annotated[str, MinLen(1)] | None = None
-    update: Annotated[Update, Choice(UPDATES, "lora")]
+    base: Annotated[str | None, doc("the trained model: a run or a checkpoint; null: none")] = None
+    sha256: Annotated[str | None, doc("hash of the base's weights; filled in when the run starts")] = None
+    classes: Annotated[ClassNames | None, doc("classes that the base knows; filled in when the run starts")] = None
+    name: Annotated[
+        Annotated[str, MinLen(1)] | None,
+        doc("what the class of images that have none is called; null: as the data set calls it"),
+    ] = None
+    update: Annotated[Update, Choice(UPDATES, "lora"), doc("which of the weights change, and how")]
 
     def images(self, trial: TrialConfig, images: Images) -> Images:
         """The images with the labels that the trial's model gives them: those of its base first, then new ones.

@@ -10,12 +10,19 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Interval, MinLen
+from annotated_types import MinLen, doc
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from gensweep.gan.augmentation import AUGMENTATIONS, Adaptive, Augmented
+from gensweep.gan.augmentation import (
+    AUGMENTATIONS,
+    AdaptationImages,
+    AdaptationInterval,
+    Adaptive,
+    Augmented,
+    SignTarget,
+)
 from gensweep.noise import Noise
 
 #: The largest translation by whole pixels, as a share of the image's side.
@@ -46,14 +53,14 @@ class Ada(Adaptive):
     def __init__(
         self,
         *,
-        target: Annotated[float, Interval(ge=-1, le=1)] = 0.6,
-        images: Annotated[int, Ge(1)] = 500_000,
-        interval: Annotated[int, Ge(1)] = 4,
-        transforms: Annotated[tuple[Literal["blit", "geometry", "color"], ...], MinLen(1)] = (
-            "blit",
-            "geometry",
-            "color",
-        ),
+        target: SignTarget = 0.6,
+        images: AdaptationImages = 500_000,
+        interval: AdaptationInterval = 4,
+        transforms: Annotated[
+            tuple[Literal["blit", "geometry", "color"], ...],
+            MinLen(1),
+            doc("blit: flips, quarter turns, whole pixels; geometry: other warps; color: brightness, contrast, hue"),
+        ] = ("blit", "geometry", "color"),
     ) -> None:
         super().__init__(target, images, interval)
         self.transforms = transforms

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Ge, Interval
+from annotated_types import Ge, Interval, doc
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from gensweep.diffusion.schedules import SCHEDULES, Schedule
 from gensweep.errors import ConfigError
-from gensweep.gan.augmentation import Adaptive, Augmented
+from gensweep.gan.augmentation import AdaptationImages, AdaptationInterval, Adaptive, Augmented, SignTarget
 from gensweep.noise import Noise
 from gensweep.registry import Choice
 
@@ -38,14 +38,19 @@ class AdaptiveDiffusion(Adaptive):
     def __init__(
         self,
         *,
-        schedule: Annotated[Schedule, Choice(SCHEDULES, "linear")],
-        shortest: Annotated[int, Ge(1)] = 10,
-        longest: Annotated[int, Interval(ge=2, le=100_000)] = 1000,
-        times: Literal["priority", "uniform"] = "priority",
-        noise_std: Annotated[float, Interval(gt=0, le=1)] = 0.05,
-        target: Annotated[float, Interval(ge=-1, le=1)] = 0.6,
-        images: Annotated[int, Ge(1)] = 100_000,
-        interval: Annotated[int, Ge(1)] = 4,
+        schedule: Annotated[
+            Schedule, Choice(SCHEDULES, "linear"), doc("how much of the image is left at each timestep")
+        ],
+        shortest: Annotated[int, Ge(1), doc("timesteps at the start, T_min")] = 10,
+        longest: Annotated[int, Interval(ge=2, le=100_000), doc("timesteps at most, T_max")] = 1000,
+        times: Annotated[
+            Literal["priority", "uniform"],
+            doc("priority: later timesteps more often, p(t) ~ t - 1; uniform: all alike"),
+        ] = "priority",
+        noise_std: Annotated[float, Interval(gt=0, le=1), doc("standard deviation of the noise, sigma")] = 0.05,
+        target: SignTarget = 0.6,
+        images: AdaptationImages = 100_000,
+        interval: AdaptationInterval = 4,
     ) -> None:
         if longest < shortest:
             raise ConfigError(f"shortest <= longest must hold, but got shortest={shortest}, longest={longest}")

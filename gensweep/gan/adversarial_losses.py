@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, doc
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -125,6 +125,9 @@ class Penalty:
         return self.every * self.of(gradients(logits, images), progress) + 0.0 * logits.sum()
 
 
+PenaltyWeight: TypeAlias = Annotated[float, Gt(0), doc("factor of the penalty")]
+Every: TypeAlias = Annotated[int, Ge(1), doc("it is computed in one of so many steps, with so many times the weight")]
+
 #: Items give a Penalty, or None for none.
 PENALTIES: Registry[Callable[..., Penalty | None]] = Registry("gradient penalty", package="gensweep.gan")
 
@@ -135,10 +138,9 @@ def none() -> None:
 
 
 @PENALTIES.register("r1")
-def r1(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated[int, Ge(1)] = 16) -> Penalty:
+def r1(*, weight: PenaltyWeight = 10.0, every: Every = 16) -> Penalty:
     """weight/2 times the squared norm of the gradient at real images.
 
-    It is computed in one of `every` steps, with a weight that is larger by this factor.
     Source: Mescheder et al. 2018, eq. 9; Karras et al. 2020 (StyleGAN2), appendix B (lazy regularisation).
     """
     return Penalty(lambda gradient, _: 0.5 * weight * _squared_norm(gradient), ("real",), every)
@@ -147,14 +149,15 @@ def r1(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated[int, Ge(1)] =
 @PENALTIES.register("r1_r2")
 def r1_r2(
     *,
-    weight: Annotated[float, Gt(0)] = 1.0,
-    final_weight: Annotated[float, Gt(0)] | None = None,
-    every: Annotated[int, Ge(1)] = 1,
+    weight: PenaltyWeight = 1.0,
+    final_weight: Annotated[
+        Annotated[float, Gt(0)] | None, doc("the factor after the burn-in, `gan.burn_in`; null: as before")
+    ] = None,
+    every: Every = 1,
 ) -> Penalty:
     """weight/2 times the squared norm of the gradient at real images, and the same at generated ones.
 
-    The weight goes to `final_weight` within the burn-in of the game (`gan.burn_in`).  The paper's are 0.05 and 0.005
-    for CIFAR-10, and a tenth at the end for other images too.
+    The paper's weights are 0.05 and, after the burn-in, 0.005 for CIFAR-10.
     Source: Mescheder et al. 2018, section 4.1; Huang et al. 2024 (R3GAN).
     """
     last = weight if final_weight is None else final_weight
@@ -166,7 +169,7 @@ def r1_r2(
 
 
 @PENALTIES.register("gradient_penalty")
-def gradient_penalty(*, weight: Annotated[float, Gt(0)] = 10.0, every: Annotated[int, Ge(1)] = 1) -> Penalty:
+def gradient_penalty(*, weight: PenaltyWeight = 10.0, every: Every = 1) -> Penalty:
     """Weight times the squared distance of the gradient's norm to 1, between real and fake images.
 
     It is meant for a discriminator without batch norms.  Source: Gulrajani et al. 2017, eq. 3 (WGAN-GP).

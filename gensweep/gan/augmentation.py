@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import torch
 import torch.distributed as dist
+from annotated_types import Ge, Interval, doc
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -19,6 +20,14 @@ from gensweep.registry import Registry
 
 #: Random streams that one registered augmentation may use, from the one it is given on.
 STREAMS_PER_AUGMENTATION = 32
+
+SignTarget: TypeAlias = Annotated[
+    float,
+    Interval(ge=-1, le=1),
+    doc("mean sign of real images' logits, above which the probability p rises and below which it falls"),
+]
+AdaptationImages: TypeAlias = Annotated[int, Ge(1), doc("images within which p could go from 0 to 1")]
+AdaptationInterval: TypeAlias = Annotated[int, Ge(1), doc("batches between two changes of p")]
 
 
 class Augmented(NamedTuple):

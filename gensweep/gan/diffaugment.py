@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import MinLen
+from annotated_types import MinLen, doc
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,11 +26,9 @@ class DiffAugment(Augmentation):
     def __init__(
         self,
         *,
-        policy: Annotated[tuple[Literal["color", "translation", "cutout"], ...], MinLen(1)] = (
-            "color",
-            "translation",
-            "cutout",
-        ),
+        policy: Annotated[
+            tuple[Literal["color", "translation", "cutout"], ...], MinLen(1), doc("what is changed in every image")
+        ] = ("color", "translation", "cutout"),
     ) -> None:
         super().__init__()
         self.policy = policy

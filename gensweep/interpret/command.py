@@ -12,11 +12,12 @@ from typing import Any
 import click
 
 from gensweep.errors import GensweepError
+from gensweep.report.completion import run_names
 from gensweep.report.output import format_option, print_rows
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("run")
+@click.argument("run", shell_complete=run_names)
 @click.option("--class", "class_name", metavar="NAME", help="Only this class.  [default: all]")
 @click.option("--layer", metavar="REGEX", help="Only layers in whose name this is found, such as 'up' or 'middle.0'.")
 @click.option("--levels", type=click.IntRange(1, 50), default=5, help="Noise levels (diffusion).")

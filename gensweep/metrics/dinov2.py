@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Annotated
 
 import torch
-from annotated_types import Interval, MultipleOf
+from annotated_types import Interval, MultipleOf, doc
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
-from gensweep.metrics.extractors import EXTRACTORS, Extractor
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsFile
 from gensweep.metrics.weights import published
 
 #: The side of a patch, in pixels.
@@ -43,10 +43,12 @@ def dinov2(
     device: torch.device | str,
     cache: Path,
     *,
-    resolution: Annotated[int, Interval(ge=PATCH_PIXELS, le=518), MultipleOf(PATCH_PIXELS)] = 224,
-    weights: str | None = None,
+    resolution: Annotated[
+        int, Interval(ge=PATCH_PIXELS, le=518), MultipleOf(PATCH_PIXELS), doc("pixels that images are resized to")
+    ] = 224,
+    weights: WeightsFile = None,
 ) -> Extractor:
-    """384 features of DINOv2 ViT-S/14, images resized to `resolution`; `weights` is a path if they are not cached.
+    """384 features of DINOv2 ViT-S/14, images resized to `resolution` pixels.
 
     It is the network's output for its first token.  Distances of such features agree with people better than those of
     features learnt from ImageNet's labels do (Stein et al. 2023, with the large network).

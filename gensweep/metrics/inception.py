@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from gensweep.files import file_sha256
-from gensweep.metrics.extractors import EXTRACTORS, Extractor, fold_batch_norm
+from gensweep.metrics.extractors import EXTRACTORS, Extractor, WeightsFile, fold_batch_norm
 from gensweep.metrics.weights import published
 
 INCEPTION_FEATURES = 2048
@@ -36,8 +36,8 @@ TORCHVISION_WEIGHTS = published(
 
 
 @EXTRACTORS.register("inception")
-def inception(device: torch.device | str, cache: Path, *, weights: str | None = None) -> Extractor:
-    """The FID-2015 Inception network, pool3, 2,048 features; `weights` is the path of its file if it is not cached.
+def inception(device: torch.device | str, cache: Path, *, weights: WeightsFile = None) -> Extractor:
+    """The FID-2015 Inception network, pool3, 2,048 features.
 
     Source: Heusel et al. 2017, through the weights that pytorch-fid converted from TensorFlow.
     """
@@ -54,7 +54,7 @@ def from_weights(file: Path, device: torch.device | str) -> Extractor:
 
 
 @EXTRACTORS.register("torchvision_inception")
-def torchvision_inception(device: torch.device | str, cache: Path, *, weights: str | None = None) -> Extractor:
+def torchvision_inception(device: torch.device | str, cache: Path, *, weights: WeightsFile = None) -> Extractor:
     """Torchvision's Inception v3 (IMAGENET1K_V1), 2,048 pooled features; its distance is not the literature's FID.
 
     Source: torchvision, `inception_v3`.

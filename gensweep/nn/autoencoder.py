@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Annotated
 
 import torch
+from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.nn.dcgan import initialise, stage_widths
 from gensweep.nn.layers import BatchNorm2d
-from gensweep.nn.networks import AUTOENCODERS, Autoencoder, Width, check_doubling_size
+from gensweep.nn.networks import AUTOENCODERS, Autoencoder, ImageWidth, Width, check_doubling_size
 
 
 @AUTOENCODERS.register("conv")
@@ -21,13 +23,12 @@ def conv(
     latent: int,
     outputs: int | None = None,
     *,
-    width: Width = 64,
-    encoder_width: Width | None = None,
+    width: ImageWidth = 64,
+    encoder_width: Annotated[Width | None, doc("the same of the encoder; null: width")] = None,
 ) -> Autoencoder:
     """DCGAN's discriminator without its verdict, and its generator without tanh.
 
-    Width is the number of channels next to the image; the encoder's is the same unless given.  A label is an embedding
-    beside the latents, and in the encoder beside the first features.
+    A label is an embedding beside the latents, and in the encoder beside the first features.
     Source: Kingma & Welling 2014; Radford et al. 2016 (the plan).
     """
     check_doubling_size("conv", size)

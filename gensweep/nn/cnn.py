@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Annotated
 
-from annotated_types import Interval
+from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.nn.kernels import norm_act
 from gensweep.nn.layers import Conditioning, group_norm, zero_initialised
-from gensweep.nn.networks import DENOISERS, Count, GroupedWidth
+from gensweep.nn.networks import DENOISERS, Count, DenoiserWidth, DropoutShare
 from gensweep.nn.precision import in_full
 from gensweep.nn.unet import ResidualBlock
 
@@ -20,8 +20,8 @@ from gensweep.nn.unet import ResidualBlock
 class CNN(nn.Module):
     """Plain convolutional denoiser: residual blocks at full resolution, dilated by 1, 2, 4, 8, 1, 2, ...
 
-    No down-sampling and no attention: the dilations alone give it a wide view.  Blocks are twice as wide inside; width
-    is a multiple of 8.  With its defaults, at 32 px, it has 2.7 M parameters and 1.8 G multiply-adds; `unet` has 6.9 M
+    No down-sampling and no attention: the dilations alone give it a wide view.  Blocks are twice as wide inside.
+    With its defaults, at 32 px, it has 2.7 M parameters and 1.8 G multiply-adds; `unet` has 6.9 M
     and 1.5 G with its own defaults, and 3.0 M and 1.0 G with multipliers (1, 2) and 1 block.
     Source: Yu & Koltun 2016 (dilated convolutions); Kong et al. 2021 (a dilated denoiser).
     """
@@ -33,9 +33,9 @@ class CNN(nn.Module):
         classes: int,
         outputs: int | None = None,
         *,
-        width: GroupedWidth = 64,
-        depth: Count = 12,
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
+        width: DenoiserWidth = 64,
+        depth: Annotated[Count, doc("residual blocks")] = 12,
+        dropout: DropoutShare = 0.1,
     ) -> None:
         super().__init__()
         # Above half the image's size a dilated kernel covers hardly more than padding.

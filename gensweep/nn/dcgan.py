@@ -5,14 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
+from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from gensweep.nn.layers import BatchNorm2d
-from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_doubling_size, spectrally_normalised
+from gensweep.nn.networks import (
+    ADVERSARIES,
+    Adversaries,
+    ImageWidth,
+    Width,
+    check_doubling_size,
+    spectrally_normalised,
+)
 from gensweep.nn.projection import (
     ConditionalBatchNorm2d,
     ProjectionDiscriminator,
@@ -35,16 +43,19 @@ def dcgan(
     latent: int,
     timed: bool = False,
     *,
-    width: Width = 64,
-    discriminator_width: Width | None = None,
-    labels: Literal["embedding", "batch_norm"] = "embedding",
-    discriminator_norm: Literal["batch", "spectral", "layer", "none"] = "batch",
+    width: ImageWidth = 64,
+    discriminator_width: Annotated[Width | None, doc("the same of the discriminator; null: width")] = None,
+    labels: Annotated[
+        Literal["embedding", "batch_norm"],
+        doc("how the generator gets a label: as an embedding beside the latent vector, or as scale and shift of norms"),
+    ] = "embedding",
+    discriminator_norm: Annotated[
+        Literal["batch", "spectral", "layer", "none"],
+        doc("between the discriminator's layers; with a gradient penalty not batch, so that it sees images one by one"),
+    ] = "batch",
 ) -> Adversaries:
     """Strided convolutions with batch normalisation, 4 px up to the image's size in steps of two.
 
-    Width is the number of channels next to the image; the discriminator's is the same unless given.  A label enters
-    the generator as an embedding beside the latent vector, or sets its batch norms.  A gradient penalty wants a
-    discriminator that sees images one by one: with spectral or layer norm, or none.
     Source: Radford et al. 2016; the PyTorch DCGAN tutorial; Miyato et al. 2018 and Gulrajani et al. 2017 (norms).
     """
     check_doubling_size("dcgan", size)

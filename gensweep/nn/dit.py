@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gensweep.errors import ParameterError
 from gensweep.nn.attention import attend, usual_heads
 from gensweep.nn.layers import Conditioning, run_block, zero_initialised
-from gensweep.nn.networks import DENOISERS, Count, GroupedWidth
+from gensweep.nn.networks import DENOISERS, Checkpointing, Count, GroupedWidth
 from gensweep.nn.precision import in_full
 
 #: Width of the sinusoidal embedding of the time.
@@ -28,11 +28,11 @@ NORM_EPSILON = 1e-6
 class DiT(nn.Module):
     """Transformer over square patches: time and label set scale, shift and gate of every block (adaLN-zero).
 
-    The side of a `patch`, in pixels, divides that of the images; halving it takes four times the work or more.  Width
-    is a multiple of 8, which `heads` divide; null makes heads of up to 64 channels.  `registers` are tokens without a
-    place in the image.  With its defaults, at 32 px, it has 8.2 M parameters and 1.7 G multiply-adds; `unet` has
-    6.9 M and 1.5 G.  A width of 64 and a depth of 4 make 0.3 M.  DiT-S/2 of the paper is a width of 384.
-    `checkpointing` is as for `unet`.  Raises ParameterError if the patch or the heads do not divide.
+    The side of a `patch` divides that of the images; halving it takes four times the work or more.  `heads` divide the
+    width; by default each has up to 64 channels.  With its defaults, at 32 px, it has 8.2 M parameters and 1.7 G
+    multiply-adds; `unet` has 6.9 M and 1.5 G.  A width of 64 and a depth of 4 make 0.3 M.  DiT-S/2 of the paper is a
+    width of 384.
+    Raises ParameterError if the patch or the heads do not divide.
     Source: Peebles & Xie 2023; Darcet et al. 2024 (registers).
     """
 
@@ -45,12 +45,12 @@ class DiT(nn.Module):
         classes: int,
         outputs: int | None = None,
         *,
-        patch: Annotated[int, Interval(ge=1, le=64)] = 2,
-        width: GroupedWidth = 192,
-        depth: Count = 12,
-        heads: Count | None = None,
-        registers: Annotated[int, Interval(ge=0, le=256)] = 0,
-        checkpointing: bool = False,
+        patch: Annotated[int, Interval(ge=1, le=64), doc("side of the squares that become tokens, in pixels")] = 2,
+        width: Annotated[GroupedWidth, doc("features of a token")] = 192,
+        depth: Annotated[Count, doc("transformer blocks")] = 12,
+        heads: Annotated[Count | None, doc("attention heads of a block; null: by the width")] = None,
+        registers: Annotated[int, Interval(ge=0, le=256), doc("tokens that stand for no patch")] = 0,
+        checkpointing: Checkpointing = False,
     ) -> None:
         super().__init__()
         if size % patch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
-from annotated_types import Interval, MultipleOf
+from annotated_types import Interval, MultipleOf, doc
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -17,6 +17,15 @@ M = TypeVar("M", bound=nn.Module)
 Width: TypeAlias = Annotated[int, Interval(ge=1, le=8192)]
 GroupedWidth: TypeAlias = Annotated[int, Interval(ge=8, le=8192), MultipleOf(8)]
 Count: TypeAlias = Annotated[int, Interval(ge=1, le=256)]
+
+DenoiserWidth: TypeAlias = Annotated[GroupedWidth, doc("channels at full resolution")]
+ImageWidth: TypeAlias = Annotated[Width, doc("channels next to the image, where there are fewest")]
+Checkpointing: TypeAlias = Annotated[
+    bool, doc("whether blocks are computed again in the backward pass: less memory, equal gradients, 1/3 more work")
+]
+DropoutShare: TypeAlias = Annotated[
+    float, Interval(ge=0, lt=1), doc("share of each residual block's features that is dropped in training")
+]
 
 #: Image sizes in pixels that networks support which start at 4 px and double.
 IMAGE_SIZES = (8, 16, 32, 64, 128, 256)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
+from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,17 +36,15 @@ def r3gan(
     latent: int,
     timed: bool = False,
     *,
-    width: Width = 768,
-    discriminator_width: Width | None = None,
-    depth: Count = 2,
-    group_channels: Width = 16,
+    width: Annotated[Width, doc("channels of maps up to 32 px; half as many with each doubling beyond")] = 768,
+    discriminator_width: Annotated[Width | None, doc("the same of the discriminator; null: width")] = None,
+    depth: Annotated[Count, doc("residual blocks at each resolution")] = 2,
+    group_channels: Annotated[Width, doc("channels of a group inside of a block, which is twice as wide")] = 16,
 ) -> Adversaries:
     """Residual blocks of 1x1, grouped 3x3 and 1x1 convolutions, bilinear resampling, and no normalisation.
 
-    Width is the number of channels of maps up to 32 px, and halves with each doubling beyond; blocks are twice as wide
-    inside, in groups of `group_channels`.  `depth` is the number of blocks at each resolution.  With its defaults and
-    32 px these are the networks of the paper for CIFAR-10.  They are made for the loss `relativistic` with the penalty
-    `r1_r2`.  Raises ConfigError if the groups do not divide the channels.
+    With its defaults and 32 px these are the networks of the paper for CIFAR-10.  They are made for the loss
+    `relativistic` with the penalty `r1_r2`.  Raises ConfigError if the groups do not divide the channels.
     Source: Huang et al. 2024 (R3GAN), Config E; Zhang et al. 2019 (Fixup initialisation).
     """
     check_doubling_size("r3gan", size)

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -28,15 +28,15 @@ def sngan(
     latent: int,
     timed: bool = False,
     *,
-    width: Width = 256,
-    discriminator_width: Width = 128,
-    depth: Annotated[int, Interval(ge=1, le=8)] = 1,
-    discriminator_norm: Literal["spectral", "none"] = "spectral",
+    width: Annotated[Width, doc("channels of the generator")] = 256,
+    discriminator_width: Annotated[Width, doc("channels of the discriminator")] = 128,
+    depth: Annotated[int, Interval(ge=1, le=8), doc("residual blocks at each resolution")] = 1,
+    discriminator_norm: Annotated[Literal["spectral", "none"], doc("norm of the discriminator's weights")] = "spectral",
 ) -> Adversaries:
     """Residual blocks of equal width at every resolution, conditional batch norm, projection and spectral norm.
 
-    With its defaults and 32 px these are the networks of the paper for CIFAR-10.  `depth` is the number of blocks at
-    each resolution.  Source: Miyato et al. 2018, table 4 (32 px); Miyato & Koyama 2018 (labels).
+    With its defaults and 32 px these are the networks of the paper for CIFAR-10.
+    Source: Miyato et al. 2018, table 4 (32 px); Miyato & Koyama 2018 (labels).
     """
     check_doubling_size("sngan", size)
     generator = SnganGenerator(channels, size, classes, latent, width, depth)

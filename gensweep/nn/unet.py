@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from annotated_types import Interval, MinLen
+from annotated_types import MinLen, doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +14,7 @@ from gensweep.errors import ConfigError
 from gensweep.nn.attention import attend, usual_heads
 from gensweep.nn.kernels import norm_act
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, run_block, zero_initialised
-from gensweep.nn.networks import DENOISERS, Count, GroupedWidth, Width
+from gensweep.nn.networks import DENOISERS, Checkpointing, Count, DenoiserWidth, DropoutShare, Width
 from gensweep.nn.precision import in_full
 
 #: Channel multipliers by the smallest image size, in pixels, that they hold for; one for each halving that is possible.
@@ -26,12 +26,8 @@ CHANNEL_MULTIPLIERS = {256: (1, 1, 2, 2, 4, 4), 128: (1, 1, 2, 3, 4), 64: (1, 2,
 class UNet(nn.Module):
     """U-Net: residual blocks with scale and shift by time and label, attention at chosen resolutions.
 
-    Width is the number of channels at full resolution, a multiple of 8; level i has width * multipliers[i] channels
-    and half the resolution of the level before.  Multipliers of null follow the size of the images: (1, 2, 2) below 64
-    px, (1, 2, 3, 4) from 64, (1, 1, 2, 3, 4) from 128, and (1, 1, 2, 2, 4, 4) at 256.  The middle attends too, unless
-    `attention` is empty; resolutions in it that the network does not have are ignored.  With `checkpointing` blocks
-    keep their inputs only and are computed again in the backward pass: less memory, the same gradients, a third more
-    work.  Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 3 (scale and shift).
+    Level i has width * multipliers[i] channels and half the resolution of the level before.
+    Source: Ho et al. 2020, appendix B; Nichol & Dhariwal 2021, section 3 (scale and shift).
     """
 
     def __init__(
@@ -41,12 +37,21 @@ class UNet(nn.Module):
         classes: int,
         outputs: int | None = None,
         *,
-        width: GroupedWidth = 64,
-        multipliers: Annotated[tuple[Count, ...], MinLen(1)] | None = None,
-        blocks: Count = 2,
-        attention: tuple[Width, ...] = (16,),
-        dropout: Annotated[float, Interval(ge=0, lt=1)] = 0.1,
-        checkpointing: bool = False,
+        width: DenoiserWidth = 64,
+        multipliers: Annotated[
+            Annotated[tuple[Count, ...], MinLen(1)] | None,
+            doc(
+                "channels of each level as multiples of width; null, by the size of the images: [1, 2, 2] below 64 px, "
+                "[1, 2, 3, 4] from 64, [1, 1, 2, 3, 4] from 128, [1, 1, 2, 2, 4, 4] at 256"
+            ),
+        ] = None,
+        blocks: Annotated[Count, doc("residual blocks of each level on the way down; one more on the way up")] = 2,
+        attention: Annotated[
+            tuple[Width, ...],
+            doc("resolutions in pixels with attention; the middle has it too, unless this is empty"),
+        ] = (16,),
+        dropout: DropoutShare = 0.1,
+        checkpointing: Checkpointing = False,
     ) -> None:
         super().__init__()
         self.checkpointing = checkpointing

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, TypeAlias, cast
 
 import torch
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import Ge, Gt, MinLen, doc
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -29,14 +29,20 @@ def lora(
     known: int,
     new: int,
     *,
-    rank: Annotated[int, Ge(1)] = 4,
-    alpha: Annotated[float, Gt(0)] | None = None,
-    target: Annotated[str, MinLen(1)] = "all",
+    rank: Annotated[int, Ge(1), doc("rank of the updates, r")] = 4,
+    alpha: Annotated[Annotated[float, Gt(0)] | None, doc("scale of the updates, times rank; null: rank")] = None,
+    target: Annotated[
+        str,
+        MinLen(1),
+        doc(
+            "layers with updates: all, attention, conv, linear, labels (only the rows of new labels), or a regular "
+            "expression for their names"
+        ),
+    ] = "all",
 ) -> None:
     """The weights stay, and those of some layers get a low-rank update, W + (alpha / rank) B A; so do new labels' rows.
 
-    The target is all, attention, conv or linear, or a regular expression for names of layers; with `labels` only the
-    rows of new labels are learnt.  An alpha of null is equal to the rank.  Source: Hu et al. 2021.
+    Source: Hu et al. 2021.
     """
     if target == LABELS_ONLY and not new:
         raise ParameterError(

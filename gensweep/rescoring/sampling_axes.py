@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.report.completion import sampler_names
 from gensweep.report.output import print_rows, print_warnings, progress_bar
 from gensweep.rescoring.sampling_results import SamplingResult, log_line, result_json, result_rows, result_words
 
@@ -41,7 +42,8 @@ class Subject(NamedTuple):
 def axes_options(command: C) -> C:
     """`--sampler`, `--steps`, `--guidance` and `--ema`, each a list with commas."""
     for name, metavar, words in reversed(OPTIONS):
-        command = click.option(f"--{name}", metavar=metavar, help=words)(command)
+        complete = sampler_names if name == "sampler" else None
+        command = click.option(f"--{name}", metavar=metavar, shell_complete=complete, help=words)(command)
     return command
 
 

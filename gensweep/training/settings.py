@@ -16,7 +16,7 @@ from gensweep.metrics.metric import LIKELIHOOD_QUANTISATION, METRICS
 from gensweep.metrics.processes import Needs
 from gensweep.metrics.quantisation import QUANTISATION
 from gensweep.nn.precision import MemoryFormat, Precision
-from gensweep.registry import Choice, Section
+from gensweep.registry import Choice, Section, Takes
 from gensweep.results import MAX_IMAGES, USUAL_LATENTS, Identity
 from gensweep.training.compilation import Compilation
 
@@ -35,51 +35,77 @@ def _names_reference(text: str) -> bool:
     return text in ("train", "test", "whole") or text.endswith((".npz", "/"))
 
 
-Against: TypeAlias = Annotated[str, Predicate(_names_reference), doc("train, test, whole, FILE.npz or FOLDER/")]
+Against: TypeAlias = Annotated[str, Predicate(_names_reference), Takes("train, test, whole, FILE.npz or FOLDER/")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """The length of the training, in images seen over all workers, and how they are used.
+    """The length of the training, in images seen over all workers, and how they are used."""
 
-    With `device_seconds` it ends earlier, after so many seconds times devices: the pace of its first seconds says after
-    how many images, and that number is kept.  The batch is that of all workers together, and the images are rounded up
-    to whole batches.  Precision and memory format "auto" are what a sweep finds to be the fastest.  A compilation other
-    than "none" is a mode of torch.compile, which takes a minute or so at the start; "reduce-overhead" uses CUDA graphs.
-    Samples are drawn
-    with weights averaged with a half-life in images, 0 for the raw ones; it is shorter at the start.  Averages with
-    these multiples of the half-life are kept too, to choose from after training.  Losses are logged every `log_every`
-    images, by default 50 times.  A batch that does not fit in memory goes through the networks in `accumulation` parts,
-    which changes no gradient but where batch norms see parts only.
-    Workers that make no progress for `stall_timeout` seconds more than their slowest step took are replaced by others,
-    which go on from the last checkpoint; null: never.
-    """
-
-    images: Annotated[int, Ge(1), Le(MAX_IMAGES)] = 1_000_000
-    device_seconds: Annotated[float, Gt(0)] | None = None
-    batch_size: Annotated[int, Ge(1), Le(MAX_BATCH)] = 128
-    precision: Precision = "auto"
-    memory_format: MemoryFormat = "auto"
-    compilation: Compilation = "none"
-    ema_half_life: Annotated[int, Ge(0)] = 50_000
-    ema_factors: tuple[Annotated[float, Gt(0)], ...] = (0.25, 4.0)
-    log_every: Positive | None = None
-    accumulation: Positive = 1
-    stall_timeout: Annotated[float, Gt(0)] | None = 60.0
+    images: Annotated[int, Ge(1), Le(MAX_IMAGES), doc("images seen over all workers, rounded up to whole batches")] = (
+        1_000_000
+    )
+    device_seconds: Annotated[
+        Annotated[float, Gt(0)] | None,
+        doc(
+            "end earlier, after so many seconds times devices: the pace of the first seconds says after how many "
+            "images, and that number is kept; null: after `images`"
+        ),
+    ] = None
+    batch_size: Annotated[int, Ge(1), Le(MAX_BATCH), doc("images of a step, over all workers together")] = 128
+    precision: Annotated[Precision, doc("of the networks' arithmetic; auto: what a sweep finds to be the fastest")] = (
+        "auto"
+    )
+    memory_format: Annotated[MemoryFormat, doc("order of an image's numbers in memory; auto: as for precision")] = (
+        "auto"
+    )
+    compilation: Annotated[
+        Compilation,
+        doc(
+            "mode of torch.compile, which takes a minute or so at the start; reduce-overhead uses CUDA graphs; none "
+            "leaves networks as they are"
+        ),
+    ] = "none"
+    ema_half_life: Annotated[
+        int,
+        Ge(0),
+        doc("images, the half-life of the averaged weights that draw samples, shorter at first; 0: raw ones"),
+    ] = 50_000
+    ema_factors: Annotated[
+        tuple[Annotated[float, Gt(0)], ...],
+        doc("averages with these multiples of the half-life are kept too, to choose from after training"),
+    ] = (0.25, 4.0)
+    log_every: Annotated[Positive | None, doc("images between two logs of the losses; null: a fiftieth of all")] = None
+    accumulation: Annotated[
+        Positive,
+        doc(
+            "parts in which a batch that does not fit in memory goes through the networks; only batch norms see the "
+            "difference"
+        ),
+    ] = 1
+    stall_timeout: Annotated[
+        Annotated[float, Gt(0)] | None,
+        doc(
+            "seconds without progress, beyond what the slowest step took, after which workers are replaced by others, "
+            "which go on from the last checkpoint; null: never"
+        ),
+    ] = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class LikelihoodSettings:
-    """What the metric bpd is computed from: `images` of a split, evenly chosen from all of it.
+    """What the metric bpd is computed from."""
 
-    Diffusion models look at each at `timesteps` noise levels, drawn without a bias of the mean; null takes all levels.
-    Models with latent variables look at `latents` that could have led to it, and more of them make the bound tighter.
-    """
-
-    images: Positive = 500
-    timesteps: Positive | None = 20
-    latents: Positive = USUAL_LATENTS
-    split: Literal["train", "test"] = "test"
+    images: Annotated[Positive, doc("images whose likelihood is computed, evenly chosen from all of the split")] = 500
+    timesteps: Annotated[
+        Positive | None,
+        doc("noise levels that a diffusion model looks at for each image, drawn without a bias of the mean; null: all"),
+    ] = 20
+    latents: Annotated[
+        Positive,
+        doc("latents that could have led to an image, for models that have them; more make the bound tighter"),
+    ] = USUAL_LATENTS
+    split: Annotated[Literal["train", "test"], doc("where the images are from")] = "test"
 
     @property
     def points(self) -> BoundPoints:
@@ -91,25 +117,41 @@ class LikelihoodSettings:
 class EvaluationSettings:
     """A score and a checkpoint at the end, and before: after each `every` training images, or at some shares of them.
 
-    The shares are those of `at`, between 0 and 1, in ascending order, and by default each fifth; trainings of equal
-    compute are then scored at equal compute, whatever an image costs them.
-    Scores compare `samples` generated images with the real ones of a split, or of the training split without its limit
-    (`whole`), with the pictures in a folder (`against: DIR/`), or by `fd` and `fid` alone with the statistics in a file
-    such as pytorch-fid's (`against: FILE.npz`); `batch_size` is that of each worker and changes no image.  The metric
-    bpd is of real images: those of `likelihood`.  Before its end a trial is evaluated with `rung_samples` images, drawn
-    in `rung_steps` steps of its sampler, if these are given: cheaper, enough for a scheduler, and of another identity,
-    so that only the last score is the objective.
+    With `rung_samples` and `rung_steps` the evaluations before the end are cheaper, enough for a scheduler, and of
+    another identity, so that only the last score is the objective.
     """
 
-    every: Positive | None = None
-    at: tuple[Annotated[float, Gt(0), Lt(1)], ...] | None = None
-    samples: Annotated[int, Ge(2), Le(MAX_SAMPLES)] = 5_000
-    batch_size: Annotated[int, Ge(1), Le(MAX_BATCH)] = 256
-    metrics: Annotated[tuple[str, ...], MinLen(1)] = ("fd",)
-    extractor: Annotated[Callable[[torch.device | str, Path], Extractor], Choice(EXTRACTORS, "efficientnet_lite0")]
-    against: Against = "train"
-    rung_samples: Annotated[int, Ge(2)] | None = None
-    rung_steps: Positive | None = None
+    every: Annotated[Positive | None, doc("training images between two evaluations; null: as `at` says")] = None
+    at: Annotated[
+        tuple[Annotated[float, Gt(0), Lt(1)], ...] | None,
+        doc(
+            "shares of the training after which it is evaluated, ascending, so that trainings of equal compute are "
+            "scored at equal compute; null: each fifth"
+        ),
+    ] = None
+    samples: Annotated[int, Ge(2), Le(MAX_SAMPLES), doc("generated images that are scored")] = 5_000
+    batch_size: Annotated[
+        int, Ge(1), Le(MAX_BATCH), doc("images that each worker draws at once, which changes no image")
+    ] = 256
+    metrics: Annotated[tuple[str, ...], MinLen(1), doc("names of the metrics; see docs/metrics.md")] = ("fd",)
+    extractor: Annotated[
+        Callable[[torch.device | str, Path], Extractor],
+        Choice(EXTRACTORS, "efficientnet_lite0"),
+        doc("the network whose features are compared"),
+    ]
+    against: Annotated[
+        Against,
+        doc(
+            "what generated images are compared with: a split, the training split without its limit (whole), the "
+            "pictures in a folder, or by fd and fid alone the statistics in a file such as pytorch-fid's"
+        ),
+    ] = "train"
+    rung_samples: Annotated[
+        Annotated[int, Ge(2)] | None, doc("images of the evaluations before the last; null: `samples`")
+    ] = None
+    rung_steps: Annotated[
+        Positive | None, doc("steps of the sampler in the evaluations before the last; null: those of `sampler`")
+    ] = None
     likelihood: Annotated[Callable[[], LikelihoodSettings], Section(LikelihoodSettings)]
 
     def of(self, needs: Needs) -> list[str]:

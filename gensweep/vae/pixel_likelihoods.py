@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,7 +58,14 @@ class GaussianPixels(nn.Module):
     Source: Rybkin et al. 2021, section 3 (shared); Kingma & Welling 2014, appendix C.2 (each pixel's).
     """
 
-    def __init__(self, channels: int, *, deviation: Literal["shared", "pixel"] = "shared") -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        deviation: Annotated[
+            Literal["shared", "pixel"], doc("what has a standard deviation of its own: all pixels together, or each")
+        ] = "shared",
+    ) -> None:
         super().__init__()
         self.channels, shared = channels, deviation == "shared"
         self.outputs = channels if shared else 2 * channels
@@ -93,7 +100,12 @@ class LogisticMixturePixels(nn.Module):
     Source: Salimans et al. 2017 (PixelCNN++), sections 2.1 and 2.2.
     """
 
-    def __init__(self, channels: int, *, components: Annotated[int, Interval(ge=1, le=100)] = 5) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        components: Annotated[int, Interval(ge=1, le=100), doc("logistic distributions in the mixture")] = 5,
+    ) -> None:
         super().__init__()
         self.channels, self.components = channels, components
         self.pairs = channels * (channels - 1) // 2

@@ -103,11 +103,11 @@ def test_a_trial_is_frozen():
         ),
         (
             {"network": {"kind": "unet", "multipliers": [1, "2"]}},
-            'network.multipliers: [1, "2"] is not a list, each a whole',
+            'network.multipliers: [1, "2"] is not a list, at least 1 long, each a whole',
         ),
         (
             {"network": {"kind": "unet", "multipliers": []}},
-            "network.multipliers: [] is not a list, each a whole number",
+            "network.multipliers: [] is not a list, at least 1 long, each a whole number",
         ),
         (
             {"diffusion": {"schedule": {"kind": "cosin"}}},

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,13 +24,17 @@ def ancestral(
     noise: Noise,
     *,
     steps: Steps = None,
-    variance: Literal["small", "large", "learned"] | None = None,
+    variance: Annotated[
+        Literal["small", "large", "learned"] | None,
+        doc(
+            "of each step: the posterior's (small), beta (large), or between them as the network has learnt (learned); "
+            "null: learned where there is something learnt, else small"
+        ),
+    ] = None,
 ) -> Float[Tensor, "b c h w"]:
     """Ancestral sampling: each step draws from q(x_{t-1} | x_t, x_0), with x_0 as predicted.
 
-    The variance is that of the posterior (small), beta (large), or between the two as the network has learnt
-    (learned); None is learned where there is something learnt, else small.  `steps` of the timesteps are visited, all
-    if None.  Raises ConfigError for `learned` with a network that has no variance.
+    Raises ConfigError for the variance `learned` with a network that has none.
     Source: Ho et al. 2020, algorithm 2 and section 3.2; Nichol & Dhariwal 2021, eq. 15 (learned).
     """
     sigmas = levels.sigmas(steps)
@@ -62,12 +66,14 @@ def ddim(
     noise: Noise,
     *,
     steps: Steps = None,
-    eta: Annotated[float, Interval(ge=0, le=1)] = 0.0,
+    eta: Annotated[
+        float, Interval(ge=0, le=1), doc("new noise of each step, as a share of ancestral sampling's")
+    ] = 0.0,
 ) -> Float[Tensor, "b c h w"]:
     """DDIM: deterministic at eta = 0, ancestral with the small variance at eta = 1.
 
     x' = x_0 + sqrt(sigma'^2 - s^2) eps + s z, with eps derived from the clipped x_0 and s = eta times the posterior's
-    standard deviation.  `steps` of the timesteps are visited, all if None.
+    standard deviation.
     Source: Song et al. 2021, eq. 12 and 16, divided by sqrt(alpha_bar).
     """
     sigmas = levels.sigmas(steps)

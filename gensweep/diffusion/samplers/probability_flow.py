@@ -7,11 +7,20 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, doc
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Levels, Spacing, Start, Steps, transitions
+from gensweep.diffusion.samplers.sampler import (
+    SAMPLERS,
+    WHERE_LEVELS_LIE,
+    Denoise,
+    Levels,
+    Spacing,
+    Start,
+    Steps,
+    transitions,
+)
 from gensweep.noise import Noise
 
 #: The largest gamma_i of Heun's method: (1 + gamma_i)^2 <= 2, so at most half of the noise is new.
@@ -21,15 +30,20 @@ MAX_CHURN = math.sqrt(2) - 1
 
 @SAMPLERS.register("dpmpp_2m")
 def dpmpp_2m(
-    levels: Levels, denoise: Denoise, start: Start, noise: Noise, *, steps: Steps = None, spacing: Spacing = "log_snr"
+    levels: Levels,
+    denoise: Denoise,
+    start: Start,
+    noise: Noise,
+    *,
+    steps: Steps = None,
+    spacing: Annotated[Spacing, WHERE_LEVELS_LIE] = "log_snr",
 ) -> Float[Tensor, "b c h w"]:
     """DPM-Solver++(2M), of second order at one evaluation a step: x_0 is extrapolated from this step and the last.
 
     With lambda = -ln sigma, h = lambda' - lambda and r = h_old / h: D = (1 + 1/(2r)) x_0 - 1/(2r) x_0_old, and
     x' = (sigma' / sigma) x - expm1(-h) D.  The first step and the one to 0 are of first order, D = x_0.  In the step to
     the lowest level, which on levels even in time is several times as long as the one before, r is at least 1: to
-    extrapolate further than that makes images too wide.  `steps` levels are visited as `spacing` says; None visits
-    all levels of the process.
+    extrapolate further than that makes images too wide.
     Source: Lu et al. 2022 (DPM-Solver++), algorithm 2, without that bound.
     """
     sigmas = levels.sigmas(steps, spacing)
@@ -50,12 +64,17 @@ def dpmpp_2m(
 
 @SAMPLERS.register("euler")
 def euler(
-    levels: Levels, denoise: Denoise, start: Start, noise: Noise, *, steps: Steps = None, spacing: Spacing = "time"
+    levels: Levels,
+    denoise: Denoise,
+    start: Start,
+    noise: Noise,
+    *,
+    steps: Steps = None,
+    spacing: Annotated[Spacing, WHERE_LEVELS_LIE] = "time",
 ) -> Float[Tensor, "b c h w"]:
     """Euler's method for dx/dsigma = (x - x_0) / sigma, of first order: DDIM at eta = 0, on levels of one's choice.
 
-    x' = x + (sigma' - sigma) (x - x_0) / sigma = x_0 + (sigma' / sigma) (x - x_0), at one evaluation a step.  `steps`
-    levels are visited as `spacing` says; None visits all levels of the process.
+    x' = x + (sigma' - sigma) (x - x_0) / sigma = x_0 + (sigma' / sigma) (x - x_0), at one evaluation a step.
     Source: Karras et al. 2022, eq. 1 and 4, with sigma(t) = t.
     """
     sigmas = levels.sigmas(steps, spacing)
@@ -73,18 +92,22 @@ def heun(
     noise: Noise,
     *,
     steps: Steps = None,
-    spacing: Spacing = "log_snr",
-    churn: Annotated[float, Interval(ge=0, le=1000)] = 0.0,
-    churn_min: Annotated[float, Ge(0)] = 0.0,
-    churn_max: Annotated[float, Gt(0)] | None = None,
-    churn_noise: Annotated[float, Interval(ge=0.5, le=1.5)] = 1.0,
+    spacing: Annotated[Spacing, WHERE_LEVELS_LIE] = "log_snr",
+    churn: Annotated[
+        float, Interval(ge=0, le=1000), doc("how much noise all steps together put in anew, S_churn; 0: none")
+    ] = 0.0,
+    churn_min: Annotated[float, Ge(0), doc("lowest noise level at which noise is put in, S_min")] = 0.0,
+    churn_max: Annotated[
+        Annotated[float, Gt(0)] | None, doc("highest noise level at which noise is put in, S_max; null: no bound")
+    ] = None,
+    churn_noise: Annotated[
+        float, Interval(ge=0.5, le=1.5), doc("standard deviation of the noise that is put in, S_noise")
+    ] = 1.0,
 ) -> Float[Tensor, "b c h w"]:
     """Heun's method, of second order, as in EDM: two evaluations a step and one in the last, 2 steps - 1 in all.
 
-    Of `steps` levels, visited as `spacing` says (None: all levels of the process), those in [churn_min, churn_max]
-    are first raised by a factor of 1 + churn / steps, at most sqrt(2), with new noise of standard deviation
-    churn_noise; never above the level that sampling began with.  These are S_churn, S_min, S_max (None: no bound) and
-    S_noise; without churn the sampler is deterministic.
+    Levels in [churn_min, churn_max] are first raised by a factor of 1 + churn / steps, at most sqrt(2), with new noise;
+    never above the level that sampling began with.  Without churn the sampler is deterministic.
     Source: Karras et al. 2022, algorithm 2, where x' = x + (sigma' - sigma) (d + d') / 2 is what is computed here.
     """
     sigmas = levels.sigmas(steps, spacing)

@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Annotated, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, doc
 from jaxtyping import Float
 from torch import Tensor
 
@@ -28,8 +28,17 @@ FIRST_STEP_STREAM = 16
 #: Steps of a sampler without `steps` in continuous time, where there is no number of all levels.
 DEFAULT_SAMPLING_STEPS = 1000
 
-Steps: TypeAlias = Annotated[int, Ge(1)] | None
+Steps: TypeAlias = Annotated[
+    Annotated[int, Ge(1)] | None,
+    doc(
+        "noise levels that are visited; null: all timesteps there were in training, in continuous time "
+        f"{DEFAULT_SAMPLING_STEPS}"
+    ),
+]
 Spacing: TypeAlias = Literal["time", "karras", "log_snr"]
+WHERE_LEVELS_LIE = doc(
+    "evenly in the process's time, in sigma^(1/7) (karras; Karras et al. 2022, eq. 5) or in ln sigma (log_snr)"
+)
 
 
 class Denoised(NamedTuple):

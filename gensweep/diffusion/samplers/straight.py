@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
-from annotated_types import Interval
+from annotated_types import Interval, doc
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import SAMPLERS, Denoise, Levels, Spacing, Start, Steps
+from gensweep.diffusion.samplers.sampler import SAMPLERS, WHERE_LEVELS_LIE, Denoise, Levels, Spacing, Start, Steps
 from gensweep.noise import Noise
 
 #: Of Dormand and Prince's method: where in a step each slope is taken, which earlier slopes lead there (the last row
@@ -44,12 +44,17 @@ Slope = Callable[[Tensor, Tensor], Tensor]
 
 @SAMPLERS.register("straight_heun")
 def straight_heun(
-    levels: Levels, denoise: Denoise, start: Start, noise: Noise, *, steps: Steps = None, spacing: Spacing = "time"
+    levels: Levels,
+    denoise: Denoise,
+    start: Start,
+    noise: Noise,
+    *,
+    steps: Steps = None,
+    spacing: Annotated[Spacing, WHERE_LEVELS_LIE] = "time",
 ) -> Float[Tensor, "b c h w"]:
     """Heun's method for dz/dt = eps - x_0, of second order: two evaluations a step and one in the last.
 
-    With v and v' the velocities at both ends, z' = z + (t' - t) (v + v') / 2.  `steps` levels are visited as `spacing`
-    says; None visits all levels of the process.
+    With v and v' the velocities at both ends, z' = z + (t' - t) (v + v') / 2.
     Source: Lipman et al. 2023; Karras et al. 2022, algorithm 2 (the last step).
     """
     sigmas = levels.sigmas(steps, spacing)
@@ -71,7 +76,7 @@ def dopri5(
     start: Start,
     noise: Noise,
     *,
-    tolerance: Annotated[float, Interval(ge=1e-7, le=0.1)] = 1e-3,
+    tolerance: Annotated[float, Interval(ge=1e-7, le=0.1), doc("largest error of a step, relative to 1 + |z|")] = 1e-3,
 ) -> Float[Tensor, "b c h w"]:
     """Dormand and Prince's method of order 5(4) for dz/dt = eps - x_0, with steps as long as the error allows.
 
