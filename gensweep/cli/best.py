@@ -172,7 +172,7 @@ def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) 
 
         found.write_html(html)
         print_remark(f"Report: {html}")
-        file_reports(comparison.sweeps)
+        file_reports([sweep for sweep in comparison.sweeps if sweep.name == found.winner.sweep])
 
 
 def _warn(trial: TrialRecord) -> None:

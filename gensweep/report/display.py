@@ -60,9 +60,9 @@ class _Countdown:
         self._seen = 0.0
 
     def left(self, now: float, estimate: float | None) -> float | None:
-        """What to show for the newest estimate; None if there is none."""
-        if estimate is None:
-            return None
+        """What to show for the newest estimate; None if there is none, and 0 if nothing is left."""
+        if not estimate:
+            return estimate
         if self._end is None:
             self._end = now + estimate
         else:

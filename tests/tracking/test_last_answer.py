@@ -12,11 +12,12 @@ from types import SimpleNamespace
 import pytest
 from made_up import diffusion, gan, write_sweep
 
+from gensweep.api.filed_reports import file_reports
 from gensweep.cli.main import run
 from gensweep.sweep.events import SessionEnded
 from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking.last_answer import last_answer
-from gensweep.tracking.runs import find_sweep
+from gensweep.tracking.runs import find_sweep, load_sweeps
 from gensweep.tracking.store import client, current_uri, remember_runs, stored_runs
 from gensweep.tracking.sync import sync_all
 
@@ -33,6 +34,7 @@ assert not {"mlflow", "torch", "sklearn", "scipy.stats"} & sys.modules.keys()
 def sweeps(store):
     write_sweep(store, "one", diffusion, 4, rungs=2)
     write_sweep(store, "two", gan, 4, seed=1, rungs=2)
+    file_reports(load_sweeps())
     return store
 
 
