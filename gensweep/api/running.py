@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -43,6 +43,7 @@ from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 from gensweep.sweep.warm_start import warm_start_words, warm_starts
+from gensweep.tracking.boards import Boards, boards_of
 from gensweep.tracking.provenance import changed_plugins
 from gensweep.tracking.runs import find_sweep, find_trial
 from gensweep.tracking.store import remember_runs
@@ -98,8 +99,13 @@ def run_sweep(
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
         f"to go on: {going_on_command('resume', folder.path)}"
     )
-    with last_words(farewell), closing(MlflowView(folder)) as view, closing(ProgressDisplay()) as display:
-        result = run_plan(plan, [view, display], root=root, storage=storage, **going_on)
+    observers: list[MlflowView | ProgressDisplay | Boards]
+    observers = [MlflowView(folder), ProgressDisplay(), *(boards_of(kind, folder) for kind in sweep.observers)]
+    with ExitStack() as opened:
+        opened.enter_context(last_words(farewell))
+        for each in observers:
+            opened.enter_context(closing(each))
+        result = run_plan(plan, observers, root=root, storage=storage, **going_on)
     _print_end(result)
     if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
         _rescore(sweep, root)

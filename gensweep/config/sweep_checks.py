@@ -93,6 +93,11 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         problems += {(each.place, each.key): each for each in mixed}.values()
         for check in (_sampler_problems, _scheduler_problems):
             problems += [located(*each) for each in check(config, nodes)]
+        problems += [
+            located("observers", f"{kind} needs a package of that name; run: pip install 'gensweep[{kind}]'")
+            for kind in config.observers
+            if importlib.util.find_spec(kind) is None
+        ]
         for problem in _queue_problems(config, nodes, corners) if not problems else ():
             place = place_of(tree, ["search", "enqueue"], default_place)
             problems.append(Problem(place, problem.key, problem.message))

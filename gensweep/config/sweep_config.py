@@ -36,6 +36,9 @@ MAX_RETRIES = 1000
 MAX_DEVICES = 10_000
 
 
+ObserverKind = Literal["tensorboard", "wandb"]
+
+
 class Objective(FrozenSettings):
     """The metric by which trials are ranked."""
 
@@ -256,6 +259,10 @@ class SweepConfig(FrozenSettings):
     ]
     search: Search = Search()
     resources: Resources = Resources()
+    observers: Annotated[
+        tuple[ObserverKind, ...],
+        Field(description="other programs in which each trial is a run, beside MLflow: TensorBoard, Weights & Biases"),
+    ] = ()
     keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
     rescore: Annotated[bool, Field(description="at the end, score the best of several trials on fresh seeds")] = True
     formats: Annotated[
