@@ -99,12 +99,14 @@ def run_sweep(
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
         f"to go on: {going_on_command('resume', folder.path)}"
     )
+    display = ProgressDisplay()
     observers: list[MlflowView | ProgressDisplay | Boards]
-    observers = [MlflowView(folder), ProgressDisplay(), *(boards_of(kind, folder) for kind in sweep.observers)]
+    observers = [MlflowView(folder), display, *(boards_of(kind, folder) for kind in sweep.observers)]
     with ExitStack() as opened:
         opened.enter_context(last_words(farewell))
         for each in observers:
             opened.enter_context(closing(each))
+        display.show_phase("starting Ray")
         result = run_plan(plan, observers, root=root, storage=storage, **going_on)
     _print_end(result)
     if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:

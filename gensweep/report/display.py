@@ -97,6 +97,7 @@ class ProgressDisplay:
         self._waits_since: float | None = None
         self._stalls: dict[str, float] = {}
         self._countdown = _Countdown()
+        self._phase: str | None = None
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Show what has changed."""
@@ -124,9 +125,13 @@ class ProgressDisplay:
                 self.close()
                 self._say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
 
-    def _open(self, session: SessionStarted) -> None:
-        self._began, self._opened, self._waits_since = self._clock(), True, None
-        if self._wants_live:
+    def show_phase(self, words: str) -> None:
+        """On a terminal, show what goes on before the session starts."""
+        self._phase = words
+        self._start_live()
+
+    def _start_live(self) -> None:
+        if self._wants_live and self._live is None:
             from rich.console import Console
             from rich.live import Live
 
@@ -135,7 +140,11 @@ class ProgressDisplay:
                 console=console, get_renderable=self.render, refresh_per_second=REFRESHES_PER_SECOND, transient=True
             )
             self._live.start()
-        else:
+
+    def _open(self, session: SessionStarted) -> None:
+        self._began, self._opened, self._waits_since, self._phase = self._clock(), True, None, None
+        self._start_live()
+        if self._live is None:
             words = "goes on" if len(self._state.sessions) > 1 else "starts"
             before = f", {self._state.ended} ended before" if self._state.ended else ""
             self._say(f"{self._name} {words}: {self._wanted_words()}{before}, {session.concurrent} at a time")
@@ -204,6 +213,8 @@ class ProgressDisplay:
         from rich.console import Group
         from rich.text import Text
 
+        if self._phase is not None:
+            return Text(f"{self._phase} ... {self._elapsed_words()}", style="dim")
         head = Text(f"{self._name}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append(self._counts(), style="not bold")
         best = self._best_words().removeprefix(", ")
@@ -228,6 +239,9 @@ class ProgressDisplay:
         if width >= MIN_WIDTH_OF_SETTINGS:
             table.add_column("", style="dim", ratio=1)
         for trial in self._state.running:
+            if not trial.numbers and not trial.stalled:
+                table.add_row(trial.trial, Text("loads data", style="dim"))
+                continue
             loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), trial.length
             images = count(trial.images) + (f"/{count(budget)}" if budget else "")
             cells = [trial.trial, images, _score_words(trial.objective), score(loss), count(speed)]

@@ -309,3 +309,15 @@ def test_the_time_that_is_left_follows_a_new_estimate_without_a_jump(clock):
     clock.now = 400.0
     sweep.progress("t0000", 950)
     assert "about 1 h 03 min left" in shown(sweep.display, 80)
+
+
+def test_what_comes_before_the_first_progress_is_told(clock):
+    display = ProgressDisplay(io.StringIO(), clock=clock, live=False)
+    display.show_phase("starting Ray")
+    clock.now = 3.0
+    assert shown(display, 80) == "starting Ray ... 3.0 s\n"
+    sweep = Shown(clock)
+    sweep.start("t0000")
+    assert "t0000  loads data" in shown(sweep.display, 80)
+    sweep.progress("t0000", 10, loss=1.0)
+    assert "10/1k" in shown(sweep.display, 80)
