@@ -3,6 +3,7 @@
 PyTorch has TEST_THREADS threads (1), and with TEST_AMX=0 a precision of "auto" is float32 on every processor.
 """
 
+import multiprocessing
 import os
 from collections.abc import Iterator
 
@@ -20,6 +21,8 @@ install_import_hook([f"gensweep.{name}" for name in PURE], "beartype.beartype")
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 if os.environ.get("TEST_AMX") == "0":
     torch.cpu._is_amx_tile_supported = lambda: False
+# Processes that tests start by "forkserver" begin with what has been imported once.
+multiprocessing.set_forkserver_preload(["gensweep.training.trial"])
 # How long an example takes says more about the machine's other work than about the program.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

@@ -1,23 +1,38 @@
 """The commands of the README, one after the other, on a tiny sweep of both families in a folder of its own.
 
-What trains runs as a process of its own, as a person starts it; what looks at the results runs in this one.
+What trains runs as a process of its own, as a person starts it; what looks at the results runs in this one.  Every path
+holds what URLs, shells and Python take for something else, and the sweep begins while another one has all cores.
 """
 
 import json
+import os
+import subprocess
+import sys
+import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
-from typed_commands import call, start
+from typed_commands import HANGS, call, foreign, start
+
+from gensweep.api import sweeps
+from gensweep.config.sweep_config import Resources
+from gensweep.machine import usable_cores
+from gensweep.sweep.core_claims import claimed_cores, other_claims
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.planning import plan_sweep
 
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 SPACE = Path(__file__).parent.parent / "search_spaces" / "quickstart.yaml"
+STRANGE = "a b #1 100% %20 what? it's é ☃"
 CHANGES = [
-    "search.trials=4",
+    "search.trials=2",
     "search.sampler.kind=random",
+    "resources.concurrent=1",
     "budget={images: 128}",
     "training.batch_size=16",
     "evaluation.at=[0.5]",
@@ -35,21 +50,68 @@ def picture(file):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    place = tmp_path_factory.mktemp("user")
-    assert start(place, "tune", SPACE, *TINY).out == ""
-    return place
+def begun(tmp_path_factory):
+    """Where a sweep ran, with a umask that lets everybody write, and what it said; it had to wait for cores."""
+    folder = tmp_path_factory.mktemp("user") / STRANGE
+    pictures = folder / f"data {STRANGE}"
+    rng = np.random.default_rng(0)
+    for name in ("cat", STRANGE):
+        (pictures / name).mkdir(parents=True)
+        for index in range(20):
+            pixels = rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(pictures / name / f"{index} {STRANGE}.png")
+    words = ["tune", str(SPACE), "--storage", f"kept {STRANGE}", *TINY]
+    words += ["--set=data.kind=image_folder", f"--set=data.path={json.dumps(str(pictures))}"]
+    environment = {key: value for key, value in os.environ.items() if not foreign(key)}
+    cores, said = usable_cores(), []
+    with claimed_cores("first", Resources(cpus_per_worker=cores), threading.Event()):
+        tuning = subprocess.Popen(
+            ["sh", "-c", 'umask 0; exec "$@"', "sh", sys.executable, "-m", "gensweep", *words],
+            cwd=folder,
+            env=environment | {"GENSWEEP_CACHE": str(folder / f"cache {STRANGE}")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert tuning.stderr is not None
+        for line in tuning.stderr:
+            said.append(line)
+            if "waits until" in line:
+                break
+        assert not SweepFolder(folder / "sweeps", "quickstart").exists
+    out, rest = tuning.communicate(timeout=HANGS)
+    assert tuning.returncode == 0, "".join(said) + rest
+    assert out == ""
+    assert "Traceback" not in rest
+    return folder, said[-1], rest
 
 
 @pytest.fixture(scope="module")
-def look(folder):
+def folder(begun):
+    """Where the sweep ran."""
+    return begun[0]
+
+
+@pytest.fixture(scope="module")
+def look(folder, tmp_path_factory):
     """A function that runs a command here, in the folder of the sweep, and returns what it printed."""
-    return partial(call, folder)
+    plain = tmp_path_factory.mktemp("look") / "plain"  # a URI of the database cannot hold the strange name
+    plain.symlink_to(folder)
+    return partial(call, plain)
 
 
 @pytest.fixture(scope="module")
 def comparison(look):
     return json.loads(look("best", "--compare", "--format", "json").out)
+
+
+def test_a_sweep_says_whom_it_waits_for_and_begins_once_there_are_cores_for_it(begun):
+    _, waits, rest = begun
+    cores = usable_cores()
+    told = f"sweep first (process {os.getpid()}) uses {cores} of this machine's {cores} cores: quickstart waits until"
+    assert told in waits
+    assert "quickstart takes 1" in rest
+    assert other_claims() == []
 
 
 def test_the_verdict_has_the_documented_shape(comparison):
@@ -80,16 +142,17 @@ def test_the_report_is_one_offline_file(folder, comparison):
 
 def test_trials_lists_every_trial_once(look):
     rows = json.loads(look("trials", "quickstart", "--format", "json").out)
-    assert [row["trial"] for row in rows] == ["t0000", "t0001", "t0002", "t0003"]
+    assert [row["trial"] for row in rows] == ["t0000", "t0001"]
     assert all({"trial", "run_id", "status", "objective", "images", "params"} <= set(row) for row in rows)
     assert {row["status"] for row in rows} <= {"finished", "pruned"}
 
 
 @pytest.mark.filterwarnings("ignore")  # MLflow's imports and queries warn of their own
-def test_mlflow_has_a_parent_and_nested_children_with_pictures(folder, comparison):
+def test_mlflow_has_a_parent_and_nested_children_with_pictures(look, comparison):
     import mlflow
 
-    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    (plain,) = look.args
+    client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{plain / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("gensweep")
     runs = client.search_runs([experiment.experiment_id])
     parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -97,7 +160,7 @@ def test_mlflow_has_a_parent_and_nested_children_with_pictures(folder, compariso
     assert len(parents) == 1
     assert parents[0].info.status == "FINISHED"
     assert {child.data.tags["mlflow.parentRunId"] for child in children} == {parents[0].info.run_id}
-    assert len(children) == 4
+    assert len(children) == 2
     best = next(run for run in children if run.info.run_id == comparison["entries"][0]["run_id"])
     assert best.data.params["training.images"] == "128"
     assert best.data.params["training.precision"] in ("float32", "bfloat16")  # what `auto` means was measured
@@ -138,10 +201,10 @@ def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(look):
         (["tune", SPACE, "--name", "x", "--set", "resources.workers=64"], 2, ["64", "CPU"]),
         (["tune", SPACE, "--name", "x", *INCEPTION], 2, ["nowhere.pth"]),
         (["train"], 2, ["Give either FILE or --from-run RUN"]),
-        (["sample", "nothing"], 1, ["nothing"]),
+        (["sample", "nothing"], 2, ["nothing"]),
         (["sample", "quickstart", "-o", "grid.jpg"], 2, ["grid.jpg", ".png"]),
         (["sample", "quickstart", "--class", "dog"], 2, ["'dog'"]),
-        (["trials", "nothing"], 1, ["nothing"]),
+        (["trials", "nothing"], 2, ["nothing"]),
     ],
 )
 def test_mistakes_are_told_in_a_line(folder, look, arguments, code, words):
@@ -150,13 +213,15 @@ def test_mistakes_are_told_in_a_line(folder, look, arguments, code, words):
     assert not (folder / "sweeps" / "x").exists()
 
 
-def test_a_trial_can_be_trained_again_with_two_workers(folder, comparison, look):
+def test_a_trial_is_trained_again_as_a_sweep_of_one_trial_with_its_configuration(comparison, look, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sweeps, "run_sweep", lambda sweep, **_: asked.append(sweep) or SimpleNamespace(exit_code=0))
     entry = comparison["entries"][0]
-    run = f"{entry['sweep']}/{entry['trial']}"
-    assert start(folder, "train", "--from-run", run, "--name", "again", "--workers", "2").out == ""
-    rows = json.loads(look("trials", "again", "--format", "json").out)
-    assert [row["status"] for row in rows] == ["finished"]
-    assert rows[0]["images"] == 128
+    look("train", "--from-run", f"{entry['sweep']}/{entry['trial']}", "--name", "again", "--workers", "2")
+    (sweep,) = asked
+    assert (sweep.name, sweep.search.trials, sweep.resources.workers) == ("again", 1, 2)
+    best = json.loads(look("best", "quickstart", "--format", "json").out)
+    assert plan_sweep(sweep).configure({}) == best["config"]
 
 
 def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
@@ -170,10 +235,25 @@ def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
     assert not (folder / "sweeps" / "dry").exists()
 
 
-def test_a_smoke_test_leaves_no_trace_in_the_comparison(folder, comparison, look):
-    assert "passed" in start(folder, "tune", SPACE, *TINY, "--smoke").err
+def test_a_smoke_test_with_two_workers_leaves_no_trace_in_the_comparison(folder, comparison, look):
+    assert "passed" in start(folder, "tune", SPACE, *TINY, "--set=resources.workers=2", "--smoke").err
+    (trial,) = SweepFolder(folder / "sweeps", "quickstart-smoke").state().trials.values()
+    assert (trial.status, trial.images) == ("finished", 64)
     again = json.loads(look("best", "--compare", "--format", "json", "--no-html").out)
     assert "quickstart-smoke" not in {entry["sweep"] for entry in again["entries"]}
+
+
+def test_everything_lies_where_it_was_to_be_and_nobody_else_may_write_in_it(folder, look):
+    best = json.loads(look("best", "quickstart", "--format", "json").out)
+    assert Path(best["checkpoint"]).is_relative_to(folder / f"kept {STRANGE}")
+    assert (Path(best["checkpoint"]) / "state.safetensors").is_file()
+    look("sample", "quickstart", "-n", "2", "-o", f"out {STRANGE}")
+    assert len([*(folder / f"out {STRANGE}").glob("*.png")]) == 2
+    # MLflow makes a folder by the encoded name of this one, and puts nothing there.
+    assert [each.name for each in folder.parent.iterdir() if any(each.iterdir())] == [STRANGE]
+    made = [folder / name for name in ("sweeps", "mlruns", "mlflow.db", f"kept {STRANGE}", f"cache {STRANGE}")]
+    paths = [each for top in made for each in (top, *top.rglob("*")) if not each.is_symlink()]
+    assert [str(each) for each in paths if each.stat().st_mode & 0o022] == []
 
 
 def test_an_empty_folder_has_nothing_to_compare(tmp_path):

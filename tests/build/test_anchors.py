@@ -231,9 +231,11 @@ def in_two_processes(rank, folder, results):
 
 
 def test_each_of_two_workers_gets_the_anchors_of_one(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
+    context = torch.multiprocessing.get_context("forkserver")
     results = context.SimpleQueue()
-    torch.multiprocessing.spawn(in_two_processes, args=(str(tmp_path), results), nprocs=2)
+    torch.multiprocessing.start_processes(
+        in_two_processes, args=(str(tmp_path), results), nprocs=2, start_method="forkserver"
+    )
     pair = dict([results.get(), results.get()])
     alone = found(["kid", "recall"], tmp_path / "alone")
     for anchors in pair.values():

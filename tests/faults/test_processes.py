@@ -10,8 +10,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 
 def test_each_kind_of_process_of_the_trials_is_killed_once(tmp_path):
-    settings = ["resources.workers=2"]
-    with DisturbedSweep(tmp_path, trials=3, steps=8, concurrent=1, settings=settings) as sweep:
+    with DisturbedSweep(tmp_path, trials=2, steps=12, concurrent=1) as sweep:
         sweep.start()
         for kind in ("worker", "trial actor", "controller", "rendezvous", "queue"):
             sweep.wait_for_steps(2)

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 def test_a_driver_that_is_interrupted_and_killed_goes_on_though_files_are_damaged_between(tmp_path):
     """What is damaged and cannot be made anew is named; views are made anew."""
-    with DisturbedSweep(tmp_path, trials=2, steps=12) as sweep:
+    with DisturbedSweep(tmp_path, trials=2, steps=8, concurrent=1) as sweep:
         sweep.start()
         sweep.wait_for_steps(3)
         sweep.kill("driver", signal.SIGINT)

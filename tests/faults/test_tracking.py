@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 
 def test_a_database_that_is_locked_and_then_damaged_holds_nothing_up_and_misses_nothing(tmp_path):
-    with DisturbedSweep(tmp_path, trials=2) as sweep:
+    with DisturbedSweep(tmp_path, trials=2, concurrent=1) as sweep:
         sweep.start()
         sweep.wait_for_steps(1)
         with closing(sqlite3.connect(tmp_path / "mlflow.db", timeout=60, isolation_level=None)) as other:

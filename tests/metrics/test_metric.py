@@ -154,9 +154,11 @@ def in_two_processes(rank: int, folder: str, results: "torch.multiprocessing.Sim
 
 @pytest.mark.trains
 def test_two_processes_get_the_value_of_the_union(tmp_path):
-    context = torch.multiprocessing.get_context("spawn")
+    context = torch.multiprocessing.get_context("forkserver")
     results = context.SimpleQueue()
-    torch.multiprocessing.spawn(in_two_processes, args=(str(tmp_path), results), nprocs=2)
+    torch.multiprocessing.start_processes(
+        in_two_processes, args=(str(tmp_path), results), nprocs=2, start_method="forkserver"
+    )
     alone = [score(kind, features(100, 8, 2)) for kind in SAMPLED]
     expected = [pytest.approx(value, rel=1e-10) for value in alone] * (len(SHARDS) + 1)
     assert dict([results.get(), results.get()]) == {0: expected, 1: expected}

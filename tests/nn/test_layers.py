@@ -148,7 +148,7 @@ def worker(rank, meeting, queue):
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What each of two ranks computed."""
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver")
     queue = context.SimpleQueue()
     meeting = tmp_path_factory.mktemp("ranks") / "meeting"
     processes = [context.Process(target=worker, args=(rank, meeting, queue)) for rank in range(2)]

@@ -20,7 +20,7 @@ OPTIONS = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 
 
 class Resizer(Memory):
-    """Adds a node at the first checkpoint, and takes it away once three trials run at once; then opens the gate."""
+    """Adds a node at the first checkpoint, and takes it away once two trials run at once; then opens the gate."""
 
     def __init__(self, cluster, gate):
         super().__init__()
@@ -33,10 +33,8 @@ class Resizer(Memory):
         if not isinstance(event, Evaluated):
             return
         if self.added is None:
-            self.added = self.cluster.add_node(num_cpus=2, node_ip_address="127.0.0.3", **OPTIONS)
-        elif (
-            not self.removed and all(len(trial.evaluations) > 0 for trial in state.running) and len(state.running) == 3
-        ):
+            self.added = self.cluster.add_node(num_cpus=1, node_ip_address="127.0.0.3", **OPTIONS)
+        elif not self.removed and len(state.running) == 2 and all(trial.evaluations for trial in state.running):
             self.cluster.remove_node(self.added)
             self.removed = True
             self.gate.touch()
@@ -76,8 +74,8 @@ if __name__ == "__main__":
     ray.init(cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     root = Path(sys.argv[1])
     resizer = Resizer(cluster, root / "gate")
-    configs = [*[{"wait_at": 3, "gate": str(resizer.gate)}] * 3, {}]
-    result = run_plan(plan(trials=4, configs=configs, resources=Resources()), [resizer], root=root)
+    configs = [*[{"wait_at": 3, "gate": str(resizer.gate)}] * 2, {}]
+    result = run_plan(plan(trials=3, configs=configs, resources=Resources()), [resizer], root=root)
     trials = result.state.trials.values()
     told = {
         "running": max(resizer.running),

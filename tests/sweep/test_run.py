@@ -33,14 +33,24 @@ def trials_of(result):
 
 @pytest.fixture(scope="module")
 def finished(ray_cluster, tmp_path_factory):
-    """A finished sweep, what was seen of it, and its root: two plain trials and three with scores of their own."""
+    """A finished sweep, what was seen of it, and its root: two plain trials and three with scores of their own.
+
+    Its first worker group trains four trials, another one the last.
+    """
     rising = {str(100 * step): 9.0 + step for step in range(3, 9)}
-    plain, long = {}, {"steps": 8}
+    plain, long = {}, {"steps": 8, "seed": 4}
     stale = {"steps": 8, "scores": {"100": 9.0, "200": 3.0, **rising}}
     two_kinds = {"scores": {"100": 1.0, "200": 2.0, "300": 3.0, "400": 9.0}, "samples": {"400": 5000}}
     configs = [plain, plain, long, stale, two_kinds]
     memory, root = Memory(), tmp_path_factory.mktemp("finished")
-    sweep = plan(trials=len(configs), configs=configs, sample=numbered, budget=800, search={"patience": 3})
+    sweep = plan(
+        trials=len(configs),
+        configs=configs,
+        sample=numbered,
+        budget=800,
+        search={"patience": 3},
+        trials_per_group=4,
+    )
     return run_plan(sweep, [memory], root=root), memory, root
 
 
@@ -80,12 +90,26 @@ def test_the_first_score_of_the_whole_kind_is_the_objective_although_cheaper_one
     assert study(root).trials[4].value == 9.0
 
 
-def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_path):
+def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(finished):
+    result, _, _ = finished
+    ends = [trial.evaluations[400].evaluation.signals for trial in trials_of(result)]
+    pids = [end["pid"] for end in ends]
+    assert pids[0] == pids[1] == pids[2] == pids[3] != pids[4]
+    sums = [end["sum"] for end in ends]
+    fresh, kept, another_seed, kept_after_it, fresh_too = sums
+    assert fresh == kept == kept_after_it == fresh_too != another_seed
+
+
+def test_pruned_and_failed_trials_are_told_as_such_and_the_best_is_trained_again_with_other_seeds(tmp_path):
     configs = [{"x": 0.2}, {"x": 5.0}, {"x": 0.1, "raise_at": 3}, {"x": 0.05}]
-    asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
+    asha = {"search": {"scheduler": AshaSettings(reduction=2), "repeats": Repeats(top=1, seeds=2)}, "grace": 100}
     memory = Memory()
     result = run_plan(plan(configs=configs, **asha), [memory], root=tmp_path)
-    assert [t.status for t in trials_of(result)] == ["finished", "pruned", "failed", "finished"]
+    assert [t.status for t in trials_of(result)][:4] == ["finished", "pruned", "failed", "finished"]
+    best, *repeats = trials_of(result)[3:]
+    assert result.state.ranking[0] == best
+    assert [(t.trial, t.status) for t in repeats] == [("t0003-s1", "finished"), ("t0003-s2", "finished")]
+    assert len({t.best.evaluation.signals["sum"] for t in (best, *repeats)}) == 3  # other seeds
     assert (result.state.status, result.exit_code) == ("finished", 3)
     failed = trials_of(result)[2]
     assert failed.error.startswith("ValueError: as the test wants it; log: ")
@@ -93,24 +117,16 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_sweep_goes_on(tmp_pat
     assert "raise ValueError" in log
     assert "What the workers printed: logs/ of Ray's session" in log
     told = study(tmp_path).trials
+    assert len(told) == 4
     assert told[1].state == optuna.trial.TrialState.PRUNED
     assert told[2].state == optuna.trial.TrialState.FAIL
     assert told[1].intermediate_values == {100: pytest.approx(5.01)}
-    assert [e.trial for e in memory.of(Ended)] == ["t0000", "t0001", "t0002", "t0003"]
-
-
-def test_the_best_are_trained_again_with_other_seeds_after_the_search(tmp_path):
-    configs = [{"x": 0.3}, {"x": 0.1}, {"x": 0.2}]
-    result = run_plan(plan(trials=3, configs=configs, search={"repeats": Repeats(top=2, seeds=1)}), root=tmp_path)
-    assert [t.trial for t in trials_of(result)] == ["t0000", "t0001", "t0002", "t0001-s1", "t0002-s1"]
-    assert {t.status for t in trials_of(result)} == {"finished"}
-    assert [t.trial for t in result.state.ranking] == ["t0001", "t0002", "t0000"]
-    assert len(study(tmp_path).trials) == 3
+    assert [e.trial for e in memory.of(Ended)] == ["t0000", "t0001", "t0002", "t0003", *(t.trial for t in repeats)]
 
 
 def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
     asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
-    two = plan(trials=5, resources=Resources(workers=2), **asha)
+    two = plan(trials=3, resources=Resources(workers=2), **asha)
     result = run_plan(two, root=tmp_path)
     assert result.state.sessions[-1].concurrent == 2
     assert {t.status for t in trials_of(result)} <= {"finished", "pruned"}
@@ -178,13 +194,3 @@ def test_a_second_driver_on_the_same_sweep_is_refused(tmp_path):
         pytest.raises(GensweepError, match="run by another process"),
     ):
         run_plan(plan(), root=tmp_path)
-
-
-def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(tmp_path):
-    one, other = {"x": 0.1, "seed": 3}, {"x": 0.9, "seed": 4, "steps": 2}
-    trials = trials_of(run_plan(plan(configs=[one, other, other, one], trials_per_group=2), root=tmp_path))
-    pids = [trial.best.evaluation.signals["pid"] for trial in trials]
-    assert pids[0] == pids[1] != pids[2] == pids[3]
-    sums = [trial.best.evaluation.signals["sum"] for trial in trials]
-    assert sums == [sums[0], sums[1], sums[1], sums[0]]
-    assert sums[0] != sums[1]

@@ -11,7 +11,9 @@ pytestmark = pytest.mark.trains
 def results(tmp_path_factory):
     """Of two processes, each with half of the cases."""
     folder = tmp_path_factory.mktemp("compiled")
-    torch.multiprocessing.spawn(compiled_steps.worker, args=(str(folder),), nprocs=2)
+    torch.multiprocessing.start_processes(
+        compiled_steps.worker, args=(str(folder),), nprocs=2, start_method="forkserver"
+    )
     one, other = (torch.load(folder / f"{rank}.pt") for rank in range(2))
     return one | other
 

@@ -18,7 +18,7 @@ ROUNDING = 256 * 2.0**-24
 def pair(tmp_path_factory):
     """Results of both ranks."""
     folder = tmp_path_factory.mktemp("workers")
-    torch.multiprocessing.spawn(two_workers.worker, args=(str(folder),), nprocs=2)
+    torch.multiprocessing.start_processes(two_workers.worker, (str(folder),), nprocs=2, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
