@@ -250,7 +250,7 @@ class Replay:
                     run.drop_checkpoint()
             else:
                 folder = Path(self._folder.resolve(best.uri or ""))
-                if not folder.is_dir():
+                if not (folder / "checkpoint.json").is_file():
                     logger.warning("the checkpoint %s is gone; it is not kept in MLflow", best.uri)
                     continue
                 with skipping_refused(name):
