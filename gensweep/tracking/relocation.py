@@ -12,8 +12,6 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 from urllib.request import url2pathname
 
-from filelock import FileLock
-
 from gensweep.errors import GensweepError
 
 #: The tag of our experiment that says in which folder its database lies.
@@ -38,12 +36,12 @@ def former_folder(database: Path, tags: Mapping[str, str], artifact_location: st
     """
     folder = database.absolute().parent
     if (noted := tags.get(DATABASE_FOLDER)) is not None:
-        return None if Path(noted) == folder else Path(noted)
+        return None if Path(noted).resolve() == folder.resolve() else Path(noted)
     location = local_path(artifact_location)
     if location is None or location.parent.name != "mlruns" or not (folder / "mlruns" / location.name).is_dir():
         return None
     before = location.parents[1]
-    return None if before == folder else before
+    return None if before.resolve() == folder.resolve() else before
 
 
 def local_path(uri: str) -> Path | None:
@@ -65,7 +63,6 @@ def follow(database: Path, former: Path) -> None:
     uris = [(str(former), place), (former.as_uri(), folder.as_uri())]
     try:
         with (
-            FileLock(f"{database}.lock", timeout=LOCK_SECONDS),
             closing(sqlite3.connect(f"file:{quote(str(database))}?mode=rw", uri=True, timeout=LOCK_SECONDS)) as opened,
             opened,
         ):
@@ -77,7 +74,7 @@ def follow(database: Path, former: Path) -> None:
                             f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
                             (new, len(old) + 1, old, len(old) + 1, f"{old}/"),
                         )
-    except (OSError, sqlite3.Error, TimeoutError) as error:
+    except (OSError, sqlite3.Error) as error:
         raise GensweepError(
             f"{database} came here from {former}, and the places in it cannot be brought up to date ({error}); let it "
             "be written, or name its store with MLFLOW_TRACKING_URI"

@@ -241,8 +241,9 @@ def _artifact_location(experiment: str) -> str | None:
 
 
 def cause_of(error: BaseException | None) -> str:
-    """What an error of the store says, on one line and without secrets."""
-    return redact(str(error)).strip().partition("\n")[0][:300]
+    """What an error of the store says, on one line and without secrets; what we say ourselves is said whole."""
+    line = redact(str(error)).strip().partition("\n")[0]
+    return line if isinstance(error, GensweepError) else line[:300]
 
 
 @contextmanager

@@ -79,8 +79,8 @@ def test_copies_of_training_images_are_drawn_beside_their_originals(digits, caps
     assert "(memorised " in err
     with Image.open(picture) as shown:
         pixels = torch.frombuffer(bytearray(shown.convert("L").tobytes()), dtype=torch.uint8).view(shown.height, -1)
-    # Eight pictures a row, of 36 pixels each: every second one is the original of the one before.
-    tiles = pixels.unfold(0, 36, 36).unfold(1, 36, 36)
+    # Eight pictures a row, of 68 pixels each: every second one is the original of the one before.
+    tiles = pixels.unfold(0, 68, 68).unfold(1, 68, 68)
     assert torch.equal(tiles[:, ::2], tiles[:, 1::2])
     assert tiles.float().std() > 10
 

@@ -59,7 +59,8 @@ def place(home, tmp_path, monkeypatch):
     """A copy of all that for one test, which is the current folder."""
     shutil.copytree(home, tmp_path / "home")
     monkeypatch.chdir(tmp_path / "home")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    # By its whole path: MLflow keeps connections in this process, by the name of the database.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'home' / 'mlflow.db'}")
     monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
     return tmp_path / "home"
 
@@ -153,7 +154,7 @@ def put(home, place):
     before = {}
 
     def put(file, content):
-        found = [*home.rglob(file.removeprefix(OF_RUNS))] if file.startswith(OF_RUNS) else [place / file]
+        found = [*place.rglob(file.removeprefix(OF_RUNS))] if file.startswith(OF_RUNS) else [place / file]
         assert found
         for each in found:
             if each.is_relative_to(home):

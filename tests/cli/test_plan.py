@@ -196,7 +196,7 @@ def test_what_follows_no_law_is_not_recommended(store, capsys):
         (["ddpm", "--budget", BUDGET, "--figure", "plan.pdf"], 2, ".svg, .png"),
         (["ddpm", "--budget", BUDGET, "--figure", "nowhere/plan.svg"], 2, "make it first"),
         (["ddpm", "--budget", BUDGET, "--write", "next.txt"], 2, ".yaml"),
-        (["ddmp", "--budget", BUDGET], 1, "did you mean 'ddpm'"),
+        (["ddmp", "--budget", BUDGET], 2, "did you mean 'ddpm'"),
     ],
 )
 def test_bad_input_gets_one_line_with_what_to_do(store, capsys, arguments, code, words):

@@ -108,4 +108,4 @@ def test_an_evaluation_draws_the_suspects_beside_their_originals(tmp_path: Path)
     assert verdict.signals["authpct/memorised"] >= 1 / 20
     write_pairs(verdict.suspects, tmp_path / "suspects.png")
     with Image.open(tmp_path / "suspects.png") as picture:
-        assert picture.size == (8 * 36, 4 * 36)
+        assert picture.size == (8 * 68, 4 * 68)

@@ -30,6 +30,7 @@ from gensweep.sweep.events import (
     ScoredAgain,
     Stalled,
     Started,
+    WarmStarted,
     from_record,
     to_record,
 )
@@ -59,6 +60,8 @@ def history(root):
     sweep.add(Lost("t0001", "worker lost", log="t0001.log", stack="File x, line 1"))
     sweep.add(Scaled(2, 1, 2, "1 GPU"))
     sweep.add(Exhausted(2))
+    known = {"trial": "t0003", "params": {"x": 0.5}, "finished": True, "rungs": [[100, 5.0]]}
+    sweep.add(WarmStarted(str(root / "other"), [known], [{"x": 1.0}]))
     sweep.close()
     return sweep.folder.log
 

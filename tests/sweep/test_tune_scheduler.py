@@ -80,7 +80,7 @@ def _study_in_memory(monkeypatch):
 
     def open_study(file, state, search, sample):
         drawn = optuna.create_study(sampler=study.make_sampler(search, 0), direction="minimize")
-        drawn.add_trials([study._frozen(trial, sample) for trial in state.searched])
+        drawn.add_trials(list(study._expected(state, sample)))
         return drawn
 
     monkeypatch.setattr(session, "open_study", open_study)

@@ -6,10 +6,11 @@ import tiny
 import torch
 from PIL import Image
 
-from gensweep.training.class_grid import TILE_MARGIN_PIXELS, real_images, write_class_grid
+from gensweep.training.class_grid import MIN_TILE_PIXELS, TILE_MARGIN_PIXELS, real_images, write_class_grid
 from gensweep.training.evaluation import proportional_labels
 
-SIDE = 32
+#: Images that are not enlarged.
+SIDE = MIN_TILE_PIXELS
 
 
 def plain(labels):

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from gensweep.families.family import FAMILIES, Scheduled
+from gensweep.training.class_grid import MIN_TILE_PIXELS
 from gensweep.training.result_files import write_grid, write_schedule
 
 SCHEDULED = [kind for kind in FAMILIES if isinstance(tiny.build(kind), Scheduled)]
@@ -40,7 +41,7 @@ def test_a_grid_shows_every_image_in_its_place(tmp_path, channels, size, count):
     images = torch.randint(256, (count, channels, size, size), dtype=torch.uint8)
     write_grid(images, tmp_path / "grid.png")
     grid = np.asarray(Image.open(tmp_path / "grid.png"))
-    scale = max(1, 32 // size)
+    scale = max(1, MIN_TILE_PIXELS // size)
     tile, columns = size * scale + 4, {64: 8, 5: 3, 1: 1}[count]
     assert grid.shape == (-(-count // columns) * tile, columns * tile, 3)
     for index in range(count):
