@@ -3,6 +3,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 VENV ?= .venv
 BIN := $(VENV)/bin
 
+# The processes of a test run take the compiled tests from each other, also where a machine's default is to keep none.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: help quickstart test quick lint unit test-slow test-portable test-ray test-faults chaos test-cluster coverage docs docs-site bench gpu clean
 
 help:  ## this list
@@ -28,8 +31,8 @@ PARALLEL := -n auto --maxprocesses 4 $(FILES)
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 SWEEPING := -n $(shell echo $$(( $(CORES) < 3 ? $(CORES) + 1 : 4 ))) $(FILES)
 
-quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow and whole trainings, simulations or compilations, on all cores
-	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or slow or faults or chaos or cluster)"
+quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow, waiting and whole trainings, simulations or compilations, on all cores
+	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or waits or slow or faults or chaos or cluster)"
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(SWEEPING) -m "not (slow or faults or chaos or cluster)"

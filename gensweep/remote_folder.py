@@ -39,8 +39,8 @@ _LASTING = re.compile(
     re.IGNORECASE,
 )
 
-#: The same, of a disk.
-_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+#: The same, of a disk; the last two are a file where a folder should be.
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 def is_url(place: str) -> bool:

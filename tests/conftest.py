@@ -3,6 +3,7 @@
 PyTorch has TEST_THREADS threads (1), and with TEST_AMX=0 a precision of "auto" is float32 on every processor.
 """
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in MARKS.keys() & getattr(item, "fixturenames", []):
             item.add_marker(MARKS[name])
+    gc.freeze()  # what is imported by now lives as long as the process, and is not looked through again and again
     # Files that start Ray take minutes each, so they come first: the short ones then fill up what time is left.
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 

@@ -149,6 +149,7 @@ def test_a_function_of_a_script_is_refused_and_one_that_is_defined_again_replace
         load_trial(trial_with("typed_in"))
 
 
+@pytest.mark.trains
 def test_code_goes_with_a_value_to_a_process_that_lacks_it(here, tmp_path_factory):
     """The receiving process has neither the folder nor the file, and gets the code as it was when it was loaded."""
     Path("mine.py").write_text(SCHEDULE.format(kind="carried"))

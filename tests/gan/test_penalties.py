@@ -104,7 +104,7 @@ def test_the_weight_of_r1_and_r2_goes_to_its_last_one():
     torch.testing.assert_close(r1_r2(weight=3.0)(linear(x, w), x, 1.0), 1.5 * w.square().sum())
 
 
-def dirac_gan(weight, steps=2000, rate=0.1):
+def dirac_gan(weight, steps=1000, rate=0.1):
     """The way of a generator of one point, theta, against a discriminator psi x, where all data is 0."""
     theta, psi = (torch.ones(1, 1, 1, 1, requires_grad=True) for _ in range(2))
     loss, way = relativistic(), []

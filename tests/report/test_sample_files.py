@@ -23,27 +23,21 @@ def test_a_grid_of_all_classes_has_their_names_and_a_folder_the_images_as_drawn(
     assert [np.asarray(Image.open(file)).tolist() for file in files] == images[:, 0].tolist()
 
 
-#: Writes noise to each name that is given, and prints what is said of a disk that is full.
-NOISE = """
+#: Writes noise to each of the first names and prints what is said of a disk that is full, then checks the others.
+PROGRAM = """
 import sys
 from pathlib import Path
 import torch
 from gensweep.causes import plain_cause
-from gensweep.report.sample_files import write_pictures
+from gensweep.errors import GensweepError
+from gensweep.report.sample_files import check_output, write_pictures
 images = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
-for name in sys.argv[1:]:
+for name in sys.argv[1:3]:
     try:
         write_pictures(images, Path(name))
     except OSError as error:
         print(plain_cause(error))
-"""
-#: Checks each name that is given, and prints what is wrong with it.
-CHECK = """
-import sys
-from pathlib import Path
-from gensweep.errors import GensweepError
-from gensweep.report.sample_files import check_output
-for name in sys.argv[1:]:
+for name in sys.argv[3:]:
     try:
         check_output(Path(name))
     except GensweepError as error:
@@ -52,21 +46,16 @@ for name in sys.argv[1:]:
 
 
 @needs_mounts
-def test_a_full_disk_is_noticed_and_the_file_named(tmp_path):
-    outputs = [str(tmp_path / "grid.png"), str(tmp_path / "folder")]
-    done = run_mounted([small(tmp_path, 4)], [sys.executable, "-c", NOISE, *outputs])
+def test_a_full_disk_is_noticed_and_the_file_named_and_a_read_only_one_before_anything_is_drawn(tmp_path):
+    full, fixed = tmp_path / "full", tmp_path / "fixed"
+    outputs = [folder / name for folder in (full, fixed) for name in ("grid.png", "folder")]
+    full.mkdir()
+    fixed.mkdir()
+    done = run_mounted([small(full, 4), read_only(fixed)], [sys.executable, "-c", PROGRAM, *map(str, outputs)])
     lines = done.stdout.splitlines()
-    assert len(lines) == 2, done.stderr
-    for line, named in zip(lines, ("grid.png", "folder/000000.png"), strict=True):
-        assert line.startswith(f"no space is left for {tmp_path / named} (0 MiB are free)")
-
-
-@needs_mounts
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_drawn(tmp_path):
-    outputs = [str(tmp_path / "grid.png"), str(tmp_path / "folder")]
-    done = run_mounted([read_only(tmp_path)], [sys.executable, "-c", CHECK, *outputs])
-    lines = done.stdout.splitlines()
-    assert len(lines) == 2, done.stderr
-    for line, output in zip(lines, outputs, strict=True):
-        assert line.startswith(f"--output {output}: {tmp_path}")
+    assert len(lines) == 4, done.stderr
+    for line, named in zip(lines[:2], ("grid.png", "folder/000000.png"), strict=True):
+        assert line.startswith(f"no space is left for {full / named} (0 MiB are free)")
+    for line, output in zip(lines[2:], outputs[2:], strict=True):
+        assert line.startswith(f"--output {output}: {fixed}")
         assert "its file system is read-only" in line

@@ -156,6 +156,7 @@ def test_no_checkpoint_is_deleted_while_the_bucket_has_not_the_event_that_made_i
     assert stored_checkpoints(driver) == ["t0000/000000000300", "t0000/000000000400"]
 
 
+@pytest.mark.waits
 def test_a_bucket_that_is_away_is_said_once_and_gets_all_when_it_is_back(tmp_path, storage, s3, caplog):
     with driving(tmp_path, storage) as driver:
         driver.begin()

@@ -151,6 +151,7 @@ def test_a_study_begins_with_what_is_known_and_can_be_made_anew(tmp_path):
     assert later.session.next_trial().trial == "t0002"
 
 
+@pytest.mark.trains
 def test_the_sampler_learns_from_what_is_known(tmp_path):
     def best_of(name, seed, known):
         driver = Driver(tmp_path, name=f"{name}-{seed}", trials=5, warm_starts=known, search={"seed": seed})
