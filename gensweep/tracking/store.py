@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shlex
@@ -16,7 +15,6 @@ from urllib.parse import quote, urlsplit
 
 from gensweep.errors import GensweepError
 from gensweep.redaction import redact
-from gensweep.scratch import scratch_folder
 from gensweep.tracking.last_answer import LastAnswer, StoredRun, last_answer, version
 from gensweep.tracking.logged_models import KEPT_IMAGES, MODEL_IMAGES, models_of
 from gensweep.tracking.relocation import DATABASE_FOLDER, follow, former_folder
@@ -135,24 +133,23 @@ def stored_runs() -> Sequence[StoredRun]:
     runs = [] if experiment is None else search_runs(experiment, "tags.`gensweep.kind` != ''")
     models = [] if experiment is None else models_of(store, experiment)
     of_runs = {(model.source_run_id, model.tags.get(MODEL_IMAGES)): model for model in models}
-    details = _details(store, runs)
+    details = _details(runs)
     found = [_stored(run, details, of_runs.get((run.info.run_id, run.data.tags.get(KEPT_IMAGES)))) for run in runs]
     if database is not None and before is not None and before == version(database):
         LastAnswer(uri, str(database.absolute()), before, found).keep()
     return found
 
 
-def _details(store: MlflowClient, runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
+def _details(runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
     """The details of the trials of each sweep, by the id of its run; none where they cannot be had."""
+    from mlflow.artifacts import load_dict
     from mlflow.exceptions import MlflowException
 
     found = {}
     for run in runs:
         if run.data.tags["gensweep.kind"] == "sweep" and VIEW in run.data.tags:
-            with suppress(MlflowException, OSError, ValueError), scratch_folder("details") as aside:
-                found[run.info.run_id] = json.loads(
-                    Path(store.download_artifacts(run.info.run_id, DETAILS, str(aside))).read_text()
-                )
+            with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
+                found[run.info.run_id] = load_dict(f"{run.info.artifact_uri}/{DETAILS}")
     return found
 
 
