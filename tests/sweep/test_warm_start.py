@@ -167,6 +167,6 @@ def test_the_sampler_learns_from_what_is_known(tmp_path):
         {"trial": f"t{number}", "params": {"x": x}, "finished": True, "rungs": [[400, (x - 0.62) ** 2]]}
         for number, x in enumerate(tried)
     ]
-    cold = mean(best_of("cold", seed, ()) for seed in range(4))
-    warm = mean(best_of("warm", seed, (WarmStarted("/a", known),)) for seed in range(4))
+    cold = mean(best_of("cold", seed, ()) for seed in range(2))
+    warm = mean(best_of("warm", seed, (WarmStarted("/a", known),)) for seed in range(2))
     assert warm < cold / 4
