@@ -302,8 +302,9 @@ class Outcome:
     """What a trained model scored with a sampling configuration.
 
     `samples` images of a `seed` were drawn on a `device`.  `checkpoint` is the hash of its tensors; `time` is when it
-    was measured, in seconds since 1970.  `signals` are the other numbers, as in an Evaluation.  It is `usual` if no
-    setting of the training was changed; `changed` are the settings of the evaluation that were, by dotted key.
+    was measured, in seconds since 1970.  `signals` are the other numbers, as in an Evaluation.  The images were drawn
+    `as_trained` if no setting of the sampling was changed; `changed` are the settings of the evaluation that were, by
+    dotted key.
     """
 
     sampling: SamplingConfig
@@ -316,7 +317,7 @@ class Outcome:
     checkpoint: str
     time: float
     signals: Mapping[str, float] = field(default_factory=dict)
-    usual: bool = False
+    as_trained: bool = False
     changed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -336,9 +337,10 @@ class Outcome:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Outcome:
-        """The inverse of `as_dict`, also after JSON."""
+        """The inverse of `as_dict`, also after JSON; earlier versions noted `usual`: nothing was changed at all."""
         sampling = SamplingConfig.from_dict(values["sampling"])
-        return cls(**_known(cls, values) | {"sampling": sampling, "scores": _scores(values)})
+        known = {"as_trained": values.get("usual", False)} | _known(cls, values)
+        return cls(**known | {"sampling": sampling, "scores": _scores(values)})
 
 
 def outcome_key(

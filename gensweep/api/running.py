@@ -1,4 +1,4 @@
-"""Runs a sweep with MLflow and the progress display, says how it ended, and scores its winner on fresh seeds."""
+"""Runs a sweep with MLflow and the progress display, says how it ended, and has its winner scored on fresh seeds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from typing import Any
 import click
 
 from gensweep.api.filed_reports import file_reports
+from gensweep.api.winner import score_winner
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.sweep_config import Repeats
-from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.errors import GensweepError
 from gensweep.last_words import last_words
 from gensweep.report.display import ProgressDisplay
 from gensweep.report.output import print_warnings
-from gensweep.report.wording import score
-from gensweep.rescoring.rescorer import Axes
-from gensweep.rescoring.sampling_axes import rescore, subject_of
 from gensweep.sweep.allotment import allot, local_nodes
 from gensweep.sweep.auto_formats import with_formats
-from gensweep.sweep.cluster_task import has_cluster
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.planning import plan_sweep, settled
@@ -45,15 +42,11 @@ from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 from gensweep.sweep.warm_start import warm_start_words, warm_starts
 from gensweep.tracking.boards import Boards, boards_of
 from gensweep.tracking.provenance import changed_plugins
-from gensweep.tracking.runs import find_sweep, find_trial
+from gensweep.tracking.runs import find_sweep
 from gensweep.tracking.store import remember_runs
 from gensweep.tracking.store_check import check_server, store_folders
 from gensweep.tracking.sync import sync
 from gensweep.tracking.view import MlflowView, with_provenance
-from gensweep.training.device import default_device
-
-#: A seed of noise that no evaluation of a training has seen; theirs is 0.
-FRESH_SEED = 1
 
 
 def run_sweep(
@@ -86,7 +79,7 @@ def run_sweep(
         plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
     print_warnings(sampler_warnings(trials))
-    for line in check_inputs(trials):
+    for line in check_inputs(trials, sweep.final_settings):
         _note(line)
     if not folder.exists:
         warm_starts(plan, root)  # raises, before Ray starts, for sweeps that are not there
@@ -109,8 +102,8 @@ def run_sweep(
         display.show_phase("starting Ray")
         result = run_plan(plan, observers, root=root, storage=storage, **going_on)
     _print_end(result)
-    if sweep.rescore and result.state.status == "finished" and len(result.state.trials) > 1:
-        _rescore(sweep, root)
+    if result.state.status == "finished":
+        score_winner(sweep, root, several=len(result.state.trials) > 1)
     if result.state.best is not None:
         _file_report(sweep, root)
     remember_runs()
@@ -143,25 +136,6 @@ def _changed_since(plan: SweepPlan, folder: SweepFolder) -> list[str]:
     """What is not as it was when a sweep that goes on last ran."""
     sessions = folder.state().sessions
     return changed_plugins(sessions[-1].tags, plan.tags) if sessions else []
-
-
-def _rescore(sweep: SweepConfig, root: Path) -> None:
-    """Score the winner on fresh seeds, or say how: it was chosen because its score was low, partly by chance."""
-    command = f"gensweep evaluate {sweep.name} --seed {FRESH_SEED}"
-    if sweep.resources.gpus_per_worker and not has_cluster() and default_device().type != "cuda":
-        click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)
-        return
-    try:
-        sync(SweepFolder(root, sweep.name))
-        best = find_trial(sweep.name)
-        (found,) = rescore([subject_of(best, seed=FRESH_SEED)], Axes())
-    except NothingToCompareError:
-        return
-    except GensweepError as error:
-        click.echo(f"Note: the winner was not scored on fresh seeds ({error}); to do it: {command}", err=True)
-        return
-    was = "" if best.objective is None else f" (it was chosen with {score(best.objective.value)})"
-    click.echo(f"{best.name} on fresh seeds: {score(found.score.value)}{was}", err=True)
 
 
 def _print_end(result: SweepResult) -> None:

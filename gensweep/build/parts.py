@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import torch
@@ -223,29 +224,42 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
         )
 
 
-def check_inputs(trials: Iterable[TrialConfig]) -> list[str]:
+def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
     """Load each data set and feature extractor of some trials once; what there is to note about the data, by lines.
 
-    Raises GensweepError for what is missing or damaged.
+    The best is scored at the end with the `final` settings, by dotted key, if there are any.  Raises GensweepError for
+    what is missing or damaged.
     """
     distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
     notes: list[str] = []
     for trial in distinct.values():
         images = load_images(trial)
-        settings: EvaluationSettings = trial.bound("evaluation")()
-        if settings.of("samples"):
-            _check_weights(trial)
-            build_extractor(trial, "cpu")
-        if settings.of("likelihood"):
-            hold_out(trial, images)
+        _check_evaluation(trial, images)
+        if final:
+            _check_evaluation(trial.with_overrides(final), images, section="final")
         notes += images.notes
     return list(dict.fromkeys(notes))
 
 
-def _check_weights(trial: TrialConfig) -> None:
-    """Raises ConfigError for published weights that are not here: who waits for a sweep wants no download first."""
+def _check_evaluation(trial: TrialConfig, images: Images, section: str = "evaluation") -> None:
+    settings: EvaluationSettings = trial.bound("evaluation")()
+    if settings.of("samples"):
+        if problem := missing_weights(trial, section):
+            raise ConfigError(problem)
+        build_extractor(trial, "cpu")
+    if settings.of("likelihood"):
+        hold_out(trial, images)
+
+
+def missing_weights(trial: TrialConfig, section: str = "evaluation") -> str | None:
+    """That published weights are not here, and what to type: who waits for a sweep wants no download first.
+
+    The `section` is the one that asks for them: evaluation, or final.
+    """
     key, settings = "evaluation.extractor", trial.flat()
     kind = str(settings.get(f"{key}.kind"))
     file = PUBLISHED.get(kind) if kind in EXTRACTORS and settings.get(f"{key}.weights") is None else None
-    if file is not None and not file.place(cache_folder()).exists():
-        raise ConfigError(f"{key}: the weights of {kind} are not here; run: gensweep data fetch {kind}")
+    if file is None or file.place(cache_folder()).exists():
+        return None
+    without = ", or leave that score out: --set final=null" if section == "final" else ""
+    return f"{section}.extractor: the weights of {kind} are not here; run: gensweep data fetch {kind}{without}"

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gensweep.data.images import Images
     from gensweep.registry import Registry
 
+#: How a data set of the Hugging Face hub is typed, before its name there.
+HUB = "hub:"
+
 FORMAT_OPTION = click.option(
     "--format",
     "form",
@@ -119,7 +122,7 @@ def list_(form: str) -> None:
 
 
 @data.command()
-@click.argument("name", metavar="NAME|FOLDER|FILE.parquet")
+@click.argument("name", metavar="NAME|FOLDER|FILE.parquet|hub:NAME")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
 @click.option("--limit", type=int, metavar="IMAGES", help="At most so many images, the first.")
@@ -140,6 +143,7 @@ def show(name: str, split: str, picture: Path | None, form: str, **settings: Any
     Examples:
       gensweep data show cifar10 --class horse --class cat
       gensweep data show ./photos --size 64 --picture photos.png
+      gensweep data show hub:ylecun/mnist      fetched from the Hugging Face hub, if it is not here
     """
     from gensweep.data.contact_sheet import write_contact_sheet
 
@@ -169,7 +173,7 @@ def show(name: str, split: str, picture: Path | None, form: str, **settings: Any
 
 
 @data.command()
-@click.argument("name", metavar="NAME|FOLDER")
+@click.argument("name", metavar="NAME|FOLDER|FILE.parquet|hub:NAME")
 @click.argument("output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.npz")
 @click.option("--split", type=click.Choice(["train", "test"]), default="train", show_default=True, help="Which part.")
 @click.option("--class", "classes", multiple=True, metavar="NAME", help="Only this class; can be given again.")
@@ -215,7 +219,9 @@ def _load(name: str, split: str, options: dict[str, Any]) -> Images:
 
     settings = {key: value for key, value in options.items() if value not in (None, ())}
     place = Path(name).expanduser()
-    if name not in DATASETS and place.exists():
+    if name.startswith(HUB):
+        name, settings = "hub", settings | {"dataset": name.removeprefix(HUB)}
+    elif place.exists() and (name not in DATASETS or _needed(name)):
         parquet = place.suffix == ".parquet" or next(place.rglob("*.parquet"), None) is not None
         name, settings = "parquet" if parquet else "image_folder", settings | {"path": name}
     kinds = DATASETS.kinds()  # which makes the names known, too
@@ -223,10 +229,8 @@ def _load(name: str, split: str, options: dict[str, Any]) -> Images:
         name, named = NAMED_DATASETS[name]
         settings |= named
     _check_kind(name, [*kinds, *NAMED_DATASETS])
-    if name in ("image_folder", "parquet") and "path" not in settings:
-        raise ConfigError(f"{name}: name the folder itself: gensweep data show FOLDER")
-    if name == "torchvision" and "dataset" not in settings:
-        raise ConfigError(f"torchvision: name the data set itself: {', '.join(NAMED_DATASETS)}")
+    if missing := _needed(name) - settings.keys():
+        raise ConfigError(f"{name}: name the {'folder' if 'path' in missing else 'data set'} itself: {_by_name(name)}")
     images: Images = _bound(DATASETS, name, settings)(split, cache_folder())
     return images
 
@@ -256,14 +260,28 @@ def _about(kind: str) -> str:
     return (inspect.getdoc(DATASETS[kind]) or "").split("\n\n")[0]
 
 
+def _needed(kind: str) -> set[str]:
+    """The settings without which there is no such data set."""
+    from gensweep.data.images import DATASETS
+    from gensweep.registry import keywords
+
+    return {key for key, each in keywords(DATASETS[kind]).items() if each.default is inspect.Parameter.empty}
+
+
+def _by_name(kind: str) -> str:
+    """How one types a data set of a kind that needs more than its name."""
+    from gensweep.data.images import NAMED_DATASETS
+
+    names = [name for name, (other, _) in NAMED_DATASETS.items() if other == kind]
+    return ", ".join(names) or (f"{HUB}OWNER/NAME" if kind == "hub" else "gensweep data show FOLDER")
+
+
 def _state(name: str, kind: str, settings: dict[str, str]) -> str:
     from gensweep.cache import cache_folder
     from gensweep.data.images import DATASETS, FETCHERS
-    from gensweep.registry import keywords
 
-    needed = {key for key, each in keywords(DATASETS[kind]).items() if each.default is inspect.Parameter.empty}
-    if needed - settings.keys():
-        return "your own" if "path" in needed else "by name, see below"
+    if _needed(kind) - settings.keys():
+        return "your own" if "path" in _needed(kind) else _by_name(kind)
     if name not in FETCHERS:
         return "ready"
     try:

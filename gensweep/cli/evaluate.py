@@ -58,6 +58,7 @@ def evaluate(
       gensweep evaluate ddpm-cifar10 --sampler ddim,heun --steps 10,20,50 --picture steps.png
       gensweep evaluate ddpm-cifar10/t0003 --guidance 1,2,4 --ema 0.25,1,4 --format json
       gensweep evaluate ddpm-cifar10 --samples 5000 --seed 1 --against test --metrics fd,kid,precision,recall
+      gensweep evaluate ddpm-cifar10 --samples 50000 --metrics fid --set evaluation.extractor.kind=inception
       gensweep evaluate generated/ --name theirs --like ddpm-cifar10
       gensweep evaluate generated/ --against photos/ --set data.size=64 --samples 1000
       gensweep evaluate pipeline/ --name ddim --call num_inference_steps=50
@@ -83,8 +84,8 @@ def evaluate(
     axes = parse_axes(given)
     if picture is not None:
         check_picture(picture)
-    changes = {"evaluation.against": reference, "evaluation.metrics": list(wanted)}
-    changed = {key: value for key, value in changes.items() if value}
+    changed = _changes(options)
+    samples = samples or changed.pop("evaluation.samples", None)
     scores = rescore([subject_of(run, samples=samples, seed=seed, changed=changed)], axes)
     print_scores(scores, format)
     if picture is not None:
@@ -101,6 +102,17 @@ def _reference(against: str) -> str:
             f"--against {against}: give train, test, whole, a folder of real pictures, or statistics (.npz)"
         )
     return f"{Path(against).resolve()}/"
+
+
+def _changes(options: ImportedOptions) -> dict[str, Any]:
+    """The settings of a run's evaluation that are changed, by dotted key.  Raises ConfigError for other settings."""
+    from gensweep.config import parse_overrides
+
+    changes = parse_overrides(options.overrides)
+    if other := [key for key in changes if key.partition(".")[0] != "evaluation"]:
+        raise ConfigError([f"--set {key}: only evaluation.* says how a run is evaluated" for key in other])
+    given = {"evaluation.against": options.against, "evaluation.metrics": list(options.metrics)}
+    return changes | {key: value for key, value in given.items() if value}
 
 
 def _refuse(options: list[str], owner: str) -> None:

@@ -23,6 +23,7 @@ SMOKE = (
     "search.scheduler.kind=fifo",
     "resources.concurrent=1",
     "keep_best=1",
+    "final=null",
     "training.batch_size=16",
     "budget=null",
     "search.budget=null",

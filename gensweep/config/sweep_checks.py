@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: What says how long a training is, and when it is scored.
 LENGTH_KEYS = ("training.images", "training.device_seconds", "evaluation.every", "evaluation.at")
+#: The settings of an evaluation that are about the course of a training alone.
+COURSE_KEYS = ("every", "at", "rung_samples", "rung_steps")
 #: Fewer trials have no better quarter and no worse one.
 MIN_POPULATION = 2
 
@@ -82,7 +84,8 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
         picked = [_corner(base, list(walk(nodes, picker)), base_place) for picker in pick(nodes)]
         for corner in picked:
             if config is not None and corner.trial is not None:
-                corner.problems.extend(located(*each, corner.tree) for each in _trial_problems(config, corner.trial))
+                found = (*_trial_problems(config, corner.trial), *_final_problems(config, corner.tree))
+                corner.problems.extend(located(*each, corner.tree) for each in found)
         known = {(problem.place, problem.key) for problem in problems}
         problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in known]
         corners += picked
@@ -220,6 +223,17 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
     if grace is not None and grace > budget:
         key = "interval" if config.search.scheduler.kind == "pbt" else "grace"
         yield f"search.scheduler.{key}", f"{grace:g} is more than {name} ({budget:g})"
+
+
+def _final_problems(config: SweepConfig, tree: Tree) -> Iterator[tuple[str, str]]:
+    """Why a trial could not be scored at the end as the sweep says."""
+    for key in config.final or ():
+        if key in COURSE_KEYS:
+            yield f"final.{key}", "says how trials are scored while they train; leave it out"
+    if config.final is not None:
+        for problem in check_trial(override_all(tree, config.final_settings))[1]:
+            key, message = (text.replace("evaluation.", "final.") for text in (problem.key, problem.message))
+            yield key, message
 
 
 def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:

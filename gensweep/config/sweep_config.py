@@ -265,6 +265,13 @@ class SweepConfig(FrozenSettings):
     ] = ()
     keep_best: Annotated[int, Field(ge=0, description="trials whose best checkpoint is kept")] = 3
     rescore: Annotated[bool, Field(description="at the end, score the best of several trials on fresh seeds")] = True
+    final: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="at the end, score the best once more with these settings of evaluation, such as {extractor: "
+            "{kind: inception}, metrics: [fid], samples: 50000}; null: do not"
+        ),
+    ] = None
     formats: Annotated[
         dict[str, FastestFormats],
         Field(default_factory=dict, description="by family: what `auto` means in its trials; measured at the start"),
@@ -283,6 +290,11 @@ class SweepConfig(FrozenSettings):
         """`as_dict` with the defaults of the base too, where the base is a trial without the space."""
         trial, _ = check_trial(clone(self.base))
         return self.as_dict() | ({"base": trial.as_dict()} if trial is not None else {})
+
+    @property
+    def final_settings(self) -> dict[str, Any]:
+        """The settings of a trial with which the best is scored at the end, by dotted key."""
+        return {f"evaluation.{key}": value for key, value in (self.final or {}).items()}
 
     def hash(self) -> str:
         """SHA-256 of the effective values."""

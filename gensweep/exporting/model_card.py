@@ -17,6 +17,7 @@ from gensweep.report.wording import (
     anchor_words,
     count,
     family_name,
+    further_words,
     guess_words,
     identity_words,
     interval_words,
@@ -187,7 +188,9 @@ def _data_words(kind: str, tree: Mapping[str, Any]) -> str:
 
 
 def _fresh_words(trial: TrialRecord | None) -> str:
-    """The score on fresh seeds, without the luck of the best of many; "" if there is none."""
-    if trial is None or trial.rescored is None:
+    """The scores on fresh seeds, without the luck of the best of many; "" if there are none."""
+    if trial is None:
         return ""
-    return f"On fresh seeds it scores {score_words(trial.rescored.value)}."
+    again = "" if trial.rescored is None else f"On fresh seeds it scores {score_words(trial.rescored.value)}."
+    further = "; ".join(map(further_words, trial.further_scores))
+    return f"{again} Further on fresh seeds: {further}.".strip() if further else again

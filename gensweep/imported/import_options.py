@@ -42,9 +42,9 @@ class ImportedOptions:
     def given(self) -> list[str]:
         """Those that were given and belong to imported images alone, as one would type them."""
         return [
-            f"--{'set' if key == 'overrides' else key.replace('_', '-')}"
+            f"--{key.replace('_', '-')}"
             for key, value in vars(self).items()
-            if value and key not in ("against", "metrics")
+            if value and key not in ("against", "metrics", "overrides")
         ]
 
     def check(self, folder: Path | None, seed: int) -> None:
@@ -139,6 +139,10 @@ imported_options = option_bundle(
         help="With the metric authpct: draw the likeliest copies beside their originals, to a .png file.",
     ),
     click.option(
-        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="... with one data or evaluation value changed."
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="One value of evaluation changed, or, but for a run, of data.",
     ),
 )

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from gensweep.report.export import best_json, entry_json, trial_json
+from gensweep.report.wording import further_words
 from gensweep.results import Anchor
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def _entry_row(values: Mapping[str, Any], entry: RankedTrial) -> dict[str, Any]:
         **values,
         "objective": values["objective"] | whole,
         "rescored": None if rescored is None else rescored.value,
+        "further_scores": "; ".join(map(further_words, entry.trial.further_scores)),
     }
 
 

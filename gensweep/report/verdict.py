@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gensweep.report.wording import amount_range, amount_words, family_name, rough, score
+from gensweep.report.wording import amount_range, amount_words, family_name, further_words, rough, score
 
 if TYPE_CHECKING:
     from gensweep.compute.flips import Flip
@@ -121,3 +121,5 @@ def _fresh_seeds(verdict: BudgetVerdict) -> Iterator[str]:
         excess = rough(abs(again.value - winner.score.value))
         worse = "worse" if again.order > winner.score.order else "better"
         yield f"Scored again on fresh seeds: {score(again.value)}, {excess} {worse}"
+    if further := winner.trial.further_scores:
+        yield f"Further on fresh seeds: {'; '.join(map(further_words, further))}"

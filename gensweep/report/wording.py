@@ -50,6 +50,12 @@ def identity_words(identity: Identity, *, name_weights: bool = True) -> str:
     return f"{words}; quantisation: {identity.quantisation}"
 
 
+def further_words(value: Score) -> str:
+    """A score of another metric than the objective, or of more images: "FID 3.21 of 50,000 images against cifar10"."""
+    title, reference = metric_title(value.metric, value.identity), value.identity.reference.partition("#")[0]
+    return f"{title} {score(value.value)} of {value.identity.samples:,} images against {reference}"
+
+
 def guess_words(value: Score) -> str:
     """Whether the value without bias is partly a guess, as a sentence; "" if it is not."""
     if not value.guessed or value.corrected is None:

@@ -199,7 +199,7 @@ class Rescorer:
             checkpoint=self.checkpoint.sha256,
             time=time.time(),
             signals=result.signals,
-            usual=not (changes or self.changed),
+            as_trained=not changes,
             changed=self.changed,
         )
         self.keep(outcome)

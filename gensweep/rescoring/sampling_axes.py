@@ -98,23 +98,24 @@ def subject_of(run: str | TrialRecord, **settings: Any) -> Subject:
     return Subject(trial.name, Rescorer(checkpoint_folder(trial), **settings), trial)
 
 
-def rescore(subjects: Sequence[Subject], axes: Axes) -> list[SamplingResult]:
+def rescore(subjects: Sequence[Subject], axes: Axes, command: str | None = None) -> list[SamplingResult]:
     """Score every subject with every combination of the values; the scores come in the order of the values.
 
     All combinations are checked before the first is scored.  What is done is kept beside the checkpoint and filed under
-    the run, also if the person stops it.
+    the run, also if the person stops it; the `command` goes on then, by default the one that runs.
     """
     from gensweep.build.sampler_warnings import sampler_warnings
+    from gensweep.tracking.provenance import command_line
 
     wanted = [(subject, subject.model.configs(axes)) for subject in subjects]
     trials = (subject.model.trial_of(each) for subject, configs in wanted for each in configs)
     print_warnings(sampler_warnings(trials))
-    return [score for subject, configs in wanted for score in _rescore(subject, configs)]
+    command = command or command_line()
+    return [score for subject, configs in wanted for score in _rescore(subject, configs, command)]
 
 
-def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[SamplingResult]:
+def _rescore(subject: Subject, configs: Sequence[SamplingConfig], command: str) -> list[SamplingResult]:
     from gensweep.sweep.cluster_task import ReturnedPath, SentPath, has_cluster, run_near_gpus
-    from gensweep.tracking.provenance import command_line
     from gensweep.training.result_files import SUSPECTS_FILE
 
     model = subject.model
@@ -135,7 +136,7 @@ def _rescore(subject: Subject, configs: Sequence[SamplingConfig]) -> list[Sampli
                 if outcome.sampling in missing and not sys.stderr.isatty():
                     click.echo(log_line(score), err=True)
     except KeyboardInterrupt:
-        click.echo(f"What was scored is kept; to go on: {command_line()}", err=True)
+        click.echo(f"What was scored is kept; to go on: {command}", err=True)
         raise
     finally:
         _file(subject)

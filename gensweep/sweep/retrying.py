@@ -22,7 +22,7 @@ FREE_SETTINGS = (
     "evaluation.batch_size",
 )
 #: The same, of a sweep.
-FREE_SECTIONS = ("resources", "keep_best", "rescore")
+FREE_SECTIONS = ("resources", "keep_best", "rescore", "final")
 
 
 @dataclass(frozen=True)

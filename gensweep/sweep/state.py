@@ -111,11 +111,24 @@ class TrialState:
     @property
     def rescored(self) -> Score | None:
         """The newest score of its best checkpoint on other seeds than 0 that is of its objective's identity."""
-        objective = self.objective
-        fresh = [outcome for outcome in self.outcomes if outcome.seed and outcome.usual]
-        newest_first = sorted(fresh, key=lambda outcome: outcome.time, reverse=True)
-        scores = [outcome.scores.get(self.metric) for outcome in newest_first]
-        return next((each for each in scores if each and objective and each.identity == objective.identity), None)
+        fresh, objective = self._fresh_scores, self.objective
+        return None if objective is None else fresh.get(objective.identity)
+
+    @property
+    def further_scores(self) -> tuple[Score, ...]:
+        """The newest score on other seeds than 0 of each other identity, the newest first."""
+        objective = None if self.objective is None else self.objective.identity
+        return tuple(score for identity, score in self._fresh_scores.items() if identity != objective)
+
+    @property
+    def _fresh_scores(self) -> dict[Identity, Score]:
+        """The newest score of each identity, of images that were drawn as in training but from other seeds than 0."""
+        found = dict[Identity, Score]()
+        for outcome in sorted(self.outcomes, key=lambda outcome: outcome.time, reverse=True):
+            if outcome.seed and outcome.as_trained:
+                for score in outcome.scores.values():
+                    found.setdefault(score.identity, score)
+        return found
 
     @property
     def cost(self) -> Cost:

@@ -32,7 +32,8 @@ class TrialRecord:
     """One trial of a sweep.
 
     `config` is flat and text, `params` is what the search chose, with its types.  `signals` are those of its best
-    checkpoint, and `rescored` is the score of that checkpoint on fresh seeds, if it was scored again; one that
+    checkpoint, `rescored` is the score of that checkpoint on fresh seeds, if it was scored again, and `further_scores`
+    are those of other metrics or numbers of images, also on fresh seeds; one that
     `never_improved` was best at its first evaluation of several.  `repeat_of` names the trial whose configuration this
     one trains with another seed.  Its training ends after `length` images.  `folder` is that of its sweep, which may be
     on another machine.
@@ -59,6 +60,7 @@ class TrialRecord:
     lineage: tuple[CloneStep, ...] = ()
     """The clonings by which it came to its weights, the first one first."""
     rescored: Score | None = None
+    further_scores: tuple[Score, ...] = ()
     never_improved: bool = False
     folder: str | None = None
     sweep_id: str = ""

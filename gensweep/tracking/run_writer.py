@@ -167,13 +167,17 @@ def _context(reference: str) -> str:
 
 def _curve_name(outcome: Outcome, score: str) -> str:
     """One name for each curve of a score over network evaluations: "evaluate/fd_500/heun-guidance_2-ema@0.25"."""
-    sampling = outcome.sampling
+    sampling, changed = outcome.sampling, outcome.changed
+    extractor = (outcome.scores[score].identity.extractor or "").partition("/")[0]
     words = [
         sampling.sampler or "",
         "" if sampling.guidance is None else f"guidance_{sampling.guidance:g}",
         sampling.weights,
         f"seed_{outcome.seed}" if outcome.seed else "",
-        f"against_{outcome.changed['evaluation.against']}" if "evaluation.against" in outcome.changed else "",
+        f"by_{extractor}" if any(key.startswith("evaluation.extractor") for key in changed) else "",
+        f"against_{changed['evaluation.against'].strip('/').replace('/', '-')}"
+        if "evaluation.against" in changed
+        else "",
     ]
     name = f"evaluate/{score}_{outcome.samples}/{'-'.join(word for word in words if word)}"
     return re.sub(r"[^/\w.\-]", "-", name)

@@ -128,6 +128,7 @@ def trial_details(state: SweepState, trial: TrialState) -> dict[str, Any]:
         ],
         "objective": None if objective is None else objective.as_dict(),
         "rescored": None if rescored is None else rescored.as_dict(),
+        "further_scores": [each.as_dict() for each in trial.further_scores],
         "signals": {} if best is None else _signals(best.evaluation),
     }
 
@@ -183,6 +184,7 @@ def _trial_record(run: StoredRun, mode: Literal["min", "max"]) -> TrialRecord:
         started=_start(run),
         objective=None if objective is None else Score.from_dict(objective),
         rescored=Score.from_dict(rescored) if rescored else None,
+        further_scores=tuple(map(Score.from_dict, details.get("further_scores", []))),
         never_improved=tags.get("gensweep.never_improved") == "true",
         cost=_cost(run.metrics, None if family in IMPORTED_FAMILIES else tags.get("gensweep.images")),
         signals=details.get("signals", {}),

@@ -100,7 +100,7 @@ def test_compare_as_json(store, capsys):
     for entry in value["entries"]:
         assert set(entry) == {
             "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
-            "rescored", "signals", "warnings", "lineage",
+            "rescored", "further_scores", "signals", "warnings", "lineage",
         }  # fmt: skip
         assert set(entry["objective"]) == {
             "metric", "value", "corrected", "interval", "guessed", "identity", "floor", "ceiling",

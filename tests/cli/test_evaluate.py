@@ -3,10 +3,12 @@
 import csv
 import io
 import json
+import shlex
 
 import pytest
 
 from gensweep.cli.main import run
+from gensweep.errors import GensweepError
 from gensweep.results import Identity
 
 IDENTITY = Identity("fd", "efficientnet_lite0", 8, "digits", "floor(127.5 x + 128)")
@@ -228,3 +230,40 @@ def test_a_sampler_that_makes_noise_of_its_images_is_warned_of(store, capsys):
     _, err = as_json(capsys, "evaluate", "tiny", "--sampler", "heun,ddim", "--steps", "2")
     (line,) = [line for line in err.splitlines() if line.startswith("Warning: ")]
     assert "heun with 2 steps" in line
+
+
+def test_the_winner_gets_its_final_score_and_the_command_that_is_named_gives_the_same(store, capsys, monkeypatch):
+    from gensweep.api import winner
+    from gensweep.config import checked_sweep
+    from gensweep.tracking.runs import find_trial
+
+    final = {"extractor": {"kind": "efficientnet_lite0", "resolution": 64}, "metrics": ["kid", "fd"], "samples": 12}
+    trial = find_trial("tiny")
+    values = {"name": "tiny", "base": {"family": {"kind": "diffusion"}, "data": {"kind": "digits"}}, "final": final}
+    winner.score_winner(checked_sweep(values), store / "sweeps", several=False)
+    found = find_trial("tiny").further_scores
+    assert {(each.metric, each.identity.samples) for each in found} >= {("kid", 12), ("fd", 12)}
+    assert all("@64px" in each.identity.extractor for each in found if each.identity.samples == 12)
+    assert trial.rescored == find_trial("tiny").rescored
+    assert any(
+        key.startswith("evaluate/kid_12/") and key.endswith("-by_efficientnet_lite0") for key in filed(trial.run_id)
+    )
+    assert "tiny/t0000 on fresh seeds: KD-EffNetLite0" in capsys.readouterr().err
+
+    monkeypatch.setattr(winner, "rescore", broken)
+    winner.score_winner(checked_sweep(values), store / "sweeps", several=False)
+    err = capsys.readouterr().err
+    assert "the winner was not scored on fresh seeds (the disk is full)" in err
+    assert run(shlex.split(err.partition("to do it: gensweep ")[2])) == 0
+    assert "tiny/t0000: all known" in capsys.readouterr().err
+    assert run(["best", "tiny"]) == 0
+    assert "of 12 images against digits/train" in capsys.readouterr().out
+
+
+def broken(*_):
+    raise GensweepError("the disk is full")
+
+
+def test_only_the_evaluation_of_a_run_can_be_changed(store, capsys):
+    assert run(["evaluate", "tiny", "--set", "data.size=8"]) == 2
+    assert "--set data.size: only evaluation.* says how a run is evaluated" in capsys.readouterr().err

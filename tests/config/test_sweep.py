@@ -92,6 +92,19 @@ def test_fid_of_another_extractor_is_refused_where_it_is_written(refused):
     assert line.startswith(f"s:5: evaluation.metrics: {told.format('dinov2')}")
 
 
+def test_the_final_score_is_checked_as_an_evaluation_is(load, refused):
+    found = refused(f"{BASE}final: {{metrics: [fid], samples: 1, every: 5, extractr: {{kind: inception}}}}\n")
+    assert [line.partition(": ")[2].partition(":")[0] for line in found] == [
+        "final.every", "final.samples", "final.extractr",
+    ]  # fmt: skip
+    (line,) = refused(f"{BASE}final: {{metrics: [fid]}}\n")
+    assert line.startswith("s:6: final.metrics: 'fid' is a distance of the features of inception, but final.extractor")
+    likelihood = f"{BASE.replace('kind: diffusion', 'kind: gan')}final: {{metrics: [bpd]}}\n"
+    assert "final.metrics: 'bpd' needs a likelihood, which the family gan does not have" in refused(likelihood)[0]
+    whole = load(f"{BASE}final: {{metrics: [fid], samples: 50000, extractor: {{kind: inception}}}}\n")
+    assert whole.trial(whole.final_settings).flat()["evaluation.samples"] == 50000
+
+
 def test_the_objective_must_be_evaluated(refused):
     assert refused(f"{BASE}objective: {{metric: lpips}}\n")[0].startswith(
         "s:6: objective.metric: 'lpips' is not a metric"

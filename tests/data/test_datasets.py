@@ -66,6 +66,7 @@ def load(pictures, parquet, tiny, tmp_path):
     given = {
         "image_folder": {"path": str(pictures), "test_fraction": 0.3},
         "parquet": {"path": str(parquet)},
+        "hub": {"dataset": str(parquet)},
         "torchvision": {"dataset": "MNIST"},
     }
     write_mnist(tmp_path / "torchvision" / "MNIST" / "raw")
@@ -87,6 +88,8 @@ def load(pictures, parquet, tiny, tmp_path):
 
 @pytest.fixture(params=DATASETS.kinds())
 def kind(request) -> str:
+    if request.param == "hub":
+        pytest.importorskip("datasets", reason="the extra hub is not installed")
     return request.param
 
 

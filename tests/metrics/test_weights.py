@@ -155,3 +155,6 @@ def test_a_sweep_is_refused_without_its_weights_before_it_starts(tmp_path: Path,
     trial = untrained.config("gan").with_overrides({"evaluation.extractor.kind": "inception"})
     with pytest.raises(ConfigError, match="the weights of inception are not here; run: gensweep data fetch inception"):
         check_inputs([trial])
+    final = {"evaluation.extractor": {"kind": "inception"}, "evaluation.metrics": ["fid"]}
+    with pytest.raises(ConfigError, match=r"^final.extractor: the weights .* leave that score out: --set final=null"):
+        check_inputs([untrained.config("gan")], final)

@@ -166,6 +166,7 @@ def test_json_has_the_documented_shape():
                 "ceiling": None,
             },
             "rescored": None,
+            "further_scores": [],
             "cost": {
                 "images": 1000,
                 "flops": None,

@@ -47,7 +47,7 @@ def history(root):
         sweep.end(trial)
         sampling = SamplingConfig("heun", 10, 1.5, "ema@0.25", 19, (("spacing", "log_snr"), ("churn", 0.0)))
         scores = evaluation(100, 5.0, corrected=4.0, error=0.5).scores
-        sweep.add(ScoredAgain(trial, Outcome(sampling, 8, 1, scores, 0.5, 0.25, "cpu", "ab12", 1.5, usual=True)))
+        sweep.add(ScoredAgain(trial, Outcome(sampling, 8, 1, scores, 0.5, 0.25, "cpu", "ab12", 1.5, as_trained=True)))
     sweep.add(Paced("t0001", 200, 12.5))
     sweep.add(Noted("t0001", "fetching 6 files"))
     sweep.add(Stalled("t0001", 35.5))

@@ -89,24 +89,41 @@ def test_a_last_evaluation_of_more_images_says_nothing_of_the_course_before_it()
     assert not state_of([*begin(), *trial("t0000", 2.0, 1.0, identity=RUNG), events[-1]]).trials["t0000"].never_improved
 
 
-def outcome(value, *, seed=1, time=1.0, identity=IDENTITY, usual=True, evaluations=10):
+def outcome(value, *, seed=1, time=1.0, identity=IDENTITY, as_trained=True, evaluations=10):
     sampling = SamplingConfig("ddim", 10, None, "ema", evaluations)
     scores = evaluation(1, value, identity=identity).scores
-    return Outcome(sampling, 8, seed, scores, 1.0, 1.0, "cpu", "", time, usual=usual)
+    return Outcome(sampling, 8, seed, scores, 1.0, 1.0, "cpu", "", time, as_trained=as_trained)
 
 
 def test_the_score_on_fresh_seeds_is_the_newest_that_is_like_the_objective():
     later = [
         outcome(6.0, time=5.0, seed=0),
         outcome(5.0, time=4.0, identity=RUNG),
-        outcome(4.0, time=3.0, usual=False),
+        outcome(4.0, time=3.0, as_trained=False),
         outcome(3.0, time=2.0),
         outcome(2.0, time=1.0),
     ]
     (one,) = state_of([*begin(), *trial("t0000", 1.0), *(ScoredAgain("t0000", each) for each in later)]).trials.values()
     assert one.rescored.value == 3.0
+    assert [each.value for each in one.further_scores] == [5.0]
     unlike = [ScoredAgain("t0000", each) for each in later[:3]]
     assert state_of([*begin(), *trial("t0000", 1.0), *unlike]).trials["t0000"].rescored is None
+
+
+def test_of_scores_by_other_measures_the_newest_of_each_is_kept():
+    more = replace(IDENTITY, samples=50)
+    later = [outcome(7.0, time=1.0, identity=more), outcome(6.0, time=2.0, identity=RUNG)]
+    later += [outcome(5.0, time=3.0, identity=more), outcome(4.0, time=4.0, identity=RUNG, as_trained=False)]
+    (one,) = state_of([*begin(), *trial("t0000", 1.0), *(ScoredAgain("t0000", each) for each in later)]).trials.values()
+    assert [(each.value, each.identity) for each in one.further_scores] == [(5.0, more), (6.0, RUNG)]
+    assert one.rescored is None
+
+
+def test_an_outcome_of_an_earlier_version_is_as_trained_if_nothing_was_changed():
+    values = outcome(3.0).as_dict()
+    del values["as_trained"]
+    assert Outcome.from_dict(values | {"usual": True}) == outcome(3.0)
+    assert not Outcome.from_dict(values | {"usual": False}).as_trained
 
 
 def test_of_equal_scores_the_one_of_fewer_network_evaluations_is_better():

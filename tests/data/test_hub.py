@@ -1,0 +1,61 @@
+"""Data sets of the Hugging Face hub through its library, offline: splits that are found, and what is refused."""
+
+import importlib.util
+
+import pytest
+from PIL import Image
+
+from gensweep.data.hub import hub_images
+from gensweep.errors import ConfigError, GensweepError
+
+
+def write_pictures(folder, names, count=40):
+    for index, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("L", (12, 8), 100 * index + number).save(folder / name / f"{number}.png")
+    return str(folder)
+
+
+@pytest.fixture
+def library():
+    return pytest.importorskip("datasets", reason="the extra hub is not installed")
+
+
+def test_pictures_in_files_of_their_own_are_read_and_one_split_is_divided(library, tmp_path):
+    path = write_pictures(tmp_path / "animals", ["train/cat", "train/dog"])
+    parts = [hub_images(split, tmp_path, dataset=path, channels=1, test_fraction=0.25) for split in ("train", "test")]
+    greys = [set(part.pixels[:, 0, 0, 0].tolist()) for part in parts]
+    assert greys[0] | greys[1] == {*range(40), *range(100, 140)}
+    assert not greys[0] & greys[1]
+    assert (parts[0].class_names, parts[0].name, parts[1].name) == (("cat", "dog"), "animals/train", "animals/test")
+
+
+def test_splits_may_be_named(library, tmp_path):
+    path = write_pictures(tmp_path / "animals", ["train/cat", "train/dog", "test/cat", "test/dog"], count=3)
+    swapped = hub_images("train", tmp_path, dataset=path, train_split="test")
+    assert swapped.fingerprint == hub_images("test", tmp_path, dataset=path).fingerprint
+    with pytest.raises(ConfigError, match=r"test_split: .*has no split extra; name one of its splits: train, test"):
+        hub_images("test", tmp_path, dataset=path, test_split="extra")
+
+
+def test_what_is_not_there_is_told_in_a_line(library, tmp_path, monkeypatch):
+    path = write_pictures(tmp_path / "animals", ["train/cat", "train/dog"], count=3)
+    with pytest.raises(ConfigError, match=r"dataset: .*'red' not found. Available: \['default'\]"):
+        hub_images("train", tmp_path, dataset=path, subset="red")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="doesn't contain any data files"):
+        hub_images("train", tmp_path, dataset=str(tmp_path / "empty"))
+    monkeypatch.setattr("datasets.load_dataset", _cut_off)
+    with pytest.raises(GensweepError, match="nobody/nothing is not on this machine, and the hub cannot be reached"):
+        hub_images("train", tmp_path, dataset="nobody/nothing")
+
+
+def _cut_off(*_, **__):
+    raise ConnectionError("no route")
+
+
+def test_without_the_library_it_is_said_how_to_install_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'gensweep\[hub\]'"):
+        hub_images("train", tmp_path, dataset="ylecun/mnist")
