@@ -83,14 +83,15 @@ def records_of(file):
             record = b""
 
 
-@pytest.mark.slow
 def test_weights_and_biases_has_a_run_a_trial(tmp_path, monkeypatch):
+    import wandb
     from wandb.proto.wandb_internal_pb2 import Record
 
     monkeypatch.setenv("WANDB_MODE", "offline")
     folder = SweepFolder(tmp_path, "digits")
     folder.path.mkdir(parents=True)
     play(boards_of("wandb", folder))
+    wandb.teardown()  # finish() does not wait for its service to write the file to its end
     runs = {}
     for file in sorted(folder.path.glob("wandb/offline-run-*/*.wandb")):
         run = {"history": [], "summary": {}}
