@@ -50,7 +50,8 @@ def evaluate(
 
     Any other FOLDER is a pipeline of diffusers, or else taken for one of images that another program has drawn; with
     --torchscript its generator draws them. They are evaluated as --like RUN was, or as all runs were if that was the
-    same for all, and with --name they are ranked with these by best --compare.
+    same for all, and with --name they are ranked with these by best --compare. A folder that is called like a run is
+    meant by ./FOLDER.
 
     \b
     Examples:
@@ -74,7 +75,7 @@ def evaluate(
         raise click.UsageError(
             "Give one of RUN, FOLDER and --torchscript FILE; for example: gensweep evaluate quickstart"
         )
-    if run is None or (Path(run).is_dir() and not Path(run, "checkpoint.json").is_file()):
+    if run is None or _is_folder_of_images(run):
         _refuse([f"--{name}" for name, value in [*given.items(), ("picture", picture)] if value], "a run")
         from gensweep.imported.evaluation_command import evaluate_imported
 
@@ -91,6 +92,13 @@ def evaluate(
     if picture is not None:
         write_picture(scores, picture)
         click.echo(f"Picture: {picture}", err=True)
+
+
+def _is_folder_of_images(text: str) -> bool:
+    """Whether it is a folder, but neither a checkpoint nor the name of a run."""
+    from gensweep.tracking.runs import names_run
+
+    return Path(text).is_dir() and not Path(text, "checkpoint.json").is_file() and not names_run(text)
 
 
 def _reference(against: str) -> str:

@@ -54,11 +54,14 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def unknown(name: str, what: str, known: Sequence[str]) -> str:
-    """The message for a name that is none of the known ones, with the nearest one as a suggestion."""
+def unknown(name: str, what: str, known: Sequence[str], shown: Sequence[str] | None = None) -> str:
+    """The message for a name that is none of the known ones, with the nearest one as a suggestion.
+
+    Of many known ones only those are listed that are to be `shown`.
+    """
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     suggestion = f"; did you mean {close[0]!r}?" if close else ""
-    return f"{show(name)} is not {what}{suggestion} (known: {listed(known)})"
+    return f"{show(name)} is not {what}{suggestion} (known: {listed(known if shown is None else shown)})"
 
 
 def describe_field(field: FieldInfo) -> str:

@@ -267,11 +267,13 @@ def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tu
 def _queue_problems(config: SweepConfig, nodes: Sequence[Node], corners: Sequence[_Corner]) -> Iterator[Problem]:
     """What is wrong with the trials that are queued; settings that this sweep gives one value do not matter."""
     known = {key for corner in corners if corner.trial is not None for key in corner.trial.flat()} | keys_of(nodes)
+    told = set[str]()
     for position, settings in enumerate(config.search.enqueue):
         key, point = f"search.enqueue[{position}]", point_of(nodes, settings)
-        strange = [name for name, _ in flatten(settings) if name not in known]
+        strange = [name for name, _ in flatten(settings) if name not in known | told]
         for name in strange:
-            yield Problem("", f"{key}.{name}", unknown(name, "a key of this space", sorted(keys_of(nodes))))
+            yield Problem("", f"{key}.{name}", _not_searched(name, keys_of(nodes)))
+        told |= {*strange}
         for name, message in point.problems:
             yield Problem("", f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out")
         searched = {name for name, _ in flatten(settings)} & keys_of(nodes)
@@ -280,6 +282,14 @@ def _queue_problems(config: SweepConfig, nodes: Sequence[Node], corners: Sequenc
     if len(config.search.enqueue) > config.search.most_trials:
         count, trials = len(config.search.enqueue), config.search.most_trials
         yield Problem("", "search.enqueue", f"{count} trials are queued, but search.trials is {trials}; raise it")
+
+
+def _not_searched(name: str, keys: set[str]) -> str:
+    """That a space has no such key: of its keys those of the same section are listed, else its sections."""
+    section = name.partition(".")[0]
+    beside = sorted(key for key in keys if key.partition(".")[0] == section)
+    sections = sorted({f"{key.partition('.')[0]}..." for key in keys})
+    return unknown(name, "a key of this space", sorted(keys), beside or sections)
 
 
 def _scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:

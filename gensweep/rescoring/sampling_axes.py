@@ -92,7 +92,7 @@ def subject_of(run: str | TrialRecord, **settings: Any) -> Subject:
     from gensweep.rescoring.rescorer import Rescorer
     from gensweep.tracking.runs import checkpoint_folder, find_trial
 
-    if isinstance(run, str) and Path(run).is_dir():
+    if isinstance(run, str) and (Path(run) / "checkpoint.json").is_file():
         return Subject(run, Rescorer(checkpoint_folder(run), **settings), None)
     trial = find_trial(run) if isinstance(run, str) else run
     return Subject(trial.name, Rescorer(checkpoint_folder(trial), **settings), trial)

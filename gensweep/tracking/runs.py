@@ -76,6 +76,17 @@ def find_trial(run: str) -> TrialRecord:
     raise ConfigError(f"{run!r} is not a run: {sweep.name} has the trials {trials}; see: gensweep trials {sweep.name}")
 
 
+def names_run(text: str) -> bool:
+    """Whether a text that may be a path, too, is that of a run or sweep: it is if there is one, but for ./NAME."""
+    if text.startswith((".", "/", "~")) or text.endswith("/"):
+        return False
+    try:
+        find_trial(text)
+    except GensweepError:
+        return False
+    return True
+
+
 def trained_trial(run: str | TrialRecord) -> TrialRecord:
     """A trial, named as in `find_trial`, that was trained here.  Raises GensweepError if it was only evaluated."""
     trial = run if isinstance(run, TrialRecord) else find_trial(run)

@@ -66,6 +66,11 @@ def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told
             "{optimizer.learning_rat: 0.1}",
             "search.enqueue[0].optimizer.learning_rat: 'optimizer.learning_rat' is not a key",
         ),
+        (
+            "{optimzer.learning_rate: 5.0e-4}",
+            "search.enqueue[0].optimzer.learning_rate: 'optimzer.learning_rate' is not a key of this space; did you mean "
+            "'optimizer.learning_rate'? (known: optimizer...)",
+        ),
         ("{}, {}, {}", "search.enqueue: 3 trials are queued, but search.trials is 2; raise it"),
     ],
 )
@@ -83,3 +88,12 @@ def test_a_grid_has_no_use_for_priors(refused):
     text = "space: {network.width: {int: [8, 16], step: 8, prior: 8}}\nsearch: {trials: 2, sampler: {kind: grid}}\n"
     (line,) = refused(f"{BASE}{text}")
     assert "search.sampler: a grid takes every combination once, whatever a prior says; leave the priors out" in line
+
+
+def test_a_key_that_many_queued_trials_have_wrong_is_told_once_beside_those_of_its_section(refused):
+    space = f"{BASE}space: {{network.width: {{int: [16, 32], step: 16}}, network.dropout: {{float: [0, 0.1]}}}}\n"
+    (line,) = refused(f"{space}search: {{enqueue: [{{network.widht: 16}}, {{network.widht: 32}}]}}\n")
+    assert line.endswith(
+        "search.enqueue[0].network.widht: 'network.widht' is not a key of this space; did you mean 'network.width'? "
+        "(known: network.dropout, network.width)"
+    )

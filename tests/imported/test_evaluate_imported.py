@@ -363,3 +363,15 @@ def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):
         arguments = [*arguments, "--like", "tiny"]
     _, err = evaluate(capsys, *arguments, code=code, trust=False)
     assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True], err
+
+
+def test_a_folder_that_is_called_like_a_run_needs_a_path(store, capsys):
+    write(store / "tiny", real_digits()[:COUNT])
+    for typed in ("tiny", "tiny/t0000"):
+        (store / typed).mkdir(exist_ok=True)
+        assert run(["evaluate", typed, "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out)[0]["run"] == "tiny/t0000"
+    (store / "tiny" / "t0000").rmdir()
+    for typed in ("./tiny", "tiny/", str(store / "tiny")):
+        assert run(["evaluate", typed, "--format", "json"]) == 0
+        assert "tiny/t0000" not in json.loads(capsys.readouterr().out)[0]["run"]
