@@ -19,7 +19,7 @@ from gensweep.files import replace_folder, write_problem
 from gensweep.report.output import progress_bar
 from gensweep.report.sample_files import write_pictures
 from gensweep.tracking.records import TrialRecord
-from gensweep.tracking.runs import checkpoint_folder, find_trial, names_run, load_sweeps
+from gensweep.tracking.runs import checkpoint_folder, find_trial, load_sweeps, names_run
 
 #: Images in the card's picture, or as many of each class as come close to it.
 SHOWN_IMAGES = 32

@@ -39,7 +39,7 @@ from gensweep.report.wording import (
     size,
 )
 from gensweep.tracking.artifacts import trial_config
-from gensweep.tracking.store import runs_page, ui_command
+from gensweep.tracking.store import MODEL_TRAINING, runs_page, ui_command
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import TrialRecord
@@ -80,7 +80,7 @@ def render(comparison: Comparison, judged: BudgetVerdict, ahead: PlanAhead | Non
     pages, groups, page = environment(), comparison.groups, runs_page()
 
     def runs(run_id: str) -> str | None:
-        return None if page is None else page + run_id
+        return None if page is None else f"{page}{run_id}{MODEL_TRAINING}"
 
     shown = [judged.winner if judged.winner in group else group[0] for group in groups.values()]
     grids, real = sample_tiles(shown[:MAX_GRIDS])

@@ -22,13 +22,10 @@ from gensweep.redaction import redact_tree
 from gensweep.sweep.events import Evaluated, Progressed
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import TrialState
-from gensweep.tracking.logged_models import MODEL_URI, checkpoint_in
+from gensweep.tracking.logged_models import ESTIMATES, MODEL_URI, checkpoint_in
 from gensweep.tracking.records import SweepRecord, TrialRecord, logged_state, sweep_folder
 from gensweep.tracking.relocation import local_path
 from gensweep.tracking.store import client, explaining_errors
-
-#: The file of a checkpoint, and of a run, that says how sure its scores are.
-ESTIMATES = "estimates.json"
 
 
 def metric_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
@@ -74,7 +71,7 @@ def influences(trial: TrialRecord, metric: str) -> list[float] | None:
     """What each image adds to the corrected score of a trial's best checkpoint; None if it is not on record."""
     try:
         file = Path(trial.checkpoint or "", ESTIMATES)
-        if trial.checkpoint is None or not file.parent.is_dir():
+        if trial.checkpoint is None or not file.is_file():
             if not _has(trial, ESTIMATES):
                 return None
             file = download(trial.run_id, ESTIMATES)

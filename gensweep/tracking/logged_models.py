@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError
 from gensweep.scratch import scratch_folder
+from gensweep.sweep.folder import PICTURES
 from gensweep.tracking.relocation import local_path
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ LOADER = "gensweep.tracking.served_model"
 MODEL_IMAGES = "gensweep.images"
 #: The tag of a run that says the same of its newest model.
 KEPT_IMAGES = "gensweep.model_images"
+#: The file of a checkpoint, and of a run, that says how sure its scores are.
+ESTIMATES = "estimates.json"
 #: The alias of the version of a registered model that is to be served.
 CHAMPION = "champion"
 #: How the URI of a model begins: models:/ID, models:/NAME/VERSION or models:/NAME@ALIAS.
@@ -115,7 +118,10 @@ def delete_files(location: str) -> None:
 
 
 def _write(target: Path, folder: Path, model: LoggedModel) -> None:
-    """The model's files: MLmodel, the checkpoint, an example, and what MLflow needs to make an environment for it."""
+    """The model's files: MLmodel, the checkpoint, an example, and what MLflow needs to make an environment for it.
+
+    Pictures and estimates of the checkpoint are with the run.
+    """
     import pandas
     from mlflow import pyfunc
     from mlflow.models import Model
@@ -136,6 +142,8 @@ def _write(target: Path, folder: Path, model: LoggedModel) -> None:
         input_example=pandas.DataFrame([{**label, "seed": 0, "images": 4}]),
         pip_requirements=[f"gensweep=={version('gensweep')}"],
     )
+    for name in (ESTIMATES, *(f"{key}.png" for key in PICTURES)):
+        (target / "data" / folder.name / name).unlink(missing_ok=True)
 
 
 def _signature(*, labelled: bool) -> ModelSignature:

@@ -34,8 +34,7 @@ from gensweep.sweep.events import (
 from gensweep.sweep.folder import PICTURES, SweepFolder
 from gensweep.sweep.log import LogEntry
 from gensweep.sweep.state import SweepState, TrialState
-from gensweep.tracking.artifacts import ESTIMATES
-from gensweep.tracking.logged_models import KEPT_IMAGES
+from gensweep.tracking.logged_models import ESTIMATES, KEPT_IMAGES
 from gensweep.tracking.records import logged_sweep_id
 from gensweep.tracking.run_writer import RunWriter, metrics_of
 from gensweep.tracking.store import client, experiment_id, search_runs, skipping_refused

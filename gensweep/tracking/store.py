@@ -66,7 +66,7 @@ LASTING_ERRORS = (
 #: What MLflow shows without being told.
 DEFAULT_STORES = ("sqlite:///mlflow.db", "sqlite:///./mlflow.db")
 
-#: Opens the experiment in the UI's view of training runs; without it, MLflow shows its view of language models.
+#: What the experiment is about, in the words of MLflow, whose UI looks at it where it has no switch between its two views.
 TRAINING_RUNS = {"mlflow.experimentKind": "custom_model_development"}
 
 
@@ -93,6 +93,10 @@ def tracking_uri() -> str:
 def store_name() -> str:
     """Store and experiment in words that hold in a copy of the current folder, too."""
     return f"{tracking_uri().replace(str(Path.cwd()), '.')} {experiment_name()}"
+
+
+#: What makes a page of MLflow one of model training where its UI has that switch: then it looks at nothing else.
+MODEL_TRAINING = "?workflowType=machine_learning"
 
 
 def runs_page() -> str | None:

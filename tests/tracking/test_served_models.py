@@ -24,6 +24,7 @@ from gensweep.api.registration import register_winner
 from gensweep.api.trained import load
 from gensweep.api.verdicts import compare
 from gensweep.sweep.checkpoints import checkpoint_uri
+from gensweep.tracking.artifacts import influences
 from gensweep.tracking.logged_models import CHAMPION, models_of
 from gensweep.tracking.runs import find_trial
 from gensweep.tracking.store import client
@@ -45,7 +46,10 @@ def add(sweep, trial, score, made):
 
 @pytest.fixture(scope="module")
 def made(store):
-    return checkpoint(store / "made", config("diffusion"))
+    folder = checkpoint(store / "made", config("diffusion"))
+    (folder / "estimates.json").write_text(json.dumps({"fd": {"influences": [0.5, 0.25]}}))
+    (folder / "samples.png").write_bytes(b"")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +85,15 @@ def test_nothing_in_a_model_is_pickled_and_no_path_is_in_it(registered, store):
     names = {file.suffix for file in folder.rglob("*") if file.is_file()}
     assert names <= {"", ".json", ".yaml", ".txt", ".safetensors", ".png"}
     assert str(store) not in (folder / "MLmodel").read_text()
+
+
+def test_estimates_and_pictures_are_with_the_run_and_not_in_its_model_too(registered):
+    trial = find_trial("first")
+    inside = {file.name for file in Path(trial.checkpoint).iterdir()}
+    assert "state.safetensors" in inside
+    assert not inside & {"estimates.json", "samples.png", "real.png"}
+    assert "estimates.json" in [item.path for item in client().list_artifacts(trial.run_id)]
+    assert influences(trial, "fd") == [0.5, 0.25]
 
 
 def test_the_alias_moves_only_when_the_verdict_is_not_too_close_to_call(registered, made):
