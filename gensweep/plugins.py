@@ -121,6 +121,14 @@ def load(name: str) -> Plugin:
     return plugin
 
 
+def is_here(module: str) -> bool:
+    """Whether a plug-in is imported, or lies where Python looks or in the current folder."""
+    top = module.partition(".")[0]
+    if module in _loaded or top in sys.modules or importlib.util.find_spec(top) is not None:
+        return True
+    return Path(top).is_dir() or Path(f"{top}.py").is_file()
+
+
 def module_of(name: str) -> str:
     """The module of a plug-in of that name, which may be a file."""
     path = Path(name)

@@ -354,3 +354,31 @@ def test_a_package_outside_of_this_repository_is_swept_extended_sampled_and_judg
         call(here, "tune", "own.yaml", "--name", "new", "--dry-run", "--format", "json", *imported).out
     )
     assert preview["sweep"]["base"]["network"]["kind"] == "plainnet"
+
+
+def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_sweep(tmp_path, monkeypatch):
+    from gensweep.sweep.events import Created, SessionStarted
+    from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
+    from gensweep.sweep.storage import adopt, held_storage
+    from gensweep.tracking.provenance import PLUGINS, SHORT_HASH, install_kept_plugins
+
+    monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    plugin = plugins.Plugin("far/brought_along.py", "brought_along", {"brought_along.py": b"ANSWER = 42\n"})
+    here, storage = SweepFolder(tmp_path / "here", "digits"), str(tmp_path / "bucket")
+    plugin.write(here.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH])
+    with held_storage(here, storage, {}):
+        here.log.append(Created("0123456789abcdef", "digits", "fd", "min", 2))
+        here.log.append(SessionStarted(1, "", {PLUGINS: json.dumps({plugin.module: plugin.sha256})}))
+
+    there = SweepFolder(tmp_path / "there", "digits")
+    assert adopt(tmp_path / "there", f"{storage}/digits") == ("digits", storage)
+    copy = there.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH] / "brought_along.py"
+    copy.write_text("ANSWER = 43\n")
+    with pytest.raises(ConfigError, match=r"brought_along: it is not on this machine, and its copy .* not what"):
+        install_kept_plugins(there)
+    copy.write_bytes(b"ANSWER = 42\n")
+    assert install_kept_plugins(there) == ["brought_along"]
+    assert sys.modules["brought_along"].ANSWER == 42
+    assert install_kept_plugins(there) == []
+    del sys.modules["brought_along"], plugins._loaded["brought_along"]

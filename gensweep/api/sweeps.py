@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from gensweep.api.running import run_sweep
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
@@ -18,6 +20,7 @@ from gensweep.config.shipped import space_file
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError
 from gensweep.finetuning.inherited_settings import with_base
+from gensweep.redaction import redact
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.planning import budgeted, recall_sweep, single_trial
@@ -25,6 +28,7 @@ from gensweep.sweep.retrying import Retry, with_changes
 from gensweep.sweep.storage import adopt
 from gensweep.sweep.sweep_plan import SweepResult
 from gensweep.tracking.artifacts import trial_config
+from gensweep.tracking.provenance import install_kept_plugins
 from gensweep.tracking.runs import trained_trial
 
 
@@ -153,5 +157,8 @@ def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder,
     if "/" in name:
         if storage is not None:
             raise ConfigError(f"{name} says where the sweep lies; leave the storage out")
-        name, storage = adopt(root, name)
+        place = name
+        name, storage = adopt(root, place)
+        for module in install_kept_plugins(SweepFolder(root, name)):
+            click.echo(f"Note: the code of the plug-in {module} comes from {redact(place)}", err=True)
     return SweepFolder(root, name), storage

@@ -1,4 +1,4 @@
-"""Pictures and logs of a sweep beside its checkpoints, so that the report of it is whole on any machine."""
+"""Pictures, logs and plug-ins of a sweep beside its checkpoints, so that any machine can go on and report it whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gensweep.remote_folder import RemoteFolder, below
 from gensweep.sweep.events import Ended, Evaluated, Event, Lost
-from gensweep.sweep.folder import LOGS, PICTURES_FOLDER, SweepFolder
+from gensweep.sweep.folder import LOGS, PICTURES_FOLDER, PLUGINS_FOLDER, SweepFolder
 
 
 def files_of(event: Event, folder: SweepFolder) -> list[Path]:
@@ -25,9 +25,18 @@ def store_file(file: Path, folder: SweepFolder, remote: RemoteFolder) -> None:
         remote.upload(file, file.relative_to(folder.path).as_posix())
 
 
+def store_plugins(folder: SweepFolder, remote: RemoteFolder) -> None:
+    """Copy the code of plug-ins, which never changes under its hash, to the storage.  Raises OSError if that fails."""
+    stored = RemoteFolder(below(remote.place, PLUGINS_FOLDER)).files()
+    code = folder.path / PLUGINS_FOLDER
+    for file in sorted(each for each in code.rglob("*") if each.is_file()):
+        if file.relative_to(code).as_posix() not in stored:
+            store_file(file, folder, remote)
+
+
 def fetch_files(folder: SweepFolder, remote: RemoteFolder) -> None:
     """Copy what the storage has more of than the sweep's folder.  Raises OSError if the storage does not answer."""
-    for name in (PICTURES_FOLDER, LOGS):
+    for name in (PICTURES_FOLDER, LOGS, PLUGINS_FOLDER):
         stored = RemoteFolder(below(remote.place, name))
         for path, state in stored.files().items():
             file = folder.path / name / path

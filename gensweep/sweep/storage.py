@@ -3,6 +3,7 @@
 STORAGE/SWEEP/owner.json         whose place it is, and which driver is at work (see gensweep.sweep.ownership)
 STORAGE/SWEEP/sweep.json, log/   a copy of the configuration and of the log (see gensweep.sweep.log_copy)
 STORAGE/SWEEP/pictures/, logs/   copies of the pictures and of the logs of trials (see gensweep.sweep.kept_files)
+STORAGE/SWEEP/plugins/           copies of the code of plug-ins, by hash (see gensweep.sweep.kept_files)
 STORAGE/SWEEP/checkpoints/t0007/ checkpoints (see gensweep.sweep.checkpoints)
 """
 
@@ -21,12 +22,13 @@ from uuid import uuid4
 
 from gensweep.causes import file_problem
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import write_bytes
 from gensweep.remote_folder import PATIENCE, RemoteFolder, is_url, split_place
 from gensweep.sweep.checkpoints import delete, unused_checkpoints
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
-from gensweep.sweep.kept_files import fetch_files
-from gensweep.sweep.log_copy import LogCopy, reconcile
+from gensweep.sweep.kept_files import fetch_files, store_plugins
+from gensweep.sweep.log_copy import LogCopy, reconcile, stored_log
 from gensweep.sweep.ownership import Owner, Ownership
 from gensweep.sweep.upkeep import Upkeep
 
@@ -156,6 +158,7 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
             folder.create({**before, "storage": storage, "former_storages": former})
         copy = LogCopy(folder, remote, ownership.epoch, position)
         copy.push_settings()
+        store_plugins(folder, remote)
         useful = folder.state().useful_checkpoints
         unused = unused_checkpoints(root, useful)
     except OSError as error:
@@ -188,6 +191,7 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
         remote = RemoteFolder(place, patience=START_PATIENCE)
         owner = Owner.of(remote)
         settings = json.loads(remote.read(SETTINGS_FILE)) if owner is not None else {}
+        log = stored_log(remote) if owner is not None else b""
     except FileNotFoundError:
         owner = None
     except (OSError, ValueError) as error:
@@ -205,6 +209,12 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
     if not folder.exists:
         former = [*settings.get("former_storages", []), settings.get("storage")]
         folder.create({**settings, "storage": storage, "former_storages": former})
+        try:
+            fetch_files(folder, remote)
+        except OSError as error:
+            raise GensweepError(f"{place} cannot be read: {error}") from error
+        if not folder.log.size:
+            write_bytes(folder.log.file, log)
     return name, storage
 
 

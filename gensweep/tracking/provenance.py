@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from gensweep import plugins
+from gensweep.errors import ConfigError
 from gensweep.redaction import redact
+from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 
 #: The packages that shape a result.
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite", "numpy")
@@ -97,6 +99,30 @@ def provenance_tags(state: GitState | None, config: Mapping[str, Any], argv: Seq
             "mlflow.source.git.commit": state.commit,
         }
     return tags
+
+
+def install_kept_plugins(folder: SweepFolder) -> list[str]:
+    """Import the plug-ins with which a sweep last ran and that this machine lacks, from the copies in its folder.
+
+    Returns their modules.  Raises ConfigError if a copy is missing or not what was recorded.
+    """
+    sessions, installed = folder.state().sessions, list[str]()
+    recorded = json.loads(sessions[-1].tags.get(PLUGINS, "{}")) if sessions else {}
+    for module, sha256 in recorded.items():
+        if plugins.is_here(module):
+            continue
+        copy = folder.path / PLUGINS_FOLDER / sha256[:SHORT_HASH]
+        files = {file.relative_to(copy).as_posix(): file.read_bytes() for file in copy.rglob("*") if file.is_file()}
+        plugin = plugins.Plugin(module, module, files)
+        if plugin.sha256 != sha256:
+            what = "is not what it was" if files else "is missing"
+            raise ConfigError(
+                f"plug-in {module}: it is not on this machine, and its copy in {copy} {what}; bring its code here and "
+                "name it with --import"
+            )
+        plugin.install()
+        installed.append(module)
+    return installed
 
 
 def changed_plugins(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:

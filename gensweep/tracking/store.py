@@ -66,7 +66,7 @@ LASTING_ERRORS = (
 #: What MLflow shows without being told.
 DEFAULT_STORES = ("sqlite:///mlflow.db", "sqlite:///./mlflow.db")
 
-#: What the experiment is about, in the words of MLflow, whose UI looks at it where it has no switch between its two views.
+#: What the experiment is about, in MLflow's words; its UI looks at them where it has no switch between two views.
 TRAINING_RUNS = {"mlflow.experimentKind": "custom_model_development"}
 
 

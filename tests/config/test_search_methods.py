@@ -68,8 +68,8 @@ def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told
         ),
         (
             "{optimzer.learning_rate: 5.0e-4}",
-            "search.enqueue[0].optimzer.learning_rate: 'optimzer.learning_rate' is not a key of this space; did you mean "
-            "'optimizer.learning_rate'? (known: optimizer...)",
+            "search.enqueue[0].optimzer.learning_rate: 'optimzer.learning_rate' is not a key of this space; did you "
+            "mean 'optimizer.learning_rate'? (known: optimizer...)",
         ),
         ("{}, {}, {}", "search.enqueue: 3 trials are queued, but search.trials is 2; raise it"),
     ],

@@ -160,7 +160,10 @@ def test_trials_lead_to_their_runs_on_a_server_without_its_credentials(compariso
     page = render(comparison, judge(comparison))
     trial = comparison.winner.trial
     scheme = uri.partition(":")[0]
-    assert f"{scheme}://mlflow.example:5000/base/#/experiments/1/runs/{trial.run_id}?workflowType=machine_learning" in Page(page).links
+    assert (
+        f"{scheme}://mlflow.example:5000/base/#/experiments/1/runs/{trial.run_id}?workflowType=machine_learning"
+        in Page(page).links
+    )
     assert "secret" not in page
     assert "mlflow ui" not in page
 
