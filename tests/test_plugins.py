@@ -49,6 +49,7 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
+    gc.unfreeze()  # get_objects() leaves out what conftest.py froze
     registries = [each for each in gc.get_objects() if type(each) is Registry and each._package.startswith("gensweep")]
     kinds = [{kind: each[kind] for kind in each} for each in registries]
     before = set(sys.modules)
