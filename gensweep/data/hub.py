@@ -81,7 +81,10 @@ def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) 
     try:
         found: Mapping[str, Any] = load_dataset(place, subset, revision=revision, cache_dir=str(root / "hub"))
     except ConnectionError as error:
-        raise GensweepError(f"{dataset} is not on this machine, and the hub cannot be reached ({error})") from error
+        raise GensweepError(
+            f"{dataset} is not on this machine, and the hub cannot be reached ({error}); with a network, run: "
+            f"gensweep data show hub:{dataset}"
+        ) from error
     except Exception as error:  # of files, names, configurations, and whatever its version raises
         cause = " ".join(str(error).split()) or type(error).__name__
         raise ParameterError("dataset", f"{dataset} cannot be loaded by the library datasets: {cause}") from error
