@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from gensweep.config import registries
 from gensweep.config.problems import describe_field
-from gensweep.config.schema import Shape, meaning, shape_of, summary
+from gensweep.config.schema import Shape, item_of, meaning, shape_of, summary
 from gensweep.config.sweep_config import SweepConfig, WorkerRange
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL
 from gensweep.config.trial_config import trial_model
@@ -102,7 +102,9 @@ def _below(
     model: type[BaseModel], path: str, depth: int, seen: dict[tuple[type[BaseModel], ...], str]
 ) -> Iterator[str]:
     for name in model.model_fields:
-        if (shape := shape_of(model, name)) is not None:
+        item = item_of(model, name)
+        shape = shape_of(model, name) if item is None else Shape(name, None, {"": item})
+        if shape is not None:
             yield from _section(f"{path}.{name}".strip("."), shape, depth, seen)
 
 
@@ -122,6 +124,8 @@ def _row(model: type[BaseModel], name: str, path: str) -> str:
     shape = shape_of(model, name)
     if name == "family":
         takes = "[a family](#family)"
+    elif item_of(model, name) is not None:
+        takes = f"[{describe_field(model.model_fields[name])}]({_anchor(path)})"
     elif shape is None:
         takes = describe_field(model.model_fields[name])
     else:
@@ -136,6 +140,8 @@ def _default(model: type[BaseModel], name: str, shape: Shape | None) -> str:
     if field.is_required():
         return "required"
     value = field.get_default(call_default_factory=True)
+    if item_of(model, name) is not None and value:
+        return "its defaults"
     if isinstance(value, BaseModel):
         kind = getattr(value, "kind", None)
         return f"`{{kind: {kind}}}`" if kind else "its defaults"

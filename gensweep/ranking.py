@@ -9,7 +9,10 @@ from gensweep.results import Cost, Identity, Score
 
 
 class _Rankable(Protocol):
-    """What a trial must say to be ranked; a failed trial is not ranked, nor is one that repeats another."""
+    """What a trial must say to be ranked; a failed trial is not ranked, nor is one that repeats another.
+
+    One that breaks limits is ranked only where no other meets all of them.
+    """
 
     @property
     def name(self) -> str: ...
@@ -21,6 +24,8 @@ class _Rankable(Protocol):
     def objective(self) -> Score | None: ...
     @property
     def cost(self) -> Cost: ...
+    @property
+    def broken_limits(self) -> tuple[str, ...]: ...
 
 
 R = TypeVar("R", bound=_Rankable)
@@ -28,6 +33,17 @@ R = TypeVar("R", bound=_Rankable)
 
 def comparable(trials: Iterable[R]) -> dict[Identity, list[R]]:
     """Trials that can be ranked, by the identity of their scores, each group with its best first.
+
+    Those that break limits are left out of a group in which others meet all of theirs.
+    """
+    return {
+        each: [trial for trial in group if not trial.broken_limits] or group
+        for each, group in scored_groups(trials).items()
+    }
+
+
+def scored_groups(trials: Iterable[R]) -> dict[Identity, list[R]]:
+    """Trials that have a score to be ranked by, whatever limits they break, in groups as those of `comparable`.
 
     Of equal scores the one that took less training comes first.
     """

@@ -238,6 +238,10 @@ class Cost:
         return _given(self)
 
 
+#: What a training costs, by name: the fields of a Cost, all of them better the less.
+COSTS = tuple(each.name for each in fields(Cost))
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """What was found when a model was evaluated after `images` training images.
@@ -249,6 +253,11 @@ class Evaluation:
     scores: Mapping[str, Score]
     cost: Cost = field(default_factory=Cost)
     signals: Mapping[str, float] = field(default_factory=dict)
+
+    def value(self, name: str) -> float | None:
+        """A score by its metric, or a cost by its name; None if it is not known."""
+        score, cost = self.scores.get(name), getattr(self.cost, name, None)
+        return cost if score is None else score.value
 
     def numbers(self) -> dict[str, float]:
         """All of it as numbers by name, the form of a table or a tracking server."""

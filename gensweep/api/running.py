@@ -26,6 +26,7 @@ from gensweep.report.output import print_warnings
 from gensweep.sweep.allotment import allot, local_nodes
 from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.continuation import going_on_command
+from gensweep.sweep.feasibility import check_feasible
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.planning import plan_sweep, settled
 from gensweep.sweep.preflight import (
@@ -82,6 +83,7 @@ def run_sweep(
     for line in check_inputs(trials, sweep.final_settings):
         _note(line)
     if not folder.exists:
+        check_feasible(plan)
         warm_starts(plan, root)  # raises, before Ray starts, for sweeps that are not there
         plan = replace(plan, measure=partial(_measured, sweep, [extreme.trial for extreme in extremes], root))
     plan = with_provenance(plan, folder, sweep.as_dict())

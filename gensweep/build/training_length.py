@@ -40,12 +40,12 @@ class TrainingLengths:
         # What changes no network and no loss; which of the other settings change operations is the networks' affair.
         settings = {key: value for key, value in trial.as_dict().items() if key not in ("seed", "training")}
         if (key := _text(settings | {"evaluation": None})) not in self._flops:
-            images = self._few_images(trial)
+            images = self.few_images(trial)
             family = build_family(trial, images.shape, images.classes)
             self._flops[key] = training_flops(family, Loader(images, seed=0))
         return self._flops[key]
 
-    def _few_images(self, trial: TrialConfig) -> Images:
+    def few_images(self, trial: TrialConfig) -> Images:
         """The first images of a trial's data set, which has all its classes."""
         values = trial.as_dict()
         if (key := _text([values["data"], values.get("finetune")])) not in self._images:

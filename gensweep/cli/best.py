@@ -125,7 +125,8 @@ def _register(verdict: Verdict, name: str | None) -> None:
 
 
 def _print_best(comparison: Comparison, format: str) -> None:
-    from gensweep.report.export import best_json, trial_facts
+    from gensweep.report.export import best_json, front_json, trial_facts
+    from gensweep.report.pareto_table import objective_table
     from gensweep.report.spreadsheet import best_sheet
     from gensweep.tracking.artifacts import trial_config
 
@@ -135,17 +136,20 @@ def _print_best(comparison: Comparison, format: str) -> None:
         import yaml
 
         print_facts(trial_facts(comparison.winner, comparison.title), commands=("reproduce",))
+        if front := objective_table(comparison):
+            click.echo()
+            print_rows(front, format)
         click.echo("\n" + yaml.safe_dump(config, sort_keys=False, allow_unicode=True).rstrip())
         return
     if format == "json":
-        print_json(best_json(comparison.winner, config))
+        print_json(best_json(comparison.winner, config) | front_json(comparison))
     else:
         print_rows(best_sheet(comparison, config), format)
 
 
 def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) -> None:
     from gensweep.report.export import comparison_rows
-    from gensweep.report.pareto_table import pareto_table
+    from gensweep.report.pareto_table import objective_table, pareto_table
     from gensweep.report.rungs import rung_words
     from gensweep.report.spreadsheet import comparison_sheet
     from gensweep.report.wording import anchor_words, guess_words, identity_words
@@ -157,8 +161,10 @@ def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) 
         print_rows(comparison_sheet(comparison), format)
     else:
         print_rows(comparison_rows(comparison, judged, top), format)
-        click.echo()
-        print_rows(pareto_table(comparison, judged), format)
+        for front in (objective_table(comparison), pareto_table(comparison, judged)):
+            if front:
+                click.echo()
+                print_rows(front, format)
     _print_remarks(comparison, judged.winner, top if format == "table" else len(comparison.entries))
     print_remark(f"Measured as {identity_words(comparison.score.identity)}. {guess_words(comparison.score)}".rstrip())
     if beside := anchor_words(comparison.anchors, comparison.score.identity.samples):

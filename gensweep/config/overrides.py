@@ -20,11 +20,19 @@ from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, over
 from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
-# fmt: off
 SWEEP_SECTIONS = (
-    "name", "plugins", "objective", "budget", "search", "resources", "observers", "keep_best", "rescore", "final",
+    "name",
+    "plugins",
+    "objective",
+    "constraints",
+    "budget",
+    "search",
+    "resources",
+    "observers",
+    "keep_best",
+    "rescore",
+    "final",
 )
-# fmt: on
 
 
 class Override(NamedTuple):

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from gensweep.config.problems import Problem, describe_field, listed, show, unknown
-from gensweep.config.tree import Tree, clone, flatten, place_of
+from gensweep.config.tree import Tree, clone, flatten, key_of, place_of
 from gensweep.redaction import ADVICE, holds_secret, redact
 from gensweep.registry import Choice
 
@@ -65,6 +65,14 @@ def shape_of(model: type[BaseModel], name: str) -> Shape | None:
     return Shape(noun, mark.default if mark else None, {_kind(each): each for each in models})
 
 
+@functools.cache
+def item_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """What each item of a field is that holds a list of sections, or None."""
+    hint = model.model_fields[name].annotation
+    item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
+    return item if isinstance(item, type) and issubclass(item, BaseModel) else None
+
+
 def summary(model: type[BaseModel]) -> str:
     """What a section or a kind is: the first paragraph of its docstring."""
     return (inspect.getdoc(model) or "").partition("\n\n")[0].replace("\n", " ")
@@ -106,15 +114,15 @@ def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | N
         # Strict JSON: text is never taken for a number, yet lists become tuples and 1 is a float.
         return model.model_validate_json(json.dumps(complete), strict=True), []
     except ValidationError as error:
-        problems: dict[tuple[str, ...], Problem] = {}
+        problems: dict[tuple[str | int, ...], Problem] = {}
         for detail in error.errors(include_url=False):
-            spot = _Spot.find(model, detail["loc"])
+            spot = _Spot.find(model, detail["loc"], complete)
             if spot.path not in problems:
                 path = spot.path
                 if spot.shape is not None and _value(complete, [*path, "kind"]) is not None:
                     path = (*path, "kind")
                 place = place_of(complete, (*path, *spot.rest), default_place)
-                problems[spot.path] = Problem(place, ".".join(path), _message(detail, spot, complete))
+                problems[spot.path] = Problem(place, key_of(path), _message(detail, spot, complete))
         return None, list(problems.values())
 
 
@@ -135,21 +143,29 @@ def _with_default_kinds(model: type[BaseModel], tree: Tree) -> Tree:
 class _Spot:
     """Where pydantic found a problem: the path of keys, the model there, the field unless unknown, what is below it."""
 
-    path: tuple[str, ...]
+    path: tuple[str | int, ...]
     model: type[BaseModel]
     field: FieldInfo | None
     shape: Shape | None
     rest: tuple[int, ...] = ()
 
     @classmethod
-    def find(cls, model: type[BaseModel], location: Iterable[int | str]) -> _Spot:
+    def find(cls, model: type[BaseModel], location: Iterable[int | str], tree: Tree) -> _Spot:
         parts = list(location)
-        path: list[str] = []
+        path: list[str | int] = []
         while True:
             name = str(parts.pop(0)) if parts else ""
             path.append(name)
             field = model.model_fields.get(name)
             shape = shape_of(model, name) if field else None
+            item = item_of(model, name) if field else None
+            if item is not None and parts:
+                position = parts.pop(0)
+                # A single item need not be in a list.
+                path += [position] if isinstance(_value(tree, path), list) else []
+                if parts:
+                    model = item
+                    continue
             if shape is None or not parts:
                 rest = tuple(part for part in parts if isinstance(part, int))
                 return cls(tuple(path), model, field, shape, rest)
@@ -162,7 +178,7 @@ class _Spot:
 def _message(detail: Any, spot: _Spot, tree: Tree) -> str:
     value = _value(tree, spot.path)
     if spot.field is None:
-        return unknown(spot.path[-1], f"a key of {_name(spot)}", [*spot.model.model_fields])
+        return unknown(str(spot.path[-1]), f"a key of {_name(spot)}", [*spot.model.model_fields])
     if detail["type"] == "missing" and value is None:  # a list that is too short has a value
         return f"is missing; it takes {spot.shape.example() if spot.shape else describe_field(spot.field)}"
     if spot.path[-1] == "kind" and typing.get_origin(spot.field.annotation) is Literal:
@@ -196,16 +212,19 @@ def _shape_message(detail: Any, shape: Shape, value: Any) -> str:
 
 def _name(spot: _Spot) -> str:
     """What the unknown key is not a key of."""
-    above = ".".join(spot.path[:-1])
+    above = key_of(spot.path[:-1])
     kind = _kind(spot.model)
     if not above:
         return getattr(spot.model, "title", "this file")
     return f"{above} of kind {kind}" if kind else above
 
 
-def _value(tree: Any, path: Sequence[str]) -> Any:
+def _value(tree: Any, path: Sequence[str | int]) -> Any:
     for part in path:
-        tree = tree.get(part) if isinstance(tree, dict) else None
+        if isinstance(tree, list) and isinstance(part, int):
+            tree = tree[part] if part < len(tree) else None
+        else:
+            tree = tree.get(part) if isinstance(tree, dict) else None
     return tree
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
+from gensweep.config.objective_checks import named_metrics, objective_problems
 from gensweep.config.points import every_node, keys_of, point_of
 from gensweep.config.problems import Problem, listed, show, unknown
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, RangeCorner, combinations, pickers, walk
@@ -17,7 +18,7 @@ from gensweep.config.schema import validate
 from gensweep.config.search_methods import CmaEs, GridSearch, HyperBand, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.search_space import parse_space
 from gensweep.config.sweep_config import SweepConfig, settings_of_all
-from gensweep.config.tree import Tree, clone, flatten, override_all, place_of
+from gensweep.config.tree import Tree, clone, flatten, override_all, path_of, place_of
 from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family, written_plugins
 from gensweep.errors import ConfigError
 
@@ -69,16 +70,16 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
     problems += more
 
     def located(key: str, message: str, trial: Tree | None = None) -> Problem:
-        section = key.partition(".")[0]
-        where = tree if trial is None or section in SweepConfig.model_fields else trial
-        return Problem(place_of(where, key.split("."), base_place if where is trial else default_place), key, message)
+        path = path_of(key)
+        where = tree if trial is None or path[0] in SweepConfig.model_fields else trial
+        return Problem(place_of(where, path, base_place if where is trial else default_place), key, message)
 
     base_place = place_of(tree, ["base"], default_place)
     if config is not None:
         config = _with_plugins(config, [written_plugins(written).values()])
         problems += _length_problems(config, written, nodes, base_place)
         base = override_all(written, settings_of_all(config))
-    problems += [located(*each) for each in _objective_problems(tree.get("objective"), config)]
+    problems += [located(*each) for each in objective_problems(tree, config)]
     corners: list[_Corner] = []
     for pick in (pickers, _beside):
         picked = [_corner(base, list(walk(nodes, picker)), base_place) for picker in pick(nodes)]
@@ -195,26 +196,14 @@ def _hint(problem: Problem, nodes: Sequence[Node]) -> str:
     return ""
 
 
-def _objective_problems(section: Any, config: SweepConfig | None) -> Iterator[tuple[str, str]]:
-    metrics = registries.metrics()
-    metric = section.get("metric") if isinstance(section, Tree) else None
-    if isinstance(metric, str) and metric not in metrics:
-        yield "objective.metric", unknown(metric, "a metric", metrics.kinds())
-    elif config is not None:
-        metric, mode = config.objective.metric, config.objective.mode
-        right = metrics[metric].mode
-        if mode != right:
-            better = "lower" if right == "min" else "higher"
-            message = f"{mode!r} would look for the worst, as {metric} is better the {better}; set {right}"
-            yield "objective.mode", message
-
-
 def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[str, str]]:
     """Where the sections of a sweep do not suit a trial."""
-    metrics, metric = setting(trial, "evaluation.metrics"), config.objective.metric
-    if metric in registries.metrics() and metric not in metrics:
-        reason = metric_refusal(trial, metric) or f"is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
-        yield "objective.metric", f"{metric!r} {reason}"
+    metrics = setting(trial, "evaluation.metrics")
+    for key, metric in named_metrics(config):
+        if metric in registries.metrics() and metric not in metrics:
+            reason = metric_refusal(trial, metric)
+            reason = reason or f"is not evaluated; add it to evaluation.metrics ({listed(metrics)})"
+            yield key, f"{metric!r} {reason}"
     workers, size = config.resources.worker_counts[0], setting(trial, "training.batch_size")
     if size % workers:
         yield "training.batch_size", f"{size} is not divisible by resources.workers ({workers})"
@@ -331,8 +320,12 @@ def _scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[
 def _identity_problems(
     config: SweepConfig, base: Tree, corners: Sequence[_Corner], base_place: str
 ) -> Iterator[Problem]:
-    """The keys of a space that change what a score of its metric is a score of, so that trials could not be ranked."""
-    metric = config.objective.metric
+    """The keys of a space that change what a score of a metric is a score of, so that trials could not be ranked."""
+    for metric in dict.fromkeys(metric for _, metric in named_metrics(config)):
+        yield from _mixed_identities(metric, base, corners, base_place)
+
+
+def _mixed_identities(metric: str, base: Tree, corners: Sequence[_Corner], base_place: str) -> Iterator[Problem]:
     valid = [(corner, corner.trial) for corner in corners if corner.trial is not None]
     if not valid or metric not in registries.metrics():
         return

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_serializer, model_validator
 
+from gensweep.config.objectives import Constraint, Objective
 from gensweep.config.ranges import Node
 from gensweep.config.search_methods import (
     AshaSettings,
@@ -37,13 +38,6 @@ MAX_DEVICES = 10_000
 
 
 ObserverKind = Literal["tensorboard", "wandb"]
-
-
-class Objective(FrozenSettings):
-    """The metric by which trials are ranked."""
-
-    metric: Annotated[str, Field(description="one of evaluation.metrics")] = "fd"
-    mode: Annotated[Literal["min", "max"], Field(description="which is better: less (min) or more (max)")] = "min"
 
 
 class _Amount(FrozenSettings):
@@ -235,6 +229,13 @@ class FastestFormats(FrozenSettings):
         return {key: getattr(self, field) for field, key in AUTO_KEYS.items() if values.get(key) == "auto"}
 
 
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    """One objective, which is written without a list, or several."""
+    if isinstance(value, list | tuple) and not value:
+        raise ValueError("takes one objective or more, such as {metric: fd}")
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
+
+
 class SweepConfig(FrozenSettings):
     """One sweep, with every default; `base` and `space` are kept as they were written."""
 
@@ -248,7 +249,17 @@ class SweepConfig(FrozenSettings):
         ),
     ]
     plugins: PluginNames = ()
-    objective: Objective = Objective()
+    objective: Annotated[
+        tuple[Objective, ...],
+        BeforeValidator(_as_tuple, json_schema_input_type=Objective | tuple[Objective, ...]),
+        Takes("a mapping such as {metric: fd}, or a list of such"),
+        Field(description="the score by which trials are ranked; of a list, the first, and all make the Pareto front"),
+    ] = (Objective(),)
+    constraints: Annotated[
+        tuple[Constraint, ...],
+        Takes("a list of limits such as {metric: params, max: 2.0e+6}"),
+        Field(description="limits of scores and costs; what is known beforehand decides whether a trial is trained"),
+    ] = ()
     budget: Annotated[
         TrialBudget | None,
         Field(description="what each training spends; null: as many images as training.images says"),
@@ -281,6 +292,16 @@ class SweepConfig(FrozenSettings):
         Field(default_factory=dict, description="named sets of overrides by dotted key, for --scale NAME"),
     ]
     _written_base: Tree = PrivateAttr(default_factory=Tree)  # the base with its lines, where it was read from a file
+
+    @field_serializer("objective")
+    def _as_written(self, objective: tuple[Objective, ...]) -> Any:
+        listed = [each.model_dump(mode="json") for each in objective]
+        return listed if len(listed) > 1 else listed[0]
+
+    @property
+    def score(self) -> Objective:
+        """The objective by which trials are ranked: the first one."""
+        return self.objective[0]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain nested values; `checked_sweep` takes them back."""

@@ -50,6 +50,16 @@ def place_of(tree: Any, path: Sequence[str | int], default: str = "") -> str:
     return place
 
 
+def key_of(path: Iterable[str | int]) -> str:
+    """A path as a dotted key: "constraints[0].metric"."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
+def path_of(key: str) -> list[str | int]:
+    """The inverse of `key_of`."""
+    return [int(part) if part.isdecimal() else part for part in key.replace("[", ".").replace("]", "").split(".")]
+
+
 def override(tree: Tree, key: str, value: Any, place: str = "", *, trial: bool = True) -> None:
     """Set one dotted key, in place.
 

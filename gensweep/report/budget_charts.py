@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gensweep.report.anchor_levels import anchor_levels
-from gensweep.report.pareto_table import ParetoRow, priced_models, sampling_unit
+from gensweep.report.pareto_table import ParetoRow, objective_rows, priced_models, sampling_unit
 from gensweep.report.plots import Axis, Band, Crossing, Dot, FigureData, Line, Note, Panel, SharedNote
 from gensweep.report.trial_notes import MAX_DRAWN_TRIALS, Runs, series_numbers, trial_note
 from gensweep.report.verdict import group_words
-from gensweep.report.wording import amount_range, amount_words, rough
+from gensweep.report.wording import amount_range, amount_words, named_amount, rough
 from gensweep.results import Unit
 
 if TYPE_CHECKING:
@@ -193,6 +193,28 @@ def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Fig
         "verdict's."
     )
     return FigureData(f"{comparison.title} against cost", caption, panels)
+
+
+def front_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> FigureData:
+    """The score against each further objective of a sweep; of two objectives, with the front as a line."""
+    rows = [row for row in objective_rows(comparison) if row.entry.rank <= MAX_DRAWN_TRIALS]
+    heights, colours, panels = [row.entry.score.value for row in rows], series_numbers(comparison), list[Panel]()
+    for number, (metric, _, _) in enumerate(rows[0].objectives[1:] if rows else (), 1):
+        dots, front = list[Dot](), list[tuple[float, float]]()
+        for row in rows:
+            trial, (_, mode, x) = row.entry.trial, row.objectives[number]
+            said = trial_note(row.entry, comparison.title, runs)
+            note = Note((*said.lines, f"{metric} {named_amount(metric, x)}"), said.link)
+            won = row.entry is verdict.winner
+            dots.append(Dot(colours[trial.run_id], x, row.entry.score.value, note, ringed=won, faint=not row.on_front))
+            front += [(x, row.entry.score.value)] if row.on_front and len(row.objectives) == 2 else []
+        lines = [Line(dots[0].colour, sorted(front), faint=True, step=mode == "min")] if len(front) > 1 else []
+        axes = Axis(metric), Axis(comparison.title)
+        panels.append(Panel(*axes, metric, lines, dots, levels=anchor_levels(comparison, heights), alike=heights))
+    caption = (
+        "Strong: on the front of the objectives, so that no other trial is at least as good in all of them at once."
+    )
+    return FigureData("The objectives", caption, panels)
 
 
 def _priced(comparison: Comparison, verdict: BudgetVerdict, model: ParetoRow, paid: float, runs: Runs) -> Dot:

@@ -6,7 +6,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from gensweep.report.anchor_levels import anchor_levels
-from gensweep.report.budget_charts import budget_plan, cost_plan, trainings_plan
+from gensweep.report.budget_charts import budget_plan, cost_plan, front_plan, trainings_plan
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import draw_bars, draw_panel
 from gensweep.report.importance_charts import settings_plan
@@ -49,6 +49,7 @@ def draw_lead(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Cha
 def draw_charts(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> list[Chart]:
     """All other figures that the ranked trials have something for."""
     plans = [
+        front_plan(comparison, verdict, runs),
         cost_plan(comparison, verdict, runs),
         settings_plan(comparison, runs),
         trainings_plan(comparison, verdict, runs),

@@ -49,12 +49,14 @@ class _Judged(Protocol):
     def objective(self) -> Score | None: ...
     @property
     def never_improved(self) -> bool: ...
+    @property
+    def broken_limits(self) -> tuple[str, ...]: ...
 
 
 def trial_warnings(trial: _Judged) -> list[str]:
-    """Warnings of a trial's score, of its course, and of the signals of its best checkpoint, one a line."""
-    found = []
+    """Warnings of a trial, one a line: of its limits, its score, its course, and the signals of its best checkpoint."""
     score = trial.objective
+    found = [] if score is None else [f"breaks a limit: {words}" for words in trial.broken_limits]
     if score is not None and score.ceiling is not None and score.like_noise:
         found.append(f"draws noise so far: its score is that of {score.ceiling.source}")
     if trial.never_improved:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.ranking import comparable, ranking
+from gensweep.ranking import comparable, ranking, scored_groups
 from gensweep.report.commands import evaluate_command, search_again_command, why_never_alike
 from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A sweep, or some trials of one, that could not be ranked with the others, why, and what would make it alike."""
+    """A sweep, or some trials of one, that could not be ranked with the others, why, and what would make it alike.
+
+    Those that break limits have scores of the same kind, and others meet all limits.
+    """
 
     sweep: str
     run_id: str
     reason: str
     command: str | None = None
+    breaks_limits: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,11 +116,11 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     kept = [sweep for sweep in chosen if any(trial.run_id in inside for trial in sweep.trials)]
     taken = {sweep.name for sweep in sweeps}
     for sweep in chosen:
-        if (item := _left_out(sweep, inside, ranked[0], taken)) is not None:
-            out.append(item)
+        out += [item for item in (_left_out(sweep, inside, ranked[0], taken), _breaking(sweep, inside)) if item]
     if asked:
+        having_scores = scored_groups(trial for sweep in chosen for trial in sweep.trials).values()
         _refuse_strangers(
-            out, [sweep.name for sweep in kept], {trial.sweep for group in groups.values() for trial in group}
+            out, [sweep.name for sweep in kept], {trial.sweep for group in having_scores for trial in group}
         )
     differs = {run_id: keys for sweep in kept for run_id, keys in varied_by_family(sweep.trials).items()}
     entries = tuple(
@@ -181,7 +185,7 @@ def _left_out(sweep: SweepRecord, inside: set[str], like: TrialRecord, taken: Co
         failed = sum(trial.status == "failed" for trial in sweep.trials)
         reason = f"no trial has a score ({len(sweep.trials)} trials, {failed} failed)"
         return LeftOut(sweep.name, sweep.run_id, reason)
-    strangers = [trial for trial in scored if trial.run_id not in inside]
+    strangers = [trial for trial in scored if trial.run_id not in inside and not trial.broken_limits]
     if not strangers:
         return None
     first, which = strangers[0], f"{len(strangers)} of {len(scored)} trials: " if len(strangers) < len(scored) else ""
@@ -193,6 +197,17 @@ def _left_out(sweep: SweepRecord, inside: set[str], like: TrialRecord, taken: Co
     else:
         command = search_again_command(sweep, first, like, taken)
     return LeftOut(sweep.name, sweep.run_id, f"{which}{reason}", command)
+
+
+def _breaking(sweep: SweepRecord, inside: set[str]) -> LeftOut | None:
+    """The trials of a sweep that are not ranked as they break its limits; None if there are none."""
+    everyone = [trial for group in scored_groups(sweep.trials).values() for trial in group]
+    broken = [trial for trial in everyone if trial.broken_limits and trial.run_id not in inside]
+    if not broken:
+        return None
+    first = f"{broken[0].trial}: {'; '.join(broken[0].broken_limits)}"
+    which = f"{len(broken)} of {len(everyone)} trials" if len(broken) < len(everyone) else "all trials"
+    return LeftOut(sweep.name, sweep.run_id, f"{which} break a limit ({first})", breaks_limits=True)
 
 
 def _difference(found: TrialRecord, like: TrialRecord) -> str:

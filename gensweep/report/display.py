@@ -197,7 +197,8 @@ class ProgressDisplay:
             if trial.objective is not None:
                 words.append(f"{self._title} {score(trial.objective.value)}")
             took = "" if start is None else f" in {duration(self._clock() - start.time)}"
-            words += [f"{count(trial.images)} images{took}", *([trial.error.strip()] if trial.error else []), *warnings]
+            words += [] if trial.status == "infeasible" else [f"{count(trial.images)} images{took}"]
+            words += [*([trial.error.strip()] if trial.error else []), *warnings]
             # The live table shows how far the sweep is; without one each line says it.
             more = "" if self._live else f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
             self._say(", ".join(words) + more)
@@ -265,7 +266,7 @@ class ProgressDisplay:
 
     def _counts(self) -> str:
         statuses = [trial.status for trial in self._state.trials.values()]
-        ends = ("finished", "pruned", "failed", "stopped", "paused")
+        ends = ("finished", "pruned", "failed", "infeasible", "stopped", "paused")
         named = ", ".join(f"{statuses.count(status)} {status}" for status in ends if status in statuses)
         return f"{self._state.ended}/{self._wanted_words()}" + (f" ({named})" if named else "")
 

@@ -33,7 +33,7 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     yield from _few_or_unknown(verdict)
     kept = {sweep.name for sweep in comparison.sweeps}
     for item in comparison.not_comparable:
-        if item.sweep in kept:
+        if item.sweep in kept and not item.breaks_limits:
             yield (
                 f"trials of {item.sweep} that were stopped at scores of another kind are left out, so it looks better "
                 f"than it is ({item.reason})"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.report.collapse import diversity_words, trial_warnings
 from gensweep.report.commands import reproduce_command
-from gensweep.report.pareto_table import pareto_rows
+from gensweep.report.pareto_table import objective_front, pareto_rows
 from gensweep.report.ranked_trials import varied_by_family
 from gensweep.report.verdict_json import curves_json, verdict_json
 from gensweep.report.wording import (
@@ -50,12 +50,18 @@ def comparison_json(comparison: Comparison, judged: BudgetVerdict) -> dict[str, 
         "verdict": verdict_json(comparison, judged),
         **curves_json(judged),
         "pareto": [row.as_dict() for row in pareto_rows(comparison, judged)],
+        **front_json(comparison),
     }
 
 
 def best_json(entry: RankedTrial, config: Mapping[str, Any]) -> dict[str, Any]:
     """The object that `best SWEEP --format json` prints: an entry with its configuration."""
     return entry_json(entry) | {"config": dict(config), "reproduce": reproduce_command(entry.trial)}
+
+
+def front_json(comparison: Comparison) -> dict[str, Any]:
+    """The trials on the front of a sweep's objectives; none if it has one objective."""
+    return {"objective_front": [row.as_dict() for row in objective_front(comparison)]}
 
 
 def entry_json(entry: RankedTrial) -> dict[str, Any]:
@@ -72,6 +78,7 @@ def entry_json(entry: RankedTrial) -> dict[str, Any]:
         "params": dict(trial.params),
         "checkpoint": trial.checkpoint,
         "status": trial.status,
+        **_limits_json(trial),
         **_lineage_json(trial),
         **_signals_json(trial),
     }
@@ -90,6 +97,7 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
         "images": trial.cost.images,
         "params": dict(trial.params),
         "error": trial.error,
+        **_limits_json(trial),
         **_signals_json(trial),
     }
 
@@ -186,6 +194,12 @@ def _signals_json(trial: TrialRecord) -> dict[str, Any]:
     return {"signals": dict(trial.signals), "warnings": trial_warnings(trial)}
 
 
+def _limits_json(trial: TrialRecord) -> dict[str, Any]:
+    """What it has of each objective, if its sweep has several, and the constraints that it breaks, in words."""
+    values = {each.metric: each.value for each in trial.objectives}
+    return {"objectives": values, "broken_limits": list(trial.broken_limits)}
+
+
 def _lineage_json(trial: TrialRecord) -> dict[str, Any]:
     """The clonings by which a trial came to its weights; empty if these are its own from the beginning."""
     return {"lineage": [step._asdict() for step in trial.lineage]}
@@ -200,7 +214,8 @@ def _rescored_words(rescored: Score | None, chosen: Score) -> str:
 
 
 def _failure(trial: TrialRecord) -> str:
-    return (trial.error or "").strip().partition("\n")[0] if trial.status == "failed" else ""
+    """Why it failed, or was not trained."""
+    return (trial.error or "").strip().partition("\n")[0] if trial.status in ("failed", "infeasible") else ""
 
 
 def _rounded(value: float | None) -> float | None:

@@ -19,7 +19,7 @@ from gensweep.report.commands import reproduce_command
 from gensweep.report.comparison import Comparison
 from gensweep.report.figures import SYMBOL_PATHS
 from gensweep.report.page_pictures import sample_tiles
-from gensweep.report.pareto_table import pareto_rows, sampling_unit
+from gensweep.report.pareto_table import objective_front, pareto_rows, sampling_unit
 from gensweep.report.plan_ahead import PLANNED_FACTOR, PlanAhead, plan_ahead
 from gensweep.report.templates import environment, script_text, write_whole
 from gensweep.report.trial_notes import series_numbers
@@ -33,6 +33,7 @@ from gensweep.report.wording import (
     identity_words,
     interval_words,
     lineage_words,
+    named_amount,
     number,
     score,
     setting_list,
@@ -55,6 +56,7 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     identity_words,
     interval_words,
     lineage_words,
+    named_amount,
     number,
     score,
     setting_list,
@@ -94,6 +96,7 @@ def render(comparison: Comparison, judged: BudgetVerdict, ahead: PlanAhead | Non
         ahead=ahead,
         planned_factor=PLANNED_FACTOR,
         pareto=pareto_rows(comparison, judged) if len(comparison.entries) > 1 else [],
+        front=objective_front(comparison),
         sampling_unit=sampling_unit,
         intervals=any(entry.score.interval for entry in comparison.entries),
         close={tie.trial.run_id for tie in comparison.ties},
@@ -121,7 +124,7 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     statuses = [trial.status for trial in trials]
     ends = [
         f"{statuses.count(status)} {status}"
-        for status in ("finished", "pruned", "failed", "stopped", "running", "paused")
+        for status in ("finished", "pruned", "failed", "infeasible", "stopped", "running", "paused")
         if status in statuses
     ]
     return {

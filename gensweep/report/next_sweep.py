@@ -77,7 +77,7 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
         space["network.width"] = {"choice": list(best.near)}
     return {
         "name": f"{trial.sweep[:MAX_NAME]}-next",
-        "objective": former.objective.model_dump(mode="json"),
+        "objective": former.score.model_dump(mode="json"),
         "budget": {budget.unit: round(budget.value) if budget.unit == "images" else budget.value},
         "base": base,
         "space": space,

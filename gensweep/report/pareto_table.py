@@ -1,4 +1,8 @@
-"""Trained models that no other one beats in score, training, sampling, parameters and memory all at once."""
+"""Trained models that no other one beats in several things at once.
+
+Of every comparison these are score, training, sampling, parameters and memory; of a sweep with several objectives
+they are those, too.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.compute.pareto import pareto_front
 from gensweep.report.training_curves import sampling_cost
-from gensweep.report.wording import amount_words, count, size
+from gensweep.report.wording import amount_words, count, named_amount, setting_words, size
 from gensweep.results import Unit
 
 if TYPE_CHECKING:
     from gensweep.report.budget_verdict import BudgetVerdict
     from gensweep.report.comparison import Comparison
     from gensweep.report.ranked_trials import RankedTrial
+    from gensweep.tracking.records import ObjectiveValue
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,54 @@ def pareto_table(comparison: Comparison, verdict: BudgetVerdict) -> list[dict[st
         }
         for row in pareto_rows(comparison, verdict)
     ]
+
+
+@dataclass(frozen=True)
+class ObjectiveRow:
+    """A trial of a sweep with several objectives, and what it has of each, the score first."""
+
+    entry: RankedTrial
+    objectives: tuple[ObjectiveValue, ...]
+    on_front: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        trial, values = self.entry.trial, {each.metric: each.value for each in self.objectives}
+        named = {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id, "family": trial.family}
+        return named | {"objectives": values, "params": dict(trial.params)}
+
+
+def objective_rows(comparison: Comparison) -> list[ObjectiveRow]:
+    """The ranked trials with the objectives of the best one that has several, the best score first."""
+    wanted = next((names for entry in comparison.entries if (names := _metrics(entry))), ())
+    having = [entry for entry in comparison.entries if wanted and _metrics(entry) == wanted]
+    columns = [[each.value if each.mode == "min" else -each.value for each in e.trial.objectives] for e in having]
+    return [
+        ObjectiveRow(entry, entry.trial.objectives, on) for entry, on in zip(having, pareto_front(columns), strict=True)
+    ]
+
+
+def objective_front(comparison: Comparison) -> list[ObjectiveRow]:
+    """Those of `objective_rows` that no other one beats in all objectives, the best score first."""
+    return [row for row in objective_rows(comparison) if row.on_front]
+
+
+def objective_table(comparison: Comparison) -> list[dict[str, Any]]:
+    """The front of the objectives as rows of a table for people."""
+    return [
+        {
+            "on the front of the objectives": row.entry.trial.name,
+            "family": row.entry.trial.family,
+            comparison.title: row.entry.score.value,
+            **{each.metric: named_amount(each.metric, each.value) for each in row.objectives[1:]},
+            "what differs": setting_words(row.entry.trial.params, row.entry.differs),
+        }
+        for row in objective_front(comparison)
+    ]
+
+
+def _metrics(entry: RankedTrial) -> tuple[str, ...]:
+    return tuple(each.metric for each in entry.trial.objectives)
 
 
 def _row(entry: RankedTrial, verdict: BudgetVerdict) -> ParetoRow:

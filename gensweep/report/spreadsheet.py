@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord
 
 #: The keys of an object whose own keys are not the same in all.
-OPEN_KEYS = ("params", "signals")
+OPEN_KEYS = ("objectives", "params", "signals")
 #: A setting that is null or an empty list, to tell it from one that a trial does not have.
 NULL, NONE = "null", "none"
 

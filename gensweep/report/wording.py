@@ -170,6 +170,17 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def named_amount(name: str, value: float | None) -> str:
+    """A score or a cost as its name says what it counts: operations, seconds, bytes, images."""
+    if name.endswith("flops"):
+        return amount_words(value, "flops")
+    if name.endswith("seconds"):
+        return duration(value)
+    if name.endswith("bytes"):
+        return size(value)
+    return count(value) if name in ("images", "params") else score(value)
+
+
 def _number(value: Any) -> str:
     """A setting's value, floats with three digits."""
     if isinstance(value, bool):

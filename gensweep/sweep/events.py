@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from gensweep.results import Evaluation, Outcome, Unit
 
-TrialStatus = Literal["finished", "pruned", "failed", "stopped"]
-"""How a trial ended: its budget used up; stopped early by the scheduler; an error; interrupted and resumable."""
+TrialStatus = Literal["finished", "pruned", "failed", "infeasible", "stopped"]
+"""How a trial ended: its budget used up; stopped early by the scheduler; an error; not trained, as it breaks a limit
+that its configuration cannot meet; interrupted and resumable."""
 
 SweepStatus = Literal["finished", "interrupted", "failed"]
 """`finished` also if trials failed; `interrupted` by Ctrl-C, SIGTERM or a crash; `failed` if the sweep broke down."""
@@ -34,6 +35,10 @@ class Created:
     budget: float | None = None
     search_unit: Unit = "device_seconds"
     search_budget: float | None = None
+    further: Sequence[Mapping[str, Any]] = ()
+    """Objectives beside the first one, each with its `metric` and `mode`."""
+    constraints: Sequence[Mapping[str, Any]] = ()
+    """Limits, each with its `metric`, `min` and `max`."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,8 @@ class Suggested:
     repeat_of: str | None = None
     sampler_state: Mapping[str, int] = field(default_factory=dict)
     """What the sampler notes of the trial, such as its generation."""
+    known: Mapping[str, float] = field(default_factory=dict)
+    """Costs that follow from the configuration, of those that have a limit, up to the first that breaks it."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from gensweep.build.footprint import count_parameters, images_at_once
+from gensweep.build.known_costs import KnownCosts
 from gensweep.build.parts import build_family, build_learner, load_images, run_job
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
@@ -22,6 +23,7 @@ from gensweep.sweep.allotment import Allotment, allot, local_nodes
 from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.checkpoints import CHECKPOINTS
 from gensweep.sweep.cluster_task import has_cluster
+from gensweep.sweep.feasibility import feasibility
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.preflight import Precheck, all_findings, check_population, extreme_trials
 from gensweep.sweep.space import Parameter, SearchSpace
@@ -42,9 +44,14 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
     space, lengths = SearchSpace.of(sweep), TrainingLengths()
     corners = [budgeted(sweep, corner, lengths) for corner in space.corners()]
     budget = sweep.budget
+    device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
+    costs = KnownCosts(lengths, sweep.resources.worker_counts[-1], device)
     return SweepPlan(
         name=sweep.name,
-        objective=sweep.objective,
+        objective=sweep.score,
+        further=sweep.objective[1:],
+        constraints=sweep.constraints,
+        known=lambda config: costs.limited(TrialConfig.from_dict(config), sweep.constraints),
         search=sweep.search,
         unit="images" if budget is None else budget.unit,
         budget=max(corner.flat()["training.images"] for corner in corners) if budget is None else budget.amount,
@@ -194,7 +201,7 @@ def preview(
     formats = list[str]()
     if not has_cluster():  # there it might start a machine that costs
         sweep, formats = with_formats(sweep, [extreme.trial for extreme in extremes])
-    space, folder = SearchSpace.of(sweep), SweepFolder(root, sweep.name)
+    space, folder, plan = SearchSpace.of(sweep), SweepFolder(root, sweep.name), plan_sweep(sweep)
     corners, lengths, timings = space.corners(), TrainingLengths(), dict[Hashable, Timing]()
     timed = {round(index * (len(corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
     return Preview(
@@ -211,7 +218,8 @@ def preview(
         },
         findings=[
             *(Precheck("precision", line) for line in formats),
-            *(Precheck("search", warm_start_words(known)) for known in warm_starts(plan_sweep(sweep), root)),
+            *(Precheck("search", warm_start_words(known)) for known in warm_starts(plan, root)),
+            *feasibility(plan),
             *all_findings(sweep, extremes, folder, storage, store_folders),
         ],
     )

@@ -100,7 +100,7 @@ def run_plan(
             status, error = "failed", _words(problem, folder)
         if stop.is_set() and session.state.left:
             status = "interrupted"
-        elif status == "finished" and session.gives_up and session.state.left:
+        elif status == "finished" and session.gives_up:
             status, error = "failed", session.gives_up
         session.note(SessionEnded(status, error))
         return SweepResult(folder.path, session.state, None if held.own else held.root)

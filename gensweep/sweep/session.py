@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from gensweep.sweep.tune_scheduler import TuneScheduler
 
 _log = logging.getLogger(__name__)
+
+#: Trials in a row that were not trained, as they break a limit, after which a search gives up.
+MAX_INFEASIBLE_IN_A_ROW = 100
 
 Observer: TypeAlias = Callable[[events.Event, SweepState], None]
 """Hears each event after it was noted, with the state that follows; it should return at once, and may fail."""
@@ -67,7 +71,9 @@ class Session:
             limits = (plan.unit, budget) if search is None else (plan.unit, budget, search.unit, search.amount)
             trials = plan.search.most_trials
             sweep_id = uuid4().hex if storage is None else storage.sweep_id
-            self.note(events.Created(sweep_id, plan.name, metric, mode, trials, plan.keep_best, *limits))
+            created = events.Created(sweep_id, plan.name, metric, mode, trials, plan.keep_best, *limits)
+            further, bounds = ([each.model_dump() for each in listed] for listed in (plan.further, plan.constraints))
+            self.note(replace(created, further=further, constraints=bounds))
             for known in plan.warm_starts:
                 self.note(known)
         if more_trials:
@@ -78,6 +84,8 @@ class Session:
             for name, config in retry.configs(self.state, plan.configure).items():
                 self.note(events.Retried(name, config))
         self.study: optuna.Study = open_study(folder.optuna, self.state, plan.search, plan.sample)
+        for trial in self.state.unfinished:
+            self._end_if_infeasible(trial)
         self._carry_out()
         self._resumable = [trial for trial in self.state.unfinished if trial.status != "paused"]
         self.note(events.SessionStarted(concurrent, plan.store, plan.tags))
@@ -120,9 +128,15 @@ class Session:
 
     @property
     def gives_up(self) -> str | None:
-        """Why the sweep stops by itself, if it does: trial after trial fails for a cause outside of them."""
+        """Why the sweep stops by itself, if it does: trial after trial breaks a limit, or fails for a cause outside."""
+        if (infeasible := self.state.infeasible_in_a_row) >= min(MAX_INFEASIBLE_IN_A_ROW, self.state.wanted):
+            last = self.state.searched[-1]
+            return (
+                f"{infeasible} trials in a row break a limit (the last one, {last.trial}: {last.error}); start a sweep "
+                "with other constraints, or with a space that meets them"
+            )
         most, failed = self._plan.resources.stop_after_failed, self.state.failed_in_a_row
-        if most is None or failed < most:
+        if most is None or failed < most or not self.state.left:
             return None
         last = max(self.state.failed, key=lambda trial: trial.ended_at or 0)
         return (
@@ -272,6 +286,7 @@ class Session:
     def _suggest(self) -> TrialState:
         params: Mapping[str, Any] = {}
         config: Mapping[str, Any] = {}
+        known: Mapping[str, float] = {}
         problem: GensweepError | None = None
         number, queue = len(self.state.searched), [*self._plan.queue, *self.state.queue]
         with available(self._folder.optuna):
@@ -281,16 +296,23 @@ class Session:
             try:
                 params = self._plan.sample(asked)
                 config = self._plan.configure(params)
+                known = self._plan.known(config)
             except GensweepError as error:
                 problem = error
         name = f"t{number:04d}"
         noted = sampler_state(self.study, asked)
-        self.note(events.Suggested(name, number, asked.params, params, config, sampler_state=noted))
+        self.note(events.Suggested(name, number, asked.params, params, config, sampler_state=noted, known=known))
         trial = self.state.trials[name]
         if problem is not None:
             outside = not isinstance(problem, ConfigError)
             self._note_change(trial, events.Ended(name, "failed", str(problem), outside=outside))
+        self._end_if_infeasible(trial)
         return trial
+
+    def _end_if_infeasible(self, trial: TrialState) -> None:
+        """End a trial that was not trained and cannot meet a limit."""
+        if trial.broken_limits and trial.best is None and not trial.ended:
+            self._note_change(trial, events.Ended(trial.trial, "infeasible", "; ".join(trial.broken_limits)))
 
     def _is_at_its_end(self, trial: TrialState) -> bool:
         return trial.images >= (trial.length or self._plan.budget)

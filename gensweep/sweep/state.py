@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from gensweep.config.objectives import Constraint, Objective
 from gensweep.ranking import ranking
 from gensweep.results import Cost, Identity, Outcome, Score, Unit, better
 from gensweep.sweep import events
@@ -33,6 +34,11 @@ class TrialState:
     """The trial that this one repeats with another seed."""
     sampler_state: Mapping[str, int] = field(default_factory=dict)
     """What the sampler noted of it."""
+    known: Mapping[str, float] = field(default_factory=dict)
+    """Costs that follow from its configuration, of those that have a limit."""
+    objectives: tuple[Objective, ...] = ()
+    """Those of the sweep, the score first."""
+    constraints: tuple[Constraint, ...] = ()
     lineage: list[events.Cloned] = field(default_factory=list)
     """The clonings by which it came to its present weights and configuration."""
     paced: events.Paced | None = None
@@ -80,12 +86,33 @@ class TrialState:
     @property
     def ended(self) -> bool:
         """Whether it will not go on."""
-        return self.status in ("finished", "pruned", "failed")
+        return self.status in ("finished", "pruned", "failed", "infeasible")
 
     @property
     def objective(self) -> Score | None:
         """The score of its best evaluated checkpoint."""
         return None if self.best is None else self.best.evaluation.scores[self.metric]
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """What its best checkpoint has of each objective."""
+        return {each.metric: self._value(each.metric) for each in self.objectives}
+
+    @property
+    def excesses(self) -> dict[str, float]:
+        """By metric, by how much it breaks a limit, as in Constraint; what is not known breaks none."""
+        found = {each.metric: (each, self._value(each.metric)) for each in self.constraints}
+        return {metric: 0.0 if value is None else each.excess(value) for metric, (each, value) in found.items()}
+
+    @property
+    def broken_limits(self) -> tuple[str, ...]:
+        """The limits that it breaks, in words, at its best checkpoint or by its configuration."""
+        found = [(each, self._value(each.metric)) for each in self.constraints]
+        return tuple(each.words(value) for each, value in found if value is not None and each.excess(value) > 0)
+
+    def _value(self, metric: str) -> float | None:
+        found = None if self.best is None else self.best.evaluation.value(metric)
+        return self.known.get(metric) if found is None else found
 
     @property
     def signals(self) -> Mapping[str, float]:
@@ -248,6 +275,10 @@ class SweepState:
         self.error: str | None = None
         self.failed_in_a_row: int = 0
         """How many of the trials that ended last failed for a cause outside of them, in this session."""
+        self.infeasible_in_a_row: int = 0
+        """How many of the trials that ended last were not trained, as they break a limit."""
+        self.objectives: tuple[Objective, ...] = ()
+        self.constraints: tuple[Constraint, ...] = ()
         self.sessions: list[events.SessionStarted] = []
         self.scaled: events.Scaled | None = None
         """What the cluster holds, as far as this session has looked."""
@@ -267,6 +298,9 @@ class SweepState:
         match event:
             case events.Created():
                 self.created, self.wanted, self.started = event, event.trials, time
+                first = Objective(metric=event.metric, mode=event.mode)
+                self.objectives = (first, *(Objective(**each) for each in event.further))
+                self.constraints = tuple(Constraint(**each) for each in event.constraints)
             case events.WarmStarted():
                 self.known += event.known
                 self.queue += event.queue
@@ -295,11 +329,16 @@ class SweepState:
                     event.config,
                     event.repeat_of,
                     event.sampler_state,
+                    event.known,
+                    self.objectives,
+                    self.constraints,
                 )
             case _ if event.trial in self.trials:
                 self.trials[event.trial].apply(event, time)
                 if isinstance(event, events.Ended) and event.status != "stopped":
                     self.failed_in_a_row = self.failed_in_a_row + 1 if event.outside else 0
+                    infeasible = event.status == "infeasible"
+                    self.infeasible_in_a_row = self.infeasible_in_a_row + 1 if infeasible else 0
 
     @property
     def metric(self) -> str:

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import optuna
 from alembic.util import CommandError
@@ -81,7 +81,7 @@ def available(file: Path) -> Iterator[None]:
 def tell(study: optuna.Study, trial: TrialState, known: int) -> None:
     """Tell the study, which begins with `known` trials of other sweeps, the newest score of a trial, or its end."""
     number = known + trial.number
-    state, value = _outcome(trial)
+    state, values = _outcome(trial)
     frozen = study.get_trials(deepcopy=False)[number]
     if frozen.state.is_finished():
         return
@@ -89,12 +89,14 @@ def tell(study: optuna.Study, trial: TrialState, known: int) -> None:
     for name, attribute in _attributes(study.study_name, trial).items():
         if frozen.user_attrs.get(name) != attribute:
             told.set_user_attr(name, attribute)
+    for metric, excess in trial.excesses.items() if trial.ended else ():
+        told.set_constraint(metric, excess)
     if state == OptunaState.COMPLETE:
-        study.tell(number, value)
+        study.tell(number, values)
     elif trial.ended:  # Optuna takes the last intermediate value of a pruned trial
         study.tell(number, state=state)
     else:
-        for images, score in trial.curve.items():
+        for images, score in _rungs(trial).items():
             if images not in frozen.intermediate_values:
                 told.report(score, images)
 
@@ -154,13 +156,14 @@ def _load(file: Path, state: SweepState, sampler: optuna.samplers.BaseSampler) -
         storage=optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect, "poolclass": NullPool}),
         study_name=_study_name(state),
         sampler=sampler,
-        direction=_direction(state),
+        directions=["minimize" if each.mode == "min" else "maximize" for each in state.objectives],
         load_if_exists=True,
     )
-    if state.metric and study.metric_names != [state.metric]:
+    names = [each.metric for each in state.objectives]
+    if study.metric_names != names:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names([state.metric])
+            study.set_metric_names(names)
     return study
 
 
@@ -176,20 +179,23 @@ def _attributes(study: str, trial: TrialState) -> dict[str, Any]:
     return {"run": f"{study}/{trial.trial}", **{f"cost/{key}": value for key, value in costs.items()}}
 
 
-def _direction(state: SweepState) -> Literal["minimize", "maximize"]:
-    return "minimize" if state.mode == "min" else "maximize"
-
-
-def _outcome(trial: TrialState) -> tuple[OptunaState, float | None]:
-    """How Optuna calls what became of a trial, and the value that it has there."""
+def _outcome(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
+    """How Optuna calls what became of a trial, and the values that it has there."""
     match trial.status:
-        case "finished" if trial.objective is not None:
-            return OptunaState.COMPLETE, trial.objective.value
+        case "finished" if None not in trial.values.values():
+            return OptunaState.COMPLETE, [value for value in trial.values.values() if value is not None]
         case "pruned" if trial.rungs:
-            return OptunaState.PRUNED, list(trial.curve.values())[-1]
+            return OptunaState.PRUNED, list(trial.curve.values())[-1:]
+        case "infeasible":  # which samplers that know of limits learn from
+            return OptunaState.PRUNED, None
         case "finished" | "pruned" | "failed":
             return OptunaState.FAIL, None
     return OptunaState.RUNNING, None
+
+
+def _rungs(trial: TrialState) -> dict[int, float]:
+    """What Optuna hears of a trial on its way, which is nothing where there are several objectives."""
+    return trial.curve if len(trial.objectives) == 1 else {}
 
 
 def _expected(state: SweepState, sample: Sample) -> Iterator[FrozenTrial]:
@@ -197,12 +203,13 @@ def _expected(state: SweepState, sample: Sample) -> Iterator[FrozenTrial]:
     for number, known in enumerate(state.known):
         ended = OptunaState.COMPLETE if known["finished"] else OptunaState.PRUNED
         rungs = dict(known["rungs"])
-        yield _frozen(number, known["params"], sample, state=ended, value=known["rungs"][-1][1], rungs=rungs)
+        yield _frozen(number, known["params"], sample, state=ended, values=[known["rungs"][-1][1]], rungs=rungs)
     for trial in state.searched:
-        ended, value = _outcome(trial)
-        found: dict[str, Any] = {"rungs": trial.curve, "system_attrs": dict(trial.sampler_state)}
+        ended, values = _outcome(trial)
+        found: dict[str, Any] = {"rungs": _rungs(trial), "system_attrs": dict(trial.sampler_state)}
         found["user_attrs"] = _attributes(_study_name(state), trial)
-        yield _frozen(len(state.known) + trial.number, trial.suggested, sample, state=ended, value=value, **found)
+        found["constraints"] = trial.excesses if trial.ended else {}
+        yield _frozen(len(state.known) + trial.number, trial.suggested, sample, state=ended, values=values, **found)
 
 
 def _frozen(
@@ -221,5 +228,6 @@ def _frozen(
 def _contents(trials: Sequence[FrozenTrial]) -> list[tuple[Any, ...]]:
     """All that a view of the log must have right."""
     return [
-        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.user_attrs) for t in trials
+        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.constraints, t.user_attrs)
+        for t in trials
     ]

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gensweep.config.objectives import Constraint, Objective
 from gensweep.config.ranges import Node
-from gensweep.config.sweep_config import Objective, Resources, Search
+from gensweep.config.sweep_config import Resources, Search
 from gensweep.results import Unit
 from gensweep.sweep.allotment import NodeResources
 from gensweep.sweep.continuation import going_on_command
@@ -34,6 +35,11 @@ class SweepPlan:
     """Optuna trial -> overrides, flat, with dotted keys."""
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]
     """Overrides -> the effective configuration as plain values, for the job and the log."""
+    further: tuple[Objective, ...] = ()
+    """Objectives beside the first one."""
+    constraints: tuple[Constraint, ...] = ()
+    known: Callable[[Mapping[str, Any]], Mapping[str, float]] = lambda config: {}
+    """An effective configuration -> costs that follow from it, of those that have a limit."""
     nodes: tuple[Node, ...] = ()
     """The search space, of which `sample` draws."""
     queue: tuple[Mapping[str, Any], ...] = ()

@@ -153,7 +153,7 @@ class TuneScheduler:
                 trial.config |= {key: event.params[key] for key in trial.config if key in event.params}
                 trial.clone = None
             case events.Ended() if event.trial in self._trials and event.status != "stopped":
-                self._end(self._trials[event.trial], failed=event.status == "failed")
+                self._end(self._trials[event.trial], failed=event.status in ("failed", "infeasible"))
             case events.Retried() if event.trial in self._trials:
                 trial = self._trials[event.trial]
                 if trial.is_finished():

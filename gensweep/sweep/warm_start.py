@@ -68,6 +68,7 @@ def _warm_start(plan: SweepPlan, path: Path) -> WarmStarted:
             "out, or search what it searched"
         )
     learns = isinstance(plan.search.sampler, Tpe | GaussianProcess) and state.metric == plan.objective.metric
+    learns = learns and not (plan.further or plan.constraints)  # of which the other sweep's scores say nothing
     known, queue = list[dict[str, Any]](), list[dict[str, Any]]()
     for trial, params in inside:
         if learns and _is_same_training(plan, trial, params):

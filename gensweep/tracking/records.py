@@ -27,6 +27,14 @@ class CloneStep(NamedTuple):
     """By dotted key, the value of the source and the new one."""
 
 
+class ObjectiveValue(NamedTuple):
+    """What a trial has of an objective, and which is better: less (min) or more (max)."""
+
+    metric: str
+    mode: str
+    value: float
+
+
 @dataclass(frozen=True)
 class TrialRecord:
     """One trial of a sweep.
@@ -59,6 +67,10 @@ class TrialRecord:
     repeat_of: str | None = None
     lineage: tuple[CloneStep, ...] = ()
     """The clonings by which it came to its weights, the first one first."""
+    objectives: tuple[ObjectiveValue, ...] = ()
+    """At its best checkpoint, the score first, where the sweep has several objectives."""
+    broken_limits: tuple[str, ...] = ()
+    """The constraints of its sweep that it breaks, in words."""
     rescored: Score | None = None
     further_scores: tuple[Score, ...] = ()
     never_improved: bool = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,13 +17,20 @@ import yaml
 from gensweep.config.tree import flatten
 from gensweep.redaction import redact, redact_tree
 from gensweep.remote_folder import is_url
-from gensweep.results import Cost, Evaluation, Score, Unit
+from gensweep.results import COSTS, Cost, Evaluation, Score, Unit
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState, TrialState
 from gensweep.tracking.last_answer import StoredRun
 from gensweep.tracking.logged_models import MODEL_URI, checkpoint_in
 from gensweep.tracking.provenance import PLUGINS
-from gensweep.tracking.records import IMPORTED_FAMILIES, CloneStep, SweepRecord, TrialRecord, sweep_folder
+from gensweep.tracking.records import (
+    IMPORTED_FAMILIES,
+    CloneStep,
+    ObjectiveValue,
+    SweepRecord,
+    TrialRecord,
+    sweep_folder,
+)
 from gensweep.tracking.relocation import local_path
 
 SWEEP_ID = "gensweep.sweep_id"
@@ -52,6 +59,7 @@ RUN_STATUS = {
     "running": "RUNNING",
     "finished": "FINISHED",
     "pruned": "KILLED",
+    "infeasible": "KILLED",
     "stopped": "KILLED",
     "interrupted": "KILLED",
     "failed": "FAILED",
@@ -60,8 +68,6 @@ RUN_STATUS = {
 #: Numbers beside a score that tables and warnings look at, as they do at all that begin with "signal/".
 SIGNALS = ("diversity", "authpct/memorised")
 
-#: What a trial costs, by name of the metric.
-COSTS = tuple(each.name for each in fields(Cost))
 #: The costs that are whole numbers.
 COUNTED_COSTS = ("images", "params", "activation_bytes", "memory_bytes")
 
@@ -130,6 +136,8 @@ def trial_details(state: SweepState, trial: TrialState) -> dict[str, Any]:
         "rescored": None if rescored is None else rescored.as_dict(),
         "further_scores": [each.as_dict() for each in trial.further_scores],
         "signals": {} if best is None else _signals(best.evaluation),
+        "objectives": _objectives(trial),
+        "broken_limits": list(trial.broken_limits),
     }
 
 
@@ -194,6 +202,8 @@ def _trial_record(run: StoredRun, mode: Literal["min", "max"]) -> TrialRecord:
         outside=tags.get("gensweep.outside") == "true",
         best=tags.get("gensweep.best") == "true",
         repeat_of=tags.get("gensweep.repeat_of"),
+        objectives=tuple(ObjectiveValue(*each) for each in details.get("objectives", [])),
+        broken_limits=tuple(details.get("broken_limits", [])),
         lineage=tuple(CloneStep(**step) for step in details.get("lineage", [])),
         length=int(tags["gensweep.length"]) if "gensweep.length" in tags else None,
         folder=tags.get("gensweep.folder"),
@@ -234,6 +244,13 @@ def _source_tags(state: SweepState) -> dict[str, str | None]:
         "mlflow.source.type": "LOCAL",
         **({} if commit is None else {"mlflow.source.git.commit": commit}),
     }
+
+
+def _objectives(trial: TrialState) -> list[ObjectiveValue]:
+    """Those of a scored trial, where there are several and all are known."""
+    known = [(each, trial.values[each.metric]) for each in trial.objectives]
+    values = [ObjectiveValue(each.metric, each.mode, value) for each, value in known if value is not None]
+    return values if trial.best is not None and len(values) == len(known) > 1 else []
 
 
 def _signals(evaluation: Evaluation) -> dict[str, float]:

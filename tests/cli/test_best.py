@@ -17,6 +17,7 @@ import pytest
 from gensweep.cli.main import run
 from gensweep.report.ranked_trials import varied
 from gensweep.report.wording import setting_list
+from gensweep.results import Cost
 from gensweep.tracking.runs import find_sweep
 
 LONG = "gan-vs-ddpm-diffusion-cpu"
@@ -100,7 +101,7 @@ def test_compare_as_json(store, capsys):
     for entry in value["entries"]:
         assert set(entry) == {
             "rank", "sweep", "trial", "run_id", "family", "objective", "cost", "params", "checkpoint", "status",
-            "rescored", "further_scores", "signals", "warnings", "lineage",
+            "rescored", "further_scores", "signals", "warnings", "lineage", "objectives", "broken_limits",
         }  # fmt: skip
         assert set(entry["objective"]) == {
             "metric", "value", "corrected", "interval", "guessed", "identity", "floor", "ceiling",
@@ -252,3 +253,41 @@ def test_a_budget_is_the_one_of_the_verdict(store, capsys):
     assert value["verdict"]["winner"]["trial"] in {entry["trial"] for entry in value["entries"]}
     assert {curve["unit"] for curve in value["curves"]} == {"images"}
     assert value["pareto"][0]["score"] == value["entries"][0]["objective"]["value"]
+
+
+@pytest.fixture(scope="module")
+def front(tmp_path_factory):
+    """A sweep of two objectives; its best score breaks a limit."""
+    from logged import LoggedSweep
+    from made_up import mlflow_store
+
+    further, limit = {"metric": "sample_flops", "mode": "min"}, {"metric": "params", "min": None, "max": 9.0}
+    with mlflow_store(tmp_path_factory.mktemp("front")) as folder:
+        sweep = LoggedSweep(folder / "sweeps", "front", trials=4, further=[further], constraints=[limit])
+        for number, (score, flops, params) in enumerate([(5.0, 2e9, 9), (4.0, 3e9, 9), (6.0, 4e9, 9), (1.0, 1e9, 10)]):
+            trial, cost = f"t{number:04d}", Cost(images=100, sample_flops=flops, params=params)
+            sweep.start(trial, {"x": number}, {"family": {"kind": "gan"}})
+            sweep.evaluate(trial, 100, score, cost=cost)
+            sweep.end(trial)
+        sweep.file()
+        yield folder
+
+
+def test_the_front_of_several_objectives_is_json_and_a_table(front, capsys):
+    assert run(["best", "front", "--format", "json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert (value["trial"], value["objectives"]) == ("t0001", {"fd": 4.0, "sample_flops": 3e9})
+    assert [(row["trial"], row["params"]["x"]) for row in value["objective_front"]] == [("t0001", 1), ("t0000", 0)]
+    assert run(["best", "front"]) == 0
+    assert re.search(r"front/t0000 +gan +5 +2 GFLOPs +x=0", capsys.readouterr().out)
+
+
+def test_the_report_draws_the_front_and_a_trial_that_breaks_a_limit_stays_out(front, capsys):
+    assert run(["best", "--compare", "front", "--html", "front.html"]) == 0
+    words = "Left out: front: 1 of 4 trials break a limit (t0003: params 10 is more than 9)"
+    assert words in " ".join(capsys.readouterr().err.split())
+    page = (front / "front.html").read_text()
+    assert "<h2>The front of the objectives</h2>" in page
+    assert "<h2>The objectives</h2>" in page
+    assert run(["trials", "front"]) == 0
+    assert "t0003 breaks a limit: params 10 is more than 9" in " ".join(capsys.readouterr().err.split())

@@ -137,7 +137,7 @@ def test_the_command_that_makes_scores_alike_loads_as_printed_and_does(files, na
     overrides = parsed.values["overrides"]
     if verb == "tune":
         sweep = load_sweep(parsed.values["file"], overrides=[*overrides, "name=old-2"])
-        again, metric = sweep.trial(), sweep.objective.metric
+        again, metric = sweep.trial(), sweep.score.metric
     else:
         again = load_trial(parsed.values["file"], overrides=overrides)
         metric = again.flat()["evaluation.metrics"][0]

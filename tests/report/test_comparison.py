@@ -11,8 +11,12 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.ranking import ranking
 from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
-from gensweep.report.export import comparison_json, comparison_rows, trial_json
+from gensweep.report.export import comparison_json, comparison_rows, front_json, trial_json, trial_rows
+from gensweep.report.pareto_table import objective_table
 from gensweep.report.ranked_trials import varied
+from gensweep.tracking.records import ObjectiveValue
+
+METRICS, MODES = ("fd", "sample_flops", "precision"), ("min", "min", "max")
 
 
 @settings(deadline=None, max_examples=100)
@@ -185,6 +189,8 @@ def test_json_has_the_documented_shape():
             "lineage": [],
             "checkpoint": None,
             "status": "finished",
+            "objectives": {},
+            "broken_limits": [],
             "signals": {},
             "warnings": [],
         }
@@ -192,3 +198,59 @@ def test_json_has_the_documented_shape():
     keys = {"trial", "run_id", "status", "objective", "images", "params"}
     assert keys <= set(trial_json(trial("a", 0, 5.0)))
     assert trial_json(trial("a", 0, None))["objective"] is None
+
+
+def limited(number, value, *broken, **values):
+    return trial("a", number, value, broken_limits=broken, **values)
+
+
+def test_a_trial_that_breaks_a_limit_is_the_best_only_where_all_do():
+    broken = limited(0, 1.0, "params 9 is more than 5")
+    comparison = compare([sweep("a", [broken, limited(1, 5.0)])])
+    assert [entry.trial.trial for entry in comparison.entries] == ["t0001"]
+    (left,) = comparison.not_comparable
+    assert left.reason == "1 of 2 trials break a limit (t0000: params 9 is more than 5)"
+    assert not [doubt for doubt in judge(comparison).warnings if "limit" in doubt or "another kind" in doubt]
+    alone = compare([sweep("a", [broken])])
+    assert (alone.winner.trial, alone.not_comparable) == (broken, ())
+    assert "a/t0000 breaks a limit: params 9 is more than 5" in judge(alone).warnings
+    other = sweep("b", [trial("b", 0, 7.0)], age=1)
+    with pytest.raises(GensweepError, match=r"a cannot be compared with b: all trials break a limit .*gensweep best a"):
+        compare([sweep("a", [broken]), other], asked=True)
+
+
+def test_a_trial_that_was_not_trained_is_neither_ranked_nor_a_failure():
+    words = "params 9 is more than 5"
+    untrained = limited(0, None, words, status="infeasible", error=words)
+    comparison = compare([sweep("a", [untrained, limited(1, 5.0)])])
+    assert [entry.trial.trial for entry in comparison.entries] == ["t0001"]
+    assert (comparison.not_comparable, comparison.failed) == ((), ())
+    rows = trial_rows(sweep("a", [untrained, limited(1, 5.0)]))
+    assert [(row["status"], row["what differs"]) for row in rows] == [
+        ("infeasible", words),
+        ("finished", ""),
+    ]
+
+
+points = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=8)
+
+
+@given(points)
+def test_the_front_holds_what_nothing_beats_in_all_objectives(drawn):
+    """A trial is off the front exactly if one that is on it beats it; a maximised objective counts the other way."""
+    trials = [
+        trial("a", number, fd, objectives=tuple(map(ObjectiveValue, METRICS, MODES, (fd, flops, precision))))
+        for number, (fd, flops, precision) in enumerate(drawn)
+    ]
+    comparison = compare([sweep("a", [*trials, trial("a", 90, 0.0)])])
+    on = {row["trial"]: tuple(row["objectives"].values()) for row in front_json(comparison)["objective_front"]}
+    for number, (fd, flops, precision) in enumerate(drawn):
+        mine = (fd, flops, precision)
+        beaten = any(a <= fd and b <= flops and c >= precision and (a, b, c) != mine for a, b, c in on.values())
+        assert beaten != (f"t{number:04d}" in on)
+    assert len(objective_table(comparison)) == len(on)
+
+
+def test_a_sweep_of_one_objective_has_no_front_of_objectives():
+    comparison = compare([sweep("a", [trial("a", 0, 5.0)])])
+    assert (front_json(comparison), objective_table(comparison)) == ({"objective_front": []}, [])

@@ -67,12 +67,23 @@ class LoggedSweep(MadeEvents):
     """A sweep's folder below `root`, and the events that are added to its log."""
 
     def __init__(
-        self, root, name="a", *, metric="fd", mode="min", trials=1, keep_best=1, tags=None, store="", settings=None
+        self,
+        root,
+        name="a",
+        *,
+        metric="fd",
+        mode="min",
+        trials=1,
+        keep_best=1,
+        tags=None,
+        store="",
+        settings=None,
+        **created,
     ):
         self.folder = SweepFolder(Path(root), name)
         if not self.folder.exists:
             self.folder.create({"sweep": settings or {"name": name}})
-            self.add(Created(uuid4().hex, name, metric, mode, trials, keep_best))
+            self.add(Created(uuid4().hex, name, metric, mode, trials, keep_best, **created))
         self.add(SessionStarted(1, store, tags or {}))
 
     @property

@@ -43,12 +43,12 @@ class Driver:
     def progress(self, images, *, tune_id="x", **numbers):
         self.session.reported(Progressed(self.names[tune_id], images, numbers))
 
-    def evaluate(self, images, value, *, tune_id="x", identity=IDENTITY):
+    def evaluate(self, images, value, *, tune_id="x", identity=IDENTITY, cost=None):
         """An evaluation, whose checkpoint really is on disk; whether the trial is to stop."""
         trial = self.names[tune_id]
         folder = self.store / trial / f"{images:012d}"
         folder.mkdir(parents=True, exist_ok=True)
-        report = evaluation(images, value, identity=identity, mode=self.mode)
+        report = evaluation(images, value, identity=identity, mode=self.mode, cost=cost)
         return self.session.reported(Evaluated(trial, report, str(folder)))
 
     def end(self, tune_id="x", **result):

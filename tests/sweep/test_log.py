@@ -30,6 +30,7 @@ from gensweep.sweep.events import (
     ScoredAgain,
     Stalled,
     Started,
+    Suggested,
     WarmStarted,
     from_record,
     to_record,
@@ -39,7 +40,8 @@ from gensweep.sweep.state import SweepState
 
 
 def history(root):
-    sweep = LoggedSweep(root, trials=2)
+    further, limit = {"metric": "params", "mode": "min"}, {"metric": "flops", "min": None, "max": 2.0}
+    sweep = LoggedSweep(root, trials=2, further=[further], constraints=[limit])
     for trial in ("t0000", "t0001"):
         sweep.start(trial, {"x": 1.5}, {"training": {"images": 200}})
         sweep.progress(trial, 50, loss=0.25)
@@ -62,6 +64,8 @@ def history(root):
     sweep.add(Exhausted(2))
     known = {"trial": "t0003", "params": {"x": 0.5}, "finished": True, "rungs": [[100, 5.0]]}
     sweep.add(WarmStarted(str(root / "other"), [known], [{"x": 1.0}]))
+    sweep.add(Suggested("t0002", 2, {"x": 1.0}, {"x": 1.0}, {}, known={"flops": 3.0}))
+    sweep.end("t0002", "infeasible", "flops 3 is more than 2")
     sweep.close()
     return sweep.folder.log
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from logged import IDENTITY, evaluation
 
 from gensweep.ranking import ranking
-from gensweep.results import Outcome, SamplingConfig, better
+from gensweep.results import Cost, Outcome, SamplingConfig, better
 from gensweep.sweep.events import (
     Created,
     Ended,
@@ -39,9 +39,9 @@ def begin(trials=3, mode="min", keep_best=1):
     return [Created("id", "a", "fd", mode, trials, keep_best), SessionStarted()]
 
 
-def trial(name, *values, status="finished", identity=IDENTITY, mode="min"):
+def trial(name, *values, status="finished", identity=IDENTITY, mode="min", cost=None):
     scores = [
-        Evaluated(name, evaluation(100 * n, v, identity=identity, mode=mode), f"c/{name}/{n}")
+        Evaluated(name, evaluation(100 * n, v, identity=identity, mode=mode, cost=cost), f"c/{name}/{n}")
         for n, v in enumerate(values, 1)
     ]
     return [
@@ -193,7 +193,7 @@ def test_only_losses_on_living_nodes_in_a_row_without_a_new_checkpoint_count(hap
     assert not state.trials["t0000"].ended
 
 
-ends = st.lists(st.sampled_from(["finished", "pruned", "failed", "outside", "stopped"]))
+ends = st.lists(st.sampled_from(["finished", "pruned", "failed", "infeasible", "outside", "stopped"]))
 
 
 @given(ends)
@@ -234,7 +234,10 @@ def test_a_checkpoint_without_a_score_is_one_to_go_on_from_and_changes_no_score(
 
 histories = st.lists(
     st.tuples(
-        st.sampled_from([IDENTITY, RUNG]), st.floats(-5, 5), st.sampled_from(["finished", "pruned", "failed", None])
+        st.sampled_from([IDENTITY, RUNG]),
+        st.floats(-5, 5),
+        st.sampled_from(["finished", "pruned", "failed", "infeasible", None]),
+        st.sampled_from([5, 10, None]),
     ),
     max_size=12,
 )
@@ -243,10 +246,21 @@ histories = st.lists(
 @given(histories)
 def test_ranking_is_one_identity_best_first_and_depends_on_no_order(drawn):
     events = []
-    for number, (identity, value, status) in enumerate(drawn):
-        events += trial(f"t{number:04d}", value, identity=identity, status=status)
-    state = state_of([*begin(len(drawn)), *events])
+    for number, (identity, value, status, params) in enumerate(drawn):
+        if status == "infeasible":
+            name = f"t{number:04d}"
+            events += [Suggested(name, number, {}, {}, {}, known={"params": 11}), Ended(name, status)]
+        else:
+            cost = Cost(images=100, params=params)
+            events += trial(f"t{number:04d}", value, identity=identity, status=status, cost=cost)
+    created, session = begin(len(drawn))
+    limit = {"metric": "params", "min": None, "max": 9.0}
+    state = state_of([replace(created, constraints=[limit]), session, *events])
     ranked = state.ranking
+    assert not any(each.broken_limits for each in ranked) or all(each.broken_limits for each in ranked)
+    assert all(each.ended and each.broken_limits for each in state.trials.values() if each.status == "infeasible")
+    assert state.left == sum(status is None for _, _, status, _ in drawn)
+    assert all(each.status != "infeasible" for each in ranked)
     assert len({each.objective.identity for each in ranked}) <= 1
     assert [each.objective.value for each in ranked] == sorted(each.objective.value for each in ranked)
     assert all(each.status != "failed" for each in ranked)

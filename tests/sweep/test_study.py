@@ -28,7 +28,8 @@ def play(driver):
 
 def told(trials):
     return [
-        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.user_attrs) for t in trials
+        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.constraints, t.user_attrs)
+        for t in trials
     ]
 
 

@@ -8,8 +8,15 @@ import optuna
 import pytest
 from session_driver import Driver
 
+from gensweep.config.objectives import Constraint
 from gensweep.config.ranges import Choices, Range
-from gensweep.config.search_methods import HyperBand, MedianStopping, PopulationBasedTraining, RandomSearch
+from gensweep.config.search_methods import (
+    AshaSettings,
+    HyperBand,
+    MedianStopping,
+    PopulationBasedTraining,
+    RandomSearch,
+)
 from gensweep.sweep import session, study
 from gensweep.sweep.events import Started
 from gensweep.sweep.perturbation import clipped, mutations
@@ -23,7 +30,7 @@ NODES = (Range("x", "x", -1, 1, None, False, False),)
 class Sweep:
     """A sweep whose workers are this loop; the driver may die after every so many evaluations."""
 
-    def __init__(self, root, scheduler, *, slots=1, dies_every=None, fails=None, family=None):
+    def __init__(self, root, scheduler, *, slots=1, dies_every=None, fails=None, family=None, most=None):
         self.root, self.slots, self.fails, self.order = root, slots, fails, []
         self.settings = {
             "trials": len(XS),
@@ -34,6 +41,9 @@ class Sweep:
             "grace": 100,
             "nodes": NODES,
         }
+        if most is not None:
+            self.settings["constraints"] = (Constraint(metric="params", max=most),)
+            self.settings["known"] = lambda config: {"params": config["x"]}
         self.driver, self.workers, evaluations = Driver(root, **self.settings), {}, 0
         while self.start():
             evaluations += 1
@@ -95,6 +105,15 @@ def test_a_sweep_whose_driver_dies_again_and_again_decides_as_if_it_never_had(tm
     assert {end[0] for end in whole.values()} == ({"finished"} if scheduler.kind == "pbt" else {"finished", "pruned"})
     for dies_every in (1, 3):
         assert Sweep(tmp_path / str(dies_every), scheduler, dies_every=dies_every).ends == whole
+
+
+@pytest.mark.parametrize("scheduler", [*SCHEDULERS, AshaSettings()], ids=lambda each: each.kind)
+def test_nobody_waits_for_a_trial_that_breaks_a_limit(tmp_path, scheduler):
+    sweep = Sweep(tmp_path / "1", scheduler, most=0.5)
+    assert {name for name, end in sweep.ends.items() if end[0] == "infeasible"} == {"t0007", "t0008"}
+    assert len(sweep.ends) == len(XS)
+    assert {end[0] for end in sweep.ends.values()} <= {"finished", "pruned", "infeasible"}
+    assert Sweep(tmp_path / "dying", scheduler, most=0.5, dies_every=1).ends == sweep.ends
 
 
 @pytest.mark.parametrize("scheduler", [HyperBand(), PopulationBasedTraining()], ids=lambda each: each.kind)

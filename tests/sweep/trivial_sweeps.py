@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import jobs
 
+from gensweep.config.objectives import Objective
 from gensweep.config.search_methods import Fifo
-from gensweep.config.sweep_config import Objective, Resources, Search
+from gensweep.config.sweep_config import Resources, Search
 from gensweep.sweep.sweep_plan import SweepPlan
 
 
