@@ -38,7 +38,9 @@ def feasibility(plan: SweepPlan) -> Iterator[Precheck]:
     found = [limits for overrides in _drawn(plan) if (limits := _broken(plan, overrides)) is not None]
     meeting, named = found.count([]), ", ".join(map(str, plan.constraints))
     words = f"{meeting} of {len(found)} random trials meet what is known beforehand of {named}"
-    problem = None if meeting else f"constraints: {_none_of_them([each for every in found for each in every])}"
+    problem = (
+        None if meeting or not found else f"constraints: {_none_of_them([each for every in found for each in every])}"
+    )
     yield Precheck("constraints", words, problem)
 
 
