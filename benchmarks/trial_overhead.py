@@ -28,8 +28,9 @@ from typing import Any
 
 import click
 
+from gensweep.config.objectives import Objective
 from gensweep.config.search_methods import Fifo
-from gensweep.config.sweep_config import Objective, Resources, Search
+from gensweep.config.sweep_config import Resources, Search
 from gensweep.results import Evaluation, Identity, Score
 from gensweep.sweep.cluster import connected
 from gensweep.sweep.events import Ended, Event
