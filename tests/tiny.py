@@ -40,6 +40,11 @@ SMALL = {
         "flow": {"times": {"kind": "logit_normal"}, "drawing": "antithetic", "pairing": {"kind": "optimal_transport"}},
         "sampler": {"kind": "straight_heun", "steps": 4},
     },
+    "meanflow": {
+        "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},
+        "flow": {"times": {"kind": "logit_normal"}},
+        "sampler": {"kind": "euler", "steps": 2},
+    },
     "vae": {"network": {"kind": "conv", "width": 8}, "vae": {"latent": 6}},
     "vdm": {
         "network": {"kind": "unet", "width": 8, "multipliers": (1, 2), "blocks": 1, "attention": (4,)},

@@ -17,6 +17,7 @@ from gensweep.exporting.traced_modules import Traceable, traceable_denoiser, tra
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.diffusion import DiffusionFamily
 from gensweep.families.gan import GanFamily
+from gensweep.families.meanflow import MeanFlowFamily
 from gensweep.training.checkpoint import save
 from gensweep.training.learner_state import weights_prefix
 
@@ -120,6 +121,11 @@ def _traceable_denoiser(model: Model) -> tuple[DrawingChain, Traceable]:
 
 
 def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
+    if isinstance(family, MeanFlowFamily):
+        raise ConfigError(
+            "a model of the family meanflow can be exported --to safetensors alone: other formats tell its network the "
+            "level of a step, but not where the step ends"
+        )
     learnt = isinstance(family, DiffusionFamily) and family.loss.learns_variance
     levels = family.process_of(model.network)
     return drawing_chain(model.config.as_dict()["sampler"], levels, learns_variance=learnt)

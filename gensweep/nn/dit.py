@@ -76,7 +76,7 @@ class DiT(nn.Module):
         self.patch = patch
 
     def forward(
-        self, x: Float[Tensor, "b c h w"], time: Float[Tensor, " b"], labels: Int[Tensor, " b"] | None
+        self, x: Float[Tensor, "b c h w"], time: Float[Tensor, "b *interval"], labels: Int[Tensor, " b"] | None
     ) -> Float[Tensor, "b outputs h w"]:
         """Predict from the noisy x at a time in [0, 1000); labels of None mean "no label"."""
         condition = self.condition(time, labels)

@@ -56,7 +56,8 @@ class Autoencoder(NamedTuple):
 #: Items take (channels, size, classes, outputs), where classes = 0 means unconditional and outputs = None as many
 #: channels out as in, and give a module with
 #: forward(x: Float[b channels h w], time: Float[b], labels: Int[b] | None) -> Float[b outputs h w].  Time is in
-#: [0, 1000) whatever the number of timesteps.  Label `classes`, one more than the last, stands for "no label".
+#: [0, 1000) whatever the number of timesteps.  Label `classes`, one more than the last, stands for "no label".  A
+#: network with a `layers.Conditioning` hands its times on as they are, so that they may be Float[b 2], with intervals.
 DENOISERS: Registry[Callable[..., nn.Module]] = Registry("network", package="gensweep.nn")
 
 #: Items take (channels, size, classes, latent, timed); the discriminator of a timed pair also takes times in

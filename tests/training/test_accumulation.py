@@ -14,6 +14,7 @@ from gensweep.training.loop import train
 FAMILIES = {
     "diffusion": {"network": tiny.SMALL["diffusion"]["network"] | {"dropout": 0.0}},
     "flow": {"network": tiny.SMALL["flow"]["network"] | {"dropout": 0.0}},
+    "meanflow": {"network": tiny.SMALL["meanflow"]["network"] | {"dropout": 0.0}},
     "gan": {
         "network": {"kind": "dcgan", "width": 8, "discriminator_norm": "spectral"},
         "gan": {"latent": 6, "penalty": {"kind": "r1", "every": 2}, "augmentation": {"kind": "diffaugment"}},

@@ -18,6 +18,7 @@ from gensweep.diffusion.samplers.sampler import (
     Levels,
     Spacing,
     Start,
+    StepLevel,
     Steps,
     transitions,
 )
@@ -75,12 +76,13 @@ def euler(
     """Euler's method for dx/dsigma = (x - x_0) / sigma, of first order: DDIM at eta = 0, on levels of one's choice.
 
     x' = x + (sigma' - sigma) (x - x_0) / sigma = x_0 + (sigma' / sigma) (x - x_0), at one evaluation a step.
+    Steps are exact for a model that knows the mean of the slope over each, which is what the family meanflow learns.
     Source: Karras et al. 2022, eq. 1 and 4, with sigma(t) = t.
     """
     sigmas = levels.sigmas(steps, spacing)
     x = start(sigmas[0])
     for now, after in pairwise(sigmas):
-        x = torch.lerp(denoise(x, now).x_0, x, after / now)
+        x = torch.lerp(denoise(x, StepLevel(now, after)).x_0, x, after / now)
     return x
 
 

@@ -73,6 +73,18 @@ class Process(Levels, Protocol):
         ...
 
 
+class StepLevel(float):
+    """The noise level at which a step of Euler's method begins, with the level `until` which it leads."""
+
+    until: float
+
+    def __new__(cls, begin: float, until: float) -> StepLevel:
+        """A number like any other for a denoiser that does not look at `until`."""
+        level = super().__new__(cls, begin)
+        level.until = until
+        return level
+
+
 #: A noise level: of all images, or of each image by itself, Float[b 1 1 1].
 Level: TypeAlias = float | Tensor
 #: (x at a level, sigma) -> the prediction of network, parameterisation and guidance together.

@@ -1,0 +1,177 @@
+"""MeanFlow: a network learns the mean velocity between two times, which takes noise to an image in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from annotated_types import Interval, doc
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from gensweep.diffusion.gamma import wide
+from gensweep.diffusion.guidance import guided, scale_at, training_labels
+from gensweep.diffusion.levels import UNIFORM_CELL, draw_times
+from gensweep.diffusion.mean_velocity import have_intervals, most_intervals, velocity_of_identity
+from gensweep.diffusion.parameterisations import NETWORK_TIMES
+from gensweep.diffusion.samplers.sampler import Denoise, Denoised, Level, StepLevel
+from gensweep.errors import ParameterError
+from gensweep.families.denoising import sampling_network
+from gensweep.families.family import FAMILIES, Batch, Loss
+from gensweep.families.flow import FlowFamily
+from gensweep.nn.layers import Conditioning
+from gensweep.registry import SameAs, Section
+
+#: The random stream of the second time of an interval; see TRAINING_NOISE_STREAM for the others.
+SECOND_TIME_STREAM = 7
+#: What is added to a squared error before it becomes a weight.  Source: Geng et al. 2025, eq. 22.
+ERROR_OFFSET = 1e-3
+
+
+class MeanFlow(NamedTuple):
+    """What MeanFlow learns beside a flow."""
+
+    share: float
+    power: float
+    learnt_guidance: float
+
+
+def mean_flow(
+    *,
+    share: Annotated[
+        float, Interval(ge=0, le=1), doc("share of images that learn a mean velocity; the others learn the velocity")
+    ] = 0.5,
+    power: Annotated[
+        float, Interval(ge=0, le=2), doc("images weigh 1 / (squared error)^power; 0: all alike, 1: their errors do")
+    ] = 0.75,
+    learnt_guidance: Annotated[
+        float,
+        Interval(ge=0, le=100),
+        doc("guidance that the velocity learns, so that it costs no evaluations of the network in sampling; 1: none"),
+    ] = 1.0,
+) -> MeanFlow:
+    """How many images learn a mean velocity, how errors count, and guidance in training.  Source: Geng et al. 2025."""
+    return MeanFlow(share, power, learnt_guidance)
+
+
+@FAMILIES.register("meanflow")
+class MeanFlowFamily(FlowFamily):
+    """A flow that also learns mean velocities, so that steps of Euler's method are exact: one to four are enough.
+
+    Every other sampler, the likelihood and what begins with an image take the velocity alone, as of a flow.  The
+    network must have a `Conditioning`, which gets the length of the interval as a second time.
+    Source: Geng et al. 2025; Ho & Salimans 2022 (guidance).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        size: int,
+        classes: int,
+        *,
+        meanflow: Annotated[Callable[[], MeanFlow], Section(mean_flow)],
+        **settings: Annotated[Any, SameAs(FlowFamily)],
+    ) -> None:
+        super().__init__(channels, size, classes, **settings)
+        self.mean, self.told_intervals = meanflow(), False
+        for module in self.networks[self.sampled].modules():
+            if isinstance(module, Conditioning):
+                module.add_interval()
+                self.told_intervals = True
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Raises ParameterError for a network that cannot be told an interval, and for guidance without labels."""
+        if not self.told_intervals:
+            message = "has no gensweep.nn.layers.Conditioning, which tells it intervals; take unet, cnn or dit"
+            raise ParameterError("network", message)
+        if self.mean.learnt_guidance != 1 and not self.classes:
+            message = f"{self.mean.learnt_guidance:g} needs labels; set family.conditional to true, or leave it at 1"
+            raise ParameterError("learnt_guidance", message)
+        return super().optimizers()
+
+    def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:
+        """The squared error of the mean velocity over an interval drawn for each image, weighted by its own size.
+
+        With r = t it is the loss of flow matching.  Source: Geng et al. 2025, eq. 9 to 11 and 22.
+        """
+        one = self.times(draw_times(batch.noise, batch.total, self.drawing)).float()
+        other = self.times(wide(batch.noise.uniform(stream=SECOND_TIME_STREAM)) + UNIFORM_CELL / 2).float()
+        apart = have_intervals(batch.noise.samples, self.mean.share)
+        t, r = torch.where(apart, one.maximum(other), one), torch.where(apart, one.minimum(other), one)
+        eps = self._paired_noise(batch)
+        z = torch.lerp(batch.images, eps, t.view(-1, 1, 1, 1))
+        labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
+        # As many as the share of any images in a row, so that the host need not ask the device how many there are.
+        rows = apart.int().argsort(descending=True, stable=True)[: most_intervals(len(z), self.mean.share)]
+        target = self._target(z, r, t, eps - batch.images, labels, rows)
+        output = networks[self.sampled](z, interval_times(r, t), labels).float()
+        error = (output - target).square().sum(dim=(1, 2, 3))
+        weight = (error.detach() + ERROR_OFFSET) ** -self.mean.power
+        signals = {"velocity_error": error.detach().mean() / z[0].numel()}
+        yield Loss(self.sampled, (weight * error).mean(), "mean_velocity", signals=signals)
+
+    def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
+        """The network as a denoiser: along a step by its mean velocity, and at a level by its velocity, as of a flow.
+
+        Along a step to t = 0 what is predicted is the image; else it is where the step would lead if it went on.
+        """
+        at_a_level, drawing = super().denoise(network, labels), sampling_network(network, self.sampling_precision)
+        shown = labels if self.classes else None
+
+        def denoise(x: Tensor, sigma: Level) -> Denoised:
+            if not isinstance(sigma, StepLevel):
+                return at_a_level(x, sigma)
+            t, r = sigma / (1 + sigma), sigma.until / (1 + sigma.until)
+
+            def mean_velocity(z: Tensor, t: Tensor, labels: Tensor | None) -> Tensor:
+                return drawing(z, interval_times(torch.full_like(t, r), t), labels)
+
+            z, scale = x / (1 + sigma), scale_at(sigma, self.guidance, self.guidance_interval)
+            u = guided(mean_velocity, z, z.new_full((len(z),), t), shown, null=self.classes, scale=scale)
+            x_0 = z - t * u.to(z.dtype)
+            return Denoised(x_0 if r else x_0.clamp(-1, 1))
+
+        return denoise
+
+    def _target(
+        self,
+        z: Float[Tensor, "b c h w"],
+        r: Float[Tensor, " b"],
+        t: Float[Tensor, " b"],
+        velocity: Float[Tensor, "b c h w"],
+        labels: Int[Tensor, " b"] | None,
+        rows: Int[Tensor, " k"],
+    ) -> Float[Tensor, "b c h w"]:
+        """What the mean velocity is to be; it differs from the velocity in some rows at most."""
+        with _evaluating(self.networks[self.sampled], z.device) as network:
+            if labels is not None and self.mean.learnt_guidance != 1:
+                free = network(z, interval_times(t, t), torch.full_like(labels, self.classes))
+                velocity = torch.where(
+                    (labels == self.classes).view(-1, 1, 1, 1),
+                    velocity,
+                    torch.lerp(free, velocity, self.mean.learnt_guidance),
+                )
+            shown = None if labels is None else labels[rows]
+            found = velocity_of_identity(
+                lambda z, r, t: network(z, interval_times(r, t), shown), z[rows], r[rows], t[rows], velocity[rows]
+            )
+            return velocity.index_copy(0, rows, found)
+
+
+def interval_times(r: Float[Tensor, " b"], t: Float[Tensor, " b"]) -> Float[Tensor, "b 2"]:
+    """The network's time inputs for intervals from r to t: where they end, and how long they are."""
+    return NETWORK_TIMES * torch.stack([t, t - r], dim=1)
+
+
+@contextmanager
+def _evaluating(network: nn.Module, device: torch.device) -> Iterator[nn.Module]:
+    """The network without gradients, dropout and rounding, as small differences of its outputs are wanted."""
+    training = network.training
+    network.eval()
+    try:
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            yield network
+    finally:
+        network.train(training)
