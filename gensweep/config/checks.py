@@ -120,7 +120,7 @@ def _finetune(trial: BaseModel) -> Iterator[tuple[str, str]]:
 
 
 def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
-    guidance, interval = setting(trial, "family.guidance"), setting(trial, "family.guidance_interval")
+    interval = setting(trial, "family.guidance_interval")
     if interval is not None and not 0 <= interval[0] < interval[1]:
         low, high = interval
         yield (
@@ -130,8 +130,10 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
         )
     if setting(trial, "family.conditional") is False:
         without = "needs labels, which this trial is without (family.conditional is false); leave it"
-        if guidance is not None and guidance != 1:
-            yield "family.guidance", f"{guidance:g} {without} at 1"
+        for key in ("family.guidance", "meanflow.learnt_guidance"):
+            guidance = setting(trial, key)
+            if guidance is not None and guidance != 1:
+                yield key, f"{guidance:g} {without} at 1"
         if interval is not None:
             yield "family.guidance_interval", f"[{interval[0]:g}, {interval[1]:g}] {without} out"
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 #: Half of the time over which du/dt is measured, at most.
 HALF_DIFFERENCE = 0.005
-#: Shares are multiples of 2 to the power of minus this.
-SHARE_BITS = 20
+#: Shares are whole multiples of one over this, so that no rounding moves an image of a long stream.
+SHARE_PARTS = 2**20
 
 #: (z, r: Float[b], t: Float[b]) -> u, float32 or more exact.
 MeanVelocity = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -47,10 +47,10 @@ def have_intervals(positions: Int[Tensor, " b"], share: float) -> Bool[Tensor, "
 
     Of n images in a row there are at most `most_intervals(n, share)`.
     """
-    parts = round(share * 2**SHARE_BITS)
-    return ((positions + 1) * parts >> SHARE_BITS) > (positions * parts >> SHARE_BITS)
+    parts = round(share * SHARE_PARTS)
+    return (positions + 1) * parts // SHARE_PARTS > positions * parts // SHARE_PARTS
 
 
 def most_intervals(n: int, share: float) -> int:
     """The share of n images, rounded up."""
-    return -(-n * round(share * 2**SHARE_BITS) >> SHARE_BITS)
+    return -(-n * round(share * SHARE_PARTS) // SHARE_PARTS)

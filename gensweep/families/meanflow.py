@@ -42,9 +42,9 @@ def mean_flow(
     *,
     share: Annotated[
         float, Interval(ge=0, le=1), doc("share of images that learn a mean velocity; the others learn the velocity")
-    ] = 0.5,
+    ] = 0.25,
     power: Annotated[
-        float, Interval(ge=0, le=2), doc("images weigh 1 / (squared error)^power; 0: all alike, 1: their errors do")
+        float, Interval(ge=0, le=2), doc("an image weighs 1 / (squared error)^power; 0: all count alike")
     ] = 0.75,
     learnt_guidance: Annotated[
         float,
@@ -82,13 +82,10 @@ class MeanFlowFamily(FlowFamily):
                 self.told_intervals = True
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Raises ParameterError for a network that cannot be told an interval, and for guidance without labels."""
+        """Raises ParameterError for a network that cannot be told an interval."""
         if not self.told_intervals:
             message = "has no gensweep.nn.layers.Conditioning, which tells it intervals; take unet, cnn or dit"
             raise ParameterError("network", message)
-        if self.mean.learnt_guidance != 1 and not self.classes:
-            message = f"{self.mean.learnt_guidance:g} needs labels; set family.conditional to true, or leave it at 1"
-            raise ParameterError("learnt_guidance", message)
         return super().optimizers()
 
     def losses(self, networks: Mapping[str, nn.Module], batch: Batch) -> Iterator[Loss]:

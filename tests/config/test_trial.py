@@ -159,6 +159,11 @@ def test_a_trial_is_frozen():
             "flow.pairing: optimal_transport pairs the images of a batch, but training.batch_size is 1; "
             "set that to 2 or more, or take the pairing independent",
         ),
+        (
+            {"family": {"kind": "meanflow"}, "meanflow": {"learnt_guidance": 3.0}},
+            "meanflow.learnt_guidance: 3 needs labels, which this trial is without (family.conditional is false); "
+            "leave it at 1",
+        ),
         ({"sampler": {"kind": "dopri5", "steps": 9}}, "sampler.steps: 'steps' is not a key of sampler of kind dopri5"),
         (
             {"sampler": {"kind": "dopri5"}, "evaluation": {"rung_steps": 5}},

@@ -244,8 +244,9 @@ def test_a_card_has_the_metadata_of_the_hub(tmp_path):
         (DIFFUSION["labels"], ["--to", "onnx", "--set", "sampler.kind=heun"], "ancestral, ddim, euler"),
         (untrained.FAMILIES["gan"], ["--to", "diffusers"], "choose --to safetensors, onnx or torchscript"),
         (DIT, ["--to", "diffusers"], "the class DiT cannot be given to diffusers"),
+        (model("meanflow", CNN, ("euler", {"steps": 2})), ["--to", "onnx"], "--to safetensors alone"),
     ],
-    ids=["sampler", "gan", "dit"],
+    ids=["sampler", "gan", "dit", "meanflow"],
 )
 def test_what_cannot_be_exported_is_refused_with_what_can(sections, arguments, words, tmp_path, capsys):
     folder = checkpoint(tmp_path, sections)
