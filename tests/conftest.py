@@ -8,6 +8,9 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 
+# Idle threads of a numerical library spin, and those of processes side by side then take each other's cores.
+os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("TEST_THREADS", "1"))
+
 import hypothesis
 import pytest
 import torch
@@ -33,13 +36,22 @@ hypothesis.settings.load_profile("untimed")
 MARKS = {"ray_cluster": pytest.mark.ray, "store": pytest.mark.mlflow, "mlflow_server": pytest.mark.mlflow}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """What is imported for the tests lives as long as the process, and is not looked through for garbage."""
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         for name in MARKS.keys() & getattr(item, "fixturenames", []):
             item.add_marker(MARKS[name])
-    gc.freeze()  # what is imported by now lives as long as the process, and is not looked through again and again
-    # Files that start Ray take minutes each, so they come first: the short ones then fill up what time is left.
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    # Files that start Ray take minutes each, and those of sweeps wait for much, so they come first: the short ones then
+    # fill up what time is left.
+    items.sort(key=lambda item: (item.get_closest_marker("ray") is None, item.path.parent.name != "sweep"))
 
 
 @pytest.fixture(autouse=True)

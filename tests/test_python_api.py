@@ -19,6 +19,7 @@ import gensweep as gs
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
 
 
+@pytest.mark.trains
 def test_the_names_are_listed_documented_and_imported_when_they_are_used():
     code = (
         "import json, sys, gensweep as gs; names = dir(gs); "

@@ -3,6 +3,7 @@
 import sys
 
 import numpy as np
+import pytest
 import torch
 from mounts import needs_mounts, read_only, run_mounted, small
 from PIL import Image
@@ -45,6 +46,7 @@ for name in sys.argv[3:]:
 """
 
 
+@pytest.mark.trains
 @needs_mounts
 def test_a_full_disk_is_noticed_and_the_file_named_and_a_read_only_one_before_anything_is_drawn(tmp_path):
     full, fixed = tmp_path / "full", tmp_path / "fixed"

@@ -51,6 +51,7 @@ def test_a_trial_that_cannot_meet_a_limit_is_not_trained_and_optuna_learns_that(
     assert all("params 0." in each and "is more than 0" in each for each in words.values())
 
 
+@pytest.mark.trains
 def test_a_sampler_that_learns_draws_more_trials_that_meet_a_limit(tmp_path):
     def meeting(sampler):
         driver = Driver(tmp_path / sampler.kind, trials=40, search={"sampler": sampler}, **POSITIVE)
@@ -78,7 +79,7 @@ def test_a_crash_between_the_draw_and_its_end_trains_nothing(tmp_path):
     assert later.begin().trial != name
 
 
-@pytest.mark.parametrize("trials", [5, 2 * MAX_INFEASIBLE_IN_A_ROW])
+@pytest.mark.parametrize("trials", [5, MAX_INFEASIBLE_IN_A_ROW + 1])
 def test_a_search_that_finds_nothing_within_its_limits_ends_and_says_so(tmp_path, trials):
     nothing = POSITIVE | {"constraints": (Constraint(metric="params", max=-2.0),)}
     driver = Driver(tmp_path, trials=trials, **nothing)
@@ -107,6 +108,7 @@ def test_a_limit_that_is_measured_is_judged_with_the_score(tmp_path):
 SAMPLERS = [Tpe(startup_trials=3), Nsga2(population=4), GaussianProcess(startup_trials=3), RandomSearch(), GridSearch()]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.kind)
 def test_all_samplers_but_cmaes_search_for_several_objectives_and_their_study_follows_from_the_log(tmp_path, sampler):
     plan = {

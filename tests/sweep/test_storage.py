@@ -24,6 +24,8 @@ from gensweep.sweep.ownership import SweepElsewhereError
 from gensweep.sweep.session import Session
 from gensweep.sweep.storage import adopt, chosen_storage, held_storage, probe, worker_problem
 
+pytestmark = pytest.mark.waits
+
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch):
@@ -156,7 +158,6 @@ def test_no_checkpoint_is_deleted_while_the_bucket_has_not_the_event_that_made_i
     assert stored_checkpoints(driver) == ["t0000/000000000300", "t0000/000000000400"]
 
 
-@pytest.mark.waits
 def test_a_bucket_that_is_away_is_said_once_and_gets_all_when_it_is_back(tmp_path, storage, s3, caplog):
     with driving(tmp_path, storage) as driver:
         driver.begin()
