@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import warnings
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def store(tmp_path_factory):
         evaluation, made = untrained.train(trial, sweep.folder.path / "checkpoints").checkpoints[-1]
         sweep.start("t0000", {}, trial.as_dict())
         sweep.add(Evaluated("t0000", evaluation, str(made)))
+        picture = sweep.folder.picture("t0000", evaluation.images, "samples")
+        picture.parent.mkdir(parents=True)
+        shutil.copy(made / "samples.png", picture)  # as a driver does
         sweep.end("t0000")
         sweep.file()
         write(folder / "real", real_digits()[:COUNT])

@@ -117,7 +117,9 @@ def test_names_in_the_report_lead_to_a_page_of_the_server_that_shows_the_run(lin
     for number, (run_id, (link,)) in enumerate(links.items()):
         place = urlsplit(link)
         page = f"{place.scheme}://{place.netloc}{place.path}"
-        _, experiments, experiment, runs, run = place.fragment.split("/")
+        route, _, query = place.fragment.partition("?")
+        _, experiments, experiment, runs, run = route.split("/")
+        assert query == "workflowType=machine_learning"
         script = re.search(r'src="([^"]+/main[^"]*[.]js)"', _fetched(page))[1]
         assert f'"/{experiments}/:experimentId/{runs}/:runUuid"' in _fetched(urljoin(page, script))
         assert run == run_id
