@@ -27,9 +27,9 @@ lint: $(VENV)/.installed-dev  ## style, types, layers
 # A file's tests stay together, so that what they share is made once; files start in the order of tests/conftest.py.
 FILES := --dist loadfile --no-loadscope-reorder
 PARALLEL := -n auto --maxprocesses 4 $(FILES)
-# Sweeps wait much of their time, so two processes more than there are cores; each may hold a Ray cluster, of 2 GB.
+# Sweeps wait much of their time, so one process more than there are cores; each may hold a Ray cluster, of 2 GB.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-SWEEPING := -n $(shell echo $$(( $(CORES) < 2 ? 3 : 4 ))) $(FILES)
+SWEEPING := -n $(shell echo $$(( $(CORES) < 3 ? $(CORES) + 1 : 4 ))) $(FILES)
 
 quick: $(VENV)/.installed-dev  ## the tests without Ray, MLflow, waiting and whole trainings, simulations or compilations, on all cores
 	$(BIN)/python -m pytest $(PARALLEL) -m "not (ray or mlflow or trains or waits or slow or faults or chaos or cluster)"

@@ -11,6 +11,7 @@ from annotated_types import MinLen, doc
 
 from gensweep.data.images import DATASETS, Channels, Classes, Flip, Images, Limit, Size, Split, TestFraction, select
 from gensweep.data.picture_columns import (
+    ROWS_AT_ONCE,
     SPLIT_WORDS,
     Columns,
     ImageColumn,
@@ -22,9 +23,6 @@ from gensweep.data.picture_columns import (
 )
 from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
 from gensweep.errors import ConfigError, GensweepError, ParameterError
-
-#: Rows that are read at a time.
-ROWS_AT_ONCE = 256
 
 
 @DATASETS.register("hub")

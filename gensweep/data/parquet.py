@@ -13,6 +13,7 @@ from annotated_types import doc
 
 from gensweep.data.images import DATASETS, Channels, Classes, Flip, Images, Limit, Size, Split, TestFraction, select
 from gensweep.data.picture_columns import (
+    ROWS_AT_ONCE,
     SPLIT_WORDS,
     Columns,
     ImageColumn,
@@ -27,9 +28,6 @@ from gensweep.data.picture_files import MAX_FILES_NAMED
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.remote_folder import is_url
-
-#: Rows that are read at a time.
-ROWS_AT_ONCE = 256
 
 
 @DATASETS.register("parquet")

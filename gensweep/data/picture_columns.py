@@ -20,6 +20,8 @@ from gensweep.errors import ConfigError, ParameterError
 
 #: What a split is called, in the order in which it is looked for.
 SPLIT_WORDS: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
+#: Rows that are read at a time.
+ROWS_AT_ONCE = 256
 
 ImageColumn: TypeAlias = Annotated[str | None, doc("column of pictures; null: the only one")]
 LabelColumn: TypeAlias = Annotated[
