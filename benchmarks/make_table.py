@@ -26,7 +26,7 @@ from measuring import machine
 
 from gensweep.results import UNBIASED_PARTS
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.state import TrialState
+from gensweep.sweep.trial_state import TrialState
 
 TABLES = Path(__file__).parent / "tables"
 #: Every so many parts, one is trained with all seeds.

@@ -24,7 +24,8 @@ from gensweep.sweep.events import (
     Started,
 )
 from gensweep.sweep.search_budget import spent_by_search
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

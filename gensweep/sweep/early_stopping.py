@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 #: Amounts that differ by this share are equal: they come from divisions of floating point numbers.
 ROUNDING = 1e-9

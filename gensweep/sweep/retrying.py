@@ -11,7 +11,8 @@ from gensweep.config.tree import override_all
 from gensweep.errors import ConfigError
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 #: Settings of a trial that say where and how it runs, and change no number that it is searched or ranked by.
 FREE_SETTINGS = (

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gensweep.results import Unit
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 
 def spent_by(trial: TrialState, unit: Unit) -> float:

@@ -21,10 +21,11 @@ from gensweep.sweep.early_stopping import asha_stops
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.search_budget import pays_for_another
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import HeldStorage
 from gensweep.sweep.study import available, open_study, sampler_state, tell
 from gensweep.sweep.sweep_plan import NEW, SweepPlan
+from gensweep.sweep.trial_state import TrialState
 
 if TYPE_CHECKING:
     from gensweep.sweep.tune_scheduler import TuneScheduler

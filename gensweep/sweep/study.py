@@ -24,7 +24,8 @@ from gensweep.config.search_methods import CmaEs, GaussianProcess, GridSearch, N
 from gensweep.config.sweep_config import Search
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.continuation import going_on_command
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 _log = logging.getLogger(__name__)
 

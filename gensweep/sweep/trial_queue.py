@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 from gensweep.sweep.events import Evaluated, Report, Saved, Stalled
 from gensweep.sweep.stalls import Sign, StallWatch, Stuck
-from gensweep.sweep.state import CHECKPOINTS_KEPT
+from gensweep.sweep.trial_state import CHECKPOINTS_KEPT
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from gensweep.config.ranges import Node
 from gensweep.sweep import events
 from gensweep.sweep.early_stopping import ROUNDING
 from gensweep.sweep.perturbation import clipped, mutations
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import NEW
+from gensweep.sweep.trial_state import TrialState
 
 _TIME, _SCORE = "time", "score"
 #: How many trials that are to be drawn it knows of: more than a usual sweep has.

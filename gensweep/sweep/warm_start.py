@@ -22,8 +22,8 @@ from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.state import TrialState
 from gensweep.sweep.sweep_plan import SweepPlan
+from gensweep.sweep.trial_state import TrialState
 
 #: So many trials are taken from the best of a sweep whose scores do not count here, if half of all trials is no less.
 MOST_QUEUED = 5

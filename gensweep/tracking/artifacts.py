@@ -21,7 +21,7 @@ from gensweep.files import replace_folder
 from gensweep.redaction import redact_tree
 from gensweep.sweep.events import Evaluated, Progressed
 from gensweep.sweep.log import EventLog
-from gensweep.sweep.state import TrialState
+from gensweep.sweep.trial_state import TrialState
 from gensweep.tracking.logged_models import ESTIMATES, MODEL_URI, checkpoint_in
 from gensweep.tracking.records import SweepRecord, TrialRecord, logged_state, sweep_folder
 from gensweep.tracking.relocation import local_path

@@ -15,7 +15,8 @@ from gensweep.config.sweep_config import ObserverKind
 from gensweep.errors import ConfigError
 from gensweep.sweep.events import Ended, Evaluated, Event, Progressed
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 #: Digits of a sweep's id that tell runs of sweeps of one name apart.
 SHORT_ID = 8

@@ -33,7 +33,8 @@ from gensweep.sweep.events import (
 )
 from gensweep.sweep.folder import PICTURES, SweepFolder
 from gensweep.sweep.log import LogEntry
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 from gensweep.tracking.logged_models import ESTIMATES, KEPT_IMAGES
 from gensweep.tracking.records import logged_sweep_id
 from gensweep.tracking.run_writer import RunWriter, metrics_of

@@ -19,7 +19,8 @@ from gensweep.redaction import redact, redact_tree
 from gensweep.remote_folder import is_url
 from gensweep.results import COSTS, Cost, Evaluation, Score, Unit
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.state import SweepState, TrialState
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 from gensweep.tracking.last_answer import StoredRun
 from gensweep.tracking.logged_models import MODEL_URI, checkpoint_in
 from gensweep.tracking.provenance import PLUGINS

@@ -1,0 +1,251 @@
+"""The state of a trial, which follows from its events in the log of its sweep and from nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gensweep.config.objectives import Constraint, Objective
+from gensweep.results import Cost, Identity, Outcome, Score, better
+from gensweep.sweep import events
+
+#: Checkpoints of a running trial that are kept beside its best one: one more than resuming takes, if one is damaged.
+CHECKPOINTS_KEPT = 2
+
+
+@dataclass
+class TrialState:
+    """All that is known of a trial; times are in milliseconds since 1970."""
+
+    trial: str
+    number: int
+    """Optuna's number of it."""
+    metric: str
+    suggested: Mapping[str, Any]
+    params: Mapping[str, Any]
+    config: Mapping[str, Any]
+    repeat_of: str | None = None
+    """The trial that this one repeats with another seed."""
+    sampler_state: Mapping[str, int] = field(default_factory=dict)
+    """What the sampler noted of it."""
+    known: Mapping[str, float] = field(default_factory=dict)
+    """Costs that follow from its configuration, of those that have a limit."""
+    objectives: tuple[Objective, ...] = ()
+    """Those of the sweep, the score first."""
+    constraints: tuple[Constraint, ...] = ()
+    lineage: list[events.Cloned] = field(default_factory=list)
+    """The clonings by which it came to its present weights and configuration."""
+    paced: events.Paced | None = None
+    status: Literal["waiting", "running", "paused"] | events.TrialStatus = "waiting"
+    images: int = 0
+    evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
+    """By training images, in their order."""
+    saved: dict[int, str] = field(default_factory=dict)
+    """The URIs of checkpoints without a score, by training images."""
+    best: events.Evaluated | None = None
+    rungs: list[tuple[int, float]] = field(default_factory=list)
+    """Training images and the best objective so far, at each evaluation."""
+    numbers: dict[str, float] = field(default_factory=dict)
+    """The newest of each."""
+    stalled: float = 0.0
+    """For how many seconds it had made no progress, when that was told."""
+    error: str | None = None
+    log: str | None = None
+    outside: bool = False
+    """Whether it failed for a cause outside of it."""
+    ended_at: int | None = None
+    losses: list[events.Lost] = field(default_factory=list)
+    """Those that count, in this session and since its last new checkpoint, the newest last."""
+    outcomes: list[Outcome] = field(default_factory=list)
+    """Scores of later evaluations."""
+
+    @property
+    def name(self) -> str:
+        """The trial's name, for ranking."""
+        return self.trial
+
+    @property
+    def family(self) -> str:
+        """The kind of model that it trains."""
+        family = self.config.get("family", {})
+        return str(family.get("kind", "")) if isinstance(family, Mapping) else str(family)
+
+    @property
+    def length(self) -> int | None:
+        """After how many images its training ends, if it is known."""
+        training = self.config.get("training")
+        images = training.get("images") if isinstance(training, Mapping) else None
+        return images if self.paced is None else self.paced.images
+
+    @property
+    def ended(self) -> bool:
+        """Whether it will not go on."""
+        return self.status in ("finished", "pruned", "failed", "infeasible")
+
+    @property
+    def objective(self) -> Score | None:
+        """The score of its best evaluated checkpoint."""
+        return None if self.best is None else self.best.evaluation.scores[self.metric]
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """What its best checkpoint has of each objective."""
+        return {each.metric: self._value(each.metric) for each in self.objectives}
+
+    @property
+    def excesses(self) -> dict[str, float]:
+        """By metric, by how much it breaks a limit, as in Constraint; what is not known breaks none."""
+        found = {each.metric: (each, self._value(each.metric)) for each in self.constraints}
+        return {metric: 0.0 if value is None else each.excess(value) for metric, (each, value) in found.items()}
+
+    @property
+    def broken_limits(self) -> tuple[str, ...]:
+        """The limits that it breaks, in words, at its best checkpoint or by its configuration."""
+        found = [(each, self._value(each.metric)) for each in self.constraints]
+        return tuple(each.words(value) for each, value in found if value is not None and each.excess(value) > 0)
+
+    def _value(self, metric: str) -> float | None:
+        found = None if self.best is None else self.best.evaluation.value(metric)
+        return self.known.get(metric) if found is None else found
+
+    @property
+    def signals(self) -> Mapping[str, float]:
+        """Those of its best evaluated checkpoint."""
+        return {} if self.best is None else self.best.evaluation.signals
+
+    @property
+    def curve(self) -> dict[int, float]:
+        """By training images, the objective of each evaluation, as it was."""
+        scored = {images: each.evaluation.scores.get(self.metric) for images, each in self.evaluations.items()}
+        return {images: score.value for images, score in scored.items() if score is not None}
+
+    @property
+    def never_improved(self) -> bool:
+        """Whether its first evaluation has stayed the best one; only scores of one identity are compared."""
+        scores: dict[Identity, list[float]] = {}
+        for event in self.evaluations.values():
+            if (score := event.evaluation.scores.get(self.metric)) is not None:
+                scores.setdefault(score.identity, []).append(score.order)
+        several = [orders for orders in scores.values() if len(orders) > 1]
+        return bool(several) and all(min(later) > first for first, *later in several)
+
+    @property
+    def rescored(self) -> Score | None:
+        """The newest score of its best checkpoint on other seeds than 0 that is of its objective's identity."""
+        fresh, objective = self._fresh_scores, self.objective
+        return None if objective is None else fresh.get(objective.identity)
+
+    @property
+    def further_scores(self) -> tuple[Score, ...]:
+        """The newest score on other seeds than 0 of each other identity, the newest first."""
+        objective = None if self.objective is None else self.objective.identity
+        return tuple(score for identity, score in self._fresh_scores.items() if identity != objective)
+
+    @property
+    def _fresh_scores(self) -> dict[Identity, Score]:
+        """The newest score of each identity, of images that were drawn as in training but from other seeds than 0."""
+        found = dict[Identity, Score]()
+        for outcome in sorted(self.outcomes, key=lambda outcome: outcome.time, reverse=True):
+            if outcome.seed and outcome.as_trained:
+                for score in outcome.scores.values():
+                    found.setdefault(score.identity, score)
+        return found
+
+    @property
+    def cost(self) -> Cost:
+        """What it took until its best checkpoint."""
+        return Cost() if self.best is None else self.best.evaluation.cost
+
+    @property
+    def stored_checkpoints(self) -> tuple[str, ...]:
+        """The URIs of all checkpoints that were reported, also of deleted ones, the newest first."""
+        return tuple(uri for _, uri in sorted(self._stored.items(), reverse=True))
+
+    @property
+    def _stored(self) -> dict[int, str]:
+        scored = {images: each.uri for images, each in self.evaluations.items() if each.uri is not None}
+        return self.saved | scored
+
+    @property
+    def resumes_at(self) -> int:
+        """After how many training images its last checkpoint was made."""
+        return max(self._stored, default=0)
+
+    @property
+    def checkpoints(self) -> tuple[str, ...]:
+        """The URIs of the checkpoints to resume from, the newest first."""
+        if not self.lineage:
+            return self.stored_checkpoints[:CHECKPOINTS_KEPT]
+        cloned = self.lineage[-1]
+        since = [uri for images, uri in sorted(self._stored.items(), reverse=True) if images > cloned.images]
+        return (*since, cloned.uri)[:CHECKPOINTS_KEPT]
+
+    @property
+    def useful_checkpoints(self) -> set[str]:
+        """Checkpoints that are still of use: the best one, and the last ones while it can go on or be tried again."""
+        best = set() if self.best is None or self.best.uri is None else {self.best.uri}
+        return best if self.status in ("finished", "pruned") else best | set(self.checkpoints)
+
+    @property
+    def evaluations_at_best(self) -> int:
+        """How many of the evaluations have had today's best objective, the one that brought it included."""
+        return sum(value == self.rungs[-1][1] for _, value in self.rungs)
+
+    def apply(self, event: events.TrialEvent, time: int) -> None:
+        """Take in the next event of this trial."""
+        self.stalled = event.seconds if isinstance(event, events.Stalled) else 0.0
+        match event:
+            case events.Started():
+                self.status, self.error, self.ended_at = "running", None, None
+            case events.Lost():
+                self.status = "waiting"
+                self.losses += [event] if event.counts else []
+            case events.Paced():
+                self.paced = event
+            case events.Progressed():
+                self.images = max(self.images, event.images)
+                self.numbers |= event.numbers
+            case events.Evaluated():
+                self._evaluate(event)
+            case events.Saved():
+                self.saved[event.images] = event.uri
+                self.images, self.losses = max(self.images, event.images), []
+            case events.Paused():
+                self.status = "paused"
+            case events.Cloned():
+                self._clone(event)
+            case events.Ended():
+                self.status, self.error, self.log, self.ended_at = event.status, event.error, event.log, time
+                self.outside = event.outside
+            case events.Retried():
+                self.status, self.error, self.log, self.ended_at = "waiting", None, None, None
+                self.config, self.losses, self.outside = event.config, [], False
+            case events.ScoredAgain():
+                self.outcomes.append(event.outcome)
+
+    def _clone(self, event: events.Cloned) -> None:
+        """Go on from there: what was found later is of weights that are given up."""
+        self.lineage.append(event)
+        self.params, self.config, self.images = event.params, event.config, event.images
+        found, self.evaluations = self.evaluations, {}
+        self.best, self.rungs = None, []
+        self.saved = {images: uri for images, uri in self.saved.items() if images < event.images}
+        for images, evaluated in found.items():
+            if images <= event.images:
+                self._evaluate(evaluated)
+
+    def _evaluate(self, event: events.Evaluated) -> None:
+        images = event.evaluation.images
+        if images not in self.evaluations:
+            self.losses = []
+        self.evaluations[images] = event
+        self.images = max(self.images, images)
+        self.numbers |= event.evaluation.numbers()
+        score = event.evaluation.scores.get(self.metric)
+        if score is None:
+            return
+        if better(score, self.objective):
+            self.best = event
+        assert self.objective is not None
+        self.rungs.append((images, self.objective.value))
