@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from heapq import merge
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from gensweep.results import Cost, Identity, Score
 
@@ -29,40 +32,93 @@ class _Rankable(Protocol):
 
 
 R = TypeVar("R", bound=_Rankable)
+_Key = tuple[float, float, str]
 
 
-def comparable(trials: Iterable[R]) -> dict[Identity, list[R]]:
-    """Trials that can be ranked, by the identity of their scores, each group with its best first.
+@dataclass
+class _Row(Generic[R]):
+    """Trials that are compared with each other, the best first."""
 
-    Those that break limits are left out of a group in which others meet all of theirs.
-    """
-    return {
-        each: [trial for trial in group if not trial.broken_limits] or group
-        for each, group in scored_groups(trials).items()
-    }
+    trials: list[tuple[_Key, R]] = field(default_factory=list)
+    finished: int = 0
+    """How many of them ran to their end."""
 
 
-def scored_groups(trials: Iterable[R]) -> dict[Identity, list[R]]:
-    """Trials that have a score to be ranked by, whatever limits they break, in groups as those of `comparable`.
+@dataclass
+class _Group(Generic[R]):
+    """Trials whose scores have one identity."""
 
-    Of equal scores the one that took less training comes first.
-    """
-    groups: dict[Identity, list[tuple[tuple[float, float, str], R]]] = {}
-    for trial in trials:
-        if trial.objective is not None and trial.status != "failed" and trial.repeat_of is None:
-            key = trial.objective.order, trial.cost.train_seconds or 0.0, trial.name
-            groups.setdefault(trial.objective.identity, []).append((key, trial))
-    return {each: [trial for _, trial in sorted(group, key=lambda item: item[0])] for each, group in groups.items()}
+    samples: int
+    within: _Row[R] = field(default_factory=_Row)
+    breaking: _Row[R] = field(default_factory=_Row)
+    """Those that break limits."""
+
+    @property
+    def counting(self) -> _Row[R]:
+        """Those that are ranked."""
+        return self.within if self.within.trials else self.breaking
+
+    @property
+    def weight(self) -> tuple[int, int, int]:
+        """Of several groups the one with the most counts."""
+        return self.counting.finished, len(self.counting.trials), self.samples
 
 
-def ranking(trials: Iterable[R]) -> list[R]:
-    """The trials of a sweep that can be ranked with each other, the best first.
+class _Place(NamedTuple, Generic[R]):
+    """Where a trial stands."""
+
+    row: _Row[R]
+    key: _Key
+    finished: bool
+
+
+class Ranking(Generic[R]):
+    """Trials with the best first, kept up to date one trial at a time.
 
     If trials that were stopped early have scores of another identity, those that ran to their end decide which identity
-    counts; else that of most trials does, and of equally many the one of most images.
+    counts; else that of most trials does, and of equally many the one of most images.  Of equal scores the one that
+    took less training comes first.
     """
 
-    def weight(group: tuple[Identity, list[R]]) -> tuple[int, int, int]:
-        return sum(trial.status == "finished" for trial in group[1]), len(group[1]), group[0].samples
+    def __init__(self, trials: Iterable[R] = ()) -> None:
+        self._groups: dict[Identity, _Group[R]] = {}
+        self._places: dict[int, _Place[R]] = {}
+        for trial in trials:
+            self.update(trial)
 
-    return max(comparable(trials).items(), key=weight, default=(None, []))[1]
+    def __iter__(self) -> Iterator[R]:
+        group = max(self._groups.values(), key=lambda each: each.weight, default=None)
+        return iter(()) if group is None else (trial for _, trial in group.counting.trials)
+
+    def update(self, trial: R) -> None:
+        """Take in what has changed of a trial, which may be new."""
+        if (place := self._places.pop(id(trial), None)) is not None:
+            del place.row.trials[bisect_left(place.row.trials, place.key, key=_key)]
+            place.row.finished -= place.finished
+        if trial.objective is None or trial.status == "failed" or trial.repeat_of is not None:
+            return
+        identity = trial.objective.identity
+        group = self._groups.setdefault(identity, _Group(identity.samples))
+        row = group.breaking if trial.broken_limits else group.within
+        place = _Place(
+            row, (trial.objective.order, trial.cost.train_seconds or 0.0, trial.name), trial.status == "finished"
+        )
+        insort(row.trials, (place.key, trial), key=_key)
+        row.finished += place.finished
+        self._places[id(trial)] = place
+
+    def groups(self) -> dict[Identity, list[R]]:
+        """All that have a score, whatever limits they break, by the identity of their scores."""
+        found = {each: merge(group.within.trials, group.breaking.trials, key=_key) for each, group in self._items()}
+        return {identity: [trial for _, trial in trials] for identity, trials in found.items()}
+
+    def comparable(self) -> dict[Identity, list[R]]:
+        """The same without those that break limits, wherever others meet all of theirs."""
+        return {identity: [trial for _, trial in group.counting.trials] for identity, group in self._items()}
+
+    def _items(self) -> list[tuple[Identity, _Group[R]]]:
+        return [(identity, group) for identity, group in self._groups.items() if group.counting.trials]
+
+
+def _key(item: tuple[_Key, object]) -> _Key:
+    return item[0]

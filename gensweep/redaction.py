@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: What stands in place of a secret.
@@ -33,22 +33,30 @@ def redact(text: str) -> str:
 
     Idempotent.  Too much is hidden rather than too little.
     """
-    for value in sorted(_secrets_of_environment(), key=len, reverse=True):
+    return _redacted(text, _secrets_of_environment())
+
+
+def redact_tree(value: Any, name: str = "") -> Any:
+    """A configuration with secrets replaced; numbers and booleans stay what they are."""
+    return _redacted_tree(value, name, _secrets_of_environment())
+
+
+def _redacted(text: str, secrets: Sequence[str]) -> str:
+    for value in secrets:
         text = text.replace(value, HIDDEN)
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
 
 
-def redact_tree(value: Any, name: str = "") -> Any:
-    """A configuration with secrets replaced; numbers and booleans stay what they are."""
+def _redacted_tree(value: Any, name: str, secrets: Sequence[str]) -> Any:
     if isinstance(value, Mapping):
-        return {key: redact_tree(item, str(key)) for key, item in value.items()}
+        return {key: _redacted_tree(item, str(key), secrets) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [redact_tree(item, name) for item in value]
+        return [_redacted_tree(item, name, secrets) for item in value]
     if not isinstance(value, str):
         return value
-    return HIDDEN if _SECRET_NAME.search(name) and value else redact(value)
+    return HIDDEN if _SECRET_NAME.search(name) and value else _redacted(value, secrets)
 
 
 #: What to do with one that was found in a setting or an option.
@@ -63,5 +71,7 @@ def holds_secret(text: str) -> bool:
     return any(pattern.search(text) for pattern, _ in _PATTERNS)
 
 
-def _secrets_of_environment() -> set[str]:
-    return {value for name, value in os.environ.items() if len(value) >= 8 and _SECRET_NAME.search(name)}
+def _secrets_of_environment() -> list[str]:
+    """The longest first, as one may be a part of another."""
+    found = {value for name, value in os.environ.items() if len(value) >= 8 and _SECRET_NAME.search(name)}
+    return sorted(found, key=len, reverse=True)

@@ -56,8 +56,8 @@ def _file_report(sweep: SweepRecord) -> None:
         store.log_artifacts(sweep.run_id, str(folder), REPORT)
         described = run.tags.get(DESCRIPTION, "")
         if not described or described.startswith(BEGINNING):
-            run.set_tags({DESCRIPTION: BEGINNING + verdict_words(comparison, judged)})
-        run.set_tags({REPORTED: run.tags.get(POSITION)})
+            run.log(tags={DESCRIPTION: BEGINNING + verdict_words(comparison, judged)})
+        run.log(tags={REPORTED: run.tags.get(POSITION)})
 
 
 def _write_figures(figures: dict[str, str], folder: Path) -> None:

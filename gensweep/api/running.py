@@ -41,13 +41,16 @@ from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 from gensweep.sweep.warm_start import warm_start_words, warm_starts
+from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of
 from gensweep.tracking.provenance import changed_plugins
+from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import find_sweep
 from gensweep.tracking.store import remember_runs
 from gensweep.tracking.store_check import check_server, store_folders
+from gensweep.tracking.study_file import StudyFile
 from gensweep.tracking.sync import sync
-from gensweep.tracking.view import MlflowView, with_provenance
+from gensweep.tracking.view import LogView, with_provenance
 
 
 def run_sweep(
@@ -95,8 +98,12 @@ def run_sweep(
         f"to go on: {going_on_command('resume', folder.path)}"
     )
     display = ProgressDisplay()
-    observers: list[MlflowView | ProgressDisplay | Boards]
-    observers = [MlflowView(folder), display, *(boards_of(kind, folder) for kind in sweep.observers)]
+    observers: list[LogView | ProgressDisplay | Boards] = [
+        LogView("MLflow", partial(Replay, folder)),
+        LogView(folder.optuna.name, partial(StudyFile, folder, plan.sample), study_file.INTERVAL),
+        display,
+        *(boards_of(kind, folder) for kind in sweep.observers),
+    ]
     with ExitStack() as opened:
         opened.enter_context(last_words(farewell))
         for each in observers:

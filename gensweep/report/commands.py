@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gensweep.config.checks import likelihood_families
 from gensweep.config.yaml import read_value
-from gensweep.ranking import ranking
+from gensweep.ranking import Ranking
 from gensweep.results import Identity
 from gensweep.tracking.records import SweepRecord, TrialRecord
 
@@ -67,7 +67,7 @@ def search_again_command(sweep: SweepRecord, found: TrialRecord, like: TrialReco
     words = shlex.split(sweep.command)
     verb = words[1] if len(words) > 2 and words[0] == "gensweep" else ""
     if verb not in ("tune", "train", "finetune") or {"--resume", "--extend", "--repeat"} & set(words):
-        verb, words = "train", ["gensweep", "train", "--from-run", ranking(sweep.trials)[0].name]
+        verb, words = "train", ["gensweep", "train", "--from-run", next(iter(Ranking(sweep.trials))).name]
     name = next(name for n in range(2, len(taken) + 3) if (name := f"{sweep.name[:MAX_STEM]}-{n}") not in taken)
     changes = _changes(found, like, searched=verb == "tune")
     sets = [word for key, text in changes.items() for word in ("--set", f"{key}={_yaml(text)}")]

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.ranking import comparable, ranking, scored_groups
+from gensweep.ranking import Ranking
 from gensweep.report.commands import evaluate_command, search_again_command, why_never_alike
 from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
@@ -104,7 +105,8 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     NothingToCompareError if no trial has a score, GensweepError for sweeps that cannot be compared.
     """
     chosen, out = (list(sweeps), []) if asked else _newest_of_each_name(sweeps)
-    groups = comparable(trial for sweep in chosen for trial in sweep.trials)
+    everyone = Ranking(trial for sweep in chosen for trial in sweep.trials)
+    groups = everyone.comparable()
     if not groups:
         raise NothingToCompareError(
             f"nothing to compare: none of {sum(len(sweep.trials) for sweep in chosen)} trials in {len(chosen)} sweeps "
@@ -118,7 +120,7 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     for sweep in chosen:
         out += [item for item in (_left_out(sweep, inside, ranked[0], taken), _breaking(sweep, inside)) if item]
     if asked:
-        having_scores = scored_groups(trial for sweep in chosen for trial in sweep.trials).values()
+        having_scores = everyone.groups().values()
         _refuse_strangers(
             out, [sweep.name for sweep in kept], {trial.sweep for group in having_scores for trial in group}
         )
@@ -165,8 +167,9 @@ def _counting(chosen: Sequence[SweepRecord], groups: Mapping[Identity, Sequence[
     """
     judged: dict[str, Identity] = {}
     for sweep in chosen:
-        if (ranked := ranking(sweep.trials)) and (objective := ranked[0].objective) is not None:
-            judged[sweep.run_id] = objective.identity
+        for best in islice(Ranking(sweep.trials), 1):
+            assert best.objective is not None
+            judged[sweep.run_id] = best.objective.identity
 
     def weight(identity: Identity) -> tuple[bool, int, int, int, datetime, int]:
         mine = [sweep for sweep in chosen if judged.get(sweep.run_id) == identity]
@@ -180,7 +183,7 @@ def _counting(chosen: Sequence[SweepRecord], groups: Mapping[Identity, Sequence[
 
 def _left_out(sweep: SweepRecord, inside: set[str], like: TrialRecord, taken: Collection[str]) -> LeftOut | None:
     """Why trials of a sweep are not ranked with the one that they should be like; None if all are."""
-    scored = [trial for group in comparable(sweep.trials).values() for trial in group]
+    scored = [trial for group in Ranking(sweep.trials).comparable().values() for trial in group]
     if not scored:
         failed = sum(trial.status == "failed" for trial in sweep.trials)
         reason = f"no trial has a score ({len(sweep.trials)} trials, {failed} failed)"
@@ -201,7 +204,7 @@ def _left_out(sweep: SweepRecord, inside: set[str], like: TrialRecord, taken: Co
 
 def _breaking(sweep: SweepRecord, inside: set[str]) -> LeftOut | None:
     """The trials of a sweep that are not ranked as they break its limits; None if there are none."""
-    everyone = [trial for group in scored_groups(sweep.trials).values() for trial in group]
+    everyone = [trial for group in Ranking(sweep.trials).groups().values() for trial in group]
     broken = [trial for trial in everyone if trial.broken_limits and trial.run_id not in inside]
     if not broken:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
 
 import numpy as np
 
@@ -13,37 +13,41 @@ from gensweep.sweep.trial_state import TrialState
 ROUNDING = 1e-9
 
 
-def asha_stops(trial: TrialState, state: SweepState, budget: float, grace: float, reduction: int) -> bool:
-    """Whether a trial's newest score is not among the best 1 / reduction of its family that came to its rung before it.
+class Asha:
+    """The rungs, and the scores with which trials came to them.
 
     The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that is not the first at a
-    rung is compared once there, by its best score so far.  Families are not compared with each other: one may begin
-    slowly and end well.  Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler.
+    rung is compared once there, by its best score so far: it stops unless it is among the best 1 / reduction of its
+    family that came there before it.  Families are not compared with each other: one may begin slowly and end well.
+    Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler.
     """
-    rungs: list[float] = []
-    while (amount := grace * reduction ** len(rungs)) < budget * (1 - ROUNDING):
-        rungs.append(amount)
 
-    def scores(one: TrialState, count: int | None = None) -> dict[float, float]:
-        seen = [(state.spent(one, images), value) for images, value in one.rungs[:count]]
-        return _scores_at(rungs, seen, budget)
+    def __init__(self, state: SweepState, budget: float, grace: float, reduction: int) -> None:
+        self._state, self._budget, self._reduction = state, budget, reduction
+        self._rungs: list[float] = []
+        while (amount := grace * reduction ** len(self._rungs)) < budget * (1 - ROUNDING):
+            self._rungs.append(amount)
+        self._reached: dict[str, set[float]] = defaultdict(set)
+        self._scores: dict[tuple[str, float], list[float]] = defaultdict(list)
+        for trial in state.searched:
+            for images, value in trial.rungs:
+                self._take(trial, images, value)
 
-    reached = scores(trial)
-    new = reached.keys() - scores(trial, -1).keys()
-    if not new:
-        return False
-    rung, sign = new.pop(), 1.0 if state.mode == "max" else -1.0
-    family = trial.family
-    found = [scores(other) for other in state.searched if other is not trial and other.family == family]
-    others = [sign * reached_by[rung] for reached_by in found if rung in reached_by]
-    return bool(others) and bool(sign * reached[rung] < np.percentile(others, (1 - 1 / reduction) * 100))
+    def stops(self, trial: TrialState) -> bool:
+        """Take in a trial's newest score, and say whether the trial is to stop there; called after each score."""
+        images, value = trial.rungs[-1]
+        rung = self._take(trial, images, value)
+        if rung is None:
+            return False
+        *others, newest = self._scores[trial.family, rung]
+        return bool(others) and bool(newest < np.percentile(others, (1 - 1 / self._reduction) * 100))
 
-
-def _scores_at(rungs: Sequence[float], seen: Sequence[tuple[float, float]], budget: float) -> dict[float, float]:
-    """The score of a trial by rung: each one counts at the highest rung below that has none yet."""
-    scores: dict[float, float] = {}
-    for spent, value in seen:
-        free = [rung for rung in rungs if rung * (1 - ROUNDING) <= spent and rung not in scores]
-        if free and spent < budget * (1 - ROUNDING):
-            scores[free[-1]] = value
-    return scores
+    def _take(self, trial: TrialState, images: int, value: float) -> float | None:
+        """The rung at which a score counts, the highest below it that the trial has not come to, if any."""
+        spent, reached = self._state.spent(trial, images), self._reached[trial.trial]
+        free = [rung for rung in self._rungs if rung * (1 - ROUNDING) <= spent and rung not in reached]
+        if not free or spent >= self._budget * (1 - ROUNDING):
+            return None
+        reached.add(free[-1])
+        self._scores[trial.family, free[-1]].append(value if self._state.mode == "max" else -value)
+        return free[-1]

@@ -9,21 +9,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
-import optuna
-
 from gensweep.config.search_methods import AshaSettings, Fifo
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import is_url
 from gensweep.sweep import events
 from gensweep.sweep.checkpoints import check_visible, delete
-from gensweep.sweep.early_stopping import asha_stops
+from gensweep.sweep.early_stopping import Asha
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.search_budget import pays_for_another
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import HeldStorage
-from gensweep.sweep.study import available, open_study, sampler_state, tell
+from gensweep.sweep.study import SearchStudy
 from gensweep.sweep.sweep_plan import NEW, SweepPlan
 from gensweep.sweep.trial_state import TrialState
 
@@ -84,7 +82,11 @@ class Session:
             retry.check(folder)
             for name, config in retry.configs(self.state, plan.configure).items():
                 self.note(events.Retried(name, config))
-        self.study: optuna.Study = open_study(folder.optuna, self.state, plan.search, plan.sample)
+        self.study = SearchStudy(self.state, plan.search, plan.sample)
+        asha = plan.search.scheduler
+        self._asha = (
+            Asha(self.state, plan.budget, plan.grace, asha.reduction) if isinstance(asha, AshaSettings) else None
+        )
         for trial in self.state.unfinished:
             self._end_if_infeasible(trial)
         self._carry_out()
@@ -277,8 +279,8 @@ class Session:
             changed = {key: (known[key], value) for key, value in params.items() if value != known[key]}
             origin = (source.trial, clone.source.images, clone.source.uri)
             self._note_change(trial, events.Cloned(name, *origin, params, config, changed))
-        for trial in self.state.searched:
-            wanted = self._scheduler.wants(trial.trial)
+        for trial in self.state.unfinished:
+            wanted = None if trial.repeat_of is not None else self._scheduler.wants(trial.trial)
             if trial.status in ("stopped", "paused") and wanted == "stop":
                 self._note_change(trial, events.Ended(trial.trial, "pruned"))
             elif trial.status == "stopped" and wanted == "pause":
@@ -290,18 +292,15 @@ class Session:
         known: Mapping[str, float] = {}
         problem: GensweepError | None = None
         number, queue = len(self.state.searched), [*self._plan.queue, *self.state.queue]
-        with available(self._folder.optuna):
-            if number < len(queue):
-                self.study.enqueue_trial(dict(queue[number]))
-            asked = self.study.ask()
-            try:
-                params = self._plan.sample(asked)
-                config = self._plan.configure(params)
-                known = self._plan.known(config)
-            except GensweepError as error:
-                problem = error
         name = f"t{number:04d}"
-        noted = sampler_state(self.study, asked)
+        asked = self.study.ask(name, queue[number] if number < len(queue) else None)
+        try:
+            params = self._plan.sample(asked)
+            config = self._plan.configure(params)
+            known = self._plan.known(config)
+        except GensweepError as error:
+            problem = error
+        noted = self.study.noted_of(name)
         self.note(events.Suggested(name, number, asked.params, params, config, sampler_state=noted, known=known))
         trial = self.state.trials[name]
         if problem is not None:
@@ -325,15 +324,12 @@ class Session:
 
     def _is_to_stop(self, trial: TrialState) -> bool:
         """Whether a trial that has just been scored is to stop, for good or until others have come as far."""
-        scheduler = self._plan.search.scheduler
         if trial.repeat_of is not None:
             return False
         if self._scheduler is not None and self._scheduler.wants(trial.trial) != "go on":
             return True
-        return self._is_stale(trial) or (
-            isinstance(scheduler, AshaSettings)
-            and asha_stops(trial, self.state, self._plan.budget, self._plan.grace, scheduler.reduction)
-        )
+        stops = self._asha is not None and self._asha.stops(trial)
+        return stops or self._is_stale(trial)
 
     def _note_change(
         self,
@@ -343,13 +339,10 @@ class Session:
         """Note a checkpoint or an end, tell Optuna, and delete the checkpoints that are of no more use."""
         before = trial.useful_checkpoints
         self.note(event)
-        if trial.repeat_of is None:
-            with available(self._folder.optuna):
-                tell(self.study, trial, len(self.state.known))
+        self.study.tell(trial)
         unused = before - trial.useful_checkpoints
         # Only where trials are cloned can one need the checkpoints of another.
-        cloned = unused and any(each.lineage for each in self.state.trials.values())
-        self._delete(trial, unused - self.state.useful_checkpoints if cloned else unused)
+        self._delete(trial, unused - self.state.useful_checkpoints if unused and self.state.clones else unused)
 
     def _close_lost_session(self) -> None:
         if self.state.status == "running":

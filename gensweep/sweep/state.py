@@ -6,10 +6,11 @@ Everybody who shows a sweep renders this state: `trials`, `best`, the live displ
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
-from gensweep.ranking import ranking
+from gensweep.ranking import Ranking
 from gensweep.results import Score, Unit
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
@@ -27,6 +28,13 @@ class SweepState:
         self.queue: list[Mapping[str, Any]] = []
         """Parameters of the best trials of other sweeps, which come first."""
         self.trials: dict[str, TrialState] = {}
+        self.searched: list[TrialState] = []
+        """Those that the search has drawn."""
+        self.unfinished: list[TrialState] = []
+        """Those that can go on."""
+        self.clones = False
+        """Whether any goes on from the checkpoint of another one."""
+        self._ranking: Ranking[TrialState] = Ranking()
         self.wanted: int = 0
         """How many trials the search is to draw."""
         self.exhausted: bool = False
@@ -79,8 +87,9 @@ class SweepState:
                 self.status, self.error = event.status, event.error
                 for trial in [*self.running, *self.waiting]:
                     trial.status, trial.ended_at = "stopped", time
+                    self._ranking.update(trial)
             case events.Suggested():
-                self.trials[event.trial] = TrialState(
+                trial = TrialState(
                     event.trial,
                     event.number,
                     self.metric,
@@ -93,12 +102,27 @@ class SweepState:
                     self.objectives,
                     self.constraints,
                 )
+                self.trials[trial.trial] = trial
+                self.unfinished.append(trial)
+                if trial.repeat_of is None:
+                    self.searched.append(trial)
             case _ if event.trial in self.trials:
-                self.trials[event.trial].apply(event, time)
-                if isinstance(event, events.Ended) and event.status != "stopped":
-                    self.failed_in_a_row = self.failed_in_a_row + 1 if event.outside else 0
-                    infeasible = event.status == "infeasible"
-                    self.infeasible_in_a_row = self.infeasible_in_a_row + 1 if infeasible else 0
+                self._apply_to(self.trials[event.trial], event, time)
+
+    def _apply_to(self, trial: TrialState, event: events.TrialEvent, time: int) -> None:
+        ended = trial.ended
+        trial.apply(event, time)
+        if trial.ended and not ended:
+            self.unfinished = [each for each in self.unfinished if each is not trial]
+        elif ended and not trial.ended:
+            self.unfinished = [each for each in self.trials.values() if not each.ended]
+        if not isinstance(event, events.Progressed):
+            self._ranking.update(trial)
+        self.clones |= isinstance(event, events.Cloned)
+        if isinstance(event, events.Ended) and event.status != "stopped":
+            self.failed_in_a_row = self.failed_in_a_row + 1 if event.outside else 0
+            infeasible = event.status == "infeasible"
+            self.infeasible_in_a_row = self.infeasible_in_a_row + 1 if infeasible else 0
 
     @property
     def metric(self) -> str:
@@ -126,11 +150,6 @@ class SweepState:
         return images if budget is None or not trial.length else budget * images / trial.length
 
     @property
-    def searched(self) -> list[TrialState]:
-        """The trials that the search has drawn."""
-        return [trial for trial in self.trials.values() if trial.repeat_of is None]
-
-    @property
     def total(self) -> int:
         """How many trials there are to be in the end, repeats included."""
         return self.wanted + len(self.trials) - len(self.searched)
@@ -138,12 +157,12 @@ class SweepState:
     @property
     def running(self) -> list[TrialState]:
         """Trials that workers have."""
-        return [trial for trial in self.trials.values() if trial.status == "running"]
+        return [trial for trial in self.unfinished if trial.status == "running"]
 
     @property
     def waiting(self) -> list[TrialState]:
         """Trials that wait for workers."""
-        return [trial for trial in self.trials.values() if trial.status == "waiting"]
+        return [trial for trial in self.unfinished if trial.status == "waiting"]
 
     @property
     def useful_checkpoints(self) -> set[str]:
@@ -153,17 +172,12 @@ class SweepState:
     @property
     def paused(self) -> list[TrialState]:
         """Trials that the scheduler holds until others have come as far."""
-        return [trial for trial in self.trials.values() if trial.status == "paused"]
+        return [trial for trial in self.unfinished if trial.status == "paused"]
 
     @property
     def failed(self) -> list[TrialState]:
         """Trials that failed."""
         return [trial for trial in self.trials.values() if trial.status == "failed"]
-
-    @property
-    def unfinished(self) -> list[TrialState]:
-        """Trials that can go on, in the order of their numbers."""
-        return [trial for trial in self.trials.values() if not trial.ended]
 
     @property
     def ended(self) -> int:
@@ -178,12 +192,12 @@ class SweepState:
     @property
     def ranking(self) -> list[TrialState]:
         """The trials that can be ranked, the best first."""
-        return ranking(self.trials.values())
+        return list(self._ranking)
 
     @property
     def best(self) -> TrialState | None:
         """The best trial."""
-        return next(iter(self.ranking), None)
+        return next(iter(self._ranking), None)
 
     @property
     def best_score(self) -> Score | None:
@@ -194,4 +208,4 @@ class SweepState:
     def kept(self) -> list[TrialState]:
         """The trials whose best checkpoint is kept in the tracking server: the first of those that have ended."""
         count = 0 if self.created is None else self.created.keep_best
-        return [trial for trial in self.ranking if trial.ended][:count]
+        return list(islice((trial for trial in self._ranking if trial.ended), count))

@@ -107,9 +107,12 @@ def drop_models(client: MlflowClient, experiment: str, run_id: str) -> None:
 
 
 def delete_files(location: str) -> None:
-    """Delete the files at an artifact location."""
-    if (folder := local_path(location)) is not None:  # the path of a URI MLflow would decode twice
-        shutil.rmtree(folder, ignore_errors=True)
+    """Delete the file or the folder at an artifact location."""
+    if (path := local_path(location)) is not None:  # the path of a URI MLflow would decode twice
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
         return
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 

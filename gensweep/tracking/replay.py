@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import GensweepError
 from gensweep.remote_folder import is_url
@@ -40,13 +40,13 @@ from gensweep.tracking.records import logged_sweep_id
 from gensweep.tracking.run_writer import RunWriter, metrics_of
 from gensweep.tracking.store import client, experiment_id, search_runs, skipping_refused
 from gensweep.tracking.tags import (
-    DETAILS,
     POSITION,
     SESSION,
     SWEEP_ID,
     TRIAL,
     VIEW,
     VIEW_FORMAT,
+    details_file,
     param_texts,
     session_details,
     sweep_tags,
@@ -73,8 +73,8 @@ class Replay:
         self._read = 0
         self._runs: dict[str, RunWriter] = {}
         self._position: int | None = None
-        self._details = ""
-        """What MLflow has of the trials' details."""
+        self._details: dict[str, dict[str, Any]] = {}
+        """What MLflow has of the trials' details, by file and trial."""
         self._moved = False
         """Whether MLflow has the sweep's folder in another place, and all is to be rendered again."""
 
@@ -104,15 +104,17 @@ class Replay:
         for entry in news:
             self._ensure_run(entry)
         groups = _by_trial(news)
-        for trial, group in groups.items():
-            with skipping_refused(trial):
-                self._send(self._runs[trial], self._state.trials[trial], group)
+        for name, group in groups.items():
+            with skipping_refused(name):
+                self._send(self._runs[name], self._state.trials[name], group)
         if self._moved and at_the_end:
             changed, self._moved = {*self._state.trials}, False
-        for trial in sorted({*groups, *changed, *self._marked()} & self._runs.keys()):
-            self._render(self._state.trials[trial])
+        shown = [self._state.trials[name] for name in sorted({*groups, *changed, *self._marked()} & self._runs.keys())]
+        for trial in shown:
+            self._render(trial)
         if at_the_end:
             self._keep_checkpoints()
+        self._render_details(shown)
         self._render_sweep(sweep_metrics)
         return True
 
@@ -178,8 +180,9 @@ class Replay:
         """Send what events of a trial say."""
         metrics: list[Metric] = []
         kinds = {type(entry.event) for entry in group}
+        params = {}
         if kinds & {Suggested, Retried, Cloned}:
-            run.log_params(param_texts(trial.config))
+            params = param_texts(trial.config)
             run.log_text(yaml_text(trial.config), "config.yaml")
         for entry in group:
             match entry.event:
@@ -190,7 +193,7 @@ class Replay:
                     for key in PICTURES:
                         file = self._folder.picture(trial.trial, evaluation.images, key)
                         run.log_picture(file, key, evaluation.images, entry.time)
-        run.log_metrics(metrics)
+        run.log(metrics, params, trial_tags(self._state, trial, self._folder))
         if Evaluated in kinds:
             references = {
                 score.identity.reference
@@ -215,22 +218,31 @@ class Replay:
     def _render(self, trial: TrialState) -> None:
         run = self._runs[trial.trial]
         with skipping_refused(trial.trial):
-            run.set_tags(trial_tags(self._state, trial, self._folder))
+            run.log(tags=trial_tags(self._state, trial, self._folder))
         with skipping_refused(trial.trial):
             run.set_status(trial.status, trial.ended_at)
+
+    def _render_details(self, trials: Sequence[TrialState]) -> None:
+        """Write the files with the details of trials that may have changed."""
+        changed: dict[str, dict[str, Any]] = {}
+        for trial in trials:
+            changed.setdefault(details_file(trial), {})[trial.trial] = trial_details(self._state, trial)
+        if changed.keys() - self._details.keys():  # files that this process writes for the first time are made whole
+            for trial in self._state.trials.values():
+                if (file := details_file(trial)) in changed.keys() - self._details.keys():
+                    changed[file].setdefault(trial.trial, trial_details(self._state, trial))
+        for file, details in changed.items():
+            known = self._details.setdefault(file, {})
+            if any(known.get(name) != item for name, item in details.items()):
+                known.update(details)
+                self._runs[SWEEP].log_text(json.dumps(known, default=str), file)
 
     def _render_sweep(self, metrics: Sequence[Metric]) -> None:
         run = self._runs[SWEEP]
         with skipping_refused(SWEEP):
-            run.log_metrics(metrics)
-        with skipping_refused(SWEEP):
             run.set_status(self._state.status, self._state.changed_at)
-        details = {name: trial_details(self._state, trial) for name, trial in self._state.trials.items()}
-        if (text := json.dumps(details, default=str)) != self._details:
-            run.log_text(text, DETAILS)
-            self._details = text
         # The position comes last: what stands before it has arrived.
-        run.set_tags({**sweep_tags(self._state, self._folder), POSITION: str(self._read)})
+        run.log(metrics, tags={**sweep_tags(self._state, self._folder), POSITION: str(self._read)})
         self._position = self._read
 
     def _keep_checkpoints(self) -> None:
@@ -259,7 +271,8 @@ class Replay:
     def _marked(self) -> set[str]:
         """The trials that run or wait, and those that are shown as the best ones."""
         going_on = [*self._state.running, *self._state.waiting, *self._state.paused]
-        return {trial.trial for trial in [*going_on, *self._state.kept, *self._state.ranking[:1]]}
+        best = [] if self._state.best is None else [self._state.best]
+        return {trial.trial for trial in [*going_on, *self._state.kept, *best]}
 
     def _best_so_far(self, entry: LogEntry) -> list[Metric]:
         best = self._state.best_score if isinstance(entry.event, Ended) else None

@@ -6,11 +6,13 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from gensweep.redaction import redact_tree
 from gensweep.results import OUTCOMES_FORMAT, Outcome
 from gensweep.tracking.logged_models import KEPT_IMAGES, delete_files, drop_models, log_model
+from gensweep.tracking.store import is_refusal, skipping_refused
 from gensweep.tracking.tags import RUN_STATUS
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ MAX_PARAMS = 100
 MAX_PARAM_LENGTH = 6000
 #: Characters of a data set's digest that a server takes.
 MAX_DIGEST_LENGTH = 36
+#: Artifacts of earlier versions: checkpoints are models now, and details of trials are in several files.
+FORMER_ARTIFACTS = ("checkpoint", "trials.json")
 #: Characters of a tag's value that a server takes.
 MAX_TAG_LENGTH = 5000
 
@@ -33,7 +37,7 @@ class RunWriter:
     """A run; what it has already is not sent again."""
 
     def __init__(self, client: MlflowClient, run: Run) -> None:
-        self.id = str(run.info.run_id)
+        self.id, self._name = str(run.info.run_id), str(run.info.run_name)
         self.tags = dict(run.data.tags)
         self._client = client
         self._params = frozenset(run.data.params)
@@ -42,30 +46,41 @@ class RunWriter:
         self._datasets: set[str] = set()
         self._experiment = str(run.info.experiment_id)
 
-    def log_metrics(self, metrics: Sequence[Metric]) -> None:
-        """Add points to the histories of numbers; points that are there already change nothing."""
-        for start in range(0, len(metrics), MAX_METRICS):
-            self._client.log_batch(self.id, metrics[start : start + MAX_METRICS], synchronous=True)
+    def log(
+        self,
+        metrics: Sequence[Metric] = (),
+        params: Mapping[str, str] = MappingProxyType({}),
+        tags: Mapping[str, str | None] = MappingProxyType({}),
+    ) -> None:
+        """Add points to histories, set params and bring tags to these values; None takes one away.
 
-    def log_params(self, texts: Mapping[str, str]) -> None:
-        """Set the params that are not there: none can ever change its value."""
-        from mlflow.entities import Param
+        Points that are there already change nothing, and no param can ever change its value.  All goes in one request,
+        unless it is too long or the store refuses a part of it: then the rest still goes.
+        """
+        from mlflow.entities import Param, RunTag
 
-        new = [Param(key, value[:MAX_PARAM_LENGTH]) for key, value in texts.items() if key not in self._params]
-        for start in range(0, len(new), MAX_PARAMS):
-            self._client.log_batch(self.id, params=new[start : start + MAX_PARAMS], synchronous=True)
-        self._params |= texts.keys()
-
-    def set_tags(self, wanted: Mapping[str, str | None]) -> None:
-        """Bring tags to these values; None takes one away."""
-        from mlflow.entities import RunTag
-
-        cut = {key: value[:MAX_TAG_LENGTH] for key, value in wanted.items() if value is not None}
+        new = [Param(key, value[:MAX_PARAM_LENGTH]) for key, value in params.items() if key not in self._params]
+        cut = {key: value[:MAX_TAG_LENGTH] for key, value in tags.items() if value is not None}
         changed = {key: value for key, value in cut.items() if self.tags.get(key) != value}
-        if changed:
-            self._client.log_batch(self.id, tags=[RunTag(*tag) for tag in changed.items()], synchronous=True)
+        batches: list[dict[str, Any]] = [
+            *({"metrics": metrics[start : start + MAX_METRICS]} for start in range(0, len(metrics), MAX_METRICS)),
+            *({"params": new[start : start + MAX_PARAMS]} for start in range(0, len(new), MAX_PARAMS)),
+            *([{"tags": [RunTag(*tag) for tag in changed.items()]}] if changed else []),
+        ]
+        if len({key for batch in batches for key in batch}) == len(batches) > 1:
+            try:
+                whole = {key: part for batch in batches for key, part in batch.items()}
+                self._client.log_batch(self.id, **whole, synchronous=True)
+                batches = []
+            except Exception as error:
+                if not is_refusal(error):
+                    raise
+        for batch in batches:
+            with skipping_refused(self._name):
+                self._client.log_batch(self.id, **batch, synchronous=True)
+        self._params |= params.keys()
         self.tags.update(changed)
-        for key in self.tags.keys() & (wanted.keys() - cut.keys()):
+        for key in self.tags.keys() & (tags.keys() - cut.keys()):
             self._client.delete_tag(self.id, key)
             del self.tags[key]
 
@@ -108,7 +123,7 @@ class RunWriter:
         for outcome in outcomes:
             curves = {_curve_name(outcome, name): score.value for name, score in outcome.scores.items()}
             metrics += metrics_of(curves, int(outcome.time * 1000), outcome.sampling.evaluations)
-        self.log_metrics(metrics)
+        self.log(metrics)
         record = {"format": OUTCOMES_FORMAT, "outcomes": [outcome.as_dict() for outcome in outcomes]}
         self.log_text(json.dumps(record, indent=1) + "\n", "evaluations.json")
 
@@ -126,21 +141,22 @@ class RunWriter:
         self._datasets |= {*references}
 
     def drop_former(self) -> None:
-        """Delete the checkpoint that earlier versions kept among the artifacts."""
-        if self._client.list_artifacts(self.id, "checkpoint"):
-            delete_files(f"{self._artifacts}/checkpoint")
-        self.set_tags({"gensweep.kept_images": None})
+        """Delete what earlier versions kept among the artifacts."""
+        for item in self._client.list_artifacts(self.id):
+            if item.path in FORMER_ARTIFACTS:
+                delete_files(f"{self._artifacts}/{item.path}")
+        self.log(tags={"gensweep.kept_images": None})
 
     def keep_checkpoint(self, folder: Path, images: str) -> None:
         """Show a checkpoint as the run's model, in place of the one before."""
         self.drop_checkpoint()
         log_model(self._client, self._client.get_run(self.id), folder, images)
-        self.set_tags({KEPT_IMAGES: images})
+        self.log(tags={KEPT_IMAGES: images})
 
     def drop_checkpoint(self) -> None:
         """Delete the run's model, unless it was registered."""
         drop_models(self._client, self._experiment, self.id)
-        self.set_tags({KEPT_IMAGES: None})
+        self.log(tags={KEPT_IMAGES: None})
 
 
 def metrics_of(numbers: Mapping[str, float], time: int, step: int) -> list[Metric]:

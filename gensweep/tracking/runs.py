@@ -13,7 +13,7 @@ from gensweep import plugins
 from gensweep.cache import cache_folder
 from gensweep.config.trial_config import written_plugins
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
-from gensweep.ranking import ranking
+from gensweep.ranking import Ranking
 from gensweep.remote_folder import is_url
 from gensweep.sweep.checkpoints import fetch
 from gensweep.tracking.artifacts import fetch_model
@@ -101,12 +101,12 @@ def trained_trial(run: str | TrialRecord) -> TrialRecord:
 
 def best_trial(sweep: SweepRecord) -> TrialRecord:
     """The trial with the best objective.  Raises NothingToCompareError if no trial has one."""
-    ranked = ranking(sweep.trials)
-    if not ranked:
+    best = next(iter(Ranking(sweep.trials)), None)
+    if best is None:
         raise NothingToCompareError(
             f"no trial of {sweep.name} has a score yet ({len(sweep.trials)} trials); run: gensweep trials {sweep.name}"
         )
-    return ranked[0]
+    return best
 
 
 def checkpoint_folder(run: str | TrialRecord) -> Path:

@@ -7,7 +7,8 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from gensweep.redaction import redact
 from gensweep.tracking.last_answer import LastAnswer, StoredRun, last_answer, version
 from gensweep.tracking.logged_models import KEPT_IMAGES, MODEL_IMAGES, models_of
 from gensweep.tracking.relocation import DATABASE_FOLDER, follow, former_folder
-from gensweep.tracking.tags import DETAILS, VIEW
+from gensweep.tracking.tags import VIEW, details_files
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -144,16 +145,18 @@ def stored_runs() -> Sequence[StoredRun]:
     return found
 
 
-def _details(runs: Iterable[Run]) -> dict[str, dict[str, Any]]:
+def _details(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
     """The details of the trials of each sweep, by the id of its run; none where they cannot be had."""
     from mlflow.artifacts import load_dict
     from mlflow.exceptions import MlflowException
 
-    found = {}
+    trials = Counter(run.data.tags.get("mlflow.parentRunId", "") for run in runs)
+    found = dict[str, dict[str, Any]]()
     for run in runs:
         if run.data.tags["gensweep.kind"] == "sweep" and VIEW in run.data.tags:
-            with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
-                found[run.info.run_id] = load_dict(f"{run.info.artifact_uri}/{DETAILS}")
+            for file in details_files(trials[run.info.run_id]):
+                with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
+                    found.setdefault(run.info.run_id, {}).update(load_dict(f"{run.info.artifact_uri}/{file}"))
     return found
 
 
@@ -258,13 +261,18 @@ def explaining_errors(message: str) -> Iterator[None]:
         raise GensweepError(message.replace("CAUSE", cause_of(error))) from error
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether the store refuses something for good."""
+    return getattr(error, "error_code", None) in LASTING_ERRORS
+
+
 @contextmanager
 def skipping_refused(run: str) -> Iterator[None]:
     """Log and pass over what the store refuses for good, so that it does not hold up the rest; `run` names a trial."""
     try:
         yield
     except Exception as error:
-        if getattr(error, "error_code", None) not in LASTING_ERRORS:
+        if not is_refusal(error):
             raise
         logger.warning("MLflow refused a record of %s: %s", run or "the sweep", error)
 

@@ -41,7 +41,9 @@ POSITION = "gensweep.position"
 #: How many bytes of the log the report knows that is filed with the sweep's run.
 REPORTED = "gensweep.reported"
 #: The file of a sweep's run that holds the details of its trials, by their names, and that of its last session's.
-DETAILS, SESSION = "trials.json", "session.json"
+SESSION = "session.json"
+#: A file has the details of so many trials: what a change of one writes does not grow with the sweep.
+TRIALS_A_FILE = 100
 #: Tags of a session that hold JSON.
 SESSION_DETAILS = ("gensweep.versions", PLUGINS)
 #: Tags of earlier versions that held JSON.
@@ -50,7 +52,7 @@ FORMER_TAGS = (
     *(f"gensweep.{name}" for name in ("params", "signals", "anchors", "identity", "lineage")),
 )
 #: In which way this version shows a sweep, and the tag that says so: one that is shown otherwise is shown anew.
-VIEW, VIEW_FORMAT = "gensweep.view", "2"
+VIEW, VIEW_FORMAT = "gensweep.view", "3"
 
 #: MLflow's word for how a sweep or a trial stands.  A pruned trial was stopped on purpose before its budget was used
 #: up, which is what KILLED says to a reader of the MLflow UI; gensweep.status tells it apart from an interrupted one.
@@ -124,8 +126,18 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
     }
 
 
+def details_file(trial: TrialState) -> str:
+    """The artifact of the sweep's run that has the details of a trial."""
+    return details_files(trial.number + 1)[-1]
+
+
+def details_files(trials: int) -> list[str]:
+    """Those that have the details of a sweep's first trials."""
+    return [f"trials/{number:03d}.json" for number in range(-(-trials // TRIALS_A_FILE))]
+
+
 def trial_details(state: SweepState, trial: TrialState) -> dict[str, Any]:
-    """What a record of a trial has that is no plain text or number: an item of the file DETAILS."""
+    """What a record of a trial has that is no plain text or number: an item of its `details_file`."""
     objective, best, rescored = trial.objective, trial.best, trial.rescored
     return {
         "params": redact_tree(dict(trial.params)),
@@ -149,8 +161,8 @@ def session_details(tags: Mapping[str, str]) -> dict[str, Any]:
 
 def param_texts(config: Mapping[str, Any]) -> dict[str, str]:
     """A configuration as MLflow's params: flat, by dotted key."""
-    flat = {key: redact_tree(value, key.rpartition(".")[2]) for key, value in flatten(config)}
-    return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in flat.items()}
+    flat = flatten(redact_tree(config))
+    return {key: value if isinstance(value, str) else json.dumps(value, default=str) for key, value in flat}
 
 
 def yaml_text(tree: Mapping[str, Any]) -> str:

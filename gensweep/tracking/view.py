@@ -1,13 +1,13 @@
-"""MLflow as a view of the log of a running sweep: a thread follows it, and training never waits for a server."""
+"""Views of the log of a running sweep: a thread follows it, and training never waits for a server or a database."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from gensweep import plugins
 from gensweep.files import write_text
@@ -16,7 +16,6 @@ from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import SweepPlan
 from gensweep.tracking.provenance import SHORT_HASH, git_state, provenance_tags
-from gensweep.tracking.replay import Replay
 from gensweep.tracking.store import cause_of, store_name
 
 logger = logging.getLogger(__name__)
@@ -43,13 +42,26 @@ def with_provenance(
     return replace(plan, store=store_name(), tags=provenance_tags(state, config, argv))
 
 
-class MlflowView:
-    """Observer that keeps MLflow up to date while a sweep runs.  Call `close` after the sweep."""
+class Follower(Protocol):
+    """What brings a view up to date with the log."""
 
-    def __init__(self, folder: SweepFolder) -> None:
-        self._replay, self._folder = Replay(folder), folder
+    def catch_up(self) -> bool:
+        """Write the next events; False if there were none.  Raises if the view cannot be written now."""
+
+    def remaining(self) -> int:
+        """How many events the view does not have."""
+
+
+class LogView:
+    """Observer that keeps a view, called `name`, up to date while a sweep runs.  Call `close` after the sweep.
+
+    It is written every `interval` seconds at most, so that what comes fast costs little.
+    """
+
+    def __init__(self, name: str, make: Callable[[], Follower], interval: float = 0.5) -> None:
+        self.name, self._make, self._follower, self._interval = name, make, make(), interval
         self._arrived, self._finishing = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="gensweep-tracking", daemon=True)
+        self._thread = threading.Thread(target=self._follow, name=f"gensweep-{name}", daemon=True)
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Wake the thread."""
@@ -59,7 +71,7 @@ class MlflowView:
         self._arrived.set()
 
     def close(self, timeout: float = 20.0) -> int:
-        """Wait at most `timeout` seconds for the events to arrive; returns how many MLflow does not have."""
+        """Wait at most `timeout` seconds for the events to arrive; returns how many the view does not have."""
         if self._finishing.is_set() or not self._thread.is_alive():
             self._finishing.set()
             return 0
@@ -67,9 +79,9 @@ class MlflowView:
         self._finishing.set()
         self._arrived.set()
         self._thread.join(timeout)
-        remaining = self._replay.remaining()
+        remaining = self._follower.remaining()
         if remaining:
-            logger.warning("MLflow misses %d events of %s; the next command sends them", remaining, self._folder.name)
+            logger.warning("%s misses %d events; the next command sends them", self.name, remaining)
         return remaining
 
     def _follow(self) -> None:
@@ -78,13 +90,14 @@ class MlflowView:
             finishing = self._finishing.is_set()
             self._arrived.clear()
             try:
-                if self._replay.catch_up():
+                if self._follower.catch_up():
                     pause = 0.0
+                    self._finishing.wait(self._interval)
                     continue
             except Exception as error:
                 if not pause:
-                    logger.warning("MLflow does not answer; the log waits (%s)", cause_of(error))
-                self._replay = Replay(self._folder)
+                    logger.warning("%s does not answer; the log waits (%s)", self.name, cause_of(error))
+                self._follower = self._make()
                 if finishing:
                     return
                 pause = min(max(2 * pause, FIRST_PAUSE), LONGEST_PAUSE)

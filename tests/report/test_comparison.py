@@ -8,7 +8,7 @@ from made_up import IDENTITY
 from recorded import BEGIN, judged, sweep, trial
 
 from gensweep.errors import GensweepError, NothingToCompareError
-from gensweep.ranking import ranking
+from gensweep.ranking import Ranking
 from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json, comparison_rows, front_json, trial_json, trial_rows
@@ -121,7 +121,7 @@ def test_within_a_sweep_the_kind_of_score_counts_that_ranking_counts():
     trials = [trial("a", 0, 5.0), trial("a", 1, 1.0, identity=few)]
     trials[1] = replace(trials[1], started=BEGIN + timedelta(hours=1))
     record = replace(sweep("a", trials), trials=tuple(trials))
-    assert compare([record]).winner.trial.name == ranking(trials)[0].name == "a/t0000"
+    assert compare([record]).winner.trial.name == next(iter(Ranking(trials))).name == "a/t0000"
 
 
 def test_an_older_sweep_of_the_same_name_stays_out_unless_it_is_named():

@@ -13,7 +13,7 @@ from trivial_sweeps import plan
 
 from gensweep.config.search_methods import GridSearch, Nsga2, Tpe
 from gensweep.config.sweep_config import Search
-from gensweep.sweep.early_stopping import asha_stops
+from gensweep.sweep.early_stopping import Asha
 from gensweep.sweep.events import Created, Evaluated, SessionEnded, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.session import Session
@@ -80,7 +80,6 @@ def test_generations_of_nsga2_go_on_in_a_study_that_is_made_anew(tmp_path):
             session.reported(Evaluated(trial, evaluation(400, 1.0 + len(session.state.trials)), None))
             session.ended(trial, {"finished": True})
         session.note(SessionEnded("finished"))
-        folder.optuna.unlink()
     noted = [list(trial.sampler_state.values()) for trial in folder.state().searched]
     assert noted == [[0]] * 3 + [[1]] * 3 + [[2]] * 3
 
@@ -94,12 +93,12 @@ ASHA = {"budget": 900, "grace": 100, "reduction": 3}
 
 def play(state, results, mode="min"):
     """Feed (trial, images, value); the trials that are stopped, with the images."""
-    stopped = []
+    stopped, asha = [], Asha(state, **ASHA)
     for name, images, value in results:
         if name not in state.trials:
             state.apply(Suggested(name, len(state.trials), {}, {}, {}), 0)
         state.apply(Evaluated(name, evaluation(images, value, mode=mode), None), 0)
-        if asha_stops(state.trials[name], state, **ASHA):
+        if asha.stops(state.trials[name]):
             stopped.append((name, images))
     return stopped
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from logged import IDENTITY, evaluation
 
-from gensweep.ranking import ranking
+from gensweep.ranking import Ranking
 from gensweep.results import Cost, Outcome, SamplingConfig, better
 from gensweep.sweep.events import (
     Created,
@@ -264,7 +264,7 @@ def test_ranking_is_one_identity_best_first_and_depends_on_no_order(drawn):
     assert len({each.objective.identity for each in ranked}) <= 1
     assert [each.objective.value for each in ranked] == sorted(each.objective.value for each in ranked)
     assert all(each.status != "failed" for each in ranked)
-    assert [each.trial for each in ranking(list(state.trials.values())[::-1])] == [each.trial for each in ranked]
+    assert [each.trial for each in Ranking(list(state.trials.values())[::-1])] == [each.trial for each in ranked]
 
 
 @given(st.lists(st.tuples(st.sampled_from([IDENTITY, RUNG]), st.floats(-5, 5)), min_size=1, max_size=8))

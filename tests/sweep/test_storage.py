@@ -294,7 +294,7 @@ def test_without_storage_there_is_no_record_and_no_thread(tmp_path):
     with driving(tmp_path) as driver:
         assert (driver.held.own, driver.held.root) == (True, str(driver.folder.path))
         driver.begin()
-    assert sorted(file.name for file in driver.folder.path.iterdir()) == ["events.jsonl", "optuna.db", "sweep.json"]
+    assert sorted(file.name for file in driver.folder.path.iterdir()) == ["events.jsonl", "sweep.json"]
 
 
 def test_a_shared_folder_is_a_storage_too(tmp_path):

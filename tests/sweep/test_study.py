@@ -1,16 +1,11 @@
-"""Optuna's study of a sweep is a view of its log."""
+"""Optuna's study of a sweep, as its sampler sees it, follows from the sweep's log."""
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
-from types import SimpleNamespace
-
-import optuna
 import pytest
+from optuna.trial import TrialState
 from session_driver import Driver
 
-from gensweep.errors import GensweepError
 from gensweep.sweep import study
 
 
@@ -27,82 +22,45 @@ def play(driver):
 
 
 def told(trials):
+    """All that a sampler looks at; of a trial that runs that is where it is."""
     return [
-        (t.number, t.state, t.params, t.distributions, t.intermediate_values, t.values, t.constraints, t.user_attrs)
+        (t.number, t.state, t.params, t.distributions, t.last_step if t.state == TrialState.PRUNED else None, t.values)
         for t in trials
     ]
 
 
-@pytest.mark.trains
-@pytest.mark.parametrize("damage", ["missing", "empty", "garbage", "flipped", "of another sweep", "behind", "ahead"])
-def test_optunas_study_is_a_view_that_is_made_anew(tmp_path, damage):
-    root = tmp_path / "50% of? it's 'ü' #1"
-    undamaged = Driver(root, trials=6)
-    play(undamaged)
-    expected = told(undamaged.told)
-    file = undamaged.folder.optuna
-    assert file.is_file()
-    match damage:
-        case "missing":
-            file.unlink()
-        case "empty":
-            file.write_bytes(b"")
-        case "garbage":
-            file.write_bytes(b"SQLite format 3\x00" + bytes(range(256)) * 40)
-        case "flipped":
-            content = bytearray(file.read_bytes())
-            content[4096:12288] = bytes(8192)
-            file.write_bytes(content)
-        case "of another sweep":
-            other = Driver(tmp_path / "other", trials=6)
-            other.begin()
-            file.write_bytes(other.folder.optuna.read_bytes())
-        case "behind":
-            other = Driver(tmp_path / "other", trials=6)
-            file.write_bytes(other.folder.optuna.read_bytes())
-        case "ahead":
-            undamaged.session.study.ask()
-    later = Driver(root, trials=6)
-    assert told(later.told) == expected
+def test_a_later_session_begins_with_the_same_study(tmp_path):
+    driver = Driver(tmp_path, trials=6)
+    play(driver)
+    later = Driver(tmp_path, trials=6)
+    assert told(later.told) == told(driver.told)
+    assert [each.state.name for each in later.told] == ["COMPLETE", "PRUNED", "FAIL", "RUNNING"]
+    assert [each.values for each in later.told] == [[4.5], [4.0], None, None]
     assert later.begin("again").trial == "t0003"
     assert later.begin("new").trial == "t0004"
 
 
-def test_a_study_that_another_process_has_locked_is_an_error_and_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(study, "LOCK_TIMEOUT", 0.1)
-    driver = Driver(tmp_path)
-    driver.begin()
-    with closing(sqlite3.connect(driver.folder.optuna)) as other:
-        other.execute("BEGIN EXCLUSIVE")
-        before = driver.folder.optuna.read_bytes()
-        with pytest.raises(GensweepError, match=r"optuna.db cannot be used \(database is locked\).*tune --resume a"):
-            Driver(tmp_path)
-        with pytest.raises(GensweepError, match="database is locked"):
-            driver.begin("y")
-        assert driver.folder.optuna.read_bytes() == before
-    assert Driver(tmp_path).begin().trial == "t0000"
-
-
-def begin_until_it_is_full(driver):
-    for number in range(1000):
-        driver.begin(str(number))
-
-
-def test_a_full_disk_is_an_error_and_the_sweep_goes_on_once_there_is_room(tmp_path, monkeypatch):
-    driver = Driver(tmp_path, trials=1000)
-    pages = driver.folder.optuna.stat().st_size // 4096
-
-    def connect(*args, **kwargs):
-        connection = sqlite3.connect(*args, **kwargs)
-        connection.execute(f"PRAGMA max_page_count={pages}")
-        return connection
-
-    with monkeypatch.context() as full:
-        full.setattr(study, "sqlite3", SimpleNamespace(**{**vars(sqlite3), "connect": connect}))
-        with pytest.raises(GensweepError, match=r"optuna.db cannot be used \(database or disk is full\); make room"):
-            begin_until_it_is_full(driver)
-    assert Driver(tmp_path, trials=1000).begin().trial == "t0000"
-
-
 def test_studies_are_minimised_or_maximised_by_the_mode(tmp_path):
-    assert Driver(tmp_path, mode="max").session.study.direction == optuna.study.StudyDirection.MAXIMIZE
+    assert Driver(tmp_path, mode="max").session.study.directions == ["MAXIMIZE"]
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_of_a_long_search_the_sampler_remembers_the_best_and_the_newest(tmp_path, monkeypatch, mode):
+    monkeypatch.setitem(study.REMEMBERED, "tpe", 10)
+    driver = Driver(tmp_path, trials=60, mode=mode)
+    driver.begin("runs")
+    for number in range(1, 41):
+        driver.begin(str(number))
+        driver.evaluate(400, abs(number - 5.5), tune_id=str(number))
+        driver.end(str(number), finished=True)
+        assert len(driver.told) <= 21  # one more draw, and the one that runs
+    known = {each.params["x"] for each in driver.told}
+    scores = {trial.trial: trial.params["x"] for trial in driver.state.searched}
+    best = ["t0005", "t0006"] if mode == "min" else ["t0039", "t0040"]
+    assert {scores[name] for name in (*best, "t0000", "t0038", "t0039", "t0040")} <= known
+    assert scores["t0012"] not in known
+    driver.evaluate(400, 0.1 if mode == "min" else 99.0, tune_id="runs")
+    driver.end("runs", finished=True)
+    ended = [each for each in driver.told if each.params["x"] == scores["t0000"]]
+    assert [each.state for each in ended] == [TrialState.COMPLETE]
+    assert driver.begin("next").trial == "t0041"

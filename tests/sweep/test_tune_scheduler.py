@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import optuna
 import pytest
 from session_driver import Driver
 
@@ -17,7 +16,6 @@ from gensweep.config.search_methods import (
     PopulationBasedTraining,
     RandomSearch,
 )
-from gensweep.sweep import session, study
 from gensweep.sweep.events import Started
 from gensweep.sweep.perturbation import clipped, mutations
 
@@ -82,18 +80,6 @@ class Sweep:
             trial.trial: (trial.status, trial.images, trial.config["x"], [each.source for each in trial.lineage])
             for trial in trials
         }
-
-
-@pytest.fixture(autouse=True)
-def _study_in_memory(monkeypatch):
-    """Optuna only draws here; its database would take most of the time."""
-
-    def open_study(file, state, search, sample):
-        drawn = optuna.create_study(sampler=study.make_sampler(search, 0), direction="minimize")
-        drawn.add_trials(list(study._expected(state, sample)))
-        return drawn
-
-    monkeypatch.setattr(session, "open_study", open_study)
 
 
 SCHEDULERS = [HyperBand(), MedianStopping(), PopulationBasedTraining()]

@@ -144,7 +144,6 @@ def test_a_study_begins_with_what_is_known_and_can_be_made_anew(tmp_path):
         (1, TrialState.PRUNED, 0.75, 5.0),
         (2, TrialState.COMPLETE, 0.5, 1.0),
     ]
-    driver.folder.optuna.unlink()
     later = Driver(tmp_path)  # what was known stands in the log; the other sweep may be gone
     assert [(each.number, each.state, each.params["x"], each.value) for each in later.told] == told
     assert later.session.next_trial().trial == "t0001"

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 import urllib.request
+from functools import partial
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -21,10 +22,11 @@ from gensweep.report.html import render
 from gensweep.sweep.events import Started
 from gensweep.sweep.state import SweepState
 from gensweep.tracking.artifacts import sample_grid, stored_history, trial_config
+from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import checkpoint_folder, find_sweep
 from gensweep.tracking.store_check import check_server
 from gensweep.tracking.sync import sync, sync_all
-from gensweep.tracking.view import MlflowView
+from gensweep.tracking.view import LogView
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_a_server_that_dies_and_comes_back_misses_nothing_and_the_driver_never_w
     (checkpoint / "checkpoint.json").write_text("{}")
     grid(checkpoint / "samples.png", 10, 0, 2)
     sweep = LoggedSweep(tmp_path / "sweeps", "flaky", trials=2, keep_best=1)
-    view = MlflowView(sweep.folder)
+    view = LogView("MLflow", partial(Replay, sweep.folder))
     asking.clear()
     for number, trial in enumerate(("t0000", "t0001")):
         sweep.start(trial, {"x": number}, {"family": {"kind": "gan"}, "x": number})

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -32,7 +33,7 @@ from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import checkpoint_folder, find_sweep, find_trial, load_sweeps
 from gensweep.tracking.store import client
 from gensweep.tracking.sync import sync, sync_all
-from gensweep.tracking.view import MlflowView
+from gensweep.tracking.view import LogView
 
 SECRET = "q9Zk3vB7xW2mN8pL"
 
@@ -244,7 +245,7 @@ def test_a_record_that_mlflow_refuses_does_not_hold_up_the_others(store, caplog)
     sweep.file()
     assert [trial.trial for trial in find_sweep("refused").trials] == ["t0000", "t0001"]
     assert find_sweep("refused").trials[1].objective.value == 5.0
-    assert "MLflow refused a record of t0000" in caplog.text
+    assert "MLflow refused a record of refused/t0000" in caplog.text
 
 
 def test_hundreds_of_params_and_long_values_arrive(store):
@@ -287,7 +288,7 @@ def test_the_sweep_does_not_wait_for_the_store(store, monkeypatch):
 
     monkeypatch.setattr(Replay, "catch_up", late)
     sweep = LoggedSweep(store / "sweeps", "quick")
-    with closing(MlflowView(sweep.folder)) as view:
+    with closing(LogView("MLflow", partial(Replay, sweep.folder))) as view:
         sweep.start("t0000")
         for step in range(300):
             sweep.progress("t0000", step, loss=1.0)
