@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from trivial_sweeps import Memory, numbered, plan
 
+from gensweep.config.objectives import Constraint
 from gensweep.config.ranges import Range
 from gensweep.config.search_methods import AshaSettings, HyperBand, PopulationBasedTraining, RandomSearch
 from gensweep.config.sweep_config import Repeats, Resources
@@ -102,13 +103,17 @@ def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(finished):
     assert fresh == kept == kept_after_it == fresh_too != another_seed
 
 
-def test_pruned_and_failed_trials_are_told_as_such_and_the_best_is_trained_again_with_other_seeds(tmp_path):
-    configs = [{"x": 0.2}, {"x": 5.0}, {"x": 0.1, "raise_at": 3}, {"x": 0.05}]
+def test_ends_are_told_as_what_they_are_and_the_best_is_trained_again_with_other_seeds(tmp_path):
+    configs = [{"x": 0.2}, {"x": 5.0}, {"x": 0.1, "raise_at": 3}, {"x": 0.05}, {"x": 0.01, "params": 9.0}]
     asha = {"search": {"scheduler": AshaSettings(reduction=2), "repeats": Repeats(top=1, seeds=2)}, "grace": 100}
+    limit = {"constraints": (Constraint(metric="params", max=4),), "known": lambda config: {"params": config["params"]}}
     memory = Memory()
-    result = run_plan(plan(configs=configs, **asha), [memory], root=tmp_path)
-    assert [t.status for t in trials_of(result)][:4] == ["finished", "pruned", "failed", "finished"]
-    best, *repeats = trials_of(result)[3:]
+    sized = [{"params": 1.0} | config for config in configs]
+    result = run_plan(plan(trials=5, configs=sized, **asha, **limit), [memory], root=tmp_path)
+    assert [t.status for t in trials_of(result)][:5] == ["finished", "pruned", "failed", "finished", "infeasible"]
+    infeasible = trials_of(result)[4]
+    assert (infeasible.error, infeasible.images) == ("params 9 is more than 4", 0)
+    best, _, *repeats = trials_of(result)[3:]
     assert result.state.ranking[0] == best
     assert [(t.trial, t.status) for t in repeats] == [("t0003-s1", "finished"), ("t0003-s2", "finished")]
     assert len({t.best.evaluation.signals["sum"] for t in (best, *repeats)}) == 3  # other seeds
@@ -119,9 +124,11 @@ def test_pruned_and_failed_trials_are_told_as_such_and_the_best_is_trained_again
     assert "raise ValueError" in log
     assert "What the workers printed: logs/ of Ray's session" in log
     frozen = told(result)
-    assert [each.state.name for each in frozen] == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE"]
+    assert [each.state.name for each in frozen] == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "PRUNED"]
     assert frozen[1].intermediate_values == {100: pytest.approx(5.01)}
-    assert [e.trial for e in memory.of(Ended)] == ["t0000", "t0001", "t0002", "t0003", *(t.trial for t in repeats)]
+    ended = [event.trial for event in memory.of(Ended)]
+    assert sorted(ended[:5]) == [f"t000{number}" for number in range(5)]
+    assert ended[5:] == [trial.trial for trial in repeats]
 
 
 def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
