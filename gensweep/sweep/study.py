@@ -20,8 +20,8 @@ from gensweep.sweep.trial_state import TrialState
 Sample: TypeAlias = Callable[[Any], Mapping[str, Any]]
 """Asks an Optuna trial for the parameters of the space."""
 
-#: So many trials are remembered where a draw takes the longer the more there are; twice as many are the most.  TPE models
-#: 25 of them as the good ones, however many there are.
+#: So many trials are remembered where a draw takes the longer the more there are; twice as many are the most.
+#: TPE models 25 of them as the good ones, however many there are.
 REMEMBERED = {"tpe": 250, "gp": 125, "nsga2": 250}
 #: The share of them that are the best so far; the others are the newest.
 BEST_SHARE = 0.2
