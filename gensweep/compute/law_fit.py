@@ -19,8 +19,10 @@ the data do not tell, such as E where nothing levels off yet, is as uncertain th
 from __future__ import annotations
 
 import itertools
+from functools import cache
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from gensweep.compute.scaling_law import (
     FLOOR,
@@ -81,12 +83,20 @@ def _minimise(observations: Observations, weights: Array, prior: LawPrior, start
     bounds = [(-BOUND, BOUND)] * len(prior.mean)
     bounds[SIZE_EXPONENT] = bounds[IMAGES_EXPONENT] = (-4.0, 2.0)  # exponents of 0.02 to 7.4
     bounds[TRIAL_DEVIATION] = bounds[SCORE_DEVIATION] = (-7.0, 1.0)  # deviations of 0.1 % to a factor of 15
-    fits = [
-        minimize(law_loss, start, (observations, weights, prior), jac=True, method="L-BFGS-B", bounds=bounds)
-        for start in starts
-    ]
+    # Its vectors are short: what a second thread of the linear algebra would do is wait, at seventy times the cost.
+    with _linear_algebra().limit(limits=1, user_api="blas"):
+        fits = [
+            minimize(law_loss, start, (observations, weights, prior), jac=True, method="L-BFGS-B", bounds=bounds)
+            for start in starts
+        ]
     found: Array = min(fits, key=lambda fit: float(fit.fun)).x
     return found
+
+
+@cache
+def _linear_algebra() -> ThreadpoolController:
+    """The libraries that NumPy and SciPy have loaded for it."""
+    return ThreadpoolController()
 
 
 def law_loss(parameters: Array, data: Observations, weights: Array, prior: LawPrior) -> tuple[float, Array]:

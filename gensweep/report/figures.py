@@ -27,9 +27,9 @@ from gensweep.report.vega import (
 )
 
 #: How many series colours the page defines: --c0 and so on.
-COLOURS = 6
+COLOURS = 8
 #: Vega's symbols of the series, for eyes that do not tell the colours apart.
-SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 #: The same for legends, as paths of an SVG of which the corners are at -6 and 6.
 SYMBOL_PATHS = (
     "M5,0A5,5 0 1,1 -5,0A5,5 0 1,1 5,0Z",
@@ -38,6 +38,8 @@ SYMBOL_PATHS = (
     "M0,-6L6,0L0,6L-6,0Z",
     "M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4Z",
     "M0,5.5L5.5,-4.5h-11Z",
+    "M5.5,0L-4.5,5.5v-11Z",
+    "M-5.5,0L4.5,5.5v-11Z",
 )
 #: Pixels of width and height, for a column of the page and for a telephone.
 SIZES = {"broad": (500, 270), "slim": (345, 250)}

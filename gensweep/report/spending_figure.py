@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import ConfigError
+from gensweep.report.figures import COLOURS
+from gensweep.report.templates import light_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
     from gensweep.compute.amounts import Amount
     from gensweep.compute.spending import SpendingPlan
 
-#: The colours of families, text, faint text and lines of the grid on a white page, which are those of the report.
-SERIES_COLOURS = ("#2f6db3", "#d0662a", "#2b8a6e", "#8a5bb0", "#b8447c", "#8a7a1f")
-INK_COLOUR, FAINT_COLOUR, GRID_COLOUR = "#1d1f21", "#63686e", "#e4e1da"
+#: Colours as in the report.
+COLOURS_OF_PAGE = light_colours()
+INK_COLOUR, FAINT_COLOUR, GRID_COLOUR = (COLOURS_OF_PAGE[name] for name in ("ink", "faint", "rule"))
 #: Width and height in inches, and dots an inch of a PNG.
 SIZE = (7.2, 4.4)
 DOTS = 160
@@ -86,7 +88,7 @@ def _draw(axes: Axes, series: Mapping[str, FrontierSeries], *, trusted: bool) ->
     from matplotlib.ticker import NullFormatter, ScalarFormatter
 
     for index, (name, each) in enumerate(series.items()):
-        colour = SERIES_COLOURS[index % len(SERIES_COLOURS)]
+        colour = COLOURS_OF_PAGE[f"c{index % COLOURS}"]
         for points in each.trainings:
             axes.plot(*zip(*points, strict=True), "-o", color=colour, alpha=0.35, linewidth=0.9, markersize=2.2)
         if each.expected and trusted:
