@@ -1,5 +1,6 @@
 """Which figures a report has, and what they show."""
 
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from itertools import accumulate
 
@@ -9,6 +10,7 @@ from recorded import sweep, trial
 from gensweep.report.budget_verdict import BudgetVerdict
 from gensweep.report.charts import draw_charts
 from gensweep.report.comparison import compare
+from gensweep.report.figure_files import figure_files
 from gensweep.results import Cost
 
 
@@ -105,3 +107,19 @@ def test_few_trials_are_shown_by_their_settings_and_nothing_is_said_of_what_matt
     )
     assert kind.x.names == ("a", "b")
     assert [dot.y for dot in kind.dots if dot.x == 1] == [4.0]
+
+
+def test_a_figure_that_stands_alone_brings_its_colours_and_names_its_series(monkeypatch):
+    monkeypatch.setattr("gensweep.report.charts.metric_history", lambda trial, name: [])
+    families = [f"family-{letter}" for letter in "abcdefghi"]
+    comparison = compared([trial("a", n, 40.0 + n, family=family) for n, family in enumerate(families)])
+    files = figure_files(comparison, BudgetVerdict(None, comparison.winner, 1.0))
+    history = next(ET.fromstring(svg) for name, svg in files.items() if "history" in name or "all-trials" in name)
+    space = "{http://www.w3.org/2000/svg}"
+    assert set(families) <= {text.text for text in history.iter(f"{space}text")}
+    colours = {path.get("fill") for path in history.iter(f"{space}path")} - {None}
+    assert {f"var(--c{number})" for number in range(8)} <= colours
+    style = history.find(f"{space}style").text
+    assert all(f"--c{number}: #" in style for number in range(8))
+    *_, width, height = map(float, history.get("viewBox").split())
+    assert (width, height) == (float(history.get("width")), float(history.get("height")))
