@@ -1,105 +1,104 @@
-"""Make a table of real trials: draw configurations at random, train each with `gensweep tune`, keep its curve.
+"""Make a table of real trials: draw configurations at random, train each with `gensweep tune`, keep its whole curve.
 
     .venv/bin/python benchmarks/make_table.py digits --trials 400
     nice -n 10 .venv/bin/python benchmarks/make_table.py horses --trials 80 --minutes 60
 
 The table is made in parts, each a sweep of its own whose search seed is the part's number, and each is appended to
-benchmarks/tables/NAME.jsonl once it has ended; a call goes on behind the last one.  A part that was interrupted is
-resumed if its folder is still there, else drawn again.  The trials of every fifth part are trained with three seeds.
-benchmarks/tables/README.md describes the rows.
+benchmarks/tables/NAME.jsonl once it has ended; a call goes on behind the last one, on any machine.  The configurations
+of every fifth part are trained with three seeds.  Ctrl-C or SIGTERM stops it within a part, which the same command then
+resumes if its folder is still there, else makes again.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 from measuring import machine
+from table import NAMES, TABLES, file_of, load_table, sweep_of
 
-from gensweep.results import UNBIASED_PARTS
+from gensweep.files import write_text
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.trial_state import TrialState
 
-TABLES = Path(__file__).parent / "tables"
-#: Every so many parts, one is trained with all seeds.
-REPEATED_PARTS = 5
-SEEDS = 3
+#: Every so many parts, one is trained with so many seeds.
+REPEATED_PARTS, SEEDS = 5, 3
+#: What grows along a curve, and what is the same all along.
+GROWING = ("flops", "device_seconds", "scoring_flops", "scoring_device_seconds")
+CONSTANT = ("sample_flops", "params", "activation_bytes")
+#: Significant digits of what was measured.
+DIGITS = 5
 
 
-def rows_of(part: int, seed: int, folder: SweepFolder) -> Iterator[dict[str, Any]]:
-    """The trials of a part that has ended."""
+def row_of(part: int, trial: TrialState) -> dict[str, Any]:
+    """A training as the table holds it."""
+    points = [trial.evaluations[images].evaluation for images in sorted(trial.evaluations)]
+    scores = [point.scores[trial.metric] for point in points]
+    growing = {name: [getattr(point.cost, name) for point in points] for name in GROWING}
+    parts = {name: [getattr(score, name) for score in scores] for name in ("corrected", "error")}
+    curve = growing | {"score": [score.value for score in scores]} | parts
     origin = machine(torch.device("cpu"))
-    state = folder.state()
-    for trial in state.searched:
-        yield {
-            "configuration": f"{part:03d}-{trial.number}",
-            "seed": seed,
-            "status": trial.status,
-            "error": trial.error,
-            "parameters": dict(trial.suggested),
-            "overrides": dict(trial.params),
-            "curve": [_point(trial, images) for images in sorted(trial.evaluations)],
-            "cpu": origin["cpu"],
-            "commit": origin["commit"],
-        }
+    return {
+        "configuration": f"{part:03d}-{trial.number:02d}",
+        "seed": trial.config["seed"],
+        "status": trial.status,
+        "error": trial.error and trial.error.partition("; log: ")[0],
+        "parameters": dict(trial.suggested),
+        "cost": {name: getattr(points[0].cost, name) for name in CONSTANT} if points else {},
+        "curve": {"images": [point.images for point in points]}
+        | {name: [value and float(f"{value:.{DIGITS}g}") for value in values] for name, values in curve.items()},
+        "cpu": origin["cpu"],
+        "commit": origin["commit"],
+    }
 
 
-def _point(trial: TrialState, images: int) -> dict[str, float]:
-    evaluation = trial.evaluations[images].evaluation
-    score, cost = evaluation.scores[trial.metric], evaluation.cost.as_dict()
-    parts = {part: getattr(score, part) for part in UNBIASED_PARTS}
-    found = {"score": score.value} | {part: value for part, value in parts.items() if value is not None} | cost
-    return {name: _rounded(value) for name, value in (found | {"images": images}).items()}
+def population(name: str) -> dict[str, Any]:
+    """What the configurations of a table are drawn from."""
+    sweep = sweep_of(name).as_dict()
+    found: dict[str, Any] = json.loads(
+        json.dumps({key: sweep[key] for key in ("objective", "budget", "base", "space")})
+    )
+    return found
 
 
-def _rounded(value: float) -> float:
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+def heading(name: str, trials: Sequence[TrialState]) -> dict[str, Any]:
+    """What all rows share: where they come from, and what a score is."""
+    score = next(trial.objective for trial in trials if trial.objective is not None)
+    anchors = {"floor": score.floor, "ceiling": score.ceiling}
+    values = {key: anchor and {"score": anchor.value, "corrected": anchor.corrected} for key, anchor in anchors.items()}
+    return {"table": name, "identity": score.identity.as_dict(), "anchors": values, "sweep": population(name)}
 
 
-def heading(name: str, folder: SweepFolder) -> dict[str, Any]:
-    """What all rows share: the sweep that they come from, and what a score is."""
-    points = (each.evaluation for trial in folder.state().searched for each in trial.evaluations.values())
-    score = next(iter(points)).scores[folder.state().metric]
-    settings = {key: folder.settings[key] for key in ("objective", "budget", "base", "space")}
-    return {"table": name, "identity": score.identity.as_dict(), "anchors": score.anchors.as_dict(), "sweep": settings}
-
-
-def rows_made(file: Path) -> list[dict[str, Any]]:
-    """The rows that the table holds."""
-    return [json.loads(line) for line in file.read_text().splitlines()[1:]] if file.exists() else []
-
-
-def parts_made(file: Path) -> set[tuple[int, int]]:
-    """Parts and seeds that the table holds."""
-    return {(int(row["configuration"].partition("-")[0]), row["seed"]) for row in rows_made(file)}
-
-
-def run_part(name: str, part: int, seed: int, work: Path) -> SweepFolder:
+def make_part(name: str, part: int, work: Path) -> SweepFolder:
     """Train the trials of a part, or what is left of them."""
-    sweep = f"{name}-{part:03d}-{seed}"
+    folder = SweepFolder(work / "sweeps", f"{name}-{part:03d}")
     command = [sys.executable, "-m", "gensweep", "tune"]
-    if (work / "sweeps" / sweep / "sweep.json").exists():
-        command += ["--resume", sweep]
+    if folder.exists:
+        command += ["--resume", folder.name]
     else:
-        command += [str(TABLES / f"{name}.yaml"), "--name", sweep]
-        command += ["--set", f"search.seed={part}", "--set", f"seed={seed}"]
-    code = subprocess.run(command, cwd=work).returncode
-    folder = SweepFolder(work / "sweeps", sweep)
+        command += [str(TABLES / f"{name}.yaml"), "--name", folder.name, "--set", f"search.seed={part}"]
+        if part % REPEATED_PARTS == 0:
+            trials = sweep_of(name).search.most_trials
+            command += ["--set", f"search.repeats={{top: {trials}, seeds: {SEEDS - 1}}}"]
+    with subprocess.Popen(command, cwd=work) as tune:
+        signal.signal(signal.SIGTERM, lambda *_: tune.terminate())
+        code = tune.wait()
     if not folder.exists or folder.state().left:
-        raise click.ClickException(f"{sweep} ended with {code} before all its trials had; the same command goes on")
+        raise click.ClickException(f"{folder.name} ended with {code} before all its trials had; the same call goes on")
     return folder
 
 
 @click.command(context_settings={"show_default": True})
-@click.argument("name", type=click.Choice(sorted(file.stem for file in TABLES.glob("*.yaml"))))
+@click.argument("name", type=click.Choice(NAMES))
 @click.option("--trials", default=400, help="So many configurations the table is to hold.")
 @click.option("--minutes", type=float, help="Begin no further part after so long.", show_default=False)
 @click.option("--work", type=click.Path(path_type=Path), default=Path("build/tables"), help="Where it trains.")
@@ -107,22 +106,16 @@ def main(name: str, trials: int, minutes: float | None, work: Path) -> None:
     """Add trials to a table until it holds enough."""
     end = float("inf") if minutes is None else time.monotonic() + 60 * minutes
     work.mkdir(parents=True, exist_ok=True)
-    file, part = TABLES / f"{name}.jsonl", 0
-    done = parts_made(file)
-    while len({row["configuration"] for row in rows_made(file)}) < trials:
-        for seed in range(SEEDS if part % REPEATED_PARTS == 0 else 1):
-            if (part, seed) in done:
-                continue
-            if time.monotonic() > end:
-                return
-            folder = run_part(name, part, seed, work)
-            with file.open("a") as table:
-                if not done:
-                    table.write(json.dumps(heading(name, folder)) + "\n")
-                table.writelines(json.dumps(row) + "\n" for row in rows_of(part, seed, folder))
-            done.add((part, seed))
-            shutil.rmtree(folder.path)
-        part += 1
+    while len((table := load_table(name)).by_configuration) < trials and time.monotonic() < end:
+        if table.heading and table.heading["sweep"] != population(name):
+            raise click.ClickException(f"{file_of(name)} holds trials of another population; move it away")
+        part = len({training.part for training in table.trainings})
+        folder = make_part(name, part, work)
+        trained = list(folder.state().trials.values())
+        head = [] if table.heading else [heading(name, trained)]
+        lines = "".join(json.dumps(row) + "\n" for row in [*head, *(row_of(part, trial) for trial in trained)])
+        write_text(file_of(name), (file_of(name).read_text() if table.heading else "") + lines)
+        shutil.rmtree(folder.path)
 
 
 if __name__ == "__main__":
