@@ -1,0 +1,163 @@
+"""gensweep's own search in a replay: its session asks, is told, stops, pauses and promotes, as in `gensweep tune`.
+
+Only the workers are another, which the session never sees: what they report comes from a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+from table_replay import Pool, Stage
+
+from gensweep.config import SweepConfig
+from gensweep.config.sweep_config import Search
+from gensweep.results import Cost, Evaluation, Identity, Score
+from gensweep.sweep.events import Evaluated, Started
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.session import Session
+from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.sweep_plan import SweepPlan
+
+#: Into so many images the training of a replay is divided.
+LENGTH = 100_000
+#: More trials than any replay draws.
+ENDLESS = 10_000
+
+
+class ProductSearch:
+    """A search by gensweep, as configured; its folder is a temporary one."""
+
+    def __init__(self, pool: Pool, sweep: SweepConfig, search: Mapping[str, Any], folder: Path, workers: int) -> None:
+        self._pool = pool
+        space = SearchSpace.of(sweep)
+        plan = SweepPlan(
+            name="replay",
+            objective=sweep.score,
+            search=Search.model_validate({"trials": ENDLESS, "seed": pool.seed, **search}),
+            budget=pool.budget,
+            job=_none,
+            sample=space.suggest,
+            configure=_configured,
+            nodes=space.nodes,
+            unit="flops",
+            equal=True,
+            grace=pool.shares[0] * pool.budget,
+        )
+        self._identity = Identity.from_dict(pool.table.heading["identity"])
+        self._session = Session(plan, SweepFolder(folder, "replay"), (), concurrent=workers)
+        # The study as the session has made it, but not in a file: nobody goes on with a replay.
+        on_file = self._session.study
+        sampler = FromTable(on_file.sampler, pool, space.suggest)
+        self._session.study = optuna.create_study(sampler=sampler, directions=on_file.directions)
+        self._going_on: list[Stage] = []
+        self._configurations: dict[str, int] = {}
+        self._sampler = sampler
+
+    def ask(self) -> Stage | None:
+        """The next part of a trial that goes on, or what the session wants to run."""
+        if self._going_on:
+            return self._going_on.pop(0)
+        trial = self._session.next_trial()
+        if trial is None:
+            return None
+        self._session.note(Started(trial.trial))
+        configuration = self._configurations.setdefault(trial.trial, self._sampler.taken)
+        return Stage(trial.trial, configuration, len(trial.evaluations))
+
+    def tell(self, stage: Stage, score: float | None) -> None:
+        """Report as workers do."""
+        name, pool, session = stage.key, self._pool, self._session
+        if score is None:
+            session.ended(name, {"failure": "as in the table"})
+            return
+        share = pool.shares[stage.point]
+        cost = Cost(images=round(share * LENGTH), flops=share * pool.budget)
+        found = Evaluation(round(share * LENGTH), {"fd": Score(score, "min", self._identity)}, cost)
+        stops = session.reported(Evaluated(name, found, None))
+        if stage.point == len(pool.shares) - 1:
+            session.ended(name, {"finished": True})
+        elif stops:
+            session.ended(name, {})
+        else:
+            self._going_on.append(stage._replace(point=stage.point + 1))
+
+
+class FromTable(optuna.samplers.BaseSampler):
+    """What another sampler asks for, moved to the nearest configuration of a table that is free.
+
+    The study learns of the configuration that was trained, as it does in a real search.
+    """
+
+    def __init__(
+        self, inner: optuna.samplers.BaseSampler, pool: Pool, sample: Callable[[Any], Mapping[str, Any]]
+    ) -> None:
+        self.inner, self.pool, self.sample = inner, pool, sample
+        self.taken = -1
+        """The configuration of the newest trial."""
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Find the configuration of a trial before it asks for its first parameter."""
+        if trial.params:  # it is told of, not asked for
+            return
+        self.inner.before_trial(study, trial)
+        wish = _Wish(self.inner, study, trial)
+        self.sample(wish)
+        self.taken = self.pool.take(wish.params)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """None: all parameters are known already."""
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See above."""
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """What the configuration has of it."""
+        return self.pool.trainings[self.taken].parameters[param_name]
+
+    def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: Any, values: Any) -> None:
+        """As the other one."""
+        self.inner.after_trial(study, trial, state, values)
+
+
+class _Wish:
+    """A trial that notes what a sampler would give it."""
+
+    def __init__(self, sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: FrozenTrial) -> None:
+        self._asked = sampler, study, trial
+        self._together = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+        self.params: dict[str, Any] = {}
+
+    def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
+        return self._given(name, FloatDistribution(low, high, log=log, step=step))
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> Any:
+        return self._given(name, IntDistribution(low, high, log=log, step=step))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        return self._given(name, CategoricalDistribution(choices))
+
+    def _given(self, name: str, distribution: BaseDistribution) -> Any:
+        if name not in self._together:
+            sampler, study, trial = self._asked
+            self._together[name] = sampler.sample_independent(study, trial, name, distribution)
+        self.params[name] = self._together[name]
+        return self.params[name]
+
+
+def _none(*_: Any) -> None:
+    """The job, which nobody runs."""
+
+
+def _configured(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    return {"family": {"kind": overrides["family.kind"]}, "training": {"images": LENGTH}}

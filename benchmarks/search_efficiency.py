@@ -1,0 +1,199 @@
+"""What a search finds for its compute: replays of searches on a table of real trials, with every cost counted.
+
+    .venv/bin/python benchmarks/search_efficiency.py digits
+    .venv/bin/python benchmarks/search_efficiency.py digits --seeds 20 --trainings 32 --methods random,tpe+asha
+
+The product's methods are driven by its own session, the peers by their own packages; smac and dehb come with
+`pip install 'gensweep[search-peers]'`.  One trial runs at a time, which is the best case of every method.  All methods
+are scored at the same points of a training, those of the table that divide it by three: trials are stopped, paused and
+promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
+
+A search can only be given what the table holds: of what it asks for, it gets the nearest configuration that it has not
+had yet, and its model learns of that one.  What a replay has found is the score of the best trial so far on fresh
+seeds, not the lucky one that was seen; see FreshScores in table_replay.py.
+
+Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE.json, with a figure beside it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import optuna
+import torch
+from matplotlib.figure import Figure
+from measuring import RESULTS, machine
+from peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
+from product_search import ProductSearch
+from scipy.stats import binom
+from table import NAMES, Table, load_table, sweep_of
+from table_replay import FoundScore, FreshScores, Pool, Searcher, replay
+
+from gensweep.config import SweepConfig
+
+SHARES = (1 / 27, 1 / 9, 1 / 3, 1.0)
+#: The product's methods, as settings of `search`.
+PRODUCT: dict[str, dict[str, Any]] = {
+    "random": {"sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
+    "tpe": {"sampler": {"kind": "tpe"}, "scheduler": {"kind": "fifo"}},
+    "asha": {"sampler": {"kind": "random"}, "scheduler": {"kind": "asha"}},
+    "tpe+asha": {},
+    "hyperband": {"sampler": {"kind": "random"}, "scheduler": {"kind": "hyperband"}},
+    "median": {"sampler": {"kind": "random"}, "scheduler": {"kind": "median"}},
+}
+DEFAULT, BASELINE, ONCE = "tpe+asha", "random", "random (scored once)"
+PEERS: dict[str, Callable[[Pool, SweepConfig, Path, int], Searcher]] = {
+    "optuna": lambda pool, sweep, folder, trainings: OptunaHyperband(pool, sweep),
+    "ray": lambda pool, sweep, folder, trainings: RayAsha(pool, sweep),
+    "smac": lambda pool, sweep, folder, trainings: Promoting(pool, Smac(pool, sweep, folder, trainings)),
+    "dehb": lambda pool, sweep, folder, trainings: Promoting(pool, Dehb(pool, sweep, folder, trainings)),
+}
+METHODS = (ONCE, *PRODUCT, *PEERS)
+#: Points of the axis of compute, evenly on its logarithm, and where it begins, in whole trainings.
+GRID, FIRST = 200, 1.0
+#: Of the intervals.
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method: what it has found after a quarter, a half and all of the compute, each with its 95 % interval.
+
+    `compute` is the share of the compute at which its median reaches what random search finds with all of it.
+    """
+
+    method: str
+    seeds: int
+    quarter: tuple[float, float, float]
+    half: tuple[float, float, float]
+    whole: tuple[float, float, float]
+    compute: float | None
+    seconds: float
+
+
+def replays(method: str, table: Table, sweep: SweepConfig, seeds: int, trainings: int) -> list[list[FoundScore]]:
+    """What a method finds with so many whole trainings' compute, seed by seed."""
+    shares = (1.0,) if method == ONCE else SHARES
+    fresh, found = FreshScores(table, shares), []
+    for seed in range(seeds):
+        pool = Pool(table, sweep.nodes(), shares, seed)
+        with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+            search = make_search(method, pool, sweep, Path(folder), trainings)
+            found.append(replay(search, pool, fresh, flops=trainings * pool.budget, workers=1))
+    return found
+
+
+def make_search(method: str, pool: Pool, sweep: SweepConfig, folder: Path, trainings: int) -> Searcher:
+    """A method, ready to be asked."""
+    if method in PEERS:
+        return PEERS[method](pool, sweep, folder, trainings)
+    return ProductSearch(pool, sweep, PRODUCT[BASELINE if method == ONCE else method], folder, workers=1)
+
+
+def curves(found: Sequence[Sequence[FoundScore]], grid: Sequence[float], start: float) -> np.ndarray:
+    """By seed and compute in FLOPs, the score on fresh seeds of the best trial; `start` before there is any."""
+    table = np.full((len(found), len(grid)), start)
+    for row, steps in zip(table, found, strict=True):
+        for step in steps:
+            row[np.asarray(grid) >= step.flops] = step.fresh
+    return table
+
+
+def median_with_interval(values: np.ndarray) -> np.ndarray:
+    """Medians over seeds (the first axis), with the lower and upper ends of their intervals, from order statistics."""
+    ordered, n = np.sort(values, axis=0), len(values)
+    below = int(binom.ppf((1 - CONFIDENCE) / 2, n, 0.5))
+    return np.stack([np.median(values, axis=0), ordered[max(below - 1, 0)], ordered[min(n - below, n - 1)]])
+
+
+def row_of(method: str, bands: np.ndarray, grid: np.ndarray, target: float, seeds: int, seconds: float) -> Row:
+    """What the table says of a method, whose medians and intervals these are."""
+    at = [int(np.searchsorted(grid, share * grid[-1] * (1 - 1e-9))) for share in (0.25, 0.5, 1.0)]
+    values = [tuple(float(f"{each:.4g}") for each in bands[:, index]) for index in at]
+    reached = np.flatnonzero(bands[0] <= target)
+    compute = float(grid[reached[0]] / grid[-1]) if len(reached) else None
+    return Row(method, seeds, *values, compute, round(seconds, 1))
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("name", type=click.Choice(NAMES))
+@click.option("--seeds", default=200, help="Replays of each method.")
+@click.option("--trainings", default=48, help="Compute of a search, in whole trainings.")
+@click.option("--methods", default=",".join(METHODS), help="Which, with commas between.")
+def main(name: str, seeds: int, trainings: int, methods: str) -> None:
+    """Replay searches on a table, and say what they find for their compute."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    table, sweep = load_table(name), sweep_of(name)
+    if not table.trainings:
+        raise click.ClickException(f"the table is empty; begin it with: python benchmarks/make_table.py {name}")
+    budget = float(table.heading["sweep"]["budget"]["flops"])
+    grid = np.geomspace(FIRST, trainings, GRID) * budget
+    start = max(score for training in table.trainings for score in training.curve["score"])
+    bands, seconds = dict[str, np.ndarray](), dict[str, float]()
+    for method in [BASELINE, *(each for each in methods.split(",") if each != BASELINE)]:
+        if method not in METHODS:
+            raise click.ClickException(f"--methods: {method!r} is none of {', '.join(METHODS)}")
+        began = time.perf_counter()
+        try:
+            found = replays(method, table, sweep, seeds, trainings)
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"{method}: {error}; pip install 'gensweep[search-peers]'") from error
+        bands[method] = median_with_interval(curves(found, grid, start))
+        seconds[method] = time.perf_counter() - began
+        row = row_of(method, bands[method], grid, bands[BASELINE][0, -1], seeds, seconds[method])
+        click.echo(_line(row))
+    rows = [row_of(each, bands[each], grid, bands[BASELINE][0, -1], seeds, seconds[each]) for each in bands]
+    write(name, table, rows, grid / budget, bands, {"trainings": trainings, "shares": SHARES})
+
+
+def _line(row: Row) -> str:
+    parts = [f"{middle:7.4g} [{low:.4g}, {high:.4g}]" for middle, low, high in (row.quarter, row.half, row.whole)]
+    compute = "never" if row.compute is None else f"{row.compute:.0%}"
+    return f"{row.method:22} {'  '.join(f'{part:26}' for part in parts)} {compute:>6}"
+
+
+def write(
+    name: str,
+    table: Table,
+    rows: Sequence[Row],
+    grid: np.ndarray,
+    bands: Mapping[str, np.ndarray],
+    settings: Mapping[str, Any],
+) -> None:
+    """Write the result as JSON, and the figure beside it."""
+    now = datetime.datetime.now(tz=datetime.UTC)
+    file = RESULTS / f"search_efficiency-{now:%Y-%m-%d}-{name}.json"
+    size = {"configurations": len(table.by_configuration), "trainings": len(table.trainings)}
+    result = {
+        "benchmark": "search_efficiency",
+        "date": now.isoformat(timespec="seconds"),
+        "table": {"name": name, **size},
+        "settings": dict(settings),
+        "machine": machine(torch.device("cpu")),
+        "rows": [asdict(row) for row in rows],
+    }
+    file.write_text(json.dumps(result, indent=1) + "\n")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    for method, (middle, low, high) in bands.items():
+        [line] = axes.plot(grid, middle, label=method, linewidth=2.5 if method == DEFAULT else 1.2)
+        axes.fill_between(grid, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    axes.set(xscale="log", yscale="log", xlabel="compute of the search, in whole trainings")
+    axes.set_ylabel(f"{table.heading['identity']['metric']} of the best trial on fresh seeds, median over replays")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    figure.savefig(file.with_suffix(".png"), dpi=120)
+    click.echo(f"wrote benchmarks/results/{file.name} and .png")
+
+
+if __name__ == "__main__":
+    main()
