@@ -86,7 +86,7 @@ def make_part(name: str, part: int, work: Path) -> SweepFolder:
         command += ["--resume", folder.name]
     else:
         command += [str(TABLES / f"{name}.yaml"), "--name", folder.name, "--set", f"search.seed={part}"]
-        if part % REPEATED_PARTS == 0:
+        if (part + 1) % REPEATED_PARTS == 0:
             trials = sweep_of(name).search.most_trials
             command += ["--set", f"search.repeats={{top: {trials}, seeds: {SEEDS - 1}}}"]
     with subprocess.Popen(command, cwd=work) as tune:
