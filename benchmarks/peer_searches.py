@@ -1,7 +1,7 @@
 """Searches of other packages in a replay, each set up as its own documentation shows it.
 
-All of them may promote: a configuration that is asked for again, with more compute, goes on from its checkpoint.
-SMAC3 and DEHB propose points of the space; what they are told of is the nearest configuration of the table.
+A configuration that is asked for again, with more compute, goes on from its checkpoint, which favours SMAC3 and DEHB:
+their users must see to that.
 """
 
 from __future__ import annotations
@@ -126,16 +126,16 @@ class Proposer(Protocol):
 
 
 class Promoting:
-    """The search of a proposer, whose configurations go on from where they are when they are asked for again."""
+    """The search of a proposer, whose configurations go on from where they are when they are asked for again.
 
-    def __init__(self, pool: Pool, proposer: Proposer) -> None:
-        self._pool, self._proposer = pool, proposer
+    A training that fails counts as `worst`.
+    """
+
+    def __init__(self, pool: Pool, proposer: Proposer, worst: float) -> None:
+        self._pool, self._proposer, self._worst = pool, proposer, worst
         self._known: dict[Any, Stage] = {}
         """By key, the stage that was trained last."""
         self._asked: Proposal | None = None
-        scores = [score for training in pool.table.trainings for score in training.curve["score"]]
-        self._worst = max(scores)
-        """What a failed training counts as."""
 
     def ask(self) -> Stage | None:
         """The next point of the configuration that was asked for."""
@@ -188,7 +188,7 @@ class Smac:
 class Dehb:
     """DEHB: HyperBand whose rungs evolve.  Source: Awad et al. 2021, and the ask-and-tell example of its package."""
 
-    def __init__(self, pool: Pool, sweep: SweepConfig, folder: Path, trainings: int) -> None:
+    def __init__(self, pool: Pool, sweep: SweepConfig, folder: Path) -> None:
         from dehb import DEHB
 
         steps = resources(pool)

@@ -32,7 +32,9 @@ ENDLESS = 10_000
 class ProductSearch:
     """A search by gensweep, as configured; its folder is a temporary one."""
 
-    def __init__(self, pool: Pool, sweep: SweepConfig, search: Mapping[str, Any], folder: Path, workers: int) -> None:
+    def __init__(
+        self, pool: Pool, sweep: SweepConfig, identity: Identity, search: Mapping[str, Any], folder: Path, workers: int
+    ) -> None:
         self._pool = pool
         space = SearchSpace.of(sweep)
         plan = SweepPlan(
@@ -48,14 +50,14 @@ class ProductSearch:
             equal=True,
             grace=pool.shares[0] * pool.budget,
         )
-        self._identity = Identity.from_dict(pool.table.heading["identity"])
+        self._identity = identity
         self._session = Session(plan, SweepFolder(folder, "replay"), (), concurrent=workers)
         # The study as the session has made it, but not in a file: nobody goes on with a replay.
         on_file = self._session.study
         sampler = FromTable(on_file.sampler, pool, space.suggest)
         self._session.study = optuna.create_study(sampler=sampler, directions=on_file.directions)
         self._going_on: list[Stage] = []
-        self._configurations: dict[str, int] = {}
+        self._trainings: dict[str, int] = {}
         self._sampler = sampler
 
     def ask(self) -> Stage | None:
@@ -66,8 +68,8 @@ class ProductSearch:
         if trial is None:
             return None
         self._session.note(Started(trial.trial))
-        configuration = self._configurations.setdefault(trial.trial, self._sampler.taken)
-        return Stage(trial.trial, configuration, len(trial.evaluations))
+        training = self._trainings.setdefault(trial.trial, self._sampler.taken)
+        return Stage(trial.trial, training, len(trial.evaluations))
 
     def tell(self, stage: Stage, score: float | None) -> None:
         """Report as workers do."""
@@ -88,9 +90,9 @@ class ProductSearch:
 
 
 class FromTable(optuna.samplers.BaseSampler):
-    """What another sampler asks for, moved to the nearest configuration of a table that is free.
+    """What another sampler asks for, as a population has it.
 
-    The study learns of the configuration that was trained, as it does in a real search.
+    The study learns of the parameters that were trained, as it does in a real search.
     """
 
     def __init__(
@@ -98,10 +100,10 @@ class FromTable(optuna.samplers.BaseSampler):
     ) -> None:
         self.inner, self.pool, self.sample = inner, pool, sample
         self.taken = -1
-        """The configuration of the newest trial."""
+        """The training of the newest trial."""
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Find the configuration of a trial before it asks for its first parameter."""
+        """Draw the training of a trial before that asks for its first parameter."""
         if trial.params:  # it is told of, not asked for
             return
         self.inner.before_trial(study, trial)
@@ -122,8 +124,8 @@ class FromTable(optuna.samplers.BaseSampler):
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """What the configuration has of it."""
-        return self.pool.trainings[self.taken].parameters[param_name]
+        """What the training has of it."""
+        return self.pool.drawn[self.taken].parameters[param_name]
 
     def after_trial(self, study: optuna.Study, trial: FrozenTrial, state: Any, values: Any) -> None:
         """As the other one."""

@@ -8,9 +8,9 @@ The product's methods are driven by its own session, the peers by their own pack
 are scored at the same points of a training, those of the table that divide it by three: trials are stopped, paused and
 promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
 
-A search can only be given what the table holds: of what it asks for, it gets the nearest configuration that it has not
-had yet, and its model learns of that one.  What a replay has found is the score of the best trial so far on fresh
-seeds, not the lucky one that was seen; see FreshScores in table_replay.py.
+What a search asks for comes from a smoothed table, or with --way nearest from the table's nearest configuration; see
+populations.py.  What a replay has found is the score of the best trial so far on fresh seeds, not the lucky one that
+was seen.
 
 Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE.json, with a figure beside it.
 """
@@ -33,12 +33,13 @@ import torch
 from matplotlib.figure import Figure
 from measuring import RESULTS, machine
 from peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
+from populations import NearestConfigurations, SmoothedTable
 from product_search import ProductSearch
 from scipy.stats import binom
 from table import NAMES, Table, load_table, sweep_of
-from table_replay import FoundScore, FreshScores, Pool, Searcher, replay
+from table_replay import FoundScore, Pool, Population, Searcher, replay
 
-from gensweep.config import SweepConfig
+from gensweep.results import Identity
 
 SHARES = (1 / 27, 1 / 9, 1 / 3, 1.0)
 #: The product's methods, as settings of `search`.
@@ -51,17 +52,17 @@ PRODUCT: dict[str, dict[str, Any]] = {
     "median": {"sampler": {"kind": "random"}, "scheduler": {"kind": "median"}},
 }
 DEFAULT, BASELINE, ONCE = "tpe+asha", "random", "random (scored once)"
-PEERS: dict[str, Callable[[Pool, SweepConfig, Path, int], Searcher]] = {
-    "optuna": lambda pool, sweep, folder, trainings: OptunaHyperband(pool, sweep),
-    "ray": lambda pool, sweep, folder, trainings: RayAsha(pool, sweep),
-    "smac": lambda pool, sweep, folder, trainings: Promoting(pool, Smac(pool, sweep, folder, trainings)),
-    "dehb": lambda pool, sweep, folder, trainings: Promoting(pool, Dehb(pool, sweep, folder, trainings)),
-}
+PEERS = ("optuna", "ray", "smac", "dehb")
 METHODS = (ONCE, *PRODUCT, *PEERS)
+WAYS: dict[str, Callable[..., Population]] = {"smoothed": SmoothedTable, "nearest": NearestConfigurations}
 #: Points of the axis of compute, evenly on its logarithm, and where it begins, in whole trainings.
 GRID, FIRST = 200, 1.0
 #: Of the intervals.
 CONFIDENCE = 0.95
+#: Shares of the compute at which a table shows what was found.
+MEASURED = (0.25, 0.5, 1.0)
+#: The share of random search's compute after which the default is to have found as much.
+QUARTER = 0.25
 
 
 @dataclass(frozen=True)
@@ -80,23 +81,41 @@ class Row:
     seconds: float
 
 
-def replays(method: str, table: Table, sweep: SweepConfig, seeds: int, trainings: int) -> list[list[FoundScore]]:
+def replays(method: str, table: Table, population: Population, seeds: int, trainings: int) -> list[list[FoundScore]]:
     """What a method finds with so many whole trainings' compute, seed by seed."""
-    shares = (1.0,) if method == ONCE else SHARES
-    fresh, found = FreshScores(table, shares), []
+    budget, found = table.heading["sweep"]["budget"]["flops"], []
     for seed in range(seeds):
-        pool = Pool(table, sweep.nodes(), shares, seed)
+        pool = Pool(population, budget, shares_of(method), seed)
         with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-            search = make_search(method, pool, sweep, Path(folder), trainings)
-            found.append(replay(search, pool, fresh, flops=trainings * pool.budget, workers=1))
+            search = make_search(method, pool, table, Path(folder), trainings)
+            found.append(replay(search, pool, flops=trainings * budget, workers=1))
     return found
 
 
-def make_search(method: str, pool: Pool, sweep: SweepConfig, folder: Path, trainings: int) -> Searcher:
+def make_search(method: str, pool: Pool, table: Table, folder: Path, trainings: int) -> Searcher:
     """A method, ready to be asked."""
-    if method in PEERS:
-        return PEERS[method](pool, sweep, folder, trainings)
-    return ProductSearch(pool, sweep, PRODUCT[BASELINE if method == ONCE else method], folder, workers=1)
+    sweep = sweep_of(table.name)
+    match method:
+        case "optuna":
+            return OptunaHyperband(pool, sweep)
+        case "ray":
+            return RayAsha(pool, sweep)
+        case "smac":
+            return Promoting(pool, Smac(pool, sweep, folder, trainings), worst_of(table))
+        case "dehb":
+            return Promoting(pool, Dehb(pool, sweep, folder), worst_of(table))
+    identity = Identity.from_dict(table.heading["identity"])
+    return ProductSearch(pool, sweep, identity, PRODUCT[BASELINE if method == ONCE else method], folder, workers=1)
+
+
+def shares_of(method: str) -> tuple[float, ...]:
+    """The points of a training at which a method's trials are scored."""
+    return SHARES[-1:] if method == ONCE else SHARES
+
+
+def worst_of(table: Table) -> float:
+    """The worst score of a table."""
+    return max(score for training in table.trainings for score in training.curve["score"])
 
 
 def curves(found: Sequence[Sequence[FoundScore]], grid: Sequence[float], start: float) -> np.ndarray:
@@ -117,11 +136,26 @@ def median_with_interval(values: np.ndarray) -> np.ndarray:
 
 def row_of(method: str, bands: np.ndarray, grid: np.ndarray, target: float, seeds: int, seconds: float) -> Row:
     """What the table says of a method, whose medians and intervals these are."""
-    at = [int(np.searchsorted(grid, share * grid[-1] * (1 - 1e-9))) for share in (0.25, 0.5, 1.0)]
-    values = [tuple(float(f"{each:.4g}") for each in bands[:, index]) for index in at]
+    values = [tuple(float(f"{each:.4g}") for each in bands[:, _index(grid, share)]) for share in MEASURED]
     reached = np.flatnonzero(bands[0] <= target)
     compute = float(grid[reached[0]] / grid[-1]) if len(reached) else None
     return Row(method, seeds, *values, compute, round(seconds, 1))
+
+
+def shortcomings(rows: Mapping[str, Row], bands: Mapping[str, np.ndarray], grid: np.ndarray) -> list[str]:
+    """Where the default misses the bar: a quarter of random search's compute, no peer ahead, never behind random."""
+    default, found = bands[DEFAULT], []
+    if (compute := rows[DEFAULT].compute) is None or compute > QUARTER:
+        found.append(f"{DEFAULT} takes {_percent(compute)} of the compute of {BASELINE}")
+    for peer in [each for each in PEERS if each in bands]:
+        for share in MEASURED:
+            at = _index(grid, share)
+            if bands[peer][2, at] < default[1, at]:
+                found.append(f"{peer} is ahead after {share:.0%}")
+    for baseline in [each for each in (BASELINE, ONCE) if each in bands]:
+        if len(behind := grid[default[1] > bands[baseline][2]]):
+            found.append(f"{baseline} is ahead between {behind[0] / grid[-1]:.0%} and {behind[-1] / grid[-1]:.0%}")
+    return found
 
 
 @click.command(context_settings={"show_default": True})
@@ -129,36 +163,50 @@ def row_of(method: str, bands: np.ndarray, grid: np.ndarray, target: float, seed
 @click.option("--seeds", default=200, help="Replays of each method.")
 @click.option("--trainings", default=48, help="Compute of a search, in whole trainings.")
 @click.option("--methods", default=",".join(METHODS), help="Which, with commas between.")
-def main(name: str, seeds: int, trainings: int, methods: str) -> None:
+@click.option("--way", type=click.Choice(list(WAYS)), default="smoothed", help="From the table to its space.")
+def main(name: str, seeds: int, trainings: int, methods: str, way: str) -> None:
     """Replay searches on a table, and say what they find for their compute."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    table, sweep = load_table(name), sweep_of(name)
+    table = load_table(name)
     if not table.trainings:
         raise click.ClickException(f"the table is empty; begin it with: python benchmarks/make_table.py {name}")
     budget = float(table.heading["sweep"]["budget"]["flops"])
     grid = np.geomspace(FIRST, trainings, GRID) * budget
-    start = max(score for training in table.trainings for score in training.curve["score"])
-    bands, seconds = dict[str, np.ndarray](), dict[str, float]()
-    for method in [BASELINE, *(each for each in methods.split(",") if each != BASELINE)]:
-        if method not in METHODS:
-            raise click.ClickException(f"--methods: {method!r} is none of {', '.join(METHODS)}")
-        began = time.perf_counter()
+    chosen = list(dict.fromkeys([BASELINE, *methods.split(",")]))
+    if unknown := [each for each in chosen if each not in METHODS]:
+        raise click.ClickException(f"--methods: {', '.join(unknown)}: none of {', '.join(METHODS)}")
+    bands, rows, populations = dict[str, np.ndarray](), dict[str, Row](), dict[tuple[float, ...], Population]()
+    click.echo(f"{'':22} {'  '.join(f'after {share:.0%}'.ljust(26) for share in MEASURED)}  of the compute")
+    for method in chosen:
+        began, shares = time.perf_counter(), shares_of(method)
+        if shares not in populations:
+            populations[shares] = WAYS[way](table, sweep_of(name).nodes(), shares)
         try:
-            found = replays(method, table, sweep, seeds, trainings)
+            found = replays(method, table, populations[shares], seeds, trainings)
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{method}: {error}; pip install 'gensweep[search-peers]'") from error
-        bands[method] = median_with_interval(curves(found, grid, start))
-        seconds[method] = time.perf_counter() - began
-        row = row_of(method, bands[method], grid, bands[BASELINE][0, -1], seeds, seconds[method])
-        click.echo(_line(row))
-    rows = [row_of(each, bands[each], grid, bands[BASELINE][0, -1], seeds, seconds[each]) for each in bands]
-    write(name, table, rows, grid / budget, bands, {"trainings": trainings, "shares": SHARES})
+        bands[method] = median_with_interval(curves(found, grid, worst_of(table)))
+        target = bands[BASELINE][0, -1]
+        rows[method] = row_of(method, bands[method], grid, target, seeds, time.perf_counter() - began)
+        click.echo(_line(rows[method]))
+    missed = shortcomings(rows, bands, grid) if DEFAULT in rows else []
+    click.echo("\n".join(missed) or f"{DEFAULT} meets the bar")
+    settings = {"trainings": trainings, "shares": SHARES, "way": way, "missed": missed}
+    write(name, table, list(rows.values()), grid / budget, bands, settings)
+
+
+def _index(grid: np.ndarray, share: float) -> int:
+    """Where a grid of compute has come to a share of it all."""
+    return int(np.searchsorted(grid, share * grid[-1] * (1 - 1e-9)))
+
+
+def _percent(share: float | None) -> str:
+    return "more than all" if share is None else f"{share:.0%}"
 
 
 def _line(row: Row) -> str:
     parts = [f"{middle:7.4g} [{low:.4g}, {high:.4g}]" for middle, low, high in (row.quarter, row.half, row.whole)]
-    compute = "never" if row.compute is None else f"{row.compute:.0%}"
-    return f"{row.method:22} {'  '.join(f'{part:26}' for part in parts)} {compute:>6}"
+    return f"{row.method:22} {'  '.join(f'{part:26}' for part in parts)} {_percent(row.compute):>13}"
 
 
 def write(

@@ -15,7 +15,7 @@ TABLES = Path(__file__).parent / "tables"
 NAMES = tuple(sorted(file.stem for file in TABLES.glob("*.yaml")))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Training:
     """One training: what Optuna was asked for, what it ended as, and its curve, one number an evaluation."""
 
