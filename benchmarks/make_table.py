@@ -79,11 +79,11 @@ def heading(name: str, trials: Sequence[TrialState]) -> dict[str, Any]:
 
 
 def make_part(name: str, part: int, work: Path) -> SweepFolder:
-    """Train the trials of a part, or what is left of them."""
+    """Train the trials of a part, or what is left of them, and again those that failed for a cause outside of them."""
     folder = SweepFolder(work / "sweeps", f"{name}-{part:03d}")
     command = [sys.executable, "-m", "gensweep", "tune"]
     if folder.exists:
-        command += ["--resume", folder.name]
+        command += ["--retry" if lost_trials(folder) else "--resume", folder.name]
     else:
         command += [str(TABLES / f"{name}.yaml"), "--name", folder.name, "--set", f"search.seed={part}"]
         if (part + 1) % REPEATED_PARTS == 0:
@@ -92,9 +92,14 @@ def make_part(name: str, part: int, work: Path) -> SweepFolder:
     with subprocess.Popen(command, cwd=work) as tune:
         signal.signal(signal.SIGTERM, lambda *_: tune.terminate())
         code = tune.wait()
-    if not folder.exists or folder.state().left:
+    if not folder.exists or folder.state().left or lost_trials(folder):
         raise click.ClickException(f"{folder.name} ended with {code} before all its trials had; the same call goes on")
     return folder
+
+
+def lost_trials(folder: SweepFolder) -> list[TrialState]:
+    """The trials whose failure says nothing of their configuration: lost processes, a full disk."""
+    return [trial for trial in folder.state().failed if trial.outside]
 
 
 @click.command(context_settings={"show_default": True})
