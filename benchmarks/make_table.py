@@ -24,7 +24,7 @@ from typing import Any
 import click
 import torch
 from measuring import machine
-from table import NAMES, TABLES, file_of, load_table, sweep_of
+from replays.table import NAMES, TABLES, file_of, load_table, sweep_of
 
 from gensweep.files import write_text
 from gensweep.sweep.folder import SweepFolder

@@ -9,8 +9,8 @@ are scored at the same points of a training, those of the table that divide it b
 promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
 
 What a search asks for comes from a smoothed table, or with --way nearest from the table's nearest configuration; see
-populations.py.  What a replay has found is the score of the best trial so far on fresh seeds, not the lucky one that
-was seen.
+replays/populations.py.  What a replay has found is the score of the best trial so far on fresh seeds, not the lucky one
+that was seen.  The last lines say where the default misses its bar.
 
 Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE.json, with a figure beside it.
 """
@@ -32,12 +32,12 @@ import optuna
 import torch
 from matplotlib.figure import Figure
 from measuring import RESULTS, machine
-from peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
-from populations import NearestConfigurations, SmoothedTable
-from product_search import ProductSearch
+from replays.peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
+from replays.populations import NearestConfigurations, SmoothedTable
+from replays.product_search import ProductSearch
+from replays.table import NAMES, Table, load_table, sweep_of
+from replays.table_replay import FoundScore, Pool, Population, Searcher, replay
 from scipy.stats import binom
-from table import NAMES, Table, load_table, sweep_of
-from table_replay import FoundScore, Pool, Population, Searcher, replay
 
 from gensweep.results import Identity
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import optuna
 import pytest
-from populations import CurveModel, NearestConfigurations, log_scores, trust
+from replays.populations import CurveModel, NearestConfigurations, log_scores, trust
+from replays.table import NAMES, Table, Training, file_of, load_table, sweep_of
+from replays.table_replay import Pool, Stage, replay
 from search_efficiency import METHODS, SHARES, make_search, median_with_interval, replays, shares_of
-from table import NAMES, Table, Training, file_of, load_table, sweep_of
-from table_replay import Pool, Stage, replay
 
 from gensweep.sweep.space import SearchSpace
 

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
-from table_replay import Pool, Stage
+from replays.table_replay import Pool, Stage
 
 from gensweep.config import SweepConfig
 from gensweep.config.sweep_config import Search

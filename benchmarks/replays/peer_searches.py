@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import optuna
-from product_search import FromTable
-from table_replay import Pool, Stage
+from replays.product_search import FromTable
+from replays.table_replay import Pool, Stage
 
 from gensweep.config import SweepConfig
 from gensweep.config.ranges import Conditional, Fixed, Node, Range, grid_of

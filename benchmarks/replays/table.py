@@ -11,7 +11,7 @@ from typing import Any
 
 from gensweep.config import SweepConfig, load_sweep
 
-TABLES = Path(__file__).parent / "tables"
+TABLES = Path(__file__).parents[1] / "tables"
 NAMES = tuple(sorted(file.stem for file in TABLES.glob("*.yaml")))
 
 

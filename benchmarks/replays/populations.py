@@ -15,11 +15,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from replays.table import Table, Training
+from replays.table_replay import Drawn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
-from table import Table, Training
-from table_replay import Drawn
 
 from gensweep.config.points import every_node
 from gensweep.config.ranges import Fixed, Node, Range
