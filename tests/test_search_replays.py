@@ -45,7 +45,8 @@ def training(number, parameters, final, *, seed=0, points=4):
 def table():
     identity = {"metric": "fd", "extractor": "x", "samples": 2, "reference": "y", "quantisation": "z"}
     rows = [training(i, each, 100.0 + 7 * (i * 37 % 60)) for i, each in enumerate(drawn(60))]
-    return Table(NAME, {"identity": identity, "sweep": {"budget": {"flops": BUDGET}}}, tuple(rows))
+    sweep = {"budget": {"flops": BUDGET}, "base": {"evaluation": {"at": SHARES[:-1]}}}
+    return Table(NAME, {"identity": identity, "sweep": sweep}, tuple(rows))
 
 
 def nearest(table):

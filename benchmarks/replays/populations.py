@@ -25,7 +25,7 @@ from gensweep.config.points import every_node
 from gensweep.config.ranges import Fixed, Node, Range
 
 #: Shares that differ by less are one: `at` of a sweep is written with four digits.
-SHARE_ROUNDING = 0.01
+SHARE_ROUNDING = 0.001
 #: Trainings nearby, one of whose residuals a new one gets.
 NEIGHBOURS = 10
 
@@ -165,10 +165,16 @@ def family_of(parameters: Mapping[str, Any]) -> str:
 
 
 def log_scores(table: Table, training: Training, shares: Sequence[float]) -> np.ndarray:
-    """Logarithms of a training's scores at these shares of the budget, as far as it goes."""
-    spent = np.array(training.curve["flops"]) / table.heading["sweep"]["budget"]["flops"]
-    found = [np.flatnonzero(abs(spent - share) < SHARE_ROUNDING) for share in shares]
-    return np.log([training.curve["score"][points[0]] for points in found if len(points)])
+    """Logarithms of a training's scores at these shares of the budget, as far as it goes.
+
+    Raises ValueError if the table's trainings were not scored there.
+    """
+    points = np.array([*table.heading["sweep"]["base"]["evaluation"]["at"], 1.0])
+    numbers = [int(abs(points - share).argmin()) for share in shares]
+    if any(abs(points[number] - share) > SHARE_ROUNDING for number, share in zip(numbers, shares, strict=True)):
+        raise ValueError(f"the table has scores at the shares {points.tolist()} of a training, not at {list(shares)}")
+    scores = training.curve["score"]
+    return np.log([scores[number] for number in numbers if number < len(scores)])
 
 
 def seed_variance(table: Table, curves: Mapping[Training, np.ndarray], points: int) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Replays of a search on a table of real trials: what it would have trained, spent and found, in simulated time.
 
-A search asks for *stages*: a training until one of the points of its curve.  Several run at
-once, all equally fast in FLOPs.  Everything counts as spent: training and scoring, of failed trainings until the next
-point of their curve.
+A search asks for *stages*: a training until one of the points of its curve.  Several run at once, all equally fast in
+FLOPs.  Everything counts as spent: training and scoring, of failed trainings until the next point of their curve.
 """
 
 from __future__ import annotations
