@@ -21,12 +21,13 @@ from gensweep.sweep.events import Evaluated, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.session import Session
 from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.study import REMEMBERED
 from gensweep.sweep.sweep_plan import SweepPlan
 
 #: Into so many images the training of a replay is divided.
 LENGTH = 100_000
-#: More trials than any replay draws.
-ENDLESS = 10_000
+#: Trials of a replay at most: of more, the session would make the study anew, with a sampler that knows no table.
+MOST_TRIALS = 2 * REMEMBERED["tpe"] - 1
 
 
 class ProductSearch:
@@ -40,7 +41,7 @@ class ProductSearch:
         plan = SweepPlan(
             name="replay",
             objective=sweep.score,
-            search=Search.model_validate({"trials": ENDLESS, "seed": pool.seed, **search}),
+            search=Search.model_validate({"trials": MOST_TRIALS, "seed": pool.seed, **search}),
             budget=pool.budget,
             job=_none,
             sample=space.suggest,
@@ -52,13 +53,10 @@ class ProductSearch:
         )
         self._identity = identity
         self._session = Session(plan, SweepFolder(folder, "replay"), (), concurrent=workers)
-        # The study as the session has made it, but not in a file: nobody goes on with a replay.
-        on_file = self._session.study
-        sampler = FromTable(on_file.sampler, pool, space.suggest)
-        self._session.study = optuna.create_study(sampler=sampler, directions=on_file.directions)
+        study = self._session.study._study
+        self._sampler = study.sampler = FromTable(study.sampler, pool, space.suggest)
         self._going_on: list[Stage] = []
         self._trainings: dict[str, int] = {}
-        self._sampler = sampler
 
     def ask(self) -> Stage | None:
         """The next part of a trial that goes on, or what the session wants to run."""
