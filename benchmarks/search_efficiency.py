@@ -57,6 +57,8 @@ METHODS = (ONCE, *PRODUCT, *PEERS)
 WAYS: dict[str, Callable[..., Population]] = {"smoothed": SmoothedTable, "nearest": NearestConfigurations}
 #: Points of the axis of compute, evenly on its logarithm, and where it begins, in whole trainings.
 GRID, FIRST = 200, 1.0
+#: Of those whose bands are drawn; the file has those of all.
+COLOURS = {BASELINE: "black", DEFAULT: "tab:red"}
 #: Of the intervals.
 CONFIDENCE = 0.95
 #: Shares of the compute at which a table shows what was found.
@@ -233,8 +235,11 @@ def write(
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     for method, (middle, low, high) in bands.items():
-        [line] = axes.plot(grid, middle, label=method, linewidth=2.5 if method == DEFAULT else 1.2)
-        axes.fill_between(grid, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+        colour, broad = COLOURS.get(method), method in (BASELINE, DEFAULT)
+        style = {"linewidth": 2.5 if broad else 1.2, "linestyle": "--" if method in PEERS else "-"}
+        [line] = axes.plot(grid, middle, label=method, color=colour, **style)
+        if broad:
+            axes.fill_between(grid, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
     axes.set(xscale="log", yscale="log", xlabel="compute of the search, in whole trainings")
     axes.set_ylabel(f"{table.heading['identity']['metric']} of the best trial on fresh seeds, median over replays")
     axes.spines[["top", "right"]].set_visible(False)
