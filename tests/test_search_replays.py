@@ -92,7 +92,13 @@ def test_no_search_spends_more_than_it_has(table, tmp_path, workers):
     assert replayed(table, tmp_path, method="tpe+asha", flops=5 * BUDGET, workers=workers)[-1].flops <= 5 * BUDGET
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        *(each for each in METHODS if each not in PEERS),
+        *(pytest.param(each, marks=pytest.mark.filterwarnings("ignore")) for each in PEERS),  # warnings of their own
+    ],
+)
 def test_what_a_replay_has_found_gets_better_where_seeds_do_not_differ(table, method):
     if method in PEERS and importlib.util.find_spec(method) is None:
         pytest.skip(f"{method} is not installed: pip install 'gensweep[search-peers]'")
