@@ -8,9 +8,9 @@ The product's methods are driven by its own session, the peers by their own pack
 are scored at the same points of a training, those of the table that divide it by three: trials are stopped, paused and
 promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
 
-What a search asks for comes from a smoothed table, or with --way nearest from the table's nearest configuration; see
-replays/populations.py.  What a replay has found is the score of the best trial so far on fresh seeds, not the lucky one
-that was seen.  The last lines say where the default misses its bar.
+A table holds few of the configurations that a search may ask for: it gets the nearest one, or with --way smoothed what
+a model of the table says; see replays/populations.py.  What a replay has found is the score of the best trial so far on
+fresh seeds, not the lucky one that was seen.  The last lines say where the default misses its bar.
 
 Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE.json, with a figure beside it.
 """
@@ -54,7 +54,7 @@ PRODUCT: dict[str, dict[str, Any]] = {
 DEFAULT, BASELINE, ONCE = "tpe+asha", "random", "random (scored once)"
 PEERS = ("optuna", "ray", "smac", "dehb")
 METHODS = (ONCE, *PRODUCT, *PEERS)
-WAYS: dict[str, Callable[..., Population]] = {"smoothed": SmoothedTable, "nearest": NearestConfigurations}
+WAYS: dict[str, Callable[..., Population]] = {"nearest": NearestConfigurations, "smoothed": SmoothedTable}
 #: Points of the axis of compute, evenly on its logarithm, and where it begins, in whole trainings.
 GRID, FIRST = 200, 1.0
 #: Of those whose bands are drawn; the file has those of all.
@@ -165,7 +165,7 @@ def shortcomings(rows: Mapping[str, Row], bands: Mapping[str, np.ndarray], grid:
 @click.option("--seeds", default=200, help="Replays of each method.")
 @click.option("--trainings", default=48, help="Compute of a search, in whole trainings.")
 @click.option("--methods", default=",".join(METHODS), help="Which, with commas between.")
-@click.option("--way", type=click.Choice(list(WAYS)), default="smoothed", help="From the table to its space.")
+@click.option("--way", type=click.Choice(list(WAYS)), default="nearest", help="From the table to its space.")
 def main(name: str, seeds: int, trainings: int, methods: str, way: str) -> None:
     """Replay searches on a table, and say what they find for their compute."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)

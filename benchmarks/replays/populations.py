@@ -2,8 +2,9 @@
 
 `NearestConfigurations` gives what the table holds.  It is exact and has no model, but in a space of ten settings the
 nearest configuration is far: what a search wants of one setting is lost among the others, and searches with a model
-gain little.  `SmoothedTable` predicts curves by a Gaussian process and adds what it missed at a training nearby.  Every
-search then gets just what it asks for; what is smooth is no rougher than in the table, nor what is noise less noisy.
+gain little.  `SmoothedTable` predicts curves by a Gaussian process and adds what it missed at a training of which it
+expected as much, as good trainings differ less than bad ones.  Every search then gets just what it asks for, but may
+find better scores than any training of the table has.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from gensweep.config.ranges import Fixed, Node, Range
 
 #: Shares that differ by less are one: `at` of a sweep is written with four digits.
 SHARE_ROUNDING = 0.001
-#: Trainings nearby, one of whose residuals a new one gets.
+#: Trainings of which as much was expected, one of whose residuals a new one gets.
 NEIGHBOURS = 10
 
 
@@ -99,7 +100,7 @@ class NearestConfigurations:
 
 
 class SmoothedTable:
-    """A Gaussian process for each family, and the residual of a training nearby; see the module.
+    """A Gaussian process for each family, and the residual of another training; see the module.
 
     The logarithms of a curve are modelled by their principal components, each with a Matern kernel and a length for
     each setting.  A residual is what the process misses at a configuration when that is left out; it is shared out
@@ -123,13 +124,14 @@ class SmoothedTable:
         """See the class."""
         family = family_of(parameters)
         order = [self._firsts[number] for number in np.argsort(self._apart(parameters), kind="stable")]
-        near = [each for each in order if each in self._residuals and family_of(each.parameters) == family]
         expected = self._models[family](self._apart.features([parameters]))
-        residual = self._residuals[random.choice(near[:NEIGHBOURS])]
+        whole = [each for each in order if each in self._residuals and family_of(each.parameters) == family]
+        alike = sorted(whole, key=lambda each: abs(self._curves[each][-1] - self._residuals[each][-1] - expected[-1]))
+        residual = self._residuals[random.choice(alike[:NEIGHBOURS])]
         reached = len(self._curves[order[0]])
         fresh = np.minimum.accumulate(expected + self._trust[family] * residual)
         scores = np.exp(expected + residual)
-        scoring = near[0].curve["scoring_flops"][0]
+        scoring = whole[0].curve["scoring_flops"][0]
         return Drawn(f"new-{len(drawn)}", parameters, scores[:reached], np.exp(fresh)[:reached], scoring)
 
 
