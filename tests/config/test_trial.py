@@ -1,4 +1,5 @@
-import contextlib
+"""A trial's configuration: its values, its hash, and what overrides make of it."""
+
 import json
 import pickle
 
@@ -6,18 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.config import TrialConfig, load_sweep, load_trial, parse_overrides, registries
+from gensweep.config import TrialConfig, load_trial, parse_overrides, registries
 from gensweep.config.trial_config import trial_model
-from gensweep.errors import ConfigError, ParameterError
+from gensweep.errors import ConfigError
 
 MINIMAL = {"family": {"kind": "diffusion"}}
-
-
-def problems(tree):
-    with pytest.raises(ConfigError) as caught:
-        TrialConfig.from_dict(tree)
-    assert all("\n" not in problem for problem in caught.value.problems)
-    return list(caught.value.problems)
 
 
 @pytest.mark.parametrize("family", list(registries.families()))
@@ -80,199 +74,6 @@ def test_a_trial_is_frozen():
         TrialConfig.from_dict(MINIMAL).seed = 3
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"sed": 1}, "sed: 'sed' is not a key of a diffusion trial; did you mean 'seed'?"),
-        ({"seed": "1"}, "seed: '1' is not a whole number >= 0 and < 9223372036854775808; it stands in quotes: write 1"),
-        ({"seed": True}, "seed: true is not a whole number"),
-        ({"seed": 1.5}, "seed: 1.5 is not a whole number"),
-        ({"seed": -1}, "seed: -1 is not a whole number >= 0"),
-        ({"seed": None}, "seed: null is not a whole number"),
-        ({"data": "digits"}, "data: 'digits' is not a mapping; write {kind: digits}"),
-        ({"data": [1]}, "data: [1] is not a mapping of settings; write it like {kind: digits}"),
-        ({"data": {"kind": "digts"}}, "data.kind: 'digts' is not a data set; did you mean 'digits'? (known: "),
-        ({"data": {"kind": 3}}, "data.kind: 3 is not a name"),
-        (
-            {"network": {"kind": "unet", "widht": 8}},
-            "network.widht: 'widht' is not a key of network of kind unet; did you",
-        ),
-        (
-            {"network": {"kind": "unet", "width": 9}},
-            "network.width: 9 is not a whole number >= 8 and <= 8192, a multiple of 8",
-        ),
-        (
-            {"network": {"kind": "unet", "multipliers": [1, "2"]}},
-            'network.multipliers: [1, "2"] is not a list, at least 1 long, each a whole',
-        ),
-        (
-            {"network": {"kind": "unet", "multipliers": []}},
-            "network.multipliers: [] is not a list, at least 1 long, each a whole number",
-        ),
-        (
-            {"diffusion": {"schedule": {"kind": "cosin"}}},
-            "diffusion.schedule.kind: 'cosin' is not a schedule; did you mean",
-        ),
-        (
-            {"gan": {"latent": 8}},
-            "gan: 'gan' is a section of the families diffusion_gan and gan; this trial's family is diffusion",
-        ),
-        ({"vdm": {}}, "vdm: 'vdm' is a section of the family vdm; this trial's family is diffusion"),
-        (
-            {"training": {"precision": "float16"}},
-            "training.precision: 'float16' is not one of 'auto', 'float32', 'bfloat16'",
-        ),
-        ({"training": 3}, "training: 3 is not a mapping of settings; write it like {images: ...}"),
-        ({"family": {"kind": "gann"}}, "family.kind: 'gann' is not a family; did you mean 'gan'? (known: "),
-        ({"family": "gan"}, "family: 'gan' is not a mapping of settings; write it like {kind: gan}"),
-        ({"family": {}}, "family: kind is missing (known: "),
-        ({"family": {"kind": "diffusion", "guidance": float("nan")}}, "family.guidance: NaN is not a number"),
-        # several sections at once
-        (
-            {"training": {"images": 1000}, "evaluation": {"every": 2000}},
-            "evaluation.every: 2000 is more than training.images",
-        ),
-        ({"training": {"images": 100}}, "training.batch_size: 128 is more than training.images (100)"),
-        ({"evaluation": {"metrics": ["fidd"]}}, "evaluation.metrics: 'fidd' is not a metric; did you mean 'fid'?"),
-        ({"evaluation": {"metrics": ["fd", "fd"]}}, "evaluation.metrics: 'fd' is named twice"),
-        (
-            {"evaluation": {"metrics": ["fd", "fid"], "extractor": {"kind": "torchvision_inception"}}},
-            "evaluation.metrics: 'fid' is a distance of the features of inception, but evaluation.extractor.kind is "
-            "torchvision_inception; write fd, or set evaluation.extractor.kind to inception",
-        ),
-        (
-            {"sampler": {"kind": "ancestral", "variance": "learned"}},
-            "sampler.variance: 'learned' needs a loss that teaches a variance, but diffusion.loss.kind is simple; "
-            "set that to hybrid or vlb, or the variance to small or large",
-        ),
-        (
-            {"family": {"kind": "flow"}, "sampler": {"kind": "ancestral", "variance": "learned"}},
-            "sampler.variance: 'learned' needs a loss that teaches a variance, but the family flow has none; "
-            "set the variance to small or large",
-        ),
-        (
-            {
-                "family": {"kind": "flow"},
-                "flow": {"pairing": {"kind": "optimal_transport"}},
-                "training": {"batch_size": 1},
-            },
-            "flow.pairing: optimal_transport pairs the images of a batch, but training.batch_size is 1; "
-            "set that to 2 or more, or take the pairing independent",
-        ),
-        (
-            {"family": {"kind": "meanflow"}, "meanflow": {"learnt_guidance": 3.0}},
-            "meanflow.learnt_guidance: 3 needs labels, which this trial is without (family.conditional is false); "
-            "leave it at 1",
-        ),
-        ({"sampler": {"kind": "dopri5", "steps": 9}}, "sampler.steps: 'steps' is not a key of sampler of kind dopri5"),
-        (
-            {"sampler": {"kind": "dopri5"}, "evaluation": {"rung_steps": 5}},
-            "evaluation.rung_steps: 5 needs a sampler with a number of steps, and dopri5 finds its own; take another, "
-            "or leave it out",
-        ),
-        (
-            {"diffusion": {"loss": {"kind": "hybrid"}, "levels": {"kind": "lognormal"}}},
-            "diffusion.loss.kind: hybrid needs timesteps, but the levels lognormal lie between them; "
-            "take other levels (uniform, antithetic, importance) or another loss (simple, min_snr)",
-        ),
-        (
-            {"family": {"kind": "diffusion", "guidance": 2}},
-            "family.guidance: 2 needs labels, which this trial is without (family.conditional is false); leave it at 1",
-        ),
-        (
-            {"family": {"kind": "diffusion", "guidance_interval": [0.3, 5]}},
-            "family.guidance_interval: [0.3, 5] needs labels, which this trial is without (family.conditional is",
-        ),
-        (
-            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [5, 0.3]}},
-            "family.guidance_interval: [5, 0.3] must be two noise levels, 0 <= low < high; write [0.3, 5]",
-        ),
-        (
-            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [-1, 0.3]}},
-            "family.guidance_interval: [-1, 0.3] must be two noise levels, 0 <= low < high, such as [0.3, 5]",
-        ),
-        (
-            {"family": {"kind": "diffusion", "conditional": True, "guidance_interval": [1]}},
-            "family.guidance_interval: [1] is not a list of 2 items",
-        ),
-        (
-            {"sampler": {"kind": "heun", "churn": 10, "churn_min": 5, "churn_max": 0.1}},
-            "sampler.churn_min: 5 is more than sampler.churn_max (0.1), so no level would be churned",
-        ),
-        ({"network": {"blocks": 10**6}}, "network.blocks: 1000000 is not a whole number >= 1 and <= 256"),
-        ({"network": {"width": 2**64}}, "network.width: 18446744073709551616 is not a whole number >= 8 and <= 8192"),
-        ({"sampler": {"kind": "heun", "churn": -1}}, "sampler.churn: -1 is not a number >= 0 and <= 1000"),
-        ({"sampler": {"kind": "ddim", "churn": 1}}, "sampler.churn: 'churn' is not a key of sampler of kind ddim"),
-        ({"sampler": {"kind": "euler", "spacing": "log"}}, "sampler.spacing: 'log' is not one of 'time', 'karras'"),
-        ({"sampler": {"kind": "dpmpp_2m", "steps": 1001}}, "sampler.steps: 1001 is more than diffusion.timesteps"),
-        (
-            {"evaluation": {"metrics": ["fd", "agreement"]}},
-            "evaluation.metrics: 'agreement' asks for the class of each image, and this model draws without one; "
-            "take it out, or set family.conditional to true",
-        ),
-        (
-            {"family": {"kind": "gan"}, "evaluation": {"metrics": ["fd", "bpd"]}},
-            "evaluation.metrics: 'bpd' needs a likelihood, which the family gan does not have; take another metric or "
-            "family (",
-        ),
-        ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
-        (
-            {"sampler": {"kind": "ddim", "steps": 50}, "evaluation": {"rung_steps": 50}},
-            "evaluation.rung_steps: 50 must be less than sampler.steps (50)",
-        ),
-        (
-            {"diffusion": {"timesteps": 20}, "evaluation": {"rung_steps": 50}},
-            "evaluation.rung_steps: 50 must be less than diffusion.timesteps (20)",
-        ),
-        (
-            {"family": {"kind": "gan"}, "evaluation": {"rung_steps": 5}},
-            "evaluation.rung_steps: 5 needs a sampler, and the family gan has none; leave it to those that have one",
-        ),
-        (
-            {"family": {"kind": "gan", "conditional": True}, "data": {"kind": "digits", "classes": ["3"]}},
-            "family.conditional: true needs two classes or more",
-        ),
-        (
-            {"family": {"kind": "gan"}, "data": {"kind": "digits", "size": 20}},
-            "network: dcgan: images of 20 px are not",
-        ),
-        ({"family": {"kind": "vae"}, "vae": {"beta": -1}}, "vae.beta: -1 is not a number >= 0 and <= 1000"),
-        ({"family": {"kind": "vae"}, "vae": {"latent": 0}}, "vae.latent: 0 is not a whole number >= 1 and <= 65536"),
-        (
-            {"family": {"kind": "vae"}, "evaluation": {"likelihood": {"latents": 0}}},
-            "evaluation.likelihood.latents: 0 is not a whole number >= 1",
-        ),
-        ({"data": {"kind": "digits", "size": 36}, "network": {"multipliers": [1, 1, 1, 1]}}, "network: multipliers"),
-    ],
-)
-def test_a_problem_names_key_value_and_what_is_allowed(change, problem):
-    found = problems(MINIMAL | change)
-    assert len(found) == 1
-    assert found[0].startswith(problem)
-
-
-def test_a_missing_family_is_told_with_the_problems_of_the_common_sections():
-    found = problems({"seed": -1, "network": {"width": 3}})
-    assert [problem.partition(":")[0] for problem in found] == ["family", "seed"]
-
-
-@pytest.mark.parametrize("kind", ["efficientnet_lite0", "inception", "torchvision_inception", "dinov2"])
-def test_fd_takes_the_features_of_any_extractor_and_fid_those_of_one(kind):
-    def trial(*metrics):
-        return TrialConfig.from_dict(MINIMAL | {"evaluation": {"metrics": metrics, "extractor": {"kind": kind}}})
-
-    trial("fd")
-    with pytest.raises(ConfigError) if kind != "inception" else contextlib.nullcontext():
-        trial("fid")
-
-
-def test_all_problems_come_at_once():
-    found = problems(
-        {"family": {"kind": "gan", "x": 1}, "seed": "a", "data": {"kind": "b"}, "gan": {"loss": {"kind": "c"}}}
-    )
-    assert [problem.partition(":")[0] for problem in found] == ["seed", "data.kind", "family.x", "gan.loss.kind"]
-
-
 def test_a_list_becomes_a_tuple_and_a_whole_number_a_float():
     trial = TrialConfig.from_dict(
         {"family": {"kind": "diffusion", "conditional": True, "guidance": 2}, "network": {"multipliers": [1, 2]}}
@@ -315,20 +116,6 @@ def test_a_file_with_overrides(tmp_path):
     )
 
 
-def test_a_problem_names_the_line_of_its_key(tmp_path):
-    file = tmp_path / "trial.yaml"
-    file.write_text(
-        "family:\n  kind: diffusion\n  guidance: high\nnetwork:\n  width: 12\n  multipliers:\n  - 1\n  - x\n"
-    )
-    with pytest.raises(ConfigError) as caught:
-        load_trial(file)
-    assert [problem.split(": ")[:2] for problem in caught.value.problems] == [
-        [f"{file}:3", "family.guidance"],
-        [f"{file}:5", "network.width"],
-        [f"{file}:8", "network.multipliers"],
-    ]
-
-
 def test_overrides_are_read_like_the_file():
     assert parse_overrides(["a.b=1", "c={kind: x}", "d=[1, 2]", "e=null", "f='010'"]) == {
         "a.b": 1,
@@ -354,50 +141,3 @@ def test_any_value_of_any_key_is_taken_or_refused(data):
         TrialConfig.from_dict(MINIMAL).with_overrides(flat | {key: data.draw(json_values)})
     except ConfigError as error:
         assert error.problems  # noqa: PT017
-
-
-def test_an_error_about_a_parameter_names_the_key_that_gives_it():
-    trial = TrialConfig.from_dict({"family": {"kind": "diffusion"}, "finetune": {"base": "run"}})
-    for parameter, key in [
-        ("rank", "finetune.update.rank"),
-        ("loss", "diffusion.loss.kind"),
-        ("batch_size", "training.batch_size"),
-        ("metrics", "evaluation.metrics"),
-        ("no_setting", "no_setting"),
-    ]:
-        with pytest.raises(ConfigError) as caught, trial.keys_in_errors():
-            raise ParameterError(parameter, "3 is too large")
-        assert caught.value.problems == (f"{key}: 3 is too large",)
-
-
-def test_an_error_about_a_parameter_names_the_line_of_its_key(tmp_path):
-    trial_file, sweep_file = tmp_path / "trial.yaml", tmp_path / "sweep.yaml"
-    trial_file.write_text("family: {kind: diffusion}\ntraining:\n  images: 500\n  batch_size: 100\n")
-    sweep_file.write_text(
-        "name: s\nbase:\n  family: {kind: diffusion}\n  training:\n    batch_size: 100\n"
-        "space: {network.width: {int: [16, 32], step: 16}}\n"
-    )
-    for trial, place in [
-        (load_trial(trial_file), f"{trial_file}:4"),
-        (load_trial(trial_file, overrides=["training.batch_size=50"]), "--set training.batch_size=50"),
-        (load_sweep(sweep_file).trial({"network.width": 16}), f"{sweep_file}:5"),
-    ]:
-        with pytest.raises(ConfigError, match="3 is too large") as caught, trial.keys_in_errors():
-            raise ParameterError("batch_size", "3 is too large")
-        assert str(caught.value).startswith(f"{place}: ")
-
-
-def test_an_error_about_a_parameter_survives_pickling():
-    error = pickle.loads(pickle.dumps(ParameterError("rank", "9 is too large")))
-    assert (error.parameter, str(error)) == ("rank", "rank: 9 is too large")
-
-
-@pytest.mark.parametrize("key", ["data.path", "data.classes"])
-def test_a_setting_that_looks_like_a_secret_is_refused_and_not_shown(key, tmp_path):
-    file = tmp_path / "t.yaml"
-    file.write_text("family: {kind: diffusion}\ndata: {kind: image_folder, path: x}\n")
-    secret = "s3://AKIAIOSFODNN7EXAMPLE:c2VjcmV0@bucket/photos"
-    with pytest.raises(ConfigError, match=r"holds what looks like a secret.*AWS_ACCESS_KEY_ID") as refused:
-        load_trial(file, overrides=[f"{key}={secret if key == 'data.path' else f'[{secret}]'}"])
-    assert key in str(refused.value)
-    assert "c2Vjcm" not in str(refused.value)
