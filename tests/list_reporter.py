@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gensweep.results import Evaluation
-from gensweep.training.trial import StopTrial
+from gensweep.training.reporter import StopTrial
 
 
 @dataclass

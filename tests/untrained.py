@@ -9,7 +9,7 @@ from gensweep.training.checkpoint import Checkpoint, save
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import sampler_prefix, state_of
-from gensweep.training.trial import WorkerContext
+from gensweep.training.reporter import WorkerContext
 
 DIGITS = {
     "seed": 5,

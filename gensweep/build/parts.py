@@ -30,8 +30,9 @@ from gensweep.results import Identity
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
+from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
-from gensweep.training.trial import Reporter, WorkerContext, run_trial
+from gensweep.training.trial import run_trial
 
 if TYPE_CHECKING:
     from gensweep.metrics.processes import Metric

@@ -30,7 +30,7 @@ class SweepPlan:
     budget: float
     """What a full trial spends, in the unit of the budget."""
     job: Callable[..., None]
-    """Runs in the workers: (configuration, WorkerContext, Reporter).  See gensweep.training.trial."""
+    """Runs in the workers: (configuration, WorkerContext, Reporter).  See gensweep.training.reporter."""
     sample: Callable[[Any], dict[str, Any]]
     """Optuna trial -> overrides, flat, with dotted keys."""
     configure: Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -26,7 +26,6 @@ import ray.train
 import torch
 import torch.distributed
 from ray.train.collective import broadcast_from_rank_zero
-from ray.train.torch import get_device
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from gensweep.causes import file_problem, memory_problem
@@ -43,8 +42,7 @@ from gensweep.sweep.out_of_memory import what_fits
 from gensweep.sweep.storage import worker_problem
 from gensweep.sweep.system_metrics import SystemMeter
 from gensweep.sweep.trial_queue import Assignment, JobError
-from gensweep.training.settings import TrainingSettings
-from gensweep.training.trial import Phase, StopTrial, WorkerContext
+from gensweep.training.reporter import DEFAULT_STALL_TIMEOUT, Phase, StopTrial, WorkerContext
 
 POLL_SECONDS = 60.0  # how long one long poll of the queue lasts
 COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a rank waits for the others, which may be evaluating or saving
@@ -57,8 +55,11 @@ def serve(settings: RunnerSettings, runner: str) -> None:
     write_for_owner_alone()
     queue, job = settings.queue, settings.job.open()
     torch.set_num_threads(max(1, int(settings.resources["CPU"])))
-    # Alone, get_device takes any GPU that it sees.
-    device = get_device() if "GPU" in settings.resources else torch.device("cpu")
+    device = torch.device("cpu")
+    if "GPU" in settings.resources:
+        from ray.train.torch import get_device  # alone, it takes any GPU that it sees
+
+        device = get_device()
     if device.type == "cuda":
         torch.cuda.set_device(device)
     nodes = _join_process_group(device)
@@ -92,7 +93,7 @@ def _heartbeat(queue: Any, runner: str) -> Heartbeat:
         rank=_rank(),
         node=ray.get_runtime_context().get_node_id(),
         meetings=_meetings,
-        timeout=TrainingSettings.stall_timeout,
+        timeout=DEFAULT_STALL_TIMEOUT,
     )
     heartbeat.start()
     return heartbeat
@@ -101,7 +102,7 @@ def _heartbeat(queue: Any, runner: str) -> Heartbeat:
 def _stall_timeout(config: Any) -> float | None:
     """What the configuration of a trial says, or the default, as in those of older versions."""
     training = config.get("training")
-    return training.get("stall_timeout", TrainingSettings.stall_timeout) if training else TrainingSettings.stall_timeout
+    return training.get("stall_timeout", DEFAULT_STALL_TIMEOUT) if training else DEFAULT_STALL_TIMEOUT
 
 
 def _meetings() -> int:

@@ -19,6 +19,7 @@ from gensweep.nn.precision import MemoryFormat, Precision
 from gensweep.registry import Choice, Section, Takes
 from gensweep.results import MAX_IMAGES, USUAL_LATENTS, Identity
 from gensweep.training.compilation import Compilation
+from gensweep.training.reporter import DEFAULT_STALL_TIMEOUT
 
 #: Generated images that are kept to look at.
 IMAGES_SHOWN = 64
@@ -89,7 +90,7 @@ class TrainingSettings:
             "seconds without progress, beyond what the slowest step took, after which workers are replaced by others, "
             "which go on from the last checkpoint; null: never"
         ),
-    ] = 60.0
+    ] = DEFAULT_STALL_TIMEOUT
 
 
 @dataclass(frozen=True, kw_only=True)

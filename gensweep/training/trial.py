@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,58 +31,8 @@ from gensweep.training.device import keep_freed_memory, memory_bytes
 from gensweep.training.evaluation import EvaluationResult, Evaluator, evaluate
 from gensweep.training.learner_state import restore, sampler_prefix, state_of
 from gensweep.training.loop import Learner, Progress, set_pace, train
+from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.result_files import write_result, write_schedule
-
-
-class StopTrial(Exception):  # noqa: N818  (a decision, not an error)
-    """Raised by a reporter to end a trial early; it passes through `run_trial`, whose checkpoints are complete."""
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """Where a trial runs: its rank of `world`, its device, a folder for its files, and checkpoints to resume from.
-
-    The newest of these comes first; the trial takes the first that is whole.
-    """
-
-    rank: int
-    world: int
-    device: torch.device
-    folder: Path
-    resume: tuple[Path, ...] = ()
-
-
-Phase: TypeAlias = Literal["starting", "training", "drawing samples", "scoring", "saving"]
-"""What a trial is busy with; the steps of training and drawing take about the same time each."""
-
-
-@runtime_checkable
-class Reporter(Protocol):
-    """Where a trial reports.
-
-    All ranks call it equally often, except for notes and moves; only the numbers of rank 0 count.
-    """
-
-    def progress(self, images: int, numbers: Mapping[str, float]) -> None:
-        """Numbers after this many training images; may raise StopTrial."""
-
-    def paced(self, images: int, images_per_second: float) -> None:
-        """A training that is bounded in time will end after so many images, as its first seconds say."""
-
-    def evaluated(self, evaluation: Evaluation, folder: Path) -> None:
-        """An evaluation, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
-
-    def checkpoint_wanted(self) -> bool:
-        """Whether a checkpoint is wanted now, as a worker is about to be taken away; asked about once a second."""
-
-    def saved(self, images: int, folder: Path) -> None:
-        """A checkpoint without a score that rank 0 has written to `folder`; may raise StopTrial."""
-
-    def note(self, text: str) -> None:
-        """A line for whoever watches; any rank may call it at any time."""
-
-    def moved(self, phase: Phase | None = None) -> None:
-        """A step was done, or a phase begins: who hears nothing for long takes this rank to hang."""
 
 
 def run_trial(

@@ -10,7 +10,7 @@ import torch
 from list_reporter import ListReporter
 from ray_hosts import Driver, repeated, wait_for
 
-from gensweep.training.trial import WorkerContext
+from gensweep.training.reporter import WorkerContext
 
 #: The sweep: long enough that every trial is in training when something is lost, and no longer.
 TRIALS, STEPS, SLEEP = 4, 24, 0.5

@@ -24,7 +24,7 @@ from telling_driver import STEP, tell_steps
 from gensweep.scratch import remove_dead_scratch
 from gensweep.sweep.core_claims import other_claims
 from gensweep.sweep.events import Ended, Event, Lost, Retried, SessionEnded
-from gensweep.training.trial import WorkerContext
+from gensweep.training.reporter import WorkerContext
 
 #: Seconds after a driver's end until its last process has ended, too.
 ENDING_PATIENCE = 20.0

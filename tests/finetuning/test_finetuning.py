@@ -21,7 +21,7 @@ from gensweep.noise import Noise
 from gensweep.training.checkpoint import load_tensors, read
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import draw
-from gensweep.training.trial import StopTrial
+from gensweep.training.reporter import StopTrial
 
 pytestmark = pytest.mark.trains
 

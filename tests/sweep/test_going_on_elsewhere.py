@@ -24,7 +24,7 @@ from gensweep.remote_folder import RemoteFolder
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.storage import adopt
-from gensweep.training.trial import WorkerContext
+from gensweep.training.reporter import WorkerContext
 
 pytestmark = pytest.mark.usefixtures("ray_cluster", "no_leak")
 

@@ -16,7 +16,8 @@ from gensweep.nn.unet import UNet
 from gensweep.sweep.heartbeat import Heartbeat
 from gensweep.sweep.stalls import StallWatch
 from gensweep.training import trial as trial_module
-from gensweep.training.trial import WorkerContext, run_trial
+from gensweep.training.reporter import WorkerContext
+from gensweep.training.trial import run_trial
 
 pytestmark = pytest.mark.trains
 

@@ -22,7 +22,8 @@ from gensweep.training import loop
 from gensweep.training.checkpoint import load_tensors, verify
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
-from gensweep.training.trial import StopTrial, WorkerContext, run_trial
+from gensweep.training.reporter import StopTrial, WorkerContext
+from gensweep.training.trial import run_trial
 
 pytestmark = pytest.mark.trains
 
