@@ -33,11 +33,11 @@ name: faults
 objective: {{metric: fd, mode: min}}
 base:
   data: {{kind: digits, size: 8}}
-  family: {{kind: diffusion}}
+  family: {{kind: diffusion, sampling_precision: float32}}
   network: {{kind: unet, width: 8, multipliers: [1], blocks: 1, attention: []}}
   diffusion: {{timesteps: 20}}
   sampler: {{kind: ddim, steps: 4}}
-  training: {{images: {images}, batch_size: 20}}
+  training: {{images: {images}, batch_size: 20, precision: float32, memory_format: contiguous}}
   evaluation: {{every: {step}, samples: 16, batch_size: 16, extractor: {{resolution: 32}}}}
 space:
   optimizer.learning_rate: {{choice: {rates}}}

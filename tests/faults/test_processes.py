@@ -9,15 +9,6 @@ from ended_well import check, check_broken_off, check_refused
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 
-def test_each_kind_of_process_of_the_trials_is_killed_once(tmp_path):
-    with DisturbedSweep(tmp_path, trials=2, steps=12, concurrent=1) as sweep:
-        sweep.start()
-        for kind in ("worker", "trial actor", "controller", "rendezvous", "queue"):
-            sweep.wait_for_steps(2)
-            sweep.kill(kind)
-        check(sweep)
-
-
 @pytest.mark.faults
 def test_ray_is_killed_while_it_starts(tmp_path):
     with DisturbedSweep(tmp_path, trials=2) as sweep:

@@ -66,14 +66,8 @@ def trouble(config, context, step):
     """Does what the configuration says goes wrong, the first time that it comes to this step."""
     if config.get("raise_at") == step:
         raise ValueError("as the test wants it")
-    if "die_at_each" in config and not (mark := Path(config["die_at_each"]) / f"died-at-{step}").exists():
-        mark.touch()
-        os.kill(os.getpid(), signal.SIGKILL)
     if "missing" in config and step > 2:
         next(Path(config["missing"]).iterdir(), None)
-    if "missing_once" in config and not Path(config["missing_once"]).exists():
-        Path(config["missing_once"]).touch()
-        raise FileNotFoundError("away for a moment")
     while config.get("wait_at") == step and not is_open(config):
         time.sleep(0.1)
     if config.get("stick_at") == step and context.rank == config["stick_rank"] and not Path(config["stuck"]).exists():

@@ -1,0 +1,78 @@
+"""What `make test` injects into one sweep: its processes are killed, its files damaged, its MLflow locked, then damaged."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+from contextlib import closing
+
+import pytest
+from damage import cut, empty, flip, garble, remove, restored
+from disturbed_sweep import DisturbedSweep
+from ended_well import check, check_broken_off, check_refused
+from typed_commands import call
+
+pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
+
+
+def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow_were_lost(tmp_path):
+    """One driver is interrupted, the next one killed, and the last one cannot write what it has to tell MLflow."""
+    with DisturbedSweep(tmp_path, trials=2, steps=14, concurrent=1) as sweep:
+        sweep.start()
+        for kind in ("worker", "trial actor", "controller", "rendezvous", "queue"):
+            sweep.wait_for_steps(2)
+            sweep.kill(kind)
+        sweep.wait_for_steps(2)
+        sweep.kill("driver", signal.SIGINT)
+        check_broken_off(sweep, 130)
+        check_damaged_files_are_refused(sweep)
+        sweep.resume()
+        sweep.wait_for_steps(3)
+        sweep.kill("driver")
+        check_broken_off(sweep, -signal.SIGKILL)
+        lose_views(sweep)
+        sweep.resume()
+        sweep.wait_for_steps(1)
+        with closing(sqlite3.connect(tmp_path / "mlflow.db", timeout=60, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            sweep.disturb("database locked")
+            check_refused(sweep, 0, "MLflow misses", "the next command sends them")
+        garble(tmp_path / "mlflow.db")
+        sweep.run("trials", sweep.name)
+        check_refused(sweep, 1, "mlflow.db is damaged", "move its file away")
+        (tmp_path / "mlflow.db").unlink()
+        sweep.run("trials", sweep.name)
+        check(sweep)
+
+
+def check_damaged_files_are_refused(sweep: DisturbedSweep) -> None:
+    """What is damaged and cannot be made anew is named, and nothing is trained."""
+    root, folder, trained = sweep.folder, sweep.sweep_folder.path, len(sweep.steps)
+    here = root / "here"  # MLflow keeps connections in this process, by the name of the database
+    here.symlink_to(root)
+    damages = [(flip, "events.jsonl"), (garble, "events.jsonl"), (empty, "events.jsonl"), (remove, "events.jsonl")]
+    damages += [(cut, "sweep.json"), (flip, "sweep.json"), (empty, "sweep.json")]
+    for damage, name in damages:
+        with restored(folder / name):
+            damage(folder / name)
+            said = call(here, "tune", "--resume", sweep.name, code=1)
+            assert name in said.err
+            assert "Traceback" not in said.err
+    with restored(root / "mlflow.db"):
+        garble(root / "mlflow.db")
+        sweep.resume()
+        check_refused(sweep, 1, "mlflow.db")
+    assert len(sweep.steps) == trained
+
+
+def lose_views(sweep: DisturbedSweep) -> None:
+    """Tear the log as a crash would, garble or remove what can be made anew from it."""
+    folder = sweep.sweep_folder.path
+    with (folder / "events.jsonl").open("ab") as log:
+        log.write(b'{"v":1,"time":17')
+    garble(folder / "optuna.db")
+    for name in ("ray", "pictures"):
+        shutil.rmtree(folder / name)
+    for file in (folder / "lock", sweep.folder / "mlflow.db"):
+        file.unlink()
