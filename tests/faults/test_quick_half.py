@@ -1,4 +1,4 @@
-"""What `make test` injects into one sweep: its processes are killed, its files damaged, its MLflow locked, then damaged."""
+"""What `make test` injects into one sweep: processes are killed, files damaged, MLflow locked and then damaged."""
 
 from __future__ import annotations
 
