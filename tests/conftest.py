@@ -21,7 +21,7 @@ PURE += [f"interpret.{maths}" for maths in ("activation_maps", "intervention", "
 PURE += [f"interpret.{maths}" for maths in ("recording", "selectivity", "trajectory")]
 
 # Modules are instrumented as they are imported, so this comes before any test imports the package.
-install_import_hook([f"gensweep.{name}" for name in PURE], "beartype.beartype")
+install_import_hook([f"gensweep.{name}" for name in PURE], "shape_checks.checked")
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 if os.environ.get("TEST_AMX") == "0":
     torch.cpu._is_amx_tile_supported = lambda: False

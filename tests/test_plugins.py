@@ -43,14 +43,21 @@ def trial_with(kind, **more):
     return {"family": {"kind": "diffusion"}, "diffusion": {"schedule": {"kind": kind}}, **more}
 
 
+@pytest.fixture(scope="module")
+def registries():
+    """All registries of the package."""
+    gc.unfreeze()  # get_objects() leaves out what conftest.py froze
+    found = [each for each in gc.get_objects() if type(each) is Registry and each._package.startswith("gensweep")]
+    gc.freeze()
+    return found
+
+
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(registries, tmp_path, monkeypatch):
     """An empty current folder; what is imported from it is gone afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(plugins, "_loaded", dict(plugins._loaded))
-    gc.unfreeze()  # get_objects() leaves out what conftest.py froze
-    registries = [each for each in gc.get_objects() if type(each) is Registry and each._package.startswith("gensweep")]
     kinds = [{kind: each[kind] for kind in each} for each in registries]
     before = set(sys.modules)
     yield tmp_path
