@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import requests
 from logged import LoggedSweep
-from made_up import grid
+from made_up import empty_store, grid
 from tracking_server import TrackingServer
 
 from gensweep.report.budget_verdict import judge
@@ -29,17 +29,21 @@ from gensweep.tracking.sync import sync, sync_all
 from gensweep.tracking.view import LogView
 
 
-@pytest.fixture
-def server(tmp_path, monkeypatch):
-    server = TrackingServer(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.kill()
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One server for all; it begins with an empty store, as MLflow has made it once."""
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copyfile(empty_store(), folder / "server.db")
+    server = TrackingServer(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", server.uri)
+        patch.setenv("GENSWEEP_CACHE", str(folder / "cache"))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.kill()
 
 
 @pytest.fixture
@@ -100,10 +104,10 @@ def test_a_server_that_dies_and_comes_back_misses_nothing_and_the_driver_never_w
     assert capsys.readouterr().out == ""
 
 
-@pytest.fixture
-def links(server, tmp_path):
+@pytest.fixture(scope="module")
+def links(server, tmp_path_factory):
     """Where the report of a sweep of two trials leads to, by the id of the run that is meant."""
-    sweep = LoggedSweep(tmp_path / "sweeps", "linked", trials=2)
+    sweep = LoggedSweep(tmp_path_factory.mktemp("linked") / "sweeps", "linked", trials=2)
     for number, trial in enumerate(("t0000", "t0001")):
         sweep.start(trial, {"x": number}, {"family": {"kind": "gan"}, "x": number})
         sweep.evaluate(trial, 100, 50.0 + number)
