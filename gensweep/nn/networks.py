@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Annotated, NamedTuple, TypeAlias, TypeVar
 
 from annotated_types import Interval, MultipleOf, doc
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from gensweep.errors import ConfigError
 from gensweep.registry import Registry
@@ -84,5 +85,23 @@ def spectrally_normalised(network: M) -> M:
     """
     for module in [*network.modules()]:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear | nn.Embedding):
-            spectral_norm(module)
+            if module.weight.is_meta:  # where each of its first power iterations would take milliseconds
+                dim = 1 if isinstance(module, nn.ConvTranspose2d) else 0
+                register_parametrization(module, "weight", _WeightlessSpectralNorm(module.weight, dim))
+            else:
+                spectral_norm(module)
     return network
+
+
+class _WeightlessSpectralNorm(nn.Module):
+    """The shapes of PyTorch's, of a weight without values, which stays what it is."""
+
+    def __init__(self, weight: Tensor, dim: int) -> None:
+        super().__init__()
+        rows = weight.shape[dim]
+        self.register_buffer("_u", weight.new_empty(rows))
+        self.register_buffer("_v", weight.new_empty(weight.numel() // rows))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight."""
+        return weight

@@ -47,3 +47,15 @@ def test_evaluation_leaves_it_as_it_is():
     state = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
     layer(torch.randn(2, 4))
     assert all(torch.equal(state[name], tensor) for name, tensor in layer.state_dict().items())
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Embedding])
+def test_a_layer_without_memory_has_the_same_shapes(layer):
+    arguments = (3, 5, (2, 4)) if "Conv" in layer.__name__ else (3, 5)
+    with torch.device("meta"):
+        weightless = spectrally_normalised(layer(*arguments)).state_dict()
+    real = spectrally_normalised(layer(*arguments)).state_dict()
+    assert {name: tensor.shape for name, tensor in weightless.items()} == {
+        name: tensor.shape for name, tensor in real.items()
+    }
+    assert all(tensor.is_meta for tensor in weightless.values())
