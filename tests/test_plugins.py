@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import untrained
 import yaml
+from made_up import empty_store
 from typed_commands import call, start
 
 import gensweep
@@ -333,6 +335,7 @@ def test_a_package_outside_of_this_repository_is_swept_extended_sampled_and_judg
         "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
     }
     (here / "own.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
+    shutil.copyfile(empty_store(), here / "mlflow.db")
     imported = ("--import", "kinds.plainnet")
     start(here, "tune", "own.yaml", *imported)
     log = [json.loads(line) for line in (here / "sweeps/own/events.jsonl").read_text().splitlines()]

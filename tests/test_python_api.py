@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import untrained
+from made_up import empty_store
 from PIL import Image
 from typed_commands import call, foreign
 
@@ -82,6 +84,7 @@ def notebook(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebook")
     cells = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (folder / "notebook.py").write_text("\n".join(cells))
+    shutil.copyfile(empty_store(), folder / "mlflow.db")
     environment = {key: value for key, value in os.environ.items() if not foreign(key)}
     words = [sys.executable, "notebook.py"]
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
