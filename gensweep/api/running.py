@@ -78,7 +78,7 @@ def run_sweep(
     check_population(sweep)
     for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
         _note(line)
-    plan = plan_sweep(sweep)
+    plan, display = plan_sweep(sweep), ProgressDisplay()
     if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
         plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
     trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
@@ -88,7 +88,8 @@ def run_sweep(
     if not folder.exists:
         check_feasible(plan)
         warm_starts(plan, root)  # raises, before Ray starts, for sweeps that are not there
-        plan = replace(plan, measure=partial(_measured, sweep, [extreme.trial for extreme in extremes], root))
+        measured = partial(_measured, sweep, [extreme.trial for extreme in extremes], root, display)
+        plan = replace(plan, measure=measured)
     plan = with_provenance(plan, folder, sweep.as_dict())
     for line in _changed_since(plan, folder):
         _note(line)
@@ -97,7 +98,6 @@ def run_sweep(
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
         f"to go on: {going_on_command('resume', folder.path)}"
     )
-    display = ProgressDisplay()
     observers: list[LogView | ProgressDisplay | Boards] = [
         LogView("MLflow", partial(Replay, folder)),
         LogView(folder.optuna.name, partial(StudyFile, folder, plan.sample), study_file.INTERVAL),
@@ -119,13 +119,15 @@ def run_sweep(
     return result
 
 
-def _measured(sweep: SweepConfig, trials: Sequence[TrialConfig], root: Path, plan: SweepPlan) -> SweepPlan:
+def _measured(
+    sweep: SweepConfig, trials: Sequence[TrialConfig], root: Path, display: ProgressDisplay, plan: SweepPlan
+) -> SweepPlan:
     """The plan of a new sweep with its formats, and then with what others know of trials that have them, too."""
     sweep, found = with_formats(sweep, trials)
     plan = settled(plan, sweep)
     plan = replace(plan, warm_starts=warm_starts(plan, root))
     for line in [*found, *map(warm_start_words, plan.warm_starts)]:
-        _note(line)
+        display.say(f"Note: {line}")
     return plan
 
 

@@ -25,8 +25,9 @@ from gensweep.metrics.metric import METRICS, FrechetDistance
 from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.metrics.weights import PUBLISHED
+from gensweep.phases import Phase
 from gensweep.remote_folder import is_url
-from gensweep.results import Identity
+from gensweep.results import Anchors, Identity
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import Evaluator
 from gensweep.training.loop import Learner
@@ -118,11 +119,14 @@ def build_extractor(trial: TrialConfig, device: torch.device | str) -> Extractor
 
 
 def build_evaluator(
-    trial: TrialConfig, images: Images, device: torch.device | str, on_features: Callable[[], None] = lambda: None
+    trial: TrialConfig,
+    images: Images,
+    device: torch.device | str,
+    moved: Callable[[Phase | None], None] = lambda _: None,
 ) -> Evaluator:
     """What evaluates a trial; `images` are those it is trained on.  Reference moments come from the cache.
 
-    `on_features` is called whenever the extractor has seen some images.
+    `moved` is called as a phase begins, and with None whenever the extractor has seen some images.
     """
     settings: EvaluationSettings = trial.bound("evaluation")()
     training: TrainingSettings = trial.bound("training")()
@@ -131,8 +135,10 @@ def build_evaluator(
     extractor = held_out = None
     with trial.keys_in_errors():
         if of_samples := settings.of("samples"):
+            moved("reading the feature extractor")
             extractor = build_extractor(trial, device)
-            extractor.register_forward_hook(lambda *_: on_features())
+            extractor.register_forward_hook(lambda *_: moved(None))
+            moved("computing reference statistics")
             of_training = training_reference(trial, images, extractor)
             chosen = of_training if settings.against == "train" else _reference(trial, images, settings, extractor)
             # Features of real images give their moments too, so metrics that need features come first.
@@ -146,8 +152,15 @@ def build_evaluator(
                 metrics[name] = METRICS[name](device=device)
                 identities[name] = settings.identity(name, training, reference=split, held_out=len(held_out))
     evaluator = Evaluator(settings, images, extractor, metrics, identities, held_out)
-    unseen = partial(_unseen, trial, images, "whole test")
-    return replace(evaluator, anchors=cache(partial(anchors_of, evaluator, unseen, cache_folder())))
+
+    @cache
+    def anchors(samples: int) -> Mapping[str, Anchors]:
+        moved("computing reference statistics")
+        found = anchors_of(evaluator, partial(_unseen, trial, images, "whole test"), cache_folder(), samples)
+        moved("scoring")
+        return found
+
+    return replace(evaluator, anchors=anchors)
 
 
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
@@ -208,12 +221,14 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
     Raises GensweepError for what the user can mend, and whatever the reporter raises to stop the trial.
     """
     trial = TrialConfig.from_dict(config)
+    reporter.moved("loading data")
     try:
         fetch_data(trial, reporter.note)
         images = load_images(trial)
     except GensweepError as error:  # they were there when the sweep started
         raise OutsideError(str(error)) from error
     evaluator = build_evaluator(trial, images, context.device, reporter.moved)
+    reporter.moved("building the networks")
     with trial.keys_in_errors():
         run_trial(
             build_learner(trial, images, context.device, Workers(context.rank, context.world)),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from gensweep.compute.amounts import Amount
+from gensweep.phases import DONE_ONCE
 from gensweep.report.collapse import trial_warnings
 from gensweep.report.wording import count, duration, metric_title, score, setting_words
 from gensweep.sweep.events import (
     Ended,
+    Entered,
     Event,
     Lost,
     Noted,
@@ -44,6 +46,8 @@ MIN_WIDTH_OF_SETTINGS = 100
 LONGEST_LAG = 30.0
 #: Columns of a bar.
 BAR_WIDTH = 14
+#: Columns of what a trial does that has numbers, at most, where the table shows no settings.
+MAX_PHASE_WIDTH = 15
 
 
 class _Start(NamedTuple):
@@ -98,7 +102,10 @@ class ProgressDisplay:
         self._waits_since: float | None = None
         self._stalls: dict[str, float] = {}
         self._countdown = _Countdown()
-        self._phase: str | None = None
+        self._before: str | None = None
+        """What goes on before the session starts."""
+        self._entered: dict[str, float] = {}
+        """When each trial came to its phase."""
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Show what has changed."""
@@ -113,22 +120,24 @@ class ProgressDisplay:
                 self._starts[event.trial] = _Start(self._clock(), state.trials[event.trial].resumes_at)
             case Lost():
                 images = count(state.trials[event.trial].resumes_at)
-                self._say(f"{event.trial} {event.cause}; it goes on from image {images} once there are workers")
+                self.say(f"{event.trial} {event.cause}; it goes on from image {images} once there are workers")
             case Noted():
-                self._say(f"{event.trial}: {event.text}")
+                self.say(f"{event.trial}: {event.text}")
             case Stalled():
                 self._stall(event)
+            case Entered():
+                self._enter(event)
             case Paused():
                 self._pause(event.trial)
             case Ended():
                 self._end(event)
             case SessionEnded() if self._opened:  # else it is that of a driver that was lost
                 self.close()
-                self._say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
+                self.say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")
 
     def show_phase(self, words: str) -> None:
         """On a terminal, show what goes on before the session starts."""
-        self._phase = words
+        self._before = words
         self._start_live()
 
     def _start_live(self) -> None:
@@ -143,12 +152,12 @@ class ProgressDisplay:
             self._live.start()
 
     def _open(self, session: SessionStarted) -> None:
-        self._began, self._opened, self._waits_since, self._phase = self._clock(), True, None, None
+        self._began, self._opened, self._waits_since, self._before = self._clock(), True, None, None
         self._start_live()
         if self._live is None:
             words = "goes on" if len(self._state.sessions) > 1 else "starts"
             before = f", {self._state.ended} ended before" if self._state.ended else ""
-            self._say(f"{self._name} {words}: {self._wanted_words()}{before}, {session.concurrent} at a time")
+            self.say(f"{self._name} {words}: {self._wanted_words()}{before}, {session.concurrent} at a time")
 
     def _scale(self, event: Scaled) -> None:
         """Tell what the cluster holds, off a terminal in a line: while it brings nodes, and once it has."""
@@ -157,7 +166,18 @@ class ProgressDisplay:
             self._waits_since = self._clock() if waited is None else waited
         if self._live is None:
             nodes = f"{event.nodes} node{'s' if event.nodes > 1 else ''}, {event.concurrent} trials at a time"
-            self._say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
+            self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
+
+    def _enter(self, event: Entered) -> None:
+        """Remember since when; off a terminal tell of what keeps the trial, and all others, from training for long."""
+        self._entered[event.trial] = self._clock()
+        if self._live is None and event.phase in DONE_ONCE:
+            self.say(f"{event.trial}: {event.phase}")
+
+    def _phase_words(self, trial: TrialState) -> str:
+        if trial.phase is None:
+            return "starting" if trial.status == "running" else "waits"
+        return f"{trial.phase} ... {duration(self._clock() - self._entered.get(trial.trial, self._clock()))}"
 
     def _stall(self, event: Stalled) -> None:
         """Remember since when a trial makes no progress, and off a terminal tell it, and when it goes on."""
@@ -165,7 +185,7 @@ class ProgressDisplay:
             self._stalls[event.trial] = self._clock() - event.seconds
         if self._live is None:
             words = f"no progress for {duration(event.seconds)}" if event.seconds else "makes progress again"
-            self._say(f"{event.trial}: {words}")
+            self.say(f"{event.trial}: {words}")
 
     def _stall_words(self) -> list[str]:
         return [
@@ -202,7 +222,7 @@ class ProgressDisplay:
             words += [*([trial.error.strip()] if trial.error else []), *warnings]
             # The live table shows how far the sweep is; without one each line says it.
             more = "" if self._live else f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
-            self._say(", ".join(words) + more)
+            self.say(", ".join(words) + more)
 
     def close(self) -> None:
         """Give the terminal back; harmless if done twice."""
@@ -215,8 +235,8 @@ class ProgressDisplay:
         from rich.console import Group
         from rich.text import Text
 
-        if self._phase is not None:
-            return Text(f"{self._phase} ... {self._elapsed_words()}", style="dim")
+        if self._before is not None:
+            return Text(f"{self._before} ... {self._elapsed_words()}", style="dim")
         head = Text(f"{self._name}  ", style="bold", no_wrap=True, overflow="ellipsis")
         head.append(self._counts(), style="not bold")
         best = self._best_words().removeprefix(", ")
@@ -224,9 +244,13 @@ class ProgressDisplay:
         line.append(f"  {self._time_words()}" if best else self._time_words(), style="dim")
         troubles = [*self._waiting_words(), *self._stall_words()]
         told = [Text(words, style="yellow", no_wrap=True, overflow="ellipsis") for words in troubles]
-        return Group(head, line, *told, self._table())
+        begun = [each for each in self._state.trials.values() if each.status in ("running", "waiting") or each.phase]
+        training = [trial for trial in begun if _has_row(trial)]
+        others = [f"{trial.trial}  {self._phase_words(trial)}" for trial in begun if not _has_row(trial)]
+        waiting = [Text(words, style="dim", no_wrap=True, overflow="ellipsis") for words in others]
+        return Group(head, line, *told, *([self._table(training)] if training else []), *waiting)
 
-    def _table(self) -> RenderableType:
+    def _table(self, trials: Sequence[TrialState]) -> RenderableType:
         from rich.progress_bar import ProgressBar
         from rich.table import Table
         from rich.text import Text
@@ -235,25 +259,22 @@ class ProgressDisplay:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
         columns = ["trial", "images", self._title, *(["loss", "images/s"] if width >= MIN_WIDTH_OF_SPEEDS else [])]
         for name in columns:
-            table.add_column(name, justify="left" if name == "trial" else "right", no_wrap=True)
+            widest = MAX_PHASE_WIDTH if name == "images/s" and width < MIN_WIDTH_OF_SETTINGS else None
+            table.add_column(name, justify="left" if name == "trial" else "right", no_wrap=True, max_width=widest)
         if width >= MIN_WIDTH_OF_BARS:
             table.add_column("", width=BAR_WIDTH)
         if width >= MIN_WIDTH_OF_SETTINGS:
             table.add_column("", style="dim", ratio=1)
-        for trial in self._state.running:
-            if not trial.numbers and not trial.stalled:
-                table.add_row(trial.trial, Text("loads data", style="dim"))
-                continue
+        for trial in trials:
             loss, speed, budget = trial.numbers.get("loss"), trial.numbers.get("images_per_second"), trial.length
             images = count(trial.images) + (f"/{count(budget)}" if budget else "")
-            cells = [trial.trial, images, _score_words(trial.objective), score(loss), count(speed)]
+            doing = count(speed) if trial.phase in (None, "training") else trial.phase
+            cells = [trial.trial, images, _score_words(trial.objective), score(loss), doing]
             row: list[RenderableType] = [Text(cell) for cell in cells[: len(columns)]]
             # The text, not its column, refuses to wrap: a column that does would take its width from all others.
             settings = Text(setting_words(trial.params, list(trial.params)), no_wrap=True, overflow="ellipsis")
             row += [ProgressBar(total=budget or 1, completed=trial.images, width=BAR_WIDTH), settings]
             table.add_row(*row[: len(table.columns)])
-        for trial in self._state.waiting:
-            table.add_row(trial.trial, Text("waits", style="dim"))
         return table
 
     @property
@@ -307,12 +328,18 @@ class ProgressDisplay:
         elapsed = self._clock() - self._began
         return None if done <= 0 or elapsed <= 0 else max(0.0, left) * elapsed / done
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Print a line that stays; any thread may call it."""
         if self._live is not None:
             # Above the live table, and as it is: square brackets and such are no mark-up.
             self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
             print(line, file=self._stream, flush=True)
+
+
+def _has_row(trial: TrialState) -> bool:
+    """Whether a trial is in the table, as it has numbers."""
+    return trial.status == "running" and bool(trial.numbers)
 
 
 def _score_words(objective: Score | None) -> str:

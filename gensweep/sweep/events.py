@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
+from gensweep.phases import Phase
 from gensweep.results import Evaluation, Outcome, Unit
 
 TrialStatus = Literal["finished", "pruned", "failed", "infeasible", "stopped"]
@@ -172,6 +173,15 @@ class Stalled:
 
 
 @dataclass(frozen=True)
+class Entered:
+    """The workers of a trial, or those that start for it, are busy with something else than before."""
+
+    kind: ClassVar[str] = "entered"
+    trial: str
+    phase: Phase
+
+
+@dataclass(frozen=True)
 class Progressed:
     """Numbers of a running trial after `images` training images."""
 
@@ -267,7 +277,7 @@ class ScoredAgain:
     outcome: Outcome
 
 
-Report: TypeAlias = Started | Paced | Progressed | Noted | Stalled | Evaluated | Saved
+Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | Evaluated | Saved
 """What workers say of a trial, or the queue of its workers."""
 
 TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Cloned | Ended | Retried | ScoredAgain

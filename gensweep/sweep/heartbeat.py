@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 
 from gensweep.cache import is_waiting
+from gensweep.phases import COMPUTING, RESTING, STEADY, Phase
 from gensweep.remote_folder import PATIENCE
 from gensweep.sweep.stalls import Sign
 
@@ -22,16 +23,12 @@ _log = logging.getLogger(__name__)
 SIGN_INTERVAL = 5.0
 #: Signs in the time of a timeout, at least.
 SIGNS_PER_TIMEOUT = 4
+#: Seconds after which a new phase is said, unless it is over by then.
+SETTLING_SECONDS = 0.5
 #: The signal at which a process writes its stacks.
 STACK_SIGNAL = signal.SIGUSR1
 #: What the kernel calls the file in memory that those go to.
 STACK_FILE = "gensweep-stacks"
-#: Between trials.
-RESTING = "waiting for a trial"
-#: Phases that are made of like steps, the slowest of which is soon known.
-STEADY_PHASES = ("training", "drawing samples")
-#: Phases that may wait for a storage, which is tried again for some time.
-STORING_PHASES = ("starting", "saving")
 #: Timeouts that a step may take of which nothing is known as yet: it compiles, loads data, or computes statistics.
 FIRST_TIMEOUTS = 10
 
@@ -52,7 +49,7 @@ class Heartbeat:
         self._send, self._rank, self._node, self._meetings, self._clock = send, rank, node, meetings, clock
         self._timeout, self._phase = timeout, RESTING
         self._moves, self._moved = 0, clock()
-        self._slowest: dict[str, float] = {}
+        self._slowest: dict[Phase, float] = {}
         self._descriptor = _stack_file()
         self._wake, self._stopped = threading.Event(), False
 
@@ -68,20 +65,20 @@ class Heartbeat:
     def begin(self, timeout: float | None) -> None:
         """A trial begins, of which no step is known yet."""
         self._timeout, self._slowest = timeout, {}
-        self.moved("starting")
-        self._wake.set()  # or it would be watched by what held for the trial before
+        self.moved("starting")  # which is said soon, or it would be watched by what held for the trial before
 
     def rest(self) -> None:
         """The trial has ended."""
         self.moved(RESTING)
 
-    def moved(self, phase: str | None = None) -> None:
+    def moved(self, phase: Phase | None = None) -> None:
         """Something was done; a phase begins with its name."""
         now = self._clock()
         took, self._moved = now - self._moved, now
         self._moves += 1
-        if phase not in (None, self._phase):
-            self._phase = phase or self._phase
+        if phase is not None and phase != self._phase:
+            self._phase = phase
+            self._wake.set()
         else:
             self._slowest[self._phase] = max(self._slowest.get(self._phase, 0.0), took)
 
@@ -92,9 +89,9 @@ class Heartbeat:
         if timeout is None or phase == RESTING:
             return float("inf")
         slowest = self._slowest.get(phase)
-        known = phase in STEADY_PHASES and slowest is not None
+        known = phase in STEADY and slowest is not None
         allowed = timeout if known else FIRST_TIMEOUTS * timeout
-        return allowed + (slowest or 0.0) + (PATIENCE if phase in STORING_PHASES else 0.0)
+        return allowed + (slowest or 0.0) + (0.0 if phase in COMPUTING else PATIENCE)
 
     def sign(self) -> Sign:
         """How it is now."""
@@ -121,7 +118,9 @@ class Heartbeat:
             except Exception:  # who says nothing any more would be taken to hang
                 _log.exception("a sign of life could not be sent")
             timeout = SIGNS_PER_TIMEOUT * SIGN_INTERVAL if self._timeout is None else self._timeout
-            self._wake.wait(min(SIGN_INTERVAL, timeout / SIGNS_PER_TIMEOUT))
+            interval = min(SIGN_INTERVAL, timeout / SIGNS_PER_TIMEOUT)
+            if self._wake.wait(interval):
+                time.sleep(min(SETTLING_SECONDS, interval))
 
 
 def _stack_file() -> int | None:

@@ -20,7 +20,7 @@ from typing import BinaryIO, NamedTuple
 
 from gensweep.errors import GensweepError
 from gensweep.sweep.continuation import going_on_command
-from gensweep.sweep.events import Event, Progressed, from_record, to_record
+from gensweep.sweep.events import Entered, Event, Progressed, from_record, to_record
 
 VERSION = 2  # the first had no checksums
 _CHECKSUM = re.compile(rb',"crc32":(\d+)}\n$')
@@ -61,7 +61,7 @@ class EventLog:
                 try:
                     if opened.write(line) != len(line):
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    if not isinstance(event, Progressed):
+                    if not isinstance(event, Entered | Progressed):
                         os.fsync(opened.fileno())
                 except OSError:
                     opened.truncate(end)

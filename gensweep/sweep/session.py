@@ -195,7 +195,7 @@ class Session:
         trial = self.state.trials[event.trial]
         if isinstance(event, events.Noted):
             self._folder.write_log(event.trial, event.text)
-        if isinstance(event, events.Started | events.Paced | events.Noted | events.Stalled):
+        if isinstance(event, events.Started | events.Paced | events.Entered | events.Noted | events.Stalled):
             self.note(event)
             return False
         if isinstance(event, events.Progressed):

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gensweep.phases import Phase
+
 #: Seconds that one look counts at most: what passed while nobody looked, as the watcher itself hung, says nothing.
 LONGEST_LOOK = 10.0
 #: The share of the allowed time from which on people are told.
@@ -31,14 +33,14 @@ class Sign(NamedTuple):
     node: str
     pid: int
     descriptor: int | None
-    phase: str
+    phase: Phase
     moves: int
     meetings: int
     timeout: float | None
     patience: float
 
     @property
-    def position(self) -> tuple[int, str, int, int]:
+    def position(self) -> tuple[int, Phase, int, int]:
         """How far it is."""
         return (self.pid, self.phase, self.moves, self.meetings)
 

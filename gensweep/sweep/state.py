@@ -80,7 +80,7 @@ class SweepState:
                 self.sessions.append(event)
                 self.status, self.error, self.failed_in_a_row, self.scaled = "running", None, 0, None
                 for trial in self.trials.values():
-                    trial.losses = []
+                    trial.losses, trial.phase = [], None
             case events.Scaled():
                 self.scaled = event
             case events.SessionEnded():

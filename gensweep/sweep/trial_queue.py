@@ -20,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
-from gensweep.sweep.events import Evaluated, Report, Saved, Stalled
+from gensweep.phases import RESTING, Phase
+from gensweep.sweep.events import Entered, Evaluated, Report, Saved, Stalled
 from gensweep.sweep.stalls import Sign, StallWatch, Stuck
 from gensweep.sweep.trial_state import CHECKPOINTS_KEPT
 
@@ -97,6 +98,8 @@ class _Generation:
     """Whether the workers wait for the answer."""
     stalled: bool = False
     """Whether it was told that it makes no progress."""
+    phase: Phase | None = None
+    """What it was told that the workers are busy with; None: they have not taken the trial."""
 
 
 class TrialQueue:
@@ -144,7 +147,8 @@ class TrialQueue:
             if not current.messages:
                 return None
             message = current.messages.popleft()
-            current.answered, current.holds_up = False, isinstance(message, Evaluated)
+            if not isinstance(message, Entered):  # for whose answer nobody waits
+                current.answered, current.holds_up = False, isinstance(message, Evaluated)
             return message
 
     async def group_ended(self, runner: str, generation: int, end: GroupEnd) -> None:
@@ -167,6 +171,7 @@ class TrialQueue:
         """The workers, which lie on these nodes, have taken the assignment."""
         async with self._changed:
             if current := self._get(runner, generation):
+                current.phase = RESTING
                 self._send(current, Message("begun", nodes=nodes))
 
     async def report(self, runner: str, generation: int, event: Report) -> bool:
@@ -188,6 +193,13 @@ class TrialQueue:
         """A sign of life of one of the runner's workers."""
         if runner in self._watches:
             self._watches[runner].hear(sign)
+        current = self._current.get(runner)
+        # What comes before they have taken the trial is of the one before.
+        if current is None or current.phase is None or sign.rank or sign.phase in (RESTING, current.phase):
+            return
+        async with self._changed:
+            current.phase = sign.phase
+            self._send(current, Entered(current.assignment.trial, sign.phase))
 
     async def finish(self, runner: str, generation: int) -> None:
         """The trial's budget is used up."""

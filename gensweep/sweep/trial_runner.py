@@ -16,7 +16,7 @@ import ray
 from ray import tune
 from ray.tune.result import RESULT_DUPLICATE
 
-from gensweep.sweep.events import Report, Started
+from gensweep.sweep.events import Entered, Report, Started
 from gensweep.sweep.kept_worker import RunnerSettings
 from gensweep.sweep.out_of_memory import memory_cause, oom_kills, what_fits
 from gensweep.sweep.placement import any_gone, nodes_of, take_lease
@@ -55,6 +55,8 @@ class TrialRunner(tune.Trainable):
             return {"taken": self._assignment.trial}
         if not self._assigned:
             self._assign()
+            if self._trials_of_group == 1:
+                return {"event": Entered(self._assignment.trial, "starting workers"), "runner": self._name}
         while True:
             take = self._queue.take.remote(self._name, self._generation, GROUP_CHECK_INTERVAL)
             message: Report | Message | None = ray.get(take)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
+from gensweep.phases import Phase
 from gensweep.results import Cost, Identity, Outcome, Score, better
 from gensweep.sweep import events
 
@@ -48,6 +49,8 @@ class TrialState:
     """Training images and the best objective so far, at each evaluation."""
     numbers: dict[str, float] = field(default_factory=dict)
     """The newest of each."""
+    phase: Phase | None = None
+    """What its workers are busy with, once they have said it."""
     stalled: float = 0.0
     """For how many seconds it had made no progress, when that was told."""
     error: str | None = None
@@ -195,6 +198,8 @@ class TrialState:
     def apply(self, event: events.TrialEvent, time: int) -> None:
         """Take in the next event of this trial."""
         self.stalled = event.seconds if isinstance(event, events.Stalled) else 0.0
+        if isinstance(event, events.Started) or not isinstance(event, events.Report):
+            self.phase = None
         match event:
             case events.Started():
                 self.status, self.error, self.ended_at = "running", None, None
@@ -203,6 +208,8 @@ class TrialState:
                 self.losses += [event] if event.counts else []
             case events.Paced():
                 self.paced = event
+            case events.Entered():
+                self.phase = event.phase
             case events.Progressed():
                 self.images = max(self.images, event.images)
                 self.numbers |= event.numbers

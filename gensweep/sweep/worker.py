@@ -31,6 +31,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from gensweep.causes import file_problem, memory_problem
 from gensweep.errors import is_outside
 from gensweep.files import write_for_owner_alone
+from gensweep.phases import Phase
 from gensweep.results import Evaluation
 from gensweep.scratch import scratch_folder
 from gensweep.sweep.checkpoints import IncompleteCheckpointError, checkpoint_uri, fetch, store
@@ -42,7 +43,7 @@ from gensweep.sweep.out_of_memory import what_fits
 from gensweep.sweep.storage import worker_problem
 from gensweep.sweep.system_metrics import SystemMeter
 from gensweep.sweep.trial_queue import Assignment, JobError
-from gensweep.training.reporter import DEFAULT_STALL_TIMEOUT, Phase, StopTrial, WorkerContext
+from gensweep.training.reporter import DEFAULT_STALL_TIMEOUT, StopTrial, WorkerContext
 
 POLL_SECONDS = 60.0  # how long one long poll of the queue lasts
 COLLECTIVE_TIMEOUT = datetime.timedelta(minutes=30)  # a rank waits for the others, which may be evaluating or saving
@@ -153,6 +154,8 @@ def _run(job: Callable[..., None], device: torch.device, assignment: Assignment,
     torch.manual_seed(0)
     try:
         with scratch_folder(assignment.trial) as scratch:
+            if assignment.checkpoints:
+                reporter.moved("fetching checkpoints")
             resume = _fetched(assignment.checkpoints, scratch / "resume", reporter)
             job(assignment.config, WorkerContext(_rank(), _world(), device, scratch, resume), reporter)
     except (StopTrial, ray.exceptions.RayError):

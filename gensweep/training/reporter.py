@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 
+from gensweep.phases import Phase
 from gensweep.results import Evaluation
 
 #: Seconds without progress after which a worker is taken to hang, where the settings of a trial do not say.
@@ -31,10 +32,6 @@ class WorkerContext:
     device: torch.device
     folder: Path
     resume: tuple[Path, ...] = ()
-
-
-Phase: TypeAlias = Literal["starting", "training", "drawing samples", "scoring", "saving"]
-"""What a trial is busy with; the steps of training and drawing take about the same time each."""
 
 
 @runtime_checkable

@@ -52,6 +52,8 @@ def run_trial(
     keep_freed_memory()
     trial = _Trial(learner, evaluator, context, reporter, metadata, also)
     resumed = trial.resume()
+    if learner.training.compilation != "none":
+        reporter.moved("compiling")  # with the first step
     if not resumed and learner.training.device_seconds is not None:
         trial.set_pace()
     if learner.images >= learner.training.images:

@@ -11,6 +11,7 @@ from gensweep.results import Anchor
 from gensweep.sweep.events import (
     Created,
     Ended,
+    Entered,
     Lost,
     Noted,
     Progressed,
@@ -76,7 +77,7 @@ def test_a_trial_that_lost_its_workers_says_from_where_it_goes_on_and_that_it_wa
     sweep.add(Lost("t0000", "worker lost (rank 0: end of file)"))
     said = "t0000 worker lost (rank 0: end of file); it goes on from image 200 once there are workers"
     assert said in stream.getvalue()
-    assert "t0000   waits" in shown(sweep.display, 60)
+    assert "t0000  waits" in shown(sweep.display, 60)
     sweep.start("t0000")
     assert "waits" not in shown(sweep.display, 60)
 
@@ -318,6 +319,33 @@ def test_what_comes_before_the_first_progress_is_told(clock):
     assert shown(display, 80) == "starting Ray ... 3.0 s\n"
     sweep = Shown(clock)
     sweep.start("t0000")
-    assert "t0000  loads data" in shown(sweep.display, 80)
+    assert "t0000  starting\n" in shown(sweep.display, 80)
     sweep.progress("t0000", 10, loss=1.0)
     assert "10/1k" in shown(sweep.display, 80)
+
+
+def test_what_workers_are_busy_with_is_shown_with_the_time_it_takes(clock):
+    stream = io.StringIO()
+    sweep = Shown(clock, stream)
+    sweep.add(Suggested("t0000", 0, {}, {}, CONFIG))
+    assert "t0000  waits\n" in shown(sweep.display, 80)
+    for phase in ("starting workers", "computing reference statistics"):
+        clock.now += 10
+        sweep.add(Entered("t0000", phase))
+        clock.now += 7
+        assert f"t0000  {phase} ... 7.0 s\n" in shown(sweep.display, 60)
+        sweep.start("t0000")
+    sweep.add(Entered("t0000", "computing reference statistics"))
+    sweep.progress("t0000", 400, loss=0.1, images_per_second=900.0)
+    sweep.add(Entered("t0000", "training"))
+    assert "900" in shown(sweep.display, 60)
+    sweep.add(Entered("t0000", "drawing samples"))
+    for width in (60, 80, 120):
+        assert "0.1  drawing samples" in shown(sweep.display, width)
+        assert "900" not in shown(sweep.display, width)
+    sweep.end("t0000")
+    assert "drawing" not in shown(sweep.display, 80)
+    # Off a terminal only what keeps all trials for long is a line.
+    assert [line for line in stream.getvalue().splitlines() if "statistics" in line or "workers" in line] == [
+        "t0000: computing reference statistics"
+    ] * 2

@@ -8,8 +8,9 @@ import threading
 import pytest
 
 from gensweep.cache import locked
+from gensweep.phases import RESTING
 from gensweep.remote_folder import PATIENCE
-from gensweep.sweep.heartbeat import FIRST_TIMEOUTS, RESTING, Heartbeat
+from gensweep.sweep.heartbeat import FIRST_TIMEOUTS, Heartbeat
 
 
 class Clock:
@@ -101,7 +102,7 @@ def test_who_waits_for_another_process_that_writes_in_the_cache_moves(heartbeat,
     assert heartbeat.sign().position == heartbeat.sign().position
 
 
-def test_a_trial_that_begins_is_said_at_once(monkeypatch):
+def test_a_trial_that_begins_and_a_phase_that_lasts_are_said_at_once_and_a_moment_is_not(monkeypatch):
     monkeypatch.setattr("gensweep.sweep.heartbeat.SIGN_INTERVAL", 1e6)
     signs, heard = [], threading.Event()
 
@@ -113,10 +114,12 @@ def test_a_trial_that_begins_is_said_at_once(monkeypatch):
     heartbeat.start()
     assert heard.wait(30)
     heard.clear()
+    heard.clear()
     heartbeat.begin(1e9)
+    heartbeat.moved("loading data")
     assert heard.wait(30)
     heartbeat.stop()
-    assert [sign.phase for sign in signs][:2] == [RESTING, "starting"]
+    assert [sign.phase for sign in signs][:2] == [RESTING, "loading data"]
 
 
 def test_signs_are_sent_by_a_thread_until_it_is_stopped():

@@ -16,6 +16,7 @@ from gensweep.results import Outcome, SamplingConfig
 from gensweep.sweep.events import (
     EVENTS,
     Cloned,
+    Entered,
     Evaluated,
     Exhausted,
     Extended,
@@ -52,6 +53,7 @@ def history(root):
         sweep.add(ScoredAgain(trial, Outcome(sampling, 8, 1, scores, 0.5, 0.25, "cpu", "ab12", 1.5, as_trained=True)))
     sweep.add(Paced("t0001", 200, 12.5))
     sweep.add(Noted("t0001", "fetching 6 files"))
+    sweep.add(Entered("t0001", "computing reference statistics"))
     sweep.add(Stalled("t0001", 35.5))
     sweep.add(Retried("t0001", {"training": {"images": 200}}))
     sweep.add(Saved("t0001", 150, str(root / "d")))

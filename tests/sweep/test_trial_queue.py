@@ -7,7 +7,8 @@ import asyncio
 import pytest
 from logged import evaluation
 
-from gensweep.sweep.events import Evaluated, Progressed, Stalled
+from gensweep.phases import RESTING
+from gensweep.sweep.events import Entered, Evaluated, Progressed, Stalled
 from gensweep.sweep.stalls import Sign
 from gensweep.sweep.trial_queue import Assignment, GroupEnd, JobError, Message, TrialQueue
 
@@ -216,6 +217,37 @@ def test_a_runner_is_told_that_its_workers_make_no_progress_and_then_which_are_s
         while (second := await queue.take("r", 1, SOON)) is None:
             await queue.hear("r", sign)
         assert (second.kind, [each.sign for each in second.stuck]) == ("stalled", [sign])
+
+    scene(play)
+
+
+def test_a_runner_is_told_what_rank_0_is_busy_with_once_its_workers_have_taken_the_trial():
+    async def play(queue):
+        await start(queue)
+
+        async def say(phase, rank=0):
+            await queue.hear("r", Sign(rank, "host", "node", 1, None, phase, 1, 1, 60.0, 60.0))
+
+        await say("saving")  # the trial before
+        await queue.begin("r", 1, ("n",))
+        for phase, rank in [(RESTING, 0), ("loading data", 0), ("loading data", 0), ("training", 1), ("training", 0)]:
+            await say(phase, rank)
+        told = [await queue.take("r", 1, SOON) for _ in range(4)]
+        assert told == [Message("begun", nodes=("n",)), Entered("t0", "loading data"), Entered("t0", "training"), None]
+
+    scene(play)
+
+
+def test_an_evaluation_waits_no_longer_because_a_phase_is_told_behind_it():
+    async def play(queue):
+        await start(queue)
+        await queue.begin("r", 1, ("n",))
+        await queue.take("r", 1, SOON)
+        report = asyncio.create_task(queue.report("r", 1, evaluated(1)))
+        assert await queue.take("r", 1, 1) == evaluated(1)
+        await queue.hear("r", Sign(0, "host", "node", 1, None, "saving", 1, 1, 60.0, 60.0))
+        assert await queue.take("r", 1, 1) == Entered("t0", "saving")
+        assert await asyncio.wait_for(report, 1)
 
     scene(play)
 

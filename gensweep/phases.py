@@ -1,0 +1,30 @@
+"""What the workers of a trial are busy with, in the words in which people are told."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+Phase: TypeAlias = Literal[
+    "waiting for a trial",
+    "starting workers",
+    "starting",
+    "fetching checkpoints",
+    "loading data",
+    "reading the feature extractor",
+    "computing reference statistics",
+    "building the networks",
+    "compiling",
+    "training",
+    "drawing samples",
+    "scoring",
+    "saving",
+]
+
+#: Between two trials.
+RESTING: Phase = "waiting for a trial"
+#: Those that are made of like steps, the slowest of which is soon known.
+STEADY: tuple[Phase, ...] = ("training", "drawing samples")
+#: Those that wait for no storage, which is tried again for some time.
+COMPUTING: tuple[Phase, ...] = (*STEADY, "compiling", "scoring")
+#: Those that one trial goes through for all others, and that may take many minutes.
+DONE_ONCE: tuple[Phase, ...] = ("computing reference statistics", "compiling")
