@@ -19,6 +19,7 @@ from PIL import Image
 from typed_commands import HANGS, call, foreign, start
 
 from gensweep.api import sweeps
+from gensweep.build.training_length import TrainingLengths
 from gensweep.config.sweep_config import Resources
 from gensweep.machine import usable_cores
 from gensweep.sweep.core_claims import claimed_cores, other_claims
@@ -221,7 +222,7 @@ def test_a_trial_is_trained_again_as_a_sweep_of_one_trial_with_its_configuration
     (sweep,) = asked
     assert (sweep.name, sweep.search.trials, sweep.resources.workers) == ("again", 1, 2)
     best = json.loads(look("best", "quickstart", "--format", "json").out)
-    assert plan_sweep(sweep).configure({}) == best["config"]
+    assert plan_sweep(sweep, TrainingLengths()).configure({}) == best["config"]
 
 
 def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):

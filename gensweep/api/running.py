@@ -17,12 +17,12 @@ from gensweep.api.filed_reports import file_reports
 from gensweep.api.winner import score_winner
 from gensweep.build.parts import check_inputs
 from gensweep.build.sampler_warnings import sampler_warnings
+from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
 from gensweep.last_words import last_words
 from gensweep.report.display import ProgressDisplay
-from gensweep.report.output import print_warnings
 from gensweep.sweep.allotment import allot, local_nodes
 from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.continuation import going_on_command
@@ -40,7 +40,7 @@ from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
-from gensweep.sweep.warm_start import warm_start_words, warm_starts
+from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, warm_start_words, warm_starts
 from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of
 from gensweep.tracking.provenance import changed_plugins
@@ -67,49 +67,27 @@ def run_sweep(
 
     Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
     """
-    folder = SweepFolder(root, sweep.name)
+    folder, display = SweepFolder(root, sweep.name), ProgressDisplay()
     folder.check_name(resume=resume or extend > 0 or retry is not None)
-    # What can be refused in an instant comes first, then what takes building and loading; Ray has not started yet.
-    check_places(folder, storage, store_folders())
-    if not os.environ.get("RAY_ADDRESS"):
-        allot(sweep.resources, local_nodes(sweep.resources))
-    check_server(writes=True)
-    extremes = extreme_trials(sweep)
-    check_population(sweep)
-    for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
-        _note(line)
-    plan, display = plan_sweep(sweep), ProgressDisplay()
-    if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
-        plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
-    trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
-    print_warnings(sampler_warnings(trials))
-    for line in check_inputs(trials, sweep.final_settings):
-        _note(line)
-    if not folder.exists:
-        check_feasible(plan)
-        warm_starts(plan, root)  # raises, before Ray starts, for sweeps that are not there
-        measured = partial(_measured, sweep, [extreme.trial for extreme in extremes], root, display)
-        plan = replace(plan, measure=measured)
-    plan = with_provenance(plan, folder, sweep.as_dict())
-    for line in _changed_since(plan, folder):
-        _note(line)
     going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
         f"to go on: {going_on_command('resume', folder.path)}"
     )
-    observers: list[LogView | ProgressDisplay | Boards] = [
-        LogView("MLflow", partial(Replay, folder)),
-        LogView(folder.optuna.name, partial(StudyFile, folder, plan.sample), study_file.INTERVAL),
-        display,
-        *(boards_of(kind, folder) for kind in sweep.observers),
-    ]
     with ExitStack() as opened:
+        opened.enter_context(closing(display))
+        display.show_phase("checking the sweep")
+        plan = _checked_plan(sweep, root, storage, display)
+        views: list[LogView | Boards] = [
+            LogView("MLflow", partial(Replay, folder)),
+            LogView(folder.optuna.name, partial(StudyFile, folder, plan.sample), study_file.INTERVAL),
+            *(boards_of(kind, folder) for kind in sweep.observers),
+        ]
         opened.enter_context(last_words(farewell))
-        for each in observers:
+        for each in views:
             opened.enter_context(closing(each))
         display.show_phase("starting Ray")
-        result = run_plan(plan, observers, root=root, storage=storage, **going_on)
+        result = run_plan(plan, [*views, display], root=root, storage=storage, **going_on)
     _print_end(result)
     if result.state.status == "finished":
         score_winner(sweep, root, several=len(result.state.trials) > 1)
@@ -119,20 +97,51 @@ def run_sweep(
     return result
 
 
-def _measured(
-    sweep: SweepConfig, trials: Sequence[TrialConfig], root: Path, display: ProgressDisplay, plan: SweepPlan
-) -> SweepPlan:
-    """The plan of a new sweep with its formats, and then with what others know of trials that have them, too."""
-    sweep, found = with_formats(sweep, trials)
-    plan = settled(plan, sweep)
-    plan = replace(plan, warm_starts=warm_starts(plan, root))
-    for line in [*found, *map(warm_start_words, plan.warm_starts)]:
+def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: ProgressDisplay) -> SweepPlan:
+    """The plan of a sweep, after all has been tried that needs no Ray; what there is to note is shown."""
+    folder, lengths = SweepFolder(root, sweep.name), TrainingLengths()
+    # What can be refused in an instant comes first, then what takes building and loading.
+    check_places(folder, storage, store_folders())
+    if not os.environ.get("RAY_ADDRESS"):
+        allot(sweep.resources, local_nodes(sweep.resources))
+    check_server(writes=True)
+    extremes = extreme_trials(sweep)
+    check_population(sweep)
+    for line in check_extremes(sweep, extremes, folder, storage, store_folders()):
+        display.say(f"Note: {line}")
+    plan = plan_sweep(sweep, lengths)
+    if os.environ.get("RAY_ADDRESS") and not folder.exists:  # of one that goes on, what is left may be small
+        plan = replace(plan, memory_problem=partial(node_memory_problem, sweep, extremes))
+    trials = [sweep.trial(corner) for corner in SearchSpace.of(sweep).corners()]
+    for line in sampler_warnings(trials):
+        display.say(f"Warning: {line}")
+    for line in check_inputs(trials, sweep.final_settings):
+        display.say(f"Note: {line}")
+    if not folder.exists:
+        check_feasible(plan)
+        earlier, first = earlier_sweeps(plan, root), [extreme.trial for extreme in extremes]
+        plan = replace(plan, measure=partial(_measured, sweep, first, lengths, earlier, display))
+    plan = with_provenance(plan, folder, sweep.as_dict())
+    for line in _changed_since(plan, folder):
         display.say(f"Note: {line}")
     return plan
 
 
-def _note(line: str) -> None:
-    click.echo(f"Note: {line}", err=True)
+def _measured(
+    sweep: SweepConfig,
+    trials: Sequence[TrialConfig],
+    lengths: TrainingLengths,
+    earlier: Sequence[EarlierSweep],
+    display: ProgressDisplay,
+    plan: SweepPlan,
+) -> SweepPlan:
+    """The plan of a new sweep with its formats, and then with what others know of trials that have them, too."""
+    sweep, found = with_formats(sweep, trials)
+    plan = settled(plan, sweep, lengths)
+    plan = replace(plan, warm_starts=warm_starts(plan, earlier))
+    for line in [*found, *map(warm_start_words, plan.warm_starts)]:
+        display.say(f"Note: {line}")
+    return plan
 
 
 def _file_report(sweep: SweepConfig, root: Path) -> None:
@@ -140,7 +149,8 @@ def _file_report(sweep: SweepConfig, root: Path) -> None:
         sync(SweepFolder(root, sweep.name))
         file_reports([find_sweep(sweep.name)])
     except GensweepError as error:
-        _note(f"MLflow has no report of {sweep.name} ({error}); to file it: gensweep best --compare")
+        words = f"MLflow has no report of {sweep.name} ({error}); to file it: gensweep best --compare"
+        click.echo(f"Note: {words}", err=True)
 
 
 def _changed_since(plan: SweepPlan, folder: SweepFolder) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 
 from gensweep.build.footprint import Footprint, count_parameters, footprint, images_at_once
 from gensweep.build.parts import build_family, load_images
-from gensweep.build.training_length import TrainingLengths
+from gensweep.build.training_length import TrainingLengths, network_key
 from gensweep.config import TrialConfig
 from gensweep.config.objectives import Constraint
 from gensweep.data.images import Images
@@ -24,6 +24,8 @@ class KnownCosts:
     def __init__(self, lengths: TrainingLengths, workers: int, device: torch.device) -> None:
         self._lengths, self._workers, self._device = lengths, workers, device
         self._images: dict[str, Images] = {}
+        self._sample_flops: dict[str, float | None] = {}
+        """By networks; None: those of an image depend on it."""
 
     def limited(self, trial: TrialConfig, constraints: Iterable[Constraint]) -> dict[str, float]:
         """What is known of the costs that have a limit, by name, up to the first that breaks it.
@@ -51,14 +53,19 @@ class KnownCosts:
             case "flops":
                 yield self._lengths.flops_per_image(trial) * settings["training.images"]
             case "sample_flops":
-                images = self._lengths.few_images(trial)
-                family = build_family(trial, images.shape, images.classes)
-                if not draws_adaptively(family):
-                    yield sample_flops(family)
+                if (found := self._flops_of_sampling(trial)) is not None:
+                    yield found
             case "activation_bytes":
                 yield self._footprint(trial).image
             case "memory_bytes":
                 yield self._footprint(trial).of(images_at_once(trial, self._workers))
+
+    def _flops_of_sampling(self, trial: TrialConfig) -> float | None:
+        if (key := network_key(trial)) not in self._sample_flops:
+            images = self._lengths.few_images(trial)
+            family = build_family(trial, images.shape, images.classes)
+            self._sample_flops[key] = None if draws_adaptively(family) else sample_flops(family)
+        return self._sample_flops[key]
 
     def _footprint(self, trial: TrialConfig) -> Footprint:
         if (data := trial.data.model_dump_json()) not in self._images:

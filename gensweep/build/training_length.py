@@ -37,9 +37,7 @@ class TrainingLengths:
 
     def flops_per_image(self, trial: TrialConfig) -> float:
         """Floating point operations of one training image, forward and backward, of all networks."""
-        # What changes no network and no loss; which of the other settings change operations is the networks' affair.
-        settings = {key: value for key, value in trial.as_dict().items() if key not in ("seed", "training")}
-        if (key := _text(settings | {"evaluation": None})) not in self._flops:
+        if (key := network_key(trial)) not in self._flops:
             images = self.few_images(trial)
             family = build_family(trial, images.shape, images.classes)
             self._flops[key] = training_flops(family, Loader(images, seed=0))
@@ -53,6 +51,18 @@ class TrainingLengths:
             few = slice(LARGE_BATCH)
             self._images[key] = replace(whole, pixels=whole.pixels[few].clone(), labels=whole.labels[few].clone())
         return self._images[key]
+
+
+def network_key(trial: TrialConfig) -> str:
+    """What trials have in common whose networks take the same operations, in training and in sampling.
+
+    Left out is what changes no network, no loss and no step of a sampler; which of the other settings change operations
+    is the networks' affair.
+    """
+    without = ("seed", "training", "optimizer", "evaluation")
+    settings = {key: value for key, value in trial.as_dict().items() if key not in without}
+    family = {key: value for key, value in settings["family"].items() if key != "sampling_precision"}
+    return _text(settings | {"family": family})
 
 
 def _text(values: Any) -> str:

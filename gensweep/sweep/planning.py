@@ -28,7 +28,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.preflight import Precheck, all_findings, check_population, extreme_trials
 from gensweep.sweep.space import Parameter, SearchSpace
 from gensweep.sweep.sweep_plan import SweepPlan
-from gensweep.sweep.warm_start import warm_start_words, warm_starts
+from gensweep.sweep.warm_start import earlier_sweeps, warm_start_words, warm_starts
 from gensweep.training.device import default_device
 from gensweep.training.distributed import Workers
 from gensweep.training.estimate import CostEstimate, Timing, estimate_cost, time_networks
@@ -39,9 +39,9 @@ CORNERS_TIMED = 8  # corners at which a preview times steps
 TIMING_SECONDS = 0.3  # for each of the three things that are timed at a corner
 
 
-def plan_sweep(sweep: SweepConfig) -> SweepPlan:
+def plan_sweep(sweep: SweepConfig, lengths: TrainingLengths) -> SweepPlan:
     """Everything that running this sweep takes; sweep.json will hold the configuration, so that it can go on."""
-    space, lengths = SearchSpace.of(sweep), TrainingLengths()
+    space = SearchSpace.of(sweep)
     corners = [budgeted(sweep, corner, lengths) for corner in space.corners()]
     budget = sweep.budget
     device = default_device() if sweep.resources.gpus_per_worker else torch.device("cpu")
@@ -68,9 +68,9 @@ def plan_sweep(sweep: SweepConfig) -> SweepPlan:
     )
 
 
-def settled(plan: SweepPlan, sweep: SweepConfig) -> SweepPlan:
+def settled(plan: SweepPlan, sweep: SweepConfig, lengths: TrainingLengths) -> SweepPlan:
     """The plan of a sweep that now says what `auto` means, and is the same otherwise."""
-    return replace(plan, measure=None, **_settled(sweep, TrainingLengths()))
+    return replace(plan, measure=None, **_settled(sweep, lengths))
 
 
 def _settled(sweep: SweepConfig, lengths: TrainingLengths) -> dict[str, Any]:
@@ -201,8 +201,8 @@ def preview(
     formats = list[str]()
     if not has_cluster():  # there it might start a machine that costs
         sweep, formats = with_formats(sweep, [extreme.trial for extreme in extremes])
-    space, folder, plan = SearchSpace.of(sweep), SweepFolder(root, sweep.name), plan_sweep(sweep)
-    corners, lengths, timings = space.corners(), TrainingLengths(), dict[Hashable, Timing]()
+    space, folder, lengths = SearchSpace.of(sweep), SweepFolder(root, sweep.name), TrainingLengths()
+    corners, plan, timings = space.corners(), plan_sweep(sweep, lengths), dict[Hashable, Timing]()
     timed = {round(index * (len(corners) - 1) / (CORNERS_TIMED - 1)) for index in range(CORNERS_TIMED)}
     return Preview(
         sweep=sweep,
@@ -218,7 +218,7 @@ def preview(
         },
         findings=[
             *(Precheck("precision", line) for line in formats),
-            *(Precheck("search", warm_start_words(known)) for known in warm_starts(plan, root)),
+            *(Precheck("search", warm_start_words(known)) for known in warm_starts(plan, earlier_sweeps(plan, root))),
             *feasibility(plan),
             *all_findings(sweep, extremes, folder, storage, store_folders),
         ],

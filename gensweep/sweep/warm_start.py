@@ -9,9 +9,9 @@ elsewhere costs a few trainings if it is not good here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from optuna.trial import FixedTrial
 
@@ -29,8 +29,19 @@ from gensweep.sweep.trial_state import TrialState
 MOST_QUEUED = 5
 
 
-def warm_starts(plan: SweepPlan, root: Path) -> tuple[WarmStarted, ...]:
-    """What a sweep is to know of each one that `search.warm_start` names, by name in `root` or by folder.
+class EarlierSweep(NamedTuple):
+    """Another sweep: its folder, its metric, and those of its scored trials that lie in the new space, the best first.
+
+    Each trial comes with its parameters in that space.
+    """
+
+    path: Path
+    metric: str
+    trials: Sequence[tuple[TrialState, Mapping[str, Any]]]
+
+
+def earlier_sweeps(plan: SweepPlan, root: Path) -> list[EarlierSweep]:
+    """Read the sweeps that `search.warm_start` names, by name in `root` or by folder.
 
     Raises ConfigError, one line each, for a sweep that is not there, has no scores, or has no trial in this space.
     """
@@ -38,12 +49,17 @@ def warm_starts(plan: SweepPlan, root: Path) -> tuple[WarmStarted, ...]:
     for name in plan.search.warm_start:
         path = (Path(name).expanduser() if "/" in name else root / name).absolute()
         try:
-            found.append(_warm_start(plan, path))
+            found.append(_earlier_sweep(plan, path))
         except ConfigError as error:
             problems += [f"search.warm_start: {problem}" for problem in error.problems]
     if problems:
         raise ConfigError(problems)
-    return tuple(found)
+    return found
+
+
+def warm_starts(plan: SweepPlan, earlier: Sequence[EarlierSweep]) -> tuple[WarmStarted, ...]:
+    """What a sweep is to know of each earlier one."""
+    return tuple(_warm_start(plan, each, len(earlier)) for each in earlier)
 
 
 def warm_start_words(known: WarmStarted) -> str:
@@ -53,7 +69,7 @@ def warm_start_words(known: WarmStarted) -> str:
     return f"warm start from {Path(known.source).name}: {', and '.join(taken)}"
 
 
-def _warm_start(plan: SweepPlan, path: Path) -> WarmStarted:
+def _earlier_sweep(plan: SweepPlan, path: Path) -> EarlierSweep:
     folder = SweepFolder(path.parent, path.name)
     folder.check_name(resume=True)
     state = folder.state()
@@ -67,18 +83,23 @@ def _warm_start(plan: SweepPlan, path: Path) -> WarmStarted:
             f"no trial of {path.name} lies in this space ({scored[0].trial}: {_why_outside(points[0][1])}); leave it "
             "out, or search what it searched"
         )
-    learns = isinstance(plan.search.sampler, Tpe | GaussianProcess) and state.metric == plan.objective.metric
+    return EarlierSweep(path, state.metric, inside)
+
+
+def _warm_start(plan: SweepPlan, earlier: EarlierSweep, sweeps: int) -> WarmStarted:
+    """What is to be known of one of several sweeps, which share the places of the first trials."""
+    learns = isinstance(plan.search.sampler, Tpe | GaussianProcess) and earlier.metric == plan.objective.metric
     learns = learns and not (plan.further or plan.constraints)  # of which the other sweep's scores say nothing
-    known, queue = list[dict[str, Any]](), list[dict[str, Any]]()
-    for trial, params in inside:
+    known, queue = list[dict[str, Any]](), list[Mapping[str, Any]]()
+    for trial, params in earlier.trials:
         if learns and _is_same_training(plan, trial, params):
             rungs = [list(rung) for rung in trial.rungs]
             finished = trial.status == "finished"
             known.append({"trial": trial.trial, "params": params, "finished": finished, "rungs": rungs})
         else:
             queue.append(params)
-    share = plan.search.most_trials // (2 * len(plan.search.warm_start))
-    return WarmStarted(str(path), known, queue[: min(MOST_QUEUED, share)])
+    share = plan.search.most_trials // (2 * sweeps)
+    return WarmStarted(str(earlier.path), known, queue[: min(MOST_QUEUED, share)])
 
 
 def _why_outside(point: Point) -> str:

@@ -27,6 +27,15 @@ def test_the_costs_that_are_known_beforehand_are_those_of_the_training(kind, tmp
     assert known == {name: found.value(name) for name in known}
 
 
+def test_a_network_is_counted_once_whatever_it_learns_by(monkeypatch):
+    costs, trial = KnownCosts(TrainingLengths(), 1, CPU), config("diffusion")
+    most = limits(flops=1e30, sample_flops=1e30)
+    first = costs.limited(trial, most)
+    for counting in ("known_costs", "training_length"):
+        monkeypatch.setattr(f"gensweep.build.{counting}.build_family", None)
+    assert costs.limited(trial.with_overrides({"optimizer.learning_rate": 0.5}), most) == first
+
+
 def test_nothing_is_counted_beyond_the_first_limit_that_is_broken():
     known = KnownCosts(TrainingLengths(), 1, CPU).limited(
         config("gan"), limits(sample_flops=1e30, flops=1.0, params=1e9)

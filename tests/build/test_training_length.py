@@ -26,6 +26,7 @@ def test_what_changes_no_operation_changes_no_length_and_is_not_looked_at_again(
     first = lengths.flops_per_image(trial)
     monkeypatch.setattr("gensweep.build.training_length.build_family", None)
     other = {"seed": 9, "training.ema_half_life": 7, "evaluation.samples": 9, "training.batch_size": 32}
+    other |= {"optimizer.learning_rate": 0.5, "training.precision": "bfloat16", "family.sampling_precision": "bfloat16"}
     assert lengths.flops_per_image(trial.with_overrides(other)) == first
 
 

@@ -10,12 +10,13 @@ from logged import LoggedSweep
 from optuna.trial import FixedTrial, TrialState
 from session_driver import Driver
 
+from gensweep.build.training_length import TrainingLengths
 from gensweep.config import checked_sweep
 from gensweep.config.search_methods import RandomSearch
 from gensweep.errors import ConfigError
 from gensweep.sweep.events import Cloned, SessionEnded, WarmStarted
 from gensweep.sweep.planning import plan_sweep
-from gensweep.sweep.warm_start import warm_start_words, warm_starts
+from gensweep.sweep.warm_start import earlier_sweeps, warm_start_words, warm_starts
 
 RATE = "optimizer.learning_rate"
 
@@ -38,9 +39,17 @@ def sweep(*, name="new", rate=(1.0e-4, 1.0e-2), images=640, search=None, **range
     )
 
 
+def planned(sweep):
+    return plan_sweep(sweep, TrainingLengths())
+
+
+def found(plan, root):
+    return warm_starts(plan, earlier_sweeps(plan, root))
+
+
 def earlier(root, sweep, results):
     """A sweep that ended, whose trials are (learning rate, scores at every 320 images, status)."""
-    logged, plan = LoggedSweep(root, sweep.name, trials=len(results)), plan_sweep(sweep)
+    logged, plan = LoggedSweep(root, sweep.name, trials=len(results)), planned(sweep)
     for number, (rate, scores, status) in enumerate(results):
         name = f"t{number:04d}"
         params = plan.sample(FixedTrial({RATE: rate}))
@@ -61,7 +70,7 @@ RESULTS = [
 
 def test_scores_of_trainings_that_would_be_the_same_are_known(tmp_path):
     earlier(tmp_path, sweep(name="old"), RESULTS)
-    (known,) = warm_starts(plan_sweep(sweep(rate=(5.0e-4, 1.0e-2))), tmp_path)
+    (known,) = found(planned(sweep(rate=(5.0e-4, 1.0e-2))), tmp_path)
     assert [(each["trial"], each["params"], each["finished"], each["rungs"]) for each in known.known] == [
         ("t0002", {RATE: 5e-3}, True, [[320, 4.0], [640, 2.0]]),
         ("t0001", {RATE: 1e-3}, False, [[320, 5.0]]),
@@ -72,8 +81,8 @@ def test_scores_of_trainings_that_would_be_the_same_are_known(tmp_path):
 
 def test_a_prior_changes_the_scale_of_parameters_and_not_what_is_known(tmp_path):
     earlier(tmp_path, sweep(name="old"), RESULTS)
-    believing = plan_sweep(sweep(prior=1.0e-3))
-    (known,) = warm_starts(believing, tmp_path)
+    believing = planned(sweep(prior=1.0e-3))
+    (known,) = found(believing, tmp_path)
     assert [each["trial"] for each in known.known] == ["t0002", "t0001", "t0000"]
     rates = [believing.sample(FixedTrial(each["params"]))[RATE] for each in known.known]
     assert rates == pytest.approx([5e-3, 1e-3, 2e-4])
@@ -84,11 +93,11 @@ def test_a_prior_changes_the_scale_of_parameters_and_not_what_is_known(tmp_path)
 )
 def test_where_scores_do_not_count_the_settings_of_the_best_come_first(tmp_path, other):
     earlier(tmp_path, sweep(name="old"), [(rate / 1e4, [float(rate)], "finished") for rate in (8, 3, 9, 4, 7, 6, 5)])
-    (known,) = warm_starts(plan_sweep(sweep(**other)), tmp_path)
+    (known,) = found(planned(sweep(**other)), tmp_path)
     assert not known.known
     assert known.queue == [{RATE: rate / 1e4} for rate in (3, 4, 5, 6, 7)]
     few = {**other, "search": {**other.get("search", {}), "trials": 4}}
-    (known,) = warm_starts(plan_sweep(sweep(**few)), tmp_path)
+    (known,) = found(planned(sweep(**few)), tmp_path)
     assert len(known.queue) == 2  # half of the trials are left to the search
 
 
@@ -98,7 +107,7 @@ def test_clones_of_other_trainings_are_no_scores_of_their_settings(tmp_path):
     source = old.trials["t0002"]
     old.add(Cloned("t0000", "t0002", 320, "somewhere", source.params, source.config))
     old.evaluate("t0000", 640, 1.0)
-    (known,) = warm_starts(plan_sweep(sweep()), tmp_path)
+    (known,) = found(planned(sweep()), tmp_path)
     assert [each["trial"] for each in known.known] == ["t0002", "t0001"]
     assert known.queue == [{RATE: 5e-3}]
 
@@ -106,7 +115,7 @@ def test_clones_of_other_trainings_are_no_scores_of_their_settings(tmp_path):
 def test_an_earlier_sweep_that_cannot_help_is_refused(tmp_path):
     def refusal(**settings):
         with pytest.raises(ConfigError) as raised:
-            warm_starts(plan_sweep(sweep(**settings)), tmp_path)
+            found(planned(sweep(**settings)), tmp_path)
         return str(raised.value)
 
     assert re.match(r"search.warm_start: there is no sweep 'old' in .*\(known: none\)", refusal())
