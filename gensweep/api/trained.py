@@ -26,4 +26,4 @@ def load(
     Raises GensweepError if there is no such run or its checkpoint was not kept, ConfigError for settings that do not
     exist.
     """
-    return load_checkpoint(checkpoint_folder(str(run)), overrides=overrides, weights=weights, device=device)
+    return load_checkpoint(checkpoint_folder(run), overrides=overrides, weights=weights, device=device)

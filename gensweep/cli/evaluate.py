@@ -96,9 +96,9 @@ def evaluate(
 
 def _is_folder_of_images(text: str) -> bool:
     """Whether it is a folder, but neither a checkpoint nor the name of a run."""
-    from gensweep.tracking.runs import names_run
+    from gensweep.tracking.runs import is_checkpoint, names_folder
 
-    return Path(text).is_dir() and not Path(text, "checkpoint.json").is_file() and not names_run(text)
+    return names_folder(text) and not is_checkpoint(Path(text))
 
 
 def _reference(against: str) -> str:

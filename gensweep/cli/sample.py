@@ -78,7 +78,7 @@ def sample(
 ) -> None:
     """Draw images from a run or a checkpoint.
 
-    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder.
+    RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder, such as ./FOLDER.
 
     \b
     Examples:

@@ -19,7 +19,7 @@ from gensweep.files import replace_folder, write_problem
 from gensweep.report.output import progress_bar
 from gensweep.report.sample_files import write_pictures
 from gensweep.tracking.records import TrialRecord
-from gensweep.tracking.runs import checkpoint_folder, find_trial, load_sweeps, names_run
+from gensweep.tracking.runs import checkpoint_folder, find_trial, load_sweeps, names_folder
 
 #: Images in the card's picture, or as many of each class as come close to it.
 SHOWN_IMAGES = 32
@@ -44,8 +44,8 @@ def export_run(
     folder that is there and not to be replaced; GensweepError if the checkpoint or the disk fails.
     """
     check_packages(target)
-    trial = None if Path(run).is_dir() and not names_run(run) else find_trial(run)
-    source = checkpoint_folder(trial or run)
+    trial = None if names_folder(run) else find_trial(run)
+    source = checkpoint_folder(trial or Path(run))
     name = source.resolve().name if trial is None else trial.name.replace("/", "-")
     folder = output or ROOT / f"{name}-{target}"
     if folder.exists() and not force:

@@ -60,11 +60,11 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
       gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
     """
     from gensweep.sweep.cluster_task import ReturnedPath, SentPath, run_near_gpus
-    from gensweep.tracking.runs import checkpoint_folder, find_trial
+    from gensweep.tracking.runs import checkpoint_folder, find_trial, names_folder
     from gensweep.tracking.store import client, explaining_errors
 
-    trial = None if Path(run).is_dir() else find_trial(run)
-    folder = checkpoint_folder(trial or run)
+    trial = None if names_folder(run) else find_trial(run)
+    folder = checkpoint_folder(trial or Path(run))
     name, command = run if trial is None else trial.name, shlex.join(["gensweep", *sys.argv[1:]])
     chosen = {"class_name": class_name, "layers": layer}
     rows, words, files = run_near_gpus(

@@ -90,10 +90,10 @@ def subject_of(run: str | TrialRecord, **settings: Any) -> Subject:
     Raises GensweepError if there is no such thing, or if its checkpoint was not kept.
     """
     from gensweep.rescoring.rescorer import Rescorer
-    from gensweep.tracking.runs import checkpoint_folder, find_trial
+    from gensweep.tracking.runs import checkpoint_folder, find_trial, names_folder
 
-    if isinstance(run, str) and (Path(run) / "checkpoint.json").is_file():
-        return Subject(run, Rescorer(checkpoint_folder(run), **settings), None)
+    if isinstance(run, str) and names_folder(run):
+        return Subject(run, Rescorer(checkpoint_folder(Path(run)), **settings), None)
     trial = find_trial(run) if isinstance(run, str) else run
     return Subject(trial.name, Rescorer(checkpoint_folder(trial), **settings), trial)
 

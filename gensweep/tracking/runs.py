@@ -76,15 +76,25 @@ def find_trial(run: str) -> TrialRecord:
     raise ConfigError(f"{run!r} is not a run: {sweep.name} has the trials {trials}; see: gensweep trials {sweep.name}")
 
 
-def names_run(text: str) -> bool:
-    """Whether a text that may be a path, too, is that of a run or sweep: it is if there is one, but for ./NAME."""
-    if text.startswith((".", "/", "~")) or text.endswith("/"):
+def names_folder(text: str) -> bool:
+    """Whether a user who may name a run or a folder means a folder; what is the name of both is the run's.
+
+    A path that cannot be a run's name, such as ./NAME, is that of a folder.
+    """
+    if not Path(text).is_dir():
         return False
+    if text.startswith((".", "/", "~")) or text.endswith("/"):
+        return True
     try:
         find_trial(text)
     except GensweepError:
-        return False
-    return True
+        return True
+    return False
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a checkpoint."""
+    return (folder / "checkpoint.json").is_file()
 
 
 def trained_trial(run: str | TrialRecord) -> TrialRecord:
@@ -109,24 +119,25 @@ def best_trial(sweep: SweepRecord) -> TrialRecord:
     return best
 
 
-def checkpoint_folder(run: str | TrialRecord) -> Path:
+def checkpoint_folder(run: str | Path | TrialRecord) -> Path:
     """The local folder of a run's best checkpoint, downloaded if need be.
 
-    `run` may also be such a folder, or the URI of a model in MLflow.  The plug-ins of a run are imported.  Those of a
-    folder or a model, which may come from anywhere, are not, as they run code.
-    Raises ConfigError if there is no such run or a plug-in is missing, GensweepError if its checkpoint does not
-    exist or it was not trained here.
+    `run` may also be such a folder (a Path is nothing else), or the URI of a model in MLflow.  The plug-ins of a run
+    are imported.  Those of a folder or a model, which may come from anywhere, are not, as they run code.
+    Raises ConfigError if there is no such run or a plug-in is missing, GensweepError if its checkpoint does not exist
+    or it was not trained here.
     """
-    if isinstance(run, str) and (Path(run) / "checkpoint.json").is_file():
-        _check_plugins(Path(run))
-        return Path(run)
     if isinstance(run, str) and run.startswith(MODEL_URI):
         check_server()
         folder = fetch_model(run)
         _check_plugins(folder)
         return folder
-    if isinstance(run, str) and Path(run).is_dir() and ("/" in run or run.startswith(".")):
-        raise ConfigError(f"{run} is not a checkpoint: it holds no checkpoint.json")
+    if isinstance(run, Path) or (isinstance(run, str) and names_folder(run)):
+        folder = Path(run)
+        if not is_checkpoint(folder):
+            raise ConfigError(f"{run} is not a checkpoint: it holds no checkpoint.json")
+        _check_plugins(folder)
+        return folder
     trial = trained_trial(run)
     for name in json.loads(trial.config.get("plugins", "[]")):
         plugins.load(name)
