@@ -74,7 +74,7 @@ def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> F
         bands=bands,
         levels=anchor_levels(comparison, heights),
         crossings=_crossings(verdict, trained.unit, scale.per),
-        readings=_readings(verdict, trained.unit, scale.per),
+        readings=_readings(comparison, verdict, trained.unit, scale.per),
     )
     return FigureData("What a budget buys", _caption(comparison, verdict), (panel,))
 
@@ -133,14 +133,14 @@ def _crossings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]
     return found
 
 
-def _readings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[SharedNote]:
+def _readings(comparison: Comparison, verdict: BudgetVerdict, unit: Unit, per: float) -> list[SharedNote]:
     """At each budget, what it buys of each group."""
     words: dict[float, list[str]] = {}
     for curve in verdict.curves:
         for point in curve.points:
             known = point.low is not None and point.high is not None
             band = f" ({rough(point.low or 0.0)} to {rough(point.high or 0.0)})" if known else ""
-            words.setdefault(point.budget, []).append(f"{curve.group} {rough(point.best)}{band}")
+            words.setdefault(point.budget, []).append(f"{comparison.group_name(curve.group)} {rough(point.best)}{band}")
     return [
         SharedNote(budget / per, Note((f"for {amount_words(budget, unit)}", *lines))) for budget, lines in words.items()
     ]
@@ -166,7 +166,7 @@ def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -
         if any(len(line.points) > 1 for line in lines):
             ends = [Dot(colour, *line.points[-1], line.note, faint=line.faint) for line in lines]
             axes = Axis(scale.title), Axis(comparison.title)
-            panels.append(Panel(*axes, group, lines, ends, levels=levels, alike=heights))
+            panels.append(Panel(*axes, comparison.group_name(group), lines, ends, levels=levels, alike=heights))
     return FigureData(
         name, f"{comparison.title} of each trial as it trained; the best of each panel is strong.", panels
     )

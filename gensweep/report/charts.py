@@ -117,7 +117,7 @@ def _signals(comparison: Comparison, runs: Runs) -> FigureData:
             for signal, words in signals.items():
                 if points := metric_history(best, signal):
                     end = f"{best.name}, at the end {score(points[-1][1])}"
-                    said = Note((f"{name}{words}", end), runs(best.run_id))
+                    said = Note((f"{comparison.group_name(name)}{words}", end), runs(best.run_id))
                     lines.append(Line(colour, points, said, dashed=bool(words)))
         if lines:
             panels.append(Panel(Axis("training images"), Axis(""), panel, lines=lines))

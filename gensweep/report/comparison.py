@@ -15,7 +15,7 @@ from gensweep.report.commands import evaluate_command, search_again_command, why
 from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
-from gensweep.report.wording import metric_title
+from gensweep.report.wording import family_name, metric_title
 from gensweep.results import Anchors, Identity, Score
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class Comparison:
         if self._families.get(sweep, {family}) == {family}:
             return sweep
         return family if len(self.sweeps) == 1 else f"{sweep} {family}"
+
+    def group_name(self, group: str) -> str:
+        """A group as people read it: families are spelt as in sentences, sweeps as they are called."""
+        trial = self.groups[group][0].trial
+        return group if group == trial.sweep else group.removesuffix(trial.family) + family_name(trial.family)
 
     @cached_property
     def _families(self) -> dict[str, set[str]]:

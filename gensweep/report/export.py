@@ -16,6 +16,7 @@ from gensweep.report.wording import (
     anchor_words,
     count,
     duration,
+    family_name,
     further_words,
     guess_words,
     identity_words,
@@ -124,7 +125,7 @@ def comparison_rows(comparison: Comparison, judged: BudgetVerdict, limit: int | 
             "#": entry.rank,
             "sweep": trial.sweep,
             "trial": trial.trial,
-            "family": trial.family,
+            "family": family_name(trial.family),
             comparison.title: entry.score.value,
             **({"without bias, 95 %": interval_words(entry.score)} if intervals else {}),
             "diversity": diversity_words(trial.signals),
@@ -150,7 +151,7 @@ def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
         {
             "trial": ("* " if trial.best else "") + trial.trial,
             "status": trial.status,
-            **({"family": trial.family} if several else {}),
+            **({"family": family_name(trial.family)} if several else {}),
             title: None if trial.objective is None else trial.objective.value,
             "diversity": diversity_words(trial.signals),
             "images": count(trial.cost.images),
@@ -168,7 +169,7 @@ def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:
     trial, cost = entry.trial, entry.trial.cost
     return {
         "run": f"{trial.name} ({trial.run_id})",
-        "family": trial.family,
+        "family": family_name(trial.family),
         title: score(entry.score.value),
         "without bias": f"{interval_words(entry.score) or 'not known'}. {guess_words(entry.score)}".rstrip(". "),
         "on fresh seeds": _rescored_words(trial.rescored, entry.score),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.compute.pareto import pareto_front
 from gensweep.report.training_curves import sampling_cost
-from gensweep.report.wording import amount_words, count, named_amount, setting_words, size
+from gensweep.report.wording import amount_words, count, family_name, named_amount, setting_words, size
 from gensweep.results import Unit
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def pareto_table(comparison: Comparison, verdict: BudgetVerdict) -> list[dict[st
     return [
         {
             "on the Pareto front": row.entry.trial.name,
-            "family": row.entry.trial.family,
+            "family": family_name(row.entry.trial.family),
             comparison.title: row.entry.score.value,
             "training": amount_words(row.training, row.unit),
             "an image": amount_words(row.sampling, sampling_unit(row.unit)),
@@ -108,7 +108,7 @@ def objective_table(comparison: Comparison) -> list[dict[str, Any]]:
     return [
         {
             "on the front of the objectives": row.entry.trial.name,
-            "family": row.entry.trial.family,
+            "family": family_name(row.entry.trial.family),
             comparison.title: row.entry.score.value,
             **{each.metric: named_amount(each.metric, each.value) for each in row.objectives[1:]},
             "what differs": setting_words(row.entry.trial.params, row.entry.differs),

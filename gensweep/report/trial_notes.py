@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from gensweep.report.plots import Note
-from gensweep.report.wording import count, duration, score, setting_words
+from gensweep.report.wording import count, duration, family_name, score, setting_words
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
@@ -25,7 +25,11 @@ def trial_note(entry: RankedTrial, title: str, runs: Runs) -> Note:
     took = [f"{count(cost.images)} images"] if cost.images else []
     took += [f"{duration(cost.train_seconds)} of training"] if cost.train_seconds else []
     ending = "" if trial.status == "finished" else f", {trial.status}"
-    lines = [f"{trial.name} ({trial.family}{ending})", f"{title} {score(entry.score.value)}", ", ".join(took)]
+    lines = [
+        f"{trial.name} ({family_name(trial.family)}{ending})",
+        f"{title} {score(entry.score.value)}",
+        ", ".join(took),
+    ]
     return Note(tuple(filter(None, [*lines, setting_words(trial.params, entry.differs)])), runs(trial.run_id))
 
 

@@ -19,7 +19,7 @@ _IMPORTED = {
     "pipeline": "pipeline of diffusers",
 }
 _TITLES = {"bpd": "bits/dim"}
-_ACRONYMS = ("gan", "vae", "vdm")
+_SPELLINGS = {"gan": "GAN", "vae": "VAE", "vdm": "VDM", "meanflow": "MeanFlow"}
 
 
 def metric_title(metric: str, identity: Identity | None) -> str:
@@ -151,10 +151,12 @@ def amount_range(low: float | None, high: float | None, unit: Unit) -> str:
 
 
 def size(amount: float | None) -> str:
-    """Bytes, in MiB or GiB."""
+    """Bytes, in KiB, MiB or GiB."""
     if amount is None:
         return "-"
     mebibytes = amount / 2**20
+    if mebibytes < 1:
+        return f"{amount / 2**10:.0f} KiB"
     return f"{mebibytes / 1024:.1f} GiB" if mebibytes >= 1000 else f"{mebibytes:.{1 if mebibytes < 10 else 0}f} MiB"
 
 
@@ -232,4 +234,4 @@ def lineage_words(lineage: Sequence[CloneStep]) -> str:
 
 def family_name(kind: str) -> str:
     """A family's kind as one would write it in a sentence: "GAN", "diffusion GAN"."""
-    return _IMPORTED.get(kind) or " ".join(word.upper() if word in _ACRONYMS else word for word in kind.split("_"))
+    return _IMPORTED.get(kind) or " ".join(_SPELLINGS.get(word, word) for word in kind.split("_"))

@@ -279,7 +279,7 @@ def test_the_front_of_several_objectives_is_json_and_a_table(front, capsys):
     assert (value["trial"], value["objectives"]) == ("t0001", {"fd": 4.0, "sample_flops": 3e9})
     assert [(row["trial"], row["params"]["x"]) for row in value["objective_front"]] == [("t0001", 1), ("t0000", 0)]
     assert run(["best", "front"]) == 0
-    assert re.search(r"front/t0000 +gan +5 +2 GFLOPs +x=0", capsys.readouterr().out)
+    assert re.search(r"front/t0000 +GAN +5 +2 GFLOPs +x=0", capsys.readouterr().out)
 
 
 def test_the_report_draws_the_front_and_a_trial_that_breaks_a_limit_stays_out(front, capsys):

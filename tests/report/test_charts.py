@@ -51,7 +51,7 @@ def test_marks_say_what_the_trial_is_and_lead_to_its_run(plans):
     [panel] = plans([one, trial("a", 2, 50.0, params={"x.width": 32})])["Optimisation history"].panels
     note = panel.dots[0].note
     assert note.lines == (
-        "a/t0001 (gan, pruned)",
+        "a/t0001 (GAN, pruned)",
         "FD-EffNetLite0 40",
         "1k images, 10 s of training",
         "width=64",

@@ -12,6 +12,7 @@ from gensweep.report.wording import (
     anchor_words,
     count,
     duration,
+    family_name,
     guess_words,
     identity_words,
     interval_words,
@@ -19,6 +20,7 @@ from gensweep.report.wording import (
     score,
     setting_words,
     short_names,
+    size,
 )
 from gensweep.results import Anchor, Anchors, Identity, Score
 
@@ -134,3 +136,18 @@ def test_a_guess_is_marked_and_says_how_many_images_would_be_enough():
     assert interval_words(guessed) == "~20 (17.5 to 23.5)"
     words = f"{IDENTITY.samples:,} images do not show all directions of these features, {5 * IDENTITY.samples:,} would."
     assert guess_words(guessed) == f"Values without bias are partly a guess (~): {words}"
+
+
+@pytest.mark.parametrize(
+    ("amount", "words"),
+    [(None, "-"), (0, "0 KiB"), (41_000, "40 KiB"), (2**20, "1.0 MiB"), (50 * 2**20, "50 MiB"), (2**31, "2.0 GiB")],
+)
+def test_bytes_are_told_in_the_unit_that_shows_them(amount, words):
+    assert size(amount) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [("gan", "GAN"), ("diffusion_gan", "diffusion GAN"), ("meanflow", "MeanFlow"), ("flow", "flow")]
+)
+def test_families_are_spelt_as_in_a_sentence(kind, words):
+    assert family_name(kind) == words
