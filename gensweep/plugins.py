@@ -121,12 +121,13 @@ def load(name: str) -> Plugin:
     return plugin
 
 
-def is_here(module: str) -> bool:
-    """Whether a plug-in is imported, or lies where Python looks or in the current folder."""
+def is_here(name: str) -> bool:
+    """Whether a plug-in is imported, or lies where its name says, where Python looks, or in the current folder."""
+    module = module_of(name)
     top = module.partition(".")[0]
     if module in _loaded or top in sys.modules or importlib.util.find_spec(top) is not None:
         return True
-    return Path(top).is_dir() or Path(f"{top}.py").is_file()
+    return any(path.is_file() for path in (Path(name).expanduser(), Path(f"{top}.py"))) or Path(top).is_dir()
 
 
 def module_of(name: str) -> str:

@@ -1,6 +1,7 @@
 """Plug-ins: modules and files outside of this repository that add kinds, used as a person uses them."""
 
 import gc
+import importlib
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import untrained
@@ -25,6 +27,7 @@ from gensweep.diffusion.schedules import SCHEDULES
 from gensweep.errors import ConfigError
 from gensweep.plugins import Plugin
 from gensweep.registry import Registry
+from gensweep.remote_folder import below
 from gensweep.sweep.carried import Carried
 from gensweep.sweep.head_jobs import _entrypoint
 from gensweep.tracking.provenance import changed_plugins, provenance_tags
@@ -342,12 +345,14 @@ def test_a_package_outside_of_this_repository_is_swept_extended_sampled_and_judg
     (session,) = (event for event in log if event["event"] == "session_started")
     hashes = json.loads(session["tags"]["gensweep.plugins"])
     assert hashes.keys() == {"kinds.expo", "shapes", "kinds.plainnet"}
-    assert (here / "sweeps/own/plugins" / hashes["shapes"][:12] / "shapes.py").is_file()
+    kept = here / "sweeps/own/plugins" / hashes["shapes"][:12] / "shapes.py"
 
     (here / "kinds/shapes.py").rename(here / "kinds/gone.py")
-    for words in (["tune", "--resume", "own"], ["sample", "own"]):
-        (line,) = start(here, *words, code=2).err.splitlines()
-        assert "plug-in kinds/shapes.py: there is no such file, seen from " in line
+    start(here, "sample", "own", "-n", 1, "-o", "b.png")  # the copy will do
+    kept.rename(here / "away.py")
+    (line,) = start(here, "tune", "--resume", "own", code=2).err.splitlines()
+    assert "plug-in shapes: it is not on this machine, and its copy in " in line
+    (here / "away.py").rename(kept)
     (here / "kinds/gone.py").rename(here / "kinds/shapes.py")
     with (here / "kinds/shapes.py").open("a") as file:
         file.write("# changed\n")
@@ -367,23 +372,27 @@ def test_a_package_outside_of_this_repository_is_swept_extended_sampled_and_judg
     assert preview["sweep"]["base"]["network"]["kind"] == "plainnet"
 
 
-def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_sweep(tmp_path, monkeypatch):
+@pytest.mark.parametrize("place", ["folder", "bucket"])
+def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_sweep(s3, tmp_path, monkeypatch, place):
     from gensweep.sweep.events import Created, SessionStarted
     from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
     from gensweep.sweep.storage import adopt, held_storage
     from gensweep.tracking.provenance import PLUGINS, SHORT_HASH, install_kept_plugins
+    from gensweep.tracking.runs import import_plugins
 
     monkeypatch.setenv("GENSWEEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(sys, "path", sys.path[:])
     plugin = plugins.Plugin("far/brought_along.py", "brought_along", {"brought_along.py": b"ANSWER = 42\n"})
     here, storage = SweepFolder(tmp_path / "here", "digits"), str(tmp_path / "bucket")
+    if place == "bucket":
+        storage = s3.url("plugged")
     plugin.write(here.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH])
     with held_storage(here, storage, {}):
         here.log.append(Created("0123456789abcdef", "digits", "fd", "min", 2))
         here.log.append(SessionStarted(1, "", {PLUGINS: json.dumps({plugin.module: plugin.sha256})}))
 
     there = SweepFolder(tmp_path / "there", "digits")
-    assert adopt(tmp_path / "there", f"{storage}/digits") == ("digits", storage)
+    assert adopt(tmp_path / "there", below(storage, "digits")) == ("digits", storage)
     copy = there.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH] / "brought_along.py"
     copy.write_text("ANSWER = 43\n")
     with pytest.raises(ConfigError, match=r"brought_along: it is not on this machine, and its copy .* not what"):
@@ -392,4 +401,11 @@ def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_swee
     assert install_kept_plugins(there) == ["brought_along"]
     assert sys.modules["brought_along"].ANSWER == 42
     assert install_kept_plugins(there) == []
+    # In another process a run of that sweep is drawn from.
+    del sys.modules["brought_along"], plugins._loaded["brought_along"]
+    sys.path.remove(str(next((tmp_path / "cache" / "plugins").glob("[0-9a-f]*"))))
+    importlib.invalidate_caches()
+    run_of_it = {"config": {"plugins": '["far/brought_along.py"]'}, "folder": str(there.path)}
+    import_plugins(SimpleNamespace(**run_of_it, sweep_id="0123456789abcdef"))
+    assert sys.modules["brought_along"].ANSWER == 42
     del sys.modules["brought_along"], plugins._loaded["brought_along"]

@@ -20,7 +20,6 @@ from gensweep.config.shipped import space_file
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError
 from gensweep.finetuning.inherited_settings import with_base
-from gensweep.redaction import redact
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.planning import budgeted, recall_sweep, single_trial
@@ -29,7 +28,7 @@ from gensweep.sweep.storage import adopt
 from gensweep.sweep.sweep_plan import SweepResult
 from gensweep.tracking.artifacts import trial_config
 from gensweep.tracking.provenance import install_kept_plugins
-from gensweep.tracking.runs import trained_trial
+from gensweep.tracking.runs import import_plugins, trained_trial
 
 
 def tune(
@@ -149,7 +148,9 @@ def _trial_in(config: Source, overrides: Overrides, scale: str | None) -> TrialC
 def _trial_of(run: str, overrides: Overrides, scale: str | None) -> TrialConfig:
     if scale is not None:
         raise ConfigError("a scale belongs to a file, not to a run; change single values of that")
-    return TrialConfig.from_dict(trial_config(trained_trial(run))).with_overrides(parse_overrides(overrides))
+    trial = trained_trial(run)
+    import_plugins(trial)
+    return TrialConfig.from_dict(trial_config(trial)).with_overrides(parse_overrides(overrides))
 
 
 def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder, str | None]:
@@ -157,8 +158,9 @@ def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder,
     if "/" in name:
         if storage is not None:
             raise ConfigError(f"{name} says where the sweep lies; leave the storage out")
-        place = name
-        name, storage = adopt(root, place)
-        for module in install_kept_plugins(SweepFolder(root, name)):
-            click.echo(f"Note: the code of the plug-in {module} comes from {redact(place)}", err=True)
-    return SweepFolder(root, name), storage
+        name, storage = adopt(root, name)
+    folder = SweepFolder(root, name)
+    folder.check_name(resume=True)
+    for module in install_kept_plugins(folder):
+        click.echo(f"Note: the code of the plug-in {module} is the copy that lies with the sweep", err=True)
+    return folder, storage

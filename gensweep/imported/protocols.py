@@ -17,7 +17,7 @@ from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.metrics.metric import METRICS
 from gensweep.results import Identity
 from gensweep.tracking.records import TrialRecord
-from gensweep.tracking.runs import find_trial, load_sweeps
+from gensweep.tracking.runs import find_trial, import_plugins, load_sweeps
 from gensweep.training.evaluation import Evaluator
 
 #: What to type where no run says how images are evaluated.
@@ -75,6 +75,7 @@ def trial_to_follow(run: str | None) -> TrialRecord:
     """
     if run is not None:
         trial = find_trial(run)
+        import_plugins(trial)
         if not _has_samples_score(trial):
             raise ConfigError(
                 f"--like {run}: {trial.name} has no score of samples; name another run, or give {SPELT_OUT}"

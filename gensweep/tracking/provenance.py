@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from gensweep import plugins
+from gensweep.config.trial_config import written_plugins
 from gensweep.errors import ConfigError
 from gensweep.redaction import redact
 from gensweep.sweep.folder import PLUGINS_FOLDER, SweepFolder
@@ -108,8 +109,9 @@ def install_kept_plugins(folder: SweepFolder) -> list[str]:
     """
     sessions, installed = folder.state().sessions, list[str]()
     recorded = json.loads(sessions[-1].tags.get(PLUGINS, "{}")) if sessions else {}
+    written = {plugins.module_of(name): name for name in written_plugins(folder.settings.get("sweep", {})).values()}
     for module, sha256 in recorded.items():
-        if plugins.is_here(module):
+        if plugins.is_here(written.get(module, module)):
             continue
         copy = folder.path / PLUGINS_FOLDER / sha256[:SHORT_HASH]
         files = {file.relative_to(copy).as_posix(): file.read_bytes() for file in copy.rglob("*") if file.is_file()}

@@ -19,6 +19,7 @@ from gensweep.sweep.checkpoints import fetch
 from gensweep.tracking.artifacts import fetch_model
 from gensweep.tracking.last_answer import StoredRun
 from gensweep.tracking.logged_models import MODEL_URI
+from gensweep.tracking.provenance import install_kept_plugins
 from gensweep.tracking.records import SweepRecord, TrialRecord, sweep_folder
 from gensweep.tracking.store import experiment_name, stored_runs
 from gensweep.tracking.store_check import check_server
@@ -139,8 +140,7 @@ def checkpoint_folder(run: str | Path | TrialRecord) -> Path:
         _check_plugins(folder)
         return folder
     trial = trained_trial(run)
-    for name in json.loads(trial.config.get("plugins", "[]")):
-        plugins.load(name)
+    import_plugins(trial)
     if trial.checkpoint is None and trial.folder is not None and not Path(trial.folder).is_dir():
         raise GensweepError(
             f"the checkpoint of {trial.name} lies with its sweep, whose folder {trial.folder} is not on this "
@@ -154,6 +154,18 @@ def checkpoint_folder(run: str | Path | TrialRecord) -> Path:
     if is_url(trial.checkpoint):
         return _fetched(trial, trial.checkpoint)
     return fetch_model(trial.checkpoint) if trial.checkpoint.startswith(MODEL_URI) else Path(trial.checkpoint)
+
+
+def import_plugins(trial: TrialRecord) -> None:
+    """Import the plug-ins of a run, those that are not on this machine from the copies in the folder of its sweep.
+
+    Raises ConfigError if one is neither here nor there.
+    """
+    names = json.loads(trial.config.get("plugins", "[]"))
+    if not all(map(plugins.is_here, names)) and (folder := sweep_folder(trial)) is not None:
+        install_kept_plugins(folder)
+    for name in names:
+        plugins.load(name)
 
 
 def _check_plugins(folder: Path) -> None:
