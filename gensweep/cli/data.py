@@ -166,7 +166,9 @@ def show(name: str, split: str, picture: Path | None, form: str, **settings: Any
         return
     if form == "table":
         click.echo(f"{images.name}: {len(images)} images of {images.channels} x {images.size} x {images.size}")
-        click.echo(f"fingerprint {images.fingerprint}\n")
+        click.echo(f"fingerprint {images.fingerprint}")
+        mirrored = "are trained on as well; flip: false leaves them out" if images.flip else "are not trained on"
+        click.echo(f"mirror images {mirrored}\n")
     _write(rows, form)
     for note in images.notes:
         click.echo(f"Note: {note}", err=True)

@@ -65,7 +65,10 @@ def export_run(
             raise GensweepError(f"{folder} cannot be written ({error}); is the disk full?") from error
         _write_picture(model, source, aside / PICTURE_FILE, drawn_before=not changed)
         facts = CardFacts(target, name, licence, command, _training_command(trial), usage, changed, trial)
-        (aside / "README.md").write_text(model_card(model, facts), encoding="utf-8")
+        card = aside / "README.md"
+        card.write_text(model_card(model, facts), encoding="utf-8")
+        for file in filter(Path.is_file, aside.rglob("*")):
+            file.chmod(card.stat().st_mode)  # some libraries let nobody but the owner read their weights
         has_code = any(aside.rglob("*.py"))
         replace_folder(aside, folder)
     return folder, has_code

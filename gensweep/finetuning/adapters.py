@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
 from gensweep.nn.lora import add_update, low_rank_updates
 from gensweep.nn.updates import new_rows, put_rows
+from gensweep.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from gensweep.build.model import Model
@@ -60,7 +60,7 @@ def write_adapter(adapter: Adapter, file: Path) -> None:
     """Write it; the tensors are float32."""
     about = {"base": adapter.base, "known": adapter.known, "new": adapter.new, "scale": adapter.scale}
     metadata = {"format": ADAPTER_FORMAT, "adapter": json.dumps(about | {"settings": dict(adapter.settings)})}
-    save_file({name: each.detach().cpu().contiguous() for name, each in adapter.tensors.items()}, file, metadata)
+    write_tensors(file, adapter.tensors, metadata)
 
 
 def read_adapter(file: Path) -> Adapter:

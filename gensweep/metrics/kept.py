@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gensweep.cache import locked, unwritable
 from gensweep.files import replacing
+from gensweep.tensor_files import write_tensors
 
 
 def kept(file: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -31,7 +31,7 @@ def kept(file: Path, key: Mapping[str, str], compute: Callable[[], dict[str, Ten
         tensors = compute()
         try:
             with replacing(file) as aside:
-                save_file(tensors, aside, metadata={**key, "sha256": _digest(tensors)})
+                write_tensors(aside, tensors, {**key, "sha256": _digest(tensors)})
         except (OSError, SafetensorError) as error:
             raise unwritable(file.parent, error) from error
         return tensors

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
+from gensweep.tensor_files import write_tensors
 
 #: The version of the layout below; other versions are refused.
 CHECKPOINT_FORMAT = 1
@@ -67,7 +67,7 @@ def save(
     shutil.rmtree(folder, ignore_errors=True)
     try:
         folder.mkdir(parents=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / STATE_FILE)
+        write_tensors(folder / STATE_FILE, tensors)
         record = asdict(checkpoint) | {"sha256": file_sha256(folder / STATE_FILE)}
         (folder / CHECKPOINT_FILE).write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
         also(folder)

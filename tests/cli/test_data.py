@@ -87,6 +87,7 @@ def test_show_counts_classes_in_every_format(capsys):
     table = capsys.readouterr().out
     assert "291 images of 1 x 8 x 8" in table
     assert told["fingerprint"] in table
+    assert "mirror images are not trained on" in table
 
 
 def test_show_of_a_folder_writes_a_contact_sheet_and_tells_of_bad_files(tmp_path, capsys):

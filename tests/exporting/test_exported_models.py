@@ -120,6 +120,7 @@ def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeyp
     folder, out = export(tmp_path, DIFFUSION[name], "diffusers")
     images, start, of_steps, labels = drawn(folder)
     assert any(out.rglob("*.py")) is (name not in STANDARD)
+    assert len({file.stat().st_mode for file in out.rglob("*") if file.is_file()}) == 1
     stock = {"ddpm": diffusers.DDPMPipeline, "ddim": diffusers.DDIMPipeline}.get(name, diffusers.DiffusionPipeline)
     pipeline = stock.from_pretrained(out, trust_remote_code=name not in STANDARD, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 import torch
@@ -54,6 +55,15 @@ def test_what_is_read_is_what_was_saved(tmp_path):
 def test_nothing_in_a_checkpoint_is_a_pickle(tmp_path):
     folder = saved(tmp_path, checkpoint())
     assert {file.name for file in folder.iterdir()} == {"state.safetensors", "checkpoint.json"}
+
+
+def test_whoever_may_read_one_file_may_read_all(tmp_path):
+    before = os.umask(0o002)
+    try:
+        folder = saved(tmp_path, checkpoint())
+    finally:
+        os.umask(before)
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o664}
 
 
 def test_saving_again_takes_the_place_of_the_old_one(tmp_path):
