@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make quickstart` and `make test`.
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
-VENV ?= .venv
+VENV ?= .venv$(if $(filter command,$(origin PYTHON)),-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 
 # The processes of a test run take the compiled tests from each other, also where a machine's default is to keep none.
@@ -16,7 +16,7 @@ quickstart: $(VENV)/.installed  ## install, sweep diffusion models and GANs on t
 	else $(BIN)/gensweep tune search_spaces/quickstart.yaml; fi
 	$(BIN)/gensweep best --compare
 
-test: lint unit  ## install with the development tools, then every check and test
+test: lint unit  ## install with the development tools, then every check and test; PYTHON=python3.13 with another Python
 
 lint: $(VENV)/.installed-dev  ## style, types, layers
 	$(BIN)/ruff check .
@@ -91,7 +91,7 @@ gpu:  ## on a machine with a GPU and PyTorch, under nine minutes: right as on a 
 	.venv-gpu/bin/python benchmarks/gpu.py
 
 clean:  ## remove what can be built again (sweeps, runs and data stay)
-	rm -rf $(VENV) .venv-ray-* .venv-gpu .venv-docs build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-* build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.installed: pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -336,6 +336,7 @@ def test_a_package_outside_of_this_repository_is_swept_extended_sampled_and_judg
         },
         "space": {"diffusion.schedule.rate": {"float": [4.0, 12.0]}},
         "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
+        "resources": {"workers": 2, "cpus_per_worker": 0.5},
     }
     (here / "own.yaml").write_text(yaml.safe_dump(space, sort_keys=False))
     shutil.copyfile(empty_store(), here / "mlflow.db")

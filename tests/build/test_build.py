@@ -1,5 +1,8 @@
 """From a configuration to a trained model and its images, with the real data set, extractor and metric."""
 
+import itertools
+from typing import get_args
+
 import pytest
 import torch
 import untrained
@@ -9,6 +12,7 @@ from gensweep.build.footprint import count_parameters
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_family, hold_out, load_images
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.phases import Phase
 from gensweep.sweep.planning import cost_of, time_trial
 from gensweep.training.checkpoint import load_tensors
 
@@ -104,6 +108,22 @@ def test_first_weights_depend_on_the_seed_and_leave_the_global_generator_alone()
     assert torch.equal(torch.rand(3), after)
     assert torch.equal(one, weights(config("gan")))
     assert not torch.equal(one, weights(config("gan", seed=6)))
+
+
+def test_a_job_says_what_it_is_busy_with(trained):
+    phases = [phase for phase, _ in itertools.groupby(filter(None, trained["diffusion"].moves))]
+    assert phases[:8] == [
+        "loading data",
+        "reading the feature extractor",
+        "computing reference statistics",
+        "building the networks",
+        "training",
+        "scoring",
+        "computing reference statistics",  # of what scores are read beside, for the first of them
+        "scoring",
+    ]
+    assert "computing reference statistics" not in phases[8:]
+    assert {*phases} < {*get_args(Phase)}
 
 
 def test_a_job_goes_on_from_a_checkpoint(trained, tmp_path):
