@@ -32,6 +32,7 @@ import torch
 from measuring import RESULTS, machine
 
 from gensweep.api import sweeps
+from gensweep.build.training_length import TrainingLengths
 from gensweep.results import Cost, Evaluation, Identity, Score
 from gensweep.sweep.events import Ended, Event
 from gensweep.sweep.folder import SweepFolder
@@ -143,7 +144,7 @@ def main(trials: int, sampler: str, scheduler: str, folder: Path | None) -> None
         },
     )
     swept = SweepFolder(folder / "sweeps", space.name)
-    plan = replace(plan_sweep(space), job=reporting_job, trials_per_group=trials)
+    plan = replace(plan_sweep(space, TrainingLengths()), job=reporting_job, trials_per_group=trials)
     plan = with_provenance(plan, swept, space.as_dict())
     seconds = Seconds()
     for part, (owner, name) in PARTS.items():
