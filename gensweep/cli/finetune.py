@@ -95,8 +95,8 @@ def finetune(
 
 def _name(run: str, data: Path | None, class_name: str | None) -> str:
     """Names of the base and of the images, of letters that a sweep's name may have."""
-    images = class_name if data is None else data.resolve().name
     from gensweep.tracking.runs import names_folder
 
+    images = class_name if data is None else data.resolve().name
     base = Path(run).resolve().parent.name if names_folder(run) else run.replace("/", "-")
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{base}-{images}").strip("-._")[:64]
