@@ -137,7 +137,7 @@ class ProgressDisplay:
 
     def show_phase(self, words: str) -> None:
         """On a terminal, show what goes on before the session starts."""
-        self._before = words
+        self._before, self._began = words, self._clock()
         self._start_live()
 
     def _start_live(self) -> None:

@@ -314,9 +314,10 @@ def test_the_time_that_is_left_follows_a_new_estimate_without_a_jump(clock):
 
 def test_what_comes_before_the_first_progress_is_told(clock):
     display = ProgressDisplay(io.StringIO(), clock=clock, live=False)
-    display.show_phase("starting Ray")
-    clock.now = 3.0
-    assert shown(display, 80) == "starting Ray ... 3.0 s\n"
+    for words in ("checking the sweep", "starting Ray"):
+        display.show_phase(words)
+        clock.now += 3.0
+        assert shown(display, 80) == f"{words} ... 3.0 s\n"
     sweep = Shown(clock)
     sweep.start("t0000")
     assert "t0000  starting\n" in shown(sweep.display, 80)
