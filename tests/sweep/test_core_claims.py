@@ -79,6 +79,7 @@ def test_a_second_sweep_is_told_who_uses_the_cores_and_takes_what_is_left(first,
     assert line == f"sweep first (process {first.pid}) uses 5 of this machine's 8 cores; second takes 3"
 
 
+@pytest.mark.waits
 def test_a_sweep_that_does_not_fit_waits_until_the_other_one_ends(first, caplog):
     caplog.set_level(logging.WARNING)
     entered = threading.Event()

@@ -58,6 +58,7 @@ def test_a_second_ctrl_c_ends_one_that_hangs_and_tells_how_to_go_on():
     assert time.monotonic() - begun < SOON
 
 
+@pytest.mark.waits
 def test_a_hangup_that_is_ignored_stays_ignored():
     process = driver(before=("nohup",))
     process.send_signal(signal.SIGHUP)

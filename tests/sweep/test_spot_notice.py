@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pytest
+
 from gensweep.sweep.spot_notice import announced_end, drain
 
 NOTICE = {"action": "terminate", "time": "2026-11-26T18:02:00Z"}
@@ -47,6 +49,7 @@ def metadata(notice):
         thread.join()
 
 
+@pytest.mark.waits
 def test_the_announced_end_is_found_with_a_token_and_none_if_nothing_was_announced():
     with metadata(json.dumps(NOTICE)) as url:
         assert announced_end(url) == datetime(2026, 11, 26, 18, 2, tzinfo=UTC)

@@ -205,6 +205,7 @@ def test_a_storage_that_workers_cannot_use_ends_the_sweep():
     scene(play)
 
 
+@pytest.mark.waits
 def test_a_runner_is_told_that_its_workers_make_no_progress_and_then_which_are_stuck():
     async def play(queue):
         await start(queue)
