@@ -52,13 +52,13 @@ class SearchStudy:
 
     def ask(self, name: str, queued: Mapping[str, Any] | None = None) -> optuna.Trial:
         """Draw a trial; parameters that are `queued` are taken as they are."""
-        most = REMEMBERED.get(self._search.sampler.kind)
-        if most is not None and len(self._study.get_trials(deepcopy=False)) >= 2 * most:
+        if self._is_long and self._asked >= REMEMBERED[self._search.sampler.kind]:
             self._remember()
         if queued is not None:
             self._study.enqueue_trial(dict(queued))
         asked = self._study.ask()
         self._running[name] = asked
+        self._asked += 1
         return asked
 
     def noted_of(self, name: str) -> dict[str, int]:
@@ -85,11 +85,17 @@ class SearchStudy:
         self._study.tell(asked, values if state == OptunaState.COMPLETE else None, state)
         del self._running[trial.trial]
 
+    @property
+    def _is_long(self) -> bool:
+        """Whether there are more trials than the sampler is to know."""
+        most = REMEMBERED.get(self._search.sampler.kind)
+        return most is not None and len(self._state.searched) >= 2 * most
+
     def _remember(self) -> None:
         """Make the study anew, as a later session would."""
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        most = REMEMBERED.get(self._search.sampler.kind)
-        chosen = None if most is None or len(self._state.searched) < 2 * most else _best_and_newest(self._state, most)
+        self._asked = 0
+        chosen = _best_and_newest(self._state, REMEMBERED[self._search.sampler.kind]) if self._is_long else None
         frozen = list(frozen_trials(self._state, self._sample, chosen))
         drawn = len(self._state.known) + len(self._state.searched)
         self._study = optuna.create_study(

@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 from session_driver import Driver
 
 from gensweep.sweep import study
+from gensweep.sweep.events import WarmStarted
 
 
 def play(driver):
@@ -64,3 +65,17 @@ def test_of_a_long_search_the_sampler_remembers_the_best_and_the_newest(tmp_path
     ended = [each for each in driver.told if each.params["x"] == scores["t0000"]]
     assert [each.state for each in ended] == [TrialState.COMPLETE]
     assert driver.begin("next").trial == "t0041"
+
+
+def test_a_study_is_not_made_anew_at_each_draw_where_much_is_known_from_other_sweeps(tmp_path, monkeypatch):
+    monkeypatch.setitem(study.REMEMBERED, "tpe", 3)
+    known = [{"params": {"x": n / 10}, "finished": True, "rungs": [(400, float(n))]} for n in range(9)]
+    driver = Driver(tmp_path, trials=20, warm_starts=(WarmStarted("other", known=known),))
+    made = []
+    for number in range(12):
+        driver.begin(str(number))
+        made.append(id(driver.session.study._study))
+        driver.evaluate(400, 1.0, tune_id=str(number))
+        driver.end(str(number), finished=True)
+    changes = [number for number in range(1, 12) if made[number] != made[number - 1]]
+    assert changes == [6, 9]
