@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
@@ -39,6 +39,7 @@ from gensweep.sweep.preflight import (
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.storage import chosen_storage
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, warm_start_words, warm_starts
 from gensweep.tracking import study_file
@@ -67,9 +68,23 @@ def run_sweep(
 
     Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
     """
-    folder, display = SweepFolder(root, sweep.name), ProgressDisplay()
+    folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
-    going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
+    result = _ended(sweep, folder, storage) if resume and repeats is None else None
+    if result is None:
+        going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
+        result = _run(sweep, folder, storage, going_on)
+    _print_end(result)
+    if result.state.status == "finished":
+        score_winner(sweep, root, several=len(result.state.trials) > 1)
+    if result.state.best is not None:
+        _file_report(sweep, root)
+    remember_runs()
+    return result
+
+
+def _run(sweep: SweepConfig, folder: SweepFolder, storage: str | None, going_on: Mapping[str, Any]) -> SweepResult:
+    display, root = ProgressDisplay(), folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
         f"to go on: {going_on_command('resume', folder.path)}"
@@ -78,23 +93,34 @@ def run_sweep(
         opened.enter_context(closing(display))
         display.show_phase("checking the sweep")
         plan = _checked_plan(sweep, root, storage, display)
-        views: list[LogView | Boards] = [
-            LogView("MLflow", partial(Replay, folder)),
-            LogView(folder.optuna.name, partial(StudyFile, folder, plan.sample), study_file.INTERVAL),
+        observers: list[LogView | Boards] = [
+            *_views(sweep, folder),
             *(boards_of(kind, folder) for kind in sweep.observers),
         ]
         opened.enter_context(last_words(farewell))
-        for each in views:
+        for each in observers:
             opened.enter_context(closing(each))
         display.show_phase("starting Ray")
-        result = run_plan(plan, [*views, display], root=root, storage=storage, **going_on)
-    _print_end(result)
-    if result.state.status == "finished":
-        score_winner(sweep, root, several=len(result.state.trials) > 1)
-    if result.state.best is not None:
-        _file_report(sweep, root)
-    remember_runs()
-    return result
+        return run_plan(plan, [*observers, display], root=root, storage=storage, **going_on)
+
+
+def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> SweepResult | None:
+    """What became of a sweep of which nothing is left to do, once its views have its log; None for any other.
+
+    What lies in a storage may have been gone on with elsewhere.
+    """
+    state = folder.state()
+    if state.created is None or state.status != "finished" or state.left or chosen_storage(folder, storage) is not None:
+        return None
+    for view in _views(sweep, folder):
+        with closing(view):
+            view.wake()
+    return SweepResult(folder.path, state)
+
+
+def _views(sweep: SweepConfig, folder: SweepFolder) -> list[LogView]:
+    study = partial(StudyFile, folder, SearchSpace.of(sweep).suggest)
+    return [LogView("MLflow", partial(Replay, folder)), LogView(folder.optuna.name, study, study_file.INTERVAL)]
 
 
 def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: ProgressDisplay) -> SweepPlan:

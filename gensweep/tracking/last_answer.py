@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,20 @@ class LastAnswer:
 
 
 def last_answer() -> LastAnswer | None:
-    """The last answer if MLflow would give it again; None if it has to be asked, or is imported anyway."""
-    if "mlflow" in sys.modules:  # where it may have been told of another store
-        return None
+    """The last answer if MLflow would give it again; None if it has to be asked."""
     try:
-        kept: dict[str, Any] = json.loads(_file().read_text())
-        if kept["version"] != version(Path(kept["database"])):
-            return None
-        return LastAnswer(**kept | {"runs": [StoredRun(**run) for run in kept["runs"]]})
+        facts = (file := _file()).stat()
+        kept = _kept(file, facts.st_ino, facts.st_mtime_ns)
+        return kept if kept.version == version(Path(kept.database)) and _is_asked(kept.uri) else None
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+@lru_cache(maxsize=1)
+def _kept(file: Path, inode: int, written: int) -> LastAnswer:
+    """What lies in a file, which is read once for as long as it is the same."""
+    kept: dict[str, Any] = json.loads(file.read_text())
+    return LastAnswer(**kept | {"runs": [StoredRun(**run) for run in kept["runs"]]})
 
 
 def version(database: Path) -> Version | None:
@@ -89,6 +94,15 @@ def version(database: Path) -> Version | None:
     if writing or not header.startswith(MAGIC) or header[WRITE_VERSION] != ROLLBACK_JOURNAL:
         return None
     return [facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, header[CHANGE_COUNTER].hex()]
+
+
+def _is_asked(uri: str) -> bool:
+    """Whether MLflow would ask this store: once it is imported, it may have been told of another one."""
+    if "mlflow" not in sys.modules:
+        return True
+    from mlflow.tracking import get_tracking_uri
+
+    return bool(uri == get_tracking_uri())
 
 
 def _file() -> Path:

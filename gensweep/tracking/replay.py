@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -56,9 +56,12 @@ from gensweep.tracking.tags import (
 )
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from mlflow.entities import Metric, Run
 
 logger = logging.getLogger(__name__)
+
+#: Runs that are asked for one by one; of more, all are.
+MOST_QUERIES = 20
 
 #: Stands for the sweep's own run where a trial's name is expected.
 SWEEP = ""
@@ -72,7 +75,12 @@ class Replay:
         self._state = SweepState()
         self._read = 0
         self._runs: dict[str, RunWriter] = {}
+        """By trial; of those that MLflow had before, the ones that were needed so far."""
+        self._unknown: set[str] = set()
+        """Trials whose runs MLflow may have had before, and which were not looked for yet."""
         self._position: int | None = None
+        self._first_size = 0
+        """Of the part of the log whose trials MLflow may have had before."""
         self._details: dict[str, dict[str, Any]] = {}
         """What MLflow has of the trials' details, by file and trial."""
         self._moved = False
@@ -94,6 +102,8 @@ class Replay:
             if is_news and (not news or isinstance(entry.event, SessionEnded)):
                 changed |= self._marked()  # they may lose their mark, or be stopped with the session
             self._state.apply(entry.event, entry.time)
+            if isinstance(entry.event, Suggested) and entry.end <= self._first_size:
+                self._unknown.add(entry.event.trial)
             if is_news:
                 news.append(entry)
                 sweep_metrics += self._best_so_far(entry)
@@ -101,14 +111,15 @@ class Replay:
         at_the_end = self._read >= self._folder.log.size
         if not news and not (self._moved and at_the_end):
             return True
+        groups = _by_trial(news)
+        if self._moved and at_the_end:
+            changed, self._moved = {*self._state.trials}, False
+        self._find_runs({*groups, *changed, *self._marked()} & self._unknown)
         for entry in news:
             self._ensure_run(entry)
-        groups = _by_trial(news)
         for name, group in groups.items():
             with skipping_refused(name):
                 self._send(self._runs[name], self._state.trials[name], group)
-        if self._moved and at_the_end:
-            changed, self._moved = {*self._state.trials}, False
         shown = [self._state.trials[name] for name in sorted({*groups, *changed, *self._marked()} & self._runs.keys())]
         for trial in shown:
             self._render(trial)
@@ -128,19 +139,42 @@ class Replay:
             raise GensweepError(f"{self._folder.log.file} does not begin with the sweep; restore it from a backup")
         self._created, self._client = first, client()
         self._experiment = str(experiment_id(self._client, create=True))
-        found = search_runs(self._experiment, f"tags.`{SWEEP_ID}` = '{first.sweep_id}'")
-        self._runs = {run.data.tags[TRIAL]: RunWriter(self._client, run) for run in found}
+        self._first_size = self._folder.log.size
+        self._find_runs([SWEEP])
         if SWEEP in self._runs:
             self._moved = self._is_moved(Path(self._runs[SWEEP].tags.get("gensweep.folder", self._folder.path)))
         if SWEEP not in self._runs:
             return 0
         tags = self._runs[SWEEP].tags
+        position = int(tags.get(POSITION, "0"))
+        if tags.get(VIEW) != VIEW_FORMAT or position > self._folder.log.size:
+            position = 0
+            self._take(search_runs(self._experiment, self._query))
+        else:
+            self._take(search_runs(self._experiment, f"{self._query} and tags.`{KEPT_IMAGES}` != ''"))
         if tags.get(VIEW) != VIEW_FORMAT:
             for run in self._runs.values():
                 run.drop_former()
-            return 0
-        position = int(tags.get(POSITION, "0"))
-        return position if position <= self._folder.log.size else 0
+        return position
+
+    @property
+    def _query(self) -> str:
+        """What finds the runs of the sweep."""
+        return f"tags.`{SWEEP_ID}` = '{self._created.sweep_id}'"
+
+    def _find_runs(self, names: Collection[str]) -> None:
+        """Find the runs of these trials that MLflow had before: of 10,000 it gives all in half a minute."""
+        if len(names) > MOST_QUERIES:
+            self._take(search_runs(self._experiment, self._query))
+            self._unknown, self._first_size = set(), 0
+            return
+        for name in names:
+            self._take(search_runs(self._experiment, f"{self._query} and tags.`{TRIAL}` = '{name}'"))
+        self._unknown -= set(names)
+
+    def _take(self, runs: Iterable[Run]) -> None:
+        for run in runs:
+            self._runs.setdefault(run.data.tags[TRIAL], RunWriter(self._client, run))
 
     def _is_moved(self, known: Path) -> bool:
         """Whether MLflow knows the sweep's folder by another path.  Raises GensweepError if that has the sweep, too."""

@@ -78,7 +78,7 @@ def experiment_name() -> str:
 
 def current_uri() -> str:
     """Where runs are kept, as it is: $MLFLOW_TRACKING_URI, else MLflow's default in the current folder."""
-    if (known := last_answer()) is not None:
+    if "mlflow" not in sys.modules and (known := last_answer()) is not None:
         return known.uri
     _prepare()
     from mlflow.tracking import get_tracking_uri

@@ -65,6 +65,10 @@ class LogView:
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Wake the thread."""
+        self.wake()
+
+    def wake(self) -> None:
+        """Have the thread look at the log."""
         if not self._thread.is_alive() and not self._finishing.is_set():
             self._thread.start()
             atexit.register(self.close)

@@ -1,10 +1,13 @@
 """MLflow brought up to date with the logs of sweeps that run, that do not, and that belong elsewhere."""
 
+import json
 import threading
 from datetime import datetime
 
 from logged import LoggedSweep
 
+from gensweep.api import sweeps
+from gensweep.cli.main import run
 from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking import store as store_module
 from gensweep.tracking.replay import Replay
@@ -52,6 +55,35 @@ def test_what_the_driver_of_a_running_sweep_has_not_sent_is_told_with_the_time_o
         ]
 
 
+def test_a_session_that_goes_on_reads_the_runs_that_change_and_no_others(store, monkeypatch):
+    sweep = LoggedSweep(store / "sweeps", "long", trials=9)
+    for number in range(8):
+        sweep.start(trial := f"t{number:04d}")
+        sweep.evaluate(trial, 100, 10.0 - number % 5)
+        sweep.end(trial)
+    sweep.close("interrupted")
+    sync(sweep.folder)
+    read = []
+
+    def recorded(*asked):
+        read.extend(found := store_module.search_runs(*asked))
+        return found
+
+    monkeypatch.setattr("gensweep.tracking.replay.search_runs", recorded)
+    LoggedSweep(store / "sweeps", "long")
+    sweep.start("t0008")
+    sweep.evaluate("t0008", 100, 1.0)
+    sweep.end("t0008")
+    sweep.close()
+    sync(sweep.folder)
+    assert {run.data.tags["gensweep.trial"] for run in read} == {"", "t0004"}  # the sweep's and the best, no more
+    found = find_sweep("long")
+    assert [(trial.trial, trial.best, trial.objective.value) for trial in found.trials if trial.best] == [
+        ("t0008", True, 1.0)
+    ]
+    assert [trial.trial for trial in found.trials] == [f"t{number:04d}" for number in range(9)]
+
+
 def test_the_driver_of_a_running_sweep_gets_a_moment_to_send_what_is_new(store):
     sweep = LoggedSweep(store / "sweeps", "busy", trials=2)
     replay = Replay(sweep.folder)
@@ -67,3 +99,18 @@ def test_a_sweep_of_another_store_is_left_alone(store):
     LoggedSweep(store / "sweeps", "elsewhere", store="http://127.0.0.1:9 gensweep").close()
     assert sync_all(store / "sweeps") == []
     assert "elsewhere" not in [found.name for found in load_sweeps()]
+
+
+def test_a_sweep_that_has_ended_is_shown_again_without_a_session(store, capsys):
+    sweep = sweeps.read_space("quickstart", name="done", trials=1, overrides={"rescore": False})
+    logged = LoggedSweep(store / "sweeps", "done", settings=json.loads(json.dumps(sweep.as_dict())))
+    logged.start("t0000")
+    logged.evaluate("t0000", 100, 5.0)
+    logged.end("t0000")
+    logged.close()
+    size = logged.folder.log.size
+    assert run(["tune", "--resume", "done"]) == 0
+    assert "Sweep done: 1 trials in" in capsys.readouterr().err
+    assert logged.folder.log.size == size
+    assert logged.folder.optuna.is_file()
+    assert find_sweep("done").trials[0].objective.value == 5.0
