@@ -138,14 +138,13 @@ def log_p_of_level(
 
     `precision` is one over the standard deviation.
     """
-    low, high = (x - HALF_PIXEL_STEP - mean) * precision, (x + HALF_PIXEL_STEP - mean) * precision
-    # Above the mean both ends are mirrored: a difference of probabilities near 1 would lose its digits.
-    mirrored = low + high > 0
-    near = torch.special.log_ndtr(torch.where(mirrored, -low, high))
-    far = torch.special.log_ndtr(torch.where(mirrored, -high, low))
-    log_p = near + (-torch.expm1(far - near)).log()
-    log_p = torch.where(x < -OUTERMOST_PIXEL, torch.special.log_ndtr(high), log_p)
-    return torch.where(x > OUTERMOST_PIXEL, torch.special.log_ndtr(-low), log_p)
+    # By symmetry the interval lies below the mean: a difference of probabilities near 1 would lose its digits.
+    distance, half = (x - mean) * precision, HALF_PIXEL_STEP * precision
+    outermost = x.abs() > OUTERMOST_PIXEL
+    distance = torch.where(outermost, distance * x.sign(), distance.abs())
+    near: Tensor = torch.special.log_ndtr(half - distance)
+    far: Tensor = torch.special.log_ndtr(-half - distance).masked_fill(outermost, -math.inf)
+    return near + (-torch.expm1(far - near)).log()
 
 
 def term_bits(
