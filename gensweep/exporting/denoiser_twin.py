@@ -65,7 +65,7 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
     arguments |= _unet_arguments(network, size) if isinstance(network, UNet) else _cnn_arguments(network)
     twin: Any
     if not exponents and prediction_type is not None and (uniform := _uniform_arguments(network)) is not None:
-        if torch.equal(time, torch.arange(len(time), dtype=time.dtype)):
+        if network.condition.interval is None and torch.equal(time, torch.arange(len(time), dtype=time.dtype)):
             uniform |= {"time_embedding_type": "positional", "num_train_timesteps": None}
         twin = inner = UNet2DModel(**arguments | uniform)
     else:
@@ -86,6 +86,11 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
             _copy(source, target)
         if isinstance(inner.time_proj, nn.Embedding):
             inner.time_proj.weight.copy_(_time_features(network.condition, time))
+        if (
+            interval := network.condition.interval
+        ) is not None:  # of a MeanFlow that draws as a flow: always of length 0
+            last = inner.time_embedding.linear_2 if isinstance(network, UNet) else inner.time[2]
+            last.bias += interval(_time_features(network.condition, torch.zeros(1)))[0]
     return Twin(twin.eval(), prediction_type or "sample")
 
 

@@ -65,8 +65,9 @@ def export(
 
     RUN is a run id, a beginning of one, SWEEP (its best trial), SWEEP/TRIAL, or a checkpoint folder. A diffusion model
     or a flow becomes a pipeline of diffusers, an ONNX denoiser with the steps of its sampler, or a TorchScript module
-    that draws images from noise; a GAN a generator of z and labels as ONNX or TorchScript. With --to safetensors a
-    folder that gensweep takes as a checkpoint. It is ready for huggingface-cli upload.
+    that draws images from noise; a GAN, a VAE and the few steps of MeanFlow a generator of z and labels as ONNX or
+    TorchScript. With --to safetensors a folder that gensweep takes as a checkpoint. It is ready for huggingface-cli
+    upload.
 
     \b
     Examples:
@@ -74,6 +75,7 @@ def export(
       gensweep export ddpm-cifar10 --to diffusers -o horses/ --license apache-2.0
       gensweep export ddpm-cifar10/t0003 --to onnx --set sampler.kind=ddim --set sampler.steps=50
       gensweep export dcgan-cifar10 --to torchscript --ema 0.25
+      gensweep export meanflow-digits --to onnx --set sampler.steps=2
     """
     from gensweep.config import parse_overrides
     from gensweep.exporting.exported_folder import export_run

@@ -13,16 +13,25 @@ from gensweep.build.model import Model
 from gensweep.errors import ConfigError
 from gensweep.exporting.drawing_chain import DrawingChain, drawing_chain
 from gensweep.exporting.graph_files import write_drawing_loop, write_onnx, write_traced
-from gensweep.exporting.traced_modules import Traceable, traceable_denoiser, traceable_generator
+from gensweep.exporting.traced_modules import (
+    DirectFamily,
+    Traceable,
+    latent_shape,
+    traceable_denoiser,
+    traceable_generator,
+)
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.diffusion import DiffusionFamily
 from gensweep.families.gan import GanFamily
 from gensweep.families.meanflow import MeanFlowFamily
+from gensweep.families.vae import VaeFamily
 from gensweep.training.checkpoint import save
 from gensweep.training.learner_state import weights_prefix
 
 #: Packages that a target needs, all of the extra `export`.
 PACKAGES = {"safetensors": (), "diffusers": ("diffusers",), "onnx": ("onnx",), "torchscript": ()}
+#: A graph holds every step by itself, about a hundred operations of a small network each.
+MAX_STEPS_OF_GRAPH = 32
 
 #: (model, folder) -> values for the usage in the model card
 WriteTarget = Callable[[Model, Path], dict[str, Any]]
@@ -46,14 +55,19 @@ def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
 
 
 def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
-    """A pipeline of diffusers.  Raises ConfigError for a model that draws in one go."""
+    """A pipeline of diffusers.  Raises ConfigError for a model whose way to draw it does not have."""
     from gensweep.exporting.pipeline_folder import write_pipeline
 
     family = model.family
+    if _follows_mean_velocities(model):
+        raise ConfigError(
+            "diffusers tells a network where a step begins, but not where it ends, which a step of MeanFlow needs; "
+            "choose --to onnx or torchscript, or draw as a flow does: --set sampler.kind=ddim --set sampler.steps=25"
+        )
     if not isinstance(family, DenoisingFamily):
         raise ConfigError(
             f"a model of the family {model.checkpoint.family} draws an image in one go, which no pipeline of diffusers "
-            "does; choose --to safetensors" + (", onnx or torchscript" if isinstance(family, GanFamily) else "")
+            "does; choose --to safetensors, onnx or torchscript"
         )
     chain = _chain(model, family)
     code = write_pipeline(family, chain, model.checkpoint.class_names, folder)
@@ -77,11 +91,10 @@ def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:
 
 
 def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
-    """The generator, or the denoiser and the steps of its sampler."""
-    family = model.family
-    if isinstance(family, GanFamily):
+    """Images from z where that is one graph, else the denoiser and the steps of its sampler."""
+    if (family := _direct(model)) is not None:
         write_onnx(traceable_generator(family), folder / "model.onnx")
-        return {"latent": family.gan.latent}
+        return {"z": latent_shape(family)}
     chain, traceable = _traceable_denoiser(model)
     write_onnx(traceable, folder / "model.onnx")
     steps = {"sampler": chain.sampler, "steps": chain.steps(), "class_names": model.checkpoint.class_names}
@@ -90,11 +103,10 @@ def write_onnx_model(model: Model, folder: Path) -> dict[str, Any]:
 
 
 def write_torchscript(model: Model, folder: Path) -> dict[str, Any]:
-    """The generator, or the denoiser inside the loop of its sampler."""
-    family = model.family
-    if isinstance(family, GanFamily):
+    """Images from z: one graph, or the denoiser inside the loop of its sampler."""
+    if (family := _direct(model)) is not None:
         write_traced(traceable_generator(family), folder / "model.pt")
-        return {"latent": family.gan.latent}
+        return {"z": latent_shape(family)}
     chain, traceable = _traceable_denoiser(model)
     write_drawing_loop(traceable, chain, folder / "model.pt", labelled=model.family.classes > 0)
     return _facts(chain)
@@ -109,23 +121,42 @@ TARGETS: dict[str, WriteTarget] = {
 }
 
 
+def _direct(model: Model) -> DirectFamily | None:
+    """The family if a model draws images in one graph: a GAN, a VAE, or MeanFlow along its mean velocities.
+
+    Raises ConfigError for images that are drawn from a VAE's distribution, and for a graph of too many steps.
+    """
+    family = model.family
+    if isinstance(family, VaeFamily) and family.decoding != "mean":
+        raise ConfigError(
+            f"family.decoding: {family.decoding} adds noise to pixels, which only --to safetensors keeps; add --set "
+            "family.decoding=mean"
+        )
+    if isinstance(family, MeanFlowFamily) and _follows_mean_velocities(model):
+        steps = len(family.process.sigmas(model.config.as_dict()["sampler"]["steps"])) - 1
+        if steps > MAX_STEPS_OF_GRAPH:
+            raise ConfigError(
+                f"sampler.steps: {steps} steps of MeanFlow would be a graph of as many networks, and "
+                f"{MAX_STEPS_OF_GRAPH} is the most; add --set sampler.steps=4"
+            )
+        return family
+    return family if isinstance(family, GanFamily | VaeFamily) else None
+
+
+def _follows_mean_velocities(model: Model) -> bool:
+    """Whether a model takes steps of MeanFlow; with other samplers it follows its velocity, as a flow does."""
+    return isinstance(model.family, MeanFlowFamily) and model.config.as_dict()["sampler"]["kind"] == "euler"
+
+
 def _traceable_denoiser(model: Model) -> tuple[DrawingChain, Traceable]:
     family = model.family
     if not isinstance(family, DenoisingFamily):
-        raise ConfigError(
-            f"a model of the family {model.checkpoint.family} can be exported --to safetensors alone; those of "
-            "diffusion, vdm, flow, gan and diffusion_gan can become more"
-        )
+        raise ConfigError(f"a model of the family {model.checkpoint.family} can be exported --to safetensors alone")
     chain = _chain(model, family)
     return chain, traceable_denoiser(family, chain)
 
 
 def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
-    if isinstance(family, MeanFlowFamily):
-        raise ConfigError(
-            "a model of the family meanflow can be exported --to safetensors alone: other formats tell its network the "
-            "level of a step, but not where the step ends"
-        )
     learnt = isinstance(family, DiffusionFamily) and family.loss.learns_variance
     levels = family.process_of(model.network)
     return drawing_chain(model.config.as_dict()["sampler"], levels, learns_variance=learnt)
@@ -133,6 +164,7 @@ def _chain(model: Model, family: DenoisingFamily) -> DrawingChain:
 
 def _facts(chain: DrawingChain) -> dict[str, Any]:
     return {
+        "z": None,
         "sampler": chain.sampler,
         "steps": len(chain),
         "eta": chain.eta,

@@ -80,7 +80,6 @@ def model_card(model: Model, facts: CardFacts) -> str:
         shown="Images that it has drawn",
         target=facts.target,
         place=".",
-        is_gan=not hasattr(model.family, "denoise"),
         classes=classes,
         class_names=list(checkpoint.class_names),
         shape=checkpoint.shape,

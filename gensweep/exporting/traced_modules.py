@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -11,12 +11,20 @@ from torch import Tensor, nn
 
 from gensweep.diffusion.guidance import guided
 from gensweep.diffusion.parameterisations import denoised
+from gensweep.diffusion.samplers.sampler import from_noise
 from gensweep.exporting.drawing_chain import DrawingChain
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.gan import GanFamily
+from gensweep.families.meanflow import MeanFlowFamily
+from gensweep.families.vae import VaeFamily
+from gensweep.noise import Noise
 
 #: Images in the batch that a module is traced with; a batch of one could be taken for a constant.
 EXAMPLES = 2
+
+
+#: Families that can draw an image from z in one graph.
+DirectFamily: TypeAlias = GanFamily | VaeFamily | MeanFlowFamily
 
 
 class Traceable(NamedTuple):
@@ -105,12 +113,40 @@ def traceable_denoiser(family: DenoisingFamily, chain: DrawingChain) -> Traceabl
     return Traceable.of(GuidedDenoiser(family, with_variance=learnt), inputs, *("x_0", "fraction")[: 1 + learnt])
 
 
-def traceable_generator(family: GanFamily) -> Traceable:
-    """The generator, with labels if the family has classes."""
-    inputs = {"z": torch.zeros(EXAMPLES, family.gan.latent)}
+def traceable_generator(family: DirectFamily) -> Traceable:
+    """What draws images from z alone, with labels if the family has classes."""
+    inputs = {"z": torch.zeros(EXAMPLES, *latent_shape(family))}
     if family.classes:
         inputs["labels"] = torch.zeros(EXAMPLES, dtype=torch.int64)
-    return Traceable.of(SoleGenerator(family.networks[family.sampled]), inputs, "images")
+    sole = SoleGenerator(family.networks[family.sampled]) if isinstance(family, GanFamily) else DirectGenerator(family)
+    return Traceable.of(sole, inputs, "images")
+
+
+def latent_shape(family: DirectFamily) -> tuple[int, ...]:
+    """The shape of z, standard normal, for one image."""
+    if isinstance(family, MeanFlowFamily):
+        return family.shape
+    return (family.gan.latent,) if isinstance(family, GanFamily) else (family.vae.latent,)
+
+
+class DirectGenerator(nn.Module):
+    """All that a VAE, or MeanFlow in its few steps, does to draw images; nothing of it is random but z.
+
+    The steps become parts of one graph, which share their weights.
+    """
+
+    def __init__(self, family: VaeFamily | MeanFlowFamily) -> None:
+        super().__init__()
+        self.family, self.network = copy.copy(family), family.networks[family.sampled]
+        if isinstance(self.family, MeanFlowFamily):
+            self.family.sampling_precision = "float32"
+
+    def forward(self, z: Float[Tensor, "b ..."], labels: Int[Tensor, " b"] | None = None) -> Float[Tensor, "b c h w"]:
+        """Images in [-1, 1]."""
+        family, unused = self.family, Noise(0, torch.arange(EXAMPLES))
+        if isinstance(family, VaeFamily):
+            return family.decode(self.network, z, unused, labels)
+        return family.sampler(family.process, family.denoise(self.network, labels), from_noise(z), unused)
 
 
 class SoleGenerator(nn.Module):

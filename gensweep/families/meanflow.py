@@ -126,7 +126,9 @@ class MeanFlowFamily(FlowFamily):
                 return drawing(z, interval_times(torch.full_like(t, r), t), labels)
 
             z, scale = x / (1 + sigma), scale_at(sigma, self.guidance, self.guidance_interval)
-            u = guided(mean_velocity, z, z.new_full((len(z),), t), shown, null=self.classes, scale=scale)
+            # Of a slice, not of a length: an exported graph takes batches of any.
+            times = torch.full_like(z[:, 0, 0, 0], t)
+            u = guided(mean_velocity, z, times, shown, null=self.classes, scale=scale)
             x_0 = z - t * u.to(z.dtype)
             return Denoised(x_0 if r else x_0.clamp(-1, 1))
 

@@ -63,6 +63,7 @@ DIFFUSION = {
     "vdm": model({"kind": "vdm", "conditional": True}, CNN, ("ancestral", {"steps": 9}), vdm={"fourier": []}),
     "vdm guided": model({"kind": "vdm", "conditional": True, "guidance": 2.0}, CNN, vdm={"fourier": [0]}),
     "flow": model({"kind": "flow", "conditional": True, "guidance": 2.0}, UNET, ("euler", {"steps": 6})),
+    "meanflow": model({"kind": "meanflow", "conditional": True, "guidance": 2.0}, CNN, ("ddim", {"steps": 6})),
 }
 #: One that diffusers is not given.
 DIT = model(CONDITIONAL, {"kind": "dit", "width": 16, "depth": 2, "registers": 2}, diffusion={"timesteps": 10})
@@ -133,7 +134,7 @@ def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeyp
 
 
 @pytest.mark.trains
-@pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided", "flow", "dit"])
+@pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided", "flow", "meanflow", "dit"])
 def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
     sections = DIT if name == "dit" else DIFFUSION[name]
     folder, out = export(tmp_path / "onnx", sections, "onnx")
@@ -177,6 +178,40 @@ def test_an_exported_generator_draws_the_images_of_the_run(network, conditional,
         assert (loaded(out)(*shown) - torch.from_numpy(found)).abs().max() < 1e-5
 
 
+#: What draws images from z in one graph.
+DIRECT = {
+    "meanflow 1": model("meanflow", UNET, ("euler", {"steps": 1})),
+    "meanflow 2": model(CONDITIONAL | {"kind": "meanflow"}, CNN, ("euler", {"steps": 2})),
+    "meanflow 4": model(
+        {"kind": "meanflow", "conditional": True, "guidance": 2.0},
+        {"kind": "dit", "width": 16, "depth": 2},
+        ("euler", {"steps": 4}),
+    ),
+    "vae": {"family": {"kind": "vae", "conditional": True}, "network": {"kind": "conv", "width": 8}},
+}
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize("name", DIRECT)
+def test_one_graph_draws_the_images_of_the_run(name, tmp_path):
+    folder, out = export(tmp_path / "onnx", DIRECT[name], "onnx")
+    told = load_checkpoint(folder, device="cpu")
+    noise, labels = Noise(0, torch.arange(N)), torch.arange(N)
+    z = told.family.prior(noise) if name == "vae" else noise.normal(*SHAPE, stream=START_STREAM)
+    with torch.no_grad():
+        images = told.family.sample(told.network, noise, labels)
+    shown = (z, labels)[: 1 + (told.family.classes > 0)]
+    inputs = dict(zip(("z", "labels"), map(np.asarray, shown), strict=False))
+    (found,) = onnxruntime.InferenceSession(out / "model.onnx").run(None, inputs)
+    assert np.abs(found - images.numpy()).max() < 1e-4
+    assert images.std() > 0.01
+    parameters = sum(weight.numel() for weight in told.network.parameters())
+    assert (out / "model.onnx").stat().st_size < 4 * parameters + 500_000
+    _, out = export(tmp_path / "torchscript", DIRECT[name], "torchscript")
+    with torch.no_grad():
+        assert (loaded(out)(*shown) - images).abs().max() < 1e-4
+
+
 def loaded(out):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -200,6 +235,8 @@ CARDS = {
     "onnx": ("onnx", DIFFUSION["learnt"]),
     "torchscript": ("torchscript", DIFFUSION["labels"]),
     "gan": ("torchscript", untrained.FAMILIES["gan"]),
+    "meanflow": ("onnx", DIRECT["meanflow 2"]),
+    "meanflow in torch": ("torchscript", DIRECT["meanflow 4"]),
 }
 
 
@@ -252,9 +289,11 @@ def test_a_card_has_the_metadata_of_the_hub(tmp_path):
         (DIFFUSION["labels"], ["--to", "onnx", "--set", "sampler.kind=heun"], "ancestral, ddim, euler"),
         (untrained.FAMILIES["gan"], ["--to", "diffusers"], "choose --to safetensors, onnx or torchscript"),
         (DIT, ["--to", "diffusers"], "the class DiT cannot be given to diffusers"),
-        (model("meanflow", CNN, ("euler", {"steps": 2})), ["--to", "onnx"], "--to safetensors alone"),
+        (DIRECT["meanflow 2"], ["--to", "diffusers"], "--to onnx or torchscript"),
+        (DIRECT["meanflow 2"], ["--to", "onnx", "--set", "sampler.steps=100"], "--set sampler.steps=4"),
+        (DIRECT["vae"], ["--to", "torchscript", "--set", "family.decoding=draw"], "--set family.decoding=mean"),
     ],
-    ids=["sampler", "gan", "dit", "meanflow"],
+    ids=["sampler", "gan", "dit", "meanflow", "steps", "vae"],
 )
 def test_what_cannot_be_exported_is_refused_with_what_can(sections, arguments, words, tmp_path, capsys):
     folder = checkpoint(tmp_path, sections)
