@@ -73,7 +73,7 @@ def budget_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> F
         dots=dots,
         bands=bands,
         levels=anchor_levels(comparison, heights),
-        crossings=_crossings(verdict, trained.unit, scale.per),
+        crossings=_crossings(comparison, verdict, trained.unit, scale.per),
         readings=_readings(comparison, verdict, trained.unit, scale.per),
     )
     return FigureData("What a budget buys", _caption(comparison, verdict), (panel,))
@@ -117,12 +117,12 @@ def _trainings(
     return lines, dots
 
 
-def _crossings(verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]:
+def _crossings(comparison: Comparison, verdict: BudgetVerdict, unit: Unit, per: float) -> list[Crossing]:
     """Flips, each with its interval and what is best on either side, and the budget of the verdict."""
     found = []
     for flip in verdict.flips:
         if flip.low is not None and flip.high is not None:
-            below, above = group_words(verdict, flip.below), group_words(verdict, flip.above)
+            below, above = group_words(comparison, verdict, flip.below), group_words(comparison, verdict, flip.above)
             ends = f"95 %: {amount_range(flip.low, flip.high, unit)}"
             note = Note((f"below {amount_words(flip.value, unit)} {below}, above {above}", ends))
             interval = flip.low / per, flip.high / per

@@ -82,9 +82,11 @@ class Comparison:
         return family if len(self.sweeps) == 1 else f"{sweep} {family}"
 
     def group_name(self, group: str) -> str:
-        """A group as people read it: families are spelt as in sentences, sweeps as they are called."""
-        trial = self.groups[group][0].trial
-        return group if group == trial.sweep else group.removesuffix(trial.family) + family_name(trial.family)
+        """A group as people read it, ranked or not: families are spelt as in sentences, sweeps as they are called."""
+        if any(group == sweep.name for sweep in self.sweeps):
+            return group
+        sweep, space, family = group.rpartition(" ")
+        return f"{sweep}{space}{family_name(family)}"
 
     @cached_property
     def _families(self) -> dict[str, set[str]]:

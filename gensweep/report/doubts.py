@@ -30,7 +30,7 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
         yield f"{trial.name} was trained with one seed, and another may turn out otherwise; to see how much: {again}"
     if (other := verdict.best_of_all) is not None:
         yield f"the best single training is {other.trial.name} ({comparison.title} {score(other.score.value)})"
-    yield from _few_or_unknown(verdict)
+    yield from _few_or_unknown(comparison, verdict)
     kept = {sweep.name for sweep in comparison.sweeps}
     for item in comparison.not_comparable:
         if item.sweep in kept and not item.breaks_limits:
@@ -40,46 +40,49 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
             )
 
 
-def _few_or_unknown(verdict: BudgetVerdict) -> Iterator[str]:
+def _few_or_unknown(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     if verdict.trained is None:
         return
+    name = comparison.group_name
     drawn = {curve.group for curve in verdict.curves}
     if alone := sorted({curve.group for curve in verdict.trained.curves} - drawn):
-        yield f"one configuration says nothing of others, so there is no curve of {', '.join(alone)}"
+        yield f"one configuration says nothing of others, so there is no curve of {', '.join(map(name, alone))}"
     few = [curve for curve in verdict.curves if curve.configurations < MIN_CONFIGURATIONS]
     if few:
-        counts = ", ".join(f"{curve.group} {curve.configurations}" for curve in few)
+        counts = ", ".join(f"{name(curve.group)} {curve.configurations}" for curve in few)
         yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"
-    stopped = [f"{curve.stopped} of {curve.trainings} of {curve.group}" for curve in verdict.curves if curve.stopped]
+    stopped = [curve for curve in verdict.curves if curve.stopped]
     if stopped:
-        counts = ", ".join(stopped)
+        counts = ", ".join(f"{each.stopped} of {each.trainings} of {name(each.group)}" for each in stopped)
         yield f"trainings that were stopped before the budget are taken to go on as the others did: {counts}"
-    yield from _failures(verdict)
+    yield from _failures(comparison, verdict)
     for flip in verdict.unsure:
         where = amount_words(flip.value, verdict.trained.unit)
-        yield f"the curves of {flip.below} and {flip.above} cross near {where}, but that may be chance"
-    if short := _shortest(verdict):
+        yield f"the curves of {name(flip.below)} and {name(flip.above)} cross near {where}, but that may be chance"
+    if short := _shortest(comparison, verdict):
         yield short
     if verdict.trained.uncounted:
         names = ", ".join(verdict.trained.uncounted[:3]) + (", ..." if len(verdict.trained.uncounted) > 3 else "")
         yield f"{len(verdict.trained.uncounted)} trials have no cost in {verdict.trained.unit} on record ({names})"
 
 
-def _failures(verdict: BudgetVerdict) -> Iterator[str]:
+def _failures(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     """How many trainings failed, by group, and how they count."""
     assert verdict.trained is not None
     failed = [each for each in verdict.curves if each.failed]
     if failed:
-        counts = ", ".join(f"{each.failed} of {each.trainings} trainings of {each.group}" for each in failed)
+        counts = ", ".join(
+            f"{each.failed} of {each.trainings} trainings of {comparison.group_name(each.group)}" for each in failed
+        )
         yield f"{counts} failed and count as no score"
     judged = {curve.group for curve in verdict.trained.curves}
     lost = Counter(curve.group for curve in verdict.trained.failed if curve.group not in judged)
-    yield from (
-        f"all {number} trainings of {group} failed, so nothing is known of it" for group, number in lost.items()
-    )
+    for group, number in lost.items():
+        trainings = "the only training" if number == 1 else f"all {number} trainings"
+        yield f"{trainings} of {comparison.group_name(group)} failed, so nothing is known of it"
 
 
-def _shortest(verdict: BudgetVerdict) -> str | None:
+def _shortest(comparison: Comparison, verdict: BudgetVerdict) -> str | None:
     """That a group keeps the budget much smaller than others were trained for."""
     assert verdict.trained is not None
     assert verdict.budget is not None
@@ -90,4 +93,7 @@ def _shortest(verdict: BudgetVerdict) -> str | None:
     if not short or verdict.budget.value < ends[short] or ends[far] < MUCH_LONGER * ends[short]:
         return None
     last, longest = (amount_words(ends[name], verdict.trained.unit) for name in (short, far))
-    return f"{short} ended at {last}, so nothing larger is compared, though {far} was trained for {longest}"
+    return (
+        f"{comparison.group_name(short)} ended at {last}, so nothing larger is compared, though "
+        f"{comparison.group_name(far)} was trained for {longest}"
+    )

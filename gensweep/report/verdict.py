@@ -22,7 +22,7 @@ def verdict_sentences(comparison: Comparison, verdict: BudgetVerdict) -> list[st
     """Who wins, at which budget, how sure that is and on how many seeds; where it flips; what the scores hide."""
     sentences = [
         _winner(comparison, verdict),
-        *(_flip(verdict, flip) for flip in verdict.flips),
+        *(_flip(comparison, verdict, flip) for flip in verdict.flips),
         *_expected(comparison, verdict),
         *_cost(verdict),
         *_settings(comparison, verdict),
@@ -31,7 +31,7 @@ def verdict_sentences(comparison: Comparison, verdict: BudgetVerdict) -> list[st
     return [f"{each}." for each in sentences]
 
 
-def group_words(verdict: BudgetVerdict, group: str) -> str:
+def group_words(comparison: Comparison, verdict: BudgetVerdict, group: str) -> str:
     """A group as one would write it in a sentence: its family, if no other group has the same."""
     families: dict[str, set[str]] = {}
     for curve in verdict.trained.curves if verdict.trained is not None else ():
@@ -39,7 +39,7 @@ def group_words(verdict: BudgetVerdict, group: str) -> str:
         families.setdefault(curve.group, set()).add(verdict.trained.entries[curve.trial].trial.family)
     kinds = [frozenset(found) for found in families.values()]
     mine = frozenset(families[group])
-    return family_name(next(iter(mine))) if len(mine) == 1 and kinds.count(mine) == 1 else group
+    return family_name(next(iter(mine))) if len(mine) == 1 and kinds.count(mine) == 1 else comparison.group_name(group)
 
 
 def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
@@ -49,7 +49,9 @@ def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
         sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
         sentence = f"{at}the best is {trial.name}, {found}{sure}"
     else:
-        who, model = (trial.name, found) if verdict.group is None else (group_words(verdict, verdict.group), None)
+        who, model = (
+            (trial.name, found) if verdict.group is None else (group_words(comparison, verdict, verdict.group), None)
+        )
         chance = f"with a probability of {100 * verdict.probability:.0f} %: {model or f'{trial.name}, {found}'}"
         lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
         sentence = f"{lead.replace(' :', ':')} {chance}"
@@ -73,10 +75,10 @@ def _budget(verdict: BudgetVerdict) -> str:
     return f"{words} of training" if not verdict.draw else f"{words} for training and {verdict.draw:,} images"
 
 
-def _flip(verdict: BudgetVerdict, flip: Flip) -> str:
+def _flip(comparison: Comparison, verdict: BudgetVerdict, flip: Flip) -> str:
     assert verdict.trained is not None
     unit, what = verdict.trained.unit, "" if verdict.draw else " of training"
-    below, above = group_words(verdict, flip.below), group_words(verdict, flip.above)
+    below, above = group_words(comparison, verdict, flip.below), group_words(comparison, verdict, flip.above)
     interval = amount_range(flip.low, flip.high, unit)
     return f"Below {amount_words(flip.value, unit)}{what} take {below}, above it {above} (95 %: {interval})"
 
@@ -91,7 +93,7 @@ def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
             if point.budget == verdict.budget.value:
                 ends = [rough(end) for end in (point.low, point.high) if end is not None]
                 band = f" ({' to '.join(ends)})" if ends else ""
-                parts.append(f"{group_words(verdict, curve.group)} {rough(point.best)}{band}")
+                parts.append(f"{group_words(comparison, verdict, curve.group)} {rough(point.best)}{band}")
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations, each"
     yield f"Expected of {tries} trained for that: {', '.join(parts)}"
 

@@ -152,7 +152,7 @@ def test_a_family_of_failures_alone_is_told_and_not_compared(history):
     gan, other = history.family("g", "gan", 9, gan_law), history.family("d", "diffusion", 9, gan_law, seed=1)
     broken = [trial("g", 10 + n, None, family="vdm", status="failed", error="ValueError: no") for n in range(2)]
     verdict = judge(compare([replace(gan, trials=(*gan.trials, *broken)), other]))
-    assert "all 2 trainings of g vdm failed, so nothing is known of it" in verdict.warnings
+    assert "all 2 trainings of g VDM failed, so nothing is known of it" in verdict.warnings
     assert [each.group for each in verdict.curves] == ["d", "g"]
 
 
@@ -237,6 +237,21 @@ def test_trainings_that_were_stopped_are_continued_and_counted(history):
     verdict = judge(compare([sweep("g", [*whole, *stopped])]))
     assert verdict.curves[0].stopped == 4
     assert any(each.endswith("are taken to go on as the others did: 4 of 9 of g") for each in verdict.warnings)
+
+
+def test_warnings_and_sentences_spell_families_as_people_do(history):
+    made = [
+        history.trial("g", n, family, [(1e12, 50 + n), (2e12, 40 + n)])
+        for n, family in enumerate(["gan", "diffusion"] * 3)
+    ]
+    made += [history.trial("g", 10 + n, "gan", [(1e12, 90)], status="pruned") for n in range(2)]
+    lost = [trial("g", 200, None, family="vae", status="failed", error="ValueError: no")]
+    comparison = compare([sweep("g", [*made, *lost])])
+    verdict = judge(comparison)
+    assert "a band takes 8 configurations, but there are fewer (GAN 5, diffusion 3)" in verdict.warnings
+    assert any(each.endswith("2 of 5 of GAN") for each in verdict.warnings)
+    assert "the only training of VAE failed, so nothing is known of it" in verdict.warnings
+    assert not re.search(r"\b(gan|vae)\b", " ".join((verdict_words(comparison, verdict), *verdict.warnings)))
 
 
 def test_repeats_with_other_seeds_join_their_configuration(history):
