@@ -1,0 +1,177 @@
+"""Modules and files outside of this repository add kinds, and what is none is told in a line."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from own_schedule import SCHEDULE, trial_with
+
+from gensweep import plugins
+from gensweep.cli.main import run
+from gensweep.config import load_sweep, load_trial
+from gensweep.diffusion.schedules import SCHEDULES
+from gensweep.errors import ConfigError
+
+
+def test_a_file_is_a_plugin_and_its_parameters_are_settings(here):
+    Path("mine.py").write_text(SCHEDULE.format(kind="steady"))
+    trial = load_trial(trial_with("steady", plugins="mine.py"), overrides={"diffusion.schedule.rate": 4.0})
+    assert (trial.plugins, trial.flat()["diffusion.schedule.rate"]) == (("mine.py",), 4.0)
+    assert SCHEDULES.kinds()[-1] == "steady"
+    with pytest.raises(ConfigError, match=r"schedule\.rate: 'a'"):
+        load_trial(trial_with("steady", plugins=["mine.py"]), overrides={"diffusion.schedule.rate": "a"})
+
+
+def test_a_module_that_was_imported_otherwise_is_recorded_where_it_is_used(here):
+    Path("by_hand.py").write_text(SCHEDULE.format(kind="handmade"))
+    plugins.load("by_hand.py")
+    plain = load_trial(trial_with("linear"))
+    assert "plugins" not in plain.as_dict()
+    space = {"name": "a", "base": trial_with("linear"), "space": {}}
+    space["space"]["diffusion.schedule.kind"] = {"choice": ["linear", "handmade"]}
+    sweep = load_sweep(space, overrides={"search.trials": 2})
+    assert sweep.plugins == ("by_hand.py",)
+    assert sweep.trial({"diffusion.schedule.kind": "linear"}).plugins == ("by_hand.py",)
+
+
+def test_a_package_in_the_current_folder_is_covered_by_its_name(here):
+    Path("bought").mkdir()
+    Path("bought/__init__.py").write_text("from bought import schedules")
+    Path("bought/schedules.py").write_text(SCHEDULE.format(kind="bought"))
+    Path("bought/table.json").write_text("[]")
+    assert load_trial(trial_with("bought", plugins=["bought"])).plugins == ("bought",)
+    (plugin,) = (each for each in plugins.loaded() if each.module == "bought")
+    assert set(plugin.files) == {"bought/__init__.py", "bought/schedules.py", "bought/table.json"}
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "name", "message"),
+    [
+        (None, "", "nowhere.mine", "plug-in nowhere.mine: there is no module nowhere, neither installed nor in "),
+        (None, "", "gone.py", "plug-in gone.py: there is no such file, seen from "),
+        (None, "", "a b", "plug-in 'a b': name a module, such as my_package.schedules, or a file, such as mine.py"),
+        ("json.py", "", "json.py", "plug-in json.py: json is the name of another module ("),
+        ("bad.py", "1 / 0", "bad.py", "plug-in bad.py: importing it raises ZeroDivisionError: division by zero ("),
+        ("torn.py", "def f(:", "torn", "plug-in torn: importing it raises SyntaxError: "),
+        ("needy.py", "import not_there", "needy", "plug-in needy: it imports not_there, which is not installed"),
+        (
+            "again.py",
+            SCHEDULE.format(kind="cosine"),
+            "again.py",
+            "plug-in again.py: 'cosine' is the name of another schedule, that of gensweep.diffusion.schedules",
+        ),
+        ("leaving.py", "raise SystemExit(3)", "leaving.py", "plug-in leaving.py: importing it raises SystemExit: 3 ("),
+    ],
+)
+def test_what_is_no_plugin_is_told_in_a_line(here, capsys, file, text, name, message):
+    if file is not None:
+        Path(file).write_text(text)
+    Path("trial.yaml").write_text(yaml.safe_dump({"plugins": [name], **trial_with("cosine")}, sort_keys=False))
+    assert run(["config", "validate", "trial.yaml"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: trial.yaml:2: plugins: {message}")
+    assert run(["config", "show", "trial.yaml", "--set", "plugins=[]", "--import", name]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith((f"Error: {message}", "Error: trial.yaml:2: plugins: "))
+    assert SCHEDULES["cosine"].__module__ == "gensweep.diffusion.schedules"
+
+
+def test_a_setting_without_a_type_is_told_in_a_line(here):
+    Path("vague.py").write_text(SCHEDULE.format(kind="vague").replace("rate: float", "rate"))
+    with pytest.raises(ConfigError, match=r"vague\.vague: rate needs a type"):
+        load_trial(trial_with("vague", plugins=["vague.py"]))
+
+
+def test_data_stay_out_of_what_goes_to_workers(here, monkeypatch):
+    monkeypatch.setattr(plugins, "MAX_BYTES", 1000)
+    Path("heavy").mkdir()
+    Path("heavy/__init__.py").write_text("")
+    Path("heavy/weights.bin").write_bytes(bytes(1001))
+    with pytest.raises(ConfigError, match=r"plug-in heavy: .*heavy holds more than .* keep data out of the package"):
+        plugins.load("heavy")
+
+
+def test_a_function_of_a_script_is_refused_and_one_that_is_defined_again_replaces_itself(here):
+    scope = {"__name__": "__main__"}
+    for rate in ("5.0", "7.0"):
+        exec(SCHEDULE.format(kind="typed_in").replace("5.0", rate), scope)
+    assert SCHEDULES["typed_in"] is scope["typed_in"]
+    with pytest.raises(ConfigError, match="typed_in is registered in a script or notebook, which workers cannot"):
+        load_trial(trial_with("typed_in"))
+
+
+EVERY_KIND = """
+from gensweep.data.digits import digits
+from gensweep.data.images import DATASETS
+from gensweep.diffusion.samplers.ancestral import ancestral
+from gensweep.diffusion.samplers.sampler import SAMPLERS
+from gensweep.families.diffusion import DiffusionFamily
+from gensweep.families.family import FAMILIES
+from gensweep.metrics.efficientnet import efficientnet_lite0
+from gensweep.metrics.extractors import EXTRACTORS
+from gensweep.metrics.kid import KernelDistance
+from gensweep.metrics.metric import METRICS
+from gensweep.nn.cnn import CNN
+from gensweep.nn.networks import DENOISERS
+from gensweep.registry import SameAs
+from typing import Annotated, Any
+
+@DATASETS.register("own_data")
+def own_data(split, root, **settings: Annotated[Any, SameAs(digits)]):
+    return digits(split, root, **settings)
+
+@SAMPLERS.register("own_sampler")
+def own_sampler(*known, **settings: Annotated[Any, SameAs(ancestral)]):
+    return ancestral(*known, **settings)
+
+@EXTRACTORS.register("own_extractor")
+def own_extractor(*known, **settings: Annotated[Any, SameAs(efficientnet_lite0)]):
+    return efficientnet_lite0(*known, **settings)
+
+@FAMILIES.register("own_family")
+class OwnFamily(DiffusionFamily): ...
+
+@METRICS.register("own_metric")
+class OwnMetric(KernelDistance): ...
+
+@DENOISERS.register("own_network")
+class OwnNetwork(CNN): ...
+"""
+
+
+def test_every_sort_of_kind_can_be_ones_own(here):
+    Path("owned.py").write_text(EVERY_KIND)
+    plugins.load("owned.py")
+    trial = load_trial(
+        {
+            "data": {"kind": "own_data", "size": 8},
+            "family": {"kind": "own_family"},
+            "network": {"kind": "own_network", "width": 8},
+            "sampler": {"kind": "own_sampler"},
+            "evaluation": {"extractor": {"kind": "own_extractor"}, "metrics": ["own_metric"]},
+        }
+    )
+    assert trial.plugins == ("owned.py",)
+    by_metric = load_trial({"family": {"kind": "diffusion"}, "evaluation": {"metrics": ["own_metric"]}})
+    assert by_metric.plugins == ("owned.py",)
+    images = trial.bound("data")("test", here)
+    assert images.shape == (1, 8, 8)
+
+
+def test_an_installed_package_is_a_plugin_by_its_entry_point(here, monkeypatch):
+    Path("bought.py").write_text(SCHEDULE.format(kind="bought"))
+    info = Path("bought-1.0.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: bought\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[gensweep.plugins]\nany = bought\n")
+    monkeypatch.syspath_prepend(here)
+    monkeypatch.setattr(plugins, "_installed_are_loaded", False)
+    plugins.load_installed()
+    assert load_trial(trial_with("bought")).plugins == ("bought",)
+    monkeypatch.setattr(plugins, "_installed_are_loaded", False)
+    monkeypatch.setattr(plugins, "_loaded", {})
+    del sys.modules["bought"]
+    Path("bought.py").write_text("import not_there")
+    with pytest.raises(ConfigError, match="it imports not_there, which is not installed; it came with the package bou"):
+        plugins.load_installed()
