@@ -70,8 +70,11 @@ def trouble(config, context, step):
         next(Path(config["missing"]).iterdir(), None)
     while config.get("wait_at") == step and not is_open(config):
         time.sleep(0.1)
-    if config.get("stick_at") == step and context.rank == config["stick_rank"] and not Path(config["stuck"]).exists():
-        Path(config["stuck"]).touch()
+    stuck = config.get("stuck", {})
+    if (stuck.get("step"), stuck.get("rank")) == (step, context.rank) and not Path(stuck["mark"]).exists():
+        Path(stuck["mark"]).write_text(str(os.getpid()))
+        if stuck["by"] == "SIGSTOP":
+            os.kill(os.getpid(), signal.SIGSTOP)
         sleep_for_ever()
     once = config.get("once")
     if config.get("kill_at") == step and context.rank == context.world - 1 and not Path(once).exists():

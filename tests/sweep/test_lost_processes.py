@@ -1,6 +1,6 @@
 """Processes that die at awkward places: nothing hangs or stays reserved, and the scores are those of a quiet run.
 
-tests/faults/test_quick_half.py kills each kind of them in sweeps that are started from the command line.
+tests/faults/test_quick_half.py kills those between them in a sweep that is started from the command line.
 """
 
 from __future__ import annotations

@@ -131,15 +131,6 @@ def test_ends_are_told_as_what_they_are_and_the_best_is_trained_again_with_other
     assert ended[5:] == [trial.trial for trial in repeats]
 
 
-def test_two_workers_a_trial_run_without_deadlock_and_stop_together(tmp_path):
-    asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
-    two = plan(trials=3, resources=Resources(workers=2), **asha)
-    result = run_plan(two, root=tmp_path)
-    assert result.state.sessions[-1].concurrent == 2
-    assert {t.status for t in trials_of(result)} <= {"finished", "pruned"}
-    assert result.state.status == "finished"
-
-
 def test_trials_that_were_paused_go_on_as_if_nothing_had_been(tmp_path):
     """The sum of a trivial job depends on every step, so a clone has that of a trial that was never paused, too."""
     configs = [{"x": x} for x in (0.1, 0.9, 0.2, 0.8, 0.3)]
