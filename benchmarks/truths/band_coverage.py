@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, BestOfK, best_of_k
-from gensweep.compute.search_cost import search_best
+from gensweep.compute.search_cost import search_bests
 
 Draw = Callable[[np.random.Generator, tuple[int, int]], Float64[ndarray, "r n"]]
 
@@ -85,7 +85,8 @@ def search_coverage(draw: Draw, n: int, k: int, repeats: int, rng: np.random.Gen
 
     truth = float(trials((SEARCHES_FOR_TRUTH, k))[0].min(1).mean())
     budget = k * float(trials((SEARCHES_FOR_TRUTH, 1))[1].mean())
-    return _counted(search_best(*trials((repeats, n)), budget), truth)
+    (best,) = search_bests(*trials((repeats, n)), [budget])
+    return _counted(best, truth)
 
 
 def _counted(best: BestOfK, truth: float) -> BandCoverage:

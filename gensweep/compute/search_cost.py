@@ -49,23 +49,19 @@ def search_frontier(curves: Sequence[TrainingCurve], failure: float | None = Non
     budgets = float(costs.mean()) * np.arange(1, n + 1)
     points = [FrontierPoint(float(at), float(expected_best(scores, k))) for k, at in enumerate(budgets, 1)]
     sure = n // CONFIGURATIONS_PER_TRY if n >= MIN_CONFIGURATIONS else 0
-    for index, best in enumerate(_search_bests(scores, costs, budgets[:sure]) if sure else ()):
+    for index, best in enumerate(search_bests(scores, costs, budgets[:sure]) if sure else ()):
         low, high = best.band
         points[index] = replace(points[index], low=float(low), high=float(high))
     return tuple(points)
 
 
-def search_best(scores: Float64[ndarray, "... n"], costs: Float64[ndarray, "... n"], budget: float) -> BestOfK:
-    """The expected best score of as many trials as a budget pays for on average, with the error of their cost.
-
-    Between whole numbers of trials it changes linearly.  The budget must pay for less than half of the trials.
-    """
-    return _search_bests(scores, costs, [budget])[0]
-
-
-def _search_bests(
+def search_bests(
     scores: Float64[ndarray, "... n"], costs: Float64[ndarray, "... n"], budgets: Iterable[float]
 ) -> list[BestOfK]:
+    """For each budget the expected best of as many trials as it pays for on average, with the error of their cost.
+
+    Between whole numbers of trials it changes linearly.  A budget must pay for less than half of the trials.
+    """
     n, scale = scores.shape[-1], Scale.of(scores)
     # Without a cheap trial a budget pays for fewer, without a dear one for more, but hardly for twice as many.
     tries = range(1, max(2, n // 2) + 1)

@@ -58,7 +58,9 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     if not rows:
         return ""
-    flat = [dict(_leaves(row)) for row in rows]
+    from gensweep.config.tree import flatten  # here, as help needs no configuration
+
+    flat = [dict(flatten(row)) for row in rows]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -67,14 +69,6 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
         # The csv module of Python before 3.13 does not quote a lone carriage return, which readers take for a new row.
         writer.writerow([_cell(row.get(key)).replace("\r\n", "\n").replace("\r", "\n") for key in columns])
     return file.getvalue()
-
-
-def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def print_warnings(lines: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from curves_of import curve
 from truths.band_coverage import POPULATIONS, search_coverage
 
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, expected_best, tries_for
-from gensweep.compute.search_cost import search_best, search_frontier
+from gensweep.compute.search_cost import search_bests, search_frontier
 
 
 def test_a_stopped_trial_adds_its_best_score_and_what_it_really_spent():
@@ -38,8 +38,8 @@ def test_bands_end_at_a_third_of_the_trials():
 def test_a_budget_between_whole_numbers_of_trials_buys_what_lies_between():
     scores, costs = np.array([5.0, 7, 9, 4, 6]), np.full(5, 10.0)
     one, two = (float(expected_best(scores, k)) for k in (1, 2))
-    assert float(search_best(scores, costs, 10).value) == pytest.approx(one)
-    assert float(search_best(scores, costs, 15).value) == pytest.approx((one + two) / 2)
+    found = [float(best.value) for best in search_bests(scores, costs, [10, 15])]
+    assert found == pytest.approx([one, (one + two) / 2])
 
 
 @pytest.mark.trains
