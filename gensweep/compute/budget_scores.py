@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int64
 from numpy import ndarray
 
 from gensweep.compute.curves import BUDGET_TOLERANCE, TrainingCurve
 from gensweep.compute.scale import Scale
+
+#: Amounts at which trainings were stopped that are told apart: each takes time in proportion to all trainings.
+MOST_STOPS = 100
 
 
 @dataclass(frozen=True)
@@ -61,27 +64,36 @@ def by_configuration(
     luck of a seed counts as merit.  Trainings that failed say nothing of the variance of scores.
     """
     names = tuple(dict.fromkeys(curve.configuration for curve in curves))
-    member = np.array([[curve.configuration == name for curve in curves] for name in names], float)
-    trainings, scored = member.sum(1)[:, None], np.ones(scores.shape, bool) if failed is None else ~failed
-    means = member @ scores / trainings
+    place = {name: number for number, name in enumerate(names)}
+    member = np.array([place[curve.configuration] for curve in curves])
+    trainings, scored = np.bincount(member)[:, None], np.ones(scores.shape, bool) if failed is None else ~failed
+    means = _summed(scores, member) / trainings
     own = np.where(scored, np.square(scale.relative(errors, scores)), 0.0)
-    variances = member @ own / trainings
+    variances = _summed(own, member) / trainings
     if len(curves) > len(names):
         between = _between_seeds(member, scores, scored, scale)
         variances = np.broadcast_to(np.maximum(between, own.mean(0)), means.shape)
     size = np.square(means) if scale.sign else 1.0
-    return BudgetScores(names, means.T, (variances / trainings * size).T, (member @ ~scored > 0).T)
+    failures = _summed((~scored).astype(float), member) > 0
+    return BudgetScores(names, means.T, (variances / trainings * size).T, failures.T)
 
 
 def _between_seeds(
-    member: Float64[ndarray, "n t"], scores: Float64[ndarray, "t b"], scored: Bool[ndarray, "t b"], scale: Scale
+    member: Int64[ndarray, " t"], scores: Float64[ndarray, "t b"], scored: Bool[ndarray, "t b"], scale: Scale
 ) -> Float64[ndarray, " b"]:
     """The variance on the scale between trainings of a configuration that have a score, pooled; 0 if there are none."""
-    counts = member @ scored
-    means = member.T @ (member @ np.where(scored, scores, 0.0) / np.maximum(counts, 1))
+    counts = _summed(scored.astype(float), member)
+    means = (_summed(np.where(scored, scores, 0.0), member) / np.maximum(counts, 1))[member]
     deviations = np.where(scored, scale.relative(scores - means, np.where(scored, means, 1.0)), 0.0)
     freedom = scored.sum(0) - (counts > 0).sum(0)
     return np.asarray(np.square(deviations).sum(0) / np.maximum(freedom, 1))
+
+
+def _summed(values: Float64[ndarray, "t b"], member: Int64[ndarray, " t"]) -> Float64[ndarray, "n b"]:
+    """By configuration, the sum over its trainings, of which `member` says to which each belongs."""
+    sums = np.zeros((member.max() + 1, values.shape[1]))
+    np.add.at(sums, member, values)
+    return sums
 
 
 def scores_within(
@@ -135,13 +147,28 @@ def _continued(
     unknown = unknown_at(curves, budgets)
     rows = np.flatnonzero(unknown.any(1))
     values, continued = scale.forward(scores), scores.copy()
-    at_stop = scale.forward(scores_within(curves, np.array([curves[int(row)].spent for row in rows]))[0])
-    for index, row in enumerate(map(int, rows)):
+    stops, of_rows = _stops(np.array([curves[int(row)].spent for row in rows]))
+    at_stop = scale.forward(scores_within(curves, stops)[0])
+    for index in range(len(stops)):
         changes = np.where(unknown, np.nan, values - at_stop[:, index, None])
-        columns = np.flatnonzero(unknown[row] & np.isfinite(changes).any(0))
-        change = np.minimum(np.nanmedian(changes[:, columns], 0), 0.0) if len(columns) else 0.0
-        continued[row, columns] = scale.back(values[row, columns] + change)
+        known = np.isfinite(changes).any(0)
+        change = np.full(len(budgets), np.nan)
+        change[known] = np.minimum(np.nanmedian(changes[:, known], 0), 0.0)
+        for row in rows[of_rows == index]:
+            columns = np.flatnonzero(unknown[row] & known)
+            continued[row, columns] = scale.back(values[row, columns] + change[columns])
     return continued
+
+
+def _stops(spent: Float64[ndarray, " r"]) -> tuple[Float64[ndarray, " s"], Int64[ndarray, " r"]]:
+    """The amounts at which trainings were stopped, and of each training which one that is.
+
+    Of more than `MOST_STOPS`, so many of them stand for all, and each training has the next larger one.
+    """
+    stops = np.unique(spent)
+    if len(stops) > MOST_STOPS:
+        stops = stops[np.linspace(0, len(stops) - 1, MOST_STOPS).astype(int)]
+    return stops, np.searchsorted(stops, spent)
 
 
 def _finite(values: Float64[ndarray, "..."]) -> Float64[ndarray, " n"]:

@@ -12,7 +12,14 @@ def pareto_front(rows: Sequence[Sequence[float | None]]) -> list[bool]:
     What is not known is taken for infinitely large; a column that is unknown everywhere plays no part.
     """
     filled = [tuple(math.inf if value is None else value for value in row) for row in rows]
-    return [not any(_beats(other, row) for other in filled) for row in filled]
+    front, on_front = list[tuple[float, ...]](), [False] * len(rows)
+    # Whatever beats a row stands before it in this order, and then one of the front does, too.
+    for index in sorted(range(len(rows)), key=filled.__getitem__):
+        row = filled[index]
+        if not any(_beats(other, row) for other in front):
+            front.append(row)
+            on_front[index] = True
+    return on_front
 
 
 def _beats(first: Sequence[float], second: Sequence[float]) -> bool:

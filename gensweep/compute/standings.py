@@ -63,9 +63,12 @@ def standings(
     scale = Scale.of(scores)
     found = by_configuration([curve for curve, _ in paid], scores, errors, scale)
     freedom = len(paid) - len(found.configurations)
+    trained: dict[str, list[TrainingCurve]] = {}
+    for curve, _ in paid:
+        trained.setdefault(curve.configuration, []).append(curve)
     rows = []
     for name, mean, variance in zip(found.configurations, found.scores[0], found.variances[0], strict=True):
-        mine = [curve for curve, _ in paid if curve.configuration == name]
+        mine = trained[name]
         rows.append(Standing(name, float(mean), float(variance) ** 0.5, len(mine), freedom, mine[0], scale))
     return sorted(rows, key=lambda row: row.score)
 

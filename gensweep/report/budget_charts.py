@@ -179,11 +179,23 @@ def cost_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Fig
     training = [(model, model.training, model.unit) for model in models if model.training]
     sampling = [(model, model.sampling, sampling_unit(model.unit)) for model in models if model.sampling]
     heights, panels = [model.entry.score.value for model in models], list[Panel]()
-    levels = anchor_levels(comparison, heights)
+    levels, colours = anchor_levels(comparison, heights), series_numbers(comparison)
     for what, of, priced in (("training", "", training), ("sampling", " an image", sampling)):
         if priced:
             scale = _Scale.of(priced[0][2], what, [paid for _, paid, _ in priced])
-            dots = [_priced(comparison, verdict, model, paid / scale.per, runs) for model, paid, _ in priced]
+            notes = [_priced_note(comparison, model, runs) for model, _, _ in priced]
+            dots = [
+                Dot(
+                    colours[model.entry.trial.run_id],
+                    paid / scale.per,
+                    model.entry.score.value,
+                    note,
+                    hollow=model.entry.trial.status == "pruned",
+                    ringed=model.entry is verdict.winner,
+                    faint=not model.on_front,
+                )
+                for (model, paid, _), note in zip(priced, notes, strict=True)
+            ]
             title = f"{scale.title}{of}"
             axes = Axis(title), Axis(comparison.title)
             panels.append(Panel(*axes, title, dots=dots, levels=levels, alike=heights))
@@ -217,10 +229,7 @@ def front_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Fi
     return FigureData("The objectives", caption, panels)
 
 
-def _priced(comparison: Comparison, verdict: BudgetVerdict, model: ParetoRow, paid: float, runs: Runs) -> Dot:
+def _priced_note(comparison: Comparison, model: ParetoRow, runs: Runs) -> Note:
     note = trial_note(model.entry, comparison.title, runs)
     price = amount_words(model.sampling, sampling_unit(model.unit))
-    said = Note((*note.lines, *([f"{price} an image"] if model.sampling else [])), note.link)
-    colour = series_numbers(comparison)[model.entry.trial.run_id]
-    stopped, won = model.entry.trial.status == "pruned", model.entry is verdict.winner
-    return Dot(colour, paid, model.entry.score.value, said, stopped, won, not model.on_front)
+    return Note((*note.lines, *([f"{price} an image"] if model.sampling else [])), note.link)

@@ -33,6 +33,10 @@ def metric_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
 
     From the log of the trial's sweep, if that is on this machine, else from MLflow.
     """
+    logged = _logged_trial(trial)
+    if logged is not None and any(metric in each.evaluation.scores for each in logged.evaluations.values()):
+        evaluations = (each.evaluation for _, each in sorted(logged.evaluations.items()))
+        return _finite((each.images, each.scores[metric].value) for each in evaluations if metric in each.scores)
     folder = sweep_folder(trial)
     with suppress(GensweepError):
         if folder is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from gensweep.errors import GensweepError
 from gensweep.results import Cost, Score, Unit
 from gensweep.sweep.events import Created
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import SweepState
 
 #: Families of what was not trained here: a folder of images, an exported generator, a pipeline of diffusers.
@@ -133,6 +135,12 @@ def logged_state(run: TrialRecord | SweepRecord) -> SweepState | None:
     """What the log says of the sweep that a run is or belongs to, if it is on this machine and can be read."""
     folder = sweep_folder(run)
     try:
-        return None if folder is None else folder.state()
+        return None if folder is None else _state(folder.log.file, folder.log.size, run.sweep_id)
     except GensweepError:
         return None
+
+
+@lru_cache(maxsize=8)
+def _state(file: Path, size: int, sweep_id: str) -> SweepState:
+    """What the log of a sweep says when it has that size, which is read once a command."""
+    return SweepState.of(EventLog(file).read())
