@@ -16,7 +16,7 @@ from gensweep.config import registries
 from gensweep.config.problems import Problem, show, unknown
 from gensweep.config.schema import has_key, shape_of
 from gensweep.config.search_space import RANGE_KINDS
-from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, override
+from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, Row, Tree, clone, override, precedence
 from gensweep.config.trial_config import sections_by_family, trial_model
 from gensweep.config.yaml import read_value
 
@@ -58,23 +58,30 @@ def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], 
 
 
 def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], list[Problem]]:
-    """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and what is wrong with the others."""
-    overrides: list[Override] = []
+    """The overrides in texts like "a.b=1", or of a mapping of dotted keys, and what is wrong with the others.
+
+    Their order says nothing, but that of two with the same key the last one holds.
+    """
     problems: list[Problem] = []
     if isinstance(texts, Mapping):
-        return [Override(key, value, f"{key}={show(value)}") for key, value in texts.items()], problems
-    for text in texts:
-        key, equals, value = text.partition("=")
-        place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"
-        if not equals or not all(part.strip() for part in key.split(".")):
-            problems.append(Problem(place, "", "must be key=value, such as --set training.images=20000"))
-        elif not value.strip():
-            problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
-        else:
-            reading = read_value(value, place)
-            problems += [Problem(place, "", problem.message) for problem in reading.problems]
-            overrides += [] if reading.problems else [Override(key.strip(), reading.value, place)]
-    return overrides, problems
+        overrides = [Override(key, value, f"{key}={show(value)}") for key, value in texts.items()]
+    else:
+        overrides = [each for text in texts for each in _parsed(text, problems)]
+    return sorted(overrides, key=lambda each: precedence(each.key)), problems
+
+
+def _parsed(text: str, problems: list[Problem]) -> Iterator[Override]:
+    key, equals, value = text.partition("=")
+    place = f"--set {text}" if text.isprintable() and len(text) <= 120 else f"--set {show(text)}"
+    if not equals or not all(part.strip() for part in key.split(".")):
+        problems.append(Problem(place, "", "must be key=value, such as --set training.images=20000"))
+    elif not value.strip():
+        problems.append(Problem(place, "", f"has no value; write {key}=null if that is meant"))
+    else:
+        reading = read_value(value, place)
+        problems += [Problem(place, "", problem.message) for problem in reading.problems]
+        if not reading.problems:
+            yield Override(key.strip(), reading.value, place)
 
 
 def no_scale(path: str | Path, scale: str, scales: Any = None) -> Problem:

@@ -89,12 +89,18 @@ def _changes_family(tree: Tree, key: str, value: Any) -> bool:
     return old is not None and new is not None and old != new
 
 
+def precedence(key: str) -> tuple[bool, int, bool]:
+    """Sorts dotted keys so that one that drops others comes before them: the family, then whole sections and kinds."""
+    inside = key.removeprefix("base.")
+    return inside not in ("family", "family.kind"), inside.count("."), not inside.endswith("kind")
+
+
 def override_all(
     tree: Any, settings: Mapping[str, Any], places: Mapping[str, str] | None = None, *, trial: bool = True
 ) -> Tree:
-    """A copy with several dotted keys set; kinds come first, so that the order of the mapping does not matter."""
+    """A copy with several dotted keys set, in whatever order."""
     copy: Tree = clone(tree)
-    for key in sorted(settings, key=lambda key: (key.count("."), not key.endswith("kind"))):
+    for key in sorted(settings, key=precedence):
         override(copy, key, settings[key], (places or {}).get(key, ""), trial=trial)
     return copy
 

@@ -39,6 +39,16 @@ def test_a_kind_that_is_set_leaves_its_own_branch(load):
     assert "diffusion.schedule" not in diffusion
 
 
+def test_settings_may_come_in_any_order(load, refused):
+    settings = ["family.kind=meanflow", "network={kind: cnn}", "network.depth=3", "meanflow.share=0.5"]
+    in_order, reverse = (load(BASE, *each).trial().flat() for each in (settings, settings[::-1]))
+    assert in_order == reverse
+    assert (reverse["network.depth"], reverse["meanflow.share"]) == (3, 0.5)
+    assert load(BASE, "network.width=8", "network.width=16").trial().flat()["network.width"] == 16
+    (problem,) = refused(BASE, "meanflow.share=2", "family.kind=meanflow")
+    assert problem == "--set meanflow.share=2: 2 is not a number >= 0 and <= 1"
+
+
 def test_a_key_that_no_branch_has_is_refused(refused):
     assert all(problem.startswith("--set gan.latnt=3: ") for problem in refused(TWO_FAMILIES, "gan.latnt=3"))
     assert all(problem.startswith("--set netwrk.width=3: ") for problem in refused(TWO_FAMILIES, "netwrk.width=3"))
