@@ -187,15 +187,20 @@ def _check_usage(
 
 def _check_gpus(sweep: SweepConfig, typed: Path, file: Path) -> None:
     """Raises ConfigError, with the command for a machine without GPUs, if workers are to have one and this has none."""
-    from gensweep.config import scale_names
+    from gensweep.config import load_sweep, scale_names
     from gensweep.errors import ConfigError
     from gensweep.sweep.allotment import visible_gpus
 
     asked = sweep.resources.gpus_per_worker
-    if asked and not os.environ.get("RAY_ADDRESS") and "cpu" in scale_names(file) and not visible_gpus():
+    if not asked or os.environ.get("RAY_ADDRESS") or visible_gpus():
+        return
+    scales = (None, *scale_names(file))
+    for_processors = [scale for scale in scales if not load_sweep(file, scale=scale).resources.gpus_per_worker]
+    if for_processors:  # the last one, as scales grow
+        scale = "" if for_processors[-1] is None else f" --scale {for_processors[-1]}"
         raise ConfigError(
-            f"{file.name} asks for {asked:g} GPU a worker, but this machine has none; to train on its processor: "
-            f"gensweep tune {typed} --scale cpu"
+            f"{sweep.name} asks for {asked:g} GPU a worker, but this machine has none; to train on its processor: "
+            f"gensweep tune {typed}{scale}"
         )
 
 

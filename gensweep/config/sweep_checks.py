@@ -270,7 +270,8 @@ def _queue_problems(config: SweepConfig, nodes: Sequence[Node], corners: Sequenc
             yield Problem("", f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too")
     if len(config.search.enqueue) > config.search.most_trials:
         count, trials = len(config.search.enqueue), config.search.most_trials
-        yield Problem("", "search.enqueue", f"{count} trials are queued, but search.trials is {trials}; raise it")
+        words = f"{count} trials are queued, but search.trials is {trials}; raise it, or queue none: search.enqueue=[]"
+        yield Problem("", "search.enqueue", words)
 
 
 def _not_searched(name: str, keys: set[str]) -> str:

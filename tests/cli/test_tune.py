@@ -81,11 +81,13 @@ def test_a_space_for_gpus_names_its_scale_for_the_processor_before_anything_star
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     assert tune(tmp_path, "ddpm") == tune(tmp_path, "ddpm", "--dry-run") == 2
     line = (
-        "Error: ddpm.yaml asks for 1 GPU a worker, but this machine has none; to train on its processor: "
+        "Error: ddpm-cifar10 asks for 1 GPU a worker, but this machine has none; to train on its processor: "
         "gensweep tune ddpm --scale cpu"
     )
     assert capsys.readouterr().err.splitlines() == [line, line]
     assert asked == []
+    assert tune(tmp_path, "dit", "--scale", "cifar10") == 2
+    assert capsys.readouterr().err.endswith("to train on its processor: gensweep tune dit --scale horses\n")
     assert tune(tmp_path, "ddpm", "--scale", "cpu") == 0
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert tune(tmp_path, "ddpm") == 0

@@ -71,7 +71,10 @@ def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told
             "search.enqueue[0].optimzer.learning_rate: 'optimzer.learning_rate' is not a key of this space; did you "
             "mean 'optimizer.learning_rate'? (known: optimizer...)",
         ),
-        ("{}, {}, {}", "search.enqueue: 3 trials are queued, but search.trials is 2; raise it"),
+        (
+            "{}, {}, {}",
+            "search.enqueue: 3 trials are queued, but search.trials is 2; raise it, or queue none: search.enqueue=[]",
+        ),
     ],
 )
 def test_queued_trials_that_the_space_does_not_hold_are_refused(queued, told, refused):
