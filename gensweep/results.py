@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import cache
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Unit: TypeAlias = Literal["images", "flops", "device_seconds"]
@@ -235,7 +236,7 @@ class Cost:
 
     def as_dict(self) -> dict[str, float]:
         """What is known, by name."""
-        return _given(self)
+        return {name: value for name in COSTS if (value := getattr(self, name)) is not None}
 
 
 #: What a training costs, by name: the fields of a Cost, all of them better the less.
@@ -365,7 +366,12 @@ def _scores(values: Mapping[str, Any]) -> dict[str, Score]:
 
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     """The values that are fields of a dataclass."""
-    return {each.name: values[each.name] for each in fields(kind) if each.name in values}
+    return {name: values[name] for name in _names(kind) if name in values}
+
+
+@cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 def _given(record: Any) -> dict[str, Any]:
