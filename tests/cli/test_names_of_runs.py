@@ -23,7 +23,7 @@ def store(tmp_path_factory):
     from made_up import mlflow_store
 
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
-        trial = untrained.config("diffusion", sampler__steps=1)
+        trial = untrained.config("diffusion", sampler__steps=1, network={"kind": "cnn", "width": 8, "depth": 2})
         sweep = LoggedSweep(folder / "sweeps", "tiny")
         made = untrained.checkpoint(sweep.folder.path / "checkpoints" / "t0000", trial)
         sweep.start("t0000", {}, trial.as_dict())
@@ -41,7 +41,7 @@ def store(tmp_path_factory):
         ("sample", "-n", "1", "-o", "drawn/one.png"),
         ("evaluate", "--samples", "2"),
         ("export", "--to", "safetensors", "-o", "exported"),
-        ("interpret", *FAST, "-o", "page"),
+        ("interpret", *FAST, "--class", "3", "-o", "page"),
         ("finetune", "--class", "3", "--name", "few"),
     ],
     ids=lambda command: command[0],

@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 #: Seconds within which whatever a test waits for comes about, on a machine that has other work, too.
 PATIENCE = 600.0
 #: Seconds between two looks, each of which reads the whole of /proc.
-INTERVAL = 0.2
+INTERVAL = 0.5
 
 SPACE = """\
 name: faults
@@ -167,8 +167,15 @@ class DisturbedSweep:
 
     def wait_for_steps(self, number: int) -> None:
         """Until so many more steps than now are on record."""
-        wanted = number + self.recorded_steps
-        self.wait_for(f"step {wanted}", lambda: self.recorded_steps >= wanted)
+        wanted, driver = number + self.recorded_steps, self.sessions[-1]
+
+        def are_there() -> bool:
+            alive = driver.poll() is None
+            enough = self.recorded_steps >= wanted
+            assert alive or enough, f"the driver has ended\n{self.said()}"
+            return enough
+
+        self.wait_for(f"step {wanted}", are_there)
 
     # -- what is seen of it ----------------------------------------------------------------------------------------
 

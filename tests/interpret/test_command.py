@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def store(tmp_path_factory):
         for name, config in others.items():
             untrained.checkpoint(folder / "made" / name, config).rename(folder / name)
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """Images that drive a unit are made in few steps; test_maximisation.py looks at what comes out."""
+    from gensweep.interpret import analysis
+
+    monkeypatch.setattr(analysis, "maximise", partial(analysis.maximise, steps=6))
 
 
 def interpret(capsys, *arguments):
