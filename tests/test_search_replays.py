@@ -66,7 +66,8 @@ def test_each_training_of_a_table_is_one_of_its_population(name):
         space.suggest(optuna.trial.FixedTrial(dict(each.parameters)))
         assert len({len(values) for values in each.curve.values()}) == 1
         assert all(a < b for a, b in pairwise(each.curve["flops"]))
-        assert each.status == "failed" or len(each.curve["score"]) == 9
+        # Two points may fall on one batch, of a few large ones.
+        assert each.status == "failed" or len(each.curve["score"]) in (8, 9)
     for several in table.by_configuration.values():
         assert all(each.parameters == several[0].parameters for each in several)
 

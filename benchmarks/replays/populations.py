@@ -27,6 +27,8 @@ from gensweep.config.ranges import Fixed, Node, Range
 
 #: Shares that differ by less are one: `at` of a sweep is written with four digits.
 SHARE_ROUNDING = 0.001
+#: As far as the logarithm of what a training has spent may be behind a share that it has come to, by its last batch.
+SPENT_ROUNDING = 0.1
 #: Trainings of which as much was expected, one of whose residuals a new one gets.
 NEIGHBOURS = 10
 
@@ -169,14 +171,21 @@ def family_of(parameters: Mapping[str, Any]) -> str:
 def log_scores(table: Table, training: Training, shares: Sequence[float]) -> np.ndarray:
     """Logarithms of a training's scores at these shares of the budget, as far as it goes.
 
-    Raises ValueError if the table's trainings were not scored there.
+    Scores come after whole batches, so of a few large ones two shares may have the same.  Raises ValueError if the
+    table's trainings were not scored there.
     """
     points = np.array([*table.heading["sweep"]["base"]["evaluation"]["at"], 1.0])
-    numbers = [int(abs(points - share).argmin()) for share in shares]
-    if any(abs(points[number] - share) > SHARE_ROUNDING for number, share in zip(numbers, shares, strict=True)):
+    if any(abs(points - share).min() > SHARE_ROUNDING for share in shares):
         raise ValueError(f"the table has scores at the shares {points.tolist()} of a training, not at {list(shares)}")
-    scores = training.curve["score"]
-    return np.log([scores[number] for number in numbers if number < len(scores)])
+    scores, failed = training.curve["score"], training.status == "failed"
+    spent = np.log(training.curve["flops"]) - math.log(table.heading["sweep"]["budget"]["flops"])
+    numbers = [int(abs(spent - math.log(share)).argmin()) for share in shares if len(spent)]
+    reached = [
+        number
+        for number, share in zip(numbers, shares, strict=False)
+        if not failed or math.log(share) <= spent[-1] + SPENT_ROUNDING
+    ]
+    return np.log([scores[number] for number in reached])
 
 
 def seed_variance(table: Table, curves: Mapping[Training, np.ndarray], points: int) -> np.ndarray:
