@@ -86,9 +86,8 @@ def twin_of(family: DenoisingFamily, chain: DrawingChain) -> Twin:
             _copy(source, target)
         if isinstance(inner.time_proj, nn.Embedding):
             inner.time_proj.weight.copy_(_time_features(network.condition, time))
-        if (
-            interval := network.condition.interval
-        ) is not None:  # of a MeanFlow that draws as a flow: always of length 0
+        # A MeanFlow that draws as a flow has intervals of length 0 only.
+        if (interval := network.condition.interval) is not None:
             last = inner.time_embedding.linear_2 if isinstance(network, UNet) else inner.time[2]
             last.bias += interval(_time_features(network.condition, torch.zeros(1)))[0]
     return Twin(twin.eval(), prediction_type or "sample")
