@@ -83,15 +83,24 @@ class Ranking(Generic[R]):
     def __init__(self, trials: Iterable[R] = ()) -> None:
         self._groups: dict[Identity, _Group[R]] = {}
         self._places: dict[int, _Place[R]] = {}
-        for trial in trials:
-            self.update(trial)
+        self._changed: dict[int, R] = {id(trial): trial for trial in trials}
+        """Those that have changed since somebody looked, as most do several times before anybody does."""
 
     def __iter__(self) -> Iterator[R]:
-        group = max(self._groups.values(), key=lambda each: each.weight, default=None)
+        group = max(self._known_groups().values(), key=lambda each: each.weight, default=None)
         return iter(()) if group is None else (trial for _, trial in group.counting.trials)
 
     def update(self, trial: R) -> None:
         """Take in what has changed of a trial, which may be new."""
+        self._changed[id(trial)] = trial
+
+    def _known_groups(self) -> dict[Identity, _Group[R]]:
+        changed, self._changed = self._changed, {}
+        for trial in changed.values():
+            self._place(trial)
+        return self._groups
+
+    def _place(self, trial: R) -> None:
         if (place := self._places.pop(id(trial), None)) is not None:
             del place.row.trials[bisect_left(place.row.trials, place.key, key=_key)]
             place.row.finished -= place.finished
@@ -117,7 +126,7 @@ class Ranking(Generic[R]):
         return {identity: [trial for _, trial in group.counting.trials] for identity, group in self._items()}
 
     def _items(self) -> list[tuple[Identity, _Group[R]]]:
-        return [(identity, group) for identity, group in self._groups.items() if group.counting.trials]
+        return [(identity, group) for identity, group in self._known_groups().items() if group.counting.trials]
 
 
 def _key(item: tuple[_Key, object]) -> _Key:

@@ -22,6 +22,8 @@ MIN_CONFIGURATIONS = 8
 CONFIGURATIONS_PER_TRY = 3
 #: Who searches tries more than one; the mean score of a configuration would say more of the bad ones than of the best.
 MIN_TRIES = 2
+#: From more configurations a bootstrap does not draw a weight for each.
+MOST_WEIGHTS = 1000
 #: Groups in a comparison of two.
 COMPARED = 2
 #: The probability on each side of a 95 % interval.
@@ -64,10 +66,14 @@ class BestOfK:
         whole.  A difference of two groups has the degrees of freedom of both, so the spread of each is drawn with
         `COMPARED` times its own; `freedom` must be one number.
         """
-        freedom = COMPARED * self.freedom
-        weights = generator.standard_normal((self.influences.shape[-1], number))
+        freedom, influences = COMPARED * self.freedom, self.influences
+        if influences.shape[-1] > MOST_WEIGHTS:
+            # Normal weights enter by the covariance of the sums alone, and a triangle has the same one.
+            flat = influences.reshape(-1, influences.shape[-1])
+            influences = np.asarray(np.linalg.qr(flat.T, mode="r")).T.reshape(*influences.shape[:-1], -1)
+        weights = generator.standard_normal((influences.shape[-1], number))
         inflation = np.sqrt(freedom / generator.chisquare(freedom, number))
-        return np.asarray(self.centre + np.moveaxis(self.influences @ weights * inflation, -1, 0))
+        return np.asarray(self.centre + np.moveaxis(influences @ weights * inflation, -1, 0))
 
 
 def expected_best(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, "..."]:

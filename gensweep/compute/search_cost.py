@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 from gensweep.compute.curves import FrontierPoint, TrainingCurve
@@ -24,6 +24,9 @@ from gensweep.compute.expected_best import (
 )
 from gensweep.compute.scale import Scale
 
+#: Sizes of a search that are told apart: each takes time in proportion to all trials.
+MOST_SIZES = 200
+
 
 def worst_of(curves: Iterable[TrainingCurve]) -> float:
     """The worst objective of all trainings that did not fail."""
@@ -31,7 +34,7 @@ def worst_of(curves: Iterable[TrainingCurve]) -> float:
 
 
 def search_frontier(curves: Sequence[TrainingCurve], failure: float | None = None) -> tuple[FrontierPoint, ...]:
-    """The expected best score of a search of k trials of a group, for k up to their number, against its cost.
+    """The expected best score of a search of k trials of a group, for k of `search_sizes`, against its cost.
 
     A search of k trials costs k times the mean cost of a trial.  Trainings that only repeat a configuration with
     another seed are no draws of the search.  Without a band where k is more than a third of the trials, or where there
@@ -46,9 +49,12 @@ def search_frontier(curves: Sequence[TrainingCurve], failure: float | None = Non
     scores = np.array([nothing if each.failed else min(p.order for p in each.points) for each in first.values()])
     early = max(curve.points[0].spent for curve in curves if curve.points)
     costs = np.array([curve.spent or early for curve in first.values()])
-    budgets = float(costs.mean()) * np.arange(1, n + 1)
-    points = [FrontierPoint(float(at), float(expected_best(scores, k))) for k, at in enumerate(budgets, 1)]
-    sure = n // CONFIGURATIONS_PER_TRY if n >= MIN_CONFIGURATIONS else 0
+    sizes = search_sizes(n)
+    budgets = float(costs.mean()) * sizes
+    points = [
+        FrontierPoint(float(at), float(expected_best(scores, int(k)))) for k, at in zip(sizes, budgets, strict=True)
+    ]
+    sure = int(np.sum(sizes <= n // CONFIGURATIONS_PER_TRY)) if n >= MIN_CONFIGURATIONS else 0
     for index, best in enumerate(search_bests(scores, costs, budgets[:sure]) if sure else ()):
         low, high = best.band
         points[index] = replace(points[index], low=float(low), high=float(high))
@@ -60,18 +66,19 @@ def search_bests(
 ) -> list[BestOfK]:
     """For each budget the expected best of as many trials as it pays for on average, with the error of their cost.
 
-    Between whole numbers of trials it changes linearly.  A budget must pay for less than half of the trials.
+    Between the numbers of trials of `search_sizes` it changes linearly.  A budget must pay for less than half of the
+    trials.
     """
     n, scale = scores.shape[-1], Scale.of(scores)
     # Without a cheap trial a budget pays for fewer, without a dear one for more, but hardly for twice as many.
-    tries = range(1, max(2, n // 2) + 1)
-    best = np.stack([expected_best(scores, k) for k in tries], -1)
-    left = np.stack([without_each(scores, k) for k in tries], -1)
+    sizes = search_sizes(max(2, n // 2))
+    best = np.stack([expected_best(scores, int(k)) for k in sizes], -1)
+    left = np.stack([without_each(scores, int(k)) for k in sizes], -1)
     mean, mean_without = costs.mean(-1), (costs.sum(-1, keepdims=True) - costs) / (n - 1)
     return [
         BestOfK(
-            scale.forward(_between(best, budget / mean)),
-            jackknife_influences(scale.forward(_between(left, budget / mean_without))),
+            scale.forward(_between(sizes, best, budget / mean)),
+            jackknife_influences(scale.forward(_between(sizes, left, budget / mean_without))),
             (n - 1) / np.maximum(budget / mean, 1.0),
             scale,
         )
@@ -79,10 +86,19 @@ def search_bests(
     ]
 
 
-def _between(best: Float64[ndarray, "... k"], tries: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
-    """The expected best of a number of tries that need not be whole, from that of 1, 2, ...; at least that of 1."""
-    position = np.clip(tries - 1, 0, best.shape[-1] - 1)
-    lower = np.minimum(position.astype(int), max(0, best.shape[-1] - 2))
-    upper = np.minimum(lower + 1, best.shape[-1] - 1)
-    ends = [np.take_along_axis(best, index[..., None], -1)[..., 0] for index in (lower, upper)]
-    return np.asarray(ends[0] + (position - lower) * (ends[1] - ends[0]))
+def search_sizes(trials: int) -> Int64[ndarray, " k"]:
+    """Numbers of trials from 1 to all of them; of more than `MOST_SIZES`, about as many in equal ratios."""
+    if trials <= MOST_SIZES:
+        return np.arange(1, trials + 1)
+    return np.unique(np.geomspace(1, trials, MOST_SIZES).round().astype(np.int64))
+
+
+def _between(
+    sizes: Int64[ndarray, " k"], best: Float64[ndarray, "... k"], tries: Float64[ndarray, "..."]
+) -> Float64[ndarray, "..."]:
+    """The expected best of a number of tries that need not be among the sizes; within their range."""
+    tries = np.clip(tries, sizes[0], sizes[-1])
+    upper = np.clip(np.searchsorted(sizes, tries, side="right"), 1, len(sizes) - 1)
+    ends = [np.take_along_axis(best, index[..., None], -1)[..., 0] for index in (upper - 1, upper)]
+    share = (tries - sizes[upper - 1]) / (sizes[upper] - sizes[upper - 1])
+    return np.asarray(ends[0] + share * (ends[1] - ends[0]))

@@ -22,7 +22,7 @@ from gensweep.compute.standings import Standing, chances_of_best, standings
 from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.report.budget_range import known_budget, no_common_budget
 from gensweep.report.doubts import doubts
-from gensweep.report.training_curves import TrainedCurves, sampling_costs, trained_curves
+from gensweep.report.training_curves import TrainedCurves, sampling_costs
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
@@ -84,7 +84,7 @@ def judge(comparison: Comparison, budget: Amount | None = None, draw: int = 0) -
     two larger ones.  Raises ConfigError for a budget of which nothing is known, NothingToCompareError if the groups
     have none in common.
     """
-    readings = trained_curves(comparison, None if budget is None else budget.unit)
+    readings = [each for unit, each in comparison.trained.items() if budget is None or unit == budget.unit]
     # Drawing images costs no training images.
     found = [_compared(each) for each in readings if not draw or budget is not None or each.unit != "images"]
     if not found:

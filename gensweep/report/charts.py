@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from gensweep.report.anchor_levels import anchor_levels
@@ -78,7 +78,7 @@ def _history(comparison: Comparison, runs: Runs) -> FigureData:
     for colour, group in enumerate(comparison.groups.values()):
         entries = sorted(group, key=lambda each: each.trial.trial)
         best = accumulate((each.score for each in entries), _better_one)
-        lines.append(Line(colour, [(number, each.value) for number, each in enumerate(best, 1)], step=True))
+        lines.append(Line(colour, _corners([(number, each.value) for number, each in enumerate(best, 1)]), step=True))
         dots += [
             Dot(
                 colour,
@@ -105,6 +105,12 @@ def _history(comparison: Comparison, runs: Runs) -> FigureData:
 
 def _better_one(best: Score, new: Score) -> Score:
     return new if better(new, best) else best
+
+
+def _corners(steps: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points of a line of steps where it changes, its first and its last one."""
+    changes = [new for old, new in pairwise(steps) if new[1] != old[1]]
+    return list(dict.fromkeys([steps[0], *changes, steps[-1]]))
 
 
 def _signals(comparison: Comparison, runs: Runs) -> FigureData:

@@ -15,8 +15,9 @@ from gensweep.report.commands import evaluate_command, search_again_command, why
 from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
+from gensweep.report.training_curves import TrainedCurves, trained_curves
 from gensweep.report.wording import family_name, metric_title
-from gensweep.results import Anchors, Identity, Score
+from gensweep.results import Anchors, Identity, Score, Unit
 
 if TYPE_CHECKING:
     from gensweep.tracking.records import SweepRecord, TrialRecord
@@ -95,6 +96,11 @@ class Comparison:
         for each in self.entries:
             families.setdefault(each.trial.sweep, set()).add(each.trial.family)
         return families
+
+    @cached_property
+    def trained(self) -> dict[Unit, TrainedCurves]:
+        """The curves of the trainings in each unit that is on record, the best unit first; asks the store for them."""
+        return {each.unit: each for each in trained_curves(self)}
 
     @cached_property
     def rungs(self) -> list[Rung]:

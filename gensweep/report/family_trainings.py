@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from gensweep.compute.scored_trainings import ScoredTraining
 from gensweep.errors import ConfigError, NothingToCompareError
-from gensweep.report.training_curves import trained_curves
 from gensweep.report.wording import family_name
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
             f"{comparison.title} is better the higher it is, and a law needs scores that fall towards a floor; "
             "name sweeps whose objective is fd, kid or bpd"
         )
-    trained = {each.unit: each for each in trained_curves(comparison)}
+    trained = comparison.trained
     ends = {name: {curve.trial: curve.spent for curve in each.curves} for name, each in trained.items()}
     found: dict[tuple[str, str], list[ScoredTraining]] = {}
     for curve in trained[unit].curves if unit in trained else ():

@@ -65,8 +65,8 @@ FILTERS: tuple[Callable[..., Any], ...] = (
     size,
     trial_warnings,
 )
-#: Rows of the ranking that are shown at once.
-TABLE_ROWS = 12
+#: Rows of the ranking that are shown at once, and that the page holds; all of 10,000 would be 9 MB.
+TABLE_ROWS, MOST_ROWS = 12, 1000
 #: Grids of samples, at most.
 MAX_GRIDS = 8
 
@@ -95,6 +95,10 @@ def render(comparison: Comparison, judged: BudgetVerdict, ahead: PlanAhead | Non
         sentences=sentences[1:],
         warnings=judged.warnings,
         winner=judged.winner,
+        ranking=(
+            ranking := [entry for entry in comparison.entries if entry.rank <= MOST_ROWS or entry is judged.winner]
+        ),
+        unlisted=len(comparison.entries) - len(ranking),
         ahead=ahead,
         planned_factor=PLANNED_FACTOR,
         pareto=pareto_rows(comparison, judged) if len(comparison.entries) > 1 else [],

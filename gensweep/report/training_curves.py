@@ -51,17 +51,17 @@ class TrainedCurves:
         }
 
 
-def trained_curves(comparison: Comparison, unit: Unit | None = None) -> list[TrainedCurves]:
-    """The curves of all ranked trials in a unit, in the order of groups and ranks.
+def trained_curves(comparison: Comparison) -> list[TrainedCurves]:
+    """The curves of all ranked trials in each unit, in the order of groups and ranks.
 
-    Only evaluations of the comparison's identity count.  Without a unit, those in all units, the best one first: that
-    in which most trainings are counted, and of several that of the budgets of the sweeps, or else that of `UNITS`.
+    Only evaluations of the comparison's identity count.  The best unit comes first: that in which most trainings are
+    counted, and of several that of the budgets of the sweeps, or else that of `UNITS`.
     """
     repeats = _repeats(comparison)
     trials = [entry.trial for entry in comparison.entries]
     others = [*(trial for found in repeats.values() for trial in found), *comparison.failed]
     evaluations = evaluations_of([*trials, *others])
-    units = [unit] if unit is not None else list(dict.fromkeys([*_unit_of_sweeps(comparison), *UNITS]))
+    units = dict.fromkeys([*_unit_of_sweeps(comparison), *UNITS])
     found = [_in_unit(comparison, repeats, evaluations, each) for each in units]
     return sorted((each for each in found if each.curves), key=lambda each: len(each.uncounted))
 

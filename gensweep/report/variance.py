@@ -17,8 +17,8 @@ from jaxtyping import Float, Int
 
 from gensweep.report.rungs import mean_ranks
 
-#: Resamples of a bootstrap.
-RESAMPLES = 1000
+#: Resamples of a bootstrap: of many rows, whose intervals are narrow, as many as draw so many rows, down to a least.
+RESAMPLES, MOST_DRAWN, MIN_RESAMPLES = 1000, 2_000_000, 200
 #: The quantiles that an interval of 95 % lies between.
 INTERVAL = (0.025, 0.975)
 #: Degrees of freedom that must be left to chance for a factor to be looked at.
@@ -79,12 +79,13 @@ def decomposed(population: Population, seed: int = 0) -> Decomposition:
     The variance is that between groups and that within them, which is exact; of the latter each factor has its share.
     """
     n = len(population.y)
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(float)
+    resamples = min(RESAMPLES, max(MIN_RESAMPLES, MOST_DRAWN // n))
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples).astype(float)
     # A resample repeats the chance of the rows once more, so twice as much of it must be taken off.
     resampled = _raw_shares(population, weights, chance=2)
     shares = _feasible(population, _raw_shares(population, np.ones((1, n)), chance=1))
     found = {key: _estimate(share, resampled[key]) for key, share in shares.items()}
-    rest = _estimate(1 - sum(shares.values()), 1 - sum(resampled.values(), np.zeros(RESAMPLES)))
+    rest = _estimate(1 - sum(shares.values()), 1 - sum(resampled.values(), np.zeros(resamples)))
     return Decomposition(found.pop(_BETWEEN, None), found, rest)
 
 

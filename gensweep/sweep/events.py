@@ -284,6 +284,7 @@ TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Cloned | Ended | Re
 Event: TypeAlias = Created | WarmStarted | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
+_FIELDS = {kind: tuple(each.name for each in fields(event)) for kind, event in EVENTS.items()}
 
 #: Fields of events that are more than plain values.
 _PARSERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
@@ -294,7 +295,7 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
 
 def to_record(event: Event) -> dict[str, Any]:
     """An event as plain values."""
-    values = {each.name: getattr(event, each.name) for each in fields(event)}
+    values = {name: getattr(event, name) for name in _FIELDS[event.kind]}
     nested = {name: value.as_dict() for name, value in values.items() if name in _PARSERS}
     return {"event": event.kind} | values | nested
 
@@ -304,5 +305,5 @@ def from_record(record: Mapping[str, Any]) -> Event | None:
     made = EVENTS.get(record["event"])
     if made is None:
         return None
-    values = {each.name: record[each.name] for each in fields(made) if each.name in record}
+    values = {name: record[name] for name in _FIELDS[made.kind] if name in record}
     return made(**values | {name: parse(values[name]) for name, parse in _PARSERS.items() if name in values})

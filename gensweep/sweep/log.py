@@ -14,9 +14,9 @@ import os
 import re
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from gensweep.errors import GensweepError
 from gensweep.sweep.continuation import going_on_command
@@ -52,7 +52,7 @@ class EventLog:
         """
         now = int(time.time() * 1000)
         record = {"v": VERSION, "time": now} | to_record(event)
-        line = _with_checksum(json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode())
+        line = _with_checksum(_json(record))
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("ab+", buffering=0) as opened:
@@ -73,8 +73,12 @@ class EventLog:
                 f"with: {going_on_command('resume', self.file.parent)}"
             ) from error
 
-    def read(self, start: int = 0) -> Iterator[LogEntry]:
-        """The events behind a position, oldest first.  Raises GensweepError for a line that is damaged."""
+    def read(self, start: int = 0, trial: str | None = None) -> Iterator[LogEntry]:
+        """The events behind a position, oldest first; with `trial` those that name it, without looking at others.
+
+        Raises GensweepError for a line that is damaged.
+        """
+        wanted = b"" if trial is None else _json({"trial": trial})[1:-1]
         if not self.file.exists():
             return
         with self.file.open("rb") as opened:
@@ -83,8 +87,7 @@ class EventLog:
                 if not line.endswith(b"\n"):
                     return
                 begin, end = end, end + len(line)
-                entry = self._parsed(line, begin, end)
-                if entry is not None:
+                if wanted in line and (entry := self._parsed(line, begin, end)) is not None:
                     yield entry
 
     def _parsed(self, line: bytes, begin: int, end: int) -> LogEntry | None:
@@ -105,6 +108,10 @@ class EventLog:
                 f"{self.file} is damaged at byte {begin} ({error}); restore it from a backup, or delete that line: "
                 "what it said is then unknown"
             ) from None
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    return json.dumps(record, separators=(",", ":"), allow_nan=False, default=str).encode()
 
 
 def _with_checksum(record: bytes) -> bytes:

@@ -40,7 +40,7 @@ def metric_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
     folder = sweep_folder(trial)
     with suppress(GensweepError):
         if folder is not None:
-            return _finite(_logged_histories(folder.log.file, folder.log.size).get((trial.trial, metric), []))
+            return _finite(_logged_histories(folder.log.file, folder.log.size, trial.trial).get(metric, []))
     return stored_history(trial, metric)
 
 
@@ -50,21 +50,21 @@ def stored_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
     return _finite((int(point.step), float(point.value)) for point in points)
 
 
-@lru_cache(maxsize=8)
-def _logged_histories(file: Path, size: int) -> dict[tuple[str, str], list[tuple[int, float]]]:
-    """All numbers of a log of that size, by trial and metric."""
-    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
-    for event, *_ in EventLog(file).read():
+@lru_cache(maxsize=64)
+def _logged_histories(file: Path, size: int, trial: str) -> dict[str, list[tuple[int, float]]]:
+    """All numbers that a log of that size has of a trial, by metric."""
+    found: dict[str, list[tuple[int, float]]] = {}
+    for event, *_ in EventLog(file).read(trial=trial):
         match event:
-            case Progressed(trial, images, numbers):
+            case Progressed(_, images, numbers):
                 pass
-            case Evaluated(trial, evaluation):
+            case Evaluated(_, evaluation):
                 images, numbers = evaluation.images, evaluation.numbers()
             case _:
                 continue
         for metric, value in numbers.items():
-            found.setdefault((trial, metric), []).append((images, value))
-    return {key: sorted(points, key=itemgetter(0)) for key, points in found.items()}
+            found.setdefault(metric, []).append((images, value))
+    return {metric: sorted(points, key=itemgetter(0)) for metric, points in found.items()}
 
 
 def _finite(points: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -127,7 +127,13 @@ def sweep_folder(run: TrialRecord | SweepRecord) -> SweepFolder | None:
 
 def logged_sweep_id(folder: SweepFolder) -> str | None:
     """The id of the sweep that a log begins with.  Raises GensweepError if the log is damaged."""
-    first = next(folder.log.read(), None)
+    return _sweep_id(folder.log.file, folder.log.size)
+
+
+@lru_cache(maxsize=64)
+def _sweep_id(file: Path, size: int) -> str | None:
+    """The same of a log of that size, as each of ten thousand trials asks for it."""
+    first = next(EventLog(file).read(), None)
     return first.event.sweep_id if first is not None and isinstance(first.event, Created) else None
 
 

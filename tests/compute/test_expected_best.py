@@ -9,6 +9,7 @@ from truths.band_coverage import POPULATIONS, training_coverage
 
 from gensweep.compute.expected_best import (
     MIN_CONFIGURATIONS,
+    MOST_WEIGHTS,
     best_of_k,
     drawn_together,
     expected_best,
@@ -82,6 +83,16 @@ def test_draws_share_the_weights_of_configurations_and_spread_as_one_side_of_a_c
     reach = np.quantile(draws, 0.975, axis=0) - best.centre
     assert reach == pytest.approx(stats.t.ppf(0.975, 2 * best.freedom) * best.error, rel=0.03)
     assert np.ptp(draws[:, 1] - draws[:, 0]) < 1e-9
+
+
+def test_draws_of_many_configurations_vary_and_vary_together_as_their_influences_say():
+    scores = np.random.default_rng(0).lognormal(0, 0.5, (2, MOST_WEIGHTS + 200))
+    scores[1, :800] = scores[0, :800]
+    best = best_of_k(scores, 100)
+    draws = best.draws(40_000, np.random.default_rng(1))
+    wanted = best.influences @ best.influences.T
+    assert np.cov(draws.T) == pytest.approx(wanted, rel=0.1)
+    assert wanted[0, 1] > 0.3 * wanted[0, 0]
 
 
 def test_scores_without_errors_stay_and_those_with_errors_vary_as_without_them():

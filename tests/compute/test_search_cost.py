@@ -4,7 +4,7 @@ from curves_of import curve
 from truths.band_coverage import POPULATIONS, search_coverage
 
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, expected_best, tries_for
-from gensweep.compute.search_cost import search_bests, search_frontier
+from gensweep.compute.search_cost import MOST_SIZES, search_bests, search_frontier
 
 
 def test_a_stopped_trial_adds_its_best_score_and_what_it_really_spent():
@@ -40,6 +40,23 @@ def test_a_budget_between_whole_numbers_of_trials_buys_what_lies_between():
     one, two = (float(expected_best(scores, k)) for k in (1, 2))
     found = [float(best.value) for best in search_bests(scores, costs, [10, 15])]
     assert found == pytest.approx([one, (one + two) / 2])
+
+
+def test_a_curve_of_many_trials_has_few_points_which_lie_where_all_of_them_would(monkeypatch):
+    rng = np.random.default_rng(0)
+    made = [curve("a", index, [(float(rng.uniform(1, 9)), float(rng.lognormal(3, 1)))]) for index in range(700)]
+    few = search_frontier(made)
+    monkeypatch.setattr("gensweep.compute.search_cost.MOST_SIZES", 700)
+    all_of_them = search_frontier(made)
+    assert len(few) <= MOST_SIZES < len(all_of_them) == 700
+    assert [few[0], few[-1]] == [all_of_them[0], all_of_them[-1]]
+    by_budget = {point.budget: point for point in all_of_them}
+    for point in few:
+        same = by_budget[point.budget]
+        assert point.best == same.best
+        assert (point.low is None) == (same.low is None)
+        if point.low is not None:
+            assert (point.low, point.high) == pytest.approx((same.low, same.high), rel=1e-3)
 
 
 @pytest.mark.trains

@@ -7,7 +7,6 @@ from recorded import sweep, trial
 
 from gensweep.compute.curves import CurvePoint, TrainingCurve
 from gensweep.errors import ConfigError, NothingToCompareError
-from gensweep.report import family_trainings
 from gensweep.report.comparison import compare
 from gensweep.report.family_trainings import trainings_by_family, trial_of
 from gensweep.report.training_curves import TrainedCurves
@@ -34,7 +33,7 @@ def given(monkeypatch, trials, *, units=("flops", "images"), repeats=(), score=4
                 curves.append(TrainingCurve("a", run, entry.trial.run_id, points))
                 entries[run] = entry
         trained.append(TrainedCurves(unit, tuple(curves), entries, ()))
-    monkeypatch.setattr(family_trainings, "trained_curves", lambda comparison: trained)
+    monkeypatch.setattr("gensweep.report.comparison.trained_curves", lambda comparison: trained)
     return comparison
 
 

@@ -83,6 +83,17 @@ def test_a_page_of_many_trials_stays_below_its_limit(comparison):
     assert len(render(*judged([replace(sweep, trials=trials)]))) < MAX_PAGE_BYTES
 
 
+def test_of_very_many_trials_the_page_lists_the_best_and_its_winner_and_says_where_all_are(comparison, monkeypatch):
+    monkeypatch.setattr("gensweep.report.html.MOST_ROWS", 2)
+    verdict = judge(comparison)
+    verdict = replace(verdict, winner=comparison.entries[-1])
+    page = render(comparison, verdict)
+    rows = re.findall(r"<tbody[^>]*>\s*<tr>\s*<td class=\"n\">(\d+)</td>", page)
+    assert rows == ["1", "2", str(len(comparison.entries))]
+    assert f"3 of {len(comparison.entries)} are listed" in page
+    assert "--format csv" in page
+
+
 def test_the_page_answers_the_question(page, comparison):
     text, verdict = " ".join(Page(page).words), judge(comparison)
     winner = verdict.winner.trial
