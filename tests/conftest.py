@@ -7,7 +7,6 @@ import gc
 import multiprocessing
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 # Idle threads of a numerical library spin, and those of processes side by side then take each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("TEST_THREADS", "1"))
@@ -15,25 +14,14 @@ os.environ.setdefault("OMP_NUM_THREADS", os.environ.get("TEST_THREADS", "1"))
 import hypothesis
 import pytest
 import torch
-from jaxtyping import install_import_hook
+from shape_checks import check_shapes
 
 PURE = ["noise", "nn", "diffusion", "gan", "vae", "data", "metrics", "families", "training"]
 PURE += [f"interpret.{maths}" for maths in ("activation_maps", "intervention", "maximisation")]
 PURE += [f"interpret.{maths}" for maths in ("recording", "selectivity", "trajectory")]
 
-PACKAGE = Path(__file__).parent.parent / "gensweep"
-
-
-def with_shapes(name: str) -> Iterator[str]:
-    """The modules of a room, or a module, whose signatures have shapes; to check others at each call takes as long."""
-    path = PACKAGE / name.replace(".", "/")
-    for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
-        if "from jaxtyping import" in file.read_text():
-            yield ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts)
-
-
-# Modules are instrumented as they are imported, so this comes before any test imports the package.
-install_import_hook([module for name in PURE for module in with_shapes(name)], "shape_checks.checked")
+# Modules are changed as they are imported, so this comes before any test imports the package.
+check_shapes([f"gensweep.{name}" for name in PURE])
 torch.set_num_threads(int(os.environ.get("TEST_THREADS", "1")))
 if os.environ.get("TEST_AMX") == "0":
     torch.cpu._is_amx_tile_supported = lambda: False
