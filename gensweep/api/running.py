@@ -23,6 +23,7 @@ from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
 from gensweep.last_words import last_words
 from gensweep.report.display import ProgressDisplay
+from gensweep.report.wording import counted
 from gensweep.sweep.allotment import allot, local_nodes
 from gensweep.sweep.auto_formats import with_formats
 from gensweep.sweep.continuation import going_on_command
@@ -197,5 +198,5 @@ def _print_end(result: SweepResult) -> None:
         if result.stored_at is not None:
             click.echo(f"On another machine: gensweep tune --resume {shlex.quote(result.stored_at)}", err=True)
         return
-    click.echo(f"Sweep {result.folder.name}: {len(result.state.trials)} trials in {result.folder}", err=True)
+    click.echo(f"Sweep {result.folder.name}: {counted(len(result.state.trials), 'trial')} in {result.folder}", err=True)
     click.echo("Next: gensweep best --compare, or mlflow ui", err=True)

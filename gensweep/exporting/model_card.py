@@ -12,11 +12,11 @@ import yaml
 
 from gensweep.build.model import Model
 from gensweep.data.licences import DATA_LICENCES
+from gensweep.families.spelling import family_name
 from gensweep.metrics.metric import METRICS
 from gensweep.report.wording import (
     anchor_words,
     count,
-    family_name,
     further_words,
     guess_words,
     identity_words,

@@ -10,13 +10,14 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from gensweep.errors import GensweepError, NothingToCompareError
+from gensweep.families.spelling import family_name
 from gensweep.ranking import Ranking
 from gensweep.report.commands import evaluate_command, search_again_command, why_never_alike
 from gensweep.report.ranked_trials import RankedTrial, varied_by_family
 from gensweep.report.rungs import Rung, rungs
 from gensweep.report.ties import Tie, ties
 from gensweep.report.training_curves import TrainedCurves, trained_curves
-from gensweep.report.wording import family_name, metric_title
+from gensweep.report.wording import counted, metric_title
 from gensweep.results import Anchors, Identity, Score, Unit
 
 if TYPE_CHECKING:
@@ -199,7 +200,7 @@ def _left_out(sweep: SweepRecord, inside: set[str], like: TrialRecord, taken: Co
     scored = [trial for group in Ranking(sweep.trials).comparable().values() for trial in group]
     if not scored:
         failed = sum(trial.status == "failed" for trial in sweep.trials)
-        reason = f"no trial has a score ({len(sweep.trials)} trials, {failed} failed)"
+        reason = f"no trial has a score ({counted(len(sweep.trials), 'trial')}, {failed} failed)"
         return LeftOut(sweep.name, sweep.run_id, reason)
     strangers = [trial for trial in scored if trial.run_id not in inside and not trial.broken_limits]
     if not strangers:

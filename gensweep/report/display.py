@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TextIO
 from gensweep.compute.amounts import Amount
 from gensweep.phases import DONE_ONCE
 from gensweep.report.collapse import trial_warnings
-from gensweep.report.wording import count, duration, metric_title, score, setting_words
+from gensweep.report.wording import count, counted, duration, metric_title, score, setting_words
 from gensweep.sweep.events import (
     Ended,
     Entered,
@@ -165,7 +165,7 @@ class ProgressDisplay:
         if event.missing:
             self._waits_since = self._clock() if waited is None else waited
         if self._live is None:
-            nodes = f"{event.nodes} node{'s' if event.nodes > 1 else ''}, {event.concurrent} trials at a time"
+            nodes = f"{counted(event.nodes, 'node')}, {counted(event.concurrent, 'trial')} at a time"
             self.say(", ".join([f"{self._name}: {nodes}", *self._waiting_words()]))
 
     def _enter(self, event: Entered) -> None:
@@ -295,10 +295,10 @@ class ProgressDisplay:
     def _wanted_words(self) -> str:
         created = self._state.created
         if created is None or created.search_budget is None or self._state.exhausted:
-            return f"{self._state.total} trials"
+            return counted(self._state.total, "trial")
         spent = spent_by_search(self._state)
         whole = Amount(created.search_unit, created.search_budget)
-        return f"{len(self._state.trials)} trials, {Amount(created.search_unit, spent)} of {whole}"
+        return f"{counted(len(self._state.trials), 'trial')}, {Amount(created.search_unit, spent)} of {whole}"
 
     def _best_words(self) -> str:
         best, found = self._state.best, self._state.best_score
@@ -309,7 +309,7 @@ class ProgressDisplay:
 
     def _time_words(self) -> str:
         left = self._countdown.left(self._clock(), self._seconds_left())
-        return self._elapsed_words() + ("" if left is None else f", about {duration(left)} left")
+        return self._elapsed_words() + (f", about {duration(left)} left" if left else "")
 
     def _seconds_left(self) -> float | None:
         """By the share of all budgets that this session has worked off; an early stop counts as a whole trial.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from gensweep.families.spelling import family_name
 from gensweep.report.collapse import diversity_words, trial_warnings
 from gensweep.report.commands import reproduce_command
 from gensweep.report.pareto_table import objective_front, pareto_rows
@@ -16,7 +17,6 @@ from gensweep.report.wording import (
     anchor_words,
     count,
     duration,
-    family_name,
     further_words,
     guess_words,
     identity_words,

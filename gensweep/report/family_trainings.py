@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gensweep.compute.scored_trainings import ScoredTraining
 from gensweep.errors import ConfigError, NothingToCompareError
-from gensweep.report.wording import family_name
+from gensweep.families.spelling import family_name
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison

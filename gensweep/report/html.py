@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gensweep.errors import GensweepError
+from gensweep.families.spelling import family_name
 from gensweep.report.budget_verdict import BudgetVerdict
 from gensweep.report.charts import draw_charts, draw_lead
 from gensweep.report.collapse import diversity_words, trial_warnings
@@ -29,7 +30,6 @@ from gensweep.report.wording import (
     anchor_words,
     count,
     duration,
-    family_name,
     guess_words,
     identity_words,
     interval_words,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gensweep.report.variance import Decomposition, Factor, Population, ShareInterval, decomposed, factor_of
+from gensweep.report.wording import counted
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
@@ -74,7 +75,7 @@ def importance(comparison: Comparison) -> VarianceShares | None:
 
 def importance_words(found: VarianceShares, title: str) -> str:
     """How the shares of an importance are to be read; `title` is that of the scores."""
-    trials = f"{found.finished + found.stopped} trials"
+    trials = counted(found.finished + found.stopped, "trial")
     if found.stopped:
         trials += (
             f" ({found.stopped} of them stopped early because they were behind, with the scores that they had then)"

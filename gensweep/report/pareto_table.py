@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gensweep.compute.pareto import pareto_front
+from gensweep.families.spelling import family_name
 from gensweep.report.training_curves import sampling_cost
-from gensweep.report.wording import amount_words, count, family_name, named_amount, setting_words, size
+from gensweep.report.wording import amount_words, count, named_amount, setting_words, size
 from gensweep.results import Unit
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from gensweep.families.spelling import family_name
 from gensweep.report.plots import Note
-from gensweep.report.wording import count, duration, family_name, score, setting_words
+from gensweep.report.wording import count, duration, score, setting_words
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from gensweep.report.wording import amount_range, amount_words, family_name, further_words, rough, score
+from gensweep.families.spelling import family_name
+from gensweep.report.wording import amount_range, amount_words, further_words, rough, score
 
 if TYPE_CHECKING:
     from gensweep.compute.flips import Flip

@@ -13,13 +13,7 @@ if TYPE_CHECKING:
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
 _DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}
-_IMPORTED = {
-    "folder": "folder of images",
-    "torchscript": "exported generator",
-    "pipeline": "pipeline of diffusers",
-}
 _TITLES = {"bpd": "bits/dim"}
-_SPELLINGS = {"gan": "GAN", "vae": "VAE", "vdm": "VDM", "meanflow": "MeanFlow"}
 
 
 def metric_title(metric: str, identity: Identity | None) -> str:
@@ -120,6 +114,11 @@ def anchor_words(anchors: Anchors, samples: int) -> str:
 def rough(value: float) -> str:
     """A number with about three digits, as an uncertain one deserves."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def counted(number: int, thing: str) -> str:
+    """So many things: "1 trial", "2 trials"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def count(value: float | None) -> str:
@@ -230,8 +229,3 @@ def lineage_words(lineage: Sequence[CloneStep]) -> str:
         changes = ", ".join(f"{key} {_number(old)} to {_number(new)}" for key, (old, new) in step.changed.items())
         steps.append(f"after {count(step.images)} images from {step.source} ({changes or 'nothing changed'})")
     return ", ".join(steps)
-
-
-def family_name(kind: str) -> str:
-    """A family's kind as one would write it in a sentence: "GAN", "diffusion GAN"."""
-    return _IMPORTED.get(kind) or " ".join(_SPELLINGS.get(word, word) for word in kind.split("_"))

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from gensweep.build.measured_formats import few_images, measure_formats
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.sweep_config import AUTO_KEYS, FastestFormats
+from gensweep.families.spelling import family_name
 from gensweep.sweep.cluster_task import run_as_worker
 from gensweep.training.fastest_format import FormatTimes
 
@@ -39,7 +40,7 @@ def with_formats(sweep: SweepConfig, trials: Iterable[TrialConfig]) -> tuple[Swe
         for family, each in found.items()
     }
     return sweep.model_copy(update={"formats": formats}), [
-        line for family, each in found.items() for line in format_lines(family, each, asked[family])
+        line for family, each in found.items() for line in format_lines(family_name(family), each, asked[family])
     ]
 
 

@@ -1,3 +1,5 @@
+from concurrent.futures import ProcessPoolExecutor
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -125,7 +127,7 @@ def step(layers, x):
 SHARES = {"equal": [3, 3], "unequal": [2, 4]}
 
 
-def worker(rank, meeting, queue):
+def worker(rank, meeting):
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
     torch.set_num_threads(1)
     results = {}
@@ -141,23 +143,16 @@ def worker(rank, meeting, queue):
         results[name] = [
             part.numpy() if isinstance(part, torch.Tensor) else [t.numpy() for t in part] for part in result
         ]
-    queue.put((rank, results))
-    dist.destroy_process_group()
+    return results
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory):
     """What each of two ranks computed."""
-    context = mp.get_context("forkserver")
-    queue = context.SimpleQueue()
     meeting = tmp_path_factory.mktemp("ranks") / "meeting"
-    processes = [context.Process(target=worker, args=(rank, meeting, queue)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    results = dict(queue.get() for _ in processes)
-    for process in processes:
-        process.join(60)  # how it ends is gloo's business: its threads may abort a process that has long answered
-    return results
+    # A process that dies ends the test, which would wait for ever for a queue.
+    with ProcessPoolExecutor(2, mp.get_context("forkserver")) as processes:
+        return list(processes.map(worker, range(2), [meeting] * 2))
 
 
 @pytest.mark.trains

@@ -133,7 +133,7 @@ def test_an_older_sweep_of_the_same_name_stays_out_unless_it_is_named():
 
 def test_sweeps_without_scores_are_named_with_the_reason():
     comparison = compare([sweep("a", [trial("a", 0, 5.0)]), sweep("b", [trial("b", 0, None, status="failed")])])
-    assert comparison.not_comparable[0].reason == "no trial has a score (1 trials, 1 failed)"
+    assert comparison.not_comparable[0].reason == "no trial has a score (1 trial, 1 failed)"
     with pytest.raises(NothingToCompareError, match="run: gensweep trials b"):
         compare([sweep("b", [trial("b", 0, None)])])
 

@@ -259,7 +259,7 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
         display(event, state)
     first, last = stream.getvalue().splitlines()
     assert "0 trials, 0flops of 4e12flops" in first
-    assert "[1/1 trials, 1.2e12flops of 4e12flops (1 pruned)" in last
+    assert "[1/1 trial, 1.2e12flops of 4e12flops (1 pruned)" in last
     assert "left" not in last
 
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import IDENTITY
 
+from gensweep.families.spelling import family_name
 from gensweep.metrics.efficientnet import efficientnet_lite0
 from gensweep.report.wording import (
     amount_range,
@@ -12,7 +13,6 @@ from gensweep.report.wording import (
     anchor_words,
     count,
     duration,
-    family_name,
     guess_words,
     identity_words,
     interval_words,
