@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +40,7 @@ def source_digits() -> tuple[Float64[np.ndarray, "n 8 8"], Int64[np.ndarray, " n
 
     The file is read where it is installed: importing scikit-learn takes a second in each process.
     """
-    installed = find_spec("sklearn")
+    installed = importlib.util.find_spec("sklearn")
     file = Path(installed.origin or "" if installed else "").parent / "datasets" / "data" / "digits.csv.gz"
     try:
         rows = np.loadtxt(file, delimiter=",")

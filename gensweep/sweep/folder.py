@@ -19,6 +19,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -76,8 +77,11 @@ class SweepFolder:
             raise ConfigError(f"there is no sweep {self.name!r} in {root} (known: {known})")
 
     def state(self) -> SweepState:
-        """The state that follows from the log.  Raises GensweepError if the log is damaged."""
-        return SweepState.of(self.log.read())
+        """The state that follows from the log; all who ask get the same one, as long as the log stays as it is.
+
+        Raises GensweepError if the log is damaged.
+        """
+        return _state(self.log.file, *self.log.version)
 
     def check_log(self) -> None:
         """Raises GensweepError if the log is damaged, or is gone or empty although a driver has worked here.
@@ -176,6 +180,12 @@ class SweepFolder:
             ) from None
         with held:
             yield
+
+
+@lru_cache(maxsize=8)
+def _state(file: Path, *version: int) -> SweepState:
+    """A command reads a log once, which takes seconds with ten thousand trials."""
+    return SweepState.of(EventLog(file).read())
 
 
 class SweepInUseError(GensweepError):

@@ -45,6 +45,14 @@ class EventLog:
         """Bytes; 0 if there is no log."""
         return self.file.stat().st_size if self.file.exists() else 0
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Its size and when it was last written (nanoseconds): what is known of a log holds while these stay."""
+        if not self.file.exists():
+            return 0, 0
+        found = self.file.stat()
+        return found.st_size, found.st_mtime_ns
+
     def append(self, event: Event) -> LogEntry:
         """Add an event, and return once the disk has it.  Raises GensweepError if that is not possible.
 

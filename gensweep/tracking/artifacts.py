@@ -40,7 +40,7 @@ def metric_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
     folder = sweep_folder(trial)
     with suppress(GensweepError):
         if folder is not None:
-            return _finite(_logged_histories(folder.log.file, folder.log.size, trial.trial).get(metric, []))
+            return _finite(_logged_histories(folder.log.file, trial.trial, *folder.log.version).get(metric, []))
     return stored_history(trial, metric)
 
 
@@ -51,8 +51,8 @@ def stored_history(trial: TrialRecord, metric: str) -> list[tuple[int, float]]:
 
 
 @lru_cache(maxsize=64)
-def _logged_histories(file: Path, size: int, trial: str) -> dict[str, list[tuple[int, float]]]:
-    """All numbers that a log of that size has of a trial, by metric."""
+def _logged_histories(file: Path, trial: str, *version: int) -> dict[str, list[tuple[int, float]]]:
+    """All numbers that a log has of a trial, by metric."""
     found: dict[str, list[tuple[int, float]]] = {}
     for event, *_ in EventLog(file).read(trial=trial):
         match event:

@@ -127,12 +127,12 @@ def sweep_folder(run: TrialRecord | SweepRecord) -> SweepFolder | None:
 
 def logged_sweep_id(folder: SweepFolder) -> str | None:
     """The id of the sweep that a log begins with.  Raises GensweepError if the log is damaged."""
-    return _sweep_id(folder.log.file, folder.log.size)
+    return _sweep_id(folder.log.file, *folder.log.version)
 
 
 @lru_cache(maxsize=64)
-def _sweep_id(file: Path, size: int) -> str | None:
-    """The same of a log of that size, as each of ten thousand trials asks for it."""
+def _sweep_id(file: Path, *version: int) -> str | None:
+    """Each of ten thousand trials asks for it."""
     first = next(EventLog(file).read(), None)
     return first.event.sweep_id if first is not None and isinstance(first.event, Created) else None
 
@@ -141,12 +141,6 @@ def logged_state(run: TrialRecord | SweepRecord) -> SweepState | None:
     """What the log says of the sweep that a run is or belongs to, if it is on this machine and can be read."""
     folder = sweep_folder(run)
     try:
-        return None if folder is None else _state(folder.log.file, folder.log.size, run.sweep_id)
+        return None if folder is None else folder.state()
     except GensweepError:
         return None
-
-
-@lru_cache(maxsize=8)
-def _state(file: Path, size: int, sweep_id: str) -> SweepState:
-    """What the log of a sweep says when it has that size, which is read once a command."""
-    return SweepState.of(EventLog(file).read())

@@ -88,11 +88,16 @@ class Replay:
 
     def catch_up(self, limit: int = 500) -> bool:
         """Send the next events; False if there were none.  Raises what the connection raises."""
+        if self._position is None:
+            if (first := next(self._folder.log.read(), None)) is None:
+                return False
+            self._position = self._connect(first.event)
+        # Where MLflow has all of it, nobody needs the state, which takes seconds with ten thousand trials.
+        if not self._moved and max(self._read, self._position) >= self._folder.log.size:
+            return False
         entries = list(islice(self._folder.log.read(self._read), limit))
         if not entries:
             return False
-        if self._position is None:
-            self._position = self._connect(entries[0].event)
         # Numbers are sent before the position moves on; the state is rendered from where it then stands.
         news: list[LogEntry] = []
         sweep_metrics: list[Metric] = []

@@ -110,7 +110,7 @@ def test_a_sweep_that_has_ended_is_shown_again_without_a_session(store, capsys):
     logged.close()
     size = logged.folder.log.size
     assert run(["tune", "--resume", "done"]) == 0
-    assert "Sweep done: 1 trials in" in capsys.readouterr().err
+    assert "Sweep done: 1 trial in" in capsys.readouterr().err
     assert logged.folder.log.size == size
     assert logged.folder.optuna.is_file()
     assert find_sweep("done").trials[0].objective.value == 5.0
