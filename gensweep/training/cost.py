@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import torch
@@ -26,6 +26,17 @@ from gensweep.training.settings import LikelihoodSettings
 #: Operations are counted of the larger one, a quarter of which may be computed in another way (the family meanflow).
 SMALL_BATCH = 2
 LARGE_BATCH = 4
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch computes in one thread: of a few images, beside other processes, several mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _attention_flops(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
@@ -53,6 +64,7 @@ def trained_parameters(family: Family) -> list[nn.Parameter]:
     return [each for network in family.networks.values() for each in network.parameters() if each.requires_grad]
 
 
+@one_thread()
 def training_flops(family: Family, loader: Loader) -> float:
     """Floating point operations of one training image, forward and backward, of all networks.
 
@@ -68,6 +80,7 @@ def training_flops(family: Family, loader: Loader) -> float:
     return flops / LARGE_BATCH
 
 
+@one_thread()
 def activation_bytes(family: Family, loader: Loader, autocast: Callable[[], AbstractContextManager[Any]]) -> int:
     """Bytes of one training image at the fullest moment of a step, in the precision that `autocast` sets.
 
@@ -183,7 +196,7 @@ class CallCounter(nn.Module):
 
     def flops(self) -> float:
         """Floating point operations of all calls."""
-        with flop_counter() as counter:
+        with one_thread(), flop_counter() as counter:
             if self._calls:
                 self._run(1)
         return float(counter.get_total_flops()) * self._calls + sum(part.flops() for part in self._parts.values())
@@ -194,6 +207,7 @@ class CallCounter(nn.Module):
             return cast(Tensor, self.network(*repeated))
 
 
+@one_thread()
 def counted_calls(family: Family) -> CallCounter:
     """A counter that has drawn one image.
 
