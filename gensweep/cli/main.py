@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import gc
 import importlib
 import sys
 from contextlib import nullcontext
@@ -22,6 +23,8 @@ from gensweep.cli.verbosity import quietly, telling_more
 from gensweep.errors import GensweepError
 from gensweep.files import write_for_owner_alone
 
+#: Objects that are made before Python looks for garbage among the newest: imports and logs make many that stay.
+GARBAGE_THRESHOLD = 200_000
 # name -> (module, one-line help).  The help stands here so that `gensweep --help` imports no command.
 COMMANDS = {
     "init": ("gensweep.cli.init", "Write a search space that comes with gensweep, with its comments, to be changed."),
@@ -135,6 +138,7 @@ def main(argv: list[str] | None = None) -> None:
 def run(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit code; problems go to stderr, one line each."""
     write_for_owner_alone()
+    gc.set_threshold(GARBAGE_THRESHOLD)
     try:
         code: Any = cli.main(args=argv, prog_name="gensweep", standalone_mode=False)
     except click.exceptions.Abort:
