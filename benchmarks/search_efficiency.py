@@ -12,7 +12,7 @@ A table holds few of the configurations that a search may ask for: it gets the n
 a model of the table says; see replays/populations.py.  What a replay has found is the score of the best trial so far on
 fresh seeds, not the lucky one that was seen.  The last lines say where the default misses its bar.
 
-Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE.json, with a figure beside it.
+Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE-WAY.json, with a figure beside it.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def write(
 ) -> None:
     """Write the result as JSON, and the figure beside it."""
     now = datetime.datetime.now(tz=datetime.UTC)
-    file = RESULTS / f"search_efficiency-{now:%Y-%m-%d}-{name}.json"
+    file = RESULTS / f"search_efficiency-{now:%Y-%m-%d}-{name}-{settings['way']}.json"
     size = {"configurations": len(table.by_configuration), "trainings": len(table.trainings)}
     result = {
         "benchmark": "search_efficiency",
