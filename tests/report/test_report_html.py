@@ -90,7 +90,7 @@ def test_of_very_many_trials_the_page_lists_the_best_and_its_winner_and_says_whe
     page = render(comparison, verdict)
     rows = re.findall(r"<tbody[^>]*>\s*<tr>\s*<td class=\"n\">(\d+)</td>", page)
     assert rows == ["1", "2", str(len(comparison.entries))]
-    assert f"3 of {len(comparison.entries)} are listed" in page
+    assert f" 3 of {len(comparison.entries)} are listed" in page
     assert "--format csv" in page
 
 
