@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from gensweep.errors import ConfigError
 from gensweep.nn.attention import attend, usual_heads
 from gensweep.nn.kernels import norm_act
-from gensweep.nn.layers import Conditioning, Dropout, group_norm, run_block, zero_initialised
+from gensweep.nn.layers import Conditioning, Dropout, dilated_conv, group_norm, run_block, zero_initialised
 from gensweep.nn.networks import DENOISERS, Checkpointing, Count, DenoiserWidth, DropoutShare, Width
 from gensweep.nn.precision import in_full
 
@@ -120,8 +120,7 @@ class ResidualBlock(nn.Module):
         self, inputs: int, hidden: int, outputs: int, features: int, dropout: float, *, dilation: int = 1
     ) -> None:
         super().__init__()
-        enter = nn.Conv2d(inputs, hidden, 3, padding=dilation, dilation=dilation)
-        self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), enter)
+        self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), dilated_conv(inputs, hidden, dilation))
         self.norm = group_norm(hidden)
         self.scale_shift = nn.Linear(features, 2 * hidden)
         leave = zero_initialised(nn.Conv2d(hidden, outputs, 3, padding=1))

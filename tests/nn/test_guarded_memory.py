@@ -1,0 +1,38 @@
+"""Convolutions touch no memory but their own, on whichever processor this is."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = """
+import torch
+from gensweep.nn.layers import dilated_conv
+torch.set_num_threads(1)
+for inputs in (8, 16, 24, 40):
+    for dilation in (1, 2, 4, 8):
+        conv = dilated_conv(inputs, 2 * inputs, dilation).to(memory_format=torch.channels_last)
+        x = torch.randn(4, inputs, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
+        for enabled in (False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                conv(x).float().square().sum().backward()
+print("touched nothing else")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler on Linux")
+def test_dilated_convolutions_and_their_gradients_stay_within_their_memory(tmp_path):
+    guard = tmp_path / "guarded_memory.so"
+    source = Path(__file__).with_name("guarded_memory.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", guard, source, "-ldl"], check=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env=os.environ | {"LD_PRELOAD": str(guard)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (ended.returncode, ended.stdout) == (0, "touched nothing else\n"), ended.stderr[-500:]
