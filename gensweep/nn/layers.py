@@ -49,7 +49,7 @@ class ContiguousConv2d(nn.Conv2d):
         """The images, convolved."""
         if input.device.type != "cpu" or input.is_contiguous():
             return super().forward(input)
-        out = self._conv_forward(input.contiguous(), self.weight.contiguous(), self.bias)
+        out: Tensor = self._conv_forward(input.contiguous(), self.weight.contiguous(), self.bias)
         return out.contiguous(memory_format=torch.channels_last)
 
 
