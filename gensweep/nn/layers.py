@@ -33,7 +33,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
 def dilated_conv(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
     """A convolution of 3 x 3 pixels that lie `dilation` apart; images keep their size."""
     # Of 8 channels, 16, 32, ... oneDNN differentiates it without a fault.
-    kind = ContiguousConv2d if dilation > 2 and inputs > 16 and inputs % 16 else nn.Conv2d
+    kind = ContiguousConv2d if dilation > 1 and inputs > 16 and inputs % 16 else nn.Conv2d
     return kind(inputs, outputs, 3, padding=dilation, dilation=dilation)
 
 

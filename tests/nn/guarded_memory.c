@@ -1,7 +1,9 @@
-/* Memory of PyTorch's tensors and of oneDNN's buffers ends at a page that nobody may touch: who reads behind it dies. */
+/* Memory of PyTorch's tensors and of oneDNN's buffers holds NaN at first, and ends at a page that nobody may touch: who
+   reads behind it dies, and who computes with what nobody wrote gets NaN. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #define PAGE 4096UL
@@ -20,6 +22,7 @@ int posix_memalign(void **found, size_t alignment, size_t size) {
     char *start = __sync_fetch_and_add(&next, pages + PAGE);
     if (mprotect(start, pages, PROT_READ | PROT_WRITE))
         return 12;
+    memset(start, 0xFF, pages);
     *found = start + pages - rounded;
     return 0;
 }

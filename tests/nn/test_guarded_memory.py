@@ -19,6 +19,9 @@ for inputs in (8, 16, 24, 40):
         for enabled in (False, True):
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
                 conv(x).float().square().sum().backward()
+            for each in (x, conv.weight, conv.bias):
+                assert each.grad.isfinite().all(), (inputs, dilation, enabled)
+                each.grad = None
 print("touched nothing else")
 """
 
