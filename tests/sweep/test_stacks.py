@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +74,9 @@ def test_a_stopped_process_and_one_that_has_ended_are_told_apart_from_one_that_h
 @pytest.mark.skipif(sys.platform != "linux", reason="stacks are shown on Linux only")
 def test_a_process_that_has_got_the_number_of_one_that_ended_is_left_alone():
     with subprocess.Popen(["/bin/sleep", "100"], stdout=subprocess.PIPE) as other:
+        status = Path(f"/proc/{other.pid}/stat")
+        while status.read_text().rpartition(")")[2].split()[0] != "S":  # its program is still read from the disk
+            time.sleep(0.01)
         assert examine(other.pid, 1).line == "it has ended"
         assert other.poll() is None
         other.kill()
