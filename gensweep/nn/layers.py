@@ -38,7 +38,7 @@ def dilated_conv(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
 
 
 class ContiguousConv2d(nn.Conv2d):
-    """A convolution that computes in the usual layout on a CPU, whatever that of its input, which the output has, too.
+    """A convolution that computes in the usual layout on a CPU, whatever those of its input and weights.
 
     In bfloat16 and channels-last, on processors with AVX-512 for bfloat16 and no AMX, oneDNN (PyTorch 2.13) reads
     behind its buffers as it differentiates a dilated convolution by its weights: the process dies, or the gradient has
@@ -47,7 +47,7 @@ class ContiguousConv2d(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """The images, convolved."""
-        if input.device.type != "cpu" or input.is_contiguous():
+        if input.device.type != "cpu" or (input.is_contiguous() and self.weight.is_contiguous()):
             return super().forward(input)
         out: Tensor = self._conv_forward(input.contiguous(), self.weight.contiguous(), self.bias)
         return out.contiguous(memory_format=torch.channels_last)
