@@ -33,7 +33,12 @@ hypothesis.settings.load_profile("untimed")
 
 
 #: What a test needs that uses a fixture of this name.  Tests that start such things alone are marked in their files.
-MARKS = {"ray_cluster": pytest.mark.ray, "store": pytest.mark.mlflow, "mlflow_server": pytest.mark.mlflow}
+MARKS = {
+    "ray_cluster": pytest.mark.ray,
+    "store": pytest.mark.mlflow,
+    "mlflow_server": pytest.mark.mlflow,
+    "s3": pytest.mark.waits,
+}
 
 
 @pytest.hookimpl(wrapper=True)
@@ -57,7 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def seed() -> None:
     """Global randomness (initialisation, dropout) is the same for every test, in any order."""
-    torch.manual_seed(0)
+    torch.default_generator.manual_seed(0)  # torch.manual_seed takes a millisecond for GPUs
 
 
 @pytest.fixture(autouse=True)

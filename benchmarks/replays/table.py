@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +57,7 @@ def file_of(name: str) -> Path:
     return TABLES / f"{name}.jsonl"
 
 
+@cache
 def sweep_of(name: str) -> SweepConfig:
     """The sweep whose population a table holds."""
     return load_sweep(TABLES / f"{name}.yaml")

@@ -108,11 +108,12 @@ def has_key(model: type[BaseModel] | None, path: Sequence[str]) -> bool:
 def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | None, list[Problem]]:
     """The tree as a model, or all its problems."""
     complete = _with_default_kinds(model, clone(tree))
-    if secrets := [key for key, value in flatten(complete) if holds_secret(json.dumps(value))]:
+    text = json.dumps(complete)
+    if holds_secret(text) and (secrets := [key for key, value in flatten(complete) if holds_secret(json.dumps(value))]):
         return None, [Problem(redact(place_of(tree, key.split("."), default_place)), key, ADVICE) for key in secrets]
     try:
         # Strict JSON: text is never taken for a number, yet lists become tuples and 1 is a float.
-        return model.model_validate_json(json.dumps(complete), strict=True), []
+        return model.model_validate_json(text, strict=True), []
     except ValidationError as error:
         problems: dict[tuple[str | int, ...], Problem] = {}
         for detail in error.errors(include_url=False):

@@ -273,6 +273,7 @@ def front(tmp_path_factory):
         yield folder
 
 
+@pytest.mark.mlflow
 def test_the_front_of_several_objectives_is_json_and_a_table(front, capsys):
     assert run(["best", "front", "--format", "json"]) == 0
     value = json.loads(capsys.readouterr().out)
@@ -282,6 +283,7 @@ def test_the_front_of_several_objectives_is_json_and_a_table(front, capsys):
     assert re.search(r"front/t0000 +GAN +5 +2 GFLOPs +x=0", capsys.readouterr().out)
 
 
+@pytest.mark.mlflow
 def test_the_report_draws_the_front_and_a_trial_that_breaks_a_limit_stays_out(front, capsys):
     assert run(["best", "--compare", "front", "--html", "front.html"]) == 0
     words = "Left out: front: 1 of 4 trials break a limit (t0003: params 10 is more than 9)"

@@ -47,6 +47,7 @@ def test_equals_timms_network_at_the_size_that_positions_were_learnt_for(network
     assert float((network(x) - expected).norm()) <= 1e-5 * float(expected.norm())
 
 
+@pytest.mark.trains
 @torch.no_grad()
 def test_equals_timms_network_at_another_size_with_the_same_positions(network: VisionTransformer):
     state = network.state_dict()
@@ -89,6 +90,7 @@ def test_its_features_do_not_depend_on_the_batch_and_take_any_size(network: Visi
     assert extractor(torch.zeros(1, 1, 100, 100, dtype=torch.uint8)).shape == (1, 384)
 
 
+@pytest.mark.trains
 def test_missing_and_foreign_weights_are_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def offline(*_: object, **__: object) -> None:
         raise urllib.error.URLError("no network")

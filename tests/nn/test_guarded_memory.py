@@ -26,6 +26,7 @@ print("touched nothing else")
 """
 
 
+@pytest.mark.trains
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler on Linux")
 def test_dilated_convolutions_and_their_gradients_stay_within_their_memory(tmp_path):
     guard = tmp_path / "guarded_memory.so"

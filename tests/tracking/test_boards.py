@@ -83,6 +83,7 @@ def records_of(file):
             record = b""
 
 
+@pytest.mark.waits
 def test_weights_and_biases_has_a_run_a_trial(tmp_path, monkeypatch):
     import wandb
     from wandb.proto.wandb_internal_pb2 import Record

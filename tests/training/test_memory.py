@@ -81,6 +81,7 @@ print(min(faults() for _ in range(3)))
 """
 
 
+@pytest.mark.waits
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="another C library than glibc")
 def test_freed_memory_is_taken_again_without_the_system():
     # In a process of its own: where other tests have put a library above the heap, that cannot grow.
