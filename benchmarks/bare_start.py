@@ -12,8 +12,6 @@ Take it on a quiet machine.  Prints a table and writes benchmarks/results/bare_s
 
 from __future__ import annotations
 
-import datetime
-import json
 import statistics
 import sys
 import tempfile
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import click
 import torch
-from measuring import RESULTS, machine
+from dated_results import write_result
 from whole_trial import QUICKSTART, run
 
 from gensweep.sweep.events import Started
@@ -39,7 +37,6 @@ def ray_alone(trials: int, marks: Path) -> None:
     from ray.train.torch import TorchTrainer
 
     def work(config: dict[str, int]) -> None:
-        import torch
 
         Path(marks, str(config["trial"])).write_text(f"{time.time()} {torch.__version__}")
         train.report({"score": 0.0})
@@ -93,18 +90,13 @@ def main(rounds: int, trials: int, bare: Path | None) -> None:
         print(f"{name:16}{medians[name]:6.1f} s   ({', '.join(f'{each:.1f}' for each in taken)})")
     ratio = medians["gensweep tune"] / medians["Ray alone"]
     print(f"gensweep takes {ratio:.2f} of Ray's time until the first of {trials} at once begins")
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": "bare_start",
-        "date": date.isoformat(timespec="seconds"),
-        "machine": machine(torch.device("cpu")),
-        "trials": trials,
-        "seconds": {name: [round(each, 2) for each in taken] for name, taken in found.items()},
-        "ratio": round(ratio, 3),
-    }
-    path = RESULTS / f"bare_start-{date:%Y-%m-%d}-{trials}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name}")
+    write_result(
+        "bare_start",
+        str(trials),
+        trials=trials,
+        seconds={name: [round(each, 2) for each in taken] for name, taken in found.items()},
+        ratio=round(ratio, 3),
+    )
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ writes benchmarks/results/command_start-DATE.json.
 
 from __future__ import annotations
 
-import datetime
-import json
 import os
 import resource
 import statistics
@@ -25,8 +23,7 @@ import time
 from pathlib import Path
 
 import click
-import torch
-from measuring import RESULTS, machine
+from dated_results import write_result
 
 ROOT = Path(__file__).parents[1]
 SPACE = ROOT / "search_spaces" / "quickstart.yaml"
@@ -106,18 +103,7 @@ def main(rounds: int) -> None:
         wall, cpu = (statistics.median(each) for each in zip(*times, strict=True))
         rows[name] = {"wall_seconds": round(wall, 3), "processor_seconds": round(cpu, 3)}
         print(f"{name:45}{wall:7.2f} s{cpu:10.2f} s")
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": "command_start",
-        "date": date.isoformat(timespec="seconds"),
-        "machine": machine(torch.device("cpu")),
-        "trials": 2 * TRIALS,
-        "rounds": rounds,
-        "commands": rows,
-    }
-    path = RESULTS / f"command_start-{date:%Y-%m-%d}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name}")
+    write_result("command_start", trials=2 * TRIALS, rounds=rounds, commands=rows)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,6 @@ Prints a table and writes benchmarks/results/data_parallel-DATE-PRECISION.json.
 
 from __future__ import annotations
 
-import datetime
-import json
 import socket
 import time
 from typing import Any
@@ -23,7 +21,7 @@ import click
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from measuring import RESULTS, machine
+from dated_results import write_result
 
 from gensweep.build.parts import build_learner, load_images
 from gensweep.config import TrialConfig
@@ -87,17 +85,8 @@ def main(widths: tuple[int, ...], batch: int, precision: str, rounds: int, steps
         one, two = (images_per_second(config, world, rounds, steps) for world in (1, 2))
         print(f"{width:6}{one:12.1f}{two:13.1f}{two / one:8.2f}", flush=True)
         rows.append({"width": width, "one": round(one, 2), "two": round(two, 2), "ratio": round(two / one, 3)})
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": "data_parallel",
-        "date": date.isoformat(timespec="seconds"),
-        "settings": {"batch": batch, "precision": precision, "rounds": rounds, "steps": steps},
-        "machine": machine(torch.device("cpu")),
-        "rows": rows,
-    }
-    path = RESULTS / f"data_parallel-{date:%Y-%m-%d}-{precision}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name}")
+    settings = {"batch": batch, "precision": precision, "rounds": rounds, "steps": steps}
+    write_result("data_parallel", precision, settings=settings, rows=rows)
 
 
 if __name__ == "__main__":

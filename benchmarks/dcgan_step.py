@@ -23,7 +23,8 @@ from dataclasses import dataclass
 
 import click
 import torch
-from measuring import Contender, machine, parameters, print_table, rows, take_turns, write_result
+from dated_results import machine, write_result
+from measuring import Contender, parameters, print_table, rows, take_turns
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -184,7 +185,7 @@ def main(
         print_table(table)
         settings = {"size": px, "width": each, "batch": batch, "rounds": rounds, "steps": steps}
         name = f"{size}px-width{each}-batch{batch}-threads{torch.get_num_threads()}"
-        write_result("dcgan_step", name, settings, machine(where), table)
+        write_result("dcgan_step", name, settings=settings, machine=machine(where), rows=[asdict(row) for row in table])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ from typing import Any
 
 import click
 import torch
-from measuring import evaluator, machine, write_result
+from dated_results import write_result
+from measuring import evaluator
 from torch import Tensor, nn
 
 from gensweep.data.images import Images
@@ -202,9 +203,7 @@ def main(peer: Path, images: int, few: int, peer_images: int, reference: int) ->
     write_result(
         "evaluation",
         f"{images}",
-        {"images": images, "few": few, "peer_images": 2 * peer_images, "reference": reference, "clock": "cpu"},
-        machine(torch.device("cpu")),
-        [],
+        settings={"images": images, "few": few, "peer_images": 2 * peer_images, "reference": reference, "clock": "cpu"},
         agreement=answers,
         metrics=list(verdict.scores),
         gensweep={"seconds": seconds, "bytes": bytes_many, "seconds_few": seconds_few, "bytes_few": bytes_few},

@@ -13,7 +13,6 @@ Prints a table and writes benchmarks/results/extractor_precision-DATE-SPACE.json
 
 from __future__ import annotations
 
-import datetime
 import json
 import subprocess
 import sys
@@ -23,8 +22,7 @@ from typing import Any, Literal
 
 import click
 import numpy as np
-import torch
-from measuring import RESULTS, machine
+from dated_results import write_result
 from scipy.stats import spearmanr
 
 from gensweep.rescoring.rescorer import Axes, Rescorer
@@ -91,19 +89,10 @@ def main(space: Path, scale: str | None, trials: int, changes: tuple[str, ...]) 
     found = summary([seeds for seeds, _ in scored])
     found["scoring_seconds"] = {each: round(sum(seconds[each] for _, seconds in scored), 2) for each in PRECISIONS}
     print(json.dumps(found, indent=2))
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": "extractor_precision",
-        "date": date.isoformat(timespec="seconds"),
-        "space": space.name,
-        "scale": scale,
-        "machine": machine(torch.device("cpu")),
-        **found,
-        "values": [[{each: seed[each].value for each in PRECISIONS} for seed in seeds] for seeds, _ in scored],
-    }
-    path = RESULTS / f"extractor_precision-{date:%Y-%m-%d}-{space.stem}{f'-{scale}' if scale else ''}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name}")
+    found["values"] = [[{each: seed[each].value for each in PRECISIONS} for seed in seeds] for seeds, _ in scored]
+    write_result(
+        "extractor_precision", "-".join(filter(None, (space.stem, scale))), space=space.name, scale=scale, **found
+    )
 
 
 if __name__ == "__main__":

@@ -15,24 +15,20 @@ Prints a table and writes benchmarks/results/fid_update-DATE.json.
 
 from __future__ import annotations
 
-import datetime
-import json
-import platform
 import time
 from collections.abc import Callable
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import click
 import torch
+from dated_results import write_result
 from torch import Tensor, nn
 
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
 
-RESULTS = Path(__file__).parent / "results"
 AGREEMENT = 1e-6
 
 
@@ -118,12 +114,6 @@ def benchmark_distance(d: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-
-
 @click.command(help=(__doc__ or "").partition("\n")[0])
 @click.option("--features", type=int, multiple=True, default=(1280, 2048), show_default=True, help="May be repeated.")
 @click.option("--images", type=click.IntRange(2), default=512, show_default=True, help="Generated images an update.")
@@ -141,19 +131,12 @@ def main(features: tuple[int, ...], images: int, batch: int, rounds: int, thread
             f"{row['what']:10}{row['features']:>10}{row['gensweep']:>12.3f}{row['ignite']:>12.3f}  "
             f"{row['unit']:12}{row['ratio']:>8.1f}{row['disagreement']:>15.1e}"
         )
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"fid_update-{date}.json"
-    content = {
-        "benchmark": "fid_update",
-        "date": date,
-        "machine": {"cpu": _cpu(), "threads": threads},
-        "versions": {name: version(name) for name in ("torch", "pytorch-ignite", "scipy")},
-        "settings": {"images": images, "batch": batch, "rounds": rounds},
-        "results": rows,
-    }
-    file.write_text(json.dumps(content, indent=2) + "\n")
-    print(f"written: {file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}")
+    write_result(
+        "fid_update",
+        versions={name: version(name) for name in ("torch", "pytorch-ignite", "scipy")},
+        settings={"images": images, "batch": batch, "rounds": rounds},
+        results=rows,
+    )
     if any(row["disagreement"] > AGREEMENT for row in rows):
         raise SystemExit("the two implementations disagree by more than 1e-6")
 

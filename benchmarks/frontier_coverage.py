@@ -15,24 +15,19 @@ into benchmarks/results/frontier_coverage-DATE.json.  A last table shows why few
 
 from __future__ import annotations
 
-import datetime
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-import torch
-from measuring import machine
+from dated_results import write_result
 from truths.band_coverage import POPULATIONS, search_coverage, training_coverage
 
 from gensweep.compute.curves import CurvePoint, TrainingCurve
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, tries_for
 from gensweep.compute.frontier import frontier
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (MIN_CONFIGURATIONS, 10, 20, 40)
 FEW = (4, 6)
 ERRORS = (0.0, 0.05, 0.1)
@@ -126,10 +121,7 @@ def main(repeats: int) -> None:
     for row in crossings:
         held = "-" if row["held"] is None else f"{row['held']:.1f}"
         click.echo(f"{row['n']:>4}{row['powers']!s:>12}{row['reported']:>10.1f}{held:>10}{row['sure']:>15.1f}")
-    file = RESULTS / f"frontier_coverage-{datetime.date.today().isoformat()}.json"
-    made = {"machine": machine(torch.device("cpu")), "repeats": repeats, "rows": rows, "flips": crossings}
-    file.write_text(json.dumps(made, indent=1) + "\n")
-    click.echo(f"Written: {file}")
+    write_result("frontier_coverage", repeats=repeats, rows=rows, flips=crossings)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,6 @@ Prints what it finds, writes benchmarks/results/gpu-DATE-DEVICE.json, and exits 
 from __future__ import annotations
 
 import copy
-import datetime
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,8 +29,9 @@ from typing import Any, get_args
 import click
 import gpu_checks
 import torch
+from dated_results import machine, write_result
 from gpu_checks import Check, backend, exact_float32, made, made_up
-from measuring import RESULTS, Contender, Row, machine, matmul_flops, parameters, print_table, rows, take_turns
+from measuring import Contender, Row, matmul_flops, parameters, print_table, rows, take_turns
 from train_step import contenders, networks
 
 from gensweep.config.models import bind, item_model
@@ -259,22 +258,20 @@ def main(
         for check in more:
             report(check)
         found += more
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": "gpu",
-        "date": date.isoformat(timespec="seconds"),
-        "settings": {"batch": batch, "size": SIZE, "modes": chosen, "compiler": compiler, "seconds": seconds},
-        "machine": software(where),
-        "took_seconds": round(time.monotonic() - started),
-        "left_out": clock.left_out,
-        "checks": [asdict(check) for check in found],
-        "matmul_tflop_per_second": round(product / 1e12, 3),
-        "speed": speeds,
-    }
     name = (torch.cuda.get_device_name() if device == "cuda" else "cpu").replace(" ", "-")
-    path = out or RESULTS / f"gpu-{date:%Y-%m-%d}-{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote {path}; left out: {', '.join(clock.left_out) or 'nothing'}")
+    write_result(
+        "gpu",
+        name,
+        file=out,
+        settings={"batch": batch, "size": SIZE, "modes": chosen, "compiler": compiler, "seconds": seconds},
+        machine=software(where),
+        took_seconds=round(time.monotonic() - started),
+        left_out=clock.left_out,
+        checks=[asdict(check) for check in found],
+        matmul_tflop_per_second=round(product / 1e12, 3),
+        speed=speeds,
+    )
+    print(f"left out: {', '.join(clock.left_out) or 'nothing'}")
     if failed := [check.name for check in found if check.passed is False]:
         print(f"failed: {'; '.join(failed)}", file=sys.stderr)
         sys.exit(1)

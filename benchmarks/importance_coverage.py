@@ -11,21 +11,16 @@ benchmarks/results/importance_coverage-DATE.json.
 
 from __future__ import annotations
 
-import datetime
-import json
 import warnings
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import optuna
-import torch
-from measuring import machine
+from dated_results import write_result
 from truths.variance_shares import TRUTHS, share_coverage
 
-RESULTS = Path(__file__).parent / "results"
 SIZES = (12, 20, 40, 80)
 #: A forest takes a second.
 OPTUNA_REPEATS = 20
@@ -79,10 +74,7 @@ def main(repeats: int) -> None:
             f"{name} {', '.join(f'{share:.2f}' for share in found.values())}" for name, found in row["optuna"].items()
         ]
         click.echo(f"truth {row['rate']:.1f}, 0, 0; {row['trials']:>3} trials: {'; '.join(words)}")
-    file = RESULTS / f"importance_coverage-{datetime.date.today().isoformat()}.json"
-    made = {"machine": machine(torch.device("cpu")), "repeats": repeats, "rows": rows, "optuna": others}
-    file.write_text(json.dumps(made, indent=1) + "\n")
-    click.echo(f"Written: {file}")
+    write_result("importance_coverage", repeats=repeats, rows=rows, optuna=others)
 
 
 if __name__ == "__main__":

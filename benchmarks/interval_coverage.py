@@ -25,19 +25,16 @@ does the interval of the difference of their distances hold it, and how often do
 
 from __future__ import annotations
 
-import datetime
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import click
 import torch
 import torch.nn.functional as F
-from measuring import machine
+from dated_results import write_result
 from torch import Tensor
 
 from gensweep.cache import cache_folder
@@ -50,7 +47,6 @@ from gensweep.metrics.uncertainty import Estimate, Target, estimate_distance
 from gensweep.report.ties import IntervalEstimate, difference_interval
 from gensweep.results import STANDARD_ERRORS
 
-RESULTS = Path(__file__).parent / "results"
 #: Standard deviation of the noise in noisy digits, of 255 levels.
 NOISE_LEVELS = 30.0
 MISSING_DIGIT = 7
@@ -332,7 +328,7 @@ def main(
         for pair in differences(features, images, repeats):
             click.echo(f"{pair['case']:<40}{pair['truth']:11.3f}{pair['covered']:9.1f} %{pair['symmetric']:9.1f} %")
             rows.append(pair)
-        write(rows, [str(features), str(images), "differences"])
+        write_result("interval_coverage", f"{features}-{images}-differences", rows=rows)
         return
     click.echo(f"{'case':<28}" + "".join(f"{head:>11}" for head in HEADS))
     if of_digits:
@@ -348,15 +344,7 @@ def main(
         words = [f"{value:11.3f}" for value in numbers] + [f"{value:9.1f} %" for value in shares]
         click.echo(f"{row.case:<28}" + "".join(words))
         rows.append(asdict(row))
-    write(rows, [*what, str(images), *only.split()])
-
-
-def write(rows: list[dict[str, Any]], settings: list[str]) -> None:
-    """Write the rows beside those of other settings."""
-    date = datetime.date.today().isoformat()
-    name = f"interval_coverage-{date}-{'-'.join(settings)}.json"
-    (RESULTS / name).write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
-    click.echo(f"Written: {RESULTS / name}")
+    write_result("interval_coverage", "-".join([*what, str(images), *only.split()]), rows=rows)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
-from measuring import machine
+from dated_results import machine
 from replays.table import NAMES, TABLES, file_of, load_table, sweep_of
 
 from gensweep.files import write_text
@@ -46,7 +45,7 @@ def row_of(part: int, trial: TrialState) -> dict[str, Any]:
     growing = {name: [getattr(point.cost, name) for point in points] for name in GROWING}
     parts = {name: [getattr(score, name) for score in scores] for name in ("corrected", "error")}
     curve = growing | {"score": [score.value for score in scores]} | parts
-    origin = machine(torch.device("cpu"))
+    origin = machine()
     return {
         "configuration": f"{part:03d}-{trial.number:02d}",
         "seed": trial.config["seed"],

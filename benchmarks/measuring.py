@@ -1,17 +1,11 @@
-"""What the benchmarks of steps and samples share: turns, medians, the table, the machine, the dated file."""
+"""What the benchmarks of steps and samples share: turns, medians, the table."""
 
 from __future__ import annotations
 
-import datetime
-import json
-import platform
 import statistics
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -28,17 +22,14 @@ __all__ = [
     "Contender",
     "Row",
     "evaluator",
-    "machine",
     "matmul_flops",
     "parameters",
     "peak_bytes",
     "print_table",
     "rows",
     "take_turns",
-    "write_result",
 ]
 
-RESULTS = Path(__file__).parent / "results"
 #: The time that passes, or the time that this process computes: with one thread, other programs disturb it less.
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
@@ -170,49 +161,3 @@ def print_table(table: Sequence[Row]) -> None:
             f"{row.images_per_second:10.1f}{row.time_against_gensweep:8.2f}"
         )
     print("ratio: time of a step divided by that of the first line; above 1, gensweep is faster")
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What the numbers depend on."""
-    cpu = next(
-        (line.partition(": ")[2] for line in _cpuinfo().splitlines() if line.startswith("model name")),
-        platform.machine(),
-    )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS.parent, capture_output=True, text=True)
-    return {
-        "cpu": cpu,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "commit": commit.stdout.strip() or None,
-    }
-
-
-def write_result(
-    benchmark: str,
-    name: str,
-    settings: Mapping[str, Any],
-    machine: Mapping[str, Any],
-    table: Sequence[Row],
-    **more: Any,
-) -> None:
-    """Write results/BENCHMARK-DATE-NAME.json, and say so."""
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": benchmark,
-        "date": date.isoformat(timespec="seconds"),
-        "settings": dict(settings),
-        "machine": dict(machine),
-        **more,
-        "rows": [asdict(row) for row in table],
-    }
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{benchmark}-{date:%Y-%m-%d}-{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name}")
-
-
-def _cpuinfo() -> str:
-    path = Path("/proc/cpuinfo")
-    return path.read_text() if path.exists() else ""

@@ -15,19 +15,18 @@ benchmarks/results/metric_damage-SETTINGS.json.  The script ends with an error i
 
 from __future__ import annotations
 
-import datetime
 import io
 import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 import torch
-from measuring import evaluator, machine
+from dated_results import RESULTS, dated
+from measuring import evaluator
 from PIL import Image, ImageFilter
 from torch import Tensor
 
@@ -39,7 +38,6 @@ from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real
 from gensweep.training.evaluation import evaluate_images
 
-RESULTS = Path(__file__).parent / "results"
 #: Damages that grow from row to row, what they begin with, and where a score goes that gets worse.
 GROWING, UNDAMAGED = ("noise", "blur", "jpeg", "copies"), "train split, other images"
 WORSE = {
@@ -198,9 +196,7 @@ def main(images: int, reference: int, resolution: int, threads: int) -> None:
     real = Real(compared, extractor, cache_folder(), unseen=lambda: unseen)
 
     def keep() -> None:
-        result.update(benchmark="metric_damage", settings=settings, machine=machine(torch.device("cpu")))
-        result.update(date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), extractor=extractor.id)
-        RESULTS.mkdir(exist_ok=True)
+        result.update(dated("metric_damage", settings=settings, extractor=extractor.id))
         file.write_text(json.dumps(result, indent=1) + "\n")
 
     for row in damages(fresh, unseen, compared):

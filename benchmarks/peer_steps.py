@@ -37,7 +37,8 @@ from typing import Any
 
 import click
 import torch
-from measuring import CLOCKS, Contender, machine, parameters, print_table, rows, take_turns, write_result
+from dated_results import machine, write_result
+from measuring import CLOCKS, Contender, parameters, print_table, rows, take_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -341,9 +342,9 @@ def main(names: tuple[str, ...], width: int | None, batch: int, threads: int, ro
         write_result(
             "peer_steps",
             f"{name}-threads{threads}",
-            {"family": name, "width": mine, "batch": batch, "rounds": rounds, "clock": clock},
-            machine(torch.device("cpu")) | {peer.package: version(peer.package)},
-            table,
+            settings={"family": name, "width": mine, "batch": batch, "rounds": rounds, "clock": clock},
+            machine=machine() | {peer.package: version(peer.package)},
+            rows=[asdict(row) for row in table],
         )
 
 

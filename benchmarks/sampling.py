@@ -25,18 +25,8 @@ from typing import Any
 
 import click
 import torch
-from measuring import (
-    CLOCKS,
-    Contender,
-    machine,
-    matmul_flops,
-    parameters,
-    peak_bytes,
-    print_table,
-    rows,
-    take_turns,
-    write_result,
-)
+from dated_results import machine, write_result
+from measuring import CLOCKS, Contender, matmul_flops, parameters, peak_bytes, print_table, rows, take_turns
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -154,9 +144,9 @@ def main(
         write_result(
             "sampling",
             f"{sampler}-width{width}-batch{batch}-{torch.get_num_threads()}threads",
-            settings | {"clock": clock},
-            machine(where) | {"diffusers": version("diffusers")},
-            table,
+            settings=settings | {"clock": clock},
+            machine=machine(where) | {"diffusers": version("diffusers")},
+            rows=[asdict(row) for row in table],
             matmul_gflop_per_second={name: round(product / 1e9, 1) for name, product in products.items()},
             peak_bytes=peaks,
         )

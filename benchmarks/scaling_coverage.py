@@ -28,8 +28,7 @@ from unittest import mock
 
 import click
 import numpy as np
-import torch
-from measuring import machine
+from dated_results import RESULTS, dated
 from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
 from gensweep.compute import law_fit
@@ -39,7 +38,6 @@ from gensweep.compute.scaling_law import PRIOR, TRIAL_DEVIATION, LawPrior
 from gensweep.compute.scored_trainings import ScoredTraining, observe
 from gensweep.compute.spending import plan_spending
 
-RESULTS = Path(__file__).parent / "results"
 #: How many times more compute than the sweeps had is planned for.
 REACH = 4.0
 
@@ -189,7 +187,7 @@ def main(repeats: int, cases: tuple[str, ...], output: Path | None) -> None:
         values = ("-" if value is None else f"{value:.3f}" for value in list(done[case].values())[2:])
         click.echo(f"{case:<26}" + "".join(f"{value:>10}" for value in values))
         rows = [done[each] for each in CASES if each in done]
-        path.write_text(json.dumps({"machine": machine(torch.device("cpu")), "rows": rows}, indent=1) + "\n")
+        path.write_text(json.dumps(dated("scaling_coverage", rows=rows), indent=1) + "\n")
     click.echo(f"Written: {path}")
 
 

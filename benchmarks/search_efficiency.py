@@ -17,8 +17,6 @@ Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE-WAY.js
 
 from __future__ import annotations
 
-import datetime
-import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +27,8 @@ from typing import Any
 import click
 import numpy as np
 import optuna
-import torch
+from dated_results import write_result
 from matplotlib.figure import Figure
-from measuring import RESULTS, machine
 from replays.peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
 from replays.populations import NearestConfigurations, SmoothedTable
 from replays.product_search import ProductSearch
@@ -220,18 +217,14 @@ def write(
     settings: Mapping[str, Any],
 ) -> None:
     """Write the result as JSON, and the figure beside it."""
-    now = datetime.datetime.now(tz=datetime.UTC)
-    file = RESULTS / f"search_efficiency-{now:%Y-%m-%d}-{name}-{settings['way']}.json"
     size = {"configurations": len(table.by_configuration), "trainings": len(table.trainings)}
-    result = {
-        "benchmark": "search_efficiency",
-        "date": now.isoformat(timespec="seconds"),
-        "table": {"name": name, **size},
-        "settings": dict(settings),
-        "machine": machine(torch.device("cpu")),
-        "rows": [asdict(row) for row in rows],
-    }
-    file.write_text(json.dumps(result, indent=1) + "\n")
+    file = write_result(
+        "search_efficiency",
+        f"{name}-{settings['way']}",
+        table={"name": name, **size},
+        settings=dict(settings),
+        rows=[asdict(row) for row in rows],
+    )
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
     for method, (middle, low, high) in bands.items():

@@ -13,7 +13,6 @@ one; asking includes the sampler, the configuration and its record in the log.  
 from __future__ import annotations
 
 import functools
-import json
 import os
 import resource
 import subprocess
@@ -29,8 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
-from measuring import RESULTS, machine
+from dated_results import write_result
 
 from gensweep.api import sweeps
 from gensweep.build.training_length import TrainingLengths
@@ -238,10 +236,7 @@ def main(trials: int, known: int, sampler: str, scheduler: str, folder: Path | N
     taken |= {f"gensweep {name}": command_seconds(words, folder) for name, words in commands.items()}
     for name, value in taken.items():
         print(f"{name}: {value:.1f} s")
-    file = RESULTS / f"search_scale-{time.strftime('%Y-%m-%d')}-{sampler}-{scheduler}-{trials}.json"
-    written = {"machine": machine(torch.device("cpu")), "rows": table, "seconds": taken}
-    file.write_text(json.dumps(written, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{file.name}")
+    write_result("search_scale", f"{sampler}-{scheduler}-{trials}", rows=table, seconds=taken)
 
 
 if __name__ == "__main__":

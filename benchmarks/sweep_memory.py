@@ -12,7 +12,6 @@ Prints a table and writes benchmarks/results/sweep_memory-DATE.json.  Linux only
 
 from __future__ import annotations
 
-import datetime
 import json
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import click
+from dated_results import write_result
 
 ROOT = Path(__file__).parent.parent
 WORKERS = "workers that train"
@@ -119,19 +119,16 @@ def main(space: str, trials: int, host: bool) -> None:
     own = megabytes.get(WORKERS, 0)
     beside = sum(megabytes.values()) - own
     click.echo(f"beside its workers' own {own} MB the sweep takes {beside} MB")
-    result = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "settings": {"space": Path(space).name, "trials": trials},
-        "versions": {name: version(name) for name in ("ray", "torch", "mlflow")},
-        "processes": {kind: number for kind, (number, _) in whole.items()},
-        "MB": megabytes,
-        "MB at most": {kind: round(size / 2**20) for kind, size in peaks.items()},
-        "MB of workers": own,
-        "MB beside": beside,
-    }
-    path = ROOT / "benchmarks" / "results" / f"sweep_memory-{datetime.date.today()}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    click.echo(path)
+    write_result(
+        "sweep_memory",
+        settings={"space": Path(space).name, "trials": trials},
+        versions={name: version(name) for name in ("ray", "torch", "mlflow")},
+        processes={kind: number for kind, (number, _) in whole.items()},
+        MB=megabytes,
+        MB_at_most={kind: round(size / 2**20) for kind, size in peaks.items()},
+        MB_of_workers=own,
+        MB_beside=beside,
+    )
 
 
 if __name__ == "__main__":

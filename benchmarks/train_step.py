@@ -34,19 +34,8 @@ from typing import Any
 
 import click
 import torch
-from measuring import (
-    CLOCKS,
-    Contender,
-    Row,
-    machine,
-    matmul_flops,
-    parameters,
-    peak_bytes,
-    print_table,
-    rows,
-    take_turns,
-    write_result,
-)
+from dated_results import machine, write_result
+from measuring import CLOCKS, Contender, Row, matmul_flops, parameters, peak_bytes, print_table, rows, take_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -261,9 +250,9 @@ def main(
         write_result(
             "train_step",
             f"width{width}-batch{batch}-{dtype}-{torch.get_num_threads()}threads",
-            settings | {"clock": clock},
-            machine(where) | {"diffusers": version("diffusers")},
-            table,
+            settings=settings | {"clock": clock},
+            machine=machine(where) | {"diffusers": version("diffusers")},
+            rows=[asdict(row) for row in table],
             diffusers=configuration,
             matmul_gflop_per_second={name: round(product / 1e9, 1) for name, product in products.items()},
             peak_bytes=peaks,

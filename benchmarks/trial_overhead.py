@@ -15,10 +15,7 @@ Prints a table and writes benchmarks/results/trial_overhead-DATE.json.
 
 from __future__ import annotations
 
-import datetime
-import json
 import os
-import platform
 import statistics
 import tempfile
 import time
@@ -27,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from dated_results import write_result
 
 from gensweep.config.objectives import Objective
 from gensweep.config.search_methods import Fifo
@@ -37,8 +35,6 @@ from gensweep.sweep.events import Ended, Event
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import SweepPlan
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def trivial_job(config: dict[str, Any], context: Any, reporter: Any) -> None:
@@ -169,28 +165,25 @@ def main(trials: int, stock_trials: int, out: Path | None) -> None:
         measured["tune_and_train"] = summary(tune_trials(stock, stock_trials, root, reuse=False))
         os.environ.update(defaults)
     ours = measured["gensweep"]["following_mean"]
-    results = {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "machine": {"cpus": os.cpu_count(), "processor": platform.processor(), "load_before": load},
-        "versions": {name: version(name) for name in ("ray", "optuna", "torch")},
-        "unit": "s a trial",
-        "measured": measured,
-        "ratios": {
-            "tune_and_train / gensweep": measured["tune_and_train"]["following_mean"] / ours,
-            "plain_tune / gensweep": measured["plain_tune"]["following_mean"] / ours,
-        },
+    ratios = {
+        f"{name} / gensweep": measured[name]["following_mean"] / ours for name in ("tune_and_train", "plain_tune")
     }
     for name, row in measured.items():
         print(
             f"{name:16} first {row['first']:6.2f} s   following: mean {row['following_mean']:6.2f} s, "
             f"median {row['following_median']:6.2f} s   ({row['trials']} trials)"
         )
-    for name, ratio in results["ratios"].items():
+    for name, ratio in ratios.items():
         print(f"{name}: {ratio:.3g}")
-    path = out or RESULTS / f"trial_overhead-{datetime.date.today()}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1) + "\n")
-    print(path)
+    write_result(
+        "trial_overhead",
+        file=out,
+        load_before=load,
+        versions={name: version(name) for name in ("ray", "optuna", "torch")},
+        unit="s a trial",
+        measured=measured,
+        ratios=ratios,
+    )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,6 @@ profile of the sweep as a picture: a bar for each trial, with its parts in the o
 
 from __future__ import annotations
 
-import datetime
-import json
 import os
 import statistics
 import subprocess
@@ -28,9 +26,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
-import torch
+from dated_results import write_result
 from matplotlib.figure import Figure
-from measuring import RESULTS, machine
 
 from gensweep.machine import usable_cores
 from gensweep.sweep.events import Ended, Evaluated, Progressed, Started
@@ -160,20 +157,14 @@ def main(space: Path, scale: str | None, changes: tuple[str, ...]) -> None:
 
 def write(name: str, command: list[str], start: dict[str, float], trials: list[TrialTimes], share: float) -> Path:
     """Write results/whole_trial-DATE-NAME.json; returns where its picture goes."""
-    date = datetime.datetime.now(tz=datetime.UTC)
-    result = {
-        "benchmark": "whole_trial",
-        "date": date.isoformat(timespec="seconds"),
-        "command": " ".join(command).replace(str(QUICKSTART.parents[1]) + os.sep, ""),
-        "machine": machine(torch.device("cpu")),
-        "start_seconds": {key: round(value, 2) for key, value in start.items()},
-        "training_share_of_cores": round(share, 4),
-        "trials": [asdict(trial) | {"rest": trial.rest} for trial in trials],
-    }
-    path = RESULTS / f"whole_trial-{date:%Y-%m-%d}-{name}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n")
-    print(f"wrote benchmarks/results/{path.name} and .png")
-    return path.with_suffix(".png")
+    return write_result(
+        "whole_trial",
+        name,
+        command=" ".join(command).replace(str(QUICKSTART.parents[1]) + os.sep, ""),
+        start_seconds={key: round(value, 2) for key, value in start.items()},
+        training_share_of_cores=round(share, 4),
+        trials=[asdict(trial) | {"rest": trial.rest} for trial in trials],
+    ).with_suffix(".png")
 
 
 def draw(file: Path, start: dict[str, float], trials: list[TrialTimes], whole: float) -> None:
