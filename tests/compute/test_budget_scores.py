@@ -3,7 +3,7 @@ import pytest
 from curves_of import curve
 from truths.band_coverage import POPULATIONS, training_coverage
 
-from gensweep.compute.budget_scores import budget_scores, scores_within
+from gensweep.compute.budget_scores import MOST_STOPS, budget_scores, scores_within
 from gensweep.compute.expected_best import best_of_k, expected_best, tries_for
 
 RUNGS = np.array([1.0, 4.0, 16.0, 64.0])
@@ -28,6 +28,21 @@ def test_a_training_that_was_stopped_keeps_its_best_score_if_none_went_on_or_all
     worse = curve("a", 0, [(1, 100), (2, 120)])
     assert budget_scores([stopped, worse], np.array([2.0])).scores[0] == pytest.approx([300, 100])
     assert budget_scores([stopped], np.array([2.0])).scores[0] == pytest.approx([300])
+
+
+def test_of_many_amounts_at_which_trainings_were_stopped_few_stand_for_all_and_none_gets_a_better_score_by_it():
+    step = 1.035
+    stops = step ** np.arange(2 * MOST_STOPS)
+    spent = [*stops, 2 * stops[-1]]
+    starts = np.linspace(20, 40, len(stops))
+    falling = [[(each, start * each**-0.5) for each in spent] for start in (10, 11, 12, *starts)]
+    whole = [curve("a", number, points) for number, points in enumerate(falling[:3])]
+    cut = [
+        curve("a", 3 + number, points[number : number + 1], stopped=True) for number, points in enumerate(falling[3:])
+    ]
+    found = budget_scores([*whole, *cut], np.array(spent[-1:])).scores[0, 3:] / (starts * spent[-1] ** -0.5)
+    assert found.min() == pytest.approx(1)
+    assert 1 < found.max() <= step * (1 + 1e-9)  # a stop stands for itself and the one or two before it
 
 
 def test_a_training_that_ended_by_itself_keeps_its_score():
