@@ -33,6 +33,7 @@ RAY = Path(sys.executable).with_name("ray")
 MEMORY = 100 * 2**20
 OPTIONS = {"object_store_memory": MEMORY, "include_dashboard": False}
 START_TIMEOUT = 20  # seconds after which Ray Train gives up starting workers
+NOTICE = 6  # seconds between the word that a node will go and its end
 COORDINATING = ["TrialQueue", "TrialRunner", "TrainController", "SynchronizationActor"]
 #: Of trials that wait at a gate, for as long as it takes until it is opened.
 PATIENT = {"training": {"stall_timeout": None}}
@@ -106,7 +107,7 @@ class Replacer(Observer):
 
 
 class Drainer(Observer):
-    """Tells Ray after 200 images that a node will go, and opens the gate once its workers are lost."""
+    """Tells Ray after 200 images that a node will go, which then goes, and opens the gate once its workers are lost."""
 
     def __init__(self, cluster, drivers, root, training):
         super().__init__(cluster, drivers, root)
@@ -119,13 +120,14 @@ class Drainer(Observer):
         if not self.here and isinstance(event, Evaluated) and event.evaluation.images == 200:
             self.count()
             drain(self.cluster.address, self.training.node_id)
+            threading.Timer(NOTICE + 2, self.cluster.remove_node, [self.training]).start()
 
 
 def drain(address, node):
-    """What a spot notice does: the node will go in some seconds."""
+    """What a spot notice does: the node will go in some seconds; not every version of Ray ends it by itself then."""
     words = {"address": address, "node-id": node, "reason": "DRAIN_NODE_REASON_PREEMPTION", "reason-message": "spot"}
     command = [RAY, "drain-node", *(f"--{key}={value}" for key, value in words.items())]
-    subprocess.run([*command, "--deadline-remaining-seconds=6"], check=True, capture_output=True)
+    subprocess.run([*command, f"--deadline-remaining-seconds={NOTICE}"], check=True, capture_output=True)
 
 
 def replaced(cluster, root):
