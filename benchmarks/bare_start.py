@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 
 import click
-import torch
 from dated_results import write_result
 from whole_trial import QUICKSTART, run
 
@@ -37,6 +36,7 @@ def ray_alone(trials: int, marks: Path) -> None:
     from ray.train.torch import TorchTrainer
 
     def work(config: dict[str, int]) -> None:
+        import torch
 
         Path(marks, str(config["trial"])).write_text(f"{time.time()} {torch.__version__}")
         train.report({"score": 0.0})
