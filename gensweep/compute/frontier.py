@@ -16,7 +16,7 @@ from jaxtyping import Float64
 from numpy import ndarray
 
 from gensweep.compute.budget_scores import budget_scores, failed_at, unknown_at, worst_within
-from gensweep.compute.curves import FrontierPoint, TrainingCurve
+from gensweep.compute.curves import BUDGET_TOLERANCE, FrontierPoint, TrainingCurve
 from gensweep.compute.expected_best import MIN_CONFIGURATIONS, best_of_k, tries_for
 from gensweep.compute.flips import Flip, flips_between
 from gensweep.compute.scale import Scale
@@ -78,12 +78,11 @@ class Frontier:
         found, best = [], np.argmin(self.centres, 0)
         for column in np.flatnonzero(np.diff(best)):
             below, above = int(best[column]), int(best[column + 1])
-            flip = flips_between(
-                self.budgets,
-                _difference(self.centres[below], self.centres[above]),
-                _difference(self.draws[below], self.draws[above]),
-                int(column),
-            )
+            difference = _difference(self.centres[below], self.centres[above])
+            if difference[column] == 0:  # until there the two were equal, so neither was to be taken
+                continue
+            draws = _difference(self.draws[below], self.draws[above])
+            flip = flips_between(self.budgets, difference, draws, int(column))
             found.append(Flip(*flip, below=self.groups[below], above=self.groups[above]))
         return tuple(found)
 
@@ -111,6 +110,7 @@ def common_budgets(
 ) -> tuple[float, float] | None:
     """The smallest budget from which all groups have scores, and the largest that all of them reached; None if none.
 
+    A group has reached a budget that is up to `BUDGET_TOLERANCE` more: trainings end with whole batches.
     With `overheads`, which a group pays beside the training, from where the cheapest has scores to where all have
     reached the end.
     """
@@ -118,7 +118,9 @@ def common_budgets(
     ends = {group: reach(trainings) for group, trainings in group_curves(curves).items()}
     first, last = max(end[0] for end in ends.values()), min(end[1] for end in ends.values())
     paid = [extra.get(group, 0.0) for group in ends]
-    return (first + min(paid), last + max(paid)) if first <= last else None
+    if first > last * (1 + BUDGET_TOLERANCE):
+        return None
+    return first + min(paid), max(first, last) + max(paid)
 
 
 def frontier(

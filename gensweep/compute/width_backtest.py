@@ -27,7 +27,8 @@ class WidthBacktest:
     """How well a law that was fitted to the narrower networks of a family predicted the widest.
 
     Nothing is known of the settings of the hidden trainings but their width, so the intervals hold what settings do.
-    They are compared at the budget that all of them reached: those that went on were chosen.
+    They are compared at the budget that all of them reached: those that went on were chosen.  One that has no score
+    there, as budgets in seconds may have it, is left out.
     """
 
     group: str
@@ -51,7 +52,7 @@ class WidthBacktest:
 
 
 def width_backtest(group: str, trainings: Sequence[ScoredTraining]) -> WidthBacktest | None:
-    """Hide, fit and predict; None for a family that has too few widths or trainings."""
+    """Hide, fit and predict; None for a family that has too few widths, trainings or scores in common."""
     widest = max(each.width for each in trainings)
     hidden, narrower = ([each for each in trainings if (each.width == widest) is wanted] for wanted in (True, False))
     widths = len({each.width for each in narrower})
@@ -60,10 +61,14 @@ def width_backtest(group: str, trainings: Sequence[ScoredTraining]) -> WidthBack
         return None
     fitted = FittedFamily.of(narrower)
     common = min(each.curve.spent for each in hidden)
-    return WidthBacktest(group, widest, tuple(_predicted(fitted, each, common) for each in hidden))
+    within = [each.within(LIMIT_TOLERANCE * common) for each in hidden]
+    scored = [each for each in within if each.curve.points]
+    if len(scored) < MIN_HIDDEN_OF_FAMILY:
+        return None
+    return WidthBacktest(group, widest, tuple(_predicted(fitted, each) for each in scored))
 
 
-def _predicted(fitted: FittedFamily, training: ScoredTraining, budget: float) -> HiddenScore:
-    point, curve = training.within(LIMIT_TOLERANCE * budget).envelope[-1], training.curve
+def _predicted(fitted: FittedFamily, training: ScoredTraining) -> HiddenScore:
+    point, curve = training.envelope[-1], training.curve
     draws = fitted.draws((), training.flops_per_image, np.array([training.images(point.spent)]))
     return HiddenScore(curve.group, curve.trial, point.spent, point.order, forecast_of(draws[:, 0]))

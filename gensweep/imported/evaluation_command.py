@@ -86,8 +86,9 @@ def _protocol(options: ImportedOptions, changes: dict[str, Any]) -> EvaluationPr
     trial = trial_to_follow(options.like)
     assert trial.objective is not None
     click.echo(f"Evaluated as {trial.name} was{', with changes' if changes else ''}.", err=True)
-    identity = trial.objective.identity
-    return EvaluationProtocol.of(trial_config(trial), changes, metric=identity.metric, weights=identity.weights)
+    identity, metrics = trial.objective.identity, changes.get("evaluation.metrics")
+    metric = identity.metric if metrics is None or identity.metric in metrics else None
+    return EvaluationProtocol.of(trial_config(trial), changes, metric=metric, weights=identity.weights)
 
 
 def _changes(options: ImportedOptions, samples: int | None) -> dict[str, Any]:

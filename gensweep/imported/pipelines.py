@@ -44,7 +44,7 @@ class DiffusersPipeline:
         classes: int | None = None,
         call: Mapping[str, Any] | None = None,
     ) -> None:
-        self.folder, self.device, self.call = folder, device, dict(call or {})
+        self.folder, self.device, self.call, self.trusted = folder, device, dict(call or {}), trusted
         self._pipeline = _load(folder, device, trusted=trusted)
         takes = inspect.signature(self._pipeline.__call__).parameters
         if unknown := [name for name in self.call if name not in takes or name in GIVEN]:
@@ -79,6 +79,7 @@ class DiffusersPipeline:
             "pipeline": type(self._pipeline).__name__,
             "call": self.call,
             "classes": self.classes,
+            "trusted": self.trusted,
         }
 
     def draw(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gensweep.compute.amounts import Amount
-from gensweep.compute.curves import FrontierPoint, TrainingCurve
+from gensweep.compute.curves import BUDGET_TOLERANCE, FrontierPoint, TrainingCurve
 from gensweep.compute.flips import Flip
 from gensweep.compute.frontier import (
     MIN_TO_COMPARE,
@@ -65,11 +65,20 @@ class BudgetVerdict:
     searches: Mapping[str, tuple[FrontierPoint, ...]] = field(default_factory=dict)
     flips: tuple[Flip, ...] = ()
     unsure: tuple[Flip, ...] = ()
-    best_of_all: RankedTrial | None = None
-    """The best single training within the budget, if it is another one."""
+    best_of_all: tuple[RankedTrial, float] | None = None
+    """The best configuration within the budget, if it is another one, and what it scored there."""
     no_budget: str | None = None
     """Why there is no common budget, or none in the unit that comes first."""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def pays_for_best(self) -> bool:
+        """Whether the budget pays for the winner's best checkpoint, which a longer training may have found later."""
+        if self.budget is None or self.trained is None or self.winner.trial.run_id not in self.trained.costs:
+            return True
+        to_best, _ = self.trained.costs[self.winner.trial.run_id]
+        drawing = self.overheads.get(self.trained.groups[self.winner.trial.run_id], 0.0)
+        return to_best <= (self.budget.value - drawing) * (1 + BUDGET_TOLERANCE)
 
     @property
     def too_close(self) -> bool:
@@ -148,7 +157,7 @@ def _by_group(
     assert found is not None
     group = found.best_at(at)
     verdict = _of_configuration(trained, [row for row in everyone if row.curve.group == group], at, mode)
-    other = trained.entries[everyone[0].curve.trial]
+    other = _of_configuration(trained, everyone, at, mode)
     return replace(
         verdict,
         group=group,
@@ -156,7 +165,7 @@ def _by_group(
         tries=found.tries,
         flips=tuple(flip for flip in found.flips if flip.supported),
         unsure=tuple(flip for flip in found.flips if not flip.supported),
-        best_of_all=None if other is verdict.winner else other,
+        best_of_all=None if other.winner is verdict.winner else (other.winner, other.score),
     )
 
 

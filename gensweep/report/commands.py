@@ -25,25 +25,33 @@ def reproduce_command(trial: TrialRecord) -> str:
 
 def evaluate_command(trial: TrialRecord, like: str | None = None) -> str:
     """The command that evaluates imported images again, as those of `like` were; by default as they were."""
-    words, config = ["gensweep", "evaluate"], trial.config
-    path = config.get("family.path", "FOLDER")
-    if trial.family == "folder":
-        words.append(path)
-    else:
-        words += [
-            "--torchscript",
-            path,
-            "--trust",
-            "--latent",
-            config.get("family.latent", "").strip("[]").replace(" ", ""),
-        ]
-        if (classes := config.get("family.classes", NULL)) != NULL:
-            words += ["--classes", classes]
-        if (values := config.get("family.output_range", NULL)) != NULL:
-            words.append(f"--output-range={values.strip('[]').replace(' ', '')}")
-        if (seed := config.get("seed", "0")) != "0":
-            words += ["--seed", seed]
-    return shlex.join([*words, "--like", like or trial.sweep, "--name", trial.sweep, "--replace"])
+    path, options = trial.config.get("family.path", "FOLDER"), list(_generator_options(trial.config))
+    words = ["--torchscript", path, "--trust"] if trial.family == "torchscript" else [path]
+    named = ["--like", like or trial.sweep, "--name", trial.sweep, "--replace"]
+    return shlex.join(["gensweep", "evaluate", *words, *options, *named])
+
+
+def _generator_options(config: Mapping[str, str]) -> Iterator[str]:
+    """The options of `gensweep evaluate` for what draws images, a folder of which has none."""
+    given = {key: text for key, text in config.items() if text != NULL}
+    if "family.latent" in given:
+        yield from ("--latent", _listed(given["family.latent"]))
+    if given.get("family.trusted") == "true":
+        yield "--trust"
+    for key, text in given.items():
+        if key.startswith("family.call."):
+            yield from ("--call", f"{key.removeprefix('family.call.')}={_yaml(text)}")
+    if "family.classes" in given:
+        yield from ("--classes", given["family.classes"])
+    if "family.output_range" in given:
+        yield f"--output-range={_listed(given['family.output_range'])}"
+    if given.get("seed", "0") != "0":
+        yield from ("--seed", given["seed"])
+
+
+def _listed(text: str) -> str:
+    """A list of numbers as options take it."""
+    return text.strip("[]").replace(" ", "")
 
 
 def why_never_alike(found: TrialRecord, like: TrialRecord) -> str | None:

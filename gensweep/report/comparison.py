@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,24 +79,36 @@ class Comparison:
 
     def group_of(self, trial: TrialRecord) -> str:
         """What figures call the group that a trial of these sweeps would belong to, also if it is not ranked."""
-        sweep, family = trial.sweep, trial.family
+        sweep, family = self._sweep_of(trial), trial.family
         if self._families.get(sweep, {family}) == {family}:
             return sweep
         return family if len(self.sweeps) == 1 else f"{sweep} {family}"
 
     def group_name(self, group: str) -> str:
         """A group as people read it, ranked or not: families are spelt as in sentences, sweeps as they are called."""
-        if any(group == sweep.name for sweep in self.sweeps):
+        if group in self.names.values():
             return group
         sweep, space, family = group.rpartition(" ")
         return f"{sweep}{space}{family_name(family)}"
+
+    @cached_property
+    def names(self) -> dict[tuple[str, str], str]:
+        """By id and name of each sweep, what figures call it: of several with one name, with the run id."""
+        several = Counter(name for _, name in {(sweep.sweep_id, sweep.name) for sweep in self.sweeps})
+        return {
+            (sweep.sweep_id, sweep.name): sweep.name if several[sweep.name] == 1 else f"{sweep.name} {_short(sweep)}"
+            for sweep in self.sweeps
+        }
+
+    def _sweep_of(self, trial: TrialRecord) -> str:
+        return self.names.get((trial.sweep_id, trial.sweep), trial.sweep)
 
     @cached_property
     def _families(self) -> dict[str, set[str]]:
         """The families of each sweep that are ranked."""
         families: dict[str, set[str]] = {}
         for each in self.entries:
-            families.setdefault(each.trial.sweep, set()).add(each.trial.family)
+            families.setdefault(self._sweep_of(each.trial), set()).add(each.trial.family)
         return families
 
     @cached_property
@@ -106,10 +119,15 @@ class Comparison:
     @cached_property
     def rungs(self) -> list[Rung]:
         """How well early scores ranked the final ones; asks the store for histories."""
-        found = []
-        for sweep in self.sweeps:
-            found += rungs(sweep.name, [entry for entry in self.entries if entry.trial.sweep == sweep.name])
-        return found
+        trials: dict[str, list[RankedTrial]] = {name: [] for name in self.names.values()}
+        for each in self.entries:
+            trials.setdefault(self._sweep_of(each.trial), []).append(each)
+        return [rung for name, mine in trials.items() for rung in rungs(name, mine)]
+
+
+def _short(sweep: SweepRecord) -> str:
+    """As much of a sweep's run id as names it."""
+    return sweep.run_id[:8]
 
 
 def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison:
@@ -168,7 +186,7 @@ def _newest_of_each_name(sweeps: Iterable[SweepRecord]) -> tuple[list[SweepRecor
     out = []
     for sweep in sorted(sweeps, key=lambda item: item.started, reverse=True):
         if newest.setdefault(sweep.name, sweep) is not sweep:
-            reason = f"an older sweep of the same name (name it by its run id {sweep.run_id[:8]} to compare it)"
+            reason = f"an older sweep of the same name (name it by its run id {_short(sweep)} to compare it)"
             out.append(LeftOut(sweep.name, sweep.run_id, reason))
     return list(newest.values()), out
 

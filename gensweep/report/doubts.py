@@ -28,8 +28,9 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     if verdict.seeds == 1 and not trial.imported:
         again = f"gensweep tune --repeat {trial.sweep} --top 3 --seeds 2"
         yield f"{trial.name} was trained with one seed, and another may turn out otherwise; to see how much: {again}"
-    if (other := verdict.best_of_all) is not None:
-        yield f"the best single training is {other.trial.name} ({comparison.title} {score(other.score.value)})"
+    if verdict.best_of_all is not None:
+        other, found = verdict.best_of_all
+        yield f"the best single configuration is {other.trial.name} ({comparison.title} {score(found)})"
     yield from _few_or_unknown(comparison, verdict)
     kept = {sweep.name for sweep in comparison.sweeps}
     for item in comparison.not_comparable:

@@ -80,7 +80,7 @@ def _panel_layers(panel: Panel) -> list[Spec]:
     x, y = span(panel.x, list(panel.widths())), span(panel.y, list(panel.heights()))
     above: Spec = {"titleAngle": 0, "titleAlign": "left", "titleX": 0, "titleY": -12, "titleBaseline": "bottom"}
     axes = {"x": axis_channel("x", panel.x, x, grid=False), "y": axis_channel("y", panel.y, y, domain=False, **above)}
-    return [*_intervals(panel, x), *_lines(panel, axes), *_names(panel), *_dots(panel, axes)]
+    return [*_intervals(panel, x, y), *_lines(panel, axes), *_names(panel), *_dots(panel, axes)]
 
 
 def _lines(panel: Panel, axes: Spec) -> list[Spec]:
@@ -106,18 +106,19 @@ def _lines(panel: Panel, axes: Spec) -> list[Spec]:
     return layers
 
 
-def _intervals(panel: Panel, x: Span) -> list[Spec]:
+def _intervals(panel: Panel, x: Span, y: Span) -> list[Spec]:
     """Bands of lines, of levels and of crossings, and the invisible places at which all lines are read."""
     layers: list[Spec] = []
     wide, high = {"x": number("x"), "x2": {"field": "x2"}}, {"y": number("y"), "y2": {"field": "y2"}}
     for band in panel.bands:
-        rows: list[Spec] = [{"x": at, "y": low, "y2": up} for at, low, up in band.points]
+        rows: list[Spec] = [{"x": at, "y": y.within(low), "y2": y.within(up)} for at, low, up in band.points]
         look = {"color": series_colour(band.colour), "opacity": 0.2, "interpolate": interpolation(band.step)}
         layers += marks("area", rows, {"x": number("x"), **high}, clip=True, **look)
-    rows = [{"y": each.interval[0], "y2": each.interval[1]} for each in panel.levels if each.interval is not None]
+    intervals = [each.interval for each in panel.levels if each.interval is not None]
+    rows = [{"y": y.within(low), "y2": y.within(up)} for low, up in intervals]
     layers += marks("rect", rows, high, color=FAINT, opacity=0.15, clip=True)
     whole = {**wide, "y": fixed(0), "y2": fixed("height")}
-    rows = [{"x": max(low, x.low), "x2": min(up, x.high)} for each in panel.crossings for low, up in [each.interval]]
+    rows = [{"x": x.within(low), "x2": x.within(up)} for each in panel.crossings for low, up in [each.interval]]
     layers += marks("rect", rows, whole, color=FAINT, opacity=0.18, clip=True)
     return layers + marks("rect", _strips(panel.readings, x), whole, opacity=0)
 

@@ -130,7 +130,7 @@ def _facts(comparison: Comparison) -> dict[str, str]:
     statuses = [trial.status for trial in trials]
     ends = [
         f"{statuses.count(status)} {status}"
-        for status in ("finished", "pruned", "failed", "infeasible", "stopped", "running", "paused")
+        for status in ("finished", "pruned", "failed", "infeasible", "stopped", "running", "paused", "waiting")
         if status in statuses
     ]
     return {

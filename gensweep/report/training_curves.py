@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from gensweep.tracking.records import TrialRecord
 
 #: How a training ended that would have gone on.
-CUT_SHORT = ("pruned", "stopped", "running", "paused")
+CUT_SHORT = ("pruned", "stopped", "running", "paused", "waiting")
 #: The units in which a budget may be given, the one that is preferred first.
 UNITS: tuple[Unit, ...] = ("flops", "device_seconds", "images")
 
@@ -42,6 +43,11 @@ class TrainedCurves:
     def attempts(self) -> tuple[TrainingCurve, ...]:
         """All trainings, those that failed last."""
         return self.curves + self.failed
+
+    @cached_property
+    def groups(self) -> dict[str, str]:
+        """By run id, the group of a training."""
+        return {curve.trial: curve.group for curve in self.curves}
 
     @cached_property
     def costs(self) -> dict[str, tuple[float, float]]:
@@ -118,9 +124,20 @@ def sampling_cost(trial: TrialRecord, unit: Unit) -> float | None:
     """What an image takes to draw, in a unit; None if it is not known, as for training images."""
     if unit == "flops":
         return trial.cost.sample_flops
-    drawn = None if trial.objective is None else trial.objective.identity.samples
-    seconds = trial.cost.sample_seconds
+    drawn, seconds = _drawn(trial), trial.cost.sample_seconds
     return _devices(trial.cost) * seconds / drawn if unit == "device_seconds" and seconds and drawn else None
+
+
+def _drawn(trial: TrialRecord) -> int | None:
+    """How many images were drawn for a score; a likelihood counts real ones, beside which others are drawn."""
+    if trial.objective is None or (identity := trial.objective.identity).timesteps is None:
+        return None if trial.objective is None else identity.samples
+    if (samples := trial.config.get("evaluation.samples")) is None:
+        return None
+    from gensweep.training.settings import IMAGES_SHOWN  # imports torch
+
+    alone = json.loads(trial.config.get("evaluation.metrics", "[]")) == [identity.metric]
+    return min(int(samples), IMAGES_SHOWN) if alone else int(samples)
 
 
 def _devices(cost: Cost) -> int:

@@ -53,6 +53,10 @@ class Span(NamedTuple):
     high: float
     ticks: list[float] | None
 
+    def within(self, value: float) -> float:
+        """A value, or the end beyond which it lies: on a logarithmic axis not all have a place."""
+        return min(max(value, self.low), self.high)
+
 
 def svg_of(layers: Sequence[Spec], width: int, height: int) -> str:
     """Layers over each other as an SVG of a size in pixels."""

@@ -25,9 +25,8 @@ def verdict_sentences(comparison: Comparison, verdict: BudgetVerdict) -> list[st
         _winner(comparison, verdict),
         *(_flip(comparison, verdict, flip) for flip in verdict.flips),
         *_expected(comparison, verdict),
-        *_cost(verdict),
-        *_settings(comparison, verdict),
-        *_fresh_seeds(verdict),
+        # What is known of the best checkpoint of the whole training, which may have been longer.
+        *(_of_best(comparison, verdict) if verdict.pays_for_best else ()),
     ]
     return [f"{each}." for each in sentences]
 
@@ -97,6 +96,12 @@ def _expected(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
                 parts.append(f"{group_words(comparison, verdict, curve.group)} {rough(point.best)}{band}")
     tries = "one configuration" if verdict.tries == 1 else f"the best of {verdict.tries} configurations, each"
     yield f"Expected of {tries} trained for that: {', '.join(parts)}"
+
+
+def _of_best(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
+    yield from _cost(verdict)
+    yield from _settings(comparison, verdict)
+    yield from _fresh_seeds(verdict)
 
 
 def _cost(verdict: BudgetVerdict) -> Iterator[str]:

@@ -146,7 +146,8 @@ def amount_range(low: float | None, high: float | None, unit: Unit) -> str:
     """From one amount to another: 25 to 70 s, 3.9 to 8.1 TFLOPs."""
     first, last = amount_words(low, unit), amount_words(high, unit)
     number, _, rest = first.partition(" ")
-    return f"{number if rest == last.partition(' ')[2] else first} to {last}"
+    alike = " " not in rest and rest == last.partition(" ")[2]
+    return f"{number if alike else first} to {last}"
 
 
 def size(amount: float | None) -> str:

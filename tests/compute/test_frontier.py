@@ -24,6 +24,7 @@ def test_the_common_range_begins_where_all_have_scores_and_ends_where_one_group_
     assert common_budgets(made) == (3, 8)
     assert common_budgets(made, {"a": 100.0, "b": 1.0}) == (4, 108)
     assert common_budgets([curve("a", 0, [(1, 9)]), curve("b", 0, [(3, 5)])]) is None
+    assert common_budgets([curve("a", 0, [(1, 9)]), curve("b", 0, [(1.01, 5)])]) == (1.01, 1.01)
 
 
 def test_k_is_the_same_for_all_groups_and_follows_the_smallest():
@@ -113,6 +114,19 @@ def test_the_interval_of_a_flip_holds_the_budget_of_the_first_scores_at_which_th
         held += sum(flip.low <= first and flip.high >= 8 for flip in flips)
     assert supported > 100
     assert held / supported > 0.92
+
+
+def test_groups_that_are_equal_at_first_have_no_flip_where_one_becomes_better():
+    """As two families that have a recall of 0 until they draw more than noise."""
+    late = np.linspace(0.1, 0.2, 8)
+    curves = [
+        curve(group, index, [(1, 0.0), (10, 0.0), (100, -score - lead)])
+        for group, lead in (("a", 0.0), ("b", 0.3))
+        for index, score in enumerate(late)
+    ]
+    found = frontier(curves)
+    assert found.best_at(100) == "b"
+    assert found.flips == ()
 
 
 @pytest.mark.trains

@@ -47,6 +47,22 @@ def test_scores_are_compared_where_all_hidden_trainings_were_scored():
     assert {each.spent for each in found.hidden} == {first.curve.points[1].spent}
 
 
+def test_hidden_trainings_without_a_score_in_common_are_left_out():
+    """As where seconds are measured, and one was stopped at its first rung before others had come to theirs."""
+    trainings = drawn(LAWFUL)
+    wide = [each for each in trainings if each.width == 48]
+    first = wide[0].curve.points[0]
+    short = replace(wide[0], curve=replace(wide[0].curve, points=(replace(first, spent=0.9 * first.spent),)))
+    others = [each for each in trainings if each is not wide[0]]
+    assert width_backtest("a", [short, *others]) is None
+    early = [
+        replace(each, curve=replace(each.curve, points=(short.curve.points[0], *each.curve.points[1:])))
+        for each in wide[1:]
+    ]
+    narrower = [each for each in trainings if each.width < 48]
+    assert len(width_backtest("a", [*narrower, short, *early, wide[0]]).hidden) == len(wide)
+
+
 def test_with_two_widths_or_few_trainings_there_is_nothing_to_say():
     assert width_backtest("a", drawn(replace(LAWFUL, widths=(16, 48)))) is None
     assert width_backtest("a", drawn(replace(LAWFUL, trainings=5))) is None

@@ -190,6 +190,11 @@ def test_another_size_is_resized_as_a_picture_in_a_file_is(store, capsys):
     assert drawn["notes"]
 
 
+def test_metrics_without_that_of_the_run_begin_with_the_main_one(store, capsys):
+    (found,), _ = evaluate(capsys, "real", "--like", "tiny", "--metrics", "recall")
+    assert found["metric"] == "recall"
+
+
 def test_another_identity_is_refused_with_the_command_that_makes_it_alike(store, capsys):
     evaluate(capsys, "real", "--name", "few", "--samples", COUNT - 2, "--like", "tiny")
     entries, err = compared(capsys)

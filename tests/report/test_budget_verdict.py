@@ -15,8 +15,9 @@ from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json
 from gensweep.report.pareto_table import pareto_rows
+from gensweep.report.training_curves import sampling_cost
 from gensweep.report.verdict import verdict_words
-from gensweep.results import Cost, Evaluation, Score
+from gensweep.results import Cost, Evaluation, Identity, Score
 
 BUDGETS = np.geomspace(1e12, 16e12, 9)
 
@@ -95,6 +96,56 @@ def test_whole_batches_that_end_a_little_beyond_the_budget_count(history):
     comparison = compare([sweep("a", first), sweep("b", second)])
     for verdict in (judge(comparison), judge(comparison, parse_amount("2e12flops"))):
         assert (verdict.winner.trial.name, verdict.score) == ("a/t0000", 20.0)
+
+
+def test_groups_that_end_a_batch_apart_with_one_score_each_are_compared(history):
+    """As where all scores before the end are of another kind."""
+    first = [history.trial("a", n, "gan", [(2.001e12, 20.0 + n)]) for n in range(4)]
+    second = [history.trial("b", n, "diffusion", [(1.999e12, 50.0 + n)]) for n in range(4)]
+    comparison = compare([sweep("a", first), sweep("b", second)])
+    for verdict in (judge(comparison), judge(comparison, parse_amount("2e12flops"))):
+        assert (verdict.group, verdict.no_budget) == ("a", None)
+        assert verdict.probability > 0.95
+
+
+def test_below_the_end_nothing_is_said_of_what_came_later(history):
+    """The winner's best checkpoint, its score on fresh seeds, and the best score of another trial."""
+    budgets = (1e12, 8e12)
+    gans = [history.trial("g", n, "gan", [(at, 100.0 + n - at / 1e12) for at in budgets]) for n in range(6)]
+    gans = [replace(each, rescored=replace(each.objective, value=95.0)) for each in gans]
+    lucky = history.trial("d", 9, "diffusion", [(1e12, 50.0), (8e12, 6.0)])
+    others = [history.trial("d", n, "diffusion", [(1e12, 160.0 + n), (8e12, 40.0 + n)]) for n in range(8)]
+    comparison = compare([sweep("g", gans), sweep("d", [lucky, *others])])
+    early, late = judge(comparison, parse_amount("1e12flops")), judge(comparison)
+    assert (early.group, late.group) == ("g", "d")
+    assert "the best single configuration is d/t0009 (FD-EffNetLite0 50)" in early.warnings
+    words = verdict_words(comparison, early)
+    assert "Its best checkpoint" not in words
+    assert "fresh seeds" not in words
+    alone = compare([sweep("g", gans)])
+    assert "fresh seeds: 95, 3 worse" in verdict_words(alone, judge(alone))
+
+
+def test_two_sweeps_of_one_name_are_two_groups(history):
+    old = history.family("s", "gan", 8, gan_law)
+    new = history.family("s", "gan", 8, lambda budget: 2 * gan_law(budget), seed=1)
+    renamed = [replace(each, run_id=f"new-{each.trial}", sweep_id="2") for each in new.trials]
+    history.evaluations |= {f"new-{each.trial}": history.evaluations[each.run_id] for each in new.trials}
+    history.evaluations |= {each.run_id: history.evaluations[each.run_id] for each in old.trials}
+    first = replace(old, run_id="a" * 32, sweep_id="1", trials=tuple(replace(e, sweep_id="1") for e in old.trials))
+    second = replace(new, run_id="b" * 32, sweep_id="2", trials=tuple(renamed))
+    comparison = compare([first, second], asked=True)
+    assert {group: len(members) for group, members in comparison.groups.items()} == {"s aaaaaaaa": 8, "s bbbbbbbb": 8}
+    assert [comparison.group_name(group) for group in comparison.groups] == list(comparison.groups)
+    assert judge(comparison).group is not None
+
+
+@pytest.mark.parametrize("status", ["running", "paused", "waiting", "stopped", "pruned"])
+def test_what_would_have_gone_on_is_no_whole_training(history, status):
+    whole = history.family("s", "gan", 6, gan_law)
+    short = history.trial("s", 9, "gan", [(BUDGETS[0], 30.0)], status=status)
+    comparison = compare([replace(whole, trials=(*whole.trials, short))])
+    assert [curve.stopped for curve in judge(comparison).curves] == [1]
 
 
 def test_another_budget_has_another_winner(families):
@@ -324,3 +375,11 @@ def test_larger_scores_win_where_larger_is_better(history):
     assert verdict.score > best
     last = verdict.curves[0].points[-1]
     assert 0 < last.low < last.best < last.high
+
+
+@pytest.mark.parametrize(("metrics", "drawn"), [(["bpd"], 64), (["bpd", "fd"], 5000)])
+def test_beside_a_likelihood_an_image_costs_its_share_of_what_was_drawn_and_not_of_the_real_ones(metrics, drawn):
+    likelihood = Identity("bpd", None, 500, "digits#ab", "256 levels a value", timesteps=100)
+    config = {"evaluation.samples": "5000", "evaluation.metrics": json.dumps(metrics)}
+    found = trial("a", 0, 3.0, identity=likelihood, family="vdm", config=config, cost=Cost(sample_seconds=6.4))
+    assert sampling_cost(found, "device_seconds") == pytest.approx(6.4 / drawn)

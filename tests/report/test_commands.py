@@ -9,6 +9,7 @@ from shown_commands import parse
 from gensweep.config import TrialConfig, load_sweep, load_trial, parse_overrides
 from gensweep.config.writing import to_yaml
 from gensweep.metrics.metric import METRICS
+from gensweep.report.commands import reproduce_command
 from gensweep.report.comparison import compare
 from gensweep.tracking.tags import param_texts
 
@@ -196,3 +197,24 @@ def test_a_finetuning_with_fewer_samples_runs_again_under_a_name_of_its_own():
     item = left_out(config, DIFFUSION, command="gensweep finetune many --class 3 --name old")
     assert item.command == "gensweep finetune many --class 3 --name old-2 --set evaluation.samples=500"
     parse(item.command.removeprefix("gensweep "))
+
+
+def test_a_pipeline_is_evaluated_again_as_it_was(files, tmp_path):
+    origin = {"kind": "pipeline", "path": str(tmp_path), "call": {"num_inference_steps": 20, "eta": 0.5}}
+    config = param_texts({"seed": 3, "family": origin | {"classes": 10, "trusted": True, "pipeline": "DDIMPipeline"}})
+    found = recorded.trial("ddim", 0, 5.0, family="pipeline", config=config)
+    given = parse(reproduce_command(found).removeprefix("gensweep ")).values
+    assert given["run"] == str(tmp_path)
+    assert parse_overrides(given["call"]) == {"num_inference_steps": 20, "eta": 0.5}
+    assert {key: given[key] for key in ("classes", "seed", "trust", "name", "replace", "like")} == {
+        "classes": 10, "seed": 3, "trust": True, "name": "ddim", "replace": True, "like": "ddim",
+    }  # fmt: skip
+    assert "torchscript" not in given
+
+
+def test_an_exported_generator_is_evaluated_again_as_it_was(files):
+    origin = {"kind": "torchscript", "path": "g.pt", "latent": [100, 1, 1], "classes": None, "output_range": [0.0, 1.0]}
+    found = recorded.trial("g", 0, 5.0, family="torchscript", config=param_texts({"seed": 0, "family": origin}))
+    given = parse(reproduce_command(found).removeprefix("gensweep ")).values
+    assert (given["latent"], given["output_range"]) == ((100, 1, 1), (0.0, 1.0))
+    assert given.keys() == {"torchscript", "trust", "latent", "output_range", "like", "name", "replace"}

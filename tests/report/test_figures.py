@@ -1,5 +1,6 @@
 """What is drawn: the tests look at the marks of the SVG."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -161,6 +162,18 @@ def test_bands_and_intervals_of_levels_are_shaded():
     shaded = [each.get("fill") for each in look_of(drawn).iter("path") if float(each.get("opacity", "1")) < 0.3]
     assert shaded == ["var(--c3)", "var(--faint)"]
     assert "real images" in texts(drawn)
+
+
+@pytest.mark.parametrize("low", [-0.006, 0.0, 0.002])
+def test_an_interval_that_leaves_a_logarithmic_axis_is_shaded_to_its_end(low):
+    level = Level("real images", 0.004, Note(("floor",)), interval=(low, 0.014))
+    drawn = panel(dots=dots([(1, 0.05), (4, 3.0)]), levels=[level], bands=[Band(3, [(1, low, 0.1), (4, low, 4.0)])])
+    shaded = [each.get("d") for each in look_of(drawn).iter("path") if float(each.get("opacity", "1")) < 0.3]
+    assert len(shaded) == 2
+    assert "NaN" not in "".join(shaded)
+    _, level_path = shaded
+    heights = {float(number) for number in re.findall(r"v(-?[\d.]+)", level_path)}
+    assert all(abs(height) > 10 for height in heights), level_path
 
 
 def test_bars_are_as_long_as_the_shares_and_say_their_interval():

@@ -25,30 +25,58 @@ def test_the_correlation_is_scipys(first, rng):
 
 
 def curves(*rows):
-    return {f"t{number}": list(zip((10, 20, 40), row, strict=False)) for number, row in enumerate(rows)}
+    return [list(zip((10, 20, 40), row, strict=True)) for row in rows]
 
 
-def test_each_rung_is_held_against_the_final_scores_of_trials_that_reached_them():
-    found = rungs_of("s", curves((9, 8, 1), (8, 7, 2), (7, 3, 3), (6, 4, 4), (1,)))
-    assert [(rung.images, rung.trials) for rung in found] == [(10, 4), (20, 4)]
+def stored(monkeypatch, trials):
+    """Let the store have the histories of trials, which are by trial."""
+    monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: trials[trial.trial])
+
+
+def test_each_rung_is_held_against_the_final_scores():
+    found = rungs_of("s", curves((9, 8, 1), (8, 7, 2), (7, 3, 3), (6, 4, 4)))
+    assert [(rung.images, rung.share, rung.trials) for rung in found] == [(10, 0.25, 4), (20, 0.5, 4)]
     assert found[0].correlation == pytest.approx(-1.0)
     assert found[1].correlation == pytest.approx(-0.8)
     assert [rung.winner for rung in found] == [4, 4]
+
+
+def test_trainings_of_unlike_lengths_are_compared_after_equal_shares_up_to_whole_batches(monkeypatch):
+    """As those of a budget in FLOPs, which pays for more images of the narrower network."""
+    trials = {
+        f"t{number:04d}": [(round(end / 4) + number, 9.0 - number), (end, 1.0 * number)]
+        for number, end in enumerate((4000, 4000, 1000, 1000, 2000))
+    }
+    stored(monkeypatch, trials)
+    ends = [points[-1][0] for points in trials.values()]
+    entries = ranked([trial("s", number, float(number), length=end) for number, end in enumerate(ends)])
+    (rung,) = rungs("s", entries["s"])
+    assert (rung.images, rung.share, rung.trials, rung.winner) == (None, 0.25, 5, 5)
+    assert rung.correlation == pytest.approx(-1.0)
+    assert "a correlation of -1.00 at 25 % of the training; the winner was number 5 of 5" in rung_words([rung])[0]
+
+
+def test_trainings_that_ended_before_their_length_have_no_final_score(monkeypatch):
+    trials = {f"t{number:04d}": [(10, 5.0 - number), (20, 1.0 + number)] for number in range(5)}
+    trials["t0004"] = [(10, 0.5)]
+    stored(monkeypatch, trials)
+    entries = ranked([trial("s", number, 1.0 + number, length=20) for number in range(5)])
+    assert [rung.trials for rung in rungs("s", entries["s"])] == [4]
 
 
 @pytest.mark.parametrize(("mode", "winner"), [("min", 1), ("max", 2)])
 def test_the_winner_is_the_one_with_the_better_score(monkeypatch, mode, winner):
     rows = [(1, 1), (2, 2), (3, 4), (4, 3)]
     histories = {f"t{number:04d}": list(zip((10, 20), row, strict=True)) for number, row in enumerate(rows)}
-    monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: histories[trial.trial])
+    stored(monkeypatch, histories)
     entries = ranked([trial("s", number, row[-1], mode=mode) for number, row in enumerate(rows)])["s"]
     found = rungs("s", entries)
     assert [(rung.images, rung.winner) for rung in found] == [(10, winner)]
     assert found[0].correlation == pytest.approx(0.8)
 
 
-@pytest.mark.parametrize("rows", [[], [(1, 2, 3)] * 3, [(1,)] * 5])
-def test_too_few_trials_or_rungs_tell_nothing(rows):
+@pytest.mark.parametrize("rows", [[], [(1, 2, 3)] * 3, [(0, 0, 3)] * 5])
+def test_too_few_trials_and_scores_that_are_all_equal_tell_nothing(rows):
     assert rungs_of("s", curves(*rows)) == []
 
 

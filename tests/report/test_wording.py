@@ -116,6 +116,7 @@ def test_amounts_of_compute_are_said_in_their_unit():
     assert amount_range(25, 50, "device_seconds") == "25 to 50 s"
     assert amount_range(3.9e12, 8.1e12, "flops") == "3.9 to 8.1 TFLOPs"
     assert amount_range(9e8, 8.1e12, "flops") == "900 MFLOPs to 8.1 TFLOPs"
+    assert amount_range(5400, 12600, "device_seconds") == "1 h 30 min to 3 h 30 min"
 
 
 def test_what_scores_are_read_beside_in_words():
