@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gensweep.api.trained import load
     from gensweep.api.verdicts import Verdict, best, compare, trials
     from gensweep.build.model import Model
+    from gensweep.config.sweep_config import Repeats
     from gensweep.errors import ConfigError, GensweepError
     from gensweep.sweep.sweep_plan import SweepResult
     from gensweep.tracking.records import TrialRecord
@@ -29,6 +30,7 @@ __all__ = [
     "ConfigError",
     "GensweepError",
     "Model",
+    "Repeats",
     "SweepResult",
     "TrialRecord",
     "Verdict",
@@ -47,6 +49,7 @@ _MODULES = {
     **dict.fromkeys(("best", "compare", "trials", "Verdict"), "gensweep.api.verdicts"),
     "load": "gensweep.api.trained",
     "Model": "gensweep.build.model",
+    "Repeats": "gensweep.config.sweep_config",
     "SweepResult": "gensweep.sweep.sweep_plan",
     "TrialRecord": "gensweep.tracking.records",
     **dict.fromkeys(("ConfigError", "GensweepError"), "gensweep.errors"),

@@ -27,6 +27,9 @@ from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_i
 Progress: TypeAlias = Callable[[int, int], None]
 """Gets the number of images that are done, and of all images."""
 
+#: Sections that say how a model was trained and evaluated: no image depends on them that is drawn afterwards.
+OF_TRAINING = ("seed", "plugins", "data", "optimizer", "training", "evaluation", "finetune")
+
 
 @dataclass(frozen=True)
 class Model:
@@ -54,6 +57,7 @@ class Model:
         """
         if not changes:
             return self
+        check_effect(changes)
         config = self.config.with_overrides(changes)
         family = build_family(config, self.checkpoint.shape, len(self.checkpoint.class_names))
         check_guidance(changes, self.family)
@@ -105,6 +109,15 @@ class Model:
         return evaluate_images(evaluator, lambda indices: chosen[indices], self.device, labels=labels).scores
 
 
+def check_effect(changes: Mapping[str, Any]) -> None:
+    """Raises ConfigError for settings that say how a model was trained, and not how its images are drawn."""
+    idle = [key for key in changes if key.partition(".")[0] in OF_TRAINING]
+    if idle:
+        raise ConfigError(
+            [f"{key}: says how the model was trained; what counts is sampler.*, family.* and the seed" for key in idle]
+        )
+
+
 def check_guidance(changes: Mapping[str, Any], family: Family) -> None:
     """Raises ConfigError for a scale of guidance where there are no labels to guide by."""
     if (scale := changes.get("family.guidance")) is not None and not family.classes:
@@ -128,6 +141,7 @@ def load_checkpoint(
     checkpoint = read(folder)
     trial = TrialConfig.from_dict(checkpoint.metadata)
     if overrides:
+        check_effect(overrides)
         trial = trial.with_overrides(overrides)
     family = build_family(trial, checkpoint.shape, len(checkpoint.class_names))
     kept = weights_in(tensor_names(folder))

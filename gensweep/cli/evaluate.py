@@ -86,7 +86,8 @@ def evaluate(
     if picture is not None:
         check_picture(picture)
     changed = _changes(options)
-    samples = samples or changed.pop("evaluation.samples", None)
+    if "evaluation.samples" in changed:
+        samples = _samples(changed.pop("evaluation.samples"), samples)
     scores = rescore([subject_of(run, samples=samples, seed=seed, changed=changed)], axes)
     print_scores(scores, format)
     if picture is not None:
@@ -121,6 +122,15 @@ def _changes(options: ImportedOptions) -> dict[str, Any]:
         raise ConfigError([f"--set {key}: only evaluation.* says how a run is evaluated" for key in other])
     given = {"evaluation.against": options.against, "evaluation.metrics": list(options.metrics)}
     return changes | {key: value for key, value in given.items() if value}
+
+
+def _samples(changed: Any, samples: int | None) -> int:
+    """The number of images that a setting asks for.  Raises ConfigError if it is none, or --samples says another."""
+    if samples is not None:
+        raise ConfigError(f"--set evaluation.samples={changed}: --samples {samples} says it, too; leave one out")
+    if not isinstance(changed, int) or changed < 2:
+        raise ConfigError(f"--set evaluation.samples={changed}: give a whole number from 2, as --samples does")
+    return changed
 
 
 def _refuse(options: list[str], owner: str) -> None:

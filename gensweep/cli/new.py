@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -13,11 +14,16 @@ from gensweep.errors import ConfigError
 from gensweep.files import write_text
 from gensweep.report.terminal import print_remark
 
-STARTERS = ("schedule", "network", "dataset")
+#: What can be begun, and the registry that it goes into.
+STARTERS = {
+    "schedule": ("gensweep.diffusion.schedules", "SCHEDULES"),
+    "network": ("gensweep.nn.networks", "DENOISERS"),
+    "dataset": ("gensweep.data.images", "DATASETS"),
+}
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(STARTERS))
+@click.argument("kind", type=click.Choice(list(STARTERS)))
 @click.argument("name")
 @click.option(
     "-o",
@@ -38,12 +44,14 @@ def new(kind: str, name: str, output: Path) -> None:
       gensweep tune space.yaml --import exponential.py --set diffusion.schedule.kind=exponential
       gensweep new dataset photos -o plugins
     """
-    if not name.isidentifier() or name.startswith("_"):
+    if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ConfigError(f"{name!r} cannot name a module of Python; use letters, digits and _, such as my_{kind}")
     files = {output / f"{name}.py": f"{kind}.py.txt", output / f"test_{name}.py": f"{kind}_test.py.txt"}
     for file in files:
         if file.exists():
             raise ConfigError(f"{file} exists already; choose another name, or another folder with --output")
+    if name in _known(kind):
+        raise ConfigError(f"{name!r} is the name of a {kind} that there is; choose another, such as my_{name}")
     if importlib.util.find_spec(name) is not None:
         raise ConfigError(f"{name!r} is the name of a module that is installed; choose another, such as my_{name}")
     for file, starter in files.items():
@@ -51,3 +59,10 @@ def new(kind: str, name: str, output: Path) -> None:
         write_text(file, Template(text).substitute(name=name))
         click.echo(file)
     print_remark("Next:", f"pytest {output / f'test_{name}.py'}")
+
+
+def _known(kind: str) -> tuple[str, ...]:
+    """The names that are taken."""
+    module, registry = STARTERS[kind]
+    kinds: tuple[str, ...] = getattr(importlib.import_module(module), registry).kinds()
+    return kinds

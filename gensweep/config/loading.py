@@ -6,6 +6,7 @@ What a file would hold may also come as a nested mapping.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -93,8 +94,10 @@ def _read(source: Source) -> tuple[Tree, list[Problem], str]:
     """A tree whose plug-ins are imported, the problems of single values in it, and what to call its place."""
     if isinstance(source, Mapping):
         tree, traps, place = clone(source), list[Problem](), "the mapping"
-    else:
+    elif isinstance(source, str | PathLike):
         (tree, traps), place = read_file(source), str(source)
+    else:
+        raise ConfigError(f"{source!r} is no configuration; give the path of a YAML file, or what it would hold")
     base = tree.get("base")
     _raise([], load_plugins(tree, place) + (load_plugins(base, place) if isinstance(base, Tree) else []))
     return tree, traps, place

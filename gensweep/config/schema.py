@@ -108,6 +108,16 @@ def has_key(model: type[BaseModel] | None, path: Sequence[str]) -> bool:
 def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | None, list[Problem]]:
     """The tree as a model, or all its problems."""
     complete = _with_default_kinds(model, clone(tree))
+    if strange := [(key, value) for key, value in flatten(complete) if not _is_plain(value)]:
+        return None, [
+            Problem(
+                place_of(tree, key.split("."), default_place),
+                key,
+                f"{type(value).__name__} {value!r} is nothing that a file could hold; give text, a number, true, "
+                "false, null, a list or a mapping",
+            )
+            for key, value in strange
+        ]
     text = json.dumps(complete)
     if holds_secret(text) and (secrets := [key for key, value in flatten(complete) if holds_secret(json.dumps(value))]):
         return None, [Problem(redact(place_of(tree, key.split("."), default_place)), key, ADVICE) for key in secrets]
@@ -125,6 +135,14 @@ def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | N
                 place = place_of(complete, (*path, *spot.rest), default_place)
                 problems[spot.path] = Problem(place, key_of(path), _message(detail, spot, complete))
         return None, list(problems.values())
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _with_default_kinds(model: type[BaseModel], tree: Tree) -> Tree:

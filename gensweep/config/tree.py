@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,12 +28,16 @@ class Row(list[Any]):
 
 
 def clone(value: Any) -> Any:
-    """A deep copy with its places; plain mappings become trees without places."""
+    """A deep copy with its places; plain mappings become trees without places, paths text, NumPy's numbers plain."""
     if isinstance(value, Mapping):
         places = value.places if isinstance(value, Tree) else None
         return Tree({key: clone(item) for key, item in value.items()}, places)
     if isinstance(value, list | tuple):
         return Row([clone(item) for item in value], value.places if isinstance(value, Row) else ())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, numbers.Number) and hasattr(value, "item"):
+        return value.item()
     return value
 
 

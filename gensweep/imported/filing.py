@@ -32,8 +32,10 @@ ROOT = Path("sweeps")
 def taken(name: str, *, replace: bool) -> list[SweepRecord]:
     """The entries of that name, which a new one is to replace.
 
-    Raises ConfigError if there are some and they are not to be replaced, or if something of that name was trained.
+    Raises ConfigError for what cannot be a sweep's name, if there are some and they are not to be replaced, or if
+    something of that name was trained.
     """
+    SweepFolder(ROOT, name)
     try:
         found = [sweep for sweep in load_sweeps() if sweep.name == name]
     except NothingToCompareError:

@@ -1,6 +1,7 @@
 """From a configuration to a trained model and its images, with the real data set, extractor and metric."""
 
 import itertools
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -83,6 +84,10 @@ def test_settings_of_sampling_can_change_and_those_of_the_network_cannot(trained
         load_checkpoint(folder, overrides={"network.width": 16}, device="cpu")
     with pytest.raises(ConfigError, match="stepps"):
         load_checkpoint(folder, overrides={"sampler.stepps": 3}, device="cpu")
+    for key in ("seed", "data.size", "training.batch_size", "evaluation.samples"):
+        for change in (partial(load_checkpoint, folder, overrides={key: 9}), partial(model.with_settings, {key: 9})):
+            with pytest.raises(ConfigError, match=f"{key}: says how the model was trained"):
+                change()
 
 
 def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained):

@@ -361,6 +361,7 @@ def test_a_program_of_torch_export_is_taken_too(store, capsys):
         (["real", "--sampler", "heun"], 2, "--sampler: only for a run"),
         (["tiny", "--name", "x"], 2, "--name: only for a folder"),
         (["real", "--replace"], 2, "--replace needs --name"),
+        (["real", "--name", "a/b"], 2, "'a/b'"),
         (["real", "--against", "nowhere"], 2, "give train, test, whole, a folder"),
         (["real", "--set", "training.images=3"], 2, "--set training.images: only data.* and evaluation.*"),
         (["real", "--set", "data.kind=digit"], 2, "did you mean 'digits'"),
