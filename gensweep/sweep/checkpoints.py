@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gensweep.errors import GensweepError
-from gensweep.files import file_sha256, replace_folder
+from gensweep.files import file_sha256, replace_folder, replacing, write_bytes
 from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
 
 #: The file that makes a checkpoint at a URL whole.
@@ -92,17 +92,16 @@ def fetch(uri: str, cache: Path, *, patience: float = PATIENCE) -> Path:
 
 
 def fetch_file(uri: str, name: str, target: Path) -> bool:
-    """Copy one small file of a checkpoint to a local one; False if the checkpoint has no such file.
+    """Copy one small file of a checkpoint to a local one, as a whole; False if the checkpoint has no such file.
 
     Raises OSError if the storage does not answer for some seconds.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if is_url(uri):
-            content = RemoteFolder(uri, patience=DRIVER_PATIENCE).read(name)
-            target.write_bytes(content)
+            write_bytes(target, RemoteFolder(uri, patience=DRIVER_PATIENCE).read(name))
         else:
-            shutil.copyfile(Path(uri) / name, target)
+            with replacing(target) as aside:
+                shutil.copyfile(Path(uri) / name, aside)
     except FileNotFoundError:
         return False
     return True
