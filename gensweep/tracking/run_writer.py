@@ -166,6 +166,12 @@ class RunWriter:
         log_model(self._client, self._client.get_run(self.id), folder, images)
         self.log(tags={KEPT_IMAGES: images})
 
+    def delete(self) -> None:
+        """Take the run away, with its model unless that was registered."""
+        if KEPT_IMAGES in self.tags:
+            drop_models(self._client, self._experiment, self.id)
+        self._client.delete_run(self.id)
+
     def drop_checkpoint(self) -> None:
         """Delete the run's model, unless it was registered."""
         drop_models(self._client, self._experiment, self.id)

@@ -266,9 +266,10 @@ def test_beginning_from_the_url_can_be_repeated_whenever_it_was_interrupted(tmp_
         "the log": "gensweep.sweep.storage.write_bytes",
         "sweep.json": "gensweep.sweep.folder.SweepFolder.create",
     }[moment]
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(step, interrupted)
-        adopt(there, driver.held.root)
+        with pytest.raises(KeyboardInterrupt):
+            adopt(there, driver.held.root)
     assert_begun(there, driver, storage)
 
 
