@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gensweep.errors import GensweepError
@@ -71,24 +72,35 @@ def fetch(uri: str, cache: Path, *, patience: float = PATIENCE) -> Path:
         return Path(uri)
     copy = _cached(uri, cache)
     if not copy.is_dir():
-        aside, remote = _aside(copy), RemoteFolder(uri, patience=patience)
-        aside.mkdir()
-        expected = _manifest(remote)
-        for name in expected:
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-
-        def download(name: str) -> None:
+        cache.mkdir(parents=True, exist_ok=True)
+        # Each command has a folder of its own: several may fetch the same checkpoint at once.
+        with TemporaryDirectory(dir=cache, prefix=f".{copy.name}.") as folder:
+            aside = Path(folder) / copy.name
+            _download(uri, aside, patience)
             try:
-                remote.download(name, aside / name)
-            except FileNotFoundError:
-                raise IncompleteCheckpointError(f"the checkpoint {uri} lacks {name}") from None
-            if expected[name] is not None and file_sha256(aside / name) != expected[name]:
-                raise IncompleteCheckpointError(f"{name} of the checkpoint {uri} is damaged")
-
-        with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
-            list(pool.map(download, expected))
-        aside.rename(copy)
+                aside.rename(copy)
+            except OSError:
+                if not copy.is_dir():  # else another one was faster
+                    raise
     return copy
+
+
+def _download(uri: str, folder: Path, patience: float) -> None:
+    remote = RemoteFolder(uri, patience=patience)
+    expected = _manifest(remote)
+    for name in expected:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+
+    def download(name: str) -> None:
+        try:
+            remote.download(name, folder / name)
+        except FileNotFoundError:
+            raise IncompleteCheckpointError(f"the checkpoint {uri} lacks {name}") from None
+        if expected[name] is not None and file_sha256(folder / name) != expected[name]:
+            raise IncompleteCheckpointError(f"{name} of the checkpoint {uri} is damaged")
+
+    with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
+        list(pool.map(download, expected))
 
 
 def fetch_file(uri: str, name: str, target: Path) -> bool:
