@@ -32,6 +32,9 @@ LONGEST_PAUSE = 15.0
 #: Bytes that are copied at a time.
 CHUNK = 8 * 2**20
 
+#: How errors quote the names of buckets and objects.
+_QUOTED = re.compile(r"'[^']*'")
+
 #: What the same request would meet again.
 _LASTING = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|SIGNATURE|UNRECOGNIZED_CLIENT"
@@ -185,8 +188,7 @@ class RemoteFolder:
                 place = below(self.place, name) if name else self.place
                 if isinstance(error, OSError) and error.errno in _UNWRITABLE and not is_url(place):
                     raise OSError(error.errno, os.strerror(error.errno), place) from error
-                lasting = isinstance(error, PermissionError) or _LASTING.search(str(error))
-                if lasting or time.monotonic() + pause > deadline:
+                if _is_lasting(error, place) or time.monotonic() + pause > deadline:
                     raise OSError(f"{place}: {_cause(error)}") from error
             time.sleep(pause * random.uniform(0.75, 1.25))  # workers do not come all at once
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -194,6 +196,12 @@ class RemoteFolder:
 
 def _state(info: Any) -> FileState:
     return FileState(int(info.size), None if info.mtime_ns is None else info.mtime_ns / 1e9)
+
+
+def _is_lasting(error: Exception, place: str) -> bool:
+    """By its class or its own words: the place that it names may have any in its name."""
+    path = place.partition("://")[2].partition("?")[0] or place
+    return isinstance(error, PermissionError) or bool(_LASTING.search(_QUOTED.sub("", str(error).replace(path, ""))))
 
 
 def _cause(error: Exception) -> str:

@@ -121,7 +121,10 @@ def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> Swee
 
 def _views(sweep: SweepConfig, folder: SweepFolder) -> list[LogView]:
     study = partial(StudyFile, folder, SearchSpace.of(sweep).suggest)
-    return [LogView("MLflow", partial(Replay, folder)), LogView(folder.optuna.name, study, study_file.INTERVAL)]
+    return [
+        LogView("MLflow", partial(Replay, folder, driving=True)),
+        LogView(folder.optuna.name, study, study_file.INTERVAL),
+    ]
 
 
 def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: ProgressDisplay) -> SweepPlan:

@@ -94,6 +94,8 @@ class ProgressDisplay:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
         self._wants_live = self._stream.isatty() if live is None else live
         self._state = SweepState()
+        self._best: TrialState | None = None
+        """Asked for in the driver's thread, as the ranking changes when it is asked."""
         self._starts: dict[str, _Start] = {}
         self._opened = False
         self._done = 0.0
@@ -109,7 +111,7 @@ class ProgressDisplay:
 
     def __call__(self, event: Event, state: SweepState) -> None:
         """Show what has changed."""
-        self._state = state
+        self._state, self._best = state, state.best
         match event:
             case SessionStarted():
                 self._open(event)
@@ -244,7 +246,7 @@ class ProgressDisplay:
         line.append(f"  {self._time_words()}" if best else self._time_words(), style="dim")
         troubles = [*self._waiting_words(), *self._stall_words()]
         told = [Text(words, style="yellow", no_wrap=True, overflow="ellipsis") for words in troubles]
-        begun = [each for each in self._state.trials.values() if each.status in ("running", "waiting") or each.phase]
+        begun = [each for each in self._trials if each.status in ("running", "waiting") or each.phase]
         training = [trial for trial in begun if _has_row(trial)]
         others = [f"{trial.trial}  {self._phase_words(trial)}" for trial in begun if not _has_row(trial)]
         waiting = [Text(words, style="dim", no_wrap=True, overflow="ellipsis") for words in others]
@@ -278,8 +280,13 @@ class ProgressDisplay:
         return table
 
     @property
+    def _trials(self) -> list[TrialState]:
+        """The trials of this moment: while a thread draws the live table, the driver adds others."""
+        return list(self._state.trials.values())
+
+    @property
     def _title(self) -> str:
-        scores = [trial.objective.identity for trial in self._state.trials.values() if trial.objective is not None]
+        scores = [trial.objective.identity for trial in self._trials if trial.objective is not None]
         return metric_title(self._state.metric, scores[-1] if scores else None)
 
     @property
@@ -287,7 +294,7 @@ class ProgressDisplay:
         return "sweep" if self._state.created is None else self._state.created.name
 
     def _counts(self) -> str:
-        statuses = [trial.status for trial in self._state.trials.values()]
+        statuses = [trial.status for trial in self._trials]
         ends = ("finished", "pruned", "failed", "infeasible", "stopped", "paused")
         named = ", ".join(f"{statuses.count(status)} {status}" for status in ends if status in statuses)
         return f"{self._state.ended}/{self._wanted_words()}" + (f" ({named})" if named else "")
@@ -301,7 +308,8 @@ class ProgressDisplay:
         return f"{counted(len(self._state.trials), 'trial')}, {Amount(created.search_unit, spent)} of {whole}"
 
     def _best_words(self) -> str:
-        best, found = self._state.best, self._state.best_score
+        best = self._best
+        found = None if best is None else best.objective
         return "" if best is None or found is None else f", best {self._title} {score(found.value)} ({best.trial})"
 
     def _elapsed_words(self) -> str:

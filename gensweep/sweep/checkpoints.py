@@ -13,10 +13,11 @@ from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from gensweep.errors import GensweepError
-from gensweep.files import file_sha256, replace_folder
+from gensweep.files import file_sha256, replace_folder, replacing, write_bytes
 from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
 
 #: The file that makes a checkpoint at a URL whole.
@@ -71,38 +72,48 @@ def fetch(uri: str, cache: Path, *, patience: float = PATIENCE) -> Path:
         return Path(uri)
     copy = _cached(uri, cache)
     if not copy.is_dir():
-        aside, remote = _aside(copy), RemoteFolder(uri, patience=patience)
-        aside.mkdir()
-        expected = _manifest(remote)
-        for name in expected:
-            (aside / name).parent.mkdir(parents=True, exist_ok=True)
-
-        def download(name: str) -> None:
+        cache.mkdir(parents=True, exist_ok=True)
+        # Each command has a folder of its own: several may fetch the same checkpoint at once.
+        with TemporaryDirectory(dir=cache, prefix=f".{copy.name}.") as folder:
+            aside = Path(folder) / copy.name
+            _download(uri, aside, patience)
             try:
-                remote.download(name, aside / name)
-            except FileNotFoundError:
-                raise IncompleteCheckpointError(f"the checkpoint {uri} lacks {name}") from None
-            if expected[name] is not None and file_sha256(aside / name) != expected[name]:
-                raise IncompleteCheckpointError(f"{name} of the checkpoint {uri} is damaged")
-
-        with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
-            list(pool.map(download, expected))
-        aside.rename(copy)
+                aside.rename(copy)
+            except OSError:
+                if not copy.is_dir():  # else another one was faster
+                    raise
     return copy
 
 
+def _download(uri: str, folder: Path, patience: float) -> None:
+    remote = RemoteFolder(uri, patience=patience)
+    expected = _manifest(remote)
+    for name in expected:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+
+    def download(name: str) -> None:
+        try:
+            remote.download(name, folder / name)
+        except FileNotFoundError:
+            raise IncompleteCheckpointError(f"the checkpoint {uri} lacks {name}") from None
+        if expected[name] is not None and file_sha256(folder / name) != expected[name]:
+            raise IncompleteCheckpointError(f"{name} of the checkpoint {uri} is damaged")
+
+    with ThreadPoolExecutor(TRANSFERS_AT_ONCE) as pool:
+        list(pool.map(download, expected))
+
+
 def fetch_file(uri: str, name: str, target: Path) -> bool:
-    """Copy one small file of a checkpoint to a local one; False if the checkpoint has no such file.
+    """Copy one small file of a checkpoint to a local one, as a whole; False if the checkpoint has no such file.
 
     Raises OSError if the storage does not answer for some seconds.
     """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         if is_url(uri):
-            content = RemoteFolder(uri, patience=DRIVER_PATIENCE).read(name)
-            target.write_bytes(content)
+            write_bytes(target, RemoteFolder(uri, patience=DRIVER_PATIENCE).read(name))
         else:
-            shutil.copyfile(Path(uri) / name, target)
+            with replacing(target) as aside:
+                shutil.copyfile(Path(uri) / name, aside)
     except FileNotFoundError:
         return False
     return True

@@ -23,6 +23,8 @@ from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.events import Entered, Event, Progressed, from_record, to_record
 
 VERSION = 2  # the first had no checksums
+#: Bytes at the end of a record that tell it from another one: its checksum is among them.
+MARK_BYTES = 64
 _CHECKSUM = re.compile(rb',"crc32":(\d+)}\n$')
 
 
@@ -80,6 +82,14 @@ class EventLog:
                 f"{self.file} cannot be written ({error.strerror or error}); make room or mend its folder, then go on "
                 f"with: {going_on_command('resume', self.file.parent)}"
             ) from error
+
+    def mark(self, end: int) -> str | None:
+        """What tells the record that ends at a position from those that other logs have there; None if none does."""
+        begin = max(0, end - MARK_BYTES)
+        with self.file.open("rb") as opened:
+            opened.seek(begin)
+            tail = opened.read(end - begin)
+        return str(zlib.crc32(tail)) if len(tail) == end - begin and (not tail or tail.endswith(b"\n")) else None
 
     def read(self, start: int = 0, trial: str | None = None) -> Iterator[LogEntry]:
         """The events behind a position, oldest first; with `trial` those that name it, without looking at others.

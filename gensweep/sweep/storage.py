@@ -200,21 +200,26 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
         raise ConfigError(
             f"{place} holds no sweep; it should be the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
         )
-    state = folder.state()
-    if state.created is not None and state.created.sweep_id != owner.sweep_id:
+    created = folder.state().created
+    if created is None:  # a folder without a log is that of an adoption which was interrupted, or of some other sweep
+        is_another = folder.exists and folder.settings.get("sweep") != settings.get("sweep")
+    else:
+        is_another = created.sweep_id != owner.sweep_id
+    if is_another:
         raise ConfigError(
             f"{folder.path} is the folder of another sweep than {place}; move it away, or name another folder with "
             "--sweeps"
         )
-    if not folder.exists:
-        former = [*settings.get("former_storages", []), settings.get("storage")]
-        folder.create({**settings, "storage": storage, "former_storages": former})
+    if created is None or not folder.exists:  # log and sweep.json come last: what is interrupted here can be repeated
         try:
             fetch_files(folder, remote)
         except OSError as error:
             raise GensweepError(f"{place} cannot be read: {error}") from error
-        if not folder.log.size:
+        if created is None:
             write_bytes(folder.log.file, log)
+        if not folder.exists:
+            former = [*settings.get("former_storages", []), settings.get("storage")]
+            folder.create({**settings, "storage": storage, "former_storages": former})
     return name, storage
 
 

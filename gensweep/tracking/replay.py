@@ -1,14 +1,15 @@
 """A sweep in MLflow: one run a sweep, a nested run a trial, brought up to date by replaying the sweep's log.
 
 How far MLflow has come is noted in MLflow itself, so the store can be deleted, restored or changed.  A crash repeats
-the last few records, and repeating a record changes nothing.
+the last few records, and repeating a record changes nothing.  Runs with numbers that are not in this log, as a driver
+that was overtaken sent them or a power cut took them from it, are made anew.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from gensweep.errors import GensweepError
 from gensweep.remote_folder import is_url
 from gensweep.scratch import scratch_folder
 from gensweep.sweep.checkpoints import fetch_file
+from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.events import (
     Cloned,
     Created,
@@ -41,7 +43,9 @@ from gensweep.tracking.run_writer import RunWriter, metrics_of
 from gensweep.tracking.store import client, experiment_id, search_runs, skipping_refused
 from gensweep.tracking.tags import (
     POSITION,
+    POSITION_MARK,
     SESSION,
+    SESSIONS,
     SWEEP_ID,
     TRIAL,
     VIEW,
@@ -63,15 +67,21 @@ logger = logging.getLogger(__name__)
 #: Runs that are asked for one by one; of more, all are.
 MOST_QUERIES = 20
 
+#: Events of a trial whose numbers or params MLflow keeps, and cannot take back.
+NUMBERED = Suggested | Retried | Cloned | Progressed | Evaluated
+
 #: Stands for the sweep's own run where a trial's name is expected.
 SWEEP = ""
 
 
 class Replay:
-    """Brings the runs of one sweep up to date; only one process at a time may do it."""
+    """Brings the runs of one sweep up to date; only one process at a time may do it.
 
-    def __init__(self, folder: SweepFolder) -> None:
-        self._folder = folder
+    `driving` says whether this process holds the sweep's storage, so that nobody else can be going on with it.
+    """
+
+    def __init__(self, folder: SweepFolder, *, driving: bool = False) -> None:
+        self._folder, self._driving = folder, driving
         self._state = SweepState()
         self._read = 0
         self._runs: dict[str, RunWriter] = {}
@@ -83,8 +93,10 @@ class Replay:
         """Of the part of the log whose trials MLflow may have had before."""
         self._details: dict[str, dict[str, Any]] = {}
         """What MLflow has of the trials' details, by file and trial."""
-        self._moved = False
-        """Whether MLflow has the sweep's folder in another place, and all is to be rendered again."""
+        self._outdated = False
+        """Whether MLflow has the sweep's folder in another place or what another log said, so all is rendered again."""
+        self._incomplete = False
+        """Whether trials that MLflow knew may have no run."""
 
     def catch_up(self, limit: int = 500) -> bool:
         """Send the next events; False if there were none.  Raises what the connection raises."""
@@ -93,7 +105,7 @@ class Replay:
                 return False
             self._position = self._connect(first.event)
         # Where MLflow has all of it, nobody needs the state, which takes seconds with ten thousand trials.
-        if not self._moved and max(self._read, self._position) >= self._folder.log.size:
+        if not self._outdated and max(self._read, self._position) >= self._folder.log.size:
             return False
         entries = list(islice(self._folder.log.read(self._read), limit))
         if not entries:
@@ -114,14 +126,17 @@ class Replay:
                 sweep_metrics += self._best_so_far(entry)
         self._read = entries[-1].end
         at_the_end = self._read >= self._folder.log.size
-        if not news and not (self._moved and at_the_end):
+        if not news and not (self._outdated and at_the_end):
             return True
-        groups = _by_trial(news)
-        if self._moved and at_the_end:
-            changed, self._moved = {*self._state.trials}, False
+        groups = {name: group for name, group in _by_trial(news).items() if name in self._state.trials}
+        if self._outdated and at_the_end:
+            changed, self._outdated = {*self._state.trials}, False
         self._find_runs({*groups, *changed, *self._marked()} & self._unknown)
         for entry in news:
-            self._ensure_run(entry)
+            self._show_session(entry)
+        needed, self._incomplete = {*(self._state.trials if self._incomplete else groups)}, False
+        for name in sorted(needed - self._runs.keys()):
+            groups[name] = self._make_run(name, groups.get(name, []))
         for name, group in groups.items():
             with skipping_refused(name):
                 self._send(self._runs[name], self._state.trials[name], group)
@@ -146,21 +161,52 @@ class Replay:
         self._experiment = str(experiment_id(self._client, create=True))
         self._first_size = self._folder.log.size
         self._find_runs([SWEEP])
-        if SWEEP in self._runs:
-            self._moved = self._is_moved(Path(self._runs[SWEEP].tags.get("gensweep.folder", self._folder.path)))
         if SWEEP not in self._runs:
             return 0
         tags = self._runs[SWEEP].tags
-        position = int(tags.get(POSITION, "0"))
-        if tags.get(VIEW) != VIEW_FORMAT or position > self._folder.log.size:
-            position = 0
-            self._take(search_runs(self._experiment, self._query))
-        else:
+        self._outdated = self._is_moved(Path(tags.get("gensweep.folder", self._folder.path)))
+        position, follows = int(tags.get(POSITION, "0")), self._is_of_this_log(tags)
+        if follows and tags.get(VIEW) == VIEW_FORMAT:
             self._take(search_runs(self._experiment, f"{self._query} and tags.`{KEPT_IMAGES}` != ''"))
+            return position
+        if not follows:
+            self._check_driver(tags)
+        known = self._take_those_of_this_log()
         if tags.get(VIEW) != VIEW_FORMAT:
             for run in self._runs.values():
                 run.drop_former()
-        return position
+            return 0
+        self._outdated = self._incomplete = True
+        return min(known, position)  # the run of a trial may be ahead where a request for another one failed
+
+    def _is_of_this_log(self, tags: Mapping[str, str]) -> bool:
+        """Whether the last record that a run has is in this log at its place, all that former versions noted."""
+        mark = self._folder.log.mark(int(tags.get(POSITION, "0")))
+        return mark is not None and tags.get(POSITION_MARK, mark) == mark
+
+    def _check_driver(self, tags: Mapping[str, str]) -> None:
+        """Raises GensweepError if MLflow may have its records from a driver on another machine that has gone on."""
+        ahead = int(tags.get(SESSIONS, "0")) - len(self._folder.state().sessions)
+        if self._folder.settings.get("storage") is not None and ahead >= (1 if self._driving else 0):
+            raise GensweepError(
+                f"MLflow shows what {self._folder.log.file} does not have, as another machine went on with it or a "
+                f"power cut took it; to go on here: {going_on_command('resume', self._folder.path)}"
+            )
+
+    def _position_tags(self, end: int) -> dict[str, str | None]:
+        return {POSITION: str(end), POSITION_MARK: self._folder.log.mark(end)}
+
+    def _take_those_of_this_log(self) -> int:
+        """Find trials' runs, and delete those with other numbers; returns up to where others surely follow the log."""
+        known = 0
+        for run in search_runs(self._experiment, f"{self._query} and tags.`{TRIAL}` != '{SWEEP}'"):
+            if self._is_of_this_log(run.data.tags):
+                self._take([run])
+                known = max(known, int(run.data.tags.get(POSITION, "0")))
+            else:
+                RunWriter(self._client, run).delete()
+        self._first_size = 0
+        return known
 
     @property
     def _query(self) -> str:
@@ -195,14 +241,31 @@ class Replay:
             )
         return True
 
-    def _ensure_run(self, entry: LogEntry) -> None:
-        """Make and describe the run that an event speaks of for the first time."""
-        event, created = entry.event, self._created
-        common = {SWEEP_ID: created.sweep_id, "gensweep.sweep": created.name}
+    def _create_run(self, name: str, started: int, kind: str, parent: Mapping[str, str]) -> None:
+        created = self._created
+        tags = {
+            SWEEP_ID: created.sweep_id,
+            "gensweep.sweep": created.name,
+            TRIAL: name,
+            "gensweep.kind": kind,
+            **parent,
+        }
+        title = "/".join(filter(None, (created.name, name)))
+        self._runs[name] = RunWriter(self._client, self._client.create_run(self._experiment, started, tags, title))
+
+    def _make_run(self, name: str, group: list[LogEntry]) -> list[LogEntry]:
+        """Make the run of a trial; returns what to send: its newest records, or all if an earlier run was deleted."""
+        if not group or not isinstance(group[0].event, Suggested):
+            named = (entry for entry in self._folder.log.read(trial=name) if entry.end <= self._read)
+            group = _by_trial(named)[name]
+        self._create_run(name, group[0].time, "trial", {"mlflow.parentRunId": self._runs[SWEEP].id})
+        return group
+
+    def _show_session(self, entry: LogEntry) -> None:
+        """Describe what an event says of the sweep as a whole, whose run is made if need be."""
+        event = entry.event
         if SWEEP not in self._runs:
-            tags = common | {TRIAL: SWEEP, "gensweep.kind": "sweep"}
-            run = self._client.create_run(self._experiment, self._state.started, tags, created.name)
-            self._runs[SWEEP] = RunWriter(self._client, run)
+            self._create_run(SWEEP, self._state.started, "sweep", {})
         if isinstance(event, SessionStarted | Created):
             with skipping_refused(SWEEP):
                 self._runs[SWEEP].log_text(yaml_text(self._folder.settings.get("sweep", {})), "config.yaml")
@@ -210,10 +273,6 @@ class Replay:
         if isinstance(event, SessionStarted):
             with skipping_refused(SWEEP):
                 self._runs[SWEEP].log_text(json.dumps(session_details(event.tags), indent=1) + "\n", SESSION)
-        if isinstance(event, Suggested) and event.trial not in self._runs:
-            tags = common | {TRIAL: event.trial, "gensweep.kind": "trial", "mlflow.parentRunId": self._runs[SWEEP].id}
-            run = self._client.create_run(self._experiment, entry.time, tags, f"{created.name}/{event.trial}")
-            self._runs[event.trial] = RunWriter(self._client, run)
 
     def _send(self, run: RunWriter, trial: TrialState, group: Sequence[LogEntry]) -> None:
         """Send what events of a trial say."""
@@ -232,7 +291,9 @@ class Replay:
                     for key in PICTURES:
                         file = self._folder.picture(trial.trial, evaluation.images, key)
                         run.log_picture(file, key, evaluation.images, entry.time)
-        run.log(metrics, params, trial_tags(self._state, trial, self._folder))
+        ends = [entry.end for entry in group if isinstance(entry.event, NUMBERED)]
+        position = self._position_tags(ends[-1]) if ends else {}
+        run.log(metrics, params, {**trial_tags(self._state, trial, self._folder), **position})
         if Evaluated in kinds:
             references = {
                 score.identity.reference
@@ -281,7 +342,7 @@ class Replay:
         with skipping_refused(SWEEP):
             run.set_status(self._state.status, self._state.changed_at)
         # The position comes last: what stands before it has arrived.
-        run.log(metrics, tags={**sweep_tags(self._state, self._folder), POSITION: str(self._read)})
+        run.log(metrics, tags={**sweep_tags(self._state, self._folder), **self._position_tags(self._read)})
         self._position = self._read
 
     def _keep_checkpoints(self) -> None:
@@ -319,7 +380,7 @@ class Replay:
         return metrics_of(numbers, entry.time, self._state.ended)
 
 
-def _by_trial(entries: Sequence[LogEntry]) -> dict[str, list[LogEntry]]:
+def _by_trial(entries: Iterable[LogEntry]) -> dict[str, list[LogEntry]]:
     groups: dict[str, list[LogEntry]] = {}
     for entry in entries:
         trial = getattr(entry.event, "trial", None)

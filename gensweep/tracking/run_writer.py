@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from gensweep.tracking.tags import RUN_STATUS
 if TYPE_CHECKING:
     from mlflow.entities import Dataset, Metric, Run
     from mlflow.tracking import MlflowClient
+    from PIL import Image
+
+logger = logging.getLogger(__name__)
 
 #: Metrics that a server takes in one request.
 MAX_METRICS = 1000
@@ -105,17 +109,26 @@ class RunWriter:
             self._client.log_artifact(self.id, str(file))
 
     def log_picture(self, file: Path, key: str, images: int, time: int) -> None:
-        """Show a picture of a checkpoint, if there is one, at its number of training images."""
-        from PIL import Image
-
+        """Show a picture of a checkpoint, if there is one that can be read, at its number of training images."""
         prefix = f"images/{key}+step+{images}+"
         if not file.is_file() or any(
             item.path.startswith(prefix) for item in self._client.list_artifacts(self.id, "images")
         ):
             return
-        with Image.open(file) as image:
-            image.load()
+        if (image := self._read_picture(file)) is not None:
             self._client.log_image(self.id, image, key=key, step=images, timestamp=time)
+
+    def _read_picture(self, file: Path) -> Image.Image | None:
+        """A damaged picture would be as damaged at the next attempt, so it is said and passed over."""
+        from PIL import Image
+
+        try:
+            with Image.open(file) as image:
+                image.load()
+        except Exception as error:  # decoders raise all sorts of things
+            logger.warning("%s: the picture %s cannot be read and is not in MLflow: %s", self._name, file, error)
+            return None
+        return image
 
     def log_outcomes(self, outcomes: Sequence[Outcome]) -> None:
         """Show scores of later evaluations: as curves over network evaluations, and as a file."""
@@ -152,6 +165,12 @@ class RunWriter:
         self.drop_checkpoint()
         log_model(self._client, self._client.get_run(self.id), folder, images)
         self.log(tags={KEPT_IMAGES: images})
+
+    def delete(self) -> None:
+        """Take the run away, with its model unless that was registered."""
+        if KEPT_IMAGES in self.tags:
+            drop_models(self._client, self._experiment, self.id)
+        self._client.delete_run(self.id)
 
     def drop_checkpoint(self) -> None:
         """Delete the run's model, unless it was registered."""

@@ -36,8 +36,11 @@ from gensweep.tracking.relocation import local_path
 
 SWEEP_ID = "gensweep.sweep_id"
 TRIAL = "gensweep.trial"
-#: How many bytes of the log the store has.
-POSITION = "gensweep.position"
+#: How many bytes of the log the store has, or, of a trial's run, of which record its last numbers are; and what tells
+#: the record that ends there from those that other logs of the sweep have at that place.
+POSITION, POSITION_MARK = "gensweep.position", "gensweep.position_mark"
+#: How many sessions the sweep has had: of two drivers' logs that differ, that of the later session counts.
+SESSIONS = "gensweep.sessions"
 #: How many bytes of the log the report knows that is filed with the sweep's run.
 REPORTED = "gensweep.reported"
 #: The file of a sweep's run that holds the details of its trials, by their names, and that of its last session's.
@@ -89,6 +92,7 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
         "gensweep.mode": state.mode,
         "gensweep.status": state.status,
         "gensweep.folder": str(folder.path),
+        SESSIONS: str(len(state.sessions)),
         "gensweep.unit": state.unit,
         "gensweep.budget": None if budget is None else repr(budget),
         "gensweep.best_trial": None if best is None else best.trial,

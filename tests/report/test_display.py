@@ -6,6 +6,7 @@ from logged import MadeEvents
 from made_up import IDENTITY
 from rich.console import Console
 
+from gensweep.ranking import Ranking
 from gensweep.report.display import ProgressDisplay
 from gensweep.results import Anchor
 from gensweep.sweep.events import (
@@ -23,6 +24,7 @@ from gensweep.sweep.events import (
     Suggested,
 )
 from gensweep.sweep.state import SweepState
+from gensweep.sweep.trial_state import TrialState
 
 CONFIG = {"training": {"images": 1000}}
 
@@ -350,3 +352,19 @@ def test_what_workers_are_busy_with_is_shown_with_the_time_it_takes(clock):
     assert [line for line in stream.getvalue().splitlines() if "statistics" in line or "workers" in line] == [
         "t0000: computing reference statistics"
     ] * 2
+
+
+def test_the_table_is_drawn_while_the_driver_adds_trials_and_leaves_the_ranking_to_it(clock, monkeypatch):
+    sweep = Shown(clock, trials=99)
+    for number in range(3):
+        sweep.start(trial := f"t{number:04d}")
+        sweep.evaluate(trial, 100, 5.0 - number)
+    objective = TrialState.objective.fget
+
+    def meanwhile(trial):  # the driver's thread is at work whenever this one looks at a trial
+        sweep.state.apply(Suggested(f"t{len(sweep.trials):04d}", len(sweep.trials), {}, {}, CONFIG), 0)
+        return objective(trial)
+
+    monkeypatch.setattr(TrialState, "objective", property(meanwhile))
+    monkeypatch.setattr(Ranking, "__iter__", lambda ranking: pytest.fail("another thread asks for the best"))
+    assert "best FD-EffNetLite0 3 (t0002)" in shown(sweep.display, 100)

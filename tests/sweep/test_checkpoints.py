@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import threading
 from uuid import uuid4
 
 import pytest
@@ -140,6 +141,25 @@ def test_a_copy_that_was_interrupted_is_made_again(tmp_path, source, root):
     part.mkdir(parents=True)
     (part / "half").write_text("of it")
     assert content(fetch(uri, cache)) == FILES
+
+
+def test_commands_that_fetch_a_checkpoint_at_once_do_not_disturb_each_other(tmp_path, source, root, monkeypatch):
+    uri, cache = checkpoint_uri(root, "t0000", 100), tmp_path / "cache"
+    store(source, uri)
+    download, begun, others = RemoteFolder.download, threading.Event(), []
+
+    def slow(folder, name, file):
+        """The first command has its first file when the other one begins, and ends after it."""
+        download(folder, name, file)
+        if not begun.is_set():
+            begun.set()
+            others.append(fetch(uri, cache))
+
+    monkeypatch.setattr(RemoteFolder, "download", slow)
+    monkeypatch.setattr("gensweep.sweep.checkpoints.TRANSFERS_AT_ONCE", 1)
+    assert [fetch(uri, cache), *others] == [cache / "000000000100"] * 2
+    assert content(cache / "000000000100") == FILES
+    assert [each.name for each in cache.iterdir()] == ["000000000100"]
 
 
 def test_a_picture_costs_one_request_and_not_the_whole_checkpoint(tmp_path, source, root, s3):

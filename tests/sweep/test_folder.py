@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
+
 import pytest
 
 from gensweep.errors import ConfigError, GensweepError
@@ -43,6 +46,24 @@ def test_a_picture_that_never_changes_is_kept_once_a_trial_and_others_at_every_e
             folder.keep_pictures(trial, images, str(checkpoint))
         kept = sorted(file.name for file in (folder.path / "pictures" / trial).iterdir())
         assert kept == ["000000000010-real.png", "000000000010-samples.png", "000000000020-samples.png"]
+
+
+def test_a_picture_whose_copy_is_cut_off_leaves_nothing_and_is_copied_the_next_time(tmp_path, monkeypatch, caplog):
+    folder, checkpoint = SweepFolder(tmp_path, "a"), tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "real.png").write_bytes(b"png")
+
+    def cut_off(source, target):
+        Path(target).write_bytes(b"p")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("gensweep.sweep.checkpoints.shutil.copyfile", cut_off)
+        folder.keep_pictures("t0000", 10, str(checkpoint))
+    assert "real.png" in caplog.text
+    assert list((folder.path / "pictures" / "t0000").iterdir()) == []
+    folder.keep_pictures("t0000", 10, str(checkpoint))
+    assert folder.picture("t0000", 10, "real").read_bytes() == b"png"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\0garbage without the end of a line"])

@@ -187,3 +187,15 @@ def test_events_of_an_unknown_trial_are_passed_over():
     state = SweepState()
     state.apply(Started("t0007"), 1)
     assert state.trials == {}
+
+
+def test_a_mark_tells_records_of_one_place_apart_and_is_at_ends_of_records_alone(tmp_path):
+    log, other = EventLog(tmp_path / "a.jsonl"), EventLog(tmp_path / "b.jsonl")
+    ends = [log.append(Progressed("t0000", images, {"loss": 1.0})).end for images in (10, 20, 30)]
+    for loss in range(2, 99):  # until its checksum has as many digits
+        other.file.write_bytes(log.file.read_bytes()[: ends[0]])
+        if other.append(Progressed("t0000", 20, {"loss": float(f"{loss % 9}.{loss % 7}")})).end == ends[1]:
+            break
+    marks = {end: log.mark(end) for end in range(ends[2] + 100)}
+    assert [end for end, mark in marks.items() if mark is not None] == [0, *ends]
+    assert [other.mark(end) == marks[end] for end in (0, *ends[:2])] == [True, True, False]

@@ -246,6 +246,59 @@ def test_a_folder_of_another_sweep_is_not_taken_for_the_one_in_the_bucket(tmp_pa
         adopt(tmp_path / "there", storage)
 
 
+@pytest.mark.parametrize("moment", ["a picture", "the log", "sweep.json"])
+def test_beginning_from_the_url_can_be_repeated_whenever_it_was_interrupted(tmp_path, storage, monkeypatch, moment):
+    with driving(tmp_path / "here", storage) as driver:
+        driver.begin()
+        for images in (100, 200):
+            driver.evaluate("t0000", images, 1.0)
+    there, sent = tmp_path / "there", []
+
+    def interrupted(*arguments):
+        sent.append(arguments)
+        if moment != "a picture" or len(sent) == 2:
+            raise KeyboardInterrupt
+        return download(*arguments)
+
+    download = RemoteFolder.download
+    step = {
+        "a picture": "gensweep.sweep.storage.RemoteFolder.download",
+        "the log": "gensweep.sweep.storage.write_bytes",
+        "sweep.json": "gensweep.sweep.folder.SweepFolder.create",
+    }[moment]
+    with monkeypatch.context() as patch:
+        patch.setattr(step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            adopt(there, driver.held.root)
+    assert_begun(there, driver, storage)
+
+
+def test_a_folder_that_a_former_version_began_without_its_log_is_completed(tmp_path, storage):
+    with driving(tmp_path / "here", storage) as driver:
+        driver.begin()
+        for images in (100, 200):
+            driver.evaluate("t0000", images, 1.0)
+    there = SweepFolder(tmp_path / "there", "a")
+    there.create({"sweep": {"name": "a"}, "storage": storage, "former_storages": [storage]})
+    there.picture("t0000", 100, "samples").parent.mkdir(parents=True)
+    there.picture("t0000", 100, "samples").write_bytes(b"p")
+    assert_begun(tmp_path / "there", driver, storage)
+    other = SweepFolder(tmp_path / "other", "a")
+    other.create({"sweep": {"name": "a", "seed": 1}})
+    with pytest.raises(ConfigError, match="is the folder of another sweep"):
+        adopt(tmp_path / "other", driver.held.root)
+
+
+def assert_begun(root, driver, storage):
+    """The same command begins the folder of the driver's sweep below `root`."""
+    assert adopt(root, driver.held.root) == ("a", storage)
+    folder = SweepFolder(root, "a")
+    folder.check_log()
+    assert folder.settings["storage"] == storage
+    assert folder.log.file.read_bytes() == driver.folder.log.file.read_bytes()
+    assert [file.read_bytes() for images in (100, 200) for file in folder.pictures("t0000", images)] == [b"png"] * 2
+
+
 def test_storage_may_be_given_again_and_another_one_only_if_it_holds_the_sweep(tmp_path, storage, s3):
     folder = SweepFolder(tmp_path, "a")
     assert chosen_storage(folder, storage) == storage

@@ -1,6 +1,7 @@
 """Requests that bring a run up to date, where they are not as plain as they look."""
 
 import pytest
+from PIL import Image
 
 from gensweep.tracking import store as store_module
 from gensweep.tracking.run_writer import RunWriter
@@ -33,3 +34,17 @@ def test_files_go_into_the_folder_whatever_its_name_and_a_checkpoint_is_gone_whe
     writer.drop_checkpoint()
     assert not kept.parent.exists()
     assert [item.path for item in client.list_artifacts(run.info.run_id)] == ["config.yaml"]
+
+
+def test_a_picture_that_cannot_be_read_is_told_and_holds_nothing_up(store, tmp_path, caplog):
+    client, file = store_module.client(), tmp_path / "samples.png"
+    run = client.create_run(experiment_id(client, create=True))
+    writer = RunWriter(client, run)
+    Image.new("RGB", (64, 64)).save(file)
+    whole = file.read_bytes()
+    for images, content in enumerate((b"", whole[:60], whole)):
+        file.write_bytes(content)
+        writer.log_picture(file, "samples", images, 0)
+    assert caplog.text.count(f"the picture {file} cannot be read") == 2
+    shown = [item.path for item in client.list_artifacts(run.info.run_id, "images") if item.path.endswith(".png")]
+    assert [path.split("+")[2] for path in shown] == ["2"]
