@@ -140,6 +140,14 @@ class Paced:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """A trial that was stopped or paused is to go on from its checkpoint; it waits for workers."""
+
+    kind: ClassVar[str] = "resumed"
+    trial: str
+
+
+@dataclass(frozen=True)
 class Started:
     """Workers take the trial, for the first time or again."""
 
@@ -280,7 +288,7 @@ class ScoredAgain:
 Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | Evaluated | Saved
 """What workers say of a trial, or the queue of its workers."""
 
-TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Cloned | Ended | Retried | ScoredAgain
+TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Cloned | Ended | Retried | ScoredAgain
 Event: TypeAlias = Created | WarmStarted | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}

@@ -107,7 +107,7 @@ class Session:
         """What is to run next: an interrupted trial first, then as the scheduler says; None if there is none as yet."""
         while not self.gives_up:
             if self._resumable:
-                return self._resumable.pop(0)
+                return self._handed_out(self._resumable.pop(0))
             offered = self._offered
             if NEW in offered and not pays_for_another(self.state):
                 offered = [each for each in offered if each != NEW]
@@ -119,7 +119,7 @@ class Session:
                 return None
             trial = self._suggest() if offered[0] == NEW else self.state.trials[offered[0]]
             if not trial.ended:
-                return trial
+                return self._handed_out(trial)
         return None
 
     @property
@@ -285,6 +285,12 @@ class Session:
                 self._note_change(trial, events.Ended(trial.trial, "pruned"))
             elif trial.status == "stopped" and wanted == "pause":
                 self.note(events.Paused(trial.trial))
+
+    def _handed_out(self, trial: TrialState) -> TrialState:
+        """The trial, on record as one that waits for workers: Tune asks for the next one before they begin."""
+        if trial.status != "waiting":
+            self.note(events.Resumed(trial.trial))
+        return trial
 
     def _suggest(self) -> TrialState:
         params: Mapping[str, Any] = {}

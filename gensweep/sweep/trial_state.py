@@ -220,6 +220,8 @@ class TrialState:
                 self.images, self.losses = max(self.images, event.images), []
             case events.Paused():
                 self.status = "paused"
+            case events.Resumed():
+                self.status, self.ended_at = "waiting", None
             case events.Cloned():
                 self._clone(event)
             case events.Ended():

@@ -213,6 +213,40 @@ def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_th
     assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0002"]
 
 
+def interrupted(root, **settings):
+    """A session after one that was interrupted while t0000 and t0001 ran, and what it hands out first."""
+    driver = Driver(root, trials=2, **settings)
+    for tune_id in ("x", "y"):
+        driver.begin(tune_id)
+        driver.evaluate(100, 4.0, tune_id=tune_id)
+    driver.session.note(SessionEnded("interrupted"))
+    later = Driver(root, trials=2, **settings)
+    return later, later.session.next_trial()
+
+
+def test_a_trial_whose_process_ends_before_its_workers_begin_again_fails_and_says_why(tmp_path):
+    driver, handed_out = interrupted(tmp_path)
+    assert handed_out.status == "waiting"
+    driver.session.ended("t0000", {"failure": "ValueError: no"})
+    assert (handed_out.status, handed_out.error.partition(";")[0]) == ("failed", "ValueError: no")
+    assert driver.begin().trial == "t0001"
+
+
+def test_a_trial_that_was_handed_out_when_all_processes_were_lost_is_handed_out_again(tmp_path):
+    driver, _ = interrupted(tmp_path)
+    driver.session.begin_again("the head was out of memory", "what Tune said")
+    assert {driver.begin(tune_id).trial for tune_id in ("x", "y")} == {"t0000", "t0001"}
+    assert driver.session.next_trial() is None
+
+
+def test_a_trial_that_was_handed_out_before_an_interrupt_comes_first_in_the_next_session(tmp_path):
+    driver, _ = interrupted(tmp_path)
+    driver.session.interrupted = True
+    driver.session.ended("t0000", {})
+    driver.session.note(SessionEnded("interrupted"))
+    assert Driver(tmp_path, trials=2).begin().trial == "t0000"
+
+
 def test_more_trials_can_be_asked_for(tmp_path):
     driver = Driver(tmp_path, trials=1)
     driver.begin()
