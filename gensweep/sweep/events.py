@@ -269,7 +269,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Retried:
-    """A trial that failed is to run again from its last checkpoint, or another to go on, with this configuration."""
+    """A trial that failed is to run again from its last checkpoint, with this configuration.
+
+    One that has not ended is to have it when it goes on, and stays as it is until then.
+    """
 
     kind: ClassVar[str] = "retried"
     trial: str

@@ -228,7 +228,8 @@ class TrialState:
                 self.status, self.error, self.log, self.ended_at = event.status, event.error, event.log, time
                 self.outside = event.outside
             case events.Retried():
-                self.status, self.error, self.log, self.ended_at = "waiting", None, None, None
+                if self.ended:
+                    self.status, self.error, self.log, self.ended_at = "waiting", None, None, None
                 self.config, self.losses, self.outside = event.config, [], False
             case events.ScoredAgain():
                 self.outcomes.append(event.outcome)
