@@ -281,11 +281,15 @@ class Retried:
 
 @dataclass(frozen=True)
 class ScoredAgain:
-    """A trial's checkpoint was scored after its training."""
+    """A trial's checkpoint, which was made after so many training images, was scored once more.
+
+    Logs of earlier versions do not say which one it was: the best one of that time.
+    """
 
     kind: ClassVar[str] = "scored_again"
     trial: str
     outcome: Outcome
+    images: int | None = None
 
 
 Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | Evaluated | Saved
