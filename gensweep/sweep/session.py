@@ -69,8 +69,8 @@ class Session:
             created = events.Created(sweep_id, plan.name, metric, mode, trials, plan.keep_best, *limits)
             further, bounds = ([each.model_dump() for each in listed] for listed in (plan.further, plan.constraints))
             self.note(replace(created, further=further, constraints=bounds))
-            for known in plan.warm_starts:
-                self.note(known)
+        for known in plan.warm_starts[len(self.state.sources) :]:  # a start before this one may have ended between them
+            self.note(known)
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
         self._close_lost_session()
