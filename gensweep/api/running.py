@@ -42,7 +42,7 @@ from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.storage import chosen_storage
 from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
-from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, warm_start_words, warm_starts
+from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, is_prepared, warm_start_words, warm_starts
 from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of
 from gensweep.tracking.provenance import changed_plugins
@@ -147,7 +147,7 @@ def _checked_plan(sweep: SweepConfig, root: Path, storage: str | None, display: 
         display.say(f"Warning: {line}")
     for line in check_inputs(trials, sweep.final_settings):
         display.say(f"Note: {line}")
-    if not folder.exists:
+    if not is_prepared(folder.state(), plan):
         check_feasible(plan)
         earlier, first = earlier_sweeps(plan, root), [extreme.trial for extreme in extremes]
         plan = replace(plan, measure=partial(_measured, sweep, first, lengths, earlier, display))

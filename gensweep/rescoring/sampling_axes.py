@@ -172,7 +172,7 @@ def _file(subject: Subject) -> None:
     if subject.trial is None or not (outcomes := subject.model.known()):
         return
     try:
-        file_outcomes(subject.trial, outcomes)
+        file_outcomes(subject.trial, subject.model.checkpoint.images, outcomes)
     except GensweepError as error:
         click.echo(f"Note: {error}", err=True)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from gensweep.sweep import events
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -13,8 +15,16 @@ from gensweep.sweep.trial_state import TrialState
 ROUNDING = 1e-9
 
 
+class _Comparison(NamedTuple):
+    """A trial's score at a rung: the last of these, of which the others had come there before."""
+
+    family: str
+    rung: float
+    scores: int
+
+
 class Asha:
-    """The rungs, and the scores with which trials came to them.
+    """The rungs, and the scores with which trials came to them; `apply` takes the events in, in their order.
 
     The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that is not the first at a
     rung is compared once there, by its best score so far: it stops unless it is among the best 1 / reduction of its
@@ -22,32 +32,42 @@ class Asha:
     Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler.
     """
 
-    def __init__(self, state: SweepState, budget: float, grace: float, reduction: int) -> None:
-        self._state, self._budget, self._reduction = state, budget, reduction
+    def __init__(self, budget: float, grace: float, reduction: int) -> None:
+        self._budget, self._reduction = budget, reduction
         self._rungs: list[float] = []
         while (amount := grace * reduction ** len(self._rungs)) < budget * (1 - ROUNDING):
             self._rungs.append(amount)
         self._reached: dict[str, set[float]] = defaultdict(set)
         self._scores: dict[tuple[str, float], list[float]] = defaultdict(list)
-        for trial in state.searched:
-            for images, value in trial.rungs:
-                self._take(trial, images, value)
+        self._last: dict[str, _Comparison] = {}
 
-    def stops(self, trial: TrialState) -> bool:
-        """Take in a trial's newest score, and say whether the trial is to stop there; called after each score."""
+    def apply(self, event: events.Event, state: SweepState) -> None:
+        """Take in the next event, with the state that follows from it."""
+        if not isinstance(event, events.Evaluated) or state.metric not in event.evaluation.scores:
+            return
+        trial = state.trials.get(event.trial)
+        if trial is not None and trial.repeat_of is None:
+            self._take(trial, state)
+
+    def wants(self, name: str) -> Literal["go on", "stop"]:
+        """What is to become of a trial after the rung that it came to last.
+
+        It is computed when it is asked for: of thousands of trials in a log only those that have not ended matter.
+        """
+        if (last := self._last.get(name)) is None:
+            return "go on"
+        *others, newest = self._scores[last.family, last.rung][: last.scores]
+        worse = bool(others) and bool(newest < np.percentile(others, (1 - 1 / self._reduction) * 100))
+        return "stop" if worse else "go on"
+
+    def _take(self, trial: TrialState, state: SweepState) -> None:
+        """Count a trial's newest score at the highest rung below it that the trial has not come to, if any."""
         images, value = trial.rungs[-1]
-        rung = self._take(trial, images, value)
-        if rung is None:
-            return False
-        *others, newest = self._scores[trial.family, rung]
-        return bool(others) and bool(newest < np.percentile(others, (1 - 1 / self._reduction) * 100))
-
-    def _take(self, trial: TrialState, images: int, value: float) -> float | None:
-        """The rung at which a score counts, the highest below it that the trial has not come to, if any."""
-        spent, reached = self._state.spent(trial, images), self._reached[trial.trial]
+        spent, reached = state.spent(trial, images), self._reached[trial.trial]
         free = [rung for rung in self._rungs if rung * (1 - ROUNDING) <= spent and rung not in reached]
         if not free or spent >= self._budget * (1 - ROUNDING):
-            return None
+            return
         reached.add(free[-1])
-        self._scores[trial.family, free[-1]].append(value if self._state.mode == "max" else -value)
-        return free[-1]
+        scores = self._scores[trial.family, free[-1]]
+        scores.append(value if state.mode == "max" else -value)
+        self._last[trial.trial] = _Comparison(trial.family, free[-1], len(scores))

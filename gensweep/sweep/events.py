@@ -140,6 +140,14 @@ class Paced:
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """A trial that was stopped or paused is to go on from its checkpoint; it waits for workers."""
+
+    kind: ClassVar[str] = "resumed"
+    trial: str
+
+
+@dataclass(frozen=True)
 class Started:
     """Workers take the trial, for the first time or again."""
 
@@ -261,7 +269,10 @@ class Ended:
 
 @dataclass(frozen=True)
 class Retried:
-    """A trial that failed is to run again from its last checkpoint, or another to go on, with this configuration."""
+    """A trial that failed is to run again from its last checkpoint, with this configuration.
+
+    One that has not ended is to have it when it goes on, and stays as it is until then.
+    """
 
     kind: ClassVar[str] = "retried"
     trial: str
@@ -270,17 +281,21 @@ class Retried:
 
 @dataclass(frozen=True)
 class ScoredAgain:
-    """A trial's checkpoint was scored after its training."""
+    """A trial's checkpoint, which was made after so many training images, was scored once more.
+
+    Logs of earlier versions do not say which one it was: the best one of that time.
+    """
 
     kind: ClassVar[str] = "scored_again"
     trial: str
     outcome: Outcome
+    images: int | None = None
 
 
 Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | Evaluated | Saved
 """What workers say of a trial, or the queue of its workers."""
 
-TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Cloned | Ended | Retried | ScoredAgain
+TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Cloned | Ended | Retried | ScoredAgain
 Event: TypeAlias = Created | WarmStarted | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}

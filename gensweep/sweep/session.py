@@ -6,27 +6,23 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from uuid import uuid4
 
-from gensweep.config.search_methods import AshaSettings, Fifo
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import is_url
 from gensweep.sweep import events
 from gensweep.sweep.checkpoints import check_visible, delete
-from gensweep.sweep.early_stopping import Asha
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.retrying import Retry
+from gensweep.sweep.schedulers import asha, tune_scheduler
 from gensweep.sweep.search_budget import pays_for_another
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import HeldStorage
 from gensweep.sweep.study import SearchStudy
 from gensweep.sweep.sweep_plan import NEW, SweepPlan
 from gensweep.sweep.trial_state import TrialState
-
-if TYPE_CHECKING:
-    from gensweep.sweep.tune_scheduler import TuneScheduler
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +52,7 @@ class Session:
         if self._upkeep is not None:
             self._observers = [*observers, self._upkeep]
             self._upkeep.on_loss(self._stop_for)
-        self._scheduler = _tune_scheduler(plan)
+        self._scheduler, self._asha = tune_scheduler(plan), asha(plan)
         self.state = SweepState()
         for entry in folder.log.read():
             self._apply(entry.event, entry.time)
@@ -73,8 +69,8 @@ class Session:
             created = events.Created(sweep_id, plan.name, metric, mode, trials, plan.keep_best, *limits)
             further, bounds = ([each.model_dump() for each in listed] for listed in (plan.further, plan.constraints))
             self.note(replace(created, further=further, constraints=bounds))
-            for known in plan.warm_starts:
-                self.note(known)
+        for known in plan.warm_starts[len(self.state.sources) :]:  # a start before this one may have ended between them
+            self.note(known)
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
         self._close_lost_session()
@@ -83,10 +79,6 @@ class Session:
             for name, config in retry.configs(self.state, plan.configure).items():
                 self.note(events.Retried(name, config))
         self.study = SearchStudy(self.state, plan.search, plan.sample)
-        asha = plan.search.scheduler
-        self._asha = (
-            Asha(self.state, plan.budget, plan.grace, asha.reduction) if isinstance(asha, AshaSettings) else None
-        )
         for trial in self.state.unfinished:
             self._end_if_infeasible(trial)
         self._carry_out()
@@ -107,7 +99,7 @@ class Session:
         """What is to run next: an interrupted trial first, then as the scheduler says; None if there is none as yet."""
         while not self.gives_up:
             if self._resumable:
-                return self._resumable.pop(0)
+                return self._handed_out(self._resumable.pop(0))
             offered = self._offered
             if NEW in offered and not pays_for_another(self.state):
                 offered = [each for each in offered if each != NEW]
@@ -119,7 +111,7 @@ class Session:
                 return None
             trial = self._suggest() if offered[0] == NEW else self.state.trials[offered[0]]
             if not trial.ended:
-                return trial
+                return self._handed_out(trial)
         return None
 
     @property
@@ -177,7 +169,7 @@ class Session:
         for trial in [*self.state.running, *self.state.waiting]:
             if trial in self._resumable:
                 continue
-            if self.lost(trial.trial, cause, details):
+            if self.lost(trial.trial, cause, details) or self._is_to_stop(trial):
                 self.ended(trial.trial, {})
             else:
                 self._resumable.append(trial)
@@ -231,8 +223,8 @@ class Session:
             elif error is not None:
                 log = self._folder.write_log(name, f"{error}\n\n{details or result.get('details', '')}")
                 self._note_change(trial, events.Ended(name, "failed", f"{error}; log: {log}", str(log)))
-            elif not (result.get("finished") or self._is_at_its_end(trial) or self._is_stale(trial)):
-                self._note_change(trial, self._early_end(name))
+            elif not (result.get("finished") or self._is_at_its_end(trial)):
+                self._note_change(trial, self._early_end(trial))
             elif trial.objective is None:
                 error = f"it ended without reporting {self._plan.objective.metric}"
                 self._note_change(trial, events.Ended(name, "failed", error))
@@ -247,8 +239,9 @@ class Session:
 
     def _apply(self, event: events.Event, time: int) -> None:
         self.state.apply(event, time)
-        if self._scheduler is not None:
-            self._scheduler.apply(event, self.state)
+        for each in (self._scheduler, self._asha):
+            if each is not None:
+                each.apply(event, self.state)
 
     @property
     def _offered(self) -> list[str]:
@@ -257,18 +250,23 @@ class Session:
             return self._scheduler.offered()
         return [NEW] if len(self.state.searched) < self.state.wanted else []
 
-    def _early_end(self, name: str) -> events.Paused | events.Ended:
+    def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:
+        """What the scheduler wants of a trial; those that repeat another one it leaves alone."""
+        scheduler = self._scheduler or self._asha
+        return "go on" if scheduler is None or trial.repeat_of is not None else scheduler.wants(trial.trial)
+
+    def _early_end(self, trial: TrialState) -> events.Paused | events.Ended:
         """What it means that a trial was stopped before it came to its end."""
-        if self.interrupted:
-            return events.Ended(name, "stopped")
-        paused = self._scheduler is not None and self._scheduler.wants(name) == "pause"
-        return events.Paused(name) if paused else events.Ended(name, "pruned")
+        if self._is_stale(trial):
+            return events.Ended(trial.trial, "finished")
+        wanted = self._wanted(trial)
+        if wanted == "pause":
+            return events.Paused(trial.trial)
+        return events.Ended(trial.trial, "stopped" if wanted == "go on" and self.interrupted else "pruned")
 
     def _carry_out(self) -> None:
-        """Do what the scheduler wants of trials that no workers have; a crash may have come between the two."""
-        if self._scheduler is None:
-            return
-        for name, clone in self._scheduler.clones().items():
+        """Do what is wanted of trials that no workers have; a crash may have come between the two."""
+        for name, clone in ({} if self._scheduler is None else self._scheduler.clones()).items():
             trial, source = self.state.trials[name], self.state.trials[clone.source.trial]
             params, config = clone.params, source.config
             try:
@@ -280,11 +278,15 @@ class Session:
             origin = (source.trial, clone.source.images, clone.source.uri)
             self._note_change(trial, events.Cloned(name, *origin, params, config, changed))
         for trial in self.state.unfinished:
-            wanted = None if trial.repeat_of is not None else self._scheduler.wants(trial.trial)
-            if trial.status in ("stopped", "paused") and wanted == "stop":
-                self._note_change(trial, events.Ended(trial.trial, "pruned"))
-            elif trial.status == "stopped" and wanted == "pause":
-                self.note(events.Paused(trial.trial))
+            waits_no_more = trial.status == "paused" and self._wanted(trial) == "stop"
+            if waits_no_more or (trial.status == "stopped" and self._is_to_stop(trial)):
+                self._note_change(trial, self._early_end(trial))
+
+    def _handed_out(self, trial: TrialState) -> TrialState:
+        """The trial, on record as one that waits for workers: Tune asks for the next one before they begin."""
+        if trial.status != "waiting":
+            self.note(events.Resumed(trial.trial))
+        return trial
 
     def _suggest(self) -> TrialState:
         params: Mapping[str, Any] = {}
@@ -320,16 +322,11 @@ class Session:
     def _is_stale(self, trial: TrialState) -> bool:
         """Whether its best score has stood for the sweep's patience."""
         patience = self._plan.search.patience
-        return patience is not None and trial.evaluations_at_best > patience
+        return patience is not None and trial.repeat_of is None and trial.evaluations_at_best > patience
 
     def _is_to_stop(self, trial: TrialState) -> bool:
-        """Whether a trial that has just been scored is to stop, for good or until others have come as far."""
-        if trial.repeat_of is not None:
-            return False
-        if self._scheduler is not None and self._scheduler.wants(trial.trial) != "go on":
-            return True
-        stops = self._asha is not None and self._asha.stops(trial)
-        return stops or self._is_stale(trial)
+        """Whether a trial is to stop where it was scored last, for good or until others have come as far."""
+        return self._wanted(trial) != "go on" or self._is_stale(trial)
 
     def _note_change(
         self,
@@ -370,22 +367,6 @@ class Session:
 
     def _stop_for(self, problem: GensweepError) -> None:
         self.problem = problem
-
-
-def _tune_scheduler(plan: SweepPlan) -> TuneScheduler | None:
-    """Tune's scheduler of a sweep; None where trials are stopped by a rule of the log alone, or not at all."""
-    if isinstance(plan.search.scheduler, AshaSettings | Fifo):
-        return None
-    from gensweep.sweep.tune_scheduler import TuneScheduler
-
-    return TuneScheduler(
-        plan.search.scheduler,
-        mode=plan.objective.mode,
-        budget=plan.budget,
-        grace=plan.grace,
-        nodes=plan.nodes,
-        seed=plan.search.seed,
-    )
 
 
 def _worn_out(trial: TrialState) -> events.Ended:

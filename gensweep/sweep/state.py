@@ -23,6 +23,8 @@ class SweepState:
     def __init__(self) -> None:
         self.created: events.Created | None = None
         self.started: int = 0
+        self.sources: list[str] = []
+        """The folders of the sweeps that the search begins with, as far as what came of them is on record."""
         self.known: list[Mapping[str, Any]] = []
         """Trials of other sweeps whose scores the search knows."""
         self.queue: list[Mapping[str, Any]] = []
@@ -70,6 +72,7 @@ class SweepState:
                 self.objectives = (first, *(Objective(**each) for each in event.further))
                 self.constraints = tuple(Constraint(**each) for each in event.constraints)
             case events.WarmStarted():
+                self.sources.append(event.source)
                 self.known += event.known
                 self.queue += event.queue
             case events.Extended():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
@@ -60,8 +60,8 @@ class TrialState:
     ended_at: int | None = None
     losses: list[events.Lost] = field(default_factory=list)
     """Those that count, in this session and since its last new checkpoint, the newest last."""
-    outcomes: list[Outcome] = field(default_factory=list)
-    """Scores of later evaluations."""
+    scored_again: list[events.ScoredAgain] = field(default_factory=list)
+    """Later evaluations of its checkpoints, each with the training images of its checkpoint."""
 
     @property
     def name(self) -> str:
@@ -134,6 +134,11 @@ class TrialState:
         return bool(several) and all(min(later) > first for first, *later in several)
 
     @property
+    def outcomes(self) -> list[Outcome]:
+        """Scores of later evaluations."""
+        return [each.outcome for each in self.scored_again]
+
+    @property
     def rescored(self) -> Score | None:
         """The newest score of its best checkpoint on other seeds than 0 that is of its objective's identity."""
         fresh, objective = self._fresh_scores, self.objective
@@ -141,19 +146,24 @@ class TrialState:
 
     @property
     def further_scores(self) -> tuple[Score, ...]:
-        """The newest score on other seeds than 0 of each other identity, the newest first."""
+        """The newest score of its best checkpoint on other seeds than 0 of each other identity, the newest first."""
         objective = None if self.objective is None else self.objective.identity
         return tuple(score for identity, score in self._fresh_scores.items() if identity != objective)
 
     @property
     def _fresh_scores(self) -> dict[Identity, Score]:
-        """The newest score of each identity, of images that were drawn as in training but from other seeds than 0."""
+        """The newest score of each identity, of images of its best checkpoint, drawn as in training, on fresh seeds."""
         found = dict[Identity, Score]()
-        for outcome in sorted(self.outcomes, key=lambda outcome: outcome.time, reverse=True):
+        of_best = [each.outcome for each in self.scored_again if each.images == self._images_at_best]
+        for outcome in sorted(of_best, key=lambda outcome: outcome.time, reverse=True):
             if outcome.seed and outcome.as_trained:
                 for score in outcome.scores.values():
                     found.setdefault(score.identity, score)
         return found
+
+    @property
+    def _images_at_best(self) -> int | None:
+        return None if self.best is None else self.best.evaluation.images
 
     @property
     def cost(self) -> Cost:
@@ -220,16 +230,20 @@ class TrialState:
                 self.images, self.losses = max(self.images, event.images), []
             case events.Paused():
                 self.status = "paused"
+            case events.Resumed():
+                self.status, self.ended_at = "waiting", None
             case events.Cloned():
                 self._clone(event)
             case events.Ended():
                 self.status, self.error, self.log, self.ended_at = event.status, event.error, event.log, time
                 self.outside = event.outside
             case events.Retried():
-                self.status, self.error, self.log, self.ended_at = "waiting", None, None, None
+                if self.ended:
+                    self.status, self.error, self.log, self.ended_at = "waiting", None, None, None
                 self.config, self.losses, self.outside = event.config, [], False
             case events.ScoredAgain():
-                self.outcomes.append(event.outcome)
+                images = self._images_at_best if event.images is None else event.images
+                self.scored_again.append(replace(event, images=images))
 
     def _clone(self, event: events.Cloned) -> None:
         """Go on from there: what was found later is of weights that are given up."""
@@ -238,6 +252,7 @@ class TrialState:
         found, self.evaluations = self.evaluations, {}
         self.best, self.rungs = None, []
         self.saved = {images: uri for images, uri in self.saved.items() if images < event.images}
+        self.scored_again = [each for each in self.scored_again if (each.images or 0) <= event.images]
         for images, evaluated in found.items():
             if images <= event.images:
                 self._evaluate(evaluated)

@@ -144,7 +144,7 @@ class TuneScheduler:
             case events.Exhausted():
                 while self._ahead:
                     self._end(self._ahead.pop(), failed=False)
-            case events.Started() if event.trial in self._trials:
+            case events.Resumed() | events.Started() if event.trial in self._trials:
                 if not (trial := self._trials[event.trial]).is_finished():
                     trial.status = Trial.RUNNING
             case events.Evaluated() if event.trial in self._trials:

@@ -22,6 +22,7 @@ from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import SweepPlan
 from gensweep.sweep.trial_state import TrialState
 
@@ -55,6 +56,12 @@ def earlier_sweeps(plan: SweepPlan, root: Path) -> list[EarlierSweep]:
     if problems:
         raise ConfigError(problems)
     return found
+
+
+def is_prepared(state: SweepState, plan: SweepPlan) -> bool:
+    """Whether all is on record that a search knows before its first trial; a start may have ended before it was."""
+    known = len(state.sources) >= len(plan.search.warm_start)
+    return state.created is not None and (known or bool(state.searched))
 
 
 def warm_starts(plan: SweepPlan, earlier: Sequence[EarlierSweep]) -> tuple[WarmStarted, ...]:

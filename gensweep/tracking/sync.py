@@ -81,9 +81,10 @@ def sync_all(root: Path) -> list[str]:
     return notes
 
 
-def file_outcomes(trial: TrialRecord, outcomes: Sequence[Outcome]) -> None:
+def file_outcomes(trial: TrialRecord, images: int, outcomes: Sequence[Outcome]) -> None:
     """Note what was measured on a trial's checkpoint in the log of its sweep, from where it goes to MLflow.
 
+    The checkpoint is the one after so many training images.
     If the sweep's folder is not on this machine, it goes to MLflow alone.  Noting something again changes nothing.
     Raises GensweepError if it cannot be noted.
     """
@@ -96,7 +97,7 @@ def file_outcomes(trial: TrialRecord, outcomes: Sequence[Outcome]) -> None:
     known = folder.state().trials[trial.trial].outcomes
     for outcome in outcomes:
         if outcome not in known:
-            folder.log.append(ScoredAgain(trial.trial, outcome))
+            folder.log.append(ScoredAgain(trial.trial, outcome, images))
     sync(folder)
 
 

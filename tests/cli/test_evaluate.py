@@ -103,7 +103,7 @@ def test_a_score_on_fresh_seeds_is_noted_under_the_trial_if_it_is_of_the_same_ki
     assert find_trial("tiny").rescored is None  # and the made-up identity is not that of this checkpoint
     folder, identity = SweepFolder(store / "sweeps", "tiny"), Identity.from_dict(row["identity"])
     uri = folder.state().trials["t0000"].best.uri
-    folder.log.append(Evaluated("t0000", evaluation(40, 9.0, identity=identity), uri))
+    folder.log.append(Evaluated("t0000", evaluation(32, 9.0, identity=identity), uri))
     as_json(capsys, "evaluate", "tiny", "--seed", "1")
     found = find_trial("tiny").rescored
     assert (found.value, found.identity) == (row["value"], identity)

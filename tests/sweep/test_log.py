@@ -25,6 +25,7 @@ from gensweep.sweep.events import (
     Paced,
     Paused,
     Progressed,
+    Resumed,
     Retried,
     Saved,
     Scaled,
@@ -58,6 +59,7 @@ def history(root):
     sweep.add(Retried("t0001", {"training": {"images": 200}}))
     sweep.add(Saved("t0001", 150, str(root / "d")))
     sweep.add(Paused("t0001"))
+    sweep.add(Resumed("t0001"))
     sweep.add(
         Cloned("t0001", "t0000", 100, str(root / "c"), {"x": 2.0}, {"training": {"images": 200}}, {"x": [1.5, 2.0]})
     )

@@ -9,6 +9,8 @@ from optuna.trial import TrialState
 from session_driver import Driver
 
 from gensweep.config import SweepConfig, load_sweep
+from gensweep.config.ranges import Range
+from gensweep.config.search_methods import PopulationBasedTraining, RandomSearch
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Retried, SessionEnded
 from gensweep.sweep.retrying import FREE_SETTINGS, Retry, with_changes
@@ -61,7 +63,36 @@ def test_changed_settings_hold_for_all_that_goes_on_and_for_nothing_that_ended(t
     driver = Driver(tmp_path, trials=4, retry=Retry(("t0001",), {"evaluation.batch_size": 7}))
     changed = [t.trial for t in driver.state.trials.values() if t.config.get("evaluation") == {"batch_size": 7}]
     assert changed == ["t0001", "t0003"]
-    assert [t.status for t in driver.state.trials.values()] == ["finished", "waiting", "failed", "waiting"]
+    assert [t.status for t in driver.state.trials.values()] == ["finished", "waiting", "failed", "stopped"]
+    assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0003"]
+
+
+def test_trials_that_wait_for_others_at_a_rung_take_changed_settings_and_go_on_waiting(tmp_path):
+    population = {
+        "trials": 4,
+        "search": {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()},
+        "sample": lambda trial: {"x": trial.suggest_float("x", -1, 1)},
+        "budget": 900,
+        "grace": 100,
+        "nodes": (Range("x", "x", -1, 1, None, False, False),),
+    }
+    driver = Driver(tmp_path, **population)
+    for tune_id in ("0", "1", "2", "3"):
+        driver.begin(tune_id)
+    driver.end("2", failure="out of memory")
+    assert driver.evaluate(100, 1.0, tune_id="0")
+    driver.end("0")
+    assert driver.evaluate(100, 2.0, tune_id="1")  # the driver is lost before it notes that this one is paused
+    retried = Driver(tmp_path, **population, retry=Retry(changes={"training.accumulation": 2}))
+    trials = retried.state.trials.values()
+    assert [trial.status for trial in trials] == ["paused", "paused", "waiting", "stopped"]
+    assert [trial.config["training"] for trial in trials] == [{"accumulation": 2}] * 4
+    assert [retried.begin(tune_id).trial for tune_id in ("2", "3")] == ["t0002", "t0003"]
+    assert retried.session.next_trial() is None
+    for tune_id in ("2", "3"):
+        assert retried.evaluate(100, 3.0, tune_id=tune_id)
+        retried.end(tune_id)
+    assert retried.begin("0").trial == "t0000"
 
 
 @pytest.mark.parametrize(

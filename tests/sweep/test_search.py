@@ -91,16 +91,36 @@ def test_tpe_settings_reach_optuna():
 ASHA = {"budget": 900, "grace": 100, "reduction": 3}
 
 
-def play(state, results, mode="min"):
-    """Feed (trial, images, value); the trials that are stopped, with the images."""
-    stopped, asha = [], Asha(state, **ASHA)
-    for name, images, value in results:
+def play(results, mode="min", *, family=lambda name: "", sessions_of=None):
+    """Feed (trial, images, value); by name, at which images trials are stopped.  A session may end after so many."""
+    log, stopped = [Created("id", "a", "fd", mode, 10)], {}
+    state, asha = read(log)
+    for number, (name, images, value) in enumerate(results):
+        if sessions_of and number % sessions_of == 0:
+            state, asha = read(log)
+        if name in stopped:
+            continue
+        news = [Evaluated(name, evaluation(images, value, mode=mode), None)]
         if name not in state.trials:
-            state.apply(Suggested(name, len(state.trials), {}, {}, {}), 0)
-        state.apply(Evaluated(name, evaluation(images, value, mode=mode), None), 0)
-        if asha.stops(state.trials[name]):
-            stopped.append((name, images))
+            news.insert(0, Suggested(name, len(state.trials), {}, {}, {"family": {"kind": family(name)}}))
+        for event in news:
+            take(event, state, asha)
+        log += news
+        if asha.wants(name) == "stop":
+            stopped[name] = images
     return stopped
+
+
+def read(log):
+    state, asha = SweepState(), Asha(**ASHA)
+    for event in log:
+        take(event, state, asha)
+    return state, asha
+
+
+def take(event, state, asha):
+    state.apply(event, 0)
+    asha.apply(event, state)
 
 
 def play_ray(results, mode):
@@ -110,21 +130,17 @@ def play_ray(results, mode):
     scheduler = AsyncHyperBandScheduler(
         time_attr="images", metric="objective", mode=mode, max_t=900, grace_period=100, reduction_factor=3
     )
-    best, stopped = {}, []
+    best, stopped = {}, {}
     for name, images, value in results:
+        if name in stopped:
+            continue
         trial = SimpleNamespace(trial_id=name)
         if name not in best:
             scheduler.on_trial_add(None, trial)
         best[name] = (min if mode == "min" else max)(best.get(name, value), value)
         if scheduler.on_trial_result(None, trial, {"images": images, "objective": best[name]}) == "STOP":
-            stopped.append((name, images))
+            stopped[name] = images
     return stopped
-
-
-def fresh(mode="min"):
-    state = SweepState()
-    state.apply(Created("id", "a", "fd", mode, 10), 0)
-    return state
 
 
 RESULTS = [(f"t{i}", images, float((i * 7) % 10) - images / 1000) for images in (100, 300) for i in range(10)]
@@ -137,30 +153,26 @@ def test_asha_stops_whom_rays_own_stops(mode, every, drawn):
     trials = [f"t{i}" for i in range(8)]
     rounds = [(trial, every * (1 + n)) for n in range(5) for trial in trials if every * (1 + n) < 900]
     results = [(*each, value) for each, value in zip(rounds, drawn, strict=False)]
-    assert play(fresh(mode), results, mode) == play_ray(results, mode)
+    assert play(results, mode) == play_ray(results, mode)
 
 
 def test_asha_stops_some_of_the_worse():
-    assert play(fresh(), RESULTS)
+    assert play(RESULTS)
 
 
 def test_asha_compares_trials_of_one_family_only():
     """One that begins slowly is not stopped for it, and does not spare the worse of another."""
-    state = fresh()
-    for number in range(8):
-        config = {"family": {"kind": "slow" if number % 2 else "fast"}}
-        state.apply(Suggested(f"t{number}", number, {}, {}, config), 0)
     fast = [("t0", 100, 1.0), ("t2", 100, 2.0), ("t4", 100, 3.0), ("t6", 100, 0.5)]
     slow = [("t1", 100, 91.0), ("t3", 100, 92.0), ("t5", 100, 93.0), ("t7", 100, 90.5)]
     mixed = [each for pair in zip(fast, slow, strict=True) for each in pair]
-    assert play(state, mixed) == [("t2", 100), ("t3", 100), ("t4", 100), ("t5", 100)]
+    found = play(mixed, family=lambda name: "slow" if int(name[1:]) % 2 else "fast")
+    assert found == dict.fromkeys(["t2", "t3", "t4", "t5"], 100)
 
 
 def test_asha_goes_on_over_sessions_as_if_there_had_been_one():
-    state = fresh()
-    first = play(state, RESULTS[:13])
-    assert first + play(state, RESULTS[13:]) == play(fresh(), RESULTS)
+    for sessions_of in (1, 7, 13):
+        assert play(RESULTS, sessions_of=sessions_of) == play(RESULTS)
 
 
 def test_asha_stops_nobody_at_the_budget():
-    assert play(fresh(), [("t0", 900, 1.0), ("t1", 900, 2.0), ("t2", 900, 3.0)]) == []
+    assert play([("t0", 900, 1.0), ("t1", 900, 2.0), ("t2", 900, 3.0)]) == {}

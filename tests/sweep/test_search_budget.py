@@ -64,6 +64,20 @@ def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
     assert run(one) is not None
 
 
+def test_it_waits_for_a_trial_that_goes_on_in_a_later_session_also_before_its_workers_begin(tmp_path):
+    first = session(tmp_path, budget=250.0)
+    run(first)
+    first.note(Started(first.next_trial().trial))
+    later = session(tmp_path, budget=250.0)
+    resumed = later.next_trial()
+    assert later.next_trial() is None
+    assert not later.state.exhausted
+    later.note(Started(resumed.trial))
+    score(later, resumed.trial, 10, 10.0)
+    later.note(Ended(resumed.trial, "pruned"))
+    assert run(later) is not None
+
+
 def test_a_search_that_goes_on_knows_what_it_has_spent_and_draws_more_only_if_asked(tmp_path):
     first = session(tmp_path, budget=250.0)
     while run(first) is not None:

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from session_driver import Driver
 from trivial_sweeps import Memory
 
+from gensweep.config.search_methods import AshaSettings
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
@@ -32,6 +33,41 @@ def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
     assert later.evaluate(400, 3.0)
     later.end()
     assert later.folder.state().trials["t0000"].status == "finished"
+
+
+ASHA = {"search": {"scheduler": AshaSettings(reduction=2)}, "budget": 900, "grace": 100}
+
+
+def test_a_trial_that_asha_stops_is_pruned_also_if_the_driver_dies_before_it_has_ended(tmp_path):
+    driver = Driver(tmp_path, **ASHA)
+    for tune_id, value in (("first", 5.0), ("worse", 9.0), ("better", 1.0)):
+        driver.begin(tune_id)
+        assert driver.evaluate(100, value, tune_id=tune_id) == (tune_id == "worse")
+    later = Driver(tmp_path, **ASHA)
+    assert [trial.status for trial in later.state.trials.values()] == ["stopped", "pruned", "stopped"]
+    assert [told.state for told in later.told] == [TrialState.RUNNING, TrialState.PRUNED, TrialState.RUNNING]
+    assert [later.begin(tune_id).trial for tune_id in ("first", "better")] == ["t0000", "t0002"]
+
+
+def test_a_trial_whose_score_has_stood_too_long_is_finished_also_if_the_driver_dies_before_it_has_ended(tmp_path):
+    driver = Driver(tmp_path, search={"patience": 1})
+    driver.begin()
+    assert [driver.evaluate(images, images / 100) for images in (100, 200)] == [False, True]
+    later = Driver(tmp_path, search={"patience": 1})
+    assert later.state.trials["t0000"].status == "finished"
+    assert later.begin().trial == "t0001"
+
+
+def test_what_was_decided_of_a_trial_holds_if_it_is_interrupted_or_loses_its_process_before_it_has_ended(tmp_path):
+    driver = Driver(tmp_path, **ASHA)
+    for tune_id, value in (("first", 5.0), ("worse", 9.0), ("worst", 10.0)):
+        driver.begin(tune_id)
+        driver.evaluate(100, value, tune_id=tune_id)
+    driver.session.interrupted = True
+    for tune_id in ("first", "worse"):
+        driver.end(tune_id)
+    driver.session.begin_again("the head was out of memory", "what Tune said")
+    assert [trial.status for trial in driver.state.trials.values()] == ["stopped", "pruned", "pruned"]
 
 
 def test_queued_trials_come_first_and_a_later_session_goes_on_behind_those_that_were_drawn(tmp_path):
@@ -211,6 +247,40 @@ def test_trials_that_lost_their_processes_all_at_once_come_first_again_unless_th
     driver.session.begin_again("the head was out of memory", "what Tune said")
     assert [t.status for t in driver.state.trials.values()] == ["failed", "waiting"]
     assert [driver.begin(tune_id).trial for tune_id in ("x", "y")] == ["t0001", "t0002"]
+
+
+def interrupted(root, **settings):
+    """A session after one that was interrupted while t0000 and t0001 ran, and what it hands out first."""
+    driver = Driver(root, trials=2, **settings)
+    for tune_id in ("x", "y"):
+        driver.begin(tune_id)
+        driver.evaluate(100, 4.0, tune_id=tune_id)
+    driver.session.note(SessionEnded("interrupted"))
+    later = Driver(root, trials=2, **settings)
+    return later, later.session.next_trial()
+
+
+def test_a_trial_whose_process_ends_before_its_workers_begin_again_fails_and_says_why(tmp_path):
+    driver, handed_out = interrupted(tmp_path)
+    assert handed_out.status == "waiting"
+    driver.session.ended("t0000", {"failure": "ValueError: no"})
+    assert (handed_out.status, handed_out.error.partition(";")[0]) == ("failed", "ValueError: no")
+    assert driver.begin().trial == "t0001"
+
+
+def test_a_trial_that_was_handed_out_when_all_processes_were_lost_is_handed_out_again(tmp_path):
+    driver, _ = interrupted(tmp_path)
+    driver.session.begin_again("the head was out of memory", "what Tune said")
+    assert {driver.begin(tune_id).trial for tune_id in ("x", "y")} == {"t0000", "t0001"}
+    assert driver.session.next_trial() is None
+
+
+def test_a_trial_that_was_handed_out_before_an_interrupt_comes_first_in_the_next_session(tmp_path):
+    driver, _ = interrupted(tmp_path)
+    driver.session.interrupted = True
+    driver.session.ended("t0000", {})
+    driver.session.note(SessionEnded("interrupted"))
+    assert Driver(tmp_path, trials=2).begin().trial == "t0000"
 
 
 def test_more_trials_can_be_asked_for(tmp_path):

@@ -12,6 +12,7 @@ from logged import IDENTITY, evaluation
 from gensweep.ranking import Ranking
 from gensweep.results import Cost, Outcome, SamplingConfig, better
 from gensweep.sweep.events import (
+    Cloned,
     Created,
     Ended,
     Evaluated,
@@ -108,6 +109,29 @@ def test_the_score_on_fresh_seeds_is_the_newest_that_is_like_the_objective():
     assert [each.value for each in one.further_scores] == [5.0]
     unlike = [ScoredAgain("t0000", each) for each in later[:3]]
     assert state_of([*begin(), *trial("t0000", 1.0), *unlike]).trials["t0000"].rescored is None
+
+
+def test_a_fresh_score_of_a_checkpoint_that_is_no_longer_the_best_does_not_count():
+    resumed = [Started("t0000"), Evaluated("t0000", evaluation(200, 2.0), "c/t0000/2")]
+    more = replace(IDENTITY, samples=50)
+    for images in (100, None):  # as earlier versions noted it
+        again = [ScoredAgain("t0000", outcome(9.3), images), ScoredAgain("t0000", outcome(9.1, identity=more), images)]
+        scored = [*begin(), *trial("t0000", 9.0, status="stopped"), *again]
+        assert state_of(scored).trials["t0000"].rescored.value == 9.3
+        (one,) = state_of([*scored, *resumed]).trials.values()
+        assert (one.rescored, one.further_scores, len(one.outcomes)) == (None, (), 2)
+        late = ScoredAgain("t0000", outcome(9.4, time=3.0), 100)  # it began when that was the best one
+        newest = ScoredAgain("t0000", outcome(2.5, time=2.0), 200)
+        (one,) = state_of([*scored, *resumed, newest, late]).trials.values()
+        assert one.rescored.value == 2.5
+
+
+def test_a_clone_leaves_the_fresh_scores_of_the_weights_behind_that_it_gives_up():
+    again = [ScoredAgain("t0000", outcome(4.0), 200), ScoredAgain("t0000", outcome(6.0), 100)]
+    cloned = [Cloned("t0000", "t0001", 100, "c/t0001/1", {}, {}), Evaluated("t0000", evaluation(200, 1.0), "c")]
+    (one,) = state_of([*begin(), *trial("t0000", 5.0, 3.0, status=None), *again, *cloned]).trials.values()
+    assert (one.best.evaluation.images, one.rescored) == (200, None)
+    assert [each.scores["fd"].value for each in one.outcomes] == [6.0]
 
 
 def test_of_scores_by_other_measures_the_newest_of_each_is_kept():

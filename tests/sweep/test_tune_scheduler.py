@@ -50,13 +50,17 @@ class Sweep:
                 self.driver, self.workers = Driver(root, **self.settings), {}
 
     def start(self):
-        """Fill the slots; whether there is one that works."""
+        """Fill the slots, as Tune does before any workers have begun; whether there is one that works."""
+        begun = []
         while len(self.workers) < self.slots and (trial := self.driver.session.next_trial()) is not None:
+            assert trial.trial not in self.workers, f"{trial.trial} was handed out twice"
             self.driver.names[trial.trial] = trial.trial
-            self.driver.session.note(Started(trial.trial))
             begins_at = int(Path(trial.checkpoints[0]).name) if trial.checkpoints else 0
             self.workers[trial.trial] = begins_at
             self.order.append((trial.trial, begins_at))
+            begun.append(Started(trial.trial))
+        for each in begun:
+            self.driver.session.note(each)
         return bool(self.workers)
 
     def step(self):
@@ -82,6 +86,15 @@ class Sweep:
         }
 
 
+class DiesBeforeWorkersBegin(Sweep):
+    """Its driver dies whenever it has handed a trial out, before workers have taken it."""
+
+    def start(self):
+        self.driver.session.next_trial()
+        self.driver, self.workers = Driver(self.root, **self.settings), {}
+        return super().start()
+
+
 SCHEDULERS = [HyperBand(), MedianStopping(), PopulationBasedTraining()]
 
 
@@ -91,6 +104,7 @@ def test_a_sweep_whose_driver_dies_again_and_again_decides_as_if_it_never_had(tm
     assert {end[0] for end in whole.values()} == ({"finished"} if scheduler.kind == "pbt" else {"finished", "pruned"})
     for dies_every in (1, 3):
         assert Sweep(tmp_path / str(dies_every), scheduler, dies_every=dies_every).ends == whole
+    assert DiesBeforeWorkersBegin(tmp_path / "at the start", scheduler).ends == whole
 
 
 @pytest.mark.parametrize("scheduler", [*SCHEDULERS, AshaSettings()], ids=lambda each: each.kind)

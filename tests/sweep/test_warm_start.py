@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from statistics import mean
 
 import pytest
@@ -14,9 +15,12 @@ from gensweep.build.training_length import TrainingLengths
 from gensweep.config import checked_sweep
 from gensweep.config.search_methods import RandomSearch
 from gensweep.errors import ConfigError
-from gensweep.sweep.events import Cloned, SessionEnded, WarmStarted
-from gensweep.sweep.planning import plan_sweep
-from gensweep.sweep.warm_start import earlier_sweeps, warm_start_words, warm_starts
+from gensweep.sweep.events import Cloned, Created, SessionEnded, Suggested, WarmStarted
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.planning import plan_sweep, recall_sweep
+from gensweep.sweep.session import Session
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.warm_start import earlier_sweeps, is_prepared, warm_start_words, warm_starts
 
 RATE = "optimizer.learning_rate"
 
@@ -157,6 +161,39 @@ def test_a_study_begins_with_what_is_known_and_can_be_made_anew(tmp_path):
     assert [(each.number, each.state, each.params["x"], each.value) for each in later.told] == told
     assert later.session.next_trial().trial == "t0001"
     assert later.session.next_trial().trial == "t0002"
+
+
+@pytest.mark.parametrize("events", [0, 1, 2, 3], ids=["nothing", "created", "one sweep", "both sweeps"])
+def test_a_start_that_ended_before_all_was_on_record_is_made_up_for(tmp_path, events, monkeypatch):
+    from made_up import mlflow_store
+
+    from gensweep.api import running
+    from gensweep.report.display import ProgressDisplay
+
+    monkeypatch.setattr(running, "with_formats", lambda sweep, trials: (sweep, []))  # those of the first start hold
+    with mlflow_store(tmp_path):
+        for name in ("old", "older"):
+            earlier(tmp_path, sweep(name=name), RESULTS)
+        first = sweep(search={"warm_start": ["old", "older"]})
+        known = found(planned(first), tmp_path)
+        folder = SweepFolder(tmp_path, "new")
+        folder.create(planned(first).settings)
+        begun = [Created("id", "new", "fd", "min", 12), *known][:events]
+        for event in begun:
+            folder.log.append(event)
+        with closing(ProgressDisplay()) as display:
+            plan = running._checked_plan(recall_sweep(folder), tmp_path, None, display).measured()
+        state = Session(plan, folder, [], concurrent=1).state
+        assert state.sources == [str(tmp_path / "old"), str(tmp_path / "older")]
+        assert (state.known, state.queue) == ([trial for each in known for trial in each.known], [])
+        assert bool(plan.warm_starts) == (events < 3)
+
+
+def test_a_search_that_has_drawn_trials_asks_for_no_earlier_sweep_which_may_be_gone():
+    state = SweepState.of([])
+    for event in (Created("id", "new", "fd", "min", 12), Suggested("t0000", 0, {}, {}, {})):
+        state.apply(event, 0)
+    assert is_prepared(state, planned(sweep()))
 
 
 @pytest.mark.trains
