@@ -60,10 +60,9 @@ def test_parts_have_the_losses_and_the_gradients_of_the_whole(kind, parts):
 
 @pytest.mark.trains
 def test_parts_learn_the_timesteps_to_draw_from_whole_batches():
-    """No part draws by what another part of its batch has taught; as soon as both timesteps have been seen ten times."""
-    family = FAMILIES["diffusion"] | {
-        "diffusion": {"timesteps": 2, "loss": {"kind": "vlb"}, "levels": {"kind": "importance"}}
-    }
+    """No part draws by what another part of its batch has taught, once both timesteps have been seen often enough."""
+    diffusion = {"timesteps": 2, "loss": {"kind": "vlb"}, "levels": {"kind": "importance"}}
+    family = FAMILIES["diffusion"] | {"diffusion": diffusion}
 
     def remembered(parts):
         learner = tiny.learner(
