@@ -14,7 +14,7 @@ from gensweep.diffusion.samplers.ancestral import ancestral, ddim
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoised, from_noise, is_adaptive
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.diffusion.sdedit import Below, edit, level_at
-from gensweep.editing.interpolation import decode, encode, slerp, visited
+from gensweep.editing.interpolation import MIN_ENCODING_LEVELS, decode, encode, encoding_levels, slerp, visited
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
@@ -213,6 +213,30 @@ def test_an_image_comes_back_from_its_noise_the_better_the_more_steps(kind):
     assert errors[-1] < 0.05
     for coarse, fine in itertools.pairwise(errors):
         assert coarse / fine > 2 ** ORDER.get(kind, 1) * 0.8
+
+
+@deterministic
+@pytest.mark.parametrize("steps", [1, 2, 5, 30])
+@pytest.mark.parametrize("schedule", SCHEDULES.kinds())
+def test_an_image_leads_to_its_noise_however_few_steps_lead_back(kind, steps, schedule):
+    process, image = GaussianDiffusion(SCHEDULES[schedule](1000)), torch.rand(2, 1, 8, 8, dtype=torch.float64) * 2 - 1
+
+    def sampler(*arguments):
+        return SAMPLERS[kind](*arguments, steps=steps)
+
+    sigmas = encoding_levels(process, sampler)
+    assert sigmas[0] == pytest.approx(visited(process, sampler)[0], rel=1e-12)
+    exact = MEAN + (image - MEAN) * math.sqrt(STD**2 + sigmas[0] ** 2) / STD
+    assert float((encode(sigmas, ideal, image) / exact - 1).abs().max()) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("timesteps", "steps", "count"), [(40, 3, 40), (1000, 3, 100), (1000, 99, 100), (1000, 150, 150), (100, None, 100)]
+)
+def test_an_image_is_encoded_along_a_hundred_levels_or_all_that_there_are(timesteps, steps, count):
+    process = GaussianDiffusion(linear(timesteps))
+    sigmas = encoding_levels(process, lambda *arguments: ddim(*arguments, steps=steps))
+    assert (MIN_ENCODING_LEVELS, sigmas) == (100, process.sigmas(count))
 
 
 def test_levels_are_those_that_the_sampler_visits_and_the_network_is_not_asked():
