@@ -181,6 +181,48 @@ def test_levels_begin_at_that_of_the_strength_and_fall_to_0(steps, strength):
     assert len(sigmas) - 1 == max(1, round(100 * strength)) if steps is None else len(sigmas) - 1 <= steps
 
 
+@pytest.mark.parametrize("spacing", ["log_snr", "time", "karras"])
+@pytest.mark.parametrize("schedule", SCHEDULES.kinds())
+def test_from_an_image_rounding_errors_grow_hardly_more_than_from_noise(schedule, spacing):
+    """Wherever between two levels of DPM-Solver++ that of the image lies."""
+    process, image = GaussianDiffusion(SCHEDULES[schedule](1000)), torch.zeros(1, 8, 8)
+
+    def rough(x, sigma):
+        error = Noise(round(1e6 * sigma), torch.arange(1)).uniform(*x.shape[1:], stream=0) - 0.5
+        return Denoised(ideal(x, sigma).x_0 + 1e-3 * error)
+
+    def growth(steps, strength):
+        def sampler(*arguments):
+            return SAMPLERS["dpmpp_2m"](*arguments, steps=steps, spacing=spacing)
+
+        exact, other = (edit(process, sampler, each, noise(1), image, strength=strength) for each in (ideal, rough))
+        return float((other - exact).abs().max()) / 0.5e-3
+
+    for steps in (10, 20, 50):
+        assert max(growth(steps, strength / 20) for strength in range(1, 20)) < 3 * growth(steps, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("top", "left"),
+    [
+        (3.0, [2, 1, 0.5]),
+        (2.5, [2, 1, 0.5]),  # a third of the way from 2 to 4, in ln sigma
+        (2.3, [1, 0.5]),  # a fifth of it
+        (2.0, [1, 0.5]),
+        (0.55, []),
+        (0.5, []),
+        (0.4, []),
+        (5.0, [4, 2, 1, 0.5]),
+    ],
+)
+def test_the_level_of_an_image_takes_the_place_of_one_that_is_just_below(top, left):
+    class Octaves:
+        def sigmas(self, steps, spacing):
+            return [4.0, 2.0, 1.0, 0.5, 0.0]
+
+    assert Below(Octaves(), top).sigmas(None) == [top, *left, 0]
+
+
 def test_the_least_strength_is_one_step_of_noise():
     process = GaussianDiffusion(linear(100))
     assert level_at(process, 0.0) == 0
