@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gensweep.build.parts import build_evaluator, build_family, load_images
 from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
+from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import Family
 from gensweep.nn.updates import merge_all
 from gensweep.noise import Noise
@@ -62,6 +63,9 @@ class Model:
         family = build_family(config, self.checkpoint.shape, len(self.checkpoint.class_names))
         check_guidance(changes, self.family)
         family.networks[family.sampled], family.classes = self.network, self.family.classes
+        if isinstance(family, DenoisingFamily):
+            # A schedule that is learnt belongs to the network.
+            family.process = family.process_of(self.network)
         return replace(self, config=config, family=family)
 
     def sample(

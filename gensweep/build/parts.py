@@ -166,11 +166,12 @@ def build_evaluator(
 def hold_out(trial: TrialConfig, images: Images) -> tuple[Images, str]:
     """The images of which a likelihood is computed, evenly from their split, and the name of the split.
 
-    `images` are those of the training.  Raises ConfigError if the split is missing or has other classes.
+    `images` are those of the training, and a limit on them is none on the test split.  Raises ConfigError if the split
+    is missing or has other classes.
     """
     settings: EvaluationSettings = trial.bound("evaluation")()
     likelihood = settings.likelihood()
-    split = images if likelihood.split == "train" else load_images(trial, likelihood.split)
+    split = images if likelihood.split == "train" else load_images(trial, "whole test")
     if split.class_names != images.class_names:
         raise ConfigError(
             f"evaluation.likelihood.split: {split.name} has the classes {', '.join(split.class_names)}, but the model "

@@ -376,11 +376,13 @@ def _identities(trial: TrialConfig, metric: str) -> tuple[Identity, Identity]:
 def _reference(data: dict[str, Any], metric: str, evaluation: EvaluationSettings) -> Any:
     """The settings that decide which real images, or which statistics of some, a metric compares with."""
     kind = registries.metrics()[metric]
+    whole = {key: value for key, value in data.items() if key != "limit"}
     if kind.needs == "likelihood":
-        return evaluation.likelihood().split, data
+        split = evaluation.likelihood().split
+        return split, whole if split == "test" else data
     against = "train" if getattr(kind, "of_training", False) else evaluation.against
     if against == "whole":
-        return against, {key: value for key, value in data.items() if key != "limit"}
+        return against, whole
     if against.endswith(".npz"):
         return against
     if against.endswith("/"):

@@ -25,6 +25,9 @@ from gensweep.diffusion.samplers.sampler import (
 )
 from gensweep.noise import Noise
 
+#: The shortest step from the level of an image, as a share of the sampler's own step there, in ln sigma.
+MIN_FIRST_STEP = 0.25
+
 
 def edit(
     levels: Levels,
@@ -79,9 +82,20 @@ class Below:
     top: float
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
-        """`top`, and those of the levels that are below it: fewer than `steps`, unless top is the highest of them."""
+        """`top`, and those of the levels that are below it: fewer than `steps`, unless top is the highest of them.
+
+        A level to which the step from top would be too short (MIN_FIRST_STEP) is left out.
+        """
+        grid = self.levels.sigmas(steps, spacing)
         # What differs from top by rounding alone is no level of its own.
-        return [self.top, *(sigma for sigma in self.levels.sigmas(steps, spacing) if sigma < self.top * (1 - 1e-6))]
+        below = [sigma for sigma in grid if sigma < self.top * (1 - 1e-6)]
+        above, next_one = grid[: -len(below)], below[0]
+        # dpmpp_2m multiplies the difference of two predictions by the ratio of a step to the one before.  After a tiny
+        # first step the difference is rounding, and the ratio may be in the thousands.  It is mended here and not in
+        # the sampler, whose own levels have no such steps, and which so samples as it ever did.
+        if above and next_one and math.log(self.top / next_one) < MIN_FIRST_STEP * math.log(above[-1] / next_one):
+            below = below[1:]
+        return [self.top, *below]
 
 
 def _keeping(denoise: Denoise, image: Float[Tensor, "b c h w"], redraw: Bool[Tensor, "h w"]) -> Denoise:

@@ -15,7 +15,7 @@ from gensweep.data.picture_decoding import squared
 from gensweep.diffusion.samplers.sampler import Denoise
 from gensweep.diffusion.sdedit import edit
 from gensweep.editing.encoded_pictures import Draw, encoded_frames, encoded_versions
-from gensweep.editing.interpolation import decode, encode, slerp, visited
+from gensweep.editing.interpolation import decode, encode, encoding_levels, slerp
 from gensweep.errors import ConfigError
 from gensweep.families.family import Denoising, Encoding
 from gensweep.metrics.quantisation import to_uint8
@@ -139,7 +139,7 @@ def _frames(
     The ends are what the model makes of the images, not copies.  Without a class, a conditional model predicts without
     a label.
     """
-    sigmas = visited(family.process, family.sampler)
+    sigmas = encoding_levels(family.process, family.sampler)
     with torch.no_grad():
         a, b = encode(sigmas, _denoise(family, None if labels is None else labels[:2]), ends)
 

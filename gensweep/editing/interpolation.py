@@ -17,6 +17,22 @@ from gensweep.diffusion.samplers.sampler import Denoise, Denoised, Level, Levels
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
+#: An image is encoded along at least so many levels, or along all that the process has.
+MIN_ENCODING_LEVELS = 100
+
+
+def encoding_levels(levels: Levels, sampler: Sampler) -> list[float]:
+    """The levels to encode along: those that a deterministic sampler visits, or more of the process if they are few.
+
+    They begin where the sampler begins.  Few steps down may be exact, as a network can know the mean of the slope over
+    each (the family meanflow); the way up knows the slopes at its levels alone.
+    Raises ConfigError if the sampler draws noise on its way.
+    """
+    sigmas, every = visited(levels, sampler), levels.sigmas(None)
+    if len(sigmas) > MIN_ENCODING_LEVELS:
+        return sigmas
+    return levels.sigmas(MIN_ENCODING_LEVELS) if len(every) > MIN_ENCODING_LEVELS else every
+
 
 def visited(levels: Levels, sampler: Sampler) -> list[float]:
     """The levels that a deterministic sampler visits, falling, with 0 at the end; no network is run.
@@ -40,9 +56,9 @@ def visited(levels: Levels, sampler: Sampler) -> list[float]:
 def encode(sigmas: Sequence[float], denoise: Denoise, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
     """The noisy images, at the level sigmas[0], from which a deterministic sampler leads to these images.
 
-    Heun's method along dx/dsigma = (x - x_0) / sigma, upwards through the levels that the sampler visits downwards
-    (`sigmas` falls and ends with 0): of second order, so that it is the sampler's error that remains.  The first step,
-    away from 0, undoes a sampler's last: x = 2 image - x_0(image).  With n levels above 0 it evaluates 2 n - 1 times.
+    Heun's method along dx/dsigma = (x - x_0) / sigma, upwards through `sigmas`, which fall and end with 0: of second
+    order, so that it is the sampler's error that remains.  The first step, away from 0, undoes a sampler's last:
+    x = 2 image - x_0(image).  With n levels above 0 it evaluates 2 n - 1 times.
     Source: Song et al. 2021 (DDIM), section 4.3 and appendix C; Karras et al. 2022, eq. 1.
     """
     rising = list(sigmas[-2::-1])

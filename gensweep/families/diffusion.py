@@ -109,9 +109,10 @@ class DiffusionFamily(DenoisingFamily):
         labels = training_labels(batch.labels, batch.noise, classes=self.classes, dropout=self.label_dropout)
         output = networks[self.sampled](noisy, time, labels).float()
         losses = self.loss(Prediction(self.process, coefficients, batch.images, eps, drawn, output))
-        self.levels.observe(drawn, losses.detach(), batch.noise, batch.total)
         weighted = losses if drawn.weight is None else drawn.weight * losses
         yield Loss(self.sampled, weighted.mean(), "diffusion")
+        # After the loss, so that all parts of a batch have drawn from what the batches before it taught.
+        self.levels.observe(drawn, losses.detach(), batch.noise, batch.total)
 
     def at_level(self, network: nn.Module) -> Callable[[Level], Callable[..., Tensor]]:
         """The network in the sampling precision; at levels above MAX_EXACT_SIGMA that is always its own."""

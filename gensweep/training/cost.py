@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
@@ -47,16 +47,24 @@ def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_: A
     return int(sdpa_backward_flop_count(grad, query, key, value))  # type: ignore[no-untyped-call]
 
 
-#: Attention on a CPU, which PyTorch's own counter does not know.
-CPU_ATTENTION = {
+def _convolution_backward_flops(grad: Any, x: Any, weight: Any, *rest: Any, **__: Any) -> int:
+    """Each of the two gradients, by the input and by the weights, takes as many operations as the convolution."""
+    _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, (by_input, by_weights, _by_bias) = rest
+    return int(by_input + by_weights) * conv_flop_count(x, weight, grad, transposed)
+
+
+#: Attention on a CPU, which PyTorch's own counter does not know, and gradients of convolutions: it counts those by
+#: weights as often as the convolution has groups.
+FLOP_FORMULAS = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+    torch.ops.aten.convolution_backward: _convolution_backward_flops,
 }
 
 
 def flop_counter() -> FlopCounterMode:
     """Counts floating point operations in its context; a multiplication and an addition are two."""
-    return FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    return FlopCounterMode(display=False, custom_mapping=FLOP_FORMULAS)
 
 
 def trained_parameters(family: Family) -> list[nn.Parameter]:

@@ -109,17 +109,17 @@ class Learner:
     def step(self, loader: Loader) -> None:
         """Train on one batch; the host only tells the device what to do, and waits for nothing."""
         size, (rank, world) = self.training.batch_size, self.workers
-        drawn = loader.batch(self.images, size, rank, world)
         torch.manual_seed(_dropout_seed(self.seed, self.images, rank))
         self._set_rates(self.images + size)
         if self.training.compilation != "none":
             begin_step()
         turns = []
         for part in range(self.training.accumulation):
-            rows = slice(*(len(drawn.labels) * end // self.training.accumulation for end in (part, part + 1)))
-            noise = Noise(self.seed, drawn.positions[rows])
-            whole = partial(loader.batch, self.images, size)
-            batch = Batch(drawn.images[rows], drawn.labels[rows], noise, size, self.images // size, whole)
+            # Ranks share each part, so that parts follow each other in the stream for any number of workers.
+            start, stop = (size * end // self.training.accumulation for end in (part, part + 1))
+            drawn = loader.batch(self.images + start, stop - start, rank, world)
+            noise, whole = Noise(self.seed, drawn.positions), partial(loader.batch, self.images, size)
+            batch = Batch(drawn.images, drawn.labels, noise, size, self.images // size, whole)
             # Gradients are averaged over ranks and added up over parts, which is right for equal shares only.
             turns.append((self.family.losses(self.networks, batch), len(batch.labels) * world / size))
         while self._turn(turns):

@@ -161,13 +161,19 @@ def test_a_trial_is_evaluated_by_classes_and_for_copies_in_the_same_pass(tmp_pat
 
 def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path):
     trial = config("diffusion", evaluation__metrics=["bpd"], evaluation__likelihood__images=7, training__images=16)
-    train, test = load_images(trial), load_images(trial, "test")
+    unlimited = trial.with_overrides({"data.limit": None})
+    train, test = load_images(trial), load_images(unlimited, "test")
     held_out, split = hold_out(trial, train)
-    assert split.startswith("digits/test (40 images, 8x8)#")
-    assert torch.equal(held_out.pixels, test.pixels[[0, 5, 11, 17, 22, 28, 34]])
-    assert torch.equal(held_out.labels, test.labels[[0, 5, 11, 17, 22, 28, 34]])
+    # The limit of 40 images is the training's: sevenths of all.
+    assert (len(train), len(test)) == (40, 364)
+    assert split.startswith("digits/test (364 images, 8x8)#")
+    assert torch.equal(held_out.pixels, test.pixels[[0, 52, 104, 156, 208, 260, 312]])
+    assert torch.equal(held_out.labels, test.labels[[0, 52, 104, 156, 208, 260, 312]])
     everything, _ = hold_out(trial.with_overrides({"evaluation.likelihood.images": 500}), train)
     assert torch.equal(everything.pixels, test.pixels)
+    assert hold_out(unlimited, load_images(unlimited))[1] == split  # scores of both can be compared
+    _, of_training = hold_out(trial.with_overrides({"evaluation.likelihood.split": "train"}), train)
+    assert of_training.startswith("digits/train (40 images, 8x8)#")
     evaluation = untrained.train(trial, tmp_path).checkpoints[-1][0]
     metrics, identity = evaluation.numbers(), evaluation.scores["bpd"].identity.as_dict()
     assert (identity["samples"], identity["timesteps"], identity["reference"]) == (7, 20, split)

@@ -54,7 +54,7 @@ def test_the_trial_that_learns_wins_and_says_what_was_measured(folder):
     assert 0 < first["objective"]["value"] < second["objective"]["value"]
     assert float(first["params"]["optimizer.learning_rate"]) == 1e-3
     identity = first["objective"]["identity"]
-    assert identity.pop("reference").startswith("digits/test (200 images, 8x8)#")
+    assert identity.pop("reference").startswith("digits/test (364 images, 8x8)#")
     assert identity == {
         "metric": "bpd",
         "samples": 40,

@@ -12,7 +12,7 @@ from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
 from gensweep.noise import Noise
 from gensweep.training import estimate
-from gensweep.training.cost import counted_calls, sample_flops, trained_parameters, training_flops
+from gensweep.training.cost import counted_calls, flop_counter, sample_flops, trained_parameters, training_flops
 from gensweep.training.device import memory_bytes
 from gensweep.training.learner_state import state_of
 from gensweep.training.settings import LikelihoodSettings
@@ -35,6 +35,34 @@ def test_operations_of_a_gan_are_those_of_its_convolutions():
     # Forward of G once and of D three times; backward is once for inputs (not images or latents) and once for weights.
     forward = generator_flops() + 3 * discriminator_flops()
     assert 2 * forward < each < 3 * forward
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("groups", [1, 4, 8])
+def test_a_convolution_takes_twice_as_many_operations_backward_as_forward(groups, transposed):
+    """Also in groups, and depthwise (8 groups of 8 channels), where each weight meets the channels of one group."""
+    kind = torch.nn.ConvTranspose2d if transposed else torch.nn.Conv2d
+    layer = kind(8, 16, 3, stride=2, padding=1, groups=groups)
+    x = torch.ones(5, 8, 7, 7, requires_grad=True)
+    with flop_counter() as forward:
+        y = layer(x)
+    with flop_counter() as backward:
+        y.sum().backward()
+    # A weight is multiplied at each pixel of the smaller image: the output's, or the input's if it is transposed.
+    pixels = 7 * 7 if transposed else 4 * 4
+    assert y.shape[-1] == (13 if transposed else 4)
+    each = 2 * 5 * pixels * 9 * (8 * 16 // groups)
+    assert forward.get_total_flops() == each
+    assert backward.get_total_flops() == 2 * each
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_the_first_layer_of_a_network_takes_no_gradient_by_its_images(groups):
+    layer = torch.nn.Conv2d(8, 16, 3, padding=1, groups=groups)
+    y = layer(torch.ones(5, 8, 7, 7))
+    with flop_counter() as backward:
+        y.sum().backward()
+    assert backward.get_total_flops() == 2 * 5 * 49 * 9 * (8 * 16 // groups)
 
 
 def test_operations_of_a_diffusion_sample_grow_with_steps_and_double_with_guidance():

@@ -60,9 +60,10 @@ def _tolerance(name, state):
     return ROUNDING * largest
 
 
-def test_two_workers_remember_what_one_remembers(alone):
+@pytest.mark.parametrize("kind", ["importance", "importance in parts"])
+def test_two_workers_remember_what_one_remembers(alone, kind):
     """That the memories are equal is tested with the weights; here, that they have learnt something."""
-    state = alone["importance", 7][1]
+    state = alone[kind, 7][1]
     assert int(state["memories/levels/counts"].sum()) == 5 * 7
     assert int(state["memories/levels/counts"].min()) >= LOSSES_PER_TIMESTEP
     assert (state["memories/levels/losses"] > 0).all()

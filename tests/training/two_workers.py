@@ -13,9 +13,11 @@ from gensweep.training.learner_state import state_of
 from gensweep.training.loop import train
 
 #: Ways to draw levels that look at all images of a batch; of two timesteps, so that losses are soon remembered of both.
+IMPORTANCE = {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "hybrid"}}
 LEVELS = {
     "antithetic": {"timesteps": 5, "levels": {"kind": "antithetic"}},
-    "importance": {"timesteps": 2, "levels": {"kind": "importance"}, "loss": {"kind": "hybrid"}},
+    "importance": IMPORTANCE,
+    "importance in parts": IMPORTANCE,
 }
 #: A penalty that is lazy comes more than once in a short training.
 EVERY = {"r1": {"every": 2}}
@@ -79,10 +81,10 @@ COARSE = {"vdm": {"vdm": tiny.SMALL["vdm"]["vdm"] | {"fourier": (0, 1)}}}
 DENOISERS = {"dit": {"network": {"kind": "dit", "width": 16, "depth": 2, "registers": 2}}}
 #: Low-rank updates of a network that stays as it is.
 UPDATED = {"lora": ("diffusion", {"rank": 2}), "lora of a gan": ("gan", {"rank": 2})}
-#: A batch in parts, whose gradients are averaged at the end.
-PARTS = {"parts": {"accumulation": 2}}
+#: Batches in parts, whose gradients are averaged at the end.
+PARTS = {"parts": {"accumulation": 2}, "importance in parts": {"accumulation": 2}}
 #: With dropout, masks depend on the number of workers; batches of 7 make unequal shares, those of 8 equal ones.
-CASES = [(kind, 7) for kind in (*FAMILIES, *LEVELS, *GAMES, *PARTS, *UPDATED, *DENOISERS)] + [("gan", 8)]
+CASES = [(kind, 7) for kind in dict.fromkeys((*FAMILIES, *LEVELS, *GAMES, *PARTS, *UPDATED, *DENOISERS))] + [("gan", 8)]
 
 
 def trained(kind, batch_size, workers):
