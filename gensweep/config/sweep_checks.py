@@ -207,6 +207,12 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
     workers, size = config.resources.worker_counts[0], setting(trial, "training.batch_size")
     if size % workers:
         yield "training.batch_size", f"{size} is not divisible by resources.workers ({workers})"
+    elif size < workers * (parts := setting(trial, "training.accumulation")):
+        shares = f"{parts} parts of an image or more on each of {workers} workers (resources.workers)"
+        yield (
+            "training.accumulation",
+            f"{shares} make {workers * parts} images, but training.batch_size is {size}; set {size // workers} or less",
+        )
     grace, images = config.search.scheduler.first_rung, setting(trial, "training.images")
     budget, name = (images, "training.images") if config.budget is None else (config.budget.amount, "the budget")
     if grace is not None and grace > budget:
