@@ -17,7 +17,7 @@ from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, Ran
 from gensweep.config.schema import validate
 from gensweep.config.search_methods import CmaEs, GridSearch, HyperBand, Nsga2, PopulationBasedTraining, RandomSearch
 from gensweep.config.search_space import parse_space
-from gensweep.config.sweep_config import SweepConfig, settings_of_all
+from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig, settings_of_all
 from gensweep.config.tree import Tree, clone, flatten, override_all, path_of, place_of
 from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family, written_plugins
 from gensweep.errors import ConfigError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 #: What says how long a training is, and when it is scored.
-LENGTH_KEYS = ("training.images", "training.device_seconds", "evaluation.every", "evaluation.at")
+LENGTH_KEYS = (*BUDGETED_KEYS, "evaluation.every", "evaluation.at")
 #: The settings of an evaluation that are about the course of a training alone.
 COURSE_KEYS = ("every", "at", "rung_samples", "rung_steps")
 #: Fewer trials have no better quarter and no worse one.
@@ -131,13 +131,13 @@ def _trial_tree(base: Tree, values: Mapping[str, tuple[Node, Any]]) -> Tree:
 
 
 def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], base_place: str) -> Iterator[Problem]:
-    """What says how long a training is, beside the budget of the sweep."""
+    """What says how long a training is, beside the budget of the sweep; null, a default, says nothing."""
     if config.budget is None:
         return
-    written = [(key, place_of(base, key.split("."), base_place)) for key, _ in flatten(base)]
-    written += [(node.key, node.place) for picker in pickers(nodes) for node, _ in walk(nodes, picker)]
-    for key, place in dict(written).items():
-        if key in ("training.images", "training.device_seconds"):
+    written = [(key, place_of(base, key.split("."), base_place), value) for key, value in flatten(base)]
+    written += [(node.key, node.place, value) for picker in pickers(nodes) for node, value in walk(nodes, picker)]
+    for key, place in {key: place for key, place, value in written if value is not None}.items():
+        if key in BUDGETED_KEYS:
             yield Problem(place, key, "follows from the sweep's budget; leave it out, or leave budget out")
         if key == "evaluation.every" and config.budget.unit != "images":
             yield Problem(

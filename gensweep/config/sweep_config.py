@@ -26,6 +26,8 @@ from gensweep.config.trial_config import PluginNames, TrialConfig, check_trial, 
 from gensweep.registry import Takes
 from gensweep.results import MAX_IMAGES, Unit
 
+#: The settings of a trial that follow from a budget of the sweep, if there is one.
+BUDGETED_KEYS = ("training.images", "training.device_seconds")
 #: More trials than anybody can pay for.
 MAX_TRIALS = 100_000
 #: Trials of a search that says neither how many nor what they may cost.
@@ -308,9 +310,18 @@ class SweepConfig(FrozenSettings):
         return self.model_dump(mode="json")
 
     def complete(self) -> dict[str, Any]:
-        """`as_dict` with the defaults of the base too, where the base is a trial without the space."""
-        trial, _ = check_trial(clone(self.base))
-        return self.as_dict() | ({"base": trial.as_dict()} if trial is not None else {})
+        """`as_dict` with the defaults of the base too, where the base is a trial without the space.
+
+        What follows from the budget is left out, as it may not be said twice.
+        """
+        trial, _ = check_trial(override_all(self.base, length_settings(self.budget)))
+        if trial is None:
+            return self.as_dict()
+        base = trial.as_dict()
+        for key in BUDGETED_KEYS if self.budget is not None else ():
+            section, _, name = key.partition(".")
+            del base[section][name]
+        return self.as_dict() | {"base": base}
 
     @property
     def final_settings(self) -> dict[str, Any]:
