@@ -1,5 +1,6 @@
 """Sweeps as a whole, and their objective."""
 
+import pytest
 from demo_sweeps import BASE, TWO_FAMILIES
 
 from gensweep.config import checked_sweep
@@ -35,6 +36,29 @@ def test_formats_of_a_family_that_is_none_are_refused_with_their_line(refused):
     assert problem == f"s:7: formats.gann: 'gann' is not a family; did you mean 'gan'? (known: {', '.join(FAMILIES)})"
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("scales:\n  cpu: null\n", "s:7: scales.cpu: null is not a mapping of keys"),
+        (
+            "formats:\n  diffusion: 3\n",
+            "s:7: formats.diffusion: 3 is not a mapping of settings; write it like {precision: ...}",
+        ),
+        (
+            "formats:\n  diffusion:\n    memory_format: contiguous\n    precision: auto\n",
+            "s:9: formats.diffusion.precision: 'auto' is not one of 'float32', 'bfloat16'",
+        ),
+        (
+            "formats:\n  diffusion: {precision: float32, memory_format: contiguous, sampling_precisio: float32}\n",
+            "s:7: formats.diffusion.sampling_precisio: 'sampling_precisio' is not a key of formats.diffusion; did "
+            "you mean 'sampling_precision'? (known: precision, memory_format, sampling_precision)",
+        ),
+    ],
+)
+def test_what_is_wrong_below_a_name_is_told_with_its_own_key(refused, lines, told):
+    assert refused(BASE + lines) == [told]
+
+
 def test_a_trial_of_a_sweep_is_its_base_with_overrides(load):
     sweep = load(BASE)
     assert sweep.trial().flat()["training.images"] == 20000
@@ -60,7 +84,7 @@ def test_all_problems_of_a_file_come_in_order_of_its_lines(refused):
         ["s:9", "search.sampler.kind"],
         ["s:10", "resorces"],
         ["s:11", "keep_best"],
-        ["s:12", "scales"],
+        ["s:12", "scales.cpu"],
     ]
     assert found[-1].startswith("--set seed=a: 'a' is not a whole number")
 
