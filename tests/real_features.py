@@ -31,6 +31,9 @@ class MadeUp(Real):
     def labels(self) -> Tensor:
         return torch.arange(len(self.features)) % len(self.class_names)
 
+    def unseen(self) -> None:
+        return None
+
     @property
     def head(self) -> nn.Linear:
         with torch.random.fork_rng(devices=[]):

@@ -17,7 +17,7 @@ from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
 from gensweep.config.loading import Overrides, Source
 from gensweep.config.shipped import space_file
-from gensweep.config.sweep_config import Repeats
+from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.errors import ConfigError
 from gensweep.finetuning.inherited_settings import with_base
 from gensweep.sweep.continuation import SWEEPS
@@ -129,12 +129,12 @@ def train(
     if (config is None) == (from_run is None):
         raise ConfigError('give either a configuration or from_run; for example: train(from_run="quickstart")')
     if from_run is not None:
-        trial, default_name = _trial_of(from_run, overrides, scale), f"{from_run.replace('/', '-')}-again"
+        trial, default_name = _trial_of(from_run, overrides, scale), name_like(from_run, "-again")
     else:
         assert config is not None
         config = space_file(config) if isinstance(config, str) else config
         stem = config.stem if isinstance(config, Path) else str(config.get("name", "mapping"))
-        trial, default_name = _trial_in(config, overrides, scale), f"{stem}-train"
+        trial, default_name = _trial_in(config, overrides, scale), name_like(stem, "-train")
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
     return run_sweep(with_base(sweep), root=Path(root), storage=storage)
 

@@ -18,10 +18,10 @@ from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.images import FETCHERS, Images
 from gensweep.data.url_folder import local_copy
-from gensweep.errors import ConfigError, GensweepError, OutsideError
+from gensweep.errors import ConfigError, GensweepError, OutsideError, ParameterError
 from gensweep.families.family import Family
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
-from gensweep.metrics.metric import METRICS, FrechetDistance
+from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real, reference_name, spread
 from gensweep.metrics.statistics import Statistics, read_statistics
 from gensweep.metrics.weights import PUBLISHED
@@ -134,16 +134,15 @@ def build_evaluator(
     identities: dict[str, Identity] = {}
     extractor = held_out = None
     with trial.keys_in_errors():
-        if of_samples := settings.of("samples"):
+        if settings.of("samples"):
             moved("reading the feature extractor")
             extractor = build_extractor(trial, device)
             extractor.register_forward_hook(lambda *_: moved(None))
             moved("computing reference statistics")
-            of_training = training_reference(trial, images, extractor)
-            chosen = of_training if settings.against == "train" else _reference(trial, images, settings, extractor)
+            references = _references(trial, images, extractor)
             # Features of real images give their moments too, so metrics that need features come first.
-            for name in sorted(of_samples, key=lambda name: METRICS[name] is FrechetDistance):
-                reference = of_training if METRICS[name].of_training else chosen
+            for name in sorted(references, key=lambda name: METRICS[name].of_moments):
+                reference = references[name]
                 metrics[name] = METRICS[name](reference, device)
                 identities[name] = settings.identity(name, training, extractor=extractor.id, reference=reference.name)
         if of_likelihood := settings.of("likelihood"):
@@ -186,25 +185,35 @@ def training_reference(trial: TrialConfig, images: Images, extractor: Extractor)
     return Real(images, extractor, cache_folder(), unseen=lambda: _unseen(trial, images))
 
 
+def _references(trial: TrialConfig, images: Images, extractor: Extractor) -> dict[str, Real | Statistics]:
+    """What each metric of samples compares generated images with; no feature is computed yet."""
+    settings: EvaluationSettings = trial.bound("evaluation")()
+    of_training = training_reference(trial, images, extractor)
+    chosen = of_training if settings.against == "train" else _reference(trial, images, settings, extractor)
+    return {name: of_training if METRICS[name].of_training else chosen for name in settings.of("samples")}
+
+
 def _reference(
     trial: TrialConfig, images: Images, settings: EvaluationSettings, extractor: Extractor
 ) -> Real | Statistics:
-    """What generated images are compared with, if not those of the training."""
+    """What generated images are compared with, if not those of the training.
+
+    Raises ParameterError for a file or folder that is missing or damaged.
+    """
     if settings.against.endswith("/"):
         shape = {"size": images.size, "channels": images.channels}
         folder = {"kind": "image_folder", "path": settings.against, "test_fraction": 0.0} | shape
-        return Real(load_images(trial.with_overrides({"data": folder})), extractor, cache_folder())
+        try:
+            return Real(load_images(trial.with_overrides({"data": folder})), extractor, cache_folder())
+        except ConfigError as error:
+            raise ParameterError("against", str(error).removeprefix("data.path: ")) from error
     splits: dict[str, Literal["test", "whole"]] = {"test": "test", "whole": "whole"}
     if (split := splits.get(settings.against)) is not None:
         return Real(load_images(trial, split), extractor, cache_folder())
-    for name in settings.of("samples"):
-        if METRICS[name] is not FrechetDistance and not METRICS[name].of_training:
-            raise ConfigError(
-                f"evaluation.metrics: {name} compares with real images, and {settings.against} holds only their mean "
-                "and covariance, which is enough for fd and fid; take it out, or set evaluation.against to train or "
-                "test"
-            )
-    return read_statistics(Path(settings.against).expanduser(), extractor)
+    try:
+        return read_statistics(Path(settings.against).expanduser(), extractor)
+    except ConfigError as error:
+        raise ParameterError("against", str(error)) from error
 
 
 def _unseen(trial: TrialConfig, images: Images, split: Literal["test", "whole test"] = "test") -> Images | None:
@@ -244,35 +253,47 @@ def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporte
 def check_inputs(trials: Iterable[TrialConfig], final: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
     """Load each data set and feature extractor of some trials once; what there is to note about the data, by lines.
 
-    The best is scored at the end with the `final` settings, by dotted key, if there are any.  Raises GensweepError for
-    what is missing or damaged.
+    The best is scored at the end with the `final` settings, by dotted key, if there are any.  Raises ConfigError with
+    all that does not fit together, such as a metric and too few real images, GensweepError for what is damaged.
     """
     distinct = {(trial.data.model_dump_json(), trial.evaluation.model_dump_json()): trial for trial in trials}
-    notes: list[str] = []
+    notes, problems = list[str](), list[str]()
     for trial in distinct.values():
         images = load_images(trial)
-        _check_evaluation(trial, images)
+        problems += _evaluation_problems(trial, images, "evaluation")
         if final:
-            _check_evaluation(trial.with_overrides(final), images, section="final")
+            problems += _evaluation_problems(trial.with_overrides(final), images, "final")
         notes += images.notes
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
     return list(dict.fromkeys(notes))
 
 
-def _check_evaluation(trial: TrialConfig, images: Images, section: str = "evaluation") -> None:
+def _evaluation_problems(trial: TrialConfig, images: Images, section: str) -> list[str]:
+    """Why a trial could not be scored; the `section` is the one that asks for it: evaluation, or final."""
+    try:
+        _check_evaluation(trial, images, section)
+    except ConfigError as error:
+        return [problem.replace("evaluation.", f"{section}.") for problem in error.problems]
+    return []
+
+
+def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
     settings: EvaluationSettings = trial.bound("evaluation")()
     if settings.of("samples"):
-        if problem := missing_weights(trial, section):
+        if problem := _missing_weights(trial, section):
             raise ConfigError(problem)
-        build_extractor(trial, "cpu")
+        with trial.keys_in_errors():
+            extractor = build_extractor(trial, "cpu")
+            for name, reference in _references(trial, images, extractor).items():
+                if isinstance(reference, Real):
+                    METRICS[name].check_reference(reference)
     if settings.of("likelihood"):
         hold_out(trial, images)
 
 
-def missing_weights(trial: TrialConfig, section: str = "evaluation") -> str | None:
-    """That published weights are not here, and what to type: who waits for a sweep wants no download first.
-
-    The `section` is the one that asks for them: evaluation, or final.
-    """
+def _missing_weights(trial: TrialConfig, section: str) -> str | None:
+    """That published weights are not here, and what to type: who waits for a sweep wants no download first."""
     key, settings = "evaluation.extractor", trial.flat()
     kind = str(settings.get(f"{key}.kind"))
     file = PUBLISHED.get(kind) if kind in EXTRACTORS and settings.get(f"{key}.weights") is None else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +93,10 @@ def finetune(
 
 
 def _name(run: str, data: Path | None, class_name: str | None) -> str:
-    """Names of the base and of the images, of letters that a sweep's name may have."""
+    """Names of the base and of the images, as a sweep's name."""
+    from gensweep.config.sweep_config import name_like
     from gensweep.tracking.runs import names_folder
 
     images = class_name if data is None else data.resolve().name
-    base = Path(run).resolve().parent.name if names_folder(run) else run.replace("/", "-")
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{base}-{images}").strip("-._")[:64]
+    base = Path(run).resolve().parent.name if names_folder(run) else run
+    return name_like(f"{base}-{images}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -43,4 +44,4 @@ def init(name: str | None, output: Path | None) -> None:
     target = output or Path(f"{name}.yaml")
     written_space(name, target)
     click.echo(target)
-    click.echo(f"Next: gensweep tune {target} --dry-run", err=True)
+    click.echo(f"Next: gensweep tune {shlex.quote(str(target))} --dry-run", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -95,4 +96,4 @@ def plan(
         click.echo(sentence, err=True)
     if target is not None:
         write_next_sweep(found, amount, comparison, target)
-        click.echo(f"Next: gensweep tune {target}", err=True)
+        click.echo(f"Next: gensweep tune {shlex.quote(str(target))}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,7 +201,7 @@ def _check_gpus(sweep: SweepConfig, typed: Path, file: Path) -> None:
         scale = "" if for_processors[-1] is None else f" --scale {for_processors[-1]}"
         raise ConfigError(
             f"{sweep.name} asks for {asked:g} GPU a worker, but this machine has none; to train on its processor: "
-            f"gensweep tune {typed}{scale}"
+            f"gensweep tune {shlex.quote(str(typed))}{scale}"
         )
 
 

@@ -51,7 +51,8 @@ def override_sweep(tree: Tree, path: str | Path, overrides: Sequence[Override], 
         scales = tree.get("scales")
         values = scales.get(scale) if isinstance(scales, Tree) else None
         if isinstance(values, Tree):
-            scaled = [Override(key, value, values.places.get(key, str(path))) for key, value in values.items()]
+            written = [Override(key, value, values.places.get(key, str(path))) for key, value in values.items()]
+            scaled = _in_order(written)
         elif not isinstance(scales, Tree) or scale not in scales:
             problems.append(no_scale(path, scale, scales))
     return problems + [found for each in (*scaled, *overrides) if (found := _assign(tree, *each)) is not None]
@@ -67,7 +68,12 @@ def parsed(texts: Iterable[str] | Mapping[str, Any]) -> tuple[list[Override], li
         overrides = [Override(key, value, f"{key}={show(value)}") for key, value in texts.items()]
     else:
         overrides = [each for text in texts for each in _parsed(text, problems)]
-    return sorted(overrides, key=lambda each: precedence(each.key)), problems
+    return _in_order(overrides), problems
+
+
+def _in_order(overrides: Iterable[Override]) -> list[Override]:
+    """One that drops others comes before them; those with the same key stay in their order."""
+    return sorted(overrides, key=lambda each: precedence(each.key))
 
 
 def _parsed(text: str, problems: list[Problem]) -> Iterator[Override]:

@@ -23,6 +23,9 @@ datasets: Callable[[], Registry[Any]] = _late("gensweep.data.images", "DATASETS"
 families: Callable[[], Registry[Any]] = _late("gensweep.families.family", "FAMILIES")
 #: The names that `evaluation.metrics` may hold.
 metrics: Callable[[], Registry[Any]] = _late("gensweep.metrics.metric", "METRICS")
+#: Kinds of `evaluation.extractor`, and those of them that are known not to classify images.
+extractors: Callable[[], Registry[Any]] = _late("gensweep.metrics.extractors", "EXTRACTORS")
+headless_extractors: Callable[[], tuple[str, ...]] = _late("gensweep.metrics.extractors", "HEADLESS")
 #: Metrics that are of one extractor's features only: (that extractor, the metric's name with any other).
 reserved_metric_names: Callable[[], Mapping[str, tuple[str, str]]] = _late("gensweep.metrics.metric", "RESERVED_NAMES")
 #: What has the settings of the sections of these names; fine-tuning lies above this layer.

@@ -11,7 +11,7 @@ import json
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -57,7 +57,7 @@ def shape_of(model: type[BaseModel], name: str) -> Shape | None:
     hint = model.model_fields[name].annotation
     options = typing.get_args(hint) if not isinstance(hint, type) else (hint,)
     options = tuple(each for each in options if each is not type(None))
-    models = [each for each in options if isinstance(each, type) and issubclass(each, BaseModel)]
+    models = [each for each in options if _is_section(each)]
     if not models or len(models) != len(options):
         return None
     mark = next((each for each in model.model_fields[name].metadata if isinstance(each, Choice)), None)
@@ -70,7 +70,19 @@ def item_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     """What each item of a field is that holds a list of sections, or None."""
     hint = model.model_fields[name].annotation
     item = typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
-    return item if isinstance(item, type) and issubclass(item, BaseModel) else None
+    return item if _is_section(item) else None
+
+
+def _is_section(hint: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether a type has keys of its own."""
+    return isinstance(hint, type) and issubclass(hint, BaseModel)
+
+
+@functools.cache
+def named_value_of(model: type[BaseModel], name: str) -> FieldInfo | None:
+    """What each value of a field is that holds a mapping of names that the user chooses, or None."""
+    hint = model.model_fields[name].annotation
+    return FieldInfo.from_annotation(typing.get_args(hint)[1]) if typing.get_origin(hint) is dict else None
 
 
 def summary(model: type[BaseModel]) -> str:
@@ -185,6 +197,15 @@ class _Spot:
                 if parts:
                     model = item
                     continue
+            value = named_value_of(model, name) if field else None
+            if value is not None and parts:
+                path.append(str(parts.pop(0)))
+                if not _is_section(value.annotation):
+                    return cls(tuple(path), model, value, None)
+                if not parts:
+                    return cls(tuple(path), model, value, Shape(name, None, {"": value.annotation}))
+                model = value.annotation
+                continue
             if shape is None or not parts:
                 rest = tuple(part for part in parts if isinstance(part, int))
                 return cls(tuple(path), model, field, shape, rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from pathlib import Path
 
 from gensweep.errors import ConfigError
@@ -43,7 +44,7 @@ def written_space(name: str, target: Path) -> None:
     text = "\n".join(line for line in lines if not line.startswith(SCHEMA_LINE)) + "\n"
     try:
         with target.open("x", encoding="utf-8") as file:
-            file.write(text.replace(f"search_spaces/{name}.yaml", str(target)))
+            file.write(text.replace(f"search_spaces/{name}.yaml", shlex.quote(str(target))))
     except FileExistsError:
         raise ConfigError(f"{target} exists already; remove it, or choose another name with -o") from None
     except OSError as error:

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 from gensweep.config import registries
 from gensweep.config.checks import metric_refusal, setting
 from gensweep.config.objective_checks import named_metrics, objective_problems
-from gensweep.config.points import every_node, keys_of, point_of
 from gensweep.config.problems import Problem, listed, show, unknown
-from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, RangeCorner, combinations, pickers, walk
+from gensweep.config.ranges import Choices, Conditional, Node, Range, RangeCorner, pickers, walk
 from gensweep.config.schema import validate
-from gensweep.config.search_methods import CmaEs, GridSearch, HyperBand, Nsga2, PopulationBasedTraining, RandomSearch
+from gensweep.config.search_checks import queue_problems, sampler_problems, scheduler_problems, uncloned_nodes
 from gensweep.config.search_space import parse_space
-from gensweep.config.sweep_config import SweepConfig, settings_of_all
+from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig, settings_of_all
 from gensweep.config.tree import Tree, clone, flatten, override_all, path_of, place_of
 from gensweep.config.trial_config import TrialConfig, check_trial, load_plugins, sections_by_family, written_plugins
 from gensweep.errors import ConfigError
@@ -27,12 +26,8 @@ if TYPE_CHECKING:
     from gensweep.training.settings import EvaluationSettings
 
 
-#: What says how long a training is, and when it is scored.
-LENGTH_KEYS = ("training.images", "training.device_seconds", "evaluation.every", "evaluation.at")
 #: The settings of an evaluation that are about the course of a training alone.
 COURSE_KEYS = ("every", "at", "rung_samples", "rung_steps")
-#: Fewer trials have no better quarter and no worse one.
-MIN_POPULATION = 2
 
 
 @dataclass(frozen=True)
@@ -87,24 +82,24 @@ def check_sweep(tree: Tree, default_place: str = "") -> tuple[SweepConfig | None
             if config is not None and corner.trial is not None:
                 found = (*_trial_problems(config, corner.trial), *_final_problems(config, corner.tree))
                 corner.problems.extend(located(*each, corner.tree) for each in found)
-        known = {(problem.place, problem.key) for problem in problems}
-        problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in known]
+        told = {(problem.place, problem.key) for problem in problems}
+        problems += [each for each in _merged(picked, nodes) if (each.place, each.key) not in told]
         corners += picked
     if config is not None:
         config = _with_plugins(config, [corner.trial.plugins for corner in corners if corner.trial is not None])
         config._written_base = written
         mixed = _identity_problems(config, base, corners, base_place)
         problems += {(each.place, each.key): each for each in mixed}.values()
-        for check in (_sampler_problems, _scheduler_problems):
+        for check in (sampler_problems, scheduler_problems):
             problems += [located(*each) for each in check(config, nodes)]
+        problems += [Problem(node.place or default_place, node.key, why) for node, why in uncloned_nodes(config, nodes)]
         problems += [
             located("observers", f"{kind} needs a package of that name; run: pip install 'gensweep[{kind}]'")
             for kind in config.observers
             if importlib.util.find_spec(kind) is None
         ]
-        for problem in _queue_problems(config, nodes, corners) if not problems else ():
-            place = place_of(tree, ["search", "enqueue"], default_place)
-            problems.append(Problem(place, problem.key, problem.message))
+        known = {key for corner in corners if corner.trial is not None for key in corner.trial.flat()}
+        problems += [located(*each) for each in (queue_problems(config, nodes, known) if not problems else ())]
         families = registries.families().kinds()
         strange = [name for name in config.formats if name not in families]
         problems += [located(f"formats.{name}", unknown(name, "a family", families)) for name in strange]
@@ -131,13 +126,13 @@ def _trial_tree(base: Tree, values: Mapping[str, tuple[Node, Any]]) -> Tree:
 
 
 def _length_problems(config: SweepConfig, base: Tree, nodes: Sequence[Node], base_place: str) -> Iterator[Problem]:
-    """What says how long a training is, beside the budget of the sweep."""
+    """What says how long a training is, beside the budget of the sweep; null, a default, says nothing."""
     if config.budget is None:
         return
-    written = [(key, place_of(base, key.split("."), base_place)) for key, _ in flatten(base)]
-    written += [(node.key, node.place) for picker in pickers(nodes) for node, _ in walk(nodes, picker)]
-    for key, place in dict(written).items():
-        if key in ("training.images", "training.device_seconds"):
+    written = [(key, place_of(base, key.split("."), base_place), value) for key, value in flatten(base)]
+    written += [(node.key, node.place, value) for picker in pickers(nodes) for node, value in walk(nodes, picker)]
+    for key, place in {key: place for key, place, value in written if value is not None}.items():
+        if key in BUDGETED_KEYS:
             yield Problem(place, key, "follows from the sweep's budget; leave it out, or leave budget out")
         if key == "evaluation.every" and config.budget.unit != "images":
             yield Problem(
@@ -207,6 +202,12 @@ def _trial_problems(config: SweepConfig, trial: TrialConfig) -> Iterator[tuple[s
     workers, size = config.resources.worker_counts[0], setting(trial, "training.batch_size")
     if size % workers:
         yield "training.batch_size", f"{size} is not divisible by resources.workers ({workers})"
+    elif size < workers * (parts := setting(trial, "training.accumulation")):
+        shares = f"{parts} parts of an image or more on each of {workers} workers (resources.workers)"
+        yield (
+            "training.accumulation",
+            f"{shares} make {workers * parts} images, but training.batch_size is {size}; set {size // workers} or less",
+        )
     grace, images = config.search.scheduler.first_rung, setting(trial, "training.images")
     budget, name = (images, "training.images") if config.budget is None else (config.budget.amount, "the budget")
     if grace is not None and grace > budget:
@@ -223,99 +224,6 @@ def _final_problems(config: SweepConfig, tree: Tree) -> Iterator[tuple[str, str]
         for problem in check_trial(override_all(tree, config.final_settings))[1]:
             key, message = (text.replace("evaluation.", "final.") for text in (problem.key, problem.message))
             yield key, message
-
-
-def _sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
-    """Why the sampler cannot search the space."""
-    trials, count = config.search.most_trials, combinations(nodes)
-    odd = [node.key for node in nodes if isinstance(node, Choices | Conditional)]
-    match config.search.sampler:
-        case GridSearch() if any(node.prior for node in every_node(nodes) if isinstance(node, Range)):
-            yield "search.sampler", "a grid takes every combination once, whatever a prior says; leave the priors out"
-        case GridSearch() if count is None:
-            message = "a grid needs a finite space; give every range of floats a step, or take sampler tpe or random"
-            yield "search.sampler", message
-        case GridSearch() if trials > (count or 0):
-            yield "search.trials", f"{trials} is more than the {count} combinations of the grid; set {count} or fewer"
-        case GridSearch() if config.search.warm_start:
-            yield "search.warm_start", "a grid takes every combination once, whatever is known; leave it out"
-        case CmaEs() if odd:
-            yield "search.sampler", f"cmaes takes ranges only, but {odd[0]} is a choice; take sampler tpe or gp"
-        case CmaEs() if sum(isinstance(node, Range) for node in nodes) < 2:
-            yield "search.sampler", "cmaes needs two ranges or more to adapt to; take sampler tpe or gp"
-        case CmaEs() if importlib.util.find_spec("cmaes") is None:
-            yield "search.sampler", "cmaes needs a package of that name; run: pip install 'gensweep[cmaes]'"
-        case Nsga2(population=population) if population >= trials:
-            yield (
-                "search.sampler.population",
-                f"{population} is no less than the number of trials ({trials}), so all of them would be random; "
-                "set a smaller one",
-            )
-
-
-def _queue_problems(config: SweepConfig, nodes: Sequence[Node], corners: Sequence[_Corner]) -> Iterator[Problem]:
-    """What is wrong with the trials that are queued; settings that this sweep gives one value do not matter."""
-    known = {key for corner in corners if corner.trial is not None for key in corner.trial.flat()} | keys_of(nodes)
-    told = set[str]()
-    for position, settings in enumerate(config.search.enqueue):
-        key, point = f"search.enqueue[{position}]", point_of(nodes, settings)
-        strange = [name for name, _ in flatten(settings) if name not in known | told]
-        for name in strange:
-            yield Problem("", f"{key}.{name}", _not_searched(name, keys_of(nodes)))
-        told |= {*strange}
-        for name, message in point.problems:
-            yield Problem("", f"{key}.{name}", f"{message}; set a value of the space, or leave the trial out")
-        searched = {name for name, _ in flatten(settings)} & keys_of(nodes)
-        for name in sorted(searched - point.met - {name for name, _ in point.problems}):
-            yield Problem("", f"{key}.{name}", "is searched in another branch than this trial's; name its kind, too")
-    if len(config.search.enqueue) > config.search.most_trials:
-        count, trials = len(config.search.enqueue), config.search.most_trials
-        words = f"{count} trials are queued, but search.trials is {trials}; raise it, or queue none: search.enqueue=[]"
-        yield Problem("", "search.enqueue", words)
-
-
-def _not_searched(name: str, keys: set[str]) -> str:
-    """That a space has no such key: of its keys those of the same section are listed, else its sections."""
-    section = name.partition(".")[0]
-    beside = sorted(key for key in keys if key.partition(".")[0] == section)
-    sections = sorted({f"{key.partition('.')[0]}..." for key in keys})
-    return unknown(name, "a key of this space", sorted(keys), beside or sections)
-
-
-def _scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
-    """Why the scheduler cannot run the trials of the space."""
-    scheduler, sampler = config.search.scheduler, config.search.sampler
-    if isinstance(scheduler, HyperBand) and any(node.key == "family" for node in nodes):
-        yield (
-            "search.scheduler",
-            "hyperband compares trials of all families at early rungs, where some families are still slow; take asha "
-            "or median, or make a sweep of each family",
-        )
-    if not isinstance(scheduler, PopulationBasedTraining):
-        return
-    for node in nodes:
-        if isinstance(node, Conditional):
-            yield (
-                node.key,
-                "pbt goes on from the weights of other trials, so it cannot search a choice of kinds "
-                f"({listed(node.labels)}); take one of them, or scheduler asha",
-            )
-        elif node.key in LENGTH_KEYS:
-            yield node.key, "pbt compares trials at the same points of their trainings; give it one value"
-    if all(isinstance(node, Fixed) for node in nodes):
-        yield "search.scheduler", "pbt needs a setting to perturb, and the space has none"
-    if not isinstance(sampler, RandomSearch | GridSearch):
-        yield (
-            "search.sampler",
-            f"pbt changes settings while it trains, from which {sampler.kind} would learn what is not so; set "
-            "search.sampler: {kind: random}",
-        )
-    if config.search.trials is not None and config.search.trials < MIN_POPULATION:
-        yield "search.trials", f"{config.search.trials} is too small a population for pbt; set {MIN_POPULATION} or more"
-    if config.search.budget is not None:
-        yield "search.budget", "pbt needs to know its population beforehand; leave it out, and give search.trials"
-    if config.budget is not None and config.budget.unit == "device_seconds":
-        yield "budget", "pbt clones trainings at equal numbers of images; give images or flops, not device_seconds"
 
 
 def _identity_problems(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
@@ -26,6 +27,12 @@ from gensweep.config.trial_config import PluginNames, TrialConfig, check_trial, 
 from gensweep.registry import Takes
 from gensweep.results import MAX_IMAGES, Unit
 
+#: What the name of a sweep is made of, and how long it may be.
+NAME_START = "A-Za-z0-9"
+NAME_CHARACTERS = f"{NAME_START}._-"
+MAX_NAME = 64
+#: The settings of a trial that follow from a budget of the sweep, if there is one.
+BUDGETED_KEYS = ("training.images", "training.device_seconds")
 #: More trials than anybody can pay for.
 MAX_TRIALS = 100_000
 #: Trials of a search that says neither how many nor what they may cost.
@@ -243,8 +250,8 @@ class SweepConfig(FrozenSettings):
     name: Annotated[
         str,
         Field(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
-            max_length=64,
+            pattern=rf"^[{NAME_START}][{NAME_CHARACTERS}]*$",
+            max_length=MAX_NAME,
             description="what the sweep, its folder and its experiment are called",
         ),
     ]
@@ -308,9 +315,18 @@ class SweepConfig(FrozenSettings):
         return self.model_dump(mode="json")
 
     def complete(self) -> dict[str, Any]:
-        """`as_dict` with the defaults of the base too, where the base is a trial without the space."""
-        trial, _ = check_trial(clone(self.base))
-        return self.as_dict() | ({"base": trial.as_dict()} if trial is not None else {})
+        """`as_dict` with the defaults of the base too, where the base is a trial without the space.
+
+        What follows from the budget is left out, as it may not be said twice.
+        """
+        trial, _ = check_trial(override_all(self.base, length_settings(self.budget)))
+        if trial is None:
+            return self.as_dict()
+        base = trial.as_dict()
+        for key in BUDGETED_KEYS if self.budget is not None else ():
+            section, _, name = key.partition(".")
+            del base[section][name]
+        return self.as_dict() | {"base": base}
 
     @property
     def final_settings(self) -> dict[str, Any]:
@@ -336,6 +352,12 @@ class SweepConfig(FrozenSettings):
         formats = self.formats.get(trial.kind("family"))
         measured = {} if formats is None else formats.settings(trial)
         return TrialConfig.from_dict(override_all(base, {**changes, **measured})) if measured else trial
+
+
+def name_like(text: str, ending: str = "") -> str:
+    """A name of a sweep after any text, such as that of a file: what no name may hold is left out, the end stays."""
+    like = re.sub(f"[^{NAME_CHARACTERS}]+", "-", text).strip("-._")
+    return f"{like[: MAX_NAME - len(ending)]}{ending}".strip("-._")
 
 
 def settings_of_all(sweep: SweepConfig) -> dict[str, Any]:

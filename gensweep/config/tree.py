@@ -42,18 +42,18 @@ def clone(value: Any) -> Any:
 
 
 def place_of(tree: Any, path: Sequence[str | int], default: str = "") -> str:
-    """Where a path was written: its own place, or that of the nearest key above it."""
-    place = default
-    for part in path:
-        if isinstance(tree, Tree) and part in tree:
-            place = tree.places.get(str(part), place)
-            tree = tree[str(part)]
-        elif isinstance(tree, Row) and isinstance(part, int) and part < len(tree):
-            place = tree.places[part] if part < len(tree.places) else place
-            tree = tree[part]
-        else:
-            break
-    return place
+    """Where a path was written: its own place, or that of the nearest key above it.
+
+    Several parts of the path may be one dotted key of the tree.
+    """
+    if isinstance(tree, Tree):
+        for end in range(1, len(path) + 1):
+            if (key := key_of(path[:end])) in tree:
+                return place_of(tree[key], path[end:], tree.places.get(key, default))
+    elif isinstance(tree, Row) and path and isinstance(path[0], int) and path[0] < len(tree):
+        place = tree.places[path[0]] if path[0] < len(tree.places) else default
+        return place_of(tree[path[0]], path[1:], place)
+    return default
 
 
 def key_of(path: Iterable[str | int]) -> str:

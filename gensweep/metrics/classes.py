@@ -17,7 +17,8 @@ from gensweep.errors import GensweepError, ParameterError
 from gensweep.metrics.collected import CollectedFeatures
 from gensweep.metrics.metric import MAX_FEATURES_KEPT, METRICS
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, Mode, in_order, require_generated, summed
+from gensweep.metrics.probe import HELD_OUT_STRIDE
+from gensweep.metrics.processes import Metric, Mode, in_order, require_generated, require_real, summed
 from gensweep.metrics.real import Real
 
 #: Real and generated images that a class needs: with fewer the bias of the distance hides the difference.
@@ -43,10 +44,17 @@ class Agreement(Metric):
     _state_dict_all_req_keys = ("_state",)
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        self.class_names = _require_classes(reference.class_names, "agreement")
+        self.check_reference(reference)
+        self.class_names = reference.class_names
         super().__init__(reference, device)
         classifier = reference.classifier()
         self._ceiling, self._probe = classifier.ceiling, classifier.probe.to(self._device)
+
+    @classmethod
+    def check_reference(cls, real: Real) -> None:
+        """Raise ParameterError for a single class, or too few images to fit a classifier and to test it."""
+        _require_classes(real.class_names, "agreement")
+        require_real(len(real.labels), 2 if real.unseen() is not None else HELD_OUT_STRIDE, "agreement")
 
     def reset(self) -> None:
         """Forget all images."""
@@ -86,14 +94,20 @@ class FrechetDistanceByClass(CollectedFeatures):
     _state_dict_all_req_keys = ("_features", "_labels")
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        self.class_names = _require_classes(reference.class_names, "fd_by_class")
-        self._real_labels = reference.labels
-        self._require_images(
-            self._real_labels,
-            "real images of each class, but there are",
-            "leave the class out of the data, or fd_by_class out of the metrics",
-        )
+        self.check_reference(reference)
+        self.class_names, self._real_labels = reference.class_names, reference.labels
         super().__init__(reference, device)
+
+    @classmethod
+    def check_reference(cls, real: Real) -> None:
+        """Raise ParameterError for a single class, or one with fewer than MIN_IMAGES_PER_CLASS images."""
+        _require_classes(real.class_names, "fd_by_class")
+        if (found := _small_class(real.labels, real.class_names)) is not None:
+            raise ParameterError(
+                "metrics",
+                f"{cls.name} needs at least {MIN_IMAGES_PER_CLASS} real images of each class, but there are {found}; "
+                "raise the limit of the data, leave the class out of them, or fd_by_class out of the metrics",
+            )
 
     def reset(self) -> None:
         """Forget all images."""
@@ -109,7 +123,11 @@ class FrechetDistanceByClass(CollectedFeatures):
     def compute(self) -> float:
         """The mean of the distances.  Raises GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
         generated, labels = self._generated(), in_order(self._labels)[:MAX_FEATURES_KEPT, 0]
-        self._require_images(labels, "generated images of each class, but got", "raise the number of samples")
+        if (found := _small_class(labels, self.class_names)) is not None:
+            raise GensweepError(
+                f"{self.name} needs at least {MIN_IMAGES_PER_CLASS} generated images of each class, but got {found}; "
+                "raise the number of samples"
+            )
         distances = [
             distance_of_features(
                 generated[labels == label], self.reference.features[self._real_labels == label].to(self._device)
@@ -118,14 +136,6 @@ class FrechetDistanceByClass(CollectedFeatures):
         ]
         self.details = dict(zip(map(detail_name, self.class_names), distances, strict=True))
         return sum(distances) / len(distances)
-
-    def _require_images(self, labels: Int[Tensor, " n"], found: str, remedy: str) -> None:
-        counts = torch.bincount(labels, minlength=len(self.class_names)).tolist()
-        for name, count in zip(self.class_names, counts, strict=True):
-            if count < MIN_IMAGES_PER_CLASS:
-                raise GensweepError(
-                    f"{self.name} needs at least {MIN_IMAGES_PER_CLASS} {found} {count} of {name}; {remedy}"
-                )
 
 
 def distance_of_features(x: Float[Tensor, "n d"], y: Float[Tensor, "m d"]) -> float:
@@ -150,14 +160,20 @@ def detail_name(class_name: str) -> str:
     return re.sub(r"[^\w.\- ]", "_", class_name)
 
 
-def _require_classes(names: tuple[str, ...], metric: str) -> tuple[str, ...]:
+def _small_class(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> str | None:
+    """How many images the first class has that has fewer than MIN_IMAGES_PER_CLASS, such as "7 of cat"."""
+    counts = torch.bincount(labels, minlength=len(class_names)).tolist()
+    few = [(count, name) for count, name in zip(counts, class_names, strict=True) if count < MIN_IMAGES_PER_CLASS]
+    return f"{few[0][0]} of {few[0][1]}" if few else None
+
+
+def _require_classes(names: tuple[str, ...], metric: str) -> None:
     if len(names) < 2:
         raise ParameterError(
             "metrics",
             f"{metric} compares classes, but the data have only one ({', '.join(names)}); "
             f"take {metric} out, or name more classes",
         )
-    return names
 
 
 def _checked(output: Labelled, classes: int) -> Labelled:

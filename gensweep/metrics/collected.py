@@ -13,20 +13,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.errors import GensweepError
 from gensweep.metrics.metric import MAX_FEATURES_KEPT
 from gensweep.metrics.moments import require_finite
-from gensweep.metrics.processes import Metric, in_order, require_generated
+from gensweep.metrics.processes import Metric, in_order, require_generated, require_real
 from gensweep.metrics.real import Real, spread
 
 
 class CollectedFeatures(Metric):
-    """The base of metrics of pairs: `name` is for messages, `fewest` the number of generated images that they need."""
+    """The base of metrics of pairs: `name` is for messages, `fewest` how many generated and real images they need."""
 
     reference: Real
     name: ClassVar[str]
     fewest: ClassVar[int] = 2
     _state_dict_all_req_keys: tuple[str, ...] = ("_features",)
+
+    @classmethod
+    def check_reference(cls, real: Real) -> None:
+        """Raise ParameterError if real images are fewer than `fewest`."""
+        require_real(len(real.labels), cls.fewest, cls.name)
 
     def reset(self) -> None:
         """Forget all features."""
@@ -65,11 +69,7 @@ class CollectedFeatures(Metric):
         return torch.cat([none, *self._batches])
 
     def _real(self, most: int | None = None) -> Float[Tensor, "m d"]:
-        """Real features, on the device.  Raises GensweepError if they are fewer than `fewest`."""
+        """Real features, on the device.  Raises ParameterError if they are fewer than `fewest`."""
         features = self.reference.features
-        if len(features) < self.fewest:
-            raise GensweepError(
-                f"{self.name} needs at least {self.fewest} real images, but got {len(features)}; "
-                "raise the limit of the data, or compare with another split"
-            )
+        require_real(len(features), self.fewest, self.name)
         return features[spread(len(features), most or MAX_FEATURES_KEPT)].to(self._device)

@@ -18,6 +18,9 @@ GPU_CHUNK_IMAGES = 256
 #: The same on a CPU, whose caches hold the activations of few images.
 CPU_CHUNK_IMAGES = 16
 
+#: Extractors without a head; of one that is not gensweep's own it is known once it is built.
+HEADLESS = ("efficientnet_lite0", "dinov2")
+
 Prepare = Callable[[UInt8[Tensor, "b c h w"]], Float[Tensor, "b 3 r r"]]
 
 WeightsFile: TypeAlias = Annotated[str | None, doc("path of the file of its weights; null: that in the cache")]

@@ -35,19 +35,25 @@ class InceptionScore(Metric):
     """
 
     mode: ClassVar[Mode] = "max"
+    needs_head: ClassVar[bool] = True
     of_training: ClassVar[bool] = True  # in name only: whatever is compared with, the score is the same
     _state_dict_all_req_keys = ("_state",)
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        head = reference.head
-        if head is None:
+        self.check_reference(reference)
+        assert reference.head is not None
+        self._head = reference.head
+        super().__init__(reference, device)
+
+    @classmethod
+    def check_reference(cls, real: Real) -> None:
+        """Raise ParameterError if the network of the extractor does not classify images."""
+        if real.head is None:
             raise ParameterError(
                 "metrics",
                 "inception_score needs an extractor whose network classifies images; take the extractor inception (the "
                 "literature's) or torchvision_inception, or leave it out",
             )
-        self._head = head
-        super().__init__(reference, device)
 
     def reset(self) -> None:
         """Forget all images."""

@@ -11,11 +11,10 @@ import torch
 from jaxtyping import Float, Float64, Int64, UInt8
 from torch import Tensor
 
-from gensweep.errors import GensweepError
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import require_finite
 from gensweep.metrics.pairs import NearestSearch
-from gensweep.metrics.processes import Metric, Mode, in_order, require_generated
+from gensweep.metrics.processes import Metric, Mode, in_order, require_generated, require_real
 from gensweep.metrics.real import Real
 
 #: A copy is at least as near to a training image as the nearest 1 % of training images are to each other ...
@@ -43,10 +42,14 @@ class AuthenticShare(Metric):
     _state_dict_all_req_keys = ("_found",)
 
     def __init__(self, reference: Real, device: torch.device | str = "cpu") -> None:
-        if (m := len(reference.features)) < 2:
-            raise GensweepError(f"authpct needs at least 2 training images, but got {m}; raise the limit of the data")
+        self.check_reference(reference)
         super().__init__(reference, device)
         self._search = NearestSearch(reference.features.to(self._device))
+
+    @classmethod
+    def check_reference(cls, real: Real) -> None:
+        """Raise ParameterError for a single image, which has no neighbour."""
+        require_real(len(real.labels), 2, "authpct")
 
     def reset(self) -> None:
         """Forget all images."""

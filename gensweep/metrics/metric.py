@@ -17,7 +17,8 @@ from gensweep.errors import GensweepError
 from gensweep.metrics.diversity import diversity, variation
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.processes import Metric, Mode, Needs, in_order, require_generated, summed
+from gensweep.metrics.processes import Metric, Mode, Needs, in_order, require_generated, require_real, summed
+from gensweep.metrics.real import Real
 from gensweep.metrics.uncertainty import MIN_IMAGES, Estimate, Target, estimate_distance
 from gensweep.registry import Registry
 
@@ -49,6 +50,7 @@ class FrechetDistance(Metric):
     """
 
     mode: ClassVar[Mode] = "min"
+    of_moments: ClassVar[bool] = True
     _state_dict_all_req_keys = ("_state", "_first")
 
     def __init__(self, reference: _HasMoments, device: torch.device | str = "cpu") -> None:
@@ -56,6 +58,11 @@ class FrechetDistance(Metric):
         self._num_features, self._variation = moments.num_features, variation(moments)
         self._target = Target(moments.mean.cpu(), moments.covariance.cpu())
         super().__init__(reference, device)
+
+    @classmethod
+    def check_reference(cls, real: Real) -> None:
+        """Raise ParameterError for a single image, which has no covariance."""
+        require_real(len(real.labels), 2, "a Frechet distance")
 
     def reset(self) -> None:
         """Forget all features."""

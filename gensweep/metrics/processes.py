@@ -16,7 +16,8 @@ import torch.distributed as dist
 from jaxtyping import Int64, Shaped, UInt8
 from torch import Tensor
 
-from gensweep.errors import GensweepError
+from gensweep.errors import GensweepError, ParameterError
+from gensweep.metrics.real import Real
 from gensweep.metrics.uncertainty import Estimate
 
 with warnings.catch_warnings():
@@ -39,14 +40,18 @@ class Metric(IgniteMetric):
 
     One that `needs` a likelihood gets the bits per dimension of held-out images instead, Float[b]; one that is
     `labelled` gets pairs of features and the labels that images were drawn for.  One that is `of_training` has the
-    training images as its reference, whatever the others have.  One that is `fooled_by_noise` may find noise, or the
-    mean image again and again, better than real images.  `details` are other numbers of the last `compute`.
+    training images as its reference, whatever the others have.  One that is `of_moments` needs no more of its reference
+    than mean and covariance, and one that `needs_head` an extractor whose network classifies images.  One that is
+    `fooled_by_noise` may find noise, or the mean image again and again, better than real images.  `details` are other
+    numbers of the last `compute`.
     """
 
     mode: ClassVar[Mode]
     needs: ClassVar[Needs] = "samples"
     labelled: ClassVar[bool] = False
     of_training: ClassVar[bool] = False
+    of_moments: ClassVar[bool] = False
+    needs_head: ClassVar[bool] = False
     fooled_by_noise: ClassVar[bool] = False
 
     def __init__(self, reference: Any = None, device: torch.device | str = "cpu") -> None:
@@ -54,6 +59,10 @@ class Metric(IgniteMetric):
         self.details: Mapping[str, float] = {}
         # Apple's GPUs have no float64.
         super().__init__(device="cpu" if torch.device(device).type == "mps" else device)
+
+    @classmethod
+    def check_reference(cls, real: Real) -> None:
+        """Raise ParameterError if real images cannot be the reference, such as too few; no feature is computed."""
 
     def estimate(self) -> Estimate | None:
         """The score for endless images, with its error; None if the metric has none, or too few images for it."""
@@ -87,6 +96,13 @@ def require_generated(count: int, fewest: int, metric: str) -> None:
         raise GensweepError(
             f"{metric} needs at least {fewest} generated {images}, but got {count}; raise the number of samples"
         )
+
+
+def require_real(count: int, fewest: int, metric: str) -> None:
+    """Raise ParameterError if there are fewer real images than a metric needs."""
+    if count < fewest:
+        message = f"{metric} needs at least {fewest} real images, but got {count}"
+        raise ParameterError("metrics", f"{message}; raise the limit of the data, or compare with another split")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,12 +53,13 @@ def write_next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison,
     tree = next_sweep(plan, budget, comparison)
     checked_sweep(tree)
     value, low, high = map(rough, plan.best.forecast)
+    typed = shlex.quote(str(path))
     head = [
         f"# What gensweep plan recommends for {budget} a training: {plan.best.group} at width {plan.best.width}.",
         f"# Expected {comparison.title}: {value} ({low} to {high} at 80 %).",
         "#",
-        f"#   gensweep tune {path} --dry-run      what would run, for how long",
-        f"#   gensweep tune {path}                the sweep",
+        f"#   gensweep tune {typed} --dry-run      what would run, for how long",
+        f"#   gensweep tune {typed}                the sweep",
     ]
     write_text(path, "\n".join(head) + "\n" + to_yaml(tree))
     load_sweep(path)

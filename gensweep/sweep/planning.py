@@ -268,7 +268,10 @@ def time_trial(trial: TrialConfig, images: Images, workers: int) -> Timing:
     training: TrainingSettings = trial.bound("training")()
     share = max(1, training.batch_size // workers)
     # A CPU is as fast an image in small batches; a GPU is not.
-    tried = trial.with_overrides({"training.batch_size": share if device.type == "cuda" else min(share, 32)})
+    batch = share if device.type == "cuda" else min(share, 32)
+    # As many images go through the networks at once as in the trial.
+    parts = -(-batch // images_at_once(trial, workers))
+    tried = trial.with_overrides({"training.batch_size": batch, "training.accumulation": parts})
     learner = build_learner(tried, images, device, Workers())
     settings: EvaluationSettings = trial.bound("evaluation")()
     return time_networks(learner, images, settings, patience=TIMING_SECONDS)

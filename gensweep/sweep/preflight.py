@@ -21,7 +21,7 @@ from gensweep.build.footprint import (
     images_at_once,
     weight_shapes,
 )
-from gensweep.build.parts import load_images, missing_weights
+from gensweep.build.parts import check_inputs, load_images
 from gensweep.cache import cache_folder
 from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.ranges import Choices, Range
@@ -126,19 +126,19 @@ def all_findings(
     yield from place_findings(folder, storage, more)
     yield from memory_findings(sweep, extremes)
     yield from disk_findings(sweep, _places(folder, storage) | dict(more), extremes)
-    yield from weights_findings(sweep, extremes)
+    yield from input_findings(sweep)
     if not os.environ.get("RAY_ADDRESS"):
         for claim in other_claims():
             yield Precheck("cores", str(claim))
 
 
-def weights_findings(sweep: SweepConfig, extremes: Sequence[Extreme]) -> Iterator[Precheck]:
-    """Published weights of feature extractors that are not on this machine."""
-    trials = [("evaluation", extreme.trial) for extreme in extremes]
-    trials += [("final", trial.with_overrides(sweep.final_settings)) for _, trial in trials if sweep.final is not None]
-    for problem in dict.fromkeys(missing_weights(trial, section) for section, trial in trials):
-        if problem is not None:
-            yield Precheck("weights", problem, problem)
+def input_findings(sweep: SweepConfig) -> Iterator[Precheck]:
+    """What keeps trials from being scored: feature extractors, references and images that are missing or too few."""
+    try:
+        check_inputs([sweep.trial(params) for params in SearchSpace.of(sweep).corners()], sweep.final_settings)
+    except GensweepError as error:
+        for problem in error.problems if isinstance(error, ConfigError) else [str(error)]:
+            yield Precheck("inputs", problem, problem)
 
 
 def _check_weights(sweep: SweepConfig, corners: Sequence[_Corner]) -> None:

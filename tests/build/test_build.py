@@ -14,6 +14,7 @@ from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_family, hold_out, load_images
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.phases import Phase
+from gensweep.sweep import planning
 from gensweep.sweep.planning import cost_of, time_trial
 from gensweep.training.checkpoint import load_tensors
 
@@ -184,6 +185,16 @@ def test_a_split_with_other_classes_has_no_likelihood():
     trial = config("diffusion")
     with pytest.raises(ConfigError, match=r"evaluation\.likelihood\.split: .* but the model learns 0, 1"):
         hold_out(trial, load_images(trial.with_overrides({"data.classes": ["0", "1"]})))
+
+
+def test_a_trial_is_timed_with_as_many_images_at_once_as_it_will_have(monkeypatch):
+    timed = []
+    monkeypatch.setattr(planning, "default_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(planning, "time_networks", lambda learner, *_, **__: timed.append(learner.training))
+    for batch, parts, workers in ((128, 64, 1), (128, 64, 2), (128, 2, 1), (8, 4, 2)):
+        trial = config("vae", training__images=128, training__batch_size=batch, training__accumulation=parts)
+        time_trial(trial, load_images(trial), workers)
+    assert [each.batch_size / each.accumulation for each in timed] == [2, 1, 32, 1]
 
 
 @pytest.mark.parametrize("kind", FAMILIES)

@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from gensweep.cli.main import run
-from gensweep.config import load_sweep, load_trial
+from gensweep.config import load_sweep, load_trial, scale_names
+from gensweep.config.shipped import shipped_spaces
 
 SWEEP = """\
 name: demo
@@ -74,6 +75,15 @@ def test_what_is_shown_can_be_read_again(form, sweep, trial, tmp_path, capsys):
         assert capsys.readouterr().out == shown.read_text()
         assert once.hash() == load(shown).hash()
     assert load_trial(shown).flat()["data.classes"] == ["3", "7"]
+
+
+@pytest.mark.parametrize("space", shipped_spaces())
+def test_a_shipped_space_that_is_shown_is_valid(space, tmp_path, capsys):
+    for scale in (None, *scale_names(shipped_spaces()[space])):
+        assert run(["config", "show", space, *(("--scale", scale) if scale else ())]) == 0
+        shown = tmp_path / "shown.yaml"
+        shown.write_text(capsys.readouterr().out)
+        assert load_sweep(shown).complete() == load_sweep(shipped_spaces()[space], scale=scale).complete()
 
 
 def test_the_effective_configuration_has_scale_and_overrides_applied(sweep, capsys):

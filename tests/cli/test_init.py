@@ -31,6 +31,12 @@ def test_a_copy_is_the_same_sweep_with_its_comments(folder, capsys):
     assert SCHEMA_LINE not in text
 
 
+def test_the_next_command_is_quoted_where_the_name_of_the_file_needs_it(folder, capsys):
+    assert run(["init", "ddpm", "-o", "my ddpm.yaml"]) == 0
+    assert capsys.readouterr().err == "Next: gensweep tune 'my ddpm.yaml' --dry-run\n"
+    assert "gensweep tune 'my ddpm.yaml'" in (folder / "my ddpm.yaml").read_text()
+
+
 def test_nothing_is_overwritten(folder, capsys):
     (folder / "quickstart.yaml").write_text("mine")
     assert run(["init", "quickstart"]) == 2

@@ -57,6 +57,13 @@ def test_a_budget_and_another_length_are_refused_where_the_other_is_written(refu
     assert "evaluation.at" in every
 
 
+def test_null_is_no_other_length(load):
+    unset = FLOPS + "  training: {device_seconds: null}\n  evaluation: {every: null, at: [0.5]}\n"
+    assert load(unset).as_dict()["budget"] == load(FLOPS).as_dict()["budget"]
+    assert load(unset).trial().flat()["evaluation.at"] == [0.5]
+    assert load(FLOPS + "space: {evaluation.every: null}\n").trial() == load(FLOPS).trial()
+
+
 def test_images_as_budget_are_those_of_every_trial_and_may_be_counted_between_evaluations(load, refused):
     text = FLOPS.replace("flops: 2.0e+12", "images: 6000")
     assert load(text + "  evaluation: {every: 2000}\n").trial().flat()["training.images"] == 6000

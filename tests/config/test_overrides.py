@@ -76,6 +76,15 @@ def test_a_scale_is_a_set_of_overrides_below_those_of_the_command_line(load, ref
     assert refused(BASE, scale="cpu") == ["--scale cpu: s has no scales (a sweep lists them under the key scales)"]
 
 
+def test_the_settings_of_a_scale_may_come_in_any_order(load):
+    settings = {"network.width": 16, "network.kind": "cnn", "sampler.steps": 5, "sampler.kind": "ddim"}
+    written = [f"{key}: {value}" for key, value in settings.items()]
+    base = BASE + "  network: {kind: unet, width: 64}\n  sampler: {kind: heun, steps: 10}\n"
+    for lines in (written, written[::-1]):
+        values = load(f"{base}scales: {{cpu: {{{', '.join(lines)}}}}}\n", scale="cpu").trial().flat()
+        assert {key: values[key] for key in settings} == settings
+
+
 def test_train_takes_the_base_of_a_sweep(load, tmp_path):
     load(BASE + "scales: {cpu: {training.images: 6000, search.trials: 2}}\nspace: {seed: {int: [1, 2]}}\n")
     trial = load_trial(tmp_path / "s.yaml", overrides=["seed=5"], scale="cpu")

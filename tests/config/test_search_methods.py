@@ -1,5 +1,7 @@
 """Samplers and schedulers, what they can search, and queued trials."""
 
+import re
+
 import pytest
 from demo_sweeps import BASE
 
@@ -52,7 +54,17 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
     ],
 )
 def test_methods_that_cannot_search_a_space_are_refused_with_what_can(text, told, refused):
-    assert any(f": {told}" in problem for problem in refused(f"{BASE}{text}\n"))
+    found = refused(f"{BASE}{text}\n")
+    assert any(f": {told}" in problem for problem in found)
+    assert all(re.match(r"s:\d+: ", problem) for problem in found)
+
+
+def test_a_queued_trial_is_told_with_the_line_of_its_key(refused):
+    queued = "  - optimizer.learning_rate: 5.0e-4\n  - seed: 3\n    optimizer:\n      learning_rate: 3.0\n"
+    found = refused(f"{BASE}{LR}search:\n  enqueue:\n{queued}  - optimizer.learning_rte: 1.0\n")
+    assert [problem.partition(" ")[0] for problem in found] == ["s:12:", "s:13:"]
+    (several,) = refused(f"{BASE}{LR}search:\n  trials: 1\n  enqueue:\n  - {{}}\n  - {{}}\n")
+    assert several.startswith("s:9: search.enqueue: 2 trials are queued")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Sweeps as a whole, and their objective."""
 
+import pytest
 from demo_sweeps import BASE, TWO_FAMILIES
 
 from gensweep.config import checked_sweep
@@ -35,6 +36,29 @@ def test_formats_of_a_family_that_is_none_are_refused_with_their_line(refused):
     assert problem == f"s:7: formats.gann: 'gann' is not a family; did you mean 'gan'? (known: {', '.join(FAMILIES)})"
 
 
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("scales:\n  cpu: null\n", "s:7: scales.cpu: null is not a mapping of keys"),
+        (
+            "formats:\n  diffusion: 3\n",
+            "s:7: formats.diffusion: 3 is not a mapping of settings; write it like {precision: ...}",
+        ),
+        (
+            "formats:\n  diffusion:\n    memory_format: contiguous\n    precision: auto\n",
+            "s:9: formats.diffusion.precision: 'auto' is not one of 'float32', 'bfloat16'",
+        ),
+        (
+            "formats:\n  diffusion: {precision: float32, memory_format: contiguous, sampling_precisio: float32}\n",
+            "s:7: formats.diffusion.sampling_precisio: 'sampling_precisio' is not a key of formats.diffusion; did "
+            "you mean 'sampling_precision'? (known: precision, memory_format, sampling_precision)",
+        ),
+    ],
+)
+def test_what_is_wrong_below_a_name_is_told_with_its_own_key(refused, lines, told):
+    assert refused(BASE + lines) == [told]
+
+
 def test_a_trial_of_a_sweep_is_its_base_with_overrides(load):
     sweep = load(BASE)
     assert sweep.trial().flat()["training.images"] == 20000
@@ -60,7 +84,7 @@ def test_all_problems_of_a_file_come_in_order_of_its_lines(refused):
         ["s:9", "search.sampler.kind"],
         ["s:10", "resorces"],
         ["s:11", "keep_best"],
-        ["s:12", "scales"],
+        ["s:12", "scales.cpu"],
     ]
     assert found[-1].startswith("--set seed=a: 'a' is not a whole number")
 
@@ -101,8 +125,21 @@ def test_the_final_score_is_checked_as_an_evaluation_is(load, refused):
     assert line.startswith("s:6: final.metrics: 'fid' is a distance of the features of inception, but final.extractor")
     likelihood = f"{BASE.replace('kind: diffusion', 'kind: gan')}final: {{metrics: [bpd]}}\n"
     assert "final.metrics: 'bpd' needs a likelihood, which the family gan does not have" in refused(likelihood)[0]
+    (line,) = refused(f"{BASE}final: {{metrics: [inception_score]}}\n")
+    assert line.startswith("s:6: final.metrics: 'inception_score' needs an extractor whose network classifies images")
+    (line,) = refused(f"{BASE}final: {{against: real.npz, metrics: [kid]}}\n")
+    assert line.startswith("s:6: final.metrics: 'kid' compares with real images, and real.npz holds only")
     whole = load(f"{BASE}final: {{metrics: [fid], samples: 50000, extractor: {{kind: inception}}}}\n")
     assert whole.trial(whole.final_settings).flat()["evaluation.samples"] == 50000
+
+
+def test_each_part_of_a_batch_needs_an_image_on_each_worker(load, refused):
+    text = BASE.replace("batch_size: 64", "batch_size: 64, accumulation: 33") + "resources: {workers: 2}\n"
+    (line,) = refused(text)
+    assert line.startswith("s:4: training.accumulation: 33 parts of an image or more on each of 2 workers")
+    assert line.endswith("make 66 images, but training.batch_size is 64; set 32 or less")
+    assert load(text, "training.accumulation=32").trial().flat()["training.accumulation"] == 32
+    assert refused(text, "resources.workers=1", "training.batch_size=32")[0].endswith("set 32 or less")
 
 
 def test_the_objective_must_be_evaluated(refused):

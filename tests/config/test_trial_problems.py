@@ -153,6 +153,16 @@ def problems(tree):
             "evaluation.metrics: 'bpd' needs a likelihood, which the family gan does not have; take another metric or "
             "family (",
         ),
+        (
+            {"evaluation": {"metrics": ["fd", "inception_score"]}},
+            "evaluation.metrics: 'inception_score' needs an extractor whose network classifies images, which "
+            "efficientnet_lite0 does not; set evaluation.extractor.kind to inception or torchvision_inception, or",
+        ),
+        (
+            {"evaluation": {"metrics": ["fd", "authpct", "kid"], "against": "real.npz"}},
+            "evaluation.metrics: 'kid' compares with real images, and real.npz holds only their mean and covariance, "
+            "which is enough for fd and fid; take it out, or set evaluation.against to train or test",
+        ),
         ({"sampler": {"kind": "ddim", "steps": 2000}}, "sampler.steps: 2000 is more than diffusion.timesteps (1000)"),
         (
             {"sampler": {"kind": "ddim", "steps": 50}, "evaluation": {"rung_steps": 50}},

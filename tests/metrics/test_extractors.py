@@ -9,7 +9,7 @@ import torch
 from gensweep.errors import GensweepError
 from gensweep.files import file_sha256
 from gensweep.metrics import dinov2, extractors, inception
-from gensweep.metrics.extractors import EXTRACTORS, Extractor, as_rgb
+from gensweep.metrics.extractors import EXTRACTORS, HEADLESS, Extractor, as_rgb
 from gensweep.metrics.weights import WeightsFile
 
 pytestmark = pytest.mark.trains
@@ -101,6 +101,11 @@ def test_the_id_tells_features_resolution_precision_and_weights(extractor: Extra
     assert precision == "float32"
     assert len(weights.removeprefix("sha256:")) == 12
     assert (extractor.title == "FID") == (name == "inception2015")
+
+
+def test_whether_a_network_classifies_images_is_known_before_it_is_built(extractor: Extractor):
+    name = extractor.id.partition("/")[0]
+    assert (extractor.head is None) == any(name.startswith(kind) for kind in HEADLESS)
 
 
 def test_other_numbers_of_channels_are_refused():

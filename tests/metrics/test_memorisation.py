@@ -84,7 +84,7 @@ def test_the_search_in_float32_finds_what_the_search_in_float64_finds(m: int, bl
 
 
 def test_bad_inputs_are_refused_in_words():
-    with pytest.raises(GensweepError, match="authpct needs at least 2 training images, but got 1"):
+    with pytest.raises(GensweepError, match="authpct needs at least 2 real images, but got 1"):
         AuthenticShare(MadeUp(features(1, 4, 1)))
     with pytest.raises(GensweepError, match="at least 1 generated image, but got 0"):
         AuthenticShare(MadeUp(features(9, 4, 1))).compute()

@@ -199,6 +199,13 @@ def test_a_dry_run_has_a_line_for_all_of_it_and_says_who_uses_the_cores(folder, 
     assert findings[-1].detail.startswith("sweep b (process 7) uses 1 of this machine's")
 
 
+@pytest.mark.parametrize("section", ["base.evaluation", "final"])
+def test_a_dry_run_says_what_keeps_trials_from_being_scored(tmp_path, section):
+    missing = str(tmp_path / "none.npz")
+    (found,) = preflight.input_findings(sweep_of(f"{section}.against={missing}"))
+    assert f"{section.removeprefix('base.')}.against: {missing} is not a file" in found.problem
+
+
 def test_population_based_training_takes_settings_but_no_shapes_of_weights():
     base = {"data": {"kind": "digits"}, "family": {"kind": "diffusion"}, "network": {"kind": "cnn"}}
     search = {"trials": 4, "sampler": {"kind": "random"}, "scheduler": {"kind": "pbt"}}

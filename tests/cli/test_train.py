@@ -1,0 +1,54 @@
+"""`gensweep train`: what the sweep of one trial is called."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from gensweep.api import sweeps
+from gensweep.cli.finetune import _name
+from gensweep.cli.main import run
+from gensweep.config import load_trial
+
+TRIAL = "family: {kind: gan}\n"
+
+
+@pytest.fixture
+def started(tmp_path, monkeypatch):
+    """The names of the sweeps that are started instead of being run."""
+    names = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sweeps, "run_sweep", lambda sweep, **_: names.append(sweep.name) or SimpleNamespace(exit_code=0)
+    )
+    return names
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        ("config", "config-train"),
+        ("my config", "my-config-train"),
+        ("données", "donn-es-train"),
+        ("_x", "x-train"),
+        ("画像", "train"),
+        ("x" * 70, "x" * 58 + "-train"),
+    ],
+)
+def test_a_file_of_any_name_gives_a_name(started, tmp_path, stem, name):
+    (tmp_path / f"{stem}.yaml").write_text(TRIAL)
+    assert run(["train", f"{stem}.yaml"]) == 0
+    assert run(["train", f"{stem}.yaml", "--name", "mine"]) == 0
+    assert started == [name, "mine"]
+
+
+def test_a_trial_that_is_repeated_is_not_called_like_the_first(started, tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text(TRIAL)
+    monkeypatch.setattr(sweeps, "_trial_of", lambda *_: load_trial("config.yaml"))
+    assert run(["train", "--from-run", "ddpm/t0003"]) == run(["train", "--from-run", "y" * 64]) == 0
+    assert started == ["ddpm-t0003-again", "y" * 58 + "-again"]
+
+
+def test_a_model_that_is_taught_more_is_called_like_its_base_and_the_images():
+    assert _name("ddpm/t0003", None, "T-shirt/top (2)") == "ddpm-t0003-T-shirt-top-2"
