@@ -23,7 +23,7 @@ from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.kept import kept
 from gensweep.metrics.metric import BITS_OF_A_UNIFORM_MODEL, METRICS
 from gensweep.metrics.processes import Metric, alone
-from gensweep.metrics.real import reference_name, spread
+from gensweep.metrics.real import labels_hash, reference_name, spread
 from gensweep.results import Anchor, Anchors, Identity
 from gensweep.training.evaluation import Evaluator, proportional_labels
 
@@ -110,12 +110,16 @@ class _AnchorScorer:
         plain = {name: replace(each, samples=samples).as_dict() for name, each in self.identities.items()}
         for identity in plain.values():
             del identity["weights"]
-        return {
+        key = {
             "format": ANCHORS_FORMAT,
             "identities": json.dumps({name: plain[name] for name in self.metrics}, sort_keys=True),
             "training": f"{reference_name(self.training)}, {self.training.fingerprint}",
             "held out": "" if self.held_out is None else f"{self.held_out.name}#{self.held_out.fingerprint}",
         }
+        if any(METRICS[name].labelled for name in self.metrics):
+            labelled = [self.training, *([] if self.held_out is None else [self.held_out])]
+            key["labels"] = ", ".join(map(labels_hash, labelled))
+        return key
 
     def _compute(self, samples: int) -> dict[str, Tensor]:
         found = dict[str, Tensor]()

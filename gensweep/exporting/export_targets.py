@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gensweep.build.model import Model
+from gensweep.config import TrialConfig
 from gensweep.errors import ConfigError
 from gensweep.exporting.drawing_chain import DrawingChain, drawing_chain
 from gensweep.exporting.graph_files import write_drawing_loop, write_onnx, write_traced
@@ -49,6 +50,9 @@ def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
     prefix = weights_prefix(model.weights, model.family.sampled)
     tree = {name: section for name, section in model.config.as_dict().items() if name != "finetune"}
     record = replace(model.checkpoint, weights=prefix, metadata=tree)
+    trained = TrialConfig.from_dict(model.checkpoint.metadata).as_dict()
+    if prefix != model.checkpoint.weights or trained != model.config.as_dict():
+        record = replace(record, metrics={}, identities={})  # the scores are of images that were drawn otherwise
     tensors = {f"{prefix}{name}": tensor for name, tensor in model.network.state_dict().items()}
     save(folder, record, tensors)
     return {}

@@ -20,6 +20,7 @@ from gensweep.report.output import progress_bar
 from gensweep.report.sample_files import write_pictures
 from gensweep.tracking.records import TrialRecord
 from gensweep.tracking.runs import checkpoint_folder, find_trial, load_sweeps, names_folder
+from gensweep.training.learner_state import weights_prefix
 
 #: Images in the card's picture, or as many of each class as come close to it.
 SHOWN_IMAGES = 32
@@ -54,7 +55,8 @@ def export_run(
         raise GensweepError(f"--output {folder}: {problem}")
     model = load_checkpoint(source, overrides=changes, weights=weights, device="cpu")
     changed = tuple(f"{key}={value}" for key, value in changes.items())
-    changed += (f"the weights {model.weights}",) if weights is not None and model.weights != "ema" else ()
+    others = weights_prefix(model.weights, model.family.sampled) != model.checkpoint.weights
+    changed += (f"the weights {model.weights}",) if others else ()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
         aside = Path(scratch) / folder.name

@@ -82,6 +82,7 @@ def model_card(model: Model, facts: CardFacts) -> str:
         place=".",
         classes=classes,
         class_names=list(checkpoint.class_names),
+        class_list=repr(list(checkpoint.class_names)),
         shape=checkpoint.shape,
         data=f"{_data_words(data, tree)}, {sum(checkpoint.class_counts):,} images"
         + (f"; {licence.source}" if licence else ""),

@@ -53,7 +53,7 @@ class Agreement(Metric):
     @classmethod
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError for a single class, or too few images to fit a classifier and to test it."""
-        _require_classes(real.class_names, "agreement")
+        _require_classes(real, "agreement")
         require_real(len(real.labels), 2 if real.unseen() is not None else HELD_OUT_STRIDE, "agreement")
 
     def reset(self) -> None:
@@ -101,7 +101,7 @@ class FrechetDistanceByClass(CollectedFeatures):
     @classmethod
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError for a single class, or one with fewer than MIN_IMAGES_PER_CLASS images."""
-        _require_classes(real.class_names, "fd_by_class")
+        _require_classes(real, "fd_by_class")
         if (found := _small_class(real.labels, real.class_names)) is not None:
             raise ParameterError(
                 "metrics",
@@ -167,7 +167,9 @@ def _small_class(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> str
     return f"{few[0][0]} of {few[0][1]}" if few else None
 
 
-def _require_classes(names: tuple[str, ...], metric: str) -> None:
+def _require_classes(real: Real, metric: str) -> None:
+    counts = torch.bincount(real.labels, minlength=len(real.class_names)).tolist()
+    names = [name for name, images in zip(real.class_names, counts, strict=True) if images]
     if len(names) < 2:
         raise ParameterError(
             "metrics",

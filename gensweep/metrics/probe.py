@@ -85,7 +85,7 @@ def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes
 
     With H = X (X^T X + penalty)^-1 X^T + 1/n on centred features, the error at an image that is left out is its
     residual divided by 1 - H_ii, so one fit is enough.  A class without images is never predicted.
-    Raises GensweepError for fewer than 2 classes or images, a label outside 0..classes-1, or NaN features.
+    Raises GensweepError for images of fewer than 2 classes, a label outside 0..classes-1, or NaN features.
     Source: Golub, Heath & Wahba 1979, eq. 1.4 (PRESS).
     """
     n = len(features)
@@ -93,6 +93,8 @@ def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes
         raise GensweepError(f"a probe needs at least 2 classes and 2 images, but got {classes} and {n}")
     if int(labels.min()) < 0 or int(labels.max()) >= classes:
         raise GensweepError(f"labels must be in 0..{classes - 1}, but go from {int(labels.min())} to {labels.max()}")
+    if (found := int((torch.bincount(labels, minlength=classes) > 0).sum())) < 2:
+        raise GensweepError(f"a probe needs images of at least 2 classes, but all {n} are of {found}")
     require_finite(features)
     mean = features.mean(0, dtype=torch.float64)
     shares = torch.bincount(labels, minlength=classes).to(mean) / n

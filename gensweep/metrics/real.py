@@ -24,7 +24,7 @@ from gensweep.metrics.quantisation import QUANTISATION
 #: What a file in the cache holds, with the version of its layout.
 MOMENTS_FORMAT = "gensweep moments 1"
 FEATURES_FORMAT = "gensweep features 1"
-CLASSIFIER_FORMAT = "gensweep classifier 1"
+CLASSIFIER_FORMAT = "gensweep classifier 2"
 DISTANCES_FORMAT = "gensweep distances 1"
 #: Real images whose features are kept, at most: 410 MB at 2,048 features.
 MAX_REFERENCE_FEATURES = 50_000
@@ -52,6 +52,12 @@ def reference_name(images: _RealImages) -> str:
     """The `reference` of an Identity: name, number of images, size and the start of the fingerprint."""
     n, _, height, width = images.pixels.shape
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
+
+
+def labels_hash(images: _RealImages) -> str:
+    """What tells labels and class names apart that the same images have: the base of a fine-tuning has its own."""
+    names = json.dumps(images.class_names).encode()
+    return hashlib.sha256(names + images.labels.cpu().long().numpy().tobytes()).hexdigest()[:16]
 
 
 def spread(n: int, most: int) -> Int[Tensor, " k"]:
@@ -140,7 +146,9 @@ class Real:
             numbers = torch.tensor([found.probe.penalty, found.ceiling], dtype=torch.float64)
             return {"weights": found.probe.weights.contiguous(), "bias": found.probe.bias, "numbers": numbers}
 
-        entry = self._kept(f"{CLASSIFIER_FORMAT}, tested on {'a part' if unseen is None else unseen.name}", compute)
+        tested_on = "a part" if unseen is None else f"{unseen.name} {labels_hash(unseen.images)}"
+        format = f"{CLASSIFIER_FORMAT}, labels {labels_hash(self.images)}, tested on {tested_on}"
+        entry = self._kept(format, compute)
         penalty, ceiling = entry["numbers"].tolist()
         return Classifier(LinearProbe(entry["weights"], entry["bias"], penalty), ceiling)
 

@@ -124,8 +124,11 @@ def _signals(comparison: Comparison, runs: Runs) -> FigureData:
                 if points := metric_history(best, signal):
                     end = f"{best.name}, at the end {score(points[-1][1])}"
                     said = Note((f"{comparison.group_name(name)}{words}", end), runs(best.run_id))
-                    lines.append(Line(colour, points, said, dashed=bool(words)))
+                    of_pairs = signal == "signal/accuracy_pairs"
+                    lines.append(Line(colour, points, said, faint=of_pairs, dashed=bool(words) and not of_pairs))
         if lines:
             panels.append(Panel(Axis("training images"), Axis(""), panel, lines=lines))
-    caption = "What the best GAN of each group logged as it trained; dashed: of generated images."
+    caption = (
+        "What the best GAN of each group logged as it trained; dashed: of generated images; faint: of pairs."
+    )
     return FigureData("How the games went", caption, panels)

@@ -276,11 +276,23 @@ def test_a_card_has_the_metadata_of_the_hub(tmp_path):
     assert card.data.license == "mit"
     for words in ("11 (9.04 to 13)", "8 generated images against digits/train", "Real images score 3", "CC BY 4.0"):
         assert words in card.text
+    kept = ["export", str(folder), "--to", "safetensors"]
+    for change, scored in (([], True), (["--set", "family.guidance=1"], False), (["--ema", "raw"], False)):
+        first, second = (tmp_path / f"{scored}-{len(change)}-{part}-{change[-1:]}" for part in "ab")
+        assert run([*kept, *change, "-o", str(first)]) == 0
+        assert run(["export", str(first), "--to", "torchscript", "-o", str(second)]) == 0
+        assert (ModelCard.load(second / "README.md").data.eval_results is not None) is scored
     changed = ["--set", "family.guidance=1", "-o", str(tmp_path / "changed")]
     assert run([*arguments, *changed]) == 0
     card = ModelCard.load(tmp_path / "changed" / "README.md")
     assert card.data.eval_results is None
     assert "not scored with family.guidance=1" in card.text
+
+
+def test_the_only_weights_by_their_name_are_no_others_than_those_that_were_evaluated(tmp_path):
+    sections = DIFFUSION["labels"] | {"training": untrained.DIGITS["training"] | {"ema_half_life": 0}}
+    _, out = export(tmp_path, sections, "safetensors", "--ema", "raw")
+    assert "not scored with" not in (out / "README.md").read_text()
 
 
 @pytest.mark.parametrize(

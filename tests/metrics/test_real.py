@@ -173,3 +173,17 @@ def test_a_cache_that_cannot_be_written_is_a_clear_error(extractor: Extractor, t
 
 def test_the_name_tells_images_size_and_content():
     assert reference_name(Pictures()) == "pictures train (50 images, 8x8)#abc123"
+
+
+def test_a_classifier_is_of_the_labels_that_the_images_have(extractor: Extractor, tmp_path: Path):
+    """A fine-tuning gives the same images the labels that its base has for them."""
+    images = Pictures()
+    again = replace(images, labels=torch.tensor([9, 3])[images.labels], class_names=tuple("0123456789"))
+    plain, tuned = (Real(each, extractor, tmp_path).classifier() for each in (images, again))
+    assert plain.probe.weights.shape == (5, 2)
+    assert tuned.probe.weights.shape == (5, 10)
+    assert {*tuned.probe.predict(extractor(images.pixels)).tolist()} <= {3, 9}
+    unseen = replace(images, name="pictures test")
+    assert Real(images, extractor, tmp_path, lambda: unseen).classifier().ceiling > 0
+    told = Real(again, extractor, tmp_path, lambda: replace(again, name="pictures test")).classifier()
+    assert told.ceiling == Real(again, extractor, tmp_path / "other", lambda: again).classifier().ceiling

@@ -63,8 +63,9 @@ def test_marks_say_what_the_trial_is_and_lead_to_its_run(plans):
 
 def test_signals_have_a_panel_each_and_those_of_generated_images_are_dashed(plans):
     signals = {("t0000", "signal/accuracy_real"): [(1, 0.5)], ("t0000", "signal/accuracy_fake"): [(1, 0.4)]}
+    signals[("t0000", "signal/accuracy_pairs")] = [(1, 0.6)]
     [panel] = plans([trial("a", 0, 5.0)], signals)["How the games went"].panels
-    assert [line.dashed for line in panel.lines] == [False, True]
+    assert [(line.dashed, line.faint) for line in panel.lines] == [(False, False), (True, False), (False, True)]
 
 
 def test_a_chart_without_anything_to_show_is_left_out(plans):
