@@ -101,6 +101,7 @@ def load(name: str) -> Plugin:
     """
     path, module = Path(name).expanduser(), module_of(name)
     if module in _loaded:
+        _check_is_that(path, _loaded[module])
         return _loaded[module]
     if not _MODULE.fullmatch(module):
         raise ConfigError(f"plug-in {name!r}: name a module, such as my_package.schedules, or a file, such as mine.py")
@@ -119,6 +120,14 @@ def load(name: str) -> Plugin:
         plugin = _load_module(name)
     _loaded[module] = plugin
     return plugin
+
+
+def _check_is_that(path: Path, plugin: Plugin) -> None:
+    """Raises ConfigError if a file and a plug-in that is loaded are two files whose module has one name."""
+    other = Path(plugin.name).expanduser()
+    files = path.suffix == other.suffix == ".py" and path.is_file() and other.is_file()
+    if files and not path.samefile(other):
+        raise ConfigError(f"plug-in {path}: {plugin.module!r} is the name of another plug-in, {other}; rename the file")
 
 
 def is_here(name: str) -> bool:

@@ -179,7 +179,10 @@ class Resources(FrozenSettings):
         Field(description="processes that train one trial together, each with its share of the batch"),
     ] = 1
     cpus_per_worker: Annotated[float, Field(gt=0, le=MAX_DEVICES, description="processor cores")] = 1.0
-    gpus_per_worker: Annotated[float, Field(ge=0, le=MAX_DEVICES, description="GPUs; 0 trains on processors")] = 0.0
+    gpus_per_worker: Annotated[
+        float,
+        Field(ge=0, le=MAX_DEVICES, description="GPUs; 0 trains on processors, a fraction shares one between trials"),
+    ] = 0.0
     concurrent: Annotated[
         Positive | Literal["auto"],
         Field(description="trials that run at once at most; auto: as many as the nodes hold"),
@@ -203,6 +206,15 @@ class Resources(FrozenSettings):
         Positive | None,
         Field(description="trials in a row that fail for such a cause, after which the sweep stops; null: never"),
     ] = 3
+
+    @model_validator(mode="after")
+    def _has_a_gpu_for_each(self) -> Self:
+        if self.worker_counts[0] > 1 and 0 < self.gpus_per_worker < 1:
+            raise ValueError(
+                f"takes workers=1 with a part of a GPU, as NCCL joins no workers on one, but got {self.worker_counts[0]} "
+                f"with gpus_per_worker={self.gpus_per_worker:g}; give each worker a GPU, or set workers to 1"
+            )
+        return self
 
     @property
     def worker_counts(self) -> tuple[int, ...]:

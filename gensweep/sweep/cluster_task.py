@@ -213,9 +213,9 @@ def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
 
 
 def _pack(path: Path) -> bytes:
-    """A file or folder; nothing if it does not exist."""
+    """A file or folder, what links lead to in their place; nothing if it does not exist."""
     content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as archive:
+    with tarfile.open(fileobj=content, mode="w", dereference=True) as archive:
         if path.exists():
             archive.add(path, path.name)
     return content.getvalue()

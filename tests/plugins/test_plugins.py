@@ -35,6 +35,15 @@ def test_a_module_that_was_imported_otherwise_is_recorded_where_it_is_used(here)
     assert sweep.trial({"diffusion.schedule.kind": "linear"}).plugins == ("by_hand.py",)
 
 
+def test_two_files_of_one_name_are_not_taken_for_each_other(here):
+    for folder, kind in (("nets", "first_of_two"), ("schedules", "second_of_two")):
+        Path(folder).mkdir()
+        Path(folder, "same.py").write_text(SCHEDULE.format(kind=kind))
+    assert plugins.load("nets/same.py") is plugins.load("nets/same.py") is plugins.load("./nets/same.py")
+    with pytest.raises(ConfigError, match=r"schedules/same\.py: 'same' is the name of another plug-in, nets/same\.py"):
+        plugins.load("schedules/same.py")
+
+
 def test_a_package_in_the_current_folder_is_covered_by_its_name(here):
     Path("bought").mkdir()
     Path("bought/__init__.py").write_text("from bought import schedules")

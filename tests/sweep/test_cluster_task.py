@@ -38,9 +38,11 @@ def stumble():
 
 @pytest.fixture
 def files(tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "words.txt").write_text("sent")
-    (tmp_path / "more.txt").write_text(" and more")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "words.txt").write_text("sent")
+    (tmp_path / "kept" / "more").write_text(" and more")
+    (tmp_path / "model").symlink_to("kept")
+    (tmp_path / "more.txt").symlink_to(tmp_path / "kept" / "more")
     return SentPath(tmp_path / "model"), [(SentPath(tmp_path / "more.txt"), 0.5)], ReturnedPath(tmp_path / "out")
 
 
