@@ -211,7 +211,7 @@ class Resources(FrozenSettings):
     def _has_a_gpu_for_each(self) -> Self:
         if self.worker_counts[0] > 1 and 0 < self.gpus_per_worker < 1:
             raise ValueError(
-                f"takes workers=1 with a part of a GPU, as NCCL joins no workers on one, but got {self.worker_counts[0]} "
+                f"takes workers=1 with a part of a GPU, as NCCL joins no two on one, but got {self.worker_counts[0]} "
                 f"with gpus_per_worker={self.gpus_per_worker:g}; give each worker a GPU, or set workers to 1"
             )
         return self
