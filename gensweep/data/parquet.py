@@ -28,7 +28,7 @@ from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
 from gensweep.data.picture_files import MAX_FILES_NAMED
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
-from gensweep.remote_folder import is_url
+from gensweep.remote_folder import is_url, split_place
 
 
 @DATASETS.register("parquet")
@@ -65,7 +65,7 @@ def parquet_images(
     wanted = of_split(split, test_fraction) if not given else (lambda row: True)
     how = {"size": size, "channels": channels, "max_pixels": max_pixels}
     pixels, labels = decoded_rows(_rows(inside, columns), columns.meaning, wanted, table=_names(inside), **how)
-    name = f"{Path(path).name.removesuffix('.parquet')}/{split}"
+    name = f"{split_place(path)[1].removesuffix('.parquet')}/{split}"
     if not len(labels):
         raise ConfigError(f"parquet: {path} has no row for {split}ing (test_fraction: {test_fraction})")
     return select(pixels, labels, columns.names, name=name, classes=classes, limit=limit, size=size, flip=flip)
