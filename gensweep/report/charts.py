@@ -128,7 +128,5 @@ def _signals(comparison: Comparison, runs: Runs) -> FigureData:
                     lines.append(Line(colour, points, said, faint=of_pairs, dashed=bool(words) and not of_pairs))
         if lines:
             panels.append(Panel(Axis("training images"), Axis(""), panel, lines=lines))
-    caption = (
-        "What the best GAN of each group logged as it trained; dashed: of generated images; faint: of pairs."
-    )
+    caption = "What the best GAN of each group logged as it trained; dashed: of generated images; faint: of pairs."
     return FigureData("How the games went", caption, panels)
