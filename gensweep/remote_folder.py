@@ -128,7 +128,7 @@ class RemoteFolder:
         return {info.path.strip("/")[start:]: _state(info) for info in found if info.type == FileType.File}
 
     def state(self, name: str) -> FileState | None:
-        """The state of a file; None if there is none."""
+        """The state of a file; None if there is none.  Without a name it is that in the place of the folder itself."""
         from pyarrow.fs import FileType
 
         info = self._persistently(lambda: self._filesystem.get_file_info(self._at(name)), name)
@@ -157,7 +157,7 @@ class RemoteFolder:
         self._persistently(attempt, "")
 
     def _at(self, name: str) -> str:
-        return f"{self._path}/{name}"
+        return f"{self._path}/{name}" if name else self._path
 
     def _write(self, name: str, fill: Callable[[Any], Any]) -> None:
         path = self._at(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -55,10 +56,17 @@ def hub_images(
     several, or a picture cannot be read; GensweepError if the hub cannot be reached.
     """
     parts = _loaded(dataset, subset, revision, root)
-    wanted_split = {"train": train_split, "test": test_split}[split]
+    asked: dict[Split, str | None] = {"train": train_split, "test": test_split}
     alone = train_split is None and test_split is None and len(parts) == 1
-    rows = parts[next(iter(parts)) if alone else _split_name(parts, dataset, split, wanted_split)]
-    columns = find_columns(rows.data.schema, image, label, rows.unique, dataset)
+    found = {each: next(iter(parts)) if alone else _split_name(parts, each, name) for each, name in asked.items()}
+    if (split_name := found[split]) is None:
+        what = f"split {asked[split]}" if asked[split] else f"split for {split}ing"
+        problem = f"{dataset} has no {what}; name one of its splits: {', '.join(parts)}"
+        raise ParameterError(f"{split}_split", problem)
+    rows, both = parts[split_name], [parts[name] for name in found.values() if name is not None]
+    columns = find_columns(
+        rows.data.schema, image, label, lambda column: chain(*(part.unique(column) for part in both)), dataset
+    )
     wanted = of_split(split, test_fraction) if alone else (lambda row: True)
     how = {"size": size, "channels": channels, "max_pixels": max_pixels}
     pixels, labels = decoded_rows(_rows(rows, columns), columns.meaning, wanted, table=dataset, **how)
@@ -89,12 +97,10 @@ def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) 
     return found
 
 
-def _split_name(parts: Mapping[str, Any], dataset: str, split: Split, asked: str | None) -> str:
+def _split_name(parts: Mapping[str, Any], split: Split, asked: str | None) -> str | None:
+    """The name of a split, by what the user says or else by its usual names; None if it is not there."""
     names = SPLIT_WORDS[split] if asked is None else (asked,)
-    if (found := next((name for name in names if name in parts), None)) is None:
-        key, what = f"{split}_split", f"split {asked}" if asked else f"split for {split}ing"
-        raise ParameterError(key, f"{dataset} has no {what}; name one of its splits: {', '.join(parts)}")
-    return found
+    return next((name for name in names if name in parts), None)
 
 
 def _rows(rows: Any, columns: Columns) -> Iterator[tuple[Any, Any]]:

@@ -90,12 +90,13 @@ def image_folder(
     pictures, notes = _pictures(inside, class_names)
     chosen = picked(classes, class_names, path)
     wanted = {file: label for file, label in pictures.items() if class_names[label] in chosen}
-    if not given and test_fraction:
+    if not given:
         everything = len(wanted)
         wanted = {f: label for f, label in wanted.items() if (shuffle_key(f) < test_fraction) == (split == "test")}
         parts = (len(wanted), everything - len(wanted))
         train, test = parts if split == "train" else parts[::-1]
-        notes = (*notes, f"{everything} pictures, split by their names: {train} to train on, {test} to test on")
+        if test_fraction:
+            notes = (*notes, f"{everything} pictures, split by their names: {train} to train on, {test} to test on")
     use: dict[str, Any] = {"size": size, "channels": channels, "limit": limit, "max_pixels": max_pixels}
     use |= {"split": split, "classes": classes}
     pixels, labels, unreadable = cached_pictures(folders[split], wanted, root, use)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
 from gensweep.data.picture_files import MAX_FILES_NAMED
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
-from gensweep.remote_folder import is_url
+from gensweep.remote_folder import is_url, split_place
 
 
 @DATASETS.register("parquet")
@@ -59,11 +60,12 @@ def parquet_images(
     inside = parts[split] if given else files
     if not inside:
         raise ParameterError("path", f"{path} has no file of the split {split} (its files: {_names(files)})")
-    columns = find_columns(_schema(inside[0]), image, label, partial(_values, inside), inside[0].name)
+    both = [*parts["train"], *parts["test"]] if given else files
+    columns = find_columns(_schema(inside[0]), image, label, partial(_values, both), inside[0].name)
     wanted = of_split(split, test_fraction) if not given else (lambda row: True)
     how = {"size": size, "channels": channels, "max_pixels": max_pixels}
     pixels, labels = decoded_rows(_rows(inside, columns), columns.meaning, wanted, table=_names(inside), **how)
-    name = f"{Path(path).name.removesuffix('.parquet')}/{split}"
+    name = f"{split_place(path)[1].removesuffix('.parquet')}/{split}"
     if not len(labels):
         raise ConfigError(f"parquet: {path} has no row for {split}ing (test_fraction: {test_fraction})")
     return select(pixels, labels, columns.names, name=name, classes=classes, limit=limit, size=size, flip=flip)
@@ -87,19 +89,38 @@ def _is_of(file: Path, words: tuple[str, ...]) -> bool:
     return file.name.partition("-")[0].partition(".")[0] in words or file.parent.name in words
 
 
-def _schema(file: Path) -> pa.Schema:
+@contextmanager
+def _opened(file: Path) -> Iterator[pq.ParquetFile]:
+    """A file to read from; raises ConfigError where it is damaged."""
     try:
-        return pq.read_schema(file)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"parquet: {file} cannot be read ({error}); fetch it again") from error
+        with pq.ParquetFile(file) as table:
+            yield table
+    except (OSError, ValueError) as error:  # Arrow's own are among them
+        cause = " ".join(str(error).split())
+        raise ConfigError(f"parquet: {file} cannot be read ({cause}); fetch it again") from error
+
+
+def _schema(file: Path) -> pa.Schema:
+    with _opened(file) as table:
+        return table.schema_arrow
 
 
 def _values(files: list[Path], column: str) -> Iterator[Any]:
+    """The values of a column; of files that lack it there are none."""
     for file in files:
-        yield from pq.read_table(file, columns=[column])[column].to_pylist()
+        with _opened(file) as table:
+            if column in table.schema_arrow.names:
+                for batch in table.iter_batches(columns=[column]):
+                    yield from batch[column].to_pylist()
 
 
 def _rows(files: list[Path], columns: Columns) -> Iterator[tuple[Any, Any]]:
     for file in files:
-        for batch in pq.ParquetFile(file).iter_batches(ROWS_AT_ONCE, columns=columns.wanted):
-            yield from rows_of(batch, columns)
+        with _opened(file) as table:
+            if lacking := [name for name in columns.wanted if name not in table.schema_arrow.names]:
+                raise ConfigError(
+                    f"parquet: {file} has no column {lacking[0]!r}, which {files[0].name} has (its columns: "
+                    f"{', '.join(table.schema_arrow.names)}); name it alike in all files, or move the file away"
+                )
+            for batch in table.iter_batches(ROWS_AT_ONCE, columns=columns.wanted):
+                yield from rows_of(batch, columns)

@@ -46,12 +46,15 @@ class Columns(NamedTuple):
 def find_columns(
     schema: pa.Schema, image: str | None, label: str | None, values: Callable[[str], Iterable[Any]], table: str
 ) -> Columns:
-    """The columns of a table that are named, or the only ones of their kind; `values` gives all those of a column.
+    """The columns of a table that are named, or the only ones of their kind.
 
+    `values` gives all those of a column, of both splits, so that labels mean the same even if one lacks a class.
     Raises ConfigError if the columns that were named are not there, or those to take cannot be told.
     """
     hub = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    described: dict[str, dict[str, Any]] = hub.get("info", {}).get("features", {})
+    features: dict[str, Any] = hub.get("info", {}).get("features", {})
+    # Before its version 4, the library describes a column of lists by a list.
+    described = {name: feature for name, feature in features.items() if isinstance(feature, dict)}
     types = {name: schema.field(name).type for name in schema.names}
     pictures = [
         name
@@ -70,7 +73,13 @@ def find_columns(
         return Columns(image, None, (ONE_CLASS,), {None: 0})
     if names := described.get(label, {}).get("names"):
         return Columns(image, label, tuple(names), {index: index for index in range(len(names))})
-    found = sorted(set(values(label)))
+    try:
+        found = sorted(set(values(label)) - {None})
+    except (TypeError, NotImplementedError):  # no hash or no order, of Arrow's or of Python's
+        problem = (
+            f"the column {label!r} of {table} holds lists, or values of several types; name one of words or numbers"
+        )
+        raise ParameterError("label", problem) from None
     return Columns(image, label, tuple(map(str, found)), {value: index for index, value in enumerate(found)})
 
 
@@ -120,8 +129,8 @@ def decoded_rows(
     for row, (picture, label) in enumerate(rows):
         if not wanted(row):
             continue
-        content = picture["bytes"] if isinstance(picture, dict) else picture
         try:
+            content = picture["bytes"] if isinstance(picture, dict) else picture
             pixels.append(decoded(io.BytesIO(content), size, channels, max_pixels=max_pixels))
         except Exception as error:  # decoders raise all sorts of things
             cause = " ".join(str(error).split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A folder of pictures at a URL, such as s3://bucket/pictures: fetched once a machine, into the cache folder."""
+"""A folder of pictures at a URL, such as s3://bucket/pictures, or one file: fetched once a machine, into the cache."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FETCH_PATIENCE = 120.0
 
 
 def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line: None) -> Path:
-    """The folder at a URL on this machine, in the cache folder `root`; its name is that at the URL.
+    """The folder or the one file at a URL on this machine, in the cache folder `root`; its name is that at the URL.
 
     Files whose size and time have not changed since the last call are not fetched again; files that have gone there go
     here.  `report` takes lines on the progress.  Raises ParameterError if there is nothing, GensweepError if it cannot
@@ -37,20 +37,27 @@ def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line
     with locked(folder):
         try:
             remote = RemoteFolder(place, patience=FETCH_PATIENCE)
-            states = {name: state for name, state in remote.files().items() if not _hidden(name)}
+            one_file = remote.state("")
+            found = remote.files() if one_file is None else {"": one_file}
+            states = {name: state for name, state in found.items() if not _hidden(name)}
             if not states:
                 raise ParameterError("path", f"{url} holds no files; name a folder with pictures")
             known = _known(folder)
             wanted = {name: list(state) for name, state in states.items()}
-            new = [name for name in states if known.get(name) != wanted[name] or not (folder / name).is_file()]
+            new = [name for name in states if known.get(name) != wanted[name] or not _kept(folder, name).is_file()]
             _download(remote, folder, {name: states[name] for name in new}, report)
         except OSError as error:
             raise GensweepError(f"{url} cannot be fetched: {error}") from error
         for name in known.keys() - wanted.keys():
-            (folder / name).unlink(missing_ok=True)
+            _kept(folder, name).unlink(missing_ok=True)
         if new or known != wanted:
             write_text(folder / LISTING_FILE, json.dumps(wanted))
-    return folder
+    return folder if one_file is None else _kept(folder, "")
+
+
+def _kept(folder: Path, name: str) -> Path:
+    """Where a file is kept; the one file at a URL has no name below it."""
+    return folder / (name or folder.name)
 
 
 def _download(remote: RemoteFolder, folder: Path, files: dict[str, FileState], report: Callable[[str], None]) -> None:
@@ -59,16 +66,16 @@ def _download(remote: RemoteFolder, folder: Path, files: dict[str, FileState], r
         return
     size = sum(state.size for state in files.values())
     report(f"fetching {len(files):,} files ({size / 1e6:,.0f} MB) from {remote.place}")
-    for above in {(folder / name).parent for name in files}:
+    for above in {_kept(folder, name).parent for name in files}:
         above.mkdir(parents=True, exist_ok=True)
 
     def fetch(name: str) -> None:
-        aside = folder / name
-        aside = aside.with_name(f".{aside.name}.part")
+        kept = _kept(folder, name)
+        aside = kept.with_name(f".{kept.name}.part")
         remote.download(name, aside)
         if aside.stat().st_size != files[name].size:
-            raise OSError(f"{name} has changed meanwhile; try again")
-        aside.replace(folder / name)
+            raise OSError(f"{kept.name} has changed meanwhile; try again")
+        aside.replace(kept)
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:
         _count(pool.map(fetch, files), len(files), report)

@@ -46,7 +46,8 @@ def trial_for_few_images(
     if folder_of_images is not None:
         path = str(folder_of_images.resolve())
         data = {"kind": "image_folder", "path": path, "size": size, "channels": channels, "limit": limit}
-        changes = {"data": data | {"test_fraction": 0.0}}
+        # All of a few images are trained on, so a likelihood can only be theirs.
+        changes = {"data": data | {"test_fraction": 0.0}, "evaluation.likelihood.split": "train"}
     trial = base.trial.with_overrides(changes | {"finetune": base.section() | {"update": dict(update)}})
     images: Images = trial.bound("data")("train", cache_folder())
     if folder_of_images is not None and images.class_names == (ONE_CLASS,):

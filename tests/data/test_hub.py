@@ -1,7 +1,10 @@
 """Data sets of the Hugging Face hub through its library, offline: splits that are found, and what is refused."""
 
 import importlib.util
+import io
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -15,6 +18,12 @@ def write_pictures(folder, names, count=40):
         for number in range(count):
             Image.new("L", (12, 8), 100 * index + number).save(folder / name / f"{number}.png")
     return str(folder)
+
+
+def png():
+    content = io.BytesIO()
+    Image.new("L", (12, 8)).save(content, "png")
+    return content.getvalue()
 
 
 @pytest.fixture
@@ -37,6 +46,17 @@ def test_splits_may_be_named(library, tmp_path):
     assert swapped.fingerprint == hub_images("test", tmp_path, dataset=path).fingerprint
     with pytest.raises(ConfigError, match=r"test_split: .*has no split extra; name one of its splits: train, test"):
         hub_images("test", tmp_path, dataset=path, test_split="extra")
+
+
+def test_labels_mean_the_same_in_both_splits(library, tmp_path):
+    (tmp_path / "animals").mkdir()
+    for name, kinds in (("train", ["cat", "dog", "owl"]), ("test", ["owl", "cat"])):
+        pictures = [{"bytes": png(), "path": None}] * len(kinds)
+        pq.write_table(pa.table({"image": pictures, "kind": kinds}), tmp_path / "animals" / f"{name}.parquet")
+    path = str(tmp_path / "animals")
+    train, test = (hub_images(split, tmp_path, dataset=path, label="kind") for split in ("train", "test"))
+    assert train.class_names == test.class_names == ("cat", "dog", "owl")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [2, 0])
 
 
 def test_what_is_not_there_is_told_in_a_line(library, tmp_path, monkeypatch):

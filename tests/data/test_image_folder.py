@@ -115,6 +115,13 @@ def test_splits_are_decided_by_the_name_alone(folder, load):
     assert after - {250} == before
 
 
+def test_with_a_fraction_of_0_all_are_trained_on_and_there_is_no_test_split(folder, load):
+    write(folder, n=5)
+    assert len(load(test_fraction=0)) == 5
+    with pytest.raises(ConfigError, match=r"it has no picture for testing .*test_fraction: 0"):
+        load("test", test_fraction=0)
+
+
 def test_given_splits_are_respected_and_share_their_classes(folder, load):
     for name, colour in (("train/ant", 10), ("train/bee", 20), ("test/bee", 30)):
         write(folder / name, colour=colour, n=3)

@@ -1,6 +1,8 @@
 """Image data sets in Parquet files: columns and splits that are found, and those that cannot be."""
 
 import io
+import json
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +39,23 @@ def test_without_labels_there_is_one_class(tmp_path):
     assert parquet_images("train", tmp_path, path=path).class_names == ("image",)
 
 
+def test_labels_mean_the_same_in_both_splits(tmp_path):
+    for name, kinds in (("train", ["cat", "dog", "owl"]), ("test", ["owl", "cat"]), ("validation", ["yak"])):
+        write(tmp_path / "set" / f"{name}.parquet", image=[{"bytes": png(1)}] * len(kinds), kind=kinds)
+    train, test = (parquet_images(s, tmp_path, path=str(tmp_path / "set"), label="kind") for s in ("train", "test"))
+    assert train.class_names == test.class_names == ("cat", "dog", "owl", "yak")
+    assert (train.labels.tolist(), test.labels.tolist()) == ([0, 1, 2], [2, 0, 3])
+
+
+def test_a_test_split_without_labels_keeps_nobody_from_training(tmp_path):
+    write(tmp_path / "set" / "train.parquet", image=[{"bytes": png(1)}] * 2, kind=["b", "a"])
+    write(tmp_path / "set" / "test.parquet", image=[{"bytes": png(1)}])
+    path = str(tmp_path / "set")
+    assert parquet_images("train", tmp_path, path=path, label="kind").class_names == ("a", "b")
+    with pytest.raises(ConfigError, match=r"label: test\.parquet has no column 'kind'"):
+        parquet_images("test", tmp_path, path=path, label="kind")
+
+
 def test_one_file_is_split_by_its_rows(tmp_path):
     path = write(tmp_path / "all.parquet", image=[{"bytes": png(i)} for i in range(200)])
     parts = [parquet_images(split, tmp_path, path=path, channels=1, test_fraction=0.25) for split in ("train", "test")]
@@ -63,6 +82,17 @@ def test_files_of_a_folder_are_read_in_the_order_of_their_names(tmp_path):
         ({"a": [{"bytes": png(1)}], "b": [{"bytes": png(1)}]}, {}, "several columns of pictures.*: a, b"),
         ({"image": [{"bytes": png(1)}]}, {"label": "kind"}, "label: train.parquet has no column 'kind'"),
         ({"image": [{"bytes": png(1)}]}, {"max_pixels": 90}, "row 0 of train.parquet is no picture"),
+        ({"image": [{"url": "x"}]}, {"image": "image"}, "row 0 of train.parquet is no picture"),
+        (
+            {"image": [{"bytes": png(1)}] * 2, "kind": ["cat", None]},
+            {"label": "kind"},
+            "row 1 of train.parquet has the label None, which names no class",
+        ),
+        (
+            {"image": [{"bytes": png(1)}], "kind": [["cat"]]},
+            {"label": "kind"},
+            "label: the column 'kind' of train.parquet holds lists, or values of several types",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_told(tmp_path, columns, settings, message):
@@ -86,10 +116,58 @@ def test_places_that_hold_none_are_told(tmp_path):
         parquet_images("test", tmp_path, path=str(tmp_path / "train.parquet"))
 
 
+def damaged(file):
+    """Damage the pages of a Parquet file, and leave its schema."""
+    content = bytearray(file.read_bytes())
+    content[4:100] = bytes(96)
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize("label", [None, "kind"])
+@pytest.mark.parametrize(
+    ("mar", "message"),
+    [
+        (lambda file: file.write_bytes(b"version https://git-lfs"), "parquet: .*/train-1.parquet cannot be read .*"),
+        (damaged, "parquet: .*/train-1.parquet cannot be read .*; fetch it again"),
+        (lambda file: write(file, kind=["cat"]), ".*/train-1.parquet has no column 'image', which .*"),
+    ],
+)
+def test_a_later_file_that_cannot_be_read_is_told_in_a_line(tmp_path, label, mar, message):
+    for index in (0, 1):
+        file = tmp_path / "set" / f"train-{index}.parquet"
+        write(file, image=[{"bytes": png(1)}], kind=["cat"])
+    mar(file)
+    with pytest.raises(ConfigError) as refused:
+        parquet_images("train", tmp_path, path=str(tmp_path / "set"), label=label)
+    assert re.fullmatch(message, str(refused.value))
+
+
+def test_a_later_file_without_the_labels_is_told(tmp_path):
+    write(tmp_path / "set" / "train-0.parquet", image=[{"bytes": png(1)}], kind=["cat"])
+    write(tmp_path / "set" / "train-1.parquet", image=[{"bytes": png(1)}], species=["cat"])
+    with pytest.raises(ConfigError, match=r"train-1\.parquet has no column 'kind', .*\(its columns: image, species\)"):
+        parquet_images("train", tmp_path, path=str(tmp_path / "set"), label="kind")
+
+
+def described(file, features, **columns):
+    """A file with what the library `datasets` writes of its columns."""
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    pq.write_table(pa.table(columns).replace_schema_metadata(metadata), file)
+    return str(file)
+
+
+def test_lists_as_the_library_described_them_before_its_version_4_are_passed_over(tmp_path):
+    features = {
+        "kind": {"_type": "ClassLabel", "names": ["a", "b"]},
+        "caption": [{"dtype": "string", "_type": "Value"}],
+    }
+    columns = {"image": [{"bytes": png(1)}], "kind": [1], "caption": [["words"]]}
+    images = parquet_images("train", tmp_path, path=described(tmp_path / "train.parquet", features, **columns))
+    assert (images.class_names, images.labels.tolist()) == (("a", "b"), [1])
+
+
 def test_a_label_that_names_no_class_is_told(tmp_path):
-    file = tmp_path / "train.parquet"
-    described = {"huggingface": '{"info": {"features": {"kind": {"_type": "ClassLabel", "names": ["a", "b"]}}}}'}
-    table = pa.table({"image": [{"bytes": png(1)}], "kind": np.array([-1])}).replace_schema_metadata(described)
-    pq.write_table(table, file)
+    features = {"kind": {"_type": "ClassLabel", "names": ["a", "b"]}}
+    path = described(tmp_path / "train.parquet", features, image=[{"bytes": png(1)}], kind=np.array([-1]))
     with pytest.raises(ConfigError, match=r"row 0 of train\.parquet has the label -1, which names no class"):
-        parquet_images("train", tmp_path, path=str(file))
+        parquet_images("train", tmp_path, path=path)

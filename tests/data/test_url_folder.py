@@ -7,13 +7,16 @@ import threading
 from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from gensweep.data.image_folder import image_folder
+from gensweep.data.parquet import parquet_images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.remote_folder import RemoteFolder
+from gensweep.remote_folder import RemoteFolder, below
 
 
 def picture(value):
@@ -91,6 +94,32 @@ def test_a_fetch_that_was_interrupted_goes_on(remote, tmp_path, s3, monkeypatch)
             local_copy(remote.place, tmp_path)
     images = image_folder("train", tmp_path, path=remote.place, size=8, test_fraction=0.0)
     assert (len(images), images.notes) == (6, ())
+
+
+def test_a_url_may_be_one_parquet_file(s3, tmp_path):
+    file = tmp_path / "my own" / "pets.parquet"
+    file.parent.mkdir()
+    pq.write_table(pa.table({"image": [{"bytes": picture(40 * number)} for number in range(6)]}), file)
+    folder = RemoteFolder(s3.url(uuid4().hex[:6]))
+    folder.upload(file, "pets.parquet")
+    folder.write("other.parquet", b"nobody asks for it")
+    url, cache = below(folder.place, "pets.parquet"), tmp_path / "cache"
+    s3.requests.clear()
+    images = [
+        parquet_images("train", cache, path=path, size=8, test_fraction=0.0)
+        for path in (str(file), url, url, file.as_uri())
+    ]
+    assert {each.name for each in images} == {"pets/train"}
+    assert len({each.fingerprint for each in images}) == 1
+    assert fetched(s3) == ["pets.parquet"]
+    assert s3.count("GET", "pets.parquet") == 1
+    file = file.rename(file.with_name("a b.parquet"))
+    assert local_copy(file.as_uri(), cache).read_bytes() == file.read_bytes()
+    file.unlink()
+    with pytest.raises(ParameterError, match="holds no files"):
+        local_copy(file.as_uri(), cache)
+    with pytest.raises(ParameterError, match="is not a folder"):
+        image_folder("train", cache, path=url)
 
 
 def test_a_url_with_nothing_below_is_refused(s3, tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from gensweep.build.footprint import count_parameters
 from gensweep.build.model import load_checkpoint
-from gensweep.build.parts import build_learner, load_images
+from gensweep.build.parts import build_learner, hold_out, load_images
 from gensweep.cli import main
 from gensweep.config import TrialConfig, checked_sweep
 from gensweep.errors import ConfigError, GensweepError
@@ -233,6 +233,7 @@ def test_a_folder_is_a_class_of_its_own_name_and_all_of_its_pictures_are_used(ba
     assert images.class_names == (*KNOWN, "dunes")
     assert images.pixels.shape == (5, 1, 8, 8)
     assert trial.flat()["training.batch_size"] == 5
+    assert len(hold_out(trial, images)[0]) == 5
     pictures(tmp_path / "both" / "seas")
     pictures(tmp_path / "both" / "3")
     trial = trial_for_few_images(base, LORA, folder_of_images=tmp_path / "both")
