@@ -53,8 +53,8 @@ class Agreement(Metric):
     @classmethod
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError for a single class, or too few images to fit a classifier and to test it."""
-        _require_classes(real, "agreement")
         require_real(len(real.labels), 2 if real.unseen() is not None else HELD_OUT_STRIDE, "agreement")
+        _require_classes(real, "agreement")
 
     def reset(self) -> None:
         """Forget all images."""
