@@ -81,6 +81,15 @@ def test_the_score_by_class_is_the_mean_of_the_distances_of_the_classes():
     assert score == pytest.approx(sum(expected) / 3)
 
 
+def test_images_of_one_class_among_several_names_are_refused(monkeypatch):
+    """As those that a conditional model is fine-tuned on: a classifier of them is right about everything."""
+    monkeypatch.setattr(MadeUp, "labels", torch.full((300,), 1))
+    real = reference()
+    for kind in ("agreement", "fd_by_class"):
+        with pytest.raises(ConfigError, match=rf"{kind} compares classes, but the data have only one \({NAMES[1]}\)"):
+            METRICS[kind](real)
+
+
 def test_small_classes_and_single_ones_are_refused_in_words():
     with pytest.raises(GensweepError, match="at least 10 generated images of each class, but got 7 of cat; raise"):
         scored(FrechetDistanceByClass(reference()), *classes(20, 12, 2))
