@@ -77,6 +77,7 @@ def test_what_is_shown_can_be_read_again(form, sweep, trial, tmp_path, capsys):
     assert load_trial(shown).flat()["data.classes"] == ["3", "7"]
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("space", shipped_spaces())
 def test_a_shipped_space_that_is_shown_is_valid(space, tmp_path, capsys):
     for scale in (None, *scale_names(shipped_spaces()[space])):

@@ -181,6 +181,7 @@ def test_levels_begin_at_that_of_the_strength_and_fall_to_0(steps, strength):
     assert len(sigmas) - 1 == max(1, round(100 * strength)) if steps is None else len(sigmas) - 1 <= steps
 
 
+@pytest.mark.trains
 @pytest.mark.parametrize("spacing", ["log_snr", "time", "karras"])
 @pytest.mark.parametrize("schedule", SCHEDULES.kinds())
 def test_from_an_image_rounding_errors_grow_hardly_more_than_from_noise(schedule, spacing):

@@ -163,6 +163,7 @@ def test_a_study_begins_with_what_is_known_and_can_be_made_anew(tmp_path):
     assert later.session.next_trial().trial == "t0002"
 
 
+@pytest.mark.mlflow
 @pytest.mark.parametrize("events", [0, 1, 2, 3], ids=["nothing", "created", "one sweep", "both sweeps"])
 def test_a_start_that_ended_before_all_was_on_record_is_made_up_for(tmp_path, events, monkeypatch):
     from made_up import mlflow_store
