@@ -120,7 +120,9 @@ def has_key(model: type[BaseModel] | None, path: Sequence[str]) -> bool:
 def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | None, list[Problem]]:
     """The tree as a model, or all its problems."""
     complete = _with_default_kinds(model, clone(tree))
-    if strange := [(key, value) for key, value in flatten(complete) if not _is_plain(value)]:
+    try:
+        text = json.dumps(complete)
+    except TypeError:
         return None, [
             Problem(
                 place_of(tree, key.split("."), default_place),
@@ -128,9 +130,9 @@ def validate(model: type[M], tree: Tree, default_place: str = "") -> tuple[M | N
                 f"{type(value).__name__} {value!r} is nothing that a file could hold; give text, a number, true, "
                 "false, null, a list or a mapping",
             )
-            for key, value in strange
+            for key, value in flatten(complete)
+            if not _is_plain(value)
         ]
-    text = json.dumps(complete)
     if holds_secret(text) and (secrets := [key for key, value in flatten(complete) if holds_secret(json.dumps(value))]):
         return None, [Problem(redact(place_of(tree, key.split("."), default_place)), key, ADVICE) for key in secrets]
     try:

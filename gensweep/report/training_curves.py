@@ -130,8 +130,11 @@ def sampling_cost(trial: TrialRecord, unit: Unit) -> float | None:
 
 def _drawn(trial: TrialRecord) -> int | None:
     """How many images were drawn for a score; a likelihood counts real ones, beside which others are drawn."""
-    if trial.objective is None or (identity := trial.objective.identity).timesteps is None:
-        return None if trial.objective is None else identity.samples
+    if trial.objective is None:
+        return None
+    identity = trial.objective.identity
+    if identity.timesteps is None:
+        return identity.samples
     if (samples := trial.config.get("evaluation.samples")) is None:
         return None
     from gensweep.training.settings import IMAGES_SHOWN  # imports torch
