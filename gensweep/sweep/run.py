@@ -83,17 +83,14 @@ def run_plan(
         if retry is not None:
             retry.check(folder)
             held.change_settings(folder, plan.settings)
-        going_on: dict[str, Any] = {"more_trials": extend, "retry": retry, "storage": held}
+        going_on: dict[str, Any] = {"more_trials": extend, "repeats": repeats, "retry": retry, "storage": held}
         session = Session(plan, folder, observers, concurrent=capacity.trials, **going_on)
         status: SweepStatus = "finished"
         error = None
         try:
-            for repeated in (None, repeats or plan.search.repeats):
-                if repeated is not None and not session.state.left:
-                    session.repeat(repeated)
-                again = True
-                while again and session.state.left and not stop.is_set() and not session.gives_up:
-                    again = _tune(plan, folder, held, session, capacity, stop)
+            again = True
+            while again and session.state.left and not stop.is_set() and not session.gives_up:
+                again = _tune(plan, folder, held, session, capacity, stop)
         except GensweepError as problem:
             status, error = "failed", str(problem)
         except Exception as problem:

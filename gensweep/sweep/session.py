@@ -44,10 +44,12 @@ class Session:
         *,
         concurrent: int,
         more_trials: int = 0,
+        repeats: Repeats | None = None,
         retry: Retry | None = None,
         storage: HeldStorage | None = None,
     ) -> None:
         self._plan, self._folder, self._observers = plan, folder, observers
+        self._repeats = repeats or plan.search.repeats
         self._upkeep = None if storage is None else storage.upkeep
         if self._upkeep is not None:
             self._observers = [*observers, self._upkeep]
@@ -84,6 +86,7 @@ class Session:
         self._carry_out()
         self._resumable = [trial for trial in self.state.unfinished if trial.status != "paused"]
         self.note(events.SessionStarted(concurrent, plan.store, plan.tags))
+        self._repeat_best()
 
     def note(self, event: events.Event) -> None:
         """Add an event to the log, and tell the observers."""
@@ -96,7 +99,7 @@ class Session:
                 _log.exception("observer %s failed", type(observer).__name__)
 
     def next_trial(self) -> TrialState | None:
-        """What is to run next: an interrupted trial first, then as the scheduler says; None if there is none as yet."""
+        """What is to run next: interrupted trials, then as the scheduler says, then repeats; None: none as yet."""
         while not self.gives_up:
             if self._resumable:
                 return self._handed_out(self._resumable.pop(0))
@@ -108,6 +111,8 @@ class Session:
                     self._carry_out()
                     continue
             if not offered:
+                if self._repeat_best():
+                    continue
                 return None
             trial = self._suggest() if offered[0] == NEW else self.state.trials[offered[0]]
             if not trial.ended:
@@ -117,9 +122,8 @@ class Session:
     @property
     def waits(self) -> bool:
         """Whether there may be a trial to run once others have ended or paused, and it is known what they cost."""
-        return len(self.state.searched) < self.state.wanted or (
-            self._scheduler is not None and bool(self.state.unfinished)
-        )
+        behind_others = self._scheduler is not None or self._repeats is not None
+        return len(self.state.searched) < self.state.wanted or (behind_others and bool(self.state.unfinished))
 
     @property
     def gives_up(self) -> str | None:
@@ -145,18 +149,6 @@ class Session:
         offered = self._offered
         new = self.state.wanted - len(self.state.searched) if NEW in offered and pays_for_another(self.state) else 0
         return len(self._resumable) + len([each for each in offered if each != NEW]) + new
-
-    def repeat(self, repeats: Repeats) -> None:
-        """Ask for the best configurations to be trained again with other seeds, unless they were asked for before."""
-        for best in self.state.ranking[: repeats.top]:
-            for number in range(1, repeats.seeds + 1):
-                name = f"{best.trial}-s{number}"
-                if name not in self.state.trials:
-                    config = {**best.config, "seed": best.config.get("seed", 0) + number}
-                    self.note(
-                        events.Suggested(name, best.number, best.suggested, best.params, config, repeat_of=best.trial)
-                    )
-                    self._resumable.append(self.state.trials[name])
 
     def lost(self, name: str, cause: str, details: str, *, counts: bool = True, stack: str = "") -> bool:
         """A trial lost its workers, or they failed for a cause outside of it.  Returns whether it is to end."""
@@ -231,6 +223,7 @@ class Session:
             else:
                 self._note_change(trial, events.Ended(name, "finished"))
             self._carry_out()
+            self._repeat_best()
         except Exception as problem:
             self.problem = problem
             raise
@@ -281,6 +274,22 @@ class Session:
             waits_no_more = trial.status == "paused" and self._wanted(trial) == "stop"
             if waits_no_more or (trial.status == "stopped" and self._is_to_stop(trial)):
                 self._note_change(trial, self._early_end(trial))
+
+    def _repeat_best(self) -> bool:
+        """Once nothing is left, ask for the best to be trained again with other seeds; returns whether any is new."""
+        if self._repeats is None or self.state.left:
+            return False
+        repeats, self._repeats = self._repeats, None
+        for best in self.state.ranking[: repeats.top]:
+            for number in range(1, repeats.seeds + 1):
+                name = f"{best.trial}-s{number}"
+                if name not in self.state.trials:
+                    config = {**best.config, "seed": best.config.get("seed", 0) + number}
+                    self.note(
+                        events.Suggested(name, best.number, best.suggested, best.params, config, repeat_of=best.trial)
+                    )
+                    self._resumable.append(self.state.trials[name])
+        return bool(self._resumable)
 
     def _handed_out(self, trial: TrialState) -> TrialState:
         """The trial, on record as one that waits for workers: Tune asks for the next one before they begin."""

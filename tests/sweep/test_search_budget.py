@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from logged import evaluation
+from session_driver import Driver
 from trivial_sweeps import plan
 
 from gensweep.config.sweep_config import Repeats, SearchBudget
@@ -90,20 +91,31 @@ def test_a_search_that_goes_on_knows_what_it_has_spent_and_draws_more_only_if_as
 
 
 def test_repeats_take_the_best_once_each_and_are_no_trials_of_the_search(tmp_path):
-    one = session(tmp_path, budget=350.0)
+    asked = Repeats(top=2, seeds=2)
+    one = session(tmp_path, budget=350.0, repeats=asked)
     for value in (3.0, 1.0, 2.0):
         run(one, value=value)
-    assert one.next_trial() is None
-    assert isinstance([entry.event for entry in one._folder.log.read()][-1], Exhausted)
-    for _ in range(2):
-        one.repeat(Repeats(top=2, seeds=2))
-    repeats = [trial for trial in one.state.trials.values() if trial.repeat_of is not None]
-    assert [trial.trial for trial in repeats] == ["t0001-s1", "t0001-s2", "t0002-s1", "t0002-s2"]
-    assert [trial.config["seed"] for trial in repeats] == [1, 2, 1, 2]
-    assert one.state.total == 7
-    assert one.state.left == 4
-    drawn = [run(one, value=0.5).trial for _ in repeats]
-    assert drawn == [trial.trial for trial in repeats]
-    assert [trial.trial for trial in one.state.ranking] == ["t0001", "t0002", "t0000"]
-    assert len(one.study.trials) == 3
-    assert one.next_trial() is None
+    drawn = [run(one, value=0.5)]
+    assert [type(entry.event) for entry in one._folder.log.read()].count(Exhausted) == 1
+    assert (one.state.total, one.state.left) == (7, 3)
+    later = session(tmp_path, budget=350.0, repeats=asked)  # asks for none of them again
+    while (trial := run(later, value=0.5)) is not None:
+        drawn.append(trial)
+    assert [trial.trial for trial in drawn] == ["t0001-s1", "t0001-s2", "t0002-s1", "t0002-s2"]
+    assert [trial.repeat_of for trial in drawn] == ["t0001", "t0001", "t0002", "t0002"]
+    assert [trial.config["seed"] for trial in drawn] == [1, 2, 1, 2]
+    assert [trial.trial for trial in later.state.ranking] == ["t0001", "t0002", "t0000"]
+    assert len(later.study.trials) == 3
+
+
+def test_repeats_wait_for_the_last_trial_of_the_search_and_can_start_as_it_ends(tmp_path):
+    driver = Driver(tmp_path, trials=1, search={"repeats": Repeats(top=1, seeds=1)})
+    driver.begin()
+    assert driver.session.next_trial() is None
+    assert driver.session.waits
+    driver.evaluate(400, 1.0)
+    driver.end(finished=True)
+    assert driver.session.pending == 1
+    assert driver.begin().trial == "t0000-s1"
+    assert driver.session.next_trial() is None
+    assert not driver.session.waits
