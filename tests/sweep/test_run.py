@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from trivial_sweeps import Memory, numbered, plan
+from trivial_sweeps import Memory, numbered, plan, undisturbed_sum
 
 from gensweep.config.objectives import Constraint
 from gensweep.config.ranges import Range
-from gensweep.config.search_methods import AshaSettings, HyperBand, PopulationBasedTraining, RandomSearch
+from gensweep.config.search_methods import AshaSettings, PopulationBasedTraining, RandomSearch
 from gensweep.config.sweep_config import Repeats, Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Ended, Evaluated, Paused, Progressed, SessionEnded, Started
@@ -23,6 +23,13 @@ from gensweep.sweep.run import run_plan
 from gensweep.sweep.study import frozen_trials
 
 pytestmark = [pytest.mark.usefixtures("ray_cluster", "no_leak")]
+
+
+#: Of both sessions of the sweep: trials of more parameters are not trained.
+LIMIT = {
+    "constraints": (Constraint(metric="params", max=4),),
+    "known": lambda config: {"params": config.get("params", 1.0)},
+}
 
 
 def told(result):
@@ -53,8 +60,28 @@ def finished(ray_cluster, tmp_path_factory):
         budget=800,
         search={"patience": 3},
         trials_per_group=4,
+        **LIMIT,
     )
     return run_plan(sweep, [memory], root=root), memory, root
+
+
+def scored(value):
+    """A configuration whose trial comes closer to this value, from above."""
+    return {"scores": {str(images): value + 1 / images for images in (100, 200, 300, 400)}}
+
+
+@pytest.fixture(scope="module")
+def extended(finished, tmp_path_factory):
+    """That sweep with five more trials, of which ASHA stops some, and then with its best trained again; the same of it.
+
+    All that are trained have better scores than those before, but one.
+    """
+    root = shutil.copytree(finished[2], tmp_path_factory.mktemp("extended"), dirs_exist_ok=True)
+    more = [scored(-2.0), scored(5.0), {**scored(-3.0), "raise_at": 3}, scored(-4.0), {"params": 9.0}]
+    search = {"scheduler": AshaSettings(reduction=2), "repeats": Repeats(top=1, seeds=2)}
+    sweep = plan(trials=5, configs=[{}] * 5 + more, sample=numbered, budget=800, grace=100, search=search, **LIMIT)
+    memory = Memory()
+    return run_plan(sweep, [memory], root=root, extend=5), memory, root, sweep
 
 
 def test_a_sweep_finishes_and_every_event_is_seen_once(finished):
@@ -103,51 +130,57 @@ def test_a_kept_worker_gives_the_same_result_as_a_fresh_one(finished):
     assert fresh == kept == kept_after_it == fresh_too != another_seed
 
 
-def test_ends_are_told_as_what_they_are_and_the_best_is_trained_again_with_other_seeds(tmp_path):
-    configs = [{"x": 0.2}, {"x": 5.0}, {"x": 0.1, "raise_at": 3}, {"x": 0.05}, {"x": 0.01, "params": 9.0}]
-    asha = {"search": {"scheduler": AshaSettings(reduction=2), "repeats": Repeats(top=1, seeds=2)}, "grace": 100}
-    limit = {"constraints": (Constraint(metric="params", max=4),), "known": lambda config: {"params": config["params"]}}
-    memory = Memory()
-    sized = [{"params": 1.0} | config for config in configs]
-    result = run_plan(plan(trials=5, configs=sized, **asha, **limit), [memory], root=tmp_path)
-    assert [t.status for t in trials_of(result)][:5] == ["finished", "pruned", "failed", "finished", "infeasible"]
-    infeasible = trials_of(result)[4]
+def test_a_name_that_exists_is_refused_and_can_be_extended(finished, extended):
+    more, memory, root, sweep = extended
+    with pytest.raises(ConfigError, match=r"--resume a --sweeps .* gensweep tune --extend a --sweeps .* --trials N"):
+        run_plan(sweep, root=root)
+    searched = trials_of(more)[:10]
+    assert [t.trial for t in searched] == [f"t000{i}" for i in range(10)]
+    assert searched[:5] == trials_of(finished[0])
+    assert [s.trial for s in memory.of(Started)][:4] == ["t0005", "t0006", "t0007", "t0008"]
+    assert len({t.params["x"] for t in searched}) == 10  # the sampler does not repeat its draws
+    memory, half = Memory(), root / "a" / "checkpoints" / "t0000" / ".half.part"
+    half.mkdir()  # as a worker leaves it that is ended while it saves
+    assert run_plan(sweep, [memory], root=root, resume=True).state.status == "finished"
+    assert [event.kind for event in memory.events] == ["session_started", "session_ended"]  # nothing is left to run
+    assert not half.exists()
+
+
+def test_ends_are_told_as_what_they_are_and_the_best_is_trained_again_with_other_seeds(extended):
+    result, memory, _, _ = extended
+    new = trials_of(result)[5:]
+    assert [t.status for t in new[:5]] == ["finished", "pruned", "failed", "finished", "infeasible"]
+    _, _, failed, best, infeasible, *repeats = new
     assert (infeasible.error, infeasible.images) == ("params 9 is more than 4", 0)
-    best, _, *repeats = trials_of(result)[3:]
     assert result.state.ranking[0] == best
-    assert [(t.trial, t.status) for t in repeats] == [("t0003-s1", "finished"), ("t0003-s2", "finished")]
-    assert len({t.best.evaluation.signals["sum"] for t in (best, *repeats)}) == 3  # other seeds
+    assert [(t.trial, t.status) for t in repeats] == [("t0008-s1", "finished"), ("t0008-s2", "finished")]
+    ends = [t.best.evaluation.signals for t in (best, *repeats)]
+    assert len({end["sum"] for end in ends}) == 3  # other seeds
+    assert len({end["pid"] for end in ends}) == 1  # the search's workers
     assert (result.state.status, result.exit_code) == ("finished", 3)
-    failed = trials_of(result)[2]
     assert failed.error.startswith("ValueError: as the test wants it; log: ")
     log = Path(failed.log).read_text()
     assert "raise ValueError" in log
     assert "What the workers printed: logs/ of Ray's session" in log
-    frozen = told(result)
+    frozen = told(result)[5:]
     assert [each.state.name for each in frozen] == ["COMPLETE", "PRUNED", "FAIL", "COMPLETE", "PRUNED"]
     assert frozen[1].intermediate_values == {100: pytest.approx(5.01)}
     ended = [event.trial for event in memory.of(Ended)]
-    assert sorted(ended[:5]) == [f"t000{number}" for number in range(5)]
+    assert sorted(ended[:5]) == [f"t000{number}" for number in range(5, 10)]
     assert ended[5:] == [trial.trial for trial in repeats]
 
 
-def test_trials_that_were_paused_go_on_as_if_nothing_had_been(tmp_path):
+def test_trials_that_were_paused_go_on_as_if_nothing_had_been_also_as_clones(tmp_path):
     """The sum of a trivial job depends on every step, so a clone has that of a trial that was never paused, too."""
-    configs = [{"x": x} for x in (0.1, 0.9, 0.2, 0.8, 0.3)]
-    settings = {"trials": 5, "configs": configs, "grace": 100}
-    memory = Memory()
-    halved = run_plan(plan("halved", search={"scheduler": HyperBand(reduction=2)}, **settings), [memory], root=tmp_path)
-    paused = {event.trial for event in memory.of(Paused)}
-    assert paused
-    assert {halved.state.trials[name].status for name in paused} == {"finished"}
-    nodes = (Range("x", "x", 0.0, 1.0, None, False, False),)
-    pbt = {"search": {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()}, "nodes": nodes}
-    cloned = run_plan(plan("cloned", sample=numbered, **pbt, **settings), root=tmp_path)
-    assert any(t.lineage for t in trials_of(cloned))
-    ends = [t.evaluations[400] for t in [*trials_of(halved), *trials_of(cloned)] if t.status == "finished"]
-    assert "t0000" not in paused  # it was trained as a whole
-    assert {end.evaluation.signals["sum"] for end in ends} == {ends[0].evaluation.signals["sum"]}
-    assert len(ends) > 5
+    nodes, memory = (Range("x", "x", 0.0, 1.0, None, False, False),), Memory()
+    search = {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()}
+    sweep = plan(trials=5, sample=numbered, search=search, nodes=nodes, grace=100)
+    trials = trials_of(run_plan(sweep, [memory], root=tmp_path))
+    clones = {trial.trial for trial in trials if trial.lineage}
+    assert clones
+    assert {event.trial for event in memory.of(Paused)} - clones
+    ends = [(trial.status, trial.evaluations[400].evaluation.signals["sum"]) for trial in trials]
+    assert ends == [("finished", undisturbed_sum({}, tmp_path))] * 5
 
 
 def test_impossible_resources_are_refused_with_numbers(tmp_path):
@@ -156,22 +189,6 @@ def test_impossible_resources_are_refused_with_numbers(tmp_path):
     with pytest.raises(ConfigError, match="1 GPU"):
         run_plan(plan(resources=Resources(gpus_per_worker=1)), root=tmp_path)
     assert not SweepFolder(tmp_path, "a").exists
-
-
-def test_a_name_that_exists_is_refused_and_can_be_extended(finished, tmp_path):
-    first, _, root = finished
-    shutil.copytree(root, tmp_path, dirs_exist_ok=True)
-    with pytest.raises(ConfigError, match=r"--resume a --sweeps .* gensweep tune --extend a --sweeps .* --trials N"):
-        run_plan(plan(trials=5), root=tmp_path)
-    memory = Memory()
-    more = run_plan(plan(trials=5), [memory], root=tmp_path, extend=2)
-    assert [t.trial for t in trials_of(more)] == [f"t000{i}" for i in range(7)]
-    assert trials_of(more)[:5] == trials_of(first)
-    assert [s.trial for s in memory.of(Started)] == ["t0005", "t0006"]
-    assert len({t.params["x"] for t in trials_of(more)}) == 7  # the sampler does not repeat its draws
-    memory = Memory()
-    assert run_plan(plan(trials=5), [memory], root=tmp_path, resume=True).state.status == "finished"
-    assert [event.kind for event in memory.events] == ["session_started", "session_ended"]  # nothing is left to run
 
 
 def test_machines_answer_what_they_are_asked_and_those_that_have_nothing_to_say_are_left_out(ray_cluster):

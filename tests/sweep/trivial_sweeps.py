@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import jobs
+import torch
+from list_reporter import ListReporter
 
 from gensweep.config.objectives import Objective
 from gensweep.config.search_methods import Fifo
 from gensweep.config.sweep_config import Resources, Search
 from gensweep.sweep.sweep_plan import SweepPlan
+from gensweep.training.reporter import WorkerContext
 
 
 class Memory:
@@ -50,3 +53,10 @@ def plan(name="a", *, trials=4, configs=None, sample=None, mode="min", search=No
         sample=sample or (numbered if configs is None else lambda trial: {"number": trial.number}),
         **{"configure": configure, **defaults, **settings},
     )
+
+
+def undisturbed_sum(config, folder):
+    """The last checksum of a trivial trial that runs alone, without Ray."""
+    reporter = ListReporter()
+    jobs.count(config, WorkerContext(0, 1, torch.device("cpu"), folder), reporter)
+    return reporter.checkpoints[-1][0].signals["sum"]
