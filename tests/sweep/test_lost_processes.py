@@ -9,15 +9,16 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from processes import pids
 from ray.util.placement_group import placement_group_table
-from trivial_sweeps import Memory, plan
+from trivial_sweeps import Memory, plan, undisturbed_sum
 
 from gensweep.config.sweep_config import Resources
 from gensweep.sweep.checkpoints import fetch
-from gensweep.sweep.events import Evaluated, Lost, Progressed, Retried, Started, Suggested
+from gensweep.sweep.events import Entered, Evaluated, Lost, Progressed, Retried, Suggested
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
 
@@ -31,24 +32,28 @@ def has_slot():
 
 
 class Killer(Memory):
-    """Kills the first trial actor while its workers start, and the queue and the next one at once after 200 images.
+    """Kills the actor of t0000 as its first workers start, with the queue after 300 images, and as it starts again.
 
-    Interrupts the sweep as the last trial hangs.
+    Mends what t0000 misses once it was missed, and interrupts the sweep as t0003 hangs.
     """
 
-    def __init__(self):
+    def __init__(self, missing):
         super().__init__()
-        self.killed = []
+        self.missing, self.killed = missing, []
 
     def __call__(self, event, state):
+        super().__call__(event, state)
         match event:
             case Suggested(trial="t0000"):
                 threading.Thread(target=self.kill_early).start()
-            case Evaluated(trial="t0000") if event.evaluation.images == 200 and len(self.killed) == 1:
+            case Lost(trial="t0000") if "File" in event.cause:
+                self.missing.mkdir()
+            case Evaluated(trial="t0000") if event.evaluation.images == 300:
                 self.kill("TrialQueue", "TrialRunner")
-            case Progressed(trial="t0002") if event.images == 250:
+            case Entered(trial="t0000", phase="starting workers") if len(self.killed) == 3:
+                self.kill("TrialRunner")
+            case Progressed(trial="t0003") if event.images == 250:
                 os.kill(os.getpid(), signal.SIGTERM)
-        super().__call__(event, state)
 
     def kill_early(self):
         while not has_slot():
@@ -62,77 +67,69 @@ class Killer(Memory):
         self.killed += found
 
 
-class Persistent(Memory):
-    """Mends what t0000 misses once it was missed, and kills its actor after 300 images and when it starts again."""
+@pytest.fixture(scope="module")
+def disturbed(ray_cluster, tmp_path_factory):
+    """A sweep with its checkpoints at a URL in two sessions: with losses, then with all mended and what failed retried.
 
-    def __init__(self, missing):
-        super().__init__()
-        self.missing = missing
-
-    def __call__(self, event, state):
-        super().__call__(event, state)
-        match event:
-            case Lost(trial="t0000") if "File" in event.cause:
-                self.missing.mkdir()
-            case Evaluated(trial="t0000") if event.evaluation.images == 300:
-                os.kill(pids("TrialRunner")[0], signal.SIGKILL)
-            case Started(trial="t0000") if 300 in state.trials["t0000"].evaluations:
-                os.kill(pids("TrialRunner")[0], signal.SIGKILL)
-
-
-def test_a_trial_actor_killed_as_its_workers_start_and_then_with_the_queue_at_once_keeps_no_slot(tmp_path):
-    """The last trial hangs as the sweep is interrupted, and its workers are ended with it."""
-    killer = Killer()
-    configs = [{"steps_file": str(tmp_path / "steps")}, {}, {"hang_at": 3}]
+    A worker of t0000 is killed, too, and t0001 misses a file until the second session.
+    """
+    root = tmp_path_factory.mktemp("disturbed")
+    missing, away = root / "missing", root / "away"
+    steps = {"steps_file": str(root / "steps"), "kill_at": 2, "once": str(root / "once"), "missing": str(missing)}
     # All CPUs: the next trial actor's workers find room only once those of the dead one are gone.
-    whole = plan(trials=3, configs=configs, resources=Resources(cpus_per_worker=4))
-    result = run_plan(whole, [killer], root=tmp_path)
-    assert len(killer.killed) == 3
-    killed, quiet, hung = result.state.trials.values()
-    assert [killed.status, quiet.status] == ["finished", "finished"], [killed.error, quiet.error]
-    assert killed.best.evaluation.signals["sum"] == quiet.best.evaluation.signals["sum"]
-    assert [e.evaluation.images for e in killer.of(Evaluated) if e.trial == "t0000"] == [100, 200, 300, 400]
-    assert (tmp_path / "steps").read_text().split() == ["1", "2", "3", "4"]  # none was done again
-    assert (result.state.status, hung.status) == ("interrupted", "stopped")
+    resources = Resources(cpus_per_worker=4, concurrent=1, retries=1, stop_after_failed=2)
+    configs = [steps, {"missing": str(away)}, {}, {"hang_at": 3}]
+    sweep, killer, url = plan(configs=configs, resources=resources), Killer(missing), f"file://{root}/store"
+    first = run_plan(sweep, [killer], root=root, storage=url)
+    losses = killer.of(Lost)
+    away.mkdir()
+    again = run_plan(sweep, [killer], root=root, storage=url, retry=Retry())
+    return SimpleNamespace(first=first, losses=losses, again=again, killer=killer, root=root, url=url)
 
 
-def test_processes_and_files_lost_again_and_again_fail_a_trial_only_without_a_new_checkpoint_between(tmp_path):
-    """A sweep with its checkpoints at a URL; once all is mended, trials end as if nothing had been."""
-    url, missing, away = f"file://{tmp_path}/store", tmp_path / "missing", tmp_path / "away"
-    memory, once = Persistent(missing), str(tmp_path / "once")
-    configs = [{"kill_at": 2, "once": once, "missing": str(missing), "sleep": 0.3}, {"missing": str(away)}, {}]
-    settings = Resources(concurrent=1, retries=1, stop_after_failed=2)
-    short = plan(trials=3, configs=configs, resources=settings)
-    result = run_plan(short, [memory], root=tmp_path, storage=url)
-    assert (result.state.status, result.exit_code) == ("failed", 1)
-    worn_out, lacking = list(result.state.trials.values())[:2]
+def test_a_trial_actor_killed_as_its_workers_start_and_then_with_the_queue_at_once_keeps_no_slot(disturbed):
+    assert len(disturbed.killer.killed) == 4
+    assert [trial.status for trial in disturbed.again.state.trials.values()][:3] == ["finished"] * 3
+
+
+def test_a_trial_that_goes_on_does_nothing_again_and_has_the_scores_of_a_quiet_run(disturbed):
+    done = [(event.trial, event.evaluation.images) for event in disturbed.killer.of(Evaluated)]
+    before = [*(("t0000", images) for images in (100, 200, 300)), ("t0001", 100), ("t0001", 200)]
+    assert done[:8] == [*before, ("t0000", 400), ("t0001", 300), ("t0001", 400)]
+    assert (disturbed.root / "steps").read_text().split() == ["1", "2", "3", "4"]
+    trials = list(disturbed.again.state.trials.values())[:3]
+    sums = [trial.best.evaluation.signals["sum"] for trial in trials]
+    assert sums == [undisturbed_sum({}, disturbed.root)] * 3
+    assert trials[0].best.uri == f"{disturbed.url}/a/checkpoints/t0000/000000000400"
+    for trial in trials:
+        stored = disturbed.root / "store" / "a" / "checkpoints" / trial.trial
+        assert [p.name for p in stored.iterdir()] == ["000000000400"]
+        assert (fetch(trial.best.uri, disturbed.root / trial.trial) / "state.json").is_file()
+    assert not (disturbed.root / "a" / "fetched").exists()  # the driver needs no checkpoint
+
+
+def test_processes_and_files_lost_again_and_again_fail_a_trial_only_without_a_new_checkpoint_between(disturbed):
+    first = disturbed.first
+    assert (first.state.status, first.exit_code) == ("failed", 1)
+    worn_out, lacking = first.state.trials.values()
     assert [trial.status for trial in (worn_out, lacking)] == ["failed", "failed"]
-    worker, file, *actors = (lost for lost in memory.of(Lost) if lost.trial == worn_out.trial)
-    assert worker.cause.startswith("worker lost")
-    assert "File" in file.cause
-    assert ["the trial's own process was lost" in actor.cause for actor in actors] == [True, True]
-    assert all(lost.counts for lost in memory.of(Lost))
-    assert [e.evaluation.images for e in memory.of(Evaluated) if e.trial == worn_out.trial] == [100, 200, 300]
+    early, worker, file, *actors = (lost.cause for lost in disturbed.losses if lost.trial == worn_out.trial)
+    assert worker.startswith("worker lost")
+    assert "File" in file
+    assert ["the trial's own process was lost" in cause for cause in (early, *actors)] == [True] * 3
+    assert all(lost.counts for lost in disturbed.losses)
     assert "the trial's own process was lost" in worn_out.error
     assert "the last of 2 failures in a row without a new checkpoint" in worn_out.error
     assert worn_out.objective is not None  # what was measured before counts
-    assert "failed for a cause outside of them (the last one, t0001: File" in result.state.error
-    assert result.retry_command == f"gensweep tune --retry a --sweeps {tmp_path}"
+    assert "failed for a cause outside of them (the last one, t0001: File" in first.state.error
 
-    away.mkdir()
-    memory = Memory()
-    again = run_plan(short, [memory], root=tmp_path, storage=url, retry=Retry())
-    assert (again.state.status, again.exit_code) == ("finished", 0)
-    assert [event.trial for event in memory.of(Retried)] == ["t0000", "t0001"]
-    done = [(event.trial, event.evaluation.images) for event in memory.of(Evaluated)]
-    assert done[:3] == [("t0000", 400), ("t0001", 300), ("t0001", 400)]
-    trials = list(again.state.trials.values())
-    sums = [trial.best.evaluation.signals["sum"] for trial in trials]
-    assert len(sums) == 3
-    assert len(set(sums)) == 1
-    assert trials[0].best.uri == f"{url}/a/checkpoints/t0000/000000000400"
-    for trial in trials:
-        stored = tmp_path / "store" / "a" / "checkpoints" / trial.trial
-        assert [p.name for p in stored.iterdir()] == ["000000000400"]
-        assert (fetch(trial.best.uri, tmp_path / trial.trial) / "state.json").is_file()
-    assert not (tmp_path / "a" / "fetched").exists()  # the driver needs no checkpoint
+
+def test_the_command_that_is_told_retries_what_failed_and_the_others_go_on(disturbed):
+    assert disturbed.first.retry_command == f"gensweep tune --retry a --sweeps {disturbed.root}"
+    assert [event.trial for event in disturbed.killer.of(Retried)] == ["t0000", "t0001"]
+    assert disturbed.again.state.failed == []
+
+
+def test_a_trial_that_hangs_as_its_sweep_is_interrupted_is_stopped_and_its_workers_are_ended_with_it(disturbed):
+    assert (disturbed.again.state.status, disturbed.again.exit_code) == ("interrupted", 130)
+    assert disturbed.again.state.trials["t0003"].status == "stopped"
