@@ -1,4 +1,4 @@
-"""What `make test` injects into one sweep: processes are killed, files damaged, MLflow locked and then damaged.
+"""What `make test` injects into one sweep: processes are killed, files damaged or lost, MLflow locked and then damaged.
 
 Workers and trial actors are killed in tests/sweep/test_lost_processes.py.
 """
@@ -18,13 +18,17 @@ from disturbed_sweep import DisturbedSweep
 from ended_well import check, check_broken_off, check_refused
 from typed_commands import call
 
+from gensweep.remote_folder import RemoteFolder, below
+
 pytestmark = [pytest.mark.ray, pytest.mark.mlflow]
 
 
-def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow_were_lost(tmp_path):
-    """One driver is interrupted, the next one killed, and the last one cannot write what it has to tell MLflow."""
+def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow_were_lost(tmp_path, s3):
+    """One driver is interrupted, the next one lost with its folder, and the last one cannot tell MLflow."""
+    storage = s3.url(uuid4().hex[:6])
+    stored = below(storage, DisturbedSweep.name)
     with DisturbedSweep(tmp_path, trials=2, steps=12, concurrent=1) as sweep:
-        sweep.start()
+        sweep.start("--storage", storage)
         for kind in ("controller", "rendezvous", "queue"):
             sweep.wait_for_steps(2)
             sweep.kill(kind)
@@ -32,13 +36,15 @@ def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow
         sweep.kill("driver", signal.SIGINT)
         check_broken_off(sweep, 130)
         check_damaged_files_are_refused(sweep)
+        lose_views(sweep)
         sweep.resume()
         sweep.wait_for_steps(3)
         sweep.kill("driver")
         check_broken_off(sweep, -signal.SIGKILL)
-        lose_views(sweep)
-        sweep.resume()
-        sweep.wait_for_steps(1)
+        known = sweep.recorded_steps
+        shutil.rmtree(sweep.sweep_folder.path)
+        sweep.run("tune", "--resume", stored)
+        sweep.wait_for_steps(known + 1)
         with closing(sqlite3.connect(tmp_path / "mlflow.db", timeout=60, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             sweep.disturb("database locked")
@@ -50,6 +56,8 @@ def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow
         (tmp_path / "mlflow.db").unlink()
         call(tmp_path, "trials", sweep.name)  # by the name that the log has of its store
         check(sweep)
+        checkpoints = {name.split("/")[1] for name in RemoteFolder(stored).files() if name.startswith("checkpoints/")}
+        assert checkpoints == sweep.state.trials.keys()
 
 
 def check_damaged_files_are_refused(sweep: DisturbedSweep) -> None:
@@ -79,12 +87,11 @@ def under_another_name(folder: Path) -> Path:
 
 
 def lose_views(sweep: DisturbedSweep) -> None:
-    """Tear the log as a crash would, garble or remove what can be made anew from it."""
+    """Tear the log as a crash would, garble or remove what can be made anew from it; it has no pictures."""
     folder = sweep.sweep_folder.path
     with (folder / "events.jsonl").open("ab") as log:
         log.write(b'{"v":1,"time":17')
     garble(folder / "optuna.db")
-    for name in ("ray", "pictures"):
-        shutil.rmtree(folder / name)
+    shutil.rmtree(folder / "ray")
     for file in (folder / "lock", sweep.folder / "mlflow.db"):
         file.unlink()
