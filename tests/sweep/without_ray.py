@@ -1,0 +1,52 @@
+"""Stands in for `run_plan`: the trials run in this process, one after the other; all but Ray is real."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from list_reporter import ListReporter
+
+from gensweep.sweep.checkpoints import checkpoint_uri, store
+from gensweep.sweep.events import Evaluated, Progressed, SessionEnded, Started
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.session import Session
+from gensweep.sweep.storage import held_storage
+from gensweep.sweep.sweep_plan import SweepResult
+from gensweep.training.reporter import WorkerContext
+
+
+class SessionReporter(ListReporter):
+    """Tells the session, too."""
+
+    def __init__(self, session, trial, root):
+        super().__init__()
+        self.session, self.trial, self.root = session, trial, root
+
+    def progress(self, images, numbers):
+        super().progress(images, numbers)
+        self.session.reported(Progressed(self.trial, images, numbers))
+
+    def evaluated(self, evaluation, folder):
+        super().evaluated(evaluation, folder)
+        uri = checkpoint_uri(self.root, self.trial, evaluation.images)
+        store(folder, uri)
+        shutil.rmtree(folder)
+        self.session.reported(Evaluated(self.trial, evaluation, uri))
+
+
+def run_without_ray(plan, observers, *, root, **_):
+    """A sweep of trials that nobody stops."""
+    folder, plan = SweepFolder(root, plan.name), plan.measured()
+    with held_storage(folder, None, plan.settings) as held:
+        session = Session(plan, folder, observers, concurrent=1, storage=held)
+        while (trial := session.next_trial()) is not None:
+            session.note(Started(trial.trial))
+            with TemporaryDirectory() as scratch:
+                context = WorkerContext(0, 1, torch.device("cpu"), Path(scratch))
+                plan.job(trial.config, context, SessionReporter(session, trial.trial, held.root))
+            session.ended(trial.trial, {"finished": True})
+        session.note(SessionEnded("finished"))
+        return SweepResult(folder.path, session.state)
