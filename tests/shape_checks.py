@@ -9,11 +9,13 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable, Hashable, Sequence
+from functools import wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any
 
+import torch
 from beartype import beartype
 
 _made: dict[Hashable, Callable[..., Any]] = {}
@@ -24,15 +26,31 @@ def checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
     jaxtyping asks for one whenever a function is defined, so again at each call for those inside of another one.  They
     hold nothing but the signature, so here they are made once.
+
+    It asks for two: one that checks the arguments before the call, and one that checks them again with the result.
+    The second is made to check the result alone.
     """
+    result = function.__annotations__.get("return", Any)
+    if result is not Any:
+        function.__annotations__ = {"return": result}
     names = function.__module__, function.__qualname__, function.__code__.co_varnames
     key = *names, *function.__annotations__.items(), function.__defaults__, *(function.__kwdefaults__ or {}).items()
     try:
         if key not in _made:
-            _made[key] = beartype(function)
+            _made[key] = _outside_of_traces(beartype(function))
         return _made[key]
     except TypeError:  # an annotation or a default cannot be hashed
-        return beartype(function)
+        return _outside_of_traces(beartype(function))
+
+
+def _outside_of_traces(check: Callable[..., Any]) -> Callable[..., Any]:
+    """The check, except where torch.jit traces, which would record each look at a shape, and takes long for that."""
+
+    @wraps(check)
+    def unless_tracing(*arguments: Any, **named: Any) -> Any:
+        return None if torch.jit.is_tracing() else check(*arguments, **named)
+
+    return unless_tracing
 
 
 def check_shapes(modules: Sequence[str]) -> None:
