@@ -106,7 +106,8 @@ def scores_within(
             continue
         spent, order, error = np.array([(point.spent, point.order, point.error) for point in curve.points]).T
         best = np.minimum.accumulate(order)
-        first = np.array([int(np.flatnonzero(order == value)[0]) for value in best])
+        improved = np.append(True, order[1:] < best[:-1])
+        first = np.maximum.accumulate(np.where(improved, np.arange(len(order)), 0))
         paid = np.searchsorted(spent, budgets * (1 + BUDGET_TOLERANCE), side="right") - 1
         scores[row, paid >= 0] = best[paid[paid >= 0]]
         errors[row, paid >= 0] = error[first[paid[paid >= 0]]]

@@ -73,7 +73,7 @@ class BestOfK:
             influences = np.asarray(np.linalg.qr(flat.T, mode="r")).T.reshape(*influences.shape[:-1], -1)
         weights = generator.standard_normal((influences.shape[-1], number))
         inflation = np.sqrt(freedom / generator.chisquare(freedom, number))
-        return np.asarray(self.centre + np.moveaxis(influences @ weights * inflation, -1, 0))
+        return np.asarray(self.centre + np.tensordot(weights * inflation, influences, (0, -1)))
 
 
 def expected_best(scores: Float64[ndarray, "... n"], k: int) -> Float64[ndarray, "..."]:
