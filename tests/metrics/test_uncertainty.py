@@ -61,9 +61,9 @@ def test_influences_of_few_images_are_in_proportion_to_those_of_leaving_out_each
     ],
 )
 def test_influences_are_those_on_the_corrected_distance_if_each_image_is_left_out(n, d, real, kind, monkeypatch):
-    monkeypatch.setattr(
-        "gensweep.metrics.uncertainty.MAX_JACKKNIFE_IMAGES", 0
-    )  # what leaving out parts does would hide it
+    uncertainty = "gensweep.metrics.uncertainty"
+    monkeypatch.setattr(f"{uncertainty}.MAX_JACKKNIFE_IMAGES", 0)  # what leaving out parts does would hide it
+    monkeypatch.setattr(f"{uncertainty}.SAMPLED_PAIRS", 8)  # pairs scale all influences alike, and change no distance
     x = independent(kind, n, d, 1) @ normal(d, d, seed=3) / math.sqrt(d)
     target = Target(torch.zeros(d, dtype=torch.float64), torch.cov(normal(real, d, seed=4).T))
     without = [estimate_distance(torch.cat([x[:i], x[i + 1 :]]), target).corrected for i in range(n)]
