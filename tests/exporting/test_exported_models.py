@@ -84,6 +84,25 @@ def export(root, sections, target, *more):
     return folder, out
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The checkpoint of an untrained model, and the folder that it was exported to, made once; tests only read them."""
+    roots = {}
+
+    def once(sections, target):
+        key = json.dumps(sections)
+        if key not in roots:
+            root = tmp_path_factory.mktemp("model")
+            roots[key] = root, checkpoint(root, sections)
+        root, folder = roots[key]
+        out = root / target
+        if not out.exists():
+            assert run(["export", str(folder), "--to", target, "-o", str(out)]) == 0
+        return folder, out
+
+    return once
+
+
 def drawn(folder):
     """Images of a checkpoint, the noise that they begin with, that of each step, and labels."""
     exact = {"family.sampling_precision": "float32"} if "diffusion" in read(folder)["metadata"] else {}
@@ -117,8 +136,8 @@ def replace_noise(pipeline, numbers, monkeypatch):
 
 @pytest.mark.trains
 @pytest.mark.parametrize("name", DIFFUSION)
-def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeypatch):
-    folder, out = export(tmp_path, DIFFUSION[name], "diffusers")
+def test_a_pipeline_draws_the_images_of_the_run(name, exported, modules, monkeypatch):
+    folder, out = exported(DIFFUSION[name], "diffusers")
     images, start, of_steps, labels = drawn(folder)
     assert any(out.rglob("*.py")) is (name not in STANDARD)
     assert len({file.stat().st_mode for file in out.rglob("*") if file.is_file()}) == 1
@@ -135,9 +154,9 @@ def test_a_pipeline_draws_the_images_of_the_run(name, tmp_path, modules, monkeyp
 
 @pytest.mark.trains
 @pytest.mark.parametrize("name", ["labels", "edm", "learnt", "vdm", "vdm guided", "flow", "meanflow", "dit"])
-def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
+def test_onnx_and_torchscript_draw_the_images_of_the_run(name, exported):
     sections = DIT if name == "dit" else DIFFUSION[name]
-    folder, out = export(tmp_path / "onnx", sections, "onnx")
+    folder, out = exported(sections, "onnx")
     images, start, of_steps, labels = drawn(folder)
     session = onnxruntime.InferenceSession(out / "model.onnx")
     steps = json.loads((out / "drawing.json").read_text())["steps"]
@@ -151,7 +170,7 @@ def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
             std = step["std"] ** (1 - fraction[0]) * step["large_std"] ** fraction[0] if fraction else step["std"]
             x += std * z
     assert np.abs(x - images.numpy()).max() < 1e-4
-    _, out = export(tmp_path / "torchscript", sections, "torchscript")
+    _, out = exported(sections, "torchscript")
     with torch.no_grad():
         assert (loaded(out)(start, labels, of_steps) - images).abs().max() < 1e-4
 
@@ -159,21 +178,21 @@ def test_onnx_and_torchscript_draw_the_images_of_the_run(name, tmp_path):
 @pytest.mark.trains
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("network", ["dcgan", "sngan", "r3gan"])
-def test_an_exported_generator_draws_the_images_of_the_run(network, conditional, tmp_path):
+def test_an_exported_generator_draws_the_images_of_the_run(network, conditional, exported):
     width = {"discriminator_width": 8} if network == "sngan" else {}
     sections = {
         "family": {"kind": "gan", "conditional": conditional},
         "network": {"kind": network, "width": 8, **width},
         "gan": {"latent": 6},
     }
-    folder, out = export(tmp_path / "onnx", sections, "onnx")
+    folder, out = exported(sections, "onnx")
     images = load_checkpoint(folder, device="cpu").sample(N)
     z, labels = Noise(0, torch.arange(N)).normal(6, stream=SAMPLING_LATENT_STREAM), torch.arange(N)
     shown = (z, labels)[: 1 + conditional]
     inputs = dict(zip(("z", "labels"), map(np.asarray, shown), strict=False))
     (found,) = onnxruntime.InferenceSession(out / "model.onnx").run(None, inputs)
     assert (torch.from_numpy(found) * 127.5 + 127.5 - images).abs().max() < 0.51
-    _, out = export(tmp_path / "torchscript", sections, "torchscript")
+    _, out = exported(sections, "torchscript")
     with torch.no_grad():
         assert (loaded(out)(*shown) - torch.from_numpy(found)).abs().max() < 1e-5
 
@@ -193,8 +212,8 @@ DIRECT = {
 
 @pytest.mark.trains
 @pytest.mark.parametrize("name", DIRECT)
-def test_one_graph_draws_the_images_of_the_run(name, tmp_path):
-    folder, out = export(tmp_path / "onnx", DIRECT[name], "onnx")
+def test_one_graph_draws_the_images_of_the_run(name, exported):
+    folder, out = exported(DIRECT[name], "onnx")
     told = load_checkpoint(folder, device="cpu")
     noise, labels = Noise(0, torch.arange(N)), torch.arange(N)
     z = told.family.prior(noise) if name == "vae" else noise.normal(*SHAPE, stream=START_STREAM)
@@ -207,7 +226,7 @@ def test_one_graph_draws_the_images_of_the_run(name, tmp_path):
     assert images.std() > 0.01
     parameters = sum(weight.numel() for weight in told.network.parameters())
     assert (out / "model.onnx").stat().st_size < 4 * parameters + 500_000
-    _, out = export(tmp_path / "torchscript", DIRECT[name], "torchscript")
+    _, out = exported(DIRECT[name], "torchscript")
     with torch.no_grad():
         assert (loaded(out)(*shown) - images).abs().max() < 1e-4
 
@@ -228,23 +247,23 @@ def test_safetensors_are_a_checkpoint_of_the_sampling_network_alone(weights, tmp
     assert len(load_file(out / "state.safetensors")) == len(original.network.state_dict())
 
 
-#: Models that are exported, by the formats.
-CARDS = {
-    "ddim": ("diffusers", DIFFUSION["ddim"]),
-    "labelled pipeline": ("diffusers", DIFFUSION["labels"]),
-    "onnx": ("onnx", DIFFUSION["learnt"]),
-    "torchscript": ("torchscript", DIFFUSION["labels"]),
-    "gan": ("torchscript", untrained.FAMILIES["gan"]),
-    "meanflow": ("onnx", DIRECT["meanflow 2"]),
-    "meanflow in torch": ("torchscript", DIRECT["meanflow 4"]),
-}
+#: Formats with models that are exported.
+CARDS = [
+    ("diffusers", DIFFUSION["ddim"]),
+    ("diffusers", DIFFUSION["labels"]),
+    ("onnx", DIFFUSION["learnt"]),
+    ("torchscript", DIFFUSION["labels"]),
+    ("torchscript", untrained.FAMILIES["gan"]),
+    ("onnx", DIRECT["meanflow 2"]),
+    ("torchscript", DIRECT["meanflow 4"]),
+]
 
 
 @pytest.mark.trains
-def test_the_code_in_cards_runs_where_gensweep_cannot_be_imported(tmp_path):
+def test_the_code_in_cards_runs_where_gensweep_cannot_be_imported(exported, tmp_path):
     programs = {}
-    for name, (target, sections) in CARDS.items():
-        _, out = export(tmp_path / name, sections, target)
+    for target, sections in CARDS:
+        _, out = exported(sections, target)
         programs[str(out)] = re.search(r"```python\n(.*?)```", (out / "README.md").read_text(), re.DOTALL)[1]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment["HF_HOME"] = str(tmp_path / "hub")
@@ -277,13 +296,13 @@ def test_a_card_has_the_metadata_of_the_hub(tmp_path):
     for words in ("11 (9.04 to 13)", "8 generated images against digits/train", "Real images score 3", "CC BY 4.0"):
         assert words in card.text
     kept = ["export", str(folder), "--to", "safetensors"]
-    for change, scored in (([], True), (["--set", "family.guidance=1"], False), (["--ema", "raw"], False)):
-        first, second = (tmp_path / f"{scored}-{len(change)}-{part}-{change[-1:]}" for part in "ab")
+    changes = ([], "torchscript"), (["--set", "family.guidance=1"], "safetensors"), (["--ema", "raw"], "safetensors")
+    for change, target in changes:
+        first, second = (tmp_path / f"{part}{change[-1:]}" for part in "ab")
         assert run([*kept, *change, "-o", str(first)]) == 0
-        assert run(["export", str(first), "--to", "torchscript", "-o", str(second)]) == 0
-        assert (ModelCard.load(second / "README.md").data.eval_results is not None) is scored
-    changed = ["--set", "family.guidance=1", "-o", str(tmp_path / "changed")]
-    assert run([*arguments, *changed]) == 0
+        assert run(["export", str(first), "--to", target, "-o", str(second)]) == 0
+        assert (ModelCard.load(second / "README.md").data.eval_results is None) is bool(change)
+    assert run([*kept, "--set", "family.guidance=1", "-o", str(tmp_path / "changed")]) == 0
     card = ModelCard.load(tmp_path / "changed" / "README.md")
     assert card.data.eval_results is None
     assert "not scored with family.guidance=1" in card.text
