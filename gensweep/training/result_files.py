@@ -108,9 +108,10 @@ def write_schedule(family: Scheduled, network: nn.Module, folder: Path) -> None:
     t = torch.linspace(0, 1, SCHEDULE_POINTS, dtype=torch.float64)
     log_snr = family.log_snr(network, t)
     line = torch.lerp(log_snr[0], log_snr[-1], t)
-    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    # Margins that fit: to find them, matplotlib's layouts draw the picture once more.
+    figure = Figure(figsize=(8, 3.2))
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, gridspec_kw={"left": 0.06, "right": 0.98, "bottom": 0.15, "top": 0.91})
     left.plot(t, line, color=FAINT_COLOUR, linewidth=1, linestyle=(0, (4, 3)), label="a line")
     left.plot(t, log_snr, color=INK_COLOUR, linewidth=2, label="the schedule")
     left.set_title(f"log-SNR, from {log_snr[0]:.2f} to {log_snr[-1]:.2f}", loc="left", fontsize=10)
