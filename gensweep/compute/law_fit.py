@@ -86,7 +86,7 @@ def _curvatures(observations: Observations, at: Array) -> Array:
         [law_loss(at + sign * step, observations, weights, PRIOR)[1] @ step for sign in (1, -1)] for step in steps
     ]
     above, below = np.array(slopes).T
-    return np.maximum((above - below) / (2 * CURVATURE_STEP**2), MIN_CURVATURE)
+    return np.asarray(np.maximum((above - below) / (2 * CURVATURE_STEP**2), MIN_CURVATURE))
 
 
 def _direction(floor: float, size: float, images: float) -> Array:

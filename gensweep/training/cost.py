@@ -121,11 +121,15 @@ def sample_flops(family: Family) -> float:
     return counted_calls(family).flops()
 
 
-def scoring_flops(family: Family, evaluator: Evaluator) -> float:
-    """Floating point operations of an evaluation: drawing its images, their features, and likelihoods."""
-    settings, flops = evaluator.settings, 0.0
-    drawn = family if evaluator.last else drawing_in(settings.rung_steps, family)
-    flops += sample_flops(drawn) * evaluator.samples
+def scoring_flops(family: Family, evaluator: Evaluator, drawing: float) -> float:
+    """Floating point operations of an evaluation: drawing its images, their features, and likelihoods.
+
+    `drawing` are those of one image in all steps of the sampler.
+    """
+    settings = evaluator.settings
+    if not evaluator.last and settings.rung_steps is not None:
+        drawing = sample_flops(drawing_in(settings.rung_steps, family))
+    flops = drawing * evaluator.samples
     if evaluator.extractor is not None:
         device = next(family.networks[family.sampled].parameters()).device
         one = torch.zeros(1, *evaluator.images.shape, dtype=torch.uint8, device=device)

@@ -90,8 +90,9 @@ class _Trial:
         learner = self.learner
         self.loader = Loader(self.evaluator.images, seed=learner.seed, device=learner.device)
         self.flops_an_image = training_flops(learner.family, self.loader)
+        self.flops_of_drawing = sample_flops(learner.family)
         self.constant_cost = Cost(
-            sample_flops=sample_flops(learner.family),
+            sample_flops=self.flops_of_drawing,
             params=sum(each.numel() for each in trained_parameters(learner.family)),
             activation_bytes=activation_bytes(learner.family, self.loader, learner.autocast),
         )
@@ -170,11 +171,12 @@ class _Trial:
         self.sample_seconds += result.sample_seconds
         self.evaluate_seconds += result.evaluate_seconds
         adaptive = draws_adaptively(learner.family)
-        if last not in self.flops_of_scoring or adaptive:
-            self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator)
-        self.scoring_flops += self.flops_of_scoring[last]
         if adaptive:
-            self.constant_cost = replace(self.constant_cost, sample_flops=sample_flops(learner.family))
+            self.flops_of_drawing = sample_flops(learner.family)
+            self.constant_cost = replace(self.constant_cost, sample_flops=self.flops_of_drawing)
+        if last not in self.flops_of_scoring or adaptive:
+            self.flops_of_scoring[last] = scoring_flops(learner.family, evaluator, self.flops_of_drawing)
+        self.scoring_flops += self.flops_of_scoring[last]
         cost = replace(
             self.constant_cost, sample_seconds=result.sample_seconds, evaluate_seconds=result.evaluate_seconds
         )
