@@ -24,8 +24,8 @@ from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.study import REMEMBERED
 from gensweep.sweep.sweep_plan import SweepPlan
 
-#: Into so many images the training of a replay is divided.
-LENGTH = 100_000
+#: Into so many images the training of a replay is divided, its 27th part, too.
+LENGTH = 108_000
 #: Trials of a replay at most: of more, the session would make the study anew, with a sampler that knows no table.
 MOST_TRIALS = 2 * REMEMBERED["tpe"] - 1
 

@@ -13,6 +13,8 @@ from gensweep.sweep.trial_state import TrialState
 
 #: Amounts that differ by this share are equal: they come from divisions of floating point numbers.
 ROUNDING = 1e-9
+#: A score that comes by this share too early for a rung counts there, as people write 0.33 for a third.
+RUNG_TOLERANCE = 0.1
 
 
 class _Comparison(NamedTuple):
@@ -27,8 +29,9 @@ class Asha:
     """The rungs, and the scores with which trials came to them; `apply` takes the events in, in their order.
 
     The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that is not the first at a
-    rung is compared once there, by its best score so far: it stops unless it is among the best 1 / reduction of its
-    family that came there before it.  Families are not compared with each other: one may begin slowly and end well.
+    rung is compared once there, or shortly before, by its best score so far: it stops unless it is among the best
+    1 / reduction of its family that came there before it.  Families are not compared with each other: one may begin
+    slowly and end well.
     Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler.
     """
 
@@ -64,7 +67,7 @@ class Asha:
         """Count a trial's newest score at the highest rung below it that the trial has not come to, if any."""
         images, value = trial.rungs[-1]
         spent, reached = state.spent(trial, images), self._reached[trial.trial]
-        free = [rung for rung in self._rungs if rung * (1 - ROUNDING) <= spent and rung not in reached]
+        free = [rung for rung in self._rungs if rung * (1 - RUNG_TOLERANCE) <= spent and rung not in reached]
         if not free or spent >= self._budget * (1 - ROUNDING):
             return
         reached.add(free[-1])

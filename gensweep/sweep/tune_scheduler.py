@@ -22,7 +22,7 @@ from ray.tune.schedulers import HyperBandScheduler, MedianStoppingRule, Populati
 from gensweep.config import search_methods
 from gensweep.config.ranges import Node
 from gensweep.sweep import events
-from gensweep.sweep.early_stopping import ROUNDING
+from gensweep.sweep.early_stopping import ROUNDING, RUNG_TOLERANCE
 from gensweep.sweep.perturbation import clipped, mutations
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import NEW
@@ -216,9 +216,8 @@ class TuneScheduler:
         if score is None or trial.is_finished():
             return
         spent = state.spent(known, images)
-        best_so_far = isinstance(self._settings, search_methods.HyperBand)
-        trial.result = {_TIME: spent * (1 + ROUNDING) / self._grace, _SCORE: score.value}
-        if best_so_far:
+        trial.result = {_TIME: at_rung(spent / self._grace), _SCORE: score.value}
+        if isinstance(self._settings, search_methods.HyperBand):
             trial.result[_SCORE] = known.rungs[-1][1]
         if event.uri is not None:
             trial.checkpoint = CloneSource(event.trial, images, event.uri)
@@ -248,6 +247,11 @@ class TuneScheduler:
             scheduler.on_trial_error(self, trial)
         elif trial.result:
             scheduler.on_trial_complete(self, trial, dict(trial.result))
+
+
+def at_rung(time: float) -> float:
+    """A time that is a little short of a whole one, at which Tune's schedulers look, as that; others as they are."""
+    return max(time, round(time)) if round(time) * (1 - RUNG_TOLERANCE) <= time else time
 
 
 def _maker(

@@ -174,5 +174,12 @@ def test_asha_goes_on_over_sessions_as_if_there_had_been_one():
         assert play(RESULTS, sessions_of=sessions_of) == play(RESULTS)
 
 
+def test_asha_counts_a_score_at_the_rung_that_it_is_a_little_short_of():
+    """As of evaluations after 0.11 and 0.33 of a training, with rungs at a ninth and a third."""
+    first = [("t0", 100, 0.9), ("t0", 295, 0.2), ("t1", 100, 0.8)]
+    assert play([*first, ("t1", 295, 0.4)]) == {"t1": 295}
+    assert play([*first, ("t1", 250, 0.4)]) == {}
+
+
 def test_asha_stops_nobody_at_the_budget():
     assert play([("t0", 900, 1.0), ("t1", 900, 2.0), ("t2", 900, 3.0)]) == {}

@@ -20,7 +20,7 @@ from gensweep.sweep.events import Started
 from gensweep.sweep.perturbation import clipped, mutations
 
 RUNGS = (100, 300, 900)
-BUDGET = RUNGS[-1]
+BUDGET = 900
 XS = (0.1, 0.43, 0.21, 0.09, -0.15, 0.29, -0.12, 0.78, 0.93, -0.23)
 NODES = (Range("x", "x", -1, 1, None, False, False),)
 
@@ -28,8 +28,8 @@ NODES = (Range("x", "x", -1, 1, None, False, False),)
 class Sweep:
     """A sweep whose workers are this loop; the driver may die after every so many evaluations."""
 
-    def __init__(self, root, scheduler, *, slots=1, dies_every=None, fails=None, family=None, most=None):
-        self.root, self.slots, self.fails, self.order = root, slots, fails, []
+    def __init__(self, root, scheduler, *, slots=1, dies_every=None, fails=None, family=None, most=None, rungs=RUNGS):
+        self.root, self.slots, self.fails, self.rungs, self.order = root, slots, fails, rungs, []
         self.settings = {
             "trials": len(XS),
             "search": {"scheduler": scheduler, "sampler": RandomSearch()},
@@ -66,7 +66,7 @@ class Sweep:
     def step(self):
         name = next(iter(self.workers))
         before = self.workers.pop(name)
-        images = self.workers[name] = next(rung for rung in (*RUNGS, BUDGET + 1) if rung > before)
+        images = self.workers[name] = next(rung for rung in (*self.rungs, BUDGET + 1) if rung > before)
         x = self.driver.state.trials[name].config["x"]
         if self.fails == (name, images):
             del self.workers[name]
@@ -130,6 +130,14 @@ def test_hyperband_lets_the_best_third_of_a_bracket_go_on_from_where_they_paused
         "t0009",  # the better one of the last two, at 100 and 300
     }
     assert {begins_at for _, begins_at in sweep.order} == {0, 100, 300}
+
+
+def test_hyperband_counts_a_score_at_the_rung_that_it_is_a_little_short_of(tmp_path):
+    """Else those who were evaluated after 0.33 of a training would go on to its end."""
+    exact, early = Sweep(tmp_path / "300", HyperBand()), Sweep(tmp_path / "295", HyperBand(), rungs=(100, 295, 900))
+    status = [{name: end[0] for name, end in sweep.ends.items()} for sweep in (exact, early)]
+    assert status[0] == status[1]
+    assert {begins_at for _, begins_at in early.order} == {0, 100, 295}
 
 
 def test_those_who_wait_for_a_trial_that_fails_go_on(tmp_path):
