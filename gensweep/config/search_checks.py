@@ -8,7 +8,15 @@ from collections.abc import Iterator, Sequence, Set
 from gensweep.config.points import every_node, keys_of, point_of
 from gensweep.config.problems import listed, unknown
 from gensweep.config.ranges import Choices, Conditional, Fixed, Node, Range, combinations
-from gensweep.config.search_methods import CmaEs, GridSearch, HyperBand, Nsga2, PopulationBasedTraining, RandomSearch
+from gensweep.config.search_methods import (
+    CmaEs,
+    GridSearch,
+    HyperBand,
+    Nsga2,
+    PopulationBasedTraining,
+    RandomSearch,
+    Tpe,
+)
 from gensweep.config.sweep_config import BUDGETED_KEYS, SweepConfig
 from gensweep.config.tree import flatten
 
@@ -23,6 +31,8 @@ def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tup
     trials, count = config.search.most_trials, combinations(nodes)
     odd = [node.key for node in nodes if isinstance(node, Choices | Conditional)]
     match config.search.sampler:
+        case Tpe(group=True, multivariate=False):
+            yield "search.sampler.group", "true, but multivariate is false; write multivariate: true, or leave it out"
         case GridSearch() if any(node.prior for node in every_node(nodes) if isinstance(node, Range)):
             yield "search.sampler", "a grid takes every combination once, whatever a prior says; leave the priors out"
         case GridSearch() if count is None:

@@ -19,12 +19,14 @@ class FrozenSettings(BaseModel):
 
 
 class Tpe(FrozenSettings):
-    """Tree-structured Parzen estimator (Optuna): learns from finished trials where the good settings are."""
+    """Tree-structured Parzen estimator (Optuna): learns where the good settings are."""
 
     kind: Literal["tpe"] = "tpe"
     startup_trials: Annotated[int, Field(ge=0, description="random trials before the model is asked")] = 10
-    multivariate: Annotated[bool, Field(description="whether settings are modelled together, not each alone")] = True
-    group: Annotated[bool, Field(description="whether parameters that only some kinds have are modelled apart")] = True
+    multivariate: Annotated[bool, Field(description="whether settings are modelled together, not each alone")] = False
+    group: Annotated[
+        bool, Field(description="with `multivariate`, whether parameters that only some kinds have are modelled, too")
+    ] = False
     constant_liar: Annotated[
         bool, Field(description="whether running trials count as bad ones, so that new ones lie elsewhere")
     ] = True

@@ -20,7 +20,6 @@ RUNG_TOLERANCE = 0.1
 class _Comparison(NamedTuple):
     """A trial's score at a rung: the last of these, of which the others had come there before."""
 
-    family: str
     rung: float
     scores: int
 
@@ -30,9 +29,8 @@ class Asha:
 
     The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that is not the first at a
     rung is compared once there, or shortly before, by its best score so far: it stops unless it is among the best
-    1 / reduction of its family that came there before it.  Families are not compared with each other: one may begin
-    slowly and end well.
-    Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler.
+    1 / reduction that came there before it, or the best of its family: one may begin slowly and end well.
+    Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler, which knows no families.
     """
 
     def __init__(self, budget: float, grace: float, reduction: int) -> None:
@@ -41,7 +39,7 @@ class Asha:
         while (amount := grace * reduction ** len(self._rungs)) < budget * (1 - ROUNDING):
             self._rungs.append(amount)
         self._reached: dict[str, set[float]] = defaultdict(set)
-        self._scores: dict[tuple[str, float], list[float]] = defaultdict(list)
+        self._scores: dict[float, list[tuple[str, float]]] = defaultdict(list)
         self._last: dict[str, _Comparison] = {}
 
     def apply(self, event: events.Event, state: SweepState) -> None:
@@ -59,9 +57,11 @@ class Asha:
         """
         if (last := self._last.get(name)) is None:
             return "go on"
-        *others, newest = self._scores[last.family, last.rung][: last.scores]
-        worse = bool(others) and bool(newest < np.percentile(others, (1 - 1 / self._reduction) * 100))
-        return "stop" if worse else "go on"
+        *others, (family, newest) = self._scores[last.rung][: last.scores]
+        if all(newest >= score for each, score in others if each == family):
+            return "go on"
+        least = np.percentile([score for _, score in others], (1 - 1 / self._reduction) * 100)
+        return "stop" if newest < least else "go on"
 
     def _take(self, trial: TrialState, state: SweepState) -> None:
         """Count a trial's newest score at the highest rung below it that the trial has not come to, if any."""
@@ -71,6 +71,6 @@ class Asha:
         if not free or spent >= self._budget * (1 - ROUNDING):
             return
         reached.add(free[-1])
-        scores = self._scores[trial.family, free[-1]]
-        scores.append(value if state.mode == "max" else -value)
-        self._last[trial.trial] = _Comparison(trial.family, free[-1], len(scores))
+        scores = self._scores[free[-1]]
+        scores.append((trial.family, value if state.mode == "max" else -value))
+        self._last[trial.trial] = _Comparison(free[-1], len(scores))

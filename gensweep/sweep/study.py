@@ -77,11 +77,7 @@ class SearchStudy:
         state, values = outcome(trial)
         for metric, excess in trial.excesses.items():
             asked.set_constraint(metric, excess)
-        if state == OptunaState.PRUNED:  # Optuna takes its last intermediate value
-            known = self._study.get_trials(deepcopy=False)[asked.number].intermediate_values
-            for images, score in rungs(trial).items():
-                if images not in known:
-                    asked.report(score, images)
+        state = heard(state, values)
         self._study.tell(asked, values if state == OptunaState.COMPLETE else None, state)
         del self._running[trial.trial]
 
@@ -97,6 +93,8 @@ class SearchStudy:
         self._asked = 0
         chosen = _best_and_newest(self._state, REMEMBERED[self._search.sampler.kind]) if self._is_long else None
         frozen = list(frozen_trials(self._state, self._sample, chosen))
+        for trial in frozen:
+            trial.state = heard(trial.state, trial.values)
         drawn = len(self._state.known) + len(self._state.searched)
         self._study = optuna.create_study(
             sampler=make_sampler(self._search, drawn, frozen), directions=directions(self._state)
@@ -168,6 +166,14 @@ def outcome(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
         case "finished" | "pruned" | "failed":
             return OptunaState.FAIL, None
     return OptunaState.RUNNING, None
+
+
+def heard(state: OptunaState, values: Sequence[float] | None) -> OptunaState:
+    """What a sampler hears of this: a trial that was stopped counts with the score that it had come to.
+
+    Else TPE takes every finished trial for better than every stopped one, and the other samplers leave these out.
+    """
+    return OptunaState.COMPLETE if state == OptunaState.PRUNED and values else state
 
 
 def rungs(trial: TrialState) -> dict[int, float]:

@@ -41,6 +41,10 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
             "space: {family: {choice: [{kind: diffusion}, {kind: gan}]}}\nsearch: {scheduler: {kind: hyperband}}",
             "search.scheduler: hyperband compares trials of all families at early rungs",
         ),
+        (
+            f"{LR}search: {{sampler: {{kind: tpe, group: true}}}}",
+            "search.sampler.group: true, but multivariate is false; write multivariate: true, or leave it out",
+        ),
         (f"{LR}search: {{sampler: {{kind: cmaes}}}}", "search.sampler: cmaes needs two ranges or more to adapt to"),
         (
             "space: {network.width: {choice: [8, 16]}}\nsearch: {sampler: {kind: cmaes}}",

@@ -160,13 +160,13 @@ def test_asha_stops_some_of_the_worse():
     assert play(RESULTS)
 
 
-def test_asha_compares_trials_of_one_family_only():
-    """One that begins slowly is not stopped for it, and does not spare the worse of another."""
-    fast = [("t0", 100, 1.0), ("t2", 100, 2.0), ("t4", 100, 3.0), ("t6", 100, 0.5)]
-    slow = [("t1", 100, 91.0), ("t3", 100, 92.0), ("t5", 100, 93.0), ("t7", 100, 90.5)]
+def test_asha_lets_the_best_third_of_all_and_the_best_of_each_family_go_on():
+    fast = [("t0", 100, 1.0), ("t2", 100, 2.0), ("t4", 100, 1.5), ("t6", 100, 1.8)]
+    slow = [("t1", 100, 91.0), ("t3", 100, 92.0), ("t5", 100, 90.5), ("t7", 100, 90.7)]
     mixed = [each for pair in zip(fast, slow, strict=True) for each in pair]
-    found = play(mixed, family=lambda name: "slow" if int(name[1:]) % 2 else "fast")
-    assert found == dict.fromkeys(["t2", "t3", "t4", "t5"], 100)
+    assert play(mixed, family=lambda name: "slow" if int(name[1:]) % 2 else "fast") == {"t3": 100, "t7": 100}
+    assert play(mixed) == {"t1": 100, "t3": 100, "t5": 100, "t7": 100}
+    assert play(fast) == {"t2": 100, "t4": 100, "t6": 100}
 
 
 def test_asha_goes_on_over_sessions_as_if_there_had_been_one():

@@ -154,7 +154,7 @@ def test_a_study_begins_with_what_is_known_and_can_be_made_anew(tmp_path):
     told = [(each.number, each.state, each.params["x"], each.value) for each in driver.told]
     assert told[:3] == [
         (0, TrialState.COMPLETE, 0.25, 2.0),
-        (1, TrialState.PRUNED, 0.75, 5.0),
+        (1, TrialState.COMPLETE, 0.75, 5.0),
         (2, TrialState.COMPLETE, 0.5, 1.0),
     ]
     later = Driver(tmp_path)  # what was known stands in the log; the other sweep may be gone
