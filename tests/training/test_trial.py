@@ -32,14 +32,14 @@ PROGRESS |= {"scoring_flops", "scoring_device_seconds"}
 CHECKPOINT = PROGRESS | {"fd", "sample_seconds", "evaluate_seconds", "params", "sample_flops"}
 CHECKPOINT |= {"activation_bytes", "diversity", *(f"fd/{part}" for part in UNBIASED_PARTS)}
 COUNTS = {}
-"""By name and family; of the first training of each family."""
+"""By name and kind; of the first training of each kind."""
 
 
 def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
     reporter = reporter or ListReporter()
     with pytest.MonkeyPatch.context() as patch:
         for name in ("training_flops", "activation_bytes"):
-            patch.setattr(trial, name, counted_once(name, f"{kind} {settings.get('family')}"))
+            patch.setattr(trial, name, counted_once(name, kind))
         run_trial(
             tiny.learner(kind, **settings),
             replace(evaluator or tiny.evaluator(), images=tiny.images()),
@@ -50,14 +50,14 @@ def run(kind, folder, reporter=None, resume=(), evaluator=None, **settings):
     return reporter
 
 
-def counted_once(name, family):
-    """What an image costs is that of its family; counting it takes longer than a training here (see test_cost.py)."""
+def counted_once(name, kind):
+    """What an image costs is that of its kind; counting it takes longer than a training here (see test_cost.py)."""
     count = getattr(trial, name)
 
     def known(*arguments):
-        if (name, family) not in COUNTS:
-            COUNTS[name, family] = count(*arguments)
-        return COUNTS[name, family]
+        if (name, kind) not in COUNTS:
+            COUNTS[name, kind] = count(*arguments)
+        return COUNTS[name, kind]
 
     return known
 
@@ -77,7 +77,7 @@ def whole(tmp_path_factory):
 @pytest.mark.parametrize("path", PATHS)
 def test_a_checkpoint_says_what_the_training_ran_on(path, tmp_path):
     with running_on(path):
-        run("diffusion", tmp_path)
+        run("diffusion", tmp_path, images=8)
     assert verify(newest(tmp_path)).kernels == path
 
 
@@ -89,8 +89,8 @@ def value(evaluation):
     return evaluation.scores["fd"].value
 
 
-def test_a_trial_tells_of_each_step_of_training_and_drawing_and_of_its_phases_in_order(tmp_path):
-    moves = run("diffusion", tmp_path).moves
+def test_a_trial_tells_of_each_step_of_training_and_drawing_and_of_its_phases_in_order(whole):
+    moves = whole("diffusion")[0].moves
     phases = [phase for phase, _ in itertools.groupby(filter(None, moves))]
     evaluated = ["scoring", "drawing samples", "scoring", "saving"]
     assert phases == ["training", *evaluated] * (len(phases) // 5)
@@ -118,11 +118,15 @@ def test_before_the_end_fewer_sampler_steps_are_enough_and_are_another_kind_of_s
         run(
             kind,
             tmp_path / name,
-            images=32,
-            evaluator=tiny.evaluator(every=16, **settings),
+            images=16,
+            evaluator=tiny.evaluator(samples=8, batch_size=8, **settings),
             family={"sampler": {"kind": "ancestral", "steps": steps}},
         ).checkpoints
-        for name, settings, steps in (("whole", {}, 4), ("cheap", {"rung_steps": 2}, 4), ("short", {}, 2))
+        for name, settings, steps in (
+            ("whole", {"every": 16}, 4),
+            ("cheap", {"every": 8, "rung_steps": 2}, 4),
+            ("short", {"every": 8}, 2),
+        )
     )
     assert [evaluation.scores["fd"].identity.steps for evaluation, _ in cheap] == [2, None]
     # A training draws no samples, so the weights are those of a model whose sampler has two steps at all times.
@@ -198,54 +202,37 @@ def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(whole):
 
 
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_a_trial_that_was_stopped_goes_on_as_if_it_had_not_been(kind, whole, tmp_path):
-    whole, root = whole(kind)
-    reporter = ListReporter(stop_after=2)
-    with pytest.raises(StopTrial):
-        run(kind, tmp_path / "first", reporter)
-    stopped = newest(tmp_path / "first")
-    second = run(kind, tmp_path / "second", resume=[stopped])
-
-    def losses(reports):
-        return [
-            (images, {n: v for n, v in numbers.items() if n == "fd" or n.startswith("loss")})
-            for images, numbers in reports
-        ]
-
-    def evaluated(reporter):
-        return losses((evaluation.images, evaluation.numbers()) for evaluation, _ in reporter.checkpoints)
-
-    assert losses(second.reports) == losses(whole.reports)[-1:]
-    assert evaluated(second) == evaluated(whole)[-1:]
-    one, other = (load_tensors(folder / "images-000000000064") for folder in (root, tmp_path / "second"))
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
-    assert second.checkpoints[0][0].cost.train_seconds > reporter.checkpoints[-1][0].cost.train_seconds
-
-
-@pytest.mark.parametrize("kind", FAMILIES.kinds())
-def test_a_checkpoint_between_two_reports_changes_nothing_and_the_trial_goes_on_from_it_to_the_last_digit(
-    kind, tmp_path, monkeypatch
+def test_a_trial_goes_on_to_the_last_digit_from_where_it_stopped_and_from_checkpoints_between_two_reports(
+    kind, whole, tmp_path, monkeypatch
 ):
+    whole, root = whole(kind)  # of which nobody wanted a checkpoint but those of its scores
     monkeypatch.setattr(loop, "PULSE_SECONDS", 0.0)  # it is asked after each step that ends without a score
+    first = ListReporter(stop_after=2, wants=frozenset({0}))
+    with pytest.raises(StopTrial):
+        run(kind, tmp_path / "first", first)
+    assert first.asked == 4  # of 6 steps, 2 end with a score
+    assert numbers(first) == numbers(whole, last=48)
+    second = run(kind, tmp_path / "second", ListReporter(wants=frozenset({0})), [newest(tmp_path / "first")])
+    assert second.asked == 1
+    assert second.checkpoints[0][0].cost.train_seconds > first.checkpoints[-1][0].cost.train_seconds
+    between = [*first.saves, *second.saves]
+    assert [images for images, _ in between] == [8, 56]
+    resumed = {images: run(kind, tmp_path / f"from-{images}", resume=[folder]) for images, folder in between}
+    expected = load_tensors(root / "images-000000000064")
+    for images, again in (resumed | {48: second}).items():
+        assert numbers(again) == numbers(whole, after=images)
+        tensors = load_tensors(again.checkpoints[-1][1])
+        assert tensors.keys() == expected.keys()
+        assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
-    def numbers(reporter):
-        timeless = {"seconds", "images_per_second", "memory_bytes"}
-        told = [*reporter.reports, *((e.images, e.numbers()) for e, _ in reporter.checkpoints)]
-        return [(i, {n: v for n, v in each.items() if not n.endswith(tuple(timeless))}) for i, each in told]
 
-    settings = {"log_every": 24}
-    whole = run(kind, tmp_path / "whole", **settings)
-    assert whole.asked == 5  # of 8 steps, 3 end with a score
-    watched = run(kind, tmp_path / "watched", ListReporter(wants=frozenset({0, 4})), **settings)
-    assert [images for images, _ in watched.saves] == [8, 56]
-    assert numbers(watched) == numbers(whole)
-    for images, folder in watched.saves:
-        resumed = run(kind, tmp_path / f"from-{images}", resume=[folder], **settings)
-        assert numbers(resumed) == [each for each in numbers(whole) if each[0] > images]
-        one, other = (load_tensors(tmp_path / n / "images-000000000064") for n in ("whole", f"from-{images}"))
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) for name in one)
+def numbers(reporter, after=0, last=64):
+    """What was told of images after some to the last, but for what differs from run to run."""
+    timeless = {"seconds", "images_per_second", "memory_bytes"}
+    told = [*reporter.reports, *((e.images, e.numbers()) for e, _ in reporter.checkpoints)]
+    return [
+        (i, {n: v for n, v in each.items() if not n.endswith(tuple(timeless))}) for i, each in told if after < i <= last
+    ]
 
 
 def test_a_trial_past_its_end_is_reported_once_more(whole, tmp_path):
