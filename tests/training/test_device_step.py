@@ -50,6 +50,8 @@ def cases():
     for kind in FAMILIES:
         # Pairs are sought by a solver on the host, which a flow has to wait for.
         settings = {"flow": {"pairing": {"kind": "independent"}}} if kind == "flow" else {}
+        if kind in ("flow", "vdm"):  # the U-Net's steps are those of a diffusion
+            settings |= SHORT
         yield pytest.param(kind, settings, id=kind)
     for kind, choices in CHOICES.items():
         for key, (registry, beside) in choices.items():
