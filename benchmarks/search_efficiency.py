@@ -188,8 +188,9 @@ def main(name: str, seeds: int, trainings: int, methods: str, way: str) -> None:
         target = bands[BASELINE][0, -1]
         rows[method] = row_of(method, bands[method], grid, target, seeds, time.perf_counter() - began)
         click.echo(_line(rows[method]))
-    missed = shortcomings(rows, bands, grid) if DEFAULT in rows else []
-    click.echo("\n".join(missed) or f"{DEFAULT} meets the bar")
+    missed = shortcomings(rows, bands, grid) if DEFAULT in rows else None
+    if missed is not None:
+        click.echo("\n".join(missed) or f"{DEFAULT} meets the bar")
     settings = {"trainings": trainings, "shares": SHARES, "way": way, "missed": missed}
     write(name, table, list(rows.values()), grid / budget, bands, settings)
 
