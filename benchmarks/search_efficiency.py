@@ -7,6 +7,8 @@ The product's methods are driven by its own session, the peers by their own pack
 `pip install 'gensweep[search-peers]'`.  One trial runs at a time, which is the best case of every method.  All methods
 are scored at the same points of a training, those of the table that divide it by three: trials are stopped, paused and
 promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
+The searches that begin warm know one of a quarter of the compute, by default, which is not counted; see
+replays/warm_starts.py.
 
 A table holds few of the configurations that a search may ask for: it gets the nearest one, or with --way smoothed what
 a model of the table says; see replays/populations.py.  What a replay has found is the score of the best trial so far on
@@ -34,9 +36,11 @@ from replays.populations import NearestConfigurations, SmoothedTable
 from replays.product_search import ProductSearch
 from replays.table import NAMES, Table, load_table, sweep_of
 from replays.table_replay import FoundScore, Pool, Population, Searcher, replay
+from replays.warm_starts import Knowledge, warm_search
 from scipy.stats import binom
 
 from gensweep.results import Identity
+from gensweep.sweep.folder import SweepFolder
 
 SHARES = (1 / 27, 1 / 9, 1 / 3, 1.0)
 #: The product's methods, as settings of `search`.
@@ -50,7 +54,9 @@ PRODUCT: dict[str, dict[str, Any]] = {
 }
 DEFAULT, BASELINE, ONCE = "tpe+asha", "random", "random (scored once)"
 PEERS = ("optuna", "ray", "smac", "dehb")
-METHODS = (ONCE, *PRODUCT, *PEERS)
+#: The default search that begins with what another one found out.
+WARM: dict[str, Knowledge] = {"warm": "scores", "warm (ranks)": "ranks", "warm (wrong)": "wrong"}
+METHODS = (ONCE, *PRODUCT, *PEERS, *WARM)
 WAYS: dict[str, Callable[..., Population]] = {"nearest": NearestConfigurations, "smoothed": SmoothedTable}
 #: Points of the axis of compute, evenly on its logarithm, and where it begins, in whole trainings.
 GRID, FIRST = 200, 1.0
@@ -104,7 +110,12 @@ def make_search(method: str, pool: Pool, table: Table, folder: Path, trainings: 
         case "dehb":
             return Promoting(pool, Dehb(pool, sweep, folder), worst_of(table))
     identity = Identity.from_dict(table.heading["identity"])
-    return ProductSearch(pool, sweep, identity, PRODUCT[BASELINE if method == ONCE else method], folder, workers=1)
+
+    def product(pool: Pool, name: str = "replay", **known: Any) -> ProductSearch:
+        search = PRODUCT[{ONCE: BASELINE}.get(method, DEFAULT if method in WARM else method)]
+        return ProductSearch(pool, sweep, identity, search, SweepFolder(folder, name), **known)
+
+    return warm_search(pool, product, WARM[method]) if method in WARM else product(pool)
 
 
 def shares_of(method: str) -> tuple[float, ...]:

@@ -115,6 +115,12 @@ def test_where_rungs_rank_as_the_end_does_asha_finds_more_than_random_search(tab
     assert sum(found[1]) < sum(found[0])
 
 
+def test_a_warm_search_begins_with_the_best_of_an_earlier_one_and_a_wrong_one_with_its_worst(table):
+    methods = ("warm (ranks)", "warm (wrong)")
+    firsts = [[steps[0].fresh for steps in replays(each, table, nearest(table), 2, 2)] for each in methods]
+    assert max(firsts[0]) < min(firsts[1])
+
+
 def test_a_failed_training_costs_until_its_next_point_and_is_never_the_best(table, tmp_path):
     first, second = (each.parameters for each in table.trainings[:2])
     small = Table(NAME, table.heading, (training(0, first, 1.0, points=2), training(1, second, 100.0)))

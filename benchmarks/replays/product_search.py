@@ -6,7 +6,6 @@ Only the workers are another, which the session never sees: what they report com
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -17,10 +16,11 @@ from replays.table_replay import Pool, Stage
 from gensweep.config import SweepConfig
 from gensweep.config.sweep_config import Search
 from gensweep.results import Cost, Evaluation, Identity, Score
-from gensweep.sweep.events import Evaluated, Started
+from gensweep.sweep.events import Evaluated, Started, WarmStarted
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.session import Session
 from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.state import SweepState
 from gensweep.sweep.study import REMEMBERED
 from gensweep.sweep.sweep_plan import SweepPlan
 
@@ -34,12 +34,19 @@ class ProductSearch:
     """A search by gensweep, as configured; its folder is a temporary one."""
 
     def __init__(
-        self, pool: Pool, sweep: SweepConfig, identity: Identity, search: Mapping[str, Any], folder: Path, workers: int
+        self,
+        pool: Pool,
+        sweep: SweepConfig,
+        identity: Identity,
+        search: Mapping[str, Any],
+        folder: SweepFolder,
+        *,
+        warm_starts: tuple[WarmStarted, ...] = (),
     ) -> None:
         self._pool = pool
         space = SearchSpace.of(sweep)
         plan = SweepPlan(
-            name="replay",
+            name=folder.name,
             objective=sweep.score,
             search=Search.model_validate({"trials": MOST_TRIALS, "seed": pool.seed, **search}),
             budget=pool.budget,
@@ -50,13 +57,19 @@ class ProductSearch:
             unit="flops",
             equal=True,
             grace=pool.shares[0] * pool.budget,
+            warm_starts=warm_starts,
         )
         self._identity = identity
-        self._session = Session(plan, SweepFolder(folder, "replay"), (), concurrent=workers)
+        self._session = Session(plan, folder, (), concurrent=1)
         study = self._session.study._study
         self._sampler = study.sampler = FromTable(study.sampler, pool, space.suggest)
         self._going_on: list[Stage] = []
         self._trainings: dict[str, int] = {}
+
+    @property
+    def state(self) -> SweepState:
+        """What the session has come to."""
+        return self._session.state
 
     def ask(self) -> Stage | None:
         """The next part of a trial that goes on, or what the session wants to run."""
@@ -105,7 +118,7 @@ class FromTable(optuna.samplers.BaseSampler):
         if trial.params:  # it is told of, not asked for
             return
         self.inner.before_trial(study, trial)
-        wish = _Wish(self.inner, study, trial)
+        wish = _Wish(self.inner, study, trial, trial.system_attrs.get("fixed_params", {}))
         self.sample(wish)
         self.taken = self.pool.take(wish.params)
 
@@ -133,9 +146,16 @@ class FromTable(optuna.samplers.BaseSampler):
 class _Wish:
     """A trial that notes what a sampler would give it."""
 
-    def __init__(self, sampler: optuna.samplers.BaseSampler, study: optuna.Study, trial: FrozenTrial) -> None:
+    def __init__(
+        self,
+        sampler: optuna.samplers.BaseSampler,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        queued: Mapping[str, Any],
+    ) -> None:
         self._asked = sampler, study, trial
-        self._together = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+        together = sampler.sample_relative(study, trial, sampler.infer_relative_search_space(study, trial))
+        self._together = {**together, **queued}
         self.params: dict[str, Any] = {}
 
     def suggest_float(self, name: str, low: float, high: float, *, step: float | None = None, log: bool = False) -> Any:
