@@ -84,6 +84,10 @@ class AshaSettings(_OnRungs):
 
     kind: Literal["asha"] = "asha"
     reduction: Reduction = 3
+    by_family: Annotated[
+        bool,
+        Field(description="whether trials are compared with those of their family alone, for a verdict on families"),
+    ] = False
 
 
 class HyperBand(_OnRungs):

@@ -18,9 +18,9 @@ RUNG_TOLERANCE = 0.1
 
 
 class _Comparison(NamedTuple):
-    """A trial's score at a rung: the last of these, of which the others had come there before."""
+    """A trial's score at a rung of a group: the last of these, of which the others had come there before."""
 
-    rung: float
+    at: tuple[str, float]
     scores: int
 
 
@@ -29,17 +29,18 @@ class Asha:
 
     The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that is not the first at a
     rung is compared once there, or shortly before, by its best score so far: it stops unless it is among the best
-    1 / reduction that came there before it, or the best of its family: one may begin slowly and end well.
+    1 / reduction that came there before it, or the best of its family: one may begin slowly and end well.  With
+    `by_family` families are not compared with each other at all.
     Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler, which knows no families.
     """
 
-    def __init__(self, budget: float, grace: float, reduction: int) -> None:
-        self._budget, self._reduction = budget, reduction
+    def __init__(self, budget: float, grace: float, reduction: int, *, by_family: bool = False) -> None:
+        self._budget, self._reduction, self._by_family = budget, reduction, by_family
         self._rungs: list[float] = []
         while (amount := grace * reduction ** len(self._rungs)) < budget * (1 - ROUNDING):
             self._rungs.append(amount)
         self._reached: dict[str, set[float]] = defaultdict(set)
-        self._scores: dict[float, list[tuple[str, float]]] = defaultdict(list)
+        self._scores: dict[tuple[str, float], list[tuple[str, float]]] = defaultdict(list)
         self._last: dict[str, _Comparison] = {}
 
     def apply(self, event: events.Event, state: SweepState) -> None:
@@ -57,7 +58,7 @@ class Asha:
         """
         if (last := self._last.get(name)) is None:
             return "go on"
-        *others, (family, newest) = self._scores[last.rung][: last.scores]
+        *others, (family, newest) = self._scores[last.at][: last.scores]
         if all(newest >= score for each, score in others if each == family):
             return "go on"
         least = np.percentile([score for _, score in others], (1 - 1 / self._reduction) * 100)
@@ -71,6 +72,6 @@ class Asha:
         if not free or spent >= self._budget * (1 - ROUNDING):
             return
         reached.add(free[-1])
-        scores = self._scores[free[-1]]
-        scores.append((trial.family, value if state.mode == "max" else -value))
-        self._last[trial.trial] = _Comparison(free[-1], len(scores))
+        at = trial.family if self._by_family else "", free[-1]
+        self._scores[at].append((trial.family, value if state.mode == "max" else -value))
+        self._last[trial.trial] = _Comparison(at, len(self._scores[at]))

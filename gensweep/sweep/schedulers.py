@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def asha(plan: SweepPlan) -> Asha | None:
     """The rule by which trials stop that never wait for others."""
     settings = plan.search.scheduler
-    return Asha(plan.budget, plan.grace, settings.reduction) if isinstance(settings, AshaSettings) else None
+    if not isinstance(settings, AshaSettings):
+        return None
+    return Asha(plan.budget, plan.grace, settings.reduction, by_family=settings.by_family)
 
 
 def tune_scheduler(plan: SweepPlan) -> TuneScheduler | None:

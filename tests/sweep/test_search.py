@@ -91,13 +91,13 @@ def test_tpe_settings_reach_optuna():
 ASHA = {"budget": 900, "grace": 100, "reduction": 3}
 
 
-def play(results, mode="min", *, family=lambda name: "", sessions_of=None):
+def play(results, mode="min", *, family=lambda name: "", sessions_of=None, **settings):
     """Feed (trial, images, value); by name, at which images trials are stopped.  A session may end after so many."""
     log, stopped = [Created("id", "a", "fd", mode, 10)], {}
-    state, asha = read(log)
+    state, asha = read(log, settings)
     for number, (name, images, value) in enumerate(results):
         if sessions_of and number % sessions_of == 0:
-            state, asha = read(log)
+            state, asha = read(log, settings)
         if name in stopped:
             continue
         news = [Evaluated(name, evaluation(images, value, mode=mode), None)]
@@ -111,8 +111,8 @@ def play(results, mode="min", *, family=lambda name: "", sessions_of=None):
     return stopped
 
 
-def read(log):
-    state, asha = SweepState(), Asha(**ASHA)
+def read(log, settings):
+    state, asha = SweepState(), Asha(**ASHA, **settings)
     for event in log:
         take(event, state, asha)
     return state, asha
@@ -164,7 +164,9 @@ def test_asha_lets_the_best_third_of_all_and_the_best_of_each_family_go_on():
     fast = [("t0", 100, 1.0), ("t2", 100, 2.0), ("t4", 100, 1.5), ("t6", 100, 1.8)]
     slow = [("t1", 100, 91.0), ("t3", 100, 92.0), ("t5", 100, 90.5), ("t7", 100, 90.7)]
     mixed = [each for pair in zip(fast, slow, strict=True) for each in pair]
-    assert play(mixed, family=lambda name: "slow" if int(name[1:]) % 2 else "fast") == {"t3": 100, "t7": 100}
+    families = {"family": lambda name: "slow" if int(name[1:]) % 2 else "fast"}
+    assert play(mixed, **families) == {"t3": 100, "t7": 100}
+    assert play(mixed, **families, by_family=True) == dict.fromkeys(["t2", "t3", "t4", "t6"], 100)
     assert play(mixed) == {"t1": 100, "t3": 100, "t5": 100, "t7": 100}
     assert play(fast) == {"t2": 100, "t4": 100, "t6": 100}
 
