@@ -57,11 +57,23 @@ def few(base, update=LORA, class_name="9", **changes):
 
 
 @pytest.fixture(scope="module")
-def tuned(base, tmp_path_factory):
-    """A fine-tuning that has learnt the digit 9; its rates are high, so that one can see it."""
+def visible(base):
+    """A trial that learns the digit 9; its rates are high, so that one can see it."""
     trial = few(base)
     rate = "optimizer.learning_rate" if "optimizer.learning_rate" in trial.flat() else "gan.generator_learning_rate"
-    return untrained.train(trial.with_overrides({rate: 0.02}), tmp_path_factory.mktemp("tuned")).checkpoints[-1][1]
+    return trial.with_overrides({rate: 0.02})
+
+
+@pytest.fixture(scope="module")
+def last(visible, tmp_path_factory):
+    """The last evaluation of its training, and its checkpoint."""
+    return untrained.train(visible, tmp_path_factory.mktemp("tuned")).checkpoints[-1]
+
+
+@pytest.fixture(scope="module")
+def tuned(last):
+    """The checkpoint of a fine-tuning that has learnt the digit 9."""
+    return last[1]
 
 
 def images_of(folder, class_name, adapters=()):
@@ -122,15 +134,13 @@ def test_rows_of_new_labels_alone_change_no_other_class(base, tmp_path):
     assert torch.equal(images_of(base, "9", adapters=[(folder / ADAPTER_FILE, 1.0)]), images_of(folder, "9"))
 
 
-def test_a_fine_tuning_that_stops_and_goes_on_equals_one_that_did_not(base, tmp_path):
-    trial = few(base)
-    whole = untrained.train(trial, tmp_path / "whole").checkpoints[-1][1]
+def test_a_fine_tuning_that_stops_and_goes_on_equals_one_that_did_not(visible, tuned, tmp_path):
     reporter = ListReporter(stop_after=1)
     with pytest.raises(StopTrial):
-        untrained.train(trial, tmp_path / "parts", reporter=reporter)
+        untrained.train(visible, tmp_path, reporter=reporter)
     stopped = reporter.checkpoints[-1][1]
-    last = untrained.train(trial, tmp_path / "parts", resume=[stopped])
-    one, other = load_tensors(whole), load_tensors(last.checkpoints[-1][1])
+    last = untrained.train(visible, tmp_path, resume=[stopped])
+    one, other = load_tensors(tuned), load_tensors(last.checkpoints[-1][1])
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -154,10 +164,9 @@ def test_a_fine_tuning_can_be_gone_on_from(tuned, tmp_path):
     assert images_of(folder, "9").shape == (3, 1, 8, 8)
 
 
-def test_scores_compare_with_all_images_of_the_class_by_name(base, tmp_path):
-    reporter = untrained.train(few(base), tmp_path)
-    evaluation, folder = reporter.checkpoints[-1]
-    whole = load_images(few(base), "whole")
+def test_scores_compare_with_all_images_of_the_class_by_name(visible, last):
+    evaluation, folder = last
+    whole = load_images(visible, "whole")
     assert f"({len(whole):,} images" in evaluation.scores["fd"].identity.reference
     assert len(whole) > 12
     assert read(folder).class_counts == (0,) * 9 + (12,)
