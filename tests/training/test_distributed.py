@@ -15,17 +15,24 @@ ROUNDING = 256 * 2.0**-24
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
-    """Results of both ranks."""
+def found(tmp_path_factory):
+    """What each of two processes found: the results of its rank, and those of one worker for half of the cases."""
     folder = tmp_path_factory.mktemp("workers")
     torch.multiprocessing.start_processes(two_workers.worker, (str(folder),), nprocs=2, start_method="forkserver")
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 
 @pytest.fixture(scope="module")
-def alone():
+def pair(found):
+    """Results of both ranks."""
+    return [ranked for ranked, _ in found]
+
+
+@pytest.fixture(scope="module")
+def alone(found):
     """Results of one worker."""
-    return {case: two_workers.trained(*case, Workers()) for case in CASES}
+    (_, one), (_, other) = found
+    return one | other
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -107,7 +107,7 @@ def trained(kind, batch_size, workers):
     before, losses = [parameter.detach().clone() for parameter in weights], []
     for event in train(learner, Loader(tiny.images(), seed=3), range(2 * batch_size, 5 * batch_size, 2 * batch_size)):
         losses.append(event.losses | event.signals)
-    evaluator = tiny.evaluator(isinstance(learner.family, Likelihood), samples=21, batch_size=4)
+    evaluator = tiny.evaluator(isinstance(learner.family, Likelihood), samples=21, batch_size=8)
     verdict = evaluate(learner.family, learner.sampler, evaluator, workers=workers)
     state = {name: tensor.clone() for name, tensor in state_of(learner).items()}
     moved = max(float((now.detach() - old).abs().max()) for now, old in zip(weights, before, strict=True))
@@ -115,9 +115,10 @@ def trained(kind, batch_size, workers):
 
 
 def worker(rank, folder):
-    """Train as one of two."""
+    """Train half of the cases alone, then all as one of two; shapes are not checked here, which takes a test long."""
     torch.set_num_threads(1)
+    alone = {case: trained(*case, Workers()) for case in CASES[rank::2]}
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     results = {case: trained(*case, Workers(rank, 2)) for case in CASES}
-    torch.save(results, f"{folder}/{rank}.pt")
+    torch.save((results, alone), f"{folder}/{rank}.pt")
     dist.destroy_process_group()
