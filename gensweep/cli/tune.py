@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from pathlib import Path
@@ -18,23 +19,22 @@ from gensweep.report.output import format_option
 if TYPE_CHECKING:
     from gensweep.config import SweepConfig
 
-SMOKE = (
-    "search.trials=1",
-    "search.sampler.kind=random",
-    "search.scheduler.kind=fifo",
-    "resources.concurrent=1",
-    "keep_best=1",
-    "final=null",
-    "training.batch_size=16",
-    "budget=null",
-    "search.budget=null",
-    "search.repeats=null",
-    "training.images=64",
-    "evaluation.every=32",
-    "evaluation.at=null",
-    "evaluation.samples=16",
-    "evaluation.batch_size=16",
-)
+#: What a smoke test changes, whatever the file and --set say; its batch goes evenly to all workers.
+SMOKE = {
+    "search": {"trials": 1, "sampler": {"kind": "random"}, "scheduler": {"kind": "fifo"}},
+    "resources.concurrent": 1,
+    "keep_best": 1,
+    "final": None,
+    "budget": None,
+    "training.images": 64,
+    "training.accumulation": 1,
+    "evaluation.every": 32,
+    "evaluation.at": None,
+    "evaluation.samples": 16,
+    "evaluation.rung_samples": None,
+    "evaluation.batch_size": 16,
+}
+SMOKE_BATCH = 16
 
 
 @click.command()
@@ -151,14 +151,23 @@ def tune(
     typed, file = file, space_file(str(file))
     sweep = read_space(file, name=name, trials=trials, overrides=overrides, scale=scale)
     if smoke:
-        changes = [*overrides, *([f"search.trials={trials}"] if trials else []), *SMOKE]
-        sweep = read_space(file, name=f"{sweep.name}-smoke", overrides=changes, scale=scale)
+        sweep = smoke_test(sweep)
     if detach:
         return start_on_cluster(file, sweep.name)
     _check_gpus(sweep, typed, file)
     if dry_run:
         return show_preview(sweep, root, storage, format)
     return _smoke(sweep, root, storage) if smoke else _run(sweep, root, storage)
+
+
+def smoke_test(sweep: SweepConfig) -> SweepConfig:
+    """One tiny trial of a sweep, along the whole path, under the name NAME-smoke."""
+    from gensweep.config import load_sweep
+
+    workers = sweep.resources.worker_counts[0]
+    batch = math.ceil(SMOKE_BATCH / workers) * workers
+    changes = {**SMOKE, "name": f"{sweep.name}-smoke", "training.batch_size": batch}
+    return load_sweep(sweep.as_dict(), overrides=changes)
 
 
 def _check_usage(

@@ -91,3 +91,31 @@ def test_a_space_for_gpus_names_its_scale_for_the_processor_before_anything_star
     assert tune(tmp_path, "ddpm", "--scale", "cpu") == 0
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert tune(tmp_path, "ddpm") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "batch"),
+    [
+        (("meanflow",), 16),  # has a queue of seven trials
+        (("vdm", "--scale", "cpu", "--set", "search.scheduler.grace=10000", "--set", "search.warm_start=[old]"), 16),
+        (
+            (
+                "sngan",
+                "--scale",
+                "cpu",
+                "--set",
+                "training={batch_size: 96, accumulation: 24}",
+                "--set",
+                "resources.workers={max: 3}",
+            ),
+            18,
+        ),
+    ],
+)
+def test_a_smoke_test_is_one_tiny_trial_of_whatever_can_be_swept(tmp_path, asked, monkeypatch, words, batch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    assert tune(tmp_path, *words, "--smoke") == 0
+    ((sweep, _),) = asked
+    assert (sweep.name.endswith("-smoke"), sweep.search.trials) == (True, 1)
+    assert (sweep.search.enqueue, sweep.search.warm_start, sweep.search.scheduler.kind) == ((), (), "fifo")
+    assert sweep.as_dict()["base"]["training"]["batch_size"] == batch
