@@ -106,7 +106,7 @@ def test_links_between_pages_lead_somewhere():
 def test_every_page_stands_once_in_the_navigation_of_the_site():
     listed = re.findall(r"\b(\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(listed) == sorted(
-        ["index.md", "contributing.md", "changelog.md", *(page.name for page in PAGES if page.parent.name == "docs")]
+        ["index.md", "contributing.md", "changelog.md", *(page.name for page in PAGES if page.parent == ROOT / "docs")]
     )
 
 

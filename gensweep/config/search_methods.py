@@ -80,7 +80,7 @@ class _OnRungs(FrozenSettings):
 
 
 class AshaSettings(_OnRungs):
-    """Asynchronous successive halving on the budget: at each rung only the best 1/reduction of trials go on."""
+    """Asynchronous successive halving on the budget: the best 1/reduction at a rung, and of each family, go on."""
 
     kind: Literal["asha"] = "asha"
     reduction: Reduction = 3
