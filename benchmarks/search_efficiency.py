@@ -30,6 +30,7 @@ import click
 import numpy as np
 import optuna
 from dated_results import write_result
+from matplotlib.colors import TABLEAU_COLORS
 from matplotlib.figure import Figure
 from replays.peer_searches import Dehb, OptunaHyperband, Promoting, RayAsha, Smac
 from replays.populations import NearestConfigurations, SmoothedTable
@@ -239,6 +240,7 @@ def write(
     )
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
+    axes.set_prop_cycle(color=[each for each in TABLEAU_COLORS if each not in COLOURS.values()])
     for method, (middle, low, high) in bands.items():
         colour, broad = COLOURS.get(method), method in (BASELINE, DEFAULT)
         style = {"linewidth": 2.5 if broad else 1.2, "linestyle": "--" if method in PEERS else "-"}
