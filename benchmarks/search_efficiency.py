@@ -58,6 +58,8 @@ PEERS = ("optuna", "ray", "smac", "dehb")
 #: The default search that begins with what another one found out.
 WARM: dict[str, Knowledge] = {"warm": "scores", "warm (ranks)": "ranks", "warm (wrong)": "wrong"}
 METHODS = (ONCE, *PRODUCT, *PEERS, *WARM)
+#: Methods that search as one of the product's does.
+SAME_SEARCH = {ONCE: BASELINE, **dict.fromkeys(WARM, DEFAULT)}
 WAYS: dict[str, Callable[..., Population]] = {"nearest": NearestConfigurations, "smoothed": SmoothedTable}
 #: Points of the axis of compute, evenly on its logarithm, and where it begins, in whole trainings.
 GRID, FIRST = 200, 1.0
@@ -112,8 +114,9 @@ def make_search(method: str, pool: Pool, table: Table, folder: Path, trainings: 
             return Promoting(pool, Dehb(pool, sweep, folder), worst_of(table))
     identity = Identity.from_dict(table.heading["identity"])
 
+    search = PRODUCT[SAME_SEARCH.get(method, method)]
+
     def product(pool: Pool, name: str = "replay", **known: Any) -> ProductSearch:
-        search = PRODUCT[{ONCE: BASELINE}.get(method, DEFAULT if method in WARM else method)]
         return ProductSearch(pool, sweep, identity, search, SweepFolder(folder, name), **known)
 
     return warm_search(pool, product, WARM[method]) if method in WARM else product(pool)

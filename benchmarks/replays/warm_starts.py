@@ -10,7 +10,7 @@ from replays.table_replay import Pool, replay
 
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.state import SweepState
-from gensweep.sweep.warm_start import MOST_QUEUED
+from gensweep.sweep.warm_start import MOST_QUEUED, known_trial
 
 #: Of `scores`, the scores count for the new search; of `ranks`, the settings of the best come first; of `wrong`, those
 #: of the worst that were trained, as if another data set had made them the best.
@@ -32,16 +32,7 @@ def warm_search(pool: Pool, make: Callable[..., ProductSearch], knowledge: Knowl
 def _known(state: SweepState, knowledge: Knowledge) -> WarmStarted:
     scored = state.ranking
     if knowledge == "scores":
-        known = [
-            {
-                "trial": trial.trial,
-                "params": dict(trial.suggested),
-                "finished": trial.status == "finished",
-                "rungs": [list(rung) for rung in trial.rungs],
-            }
-            for trial in scored
-            if trial.status in ("finished", "pruned")
-        ]
-        return WarmStarted("earlier", known, [])
+        ended = [trial for trial in scored if trial.status in ("finished", "pruned")]
+        return WarmStarted("earlier", [known_trial(trial, dict(trial.suggested)) for trial in ended], [])
     taken = scored[:MOST_QUEUED] if knowledge == "ranks" else scored[-MOST_QUEUED:]
     return WarmStarted("earlier", [], [dict(trial.suggested) for trial in taken])

@@ -76,6 +76,12 @@ def warm_start_words(known: WarmStarted) -> str:
     return f"warm start from {Path(known.source).name}: {', and '.join(taken)}"
 
 
+def known_trial(trial: TrialState, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A trial of another sweep whose score counts, with its parameters in the new space, as `WarmStarted` has it."""
+    rungs = [list(rung) for rung in trial.rungs]
+    return {"trial": trial.trial, "params": params, "finished": trial.status == "finished", "rungs": rungs}
+
+
 def _earlier_sweep(plan: SweepPlan, path: Path) -> EarlierSweep:
     folder = SweepFolder(path.parent, path.name)
     folder.check_name(resume=True)
@@ -100,9 +106,7 @@ def _warm_start(plan: SweepPlan, earlier: EarlierSweep, sweeps: int) -> WarmStar
     known, queue = list[dict[str, Any]](), list[Mapping[str, Any]]()
     for trial, params in earlier.trials:
         if learns and _is_same_training(plan, trial, params):
-            rungs = [list(rung) for rung in trial.rungs]
-            finished = trial.status == "finished"
-            known.append({"trial": trial.trial, "params": params, "finished": finished, "rungs": rungs})
+            known.append(known_trial(trial, params))
         else:
             queue.append(params)
     share = plan.search.most_trials // (2 * sweeps)
