@@ -246,7 +246,7 @@ class Cloned:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint without a score lies at `uri`: workers were about to be taken away."""
+    """A checkpoint without a score lies at `uri`: the last one was long ago, or workers are about to be taken away."""
 
     kind: ClassVar[str] = "saved"
     trial: str

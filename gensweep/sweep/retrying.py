@@ -19,6 +19,7 @@ FREE_SETTINGS = (
     "data.path",
     "training.accumulation",
     "training.log_every",
+    "training.checkpoint_interval",
     "training.stall_timeout",
     "evaluation.batch_size",
 )

@@ -84,6 +84,13 @@ class TrainingSettings:
             "difference"
         ),
     ] = 1
+    checkpoint_interval: Annotated[
+        Annotated[float, Gt(0)] | None,
+        doc(
+            "seconds after which a checkpoint is saved, from which the trial goes on after an interruption, if no "
+            "evaluation saved one before; null: only with evaluations"
+        ),
+    ] = 600.0
     stall_timeout: Annotated[
         Annotated[float, Gt(0)] | None,
         doc(

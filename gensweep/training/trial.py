@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -83,6 +84,8 @@ class _Trial:
     """Of training and of scoring, until the checkpoint that the training goes on from."""
     earlier_device_seconds: tuple[float, float] = (0.0, 0.0)
     """The same, times devices, of which there may be another number now."""
+    saved_at: float = field(default_factory=time.monotonic)
+    """When it saved its last checkpoint, or began."""
     flops_of_scoring: dict[bool, float] = field(default_factory=dict)
     """Those of one evaluation, by whether it is the last."""
 
@@ -185,10 +188,11 @@ class _Trial:
         if learner.workers.rank == 0:
             self._save(state_of(learner), evaluation, also=partial(self._add_files, result))
         self.reporter.evaluated(evaluation, self._folder)
+        self.saved_at = time.monotonic()
 
     def save_if_wanted(self) -> None:
-        """Save and report a checkpoint from which the training goes on as if nothing had been, if one is wanted."""
-        if not self.reporter.checkpoint_wanted():
+        """Save and report a checkpoint from which the training goes on as if nothing had been, if it is time."""
+        if not (self.reporter.checkpoint_wanted() or self._checkpoint_is_due()):
             return
         self.reporter.moved("saving")
         learner = self.learner
@@ -197,6 +201,15 @@ class _Trial:
         if learner.workers.rank == 0:
             self._save(tensors, unscored)
         self.reporter.saved(learner.images, self._folder)
+        self.saved_at = time.monotonic()
+
+    def _checkpoint_is_due(self) -> bool:
+        """Whether the slowest rank saved its last one so long ago; all ranks call it together."""
+        learner, interval = self.learner, self.learner.training.checkpoint_interval
+        if interval is None:
+            return False
+        elapsed = torch.tensor(time.monotonic() - self.saved_at, device=learner.device)
+        return float(learner.workers.max(elapsed)) >= interval
 
     @property
     def _folder(self) -> Path:

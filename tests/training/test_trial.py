@@ -226,6 +226,14 @@ def test_a_trial_goes_on_to_the_last_digit_from_where_it_stopped_and_from_checkp
         assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize(("interval", "saved"), [(1e-9, [8, 16, 32, 40, 56]), (1e9, []), (None, [])])
+def test_a_checkpoint_comes_when_the_last_one_was_long_ago(interval, saved, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "PULSE_SECONDS", 0.0)
+    reporter = run("gan", tmp_path, checkpoint_interval=interval)
+    assert [images for images, _ in reporter.saves] == saved
+    assert [evaluation.images for evaluation, _ in reporter.checkpoints] == [24, 48, 64]
+
+
 def numbers(reporter, after=0, last=64):
     """What was told of images after some to the last, but for what differs from run to run."""
     timeless = {"seconds", "images_per_second", "memory_bytes"}
