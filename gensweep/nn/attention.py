@@ -55,17 +55,14 @@ def is_short(qkv: Tensor) -> bool:
 
 def is_compiled(qkv: Tensor) -> bool:
     """Whether the forward pass is by the kernel, if the backward pass is by matrix products."""
-    kernels = library.library()
     fits = qkv.shape[1] % LANES == 0 and qkv.shape[4] % LANES == 0
-    return fits and kernels is not None and bool(kernels.attention_is_compiled())
+    return fits and library.library() is not None and bool(library.kernels().attention_is_compiled())
 
 
 def _compiled(qkv: Tensor) -> Tensor:
-    kernels = library.library()
-    assert kernels is not None, "is_compiled comes first"
     b, n, _, heads, d = qkv.shape
     qkv, y = qkv.contiguous(), qkv.new_empty(b, n, heads, d)
-    kernels.attention_forward(qkv.data_ptr(), (ctypes.c_int64 * 4)(b, n, heads, d), d**-0.5, y.data_ptr())
+    library.kernels().attention_forward(qkv.data_ptr(), (ctypes.c_int64 * 4)(b, n, heads, d), d**-0.5, y.data_ptr())
     return y
 
 

@@ -30,29 +30,6 @@ def group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(next(groups for groups in range(most, 0, -1) if channels % groups == 0), channels)
 
 
-def dilated_conv(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
-    """A convolution of 3 x 3 pixels that lie `dilation` apart; images keep their size."""
-    # Of 8 channels, 16, 32, ... oneDNN differentiates it without a fault.
-    kind = ContiguousConv2d if dilation > 1 and inputs > 16 and inputs % 16 else nn.Conv2d
-    return kind(inputs, outputs, 3, padding=dilation, dilation=dilation)
-
-
-class ContiguousConv2d(nn.Conv2d):
-    """A convolution that computes in the usual layout on a CPU, whatever those of its input and weights.
-
-    In bfloat16 and channels-last, on processors with AVX-512 for bfloat16 and no AMX, oneDNN (PyTorch 2.13) reads
-    behind its buffers as it differentiates a dilated convolution by its weights: the process dies, or the gradient has
-    in it what lies there.
-    """
-
-    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        """The images, convolved."""
-        if input.device.type != "cpu" or (input.is_contiguous() and self.weight.is_contiguous()):
-            return super().forward(input)
-        out: Tensor = self._conv_forward(input.contiguous(), self.weight.contiguous(), self.bias)
-        return out.contiguous(memory_format=torch.channels_last)
-
-
 class Conditioning(nn.Module):
     """Time and label as one vector, activated, for the blocks of a denoiser.
 

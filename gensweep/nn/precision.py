@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gensweep.nn.convolutions import SameConv2d
+
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 MemoryFormat: TypeAlias = Literal["auto", "channels_last", "contiguous"]
 
@@ -36,7 +38,7 @@ def rounded(network: nn.Module) -> dict[str, Tensor]:
     return {
         f"{prefix}.{name}" if prefix else name: weight.detach().to(torch.bfloat16)
         for prefix, module in network.named_modules()
-        if type(module) in (nn.Conv2d, nn.Linear)
+        if type(module) in (nn.Conv2d, SameConv2d, nn.Linear)
         for name, weight in module.named_parameters(recurse=False)
         if id(weight) not in exact
     }

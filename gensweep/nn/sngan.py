@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from gensweep.nn.convolutions import SameConv2d
 from gensweep.nn.networks import ADVERSARIES, Adversaries, Width, check_doubling_size, spectrally_normalised
 from gensweep.nn.projection import ProjectionDiscriminator, TimeProjection, batch_norm, normalised
 
@@ -76,8 +77,8 @@ class UpBlock(nn.Module):
         self.scale = 2 if doubles else 1
         self.norms = nn.ModuleList(batch_norm(width, classes) for _ in range(2))
         # The paper's layers have biases, though the batch norms that follow take them away again.
-        self.enter = initialised(nn.Conv2d(width, width, 3, padding=1), math.sqrt(2))
-        self.leave = initialised(nn.Conv2d(width, width, 3, padding=1), math.sqrt(2))
+        self.enter = initialised(SameConv2d(width, width), math.sqrt(2))
+        self.leave = initialised(SameConv2d(width, width), math.sqrt(2))
         self.skip = initialised(nn.Conv2d(width, width, 1), 1.0) if doubles else nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c i j"]:
@@ -121,8 +122,8 @@ class DownBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, halves: bool, first: bool) -> None:
         super().__init__()
         self.halves, self.first = halves, first
-        self.enter = initialised(nn.Conv2d(inputs, outputs, 3, padding=1), math.sqrt(2))
-        self.leave = initialised(nn.Conv2d(outputs, outputs, 3, padding=1), math.sqrt(2))
+        self.enter = initialised(SameConv2d(inputs, outputs), math.sqrt(2))
+        self.leave = initialised(SameConv2d(outputs, outputs), math.sqrt(2))
         learns = halves or inputs != outputs
         self.skip = initialised(nn.Conv2d(inputs, outputs, 1), 1.0) if learns else nn.Identity()
 

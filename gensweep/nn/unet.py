@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
 from gensweep.nn.attention import attend, usual_heads
-from gensweep.nn.kernels import norm_act
-from gensweep.nn.layers import Conditioning, Dropout, dilated_conv, group_norm, run_block, zero_initialised
+from gensweep.nn.convolutions import SameConv2d, dilated_conv
+from gensweep.nn.kernels import norm_act, same_conv, winograd
+from gensweep.nn.layers import Conditioning, Dropout, group_norm, run_block, zero_initialised
 from gensweep.nn.networks import DENOISERS, Checkpointing, Count, DenoiserWidth, DropoutShare, Width
 from gensweep.nn.precision import in_full
 
@@ -123,7 +124,7 @@ class ResidualBlock(nn.Module):
         self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), dilated_conv(inputs, hidden, dilation))
         self.norm = group_norm(hidden)
         self.scale_shift = nn.Linear(features, 2 * hidden)
-        leave = zero_initialised(nn.Conv2d(hidden, outputs, 3, padding=1))
+        leave = zero_initialised(SameConv2d(hidden, outputs))
         self.leave = nn.Sequential(nn.SiLU(), Dropout(dropout), leave)
         self.skip = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
@@ -179,6 +180,8 @@ class Upsample(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         """Features of twice the height and width."""
+        if winograd.is_compiled(input, self.weight):  # 9 products for each pixel of the input, and no slow gradients
+            return same_conv(F.interpolate(input, scale_factor=2.0), self.weight, self.bias)
         sums = 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
         return F.conv_transpose2d(input, sums.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
 

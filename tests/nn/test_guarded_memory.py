@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import torch
-from gensweep.nn.layers import dilated_conv
+from gensweep.nn.convolutions import dilated_conv
 torch.set_num_threads(1)
 for inputs in (8, 16, 24, 40):
     for dilation in (1, 2, 4, 8):

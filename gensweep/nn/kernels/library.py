@@ -18,6 +18,10 @@ import tempfile
 from pathlib import Path
 from typing import Literal
 
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
 from gensweep.cache import cache_folder
 from gensweep.files import file_sha256, write_bytes
 
@@ -47,6 +51,25 @@ logger = logging.getLogger(__name__)
 def active(device_type: str = "cpu") -> Literal["c++", "torch"]:
     """What runs `norm_act` on such devices: the compiled kernels or PyTorch's operations."""
     return "c++" if device_type == "cpu" and library() is not None else "torch"
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether x lies on a CPU, and nothing traces or transforms what is computed with it: a kernel may take it."""
+    return (
+        not torch.compiler.is_compiling()  # first, so that what follows is not traced
+        and x.device.type == "cpu"
+        and type(x) in (Tensor, nn.Parameter)
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and not torch._C._get_tracing_state()
+        and forward_ad._current_level < 0
+    )
+
+
+def kernels() -> ctypes.CDLL:
+    """The compiled kernels, where something has found that there are some."""
+    found = library()
+    assert found is not None, "is_compiled comes first"
+    return found
 
 
 @functools.cache
@@ -107,11 +130,14 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"the compiled kernels cannot be put into {folder} or loaded from there ({error})"
     i, f, p = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+    loaded.winograd_convolution.argtypes = [p, p, p, i, p, p]
+    loaded.winograd_filter_gradient.argtypes = [p, p, p, p]
     loaded.norm_act_forward.argtypes = [i, p, p, p, p, p, f, i, p, f, p, p]
     loaded.norm_act_backward.argtypes = [i, p, p, p, p, p, p, i, p, f, p, p, p]
     loaded.attention_forward.argtypes = [p, p, f, p]
-    for function in (loaded.norm_act_forward, loaded.norm_act_backward, loaded.attention_forward):
-        function.restype = None
+    for name in ("norm_act_forward", "norm_act_backward", "attention_forward", "winograd_convolution"):
+        loaded[name].restype = None
+    loaded.winograd_filter_gradient.restype = None
     return loaded, f"compiled by {found}"
 
 

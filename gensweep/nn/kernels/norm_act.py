@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd import forward_ad
 from torch.nn import functional as F
 
 from gensweep.nn.kernels import library
@@ -52,16 +51,13 @@ def composed(
 def is_compiled(
     x: Tensor, norm: nn.Module, scale_shift: Tensor | None = None, dropout: nn.Module | None = None
 ) -> bool:
-    """Whether the kernel is used: on a CPU, channels-last, in float32 or bfloat16, under no transform of autograd and
-    no tracing.  What PyTorch refuses or would broadcast is left to PyTorch.
+    """Whether the kernel is used: on a CPU, channels-last, in float32 or bfloat16, where nothing traces or
+    transforms it.  What PyTorch refuses or would broadcast is left to PyTorch.
     """
     return (
-        not torch.compiler.is_compiling()  # first, so that what follows is not traced
-        and x.device.type == "cpu"
+        library.is_plain(x)  # first, so that what follows is not traced
         and isinstance(norm, nn.GroupNorm)
         and isinstance(dropout, Dropout | None)
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and type(x) in (Tensor, nn.Parameter)
         and x.dtype in (torch.float32, torch.bfloat16)
         and x.is_contiguous(memory_format=torch.channels_last)
         and x.shape[1] == norm.num_channels
@@ -70,8 +66,6 @@ def is_compiled(
         and norm.weight.dtype == norm.bias.dtype == torch.float32
         and (scale_shift is None or scale_shift.shape == (len(x), 2 * x.shape[1]))
         and (scale_shift is None or torch.promote_types(scale_shift.dtype, x.dtype) == x.dtype)
-        and not torch._C._get_tracing_state()
-        and forward_ad._current_level < 0
         and library.library() is not None
     )
 
@@ -102,7 +96,7 @@ class _NormAct(torch.autograd.Function):
         y = torch.empty_like(x, memory_format=torch.channels_last)
         stats = torch.empty(b, groups, 2)
         scalars = _exact(weight), _exact(bias), _exact(scale_shift)
-        _kernel().norm_act_forward(
+        library.kernels().norm_act_forward(
             *(x.dtype == torch.bfloat16, _at(x), shape, *map(_at, scalars), eps),
             *(act, _at(kept), factor, _at(y), _at(stats)),
         )
@@ -120,7 +114,7 @@ class _NormAct(torch.autograd.Function):
         scalars = weight, bias, condition = _exact(weight), _exact(bias), _exact(scale_shift)
         dx = torch.empty_like(x, memory_format=torch.channels_last)
         sums = torch.empty(2, len(x), x.shape[1])  # over pixels: of dz, and of dz times the normalised x
-        _kernel().norm_act_backward(
+        library.kernels().norm_act_backward(
             *(x.dtype == torch.bfloat16, _at(grad), _at(x), ctx.shape, *map(_at, scalars)),
             *(act, _at(kept), factor, _at(stats), _at(dx), _at(sums)),
         )
@@ -146,12 +140,6 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
     found = iter(torch.autograd.grad(y, inputs, grad, create_graph=True))
     gradients = [next(found) if view.requires_grad else None for view in views]
     return *gradients, *[None] * (6 - len(gradients))
-
-
-def _kernel() -> ctypes.CDLL:
-    kernel = library.library()
-    assert kernel is not None, "is_compiled comes first"
-    return kernel
 
 
 def _exact(x: Tensor | None) -> Tensor | None:
