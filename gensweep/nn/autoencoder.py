@@ -10,6 +10,7 @@ from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from gensweep.nn.convolutions import MapToVector, VectorToMap
 from gensweep.nn.dcgan import initialise, stage_widths
 from gensweep.nn.layers import BatchNorm2d
 from gensweep.nn.networks import AUTOENCODERS, Autoencoder, ImageWidth, Width, check_doubling_size
@@ -51,7 +52,7 @@ class ConvolutionalEncoder(nn.Module):
             layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), BatchNorm2d(after)]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
-        self.posterior = nn.Conv2d(widths[-1], 2 * latent, 4, 1, 0)
+        self.posterior = MapToVector(widths[-1], 2 * latent, 4)
 
     def forward(self, x: Float[Tensor, "b c h w"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b outputs"]:
         """Labels are needed if the network has classes, and not looked at if it has none."""
@@ -71,9 +72,7 @@ class ConvolutionalDecoder(nn.Module):
         super().__init__()
         widths = stage_widths(size, width)[::-1]
         self.label = nn.Embedding(classes, latent) if classes else None
-        layers: list[nn.Module] = [
-            nn.ConvTranspose2d(2 * latent if classes else latent, widths[0], 4, 1, 0, bias=False)
-        ]
+        layers: list[nn.Module] = [VectorToMap(2 * latent if classes else latent, widths[0], 4, bias=False)]
         for before, after in itertools.pairwise(widths):
             layers += [BatchNorm2d(before), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]

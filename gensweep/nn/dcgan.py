@@ -12,6 +12,7 @@ from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from gensweep.nn.convolutions import MapToVector, VectorToMap
 from gensweep.nn.layers import BatchNorm2d
 from gensweep.nn.networks import (
     ADVERSARIES,
@@ -77,7 +78,7 @@ class DcganGenerator(nn.Module):
         self.classes = classes
         self.label = nn.Embedding(classes, latent) if classes and not in_norms else None
         inputs = latent if self.label is None else 2 * latent
-        layers: list[nn.Module] = [nn.ConvTranspose2d(inputs, widths[0], 4, 1, 0, bias=False)]
+        layers: list[nn.Module] = [VectorToMap(inputs, widths[0], 4, bias=False)]
         for before, after in itertools.pairwise([*widths, channels]):
             layers += [batch_norm(before, classes if in_norms else 0), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
@@ -108,7 +109,7 @@ class DcganDiscriminator(ProjectionDiscriminator):
             layers += [nn.Conv2d(before, after, 4, 2, 1, bias=not norms), *norms]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
-        self.logit = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
+        self.logit = MapToVector(widths[-1], 1, 4, bias=False)
         self.label = nn.Embedding(classes, widths[-1]) if classes else None
         self.time = TimeProjection(widths[-1]) if timed else None
 
