@@ -10,7 +10,7 @@ from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.nn.convolutions import MapToVector, VectorToMap
+from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
 from gensweep.nn.dcgan import initialise, stage_widths
 from gensweep.nn.layers import BatchNorm2d
 from gensweep.nn.networks import AUTOENCODERS, Autoencoder, ImageWidth, Width, check_doubling_size
@@ -44,12 +44,12 @@ class ConvolutionalEncoder(nn.Module):
     def __init__(self, channels: int, size: int, classes: int, latent: int, width: int) -> None:
         super().__init__()
         widths = stage_widths(size, width)
-        self.first = nn.Conv2d(channels, widths[0], 4, 2, 1)
+        self.first = HalvingConv2d(channels, widths[0])
         self.label = nn.Embedding(classes, widths[0]) if classes else None
         layers: list[nn.Module] = [nn.LeakyReLU(0.2, inplace=True)]
         for before, after in itertools.pairwise(widths):
             # A norm's own shift would undo a bias.
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), BatchNorm2d(after)]
+            layers += [HalvingConv2d(before, after, bias=False), BatchNorm2d(after)]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.posterior = MapToVector(widths[-1], 2 * latent, 4)
@@ -75,8 +75,8 @@ class ConvolutionalDecoder(nn.Module):
         layers: list[nn.Module] = [VectorToMap(2 * latent if classes else latent, widths[0], 4, bias=False)]
         for before, after in itertools.pairwise(widths):
             layers += [BatchNorm2d(before), nn.ReLU(inplace=True)]
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
-        layers += [BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), nn.ConvTranspose2d(widths[-1], outputs, 4, 2, 1)]
+            layers += [DoublingConv2d(before, after, bias=False)]
+        layers += [BatchNorm2d(widths[-1]), nn.ReLU(inplace=True), DoublingConv2d(widths[-1], outputs)]
         self.layers = nn.Sequential(*layers)
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b o h w"]:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.nn.kernels import same_conv
+from gensweep.nn.kernels import doubling_conv, halving_conv, same_conv
 from gensweep.nn.kernels.library import is_plain
 
 
@@ -45,6 +45,30 @@ class ContiguousConv2d(nn.Conv2d):
             return super().forward(input)
         out: Tensor = self._conv_forward(input.contiguous(), self.weight.contiguous(), self.bias)
         return out.contiguous(memory_format=torch.channels_last)
+
+
+class HalvingConv2d(nn.Conv2d):
+    """A convolution of 4 x 4 pixels to half of the images' height and width."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+
+    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d i j"]:
+        """The images, convolved."""
+        return halving_conv(input, self.weight, self.bias)
+
+
+class DoublingConv2d(nn.ConvTranspose2d):
+    """A transposed convolution of 4 x 4 pixels to twice the images' height and width."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 4, stride=2, padding=1, bias=bias)
+
+    def forward(
+        self, input: Float[Tensor, "b c h w"], output_size: list[int] | None = None
+    ) -> Float[Tensor, "b d i j"]:
+        """The images, convolved."""
+        return doubling_conv(input, self.weight, self.bias)
 
 
 class VectorToMap(nn.ConvTranspose2d):

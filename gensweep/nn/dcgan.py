@@ -12,7 +12,7 @@ from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.nn.convolutions import MapToVector, VectorToMap
+from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, MapToVector, VectorToMap
 from gensweep.nn.layers import BatchNorm2d
 from gensweep.nn.networks import (
     ADVERSARIES,
@@ -81,7 +81,7 @@ class DcganGenerator(nn.Module):
         layers: list[nn.Module] = [VectorToMap(inputs, widths[0], 4, bias=False)]
         for before, after in itertools.pairwise([*widths, channels]):
             layers += [batch_norm(before, classes if in_norms else 0), nn.ReLU(inplace=True)]
-            layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False)]
+            layers += [DoublingConv2d(before, after, bias=False)]
         self.layers = nn.ModuleList([*layers, nn.Tanh()])
 
     def forward(self, z: Float[Tensor, "b latent"], labels: Int[Tensor, " b"] | None) -> Float[Tensor, "b c h w"]:
@@ -102,11 +102,11 @@ class DcganDiscriminator(ProjectionDiscriminator):
     def __init__(self, channels: int, size: int, classes: int, width: int, timed: bool, norm: str) -> None:
         super().__init__()
         widths = stage_widths(size, width)
-        layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True)]
+        layers: list[nn.Module] = [HalvingConv2d(channels, widths[0], bias=False), nn.LeakyReLU(0.2, inplace=True)]
         for before, after in itertools.pairwise(widths):
             # A norm's own shift would undo a bias.
             norms = [NORMS[norm](after)] if norm in NORMS else []
-            layers += [nn.Conv2d(before, after, 4, 2, 1, bias=not norms), *norms]
+            layers += [HalvingConv2d(before, after, bias=not norms), *norms]
             layers += [nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.logit = MapToVector(widths[-1], 1, 4, bias=False)

@@ -10,17 +10,19 @@ import pytest
 
 PROGRAM = """
 import torch
-from gensweep.nn.convolutions import dilated_conv
+from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, dilated_conv
 torch.set_num_threads(1)
 for inputs in (8, 16, 24, 40):
-    for dilation in (1, 2, 4, 8):
-        conv = dilated_conv(inputs, 2 * inputs, dilation).to(memory_format=torch.channels_last)
+    layers = [dilated_conv(inputs, 2 * inputs, dilation) for dilation in (1, 2, 4, 8)]
+    layers += [HalvingConv2d(inputs, 2 * inputs), DoublingConv2d(inputs, 2 * inputs)]
+    for conv in layers:
+        conv = conv.to(memory_format=torch.channels_last)
         x = torch.randn(4, inputs, 32, 32).contiguous(memory_format=torch.channels_last).requires_grad_()
         for enabled in (False, True):
             with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
                 conv(x).float().square().sum().backward()
             for each in (x, conv.weight, conv.bias):
-                assert each.grad.isfinite().all(), (inputs, dilation, enabled)
+                assert each.grad.isfinite().all(), (conv, enabled)
                 each.grad = None
 print("touched nothing else")
 """
@@ -28,7 +30,7 @@ print("touched nothing else")
 
 @pytest.mark.trains
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler on Linux")
-def test_dilated_convolutions_and_their_gradients_stay_within_their_memory(tmp_path):
+def test_convolutions_and_their_gradients_stay_within_their_memory(tmp_path):
     guard = tmp_path / "guarded_memory.so"
     source = Path(__file__).with_name("guarded_memory.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", guard, source, "-ldl"], check=True)

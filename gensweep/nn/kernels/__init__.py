@@ -1,11 +1,11 @@
 """Operations that are slow when PyTorch composes them, compiled where there is a C++ compiler; the numbers stay.
 
-A network calls `norm_act`, `same_conv` and `nn.attention.attend` and need not know what runs: `active` says it.  The
-environment variable GENSWEEP_KERNELS=0 switches the compiled kernels off.
+A network calls `norm_act`, `same_conv` and the like and need not know what runs: `active` says it.  The environment
+variable GENSWEEP_KERNELS=0 switches the compiled kernels off.
 """
 
 from gensweep.nn.kernels.library import active
 from gensweep.nn.kernels.norm_act import norm_act
-from gensweep.nn.kernels.winograd import same_conv
+from gensweep.nn.kernels.winograd import doubling_conv, halving_conv, same_conv
 
-__all__ = ["active", "norm_act", "same_conv"]
+__all__ = ["active", "doubling_conv", "halving_conv", "norm_act", "same_conv"]

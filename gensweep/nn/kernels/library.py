@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -130,14 +130,20 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"the compiled kernels cannot be put into {folder} or loaded from there ({error})"
     i, f, p = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
-    loaded.winograd_convolution.argtypes = [p, p, p, i, p, p]
-    loaded.winograd_filter_gradient.argtypes = [p, p, p, p]
-    loaded.norm_act_forward.argtypes = [i, p, p, p, p, p, f, i, p, f, p, p]
-    loaded.norm_act_backward.argtypes = [i, p, p, p, p, p, p, i, p, f, p, p, p]
-    loaded.attention_forward.argtypes = [p, p, f, p]
-    for name in ("norm_act_forward", "norm_act_backward", "attention_forward", "winograd_convolution"):
-        loaded[name].restype = None
-    loaded.winograd_filter_gradient.restype = None
+    arguments: dict[str, list[Any]] = {
+        "norm_act_forward": [i, p, p, p, p, p, f, i, p, f, p, p],
+        "norm_act_backward": [i, p, p, p, p, p, p, i, p, f, p, p, p],
+        "attention_forward": [p, p, f, p],
+        "same_convolution": [p] * 5,
+        "same_input_gradient": [p] * 4,
+        "same_filter_gradient": [p] * 4,
+        "halving_convolution": [p] * 5,
+        "doubling_convolution": [p] * 5,
+        "halving_filter_gradient": [p] * 4,
+    }
+    for name, types in arguments.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = types, None
     return loaded, f"compiled by {found}"
 
 

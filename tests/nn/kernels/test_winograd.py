@@ -1,4 +1,6 @@
-"""Convolutions by the compiled kernel and by PyTorch, against float64 and against one another."""
+"""Convolutions by the compiled kernels and by PyTorch, against float64 and against one another."""
+
+from functools import partial
 
 import pytest
 import torch
@@ -8,13 +10,21 @@ from kernel_paths import PATHS, needs_kernel, running_on
 from torch import nn
 from torch.nn import functional as F
 
-from gensweep.nn.convolutions import SameConv2d
-from gensweep.nn.kernels import library, same_conv, winograd
+from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
+from gensweep.nn.kernels import doubling_conv, halving_conv, library, same_conv
 from gensweep.nn.unet import Upsample
 from gensweep.training.cost import flop_counter
 
 #: Relative errors of a whole tensor.
 TOLERANCE = 3e-5
+#: By name: the function, PyTorch's, the layer, and the side of the filters.
+KINDS = {
+    "same": (same_conv, partial(F.conv2d, padding=1), SameConv2d, 3),
+    "halving": (halving_conv, partial(F.conv2d, stride=2, padding=1), HalvingConv2d, 4),
+    "doubling": (doubling_conv, partial(F.conv_transpose2d, stride=2, padding=1), DoublingConv2d, 4),
+}
+by_kind = pytest.mark.parametrize("kind", KINDS)
+by_path = pytest.mark.parametrize("path", PATHS)
 
 
 @pytest.fixture
@@ -28,12 +38,14 @@ def channels_last(*shape, dtype=torch.float32):
     return torch.randn(*shape).to(dtype, memory_format=torch.channels_last).requires_grad_()
 
 
-def problem(b, inputs, outputs, h, w, *, biased=True, seed=0):
+def problem(kind, b, inputs, outputs, h, w, *, biased=True, seed=0):
     """(x, weight, bias, gradient of the result)."""
     torch.manual_seed(seed)
+    _, by_pytorch, _, side = KINDS[kind]
     bias = torch.randn(outputs, requires_grad=True) if biased else None
-    weight = channels_last(outputs, inputs, 3, 3)
-    return channels_last(b, inputs, h, w), weight, bias, channels_last(b, outputs, h, w).detach()
+    filters = (inputs, outputs) if kind == "doubling" else (outputs, inputs)
+    x, weight = channels_last(b, inputs, h, w), channels_last(*filters, side, side)
+    return x, weight, bias, channels_last(*by_pytorch(x, weight).shape).detach()
 
 
 def result_and_gradients(function, x, weight, bias, gradient):
@@ -41,23 +53,24 @@ def result_and_gradients(function, x, weight, bias, gradient):
     return [y.detach(), *torch.autograd.grad(y, [each for each in (x, weight, bias) if each is not None], gradient)]
 
 
-def by_pytorch(x, weight, bias):
-    return F.conv2d(x, weight, bias, padding=1)
+def doubled(*given):
+    """The same problem in float64."""
+    return [None if each is None else each.detach().double().requires_grad_() for each in given]
 
 
-def exact(*given):
-    doubles = [None if each is None else each.detach().double().requires_grad_() for each in given]
-    return result_and_gradients(by_pytorch, *doubles)
-
-
-def assert_near(actual, expected):
+def assert_near(actual, expected, tolerance=TOLERANCE):
     for mine, other in zip(actual, expected, strict=True):
         assert mine.shape == other.shape
-        assert float((mine - other).detach().norm()) <= TOLERANCE * float(other.detach().norm())
+        assert float((mine - other).detach().norm()) <= tolerance * float(other.detach().norm())
 
 
-@pytest.mark.parametrize("path", PATHS)
-@settings(max_examples=60)
+def compiled(y):
+    return type(y.grad_fn).__name__.startswith("_Compiled")
+
+
+@by_kind
+@by_path
+@settings(max_examples=40)
 @given(
     b=st.integers(1, 7),
     inputs=st.integers(14, 83),
@@ -66,86 +79,98 @@ def assert_near(actual, expected):
     w=st.integers(1, 6).map(lambda n: 4 * n),
     biased=st.booleans(),
 )
-def test_values_and_gradients_are_those_in_float64(path, b, inputs, outputs, h, w, biased):
-    given = problem(b, inputs, outputs, h, w, biased=biased)
+def test_values_and_gradients_are_those_in_float64(kind, path, b, inputs, outputs, h, w, biased):
+    function, by_pytorch, *_ = KINDS[kind]
+    given = problem(kind, b, inputs, outputs, h, w, biased=biased)
     with running_on(path):
-        assert_near(result_and_gradients(same_conv, *given), exact(*given))
+        assert_near(result_and_gradients(function, *given), result_and_gradients(by_pytorch, *doubled(*given)))
 
 
-@settings(max_examples=30)
+@by_kind
+@settings(max_examples=20)
 @given(
-    h=st.integers(1, 9),
-    w=st.integers(1, 9),
+    h=st.integers(2, 9),
+    w=st.integers(2, 9),
     inputs=st.integers(1, 20),
     dtype=st.sampled_from([torch.float32, torch.bfloat16]),
 )
-def test_any_shape_and_type_is_convolved(h, w, inputs, dtype):
-    x, weight, bias, _ = (each.detach().to(dtype) for each in problem(2, inputs, 17, h, w))
-    expected = by_pytorch(x.double(), weight.double(), bias.double())
-    y = same_conv(x, weight, bias)
-    assert y.dtype == x.dtype
-    assert float((y - expected).norm()) <= (TOLERANCE if dtype == torch.float32 else 1e-2) * float(expected.norm())
+def test_any_shape_and_type_is_convolved(kind, h, w, inputs, dtype):
+    function, by_pytorch, *_ = KINDS[kind]
+    given = [each.detach().to(dtype) for each in problem(kind, 2, inputs, 17, h, w)[:3]]
+    y = function(*given)
+    assert y.dtype == dtype
+    assert_near([y], [by_pytorch(*(each.double() for each in given))], TOLERANCE if dtype == torch.float32 else 1e-2)
 
 
+@by_kind
 @pytest.mark.usefixtures("_kernel")
-def test_the_kernel_is_used_where_it_can_be():
-    x, weight, bias, _ = problem(2, 16, 24, 8, 12)
-    assert winograd.is_compiled(x, weight)
-    assert "_SameConv" in type(same_conv(x, weight, bias).grad_fn).__name__
-    y = SameConv2d(16, 24).to(memory_format=torch.channels_last)(x)
-    assert "_SameConv" in type(y.grad_fn).__name__
-
-
-@pytest.mark.usefixtures("_kernel")
-def test_what_it_cannot_take_is_pytorchs():
-    x, weight, bias, _ = problem(2, 16, 24, 8, 12)
+def test_a_layer_is_compiled_where_it_can_be_and_not_where_somebody_counts_operations(kind):
+    function, by_pytorch, layer, _ = KINDS[kind]
+    layer = layer(16, 24).to(memory_format=torch.channels_last)
+    x, weight, bias, _ = problem(kind, 2, 16, 24, 8, 16)
+    assert compiled(layer(x))
+    assert compiled(function(x, weight, bias))
+    for other in (x.contiguous(), x[:, :, :, :7], x[:, :, :3], x.double()):
+        assert not compiled(by_pytorch(other, weight.to(other.dtype), None))
+        assert not compiled(function(other, weight.to(other.dtype), None))
     with torch.autocast("cpu", torch.bfloat16):
-        assert not winograd.is_compiled(x, weight)
-        assert same_conv(x, weight, bias).dtype == torch.bfloat16
-    with flop_counter() as counter:
-        result_and_gradients(same_conv, *problem(2, 16, 24, 8, 12))
-    assert counter.get_total_flops() == 3 * 2 * 9 * 16 * 24 * 2 * 8 * 12
-    for other in (x.contiguous(), x.double(), x[..., :7], x[..., :6], x.to("meta")):
-        assert not winograd.is_compiled(other, weight)
-    assert not winograd.is_compiled(x[:, :15].contiguous(memory_format=torch.channels_last), weight[:, :15])
-    assert not winograd.is_compiled(x, weight[:15])
-    assert not winograd.is_compiled(x, channels_last(24, 17, 3, 3))
+        assert function(x, weight, bias).dtype == torch.bfloat16
+    counts = []
+    for each in (function, by_pytorch):
+        with flop_counter() as counter:
+            result_and_gradients(each, x, weight, bias, function(x, weight, bias).detach())
+        counts.append(counter.get_total_flops())
+    assert counts[0] == counts[1] > 0
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_it_can_be_mapped_by_vmap(path):
-    x, weight, bias, _ = problem(6, 16, 24, 8, 8)
+@pytest.mark.usefixtures("_kernel")
+def test_few_channels_are_pytorchs():
+    for inputs, outputs in ((15, 16), (16, 15)):
+        assert not compiled(same_conv(*problem("same", 2, inputs, outputs, 8, 8)[:3]))
+    assert compiled(same_conv(*problem("same", 2, 16, 16, 8, 8)[:3]))
+
+
+@by_kind
+@by_path
+def test_it_can_be_mapped_by_vmap(kind, path):
+    function, by_pytorch, *_ = KINDS[kind]
+    x, weight, bias, _ = problem(kind, 6, 16, 24, 8, 8)
     with running_on(path):
-        mapped = torch.func.vmap(lambda each: same_conv(each[None], weight, bias)[0])(x.detach())
+        mapped = torch.func.vmap(lambda each: function(each[None], weight, bias)[0])(x.detach())
     assert_near([mapped], [by_pytorch(x, weight, bias)])
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_second_derivatives_are_those_in_float64(path):
-    def penalty(function, x, weight, bias, gradient):
-        (by_x,) = torch.autograd.grad(function(x, weight, bias), x, gradient, create_graph=True)
-        return torch.autograd.grad(by_x.square().sum(), weight)
+@by_kind
+@by_path
+def test_second_derivatives_are_those_in_float64(kind, path):
+    def of_a_penalty(function, x, weight, bias, gradient):
+        first = torch.autograd.grad(function(x, weight, bias), [x, weight], gradient, create_graph=True)
+        return torch.autograd.grad(sum(each.square().sum() for each in first), [x, weight])
 
-    given = problem(2, 16, 24, 8, 8)
-    doubles = [each.detach().double().requires_grad_() for each in given]
+    function, by_pytorch, *_ = KINDS[kind]
+    given = problem(kind, 2, 16, 24, 8, 8)
     with running_on(path):
-        assert_near(penalty(same_conv, *given), penalty(by_pytorch, *doubles))
+        assert_near(of_a_penalty(function, *given), of_a_penalty(by_pytorch, *doubled(*given)))
 
 
+@by_kind
 @pytest.mark.usefixtures("_kernel")
-def test_an_image_is_the_same_in_every_batch():
-    x, weight, bias, _ = problem(9, 24, 40, 12, 12)
-    whole = same_conv(x, weight, bias)
-    assert all(torch.equal(same_conv(x[i : i + 1], weight, bias)[0], whole[i]) for i in range(9))
+def test_an_image_is_the_same_in_every_batch(kind):
+    function, *_ = KINDS[kind]
+    x, weight, bias, _ = problem(kind, 9, 24, 40, 8, 16)
+    whole = function(x, weight, bias)
+    assert all(torch.equal(function(x[i : i + 1], weight, bias)[0], whole[i]) for i in range(9))
 
 
-def test_repeated_it_is_the_same_and_any_number_of_threads_agrees():
-    given, before = problem(9, 24, 40, 12, 12), torch.get_num_threads()
+@by_kind
+def test_repeated_it_is_the_same_and_any_number_of_threads_agrees(kind):
+    function, *_ = KINDS[kind]
+    given, before = problem(kind, 9, 24, 40, 16, 16), torch.get_num_threads()
     try:
         found = {}
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            found[threads], again = (result_and_gradients(same_conv, *given) for _ in range(2))
+            found[threads], again = (result_and_gradients(function, *given) for _ in range(2))
             assert all(map(torch.equal, found[threads], again))
     finally:
         torch.set_num_threads(before)
@@ -153,26 +178,32 @@ def test_repeated_it_is_the_same_and_any_number_of_threads_agrees():
     assert_near(found[3], found[1])
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_gradients_are_computed_for_what_wants_them(path):
-    x, weight, bias, gradient = problem(2, 16, 24, 8, 8)
+@by_kind
+@by_path
+def test_gradients_are_computed_for_what_wants_them(kind, path):
+    function, by_pytorch, *_ = KINDS[kind]
+    x, weight, bias, gradient = problem(kind, 2, 16, 24, 8, 8)
     with running_on(path):
-        same_conv(x.detach(), weight, bias.detach()).backward(gradient)
-        assert x.grad is bias.grad is None
-        assert_near([weight.grad], [exact(x, weight, bias, gradient)[2]])
+        function(x.detach(), weight, bias.detach()).backward(gradient)
+    assert x.grad is bias.grad is None
+    expected = result_and_gradients(by_pytorch, *doubled(x, weight, bias, gradient))
+    assert_near([weight.grad], [expected[2]])
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_a_nan_or_an_infinity_does_not_vanish(path):
-    x, weight, bias, _ = problem(1, 16, 16, 8, 8)
-    for value in (float("nan"), float("inf")):
-        spoilt = x.detach().clone(memory_format=torch.channels_last)
-        spoilt[0, 3, 5, 5] = value
-        with running_on(path):
-            assert not same_conv(spoilt, weight, bias)[0, :, 5, 5].isfinite().any()
+@by_kind
+@by_path
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_does_not_vanish(kind, path, value):
+    function, by_pytorch, *_ = KINDS[kind]
+    x, weight, bias, _ = problem(kind, 1, 16, 16, 8, 8)
+    spoilt = x.detach().clone(memory_format=torch.channels_last)
+    spoilt[0, 3, 5, 5] = value
+    with running_on(path):
+        y = function(spoilt, weight, bias)
+    assert not y.isfinite()[~by_pytorch(spoilt, weight, bias).isfinite()].any()
 
 
-@pytest.mark.parametrize("path", PATHS)
+@by_path
 def test_a_doubled_image_is_convolved_as_if_its_pixels_were_repeated(path):
     torch.manual_seed(0)
     layer = Upsample(24).to(memory_format=torch.channels_last)
@@ -181,4 +212,4 @@ def test_a_doubled_image_is_convolved_as_if_its_pixels_were_repeated(path):
     with running_on(path):
         y = layer(x)
     repeated = x.double().repeat_interleave(2, 2).repeat_interleave(2, 3)
-    assert_near([y], [by_pytorch(repeated, layer.weight.double(), layer.bias.double())])
+    assert_near([y], [F.conv2d(repeated, layer.weight.double(), layer.bias.double(), padding=1)])

@@ -1,0 +1,170 @@
+// What Winograd's minimal filtering takes: tiles of 16 channels at a time that become points, and products of points.
+// Source: Winograd 1980; Lavin & Gray 2016, section 4.
+#pragma once
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+namespace winograd {
+
+constexpr int64_t LANES = 16;
+constexpr int64_t STEP = 24;  // Tiles go through in multiples of this.
+
+using Vector = __m512;
+
+inline Vector all(float x) { return _mm512_set1_ps(x); }
+inline int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+inline __mmask16 lanes(int64_t left) { return left >= LANES ? 0xFFFF : __mmask16((1 << left) - 1); }
+
+// A matrix for each point, with padded columns; an odd number of cache lines apart, so that they share no cache set.
+class Points {
+   public:
+    Points(int64_t count, int64_t rows, int64_t columns)
+        : count(count), rows(rows), columns(padded(columns)), apart_(rows * this->columns | LANES) {
+        numbers_.reset(static_cast<float*>(std::aligned_alloc(64, size() * sizeof(float))));
+    }
+    float* operator[](int64_t point) const { return numbers_.get() + point * apart_; }
+    int64_t size() const { return count * apart_; }
+
+    void clear() const { std::fill((*this)[0], (*this)[0] + size(), 0.0f); }
+    void add(const Points& other) const {
+        for (int64_t i = 0; i < size(); ++i) numbers_.get()[i] += other.numbers_.get()[i];
+    }
+    void store(const Vector* tile, int64_t row, int64_t column) const {
+        for (int64_t p = 0; p < count; ++p) _mm512_store_ps((*this)[p] + row * columns + column, tile[p]);
+    }
+    void load(int64_t row, int64_t column, Vector* tile) const {
+        for (int64_t p = 0; p < count; ++p) tile[p] = _mm512_load_ps((*this)[p] + row * columns + column);
+    }
+
+    const int64_t count, rows, columns;
+
+   private:
+    int64_t apart_;
+    std::unique_ptr<float, decltype(&std::free)> numbers_{nullptr, std::free};
+};
+
+// Images as tiles of 4 x 4 pixels, which are counted along rows, rows and images.
+struct Tiles {
+    int64_t images, height, width;
+
+    int64_t count() const { return images * per_image(); }
+    int64_t per_image() const { return height * width / 16; }
+    int64_t image(int64_t tile) const { return tile / per_image(); }
+    int64_t top(int64_t tile) const { return tile % per_image() / (width / 4) * 4; }
+    int64_t left(int64_t tile) const { return tile % (width / 4) * 4; }
+};
+
+// Pixels of channels-last images; those outside are 0.
+struct Pixels {
+    int64_t height, width, channels;
+
+    int64_t at(int64_t image, int64_t y, int64_t x) const { return ((image * height + y) * width + x) * channels; }
+
+    // N x N pixels, `apart` from one another, of 16 channels.
+    template <int N>
+    void load(const float* from, int64_t image, int64_t top, int64_t left, int64_t apart, int64_t channel, Vector* tile) const {
+        const __mmask16 mask = lanes(channels - channel);
+        const float* corner = from + at(image, top, left) + channel;
+        if (top >= 0 && left >= 0 && top + apart * (N - 1) < height && left + apart * (N - 1) < width) {
+            for (int i = 0; i < N; ++i)
+                for (int j = 0; j < N; ++j)
+                    tile[i * N + j] = _mm512_maskz_loadu_ps(mask, corner + (i * width + j) * apart * channels);
+            return;
+        }
+        for (int i = 0; i < N; ++i)
+            for (int j = 0; j < N; ++j) {
+                const int64_t y = top + i * apart, x = left + j * apart;
+                const bool inside = y >= 0 && y < height && x >= 0 && x < width;
+                tile[i * N + j] = inside ? _mm512_maskz_loadu_ps(mask, corner + (i * width + j) * apart * channels) : all(0);
+            }
+    }
+
+    // 4 x 4 pixels, plus a bias if there is one.
+    void store(const Vector* tile, const float* bias, int64_t image, int64_t top, int64_t left, int64_t apart, int64_t channel, float* to) const {
+        const __mmask16 mask = lanes(channels - channel);
+        const Vector shift = bias ? _mm512_maskz_loadu_ps(mask, bias + channel) : all(0);
+        float* corner = to + at(image, top, left) + channel;
+        for (int i = 0; i < 4; ++i)
+            for (int j = 0; j < 4; ++j)
+                _mm512_mask_storeu_ps(corner + (i * width + j) * apart * channels, mask, tile[i * 4 + j] + shift);
+    }
+};
+
+// A tile of N x N to one of M x M: columns, then rows.
+template <int N, int M, void TURN(const Vector*, int64_t, Vector*, int64_t)>
+inline void turn(const Vector* from, Vector* to) {
+    Vector half[M * N];
+    for (int j = 0; j < N; ++j) TURN(from + j, N, half + j, N);
+    for (int i = 0; i < M; ++i) TURN(half + i * N, 1, to + i * M, 1);
+}
+
+// The same number of 16 filters, `apart` from one another.
+class Filters {
+   public:
+    explicit Filters(int64_t apart) : lanes_(_mm512_mullo_epi32(_mm512_set1_epi32(int(apart)), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
+    Vector load(const float* first, __mmask16 mask) const { return _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4); }
+    void store(Vector numbers, __mmask16 mask, float* first) const { _mm512_mask_i32scatter_ps(first, mask, lanes_, numbers, 4); }
+
+   private:
+    __m512i lanes_;
+};
+
+// R rows and 16 W columns of a matrix product, whose sums stay in registers: to = a b, or to += a b.
+// Row r of a begins at r * down, and its numbers are `along` apart; b and to have as many columns.
+template <int R, int W, bool ADDED>
+inline void block(const float* a, int64_t down, int64_t along, const float* b, int64_t inner, int64_t columns, float* to) {
+    Vector sums[R][W];
+    for (int r = 0; r < R; ++r)
+        for (int w = 0; w < W; ++w) sums[r][w] = ADDED ? _mm512_load_ps(to + r * columns + w * LANES) : all(0);
+    for (int64_t i = 0; i < inner; ++i) {
+        Vector right[W];
+        for (int w = 0; w < W; ++w) right[w] = _mm512_load_ps(b + i * columns + w * LANES);
+        for (int r = 0; r < R; ++r) {
+            const Vector left = all(a[r * down + i * along]);
+            for (int w = 0; w < W; ++w) sums[r][w] = _mm512_fmadd_ps(left, right[w], sums[r][w]);
+        }
+    }
+    for (int r = 0; r < R; ++r)
+        for (int w = 0; w < W; ++w) _mm512_store_ps(to + r * columns + w * LANES, sums[r][w]);
+}
+
+template <int R, int W, bool ADDED>
+inline void strip(const float* a, int64_t rows, int64_t down, int64_t along, const float* b, int64_t inner, int64_t columns, float* to) {
+    for (int64_t r = 0; r < rows; r += R) block<R, W, ADDED>(a + r * down, down, along, b, inner, columns, to + r * columns);
+}
+
+// At each point, `to` [tiles, outputs] = inputs [tiles, channels] times filters [channels, outputs].
+inline void multiply(const Points& inputs, const Points& filters, const Points& to) {
+    for (int64_t p = 0; p < to.count; ++p) {
+        const int64_t K = filters.columns;
+        int64_t k = 0;
+        const auto columns = [&](auto part) {
+            part(inputs[p], to.rows, inputs.columns, 1, filters[p] + k, filters.rows, K, to[p] + k);
+        };
+        for (; k + 4 * LANES <= K; k += 4 * LANES) columns(strip<6, 4, false>);
+        if (K - k == 3 * LANES) columns(strip<8, 3, false>);
+        if (K - k == 2 * LANES) columns(strip<12, 2, false>);
+        if (K - k == LANES) columns(strip<24, 1, false>);
+    }
+}
+
+// At each point, `to` [channels, outputs] += the sums over n tiles of inputs times gradients.
+inline void add_outer(const Points& inputs, const Points& gradients, int64_t n, const Points& to) {
+    for (int64_t p = 0; p < to.count; ++p) {
+        const int64_t K = gradients.columns;
+        int64_t k = 0;
+        const auto columns = [&](auto part) {
+            part(inputs[p], to.rows, 1, inputs.columns, gradients[p] + k, n, K, to[p] + k);
+        };
+        for (; k + 3 * LANES <= K; k += 3 * LANES) columns(strip<8, 3, true>);
+        if (K - k == 2 * LANES) columns(strip<8, 2, true>);
+        if (K - k == LANES) columns(strip<16, 1, true>);
+    }
+}
+
+}  // namespace winograd
