@@ -8,8 +8,8 @@ sigmoid, binary cross-entropy, two backward passes of the discriminator and one 
 that it takes out for its log.  At 32 px both networks have one stage less.  Its images lie ready in memory; gensweep's
 step is all of it: images from its loader, random numbers by position, signals, and its three averages of the generator,
 which the tutorial does not have.  The first line is gensweep's faster precision, which a sweep finds by itself; the
-tutorial's loop is float32 in PyTorch's default memory format.  Contenders take turns, in a rotating order, and the median over the rounds
-is reported.  FLOPs are counted by torch.utils.flop_counter in one step of each.
+tutorial's loop is float32 in PyTorch's default memory format.  Contenders take turns, in a rotating order, and the
+median over the rounds is reported.  FLOPs are counted by torch.utils.flop_counter in one step of each.
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.
 
 Prints a table and writes benchmarks/results/dcgan_step-DATE-PXpx-widthW-batchB-threadsT.json.
