@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from gensweep.cache import is_waiting
 from gensweep.phases import COMPUTING, RESTING, STEADY, Phase
@@ -33,8 +35,21 @@ STACK_FILE = "gensweep-stacks"
 FIRST_TIMEOUTS = 10
 
 
+def waited_for_a_core(thread: int) -> float:
+    """Seconds that a thread of this process could have computed and had no core, so far; 0 where nobody tells."""
+    try:
+        _, waited, _ = Path(f"/proc/self/task/{thread}/schedstat").read_text().split()
+    except (OSError, ValueError):  # not Linux, or the thread has ended
+        return 0.0
+    return int(waited) / 1e9
+
+
 class Heartbeat:
-    """Sends signs from a thread of its own.  `meetings` counts the collective operations that this rank has come to."""
+    """Sends signs from a thread of its own.  `meetings` counts the collective operations that this rank has come to.
+
+    `waited` tells how long a thread has waited for a core: on a machine that other programs use, too, a step may take
+    long and nothing hangs.
+    """
 
     def __init__(
         self,
@@ -45,10 +60,12 @@ class Heartbeat:
         meetings: Callable[[], int],
         timeout: float | None,
         clock: Callable[[], float] = time.monotonic,
+        waited: Callable[[int], float] = waited_for_a_core,
     ) -> None:
         self._send, self._rank, self._node, self._meetings, self._clock = send, rank, node, meetings, clock
         self._timeout, self._phase = timeout, RESTING
         self._moves, self._moved = 0, clock()
+        self._waited, self._thread, self._waited_before = waited, threading.get_native_id(), math.inf
         self._slowest: dict[Phase, float] = {}
         self._descriptor = _stack_file()
         self._wake, self._stopped = threading.Event(), False
@@ -76,6 +93,7 @@ class Heartbeat:
         now = self._clock()
         took, self._moved = now - self._moved, now
         self._moves += 1
+        self._thread, self._waited_before = threading.get_native_id(), math.inf
         if phase is not None and phase != self._phase:
             self._phase = phase
             self._wake.set()
@@ -84,14 +102,22 @@ class Heartbeat:
 
     @property
     def patience(self) -> float:
-        """Seconds that the next step may take: those of the slowest one so far, and what the settings allow beyond."""
+        """Seconds that the next step may take: those of the slowest one so far, and what the settings allow beyond.
+
+        What it waited for a core since the first sign after the last step comes on top.
+        """
         timeout, phase = self._timeout, self._phase
         if timeout is None or phase == RESTING:
             return float("inf")
         slowest = self._slowest.get(phase)
         known = phase in STEADY and slowest is not None
         allowed = timeout if known else FIRST_TIMEOUTS * timeout
-        return allowed + (slowest or 0.0) + (0.0 if phase in COMPUTING else PATIENCE)
+        return allowed + (slowest or 0.0) + (0.0 if phase in COMPUTING else PATIENCE) + self._starved()
+
+    def _starved(self) -> float:
+        now = self._waited(self._thread)
+        self._waited_before = min(self._waited_before, now)
+        return now - self._waited_before
 
     def sign(self) -> Sign:
         """How it is now."""

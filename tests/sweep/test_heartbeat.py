@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
 from gensweep.cache import locked
 from gensweep.phases import RESTING
 from gensweep.remote_folder import PATIENCE
-from gensweep.sweep.heartbeat import FIRST_TIMEOUTS, Heartbeat
+from gensweep.sweep.heartbeat import FIRST_TIMEOUTS, Heartbeat, waited_for_a_core
 
 
 class Clock:
@@ -41,6 +45,33 @@ def steps(heartbeat, clock, phase, *seconds):
 def test_a_step_may_take_the_timeout_longer_than_the_slowest_one_so_far(heartbeat, clock):
     steps(heartbeat, clock, "training", 300, 2, 7, 3)
     assert heartbeat.patience == 67
+
+
+def test_what_a_step_waits_for_a_core_is_no_delay_of_its_own(clock):
+    waits = {threading.get_native_id(): 100.0}
+    heartbeat = Heartbeat([].append, rank=0, node="n", meetings=int, timeout=60.0, clock=clock, waited=waits.get)
+    heartbeat.begin(60.0)
+    steps(heartbeat, clock, "training", 1, 2)
+    assert heartbeat.sign().patience == 62
+    waits[threading.get_native_id()] += 45
+    assert heartbeat.sign().patience == 107
+    steps(heartbeat, clock, "training", 2)
+    assert heartbeat.sign().patience == 62
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nobody tells elsewhere")
+def test_a_thread_that_shares_a_core_with_another_program_waits_for_it():
+    me, cores = threading.get_native_id(), os.sched_getaffinity(0)
+    before, enough = waited_for_a_core(me), time.thread_time() + 20
+    os.sched_setaffinity(0, {min(cores)})
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as other:  # on the same core
+        try:
+            while waited_for_a_core(me) < before + 0.05:
+                assert time.thread_time() < enough
+        finally:
+            other.kill()
+            os.sched_setaffinity(0, cores)
+    assert waited_for_a_core(2**30) == 0  # no thread
 
 
 @pytest.mark.parametrize(("phase", "storage"), [("starting", PATIENCE), ("training", 0), ("drawing samples", 0)])
