@@ -11,40 +11,15 @@ from gensweep.nn.kernels import doubling_conv, halving_conv, same_conv
 from gensweep.nn.kernels.library import is_plain
 
 
-def dilated_conv(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
-    """A convolution of 3 x 3 pixels that lie `dilation` apart; images keep their size."""
-    if dilation == 1:
-        return SameConv2d(inputs, outputs)
-    # Of 8 channels, 16, 32, ... oneDNN differentiates it without a fault.
-    kind = ContiguousConv2d if inputs > 16 and inputs % 16 else nn.Conv2d
-    return kind(inputs, outputs, 3, padding=dilation, dilation=dilation)
-
-
 class SameConv2d(nn.Conv2d):
-    """A convolution of 3 x 3 pixels, in half of the time where there is a kernel for it."""
+    """A convolution of 3 x 3 pixels that lie `dilation` apart; images keep their size."""
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, 3, padding=1)
-
-    def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
-        """The images, convolved."""
-        return same_conv(input, self.weight, self.bias)
-
-
-class ContiguousConv2d(nn.Conv2d):
-    """A convolution that computes in the usual layout on a CPU, whatever those of its input and weights.
-
-    In bfloat16 and channels-last, on processors with AVX-512 for bfloat16 and no AMX, oneDNN (PyTorch 2.13) reads
-    behind its buffers as it differentiates a dilated convolution by its weights: the process dies, or the gradient has
-    in it what lies there.
-    """
+    def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
+        super().__init__(inputs, outputs, 3, padding=dilation, dilation=dilation)
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
         """The images, convolved."""
-        if input.device.type != "cpu" or (input.is_contiguous() and self.weight.is_contiguous()):
-            return super().forward(input)
-        out: Tensor = self._conv_forward(input.contiguous(), self.weight.contiguous(), self.bias)
-        return out.contiguous(memory_format=torch.channels_last)
+        return same_conv(input, self.weight, self.bias, self.dilation[0])
 
 
 class HalvingConv2d(nn.Conv2d):

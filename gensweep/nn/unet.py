@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
 from gensweep.nn.attention import attend, usual_heads
-from gensweep.nn.convolutions import SameConv2d, dilated_conv
+from gensweep.nn.convolutions import SameConv2d
 from gensweep.nn.kernels import norm_act, same_conv, winograd
 from gensweep.nn.layers import Conditioning, Dropout, group_norm, run_block, zero_initialised
 from gensweep.nn.networks import DENOISERS, Checkpointing, Count, DenoiserWidth, DropoutShare, Width
@@ -121,7 +121,7 @@ class ResidualBlock(nn.Module):
         self, inputs: int, hidden: int, outputs: int, features: int, dropout: float, *, dilation: int = 1
     ) -> None:
         super().__init__()
-        self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), dilated_conv(inputs, hidden, dilation))
+        self.enter = nn.Sequential(group_norm(inputs), nn.SiLU(), SameConv2d(inputs, hidden, dilation))
         self.norm = group_norm(hidden)
         self.scale_shift = nn.Linear(features, 2 * hidden)
         leave = zero_initialised(SameConv2d(hidden, outputs))
@@ -180,7 +180,7 @@ class Upsample(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         """Features of twice the height and width."""
-        if winograd.is_compiled(winograd.SAME, input, self.weight):  # then 9 products are enough
+        if winograd.is_compiled(winograd.same(), input, self.weight):  # then 9 products are enough
             return same_conv(F.interpolate(input, scale_factor=2.0), self.weight, self.bias)
         sums = 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
         return F.conv_transpose2d(input, sums.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)

@@ -10,10 +10,10 @@ import pytest
 
 PROGRAM = """
 import torch
-from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, dilated_conv
+from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
 torch.set_num_threads(1)
 for inputs in (8, 16, 24, 40):
-    layers = [dilated_conv(inputs, 2 * inputs, dilation) for dilation in (1, 2, 4, 8)]
+    layers = [SameConv2d(inputs, 2 * inputs, dilation) for dilation in (1, 2, 4, 8)]
     layers += [HalvingConv2d(inputs, 2 * inputs), DoublingConv2d(inputs, 2 * inputs)]
     for conv in layers:
         conv = conv.to(memory_format=torch.channels_last)

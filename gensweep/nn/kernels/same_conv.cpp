@@ -1,4 +1,4 @@
-// Convolutions of 3 x 3 pixels in float32 and channels-last, by Winograd's minimal filtering F(4 x 4, 3 x 3).
+// Convolutions of 3 x 3 pixels, which may lie apart, in float32 and channels-last, by Winograd's minimal filtering F(4 x 4, 3 x 3).
 //
 // A tile of 4 x 4 results takes 36 products for each pair of channels instead of 144: tiles of 6 x 6 inputs and the
 // filters become 36 points each, points are multiplied, and the products become results.  A few tiles at a time go
@@ -74,12 +74,31 @@ inline void filters_of_points(const Vector* u, int64_t step, Vector* to, int64_t
     to[2 * to_step] = a + all(1.0f / 6) * b + u[5 * step];
 }
 
+// The shape of all arguments: (images, height, width, dilation, inputs, outputs).  Pixels that lie `dilation` apart see
+// nothing of those between them: they are images of their own, which tiles are of.
+struct Problem {
+    explicit Problem(const int64_t* shape)
+        : dilation(shape[3]),
+          tiles{shape[0] * dilation * dilation, shape[1] / dilation, shape[2] / dilation},
+          inputs{shape[1], shape[2], shape[4]},
+          outputs{shape[1], shape[2], shape[5]} {}
+
+    int64_t image(int64_t tile) const { return tiles.image(tile) / (dilation * dilation); }
+    int64_t top(int64_t tile) const { return tiles.image(tile) / dilation % dilation + dilation * tiles.top(tile); }
+    int64_t left(int64_t tile) const { return tiles.image(tile) % dilation + dilation * tiles.left(tile); }
+
+    const int64_t dilation;
+    const Tiles tiles;
+    const Pixels inputs, outputs;
+};
+
 // n tiles of 6 x 6 inputs, which overlap.
-void read_inputs(const float* x, const Tiles& tiles, const Pixels& pixels, int64_t first, int64_t n, const Points& to) {
+void read_inputs(const float* x, const Problem& problem, int64_t first, int64_t n, const Points& to) {
+    const int64_t apart = problem.dilation;
     for (int64_t t = first; t < first + n; ++t)
-        for (int64_t c = 0; c < pixels.channels; c += LANES) {
+        for (int64_t c = 0; c < problem.inputs.channels; c += LANES) {
             Vector tile[IN * IN], points[IN * IN];
-            pixels.load<IN>(x, tiles.image(t), tiles.top(t) - 1, tiles.left(t) - 1, 1, c, tile);
+            problem.inputs.load<IN>(x, problem.image(t), problem.top(t) - apart, problem.left(t) - apart, apart, c, tile);
             turn<IN, IN, points_of_inputs>(tile, points);
             to.store(points, t - first, c);
         }
@@ -101,8 +120,9 @@ void read_filters(const float* w, int64_t inputs, int64_t outputs, bool turned, 
 
 // x [b, h, w, inputs] to y [b, h, w, outputs]; the filters are those of read_filters.
 void convolve(const int64_t* shape, const float* x, const float* w, bool turned, const float* bias, float* y) {
-    const Tiles tiles{shape[0], shape[1], shape[2]};
-    const Pixels inputs{shape[1], shape[2], shape[3]}, outputs{shape[1], shape[2], shape[4]};
+    const Problem problem(shape);
+    const Tiles& tiles = problem.tiles;
+    const Pixels &inputs = problem.inputs, &outputs = problem.outputs;
     const Points filters(IN * IN, inputs.channels, outputs.channels);
     read_filters(w, inputs.channels, outputs.channels, turned, filters);
 #pragma omp parallel
@@ -111,14 +131,14 @@ void convolve(const int64_t* shape, const float* x, const float* w, bool turned,
 #pragma omp for schedule(static)
         for (int64_t first = 0; first < tiles.count(); first += TILES) {
             const int64_t n = std::min(TILES, tiles.count() - first);
-            read_inputs(x, tiles, inputs, first, n, read);
+            read_inputs(x, problem, first, n, read);
             multiply(read, filters, products);
             for (int64_t t = first; t < first + n; ++t)
                 for (int64_t k = 0; k < outputs.channels; k += LANES) {
                     Vector points[IN * IN], tile[OUT * OUT];
                     products.load(t - first, k, points);
                     turn<IN, OUT, results_of_points>(points, tile);
-                    outputs.store(tile, bias, tiles.image(t), tiles.top(t), tiles.left(t), 1, k, y);
+                    outputs.store(tile, bias, problem.image(t), problem.top(t), problem.left(t), problem.dilation, k, y);
                 }
         }
     }
@@ -128,8 +148,7 @@ void convolve(const int64_t* shape, const float* x, const float* w, bool turned,
 
 extern "C" int winograd_is_compiled() { return 1; }
 
-// In all of these shape is (images, height, width, inputs, outputs); x [b, h, w, inputs], w [outputs, 3, 3, inputs],
-// y [b, h, w, outputs], and dx, dw, dy like them.
+// x [b, h, w, inputs], w [outputs, 3, 3, inputs], y [b, h, w, outputs], and dx, dw, dy like them.
 extern "C" void same_convolution(const int64_t* shape, const float* x, const float* w, const float* bias, float* y) {
     convolve(shape, x, w, false, bias, y);
 }
@@ -141,8 +160,9 @@ extern "C" void same_input_gradient(const int64_t* shape, const float* dy, const
 
 // As many threads add up the same tiles in the same order.
 extern "C" void same_filter_gradient(const int64_t* shape, const float* x, const float* dy, float* dw) {
-    const Tiles tiles{shape[0], shape[1], shape[2]};
-    const Pixels inputs{shape[1], shape[2], shape[3]}, outputs{shape[1], shape[2], shape[4]};
+    const Problem problem(shape);
+    const Tiles& tiles = problem.tiles;
+    const Pixels &inputs = problem.inputs, &outputs = problem.outputs;
     const int64_t groups = (tiles.count() + TILES - 1) / TILES, parts = std::min<int64_t>(groups, omp_get_max_threads());
     std::vector<std::unique_ptr<Points>> sums(parts);
 #pragma omp parallel for schedule(static) num_threads(parts)
@@ -152,11 +172,11 @@ extern "C" void same_filter_gradient(const int64_t* shape, const float* x, const
         const Points read(IN * IN, TILES, inputs.channels), gradients(IN * IN, TILES, outputs.channels);
         for (int64_t group = groups * part / parts; group < groups * (part + 1) / parts; ++group) {
             const int64_t first = group * TILES, n = std::min(TILES, tiles.count() - first);
-            read_inputs(x, tiles, inputs, first, n, read);
+            read_inputs(x, problem, first, n, read);
             for (int64_t t = first; t < first + n; ++t)
                 for (int64_t k = 0; k < outputs.channels; k += LANES) {
                     Vector tile[OUT * OUT], points[IN * IN];
-                    outputs.load<OUT>(dy, tiles.image(t), tiles.top(t), tiles.left(t), 1, k, tile);
+                    outputs.load<OUT>(dy, problem.image(t), problem.top(t), problem.left(t), problem.dilation, k, tile);
                     turn<OUT, IN, points_of_results>(tile, points);
                     gradients.store(points, t - first, k);
                 }

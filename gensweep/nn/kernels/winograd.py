@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -25,10 +26,16 @@ Convolution: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 
 def same_conv(
-    x: Float[Tensor, "b c h w"], weight: Float[Tensor, "d c 3 3"], bias: Float[Tensor, " d"] | None
+    x: Float[Tensor, "b c h w"],
+    weight: Float[Tensor, "d c 3 3"],
+    bias: Float[Tensor, " d"] | None,
+    dilation: int = 1,
 ) -> Float[Tensor, "b d h w"]:
-    """The convolution of 3 x 3 pixels with zeros around the images; the kernel and PyTorch agree to rounding."""
-    return _convolved(SAME, x, weight, bias)
+    """The convolution of 3 x 3 pixels that lie `dilation` apart, with zeros around the images.
+
+    The kernel and PyTorch agree to rounding.
+    """
+    return _convolved(same(dilation), x, weight, bias)
 
 
 def halving_conv(
@@ -46,14 +53,12 @@ def doubling_conv(
 
 
 class Kind(NamedTuple):
-    """A convolution by PyTorch, `padding` 1; whether it is transposed; and its kernels, of x, its weights and results.
-
-    A tile of results has this side in x.
-    """
+    """A convolution by PyTorch, whose padding is its dilation, and its kernels; x is a whole number of tiles large."""
 
     torchs: Convolution
     transposed: bool
     stride: int
+    dilation: int
     tile: int
     forward: Convolution
     by_inputs: Callable[[Tensor, Tensor], Tensor]
@@ -100,7 +105,7 @@ class _Compiled(torch.autograd.Function):
         kind, (x, weight) = ctx.kind, ctx.saved_tensors
         _, by_x, by_weight, by_bias = ctx.needs_input_grad
         if torch.is_grad_enabled():  # the gradients will be differentiated: the kernels have no second derivatives
-            pairs = [[each, each] for each in (kind.stride, 1, 1)]  # and padding and dilation
+            pairs = [[each, each] for each in (kind.stride, kind.dilation, kind.dilation)]
             settings = ctx.outputs, *pairs, kind.transposed, [0, 0], 1, (by_x, by_weight, by_bias)
             return None, *torch.ops.aten.convolution_backward(grads[0], x, weight, *settings)
         grad = _channels_last(grads[0])
@@ -125,27 +130,27 @@ def _at(x: Tensor | None) -> int | None:
 
 
 def _run(name: str, shape: tuple[int, ...], *tensors: Tensor | None) -> None:
-    getattr(library.kernels(), name)((ctypes.c_int64 * 5)(*shape), *map(_at, tensors))
+    getattr(library.kernels(), name)((ctypes.c_int64 * len(shape))(*shape), *map(_at, tensors))
 
 
-def _same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: int) -> Tensor:
     b, c, h, w = x.shape
     y = _images(x, len(weight), h, w)
-    _run("same_convolution", (b, h, w, c, len(weight)), x, weight, bias, y)
+    _run("same_convolution", (b, h, w, dilation, c, len(weight)), x, weight, bias, y)
     return y
 
 
-def _same_by_inputs(grad: Tensor, weight: Tensor) -> Tensor:
+def _same_by_inputs(grad: Tensor, weight: Tensor, *, dilation: int) -> Tensor:
     b, d, h, w = grad.shape
     dx = _images(grad, weight.shape[1], h, w)
-    _run("same_input_gradient", (b, h, w, d, weight.shape[1]), grad, weight, dx)
+    _run("same_input_gradient", (b, h, w, dilation, d, weight.shape[1]), grad, weight, dx)
     return dx
 
 
-def _same_by_weights(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
+def _same_by_weights(x: Tensor, grad: Tensor, weight: Tensor, *, dilation: int) -> Tensor:
     b, c, h, w = x.shape
     gradient = torch.empty_like(weight, memory_format=torch.channels_last)
-    _run("same_filter_gradient", (b, h, w, c, len(weight)), x, grad, gradient)
+    _run("same_filter_gradient", (b, h, w, dilation, c, len(weight)), x, grad, gradient)
     return gradient
 
 
@@ -174,8 +179,21 @@ def _doubled_by_weights(coarse: Tensor, fine: Tensor, weight: Tensor) -> Tensor:
     return _halved_by_weights(fine, coarse, weight)
 
 
-def _torchs_same(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.conv2d(x, weight, bias, padding=1)
+def _torchs_same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: int) -> Tensor:
+    if dilation == 1 or x.device.type != "cpu" or _is_sound(x, weight):
+        return F.conv2d(x, weight, bias, padding=dilation, dilation=dilation)
+    out = F.conv2d(x.contiguous(), weight.contiguous(), bias, padding=dilation, dilation=dilation)
+    return _channels_last(out)
+
+
+def _is_sound(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN differentiates a dilated convolution without a fault: of 8 channels, 16, 32, ... it does.
+
+    Else, in bfloat16 and channels-last, on processors with AVX-512 for bfloat16 and no AMX, it (of PyTorch 2.13) reads
+    behind its buffers: the process dies, or the gradient by weights has in it what lies there.
+    """
+    inputs = weight.shape[1]
+    return inputs <= LANES or inputs % LANES == 0 or (x.is_contiguous() and weight.is_contiguous())
 
 
 def _torchs_halving(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -186,6 +204,13 @@ def _torchs_doubling(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.conv_transpose2d(x, weight, bias, stride=2, padding=1)
 
 
-SAME = Kind(_torchs_same, False, 1, TILE, _same, _same_by_inputs, _same_by_weights)
-HALVING = Kind(_torchs_halving, False, 2, 2 * TILE, _halved, _doubled, _halved_by_weights)
-DOUBLING = Kind(_torchs_doubling, True, 2, TILE, _doubled, _halved, _doubled_by_weights)
+@cache
+def same(dilation: int = 1) -> Kind:
+    """The convolution of `same_conv`."""
+    kernels = (partial(each, dilation=dilation) for each in (_same, _same_by_inputs, _same_by_weights))
+    torchs = partial(_torchs_same, dilation=dilation)
+    return Kind(torchs, False, 1, dilation, TILE * dilation, *kernels)
+
+
+HALVING = Kind(_torchs_halving, False, 2, 1, 2 * TILE, _halved, _doubled, _halved_by_weights)
+DOUBLING = Kind(_torchs_doubling, True, 2, 1, TILE, _doubled, _halved, _doubled_by_weights)

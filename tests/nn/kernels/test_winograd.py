@@ -20,6 +20,12 @@ TOLERANCE = 3e-5
 #: By name: the function, PyTorch's, the layer, and the side of the filters.
 KINDS = {
     "same": (same_conv, partial(F.conv2d, padding=1), SameConv2d, 3),
+    "dilated": (
+        partial(same_conv, dilation=2),
+        partial(F.conv2d, padding=2, dilation=2),
+        partial(SameConv2d, dilation=2),
+        3,
+    ),
     "halving": (halving_conv, partial(F.conv2d, stride=2, padding=1), HalvingConv2d, 4),
     "doubling": (doubling_conv, partial(F.conv_transpose2d, stride=2, padding=1), DoublingConv2d, 4),
 }
