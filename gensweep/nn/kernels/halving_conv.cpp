@@ -7,8 +7,6 @@
 #include <cstdint>
 
 #ifdef __AVX512F__
-#include <omp.h>
-
 #include "winograd.h"
 
 using namespace winograd;
@@ -80,18 +78,33 @@ struct Problem {
     const Pixels fine, coarse;
 };
 
-// n tiles of 5 x 5 pixels of each phase of the fine images; phases lie beside each other.
-void read_fine(const float* x, const Problem& problem, int64_t first, int64_t n, const Points& to) {
-    const Tiles& tiles = problem.tiles;
-    for (int64_t t = first; t < first + n; ++t)
-        for (int phase = 0; phase < PHASES; ++phase)
-            for (int64_t c = 0; c < problem.fine.channels; c += LANES) {
-                Vector tile[IN * IN], points[IN * IN];
-                const int64_t top = 2 * tiles.top(t) + phase / 2 - 1, left = 2 * tiles.left(t) + phase % 2 - 1;
-                problem.fine.load<IN>(x, tiles.image(t), top, left, 2, c, tile);
-                turn<IN, IN, points_of_inputs>(tile, points);
-                to.store(points, t - first, phase * padded(problem.fine.channels) + c);
+// Reads n tiles of 5 x 5 pixels of each phase of the fine images; phases lie beside each other.
+auto reader_of_fine(const float* x, const Problem& problem) {
+    return [=, &problem](int64_t first, int64_t n, const Points& to) {
+        const Tiles& tiles = problem.tiles;
+        for (int64_t t = first; t < first + n; ++t)
+            for (int phase = 0; phase < PHASES; ++phase)
+                for (int64_t c = 0; c < problem.fine.channels; c += LANES) {
+                    Vector tile[IN * IN], points[IN * IN];
+                    const int64_t top = 2 * tiles.top(t) + phase / 2 - 1, left = 2 * tiles.left(t) + phase % 2 - 1;
+                    problem.fine.load<IN>(x, tiles.image(t), top, left, 2, c, tile);
+                    turn<IN, IN, points_of_inputs>(tile, points);
+                    to.store(points, t - first, phase * padded(problem.fine.channels) + c);
+                }
+    };
+}
+
+// Writes n tiles of 4 x 4 results to images, where the tiles begin at their scale * (top, left) + (down, right).
+auto writer(const Pixels& images, const Tiles& tiles, const float* bias, int64_t scale, int64_t down, int64_t right, float* y) {
+    return [=, &images, &tiles](int64_t first, int64_t n, const Points& products) {
+        for (int64_t t = first; t < first + n; ++t)
+            for (int64_t k = 0; k < images.channels; k += LANES) {
+                Vector points[IN * IN], tile[OUT * OUT];
+                products.load(t - first, k, points);
+                turn<IN, OUT, results_of_points>(points, tile);
+                images.store(tile, bias, tiles.image(t), scale * tiles.top(t) + down, scale * tiles.left(t) + right, scale, k, y);
             }
+    };
 }
 
 }  // namespace
@@ -114,104 +127,62 @@ extern "C" void halving_convolution(const int64_t* shape, const float* fine, con
                 turn<FILTER, IN, points_of_filters>(filter, turned);
                 points.store(turned, phase * padded(C) + c, k);
             }
-    const Tiles& tiles = problem.tiles;
-#pragma omp parallel
-    {
-        const Points read(IN * IN, TILES, PHASES * padded(C)), products(IN * IN, TILES, K);
-#pragma omp for schedule(static)
-        for (int64_t first = 0; first < tiles.count(); first += TILES) {
-            const int64_t n = std::min(TILES, tiles.count() - first);
-            read_fine(fine, problem, first, n, read);
-            multiply(read, points, products);
-            for (int64_t t = first; t < first + n; ++t)
-                for (int64_t k = 0; k < K; k += LANES) {
-                    Vector each[IN * IN], tile[OUT * OUT];
-                    products.load(t - first, k, each);
-                    turn<IN, OUT, results_of_points>(each, tile);
-                    problem.coarse.store(tile, bias, tiles.image(t), tiles.top(t), tiles.left(t), 1, k, coarse);
-                }
-        }
-    }
+    const auto write = writer(problem.coarse, problem.tiles, bias, 1, 0, 0, coarse);
+    through(problem.tiles.count(), TILES, points, PHASES * padded(C), reader_of_fine(fine, problem), write);
 }
 
 extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, const float* w, const float* bias, float* fine) {
     const Problem problem(shape);
     const int64_t C = problem.fine.channels, K = problem.coarse.channels;
-    std::vector<std::unique_ptr<Points>> points;
-    for (int phase = 0; phase < PHASES; ++phase) points.push_back(std::make_unique<Points>(IN * IN, K, C));
+    for (int phase = 0; phase < PHASES; ++phase) {
+        const int64_t down = phase / 2, right = phase % 2;
+        const Points points(IN * IN, K, C);
 #pragma omp parallel for schedule(static)
-    for (int64_t k = 0; k < K; ++k)
-        for (int phase = 0; phase < PHASES; ++phase)
+        for (int64_t k = 0; k < K; ++k)
             for (int64_t c = 0; c < C; c += LANES) {
                 Vector filter[FILTER * FILTER], turned[IN * IN];
                 for (int i = 0; i < FILTER; ++i)
                     for (int j = 0; j < FILTER; ++j)
-                        filter[i * FILTER + j] = _mm512_maskz_loadu_ps(lanes(C - c), w + problem.filter(k, c, 2 - 2 * i + phase / 2, 2 - 2 * j + phase % 2));
+                        filter[i * FILTER + j] = _mm512_maskz_loadu_ps(lanes(C - c), w + problem.filter(k, c, 2 - 2 * i + down, 2 - 2 * j + right));
                 turn<FILTER, IN, points_of_filters>(filter, turned);
-                points[phase]->store(turned, k, c);
+                points.store(turned, k, c);
             }
-    const Tiles& tiles = problem.tiles;
-#pragma omp parallel
-    {
-        const Points read(IN * IN, TILES, K), products(IN * IN, TILES, C);
-#pragma omp for schedule(static)
-        for (int64_t first = 0; first < tiles.count(); first += TILES) {
-            const int64_t n = std::min(TILES, tiles.count() - first);
-            for (int phase = 0; phase < PHASES; ++phase) {
-                const int down = phase / 2, right = phase % 2;
-                for (int64_t t = first; t < first + n; ++t)
-                    for (int64_t k = 0; k < K; k += LANES) {
-                        Vector tile[IN * IN], each[IN * IN];
-                        problem.coarse.load<IN>(coarse, tiles.image(t), tiles.top(t) - down, tiles.left(t) - right, 1, k, tile);
-                        turn<IN, IN, points_of_inputs>(tile, each);
-                        read.store(each, t - first, k);
-                    }
-                multiply(read, *points[phase], products);
-                for (int64_t t = first; t < first + n; ++t)
-                    for (int64_t c = 0; c < C; c += LANES) {
-                        Vector each[IN * IN], tile[OUT * OUT];
-                        products.load(t - first, c, each);
-                        turn<IN, OUT, results_of_points>(each, tile);
-                        problem.fine.store(tile, bias, tiles.image(t), 2 * tiles.top(t) + 1 - down, 2 * tiles.left(t) + 1 - right, 2, c, fine);
-                    }
-            }
-        }
+        const Tiles& tiles = problem.tiles;
+        const auto read = [&](int64_t first, int64_t n, const Points& to) {
+            for (int64_t t = first; t < first + n; ++t)
+                for (int64_t k = 0; k < K; k += LANES) {
+                    Vector tile[IN * IN], each[IN * IN];
+                    problem.coarse.load<IN>(coarse, tiles.image(t), tiles.top(t) - down, tiles.left(t) - right, 1, k, tile);
+                    turn<IN, IN, points_of_inputs>(tile, each);
+                    to.store(each, t - first, k);
+                }
+        };
+        through(tiles.count(), TILES, points, K, read, writer(problem.fine, tiles, bias, 2, 1 - down, 1 - right, fine));
     }
 }
 
 // The gradient by filters of halving; of doubling, if `coarse` are its inputs and `fine` the gradients by its results.
 extern "C" void halving_filter_gradient(const int64_t* shape, const float* fine, const float* coarse, float* dw) {
     const Problem problem(shape);
-    const Tiles& tiles = problem.tiles;
     const int64_t C = problem.fine.channels, K = problem.coarse.channels;
-    const int64_t groups = (tiles.count() + TILES - 1) / TILES, parts = std::min<int64_t>(groups, omp_get_max_threads());
-    std::vector<std::unique_ptr<Points>> sums(parts);
-#pragma omp parallel for schedule(static) num_threads(parts)
-    for (int64_t part = 0; part < parts; ++part) {
-        sums[part] = std::make_unique<Points>(IN * IN, PHASES * padded(C), K);
-        sums[part]->clear();
-        const Points read(IN * IN, TILES, PHASES * padded(C)), gradients(IN * IN, TILES, K);
-        for (int64_t group = groups * part / parts; group < groups * (part + 1) / parts; ++group) {
-            const int64_t first = group * TILES, n = std::min(TILES, tiles.count() - first);
-            read_fine(fine, problem, first, n, read);
-            for (int64_t t = first; t < first + n; ++t)
-                for (int64_t k = 0; k < K; k += LANES) {
-                    Vector tile[OUT * OUT], each[IN * IN];
-                    problem.coarse.load<OUT>(coarse, tiles.image(t), tiles.top(t), tiles.left(t), 1, k, tile);
-                    turn<OUT, IN, points_of_results>(tile, each);
-                    gradients.store(each, t - first, k);
-                }
-            add_outer(read, gradients, n, *sums[part]);
-        }
-    }
-    for (int64_t part = 1; part < parts; ++part) sums[0]->add(*sums[part]);
+    const auto read_gradients = [&](int64_t first, int64_t n, const Points& to) {
+        const Tiles& tiles = problem.tiles;
+        for (int64_t t = first; t < first + n; ++t)
+            for (int64_t k = 0; k < K; k += LANES) {
+                Vector tile[OUT * OUT], each[IN * IN];
+                problem.coarse.load<OUT>(coarse, tiles.image(t), tiles.top(t), tiles.left(t), 1, k, tile);
+                turn<OUT, IN, points_of_results>(tile, each);
+                to.store(each, t - first, k);
+            }
+    };
+    const auto sums = summed(problem.tiles.count(), TILES, IN * IN, PHASES * padded(C), K, reader_of_fine(fine, problem), read_gradients);
     const Filters filters(problem.filter(1, 0, 0, 0));
 #pragma omp parallel for schedule(static)
     for (int64_t c = 0; c < C; ++c)
         for (int phase = 0; phase < PHASES; ++phase)
             for (int64_t k = 0; k < K; k += LANES) {
                 Vector each[IN * IN], filter[FILTER * FILTER];
-                sums[0]->load(phase * padded(C) + c, k, each);
+                sums->load(phase * padded(C) + c, k, each);
                 turn<IN, FILTER, filters_of_points>(each, filter);
                 for (int i = 0; i < FILTER; ++i)
                     for (int j = 0; j < FILTER; ++j)

@@ -7,8 +7,6 @@
 #include <cstdint>
 
 #ifdef __AVX512F__
-#include <omp.h>
-
 #include "winograd.h"
 
 using namespace winograd;
@@ -92,16 +90,18 @@ struct Problem {
     const Pixels inputs, outputs;
 };
 
-// n tiles of 6 x 6 inputs, which overlap.
-void read_inputs(const float* x, const Problem& problem, int64_t first, int64_t n, const Points& to) {
-    const int64_t apart = problem.dilation;
-    for (int64_t t = first; t < first + n; ++t)
-        for (int64_t c = 0; c < problem.inputs.channels; c += LANES) {
-            Vector tile[IN * IN], points[IN * IN];
-            problem.inputs.load<IN>(x, problem.image(t), problem.top(t) - apart, problem.left(t) - apart, apart, c, tile);
-            turn<IN, IN, points_of_inputs>(tile, points);
-            to.store(points, t - first, c);
-        }
+// Reads n tiles of 6 x 6 inputs, which overlap.
+auto reader_of_inputs(const float* x, const Problem& problem) {
+    return [=, &problem](int64_t first, int64_t n, const Points& to) {
+        const int64_t apart = problem.dilation;
+        for (int64_t t = first; t < first + n; ++t)
+            for (int64_t c = 0; c < problem.inputs.channels; c += LANES) {
+                Vector tile[IN * IN], points[IN * IN];
+                problem.inputs.load<IN>(x, problem.image(t), problem.top(t) - apart, problem.left(t) - apart, apart, c, tile);
+                turn<IN, IN, points_of_inputs>(tile, points);
+                to.store(points, t - first, c);
+            }
+    };
 }
 
 // Filters [outputs, 3, 3, inputs] to points; turned, those of the gradients by inputs, they are [inputs, 3, 3, outputs]
@@ -121,27 +121,19 @@ void read_filters(const float* w, int64_t inputs, int64_t outputs, bool turned, 
 // x [b, h, w, inputs] to y [b, h, w, outputs]; the filters are those of read_filters.
 void convolve(const int64_t* shape, const float* x, const float* w, bool turned, const float* bias, float* y) {
     const Problem problem(shape);
-    const Tiles& tiles = problem.tiles;
     const Pixels &inputs = problem.inputs, &outputs = problem.outputs;
     const Points filters(IN * IN, inputs.channels, outputs.channels);
     read_filters(w, inputs.channels, outputs.channels, turned, filters);
-#pragma omp parallel
-    {
-        const Points read(IN * IN, TILES, inputs.channels), products(IN * IN, TILES, outputs.channels);
-#pragma omp for schedule(static)
-        for (int64_t first = 0; first < tiles.count(); first += TILES) {
-            const int64_t n = std::min(TILES, tiles.count() - first);
-            read_inputs(x, problem, first, n, read);
-            multiply(read, filters, products);
-            for (int64_t t = first; t < first + n; ++t)
-                for (int64_t k = 0; k < outputs.channels; k += LANES) {
-                    Vector points[IN * IN], tile[OUT * OUT];
-                    products.load(t - first, k, points);
-                    turn<IN, OUT, results_of_points>(points, tile);
-                    outputs.store(tile, bias, problem.image(t), problem.top(t), problem.left(t), problem.dilation, k, y);
-                }
-        }
-    }
+    const auto write = [&](int64_t first, int64_t n, const Points& products) {
+        for (int64_t t = first; t < first + n; ++t)
+            for (int64_t k = 0; k < outputs.channels; k += LANES) {
+                Vector points[IN * IN], tile[OUT * OUT];
+                products.load(t - first, k, points);
+                turn<IN, OUT, results_of_points>(points, tile);
+                outputs.store(tile, bias, problem.image(t), problem.top(t), problem.left(t), problem.dilation, k, y);
+            }
+    };
+    through(problem.tiles.count(), TILES, filters, inputs.channels, reader_of_inputs(x, problem), write);
 }
 
 }  // namespace
@@ -158,37 +150,24 @@ extern "C" void same_input_gradient(const int64_t* shape, const float* dy, const
     convolve(shape, dy, w, true, nullptr, dx);
 }
 
-// As many threads add up the same tiles in the same order.
 extern "C" void same_filter_gradient(const int64_t* shape, const float* x, const float* dy, float* dw) {
     const Problem problem(shape);
-    const Tiles& tiles = problem.tiles;
     const Pixels &inputs = problem.inputs, &outputs = problem.outputs;
-    const int64_t groups = (tiles.count() + TILES - 1) / TILES, parts = std::min<int64_t>(groups, omp_get_max_threads());
-    std::vector<std::unique_ptr<Points>> sums(parts);
-#pragma omp parallel for schedule(static) num_threads(parts)
-    for (int64_t part = 0; part < parts; ++part) {
-        sums[part] = std::make_unique<Points>(IN * IN, padded(inputs.channels), outputs.channels);
-        sums[part]->clear();
-        const Points read(IN * IN, TILES, inputs.channels), gradients(IN * IN, TILES, outputs.channels);
-        for (int64_t group = groups * part / parts; group < groups * (part + 1) / parts; ++group) {
-            const int64_t first = group * TILES, n = std::min(TILES, tiles.count() - first);
-            read_inputs(x, problem, first, n, read);
-            for (int64_t t = first; t < first + n; ++t)
-                for (int64_t k = 0; k < outputs.channels; k += LANES) {
-                    Vector tile[OUT * OUT], points[IN * IN];
-                    outputs.load<OUT>(dy, problem.image(t), problem.top(t), problem.left(t), problem.dilation, k, tile);
-                    turn<OUT, IN, points_of_results>(tile, points);
-                    gradients.store(points, t - first, k);
-                }
-            add_outer(read, gradients, n, *sums[part]);
-        }
-    }
-    for (int64_t part = 1; part < parts; ++part) sums[0]->add(*sums[part]);
+    const auto read_gradients = [&](int64_t first, int64_t n, const Points& to) {
+        for (int64_t t = first; t < first + n; ++t)
+            for (int64_t k = 0; k < outputs.channels; k += LANES) {
+                Vector tile[OUT * OUT], points[IN * IN];
+                outputs.load<OUT>(dy, problem.image(t), problem.top(t), problem.left(t), problem.dilation, k, tile);
+                turn<OUT, IN, points_of_results>(tile, points);
+                to.store(points, t - first, k);
+            }
+    };
+    const auto sums = summed(problem.tiles.count(), TILES, IN * IN, inputs.channels, outputs.channels, reader_of_inputs(x, problem), read_gradients);
     const Filters filters(9 * inputs.channels);
     for (int64_t c = 0; c < inputs.channels; ++c)
         for (int64_t k = 0; k < outputs.channels; k += LANES) {
             Vector points[IN * IN], filter[FILTER * FILTER];
-            sums[0]->load(c, k, points);
+            sums->load(c, k, points);
             turn<IN, FILTER, filters_of_points>(points, filter);
             for (int p = 0; p < 9; ++p)
                 filters.store(filter[p], lanes(outputs.channels - k), dw + (k * 9 + p) * inputs.channels + c);

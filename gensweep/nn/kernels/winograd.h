@@ -2,6 +2,7 @@
 // Source: Winograd 1980; Lavin & Gray 2016, section 4.
 #pragma once
 #include <immintrin.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -165,6 +166,45 @@ inline void add_outer(const Points& inputs, const Points& gradients, int64_t n, 
         if (K - k == 2 * LANES) columns(strip<8, 2, true>);
         if (K - k == LANES) columns(strip<16, 1, true>);
     }
+}
+
+// Tiles, so many at once, as inputs to points, times filters, and on as results: read(first, n, points) and
+// write(first, n, points).
+template <typename Read, typename Write>
+void through(int64_t tiles, int64_t at_once, const Points& filters, int64_t channels, Read read, Write write) {
+#pragma omp parallel
+    {
+        const Points inputs(filters.count, at_once, channels), products(filters.count, at_once, filters.columns);
+#pragma omp for schedule(static)
+        for (int64_t first = 0; first < tiles; first += at_once) {
+            const int64_t n = std::min(at_once, tiles - first);
+            read(first, n, inputs);
+            multiply(inputs, filters, products);
+            write(first, n, products);
+        }
+    }
+}
+
+// The sums over all tiles of inputs times gradients at each of so many points, [channels, outputs].  As many threads
+// add up the same tiles in the same order.
+template <typename Inputs, typename Gradients>
+std::unique_ptr<Points> summed(int64_t tiles, int64_t at_once, int64_t count, int64_t channels, int64_t outputs, Inputs inputs, Gradients gradients) {
+    const int64_t groups = (tiles + at_once - 1) / at_once, parts = std::min<int64_t>(groups, omp_get_max_threads());
+    std::vector<std::unique_ptr<Points>> sums(parts);
+#pragma omp parallel for schedule(static) num_threads(parts)
+    for (int64_t part = 0; part < parts; ++part) {
+        sums[part] = std::make_unique<Points>(count, padded(channels), outputs);
+        sums[part]->clear();
+        const Points left(count, at_once, channels), right(count, at_once, outputs);
+        for (int64_t group = groups * part / parts; group < groups * (part + 1) / parts; ++group) {
+            const int64_t first = group * at_once, n = std::min(at_once, tiles - first);
+            inputs(first, n, left);
+            gradients(first, n, right);
+            add_outer(left, right, n, *sums[part]);
+        }
+    }
+    for (int64_t part = 1; part < parts; ++part) sums[0]->add(*sums[part]);
+    return std::move(sums[0]);
 }
 
 }  // namespace winograd
