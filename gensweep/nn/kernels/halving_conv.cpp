@@ -2,8 +2,8 @@
 //
 // Pixels of even and of odd rows and columns are four images of half the size, each with 2 x 2 pixels of every filter:
 // so 4 x 4 results take 25 products for each of them instead of 64.  Halving takes fine images to coarse ones; its
-// transpose, doubling, is also how gradients by the fine images are computed, and the other way round.  What same_conv.cpp
-// says of tiles and points holds here, too.
+// transpose, doubling, is also how gradients by the fine images are computed, and the other way round.  What
+// same_conv.cpp says of tiles and points holds here, too.
 #include <cstdint>
 
 #ifdef __AVX512F__
@@ -69,10 +69,14 @@ inline void filters_of_points(const Vector* u, int64_t step, Vector* to, int64_t
 // A convolution's fine and coarse images, and its filters [coarse channels, 4, 4, fine channels].
 struct Problem {
     explicit Problem(const int64_t* shape)
-        : tiles{shape[0], shape[1], shape[2]}, fine{2 * shape[1], 2 * shape[2], shape[3]}, coarse{shape[1], shape[2], shape[4]} {}
+        : tiles{shape[0], shape[1], shape[2]},
+          fine{2 * shape[1], 2 * shape[2], shape[3]},
+          coarse{shape[1], shape[2], shape[4]} {}
 
     // The first of the numbers of a filter: those of a fine channel, at row i and column j.
-    int64_t filter(int64_t k, int64_t c, int64_t i, int64_t j) const { return ((k * 4 + i) * 4 + j) * fine.channels + c; }
+    int64_t filter(int64_t k, int64_t c, int64_t i, int64_t j) const {
+        return ((k * 4 + i) * 4 + j) * fine.channels + c;
+    }
 
     const Tiles tiles;
     const Pixels fine, coarse;
@@ -95,14 +99,16 @@ auto reader_of_fine(const float* x, const Problem& problem) {
 }
 
 // Writes n tiles of 4 x 4 results to images, where the tiles begin at their scale * (top, left) + (down, right).
-auto writer(const Pixels& images, const Tiles& tiles, const float* bias, int64_t scale, int64_t down, int64_t right, float* y) {
+auto writer(const Pixels& images, const Tiles& tiles, const float* bias, int64_t scale, int64_t down, int64_t right,
+            float* y) {
     return [=, &images, &tiles](int64_t first, int64_t n, const Points& products) {
         for (int64_t t = first; t < first + n; ++t)
             for (int64_t k = 0; k < images.channels; k += LANES) {
                 Vector points[IN * IN], tile[OUT * OUT];
                 products.load(t - first, k, points);
                 turn<IN, OUT, results_of_points>(points, tile);
-                images.store(tile, bias, tiles.image(t), scale * tiles.top(t) + down, scale * tiles.left(t) + right, scale, k, y);
+                images.store(tile, bias, tiles.image(t), scale * tiles.top(t) + down, scale * tiles.left(t) + right,
+                             scale, k, y);
             }
     };
 }
@@ -110,7 +116,8 @@ auto writer(const Pixels& images, const Tiles& tiles, const float* bias, int64_t
 }  // namespace
 
 // shape is (images, height, width, fine channels, coarse channels), of the coarse images.
-extern "C" void halving_convolution(const int64_t* shape, const float* fine, const float* w, const float* bias, float* coarse) {
+extern "C" void halving_convolution(const int64_t* shape, const float* fine, const float* w, const float* bias,
+                                    float* coarse) {
     const Problem problem(shape);
     const int64_t C = problem.fine.channels, K = problem.coarse.channels;
     const Points points(IN * IN, PHASES * padded(C), K);
@@ -123,7 +130,8 @@ extern "C" void halving_convolution(const int64_t* shape, const float* fine, con
                 Vector filter[FILTER * FILTER], turned[IN * IN];
                 for (int i = 0; i < FILTER; ++i)
                     for (int j = 0; j < FILTER; ++j)
-                        filter[i * FILTER + j] = filters.load(w + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2), lanes(K - k));
+                        filter[i * FILTER + j] =
+                            filters.load(w + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2), lanes(K - k));
                 turn<FILTER, IN, points_of_filters>(filter, turned);
                 points.store(turned, phase * padded(C) + c, k);
             }
@@ -131,7 +139,8 @@ extern "C" void halving_convolution(const int64_t* shape, const float* fine, con
     through(problem.tiles.count(), TILES, points, PHASES * padded(C), reader_of_fine(fine, problem), write);
 }
 
-extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, const float* w, const float* bias, float* fine) {
+extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, const float* w, const float* bias,
+                                     float* fine) {
     const Problem problem(shape);
     const int64_t C = problem.fine.channels, K = problem.coarse.channels;
     for (int phase = 0; phase < PHASES; ++phase) {
@@ -143,7 +152,8 @@ extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, 
                 Vector filter[FILTER * FILTER], turned[IN * IN];
                 for (int i = 0; i < FILTER; ++i)
                     for (int j = 0; j < FILTER; ++j)
-                        filter[i * FILTER + j] = _mm512_maskz_loadu_ps(lanes(C - c), w + problem.filter(k, c, 2 - 2 * i + down, 2 - 2 * j + right));
+                        filter[i * FILTER + j] = _mm512_maskz_loadu_ps(
+                            lanes(C - c), w + problem.filter(k, c, 2 - 2 * i + down, 2 - 2 * j + right));
                 turn<FILTER, IN, points_of_filters>(filter, turned);
                 points.store(turned, k, c);
             }
@@ -152,7 +162,8 @@ extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, 
             for (int64_t t = first; t < first + n; ++t)
                 for (int64_t k = 0; k < K; k += LANES) {
                     Vector tile[IN * IN], each[IN * IN];
-                    problem.coarse.load<IN>(coarse, tiles.image(t), tiles.top(t) - down, tiles.left(t) - right, 1, k, tile);
+                    problem.coarse.load<IN>(coarse, tiles.image(t), tiles.top(t) - down, tiles.left(t) - right, 1, k,
+                                            tile);
                     turn<IN, IN, points_of_inputs>(tile, each);
                     to.store(each, t - first, k);
                 }
@@ -175,7 +186,8 @@ extern "C" void halving_filter_gradient(const int64_t* shape, const float* fine,
                 to.store(each, t - first, k);
             }
     };
-    const auto sums = summed(problem.tiles.count(), TILES, IN * IN, PHASES * padded(C), K, reader_of_fine(fine, problem), read_gradients);
+    const auto sums = summed(problem.tiles.count(), TILES, IN * IN, PHASES * padded(C), K,
+                             reader_of_fine(fine, problem), read_gradients);
     const Filters filters(problem.filter(1, 0, 0, 0));
 #pragma omp parallel for schedule(static)
     for (int64_t c = 0; c < C; ++c)
@@ -186,7 +198,8 @@ extern "C" void halving_filter_gradient(const int64_t* shape, const float* fine,
                 turn<IN, FILTER, filters_of_points>(each, filter);
                 for (int i = 0; i < FILTER; ++i)
                     for (int j = 0; j < FILTER; ++j)
-                        filters.store(filter[i * FILTER + j], lanes(K - k), dw + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2));
+                        filters.store(filter[i * FILTER + j], lanes(K - k),
+                                      dw + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2));
             }
 }
 

@@ -1,4 +1,5 @@
-// Convolutions of 3 x 3 pixels, which may lie apart, in float32 and channels-last, by Winograd's minimal filtering F(4 x 4, 3 x 3).
+// Convolutions of 3 x 3 pixels, which may lie apart, in float32 and channels-last, by Winograd's minimal filtering F(4
+// x 4, 3 x 3).
 //
 // A tile of 4 x 4 results takes 36 products for each pair of channels instead of 144: tiles of 6 x 6 inputs and the
 // filters become 36 points each, points are multiplied, and the products become results.  A few tiles at a time go
@@ -97,7 +98,8 @@ auto reader_of_inputs(const float* x, const Problem& problem) {
         for (int64_t t = first; t < first + n; ++t)
             for (int64_t c = 0; c < problem.inputs.channels; c += LANES) {
                 Vector tile[IN * IN], points[IN * IN];
-                problem.inputs.load<IN>(x, problem.image(t), problem.top(t) - apart, problem.left(t) - apart, apart, c, tile);
+                problem.inputs.load<IN>(x, problem.image(t), problem.top(t) - apart, problem.left(t) - apart, apart, c,
+                                        tile);
                 turn<IN, IN, points_of_inputs>(tile, points);
                 to.store(points, t - first, c);
             }
@@ -112,7 +114,8 @@ void read_filters(const float* w, int64_t inputs, int64_t outputs, bool turned, 
         for (int64_t k = 0; k < outputs; k += LANES) {
             Vector filter[FILTER * FILTER], points[IN * IN];
             for (int p = 0; p < 9; ++p)
-                filter[p] = filters.load(turned ? w + (c * 9 + 8 - p) * outputs + k : w + (k * 9 + p) * inputs + c, lanes(outputs - k));
+                filter[p] = filters.load(turned ? w + (c * 9 + 8 - p) * outputs + k : w + (k * 9 + p) * inputs + c,
+                                         lanes(outputs - k));
             turn<FILTER, IN, points_of_filters>(filter, points);
             to.store(points, c, k);
         }
@@ -162,7 +165,8 @@ extern "C" void same_filter_gradient(const int64_t* shape, const float* x, const
                 to.store(points, t - first, k);
             }
     };
-    const auto sums = summed(problem.tiles.count(), TILES, IN * IN, inputs.channels, outputs.channels, reader_of_inputs(x, problem), read_gradients);
+    const auto sums = summed(problem.tiles.count(), TILES, IN * IN, inputs.channels, outputs.channels,
+                             reader_of_inputs(x, problem), read_gradients);
     const Filters filters(9 * inputs.channels);
     for (int64_t c = 0; c < inputs.channels; ++c)
         for (int64_t k = 0; k < outputs.channels; k += LANES) {

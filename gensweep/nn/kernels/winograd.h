@@ -23,7 +23,7 @@ inline __mmask16 lanes(int64_t left) { return left >= LANES ? 0xFFFF : __mmask16
 
 // A matrix for each point, with padded columns; an odd number of cache lines apart, so that they share no cache set.
 class Points {
-   public:
+ public:
     Points(int64_t count, int64_t rows, int64_t columns)
         : count(count), rows(rows), columns(padded(columns)), apart_(rows * this->columns | LANES) {
         numbers_.reset(static_cast<float*>(std::aligned_alloc(64, size() * sizeof(float))));
@@ -44,7 +44,7 @@ class Points {
 
     const int64_t count, rows, columns;
 
-   private:
+ private:
     int64_t apart_;
     std::unique_ptr<float, decltype(&std::free)> numbers_{nullptr, std::free};
 };
@@ -68,7 +68,8 @@ struct Pixels {
 
     // N x N pixels, `apart` from one another, of 16 channels.
     template <int N>
-    void load(const float* from, int64_t image, int64_t top, int64_t left, int64_t apart, int64_t channel, Vector* tile) const {
+    void load(const float* from, int64_t image, int64_t top, int64_t left, int64_t apart, int64_t channel,
+              Vector* tile) const {
         const __mmask16 mask = lanes(channels - channel);
         const float* corner = from + at(image, top, left) + channel;
         if (top >= 0 && left >= 0 && top + apart * (N - 1) < height && left + apart * (N - 1) < width) {
@@ -81,12 +82,14 @@ struct Pixels {
             for (int j = 0; j < N; ++j) {
                 const int64_t y = top + i * apart, x = left + j * apart;
                 const bool inside = y >= 0 && y < height && x >= 0 && x < width;
-                tile[i * N + j] = inside ? _mm512_maskz_loadu_ps(mask, corner + (i * width + j) * apart * channels) : all(0);
+                tile[i * N + j] =
+                    inside ? _mm512_maskz_loadu_ps(mask, corner + (i * width + j) * apart * channels) : all(0);
             }
     }
 
     // 4 x 4 pixels, plus a bias if there is one.
-    void store(const Vector* tile, const float* bias, int64_t image, int64_t top, int64_t left, int64_t apart, int64_t channel, float* to) const {
+    void store(const Vector* tile, const float* bias, int64_t image, int64_t top, int64_t left, int64_t apart,
+               int64_t channel, float* to) const {
         const __mmask16 mask = lanes(channels - channel);
         const Vector shift = bias ? _mm512_maskz_loadu_ps(mask, bias + channel) : all(0);
         float* corner = to + at(image, top, left) + channel;
@@ -106,19 +109,26 @@ inline void turn(const Vector* from, Vector* to) {
 
 // The same number of 16 filters, `apart` from one another.
 class Filters {
-   public:
-    explicit Filters(int64_t apart) : lanes_(_mm512_mullo_epi32(_mm512_set1_epi32(int(apart)), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
-    Vector load(const float* first, __mmask16 mask) const { return _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4); }
-    void store(Vector numbers, __mmask16 mask, float* first) const { _mm512_mask_i32scatter_ps(first, mask, lanes_, numbers, 4); }
+ public:
+    explicit Filters(int64_t apart)
+        : lanes_(_mm512_mullo_epi32(_mm512_set1_epi32(int(apart)),
+                                    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
+    Vector load(const float* first, __mmask16 mask) const {
+        return _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4);
+    }
+    void store(Vector numbers, __mmask16 mask, float* first) const {
+        _mm512_mask_i32scatter_ps(first, mask, lanes_, numbers, 4);
+    }
 
-   private:
+ private:
     __m512i lanes_;
 };
 
 // R rows and 16 W columns of a matrix product, whose sums stay in registers: to = a b, or to += a b.
 // Row r of a begins at r * down, and its numbers are `along` apart; b and to have as many columns.
 template <int R, int W, bool ADDED>
-inline void block(const float* a, int64_t down, int64_t along, const float* b, int64_t inner, int64_t columns, float* to) {
+inline void block(const float* a, int64_t down, int64_t along, const float* b, int64_t inner, int64_t columns,
+                  float* to) {
     Vector sums[R][W];
     for (int r = 0; r < R; ++r)
         for (int w = 0; w < W; ++w) sums[r][w] = ADDED ? _mm512_load_ps(to + r * columns + w * LANES) : all(0);
@@ -135,8 +145,10 @@ inline void block(const float* a, int64_t down, int64_t along, const float* b, i
 }
 
 template <int R, int W, bool ADDED>
-inline void strip(const float* a, int64_t rows, int64_t down, int64_t along, const float* b, int64_t inner, int64_t columns, float* to) {
-    for (int64_t r = 0; r < rows; r += R) block<R, W, ADDED>(a + r * down, down, along, b, inner, columns, to + r * columns);
+inline void strip(const float* a, int64_t rows, int64_t down, int64_t along, const float* b, int64_t inner,
+                  int64_t columns, float* to) {
+    for (int64_t r = 0; r < rows; r += R)
+        block<R, W, ADDED>(a + r * down, down, along, b, inner, columns, to + r * columns);
 }
 
 // At each point, `to` [tiles, outputs] = inputs [tiles, channels] times filters [channels, outputs].
@@ -188,7 +200,8 @@ void through(int64_t tiles, int64_t at_once, const Points& filters, int64_t chan
 // The sums over all tiles of inputs times gradients at each of so many points, [channels, outputs].  As many threads
 // add up the same tiles in the same order.
 template <typename Inputs, typename Gradients>
-std::unique_ptr<Points> summed(int64_t tiles, int64_t at_once, int64_t count, int64_t channels, int64_t outputs, Inputs inputs, Gradients gradients) {
+std::unique_ptr<Points> summed(int64_t tiles, int64_t at_once, int64_t count, int64_t channels, int64_t outputs,
+                               Inputs inputs, Gradients gradients) {
     const int64_t groups = (tiles + at_once - 1) / at_once, parts = std::min<int64_t>(groups, omp_get_max_threads());
     std::vector<std::unique_ptr<Points>> sums(parts);
 #pragma omp parallel for schedule(static) num_threads(parts)
