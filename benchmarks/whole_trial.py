@@ -151,7 +151,7 @@ def main(space: Path, scale: str | None, changes: tuple[str, ...]) -> None:
         )
     median = statistics.median(trial.rest for trial in trials)
     print(f"\ntraining: {share:.0%} of {usable_cores()} cores' time; rest of a trial, median: {median:.2f} s")
-    picture = write(space.stem, command[3:], start, trials, share)
+    picture = write("-".join(filter(None, (space.stem, scale))), command[3:], start, trials, share)
     draw(picture, start, trials, ended - began)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 
 from gensweep.config.sweep_config import Resources
+from gensweep.errors import GensweepError
 from gensweep.sweep.allotment import allot, bundle, limited, scarce_words, trials_that_fit
 from gensweep.sweep.events import Scaled
 from gensweep.sweep.node_types import cluster_nodes
@@ -48,13 +49,18 @@ class Capacity:
         """Look at the nodes, once a second at most, and ask for those that are missing.
 
         So many trials are `running` (or wait for workers that were lost), and so many more could start.  `note` hears
-        what has changed.
+        what has changed.  Raises GensweepError if there is no node at all: none replaces the driver's own.
         """
         now = time.monotonic()
         if now - self._looked < LOOK_INTERVAL:
             return
         self._looked = now
         nodes = node_resources()
+        if not nodes:
+            raise GensweepError(
+                "Ray has lost this machine: its process raylet was ended, or had no processor for so long that it was "
+                "taken to be; the trials go on from their last checkpoints once the sweep does"
+            )
         self.trials = limited(self._resources, trials_that_fit(self._resources, nodes))
         wanted = limited(self._resources, running + pending)
         if self._most is not None:

@@ -43,6 +43,7 @@ LOCAL_SWITCHES = {
     # Ray then takes 127.0.0.1 for the address of this machine, and its processes listen there alone.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",  # a lost head does not come back; the default is a minute
+    "RAY_health_check_timeout_ms": "60000",  # Ray on a busy machine answers late; one that is gone is found at once
     PREEMPTION_SWITCH: "0",
 }
 

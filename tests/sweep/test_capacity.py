@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from gensweep.config.sweep_config import Resources
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep import capacity as module
 from gensweep.sweep.capacity import MOST_REQUESTS, REMINDER_INTERVAL, Capacity
 from gensweep.sweep.events import Scaled
@@ -57,6 +57,15 @@ def test_nodes_are_asked_for_while_trials_have_no_place_and_no_longer(monkeypatc
     cluster.living = [HEAD, WORKER, WORKER]
     assert cluster.look(capacity, 1, 1) == 0
     assert cluster.noted == [Scaled(1, 0, 2, "1 GPU"), Scaled(2, 1, 1, "1 GPU"), Scaled(3, 2, 0, "1 GPU")]
+
+
+def test_a_ray_without_nodes_is_given_up(monkeypatch):
+    cluster = Cluster(monkeypatch, [])
+    cluster.living = [WORKER]
+    capacity = Capacity(ONE_GPU)
+    cluster.living = []
+    with pytest.raises(GensweepError, match="Ray has lost this machine"):
+        cluster.look(capacity, 1, 0)
 
 
 def test_no_more_is_asked_for_than_the_autoscaler_may_add_or_the_limit_allows(monkeypatch):
