@@ -116,8 +116,9 @@ class Heartbeat:
 
     def _starved(self) -> float:
         now = self._waited(self._thread)
-        self._waited_before = min(self._waited_before, now)
-        return now - self._waited_before
+        before = min(self._waited_before, now)  # the training may move on meanwhile, and forget it
+        self._waited_before = before
+        return now - before
 
     def sign(self) -> Sign:
         """How it is now."""
