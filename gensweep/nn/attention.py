@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd import forward_ad
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
@@ -44,12 +43,9 @@ def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:
 def is_short(qkv: Tensor) -> bool:
     """Whether the backward pass is by matrix products: on a CPU, in bfloat16, under no transform of autograd."""
     return (
-        not torch.compiler.is_compiling()  # first, so that what follows is not traced
-        and qkv.device.type == "cpu"
+        library.is_plain(qkv)  # first, so that what follows is not traced
         and qkv.dtype == torch.bfloat16
         and qkv.shape[1] <= MAX_PIXELS_IN_CACHE
-        and torch._C._functorch.peek_interpreter_stack() is None
-        and forward_ad._current_level < 0
     )
 
 

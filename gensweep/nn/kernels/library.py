@@ -65,6 +65,11 @@ def is_plain(x: Tensor) -> bool:
     )
 
 
+def address(x: Tensor | None) -> int | None:
+    """Where a tensor's numbers begin, as the kernels take it; None stays what it is."""
+    return None if x is None else x.data_ptr()
+
+
 def kernels() -> ctypes.CDLL:
     """The compiled kernels, where something has found that there are some."""
     found = library()

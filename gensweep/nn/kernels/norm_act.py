@@ -97,8 +97,8 @@ class _NormAct(torch.autograd.Function):
         stats = torch.empty(b, groups, 2)
         scalars = _exact(weight), _exact(bias), _exact(scale_shift)
         library.kernels().norm_act_forward(
-            *(x.dtype == torch.bfloat16, _at(x), shape, *map(_at, scalars), eps),
-            *(act, _at(kept), factor, _at(y), _at(stats)),
+            *(x.dtype == torch.bfloat16, library.address(x), shape, *map(library.address, scalars), eps),
+            *(act, library.address(kept), factor, library.address(y), library.address(stats)),
         )
         ctx.save_for_backward(x, weight, bias, scale_shift, kept, stats)
         ctx.shape, ctx.settings = shape, settings
@@ -115,8 +115,14 @@ class _NormAct(torch.autograd.Function):
         dx = torch.empty_like(x, memory_format=torch.channels_last)
         sums = torch.empty(2, len(x), x.shape[1])  # over pixels: of dz, and of dz times the normalised x
         library.kernels().norm_act_backward(
-            *(x.dtype == torch.bfloat16, _at(grad), _at(x), ctx.shape, *map(_at, scalars)),
-            *(act, _at(kept), factor, _at(stats), _at(dx), _at(sums)),
+            *(
+                x.dtype == torch.bfloat16,
+                library.address(grad),
+                library.address(x),
+                ctx.shape,
+                *map(library.address, scalars),
+            ),
+            *(act, library.address(kept), factor, library.address(stats), library.address(dx), library.address(sums)),
         )
         plain, times = sums
         if condition is None:
@@ -144,7 +150,3 @@ def _differentiable_gradients(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ..
 
 def _exact(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.float().contiguous()
-
-
-def _at(x: Tensor | None) -> int | None:
-    return None if x is None else x.data_ptr()

@@ -125,12 +125,8 @@ def _images(like: Tensor, channels: int, height: int, width: int) -> Tensor:
     return like.new_empty(len(like), height, width, channels).permute(0, 3, 1, 2)
 
 
-def _at(x: Tensor | None) -> int | None:
-    return None if x is None else x.data_ptr()
-
-
 def _run(name: str, shape: tuple[int, ...], *tensors: Tensor | None) -> None:
-    getattr(library.kernels(), name)((ctypes.c_int64 * len(shape))(*shape), *map(_at, tensors))
+    getattr(library.kernels(), name)((ctypes.c_int64 * len(shape))(*shape), *map(library.address, tensors))
 
 
 def _same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: int) -> Tensor:
