@@ -8,8 +8,9 @@ import pytest
 from logged import evaluation
 
 from gensweep.phases import RESTING
+from gensweep.sweep import trial_queue
 from gensweep.sweep.events import Entered, Evaluated, Progressed, Stalled
-from gensweep.sweep.stalls import Sign
+from gensweep.sweep.stalls import Sign, StallWatch
 from gensweep.sweep.trial_queue import Assignment, GroupEnd, JobError, Message, TrialQueue
 
 SOON = 0.05
@@ -253,15 +254,19 @@ def test_an_evaluation_waits_no_longer_because_a_phase_is_told_behind_it():
     scene(play)
 
 
-def test_workers_that_wait_for_the_driver_are_not_stuck():
+def test_workers_that_wait_for_the_driver_are_not_stuck(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(trial_queue, "StallWatch", lambda: StallWatch(lambda: clock[0]))
+
     async def play(queue):
         await start(queue)
-        sign = Sign(0, "host", "node", 1, None, "training", 1, 1, 0.1, 0.1)
-        await queue.hear("r", sign)
+        await queue.hear("r", Sign(0, "host", "node", 1, None, "training", 1, 1, 5.0, 5.0))
         report = asyncio.create_task(queue.report("r", 1, evaluated(1)))
         assert await queue.take("r", 1, 1) == evaluated(1)
-        await asyncio.sleep(0.3)
-        assert await queue.take("r", 1, 0.01) is None
+        clock[0] = 6.0
+        assert await queue.take("r", 1, SOON) is None
         assert await report
+        clock[0] = 12.0
+        assert await queue.take("r", 1, 1) == Stalled("t0", 6.0)
 
     scene(play)
