@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -97,3 +99,15 @@ def test_without_batch_norm_the_discriminator_sees_images_one_by_one(norm):
     for _ in range(50):  # spectral norm still moves a little, from pass to pass
         discriminator(x, None)
     torch.testing.assert_close(discriminator(x, None)[:2], discriminator(x[:2], None), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "spectral", "none"])
+def test_gradients_are_the_same_in_both_memory_formats(norm):
+    discriminator = dcgan(3, 32, 10, 100, width=16, discriminator_norm=norm).discriminator
+    x, labels = torch.randn(4, 3, 32, 32), torch.arange(4)
+    found = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        copied = copy.deepcopy(discriminator).to(memory_format=memory_format)
+        copied(x.to(memory_format=memory_format), labels).sum().backward()
+        found.append([each.grad for each in copied.parameters()])
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)

@@ -122,7 +122,8 @@ def _channels_last(x: Tensor) -> Tensor:
 
 
 def _images(like: Tensor, channels: int, height: int, width: int) -> Tensor:
-    return like.new_empty(len(like), height, width, channels).permute(0, 3, 1, 2)
+    # No view of another tensor: what follows may change it in place.
+    return torch.empty(len(like), channels, height, width, dtype=like.dtype, memory_format=torch.channels_last)
 
 
 def _run(name: str, shape: tuple[int, ...], *tensors: Tensor | None) -> None:

@@ -186,6 +186,17 @@ def test_repeated_it_is_the_same_and_any_number_of_threads_agrees(kind):
 
 @by_kind
 @by_path
+def test_what_follows_may_change_the_result_in_place(kind, path):
+    function, _, _, _ = KINDS[kind]
+    given = problem(kind, 2, 16, 16, 8, 8)
+    with running_on(path):
+        changed = result_and_gradients(lambda *each: F.leaky_relu_(function(*each)), *given)
+        fresh = result_and_gradients(lambda *each: F.leaky_relu(function(*each)), *given)
+    torch.testing.assert_close(changed, fresh, rtol=0, atol=0)
+
+
+@by_kind
+@by_path
 def test_gradients_are_computed_for_what_wants_them(kind, path):
     function, by_pytorch, *_ = KINDS[kind]
     x, weight, bias, gradient = problem(kind, 2, 16, 24, 8, 8)
