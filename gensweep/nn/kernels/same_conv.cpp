@@ -110,6 +110,7 @@ auto reader_of_inputs(const float* x, const Problem& problem) {
 // with their pixels in reverse order.
 void read_filters(const float* w, int64_t inputs, int64_t outputs, bool turned, const Points& to) {
     const Filters filters(turned ? 1 : 9 * inputs);
+#pragma omp parallel for schedule(static)
     for (int64_t c = 0; c < inputs; ++c)
         for (int64_t k = 0; k < outputs; k += LANES) {
             Vector filter[FILTER * FILTER], points[IN * IN];
@@ -168,6 +169,7 @@ extern "C" void same_filter_gradient(const int64_t* shape, const float* x, const
     const auto sums = summed(problem.tiles.count(), TILES, IN * IN, inputs.channels, outputs.channels,
                              reader_of_inputs(x, problem), read_gradients);
     const Filters filters(9 * inputs.channels);
+#pragma omp parallel for schedule(static)
     for (int64_t c = 0; c < inputs.channels; ++c)
         for (int64_t k = 0; k < outputs.channels; k += LANES) {
             Vector points[IN * IN], filter[FILTER * FILTER];
