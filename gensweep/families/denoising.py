@@ -89,7 +89,7 @@ class DenoisingFamily:
         self.guidance, self.guidance_interval, self.label_dropout = guidance, guidance_interval, label_dropout
         self.sampler = sampler
         self.adam = optimizer()
-        self.warmup, self.clip = self.adam.warmup, self.adam.clip
+        self.rate_schedule, self.clip = self.adam.rate_schedule, self.adam.clip
         self.networks: dict[str, nn.Module] = {self.sampled: network(inputs, shape[1], self.classes, outputs)}
         self.memories: dict[str, nn.Module] = {}
 

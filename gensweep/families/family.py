@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from gensweep.data.loader import LoadedBatch
 from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler
+from gensweep.families.optimizers import RateSchedule
 from gensweep.noise import Noise
 from gensweep.registry import Registry
 
@@ -61,15 +62,15 @@ class Family(Protocol):
     """What is trained.  `networks` are not wrapped; `sampled` names the one that draws samples.
 
     `memories` are modules of buffers that change in training without a gradient; they are saved and restored.
-    `classes` is 0 if labels are ignored.  `warmup` is in images; gradients of one network are clipped to the
-    norm `clip`, unless that is None.
+    `classes` is 0 if labels are ignored.  Learning rates are those of `optimizers()` times `rate_schedule`; gradients
+    of one network are clipped to the norm `clip`, unless that is None.
     """
 
     networks: dict[str, nn.Module]
     memories: dict[str, nn.Module]
     sampled: str
     classes: int
-    warmup: int
+    rate_schedule: RateSchedule
     clip: float | None
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -183,12 +184,12 @@ class ReadsBack(Protocol):
 
 @runtime_checkable
 class Annealed(Protocol):
-    """A family whose optimizers change in training by more than the warm-up of their learning rates."""
+    """A family whose optimizers change in training by more than the schedule of their learning rates."""
 
     def anneal(self, optimizers: Mapping[str, torch.optim.Optimizer], images: int) -> None:
         """Set the optimizers for the step that ends after so many training images.
 
-        Learning rates are then those of `optimizers()`, warmed up; everything else is as the last call left it.
+        Learning rates are then as the schedule has them; everything else is as the last call left it.
         """
         ...
 

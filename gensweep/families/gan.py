@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from gensweep.errors import ConfigError
 from gensweep.families.family import FAMILIES, Batch, Conditional, Loss
-from gensweep.families.optimizers import Adam, Beta1, Beta2, Clip, Rate, Warmup
+from gensweep.families.optimizers import Adam, Beta1, Beta2, Clip, Rate, RateSchedule, Warmup
 from gensweep.gan.adversarial_losses import GAN_LOSSES, PENALTIES, GanLoss, PairLoss, Penalty, Place, between
 from gensweep.gan.augmentation import AUGMENTATIONS, STREAMS_PER_AUGMENTATION, Augmentation, Augmented, InTurn
 from gensweep.nn.networks import ADVERSARIES, Adversaries
@@ -116,7 +116,7 @@ def adversarial(
     Source: Radford et al. 2016 (defaults); Huang et al. 2024 (R3GAN; burn-in).
     """
     rates = {GENERATOR: generator_learning_rate, DISCRIMINATOR: discriminator_learning_rate}
-    adam = {network: Adam(rate, (beta1, beta2), warmup, clip) for network, rate in rates.items()}
+    adam = {network: Adam(rate, (beta1, beta2), RateSchedule(warmup), clip) for network, rate in rates.items()}
     augment = augmentation() if then is None else InTurn(augmentation(), then)
     made = Adversarial(
         loss(), penalty(), augment, latent, discriminator_steps, adam, BurnIn(burn_in, final_rate, final_beta2)
@@ -156,7 +156,7 @@ class GanFamily:
         self.classes = classes if conditional else 0
         self.gan = gan()
         adam = self.gan.adam[GENERATOR]
-        self.warmup, self.clip = adam.warmup, adam.clip
+        self.rate_schedule, self.clip = adam.rate_schedule, adam.clip
         self.memories: dict[str, nn.Module] = {"augmentation": self.gan.augmentation}
         made = network(channels, size, self.classes, self.gan.latent, self.gan.augmentation.timed)
         self.networks: dict[str, nn.Module] = {GENERATOR: made.generator, DISCRIMINATOR: made.discriminator}

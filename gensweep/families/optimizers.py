@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
@@ -22,12 +23,29 @@ FUSED_DEVICES = ("cpu", "cuda")
 
 
 @dataclass(frozen=True)
+class RateSchedule:
+    """By images seen, what learning rates are multiplied with: it rises in a line over `warmup` images to 1.
+
+    From `decay` images on it falls as the inverse root of their number; None: never.
+    Source: Karras et al. 2024, "Analyzing and improving the training dynamics of diffusion models".
+    """
+
+    warmup: int
+    decay: int | None = None
+
+    def __call__(self, images: int) -> float:
+        """The factor after so many images."""
+        risen = min(1.0, images / self.warmup) if self.warmup else 1.0
+        return risen if self.decay is None else risen / math.sqrt(max(1.0, images / self.decay))
+
+
+@dataclass(frozen=True)
 class Adam:
-    """Settings of an optimizer of one network; `warmup` is in images, `clip` the largest norm of a gradient."""
+    """Settings of an optimizer of one network; `clip` is the largest norm of a gradient."""
 
     learning_rate: float
     betas: tuple[float, float]
-    warmup: int
+    rate_schedule: RateSchedule
     clip: float | None
 
     def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
@@ -44,7 +62,11 @@ def adam(
     beta1: Beta1 = 0.9,
     beta2: Beta2 = 0.999,
     warmup: Warmup = 10_000,
+    decay: Annotated[
+        Annotated[int, Ge(1)] | None,
+        doc("images from which the learning rate falls as the inverse root of those seen; null: never"),
+    ] = None,
     clip: Clip = 1.0,
 ) -> Adam:
-    """Adam, with a warm-up and clipped gradients.  Source: Kingma & Ba 2015."""
-    return Adam(learning_rate, (beta1, beta2), warmup, clip)
+    """Adam, with a warm-up, a decay and clipped gradients.  Source: Kingma & Ba 2015; Karras et al. 2024 (decay)."""
+    return Adam(learning_rate, (beta1, beta2), RateSchedule(warmup, decay), clip)

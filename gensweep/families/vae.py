@@ -108,7 +108,7 @@ class VaeFamily:
     ) -> None:
         self.classes = classes if conditional else 0
         self.decoding, self.vae, self.adam = decoding, vae(), optimizer()
-        self.warmup, self.clip = self.adam.warmup, self.adam.clip
+        self.rate_schedule, self.clip = self.adam.rate_schedule, self.adam.clip
         pixels = self.vae.likelihood(channels)
         made = network(channels, size, self.classes, self.vae.latent, pixels.outputs)
         self.networks: dict[str, nn.Module] = {self.sampled: LatentVariableModel(made, pixels)}

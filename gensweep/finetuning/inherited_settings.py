@@ -71,6 +71,7 @@ def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, A
     }
     if "optimizer.warmup" in flat:
         changes["optimizer.warmup"] = budget // 20
+        changes["optimizer.decay"] = None
         if flat["finetune.update.kind"] == "lora":
             changes["optimizer.learning_rate"] = LOW_RANK_LEARNING_RATE
     return changes

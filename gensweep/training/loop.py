@@ -177,7 +177,7 @@ class Learner:
         return progress
 
     def _set_rates(self, images: int) -> None:
-        factor = min(1.0, images / self.family.warmup) if self.family.warmup else 1.0
+        factor = self.family.rate_schedule(images)
         for name, optimizer in self.optimizers.items():
             for group, rate in zip(optimizer.param_groups, self.rates[name], strict=True):
                 group["lr"] = rate * factor

@@ -10,6 +10,7 @@ from torch._dynamo.utils import counters
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
+from gensweep.families.optimizers import RateSchedule
 from gensweep.training import loop
 from gensweep.training.compilation import compiled
 from gensweep.training.distributed import ALONE, Workers
@@ -38,7 +39,7 @@ def trained(case, compilation, workers=ALONE, stop=False):
             learner = tiny.learner(
                 kind, workers=workers, batch_size=BATCH, images=4 * BATCH, family=settings, compilation=compilation
             )
-        learner.family.warmup = 0
+        learner.family.rate_schedule = RateSchedule(warmup=0)
         for optimizer in learner.optimizers.values():
             for group in optimizer.param_groups:
                 group["eps"] = 1e-3  # or gradients that are nothing but rounding would make steps of full length

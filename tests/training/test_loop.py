@@ -1,5 +1,7 @@
 """The loop: events, budget, warm-up, clipping, and losses that are not finite."""
 
+import math
+
 import pytest
 import tiny
 import torch
@@ -98,6 +100,16 @@ def test_the_learning_rate_rises_in_a_line_over_the_warm_up_and_stays():
         learner.step(loader)
         rates.append(learner.optimizers["denoiser"].param_groups[0]["lr"])
     assert rates == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3, 1e-3])
+
+
+def test_from_the_decay_on_the_learning_rate_falls_as_the_inverse_root_of_the_images():
+    learner = tiny.learner("diffusion", family={"optimizer": {"learning_rate": 1e-3, "warmup": 16, "decay": 16}})
+    loader, rates = Loader(tiny.images(), seed=3), []
+    for _ in range(8):
+        learner.step(loader)
+        rates.append(learner.optimizers["denoiser"].param_groups[0]["lr"])
+    assert rates[:2] == pytest.approx([5e-4, 1e-3])
+    assert [rates[3], rates[7]] == pytest.approx([1e-3 / math.sqrt(2), 5e-4])
 
 
 def test_gradients_are_clipped_to_a_norm_before_the_update():

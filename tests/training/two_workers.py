@@ -6,6 +6,7 @@ import torch.distributed as dist
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES, Likelihood
+from gensweep.families.optimizers import RateSchedule
 from gensweep.gan.adversarial_losses import PENALTIES
 from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
@@ -98,7 +99,7 @@ def trained(kind, batch_size, workers):
     learner = tiny.learner(
         kind, workers=workers, batch_size=batch_size, images=5 * batch_size, family=family, update=update, **parts
     )
-    learner.family.warmup = batch_size  # full steps from the second batch on
+    learner.family.rate_schedule = RateSchedule(batch_size)  # full steps from the second batch on
     for name, optimizer in learner.optimizers.items():
         learner.rates[name] = [RATE for _ in optimizer.param_groups]
         for group in optimizer.param_groups:
