@@ -88,7 +88,7 @@ def sample(
       gensweep sample 3f2a9c -n 5000 -o generated/
       gensweep sample ddpm-cifar10 --adapter horse.safetensors:0.7 --adapter dunes.safetensors:0.3
       gensweep sample ddpm-cifar10 --init-image car.jpg --strength 0.6 --class ship
-      gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png
+      gensweep sample ddpm-cifar10 --init-image car.jpg --inpaint mask.png --rounds 10
       gensweep sample ddpm-cifar10 --init-image car.jpg --interpolate ship.jpg -n 9
     """
     from gensweep.config import parse_overrides

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from gensweep.build.model import Model, in_batches, labels_of
 from gensweep.data.picture_decoding import squared
-from gensweep.diffusion.samplers.sampler import Denoise
+from gensweep.diffusion.repaint import repainting
+from gensweep.diffusion.samplers.sampler import Denoise, Sampler, is_adaptive
 from gensweep.diffusion.sdedit import edit
 from gensweep.editing.encoded_pictures import Draw, encoded_frames, encoded_versions
 from gensweep.editing.interpolation import decode, encode, encoding_levels, slerp
@@ -32,11 +33,13 @@ class Pictures:
     """What the user wants to begin with: `image` alone, with a `mask`, or on the way to `other`.
 
     `strength` in [0, 1] says how much of the image, or of the latents that it is encoded as, is lost in noise first.
+    With a mask the sampler goes through its levels in `rounds`, see `diffusion.repaint`.
     """
 
     image: Image.Image
     strength: float
     mask: Image.Image | None = None
+    rounds: int = 1
     other: Image.Image | None = None
 
 
@@ -54,9 +57,10 @@ def draw_from_pictures(
 
     Before come the picture, as the model gets it, and the picture with the masked part in grey.  At strength 1 and
     without a mask the images are those that `Model.sample` draws.
-    Raises ConfigError for a family that neither denoises nor encodes, a class that the model does not know, and a mask
-    of which nothing is left, or for a family that encodes; on the way to another picture also for a sampler that draws
-    noise, an encoder that must be told the class, and fewer than two frames.
+    Raises ConfigError for a family that neither denoises nor encodes, a class that the model does not know, a mask of
+    which nothing is left, or for a family that encodes, and rounds of a sampler that finds its own levels; on the way
+    to another picture also for a sampler that draws noise, an encoder that must be told the class, and fewer than two
+    frames.
     """
     family = model.family
     if not isinstance(family, Denoising | Encoding):
@@ -89,7 +93,8 @@ def draw_from_pictures(
             before.append(torch.where(redraw, UNDRAWN_GREY, image).to(image.dtype))
             redraw = redraw.to(model.device)
         if isinstance(family, Denoising):
-            draw = _versions(family, _in_range(image, model), labels, seed, pictures.strength, redraw)
+            sampler = _sampler(family, pictures.rounds)
+            draw = _versions(family, sampler, _in_range(image, model), labels, seed, pictures.strength, redraw)
         else:
             draw = encoded_versions(family, _in_range(image, model), labels, seed, pictures.strength)
     return torch.stack(before), in_batches(draw, count, batch_size, model.device, progress), after
@@ -113,8 +118,20 @@ def _redraw_for(model: Model, mask: Image.Image) -> Bool[Tensor, "h w"]:
     return redraw
 
 
+def _sampler(family: Denoising, rounds: int) -> Sampler:
+    if rounds == 1:
+        return family.sampler
+    if is_adaptive(family.sampler):
+        raise ConfigError(
+            "--rounds: this sampler finds its own levels, other ones for each image; take one with steps, such as "
+            "--set sampler.kind=euler --set sampler.steps=50"
+        )
+    return repainting(family.sampler, rounds)
+
+
 def _versions(
     family: Denoising,
+    sampler: Sampler,
     x_0: Float[Tensor, "c h w"],
     labels: Int[Tensor, " n"],
     seed: int,
@@ -126,7 +143,7 @@ def _versions(
     @torch.no_grad()
     def draw(indices: Tensor) -> Tensor:
         noise, denoise = Noise(seed, indices), _denoise(family, labels[indices])
-        return to_uint8(edit(family.process, family.sampler, denoise, noise, x_0, strength=strength, redraw=redraw))
+        return to_uint8(edit(family.process, sampler, denoise, noise, x_0, strength=strength, redraw=redraw))
 
     return draw
 

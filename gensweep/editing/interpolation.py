@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gensweep.diffusion.samplers.sampler import Denoise, Denoised, Level, Levels, Sampler, Spacing
+from gensweep.diffusion.samplers.sampler import Denoise, Levels, Sampler, visited
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
@@ -28,29 +28,18 @@ def encoding_levels(levels: Levels, sampler: Sampler) -> list[float]:
     each (the family meanflow); the way up knows the slopes at its levels alone.
     Raises ConfigError if the sampler draws noise on its way.
     """
-    sigmas, every = visited(levels, sampler), levels.sigmas(None)
+    sigmas, every = deterministic_levels(levels, sampler), levels.sigmas(None)
     if len(sigmas) > MIN_ENCODING_LEVELS:
         return sigmas
     return levels.sigmas(MIN_ENCODING_LEVELS) if len(every) > MIN_ENCODING_LEVELS else every
 
 
-def visited(levels: Levels, sampler: Sampler) -> list[float]:
+def deterministic_levels(levels: Levels, sampler: Sampler) -> list[float]:
     """The levels that a deterministic sampler visits, falling, with 0 at the end; no network is run.
 
     Raises ConfigError if the sampler draws noise on its way.
     """
-    recorded: list[float] = []
-
-    class Recording:
-        def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
-            recorded[:] = levels.sigmas(steps, spacing)
-            return list(recorded)
-
-    def blind(x: Tensor, sigma: Level) -> Denoised:
-        return Denoised(x, torch.zeros_like(x))
-
-    sampler(Recording(), blind, lambda _: torch.zeros(1, 1, 1, 1), _silent(1, "cpu"))
-    return recorded
+    return visited(levels, sampler, _silent(1, "cpu"))
 
 
 def encode(sigmas: Sequence[float], denoise: Denoise, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 DEFAULT_STRENGTH = 0.5
 #: The same with a mask, whose white part should not depend on what was there.
 DEFAULT_MASK_STRENGTH = 1.0
+#: Rounds with a mask; beyond a few dozen nothing changes.
+MAX_ROUNDS = 100
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class EditingOptions:
     init_image: Path | None
     strength: float | None
     inpaint: Path | None
+    rounds: int | None
     interpolate: Path | None
 
     def files(self) -> list[Path]:
@@ -60,16 +63,24 @@ class EditingOptions:
             raise ConfigError(
                 f"--inpaint {self.inpaint}: the mask has no white, so there is nothing to draw; paint a part white"
             )
-        return Pictures(image, DEFAULT_MASK_STRENGTH if self.strength is None else self.strength, mask)
+        strength = DEFAULT_MASK_STRENGTH if self.strength is None else self.strength
+        return Pictures(image, strength, mask, rounds=self.rounds or 1)
 
     def _check(self) -> None:
-        values = {"--strength": self.strength, "--inpaint": self.inpaint, "--interpolate": self.interpolate}
+        values = {
+            "--strength": self.strength,
+            "--inpaint": self.inpaint,
+            "--rounds": self.rounds,
+            "--interpolate": self.interpolate,
+        }
         given = [option for option, value in values.items() if value is not None]
         problems = []
         if self.init_image is None:
             problems += [f"{option} needs a picture to begin with; name one with --init-image FILE" for option in given]
         if self.strength is not None and not 0 <= self.strength <= 1:
             problems.append(f"--strength {self.strength:g} must lie in 0..1; 0 keeps the picture and 1 forgets it")
+        if self.rounds is not None and self.init_image and not (self.inpaint or self.interpolate):
+            problems.append("--rounds makes the kept and the drawn part agree; say what to draw with --inpaint MASK")
         if self.interpolate is not None:
             given.remove("--interpolate")
             problems += [f"{option} does not go with --interpolate; leave one of them out" for option in given]
@@ -90,6 +101,13 @@ editing_options = option_bundle(
     ),
     click.option(
         "--inpaint", type=FILE, metavar="MASK", help="Draw anew where MASK, as large as FILE, is white; keep the rest."
+    ),
+    click.option(
+        "--rounds",
+        type=click.IntRange(1, MAX_ROUNDS),
+        metavar="N",
+        help="With --inpaint: times to go through each part of the noise levels (RePaint), so that what is drawn goes "
+        "with what is kept; an image takes N times as long.  [default: 1]",
     ),
     click.option(
         "--interpolate", type=FILE, metavar="FILE_B", help="Frames on the way from --init-image to this picture."

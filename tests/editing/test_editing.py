@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from gensweep.diffusion.process import GaussianDiffusion
+from gensweep.diffusion.repaint import repainting
 from gensweep.diffusion.samplers.ancestral import ancestral, ddim
 from gensweep.diffusion.samplers.sampler import SAMPLERS, START_STREAM, Denoised, from_noise, is_adaptive
 from gensweep.diffusion.schedules import SCHEDULES, karras, linear
 from gensweep.diffusion.sdedit import Below, edit, level_at
-from gensweep.editing.interpolation import MIN_ENCODING_LEVELS, decode, encode, encoding_levels, slerp, visited
+from gensweep.editing.interpolation import (
+    MIN_ENCODING_LEVELS,
+    decode,
+    deterministic_levels,
+    encode,
+    encoding_levels,
+    slerp,
+)
 from gensweep.errors import ConfigError
 from gensweep.noise import Noise
 
@@ -39,7 +47,7 @@ def noise(n, start=0):
 
 def is_deterministic(kind):
     try:
-        visited(GaussianDiffusion(linear(5)), SAMPLERS[kind])
+        deterministic_levels(GaussianDiffusion(linear(5)), SAMPLERS[kind])
     except ConfigError:
         return False
     return True
@@ -154,6 +162,32 @@ def test_unknown_pixels_are_pulled_towards_what_the_known_ones_say(kind):
     assert float(painted.std()) < STD
 
 
+@every_stepped_sampler
+def test_with_rounds_unknown_pixels_come_near_to_what_the_known_ones_say(kind):
+    process = GaussianDiffusion(karras(30))
+    image, redraw = torch.tensor([[[0.0, KNOWN]]]), torch.tensor([[True, False]])
+    rounds = [
+        edit(process, repainting(SAMPLERS[kind], count), ideal_pair, noise(5_000), image, strength=1.0, redraw=redraw)
+        for count in (1, 4, 16)
+    ]
+    means = [float(each[:, 0, 0, 0].mean()) / (RHO * KNOWN) for each in rounds]
+    assert means[0] < means[1] - 0.1 < means[2] - 0.15
+    assert 0.9 < means[2] < 1.01
+    # Given the other, a pixel has that deviation; the steps of the posterior's variance have less.
+    assert 0.75 < float(rounds[2][:, 0, 0, 0].std()) / (STD * math.sqrt(1 - RHO**2)) < 1.2
+
+
+@deterministic
+def test_one_round_samples_as_the_sampler_does(kind):
+    process = GaussianDiffusion(karras(30))
+    start = from_noise(noise(5).normal(1, 2, 2, stream=0))
+    once = repainting(SAMPLERS[kind], 1)(process, ideal, start, noise(5))
+    plain = SAMPLERS[kind](process, ideal, start, noise(5))
+    # The first step of a part knows of none before it.
+    error = 0.05 if kind == "dpmpp_2m" else 1e-5
+    torch.testing.assert_close(once, plain, rtol=0, atol=error)
+
+
 @deterministic
 def test_the_pull_is_that_of_the_flow_with_the_known_pixel_held(kind):
     process = GaussianDiffusion(karras(200))
@@ -251,7 +285,7 @@ def test_an_image_comes_back_from_its_noise_the_better_the_more_steps(kind):
         def sampler(*arguments, steps=steps):
             return SAMPLERS[kind](*arguments, steps=steps)
 
-        codes = encode(visited(process, sampler), ideal, image)
+        codes = encode(deterministic_levels(process, sampler), ideal, image)
         errors.append(float((decode(process, sampler, ideal, codes) - image).abs().max()))
     assert errors[-1] < 0.05
     for coarse, fine in itertools.pairwise(errors):
@@ -268,7 +302,7 @@ def test_an_image_leads_to_its_noise_however_few_steps_lead_back(kind, steps, sc
         return SAMPLERS[kind](*arguments, steps=steps)
 
     sigmas = encoding_levels(process, sampler)
-    assert sigmas[0] == pytest.approx(visited(process, sampler)[0], rel=1e-12)
+    assert sigmas[0] == pytest.approx(deterministic_levels(process, sampler)[0], rel=1e-12)
     exact = MEAN + (image - MEAN) * math.sqrt(STD**2 + sigmas[0] ** 2) / STD
     assert float((encode(sigmas, ideal, image) / exact - 1).abs().max()) < 0.01
 
@@ -284,7 +318,7 @@ def test_an_image_is_encoded_along_a_hundred_levels_or_all_that_there_are(timest
 
 def test_levels_are_those_that_the_sampler_visits_and_the_network_is_not_asked():
     process = GaussianDiffusion(linear(50))
-    assert visited(process, lambda *arguments: ddim(*arguments, steps=6)) == process.sigmas(6)
+    assert deterministic_levels(process, lambda *arguments: ddim(*arguments, steps=6)) == process.sigmas(6)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +328,7 @@ def test_levels_are_those_that_the_sampler_visits_and_the_network_is_not_asked()
 def test_a_sampler_that_draws_noise_cannot_go_back_and_forth(sampler):
     process = GaussianDiffusion(linear(5))
     with pytest.raises(ConfigError, match=r"deterministic.* set sampler\.kind to euler or dpmpp_2m") as error:
-        visited(process, sampler)
+        deterministic_levels(process, sampler)
     assert len(error.value.problems) == 1
     with pytest.raises(ConfigError, match="deterministic"):
         decode(process, sampler, lambda x, _: Denoised(x, x), torch.zeros(1, 1, 8, 8))

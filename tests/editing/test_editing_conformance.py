@@ -5,7 +5,7 @@ import torch
 from tiny import CLASSES, SIZE, build
 
 from gensweep.diffusion.sdedit import edit
-from gensweep.editing.interpolation import decode, encode, visited
+from gensweep.editing.interpolation import decode, deterministic_levels, encode
 from gensweep.families.family import FAMILIES, Denoising
 from gensweep.noise import Noise
 
@@ -52,7 +52,7 @@ def test_strength_1_is_the_familys_own_sampling_and_strength_0_the_image(kind, c
 def test_an_image_becomes_noise_and_an_image_again(conditional):
     family, network, labels = family_of("diffusion", conditional)
     denoise = family.denoise(network, labels)
-    codes = encode(visited(family.process, family.sampler), denoise, torch.rand(4, 1, SIZE, SIZE))
+    codes = encode(deterministic_levels(family.process, family.sampler), denoise, torch.rand(4, 1, SIZE, SIZE))
     images = decode(family.process, family.sampler, denoise, codes)
     assert torch.isfinite(codes).all()
     assert float(images.abs().max()) <= 1

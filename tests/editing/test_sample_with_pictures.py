@@ -99,6 +99,7 @@ def test_strength_1_draws_what_is_drawn_without_a_picture(checkpoints, files):
         ((), "ddim"),
         ((), "ancestral"),
         (("--inpaint", "mask.png"), "ancestral"),
+        (("--inpaint", "mask.png", "--rounds", 3), "ancestral"),
         (("--interpolate", "ship.png"), "ddim"),  # which must be deterministic
     ],
 )
@@ -110,12 +111,12 @@ def test_batches_change_nothing(checkpoints, files, extra, sampler):
     assert np.abs(pictures(files / "of2") - pictures(files / "of5")).max() <= 1
 
 
-def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files):
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_what_is_not_white_in_the_mask_is_kept_to_the_bit(checkpoints, files, rounds):
     model = load_checkpoint(checkpoints["diffusion"])
     image = picture_for(model, Image.open("car.png")).numpy()[0]
-    assert (
-        sample(checkpoints["diffusion"], "--init-image", "car.png", "--inpaint", "mask.png", "-n", 4, "-o", "out") == 0
-    )
+    how = ("--init-image", "car.png", "--inpaint", "mask.png", "--rounds", rounds, "-n", 4, "-o", "out")
+    assert sample(checkpoints["diffusion"], *how) == 0
     drawn = pictures(files / "out")
     # The right half is white.
     assert (drawn[..., : SIZE // 2] == image[:, : SIZE // 2]).all()
@@ -140,6 +141,12 @@ def test_frames_between_two_pictures_are_one_row_between_them(checkpoints, files
         (["--strength", "0.5"], ["--strength", "--init-image FILE"]),
         (["--inpaint", "mask.png"], ["--inpaint", "--init-image FILE"]),
         (["--interpolate", "car.png"], ["--interpolate", "--init-image FILE"]),
+        (["--init-image", "car.png", "--rounds", "2"], ["--rounds", "--inpaint MASK"]),
+        (["--init-image", "car.png", "--interpolate", "ship.png", "--rounds", "2"], ["--rounds", "--interpolate"]),
+        (
+            ["--init-image", "car.png", "--inpaint", "mask.png", "--rounds", "2", "--set", "sampler={kind: dopri5}"],
+            ["--rounds", "its own levels", "euler"],
+        ),
         (["--init-image", "nothing.png"], ["nothing.png", "no such file"]),
         (["--init-image", "."], ["folder"]),
         (["--init-image", "text.png"], ["text.png", "no picture"]),

@@ -111,6 +111,22 @@ def is_adaptive(sampler: Sampler) -> bool:
     return "steps" not in inspect.signature(sampler).parameters
 
 
+def visited(levels: Levels, sampler: Sampler, noise: Noise) -> list[float]:
+    """The levels that a sampler visits, falling, with 0 at the end; no network is run."""
+    recorded: list[float] = []
+
+    class Recording:
+        def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
+            recorded[:] = levels.sigmas(steps, spacing)
+            return list(recorded)
+
+    def blind(x: Tensor, sigma: Level) -> Denoised:
+        return Denoised(x, torch.zeros_like(x))
+
+    sampler(Recording(), blind, lambda _: torch.zeros(len(noise.samples), 1, 1, 1), noise)
+    return recorded
+
+
 def transitions(sigmas: list[float]) -> Iterator[tuple[float, float, int]]:
     """Each level of a sampler with the next one, and the random stream of the step between them."""
     last = FIRST_STEP_STREAM + len(sigmas) - 2
