@@ -13,7 +13,7 @@
 namespace winograd {
 
 constexpr int64_t LANES = 16;
-constexpr int64_t STEP = 24;  // Tiles go through in multiples of this.
+constexpr int64_t STEP = 24;  // At most so many tiles go through at once, or a multiple: whole blocks of rows.
 
 using Vector = __m512;
 
@@ -144,6 +144,7 @@ inline void block(const float* a, int64_t down, int64_t along, const float* b, i
         for (int w = 0; w < W; ++w) _mm512_store_ps(to + r * columns + w * LANES, sums[r][w]);
 }
 
+// As many rows as there are, in blocks of R: the last one may take some more, which must be there.
 template <int R, int W, bool ADDED>
 inline void strip(const float* a, int64_t rows, int64_t down, int64_t along, const float* b, int64_t inner,
                   int64_t columns, float* to) {
@@ -151,13 +152,13 @@ inline void strip(const float* a, int64_t rows, int64_t down, int64_t along, con
         block<R, W, ADDED>(a + r * down, down, along, b, inner, columns, to + r * columns);
 }
 
-// At each point, `to` [tiles, outputs] = inputs [tiles, channels] times filters [channels, outputs].
-inline void multiply(const Points& inputs, const Points& filters, const Points& to) {
+// At each point, n rows of `to` [tiles, outputs] = inputs [tiles, channels] times filters [channels, outputs].
+inline void multiply(const Points& inputs, const Points& filters, int64_t n, const Points& to) {
     for (int64_t p = 0; p < to.count; ++p) {
         const int64_t K = filters.columns;
         int64_t k = 0;
         const auto columns = [&](auto part) {
-            part(inputs[p], to.rows, inputs.columns, 1, filters[p] + k, filters.rows, K, to[p] + k);
+            part(inputs[p], n, inputs.columns, 1, filters[p] + k, filters.rows, K, to[p] + k);
         };
         for (; k + 4 * LANES <= K; k += 4 * LANES) columns(strip<6, 4, false>);
         if (K - k == 3 * LANES) columns(strip<8, 3, false>);
@@ -180,18 +181,31 @@ inline void add_outer(const Points& inputs, const Points& gradients, int64_t n, 
     }
 }
 
-// Tiles, so many at once, as inputs to points, times filters, and on as results: read(first, n, points) and
+// Tiles in even groups of at most so many, as many for each thread where there are enough.
+struct Groups {
+    Groups(int64_t tiles, int64_t most) : tiles(tiles) {
+        const int64_t threads = omp_get_max_threads(), needed = (tiles + most - 1) / most;
+        count = std::min((needed + threads - 1) / threads * threads, tiles);
+    }
+    int64_t first(int64_t group) const { return tiles * group / count; }
+    int64_t size(int64_t group) const { return first(group + 1) - first(group); }
+
+    int64_t tiles, count;
+};
+
+// Tiles, at most so many at once, as inputs to points, times filters, and on as results: read(first, n, points) and
 // write(first, n, points).
 template <typename Read, typename Write>
-void through(int64_t tiles, int64_t at_once, const Points& filters, int64_t channels, Read read, Write write) {
+void through(int64_t tiles, int64_t most, const Points& filters, int64_t channels, Read read, Write write) {
+    const Groups groups(tiles, most);
 #pragma omp parallel
     {
-        const Points inputs(filters.count, at_once, channels), products(filters.count, at_once, filters.columns);
+        const Points inputs(filters.count, most, channels), products(filters.count, most, filters.columns);
 #pragma omp for schedule(static)
-        for (int64_t first = 0; first < tiles; first += at_once) {
-            const int64_t n = std::min(at_once, tiles - first);
+        for (int64_t group = 0; group < groups.count; ++group) {
+            const int64_t first = groups.first(group), n = groups.size(group);
             read(first, n, inputs);
-            multiply(inputs, filters, products);
+            multiply(inputs, filters, n, products);
             write(first, n, products);
         }
     }
@@ -200,17 +214,18 @@ void through(int64_t tiles, int64_t at_once, const Points& filters, int64_t chan
 // The sums over all tiles of inputs times gradients at each of so many points, [channels, outputs].  As many threads
 // add up the same tiles in the same order.
 template <typename Inputs, typename Gradients>
-std::unique_ptr<Points> summed(int64_t tiles, int64_t at_once, int64_t count, int64_t channels, int64_t outputs,
+std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t count, int64_t channels, int64_t outputs,
                                Inputs inputs, Gradients gradients) {
-    const int64_t groups = (tiles + at_once - 1) / at_once, parts = std::min<int64_t>(groups, omp_get_max_threads());
+    const Groups groups(tiles, most);
+    const int64_t parts = std::min<int64_t>(groups.count, omp_get_max_threads());
     std::vector<std::unique_ptr<Points>> sums(parts);
 #pragma omp parallel for schedule(static) num_threads(parts)
     for (int64_t part = 0; part < parts; ++part) {
         sums[part] = std::make_unique<Points>(count, padded(channels), outputs);
         sums[part]->clear();
-        const Points left(count, at_once, channels), right(count, at_once, outputs);
-        for (int64_t group = groups * part / parts; group < groups * (part + 1) / parts; ++group) {
-            const int64_t first = group * at_once, n = std::min(at_once, tiles - first);
+        const Points left(count, most, channels), right(count, most, outputs);
+        for (int64_t group = groups.count * part / parts; group < groups.count * (part + 1) / parts; ++group) {
+            const int64_t first = groups.first(group), n = groups.size(group);
             inputs(first, n, left);
             gradients(first, n, right);
             add_outer(left, right, n, *sums[part]);
