@@ -84,13 +84,13 @@ def other_claims() -> list[CoreClaim]:
     return found
 
 
-def share_for(resources: Resources, others: Sequence[CoreClaim]) -> int | None:
-    """How many cores a sweep takes beside others; None if what they leave does not hold one trial."""
+def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float = math.inf) -> int | None:
+    """How many cores a sweep of so many trials takes beside others; None if what they leave does not hold one trial."""
     cores = usable_cores()
     most = min(cores, resources.cpus or cores)
-    if resources.concurrent != "auto":
-        wanted = resources.concurrent * resources.worker_counts[0] * resources.cpus_per_worker
-        most = min(most, math.ceil(wanted - 1e-9))
+    at_once = trials if resources.concurrent == "auto" else min(trials, resources.concurrent)
+    if at_once < math.inf:
+        most = min(most, math.ceil(at_once * resources.worker_counts[0] * resources.cpus_per_worker - 1e-9))
     left = cores - sum(each.cpus for each in others)
     least = resources.worker_counts[-1] * resources.cpus_per_worker
     if others and (left < least or (resources.gpus_per_worker and _shared_gpus(others))):
@@ -103,8 +103,8 @@ def _shared_gpus(others: Sequence[CoreClaim]) -> bool:
 
 
 @contextmanager
-def claimed_cores(name: str, resources: Resources, stop: threading.Event) -> Iterator[int]:
-    """Claim cores for a sweep while inside; who has the others is logged, and so is waiting for them.
+def claimed_cores(name: str, resources: Resources, stop: threading.Event, trials: float = math.inf) -> Iterator[int]:
+    """Claim cores for a sweep of so many trials while inside; who has the others is logged, and waiting for them, too.
 
     Raises StoppedWaitingError once `stop` is set while it waits.
     """
@@ -113,7 +113,7 @@ def claimed_cores(name: str, resources: Resources, stop: threading.Event) -> Ite
         while True:
             with locked(claims_folder()):
                 others = other_claims()
-                cpus = share_for(resources, others)
+                cpus = share_for(resources, others, trials)
                 if cpus is not None:
                     gpus = visible_gpus() if resources.gpus_per_worker else ()
                     held.enter_context(_written(CoreClaim(name, os.getpid(), cpus, gpus)))

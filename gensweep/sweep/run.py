@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import traceback
@@ -57,6 +58,7 @@ def run_plan(
     folder = SweepFolder(root, plan.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     folder.check_log()
+    trials = math.inf if repeats or plan.search.repeats or retry else _trials_left(plan, folder) + extend
     # Ray takes SIGTERM for itself as it starts; from then on it is ours again.
     stop, local = threading.Event(), is_local()
     with (
@@ -65,7 +67,7 @@ def run_plan(
         # Of workers that are still in a trial when it ends.
         removing_dead_scratch(),
         removing_partial(folder.path),
-        claimed_cores(plan.name, plan.resources, stop) if local else nullcontext() as cpus,
+        claimed_cores(plan.name, plan.resources, stop, trials) if local else nullcontext() as cpus,
         _measuring(plan, meanwhile=local and _has_one_thread(plan.resources)) as measured,
         connected(cpus),
         set_by(stop, signal.SIGTERM),
@@ -101,6 +103,11 @@ def run_plan(
             status, error = "failed", session.gives_up
         session.note(SessionEnded(status, error))
         return SweepResult(folder.path, session.state, None if held.own else held.root)
+
+
+def _trials_left(plan: SweepPlan, folder: SweepFolder) -> int:
+    state = folder.state()
+    return plan.search.most_trials if state.created is None else state.left
 
 
 @contextmanager

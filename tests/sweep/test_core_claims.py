@@ -64,6 +64,22 @@ def test_a_sweep_takes_what_it_can_use_of_what_others_leave_or_waits(resources, 
     assert share_for(resources, others) == share
 
 
+@pytest.mark.parametrize(
+    ("resources", "trials", "share"),
+    [
+        (Resources(), 1, 1),
+        (Resources(), 3, 3),
+        (Resources(), 100, 8),
+        (Resources(), 0, 1),
+        (Resources(concurrent=2), 3, 2),
+        (Resources(workers=2, cpus_per_worker=1.5), 1, 3),
+        (Resources(workers=WorkerRange(min=1, max=4)), 1, 4),
+    ],
+)
+def test_a_sweep_takes_no_more_than_its_trials_can_use(resources, trials, share):
+    assert share_for(resources, [], trials) == share
+
+
 @pytest.mark.parametrize(("named", "share"), [("0,1", None), ("2,3", 4)])
 def test_sweeps_that_see_the_same_gpu_run_one_after_the_other(monkeypatch, named, share):
     monkeypatch.setattr(core_claims, "visible_gpus", lambda: tuple(named.split(",")))
