@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import defaultdict
-from typing import Literal, NamedTuple
-
-import numpy as np
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
 
 from gensweep.sweep import events
 from gensweep.sweep.state import SweepState
@@ -16,12 +16,8 @@ ROUNDING = 1e-9
 #: A score that comes by this share too early for a rung counts there, as people write 0.33 for a third.
 RUNG_TOLERANCE = 0.1
 
-
-class _Comparison(NamedTuple):
-    """A trial's score at a rung of a group: the last of these, of which the others had come there before."""
-
-    at: tuple[str, float]
-    scores: int
+_Rung: TypeAlias = tuple[str, float]
+"""The family whose trials are compared there, "" for all of them, and the amount."""
 
 
 class Asha:
@@ -40,8 +36,12 @@ class Asha:
         while (amount := grace * reduction ** len(self._rungs)) < budget * (1 - ROUNDING):
             self._rungs.append(amount)
         self._reached: dict[str, set[float]] = defaultdict(set)
-        self._scores: dict[tuple[str, float], list[tuple[str, float]]] = defaultdict(list)
-        self._last: dict[str, _Comparison] = {}
+        self._scores: dict[_Rung, list[float]] = defaultdict(list)
+        """In ascending order; larger ones are better."""
+        self._best: dict[tuple[_Rung, str], float] = {}
+        """Of a family at a rung."""
+        self._stops: dict[str, bool] = {}
+        """By trial, what follows from the rung that it came to last."""
 
     def apply(self, event: events.Event, state: SweepState) -> None:
         """Take in the next event, with the state that follows from it."""
@@ -52,17 +52,8 @@ class Asha:
             self._take(trial, state)
 
     def wants(self, name: str) -> Literal["go on", "stop"]:
-        """What is to become of a trial after the rung that it came to last.
-
-        It is computed when it is asked for: of thousands of trials in a log only those that have not ended matter.
-        """
-        if (last := self._last.get(name)) is None:
-            return "go on"
-        *others, (family, newest) = self._scores[last.at][: last.scores]
-        if all(newest >= score for each, score in others if each == family):
-            return "go on"
-        least = np.percentile([score for _, score in others], (1 - 1 / self._reduction) * 100)
-        return "stop" if newest < least else "go on"
+        """What is to become of a trial after the rung that it came to last."""
+        return "stop" if self._stops.get(name) else "go on"
 
     def _take(self, trial: TrialState, state: SweepState) -> None:
         """Count a trial's newest score at the highest rung below it that the trial has not come to, if any."""
@@ -72,6 +63,17 @@ class Asha:
         if not free or spent >= self._budget * (1 - ROUNDING):
             return
         reached.add(free[-1])
-        at = trial.family if self._by_family else "", free[-1]
-        self._scores[at].append((trial.family, value if state.mode == "max" else -value))
-        self._last[trial.trial] = _Comparison(at, len(self._scores[at]))
+        at, score = (trial.family if self._by_family else "", free[-1]), value if state.mode == "max" else -value
+        others, best = self._scores[at], self._best.get((at, trial.family))
+        self._stops[trial.trial] = (
+            best is not None and score < best and score < _quantile(others, 1 - 1 / self._reduction)
+        )
+        insort(others, score)
+        self._best[at, trial.family] = score if best is None else max(best, score)
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """That of numbers in ascending order, linearly between two of them."""
+    position = share * (len(ordered) - 1)
+    below = int(position)
+    return ordered[below] + (position - below) * (ordered[min(below + 1, len(ordered) - 1)] - ordered[below])
