@@ -12,7 +12,7 @@ from gensweep.build.parts import build_family, load_images
 from gensweep.config import TrialConfig
 from gensweep.data.images import Images
 from gensweep.machine import usable_cores
-from gensweep.training.device import default_device
+from gensweep.training.device import default_device, give_back_freed_memory, keep_freed_memory
 from gensweep.training.fastest_format import FormatTimes, time_formats
 
 #: As many images are enough to draw the batches that are timed from.
@@ -31,6 +31,7 @@ def measure_formats(
     """The times of each trial's networks in this process, with so many threads, on its GPU or its CPU."""
     before, device = torch.get_num_threads(), default_device() if gpu else torch.device("cpu")
     torch.set_num_threads(min(threads, usable_cores()))  # more than there are cores wait for each other
+    keep_freed_memory()  # as a trial does, or large networks seem slower in formats that take more of it
     try:
         return [
             time_formats(build_family(trial, few.shape, few.classes), few, device, images_at_once(trial, workers=1))
@@ -38,3 +39,4 @@ def measure_formats(
         ]
     finally:
         torch.set_num_threads(before)
+        give_back_freed_memory()

@@ -50,6 +50,13 @@ def keep_freed_memory() -> None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
 
 
+def give_back_freed_memory() -> None:
+    """Give Linux the memory back that `keep_freed_memory` has kept."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
 def synchronised_time(device: torch.device) -> float:
     """Seconds on a clock, once all work of the device is done."""
     if device.type == "cuda":

@@ -23,8 +23,9 @@ MeasuredPrecision: TypeAlias = Literal["float32", "bfloat16"]
 
 #: Seconds for training steps, and for calls of the network that draws samples.
 TRAINING_PATIENCE, SAMPLING_PATIENCE = 1.2, 0.4
-#: Operations of a step that is timed: a tenth of a second of a slow core, beside which the calls themselves are quick.
-STEP_FLOPS = 4e9
+#: Operations of a step that is timed, a tenth of a second of a fast core.  With fewer images what a step takes for any
+#: number of them would decide, such as transforming the filters.
+STEP_FLOPS = 1.2e10
 #: A slower candidate than so many times the fastest is not timed again.
 OUT_OF_QUESTION = 1.3
 #: Half of the digits, or an unusual order, must gain more than this; less is within the errors of the clock.
@@ -105,7 +106,7 @@ def time_formats(family: Family, images: Images, device: torch.device, most_imag
 
     def call(precision: MeasuredPrecision) -> None:
         with mixed_precision(precision, device):
-            probe.run(2 * count)
+            probe.run(count)
 
     precisions = list(dict.fromkeys(form.precision for form in formats))
     return FormatTimes(training, take_turns(precisions, call, device, SAMPLING_PATIENCE))

@@ -123,18 +123,17 @@ extern "C" void halving_convolution(const int64_t* shape, const float* fine, con
     const Points points(IN * IN, PHASES * padded(C), K);
     const Filters filters(problem.filter(1, 0, 0, 0));
     if (C % LANES) points.clear();
-#pragma omp parallel for schedule(static)
-    for (int64_t c = 0; c < C; ++c)
-        for (int phase = 0; phase < PHASES; ++phase)
-            for (int64_t k = 0; k < K; k += LANES) {
-                Vector filter[FILTER * FILTER], turned[IN * IN];
-                for (int i = 0; i < FILTER; ++i)
-                    for (int j = 0; j < FILTER; ++j)
-                        filter[i * FILTER + j] =
-                            filters.load(w + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2), lanes(K - k));
-                turn<FILTER, IN, points_of_filters>(filter, turned);
-                points.store(turned, phase * padded(C) + c, k);
-            }
+    for_pairs(C, K, [&](int64_t c, int64_t k) {
+        for (int phase = 0; phase < PHASES; ++phase) {
+            Vector filter[FILTER * FILTER], turned[IN * IN];
+            for (int i = 0; i < FILTER; ++i)
+                for (int j = 0; j < FILTER; ++j)
+                    filter[i * FILTER + j] =
+                        filters.load(w + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2), lanes(K - k));
+            turn<FILTER, IN, points_of_filters>(filter, turned);
+            points.store(turned, phase * padded(C) + c, k);
+        }
+    });
     const auto write = writer(problem.coarse, problem.tiles, bias, 1, 0, 0, coarse);
     through(problem.tiles.count(), TILES, points, PHASES * padded(C), reader_of_fine(fine, problem), write);
 }
@@ -189,18 +188,17 @@ extern "C" void halving_filter_gradient(const int64_t* shape, const float* fine,
     const auto sums = summed(problem.tiles.count(), TILES, IN * IN, PHASES * padded(C), K,
                              reader_of_fine(fine, problem), read_gradients);
     const Filters filters(problem.filter(1, 0, 0, 0));
-#pragma omp parallel for schedule(static)
-    for (int64_t c = 0; c < C; ++c)
-        for (int phase = 0; phase < PHASES; ++phase)
-            for (int64_t k = 0; k < K; k += LANES) {
-                Vector each[IN * IN], filter[FILTER * FILTER];
-                sums->load(phase * padded(C) + c, k, each);
-                turn<IN, FILTER, filters_of_points>(each, filter);
-                for (int i = 0; i < FILTER; ++i)
-                    for (int j = 0; j < FILTER; ++j)
-                        filters.store(filter[i * FILTER + j], lanes(K - k),
-                                      dw + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2));
-            }
+    for_pairs(C, K, [&](int64_t c, int64_t k) {
+        for (int phase = 0; phase < PHASES; ++phase) {
+            Vector each[IN * IN], filter[FILTER * FILTER];
+            sums->load(phase * padded(C) + c, k, each);
+            turn<IN, FILTER, filters_of_points>(each, filter);
+            for (int i = 0; i < FILTER; ++i)
+                for (int j = 0; j < FILTER; ++j)
+                    filters.store(filter[i * FILTER + j], lanes(K - k),
+                                  dw + problem.filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2));
+        }
+    });
 }
 
 #else

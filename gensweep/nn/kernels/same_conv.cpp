@@ -110,16 +110,14 @@ auto reader_of_inputs(const float* x, const Problem& problem) {
 // with their pixels in reverse order.
 void read_filters(const float* w, int64_t inputs, int64_t outputs, bool turned, const Points& to) {
     const Filters filters(turned ? 1 : 9 * inputs);
-#pragma omp parallel for schedule(static)
-    for (int64_t c = 0; c < inputs; ++c)
-        for (int64_t k = 0; k < outputs; k += LANES) {
-            Vector filter[FILTER * FILTER], points[IN * IN];
-            for (int p = 0; p < 9; ++p)
-                filter[p] = filters.load(turned ? w + (c * 9 + 8 - p) * outputs + k : w + (k * 9 + p) * inputs + c,
-                                         lanes(outputs - k));
-            turn<FILTER, IN, points_of_filters>(filter, points);
-            to.store(points, c, k);
-        }
+    for_pairs(inputs, outputs, [&](int64_t c, int64_t k) {
+        Vector filter[FILTER * FILTER], points[IN * IN];
+        for (int p = 0; p < 9; ++p)
+            filter[p] = filters.load(turned ? w + (c * 9 + 8 - p) * outputs + k : w + (k * 9 + p) * inputs + c,
+                                     lanes(outputs - k));
+        turn<FILTER, IN, points_of_filters>(filter, points);
+        to.store(points, c, k);
+    });
 }
 
 // x [b, h, w, inputs] to y [b, h, w, outputs]; the filters are those of read_filters.
@@ -169,15 +167,13 @@ extern "C" void same_filter_gradient(const int64_t* shape, const float* x, const
     const auto sums = summed(problem.tiles.count(), TILES, IN * IN, inputs.channels, outputs.channels,
                              reader_of_inputs(x, problem), read_gradients);
     const Filters filters(9 * inputs.channels);
-#pragma omp parallel for schedule(static)
-    for (int64_t c = 0; c < inputs.channels; ++c)
-        for (int64_t k = 0; k < outputs.channels; k += LANES) {
-            Vector points[IN * IN], filter[FILTER * FILTER];
-            sums->load(c, k, points);
-            turn<IN, FILTER, filters_of_points>(points, filter);
-            for (int p = 0; p < 9; ++p)
-                filters.store(filter[p], lanes(outputs.channels - k), dw + (k * 9 + p) * inputs.channels + c);
-        }
+    for_pairs(inputs.channels, outputs.channels, [&](int64_t c, int64_t k) {
+        Vector points[IN * IN], filter[FILTER * FILTER];
+        sums->load(c, k, points);
+        turn<IN, FILTER, filters_of_points>(points, filter);
+        for (int p = 0; p < 9; ++p)
+            filters.store(filter[p], lanes(outputs.channels - k), dw + (k * 9 + p) * inputs.channels + c);
+    });
 }
 
 #else

@@ -124,6 +124,16 @@ class Filters {
     __m512i lanes_;
 };
 
+// Calls work(c, k) for each input c and every 16th output k: 16 inputs in turn, whose numbers lie in the same cache lines
+// of a filter, and all outputs of these, whose points lie in the same pages.
+template <typename Work>
+void for_pairs(int64_t inputs, int64_t outputs, Work work) {
+#pragma omp parallel for schedule(static)
+    for (int64_t first = 0; first < inputs; first += LANES)
+        for (int64_t k = 0; k < outputs; k += LANES)
+            for (int64_t c = first; c < std::min(first + LANES, inputs); ++c) work(c, k);
+}
+
 // R rows and 16 W columns of a matrix product, whose sums stay in registers: to = a b, or to += a b.
 // Row r of a begins at r * down, and its numbers are `along` apart; b and to have as many columns.
 template <int R, int W, bool ADDED>
