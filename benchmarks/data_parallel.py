@@ -8,7 +8,7 @@ Each worker is a process with one thread that takes training steps of gensweep's
 gloo, as in a sweep with `resources.workers: 2`.  The better of some rounds counts; the first one warms up.
 Take it on a quiet machine of two cores or more.
 
-Prints a table and writes benchmarks/results/data_parallel-DATE-PRECISION.json.
+Prints a table and writes benchmarks/results/data_parallel-DATE-PRECISION-batchB.json.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main(widths: tuple[int, ...], batch: int, precision: str, rounds: int, steps
         print(f"{width:6}{one:12.1f}{two:13.1f}{two / one:8.2f}", flush=True)
         rows.append({"width": width, "one": round(one, 2), "two": round(two, 2), "ratio": round(two / one, 3)})
     settings = {"batch": batch, "precision": precision, "rounds": rounds, "steps": steps}
-    write_result("data_parallel", precision, settings=settings, rows=rows)
+    write_result("data_parallel", f"{precision}-batch{batch}", settings=settings, rows=rows)
 
 
 if __name__ == "__main__":
