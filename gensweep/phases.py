@@ -26,5 +26,7 @@ RESTING: Phase = "waiting for a trial"
 STEADY: tuple[Phase, ...] = ("training", "drawing samples")
 #: Those that wait for no storage, which is tried again for some time.
 COMPUTING: tuple[Phase, ...] = (*STEADY, "compiling", "scoring")
+#: Those in which a trial may have trained on since its last checkpoint.
+UNSAVED: tuple[Phase, ...] = (*STEADY, "scoring", "saving")
 #: Those that one trial goes through for all others, and that may take many minutes.
 DONE_ONCE: tuple[Phase, ...] = ("computing reference statistics", "compiling")

@@ -24,6 +24,7 @@ from gensweep.sweep.events import (
     SessionStarted,
     Stalled,
     Started,
+    Stopping,
 )
 from gensweep.sweep.search_budget import spent_by_search
 from gensweep.sweep.state import SweepState
@@ -133,6 +134,9 @@ class ProgressDisplay:
                 self._pause(event.trial)
             case Ended():
                 self._end(event)
+            case Stopping():
+                trials = f"{', '.join(event.trials)} {'is' if len(event.trials) == 1 else 'are'} saved"
+                self.say(f"{self._name} stops once {trials}; Ctrl-C again ends it at once")
             case SessionEnded() if self._opened:  # else it is that of a driver that was lost
                 self.close()
                 self.say(f"{self._name} {event.status}: {self._counts()}{self._best_words()}, {self._elapsed_words()}")

@@ -101,6 +101,14 @@ class Scaled:
 
 
 @dataclass(frozen=True)
+class Stopping:
+    """The session is about to end, once these trials have saved where they are, or after a while."""
+
+    kind: ClassVar[str] = "stopping"
+    trials: Sequence[str]
+
+
+@dataclass(frozen=True)
 class SessionEnded:
     """The driver leaves the sweep."""
 
@@ -246,7 +254,10 @@ class Cloned:
 
 @dataclass(frozen=True)
 class Saved:
-    """A checkpoint without a score lies at `uri`: the last one was long ago, or workers are about to be taken away."""
+    """A checkpoint without a score lies at `uri`.
+
+    The last one was long ago, workers are about to be taken away, or the sweep stops.
+    """
 
     kind: ClassVar[str] = "saved"
     trial: str
@@ -296,7 +307,9 @@ Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | E
 """What workers say of a trial, or the queue of its workers."""
 
 TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Cloned | Ended | Retried | ScoredAgain
-Event: TypeAlias = Created | WarmStarted | Extended | Exhausted | SessionStarted | Scaled | SessionEnded | TrialEvent
+Event: TypeAlias = (
+    Created | WarmStarted | Extended | Exhausted | SessionStarted | Scaled | Stopping | SessionEnded | TrialEvent
+)
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 _FIELDS = {kind: tuple(each.name for each in fields(event)) for kind, event in EVENTS.items()}

@@ -13,12 +13,14 @@ import ray
 from ray.tune import Callback, Stopper
 from ray.tune.search import Searcher
 
+from gensweep.phases import UNSAVED
 from gensweep.sweep.capacity import Capacity
-from gensweep.sweep.events import Evaluated
+from gensweep.sweep.events import Evaluated, Saved, Stopping
 from gensweep.sweep.placement import free_dead, free_groups
 from gensweep.sweep.session import Session
 
 FREEING_INTERVAL = 1.0  # seconds between two looks for trial actors that have died
+SAVING_SECONDS = 20.0  # that trials have to save before a sweep stops: Kubernetes kills after 30
 
 
 class _NotStored:
@@ -100,18 +102,24 @@ def _traceback_of(trial: Any) -> str:
 
 
 class SessionStopper(_NotStored, Stopper):
-    """Hands reports to the session, which says when a trial or all are to stop; ends everything once `stop` is set."""
+    """Hands reports to the session, which says when a trial or all are to stop.
+
+    Once `stop` is set, or the session gives up, it lets the trials save where they are, and then ends everything.
+    """
 
     def __init__(
         self, stop: threading.Event, session: Session, queue: Any, leases: Path, look: Callable[[], None]
     ) -> None:
         self._stop, self._session, self._queue, self._leases, self._look = stop, session, queue, leases, look
         self._freed = 0.0
+        self._unsaved: set[str] = set()
+        self._closes_at: float | None = None
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether to end a trial; this is the first thing that Tune asks about a result."""
         match result:
-            case {"event": Evaluated() as event}:
+            case {"event": Evaluated() | Saved() as event}:
+                self._unsaved.discard(event.trial)
                 return self._session.reported(event)
             case _ if self._session.interrupted:  # Tune says the last result again of a trial that is told to close
                 return True
@@ -132,6 +140,18 @@ class SessionStopper(_NotStored, Stopper):
             self._freed = time.monotonic()
         self._look()
         if (self._stop.is_set() or self._session.gives_up) and not self._session.interrupted:
+            self._close()
+        return self._session.interrupted
+
+    def _close(self) -> None:
+        """Ask those that train for a checkpoint, and end it all once they have saved, or after a while."""
+        running = {trial.trial for trial in self._session.state.running}
+        if self._closes_at is None:
+            self._closes_at = time.monotonic() + SAVING_SECONDS
+            self._unsaved = {trial.trial for trial in self._session.state.running if trial.phase in UNSAVED}
+            if self._unsaved:
+                self._session.note(Stopping(sorted(self._unsaved)))
+                ray.get(self._queue.begin_to_close.remote())
+        if not self._unsaved & running or time.monotonic() > self._closes_at:
             self._session.interrupted = True
             ray.get(self._queue.close.remote())
-        return self._session.interrupted

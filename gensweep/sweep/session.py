@@ -187,8 +187,9 @@ class Session:
                 self.note(event)
             return False
         if isinstance(event, events.Saved):
-            self._check_visible(event.uri)
-            self._note_change(trial, event)
+            if event.images not in trial.saved:
+                self._check_visible(event.uri)
+                self._note_change(trial, event)
             return False
         if event.evaluation.images in trial.evaluations:
             return False

@@ -86,6 +86,8 @@ class SweepState:
                     trial.losses, trial.phase = [], None
             case events.Scaled():
                 self.scaled = event
+            case events.Stopping():
+                pass
             case events.SessionEnded():
                 self.status, self.error = event.status, event.error
                 for trial in [*self.running, *self.waiting]:

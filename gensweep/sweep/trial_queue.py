@@ -111,7 +111,7 @@ class TrialQueue:
         """Of the worker groups, by their runners."""
         self._checkpoints: dict[str, tuple[str, ...]] = {}
         """Of trials that have not been assigned since they started."""
-        self._closed = False
+        self._closing = self._closed = False
         self._changed = asyncio.Condition()
 
     async def assign(self, runner: str, assignment: Assignment, *, new_group: bool = False) -> Assignment:
@@ -175,7 +175,10 @@ class TrialQueue:
                 self._send(current, Message("begun", nodes=nodes))
 
     async def report(self, runner: str, generation: int, event: Report) -> bool:
-        """One report of rank 0.  Returns False if the trial is to stop; an evaluation waits for that answer."""
+        """One report of rank 0.  Returns False if the trial is to stop; an evaluation waits for that answer.
+
+        Once the sweep is to stop, a checkpoint without a score is where its trial leaves off.
+        """
         async with self._changed:
             current = self._get(runner, generation)
             if self._closed or current is None:
@@ -187,7 +190,7 @@ class TrialQueue:
             self._send(current, event)
             if isinstance(event, Evaluated):
                 await self._wait(lambda: stale() or (current.answered and not current.messages), None)
-            return not stale()
+            return not (stale() or (self._closing and isinstance(event, Saved)))
 
     async def hear(self, runner: str, sign: Sign) -> None:
         """A sign of life of one of the runner's workers."""
@@ -221,6 +224,14 @@ class TrialQueue:
     async def start_from(self, trial: str, checkpoints: tuple[str, ...]) -> None:
         """A runner is about to begin a trial, which goes on from these checkpoints."""
         self._checkpoints[trial] = checkpoints
+
+    async def begin_to_close(self) -> None:
+        """The sweep is about to stop: trials are to save where they are."""
+        self._closing = True
+
+    async def is_closing(self) -> bool:
+        """Whether it is."""
+        return self._closing
 
     async def close(self) -> None:
         """The sweep stops: every runner is told at once, every worker at its next report."""

@@ -220,10 +220,10 @@ class _QueueReporter:
         self._report(Evaluated(self._trial, evaluation, uri))
 
     def checkpoint_wanted(self) -> bool:
-        """True once, when one of the nodes is about to be taken away: then Ray drains it."""
-        wanted = not self._warned and _node_leaves()
-        self._warned |= wanted
-        return wanted
+        """True once when one of the nodes is about to be taken away, as Ray drains it, and while the sweep stops."""
+        leaves = not self._warned and _node_leaves()
+        self._warned |= leaves
+        return leaves or (_rank() == 0 and ray.get(self._queue.is_closing.remote()))
 
     def saved(self, images: int, folder: Path) -> None:
         """Move the folder into the storage, then send."""
@@ -254,7 +254,7 @@ class _QueueReporter:
 
 
 def _node_leaves() -> bool:
-    """Whether Ray drains a node of this group, as all ranks are told alike; before Ray 2.60 nobody can ask."""
+    """Whether Ray drains a node of this group; before Ray 2.60 nobody can ask."""
     ask = getattr(ray.train, "get_preemption_info", None)
     watched = os.environ.get(PREEMPTION_SWITCH, "1") != "0"
     return ask is not None and watched and ask() is not None

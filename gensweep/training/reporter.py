@@ -38,7 +38,8 @@ class WorkerContext:
 class Reporter(Protocol):
     """Where a trial reports.
 
-    All ranks call it equally often, except for notes and moves; only the numbers of rank 0 count.
+    All ranks call it equally often, except for notes and moves; only the numbers of rank 0 count.  A checkpoint
+    that one rank is asked for is saved by all.
     """
 
     def progress(self, images: int, numbers: Mapping[str, float]) -> None:
@@ -51,7 +52,7 @@ class Reporter(Protocol):
         """An evaluation, and the checkpoint that rank 0 has written to `folder`; may raise StopTrial."""
 
     def checkpoint_wanted(self) -> bool:
-        """Whether a checkpoint is wanted now, as a worker is about to be taken away; asked about once a second."""
+        """Whether a checkpoint is wanted now, before this worker is lost or stopped; asked about once a second."""
 
     def saved(self, images: int, folder: Path) -> None:
         """A checkpoint without a score that rank 0 has written to `folder`; may raise StopTrial."""

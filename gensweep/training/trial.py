@@ -192,7 +192,7 @@ class _Trial:
 
     def save_if_wanted(self) -> None:
         """Save and report a checkpoint from which the training goes on as if nothing had been, if it is time."""
-        if not (self.reporter.checkpoint_wanted() or self._checkpoint_is_due()):
+        if not self._checkpoint_is_due():
             return
         self.reporter.moved("saving")
         learner = self.learner
@@ -204,12 +204,11 @@ class _Trial:
         self.saved_at = time.monotonic()
 
     def _checkpoint_is_due(self) -> bool:
-        """Whether the slowest rank saved its last one so long ago; all ranks call it together."""
+        """Whether some rank is asked for one, or saved its last one long enough ago; all ranks call it together."""
         learner, interval = self.learner, self.learner.training.checkpoint_interval
-        if interval is None:
-            return False
-        elapsed = torch.tensor(time.monotonic() - self.saved_at, device=learner.device)
-        return float(learner.workers.max(elapsed)) >= interval
+        wanted = self.reporter.checkpoint_wanted()
+        wanted |= interval is not None and time.monotonic() - self.saved_at >= interval
+        return bool(learner.workers.max(torch.tensor(int(wanted), device=learner.device)))
 
     @property
     def _folder(self) -> Path:

@@ -35,6 +35,8 @@ def test_a_sweep_ends_as_if_nothing_had_been_although_processes_files_and_mlflow
         sweep.wait_for_steps(2)
         sweep.kill("driver", signal.SIGINT)
         check_broken_off(sweep, 130)
+        kinds = [entry.event.kind for entry in sweep.sweep_folder.log.read()]
+        assert "saved" in kinds[kinds.index("stopping") :]
         check_damaged_files_are_refused(sweep)
         lose_views(sweep)
         sweep.resume()

@@ -21,6 +21,7 @@ from gensweep.sweep.events import (
     SessionStarted,
     Stalled,
     Started,
+    Stopping,
     Suggested,
 )
 from gensweep.sweep.state import SweepState
@@ -98,6 +99,13 @@ def test_a_trial_without_progress_is_shown_with_the_time_until_it_moves_again(cl
     sweep.add(Lost("t0000", "rank 1 makes no progress for 61 s"))
     assert "t0000: no progress" not in shown(sweep.display, 60)
     assert stream.getvalue().splitlines()[1:3] == ["t0000: no progress for 35 s", "t0000: makes progress again"]
+
+
+def test_a_sweep_that_stops_says_for_which_trials_it_waits(clock):
+    stream = io.StringIO()
+    Shown(clock, stream).add(Stopping(["t0000", "t0002"]))
+    said = "digits stops once t0000, t0002 are saved; Ctrl-C again ends it at once"
+    assert stream.getvalue().splitlines()[1:] == [said]
 
 
 def test_off_a_terminal_there_is_one_line_a_finished_trial(clock):

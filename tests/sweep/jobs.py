@@ -31,7 +31,10 @@ def count(config, context, reporter):
                 file.write(f"{state['step']}\n")
         if config.get("sleep") and not is_open(config):
             time.sleep(config["sleep"])
-        if reporter.checkpoint_wanted():
+        wanted = torch.tensor([float(reporter.checkpoint_wanted())])
+        if context.world > 1:
+            torch.distributed.all_reduce(wanted)
+        if wanted:
             folder = context.folder / "between"
             if context.rank == 0:
                 folder.mkdir()

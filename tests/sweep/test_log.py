@@ -32,6 +32,7 @@ from gensweep.sweep.events import (
     ScoredAgain,
     Stalled,
     Started,
+    Stopping,
     Suggested,
     WarmStarted,
     from_record,
@@ -66,6 +67,7 @@ def history(root):
     sweep.add(Lost("t0001", "worker lost", log="t0001.log", stack="File x, line 1"))
     sweep.add(Scaled(2, 1, 2, "1 GPU"))
     sweep.add(Exhausted(2))
+    sweep.add(Stopping(["t0001"]))
     known = {"trial": "t0003", "params": {"x": 0.5}, "finished": True, "rungs": [[100, 5.0]]}
     sweep.add(WarmStarted(str(root / "other"), [known], [{"x": 1.0}]))
     sweep.add(Suggested("t0002", 2, {"x": 1.0}, {"x": 1.0}, {}, known={"flops": 3.0}))

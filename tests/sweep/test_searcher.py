@@ -1,17 +1,18 @@
-"""Which trials Tune gets, and when: as many as have a place."""
+"""Which trials Tune gets, and when: as many as have a place; and how a sweep stops."""
 
 from __future__ import annotations
 
 import threading
+from types import SimpleNamespace
 
 import pytest
 from ray.tune.search import Searcher
-from trivial_sweeps import plan
+from trivial_sweeps import Memory, plan
 
 from gensweep.sweep import search as module
-from gensweep.sweep.events import Ended, Started
+from gensweep.sweep.events import Ended, Entered, Progressed, Saved, Started, Stopping
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.search import SessionSearcher
+from gensweep.sweep.search import SAVING_SECONDS, SessionSearcher, SessionStopper
 from gensweep.sweep.session import Session
 
 
@@ -85,3 +86,85 @@ def test_whoever_waits_for_nodes_can_be_interrupted(start):
     tune = start(0)
     tune.stop.set()
     assert tune.ask("1") == Searcher.FINISHED
+
+
+class Queue:
+    """Notes what it is told; its methods are called as those of an actor."""
+
+    def __init__(self):
+        self.told = []
+
+    def __getattr__(self, name):
+        return SimpleNamespace(remote=lambda: self.told.append(name))
+
+
+class Running:
+    """A sweep of two trials that run, of which only t0000 has trained, and what stops it."""
+
+    def __init__(self, tmp_path, monkeypatch):
+        self.now, self.queue, self.memory, self.stop = 100.0, Queue(), Memory(), threading.Event()
+        monkeypatch.setattr(module.ray, "get", lambda answer: answer)
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(module, "free_dead", lambda leases: None)
+        self.session = Session(plan(), SweepFolder(tmp_path, "a"), [self.memory], concurrent=2)
+        self.stopper = SessionStopper(self.stop, self.session, self.queue, tmp_path, lambda: None)
+        for phase in ("training", "loading data"):
+            trial = self.session.next_trial().trial
+            self.tell(Started(trial), Entered(trial, phase))
+
+    def tell(self, *events):
+        for event in events:
+            assert not self.stopper("id", {"event": event})
+
+    def checkpoint(self, tmp_path, images):
+        (tmp_path / str(images)).mkdir()
+        return Saved("t0000", images, str(tmp_path / str(images)))
+
+
+@pytest.fixture
+def running(tmp_path, monkeypatch):
+    return Running(tmp_path, monkeypatch)
+
+
+def test_a_sweep_that_is_to_stop_waits_for_the_checkpoints_of_trials_that_train(running, tmp_path):
+    assert not running.stopper.stop_all()
+    running.stop.set()
+    assert not running.stopper.stop_all()
+    running.tell(Progressed("t0000", 50, {}))
+    assert not running.stopper.stop_all()
+    assert running.queue.told == ["begin_to_close"]
+    assert [event.trials for event in running.memory.of(Stopping)] == [["t0000"]]
+    running.tell(running.checkpoint(tmp_path, 60))
+    assert running.stopper.stop_all()
+    assert running.queue.told == ["begin_to_close", "close"]
+    assert running.session.state.trials["t0000"].resumes_at == 60
+
+
+def test_it_waits_no_longer_than_saving_may_take(running):
+    running.stop.set()
+    assert not running.stopper.stop_all()
+    running.now += SAVING_SECONDS + 1
+    assert running.stopper.stop_all()
+
+
+def test_it_does_not_wait_for_a_trial_that_ends_meanwhile(running):
+    running.stop.set()
+    assert not running.stopper.stop_all()
+    running.session.note(Ended("t0000", "failed", "as the test wants it"))
+    assert running.stopper.stop_all()
+
+
+def test_it_stops_at_once_where_no_trial_has_trained(running):
+    running.tell(Entered("t0000", "compiling"))
+    running.stop.set()
+    assert running.stopper.stop_all()
+    assert running.queue.told == ["close"]
+    assert running.memory.of(Stopping) == []
+
+
+def test_what_is_reported_again_as_it_stops_is_noted_once(running, tmp_path):
+    saved = running.checkpoint(tmp_path, 60)
+    running.tell(saved)
+    running.session.interrupted = True
+    running.tell(saved)
+    assert running.memory.of(Saved) == [saved]

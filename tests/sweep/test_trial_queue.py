@@ -9,7 +9,7 @@ from logged import evaluation
 
 from gensweep.phases import RESTING
 from gensweep.sweep import trial_queue
-from gensweep.sweep.events import Entered, Evaluated, Progressed, Stalled
+from gensweep.sweep.events import Entered, Evaluated, Progressed, Saved, Stalled
 from gensweep.sweep.stalls import Sign, StallWatch
 from gensweep.sweep.trial_queue import Assignment, GroupEnd, JobError, Message, TrialQueue
 
@@ -79,6 +79,22 @@ def test_a_waiting_worker_is_stopped_by_the_next_trial_and_by_the_end(how):
         await (start(queue, 2, "t1") if how == "assign" else queue.close())
         assert await report is False
         assert await queue.report("r", 1, Progressed("t0", 2, {})) is False
+
+    scene(play)
+
+
+def test_a_checkpoint_is_where_a_trial_leaves_off_once_the_sweep_is_to_stop_and_all_else_goes_on_until_then():
+    saved = Saved("t0", 1, "c1")
+
+    async def play(queue):
+        await start(queue)
+        assert not await queue.is_closing()
+        assert await queue.report("r", 1, saved) is True
+        await queue.begin_to_close()
+        assert await queue.is_closing()
+        assert await queue.report("r", 1, Progressed("t0", 2, {})) is True
+        assert await queue.report("r", 1, saved) is False
+        assert [await queue.take("r", 1, SOON) for _ in range(4)] == [saved, Progressed("t0", 2, {}), saved, None]
 
     scene(play)
 

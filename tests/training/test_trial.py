@@ -20,6 +20,7 @@ from gensweep.families.family import FAMILIES
 from gensweep.results import UNBIASED_PARTS
 from gensweep.training import loop, trial
 from gensweep.training.checkpoint import load_tensors, verify
+from gensweep.training.distributed import Workers
 from gensweep.training.evaluation import evaluate
 from gensweep.training.learner_state import load_network
 from gensweep.training.reporter import StopTrial, WorkerContext
@@ -289,3 +290,10 @@ def test_devices_count_for_as_long_as_the_trial_had_them(tmp_path):
     before, scoring = record["seconds"]["train"], record["seconds"]["sample"] + record["seconds"]["evaluate"]
     assert cost.device_seconds == pytest.approx(4 * before + (cost.train_seconds - before))
     assert cost.scoring_device_seconds > 4 * scoring
+
+
+def test_all_ranks_save_what_another_one_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "PULSE_SECONDS", 0.0)
+    monkeypatch.setattr(Workers, "max", lambda self, x: x.fill_(1))
+    reporter = run("gan", tmp_path, checkpoint_interval=None)
+    assert [images for images, _ in reporter.saves] == [8, 16, 32, 40, 56]
