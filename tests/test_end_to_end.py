@@ -228,7 +228,10 @@ def test_a_trial_is_trained_again_as_a_sweep_of_one_trial_with_its_configuration
 
 
 def test_a_dry_run_tells_what_would_be_and_does_nothing(folder, look):
-    shown = json.loads(look("tune", SPACE, *TINY, "--name", "dry", "--dry-run", "--format", "json").out)
+    repeats = "search.repeats={top: 1, seeds: 3}"
+    given = ("--set", repeats, "--name", "dry", "--dry-run", "--format", "json")
+    shown = json.loads(look("tune", SPACE, *TINY, *given).out)
+    assert shown["repeats"] == 3
     assert {row["name"] for row in shown["parameters"]} >= {"family.kind", "diffusion.timesteps", "gan.loss.kind"}
     assert len(shown["samples"]) == 5
     assert min(row["parameters"] for row in shown["corners"]) > 10_000

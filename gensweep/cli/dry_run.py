@@ -53,6 +53,7 @@ def _preview_json(preview: Preview, places: Mapping[str, str]) -> dict[str, Any]
             "concurrent_trials_now": allotment.now,
         },
         "trials": preview.sweep.search.trials,
+        "repeats": preview.sweep.search.most_repeats,
         "hours": hours and dict(zip(("low", "high"), hours, strict=True)),
         "places": places,
         "checks": [finding._asdict() for finding in preview.findings],
@@ -111,9 +112,10 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
         click.echo(f"The search spends at most {amount}, on training and scoring")
     if preview.hours is not None:
         low, high = (duration(hours * SECONDS_PER_HOUR) for hours in preview.hours)
+        repeats = f" and {repeats} trainings with other seeds" if (repeats := sweep.search.most_repeats) else ""
         click.echo(
-            f"{sweep.search.most_trials} trials at the speed of this machine: {low} if all cost what the cheapest\n"
-            f"above costs, {high} if all cost what the dearest does; early stopping makes it less"
+            f"{sweep.search.most_trials} trials{repeats} at the speed of this machine: {low} if all cost what the\n"
+            f"cheapest above costs, {high} if all cost what the dearest does; early stopping makes it less"
         )
     _print_title("Places")
     for what, where in places.items():

@@ -156,6 +156,11 @@ class Search(FrozenSettings):
         """How many trials are drawn at most."""
         return self.trials or (DEFAULT_TRIALS if self.budget is None else MAX_TRIALS)
 
+    @property
+    def most_repeats(self) -> int:
+        """How many trainings with other seeds follow at most."""
+        return 0 if self.repeats is None else min(self.repeats.top, self.most_trials) * self.repeats.seeds
+
 
 class WorkerRange(FrozenSettings):
     """As many workers as there is a place for when they start; fewer than the largest number divide it."""

@@ -175,14 +175,15 @@ class Preview:
 
     @property
     def hours(self) -> tuple[float, float] | None:
-        """Wall-clock hours of the whole sweep, if all trials were as cheap or as dear as a corner, and none pruned.
+        """Wall-clock hours of the sweep and its repeats, if all were as cheap or as dear as a corner, and none pruned.
 
         None where the budget of the search says how many trials there are.
         """
-        if self.sweep.search.trials is None and self.sweep.search.budget is not None:
+        search = self.sweep.search
+        if search.trials is None and search.budget is not None:
             return None
         seconds = [corner.cost.seconds for corner in self.corners if corner.cost is not None]
-        waves = self.sweep.search.most_trials / self.allotment.concurrent
+        waves = (search.most_trials + search.most_repeats) / self.allotment.concurrent
         return min(seconds) * waves / SECONDS_PER_HOUR, max(seconds) * waves / SECONDS_PER_HOUR
 
 
