@@ -146,6 +146,11 @@ def checkpoint_folder(run: str | Path | TrialRecord) -> Path:
             f"the checkpoint of {trial.name} lies with its sweep, whose folder {trial.folder} is not on this "
             f"machine; if it was moved, name the folder above it once: gensweep trials {trial.sweep} --sweeps FOLDER"
         )
+    if trial.checkpoint is None and trial.objective is None:
+        raise GensweepError(
+            f"{trial.name} ({trial.status}) has no score yet, and so no best checkpoint; "
+            f"run: gensweep trials {trial.sweep}"
+        )
     if trial.checkpoint is None:
         raise GensweepError(
             f"the checkpoint of {trial.name} was not kept (keep_best keeps those of a sweep's best trials); "

@@ -106,7 +106,7 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
 def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dict[str, str | None]:
     """The tags of a trial's run; None for those that it should not have."""
     objective, best, rescored = trial.objective, trial.best, trial.rescored
-    checkpoint = None if best is None or trial.status == "running" else _stored_checkpoint(folder, best.uri)
+    checkpoint = None if best is None else _stored_checkpoint(folder, best.uri)
     return {
         **_source_tags(state),
         "gensweep.status": trial.status,

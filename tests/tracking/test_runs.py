@@ -9,6 +9,7 @@ from PIL import Image
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.sweep.events import Paced
 from gensweep.tracking.artifacts import metric_history, sample_grid, trial_config
+from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import (
     best_trial,
     checkpoint_folder,
@@ -88,6 +89,27 @@ def test_a_checkpoint_is_found_by_folder_and_by_run(sweeps, store):
 def test_a_checkpoint_that_was_not_kept_says_what_to_do(sweeps):
     with pytest.raises(GensweepError, match=r"was not kept.*gensweep train --from-run"):
         checkpoint_folder(next(t.run_id for t in sweeps.trials if not t.best))
+
+
+def test_a_trial_that_runs_has_its_best_checkpoint_so_far(store):
+    sweep = LoggedSweep(store / "sweeps", "going")
+    replay = Replay(sweep.folder)
+
+    def best():
+        while replay.catch_up():
+            pass
+        return checkpoint_folder("going/t0000")
+
+    sweep.start("t0000")
+    with pytest.raises(GensweepError, match=r"t0000 \(running\) has no score yet"):
+        best()
+    for images, value, expected in ((100, 5.0, 100), (200, 6.0, 100), (300, 4.0, 300)):
+        folder = store / "checkpoints" / str(images)
+        folder.mkdir(parents=True)
+        (folder / "checkpoint.json").write_text("{}")
+        sweep.evaluate("t0000", images, value, folder)
+        assert best() == store / "checkpoints" / str(expected)
+    assert find_trial("going").status == "running"
 
 
 def test_the_grid_of_the_best_checkpoint_is_a_png(sweeps):
