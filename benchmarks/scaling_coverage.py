@@ -49,6 +49,7 @@ CASES = {
     "six trials": MadeUpSweep(trainings=6, rungs=()),
     "no floor in sight": MadeUpSweep(KnownLaw(floor=2, size=4, images_exponent=0.3)),
     "mostly floor": MadeUpSweep(KnownLaw(floor=60)),
+    "near real images": MadeUpSweep(KnownLaw(real=60, floor=2)),
     "unlike speeds": MadeUpSweep(KnownLaw(speeds=0.2)),
     "saturates at a third": MadeUpSweep(KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=5e12)),
     "saturates, of all trials": MadeUpSweep(KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=5e12), rungs=()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,9 +21,10 @@ SURVIVORS = 0.5
 class KnownLaw:
     """Scores floor + size (w / 32)^-size_exponent + images (D / 10^5)^-images_exponent, and what trainings add to them.
 
-    Effects of trainings, as those of a learning rate, have the standard deviation `trainings` as logarithms and a tail
-    towards worse ones; `speeds` is that of the exponents of images; `noise` is that of each score.  Beyond
-    `saturates` FLOPs scores become no better, as if a cause that nobody saw set in.
+    The score of `real` images comes on top, which is known and the same for all.  Effects of trainings, as those of a
+    learning rate, have the standard deviation `trainings` as logarithms and a tail towards worse ones; `speeds` is that
+    of the exponents of images; `noise` is that of each score.  Beyond `saturates` FLOPs scores become no better, as if
+    a cause that nobody saw set in.
     """
 
     floor: float = 20.0
@@ -35,12 +36,14 @@ class KnownLaw:
     speeds: float = 0.05
     noise: float = 0.03
     saturates: float = math.inf
+    real: float = 0.0
 
     def scores(self, width: float, images: Array, effect: float = 0.0, speed: float = 0.0) -> Array:
         """The scores without noise of a training with these effects."""
         capped = np.minimum(images, self.saturates / flops_of(width))
         of_images = self.images * (capped / 1e5) ** (-self.images_exponent * math.exp(speed))
-        scores: Array = math.exp(effect) * (self.floor + self.size * (width / 32) ** -self.size_exponent + of_images)
+        above = self.floor + self.size * (width / 32) ** -self.size_exponent + of_images
+        scores: Array = self.real + math.exp(effect) * above
         return scores
 
 
@@ -67,7 +70,7 @@ class MadeUpSweep:
             noisy = scores * np.exp(self.law.noise * rng.normal(size=len(spent)))
             points = tuple(CurvePoint(float(x), float(y)) for x, y in zip(spent, noisy, strict=True))
             curve = TrainingCurve(group, f"{group}/t{index:04d}", f"{group}/t{index:04d}", points)
-            found.append(ScoredTraining(curve, flops_of(width), flops_of(width), width))
+            found.append(ScoredTraining(curve, flops_of(width), flops_of(width), width, self.law.real))
             effects.append((effect, speed))
         return _halved(found, self.rungs), np.array(effects)
 
@@ -87,6 +90,6 @@ def _halved(trainings: list[ScoredTraining], rungs: tuple[int, ...]) -> list[Sco
             curve = trainings[index].curve
             shorter = TrainingCurve(curve.group, curve.trial, curve.configuration, curve.points[:rung], True)
             each = trainings[index]
-            left[index] = ScoredTraining(shorter, each.flops_per_image, each.unit_cost, each.width)
+            left[index] = replace(each, curve=shorter)
         going = going[:kept]
     return left

@@ -68,7 +68,7 @@ class FittedFamily:
         return self.observations.trainings
 
     def effect(self, index: int) -> float:
-        """How much better (below 0) or worse than the law a training is, as a logarithm, drawn towards 0."""
+        """How much better (below 0) or worse than the law a training is, as a logarithm above the floor, drawn to 0."""
         mean, _ = self._effects(self.best[None], [index])
         return float(mean[0])
 
@@ -103,7 +103,8 @@ class FittedFamily:
         deviation, noise = (np.repeat(each, DRAWS_PER_LAW)[:, None] for each in (deviation, noise))
         of_training, of_score = rng.standard_t(freedom, (2, count, 1))
         drawn: Array = certain + deviation * of_training + noise * of_score + drift * rng.normal(size=(count, 1))
-        return math.log(scale.score) + drawn
+        above = math.log(scale.score) + drawn
+        return above if scale.floor == 0 else np.logaddexp(math.log(scale.floor), above)
 
     def _effects(self, laws: Array, members: Sequence[int]) -> tuple[Array, Array]:
         """Mean and deviation of the effect of some trainings given their scores, by each law."""

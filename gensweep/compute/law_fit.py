@@ -3,12 +3,12 @@
 Scores of one training lie on one side of the law together, by its learning rate or its luck.  So a training i has an
 effect u_i of its own, and its j-th score is
 
-    log score_ij = log L(f_i, D_ij) + u_i + e_ij        u_i ~ (0, tau^2),  e_ij ~ (0, sigma^2)
+    log (score_ij - F) = log L(f_i, D_ij) + u_i + e_ij        u_i ~ (0, tau^2),  e_ij ~ (0, sigma^2)
 
-which splits into the mean of its residuals and what they deviate from it.  Both are judged by Huber's loss, so that no
-training and no score has much to say alone.  The effects also make early stopping harmless: what a scheduler stopped,
-it stopped for scores that are among the data (missing at random, Rubin 1976), while without effects the good trainings
-that are left at the end would bend the law downwards.
+with the law L above the known floor F.  This splits into the mean of its residuals and what they deviate from it.  Both
+are judged by Huber's loss, so that no training and no score has much to say alone.  The effects also make early
+stopping harmless: what a scheduler stopped, it stopped for scores that are among the data (missing at random, Rubin
+1976), while without effects the good trainings that are left at the end would bend the law downwards.
 
 The fit is the largest posterior density, found by L-BFGS from several starts as by Hoffmann et al. 2022.  How sure it
 is say laws that are fitted to configurations drawn with replacement, each with the centre of the prior drawn anew: what

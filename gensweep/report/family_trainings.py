@@ -25,7 +25,10 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
             f"{comparison.title} is better the higher it is, and a law needs scores that fall towards a floor; "
             "name sweeps whose objective is fd, kid or bpd"
         )
-    trained = comparison.trained
+    trained, real = comparison.trained, comparison.anchors.floor
+    # Fewer real images than generated ones have more bias, and models may score less.
+    as_many = real is not None and real.images == comparison.score.identity.samples
+    floor = max(0.0, real.value) if real is not None and as_many else 0.0
     ends = {name: {curve.trial: curve.spent for curve in each.curves} for name, each in trained.items()}
     found: dict[tuple[str, str], list[ScoredTraining]] = {}
     for curve in trained[unit].curves if unit in trained else ():
@@ -41,7 +44,7 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
             family = found.setdefault((trial.family, trial.config.get("network.kind", "")), [])
             seed = sum(each.curve.configuration == curve.configuration for each in family)
             named = replace(curve, trial=trial.name + (f" (repeat {seed})" if seed else ""))
-            family.append(ScoredTraining(named, flops / images, curve.spent / images, int(width)))
+            family.append(ScoredTraining(named, flops / images, curve.spent / images, int(width), floor))
     if not found:
         raise NothingToCompareError(
             f"none of {len(comparison.entries)} scored trials has its {unit}, FLOPs and width of network on record; "

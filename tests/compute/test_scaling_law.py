@@ -13,7 +13,7 @@ from gensweep.compute import forecast
 from gensweep.compute.forecast import FittedFamily, forecast_of
 from gensweep.compute.law_fit import fit_law, law_loss
 from gensweep.compute.scaling_law import FLOOR, PRIOR, SCORE_DEVIATION, TRIAL_DEVIATION
-from gensweep.compute.scored_trainings import MIN_STEP, ScoredTraining, observe, spaced
+from gensweep.compute.scored_trainings import KNOWN_PART, MIN_STEP, ScoredTraining, observe, spaced
 
 CLEAR = KnownLaw(trainings=0.05, speeds=0.0, noise=0.003)
 
@@ -61,6 +61,30 @@ def test_the_floor_is_found_where_scores_have_come_near_it():
     trainings, _ = MadeUpSweep(law, trainings=12, rungs=(), evaluations=48).draw(np.random.default_rng(1))
     data = observe(trainings)
     assert np.exp(fit_law(data)[FLOOR]) * data.scale.score == pytest.approx(60, rel=0.1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_real_images_score_makes_a_law_surer_near_it_and_no_less_right(seed):
+    law = KnownLaw(real=60.0, floor=0.5, size=3.0, noise=0.02)
+    trainings, effects = MadeUpSweep(law, trainings=8, rungs=(), evaluations=8).draw(np.random.default_rng(seed))
+    best = min(range(8), key=lambda index: trainings[index].envelope[-1].order)
+    each, unknown = trainings[best], [replace(each, floor=0.0) for each in trainings]
+    images = np.array([16 * each.images(each.curve.spent)])
+    found = law.scores(each.width, images, *effects[best])[0]
+    with_it, without = (
+        forecast_of(FittedFamily.of(made).draws([best], each.flops_per_image, images)[:, 0])
+        for made in (trainings, unknown)
+    )
+    assert with_it.value == pytest.approx(found, rel=0.05)
+    assert with_it.high / with_it.low < without.high / without.low
+
+
+def test_a_law_holds_for_scores_below_that_of_real_images(clear):
+    trainings, _ = clear
+    high = [replace(each, floor=1000.0) for each in trainings]
+    data = observe(high)
+    assert data.scale.floor == pytest.approx(KNOWN_PART * min(each.envelope[-1].order for each in trainings))
+    assert np.isfinite(data.log_score).all()
 
 
 def test_stopping_the_worse_trainings_early_does_not_bend_the_law():
