@@ -112,7 +112,8 @@ def _print_tables(preview: Preview, places: Mapping[str, str]) -> None:
         click.echo(f"The search spends at most {amount}, on training and scoring")
     if preview.hours is not None:
         low, high = (duration(hours * SECONDS_PER_HOUR) for hours in preview.hours)
-        repeats = f" and {repeats} trainings with other seeds" if (repeats := sweep.search.most_repeats) else ""
+        more = sweep.search.most_repeats
+        repeats = f" and {more} trainings with other seeds" if more else ""
         click.echo(
             f"{sweep.search.most_trials} trials{repeats} at the speed of this machine: {low} if all cost what the\n"
             f"cheapest above costs, {high} if all cost what the dearest does; early stopping makes it less"
