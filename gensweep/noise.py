@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int, Int64, Shaped
 from torch import Tensor
+
+from gensweep.kernels.philox import is_compiled, philox_words
 
 #: Philox counts in words of 32 bits.
 WORD_MASK = 0xFFFFFFFF
@@ -76,14 +78,21 @@ class Noise:
 
     def _words(self, blocks: int, stream: int) -> Iterator[tuple[slice, Words]]:
         """The blocks of four random words of some rows at a time, until all rows are done."""
-        samples = self.samples.to(torch.int64).unsqueeze(1)
-        block = torch.arange(blocks, device=samples.device).unsqueeze(0)
-        use = torch.full((1, 1), stream & WORD_MASK, device=samples.device)
+        samples = self.samples.to(torch.int64)
+        compiled = is_compiled(samples)
         step = max(1, MAX_BLOCKS_IN_CACHE // max(1, blocks)) if samples.device.type == "cpu" else max(1, len(samples))
         for start in range(0, len(samples), step):
             rows = slice(start, start + step)
-            counter = (block, use, samples[rows] & WORD_MASK, (samples[rows] >> 32) & WORD_MASK)
-            yield rows, philox(counter, (self.key & WORD_MASK, (self.key >> 32) & WORD_MASK))
+            yield rows, (philox_words if compiled else composed_words)(self.key, samples[rows], blocks, stream)
+
+
+def composed_words(key: int, samples: Int64[Tensor, " n"], blocks: int, stream: int) -> Words:
+    """The words of so many blocks of each sample, of shape (n, blocks), by PyTorch's operations."""
+    block = torch.arange(blocks, device=samples.device).unsqueeze(0)
+    use = torch.full((1, 1), stream & WORD_MASK, device=samples.device)
+    rows = samples.unsqueeze(1)
+    counter = (block, use, rows & WORD_MASK, (rows >> 32) & WORD_MASK)
+    return philox(counter, (key & WORD_MASK, (key >> 32) & WORD_MASK))
 
 
 def philox(counter: Words, key: tuple[int, int]) -> Words:

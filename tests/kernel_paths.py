@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from gensweep.nn.kernels import active, library
+from gensweep.kernels import active, library
 
 PATHS = ["c++", "torch"]
 

@@ -83,8 +83,8 @@ def _devices() -> Iterator[Finding]:
 
 
 def _kernels() -> Finding:
-    from gensweep.nn.kernels import active
-    from gensweep.nn.kernels.library import detail
+    from gensweep.kernels import active
+    from gensweep.kernels.library import detail
 
     if active() == "c++":
         return Finding("kernels", "ok", f"c++, {detail()}")

@@ -11,6 +11,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gensweep import kernels
 from gensweep.diffusion.guidance import guided, scale_at
 from gensweep.diffusion.likelihood import Bound
 from gensweep.diffusion.parameterisations import Parameterisation, denoised
@@ -26,7 +27,6 @@ from gensweep.diffusion.samplers.sampler import (
 )
 from gensweep.families.family import BoundPoints, Conditional
 from gensweep.families.optimizers import Adam, adam
-from gensweep.nn import kernels
 from gensweep.nn.networks import DENOISERS
 from gensweep.nn.precision import Precision, rounded, uses_bfloat16
 from gensweep.noise import Noise

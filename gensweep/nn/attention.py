@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from gensweep.nn.kernels import library
+from gensweep.kernels import library
 
 #: Up to this number of pixels the attention weights of a head fit into the cache of a CPU core.
 MAX_PIXELS_IN_CACHE = 512

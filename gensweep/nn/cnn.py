@@ -9,7 +9,7 @@ from annotated_types import doc
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from gensweep.nn.kernels import norm_act
+from gensweep.kernels import norm_act
 from gensweep.nn.layers import Conditioning, group_norm, zero_initialised
 from gensweep.nn.networks import DENOISERS, Count, DenoiserWidth, DropoutShare
 from gensweep.nn.precision import in_full

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.nn.kernels import doubling_conv, halving_conv, same_conv
-from gensweep.nn.kernels.library import is_plain
+from gensweep.kernels import doubling_conv, halving_conv, same_conv
+from gensweep.kernels.library import is_plain
 
 
 class SameConv2d(nn.Conv2d):

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
+from gensweep.kernels import norm_act, same_conv, winograd
+from gensweep.kernels.dropout import Dropout
 from gensweep.nn.attention import attend, usual_heads
 from gensweep.nn.convolutions import SameConv2d
-from gensweep.nn.kernels import norm_act, same_conv, winograd
-from gensweep.nn.layers import Conditioning, Dropout, group_norm, run_block, zero_initialised
+from gensweep.nn.layers import Conditioning, group_norm, run_block, zero_initialised
 from gensweep.nn.networks import DENOISERS, Checkpointing, Count, DenoiserWidth, DropoutShare, Width
 from gensweep.nn.precision import in_full
 

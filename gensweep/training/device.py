@@ -10,7 +10,7 @@ import time
 import torch
 from torch import nn
 
-from gensweep.nn import kernels
+from gensweep import kernels
 from gensweep.nn.precision import MemoryFormat, Precision, uses_bfloat16
 
 #: Numbers of glibc's mallopt: free memory at the end of the heap that goes back to the system, and the size of a block

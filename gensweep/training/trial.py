@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gensweep import kernels
 from gensweep.data.loader import Loader
 from gensweep.errors import GensweepError
 from gensweep.families.family import FAMILIES, Scheduled
-from gensweep.nn import kernels
 from gensweep.nn.lora import merged
 from gensweep.results import Cost, Evaluation
 from gensweep.training.checkpoint import Checkpoint, load_tensors, read, save, verify

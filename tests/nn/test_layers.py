@@ -7,7 +7,8 @@ import torch.multiprocessing as mp
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gensweep.nn.layers import BatchNorm2d, Conditioning, Dropout, group_norm, zero_initialised
+from gensweep.kernels.dropout import Dropout
+from gensweep.nn.layers import BatchNorm2d, Conditioning, group_norm, zero_initialised
 
 
 @pytest.mark.parametrize("channels", [*range(8, 300, 8), 4, 6, 7])

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gensweep.nn.kernels import library
-from gensweep.nn.layers import Dropout, Mask
+from gensweep.kernels import library
+from gensweep.kernels.dropout import Dropout, Mask
 
 
 def norm_act(

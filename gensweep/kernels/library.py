@@ -134,7 +134,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         return None, f"{found} failed: {(error.stderr or str(error)).splitlines()[0]}"
     except (OSError, subprocess.SubprocessError) as error:
         return None, f"the compiled kernels cannot be put into {folder} or loaded from there ({error})"
-    i, f, p = ctypes.c_int, ctypes.c_float, ctypes.c_void_p
+    i, n, f, p = ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
     arguments: dict[str, list[Any]] = {
         "norm_act_forward": [i, p, p, p, p, p, f, i, p, f, p, p],
         "norm_act_backward": [i, p, p, p, p, p, p, i, p, f, p, p, p],
@@ -145,6 +145,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         "halving_convolution": [p] * 5,
         "doubling_convolution": [p] * 5,
         "halving_filter_gradient": [p] * 4,
+        "philox": [p, n, n, n, n, p],
     }
     for name, types in arguments.items():
         function = getattr(loaded, name)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from gensweep.nn.kernels import library
+from gensweep.kernels import library
 
 #: The kernels' tiles have this side, and their vectors hold so many channels: with fewer it is not worth their while.
 TILE, LANES = 4, 16

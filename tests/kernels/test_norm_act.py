@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from kernel_paths import PATHS, needs_kernel, running_on
 from torch import nn
 
-from gensweep.nn.kernels import norm_act
-from gensweep.nn.kernels.norm_act import composed, is_compiled
-from gensweep.nn.layers import Dropout, group_norm
+from gensweep.kernels import norm_act
+from gensweep.kernels.dropout import Dropout
+from gensweep.kernels.norm_act import composed, is_compiled
+from gensweep.nn.layers import group_norm
 
 #: Relative errors of a whole tensor.  In bfloat16 the composition rounds after each operation, the kernel once.
 TOLERANCES = {torch.float32: 2e-5, torch.bfloat16: 2e-2}

@@ -10,8 +10,8 @@ from kernel_paths import PATHS, needs_kernel, running_on
 from torch import nn
 from torch.nn import functional as F
 
+from gensweep.kernels import doubling_conv, halving_conv, library, same_conv
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
-from gensweep.nn.kernels import doubling_conv, halving_conv, library, same_conv
 from gensweep.nn.unet import Upsample
 from gensweep.training.cost import flop_counter
 

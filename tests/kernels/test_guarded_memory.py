@@ -1,4 +1,4 @@
-"""Convolutions touch no memory but their own, on whichever processor this is."""
+"""Convolutions and random words touch no memory but their own, on whichever processor this is."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ import pytest
 
 PROGRAM = """
 import torch
+from gensweep.kernels.philox import philox_words
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
 torch.set_num_threads(1)
 for inputs in (8, 16, 24, 40):
@@ -24,13 +25,16 @@ for inputs in (8, 16, 24, 40):
             for each in (x, conv.weight, conv.bias):
                 assert each.grad.isfinite().all(), (conv, enabled)
                 each.grad = None
+for rows in (1, 7, 64):
+    for blocks in (1, 15, 16, 768):
+        assert philox_words(1, torch.arange(rows), blocks, 2)[3].max() < 2**32
 print("touched nothing else")
 """
 
 
 @pytest.mark.trains
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler on Linux")
-def test_convolutions_and_their_gradients_stay_within_their_memory(tmp_path):
+def test_convolutions_their_gradients_and_random_words_stay_within_their_memory(tmp_path):
     guard = tmp_path / "guarded_memory.so"
     source = Path(__file__).with_name("guarded_memory.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", guard, source, "-ldl"], check=True)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 from kernel_paths import needs_kernel
 
-from gensweep.nn.kernels import library
+from gensweep.kernels import library
 
 pytestmark = pytest.mark.trains
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.trains
 WORKERS = """
 import json, os, sys
 import torch
-from gensweep.nn.kernels import active, norm_act
+from gensweep.kernels import active, norm_act
 
 def work(environment, user, said):
     os.environ.clear()
