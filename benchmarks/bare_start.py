@@ -7,7 +7,7 @@ Both start Ray on this machine; seconds are those from Ray's first process until
 Ray alone is what its documentation shows: a trainable of Tune that fits a TorchTrainer with one worker.  What gensweep
 adds is a queue of trials, the log, its views, and a worker that has read data and models.
 
-Take it on a quiet machine.  Prints a table and writes benchmarks/results/bare_start-DATE-TRIALS.json.
+Take it on a quiet machine.  Prints a table and writes benchmarks/results/bare_start-DATE-PROCESSOR-TRIALS.json.
 """
 
 from __future__ import annotations

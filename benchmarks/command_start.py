@@ -8,7 +8,7 @@ medians are told.  As long as nothing is written to MLflow's database, commands 
 written" is the same command right after something was.
 
 Other programs that run lengthen the time that passes; of processors' time they change little.  Prints a table and
-writes benchmarks/results/command_start-DATE.json.
+writes benchmarks/results/command_start-DATE-PROCESSOR.json.
 """
 
 from __future__ import annotations

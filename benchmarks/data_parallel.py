@@ -8,7 +8,7 @@ Each worker is a process with one thread that takes training steps of gensweep's
 gloo, as in a sweep with `resources.workers: 2`.  The better of some rounds counts; the first one warms up.
 Take it on a quiet machine of two cores or more.
 
-Prints a table and writes benchmarks/results/data_parallel-DATE-PRECISION-batchB.json.
+Prints a table and writes benchmarks/results/data_parallel-DATE-PROCESSOR-PRECISION-batchB.json.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import platform
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -38,11 +39,13 @@ def dated(benchmark: str, **measured: Any) -> dict[str, Any]:
 
 
 def write_result(benchmark: str, name: str = "", *, file: Path | None = None, **measured: Any) -> Path:
-    """Write results/BENCHMARK-DATE-NAME.json, or another file, and say where it is."""
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    file = file or RESULTS / f"{'-'.join(filter(None, (benchmark, today, name)))}.json"
+    """Write results/BENCHMARK-DATE-PROCESSOR-NAME.json, or another file, and say where it is."""
+    result = dated(benchmark, **measured)
+    processor = "-".join(re.sub(r"\(\w+\)", "", result["machine"]["cpu"]).lower().split()[:2])
+    parts = benchmark, result["date"][:10], processor, name
+    file = file or RESULTS / f"{'-'.join(filter(None, parts))}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(dated(benchmark, **measured), indent=1) + "\n")
+    file.write_text(json.dumps(result, indent=1) + "\n")
     print(f"wrote {file.relative_to(RESULTS.parents[1]) if file.is_relative_to(RESULTS) else file}")
     return file
 

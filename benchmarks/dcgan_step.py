@@ -12,7 +12,7 @@ tutorial's loop is float32 in PyTorch's default memory format.  Contenders take 
 median over the rounds is reported.  FLOPs are counted by torch.utils.flop_counter in one step of each.
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.
 
-Prints a table and writes benchmarks/results/dcgan_step-DATE-PXpx-widthW-batchB-threadsT.json.
+Prints a table and writes benchmarks/results/dcgan_step-DATE-PROCESSOR-PXpx-widthW-batchB-threadsT.json.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ the large one, and the time of an image counts for all.  Memory is the most that
 before: it should not grow with the number of images.  Before that FID, KID, precision, recall and the Inception score
 of made-up features are compared with torch-fidelity's.
 
-Prints the numbers and writes benchmarks/results/evaluation-DATE-IMAGES.json; the script ends with an error if the
+Prints the numbers and writes benchmarks/results/evaluation-DATE-PROCESSOR-IMAGES.json; it ends with an error if the
 numbers disagree or gensweep is not 1.3 times as fast.
 """
 

@@ -8,7 +8,7 @@ both precisions, by the product's own rescorer.  The bias of a score, bfloat16 l
 of the float32 score; beside it stands how far two seeds lie apart in float32, which is what any score carries.  Rank
 correlations are Spearman's, over models, between precisions and between seeds.
 
-Prints a table and writes benchmarks/results/extractor_precision-DATE-SPACE.json.
+Prints a table and writes benchmarks/results/extractor_precision-DATE-PROCESSOR-SPACE.json.
 """
 
 from __future__ import annotations

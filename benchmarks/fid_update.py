@@ -10,7 +10,7 @@ Distance: both get the same means and covariances of the same random features; i
 `ignite.metrics.gan.fid.fid_score`, with scipy's square root of a matrix.  Contenders take turns, the least time of all
 rounds is reported, and the numbers that both compute must agree to 1e-6, or the script ends with an error.
 
-Prints a table and writes benchmarks/results/fid_update-DATE.json.
+Prints a table and writes benchmarks/results/fid_update-DATE-PROCESSOR.json.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ Then the budget at which two families change places, and how often families that
 flip.
 
 Prints how often the interval held the truth, in per cent; on which side it missed, and the bias of the estimate, go
-into benchmarks/results/frontier_coverage-DATE.json.  A last table shows why fewer than 8 configurations get no band.
+into benchmarks/results/frontier_coverage-DATE-PROCESSOR.json.  A last table shows why fewer than 8 configurations
+get no band.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ formats and compiled in the better of them.  FLOPs are counted by torch.utils.fl
 of square matrices of 8,192 rows on the same GPU.
 
 What does not fit into --seconds is left out, the widest networks' compilation first, and listed in the result.
-Prints what it finds, writes benchmarks/results/gpu-DATE-DEVICE.json, and exits with 1 if a check failed.
+Prints what it finds, writes benchmarks/results/gpu-DATE-PROCESSOR-DEVICE.json, and exits with 1 if a check failed.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@
 Prints for each truth and number of trials the mean of the estimates and how often the 95 % interval held the truth.
 Beside them, for trials of one family, what Optuna's fANOVA and PED-ANOVA say of three settings: fANOVA divides what a
 forest of trees has fitted among the settings, so that they add up to 1 also where none of them does anything.  Writes
-benchmarks/results/importance_coverage-DATE.json.
+benchmarks/results/importance_coverage-DATE-PROCESSOR.json.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ mean and covariance of the endless population are known.
 Prints for each case the truth, what the plain distance is too large by, the bias that three corrections leave (the
 first order of 1 / n; a line over 1 / n, known as FD-infinity; and the one in use), the standard deviation of the last,
 the error that the interval claims, how often it held the truth, and how often it lay above or below that.  Writes
-benchmarks/results/interval_coverage-DATE-SETTINGS.json.
+benchmarks/results/interval_coverage-DATE-PROCESSOR-SETTINGS.json.
 
 With --differences two models of clustered features, moved a little, draw their images from the same noise: how often
 does the interval of the difference of their distances hold it, and how often do 1.96 standard errors of it?

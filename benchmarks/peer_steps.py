@@ -22,7 +22,7 @@ images.  Each side runs in float32 and bfloat16, in both memory formats, and the
 sweep finds its own by itself; forward-mode differentiation knows float32 in PyTorch's default format only.
 Contenders take turns, in a rotating order; the median over the rounds is reported.
 
-Prints a table for each and writes benchmarks/results/peer_steps-DATE-FAMILY-threadsT.json.
+Prints a table for each and writes benchmarks/results/peer_steps-DATE-PROCESSOR-FAMILY-threadsT.json.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ memory is that of the tensors that a batch makes, at the fullest moment.
 The process keeps freed memory, as that of `gensweep sample` does, which speeds up all of them.
 Take numbers on a quiet machine; on a busy one, --threads 1 --clock cpu measures the time that is computed.
 
-Prints a table and writes benchmarks/results/sampling-DATE-SAMPLER-widthW-batchB-THREADSthreads.json.
+Prints a table and writes benchmarks/results/sampling-DATE-PROCESSOR-SAMPLER-widthW-batchB-THREADSthreads.json.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ A table holds few of the configurations that a search may ask for: it gets the n
 a model of the table says; see replays/populations.py.  What a replay has found is the score of the best trial so far on
 fresh seeds, not the lucky one that was seen.  The last lines say where the default misses its bar.
 
-Prints a table and writes benchmarks/results/search_efficiency-DATE-TABLE-WAY.json, with a figure beside it.
+Prints a table and writes benchmarks/results/search_efficiency-DATE-PROCESSOR-TABLE-WAY.json, with a figure beside it.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ Runs the sweep as the command line does, in a folder of its own, and looks at it
 processes share is divided among them (PSS), so that the sum is what the machine needs.  With --host it looks once, at
 all processes that this one can see, and prints JSON: {"driver": [processes, bytes], ...}.
 
-Prints a table and writes benchmarks/results/sweep_memory-DATE.json.  Linux only.
+Prints a table and writes benchmarks/results/sweep_memory-DATE-PROCESSOR.json.  Linux only.
 """
 
 from __future__ import annotations

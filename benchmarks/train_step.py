@@ -18,7 +18,7 @@ The process keeps freed memory, as that of a trial does, which speeds up all of 
 Take numbers on a quiet machine: threads that wait for each other make a busy one many times slower, at random.  On a
 busy one, --threads 1 --clock cpu measures the time that the steps compute.
 
-Prints a table and writes benchmarks/results/train_step-DATE-widthW-batchB-DTYPE.json.
+Prints a table and writes benchmarks/results/train_step-DATE-PROCESSOR-widthW-batchB-DTYPE.json.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ pattern of Ray's documentation, a Tune function that calls TorchTrainer.fit() wi
 default settings but for the resources, which would deadlock otherwise.  The first trial starts the processes, so it is
 told apart from the following ones, of which the mean and the median are reported.
 
-Prints a table and writes benchmarks/results/trial_overhead-DATE.json.
+Prints a table and writes benchmarks/results/trial_overhead-DATE-PROCESSOR.json.
 """
 
 from __future__ import annotations

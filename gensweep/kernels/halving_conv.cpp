@@ -78,14 +78,14 @@ struct Problem {
         return ((k * 4 + i) * 4 + j) * fine.channels + c;
     }
 
-    const Tiles tiles;
+    const Tiles<OUT> tiles;
     const Pixels fine, coarse;
 };
 
 // Reads n tiles of 5 x 5 pixels of each phase of the fine images; phases lie beside each other.
 auto reader_of_fine(const float* x, const Problem& problem) {
     return [=, &problem](int64_t first, int64_t n, const Points& to) {
-        const Tiles& tiles = problem.tiles;
+        const Tiles<OUT>& tiles = problem.tiles;
         for (int64_t t = first; t < first + n; ++t)
             for (int phase = 0; phase < PHASES; ++phase)
                 for (int64_t c = 0; c < problem.fine.channels; c += LANES) {
@@ -99,7 +99,7 @@ auto reader_of_fine(const float* x, const Problem& problem) {
 }
 
 // Writes n tiles of 4 x 4 results to images, where the tiles begin at their scale * (top, left) + (down, right).
-auto writer(const Pixels& images, const Tiles& tiles, const float* bias, int64_t scale, int64_t down, int64_t right,
+auto writer(const Pixels& images, const Tiles<OUT>& tiles, const float* bias, int64_t scale, int64_t down, int64_t right,
             float* y) {
     return [=, &images, &tiles](int64_t first, int64_t n, const Points& products) {
         for (int64_t t = first; t < first + n; ++t)
@@ -107,7 +107,7 @@ auto writer(const Pixels& images, const Tiles& tiles, const float* bias, int64_t
                 Vector points[IN * IN], tile[OUT * OUT];
                 products.load(t - first, k, points);
                 turn<IN, OUT, results_of_points>(points, tile);
-                images.store(tile, bias, tiles.image(t), scale * tiles.top(t) + down, scale * tiles.left(t) + right,
+                images.store<OUT>(tile, bias, tiles.image(t), scale * tiles.top(t) + down, scale * tiles.left(t) + right,
                              scale, k, y);
             }
     };
@@ -135,7 +135,7 @@ extern "C" void halving_convolution(const int64_t* shape, const float* fine, con
         }
     });
     const auto write = writer(problem.coarse, problem.tiles, bias, 1, 0, 0, coarse);
-    through(problem.tiles.count(), TILES, points, PHASES * padded(C), reader_of_fine(fine, problem), write);
+    through<Singles>(problem.tiles.count(), TILES, points, PHASES * padded(C), reader_of_fine(fine, problem), write);
 }
 
 extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, const float* w, const float* bias,
@@ -156,7 +156,7 @@ extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, 
                 turn<FILTER, IN, points_of_filters>(filter, turned);
                 points.store(turned, k, c);
             }
-        const Tiles& tiles = problem.tiles;
+        const Tiles<OUT>& tiles = problem.tiles;
         const auto read = [&](int64_t first, int64_t n, const Points& to) {
             for (int64_t t = first; t < first + n; ++t)
                 for (int64_t k = 0; k < K; k += LANES) {
@@ -167,7 +167,7 @@ extern "C" void doubling_convolution(const int64_t* shape, const float* coarse, 
                     to.store(each, t - first, k);
                 }
         };
-        through(tiles.count(), TILES, points, K, read, writer(problem.fine, tiles, bias, 2, 1 - down, 1 - right, fine));
+        through<Singles>(tiles.count(), TILES, points, K, read, writer(problem.fine, tiles, bias, 2, 1 - down, 1 - right, fine));
     }
 }
 
@@ -176,7 +176,7 @@ extern "C" void halving_filter_gradient(const int64_t* shape, const float* fine,
     const Problem problem(shape);
     const int64_t C = problem.fine.channels, K = problem.coarse.channels;
     const auto read_gradients = [&](int64_t first, int64_t n, const Points& to) {
-        const Tiles& tiles = problem.tiles;
+        const Tiles<OUT>& tiles = problem.tiles;
         for (int64_t t = first; t < first + n; ++t)
             for (int64_t k = 0; k < K; k += LANES) {
                 Vector tile[OUT * OUT], each[IN * IN];
@@ -185,7 +185,7 @@ extern "C" void halving_filter_gradient(const int64_t* shape, const float* fine,
                 to.store(each, t - first, k);
             }
     };
-    const auto sums = summed(problem.tiles.count(), TILES, IN * IN, PHASES * padded(C), K,
+    const auto sums = summed<Singles>(problem.tiles.count(), TILES, IN * IN, PHASES * padded(C), K,
                              reader_of_fine(fine, problem), read_gradients);
     const Filters filters(problem.filter(1, 0, 0, 0));
     for_pairs(C, K, [&](int64_t c, int64_t k) {

@@ -17,11 +17,43 @@ constexpr int64_t STEP = 24;  // At most so many tiles go through at once, or a 
 
 using Vector = __m512;
 
+using bfloat16 = uint16_t;  // its bits
+
 inline Vector all(float x) { return _mm512_set1_ps(x); }
 inline int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 inline __mmask16 lanes(int64_t left) { return left >= LANES ? 0xFFFF : __mmask16((1 << left) - 1); }
 
-// A matrix for each point, with padded columns; an odd number of cache lines apart, so that they share no cache set.
+inline Vector load(const float* from, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, from); }
+inline void store(Vector numbers, __mmask16 mask, float* to) { _mm512_mask_storeu_ps(to, mask, numbers); }
+
+// How points are held and multiplied: one number after another.
+struct Singles {
+    static constexpr int64_t SIZE = 1;
+    static Vector fused(Vector left, Vector right, Vector sum) { return _mm512_fmadd_ps(left, right, sum); }
+};
+
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define WINOGRAD_PAIRS
+
+inline Vector load(const bfloat16* from, __mmask16 mask) {
+    return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)), 16);
+}
+inline __m256i rounded(Vector numbers) { return (__m256i)_mm512_cvtneps_pbh(numbers); }
+inline void store(Vector numbers, __mmask16 mask, bfloat16* to) {
+    _mm256_mask_storeu_epi16(to, mask, rounded(numbers));
+}
+
+// Two numbers in bfloat16 take the place of one, and their products are added up at once in float32.
+struct Pairs {
+    static constexpr int64_t SIZE = 2;
+    static Vector fused(Vector left, Vector right, Vector sum) {
+        return _mm512_dpbf16_ps(sum, (__m512bh)left, (__m512bh)right);
+    }
+};
+#endif
+
+// A matrix of numbers or pairs for each point, with padded columns; an odd number of cache lines apart, so that they
+// share no cache set.
 class Points {
  public:
     Points(int64_t count, int64_t rows, int64_t columns)
@@ -35,8 +67,26 @@ class Points {
     void add(const Points& other) const {
         for (int64_t i = 0; i < size(); ++i) numbers_.get()[i] += other.numbers_.get()[i];
     }
+    // Pairs are of neighbouring columns.
+    template <typename Numbers = Singles>
     void store(const Vector* tile, int64_t row, int64_t column) const {
-        for (int64_t p = 0; p < count; ++p) _mm512_store_ps((*this)[p] + row * columns + column, tile[p]);
+        for (int64_t p = 0; p < count; ++p) {
+            float* to = (*this)[p] + row * columns + column / Numbers::SIZE;
+            if constexpr (Numbers::SIZE == 1) _mm512_store_ps(to, tile[p]);
+            else _mm256_store_si256((__m256i*)to, rounded(tile[p]));
+        }
+    }
+    // Pairs are of neighbouring rows: tiles[i] is that of the row Numbers::SIZE * row + i.
+    template <typename Numbers, int N>
+    void store_rows(const Vector (*tiles)[N], int64_t row, int64_t column) const {
+        for (int64_t p = 0; p < N; ++p) {
+            float* to = (*this)[p] + row * columns + column;
+            if constexpr (Numbers::SIZE == 1) _mm512_store_ps(to, tiles[0][p]);
+            else {
+                const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(tiles[1][p])), 16);
+                _mm512_store_si512(to, _mm512_or_epi32(upper, _mm512_cvtepu16_epi32(rounded(tiles[0][p]))));
+            }
+        }
     }
     void load(int64_t row, int64_t column, Vector* tile) const {
         for (int64_t p = 0; p < count; ++p) tile[p] = _mm512_load_ps((*this)[p] + row * columns + column);
@@ -49,15 +99,16 @@ class Points {
     std::unique_ptr<float, decltype(&std::free)> numbers_{nullptr, std::free};
 };
 
-// Images as tiles of 4 x 4 pixels, which are counted along rows, rows and images.
+// Images as tiles of SIDE x SIDE pixels, which are counted along rows, rows and images.
+template <int SIDE>
 struct Tiles {
     int64_t images, height, width;
 
     int64_t count() const { return images * per_image(); }
-    int64_t per_image() const { return height * width / 16; }
+    int64_t per_image() const { return height * width / (SIDE * SIDE); }
     int64_t image(int64_t tile) const { return tile / per_image(); }
-    int64_t top(int64_t tile) const { return tile % per_image() / (width / 4) * 4; }
-    int64_t left(int64_t tile) const { return tile % (width / 4) * 4; }
+    int64_t top(int64_t tile) const { return tile % per_image() / (width / SIDE) * SIDE; }
+    int64_t left(int64_t tile) const { return tile % (width / SIDE) * SIDE; }
 };
 
 // Pixels of channels-last images; those outside are 0.
@@ -67,35 +118,35 @@ struct Pixels {
     int64_t at(int64_t image, int64_t y, int64_t x) const { return ((image * height + y) * width + x) * channels; }
 
     // N x N pixels, `apart` from one another, of 16 channels.
-    template <int N>
-    void load(const float* from, int64_t image, int64_t top, int64_t left, int64_t apart, int64_t channel,
+    template <int N, typename Pixel>
+    void load(const Pixel* from, int64_t image, int64_t top, int64_t left, int64_t apart, int64_t channel,
               Vector* tile) const {
         const __mmask16 mask = lanes(channels - channel);
-        const float* corner = from + at(image, top, left) + channel;
+        const Pixel* corner = from + at(image, top, left) + channel;
         if (top >= 0 && left >= 0 && top + apart * (N - 1) < height && left + apart * (N - 1) < width) {
             for (int i = 0; i < N; ++i)
                 for (int j = 0; j < N; ++j)
-                    tile[i * N + j] = _mm512_maskz_loadu_ps(mask, corner + (i * width + j) * apart * channels);
+                    tile[i * N + j] = winograd::load(corner + (i * width + j) * apart * channels, mask);
             return;
         }
         for (int i = 0; i < N; ++i)
             for (int j = 0; j < N; ++j) {
                 const int64_t y = top + i * apart, x = left + j * apart;
                 const bool inside = y >= 0 && y < height && x >= 0 && x < width;
-                tile[i * N + j] =
-                    inside ? _mm512_maskz_loadu_ps(mask, corner + (i * width + j) * apart * channels) : all(0);
+                tile[i * N + j] = inside ? winograd::load(corner + (i * width + j) * apart * channels, mask) : all(0);
             }
     }
 
-    // 4 x 4 pixels, plus a bias if there is one.
+    // N x N pixels, plus a bias if there is one.
+    template <int N, typename Pixel>
     void store(const Vector* tile, const float* bias, int64_t image, int64_t top, int64_t left, int64_t apart,
-               int64_t channel, float* to) const {
+               int64_t channel, Pixel* to) const {
         const __mmask16 mask = lanes(channels - channel);
-        const Vector shift = bias ? _mm512_maskz_loadu_ps(mask, bias + channel) : all(0);
-        float* corner = to + at(image, top, left) + channel;
-        for (int i = 0; i < 4; ++i)
-            for (int j = 0; j < 4; ++j)
-                _mm512_mask_storeu_ps(corner + (i * width + j) * apart * channels, mask, tile[i * 4 + j] + shift);
+        const Vector shift = bias ? winograd::load(bias + channel, mask) : all(0);
+        Pixel* corner = to + at(image, top, left) + channel;
+        for (int i = 0; i < N; ++i)
+            for (int j = 0; j < N; ++j)
+                winograd::store(tile[i * N + j] + shift, mask, corner + (i * width + j) * apart * channels);
     }
 };
 
@@ -124,19 +175,19 @@ class Filters {
     __m512i lanes_;
 };
 
-// Calls work(c, k) for each input c and every 16th output k: 16 inputs in turn, whose numbers lie in the same cache lines
+// Calls work(c, k) for each input c, or every SIZE-th, and every 16th output k: 16 inputs in turn, whose numbers lie in the same cache lines
 // of a filter, and all outputs of these, whose points lie in the same pages.
-template <typename Work>
+template <int64_t SIZE = 1, typename Work>
 void for_pairs(int64_t inputs, int64_t outputs, Work work) {
 #pragma omp parallel for schedule(static)
     for (int64_t first = 0; first < inputs; first += LANES)
         for (int64_t k = 0; k < outputs; k += LANES)
-            for (int64_t c = first; c < std::min(first + LANES, inputs); ++c) work(c, k);
+            for (int64_t c = first; c < std::min(first + LANES, inputs); c += SIZE) work(c, k);
 }
 
 // R rows and 16 W columns of a matrix product, whose sums stay in registers: to = a b, or to += a b.
-// Row r of a begins at r * down, and its numbers are `along` apart; b and to have as many columns.
-template <int R, int W, bool ADDED>
+// Row r of a begins at r * down, and its numbers, or pairs, are `along` apart; b and to have as many columns.
+template <typename Numbers, int R, int W, bool ADDED>
 inline void block(const float* a, int64_t down, int64_t along, const float* b, int64_t inner, int64_t columns,
                   float* to) {
     Vector sums[R][W];
@@ -147,7 +198,7 @@ inline void block(const float* a, int64_t down, int64_t along, const float* b, i
         for (int w = 0; w < W; ++w) right[w] = _mm512_load_ps(b + i * columns + w * LANES);
         for (int r = 0; r < R; ++r) {
             const Vector left = all(a[r * down + i * along]);
-            for (int w = 0; w < W; ++w) sums[r][w] = _mm512_fmadd_ps(left, right[w], sums[r][w]);
+            for (int w = 0; w < W; ++w) sums[r][w] = Numbers::fused(left, right[w], sums[r][w]);
         }
     }
     for (int r = 0; r < R; ++r)
@@ -155,14 +206,15 @@ inline void block(const float* a, int64_t down, int64_t along, const float* b, i
 }
 
 // As many rows as there are, in blocks of R: the last one may take some more, which must be there.
-template <int R, int W, bool ADDED>
+template <typename Numbers, int R, int W, bool ADDED>
 inline void strip(const float* a, int64_t rows, int64_t down, int64_t along, const float* b, int64_t inner,
                   int64_t columns, float* to) {
     for (int64_t r = 0; r < rows; r += R)
-        block<R, W, ADDED>(a + r * down, down, along, b, inner, columns, to + r * columns);
+        block<Numbers, R, W, ADDED>(a + r * down, down, along, b, inner, columns, to + r * columns);
 }
 
 // At each point, n rows of `to` [tiles, outputs] = inputs [tiles, channels] times filters [channels, outputs].
+template <typename Numbers>
 inline void multiply(const Points& inputs, const Points& filters, int64_t n, const Points& to) {
     for (int64_t p = 0; p < to.count; ++p) {
         const int64_t K = filters.columns;
@@ -170,14 +222,15 @@ inline void multiply(const Points& inputs, const Points& filters, int64_t n, con
         const auto columns = [&](auto part) {
             part(inputs[p], n, inputs.columns, 1, filters[p] + k, filters.rows, K, to[p] + k);
         };
-        for (; k + 4 * LANES <= K; k += 4 * LANES) columns(strip<6, 4, false>);
-        if (K - k == 3 * LANES) columns(strip<8, 3, false>);
-        if (K - k == 2 * LANES) columns(strip<12, 2, false>);
-        if (K - k == LANES) columns(strip<24, 1, false>);
+        for (; k + 4 * LANES <= K; k += 4 * LANES) columns(strip<Numbers, 6, 4, false>);
+        if (K - k == 3 * LANES) columns(strip<Numbers, 8, 3, false>);
+        if (K - k == 2 * LANES) columns(strip<Numbers, 12, 2, false>);
+        if (K - k == LANES) columns(strip<Numbers, 24, 1, false>);
     }
 }
 
-// At each point, `to` [channels, outputs] += the sums over n tiles of inputs times gradients.
+// At each point, `to` [channels, outputs] += the sums over n rows, of a tile or two, of inputs times gradients.
+template <typename Numbers>
 inline void add_outer(const Points& inputs, const Points& gradients, int64_t n, const Points& to) {
     for (int64_t p = 0; p < to.count; ++p) {
         const int64_t K = gradients.columns;
@@ -185,9 +238,9 @@ inline void add_outer(const Points& inputs, const Points& gradients, int64_t n, 
         const auto columns = [&](auto part) {
             part(inputs[p], to.rows, 1, inputs.columns, gradients[p] + k, n, K, to[p] + k);
         };
-        for (; k + 3 * LANES <= K; k += 3 * LANES) columns(strip<8, 3, true>);
-        if (K - k == 2 * LANES) columns(strip<8, 2, true>);
-        if (K - k == LANES) columns(strip<16, 1, true>);
+        for (; k + 3 * LANES <= K; k += 3 * LANES) columns(strip<Numbers, 8, 3, true>);
+        if (K - k == 2 * LANES) columns(strip<Numbers, 8, 2, true>);
+        if (K - k == LANES) columns(strip<Numbers, 16, 1, true>);
     }
 }
 
@@ -205,17 +258,17 @@ struct Groups {
 
 // Tiles, at most so many at once, as inputs to points, times filters, and on as results: read(first, n, points) and
 // write(first, n, points).
-template <typename Read, typename Write>
+template <typename Numbers, typename Read, typename Write>
 void through(int64_t tiles, int64_t most, const Points& filters, int64_t channels, Read read, Write write) {
     const Groups groups(tiles, most);
 #pragma omp parallel
     {
-        const Points inputs(filters.count, most, channels), products(filters.count, most, filters.columns);
+        const Points inputs(filters.count, most, padded(channels) / Numbers::SIZE), products(filters.count, most, filters.columns);
 #pragma omp for schedule(static)
         for (int64_t group = 0; group < groups.count; ++group) {
             const int64_t first = groups.first(group), n = groups.size(group);
             read(first, n, inputs);
-            multiply(inputs, filters, n, products);
+            multiply<Numbers>(inputs, filters, n, products);
             write(first, n, products);
         }
     }
@@ -223,7 +276,7 @@ void through(int64_t tiles, int64_t most, const Points& filters, int64_t channel
 
 // The sums over all tiles of inputs times gradients at each of so many points, [channels, outputs].  As many threads
 // add up the same tiles in the same order.
-template <typename Inputs, typename Gradients>
+template <typename Numbers, typename Inputs, typename Gradients>
 std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t count, int64_t channels, int64_t outputs,
                                Inputs inputs, Gradients gradients) {
     const Groups groups(tiles, most);
@@ -233,12 +286,12 @@ std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t count, int64
     for (int64_t part = 0; part < parts; ++part) {
         sums[part] = std::make_unique<Points>(count, padded(channels), outputs);
         sums[part]->clear();
-        const Points left(count, most, channels), right(count, most, outputs);
+        const Points left(count, most / Numbers::SIZE, channels), right(count, most / Numbers::SIZE, outputs);
         for (int64_t group = groups.count * part / parts; group < groups.count * (part + 1) / parts; ++group) {
             const int64_t first = groups.first(group), n = groups.size(group);
             inputs(first, n, left);
             gradients(first, n, right);
-            add_outer(left, right, n, *sums[part]);
+            add_outer<Numbers>(left, right, (n + Numbers::SIZE - 1) / Numbers::SIZE, *sums[part]);
         }
     }
     for (int64_t part = 1; part < parts; ++part) sums[0]->add(*sums[part]);

@@ -1,7 +1,8 @@
 """Convolutions by Winograd's minimal filtering: of 3 x 3 pixels, and those of 4 x 4 that halve or double images.
 
 In float32 and channels-last on a CPU with AVX-512 compiled kernels take a quarter of the products (of 4 x 4 pixels
-two fifths), forward and backward, with errors of some 1e-6 instead of 3e-7.  Elsewhere they are PyTorch's own.
+two fifths), forward and backward, with errors of some 1e-6 instead of 3e-7.  Under autocast to bfloat16 those of 3 x 3
+pixels take four ninths where the processor has such products and no matrix units.  Elsewhere they are PyTorch's own.
 Source: Winograd 1980; Lavin & Gray 2016, section 4.
 """
 
@@ -60,34 +61,52 @@ class Kind(NamedTuple):
     stride: int
     dilation: int
     tile: int
+    in_bfloat16: bool  # the kernels exist for it, too
     forward: Convolution
     by_inputs: Callable[[Tensor, Tensor], Tensor]
     by_weights: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def is_compiled(kind: Kind, x: Tensor, weight: Tensor) -> bool:
-    """Whether a kernel is used: in float32, on processors with AVX-512, for whole tiles and 16 channels or more.
+    """Whether a kernel is used: on processors with AVX-512, for whole tiles and 16 channels or more.
+
+    In float32, or under autocast to bfloat16 where that is faster than PyTorch's convolution.
 
     Whatever looks at PyTorch's operations, as one that counts them, sees its convolution.
     """
     return (
         library.is_plain(x)  # first, so that what follows is not traced
-        and x.dtype == weight.dtype == torch.float32
-        and not torch.is_autocast_enabled("cpu")
+        and weight.dtype == torch.float32
+        and _has_kernel(kind, x.dtype)
         and not torch._C._len_torch_dispatch_stack()
         and x.is_contiguous(memory_format=torch.channels_last)
         and min(weight.shape[:2]) >= LANES
         and x.shape[1] == weight.shape[0 if kind.transposed else 1]
         and x.numel() > 0
         and x.shape[2] % kind.tile == x.shape[3] % kind.tile == 0
-        and library.library() is not None
-        and bool(library.kernels().winograd_is_compiled())
     )
+
+
+def _has_kernel(kind: Kind, dtype: torch.dtype) -> bool:
+    """Whether the kernels of this processor compute what PyTorch makes of images of this type."""
+    if library.library() is None:
+        return False
+    if not torch.is_autocast_enabled("cpu"):
+        return dtype == torch.float32 and bool(library.kernels().winograd_is_compiled())
+    half = torch.get_autocast_dtype("cpu") == torch.bfloat16 and dtype in (torch.float32, torch.bfloat16)
+    return half and kind.in_bfloat16 and takes_bfloat16()
+
+
+def takes_bfloat16() -> bool:
+    """Whether `same_conv` has a kernel for images in bfloat16 here; it takes weights in float32."""
+    return library.library() is not None and bool(library.kernels().winograd_takes_bfloat16())
 
 
 def _convolved(kind: Kind, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if not is_compiled(kind, x, weight):
         return kind.torchs(x, weight, bias)
+    if torch.is_autocast_enabled("cpu"):
+        x = x.to(torch.bfloat16)
     return _Compiled.apply(kind, x, weight, bias)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -107,13 +126,13 @@ class _Compiled(torch.autograd.Function):
         if torch.is_grad_enabled():  # the gradients will be differentiated: the kernels have no second derivatives
             pairs = [[each, each] for each in (kind.stride, kind.dilation, kind.dilation)]
             settings = ctx.outputs, *pairs, kind.transposed, [0, 0], 1, (by_x, by_weight, by_bias)
-            return None, *torch.ops.aten.convolution_backward(grads[0], x, weight, *settings)
+            return None, *torch.ops.aten.convolution_backward(grads[0], x, weight.to(x.dtype), *settings)
         grad = _channels_last(grads[0])
         return (
             None,
             kind.by_inputs(grad, _channels_last(weight)) if by_x else None,
             kind.by_weights(x, grad, weight) if by_weight else None,
-            grad.sum((0, 2, 3)) if by_bias else None,
+            grad.sum((0, 2, 3), dtype=torch.float32) if by_bias else None,
         )
 
 
@@ -130,24 +149,29 @@ def _run(name: str, shape: tuple[int, ...], *tensors: Tensor | None) -> None:
     getattr(library.kernels(), name)((ctypes.c_int64 * len(shape))(*shape), *map(library.address, tensors))
 
 
+def _run_same(name: str, shape: tuple[int, ...], x: Tensor, *others: Tensor | None) -> None:
+    half = x.dtype == torch.bfloat16
+    getattr(library.kernels(), name)(half, (ctypes.c_int64 * len(shape))(*shape), *map(library.address, (x, *others)))
+
+
 def _same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: int) -> Tensor:
     b, c, h, w = x.shape
     y = _images(x, len(weight), h, w)
-    _run("same_convolution", (b, h, w, dilation, c, len(weight)), x, weight, bias, y)
+    _run_same("same_convolution", (b, h, w, dilation, c, len(weight)), x, weight, bias, y)
     return y
 
 
 def _same_by_inputs(grad: Tensor, weight: Tensor, *, dilation: int) -> Tensor:
     b, d, h, w = grad.shape
     dx = _images(grad, weight.shape[1], h, w)
-    _run("same_input_gradient", (b, h, w, dilation, d, weight.shape[1]), grad, weight, dx)
+    _run_same("same_input_gradient", (b, h, w, dilation, d, weight.shape[1]), grad, weight, dx)
     return dx
 
 
 def _same_by_weights(x: Tensor, grad: Tensor, weight: Tensor, *, dilation: int) -> Tensor:
     b, c, h, w = x.shape
     gradient = torch.empty_like(weight, memory_format=torch.channels_last)
-    _run("same_filter_gradient", (b, h, w, dilation, c, len(weight)), x, grad, gradient)
+    _run_same("same_filter_gradient", (b, h, w, dilation, c, len(weight)), x, grad, gradient)
     return gradient
 
 
@@ -206,8 +230,8 @@ def same(dilation: int = 1) -> Kind:
     """The convolution of `same_conv`."""
     kernels = (partial(each, dilation=dilation) for each in (_same, _same_by_inputs, _same_by_weights))
     torchs = partial(_torchs_same, dilation=dilation)
-    return Kind(torchs, False, 1, dilation, TILE * dilation, *kernels)
+    return Kind(torchs, False, 1, dilation, TILE * dilation, True, *kernels)
 
 
-HALVING = Kind(_torchs_halving, False, 2, 1, 2 * TILE, _halved, _doubled, _halved_by_weights)
-DOUBLING = Kind(_torchs_doubling, True, 2, 1, TILE, _doubled, _halved, _doubled_by_weights)
+HALVING = Kind(_torchs_halving, False, 2, 1, 2 * TILE, False, _halved, _doubled, _halved_by_weights)
+DOUBLING = Kind(_torchs_doubling, True, 2, 1, TILE, False, _doubled, _halved, _doubled_by_weights)

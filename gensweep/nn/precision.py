@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from gensweep.kernels import winograd
 from gensweep.nn.convolutions import SameConv2d
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
@@ -32,13 +33,15 @@ def rounded(network: nn.Module) -> dict[str, Tensor]:
     """The weights of convolutions and linear layers in bfloat16, by name, for `functional_call` under autocast.
 
     Autocast would round them anyway, but at every call.  Those of a `last` layer are left out (see `in_full`), and so
-    are those of a layer of another kind, which may compute with them before they are rounded.
+    are those of a layer of another kind, which may compute with them before they are rounded, and those that a kernel
+    takes as they are.
     """
+    kinds = nn.Conv2d, nn.Linear, *([] if winograd.takes_bfloat16() else [SameConv2d])
     exact = {id(w) for module in network.modules() for w in getattr(module, "last", nn.Identity()).parameters()}
     return {
         f"{prefix}.{name}" if prefix else name: weight.detach().to(torch.bfloat16)
         for prefix, module in network.named_modules()
-        if type(module) in (nn.Conv2d, SameConv2d, nn.Linear)
+        if type(module) in kinds
         for name, weight in module.named_parameters(recurse=False)
         if id(weight) not in exact
     }

@@ -181,7 +181,7 @@ class Upsample(nn.Conv2d):
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         """Features of twice the height and width."""
-        if winograd.is_compiled(winograd.same(), input, self.weight):  # then 9 products are enough
+        if input.dtype == torch.float32 and winograd.is_compiled(winograd.same(), input, self.weight):  # 9 products
             return same_conv(F.interpolate(input, scale_factor=2.0), self.weight, self.bias)
         sums = 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
         return F.conv_transpose2d(input, sums.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)

@@ -10,6 +10,7 @@ import pytest
 
 PROGRAM = """
 import torch
+from gensweep.kernels.library import library
 from gensweep.kernels.philox import philox_words
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
 torch.set_num_threads(1)
@@ -25,7 +26,7 @@ for inputs in (8, 16, 24, 40):
             for each in (x, conv.weight, conv.bias):
                 assert each.grad.isfinite().all(), (conv, enabled)
                 each.grad = None
-for rows in (1, 7, 64):
+for rows in (1, 7, 64) if library() is not None else ():
     for blocks in (1, 15, 16, 768):
         assert philox_words(1, torch.arange(rows), blocks, 2)[3].max() < 2**32
 print("touched nothing else")
