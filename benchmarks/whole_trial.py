@@ -10,7 +10,8 @@ distances); what is left of its time, from its start to its end, is called the r
 reports, and waiting.  The share of training is that of all cores from the first trial's start to the end of the last.
 
 Take it on a quiet machine.  Prints a table and writes benchmarks/results/whole_trial-DATE-PROCESSOR-SWEEP.json, and
-beside it the profile of the sweep as a picture: a bar for each trial, with its parts in the order above, not in that of time.
+beside it the profile of the sweep as a picture: a bar for each trial, with its parts in the order above, not in that of
+time.
 """
 
 from __future__ import annotations
