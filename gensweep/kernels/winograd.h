@@ -162,16 +162,18 @@ inline void turn(const Vector* from, Vector* to) {
 class Filters {
  public:
     explicit Filters(int64_t apart)
-        : lanes_(_mm512_mullo_epi32(_mm512_set1_epi32(int(apart)),
+        : beside_(apart == 1),
+          lanes_(_mm512_mullo_epi32(_mm512_set1_epi32(int(apart)),
                                     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
     Vector load(const float* first, __mmask16 mask) const {
-        return _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4);
+        return beside_ ? winograd::load(first, mask) : _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4);
     }
     void store(Vector numbers, __mmask16 mask, float* first) const {
         _mm512_mask_i32scatter_ps(first, mask, lanes_, numbers, 4);
     }
 
  private:
+    bool beside_;
     __m512i lanes_;
 };
 
