@@ -142,9 +142,9 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         "same_convolution": [i, *[p] * 5],
         "same_input_gradient": [i, *[p] * 4],
         "same_filter_gradient": [i, *[p] * 4],
-        "halving_convolution": [p] * 5,
-        "doubling_convolution": [p] * 5,
-        "halving_filter_gradient": [p] * 4,
+        "halving_convolution": [i, *[p] * 5],
+        "doubling_convolution": [i, *[p] * 5],
+        "halving_filter_gradient": [i, *[p] * 4],
         "philox": [p, n, n, n, n, p],
     }
     for name, types in arguments.items():

@@ -81,7 +81,9 @@ struct Fours {
     }
 };
 
-#ifdef WINOGRAD_PAIRS
+#ifndef WINOGRAD_PAIRS
+using Twos = Fours;  // never called
+#else
 // F(2 x 2, 3 x 3), whose points are 0, 1, -1 and infinity; names as above.
 struct Twos {
     using Pixel = bfloat16;
@@ -143,53 +145,27 @@ class Convolution {
           outputs{shape[1], shape[2], shape[5]} {}
 
     // x [b, h, w, inputs] to y [b, h, w, outputs].
-    void run(const Pixel* x, const float* w, bool turned, const float* bias, Pixel* y) const {
+    void run(const void* x, const float* w, bool turned, const float* bias, void* y) const {
         const int64_t C = inputs.channels, K = outputs.channels;
         const Points filters(POINTS, (C + Numbers::SIZE - 1) / Numbers::SIZE, K);
         read_filters(w, turned, filters);
-        const auto read = [&](int64_t first, int64_t n, const Points& to) {
-            for (int64_t t = first; t < first + n; ++t)
-                for (int64_t c = 0; c < C; c += LANES) {
-                    Vector points[POINTS];
-                    read_inputs(x, t, c, points);
-                    to.store<Numbers>(points, t - first, c);
-                }
+        const auto write = [&](int64_t t, int64_t k, const Vector* points) {
+            Vector tile[F::OUT * F::OUT];
+            turn<F::IN, F::OUT, F::results_of_points>(points, tile);
+            outputs.store<F::OUT>(tile, bias, image(t), top(t), left(t), dilation, k, (Pixel*)y);
         };
-        const auto write = [&](int64_t first, int64_t n, const Points& products) {
-            for (int64_t t = first; t < first + n; ++t)
-                for (int64_t k = 0; k < K; k += LANES) {
-                    Vector points[POINTS], tile[F::OUT * F::OUT];
-                    products.load(t - first, k, points);
-                    turn<F::IN, F::OUT, F::results_of_points>(points, tile);
-                    outputs.store<F::OUT>(tile, bias, image(t), top(t), left(t), dilation, k, y);
-                }
-        };
-        through<Numbers>(tiles.count(), F::TILES, filters, C, read, write);
+        through<Numbers, POINTS>(tiles.count(), F::TILES, filters, C, reader_of_inputs(x), write);
     }
 
-    void filter_gradient(const Pixel* x, const Pixel* dy, float* dw) const {
+    void filter_gradient(const void* x, const void* dy, float* dw) const {
         const int64_t C = inputs.channels, K = outputs.channels;
-        const auto rows_of = [&](int64_t channels, auto read) {
-            return [=](int64_t first, int64_t n, const Points& to) {
-                for (int64_t t = 0; t < n; t += Numbers::SIZE)
-                    for (int64_t c = 0; c < channels; c += LANES) {
-                        Vector points[Numbers::SIZE][POINTS];
-                        for (int64_t i = 0; i < Numbers::SIZE; ++i)
-                            if (t + i < n) read(first + t + i, c, points[i]);
-                            else std::fill_n(points[i], POINTS, all(0));
-                        to.store_rows<Numbers>(points, t / Numbers::SIZE, c);
-                    }
-            };
-        };
         const auto read_gradients = [&](int64_t t, int64_t k, Vector* points) {
             Vector tile[F::OUT * F::OUT];
-            outputs.load<F::OUT>(dy, image(t), top(t), left(t), dilation, k, tile);
+            outputs.load<F::OUT>((const Pixel*)dy, image(t), top(t), left(t), dilation, k, tile);
             turn<F::OUT, F::IN, F::points_of_results>(tile, points);
         };
-        const auto sums = summed<Numbers>(
-            tiles.count(), F::TILES, POINTS, C, K,
-            rows_of(C, [&](int64_t t, int64_t c, Vector* points) { read_inputs(x, t, c, points); }),
-            rows_of(K, read_gradients));
+        const auto sums =
+            summed<Numbers, POINTS>(tiles.count(), F::TILES, C, K, reader_of_inputs(x), read_gradients);
         const Filters filters(9 * C);
         for_pairs(C, K, [&](int64_t c, int64_t k) {
             Vector points[POINTS], filter[FILTER * FILTER];
@@ -206,11 +182,13 @@ class Convolution {
     int64_t top(int64_t tile) const { return tiles.image(tile) / dilation % dilation + dilation * tiles.top(tile); }
     int64_t left(int64_t tile) const { return tiles.image(tile) % dilation + dilation * tiles.left(tile); }
 
-    // The inputs of a tile, which overlap with those of others.
-    void read_inputs(const Pixel* x, int64_t t, int64_t c, Vector* points) const {
-        Vector tile[POINTS];
-        inputs.load<F::IN>(x, image(t), top(t) - dilation, left(t) - dilation, dilation, c, tile);
-        turn<F::IN, F::IN, F::points_of_inputs>(tile, points);
+    // Tiles of inputs overlap.
+    auto reader_of_inputs(const void* x) const {
+        return [this, x](int64_t t, int64_t c, Vector* points) {
+            Vector tile[POINTS];
+            inputs.load<F::IN>((const Pixel*)x, image(t), top(t) - dilation, left(t) - dilation, dilation, c, tile);
+            turn<F::IN, F::IN, F::points_of_inputs>(tile, points);
+        };
     }
 
     // Filters [outputs, 3, 3, inputs] to points; turned, those of the gradients by inputs, they are [inputs, 3, 3,
@@ -218,20 +196,14 @@ class Convolution {
     void read_filters(const float* w, bool turned, const Points& to) const {
         const int64_t C = inputs.channels, K = outputs.channels;
         const Filters filters(turned ? 1 : 9 * C);
-        for_pairs<Numbers::SIZE>(C, K, [&](int64_t c, int64_t k) {
-            Vector points[Numbers::SIZE][POINTS];
-            for (int64_t i = 0; i < Numbers::SIZE; ++i) {
-                if (c + i == C) {
-                    std::fill_n(points[i], POINTS, all(0));
-                    break;
-                }
+        for_pairs<Numbers::SIZE>(C, K, [&](int64_t first, int64_t k) {
+            to.store_rows<Numbers, POINTS>(first, C, k, [&](int64_t c, Vector* points) {
                 Vector filter[FILTER * FILTER];
                 for (int p = 0; p < 9; ++p)
-                    filter[p] = filters.load(
-                        turned ? w + ((c + i) * 9 + 8 - p) * K + k : w + (k * 9 + p) * C + c + i, lanes(K - k));
-                turn<FILTER, F::IN, F::points_of_filters>(filter, points[i]);
-            }
-            to.store_rows<Numbers>(points, c / Numbers::SIZE, k);
+                    filter[p] = filters.load(turned ? w + (c * 9 + 8 - p) * K + k : w + (k * 9 + p) * C + c,
+                                             lanes(K - k));
+                turn<FILTER, F::IN, F::points_of_filters>(filter, points);
+            });
         });
     }
 
@@ -240,13 +212,10 @@ class Convolution {
     const Pixels inputs, outputs;
 };
 
-// Calls run(convolution, pixel) for pixels of float or bfloat16.
+// Runs the convolution of this shape and of images in bfloat16, if `half`, or float32.
 template <typename Run>
-void choose(int half, const int64_t* shape, Run run) {
-    if (!half) return run(Convolution<Fours>(shape), float());
-#ifdef WINOGRAD_PAIRS
-    run(Convolution<Twos>(shape), bfloat16());
-#endif
+void with(int half, const int64_t* shape, Run run) {
+    choose<Convolution<Fours>, Convolution<Twos>>(half, shape, run);
 }
 
 }  // namespace
@@ -266,25 +235,16 @@ extern "C" int winograd_takes_bfloat16() {
 // if `half`.
 extern "C" void same_convolution(int half, const int64_t* shape, const void* x, const float* w, const float* bias,
                                  void* y) {
-    choose(half, shape, [=](const auto& convolution, auto pixel) {
-        using Pixel = decltype(pixel);
-        convolution.run((const Pixel*)x, w, false, bias, (Pixel*)y);
-    });
+    with(half, shape, [=](const auto& convolution) { convolution.run(x, w, false, bias, y); });
 }
 
 // Inputs and outputs change places: they are those of this convolution, of dy to dx.
 extern "C" void same_input_gradient(int half, const int64_t* shape, const void* dy, const float* w, void* dx) {
-    choose(half, shape, [=](const auto& convolution, auto pixel) {
-        using Pixel = decltype(pixel);
-        convolution.run((const Pixel*)dy, w, true, nullptr, (Pixel*)dx);
-    });
+    with(half, shape, [=](const auto& convolution) { convolution.run(dy, w, true, nullptr, dx); });
 }
 
 extern "C" void same_filter_gradient(int half, const int64_t* shape, const void* x, const void* dy, float* dw) {
-    choose(half, shape, [=](const auto& convolution, auto pixel) {
-        using Pixel = decltype(pixel);
-        convolution.filter_gradient((const Pixel*)x, (const Pixel*)dy, dw);
-    });
+    with(half, shape, [=](const auto& convolution) { convolution.filter_gradient(x, dy, dw); });
 }
 
 #else

@@ -30,6 +30,8 @@ inline void store(Vector numbers, __mmask16 mask, float* to) { _mm512_mask_store
 struct Singles {
     static constexpr int64_t SIZE = 1;
     static Vector fused(Vector left, Vector right, Vector sum) { return _mm512_fmadd_ps(left, right, sum); }
+    static void store(Vector numbers, float* to) { _mm512_store_ps(to, numbers); }
+    static Vector joined(const Vector* rows) { return rows[0]; }
 };
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
@@ -48,6 +50,11 @@ struct Pairs {
     static constexpr int64_t SIZE = 2;
     static Vector fused(Vector left, Vector right, Vector sum) {
         return _mm512_dpbf16_ps(sum, (__m512bh)left, (__m512bh)right);
+    }
+    static void store(Vector numbers, float* to) { _mm256_store_si256((__m256i*)to, rounded(numbers)); }
+    static Vector joined(const Vector* rows) {
+        const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(rows[1])), 16);
+        return (Vector)_mm512_or_epi32(upper, _mm512_cvtepu16_epi32(rounded(rows[0])));
     }
 };
 #endif
@@ -68,24 +75,22 @@ class Points {
         for (int64_t i = 0; i < size(); ++i) numbers_.get()[i] += other.numbers_.get()[i];
     }
     // Pairs are of neighbouring columns.
-    template <typename Numbers = Singles>
+    template <typename Numbers>
     void store(const Vector* tile, int64_t row, int64_t column) const {
-        for (int64_t p = 0; p < count; ++p) {
-            float* to = (*this)[p] + row * columns + column / Numbers::SIZE;
-            if constexpr (Numbers::SIZE == 1) _mm512_store_ps(to, tile[p]);
-            else _mm256_store_si256((__m256i*)to, rounded(tile[p]));
-        }
+        for (int64_t p = 0; p < count; ++p)
+            Numbers::store(tile[p], (*this)[p] + row * columns + column / Numbers::SIZE);
     }
-    // Pairs are of neighbouring rows: tiles[i] is that of the row Numbers::SIZE * row + i.
-    template <typename Numbers, int N>
-    void store_rows(const Vector (*tiles)[N], int64_t row, int64_t column) const {
+    // Pairs are of neighbouring rows: those from `row` on, where there are so many rows, each by read(row, tile).
+    template <typename Numbers, int N, typename Read>
+    void store_rows(int64_t row, int64_t rows, int64_t column, Read read) const {
+        Vector tiles[Numbers::SIZE][N];
+        for (int64_t i = 0; i < Numbers::SIZE; ++i)
+            if (row + i < rows) read(row + i, tiles[i]);
+            else std::fill_n(tiles[i], N, all(0));
         for (int64_t p = 0; p < N; ++p) {
-            float* to = (*this)[p] + row * columns + column;
-            if constexpr (Numbers::SIZE == 1) _mm512_store_ps(to, tiles[0][p]);
-            else {
-                const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(tiles[1][p])), 16);
-                _mm512_store_si512(to, _mm512_or_epi32(upper, _mm512_cvtepu16_epi32(rounded(tiles[0][p]))));
-            }
+            Vector each[Numbers::SIZE];
+            for (int64_t i = 0; i < Numbers::SIZE; ++i) each[i] = tiles[i][p];
+            _mm512_store_ps((*this)[p] + row / Numbers::SIZE * columns + column, Numbers::joined(each));
         }
     }
     void load(int64_t row, int64_t column, Vector* tile) const {
@@ -258,46 +263,68 @@ struct Groups {
     int64_t tiles, count;
 };
 
-// Tiles, at most so many at once, as inputs to points, times filters, and on as results: read(first, n, points) and
-// write(first, n, points).
-template <typename Numbers, typename Read, typename Write>
+// Tiles, at most so many at once, as inputs to points, times filters, and on as results: read(tile, channel, points) for
+// every 16th channel, and write(tile, output, points) for every 16th output.
+template <typename Numbers, int POINTS, typename Read, typename Write>
 void through(int64_t tiles, int64_t most, const Points& filters, int64_t channels, Read read, Write write) {
     const Groups groups(tiles, most);
 #pragma omp parallel
     {
-        const Points inputs(filters.count, most, padded(channels) / Numbers::SIZE), products(filters.count, most, filters.columns);
+        const Points inputs(POINTS, most, padded(channels) / Numbers::SIZE), products(POINTS, most, filters.columns);
 #pragma omp for schedule(static)
         for (int64_t group = 0; group < groups.count; ++group) {
             const int64_t first = groups.first(group), n = groups.size(group);
-            read(first, n, inputs);
+            Vector points[POINTS];
+            for (int64_t t = 0; t < n; ++t)
+                for (int64_t c = 0; c < channels; c += LANES) {
+                    read(first + t, c, points);
+                    inputs.store<Numbers>(points, t, c);
+                }
             multiply<Numbers>(inputs, filters, n, products);
-            write(first, n, products);
+            for (int64_t t = 0; t < n; ++t)
+                for (int64_t k = 0; k < filters.columns; k += LANES) {
+                    products.load(t, k, points);
+                    write(first + t, k, points);
+                }
         }
     }
 }
 
-// The sums over all tiles of inputs times gradients at each of so many points, [channels, outputs].  As many threads
-// add up the same tiles in the same order.
-template <typename Numbers, typename Inputs, typename Gradients>
-std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t count, int64_t channels, int64_t outputs,
-                               Inputs inputs, Gradients gradients) {
+// The sums over all tiles of inputs times gradients at each point, [channels, outputs], which are read likewise.  As many
+// threads add up the same tiles in the same order.
+template <typename Numbers, int POINTS, typename Inputs, typename Gradients>
+std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t channels, int64_t outputs, Inputs inputs,
+                               Gradients gradients) {
     const Groups groups(tiles, most);
-    const int64_t parts = std::min<int64_t>(groups.count, omp_get_max_threads());
+    const int64_t parts = std::min<int64_t>(groups.count, omp_get_max_threads()), rows = most / Numbers::SIZE;
     std::vector<std::unique_ptr<Points>> sums(parts);
 #pragma omp parallel for schedule(static) num_threads(parts)
     for (int64_t part = 0; part < parts; ++part) {
-        sums[part] = std::make_unique<Points>(count, padded(channels), outputs);
+        sums[part] = std::make_unique<Points>(POINTS, padded(channels), outputs);
         sums[part]->clear();
-        const Points left(count, most / Numbers::SIZE, channels), right(count, most / Numbers::SIZE, outputs);
+        const Points left(POINTS, rows, channels), right(POINTS, rows, outputs);
         for (int64_t group = groups.count * part / parts; group < groups.count * (part + 1) / parts; ++group) {
             const int64_t first = groups.first(group), n = groups.size(group);
-            inputs(first, n, left);
-            gradients(first, n, right);
+            const auto store = [&](const Points& to, auto read) {
+                for (int64_t t = 0; t < n; t += Numbers::SIZE)
+                    for (int64_t c = 0; c < to.columns; c += LANES)
+                        to.store_rows<Numbers, POINTS>(
+                            t, n, c, [&](int64_t row, Vector* points) { read(first + row, c, points); });
+            };
+            store(left, inputs);
+            store(right, gradients);
             add_outer<Numbers>(left, right, (n + Numbers::SIZE - 1) / Numbers::SIZE, *sums[part]);
         }
     }
     for (int64_t part = 1; part < parts; ++part) sums[0]->add(*sums[part]);
     return std::move(sums[0]);
+}
+
+// Runs one of two kinds of convolution of this shape, the second for images in bfloat16.
+template <typename Single, typename Pair, typename Run>
+void choose(int half, const int64_t* shape, Run run) {
+    if (half) run(Pair(shape));
+    else run(Single(shape));
 }
 
 }  // namespace winograd

@@ -1,8 +1,9 @@
 """Convolutions by Winograd's minimal filtering: of 3 x 3 pixels, and those of 4 x 4 that halve or double images.
 
 In float32 and channels-last on a CPU with AVX-512 compiled kernels take a quarter of the products (of 4 x 4 pixels
-two fifths), forward and backward, with errors of some 1e-6 instead of 3e-7.  Under autocast to bfloat16 those of 3 x 3
-pixels take four ninths where the processor has such products and no matrix units.  Elsewhere they are PyTorch's own.
+two fifths), forward and backward, with errors of some 1e-6 instead of 3e-7.  Under autocast to bfloat16 they take four
+ninths (nine sixteenths) where the processor has such products and no matrix units, with errors of some 4e-3 instead of
+2e-3.  Elsewhere they are PyTorch's own.
 Source: Winograd 1980; Lavin & Gray 2016, section 4.
 """
 
@@ -61,7 +62,6 @@ class Kind(NamedTuple):
     stride: int
     dilation: int
     tile: int
-    in_bfloat16: bool  # the kernels exist for it, too
     forward: Convolution
     by_inputs: Callable[[Tensor, Tensor], Tensor]
     by_weights: Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -77,7 +77,7 @@ def is_compiled(kind: Kind, x: Tensor, weight: Tensor) -> bool:
     return (
         library.is_plain(x)  # first, so that what follows is not traced
         and weight.dtype == torch.float32
-        and _has_kernel(kind, x.dtype)
+        and _has_kernel(x.dtype)
         and not torch._C._len_torch_dispatch_stack()
         and x.is_contiguous(memory_format=torch.channels_last)
         and min(weight.shape[:2]) >= LANES
@@ -87,18 +87,18 @@ def is_compiled(kind: Kind, x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _has_kernel(kind: Kind, dtype: torch.dtype) -> bool:
+def _has_kernel(dtype: torch.dtype) -> bool:
     """Whether the kernels of this processor compute what PyTorch makes of images of this type."""
     if library.library() is None:
         return False
     if not torch.is_autocast_enabled("cpu"):
         return dtype == torch.float32 and bool(library.kernels().winograd_is_compiled())
     half = torch.get_autocast_dtype("cpu") == torch.bfloat16 and dtype in (torch.float32, torch.bfloat16)
-    return half and kind.in_bfloat16 and takes_bfloat16()
+    return half and takes_bfloat16()
 
 
 def takes_bfloat16() -> bool:
-    """Whether `same_conv` has a kernel for images in bfloat16 here; it takes weights in float32."""
+    """Whether there are kernels for images in bfloat16 here; they take weights in float32."""
     return library.library() is not None and bool(library.kernels().winograd_takes_bfloat16())
 
 
@@ -145,33 +145,29 @@ def _images(like: Tensor, channels: int, height: int, width: int) -> Tensor:
     return torch.empty(len(like), channels, height, width, dtype=like.dtype, memory_format=torch.channels_last)
 
 
-def _run(name: str, shape: tuple[int, ...], *tensors: Tensor | None) -> None:
-    getattr(library.kernels(), name)((ctypes.c_int64 * len(shape))(*shape), *map(library.address, tensors))
-
-
-def _run_same(name: str, shape: tuple[int, ...], x: Tensor, *others: Tensor | None) -> None:
-    half = x.dtype == torch.bfloat16
-    getattr(library.kernels(), name)(half, (ctypes.c_int64 * len(shape))(*shape), *map(library.address, (x, *others)))
+def _run(name: str, shape: tuple[int, ...], images: Tensor, *others: Tensor | None) -> None:
+    half, numbers = images.dtype == torch.bfloat16, (ctypes.c_int64 * len(shape))(*shape)
+    getattr(library.kernels(), name)(half, numbers, *map(library.address, (images, *others)))
 
 
 def _same(x: Tensor, weight: Tensor, bias: Tensor | None, *, dilation: int) -> Tensor:
     b, c, h, w = x.shape
     y = _images(x, len(weight), h, w)
-    _run_same("same_convolution", (b, h, w, dilation, c, len(weight)), x, weight, bias, y)
+    _run("same_convolution", (b, h, w, dilation, c, len(weight)), x, weight, bias, y)
     return y
 
 
 def _same_by_inputs(grad: Tensor, weight: Tensor, *, dilation: int) -> Tensor:
     b, d, h, w = grad.shape
     dx = _images(grad, weight.shape[1], h, w)
-    _run_same("same_input_gradient", (b, h, w, dilation, d, weight.shape[1]), grad, weight, dx)
+    _run("same_input_gradient", (b, h, w, dilation, d, weight.shape[1]), grad, weight, dx)
     return dx
 
 
 def _same_by_weights(x: Tensor, grad: Tensor, weight: Tensor, *, dilation: int) -> Tensor:
     b, c, h, w = x.shape
     gradient = torch.empty_like(weight, memory_format=torch.channels_last)
-    _run_same("same_filter_gradient", (b, h, w, dilation, c, len(weight)), x, grad, gradient)
+    _run("same_filter_gradient", (b, h, w, dilation, c, len(weight)), x, grad, gradient)
     return gradient
 
 
@@ -230,8 +226,8 @@ def same(dilation: int = 1) -> Kind:
     """The convolution of `same_conv`."""
     kernels = (partial(each, dilation=dilation) for each in (_same, _same_by_inputs, _same_by_weights))
     torchs = partial(_torchs_same, dilation=dilation)
-    return Kind(torchs, False, 1, dilation, TILE * dilation, True, *kernels)
+    return Kind(torchs, False, 1, dilation, TILE * dilation, *kernels)
 
 
-HALVING = Kind(_torchs_halving, False, 2, 1, 2 * TILE, False, _halved, _doubled, _halved_by_weights)
-DOUBLING = Kind(_torchs_doubling, True, 2, 1, TILE, False, _doubled, _halved, _doubled_by_weights)
+HALVING = Kind(_torchs_halving, False, 2, 1, 2 * TILE, _halved, _doubled, _halved_by_weights)
+DOUBLING = Kind(_torchs_doubling, True, 2, 1, TILE, _doubled, _halved, _doubled_by_weights)

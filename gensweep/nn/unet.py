@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gensweep.errors import ConfigError
-from gensweep.kernels import norm_act, same_conv, winograd
+from gensweep.kernels import doubling_conv, norm_act, same_conv, winograd
 from gensweep.kernels.dropout import Dropout
 from gensweep.nn.attention import attend, usual_heads
 from gensweep.nn.convolutions import SameConv2d
@@ -184,7 +184,7 @@ class Upsample(nn.Conv2d):
         if input.dtype == torch.float32 and winograd.is_compiled(winograd.same(), input, self.weight):  # 9 products
             return same_conv(F.interpolate(input, scale_factor=2.0), self.weight, self.bias)
         sums = 4 * F.avg_pool2d(self.weight, 2, stride=1, padding=1)
-        return F.conv_transpose2d(input, sums.flip(2, 3).transpose(0, 1), self.bias, stride=2, padding=1)
+        return doubling_conv(input, sums.flip(2, 3).transpose(0, 1), self.bias)
 
 
 def most_levels(size: int) -> int:

@@ -10,7 +10,7 @@ from kernel_paths import PATHS, needs_kernel, running_on
 from torch import nn
 from torch.nn import functional as F
 
-from gensweep.kernels import doubling_conv, halving_conv, library, same_conv
+from gensweep.kernels import doubling_conv, halving_conv, library, same_conv, winograd
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
 from gensweep.nn.unet import Upsample
 from gensweep.training.cost import flop_counter
@@ -41,8 +41,8 @@ def _kernel():
         pytest.skip("this processor has no AVX-512")
 
 
-def has_kernel(kind, dtype):
-    return dtype == torch.float32 or (kind in ("same", "dilated") and bool(library.kernels().winograd_takes_bfloat16()))
+def has_kernel(dtype):
+    return dtype == torch.float32 or winograd.takes_bfloat16()
 
 
 def channels_last(*shape, dtype=torch.float32):
@@ -131,7 +131,7 @@ def test_a_layer_is_compiled_where_it_can_be_and_not_where_somebody_counts_opera
     with torch.autocast("cpu", torch.bfloat16):
         for each in (x, x.bfloat16()):
             y = function(each, weight, bias)
-            assert (y.dtype, compiled(y)) == (torch.bfloat16, has_kernel(kind, torch.bfloat16))
+            assert (y.dtype, compiled(y)) == (torch.bfloat16, has_kernel(torch.bfloat16))
         assert not compiled(function(x.bfloat16(), weight.bfloat16(), None))
     counts = []
     for each in (function, by_pytorch):
@@ -179,7 +179,7 @@ def test_second_derivatives_are_those_in_float64(kind, path, dtype):
 @by_dtype
 @pytest.mark.usefixtures("_kernel")
 def test_an_image_is_the_same_in_every_batch(kind, dtype):
-    if not has_kernel(kind, dtype):
+    if not has_kernel(dtype):
         pytest.skip("there is no such kernel for this processor")
     function, *_ = KINDS[kind]
     x, weight, bias, _ = problem(kind, 9, 24, 40, 8, 16, dtype=dtype)
