@@ -1,51 +1,72 @@
-// softmax(scale q k^T) v in bfloat16, for few pixels: the scores of four queries stay in the cache, in float32.
+// softmax(scale q k^T) v in bfloat16 and its gradients, for few pixels: scores stay in the cache, in float32.
 //
 // For processors that multiply bfloat16 in vectors; with tiles for it (AMX) PyTorch's own attention is as good.
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
-#include <vector>
+#include <memory>
 
 #include "power_of_two.h"
 
-#if defined(__AVX512BF16__) && !defined(__AMX_BF16__)
-#include <immintrin.h>
+#ifdef __AVX512F__
+#include "products.h"
+#endif
+
+#if defined(PRODUCTS_OF_PAIRS) && !defined(__AMX_BF16__)
+
+using namespace products;
 
 namespace {
 
-constexpr int64_t ROWS = 4, LANES = 16;
+constexpr int64_t ROWS = 4;  // queries that are looked at together
 
-using bfloat16 = uint16_t;  // its bits
-using Pair = uint32_t;      // two that are multiplied in one go
+// Numbers or pairs in rows of whole vectors.
+class Matrix {
+ public:
+    Matrix(int64_t rows, int64_t columns)
+        : columns(columns), numbers_((float*)std::aligned_alloc(64, rows * columns * sizeof(float)), std::free) {}
+    float* operator[](int64_t row) const { return numbers_.get() + row * columns; }
 
-inline Pair pair(bfloat16 first, bfloat16 second) { return Pair(first) | Pair(second) << 16; }
+    const int64_t columns;
 
-// 16 W columns of `product`.
-template <int W>
-inline void block(const Pair* a, int64_t stride, const Pair* b, int64_t inner, int64_t columns, float* out) {
-    __m512 sums[ROWS][W];
-    for (int r = 0; r < ROWS; ++r)
-        for (int w = 0; w < W; ++w) sums[r][w] = _mm512_setzero_ps();
-    for (int64_t i = 0; i < inner; ++i) {
-        __m512bh right[W];
-        for (int w = 0; w < W; ++w) right[w] = (__m512bh)_mm512_loadu_si512(b + i * columns + w * LANES);
-        for (int r = 0; r < ROWS; ++r) {
-            const __m512bh left = (__m512bh)_mm512_set1_epi32(int(a[r * stride + i]));
-            for (int w = 0; w < W; ++w) sums[r][w] = _mm512_dpbf16_ps(sums[r][w], left, right[w]);
-        }
+ private:
+    std::unique_ptr<float, decltype(&std::free)> numbers_;
+};
+
+// Rows of a head's queries, keys, values or results, `apart` from one another.
+struct Rows {
+    const bfloat16* first;
+    int64_t count, width, apart;
+
+    const bfloat16* operator[](int64_t row) const { return first + row * apart; }
+    const float* pairs(int64_t row) const { return (const float*)(*this)[row]; }
+
+    // [width / 2, count], of pairs of neighbouring columns.
+    void turned(const Matrix& to) const {
+        for (int64_t i = 0; i < count; ++i)
+            for (int64_t c = 0; c < width / 2; ++c) std::memcpy(to[c] + i, pairs(i) + c, sizeof(float));
     }
-    for (int r = 0; r < ROWS; ++r)
-        for (int w = 0; w < W; ++w) _mm512_storeu_ps(out + r * columns + w * LANES, sums[r][w]);
-}
+    // [count / 2, width], of pairs of neighbouring rows.
+    void joined(const Matrix& to) const {
+        for (int64_t i = 0; i < count; i += 2)
+            for (int64_t c = 0; c < width; c += LANES) {
+                const Vector rows[2] = {load((*this)[i] + c, 0xFFFF), load((*this)[i + 1] + c, 0xFFFF)};
+                _mm512_store_ps(to[i / 2] + c, Pairs::joined(rows));
+            }
+    }
+};
 
-// Four rows of a matrix product: a is [ROWS, inner] with a stride between its rows, b [inner, columns], both of pairs.
-void product(const Pair* a, int64_t stride, const Pair* b, int64_t inner, int64_t columns, float* out) {
+// ROWS rows of a matrix product; row r of a begins at r * down, and its pairs are `along` apart.
+void multiply(const float* a, int64_t down, int64_t along, const Matrix& b, int64_t inner, float* to) {
+    const int64_t columns = b.columns;
     int64_t c = 0;
-    for (; c + 4 * LANES <= columns; c += 4 * LANES) block<4>(a, stride, b + c, inner, columns, out + c);
-    for (; c < columns; c += LANES) block<1>(a, stride, b + c, inner, columns, out + c);
+    for (; c + 4 * LANES <= columns; c += 4 * LANES)
+        block<Pairs, ROWS, 4, false>(a, down, along, b[0] + c, inner, columns, to + c);
+    for (; c < columns; c += LANES) block<Pairs, ROWS, 1, false>(a, down, along, b[0] + c, inner, columns, to + c);
 }
 
-// exp(scale (s - max s)) of a row of scores, rounded; returns the sum before rounding.
-float exponentials(float* __restrict scores, int64_t n, float scale, bfloat16* __restrict weights) {
+// exp(scale (s - max s)) of n scores in their place; returns their sum.
+float exponentials(float* __restrict scores, int64_t n, float scale) {
     float most = scores[0], sum = 0.0f;
 #pragma omp simd reduction(max : most)
     for (int64_t i = 0; i < n; ++i) most = scores[i] > most ? scores[i] : most;
@@ -54,10 +75,38 @@ float exponentials(float* __restrict scores, int64_t n, float scale, bfloat16* _
         scores[i] = power_of_two((scores[i] - most) * (scale * LOG2_E));
         sum += scores[i];
     }
-    for (int64_t i = 0; i < n; i += LANES)
-        _mm256_storeu_si256((__m256i*)(weights + i), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(scores + i)));
     return sum;
 }
+
+// From gradients g by n weights w to those by their scores, in the same place: scale w (g - sum of w g).
+void gradients_of_scores(const float* __restrict weights, int64_t n, float scale, float* __restrict gradients) {
+    float mean = 0.0f;
+#pragma omp simd reduction(+ : mean)
+    for (int64_t i = 0; i < n; ++i) mean += weights[i] * gradients[i];
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) gradients[i] = scale * weights[i] * (gradients[i] - mean);
+}
+
+// n numbers times a factor, rounded.
+void round_row(const float* from, int64_t n, float factor, bfloat16* to) {
+    for (int64_t i = 0; i < n; i += LANES) store(all(factor) * _mm512_loadu_ps(from + i), 0xFFFF, to + i);
+}
+
+// The shape of all arguments: (images, pixels, heads, channels of a head).
+struct Heads {
+    const int64_t images, n, heads, d;
+
+    int64_t count() const { return images * heads; }
+    // Of qkv [b, n, 3, heads, d]: 0 is q, 1 is k, 2 is v.
+    Rows of(const void* qkv, int64_t each, int64_t which) const {
+        const int64_t first = (each / heads * n * 3 + which) * heads + each % heads;
+        return {(const bfloat16*)qkv + first * d, n, d, 3 * heads * d};
+    }
+    // Of y [b, n, heads, d].
+    Rows of(const void* y, int64_t each) const {
+        return {(const bfloat16*)y + (each / heads * n * heads + each % heads) * d, n, d, heads * d};
+    }
+};
 
 }  // namespace
 
@@ -65,34 +114,75 @@ extern "C" int attention_is_compiled() { return 1; }
 
 // qkv is [b, n, 3, heads, d] and y [b, n, heads, d]; n and d are multiples of 16.
 extern "C" void attention_forward(const void* qkv, const int64_t* shape, float scale, void* y) {
-    const int64_t n = shape[1], heads = shape[2], d = shape[3], row = 3 * heads * d;
+    const Heads all_heads{shape[0], shape[1], shape[2], shape[3]};
+    const int64_t n = all_heads.n, d = all_heads.d;
 #pragma omp parallel
     {
-        std::vector<Pair> keys(n * d / 2), values(n * d / 2);
-        std::vector<bfloat16> weights(ROWS * n);
-        std::vector<float> scores(ROWS * n), out(ROWS * d);
+        const Matrix keys(d / 2, n), values(n / 2, d), scores(ROWS, n), weights(ROWS, n / 2), out(ROWS, d);
 #pragma omp for
-        for (int64_t each = 0; each < shape[0] * heads; ++each) {
-            const int64_t image = each / heads, head = each % heads;
-            const bfloat16* q = (const bfloat16*)qkv + image * n * row + head * d;
-            const bfloat16 *k = q + heads * d, *v = q + 2 * heads * d;
-            for (int64_t i = 0; i < n; ++i)
-                for (int64_t c = 0; c < d / 2; ++c) std::memcpy(&keys[c * n + i], k + i * row + 2 * c, sizeof(Pair));
-            for (int64_t i = 0; i < n / 2; ++i)
-                for (int64_t c = 0; c < d; ++c) values[i * d + c] = pair(v[2 * i * row + c], v[(2 * i + 1) * row + c]);
+        for (int64_t each = 0; each < all_heads.count(); ++each) {
+            const Rows q = all_heads.of(qkv, each, 0), results = all_heads.of(y, each);
+            all_heads.of(qkv, each, 1).turned(keys);
+            all_heads.of(qkv, each, 2).joined(values);
             for (int64_t i = 0; i < n; i += ROWS) {
                 float sums[ROWS];
-                product((const Pair*)(q + i * row), row / 2, keys.data(), d / 2, n, scores.data());
-                for (int64_t r = 0; r < ROWS; ++r)
-                    sums[r] = exponentials(&scores[r * n], n, scale, &weights[r * n]);
-                product((const Pair*)weights.data(), n / 2, values.data(), n / 2, d, out.data());
+                multiply(q.pairs(i), q.apart / 2, 1, keys, d / 2, scores[0]);
                 for (int64_t r = 0; r < ROWS; ++r) {
-                    bfloat16* to = (bfloat16*)y + ((image * n + i + r) * heads + head) * d;
-                    for (int64_t c = 0; c < d; c += LANES) {
-                        const __m512 mean = _mm512_div_ps(_mm512_loadu_ps(&out[r * d + c]), _mm512_set1_ps(sums[r]));
-                        _mm256_storeu_si256((__m256i*)(to + c), (__m256i)_mm512_cvtneps_pbh(mean));
-                    }
+                    sums[r] = exponentials(scores[r], n, scale);
+                    round_row(scores[r], n, 1.0f, (bfloat16*)weights[r]);
                 }
+                multiply(weights[0], n / 2, 1, values, n / 2, out[0]);
+                for (int64_t r = 0; r < ROWS; ++r) round_row(out[r], d, 1.0f / sums[r], (bfloat16*)results[i + r]);
+            }
+        }
+    }
+}
+
+// The gradient by qkv, from that by y; weights are computed again.
+extern "C" void attention_backward(const void* qkv, const void* dy, const int64_t* shape, float scale, void* d_qkv) {
+    const Heads all_heads{shape[0], shape[1], shape[2], shape[3]};
+    const int64_t n = all_heads.n, d = all_heads.d;
+#pragma omp parallel
+    {
+        const Matrix turned_keys(d / 2, n), turned_values(d / 2, n), keys(n / 2, d), queries(n / 2, d), gradients(n / 2, d);
+        const Matrix weights(n / 2, n), d_scores(n / 2, n);  // of pairs of neighbouring queries
+        const Matrix row(ROWS, n), d_row(ROWS, n), rounded_row(ROWS, n / 2), out(ROWS, d);
+#pragma omp for
+        for (int64_t each = 0; each < all_heads.count(); ++each) {
+            const Rows q = all_heads.of(qkv, each, 0), grad = all_heads.of(dy, each);
+            all_heads.of(qkv, each, 1).turned(turned_keys);
+            all_heads.of(qkv, each, 2).turned(turned_values);
+            all_heads.of(qkv, each, 1).joined(keys);
+            q.joined(queries);
+            grad.joined(gradients);
+            const auto write = [&](int64_t which, int64_t i) {
+                for (int64_t r = 0; r < ROWS; ++r)
+                    round_row(out[r], d, 1.0f, (bfloat16*)all_heads.of(d_qkv, each, which)[i + r]);
+            };
+            for (int64_t i = 0; i < n; i += ROWS) {
+                multiply(q.pairs(i), q.apart / 2, 1, turned_keys, d / 2, row[0]);
+                multiply(grad.pairs(i), grad.apart / 2, 1, turned_values, d / 2, d_row[0]);
+                for (int64_t r = 0; r < ROWS; ++r) {
+                    const float share = 1.0f / exponentials(row[r], n, scale);
+                    for (int64_t j = 0; j < n; ++j) row[r][j] *= share;
+                    gradients_of_scores(row[r], n, scale, d_row[r]);
+                    round_row(d_row[r], n, 1.0f, (bfloat16*)rounded_row[r]);
+                }
+                for (int64_t r = 0; r < ROWS; r += 2)
+                    for (int64_t j = 0; j < n; j += LANES) {
+                        const Vector of_weights[2] = {_mm512_load_ps(row[r] + j), _mm512_load_ps(row[r + 1] + j)};
+                        const Vector of_scores[2] = {_mm512_load_ps(d_row[r] + j), _mm512_load_ps(d_row[r + 1] + j)};
+                        _mm512_store_ps(weights[(i + r) / 2] + j, Pairs::joined(of_weights));
+                        _mm512_store_ps(d_scores[(i + r) / 2] + j, Pairs::joined(of_scores));
+                    }
+                multiply(rounded_row[0], n / 2, 1, keys, n / 2, out[0]);
+                write(0, i);
+            }
+            for (int64_t j = 0; j < n; j += ROWS) {
+                multiply(d_scores[0] + j, 1, n, queries, n / 2, out[0]);
+                write(1, j);
+                multiply(weights[0] + j, 1, n, gradients, n / 2, out[0]);
+                write(2, j);
             }
         }
     }
@@ -102,5 +192,6 @@ extern "C" void attention_forward(const void* qkv, const int64_t* shape, float s
 
 extern "C" int attention_is_compiled() { return 0; }
 extern "C" void attention_forward(const void*, const int64_t*, float, void*) {}
+extern "C" void attention_backward(const void*, const void*, const int64_t*, float, void*) {}
 
 #endif

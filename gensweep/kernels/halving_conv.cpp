@@ -74,7 +74,7 @@ struct Fours {
     }
 };
 
-#ifndef WINOGRAD_PAIRS
+#ifndef PRODUCTS_OF_PAIRS
 using Twos = Fours;  // never called
 #else
 // F(2 x 2, 2 x 2), whose points are 0, 1 and infinity; names as above.
@@ -162,7 +162,7 @@ class Convolution {
                         Vector pixels[FILTER * FILTER];
                         for (int i = 0; i < FILTER; ++i)
                             for (int j = 0; j < FILTER; ++j)
-                                pixels[i * FILTER + j] = winograd::load(
+                                pixels[i * FILTER + j] = products::load(
                                     w + filter(k, c, 2 - 2 * i + down, 2 - 2 * j + right), lanes(C - c));
                         turn<FILTER, F::IN, F::points_of_filters>(pixels, turned);
                     });

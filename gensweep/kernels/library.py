@@ -139,6 +139,7 @@ def _loaded() -> tuple[ctypes.CDLL | None, str]:
         "norm_act_forward": [i, p, p, p, p, p, f, i, p, f, p, p],
         "norm_act_backward": [i, p, p, p, p, p, p, i, p, f, p, p, p],
         "attention_forward": [p, p, f, p],
+        "attention_backward": [p, p, p, f, p],
         "same_convolution": [i, *[p] * 5],
         "same_input_gradient": [i, *[p] * 4],
         "same_filter_gradient": [i, *[p] * 4],

@@ -81,7 +81,7 @@ struct Fours {
     }
 };
 
-#ifndef WINOGRAD_PAIRS
+#ifndef PRODUCTS_OF_PAIRS
 using Twos = Fours;  // never called
 #else
 // F(2 x 2, 3 x 3), whose points are 0, 1, -1 and infinity; names as above.
@@ -224,7 +224,7 @@ extern "C" int winograd_is_compiled() { return 1; }
 
 // Not where matrix units compute all products sooner than this a part of them.
 extern "C" int winograd_takes_bfloat16() {
-#if defined(WINOGRAD_PAIRS) && !defined(__AMX_BF16__)
+#if defined(PRODUCTS_OF_PAIRS) && !defined(__AMX_BF16__)
     return 1;
 #else
     return 0;

@@ -1,7 +1,6 @@
 // What Winograd's minimal filtering takes: tiles of 16 channels at a time that become points, and products of points.
 // Source: Winograd 1980; Lavin & Gray 2016, section 4.
 #pragma once
-#include <immintrin.h>
 #include <omp.h>
 
 #include <algorithm>
@@ -10,54 +9,13 @@
 #include <memory>
 #include <vector>
 
+#include "products.h"
+
 namespace winograd {
 
-constexpr int64_t LANES = 16;
+using namespace products;
+
 constexpr int64_t STEP = 24;  // At most so many tiles go through at once, or a multiple: whole blocks of rows.
-
-using Vector = __m512;
-
-using bfloat16 = uint16_t;  // its bits
-
-inline Vector all(float x) { return _mm512_set1_ps(x); }
-inline int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
-inline __mmask16 lanes(int64_t left) { return left >= LANES ? 0xFFFF : __mmask16((1 << left) - 1); }
-
-inline Vector load(const float* from, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, from); }
-inline void store(Vector numbers, __mmask16 mask, float* to) { _mm512_mask_storeu_ps(to, mask, numbers); }
-
-// How points are held and multiplied: one number after another.
-struct Singles {
-    static constexpr int64_t SIZE = 1;
-    static Vector fused(Vector left, Vector right, Vector sum) { return _mm512_fmadd_ps(left, right, sum); }
-    static void store(Vector numbers, float* to) { _mm512_store_ps(to, numbers); }
-    static Vector joined(const Vector* rows) { return rows[0]; }
-};
-
-#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__)
-#define WINOGRAD_PAIRS
-
-inline Vector load(const bfloat16* from, __mmask16 mask) {
-    return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, from)), 16);
-}
-inline __m256i rounded(Vector numbers) { return (__m256i)_mm512_cvtneps_pbh(numbers); }
-inline void store(Vector numbers, __mmask16 mask, bfloat16* to) {
-    _mm256_mask_storeu_epi16(to, mask, rounded(numbers));
-}
-
-// Two numbers in bfloat16 take the place of one, and their products are added up at once in float32.
-struct Pairs {
-    static constexpr int64_t SIZE = 2;
-    static Vector fused(Vector left, Vector right, Vector sum) {
-        return _mm512_dpbf16_ps(sum, (__m512bh)left, (__m512bh)right);
-    }
-    static void store(Vector numbers, float* to) { _mm256_store_si256((__m256i*)to, rounded(numbers)); }
-    static Vector joined(const Vector* rows) {
-        const __m512i upper = _mm512_slli_epi32(_mm512_cvtepu16_epi32(rounded(rows[1])), 16);
-        return (Vector)_mm512_or_epi32(upper, _mm512_cvtepu16_epi32(rounded(rows[0])));
-    }
-};
-#endif
 
 // A matrix of numbers or pairs for each point, with padded columns; an odd number of cache lines apart, so that they
 // share no cache set.
@@ -131,14 +89,14 @@ struct Pixels {
         if (top >= 0 && left >= 0 && top + apart * (N - 1) < height && left + apart * (N - 1) < width) {
             for (int i = 0; i < N; ++i)
                 for (int j = 0; j < N; ++j)
-                    tile[i * N + j] = winograd::load(corner + (i * width + j) * apart * channels, mask);
+                    tile[i * N + j] = products::load(corner + (i * width + j) * apart * channels, mask);
             return;
         }
         for (int i = 0; i < N; ++i)
             for (int j = 0; j < N; ++j) {
                 const int64_t y = top + i * apart, x = left + j * apart;
                 const bool inside = y >= 0 && y < height && x >= 0 && x < width;
-                tile[i * N + j] = inside ? winograd::load(corner + (i * width + j) * apart * channels, mask) : all(0);
+                tile[i * N + j] = inside ? products::load(corner + (i * width + j) * apart * channels, mask) : all(0);
             }
     }
 
@@ -147,11 +105,11 @@ struct Pixels {
     void store(const Vector* tile, const float* bias, int64_t image, int64_t top, int64_t left, int64_t apart,
                int64_t channel, Pixel* to) const {
         const __mmask16 mask = lanes(channels - channel);
-        const Vector shift = bias ? winograd::load(bias + channel, mask) : all(0);
+        const Vector shift = bias ? products::load(bias + channel, mask) : all(0);
         Pixel* corner = to + at(image, top, left) + channel;
         for (int i = 0; i < N; ++i)
             for (int j = 0; j < N; ++j)
-                winograd::store(tile[i * N + j] + shift, mask, corner + (i * width + j) * apart * channels);
+                products::store(tile[i * N + j] + shift, mask, corner + (i * width + j) * apart * channels);
     }
 };
 
@@ -171,7 +129,7 @@ class Filters {
           lanes_(_mm512_mullo_epi32(_mm512_set1_epi32(int(apart)),
                                     _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
     Vector load(const float* first, __mmask16 mask) const {
-        return beside_ ? winograd::load(first, mask) : _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4);
+        return beside_ ? products::load(first, mask) : _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4);
     }
     void store(Vector numbers, __mmask16 mask, float* first) const {
         _mm512_mask_i32scatter_ps(first, mask, lanes_, numbers, 4);
@@ -190,34 +148,6 @@ void for_pairs(int64_t inputs, int64_t outputs, Work work) {
     for (int64_t first = 0; first < inputs; first += LANES)
         for (int64_t k = 0; k < outputs; k += LANES)
             for (int64_t c = first; c < std::min(first + LANES, inputs); c += SIZE) work(c, k);
-}
-
-// R rows and 16 W columns of a matrix product, whose sums stay in registers: to = a b, or to += a b.
-// Row r of a begins at r * down, and its numbers, or pairs, are `along` apart; b and to have as many columns.
-template <typename Numbers, int R, int W, bool ADDED>
-inline void block(const float* a, int64_t down, int64_t along, const float* b, int64_t inner, int64_t columns,
-                  float* to) {
-    Vector sums[R][W];
-    for (int r = 0; r < R; ++r)
-        for (int w = 0; w < W; ++w) sums[r][w] = ADDED ? _mm512_load_ps(to + r * columns + w * LANES) : all(0);
-    for (int64_t i = 0; i < inner; ++i) {
-        Vector right[W];
-        for (int w = 0; w < W; ++w) right[w] = _mm512_load_ps(b + i * columns + w * LANES);
-        for (int r = 0; r < R; ++r) {
-            const Vector left = all(a[r * down + i * along]);
-            for (int w = 0; w < W; ++w) sums[r][w] = Numbers::fused(left, right[w], sums[r][w]);
-        }
-    }
-    for (int r = 0; r < R; ++r)
-        for (int w = 0; w < W; ++w) _mm512_store_ps(to + r * columns + w * LANES, sums[r][w]);
-}
-
-// As many rows as there are, in blocks of R: the last one may take some more, which must be there.
-template <typename Numbers, int R, int W, bool ADDED>
-inline void strip(const float* a, int64_t rows, int64_t down, int64_t along, const float* b, int64_t inner,
-                  int64_t columns, float* to) {
-    for (int64_t r = 0; r < rows; r += R)
-        block<Numbers, R, W, ADDED>(a + r * down, down, along, b, inner, columns, to + r * columns);
 }
 
 // At each point, n rows of `to` [tiles, outputs] = inputs [tiles, channels] times filters [channels, outputs].

@@ -30,9 +30,9 @@ def usual_heads(channels: int) -> int:
 def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:
     """softmax(q k^T / sqrt(d)) v of each head.
 
-    Forward it is PyTorch's fused attention.  In bfloat16 on a CPU, the backward pass is plain matrix products, which
-    take half of the time of PyTorch's own, and has no second derivatives; on processors with vectors of bfloat16 the
-    forward pass is a compiled kernel that takes two fifths of the time and is as exact.
+    In float32 it is PyTorch's fused attention.  In bfloat16 on a CPU there are no second derivatives: where processors
+    have vectors of bfloat16 it is a compiled kernel, faster and as exact; elsewhere the backward pass is plain matrix
+    products, which take half of the time of PyTorch's own.
     Source: Vaswani et al. 2017, eq. 1.
     """
     if is_short(qkv):
@@ -41,7 +41,7 @@ def attend(qkv: Float[Tensor, "b n 3 heads d"]) -> Float[Tensor, "b n heads d"]:
 
 
 def is_short(qkv: Tensor) -> bool:
-    """Whether the backward pass is by matrix products: on a CPU, in bfloat16, under no transform of autograd."""
+    """Whether there are few pixels, on a CPU and in bfloat16, under no transform of autograd."""
     return (
         library.is_plain(qkv)  # first, so that what follows is not traced
         and qkv.dtype == torch.bfloat16
@@ -50,16 +50,15 @@ def is_short(qkv: Tensor) -> bool:
 
 
 def is_compiled(qkv: Tensor) -> bool:
-    """Whether the forward pass is by the kernel, if the backward pass is by matrix products."""
+    """Whether there is a kernel for few pixels here, and so many."""
     fits = qkv.shape[1] % LANES == 0 and qkv.shape[4] % LANES == 0
     return fits and library.library() is not None and bool(library.kernels().attention_is_compiled())
 
 
-def _compiled(qkv: Tensor) -> Tensor:
+def _run(name: str, qkv: Tensor, *others: Tensor) -> None:
     b, n, _, heads, d = qkv.shape
-    qkv, y = qkv.contiguous(), qkv.new_empty(b, n, heads, d)
-    library.kernels().attention_forward(qkv.data_ptr(), (ctypes.c_int64 * 4)(b, n, heads, d), d**-0.5, y.data_ptr())
-    return y
+    *given, result = map(library.address, (qkv, *others))
+    getattr(library.kernels(), name)(*given, (ctypes.c_int64 * 4)(b, n, heads, d), d**-0.5, result)
 
 
 def _fused(qkv: Tensor) -> Tensor:
@@ -73,20 +72,33 @@ class _Short(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor) -> Tensor:
         ctx.save_for_backward(qkv)
-        return _compiled(qkv) if is_compiled(qkv) else _fused(qkv)
+        if not is_compiled(qkv):
+            return _fused(qkv)
+        y = torch.empty_like(qkv[:, :, 0], memory_format=torch.contiguous_format)
+        _run("attention_forward", qkv.contiguous(), y)
+        return y
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (qkv,) = ctx.saved_tensors
-        b, n, _, heads, d = qkv.shape
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, b * heads, n, d)
-        grad = grads[0].transpose(1, 2).reshape(b * heads, n, d)
-        q = q * d**-0.5
-        weights = torch.softmax(q @ k.mT, -1)
-        d_scores = torch._softmax_backward_data(grad @ v.mT, weights, -1, weights.dtype)
-        out = torch.empty_like(qkv)
-        products = (d_scores @ k).mul_(d**-0.5), d_scores.mT @ q, weights.mT @ grad
-        for i, product in enumerate(products):
-            out[:, :, i] = product.view(b, heads, n, d).transpose(1, 2)
-        return out
+        if is_compiled(qkv):
+            d_qkv = torch.empty_like(qkv, memory_format=torch.contiguous_format)
+            _run("attention_backward", qkv.contiguous(), grads[0].contiguous(), d_qkv)
+            return d_qkv
+        return _gradient(qkv, grads[0])
+
+
+def _gradient(qkv: Tensor, grad: Tensor) -> Tensor:
+    """The gradient by matrix products."""
+    b, n, _, heads, d = qkv.shape
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).reshape(3, b * heads, n, d)
+    grad = grad.transpose(1, 2).reshape(b * heads, n, d)
+    q = q * d**-0.5
+    weights = torch.softmax(q @ k.mT, -1)
+    d_scores = torch._softmax_backward_data(grad @ v.mT, weights, -1, weights.dtype)
+    out = torch.empty_like(qkv)
+    products = (d_scores @ k).mul_(d**-0.5), d_scores.mT @ q, weights.mT @ grad
+    for i, product in enumerate(products):
+        out[:, :, i] = product.view(b, heads, n, d).transpose(1, 2)
+    return out

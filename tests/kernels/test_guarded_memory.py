@@ -1,4 +1,4 @@
-"""Convolutions and random words touch no memory but their own, on whichever processor this is."""
+"""Convolutions, attention and random words touch no memory but their own, on whichever processor this is."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ PROGRAM = """
 import torch
 from gensweep.kernels.library import library
 from gensweep.kernels.philox import philox_words
+from gensweep.nn.attention import attend
 from gensweep.nn.convolutions import DoublingConv2d, HalvingConv2d, SameConv2d
 torch.set_num_threads(1)
 for inputs in (8, 16, 24, 40):
@@ -26,6 +27,10 @@ for inputs in (8, 16, 24, 40):
             for each in (x, conv.weight, conv.bias):
                 assert each.grad.isfinite().all(), (conv, enabled)
                 each.grad = None
+for pixels, channels in ((16, 16), (48, 80), (256, 64)):
+    qkv = torch.randn(2, pixels, 3, 2, channels).bfloat16().requires_grad_()
+    attend(qkv).float().square().sum().backward()
+    assert qkv.grad.isfinite().all()
 for rows in (1, 7, 64) if library() is not None else ():
     for blocks in (1, 15, 16, 768):
         assert philox_words(1, torch.arange(rows), blocks, 2)[3].max() < 2**32
@@ -35,7 +40,7 @@ print("touched nothing else")
 
 @pytest.mark.trains
 @pytest.mark.skipif(sys.platform != "linux" or shutil.which("cc") is None, reason="needs a C compiler on Linux")
-def test_convolutions_their_gradients_and_random_words_stay_within_their_memory(tmp_path):
+def test_convolutions_attention_their_gradients_and_random_words_stay_within_their_memory(tmp_path):
     guard = tmp_path / "guarded_memory.so"
     source = Path(__file__).with_name("guarded_memory.c")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", guard, source, "-ldl"], check=True)

@@ -40,10 +40,13 @@ def test_under_a_transform_of_autograd_it_is_pytorchs_own():
 
 
 def test_the_kernel_keeps_scores_in_float32():
-    qkv, _ = problem(256, 3, 80, torch.bfloat16)
-    qkv = qkv.detach() * torch.tensor([16.0, 16.0, 1.0], dtype=torch.bfloat16).view(3, 1, 1)
+    qkv, gradient = problem(256, 3, 80, torch.bfloat16)
+    qkv = (qkv.detach() * torch.tensor([16.0, 16.0, 1.0], dtype=torch.bfloat16).view(3, 1, 1)).requires_grad_()
     if not is_compiled(qkv):
         pytest.skip("there is no kernel of attention for this processor")
-    right = by_formula(qkv.double())
-    # Rounded scores give 40 times that.
-    assert float((attend(qkv).double() - right).norm()) <= 2**-8 * float(right.norm())
+    exact = qkv.detach().double().requires_grad_()
+    y, right = attend(qkv), by_formula(exact)
+    # Rounded scores give 40 times that, and gradients that are 120 times that.
+    assert float((y.detach().double() - right.detach()).norm()) <= 2**-8 * float(right.detach().norm())
+    mine, theirs = torch.autograd.grad(y, qkv, gradient)[0], torch.autograd.grad(right, exact, gradient.double())[0]
+    assert float((mine.double() - theirs).norm()) <= 2**-8 * float(theirs.norm())
