@@ -166,18 +166,18 @@ inline void multiply(const Points& inputs, const Points& filters, int64_t n, con
     }
 }
 
-// At each point, `to` [channels, outputs] += the sums over n rows, of a tile or two, of inputs times gradients.
-template <typename Numbers>
-inline void add_outer(const Points& inputs, const Points& gradients, int64_t n, const Points& to) {
+// At each point, `to` [channels, outputs] = or += the sums over n rows, of a tile or two, of inputs times gradients.
+template <typename Numbers, bool ADDED>
+inline void outer(const Points& inputs, const Points& gradients, int64_t n, const Points& to) {
     for (int64_t p = 0; p < to.count; ++p) {
         const int64_t K = gradients.columns;
         int64_t k = 0;
         const auto columns = [&](auto part) {
             part(inputs[p], to.rows, 1, inputs.columns, gradients[p] + k, n, K, to[p] + k);
         };
-        for (; k + 3 * LANES <= K; k += 3 * LANES) columns(strip<Numbers, 8, 3, true>);
-        if (K - k == 2 * LANES) columns(strip<Numbers, 8, 2, true>);
-        if (K - k == LANES) columns(strip<Numbers, 16, 1, true>);
+        for (; k + 3 * LANES <= K; k += 3 * LANES) columns(strip<Numbers, 8, 3, ADDED>);
+        if (K - k == 2 * LANES) columns(strip<Numbers, 8, 2, ADDED>);
+        if (K - k == LANES) columns(strip<Numbers, 16, 1, ADDED>);
     }
 }
 
@@ -231,9 +231,9 @@ std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t channels, in
 #pragma omp parallel for schedule(static) num_threads(parts)
     for (int64_t part = 0; part < parts; ++part) {
         sums[part] = std::make_unique<Points>(POINTS, padded(channels), outputs);
-        sums[part]->clear();
         const Points left(POINTS, rows, channels), right(POINTS, rows, outputs);
-        for (int64_t group = groups.count * part / parts; group < groups.count * (part + 1) / parts; ++group) {
+        const int64_t begin = groups.count * part / parts;
+        for (int64_t group = begin; group < groups.count * (part + 1) / parts; ++group) {
             const int64_t first = groups.first(group), n = groups.size(group);
             const auto store = [&](const Points& to, auto read) {
                 for (int64_t t = 0; t < n; t += Numbers::SIZE)
@@ -243,7 +243,9 @@ std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t channels, in
             };
             store(left, inputs);
             store(right, gradients);
-            add_outer<Numbers>(left, right, (n + Numbers::SIZE - 1) / Numbers::SIZE, *sums[part]);
+            const int64_t used = (n + Numbers::SIZE - 1) / Numbers::SIZE;
+            if (group == begin) outer<Numbers, false>(left, right, used, *sums[part]);
+            else outer<Numbers, true>(left, right, used, *sums[part]);
         }
     }
     for (int64_t part = 1; part < parts; ++part) sums[0]->add(*sums[part]);
