@@ -144,7 +144,8 @@ extern "C" void attention_backward(const void* qkv, const void* dy, const int64_
     const int64_t n = all_heads.n, d = all_heads.d;
 #pragma omp parallel
     {
-        const Matrix turned_keys(d / 2, n), turned_values(d / 2, n), keys(n / 2, d), queries(n / 2, d), gradients(n / 2, d);
+        const Matrix turned_keys(d / 2, n), turned_values(d / 2, n);
+        const Matrix keys(n / 2, d), queries(n / 2, d), gradients(n / 2, d);
         const Matrix weights(n / 2, n), d_scores(n / 2, n);  // of pairs of neighbouring queries
         const Matrix row(ROWS, n), d_row(ROWS, n), rounded_row(ROWS, n / 2), out(ROWS, d);
 #pragma omp for

@@ -1,10 +1,10 @@
-// Convolutions of 4 x 4 pixels in steps of 2, channels-last, by minimal filtering: F(4 x 4, 2 x 2) in float32,
-// F(2 x 2, 2 x 2) in bfloat16.
+// Convolutions of 4 x 4 pixels in steps of 2, channels-last, by minimal filtering: F(4 x 4, 2 x 2) in float32, F(2 x 2,
+// 2 x 2) in bfloat16.
 //
 // Pixels of even and of odd rows and columns are four images of half the size, each with 2 x 2 pixels of every filter:
-// so 4 x 4 results take 25 products for each of them instead of 64, and 2 x 2 results 9 instead of 16.  Halving takes fine
-// images to coarse ones; its transpose, doubling, is also how gradients by the fine images are computed, and the other way
-// round.  What same_conv.cpp says of tiles and points holds here, too.
+// so 4 x 4 results take 25 products for each of them instead of 64, and 2 x 2 results 9 instead of 16.  Halving takes
+// fine images to coarse ones; its transpose, doubling, is also how gradients by the fine images are computed, and the
+// other way round.  What same_conv.cpp says of tiles and points holds here, too.
 #include <cstdint>
 
 #ifdef __AVX512F__
@@ -177,8 +177,8 @@ class Convolution {
         }
     }
 
-    // The gradient by filters of halving; of doubling, if `coarse_from` are its inputs and `fine_from` the gradients by its
-    // results.
+    // The gradient by filters of halving; of doubling, if `coarse_from` are its inputs and `fine_from` the gradients by
+    // its results.
     void filter_gradient(const void* fine_from, const void* coarse_from, float* dw) const {
         const int64_t C = fine.channels, K = coarse.channels;
         const auto read_gradients = [&](int64_t t, int64_t k, Vector* turned) {

@@ -1,11 +1,11 @@
 // Convolutions of 3 x 3 pixels, which may lie apart, channels-last, by Winograd's minimal filtering: F(4 x 4, 3 x 3) in
 // float32, F(2 x 2, 3 x 3) in bfloat16, which keeps fewer digits than the larger tiles lose.
 //
-// A tile of 4 x 4 results takes 36 products for each pair of channels instead of 144, one of 2 x 2 results 16 instead of
-// 36: tiles of inputs and the filters become as many points each, points are multiplied, and the products become
+// A tile of 4 x 4 results takes 36 products for each pair of channels instead of 144, one of 2 x 2 results 16 instead
+// of 36: tiles of inputs and the filters become as many points each, points are multiplied, and the products become
 // results.  A few tiles at a time go through all of it in the cache of a core.  Gradients by inputs are such a
-// convolution, with turned filters; those by filters are the same steps backwards.  Filters, their gradients and sums are
-// in float32 throughout.  Compiled by library.py; winograd.py says in PyTorch's words what is computed.
+// convolution, with turned filters; those by filters are the same steps backwards.  Filters, their gradients and sums
+// are in float32 throughout.  Compiled by library.py; winograd.py says in PyTorch's words what is computed.
 #include <cstdint>
 
 #ifdef __AVX512F__
@@ -130,8 +130,8 @@ struct Twos {
 };
 #endif
 
-// A convolution of this shape: (images, height, width, dilation, inputs, outputs).  Pixels that lie `dilation` apart see
-// nothing of those between them: they are images of their own, which tiles are of.
+// A convolution of this shape: (images, height, width, dilation, inputs, outputs).  Pixels that lie `dilation` apart
+// see nothing of those between them: they are images of their own, which tiles are of.
 template <typename F>
 class Convolution {
  public:
@@ -231,8 +231,8 @@ extern "C" int winograd_takes_bfloat16() {
 #endif
 }
 
-// x [b, h, w, inputs], w [outputs, 3, 3, inputs], y [b, h, w, outputs], and dx, dw, dy like them; images are in bfloat16
-// if `half`.
+// x [b, h, w, inputs], w [outputs, 3, 3, inputs], y [b, h, w, outputs], and dx, dw, dy like them; images are in
+// bfloat16 if `half`.
 extern "C" void same_convolution(int half, const int64_t* shape, const void* x, const float* w, const float* bias,
                                  void* y) {
     with(half, shape, [=](const auto& convolution) { convolution.run(x, w, false, bias, y); });

@@ -140,8 +140,8 @@ class Filters {
     __m512i lanes_;
 };
 
-// Calls work(c, k) for each input c, or every SIZE-th, and every 16th output k: 16 inputs in turn, whose numbers lie in the same cache lines
-// of a filter, and all outputs of these, whose points lie in the same pages.
+// Calls work(c, k) for each input c, or every SIZE-th, and every 16th output k: 16 inputs in turn, whose numbers lie in
+// the same cache lines of a filter, and all outputs of these, whose points lie in the same pages.
 template <int64_t SIZE = 1, typename Work>
 void for_pairs(int64_t inputs, int64_t outputs, Work work) {
 #pragma omp parallel for schedule(static)
@@ -193,8 +193,8 @@ struct Groups {
     int64_t tiles, count;
 };
 
-// Tiles, at most so many at once, as inputs to points, times filters, and on as results: read(tile, channel, points) for
-// every 16th channel, and write(tile, output, points) for every 16th output.
+// Tiles, at most so many at once, as inputs to points, times filters, and on as results: read(tile, channel, points)
+// for every 16th channel, and write(tile, output, points) for every 16th output.
 template <typename Numbers, int POINTS, typename Read, typename Write>
 void through(int64_t tiles, int64_t most, const Points& filters, int64_t channels, Read read, Write write) {
     const Groups groups(tiles, most);
@@ -220,8 +220,8 @@ void through(int64_t tiles, int64_t most, const Points& filters, int64_t channel
     }
 }
 
-// The sums over all tiles of inputs times gradients at each point, [channels, outputs], which are read likewise.  As many
-// threads add up the same tiles in the same order.
+// The sums over all tiles of inputs times gradients at each point, [channels, outputs], which are read likewise.  As
+// many threads add up the same tiles in the same order.
 template <typename Numbers, int POINTS, typename Inputs, typename Gradients>
 std::unique_ptr<Points> summed(int64_t tiles, int64_t most, int64_t channels, int64_t outputs, Inputs inputs,
                                Gradients gradients) {
