@@ -1,6 +1,7 @@
 """Networks in bfloat16, and what of them may not be rounded."""
 
 import torch
+from kernel_paths import PATHS, running_on
 from torch import nn
 from torch.func import functional_call
 
@@ -47,3 +48,21 @@ def test_in_evaluation_the_output_is_float32_and_near_that_of_float32():
     output = in_bfloat16(network, rounded(network), x, time)
     assert output.dtype == torch.float32
     assert float((output - exact).norm() / exact.norm()) < 0.02
+
+
+def test_the_compiled_kernels_are_as_near_to_float32_as_pytorchs_operations():
+    network, x, time = unet(), torch.randn(8, 3, 16, 16), torch.linspace(0, 999, 8)
+
+    def gradient(enabled):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            output = network(x.contiguous(memory_format=torch.channels_last), time, None)
+        (output.float() - x).square().mean().backward()
+        found = torch.cat([weight.grad.flatten() for weight in network.parameters()])
+        network.zero_grad()
+        return found
+
+    exact, errors = gradient(enabled=False), {}
+    for path in PATHS:
+        with running_on(path):
+            errors[path] = float((gradient(enabled=True) - exact).norm() / exact.norm())
+    assert errors["c++"] < 1.25 * errors["torch"] < 0.02, errors
