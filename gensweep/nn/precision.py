@@ -36,7 +36,8 @@ def rounded(network: nn.Module) -> dict[str, Tensor]:
     are those of a layer of another kind, which may compute with them before they are rounded, and those that a kernel
     takes as they are.
     """
-    kinds = nn.Conv2d, nn.Linear, *([] if winograd.takes_bfloat16() else [SameConv2d])
+    on_cpu = all(weight.device.type == "cpu" for weight in network.parameters())
+    kinds = nn.Conv2d, nn.Linear, *([] if on_cpu and winograd.takes_bfloat16() else [SameConv2d])
     exact = {id(w) for module in network.modules() for w in getattr(module, "last", nn.Identity()).parameters()}
     return {
         f"{prefix}.{name}" if prefix else name: weight.detach().to(torch.bfloat16)
