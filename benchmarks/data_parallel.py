@@ -26,6 +26,7 @@ from dated_results import write_result
 from gensweep.build.parts import build_learner, load_images
 from gensweep.config import TrialConfig
 from gensweep.data.loader import Loader
+from gensweep.training.device import keep_freed_memory
 from gensweep.training.distributed import Workers
 
 
@@ -44,6 +45,7 @@ def trial(width: int, batch: int, precision: str) -> TrialConfig:
 def train(rank: int, world: int, port: int, config: dict[str, Any], rounds: int, steps: int, out: Any) -> None:
     """A worker: rank 0 sends the seconds of the fastest round."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     if world > 1:
         dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world)
     built = TrialConfig.from_dict(config)

@@ -131,19 +131,19 @@ class Convolution {
     void to_coarse(const void* from, const float* w, const float* bias, void* to) const {
         const int64_t C = fine.channels, K = coarse.channels;
         const Points points(POINTS, PHASES * padded(C) / Numbers::SIZE, K);
-        const Filters filters(filter(1, 0, 0, 0));
         if (C % LANES) points.clear();
-        for_pairs<Numbers::SIZE>(C, K, [&](int64_t first, int64_t k) {
+        for_blocks(C, K, [&](int64_t first, int64_t k) {
+            Filters<NUMBERS> filters;
+            filters.load([&](int n) { return w + filter(k, first, n / 4, n % 4); }, filter(1, 0, 0, 0), C - first, K - k);
             for (int phase = 0; phase < PHASES; ++phase) {
                 const int64_t before = phase * padded(C);
-                points.store_rows<Numbers, POINTS>(before + first, before + C, k, [&](int64_t row, Vector* turned) {
-                    Vector pixels[FILTER * FILTER];
-                    for (int i = 0; i < FILTER; ++i)
-                        for (int j = 0; j < FILTER; ++j)
-                            pixels[i * FILTER + j] = filters.load(
-                                w + filter(k, row - before, 2 * i + phase / 2, 2 * j + phase % 2), lanes(K - k));
-                    turn<FILTER, F::IN, F::points_of_filters>(pixels, turned);
-                });
+                for (int64_t c = first; c < std::min(first + LANES, C); c += Numbers::SIZE)
+                    points.store_rows<Numbers, POINTS>(before + c, before + C, k, [&](int64_t row, Vector* turned) {
+                        Vector pixels[FILTER * FILTER];
+                        for (int p = 0; p < FILTER * FILTER; ++p)
+                            pixels[p] = filters.numbers[row - before - first][number(phase, p)];
+                        turn<FILTER, F::IN, F::points_of_filters>(pixels, turned);
+                    });
             }
         });
         through<Numbers, POINTS>(tiles.count(), F::TILES, points, PHASES * padded(C), reader_of_fine(from),
@@ -188,22 +188,28 @@ class Convolution {
         };
         const auto sums = summed<Numbers, POINTS>(tiles.count(), F::TILES, PHASES * padded(C), K,
                                                   reader_of_fine(fine_from), read_gradients);
-        const Filters filters(filter(1, 0, 0, 0));
-        for_pairs(C, K, [&](int64_t c, int64_t k) {
-            for (int phase = 0; phase < PHASES; ++phase) {
-                Vector points[POINTS], pixels[FILTER * FILTER];
-                sums->load(phase * padded(C) + c, k, points);
-                turn<F::IN, FILTER, F::filters_of_points>(points, pixels);
-                for (int i = 0; i < FILTER; ++i)
-                    for (int j = 0; j < FILTER; ++j)
-                        filters.store(pixels[i * FILTER + j], lanes(K - k),
-                                      dw + filter(k, c, 2 * i + phase / 2, 2 * j + phase % 2));
-            }
+        for_blocks(C, K, [&](int64_t first, int64_t k) {
+            Filters<NUMBERS> filters;
+            for (int64_t c = 0; c < std::min(LANES, C - first); ++c)
+                for (int phase = 0; phase < PHASES; ++phase) {
+                    Vector points[POINTS], pixels[FILTER * FILTER];
+                    sums->load(phase * padded(C) + first + c, k, points);
+                    turn<F::IN, FILTER, F::filters_of_points>(points, pixels);
+                    for (int p = 0; p < FILTER * FILTER; ++p) filters.numbers[c][number(phase, p)] = pixels[p];
+                }
+            filters.store([&](int n) { return dw + filter(k, first, n / 4, n % 4); }, filter(1, 0, 0, 0), C - first,
+                          K - k);
         });
     }
 
  private:
-    static constexpr int POINTS = F::IN * F::IN;
+    static constexpr int POINTS = F::IN * F::IN, NUMBERS = PHASES * FILTER * FILTER;
+
+    // Which of the 4 x 4 numbers of a filter is the p-th of the 2 x 2 of a phase.
+    static int number(int phase, int p) {
+        const int row = 2 * (p / FILTER) + phase / 2, column = 2 * (p % FILTER) + phase % 2;
+        return row * 4 + column;
+    }
 
     // The first of the numbers of a filter: those of a fine channel, at row i and column j.
     int64_t filter(int64_t k, int64_t c, int64_t i, int64_t j) const {

@@ -166,17 +166,19 @@ class Convolution {
         };
         const auto sums =
             summed<Numbers, POINTS>(tiles.count(), F::TILES, C, K, reader_of_inputs(x), read_gradients);
-        const Filters filters(9 * C);
-        for_pairs(C, K, [&](int64_t c, int64_t k) {
-            Vector points[POINTS], filter[FILTER * FILTER];
-            sums->load(c, k, points);
-            turn<F::IN, FILTER, F::filters_of_points>(points, filter);
-            for (int p = 0; p < 9; ++p) filters.store(filter[p], lanes(K - k), dw + (k * 9 + p) * C + c);
+        for_blocks(C, K, [&](int64_t first, int64_t k) {
+            Filters<NUMBERS> filters;
+            for (int64_t c = 0; c < std::min(LANES, C - first); ++c) {
+                Vector points[POINTS];
+                sums->load(first + c, k, points);
+                turn<F::IN, FILTER, F::filters_of_points>(points, filters.numbers[c]);
+            }
+            filters.store([&](int n) { return dw + (k * NUMBERS + n) * C + first; }, NUMBERS * C, C - first, K - k);
         });
     }
 
  private:
-    static constexpr int POINTS = F::IN * F::IN;
+    static constexpr int POINTS = F::IN * F::IN, NUMBERS = FILTER * FILTER;
 
     int64_t image(int64_t tile) const { return tiles.image(tile) / (dilation * dilation); }
     int64_t top(int64_t tile) const { return tiles.image(tile) / dilation % dilation + dilation * tiles.top(tile); }
@@ -195,15 +197,20 @@ class Convolution {
     // outputs] with their pixels in reverse order.
     void read_filters(const float* w, bool turned, const Points& to) const {
         const int64_t C = inputs.channels, K = outputs.channels;
-        const Filters filters(turned ? 1 : 9 * C);
-        for_pairs<Numbers::SIZE>(C, K, [&](int64_t first, int64_t k) {
-            to.store_rows<Numbers, POINTS>(first, C, k, [&](int64_t c, Vector* points) {
-                Vector filter[FILTER * FILTER];
-                for (int p = 0; p < 9; ++p)
-                    filter[p] = filters.load(turned ? w + (c * 9 + 8 - p) * K + k : w + (k * 9 + p) * C + c,
-                                             lanes(K - k));
-                turn<FILTER, F::IN, F::points_of_filters>(filter, points);
-            });
+        for_blocks(C, K, [&](int64_t first, int64_t k) {
+            Filters<NUMBERS> filters;
+            if (turned) {
+                for (int64_t c = first; c < std::min(first + LANES, C); ++c)
+                    for (int n = 0; n < NUMBERS; ++n)
+                        filters.numbers[c - first][n] =
+                            products::load(w + (c * NUMBERS + NUMBERS - 1 - n) * K + k, lanes(K - k));
+            } else {
+                filters.load([&](int n) { return w + (k * NUMBERS + n) * C + first; }, NUMBERS * C, C - first, K - k);
+            }
+            for (int64_t c = first; c < std::min(first + LANES, C); c += Numbers::SIZE)
+                to.store_rows<Numbers, POINTS>(c, C, k, [&](int64_t row, Vector* points) {
+                    turn<FILTER, F::IN, F::points_of_filters>(filters.numbers[row - first], points);
+                });
         });
     }
 

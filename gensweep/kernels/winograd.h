@@ -121,33 +121,62 @@ inline void turn(const Vector* from, Vector* to) {
     for (int i = 0; i < M; ++i) TURN(half + i * N, 1, to + i * M, 1);
 }
 
-// The same number of 16 filters, `apart` from one another.
-class Filters {
- public:
-    explicit Filters(int64_t apart)
-        : beside_(apart == 1),
-          lanes_(_mm512_mullo_epi32(_mm512_set1_epi32(int(apart)),
-                                    _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))) {}
-    Vector load(const float* first, __mmask16 mask) const {
-        return beside_ ? products::load(first, mask) : _mm512_mask_i32gather_ps(all(0), mask, lanes_, first, 4);
+// Rows of 16 numbers become columns.
+inline void transpose(Vector (&rows)[LANES]) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#pragma GCC unroll 4
+    for (int side = 1; side < LANES; side *= 2) {
+        // Of a square of two sides, one to the upper right and one to the lower left change places.
+        const __m512i apart = _mm512_set1_epi32(side), other = _mm512_set1_epi32(LANES);
+        const __mmask16 right = _mm512_test_epi32_mask(lane, apart);
+        const __m512i upper = _mm512_mask_add_epi32(lane, right, _mm512_sub_epi32(lane, apart), other);
+        const __m512i lower = _mm512_mask_add_epi32(_mm512_add_epi32(lane, apart), right, lane, other);
+#pragma GCC unroll 16
+        for (int row = 0; row < LANES; ++row) {
+            if (row & side) continue;
+            const Vector above = rows[row], below = rows[row + side];
+            rows[row] = _mm512_permutex2var_ps(above, upper, below);
+            rows[row + side] = _mm512_permutex2var_ps(above, lower, below);
+        }
     }
-    void store(Vector numbers, __mmask16 mask, float* first) const {
-        _mm512_mask_i32scatter_ps(first, mask, lanes_, numbers, 4);
-    }
+}
 
- private:
-    bool beside_;
-    __m512i lanes_;
+// The N numbers of each filter between 16 inputs and 16 outputs; those outside are 0.
+template <int N>
+struct Filters {
+    Vector numbers[LANES][N];  // of an input and all outputs
+
+    // The filters of an output are `apart` from those of the next; number n of their first begins at at(n), with
+    // those of the other inputs beside it.
+    template <typename At>
+    void load(At at, int64_t apart, int64_t inputs, int64_t outputs) {
+        for (int n = 0; n < N; ++n) {
+            Vector rows[LANES];
+            for (int64_t k = 0; k < LANES; ++k)
+                rows[k] = k < outputs ? products::load(at(n) + k * apart, lanes(inputs)) : all(0);
+            transpose(rows);
+            for (int64_t c = 0; c < LANES; ++c) numbers[c][n] = rows[c];
+        }
+    }
+    template <typename At>
+    void store(At at, int64_t apart, int64_t inputs, int64_t outputs) const {
+        for (int n = 0; n < N; ++n) {
+            Vector rows[LANES];
+            for (int64_t c = 0; c < LANES; ++c) rows[c] = numbers[c][n];
+            transpose(rows);
+            for (int64_t k = 0; k < std::min(LANES, outputs); ++k)
+                products::store(rows[k], lanes(inputs), at(n) + k * apart);
+        }
+    }
 };
 
-// Calls work(c, k) for each input c, or every SIZE-th, and every 16th output k: 16 inputs in turn, whose numbers lie in
-// the same cache lines of a filter, and all outputs of these, whose points lie in the same pages.
-template <int64_t SIZE = 1, typename Work>
-void for_pairs(int64_t inputs, int64_t outputs, Work work) {
+// Calls work(c, k) for every 16th input c and every 16th output k: all outputs in turn, whose points lie in the same
+// pages.
+template <typename Work>
+void for_blocks(int64_t inputs, int64_t outputs, Work work) {
 #pragma omp parallel for schedule(static)
-    for (int64_t first = 0; first < inputs; first += LANES)
-        for (int64_t k = 0; k < outputs; k += LANES)
-            for (int64_t c = first; c < std::min(first + LANES, inputs); c += SIZE) work(c, k);
+    for (int64_t c = 0; c < inputs; c += LANES)
+        for (int64_t k = 0; k < outputs; k += LANES) work(c, k);
 }
 
 // At each point, n rows of `to` [tiles, outputs] = inputs [tiles, channels] times filters [channels, outputs].
