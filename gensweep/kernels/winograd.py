@@ -132,7 +132,7 @@ class _Compiled(torch.autograd.Function):
             None,
             kind.by_inputs(grad, _channels_last(weight)) if by_x else None,
             kind.by_weights(x, grad, weight) if by_weight else None,
-            grad.sum((0, 2, 3), dtype=torch.float32) if by_bias else None,
+            grad.sum((0, 2, 3)).float() if by_bias else None,
         )
 
 
