@@ -176,20 +176,17 @@ class Upsample(nn.Conv2d):
     products for each pixel of the input instead of 36.
     """
 
-    summed: Tensor  # [16, 9]: which of the 3 x 3 weights each of the 4 x 4 of the transposed convolution sums up
-
     def __init__(self, channels: int) -> None:
         super().__init__(channels, channels, 3, padding=1)
-        rows = torch.tensor([[0.0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-        self.register_buffer("summed", torch.kron(rows, rows), persistent=False)
 
     def forward(self, input: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c i j"]:
         """Features of twice the height and width."""
         if input.dtype == torch.float32 and winograd.is_compiled(winograd.same(), input, self.weight):  # 9 products
             return same_conv(F.interpolate(input, scale_factor=2.0), self.weight, self.bias)
-        with torch.autocast(input.device.type, enabled=False):  # which would round the weights before the sums
-            sums = self.summed @ self.weight.permute(1, 2, 3, 0).contiguous().flatten(1, 2)
-        return doubling_conv(input, sums.view(-1, 4, 4, self.out_channels).permute(0, 3, 1, 2), self.bias)
+        by_pixels = self.weight.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if by_pixels else torch.contiguous_format
+        turned = self.weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=layout)
+        return doubling_conv(input, 4 * F.avg_pool2d(turned, 2, stride=1, padding=1), self.bias)
 
 
 def most_levels(size: int) -> int:

@@ -70,6 +70,14 @@ def test_upsampling_repeats_pixels_and_convolves():
     torch.testing.assert_close(layer(x), F.conv2d(repeated, layer.weight, layer.bias, padding=1))
 
 
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_upsampling_keeps_the_layout_of_weights_and_images(layout, half):
+    layer, x = Upsample(6).to(memory_format=layout), torch.randn(2, 6, 4, 4).contiguous(memory_format=layout)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        assert layer(x).is_contiguous(memory_format=layout)
+
+
 def test_a_block_starts_as_the_identity_and_equals_its_formula():
     block = UNetBlock(16, 16, 8, dropout=0.0, attends=True)
     x, condition = torch.randn(2, 16, 4, 4), torch.randn(2, 8)
