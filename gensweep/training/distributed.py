@@ -42,7 +42,8 @@ ALONE = Workers()
 def wrapped(network: nn.Module, workers: Workers) -> nn.Module:
     """The network with its gradients averaged over the ranks; itself if there is only one.
 
-    Buffers are not broadcast in training: batch norms see the batches of all ranks already (`nn.layers.BatchNorm2d`).
+    Gradients stay where they were averaged, until they are set to None.  Buffers are not broadcast in training: batch
+    norms see the batches of all ranks already (`nn.layers.BatchNorm2d`).
     """
     if workers.world == 1:
         return network
@@ -51,7 +52,7 @@ def wrapped(network: nn.Module, workers: Workers) -> nn.Module:
     new = "forward_sync_buffers" in signature(DistributedDataParallel).parameters
     no_broadcast: dict[str, Any] = {"forward_sync_buffers" if new else "broadcast_buffers": False}
     device_ids = [device] if device.type == "cuda" else None
-    return DistributedDataParallel(network, device_ids=device_ids, **no_broadcast)
+    return DistributedDataParallel(network, device_ids=device_ids, gradient_as_bucket_view=True, **no_broadcast)
 
 
 def average_gradients(network: nn.Module, workers: Workers) -> None:
