@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
+import joblib
 import numpy as np
 import optuna
 from replays.product_search import FromTable
@@ -177,7 +178,9 @@ class Smac:
 
     def propose(self) -> Proposal:
         """See Proposer."""
-        self._asked = self._smac.ask()
+        # The threads of its forest would wait for each other most of the time.
+        with joblib.parallel_config(backend="sequential"):
+            self._asked = self._smac.ask()
         return Proposal(self._asked.config, parameters_of(self._asked.config), self._asked.budget)
 
     def learn(self, score: float) -> None:

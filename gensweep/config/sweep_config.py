@@ -106,7 +106,7 @@ class SearchBudget(_Amount):
 
 
 class Repeats(FrozenSettings):
-    """After the search the best configurations are trained again with other seeds, each to its end."""
+    """The best configurations are trained again with other seeds, each to its end, once their place is certain."""
 
     top: Annotated[Positive, Field(description="how many of the best configurations are trained again")] = 2
     seeds: Annotated[Positive, Field(description="trainings with other seeds, beside the one of the search")] = 2

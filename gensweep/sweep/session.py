@@ -109,10 +109,9 @@ class Session:
                 if not offered and not self.state.running and not self.state.waiting:
                     self.note(events.Exhausted(len(self.state.searched)))
                     self._carry_out()
+                    self._repeat_best()
                     continue
             if not offered:
-                if self._repeat_best():
-                    continue
                 return None
             trial = self._suggest() if offered[0] == NEW else self.state.trials[offered[0]]
             if not trial.ended:
@@ -123,7 +122,7 @@ class Session:
     def waits(self) -> bool:
         """Whether there may be a trial to run once others have ended or paused, and it is known what they cost."""
         behind_others = self._scheduler is not None or self._repeats is not None
-        return len(self.state.searched) < self.state.wanted or (behind_others and bool(self.state.unfinished))
+        return len(self.state.searched) < self.state.wanted or (behind_others and bool(self._undecided))
 
     @property
     def gives_up(self) -> str | None:
@@ -244,6 +243,11 @@ class Session:
             return self._scheduler.offered()
         return [NEW] if len(self.state.searched) < self.state.wanted else []
 
+    @property
+    def _undecided(self) -> int:
+        """How many trials of the search have begun and not ended."""
+        return sum(trial.repeat_of is None for trial in self.state.unfinished)
+
     def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:
         """What the scheduler wants of a trial; those that repeat another one it leaves alone."""
         scheduler = self._scheduler or self._asha
@@ -276,13 +280,16 @@ class Session:
             if waits_no_more or (trial.status == "stopped" and self._is_to_stop(trial)):
                 self._note_change(trial, self._early_end(trial))
 
-    def _repeat_best(self) -> bool:
-        """Once nothing is left, ask for the best to be trained again with other seeds; returns whether any is new."""
-        if self._repeats is None or self.state.left:
-            return False
-        repeats, self._repeats = self._repeats, None
-        for best in self.state.ranking[: repeats.top]:
-            for number in range(1, repeats.seeds + 1):
+    def _repeat_best(self) -> None:
+        """Ask for those whose place among the best is certain to be trained again with other seeds.
+
+        A trial of the search that has not ended may still come before them.
+        """
+        if self._repeats is None or len(self.state.searched) < self.state.wanted:
+            return
+        ended = [trial for trial in self.state.ranking if trial.ended]
+        for best in ended[: max(0, self._repeats.top - self._undecided)]:
+            for number in range(1, self._repeats.seeds + 1):
                 name = f"{best.trial}-s{number}"
                 if name not in self.state.trials:
                     config = {**best.config, "seed": best.config.get("seed", 0) + number}
@@ -290,7 +297,6 @@ class Session:
                         events.Suggested(name, best.number, best.suggested, best.params, config, repeat_of=best.trial)
                     )
                     self._resumable.append(self.state.trials[name])
-        return bool(self._resumable)
 
     def _handed_out(self, trial: TrialState) -> TrialState:
         """The trial, on record as one that waits for workers: Tune asks for the next one before they begin."""
@@ -319,6 +325,7 @@ class Session:
             outside = not isinstance(problem, ConfigError)
             self._note_change(trial, events.Ended(name, "failed", str(problem), outside=outside))
         self._end_if_infeasible(trial)
+        self._repeat_best()
         return trial
 
     def _end_if_infeasible(self, trial: TrialState) -> None:

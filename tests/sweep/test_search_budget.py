@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from logged import evaluation
 from session_driver import Driver
 from trivial_sweeps import plan
@@ -108,7 +112,7 @@ def test_repeats_take_the_best_once_each_and_are_no_trials_of_the_search(tmp_pat
     assert len(later.study.trials) == 3
 
 
-def test_repeats_wait_for_the_last_trial_of_the_search_and_can_start_as_it_ends(tmp_path):
+def test_repeats_wait_for_the_trials_that_may_be_better_and_can_start_as_these_end(tmp_path):
     driver = Driver(tmp_path, trials=1, search={"repeats": Repeats(top=1, seeds=1)})
     driver.begin()
     assert driver.session.next_trial() is None
@@ -119,3 +123,26 @@ def test_repeats_wait_for_the_last_trial_of_the_search_and_can_start_as_it_ends(
     assert driver.begin().trial == "t0000-s1"
     assert driver.session.next_trial() is None
     assert not driver.session.waits
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), trials=st.integers(1, 5), workers=st.integers(1, 3), top=st.integers(1, 6))
+def test_repeats_that_begin_before_the_search_ends_are_those_of_its_best(tmp_path, data, trials, workers, top):
+    driver = Driver(tmp_path / uuid4().hex, trials=trials, search={"repeats": Repeats(top=top, seeds=1)})
+    values = data.draw(st.permutations([float(value) for value in range(trials)]))
+    running, begun = {}, []
+    while running or driver.state.left:
+        while len(running) < workers and (trial := driver.session.next_trial()) is not None:
+            driver.names[trial.trial] = trial.trial
+            driver.session.note(Started(trial.trial))
+            running[trial.trial] = trial
+            begun.append(trial)
+        open_ = [trial for trial in driver.state.searched if not trial.ended]
+        if len(running) < workers and len(open_) < top:  # an idle worker: whoever is certain has begun
+            assert len([trial for trial in begun if trial.repeat_of]) == min(top, trials) - len(open_)
+        name = data.draw(st.sampled_from(sorted(running)))
+        driver.evaluate(400, values[running.pop(name).number], tune_id=name)
+        driver.end(name, finished=True)
+    repeats = {trial.repeat_of for trial in begun if trial.repeat_of}
+    assert repeats == {trial.trial for trial in driver.state.ranking[:top]}
+    assert len(begun) == trials + len(repeats)
