@@ -73,7 +73,7 @@ def by_configuration(
     if len(curves) > len(names):
         between = _between_seeds(member, scores, scored, scale)
         variances = np.broadcast_to(np.maximum(between, own.mean(0)), means.shape)
-    size = np.square(means) if scale.sign else 1.0
+    size = np.square(scale.size(means))
     failures = _summed((~scored).astype(float), member) > 0
     return BudgetScores(names, means.T, (variances / trainings * size).T, failures.T)
 

@@ -32,7 +32,7 @@ class FrontierPoint:
 class TrainingCurve:
     """The scores of one training, by what it had spent in the unit of the budget, in ascending order.
 
-    Trainings of one `configuration` differ only in their seed.  One that was `stopped_early` by the scheduler might
+    Trainings of one `configuration` differ only in their `seed`.  One that was `stopped_early` by the scheduler might
     have become better; what it would have scored later is not known.  One that `failed` bought nothing beyond its last
     score, and may have none.
     """
@@ -43,6 +43,7 @@ class TrainingCurve:
     points: tuple[CurvePoint, ...]
     stopped_early: bool = False
     failed: bool = False
+    seed: int = 0
 
     @property
     def spent(self) -> float:

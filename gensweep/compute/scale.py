@@ -33,4 +33,8 @@ class Scale:
 
     def relative(self, deviations: Float64[ndarray, "..."], scores: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
         """Small deviations of scores as deviations on the scale."""
-        return np.asarray(deviations / np.abs(scores)) if self.sign else deviations
+        return np.asarray(deviations / self.size(scores))
+
+    def size(self, scores: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:
+        """How much scores change where they change by 1 on the scale."""
+        return np.abs(scores) if self.sign else np.ones_like(scores)

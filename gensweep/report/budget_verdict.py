@@ -175,7 +175,8 @@ def _one_by_one(
     """The best configuration, by the errors of the scores alone: it says nothing of other settings of the group."""
     verdict = _of_configuration(trained, everyone, at, mode)
     known = len(everyone) > 1 and all(row.error > 0 for row in everyone)
-    chances = chances_of_best([row.score for row in everyone], [row.error for row in everyone])
+    apart = [row.error_apart for row in everyone]
+    chances = chances_of_best([row.score for row in everyone], apart, everyone[0].freedom_apart)
     return replace(verdict, probability=float(chances[0]) if known else None, tries=1 if found is None else found.tries)
 
 
@@ -195,9 +196,9 @@ def _of_configuration(trained: TrainedCurves, rows: Sequence[Standing], at: floa
 def _by_ranking(comparison: Comparison, why: str) -> BudgetVerdict:
     """The verdict where no budget can be compared: the best score of all."""
     scores = [entry.score for entry in comparison.entries]
-    rows = [(score.order, score.error) for score in scores if score.error is not None]
-    known = len(rows) == len(scores) > 1
-    chance = float(chances_of_best(*zip(*rows, strict=True))[0]) if known else None
+    errors = [score.error for score in scores if score.error is not None]
+    known = len(errors) == len(scores) > 1
+    chance = float(chances_of_best([score.order for score in scores], errors)[0]) if known else None
     made = BudgetVerdict(None, comparison.winner, comparison.score.value, probability=chance, no_budget=why)
     return replace(made, warnings=tuple(doubts(comparison, made)))
 

@@ -143,6 +143,10 @@ def _drawn(trial: TrialRecord) -> int | None:
     return min(int(samples), IMAGES_SHOWN) if alone else int(samples)
 
 
+def _seed(trial: TrialRecord) -> int:
+    return int(trial.config.get("seed", 0))
+
+
 def _devices(cost: Cost) -> int:
     """On how many devices a training ran."""
     if cost.scoring_device_seconds is None or not cost.train_seconds or not cost.device_seconds:
@@ -170,7 +174,7 @@ def _in_unit(
                 points = () if trial.imported else _points(evaluations[trial.run_id], comparison.score, unit)
                 if points:
                     cut = trial.status in CUT_SHORT
-                    curves.append(TrainingCurve(group, trial.run_id, original, points, cut))
+                    curves.append(TrainingCurve(group, trial.run_id, original, points, cut, seed=_seed(trial)))
                     entries[trial.run_id] = entry
                 else:
                     uncounted.append(trial.name)

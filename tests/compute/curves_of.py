@@ -3,11 +3,11 @@
 from gensweep.compute.curves import CurvePoint, TrainingCurve
 
 
-def curve(group, number, points, *, configuration=None, stopped=False, failed=False, error=0.0):
+def curve(group, number, points, *, configuration=None, stopped=False, failed=False, error=0.0, seed=0):
     """A training of a group from (spent, order) pairs."""
     name = f"{group}/{number}"
     made = tuple(CurvePoint(float(spent), float(order), error) for spent, order in points)
-    return TrainingCurve(group, name, configuration or name, made, stopped, failed)
+    return TrainingCurve(group, name, configuration or name, made, stopped, failed, seed)
 
 
 def family(rng, group, n, law, budgets, *, spread=0.3):
