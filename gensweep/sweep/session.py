@@ -15,6 +15,7 @@ from gensweep.remote_folder import is_url
 from gensweep.sweep import events
 from gensweep.sweep.checkpoints import check_visible, delete
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.repeats import due_repeats
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.schedulers import asha, tune_scheduler
 from gensweep.sweep.search_budget import pays_for_another
@@ -122,7 +123,7 @@ class Session:
     def waits(self) -> bool:
         """Whether there may be a trial to run once others have ended or paused, and it is known what they cost."""
         behind_others = self._scheduler is not None or self._repeats is not None
-        return len(self.state.searched) < self.state.wanted or (behind_others and bool(self._undecided))
+        return len(self.state.searched) < self.state.wanted or (behind_others and self.state.undecided > 0)
 
     @property
     def gives_up(self) -> str | None:
@@ -243,11 +244,6 @@ class Session:
             return self._scheduler.offered()
         return [NEW] if len(self.state.searched) < self.state.wanted else []
 
-    @property
-    def _undecided(self) -> int:
-        """How many trials of the search have begun and not ended."""
-        return sum(trial.repeat_of is None for trial in self.state.unfinished)
-
     def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:
         """What the scheduler wants of a trial; those that repeat another one it leaves alone."""
         scheduler = self._scheduler or self._asha
@@ -281,22 +277,10 @@ class Session:
                 self._note_change(trial, self._early_end(trial))
 
     def _repeat_best(self) -> None:
-        """Ask for those whose place among the best is certain to be trained again with other seeds.
-
-        A trial of the search that has not ended may still come before them.
-        """
-        if self._repeats is None or len(self.state.searched) < self.state.wanted:
-            return
-        ended = [trial for trial in self.state.ranking if trial.ended]
-        for best in ended[: max(0, self._repeats.top - self._undecided)]:
-            for number in range(1, self._repeats.seeds + 1):
-                name = f"{best.trial}-s{number}"
-                if name not in self.state.trials:
-                    config = {**best.config, "seed": best.config.get("seed", 0) + number}
-                    self.note(
-                        events.Suggested(name, best.number, best.suggested, best.params, config, repeat_of=best.trial)
-                    )
-                    self._resumable.append(self.state.trials[name])
+        """Ask for the trainings with other seeds that are due."""
+        for event in [] if self._repeats is None else list(due_repeats(self.state, self._repeats)):
+            self.note(event)
+            self._resumable.append(self.state.trials[event.trial])
 
     def _handed_out(self, trial: TrialState) -> TrialState:
         """The trial, on record as one that waits for workers: Tune asks for the next one before they begin."""

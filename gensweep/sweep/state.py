@@ -190,6 +190,11 @@ class SweepState:
         return len(self.trials) - len(self.unfinished)
 
     @property
+    def undecided(self) -> int:
+        """How many trials of the search have begun and not ended."""
+        return sum(trial.repeat_of is None for trial in self.unfinished)
+
+    @property
     def left(self) -> int:
         """How many trials are to be run."""
         return len(self.unfinished) + max(0, self.wanted - len(self.searched))
