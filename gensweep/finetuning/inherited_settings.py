@@ -67,6 +67,7 @@ def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, A
         "training.ema_half_life": max(1, budget // 10),
         "training.log_every": None,
         "evaluation.every": -(-budget // 4),
+        "evaluation.at": None,
         "evaluation.against": "whole",
     }
     if "optimizer.warmup" in flat:
@@ -115,6 +116,9 @@ def _inherited(base: Base, written: Mapping[str, Any]) -> dict[str, Any]:
     """The base's settings, with those on top that are written."""
     inherited = base.trial.as_dict()
     inherited.pop("finetune", None)
+    if {"every", "at"} & set(written.get("evaluation", {})):  # two ways to say the same
+        for key in ("every", "at"):
+            inherited["evaluation"].pop(key, None)
     channels, size, _ = base.shape
     shape = {"data.size": size, "data.channels": channels}
     changes = dict(flatten(written))

@@ -44,8 +44,9 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, kind):
-    """A conditional model of nine digits."""
-    trial = untrained.config(kind, data__classes=list(KNOWN), family__conditional=True)
+    """A conditional model of nine digits, scored at shares of its training where others say after how many images."""
+    at = {"evaluation__every": None, "evaluation__at": [0.5]}
+    trial = untrained.config(kind, data__classes=list(KNOWN), family__conditional=True, **at)
     if kind == "diffusion":  # exact enough to compare
         trial = trial.with_overrides({"family.sampling_precision": "float32"})
     return untrained.checkpoint(tmp_path_factory.mktemp(f"base-{kind}"), trial)
