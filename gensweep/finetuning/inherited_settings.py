@@ -116,12 +116,11 @@ def _inherited(base: Base, written: Mapping[str, Any]) -> dict[str, Any]:
     """The base's settings, with those on top that are written."""
     inherited = base.trial.as_dict()
     inherited.pop("finetune", None)
-    if {"every", "at"} & set(written.get("evaluation", {})):  # two ways to say the same
-        for key in ("every", "at"):
-            inherited["evaluation"].pop(key, None)
     channels, size, _ = base.shape
     shape = {"data.size": size, "data.channels": channels}
     changes = dict(flatten(written))
+    if changes.keys() & {"evaluation.every", "evaluation.at"}:  # two ways to say the same
+        changes = {"evaluation.every": None, "evaluation.at": None} | changes
     own, other = inherited["family"]["kind"], changes.get("family.kind")
     if other not in (None, own):
         raise ConfigError(f"family.kind: the base is a {own}, so it cannot go on as {other}; set {own}")
