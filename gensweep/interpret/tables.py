@@ -94,11 +94,11 @@ def conclusion(found: Sequence[Intervention]) -> str:
         begin = "Not shown that the units found matter"
     off, random = (_with_error(drop(found, change, by="scores")) for change in (OFF, RANDOM_OFF))
     hits, random_hits = (_with_error(drop(found, change)) for change in (OFF, RANDOM_OFF))
-    others = _with_error(drop(found, OFF, of="others", by="scores"))
+    others, random_others = (_with_error(drop(found, change, of="others", by="scores")) for change in (OFF, RANDOM_OFF))
     return (
         f"{begin}: without them the score of a class on its own images falls by {off}, without random units of the "
         f"same layers by {random}, a difference of {_with_error(more)}; the share that is taken for the class falls by "
-        f"{hits} and {random_hits}. On images of other classes, without them, their score falls by {others}."
+        f"{hits} and {random_hits}. On images of other classes their score falls by {others} and {random_others}."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import logging
 import os
@@ -117,7 +118,20 @@ def connected(cpus: int | None = None) -> Iterator[None]:
             try:
                 yield
             finally:
-                ray.shutdown()
+                with _no_collection():
+                    ray.shutdown()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's collector waits: a reference of Ray's that it frees while Ray shuts down ends the process, silently."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _connect(cpus: int | None) -> None:

@@ -85,6 +85,7 @@ def test_the_conclusion_goes_either_way(off, random, words):
         for change, own in ((UNCHANGED, [1] * 20), (OFF, off), (RANDOM_OFF, random))
     ]
     assert conclusion(found).startswith(words)
+    assert conclusion(found).endswith("falls by 0.000 (standard error 0.000) and 0.000 (standard error 0.000).")
     rows = intervention_rows(found, ["cat"])
     assert [row["agreement_lost"] for row in rows] == [1 - row["agreement"] for row in rows]
     assert {row["others_score_lost"] for row in rows} == {0.0}
