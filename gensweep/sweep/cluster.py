@@ -124,7 +124,7 @@ def connected(cpus: int | None = None) -> Iterator[None]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Python collects no garbage inside: a reference of Ray's in it, freed as Ray shuts down, silently ends the process."""
+    """Without Python's collector: a reference of Ray's that it frees while Ray shuts down silently ends the process."""
     enabled = gc.isenabled()
     gc.disable()
     try:
