@@ -20,13 +20,14 @@ class Point:
     """Parameters by their names in the study; those that are left out are drawn.
 
     `met` are the keys of the settings that it gives, `missing` those that the space asks for and nobody gave.
-    `problems` say by key why settings lie outside of the space.
+    `problems` say by key why settings lie outside of the space; `overruled` are those whose key has one other value there.
     """
 
     params: dict[str, Any] = field(default_factory=dict)
     met: set[str] = field(default_factory=set)
     missing: list[str] = field(default_factory=list)
     problems: list[tuple[str, str]] = field(default_factory=list)
+    overruled: list[str] = field(default_factory=list)
 
 
 def point_of(nodes: Sequence[Node], settings: Mapping[str, Any]) -> Point:
@@ -40,6 +41,8 @@ def _add(point: Point, nodes: Sequence[Node], settings: Mapping[str, Any]) -> No
     for node in nodes:
         if isinstance(node, Fixed):
             point.met.add(node.key)
+            if settings.get(node.key, node.value) != node.value:
+                point.overruled.append(node.key)
         elif isinstance(node, Conditional):
             _add_branch(point, node, settings)
         elif node.key not in settings:
@@ -70,7 +73,17 @@ def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) ->
         point.missing.append(f"{node.key}.kind")
         return
     below = {branch.label: point_of(branch.nodes, settings) for branch in named}
-    label, chosen = min(below.items(), key=lambda item: (len(item[1].problems), -len(item[1].params)))
+
+    def misfit(item: tuple[str, Point]) -> tuple[int, int, int]:
+        return len(item[1].overruled), len(item[1].problems), -len(item[1].met & settings.keys())
+
+    label, chosen = min(below.items(), key=misfit)
+    every = [each for branch in named for each in every_node(branch.nodes) if isinstance(each, Fixed)]
+    for key in chosen.overruled:
+        values = list(dict.fromkeys(show(each.value) for each in every if each.key == key))
+        if len(values) > 1:
+            point.problems.append((key, f"{show(settings[key])} is not one of {', '.join(values)}"))
+    point.overruled += chosen.overruled
     point.params[node.name] = label
     point.params |= chosen.params
     point.met |= {f"{node.key}.kind", node.key} | chosen.met

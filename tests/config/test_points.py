@@ -49,6 +49,36 @@ def test_a_trial_of_the_space_comes_back_as_the_point_that_gives_it(seed):
     assert drawn == settings
 
 
+TWINS = {
+    "network": {
+        "choice": [
+            {"kind": "cnn", "width": 8, "depth": 3},
+            {"kind": "cnn", "width": 16, "depth": 3, "dropout": {"float": [0.0, 0.5]}},
+            {"kind": "cnn", "width": 16, "depth": 5},
+        ]
+    },
+}
+TWIN_NODES = parse_space(clone(TWINS), sections_by_family())[0]
+
+
+@given(seed=st.integers(0, 2**16))
+def test_a_trial_comes_back_by_what_is_fixed_in_its_branch(seed):
+    from optuna.trial import FixedTrial
+
+    space = SearchSpace(TWIN_NODES)
+    settings = space.sample(seed)
+    point = point_of(TWIN_NODES, settings)
+    assert (point.problems, point.missing) == ([], [])
+    assert space.suggest(FixedTrial(point.params)) == settings
+
+
+def test_what_is_fixed_otherwise_in_each_branch_is_outside_and_what_is_fixed_alike_keeps_its_value():
+    point = point_of(TWIN_NODES, {"network": {"kind": "cnn", "width": 32}})
+    assert point.problems == [("network.width", "32 is not one of 8, 16")]
+    one = parse_space(clone({"network": {"choice": TWINS["network"]["choice"][1:]}}), sections_by_family())[0]
+    assert point_of(one, {"network": {"kind": "cnn", "width": 32, "depth": 3}}).problems == []
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
