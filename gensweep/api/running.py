@@ -175,9 +175,12 @@ def _measured(
 
 
 def _file_report(sweep: SweepConfig, root: Path) -> None:
+    from rich.console import Console
+
     try:
-        sync(SweepFolder(root, sweep.name))
-        file_reports([find_sweep(sweep.name)])
+        with Console(stderr=True).status("filing the report in MLflow"):  # a minute after ten thousand trials
+            sync(SweepFolder(root, sweep.name))
+            file_reports([find_sweep(sweep.name)])
     except GensweepError as error:
         words = f"MLflow has no report of {sweep.name} ({error}); to file it: gensweep best --compare"
         click.echo(f"Note: {words}", err=True)
