@@ -16,6 +16,7 @@ from gensweep.api.running import run_sweep
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
 from gensweep.config.loading import Overrides, Source
+from gensweep.config.search_checks import extension_problem
 from gensweep.config.shipped import space_file
 from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.errors import ConfigError
@@ -81,11 +82,15 @@ def resume(
 ) -> SweepResult:
     """Go on with a sweep, by its name or the URL where it is stored: `gensweep tune --resume`, `--extend`, `--repeat`.
 
-    `repeats` has the best trials trained again with other seeds.  Raises ConfigError if there is no such sweep.
+    `repeats` has the best trials trained again with other seeds.  Raises ConfigError if there is no such sweep, or if
+    it takes no more trials.
     """
     folder, storage = _folder_of(name, Path(root), storage)
     going_on: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
-    return run_sweep(recall_sweep(folder), root=Path(root), storage=storage, **going_on)
+    sweep = recall_sweep(folder)
+    if more_trials and (problem := extension_problem(sweep, sweep.nodes(), folder.state().wanted + more_trials)):
+        raise ConfigError(f"{sweep.name}: {problem}")
+    return run_sweep(sweep, root=Path(root), storage=storage, **going_on)
 
 
 def retry(

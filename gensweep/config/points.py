@@ -20,7 +20,7 @@ class Point:
     """Parameters by their names in the study; those that are left out are drawn.
 
     `met` are the keys of the settings that it gives, `missing` those that the space asks for and nobody gave.
-    `problems` say by key why settings lie outside of the space; `overruled` are those whose key has one other value there.
+    `problems` say by key why settings lie outside of the space; `overruled` are keys that have one other value there.
     """
 
     params: dict[str, Any] = field(default_factory=dict)

@@ -56,6 +56,19 @@ def sampler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tup
             )
 
 
+def extension_problem(config: SweepConfig, nodes: Sequence[Node], trials: int) -> str | None:
+    """Why a sweep cannot be extended to so many trials, if so."""
+    count = combinations(nodes)
+    if isinstance(config.search.scheduler, PopulationBasedTraining):
+        return (
+            "pbt perturbs one population from its beginning to its end, and none can join it; begin a new sweep under "
+            "another --name, with a larger search.trials"
+        )
+    if isinstance(config.search.sampler, GridSearch) and trials > (count or 0):
+        return f"that makes {trials} trials, more than the {count} combinations of the grid; extend it by fewer"
+    return None
+
+
 def scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[tuple[str, str]]:
     """Why the scheduler cannot run the trials of the space."""
     scheduler, sampler = config.search.scheduler, config.search.sampler

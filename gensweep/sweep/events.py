@@ -74,6 +74,15 @@ class Exhausted:
 
 
 @dataclass(frozen=True)
+class RepeatsAsked:
+    """The `top` best trials are to be trained again with so many other `seeds`, whatever the plan says."""
+
+    kind: ClassVar[str] = "repeats_asked"
+    top: int
+    seeds: int
+
+
+@dataclass(frozen=True)
 class SessionStarted:
     """A driver begins to work on the sweep, with `concurrent` trials at a time.
 
@@ -308,7 +317,16 @@ Report: TypeAlias = Started | Paced | Entered | Progressed | Noted | Stalled | E
 
 TrialEvent: TypeAlias = Suggested | Report | Lost | Paused | Resumed | Cloned | Ended | Retried | ScoredAgain
 Event: TypeAlias = (
-    Created | WarmStarted | Extended | Exhausted | SessionStarted | Scaled | Stopping | SessionEnded | TrialEvent
+    Created
+    | WarmStarted
+    | Extended
+    | Exhausted
+    | RepeatsAsked
+    | SessionStarted
+    | Scaled
+    | Stopping
+    | SessionEnded
+    | TrialEvent
 )
 
 EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}

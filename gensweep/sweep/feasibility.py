@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import optuna
@@ -21,12 +22,12 @@ def check_feasible(plan: SweepPlan) -> None:
     """Raises ConfigError if neither a queued, an extreme nor a random trial of the space meets all limits."""
     if not plan.constraints:
         return
-    broken = list[tuple[Constraint, float]]()
+    broken = list[list[tuple[Constraint, float]]]()
     for overrides in [*SearchSpace(plan.nodes).corners(), *_drawn(plan)]:
         limits = _broken(plan, overrides)
         if limits == []:
             return
-        broken += limits or []
+        broken += [] if limits is None else [limits]
     if broken:
         raise ConfigError(f"constraints: {_none_of_them(broken)}")
 
@@ -38,9 +39,7 @@ def feasibility(plan: SweepPlan) -> Iterator[Precheck]:
     found = [limits for overrides in _drawn(plan) if (limits := _broken(plan, overrides)) is not None]
     meeting, named = found.count([]), ", ".join(map(str, plan.constraints))
     words = f"{meeting} of {len(found)} random trials meet what is known beforehand of {named}"
-    problem = (
-        None if meeting or not found else f"constraints: {_none_of_them([each for every in found for each in every])}"
-    )
+    problem = None if meeting or not found else f"constraints: {_none_of_them(found)}"
     yield Precheck("constraints", words, problem)
 
 
@@ -64,10 +63,10 @@ def _broken(plan: SweepPlan, overrides: Mapping[str, Any]) -> list[tuple[Constra
     return [(each, value) for each, value in named if each.excess(value) > 0]
 
 
-def _none_of_them(broken: list[tuple[Constraint, float]]) -> str:
-    """That no trial meets all limits, with the value that is nearest to each."""
+def _none_of_them(broken: Sequence[Sequence[tuple[Constraint, float]]]) -> str:
+    """That no trial meets all limits, with the value that is nearest to each; by trial the limits that it breaks."""
     nearest: dict[str, tuple[Constraint, float]] = {}
-    for each, value in sorted(broken, key=lambda item: item[0].excess(item[1])):
+    for each, value in sorted(chain.from_iterable(broken), key=lambda item: item[0].excess(item[1])):
         nearest.setdefault(each.metric, (each, value))
     words = ", ".join(f"{each} (the nearest has {value:,.6g})" for each, value in nearest.values())
     return f"none of {len(broken)} trials meets {words}; loosen it, or search a space with such trials"

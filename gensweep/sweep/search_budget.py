@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from gensweep.results import Unit
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
+
+#: Once a trial has come to its end, those that have gone less than a third of the way say nothing of what another will
+#: spend: compiling and the first scores come once.
+MOST_EXTRAPOLATED = 3.0
 
 
 def spent_by(trial: TrialState, unit: Unit) -> float:
@@ -20,19 +27,21 @@ def spent_by_search(state: SweepState) -> float:
 def pays_for_another(state: SweepState) -> bool:
     """Whether what is left of the search's budget, after all that runs has come to its end, pays for one more trial.
 
-    A trial is taken to be as dear as the dearest so far would be at its end.  The first ones start without knowing.
+    A trial is taken to be as dear as the dearest so far would be at its end, failed ones aside.  The first ones start
+    without knowing.
     """
     budget = None if state.created is None else state.created.search_budget
     if budget is None or state.exhausted:
         return True
     unit = state.search_unit
-    expected = max((_whole(trial, unit) for trial in state.searched), default=0.0)
+    expected = _dearest(state.searched, unit)
     to_come = sum(max(0.0, expected - spent_by(trial, unit)) for trial in state.searched if not trial.ended)
     return spent_by_search(state) + to_come + expected <= budget
 
 
-def _whole(trial: TrialState, unit: Unit) -> float:
-    """What a trial spends until its end, going by what it has spent so far."""
-    if not trial.images or not trial.length:
-        return 0.0
-    return spent_by(trial, unit) * max(1.0, trial.length / trial.images)
+def _dearest(trials: Sequence[TrialState], unit: Unit) -> float:
+    """What the dearest of some trials spends until its end, going by what it has spent so far."""
+    most = MOST_EXTRAPOLATED if any(trial.status == "finished" for trial in trials) else math.inf
+    begun = [trial for trial in trials if trial.status != "failed" and trial.images and trial.length]
+    times = [(trial, max(1.0, (trial.length or 0) / trial.images)) for trial in begun]
+    return max((spent_by(trial, unit) * longer for trial, longer in times if longer <= most), default=0.0)

@@ -50,7 +50,6 @@ class Session:
         storage: HeldStorage | None = None,
     ) -> None:
         self._plan, self._folder, self._observers = plan, folder, observers
-        self._repeats = repeats or plan.search.repeats
         self._upkeep = None if storage is None else storage.upkeep
         if self._upkeep is not None:
             self._observers = [*observers, self._upkeep]
@@ -76,6 +75,9 @@ class Session:
             self.note(known)
         if more_trials:
             self.note(events.Extended(self.state.wanted + more_trials))
+        if repeats is not None:
+            self.note(events.RepeatsAsked(repeats.top, repeats.seeds))
+        self._repeats = self.state.repeats or plan.search.repeats
         self._close_lost_session()
         if retry is not None:
             retry.check(folder)

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
+from gensweep.config.sweep_config import Repeats
 from gensweep.ranking import Ranking
 from gensweep.results import Score, Unit
 from gensweep.sweep import events
@@ -41,6 +42,10 @@ class SweepState:
         """How many trials the search is to draw."""
         self.exhausted: bool = False
         """Whether the budget of the search is used up."""
+        self._beyond_budget: int = 0
+        """How many trials were asked for whatever the budget."""
+        self.repeats: Repeats | None = None
+        """Which trials are to be trained again with other seeds, where that was asked for later than the search."""
         self.status: Literal["running"] | events.SweepStatus = "finished"
         self.error: str | None = None
         self.failed_in_a_row: int = 0
@@ -76,9 +81,13 @@ class SweepState:
                 self.known += event.known
                 self.queue += event.queue
             case events.Extended():
-                self.wanted = event.trials
+                self._beyond_budget += event.trials - self.wanted
+                self.wanted, self.repeats = event.trials, None
             case events.Exhausted():
-                self.wanted, self.exhausted = event.trials, True
+                paid = min(event.trials, self.wanted - self._beyond_budget)
+                self.wanted, self.exhausted = paid + self._beyond_budget, True
+            case events.RepeatsAsked():
+                self.repeats = Repeats(top=event.top, seeds=event.seeds)
             case events.SessionStarted():
                 self.sessions.append(event)
                 self.status, self.error, self.failed_in_a_row, self.scaled = "running", None, 0, None

@@ -160,7 +160,7 @@ def outcome(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
         case "finished" if None not in trial.values.values():
             return OptunaState.COMPLETE, [value for value in trial.values.values() if value is not None]
         case "pruned" if trial.rungs:
-            return OptunaState.PRUNED, list(trial.curve.values())[-1:]
+            return OptunaState.PRUNED, [trial.rungs[-1][1]]
         case "infeasible":  # which samplers that know of limits learn from
             return OptunaState.PRUNED, None
         case "finished" | "pruned" | "failed":
@@ -169,7 +169,7 @@ def outcome(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
 
 
 def heard(state: OptunaState, values: Sequence[float] | None) -> OptunaState:
-    """What a sampler hears of this: a trial that was stopped counts with the score that it had come to.
+    """What a sampler hears of this: a trial that was stopped counts with its best score.
 
     Else TPE takes every finished trial for better than every stopped one, and the other samplers leave these out.
     """

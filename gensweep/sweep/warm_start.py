@@ -73,7 +73,8 @@ def warm_start_words(known: WarmStarted) -> str:
     """What is taken from a sweep, in a line."""
     taken = [f"the scores of {len(known.known)} trials are known"] if known.known else []
     taken += [f"the settings of {len(known.queue)} of its best come first"] if known.queue else []
-    return f"warm start from {Path(known.source).name}: {', and '.join(taken)}"
+    words = ", and ".join(taken) or "nothing, as half of search.trials at most come from other sweeps"
+    return f"warm start from {Path(known.source).name}: {words}"
 
 
 def known_trial(trial: TrialState, params: Mapping[str, Any]) -> dict[str, Any]:

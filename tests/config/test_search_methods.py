@@ -5,6 +5,8 @@ import re
 import pytest
 from demo_sweeps import BASE
 
+from gensweep.config.search_checks import extension_problem
+
 GRID = BASE + "search: {trials: 5, sampler: {kind: grid}}\n"
 
 
@@ -16,6 +18,16 @@ def test_a_grid_has_to_be_finite_and_large_enough(load, refused):
     assert "give every range of floats a step" in refused(endless)[0]
     stepped = GRID + "space: {optimizer.learning_rate: {float: [0.001, 0.005], step: 0.001}}\n"
     assert load(stepped).search.trials == 5
+
+
+def test_a_grid_is_not_extended_beyond_its_combinations_nor_a_population_at_all(load):
+    grid = load(GRID + "space: {seed: {int: [1, 9]}}\n")
+    assert extension_problem(grid, grid.nodes(), 9) is None
+    assert "makes 10 trials, more than the 9 combinations" in extension_problem(grid, grid.nodes(), 10)
+    pbt = load(BASE + f"{LR}search: {{trials: 4, scheduler: {{kind: pbt}}, sampler: {{kind: random}}}}\n")
+    assert "none can join it; begin a new sweep" in extension_problem(pbt, pbt.nodes(), 5)
+    others = load(BASE + f"{LR}search: {{trials: 4}}\n")
+    assert extension_problem(others, others.nodes(), 5) is None
 
 
 LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"

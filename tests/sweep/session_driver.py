@@ -13,14 +13,15 @@ from gensweep.sweep.session import Session
 class Driver:
     """A session and what is around it."""
 
-    def __init__(self, root, *, trials=3, observers=None, more_trials=0, retry=None, name="a", mode="min", **settings):
+    def __init__(self, root, *, trials=3, observers=None, name="a", mode="min", **settings):
         self.folder = SweepFolder(root, name)
         if not self.folder.exists:
             self.folder.create({})
         self.memory = Memory()
+        asked = {key: settings.pop(key) for key in ("more_trials", "repeats", "retry") if key in settings}
         made = plan(name, trials=trials, mode=mode, **settings)
         observers = observers or [self.memory]
-        self.session = Session(made, self.folder, observers, concurrent=1, more_trials=more_trials, retry=retry)
+        self.session = Session(made, self.folder, observers, concurrent=1, **asked)
         self.names = {}
         self.mode = mode
         self.store = root / "store"

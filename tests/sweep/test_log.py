@@ -25,6 +25,7 @@ from gensweep.sweep.events import (
     Paced,
     Paused,
     Progressed,
+    RepeatsAsked,
     Resumed,
     Retried,
     Saved,
@@ -67,6 +68,7 @@ def history(root):
     sweep.add(Lost("t0001", "worker lost", log="t0001.log", stack="File x, line 1"))
     sweep.add(Scaled(2, 1, 2, "1 GPU"))
     sweep.add(Exhausted(2))
+    sweep.add(RepeatsAsked(2, 3))
     sweep.add(Stopping(["t0001"]))
     known = {"trial": "t0003", "params": {"x": 0.5}, "finished": True, "rungs": [[100, 5.0]]}
     sweep.add(WarmStarted(str(root / "other"), [known], [{"x": 1.0}]))

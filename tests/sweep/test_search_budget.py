@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from logged import evaluation
@@ -18,9 +19,9 @@ from gensweep.sweep.search_budget import spent_by_search
 from gensweep.sweep.session import Session
 
 
-def session(root, budget, **more):
+def session(root, budget, trials=None, **more):
     folder, search = SweepFolder(root, "a"), {"budget": SearchBudget(flops=budget)}
-    sweep = plan(trials=None, search=search, configs=[{"training": {"images": 100}}] * 50)
+    sweep = plan(trials=trials, search=search, configs=[{"training": {"images": 100}}] * 50)
     if not folder.exists:
         folder.create({})
     return Session(sweep, folder, [], concurrent=2, **more)
@@ -54,6 +55,20 @@ def test_trials_that_were_stopped_early_cost_what_they_spent_and_leave_room_for_
     run(one)
     assert sum(run(one, flops=20.0, status="pruned", images=20) is not None for _ in range(20)) == 6
     assert spent_by_search(one.state) <= 350
+
+
+def test_what_a_failed_trial_would_have_spent_bounds_nothing(tmp_path):
+    one = session(tmp_path, budget=350.0)
+    run(one, flops=3.0, status="failed", images=1)
+    assert sum(run(one) is not None for _ in range(9)) == 3
+
+
+def test_the_first_share_of_a_training_says_little_once_a_whole_one_is_known(tmp_path):
+    one = session(tmp_path, budget=350.0)
+    run(one)
+    run(one, flops=10.0, status="pruned", images=1)  # compiling, and a first score
+    assert run(one) is not None
+    assert spent_by_search(one.state) == pytest.approx(231)
 
 
 def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
@@ -94,6 +109,24 @@ def test_a_search_that_goes_on_knows_what_it_has_spent_and_draws_more_only_if_as
     assert [run(more) is not None for _ in range(2)] == [True, False]
 
 
+@pytest.mark.parametrize("begun", [1, 2])
+def test_an_extension_comes_on_top_of_what_the_budget_pays_for(tmp_path, begun):
+    """Whether the search has come to its end, by its number of trials, or was interrupted."""
+    first = session(tmp_path, budget=350.0, trials=2)
+    for _ in range(begun):
+        run(first)
+    more = session(tmp_path, budget=350.0, trials=2, more_trials=4)
+    assert sum(run(more) is not None for _ in range(9)) == 6 - begun
+    again = session(tmp_path, budget=350.0, trials=2)
+    assert again.next_trial() is None
+
+
+def test_an_extension_of_a_search_without_a_number_of_trials_comes_after_its_budget(tmp_path):
+    run(session(tmp_path, budget=350.0))
+    more = session(tmp_path, budget=350.0, more_trials=2)
+    assert sum(run(more) is not None for _ in range(9)) == 2 + 2
+
+
 def test_repeats_take_the_best_once_each_and_are_no_trials_of_the_search(tmp_path):
     asked = Repeats(top=2, seeds=2)
     one = session(tmp_path, budget=350.0, repeats=asked)
@@ -110,6 +143,19 @@ def test_repeats_take_the_best_once_each_and_are_no_trials_of_the_search(tmp_pat
     assert [trial.config["seed"] for trial in drawn] == [1, 2, 1, 2]
     assert [trial.trial for trial in later.state.ranking] == ["t0001", "t0002", "t0000"]
     assert len(later.study.trials) == 3
+
+
+def test_a_wish_for_repeats_outlasts_an_interruption_but_not_an_extension(tmp_path):
+
+    def trained(driver):
+        while driver.state.left:
+            yield driver.begin().trial
+            driver.evaluate(400, float(len(driver.state.trials)))
+            driver.end(finished=True)
+
+    Driver(tmp_path, trials=2, repeats=Repeats(top=1, seeds=2))
+    assert [*trained(Driver(tmp_path, trials=2))] == ["t0000", "t0001", "t0000-s1", "t0000-s2"]
+    assert [*trained(Driver(tmp_path, trials=2, more_trials=1))] == ["t0002"]
 
 
 def test_repeats_wait_for_the_trials_that_may_be_better_and_can_start_as_these_end(tmp_path):

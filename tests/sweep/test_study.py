@@ -41,6 +41,19 @@ def test_a_later_session_begins_with_the_same_study(tmp_path):
     assert later.begin("new").trial == "t0004"
 
 
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_stopped_trial_counts_with_its_best_score(tmp_path, mode):
+    driver, sign = Driver(tmp_path, mode=mode), 1 if mode == "min" else -1
+    for number, values in enumerate([(3.0, 2.0, 5.0), (4.0,)]):
+        driver.begin(str(number))
+        for rung, value in enumerate(values, 1):
+            driver.evaluate(100 * rung, sign * value, tune_id=str(number))
+        driver.end(str(number))
+    assert [(each.state, each.value) for each in driver.told] == [(TrialState.COMPLETE, sign * v) for v in (2.0, 4.0)]
+    later = Driver(tmp_path, mode=mode)
+    assert told(later.told) == told(driver.told)
+
+
 def test_studies_are_minimised_or_maximised_by_the_mode(tmp_path):
     assert Driver(tmp_path, mode="max").session.study.directions == ["MAXIMIZE"]
 
