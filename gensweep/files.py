@@ -63,7 +63,7 @@ def write_bytes(file: Path, content: bytes) -> None:
 def replace_folder(aside: Path, folder: Path) -> None:
     """Flush a folder that was written under another name and give it its own.
 
-    A folder that has the name already gives way, and is gone only once the new one is there.
+    A folder that has the name already gives way.  It is gone only once the new one is there, and comes back otherwise.
     """
     for file in aside.rglob("*"):
         flush(file)
@@ -71,7 +71,12 @@ def replace_folder(aside: Path, folder: Path) -> None:
     old = aside.with_name(f"{aside.name}.old")
     if folder.exists():
         folder.rename(old)
-    aside.rename(folder)
+    try:
+        aside.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
+        raise
     flush(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
 

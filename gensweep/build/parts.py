@@ -29,7 +29,7 @@ from gensweep.phases import Phase
 from gensweep.remote_folder import is_url
 from gensweep.results import Anchors, Identity
 from gensweep.training.distributed import Workers
-from gensweep.training.evaluation import Evaluator
+from gensweep.training.evaluation import Evaluator, proportional_labels
 from gensweep.training.loop import Learner
 from gensweep.training.reporter import Reporter, WorkerContext
 from gensweep.training.settings import EvaluationSettings, TrainingSettings
@@ -288,8 +288,20 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
             for name, reference in _references(trial, images, extractor).items():
                 if isinstance(reference, Real):
                     METRICS[name].check_reference(reference)
+            _check_generated(settings, images)
     if settings.of("likelihood"):
         hold_out(trial, images)
+
+
+def _check_generated(settings: EvaluationSettings, images: Images) -> None:
+    """Raise ParameterError if too few images are drawn for a metric, at the end or before."""
+    for key, last in (("samples", True), ("rung_samples", False)):
+        labels = proportional_labels(images.class_counts, settings.drawn(last=last))
+        try:
+            for name in settings.of("samples"):
+                METRICS[name].check_generated(labels, images.class_names)
+        except GensweepError as error:
+            raise ParameterError(key, str(error)) from error
 
 
 def _missing_weights(trial: TrialConfig, section: str) -> str | None:

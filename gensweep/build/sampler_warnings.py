@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable
 from functools import partial
@@ -18,6 +17,8 @@ from gensweep.families.family import Denoising
 
 #: Samplers are warned of if the variance of their images is more than this times that of the data: they look noisy.
 MAX_VARIANCE_RATIO = 1.5
+#: A remedy is searched for in steps of this part of the number of steps.
+TRIED = 10
 #: Sections of a trial that do not change the levels that a sampler visits.
 SECTIONS_WITHOUT_LEVELS = ("seed", "data", "finetune", "network", "optimizer", "training", "evaluation")
 
@@ -51,9 +52,10 @@ def _warning(trial: TrialConfig) -> str | None:
 
 
 def _remedy(levels: Levels, sampler: Sampler, settings: dict[str, Any]) -> str:
-    """The fewest steps and the spacing that would do."""
+    """The fewest steps and the spacing that would do, of up to four times as many; else what to do without."""
+    first = settings.get("steps") or 0
     spacings = [{"spacing": spacing} for spacing in get_args(Spacing)] if "spacing" in settings else [{}]
-    for steps in itertools.count(settings["steps"]) if settings.get("steps") else ():
+    for steps in range(first, 4 * first, max(1, first // TRIED)):
         try:
             tried = [{"steps": steps} | each for each in spacings]
             ratio, change = min(
@@ -65,4 +67,4 @@ def _remedy(levels: Levels, sampler: Sampler, settings: dict[str, Any]) -> str:
         if ratio <= MAX_VARIANCE_RATIO:
             fix = ", ".join(f"sampler.{name} {value}" for name, value in change.items() if settings[name] != value)
             return f"with {fix} it would be {ratio:.3g} times"
-    return "take sampler.kind ddim"
+    return "lower sampler.churn_noise or sampler.churn" if settings.get("churn") else "take sampler.kind ddim"

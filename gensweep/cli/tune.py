@@ -163,10 +163,13 @@ def tune(
 def smoke_test(sweep: SweepConfig) -> SweepConfig:
     """One tiny trial of a sweep, along the whole path, under the name NAME-smoke."""
     from gensweep.config import load_sweep
+    from gensweep.config.tree import flatten
 
     workers = sweep.resources.worker_counts[0]
     batch = math.ceil(SMOKE_BATCH / workers) * workers
     changes = {**SMOKE, "name": f"{sweep.name}-smoke", "training.batch_size": batch}
+    if "fd_by_class" in dict(flatten(sweep.base)).get("evaluation.metrics", ()):  # which wants images of each class
+        del changes["evaluation.samples"]
     return load_sweep(sweep.as_dict(), overrides=changes)
 
 

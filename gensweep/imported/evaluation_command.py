@@ -9,7 +9,8 @@ import click
 import torch
 
 from gensweep.config import load_trial, parse_overrides
-from gensweep.errors import ConfigError
+from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import write_problem
 from gensweep.imported.exported import ExportedGenerator
 from gensweep.imported.filing import file_entry, taken
 from gensweep.imported.import_options import ImportedOptions, is_pipeline
@@ -34,17 +35,20 @@ def evaluate_imported(
     protocol = _protocol(options, _changes(options, samples))
     if options.suspects is not None and "authpct" not in protocol.sections()["evaluation"]["metrics"]:
         raise ConfigError("--suspects: no metric looks for copies; add --set evaluation.metrics=[fd,authpct]")
+    if options.suspects is not None and (problem := write_problem(options.suspects.parent)) is not None:
+        raise GensweepError(f"--suspects {options.suspects}: {problem}")
     device = default_device()
     evaluation = _evaluate(folder, options, protocol, seed, device)
-    if options.suspects is not None and evaluation.result.suspects is not None:
-        write_pairs(evaluation.result.suspects, options.suspects)
-        click.echo(f"Picture: {options.suspects}", err=True)
     run, metric = options.name or str(folder or options.torchscript), protocol.metric
     row = evaluation.row(run, metric) if format == "table" else evaluation.as_json(run, metric, device)
     print_rows([row], format)
     notes = (*evaluation.evaluator.images.notes, *evaluation.notes)
     for line in (*(f"Note: {note}" for note in notes), *evaluation.words(metric)):
         click.echo(line, err=True)
+    if options.suspects is not None and evaluation.result.suspects is not None:
+        options.suspects.parent.mkdir(parents=True, exist_ok=True)
+        write_pairs(evaluation.result.suspects, options.suspects)
+        click.echo(f"Picture: {options.suspects}", err=True)
     if options.name is None:
         click.echo("Not filed; --name NAME files it for gensweep best --compare.", err=True)
     else:

@@ -17,7 +17,7 @@ from gensweep.results import Cost, Evaluation
 from gensweep.sweep.events import Created, Ended, Evaluated, SessionEnded, SessionStarted, Started, Suggested
 from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking.provenance import git_state, provenance_tags
-from gensweep.tracking.records import SweepRecord
+from gensweep.tracking.records import SweepRecord, logged_sweep_id
 from gensweep.tracking.runs import load_sweeps
 from gensweep.tracking.store import client, store_name
 from gensweep.tracking.sync import sync
@@ -33,13 +33,17 @@ def taken(name: str, *, replace: bool) -> list[SweepRecord]:
     """The entries of that name, which a new one is to replace.
 
     Raises ConfigError for what cannot be a sweep's name, if there are some and they are not to be replaced, or if
-    something of that name was trained.
+    something of that name was trained, or lies in its folder and is not in this store.
     """
-    SweepFolder(ROOT, name)
+    folder = SweepFolder(ROOT, name)
     try:
         found = [sweep for sweep in load_sweeps() if sweep.name == name]
     except NothingToCompareError:
-        return []
+        found = []
+    if folder.path.exists() and logged_sweep_id(folder) not in [sweep.sweep_id for sweep in found]:
+        raise ConfigError(
+            f"--name {name}: {folder.path} holds a sweep that is not in {store_name()}; choose another name"
+        )
     if any(not sweep.trials or not all(trial.imported for trial in sweep.trials) for sweep in found):
         raise ConfigError(f"--name {name}: a sweep of this name was trained; choose another name")
     if found and not replace:

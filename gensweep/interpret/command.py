@@ -59,10 +59,13 @@ def interpret(run: str, class_name: str | None, layer: str | None, output: Path,
       gensweep interpret cifar --units 50 --draws 128 --seed 1
       gensweep interpret cifar --draws 0 --samples 64 --permutations 9999 --format csv
     """
+    from gensweep.files import write_problem
     from gensweep.sweep.cluster_task import ReturnedPath, SentPath, run_near_gpus
     from gensweep.tracking.runs import checkpoint_folder, find_trial, names_folder
     from gensweep.tracking.store import client, explaining_errors
 
+    if (problem := write_problem(output)) is not None:
+        raise GensweepError(f"--output {output}: {problem}")
     trial = None if names_folder(run) else find_trial(run)
     folder = checkpoint_folder(trial or Path(run))
     name, command = run if trial is None else trial.name, shlex.join(["gensweep", *sys.argv[1:]])

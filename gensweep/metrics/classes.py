@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection, Sequence
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -72,10 +73,9 @@ class Agreement(Metric):
         """The share over the images of all processes."""
         matrix = summed(self._state).cpu()
         require_generated(int(matrix.sum()), 1, "agreement")
-        each = zip(self.class_names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
-        self.details = {"real": self._ceiling} | {
-            detail_name(name): right / drawn for name, drawn, right in each if drawn
-        }
+        names = detail_names(self.class_names, {"real"})
+        each = zip(names, matrix.sum(1).tolist(), matrix.diagonal().tolist(), strict=True)
+        self.details = {"real": self._ceiling} | {name: right / drawn for name, drawn, right in each if drawn}
         return float(matrix.trace() / matrix.sum())
 
 
@@ -109,6 +109,15 @@ class FrechetDistanceByClass(CollectedFeatures):
                 "raise the limit of the data, leave the class out of them, or fd_by_class out of the metrics",
             )
 
+    @classmethod
+    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
+        """Raise GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
+        if (found := _small_class(labels, class_names)) is not None:
+            raise GensweepError(
+                f"{cls.name} needs at least {MIN_IMAGES_PER_CLASS} generated images of each class, but got {found}; "
+                "raise the number of samples"
+            )
+
     def reset(self) -> None:
         """Forget all images."""
         super().reset()
@@ -123,18 +132,14 @@ class FrechetDistanceByClass(CollectedFeatures):
     def compute(self) -> float:
         """The mean of the distances.  Raises GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
         generated, labels = self._generated(), in_order(self._labels)[:MAX_FEATURES_KEPT, 0]
-        if (found := _small_class(labels, self.class_names)) is not None:
-            raise GensweepError(
-                f"{self.name} needs at least {MIN_IMAGES_PER_CLASS} generated images of each class, but got {found}; "
-                "raise the number of samples"
-            )
+        self.check_generated(labels, self.class_names)
         distances = [
             distance_of_features(
                 generated[labels == label], self.reference.features[self._real_labels == label].to(self._device)
             )
             for label in range(len(self.class_names))
         ]
-        self.details = dict(zip(map(detail_name, self.class_names), distances, strict=True))
+        self.details = dict(zip(detail_names(self.class_names), distances, strict=True))
         return sum(distances) / len(distances)
 
 
@@ -155,12 +160,14 @@ def _factor(x: Float[Tensor, "n d"]) -> Float64[Tensor, "r d"]:
     return torch.linalg.qr(centred, mode="r").R if len(x) > x.shape[1] else centred
 
 
-def detail_name(class_name: str) -> str:
-    """The name of a class as MLflow takes it in the name of a metric."""
-    return re.sub(r"[^\w.\- ]", "_", class_name)
+def detail_names(class_names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """Names of classes as MLflow takes them in the name of a metric; those that are taken then get their number."""
+    names = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names]
+    alike = {name for name in names if name in taken or names.count(name) > 1}
+    return [f"{name}_{label}" if name in alike else name for label, name in enumerate(names)]
 
 
-def _small_class(labels: Int[Tensor, " n"], class_names: tuple[str, ...]) -> str | None:
+def _small_class(labels: Int[Tensor, " n"], class_names: Sequence[str]) -> str | None:
     """How many images the first class has that has fewer than MIN_IMAGES_PER_CLASS, such as "7 of cat"."""
     counts = torch.bincount(labels, minlength=len(class_names)).tolist()
     few = [(count, name) for count, name in zip(counts, class_names, strict=True) if count < MIN_IMAGES_PER_CLASS]

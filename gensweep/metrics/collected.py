@@ -6,11 +6,11 @@ They compare the first `MAX_FEATURES_KEPT` generated images with as many real on
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gensweep.metrics.metric import MAX_FEATURES_KEPT
@@ -31,6 +31,11 @@ class CollectedFeatures(Metric):
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError if real images are fewer than `fewest`."""
         require_real(len(real.labels), cls.fewest, cls.name)
+
+    @classmethod
+    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
+        """Raise GensweepError if generated images are fewer than `fewest`."""
+        require_generated(len(labels), cls.fewest, cls.name)
 
     def reset(self) -> None:
         """Forget all features."""

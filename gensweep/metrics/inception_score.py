@@ -5,10 +5,11 @@ Shapes: b images in a batch, k classes of the extractor's network, s bins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gensweep.errors import ParameterError
@@ -54,6 +55,11 @@ class InceptionScore(Metric):
                 "inception_score needs an extractor whose network classifies images; take the extractor inception (the "
                 "literature's) or torchvision_inception, or leave it out",
             )
+
+    @classmethod
+    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
+        """Raise GensweepError for fewer images than parts."""
+        require_generated(len(labels), SCORE_PARTS, "an Inception score")
 
     def reset(self) -> None:
         """Forget all images."""

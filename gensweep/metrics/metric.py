@@ -7,10 +7,11 @@ All metrics of an evaluation are fed by the same features.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from gensweep.errors import GensweepError
@@ -63,6 +64,11 @@ class FrechetDistance(Metric):
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError for a single image, which has no covariance."""
         require_real(len(real.labels), 2, "a Frechet distance")
+
+    @classmethod
+    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
+        """Raise GensweepError for a single image."""
+        require_generated(len(labels), 2, "a Frechet distance")
 
     def reset(self) -> None:
         """Forget all features."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from copy import deepcopy
@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Int64, Shaped, UInt8
+from jaxtyping import Int, Int64, Shaped, UInt8
 from torch import Tensor
 
 from gensweep.errors import GensweepError, ParameterError
@@ -63,6 +63,10 @@ class Metric(IgniteMetric):
     @classmethod
     def check_reference(cls, real: Real) -> None:
         """Raise ParameterError if real images cannot be the reference, such as too few; no feature is computed."""
+
+    @classmethod
+    def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
+        """Raise GensweepError if generated images with these labels are too few."""
 
     def estimate(self) -> Estimate | None:
         """The score for endless images, with its error; None if the metric has none, or too few images for it."""

@@ -48,7 +48,23 @@ def test_a_metric_needs_real_images_enough(section, metric, limit, words):
     assert [problem.partition(words)[0] for problem in found] == [f"{section}.metrics: "]
 
 
-def test_real_images_that_are_enough_are_let_pass():
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    ("metric", "samples", "words"),
+    [
+        ("fd_by_class", 40, "a distance by class needs at least 10 generated images of each class, but got 4 of 0"),
+        ("density", 5, "density needs at least 6 generated images, but got 5; raise the number of samples"),
+    ],
+)
+def test_a_metric_needs_generated_images_enough(section, metric, samples, words):
+    for key in ("samples", "rung_samples"):
+        settings = {"metrics": [metric], "samples": 500, key: samples}
+        (problem,) = problems(section, settings, data__limit=300)
+        assert problem.startswith(f"{section}.{key}: {words}")
+
+
+def test_images_that_are_enough_are_let_pass():
     every = ["fd", "kid", "density", "authpct", "agreement"]
     assert check_inputs([config("diffusion", data__limit=6, evaluation__metrics=every)]) == []
-    assert check_inputs([config("diffusion", data__limit=150, evaluation__metrics=["fd_by_class"])]) == []
+    settings = {"data__limit": 150, "evaluation__metrics": ["fd_by_class"], "evaluation__samples": 150}
+    assert check_inputs([config("diffusion", **settings)]) == []

@@ -129,6 +129,10 @@ def test_the_schema_knows_every_key_that_can_be_searched(capsys):
         ),
         ("{kind: heun, steps: 10}", ["heun with 10 steps and spacing log_snr", "2.34 times", "with sampler.steps 15"]),
         ("{kind: heun, steps: 20}", []),
+        (
+            "{kind: heun, steps: 20, churn: 40.0, churn_noise: 1.5}",
+            ["heun with 20 steps", "lower sampler.churn_noise or sampler.churn"],
+        ),
         ("{kind: dpmpp_2m, steps: 10}", []),
         ("{kind: ancestral}", []),
     ],

@@ -6,7 +6,7 @@ from real_features import MadeUp, features
 from sklearn.linear_model import RidgeClassifier
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.metrics.classes import Agreement, FrechetDistanceByClass, detail_name, distance_of_features
+from gensweep.metrics.classes import Agreement, FrechetDistanceByClass, detail_names, distance_of_features
 from gensweep.metrics.frechet import frechet_distance
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.moments import Moments
@@ -113,4 +113,13 @@ def labels2() -> torch.Tensor:
 
 
 def test_names_of_details_are_ones_that_mlflow_takes():
-    assert detail_name("T-shirt/top (2)") == "T-shirt_top _2_"
+    assert detail_names(["T-shirt/top (2)", "cat"]) == ["T-shirt_top _2_", "cat"]
+
+
+def test_no_class_takes_the_place_of_another_or_of_the_ceiling():
+    assert detail_names(["a/b", "a:b", "real"], {"real"}) == ["a_b_0", "a_b_1", "real_2"]
+    metric = Agreement(MadeUp(features(50, 5, 1), ("fake", "real")))
+    metric.update((features(4, 5, 2), torch.tensor([0, 1, 0, 1])))
+    metric.compute()
+    assert metric.details.keys() == {"real", "fake", "real_1"}
+    assert metric.details["real"] == metric._ceiling
