@@ -16,6 +16,7 @@ from gensweep.build.anchors import anchors_of
 from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
+from gensweep.data.image_folder import check_one_set
 from gensweep.data.images import FETCHERS, Images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, GensweepError, OutsideError, ParameterError
@@ -203,6 +204,7 @@ def _reference(
     if settings.against.endswith("/"):
         shape = {"size": images.size, "channels": images.channels}
         folder = {"kind": "image_folder", "path": settings.against, "test_fraction": 0.0} | shape
+        check_one_set(settings.against)
         try:
             return Real(load_images(trial.with_overrides({"data": folder})), extractor, cache_folder())
         except ConfigError as error:

@@ -52,7 +52,8 @@ def data() -> None:
     "source",
     type=click.Path(exists=True, path_type=Path),
     metavar="FOLDER",
-    help="A folder that holds the official files or archives already; nothing is downloaded.",
+    help="A folder that holds the official files or archives already, or that torchvision has filled; nothing is "
+    "downloaded.",
 )
 @click.option(
     "--route",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import shlex
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,7 +156,7 @@ def tune(
         sweep = smoke_test(sweep)
     if detach:
         return start_on_cluster(file, sweep.name)
-    _check_gpus(sweep, typed, file)
+    _check_gpus(sweep, typed, file, overrides)
     if dry_run:
         return show_preview(sweep, root, storage, format)
     return _smoke(sweep, root, storage) if smoke else _run(sweep, root, storage)
@@ -198,7 +200,7 @@ def _check_usage(
         raise click.UsageError(f"--trials is for new trials, such as: gensweep tune --extend {going_on} --trials N")
 
 
-def _check_gpus(sweep: SweepConfig, typed: Path, file: Path) -> None:
+def _check_gpus(sweep: SweepConfig, typed: Path, file: Path, overrides: Sequence[str]) -> None:
     """Raises ConfigError, with the command for a machine without GPUs, if workers are to have one and this has none."""
     from gensweep.config import load_sweep, scale_names
     from gensweep.errors import ConfigError
@@ -207,13 +209,17 @@ def _check_gpus(sweep: SweepConfig, typed: Path, file: Path) -> None:
     asked = sweep.resources.gpus_per_worker
     if not asked or os.environ.get("RAY_ADDRESS") or visible_gpus():
         return
-    scales = (None, *scale_names(file))
-    for_processors = [scale for scale in scales if not load_sweep(file, scale=scale).resources.gpus_per_worker]
+    for_processors = list[str | None]()
+    for scale in (None, *scale_names(file)):
+        with suppress(ConfigError):  # one that does not go with what is overridden
+            if not load_sweep(file, scale=scale, overrides=overrides).resources.gpus_per_worker:
+                for_processors.append(scale)
     if for_processors:  # the last one, as scales grow
-        scale = "" if for_processors[-1] is None else f" --scale {for_processors[-1]}"
+        words = ["gensweep", "tune", str(typed), *(part for each in overrides for part in ("--set", each))]
+        words += [] if for_processors[-1] is None else ["--scale", for_processors[-1]]
         raise ConfigError(
             f"{sweep.name} asks for {asked:g} GPU a worker, but this machine has none; to train on its processor: "
-            f"gensweep tune {shlex.quote(str(typed))}{scale}"
+            f"{shlex.join(words)}"
         )
 
 

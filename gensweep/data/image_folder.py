@@ -76,7 +76,7 @@ def image_folder(
     folder = local_copy(path, root).resolve() if is_url(path) else Path(path).expanduser().resolve()
     if not folder.is_dir():
         raise ParameterError("path", f"{folder} is not a folder; name yours")
-    given = all((folder / name).is_dir() for name in SPLIT_FOLDERS)
+    given = bool(splits_in(folder))
     folders = {name: folder / name for name in SPLIT_FOLDERS} if given else {split: folder}
     for each in folders.values():
         if not each.resolve().is_relative_to(folder):
@@ -117,6 +117,19 @@ def image_folder(
     return select(
         pixels, labels, class_names, name=name, classes=classes, limit=limit, size=size, flip=flip, notes=notes
     )
+
+
+def splits_in(folder: Path) -> list[Path]:
+    """The two folders of the splits, or none where file names decide."""
+    folders = [folder / name for name in SPLIT_FOLDERS]
+    return folders if all(each.is_dir() for each in folders) else []
+
+
+def check_one_set(path: str) -> None:
+    """Raise ParameterError if a folder that is to be compared with holds two splits, one of which would be left out."""
+    if splits := splits_in(Path(path).expanduser()):
+        named = " or ".join(f"{each}/" for each in splits)
+        raise ParameterError("against", f"{path} holds two splits; name the folder {named}")
 
 
 def _class_names(files: Sequence[str]) -> tuple[str, ...]:

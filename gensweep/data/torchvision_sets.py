@@ -22,6 +22,8 @@ Arrays: TypeAlias = tuple[UInt8[np.ndarray, "n c h0 w0"], Int64[np.ndarray, " n"
 
 #: Pictures whose mirror images look like the data: no digits, letters, or shoes that all point to the left.
 MIRRORED = ("STL10", "CelebA")
+#: Where torchvision keeps the files of a data set, in the folder of all.
+PLACES = {"SVHN": "*_32x32.mat", "STL10": "stl10_binary", "CelebA": "celeba"}
 
 
 class Request(NamedTuple):
@@ -120,6 +122,19 @@ READERS: dict[str, Callable[[Request], Arrays]] = {
 }
 
 
+def _take_over(dataset: str, source: Path, folder: Path) -> None:
+    """Copy the files of a data set, and nothing else that lies beside them."""
+    place = PLACES.get(dataset, f"{dataset}/raw")
+    if not (found := sorted(source.glob(place))):
+        raise ConfigError(f"{source} has no {place}; name the folder in which torchvision keeps {dataset}")
+    for each in found:
+        target = folder / each.relative_to(source)
+        if target.exists() and target.samefile(each):
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(each, target, dirs_exist_ok=True) if each.is_dir() else shutil.copy(each, target)
+
+
 def _fetcher(dataset: str) -> Callable[..., Path]:
     def fetch(
         root: Path,
@@ -130,14 +145,14 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
     ) -> Path:
         """Put a data set of torchvision into the cache folder, by torchvision, which checks it.
 
-        `source` is a folder that torchvision has filled elsewhere.  Raises ConfigError for another `route` than auto,
-        GensweepError if it cannot be had.
+        `source` is a folder that torchvision has filled elsewhere.  Raises ConfigError for another `route` than auto or
+        a source without the data set, GensweepError if it cannot be had.
         """
         if route != "auto":
             raise ConfigError(f"{route!r} is not a route to {dataset} (known: auto)")
         with locked(folder_of(root)):
             if source is not None:
-                shutil.copytree(source, folder_of(root), dirs_exist_ok=True)
+                _take_over(dataset, source, folder_of(root))
             for split in ("train", "test"):
                 part: dict[str, Any] = {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
                 opened(dataset, root, download=source is None, **part)

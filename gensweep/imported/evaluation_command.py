@@ -9,6 +9,7 @@ import click
 import torch
 
 from gensweep.config import load_trial, parse_overrides
+from gensweep.data.image_folder import check_one_set
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_problem
 from gensweep.imported.exported import ExportedGenerator
@@ -107,6 +108,7 @@ def _changes(options: ImportedOptions, samples: int | None) -> dict[str, Any]:
     if options.against is not None and not options.against.endswith("/"):
         changes["evaluation.against"] = options.against
     elif options.against is not None:
+        check_one_set(options.against)
         real = {"data.kind": "image_folder", "data.path": options.against, "data.test_fraction": 0}
         changes = real | {"evaluation.against": "train"} | changes
     return changes

@@ -44,9 +44,12 @@ class Conditioning(nn.Module):
     def __init__(self, width: int, classes: int, features: int | None = None) -> None:
         super().__init__()
         self.features = 4 * width if features is None else features
-        frequencies = torch.exp(-math.log(10_000) * torch.arange(width // 2, dtype=torch.float64) / (width // 2))
+        count = max(1, width // 2)
+        frequencies = torch.exp(-math.log(10_000) * torch.arange(count, dtype=torch.float64) / count)
         self.register_buffer("frequencies", frequencies.float(), persistent=False)
-        self.time = nn.Sequential(nn.Linear(width, self.features), nn.SiLU(), nn.Linear(self.features, self.features))
+        self.time = nn.Sequential(
+            nn.Linear(2 * count, self.features), nn.SiLU(), nn.Linear(self.features, self.features)
+        )
         self.label = nn.Embedding(classes + 1, self.features) if classes else None
         self.interval: nn.Sequential | None = None
         self.act = nn.SiLU()

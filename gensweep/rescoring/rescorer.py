@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +21,7 @@ from gensweep.config import TrialConfig
 from gensweep.diffusion.samplers.sampler import SAMPLERS, is_adaptive
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
-from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
+from gensweep.results import OUTCOMES_FORMAT, Identity, Outcome, SamplingConfig, outcome_key
 from gensweep.training.checkpoint import read, tensor_names
 from gensweep.training.cost import counted_calls, draws_adaptively
 from gensweep.training.device import default_device
@@ -131,9 +132,13 @@ class Rescorer:
         return [outcome for outcome in found if outcome.checkpoint == self.checkpoint.sha256]
 
     def missing(self, configs: Sequence[SamplingConfig]) -> list[SamplingConfig]:
-        """Those of which no score is known."""
-        known = {outcome.key for outcome in self.known()}
-        return [each for each in configs if outcome_key(each, self.samples, self.seed, self.changed) not in known]
+        """Those of which no score is known, or one by other pictures than a folder holds now."""
+        known = {outcome.key: outcome for outcome in self.known()}
+        found = {each: known.get(outcome_key(each, self.samples, self.seed, self.changed)) for each in configs}
+        settings = self._evaluated.flat()
+        if settings["data.kind"] == "image_folder" or settings["evaluation.against"].endswith("/"):
+            return [each for each, outcome in found.items() if not self._is_asked_for(outcome, each)]
+        return [each for each, outcome in found.items() if outcome is None]
 
     def run(
         self, configs: Sequence[SamplingConfig], progress: Callable[[int], None] | None = None
@@ -144,20 +149,12 @@ class Rescorer:
         was stopped.  `progress` gets the number of network evaluations so far.
         """
         known = {outcome.key: outcome for outcome in self.known()}
-        evaluator, done = None, 0
-        if self.missing(configs):
-            trial = self.trial.with_overrides({**self.changed, "evaluation.samples": self.samples})
-            evaluator = build_evaluator(trial, load_images(trial), self.device)
+        missing, done = bool(self.missing(configs)), 0
         for sampling in sorted(configs, key=lambda each: each.evaluations):
             outcome = known.get(outcome_key(sampling, self.samples, self.seed, self.changed))
-            if evaluator is not None:
-                identities = {
-                    name: replace(each, weights=sampling.weights) for name, each in evaluator.identities.items()
-                }
-                # Other images or another extractor of the same name: what was measured then is not what is asked for.
-                if outcome is None or {name: score.identity for name, score in outcome.scores.items()} != identities:
-                    outcome = self._score(sampling, replace(evaluator, identities=identities), done, progress)
-                    done += sampling.evaluations * self.samples
+            if missing and not self._is_asked_for(outcome, sampling):
+                outcome = self._score(sampling, done, progress)
+                done += sampling.evaluations * self.samples
             assert outcome is not None
             yield outcome
 
@@ -175,9 +172,23 @@ class Rescorer:
         if problems:
             raise ConfigError([f"{problem}; leave it out" for problem in problems])
 
-    def _score(
-        self, sampling: SamplingConfig, evaluator: Evaluator, done: int, progress: Callable[[int], None] | None
-    ) -> Outcome:
+    @property
+    def _evaluated(self) -> TrialConfig:
+        return self.trial.with_overrides({**self.changed, "evaluation.samples": self.samples})
+
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        return build_evaluator(self._evaluated, load_images(self._evaluated), self.device)
+
+    def _identities(self, sampling: SamplingConfig) -> dict[str, Identity]:
+        return {name: replace(each, weights=sampling.weights) for name, each in self._evaluator.identities.items()}
+
+    def _is_asked_for(self, outcome: Outcome | None, sampling: SamplingConfig) -> bool:
+        """Whether an outcome is of today's images and extractor; others may have had the same names."""
+        scores = {} if outcome is None else outcome.scores
+        return {name: score.identity for name, score in scores.items()} == self._identities(sampling)
+
+    def _score(self, sampling: SamplingConfig, done: int, progress: Callable[[int], None] | None) -> Outcome:
         changes = self.overrides(sampling)
         model = load_checkpoint(self.folder, overrides=changes, weights=sampling.weights, device=self.device)
 
@@ -185,6 +196,7 @@ class Rescorer:
             if progress is not None:
                 progress(done + images * sampling.evaluations)
 
+        evaluator = replace(self._evaluator, identities=self._identities(sampling))
         result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=drawn)
         if result.suspects is not None:
             write_pairs(result.suspects, self.folder / SUSPECTS_FILE)

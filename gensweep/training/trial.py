@@ -55,11 +55,14 @@ def run_trial(
     resumed = trial.resume()
     if learner.training.compilation != "none":
         reporter.moved("compiling")  # with the first step
-    if not resumed and learner.training.device_seconds is not None:
+    paced = not resumed and learner.training.device_seconds is not None
+    if paced:
         trial.set_pace()
+    rungs = evaluator.settings.rungs(learner.training.images)
     if learner.images >= learner.training.images:
         trial.evaluate(last=True)
-    rungs = evaluator.settings.rungs(learner.training.images)
+    elif paced and any(rung <= learner.images for rung in rungs):  # where it was not known yet how long it trains
+        trial.evaluate(last=False)
     for progress in train(learner, trial.loader, rungs, trial.save_if_wanted, trial.after_step):
         trial.log(progress)
         if progress.due:

@@ -29,6 +29,15 @@ def test_what_is_compared_with_must_be_there(tmp_path, section, against, words):
     assert problem.startswith(f"{section}.against: {tmp_path}/{words}; name ")
 
 
+def test_a_folder_to_compare_with_is_one_set_of_pictures(tmp_path):
+    for name in ("train", "test"):
+        (tmp_path / name).mkdir()
+    (problem,) = problems("evaluation", {"against": f"{tmp_path}/"})
+    assert problem == (
+        f"evaluation.against: {tmp_path}/ holds two splits; name the folder {tmp_path}/train/ or {tmp_path}/test/"
+    )
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 @pytest.mark.parametrize(
     ("metric", "limit", "words"),

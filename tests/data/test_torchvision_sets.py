@@ -103,9 +103,20 @@ def test_a_damaged_file_is_told(svhn):
 def test_files_from_elsewhere_are_taken_over(svhn, tmp_path):
     cache = tmp_path / "cache"
     lines = []
-    FETCHERS["SVHN"](cache, source=svhn, report=lines.append)
+    (svhn / "diary.txt").write_text("mine")
+    for source in (svhn, cache / "torchvision"):  # from where they are, too
+        FETCHERS["SVHN"](cache, source=source, report=lines.append)
     assert len(torchvision_images("test", cache, dataset="SVHN")) == 6
-    assert lines == [f"SVHN came from {svhn}"]
+    assert lines[0] == f"SVHN came from {svhn}"
+    assert sorted(file.name for file in (cache / "torchvision").glob("*.*")) == ["test_32x32.mat", "train_32x32.mat"]
+
+
+@pytest.mark.parametrize(("dataset", "place"), [("MNIST", "MNIST/raw"), ("CelebA", "celeba")])
+def test_a_folder_without_the_data_set_is_told_and_left_alone(tmp_path, dataset, place):
+    (tmp_path / "diary.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=f"{tmp_path} has no {place}; name the folder in which torchvision keeps"):
+        FETCHERS[dataset](tmp_path / "cache", source=tmp_path)
+    assert not list((tmp_path / "cache").rglob("diary.txt"))
 
 
 def test_a_route_that_is_none_is_refused(tmp_path):

@@ -221,6 +221,25 @@ def test_a_name_is_used_once_unless_it_is_replaced(store, capsys):
     assert "older sweep" not in err
 
 
+def test_a_sweep_that_the_store_does_not_know_stays(store, capsys):
+    folder = Path("sweeps/elsewhere/checkpoints")
+    folder.mkdir(parents=True)
+    for more in ([], ["--replace"]):
+        err = evaluate(capsys, "real", "--name", "elsewhere", "--like", "tiny", *more, code=2)[1]
+        assert "holds a sweep that is not in" in err
+    assert folder.is_dir()
+    shutil.rmtree(folder.parent)
+
+
+def test_suspects_go_to_a_folder_that_is_made_or_is_told_before_anything_is_scored(store, capsys):
+    metrics = ("--like", "tiny", "--set", "evaluation.metrics=[fd,authpct]")
+    evaluate(capsys, "real", *metrics, "--suspects", "new/folder/pairs.png")
+    assert Path("new/folder/pairs.png").is_file()
+    err = evaluate(capsys, "real", *metrics, "--suspects", "new/folder/pairs.png/x.png", code=1)[1]
+    assert err.splitlines()[-1].startswith("Error: --suspects new/folder/pairs.png/x.png: ")
+    assert err.count("\n") == 2  # the first says like which run it is evaluated
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

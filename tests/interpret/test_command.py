@@ -161,3 +161,11 @@ def test_mistakes_are_one_line_and_nothing_is_written(store, capsys, monkeypatch
     assert err.count("Error") == 1
     assert "Traceback" not in err
     assert {*store.iterdir()} == before
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_analysis(store, capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    capsys.readouterr()
+    assert run(["interpret", *FAST, "tiny", "-o", str(tmp_path / "file" / "pages")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"Error: --output {tmp_path}/file/pages: ")

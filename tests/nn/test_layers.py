@@ -41,6 +41,11 @@ def test_the_label_table_has_a_row_for_no_label():
     assert Conditioning(8, 0).label is None
 
 
+@pytest.mark.parametrize("width", [1, 3, 65])
+def test_a_width_may_be_odd(width):
+    assert Conditioning(width, 2)(torch.zeros(4), torch.zeros(4, dtype=torch.int64)).shape == (4, 4 * width)
+
+
 @pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.9, 0.999999])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_dropout_keeps_the_mean_and_drops_the_stated_share(p, memory_format):

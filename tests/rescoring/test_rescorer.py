@@ -6,6 +6,7 @@ import shutil
 import pytest
 import untrained
 from logged import evaluation
+from PIL import Image
 
 from gensweep.build.model import load_checkpoint
 from gensweep.errors import ConfigError, GensweepError
@@ -128,6 +129,27 @@ def test_what_is_known_is_not_measured_again_and_a_stopped_call_goes_on(folder, 
     monkeypatch.setattr(module, "build_evaluator", None)
     assert list(run()) == outcomes
     assert sorted(known(folder), key=lambda o: o.time) == sorted(outcomes, key=lambda o: o.time)
+
+
+def test_what_was_measured_against_other_pictures_of_the_folder_is_measured_anew(folder, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(6):
+        Image.new("L", (8, 8), 40 * number).save(photos / f"{number}.png")
+    (sampling,) = configs(folder, Axes())
+
+    def model():
+        return Rescorer(folder, device="cpu", changed={"evaluation.against": f"{photos}/"})
+
+    (first,) = model().run([sampling])
+    assert model().missing([sampling]) == []
+    assert [*model().run([sampling])] == [first]
+    (photos / "0.png").unlink()
+    assert model().missing([sampling]) == [sampling]
+    (second,) = model().run([sampling])
+    assert "5 images" in second.scores["fd"].identity.reference
+    assert second.scores["fd"].value != first.scores["fd"].value
+    assert known(folder) == [second]
 
 
 def test_an_outcome_knows_all_settings_of_the_sampler(folder):

@@ -197,6 +197,14 @@ def test_a_training_that_is_bounded_in_time_goes_on_to_the_end_that_its_pace_had
     assert all(one.scoring_flops < other.scoring_flops for one, other in itertools.pairwise(costs))
 
 
+def test_a_share_that_is_over_before_the_pace_is_known_is_evaluated_then(tmp_path):
+    evaluator = tiny.evaluator(at=(0.001, 0.002, 0.5))
+    paced = run("gan", tmp_path, evaluator=evaluator, images=10**6, device_seconds=0.4)
+    length = paced.paces[0][0]
+    first, half, last = (evaluation.images for evaluation, _ in paced.checkpoints)
+    assert first < length / 4 < half < last == length
+
+
 def test_a_checkpoint_of_a_family_that_learns_its_schedule_shows_it(whole):
     _, folder = whole("vdm")[0].checkpoints[-1]
     assert (folder / "schedule.png").stat().st_size > 1000
