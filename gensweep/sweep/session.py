@@ -77,7 +77,8 @@ class Session:
             self.note(events.Extended(self.state.wanted + more_trials))
         if repeats is not None:
             self.note(events.RepeatsAsked(repeats.top, repeats.seeds))
-        self._repeats = self.state.repeats or plan.search.repeats
+        asked = self.state.repeats
+        self._repeats = plan.search.repeats if asked is None else Repeats(top=asked.top, seeds=asked.seeds)
         self._close_lost_session()
         if retry is not None:
             retry.check(folder)

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any, Literal
 
 from gensweep.config.objectives import Constraint, Objective
-from gensweep.config.sweep_config import Repeats
 from gensweep.ranking import Ranking
 from gensweep.results import Score, Unit
 from gensweep.sweep import events
@@ -44,7 +43,7 @@ class SweepState:
         """Whether the budget of the search is used up."""
         self._beyond_budget: int = 0
         """How many trials were asked for whatever the budget."""
-        self.repeats: Repeats | None = None
+        self.repeats: events.RepeatsAsked | None = None
         """Which trials are to be trained again with other seeds, where that was asked for later than the search."""
         self.status: Literal["running"] | events.SweepStatus = "finished"
         self.error: str | None = None
@@ -87,7 +86,7 @@ class SweepState:
                 paid = min(event.trials, self.wanted - self._beyond_budget)
                 self.wanted, self.exhausted = paid + self._beyond_budget, True
             case events.RepeatsAsked():
-                self.repeats = Repeats(top=event.top, seeds=event.seeds)
+                self.repeats = event
             case events.SessionStarted():
                 self.sessions.append(event)
                 self.status, self.error, self.failed_in_a_row, self.scaled = "running", None, 0, None

@@ -198,7 +198,7 @@ def test_a_training_that_is_bounded_in_time_goes_on_to_the_end_that_its_pace_had
 
 
 def test_a_share_that_is_over_before_the_pace_is_known_is_evaluated_then(tmp_path):
-    evaluator = tiny.evaluator(at=(0.001, 0.002, 0.5))
+    evaluator = tiny.evaluator(every=None, at=(0.001, 0.002, 0.5))
     paced = run("gan", tmp_path, evaluator=evaluator, images=10**6, device_seconds=0.4)
     length = paced.paces[0][0]
     first, half, last = (evaluation.images for evaluation, _ in paced.checkpoints)
