@@ -114,7 +114,9 @@ def best(
     else:
         _print_best(ranked, format)
     if register is not None:
-        _register(verdicts.compare(ranked.winner.trial.sweep, root=root), register)
+        trial = ranked.winner.trial
+        (sweep,) = {each.run_id for each in ranked.sweeps if each.sweep_id == trial.sweep_id}
+        _register(verdicts.compare(sweep, root=root), register)
 
 
 def _register(verdict: Verdict, name: str | None) -> None:

@@ -59,6 +59,7 @@ def plan(
     from gensweep.report.spending_figure import check_figure, write_frontier
     from gensweep.report.spending_report import (
         backtest_sentence,
+        no_plan_json,
         plan_json,
         plan_rows,
         plan_sentences,
@@ -78,7 +79,12 @@ def plan(
     print_warnings(sync_all(root))
     comparison = compare(load_sweeps(sweeps), asked=True)
     families = trainings_by_family(comparison, amount.unit)
-    found = plan_spending(families, amount.value, free_size=amount.unit == "images")
+    try:
+        found = plan_spending(families, amount.value, free_size=amount.unit == "images")
+    except UntrustedError as error:
+        if format == "json":
+            print_json(no_plan_json(str(error), amount, comparison))
+        raise
     if figure is not None:
         write_frontier(found, amount, comparison.title, figure)
     if format == "json":

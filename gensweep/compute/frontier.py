@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from numpy import ndarray
 
 from gensweep.compute.budget_scores import budget_scores, failed_at, unknown_at, worst_within
@@ -32,7 +32,7 @@ MIN_TO_COMPARE = 2
 class GroupCurve:
     """The expected best of a group at each budget that pays for its scores.
 
-    `stopped` of its `trainings` were stopped before the last of the budgets, and continued as the others went on;
+    `stopped` of its `trainings` were stopped before the budget that is judged, and continued as the others went on;
     `failed` of them failed before it, and count as no score.  `configurations` are those that did not.
     """
 
@@ -145,32 +145,46 @@ def frontier(
     grid[0], grid[-1] = low, high
     if budget is not None:
         grid = np.unique(np.append(grid, budget))
+    judged = len(grid) - 1 if budget is None else int(np.argmin(np.abs(grid - budget)))
     scale = Scale.of(np.array([point.order for curve in curves for point in curve.points]))
     k = tries_for(min(len({curve.configuration for curve in trainings}) for trainings in groups.values()))
     centres = np.full((len(groups), len(grid)), np.inf)
     draws, found = np.full((len(groups), DRAWS, len(grid)), np.inf), []
-    worst = np.fmax.reduce([worst_within(each, grid - extra.get(group, 0.0)) for group, each in groups.items()])
+    left = {group: _left_for_training(each, grid, extra.get(group, 0.0)) for group, each in groups.items()}
+    worst = np.fmax.reduce([worst_within(each, left[group][0]) for group, each in groups.items()])
     for row, (group, trainings) in enumerate(groups.items()):
-        training_budgets = grid - extra.get(group, 0.0)
-        paid = training_budgets >= reach(trainings)[0] * (1 - 1e-12)
+        training_budgets, paid = left[group]
         scores = budget_scores(trainings, training_budgets[paid], scale, worst[paid])
         best = best_of_k(scores.scores, k, variances=scores.variances, scale=scale, failed=scores.failed)
         centres[row, paid] = best.centre
         draws[row][:, paid] = best.draws(DRAWS, np.random.default_rng((seed, row)))
-        scored = np.sum(~scores.failed, -1)
-        bands = np.where(scored >= MIN_CONFIGURATIONS, best.band, np.nan).T
+        scored = np.zeros(len(grid), int)
+        scored[paid] = np.sum(~scores.failed, -1)
+        bands = np.where(scored[paid] >= MIN_CONFIGURATIONS, best.band, np.nan).T
         points = zip(grid[paid], best.value, bands, strict=True)
         found.append(
             GroupCurve(
                 group,
                 tuple(FrontierPoint(float(at), float(value), *map(_plain, end)) for at, value, end in points),
-                int(scored[-1]),
+                int(scored[judged]),
                 len(trainings),
-                int(unknown_at(trainings, training_budgets[-1:]).sum()),
-                int(failed_at(trainings, training_budgets[-1:]).sum()),
+                int(unknown_at(trainings, training_budgets[[judged]]).sum()),
+                int(failed_at(trainings, training_budgets[[judged]]).sum()),
             )
         )
     return Frontier(k, grid, tuple(found), centres, draws)
+
+
+def _left_for_training(
+    curves: Sequence[TrainingCurve], budgets: Float64[ndarray, " b"], overhead: float
+) -> tuple[Float64[ndarray, " b"], Bool[ndarray, " b"]]:
+    """What budgets leave for a training, and whether that pays for a score of each.
+
+    An overhead that is much larger than a training leaves few of its digits.
+    """
+    first = reach(curves)[0]
+    paid = budgets >= (first + overhead) * (1 - 1e-12)
+    return np.where(paid, np.maximum(budgets - overhead, first), budgets - overhead), paid
 
 
 def _difference(first: Float64[ndarray, "..."], second: Float64[ndarray, "..."]) -> Float64[ndarray, "..."]:

@@ -23,15 +23,13 @@ from gensweep.errors import ConfigError, NothingToCompareError
 from gensweep.report.budget_range import known_budget, no_common_budget
 from gensweep.report.doubts import doubts
 from gensweep.report.training_curves import TrainedCurves, sampling_costs
+from gensweep.report.wording import SURE
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
     from gensweep.report.ranked_trials import RankedTrial
 
 Mode: TypeAlias = Literal["min", "max"]
-
-#: Below this probability the best is too close to call.
-SURE = 0.95
 
 
 @dataclass(frozen=True)

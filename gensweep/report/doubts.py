@@ -91,7 +91,8 @@ def _shortest(comparison: Comparison, verdict: BudgetVerdict) -> str | None:
     groups = {name: curves for name, curves in group_curves(verdict.trained.curves).items() if name in shown}
     ends = {name: reach(curves)[1] for name, curves in groups.items()}
     short, far = min(ends, key=ends.__getitem__, default=""), max(ends, key=ends.__getitem__, default="")
-    if not short or verdict.budget.value < ends[short] or ends[far] < MUCH_LONGER * ends[short]:
+    common = ends.get(short, 0.0) + max(verdict.overheads.values(), default=0.0)
+    if not short or verdict.budget.value < common or ends[far] < MUCH_LONGER * ends[short]:
         return None
     last, longest = (amount_words(ends[name], verdict.trained.unit) for name in (short, far))
     return (

@@ -69,7 +69,7 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
     """The sweep as plain values."""
     best = plan.best
     trial = trial_of(comparison, best.members[0])
-    sweep = next(each for each in comparison.sweeps if each.name == trial.sweep)
+    sweep = next(each for each in comparison.sweeps if each.sweep_id == trial.sweep_id)
     former = checked_sweep(sweep_config(sweep))
     base = _without_length(trial_config(trial))
     base["network"] |= {"width": best.width}

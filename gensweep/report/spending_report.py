@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gensweep.compute.backtest import HIDDEN_FACTOR
 from gensweep.compute.forecast import INTERVAL_PART
 from gensweep.report.family_trainings import trial_of
-from gensweep.report.wording import count, rough, setting_words
+from gensweep.report.wording import SURE, chance_words, count, rough, setting_words
 
 if TYPE_CHECKING:
     from gensweep.compute.allocation import Allocation
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from gensweep.compute.forecast import ScoreForecast
     from gensweep.compute.spending import SpendingPlan
     from gensweep.report.comparison import Comparison
-
-#: Below this probability of being the best one, another family may be as good.
-SURE = 0.95
 
 
 def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
@@ -59,6 +56,22 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
         ]
         if trusted
         else [],
+    }
+
+
+def no_plan_json(problem: str, budget: Amount, comparison: Comparison) -> dict[str, Any]:
+    """The same where there are too few trials for any law."""
+    nothing = dict.fromkeys(("recommendation", "expected", "probability"))
+    untested = dict.fromkeys(("coverage", "regret", "recommended", "hidden_above"))
+    return {
+        "budget": {"unit": budget.unit, "value": budget.value},
+        "metric": comparison.score.metric,
+        **nothing,
+        "others": [],
+        "backtest": {**untested, "trusted": False, "trainings": 0, "scores": [], "widths": []},
+        "problems": [problem],
+        "warnings": [],
+        "frontier": [],
     }
 
 
@@ -107,7 +120,7 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -
     if plan.allocations[1:] and plan.probability < SURE:
         other = plan.allocations[1]
         said.append(
-            f"Too close to call: {best.group} is best with a probability of {100 * plan.probability:.0f} %; "
+            f"Too close to call: {best.group} is best with a probability of {chance_words(plan.probability)}; "
             f"{other.group} may reach {rough(other.forecast.value)}."
         )
     trial = trial_of(comparison, best.members[0])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gensweep.families.spelling import family_name
-from gensweep.report.wording import amount_range, amount_words, further_words, rough, score
+from gensweep.report.wording import amount_range, amount_words, chance_words, further_words, rough, score
 
 if TYPE_CHECKING:
     from gensweep.compute.flips import Flip
@@ -52,7 +52,7 @@ def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
         who, model = (
             (trial.name, found) if verdict.group is None else (group_words(comparison, verdict, verdict.group), None)
         )
-        chance = f"with a probability of {100 * verdict.probability:.0f} %: {model or f'{trial.name}, {found}'}"
+        chance = f"with a probability of {chance_words(verdict.probability)}: {model or f'{trial.name}, {found}'}"
         lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
         sentence = f"{lead.replace(' :', ':')} {chance}"
     return sentence[:1].upper() + sentence[1:]

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from gensweep.results import Anchors, Identity, Score, Unit
     from gensweep.tracking.records import CloneStep
 
+#: Below this probability of being the best one, a lead is too close to call.
+SURE = 0.95
 _EXTRACTORS = {"efficientnet_lite0": "EffNetLite0", "torchvision_inception": "TorchvisionInception"}
 # Only features of the FID-2015 Inception network make a Frechet distance an FID, and a kernel distance a KID.
 _DISTANCES = {"fd": ("FID", "FD"), "fid": ("FID", "FD"), "kid": ("KID", "KD")}
@@ -116,6 +118,14 @@ def rough(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def chance_words(probability: float) -> str:
+    """A probability in percent, which rounding carries neither to certainty nor up to SURE."""
+    percent = round(100 * probability)
+    if probability < SURE:
+        percent = min(percent, math.ceil(100 * SURE) - 1)
+    return "over 99 %" if percent == 100 else f"{percent} %"
+
+
 def counted(number: int, thing: str) -> str:
     """So many things: "1 trial", "2 trials"."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
@@ -125,7 +135,7 @@ def count(value: float | None) -> str:
     """A count with a suffix: 512, 12.8k, 3.58M, 7.3T."""
     if value is None or not math.isfinite(value):
         return "-"
-    for limit, suffix in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for limit, suffix in ((1e21, "Z"), (1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.9995 * limit:
             return f"{value / limit:.3g}{suffix}"
     return f"{value:.0f}"

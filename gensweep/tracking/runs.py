@@ -45,7 +45,8 @@ def load_sweeps(names: Sequence[str] = ()) -> list[SweepRecord]:
         raise NothingToCompareError(
             f"no sweep in the MLflow experiment {experiment_name()!r}; run: gensweep tune search_spaces/quickstart.yaml"
         )
-    return [_named(name, sweeps) for name in dict.fromkeys(names)] if names else sweeps
+    named = {sweep.run_id: sweep for sweep in (_named(name, sweeps) for name in names)}  # by name and run id, too
+    return list(named.values()) if names else sweeps
 
 
 def find_sweep(name: str | None = None) -> SweepRecord:

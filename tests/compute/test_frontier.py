@@ -147,3 +147,20 @@ def test_the_result_depends_on_the_seed_alone():
     )
     assert frontier(made).flips == frontier(made).flips
     assert frontier(made).probabilities(64.0) == frontier(made).probabilities(64.0)
+
+
+def test_images_that_cost_much_more_than_the_trainings_leave_them_their_scores():
+    made = [curve(group, index, [(8.0 / 3, 50 + index)]) for index in range(3) for group in ("a", "b")]
+    for overhead in np.geomspace(1e4, 1e13, 40):
+        found = frontier(made, overheads={"a": overhead, "b": overhead / 7})
+        assert [item.points[-1].best for item in found.curves] == pytest.approx([50, 50], abs=2)
+
+
+def test_what_was_stopped_or_failed_is_counted_at_the_budget_that_is_judged():
+    rng = np.random.default_rng(0)
+    made = family(rng, "a", 4, early, [1.0, 8.0])
+    made += [curve("a", index, [(1, 50), (2, 45)], stopped=True) for index in range(10, 13)]
+    made += [curve("a", 20, [(1, 50), (2, 45)], failed=True)]
+    for budget, counts in ((1.0, (0, 0, 8)), (None, (3, 1, 7))):
+        (found,) = frontier(made, budget).curves
+        assert (found.stopped, found.failed, found.configurations) == counts

@@ -11,6 +11,7 @@ from gensweep.report.wording import (
     amount_range,
     amount_words,
     anchor_words,
+    chance_words,
     count,
     duration,
     guess_words,
@@ -107,9 +108,27 @@ def test_settings_in_words():
     assert score(float("inf")) == "-"
 
 
+@pytest.mark.parametrize(
+    ("probability", "words"),
+    [
+        (0.5, "50 %"),
+        (0.947, "94 %"),
+        (0.9499, "94 %"),
+        (0.95, "95 %"),
+        (0.994, "99 %"),
+        (0.9958, "over 99 %"),
+        (1.0, "over 99 %"),
+    ],
+)
+def test_a_probability_is_rounded_to_the_side_on_which_it_is(probability, words):
+    assert chance_words(probability) == words
+
+
 def test_amounts_of_compute_are_said_in_their_unit():
     assert amount_words(7.3e12, "flops") == "7.3 TFLOPs"
     assert amount_words(512, "flops") == "512 FLOPs"
+    assert amount_words(2.7e18, "flops") == "2.7 EFLOPs"
+    assert amount_words(5e22, "flops") == "50 ZFLOPs"
     assert amount_words(250, "device_seconds") == "4 min 10 s"
     assert amount_words(60_000, "images") == "60k images"
     assert amount_words(None, "flops") == "-"

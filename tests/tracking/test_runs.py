@@ -37,6 +37,11 @@ def test_a_name_means_the_newest_and_a_run_id_the_one(sweeps):
     assert len(find_sweep("twice").trials) == 3
     assert find_sweep(sweeps.run_id).run_id == sweeps.run_id
     assert [sweep.name for sweep in load_sweeps()] == ["broken", "twice", "twice"]
+    newest = find_sweep("twice")
+    assert [sweep.run_id for sweep in load_sweeps(["twice", newest.run_id, sweeps.run_id])] == [
+        newest.run_id,
+        sweeps.run_id,
+    ]
 
 
 def test_all_ways_to_name_a_trial(sweeps):
