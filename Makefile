@@ -79,7 +79,7 @@ docs-site:  ## the documentation as a site in build/site, by mkdocs, in an envir
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 bench: $(VENV)/.installed-dev  ## every benchmark but the searches, which take hours, one after the other
-	for script in $(filter-out %/measuring.py %/dated_results.py %/gpu.py %/gpu_checks.py %/make_table.py %/search_efficiency.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out %/measuring.py %/dated_results.py %/gpu.py %/gpu_checks.py %/make_table.py %/search_efficiency.py %/other_programs.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 # What training needs beside PyTorch, and diffusers to compare with: 40 MB or so, without Ray, Optuna and MLflow.
 GPU_PACKAGES := annotated-types click 'diffusers>=0.35,<1' filelock jaxtyping pydantic pytorch-ignite PyYAML safetensors scipy
