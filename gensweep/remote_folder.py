@@ -14,6 +14,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -34,6 +35,9 @@ CHUNK = 8 * 2**20
 
 #: How errors quote the names of buckets and objects.
 _QUOTED = re.compile(r"'[^']*'")
+
+#: Names of files that are being written where there is no object store, or that a crash has left.
+_TORN = re.compile(r"\..+\.[0-9a-f]{8}")
 
 #: What the same request would meet again.
 _LASTING = re.compile(
@@ -125,7 +129,8 @@ class RemoteFolder:
         selector = FileSelector(self._path, recursive=True, allow_not_found=True)
         found = self._persistently(lambda: self._filesystem.get_file_info(selector), "")
         start = len(self._path.strip("/")) + 1
-        return {info.path.strip("/")[start:]: _state(info) for info in found if info.type == FileType.File}
+        files = [info for info in found if info.type == FileType.File and not _TORN.fullmatch(info.base_name)]
+        return {info.path.strip("/")[start:]: _state(info) for info in files}
 
     def state(self, name: str) -> FileState | None:
         """The state of a file; None if there is none.  Without a name it is that in the place of the folder itself."""
@@ -173,7 +178,8 @@ class RemoteFolder:
                 fill(stream)
             self._filesystem.move(aside, path)
         except BaseException:
-            self._filesystem.delete_file(aside)
+            with suppress(Exception):  # what went wrong is what counts
+                self._filesystem.delete_file(aside)
             raise
 
     def _persistently(self, action: Callable[[], T], name: str) -> T:

@@ -46,8 +46,8 @@ from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, is_prepared,
 from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of
 from gensweep.tracking.provenance import changed_plugins
-from gensweep.tracking.replay import Replay
-from gensweep.tracking.runs import find_sweep
+from gensweep.tracking.replay import Replay, replay_lock
+from gensweep.tracking.runs import sweep_in
 from gensweep.tracking.store import remember_runs
 from gensweep.tracking.store_check import check_server, store_folders
 from gensweep.tracking.study_file import StudyFile
@@ -122,7 +122,7 @@ def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> Swee
 def _views(sweep: SweepConfig, folder: SweepFolder) -> list[LogView]:
     study = partial(StudyFile, folder, SearchSpace.of(sweep).suggest)
     return [
-        LogView("MLflow", partial(Replay, folder, driving=True)),
+        LogView("MLflow", partial(Replay, folder, driving=True), lock=replay_lock(folder)),
         LogView(folder.optuna.name, study, study_file.INTERVAL),
     ]
 
@@ -177,10 +177,11 @@ def _measured(
 def _file_report(sweep: SweepConfig, root: Path) -> None:
     from rich.console import Console
 
+    folder = SweepFolder(root, sweep.name)
     try:
         with Console(stderr=True).status("filing the report in MLflow"):  # a minute after ten thousand trials
-            sync(SweepFolder(root, sweep.name))
-            file_reports([find_sweep(sweep.name)])
+            sync(folder)
+            file_reports([sweep_in(folder)])
     except GensweepError as error:
         words = f"MLflow has no report of {sweep.name} ({error}); to file it: gensweep best --compare"
         click.echo(f"Note: {words}", err=True)

@@ -17,7 +17,7 @@ from gensweep.rescoring.rescorer import Axes
 from gensweep.rescoring.sampling_axes import rescore, subject_of
 from gensweep.sweep.cluster_task import has_cluster
 from gensweep.sweep.folder import SweepFolder
-from gensweep.tracking.runs import find_trial
+from gensweep.tracking.runs import best_trial, sweep_in
 from gensweep.tracking.sync import sync
 from gensweep.training.device import default_device
 
@@ -44,8 +44,8 @@ def _rescore(sweep: SweepConfig, root: Path, settings: dict[str, Any]) -> None:
         click.echo(f"To score the winner on fresh seeds, on a machine with a GPU: {command}", err=True)
         return
     try:
-        sync(SweepFolder(root, sweep.name))
-        best = find_trial(sweep.name)
+        sync(folder := SweepFolder(root, sweep.name))
+        best = best_trial(sweep_in(folder))
         (found,) = rescore([subject_of(best, seed=FRESH_SEED, **settings)], Axes(), command)
     except NothingToCompareError:
         return

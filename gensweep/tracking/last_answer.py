@@ -49,6 +49,8 @@ class StoredRun:
     model_location: str
     details: Mapping[str, Any]
     """Of a trial, what is neither a text nor a number."""
+    has_lost_details: bool = False
+    """Of a sweep, whether those of its trials cannot be had."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def follow(database: Path, former: Path) -> None:
     folder = database.absolute().parent
     # Where MLflow would take a path for a URI with '#', '?' or '%', a URI it is.
     place = str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
-    uris = [(str(former), place), (former.as_uri(), folder.as_uri())]
+    # The path last: what is a URI then may begin with the former one, below which the folder may lie.
+    uris = [(former.as_uri(), folder.as_uri()), (str(former), place)]
     try:
         with (
             closing(sqlite3.connect(f"file:{quote(str(database))}?mode=rw", uri=True, timeout=LOCK_SECONDS)) as opened,

@@ -15,6 +15,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock
+
 from gensweep.errors import GensweepError
 from gensweep.remote_folder import is_url
 from gensweep.scratch import scratch_folder
@@ -40,7 +42,7 @@ from gensweep.sweep.trial_state import TrialState
 from gensweep.tracking.logged_models import ESTIMATES, KEPT_IMAGES
 from gensweep.tracking.records import logged_sweep_id
 from gensweep.tracking.run_writer import RunWriter, metrics_of
-from gensweep.tracking.store import client, experiment_id, search_runs, skipping_refused
+from gensweep.tracking.store import client, details_in, experiment_id, search_runs, skipping_refused
 from gensweep.tracking.tags import (
     POSITION,
     POSITION_MARK,
@@ -74,8 +76,13 @@ NUMBERED = Suggested | Retried | Cloned | Progressed | Evaluated
 SWEEP = ""
 
 
+def replay_lock(folder: SweepFolder) -> FileLock:
+    """Who has it may bring the runs of a sweep up to date: two at once would make them twice."""
+    return FileLock(folder.path / "mlflow.lock", thread_local=False)
+
+
 class Replay:
-    """Brings the runs of one sweep up to date; only one process at a time may do it.
+    """Brings the runs of one sweep up to date, for whoever has its `replay_lock`.
 
     `driving` says whether this process holds the sweep's storage, so that nobody else can be going on with it.
     """
@@ -167,6 +174,9 @@ class Replay:
         self._outdated = self._is_moved(Path(tags.get("gensweep.folder", self._folder.path)))
         position, follows = int(tags.get(POSITION, "0")), self._is_of_this_log(tags)
         if follows and tags.get(VIEW) == VIEW_FORMAT:
+            self._outdated |= bool(position and self._folder.state().trials) and not details_in(
+                self._runs[SWEEP].artifacts, 1
+            )
             self._take(search_runs(self._experiment, f"{self._query} and tags.`{KEPT_IMAGES}` != ''"))
             return position
         if not follows:
@@ -198,15 +208,14 @@ class Replay:
 
     def _take_those_of_this_log(self) -> int:
         """Find trials' runs, and delete those with other numbers; returns up to where others surely follow the log."""
-        known = 0
-        for run in search_runs(self._experiment, f"{self._query} and tags.`{TRIAL}` != '{SWEEP}'"):
-            if self._is_of_this_log(run.data.tags):
-                self._take([run])
-                known = max(known, int(run.data.tags.get(POSITION, "0")))
-            else:
+        runs = search_runs(self._experiment, f"{self._query} and tags.`{TRIAL}` != '{SWEEP}'")
+        ours = [run for run in runs if self._is_of_this_log(run.data.tags)]
+        for run in runs:
+            if run not in ours:
                 RunWriter(self._client, run).delete()
+        self._take(ours)
         self._first_size = 0
-        return known
+        return max((int(run.data.tags.get(POSITION, "0")) for run in ours), default=0)
 
     @property
     def _query(self) -> str:
@@ -224,8 +233,11 @@ class Replay:
         self._unknown -= set(names)
 
     def _take(self, runs: Iterable[Run]) -> None:
-        for run in runs:
-            self._runs.setdefault(run.data.tags[TRIAL], RunWriter(self._client, run))
+        """Keep the run of each trial that has come farthest, of two where a server made one twice."""
+        for run in sorted(runs, key=lambda run: -int(run.data.tags.get(POSITION, "0"))):
+            found = RunWriter(self._client, run)
+            if self._runs.setdefault(run.data.tags[TRIAL], found).id != found.id:
+                found.delete()
 
     def _is_moved(self, known: Path) -> bool:
         """Whether MLflow knows the sweep's folder by another path.  Raises GensweepError if that has the sweep, too."""
@@ -318,7 +330,8 @@ class Replay:
     def _render(self, trial: TrialState) -> None:
         run = self._runs[trial.trial]
         with skipping_refused(trial.trial):
-            run.log(tags=trial_tags(self._state, trial, self._folder))
+            parent = {"mlflow.parentRunId": self._runs[SWEEP].id}  # another one if that of the sweep was deleted
+            run.log(tags={**trial_tags(self._state, trial, self._folder), **parent})
         with skipping_refused(trial.trial):
             run.set_status(trial.status, trial.ended_at)
 

@@ -16,12 +16,13 @@ from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
 from gensweep.ranking import Ranking
 from gensweep.remote_folder import is_url
 from gensweep.sweep.checkpoints import fetch
+from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking.artifacts import fetch_model
 from gensweep.tracking.last_answer import StoredRun
 from gensweep.tracking.logged_models import MODEL_URI
 from gensweep.tracking.provenance import install_kept_plugins
-from gensweep.tracking.records import SweepRecord, TrialRecord, sweep_folder
-from gensweep.tracking.store import experiment_name, stored_runs
+from gensweep.tracking.records import SweepRecord, TrialRecord, logged_sweep_id, sweep_folder
+from gensweep.tracking.store import experiment_name, store_name, stored_runs
 from gensweep.tracking.store_check import check_server
 from gensweep.tracking.tags import sweep_record
 
@@ -55,6 +56,14 @@ def find_sweep(name: str | None = None) -> SweepRecord:
     Raises ConfigError if there is none.
     """
     return load_sweeps([] if name is None else [name])[0]
+
+
+def sweep_in(folder: SweepFolder) -> SweepRecord:
+    """The sweep of a folder, whatever others have its name.  Raises ConfigError if the store does not have it."""
+    for sweep in load_sweeps():
+        if sweep.sweep_id == logged_sweep_id(folder):
+            return sweep
+    raise ConfigError(f"{store_name()} has no runs of {folder.path}")
 
 
 def find_trial(run: str) -> TrialRecord:

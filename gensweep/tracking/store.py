@@ -8,7 +8,7 @@ import shlex
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from gensweep.redaction import redact
 from gensweep.tracking.last_answer import LastAnswer, StoredRun, last_answer, version
 from gensweep.tracking.logged_models import KEPT_IMAGES, MODEL_IMAGES, models_of
 from gensweep.tracking.relocation import DATABASE_FOLDER, follow, former_folder
-from gensweep.tracking.tags import VIEW, details_files
+from gensweep.tracking.tags import VIEW, VIEW_FORMAT, details_files
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -65,7 +65,7 @@ LASTING_ERRORS = (
 )
 
 #: What MLflow shows without being told.
-DEFAULT_STORES = ("sqlite:///mlflow.db", "sqlite:///./mlflow.db")
+DEFAULT_STORE = "sqlite:///./mlflow.db"
 
 #: What the experiment is about, in MLflow's words; its UI looks at them where it has no switch between two views.
 TRAINING_RUNS = {"mlflow.experimentKind": "custom_model_development"}
@@ -93,7 +93,19 @@ def tracking_uri() -> str:
 
 def store_name() -> str:
     """Store and experiment in words that hold in a copy of the current folder, too."""
-    return f"{tracking_uri().replace(str(Path.cwd()), '.')} {experiment_name()}"
+    return f"{_spelt(tracking_uri())} {experiment_name()}"
+
+
+def is_this_store(noted: str) -> bool:
+    """Whether a name of a store means this one, which earlier versions spelt as the user did; nobody's is any."""
+    uri, _, experiment = noted.rpartition(" ")
+    return not noted or f"{_spelt(uri)} {experiment}" == store_name()
+
+
+def _spelt(uri: str) -> str:
+    """A URI in words that hold in a copy of the current folder; of a database there is one spelling."""
+    database = database_file(uri)
+    return (uri if database is None else f"sqlite:///{database.absolute()}").replace(str(Path.cwd()), ".")
 
 
 #: What makes a page of MLflow one of model training where its UI has that switch: then it looks at nothing else.
@@ -115,8 +127,8 @@ def runs_page() -> str | None:
 
 def ui_command() -> str:
     """The command that shows the runs of a store that no server shows, in words that hold in a copy of the folder."""
-    uri = tracking_uri().replace(str(Path.cwd()), ".")
-    return "mlflow ui" if uri in DEFAULT_STORES else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
+    uri = _spelt(tracking_uri())
+    return "mlflow ui" if uri == DEFAULT_STORE else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def client() -> MlflowClient:
@@ -138,29 +150,44 @@ def stored_runs() -> Sequence[StoredRun]:
     runs = [] if experiment is None else search_runs(experiment, "tags.`gensweep.kind` != ''")
     models = [] if experiment is None else models_of(store, experiment)
     of_runs = {(model.source_run_id, model.tags.get(MODEL_IMAGES)): model for model in models}
-    details = _details(runs)
-    found = [_stored(run, details, of_runs.get((run.info.run_id, run.data.tags.get(KEPT_IMAGES)))) for run in runs]
-    if database is not None and before is not None and before == version(database):
+    details, lost = _details(runs)
+    found = [
+        _stored(run, details, lost, of_runs.get((run.info.run_id, run.data.tags.get(KEPT_IMAGES)))) for run in runs
+    ]
+    if not lost and database is not None and before is not None and before == version(database):
         LastAnswer(uri, str(database.absolute()), before, found).keep()
     return found
 
 
-def _details(runs: Sequence[Run]) -> dict[str, dict[str, Any]]:
-    """The details of the trials of each sweep, by the id of its run; none where they cannot be had."""
+def _details(runs: Sequence[Run]) -> tuple[dict[str, dict[str, Any]], set[str]]:
+    """The details of the trials of each sweep, by the id of its run, and the ids of those that have lost them."""
+    trials = Counter(run.data.tags.get("mlflow.parentRunId", "") for run in runs)
+    found, lost = dict[str, dict[str, Any]](), set[str]()
+    for run in runs:
+        run_id, tags = str(run.info.run_id), run.data.tags
+        if tags["gensweep.kind"] == "sweep" and VIEW in tags:
+            found[run_id] = details_in(str(run.info.artifact_uri), trials[run_id])
+            written = tags[VIEW] == VIEW_FORMAT and tags.get("gensweep.status") != "running"
+            if written and trials[run_id] and not found[run_id]:
+                lost.add(run_id)
+    return found, lost
+
+
+def details_in(artifacts: str, trials: int) -> dict[str, Any]:
+    """The details of so many trials of a sweep, by trial, from the artifacts of its run; without what cannot be had."""
     from mlflow.artifacts import load_dict
     from mlflow.exceptions import MlflowException
 
-    trials = Counter(run.data.tags.get("mlflow.parentRunId", "") for run in runs)
-    found = dict[str, dict[str, Any]]()
-    for run in runs:
-        if run.data.tags["gensweep.kind"] == "sweep" and VIEW in run.data.tags:
-            for file in details_files(trials[run.info.run_id]):
-                with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
-                    found.setdefault(run.info.run_id, {}).update(load_dict(f"{run.info.artifact_uri}/{file}"))
+    found = dict[str, Any]()
+    for file in details_files(trials):
+        with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
+            found |= load_dict(f"{artifacts}/{file}")
     return found
 
 
-def _stored(run: Run, details: Mapping[str, Mapping[str, Any]], model: LoggedModel | None) -> StoredRun:
+def _stored(
+    run: Run, details: Mapping[str, Mapping[str, Any]], lost: Collection[str], model: LoggedModel | None
+) -> StoredRun:
     tags = run.data.tags
     return StoredRun(
         run_id=str(run.info.run_id),
@@ -172,6 +199,7 @@ def _stored(run: Run, details: Mapping[str, Mapping[str, Any]], model: LoggedMod
         model_id=None if model is None else model.model_id,
         model_location="" if model is None else model.artifact_location,
         details=details.get(tags.get("mlflow.parentRunId", ""), {}).get(tags.get("gensweep.trial", ""), {}),
+        has_lost_details=str(run.info.run_id) in lost,
     )
 
 

@@ -7,18 +7,20 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from filelock import Timeout
+
 from gensweep.results import Outcome
 from gensweep.sweep.events import ScoredAgain, SessionEnded
 from gensweep.sweep.folder import SweepFolder, SweepInUseError
 from gensweep.sweep.log import LogEntry
 from gensweep.tracking.records import TrialRecord, logged_sweep_id, sweep_folder
-from gensweep.tracking.replay import Replay
+from gensweep.tracking.replay import Replay, replay_lock
 from gensweep.tracking.run_writer import RunWriter
 from gensweep.tracking.store import (
     cause_of,
     client,
     explaining_errors,
-    store_name,
+    is_this_store,
     stored_runs,
 )
 from gensweep.tracking.store_check import check_server
@@ -34,7 +36,8 @@ def sync(folder: SweepFolder, timeout: float = 20.0) -> int | None:
     """Bring MLflow up to date with a sweep's log; returns how many events it still misses.
 
     A session whose driver was lost is ended in the log first.  None for a sweep that is running, since its driver does
-    it; one that belongs to another store misses nothing here.  Raises GensweepError if MLflow does not take the events.
+    it, nor while another process or thread sends them; one that belongs to another store misses nothing here.  Raises
+    GensweepError if MLflow does not take the events.
     """
     message = f"MLflow did not take what is new in {folder.path} (CAUSE); the next command sends it"
     try:
@@ -42,13 +45,18 @@ def sync(folder: SweepFolder, timeout: float = 20.0) -> int | None:
             state = folder.state()
             if state.status == "running":
                 folder.log.append(SessionEnded("interrupted", "its driver was lost"))
-            if not state.sessions or state.sessions[-1].store not in ("", store_name()):
+            if not state.sessions or not is_this_store(state.sessions[-1].store):
                 return 0
             check_server()
-            replay, deadline = Replay(folder), time.monotonic() + timeout
-            while replay.catch_up() and time.monotonic() < deadline:
-                pass
-            return replay.remaining()
+            try:
+                alone = replay_lock(folder).acquire(blocking=False)
+            except Timeout:
+                return None
+            with alone:
+                replay, deadline = Replay(folder), time.monotonic() + timeout
+                while replay.catch_up() and time.monotonic() < deadline:
+                    pass
+                return replay.remaining()
     except SweepInUseError:
         return None
 
@@ -105,7 +113,7 @@ def _sent() -> dict[str, tuple[int, bool, str]]:
     """By the id of each sweep, how many bytes of its log MLflow has, whether it takes it to be running, and where."""
     return {
         run.tags.get(SWEEP_ID, ""): (
-            int(run.tags.get(POSITION, "0")) if run.tags.get(VIEW) == VIEW_FORMAT else 0,
+            int(run.tags.get(POSITION, "0")) if run.tags.get(VIEW) == VIEW_FORMAT and not run.has_lost_details else 0,
             run.tags.get("gensweep.status") == "running",
             run.tags.get("gensweep.folder", ""),
         )

@@ -6,8 +6,11 @@ import atexit
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, Protocol
+
+from filelock import BaseFileLock
 
 from gensweep import plugins
 from gensweep.files import write_text
@@ -55,10 +58,14 @@ class Follower(Protocol):
 class LogView:
     """Observer that keeps a view, called `name`, up to date while a sweep runs.  Call `close` after the sweep.
 
-    It is written every `interval` seconds at most, so that what comes fast costs little.
+    It is written every `interval` seconds at most, so that what comes fast costs little, and while nobody else has the
+    `lock`, if there is one.
     """
 
-    def __init__(self, name: str, make: Callable[[], Follower], interval: float = 0.5) -> None:
+    def __init__(
+        self, name: str, make: Callable[[], Follower], interval: float = 0.5, lock: BaseFileLock | None = None
+    ) -> None:
+        self._lock = nullcontext() if lock is None else lock
         self.name, self._make, self._follower, self._interval = name, make, make(), interval
         self._arrived, self._finishing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"gensweep-{name}", daemon=True)
@@ -89,6 +96,10 @@ class LogView:
         return remaining
 
     def _follow(self) -> None:
+        with self._lock:
+            self._keep_up()
+
+    def _keep_up(self) -> None:
         pause = 0.0
         while True:
             finishing = self._finishing.is_set()

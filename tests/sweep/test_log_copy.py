@@ -54,6 +54,13 @@ def test_the_segments_make_up_the_log(tmp_path, sweep, remote, monkeypatch, size
     assert len(remote.files()) == {1: 9, 700: len(remote.files()), 10**6: 1}[size]
 
 
+def test_a_segment_that_a_crash_has_left_half_written_does_not_count(sweep, remote):
+    LogCopy(sweep.folder, remote, 1, 0).push()
+    remote.write("log/.000001-000000000000000.jsonl.1a2b3c4d", b"half")
+    assert stored_log(remote) == log_of(sweep.folder)
+    assert not [name for name in remote.files() if name.startswith("log/.")]
+
+
 def test_a_torn_line_is_not_stored(sweep, remote):
     whole = log_of(sweep.folder)
     with sweep.folder.log.file.open("ab") as file:

@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+import sqlite3
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 from logged import LoggedSweep
@@ -43,6 +45,22 @@ def original(tmp_path):
         sweep.file()
     _artifact_repos_cache.clear()  # by run: in another process, as in a copy, there is nothing in it
     return folder
+
+
+@pytest.mark.parametrize("name", ["old", "old runs"])
+def test_a_project_that_was_moved_into_a_folder_of_its_own_finds_its_files(original, name, monkeypatch):
+    inside = original / name
+    inside.mkdir()
+    for part in ("mlflow.db", "mlruns", "sweeps"):
+        (original / part).rename(inside / part)
+    monkeypatch.chdir(inside)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{inside / 'mlflow.db'}")
+    monkeypatch.setenv("GENSWEEP_CACHE", str(inside / "cache"))
+    assert sync_all(inside / "sweeps") == []
+    assert [trial.objective.value for trial in map(find_trial, ("moved/t0000", "moved/t0001"))] == [5.0, 4.0]
+    with sqlite3.connect(inside / "mlflow.db") as database:
+        places = [place for (place,) in database.execute("SELECT artifact_uri FROM runs")]
+    assert all(unquote(place).count(f"/{name}/") == 1 for place in places)
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["original present", "original gone"])

@@ -10,9 +10,13 @@ from gensweep.api import sweeps
 from gensweep.cli.main import run
 from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking import store as store_module
-from gensweep.tracking.replay import Replay
-from gensweep.tracking.runs import find_sweep, load_sweeps
+from gensweep.tracking.replay import Replay, replay_lock
+from gensweep.tracking.runs import find_sweep, load_sweeps, sweep_in
 from gensweep.tracking.sync import sync, sync_all
+from gensweep.tracking.view import LogView
+
+#: Tags that a run is made with.
+OF_A_RUN = ("gensweep.sweep_id", "gensweep.sweep", "gensweep.trial", "gensweep.kind")
 
 
 def test_a_sweep_whose_driver_was_lost_is_interrupted_at_the_next_command(store):
@@ -28,6 +32,97 @@ def test_a_sweep_whose_driver_was_lost_is_interrupted_at_the_next_command(store)
     assert (found.status, found.trials[0].status) == ("interrupted", "stopped")
     run = store_module.client().get_run(found.trials[0].run_id)
     assert (run.info.status, run.info.end_time is not None) == ("KILLED", True)
+
+
+def filed(root, name, trials=2):
+    """A sweep that has ended, and is in MLflow."""
+    sweep = LoggedSweep(root / "sweeps", name, trials=trials)
+    for number in range(trials):
+        sweep.start(f"t{number:04d}", {"x": number}, {"x": number})
+        sweep.evaluate(f"t{number:04d}", 100, 5.0 - number)
+        sweep.end(f"t{number:04d}")
+    sweep.close()
+    assert sync(sweep.folder) == 0
+    return sweep.folder
+
+
+def test_a_sweep_that_a_thread_is_still_sending_is_left_to_it(store):
+    """As where what is to be sent at the end of a sweep takes longer than its view is waited for."""
+    sweep = LoggedSweep(store / "sweeps", "slow", trials=1)
+    sweep.start("t0000")
+    sweep.evaluate("t0000", 100, 5.0)
+    sweep.end("t0000")
+    sweep.close()
+    may_go_on, replay = threading.Event(), Replay(sweep.folder)
+
+    class Slow:
+        def catch_up(self):
+            may_go_on.wait()
+            return replay.catch_up()
+
+        def remaining(self):
+            return replay.remaining()
+
+    view = LogView("MLflow", Slow, lock=replay_lock(sweep.folder))
+    view.wake()
+    assert view.close(timeout=0.1) > 0
+    assert sync(sweep.folder) is None
+    may_go_on.set()
+    view._thread.join(30)
+    assert sync(sweep.folder) == 0
+    assert [trial.trial for trial in find_sweep("slow").trials] == ["t0000"]
+
+
+def test_the_second_of_two_runs_of_a_trial_goes(store):
+    """A server may make a run, lose its answer, and be asked to make it again."""
+    folder, client = filed(store, "twice-made"), store_module.client()
+    first = find_sweep("twice-made")
+    run = client.get_run(first.trials[0].run_id)
+    tags = {key: run.data.tags[key] for key in (*OF_A_RUN, "mlflow.parentRunId")}
+    client.create_run(run.info.experiment_id, tags=tags)
+    assert len(find_sweep("twice-made").trials) == 3
+    client.set_tag(first.run_id, "gensweep.position", "0")
+    assert sync(folder) == 0
+    assert [trial.run_id for trial in find_sweep("twice-made").trials] == [trial.run_id for trial in first.trials]
+
+
+def test_trials_find_the_run_of_their_sweep_that_is_made_anew(store):
+    folder = filed(store, "orphaned")
+    store_module.client().delete_run(find_sweep("orphaned").run_id)
+    assert sync_all(folder.path.parent) == []
+    assert [trial.objective.value for trial in find_sweep("orphaned").trials] == [5.0, 4.0]
+
+
+def test_details_that_were_lost_are_written_again_and_an_answer_without_them_is_not_kept(store):
+    folder = filed(store, "lost-details")
+    run_id = find_sweep("lost-details").run_id
+    (file,) = store.glob(f"mlruns/*/{run_id}/artifacts/trials/000.json")
+    file.rename(file.with_name("elsewhere"))
+    store_module.client().set_tag(run_id, "mine", "1")  # so that MLflow is asked again
+    assert [trial.objective for trial in find_sweep("lost-details").trials] == [None, None]
+    file.with_name("elsewhere").rename(file)
+    assert [trial.objective.value for trial in find_sweep("lost-details").trials] == [5.0, 4.0]
+    file.unlink()
+    store_module.client().set_tag(run_id, "mine", "2")
+    assert sync_all(folder.path.parent) == []
+    assert [trial.objective.value for trial in find_sweep("lost-details").trials] == [5.0, 4.0]
+
+
+def test_the_sweep_of_a_folder_is_not_another_one_of_its_name(store):
+    ours = filed(store, "common")
+    theirs = filed(store / "others", "common", trials=1)
+    assert [len(sweep_in(folder).trials) for folder in (ours, theirs)] == [2, 1]
+
+
+def test_a_database_is_one_store_however_it_is_spelt(store, monkeypatch):
+    sweep = LoggedSweep(store / "sweeps", "spelt")
+    for uri in ("sqlite:///mlflow.db", "sqlite:///./mlflow.db", f"sqlite:///{store}/mlflow.db"):
+        monkeypatch.setattr(store_module, "tracking_uri", lambda uri=uri: uri)
+        assert store_module.store_name() == f"sqlite:///./mlflow.db {store_module.experiment_name()}"
+    assert store_module.is_this_store(f"sqlite:///mlflow.db {store_module.experiment_name()}")
+    assert not store_module.is_this_store(f"sqlite:///other.db {store_module.experiment_name()}")
+    assert not store_module.is_this_store("sqlite:///mlflow.db another")
+    sweep.close()
 
 
 def test_a_sweep_that_is_running_is_left_to_its_driver(store):
