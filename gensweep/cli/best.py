@@ -54,13 +54,15 @@ if TYPE_CHECKING:
     "--top",
     type=click.IntRange(1),
     metavar="N",
-    help="With --compare: rows of the table; JSON, CSV and the report hold every trial.  [default: 20]  "
+    help="With --compare: rows of the table; JSON and CSV hold every trial, the report the best 1,000.  "
+    "[default: 20]  "
     "With --try: how many of the best trials.  [default: 1]",
 )
 @click.option(
     "--register",
     metavar="NAME",
-    help="Register the winner in MLflow's model registry, with the alias champion if it is surely the best.",
+    help="Register the winner in MLflow's model registry; it becomes the champion if there is none, or if it is surely "
+    "better than that.",
 )
 @cluster_option
 @root_option

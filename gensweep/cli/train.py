@@ -18,7 +18,7 @@ from gensweep.report.completion import run_names
     shell_complete=run_names,
     help="Repeat a trial: a run id, SWEEP (its best trial) or SWEEP/TRIAL.",
 )
-@click.option("--name", help="Name of the run; by default the file's name, or that of the run with -again.")
+@click.option("--name", help="Name of the run; by default the file's with -train, or that of the run with -again.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
 @click.option(
     "--cpus-per-worker", type=click.FloatRange(0, min_open=True), default=1, show_default=True, help="CPU cores each."
