@@ -30,7 +30,7 @@ PORT=$((20000 + SLURM_JOB_ID % 20000)) # jobs that share a node do not meet
 export RAY_ADDRESS="$HEAD:$PORT"
 
 SWEEP=("$SPACE" --storage "$WORK/storage")
-if [ -d "sweeps/$NAME" ]; then SWEEP=(--resume "$NAME"); fi
+if [ -f "sweeps/$NAME/sweep.json" ]; then SWEEP=(--resume "$NAME"); fi
 
 # The sweep leaves its process id, for the signal that SLURM sends to this script before the time is up, and its exit
 # code, as `ray symmetric-run` ends with 0 also if Ray did not start.

@@ -75,7 +75,7 @@ def piped(monkeypatch: pytest.MonkeyPatch) -> None:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No sweep of these tests waits for cores that another one uses, be it of a test that runs beside."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
+        patch.setenv("GENSWEEP_CLAIMS", str(tmp_path_factory.mktemp("runtime")))
         yield
 
 

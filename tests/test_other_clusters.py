@@ -189,7 +189,11 @@ def test_the_slurm_script_goes_on_when_it_is_sent_again(slurm, tmp_path):
     name = re.search(r"^NAME=(\S+)", SLURM.read_text(), re.MULTILINE)[1]
     space = re.search(r'^SPACE="\$HOME/gensweep/(\S+)"', SLURM.read_text(), re.MULTILINE)[1]
     assert yaml.safe_load((ROOT / space).read_text())["name"] == name
-    (tmp_path / "results" / "sweeps" / name).mkdir(parents=True)
+    sweep = tmp_path / "results" / "sweeps" / name
+    sweep.mkdir(parents=True)
+    slurm(3)
+    assert "--resume" not in (tmp_path / "sweep").read_text().split()  # the first start was refused
+    (sweep / "sweep.json").touch()
     slurm(3)
     assert (tmp_path / "sweep").read_text().split() == ["tune", "--resume", name]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -202,13 +203,7 @@ def _reference(
     Raises ParameterError for a file or folder that is missing or damaged.
     """
     if settings.against.endswith("/"):
-        shape = {"size": images.size, "channels": images.channels}
-        folder = {"kind": "image_folder", "path": settings.against, "test_fraction": 0.0} | shape
-        check_one_set(settings.against)
-        try:
-            return Real(load_images(trial.with_overrides({"data": folder})), extractor, cache_folder())
-        except ConfigError as error:
-            raise ParameterError("against", str(error).removeprefix("data.path: ")) from error
+        return Real(_pictures_in(settings.against, trial, images), extractor, cache_folder())
     splits: dict[str, Literal["test", "whole"]] = {"test": "test", "whole": "whole"}
     if (split := splits.get(settings.against)) is not None:
         return Real(load_images(trial, split), extractor, cache_folder())
@@ -218,6 +213,16 @@ def _reference(
         raise ParameterError("against", str(error)) from error
 
 
+def _pictures_in(folder: str, trial: TrialConfig, images: Images) -> Images:
+    """Those of a folder that is compared with, in the shape of the trial's images.  Raises ParameterError."""
+    check_one_set(folder)
+    data = {"kind": "image_folder", "path": folder, "test_fraction": 0.0, "size": images.size}
+    try:
+        return load_images(trial.with_overrides({"data": {**data, "channels": images.channels}}))
+    except ConfigError as error:
+        raise ParameterError("against", str(error).removeprefix("data.path: ")) from error
+
+
 def _unseen(trial: TrialConfig, images: Images, split: Literal["test", "whole test"] = "test") -> Images | None:
     """The test split, if there is one with the same classes."""
     try:
@@ -225,6 +230,23 @@ def _unseen(trial: TrialConfig, images: Images, split: Literal["test", "whole te
     except ConfigError:
         return None
     return found if found.class_names == images.class_names else None
+
+
+def folder_references(trial: TrialConfig) -> set[str]:
+    """What a trial's evaluation may compare with that are pictures of a folder, as it is now; no feature is computed.
+
+    A folder that is not there has none.
+    """
+    found, against = set[str](), trial.flat()["evaluation.against"]
+    if trial.kind("data") == "image_folder":
+        splits: tuple[Literal["train", "test", "whole", "whole test"], ...] = ("train", "whole", "test", "whole test")
+        for split in splits:
+            with suppress(ConfigError):
+                found.add(reference_name(load_images(trial, split)))
+    if against.endswith("/"):
+        with suppress(ConfigError):
+            found.add(reference_name(_pictures_in(against, trial, load_images(trial))))
+    return found
 
 
 def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:
@@ -290,14 +312,15 @@ def _check_evaluation(trial: TrialConfig, images: Images, section: str) -> None:
             for name, reference in _references(trial, images, extractor).items():
                 if isinstance(reference, Real):
                     METRICS[name].check_reference(reference)
-            _check_generated(settings, images)
+            rungs = section == "evaluation" and bool(settings.rungs(trial.flat()["training.images"]))
+            _check_generated(settings, images, rungs=rungs)
     if settings.of("likelihood"):
         hold_out(trial, images)
 
 
-def _check_generated(settings: EvaluationSettings, images: Images) -> None:
-    """Raise ParameterError if too few images are drawn for a metric, at the end or before."""
-    for key, last in (("samples", True), ("rung_samples", False)):
+def _check_generated(settings: EvaluationSettings, images: Images, *, rungs: bool) -> None:
+    """Raise ParameterError if too few images are drawn for a metric, at the end or, where there are rungs, before."""
+    for key, last in (("samples", True), *([("rung_samples", False)] if rungs else [])):
         labels = proportional_labels(images.class_counts, settings.drawn(last=last))
         try:
             for name in settings.of("samples"):

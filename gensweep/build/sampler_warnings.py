@@ -52,7 +52,7 @@ def _warning(trial: TrialConfig) -> str | None:
 
 
 def _remedy(levels: Levels, sampler: Sampler, settings: dict[str, Any]) -> str:
-    """The fewest steps and the spacing that would do, of up to four times as many; else what to do without."""
+    """The fewest steps that were tried and would do, up to four times as many, with their spacing; else another way."""
     first = settings.get("steps") or 0
     spacings = [{"spacing": spacing} for spacing in get_args(Spacing)] if "spacing" in settings else [{}]
     for steps in range(first, 4 * first, max(1, first // TRIED)):

@@ -116,9 +116,7 @@ def best(
     else:
         _print_best(ranked, format)
     if register is not None:
-        trial = ranked.winner.trial
-        (sweep,) = {each.run_id for each in ranked.sweeps if each.sweep_id == trial.sweep_id}
-        _register(verdicts.compare(sweep, root=root), register)
+        _register(verdicts.compare(ranked.sweeps[0].run_id, root=root), register)
 
 
 def _register(verdict: Verdict, name: str | None) -> None:

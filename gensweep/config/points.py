@@ -78,11 +78,14 @@ def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) ->
         return len(item[1].overruled), len(item[1].problems), -len(item[1].met & settings.keys())
 
     label, chosen = min(below.items(), key=misfit)
-    every = [each for branch in named for each in every_node(branch.nodes) if isinstance(each, Fixed)]
-    for key in chosen.overruled:
-        values = list(dict.fromkeys(show(each.value) for each in every if each.key == key))
-        if len(values) > 1:
-            point.problems.append((key, f"{show(settings[key])} is not one of {', '.join(values)}"))
+    every = [each for branch in named for each in every_node(branch.nodes)]
+    for key in set(chosen.overruled) - {key for key, _ in chosen.problems}:
+        others = [each for each in every if each.key == key]
+        known = list(dict.fromkeys(show(each.value) for each in others if isinstance(each, Fixed)))
+        if not all(isinstance(each, Fixed) for each in others):
+            point.problems.append((key, f"{show(settings[key])} does not go with the other settings of this trial"))
+        elif len(known) > 1:
+            point.problems.append((key, f"{show(settings[key])} is not one of {', '.join(known)}"))
     point.overruled += chosen.overruled
     point.params[node.name] = label
     point.params |= chosen.params

@@ -36,6 +36,8 @@ def taken(name: str, *, replace: bool) -> list[SweepRecord]:
     something of that name was trained, or lies in its folder and is not in this store.
     """
     folder = SweepFolder(ROOT, name)
+    if folder.path.exists():
+        sync(folder)  # it may be new to the store
     try:
         found = [sweep for sweep in load_sweeps() if sweep.name == name]
     except NothingToCompareError:

@@ -111,8 +111,8 @@ class FrechetDistanceByClass(CollectedFeatures):
 
     @classmethod
     def check_generated(cls, labels: Int[Tensor, " n"], class_names: Sequence[str]) -> None:
-        """Raise GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS images."""
-        if (found := _small_class(labels, class_names)) is not None:
+        """Raise GensweepError if a class has fewer than MIN_IMAGES_PER_CLASS of the images that are kept."""
+        if (found := _small_class(labels[:MAX_FEATURES_KEPT], class_names)) is not None:
             raise GensweepError(
                 f"{cls.name} needs at least {MIN_IMAGES_PER_CLASS} generated images of each class, but got {found}; "
                 "raise the number of samples"
@@ -162,9 +162,14 @@ def _factor(x: Float[Tensor, "n d"]) -> Float64[Tensor, "r d"]:
 
 def detail_names(class_names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
     """Names of classes as MLflow takes them in the name of a metric; those that are taken then get their number."""
-    names = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names]
-    alike = {name for name in names if name in taken or names.count(name) > 1}
-    return [f"{name}_{label}" if name in alike else name for label, name in enumerate(names)]
+    names, found = [re.sub(r"[^\w.\- ]", "_", name) for name in class_names], list[str]()
+    for label, name in enumerate(names):
+        if name in taken or names.count(name) > 1:
+            name = f"{name}_{label}"
+        while name in found:
+            name += "_"
+        found.append(name)
+    return found
 
 
 def _small_class(labels: Int[Tensor, " n"], class_names: Sequence[str]) -> str | None:

@@ -54,6 +54,11 @@ def reference_name(images: _RealImages) -> str:
     return f"{images.name} ({n:,} images, {width}x{height})#{images.fingerprint[:16]}"
 
 
+def name_in(reference: str) -> str:
+    """The name of the images in their `reference_name`, without what tells them from others of that name."""
+    return reference.partition(" (")[0]
+
+
 def labels_hash(images: _RealImages) -> str:
     """What tells labels and class names apart that the same images have: the base of a fine-tuning has its own."""
     names = json.dumps(images.class_names).encode()

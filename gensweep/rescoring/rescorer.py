@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -16,12 +15,13 @@ import torch
 from filelock import FileLock
 
 from gensweep.build.model import load_checkpoint, weights_name
-from gensweep.build.parts import build_evaluator, build_family, load_images
+from gensweep.build.parts import build_evaluator, build_family, folder_references, load_images
 from gensweep.config import TrialConfig
 from gensweep.diffusion.samplers.sampler import SAMPLERS, is_adaptive
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
-from gensweep.results import OUTCOMES_FORMAT, Identity, Outcome, SamplingConfig, outcome_key
+from gensweep.metrics.real import name_in
+from gensweep.results import OUTCOMES_FORMAT, Outcome, SamplingConfig, outcome_key
 from gensweep.training.checkpoint import read, tensor_names
 from gensweep.training.cost import counted_calls, draws_adaptively
 from gensweep.training.device import default_device
@@ -133,12 +133,9 @@ class Rescorer:
 
     def missing(self, configs: Sequence[SamplingConfig]) -> list[SamplingConfig]:
         """Those of which no score is known, or one by other pictures than a folder holds now."""
-        known = {outcome.key: outcome for outcome in self.known()}
+        known, folders = {outcome.key: outcome for outcome in self.known()}, folder_references(self._evaluated)
         found = {each: known.get(outcome_key(each, self.samples, self.seed, self.changed)) for each in configs}
-        settings = self._evaluated.flat()
-        if settings["data.kind"] == "image_folder" or settings["evaluation.against"].endswith("/"):
-            return [each for each, outcome in found.items() if not self._is_asked_for(outcome, each)]
-        return [each for each, outcome in found.items() if outcome is None]
+        return [each for each, outcome in found.items() if outcome is None or _is_outdated(outcome, folders)]
 
     def run(
         self, configs: Sequence[SamplingConfig], progress: Callable[[int], None] | None = None
@@ -149,12 +146,19 @@ class Rescorer:
         was stopped.  `progress` gets the number of network evaluations so far.
         """
         known = {outcome.key: outcome for outcome in self.known()}
-        missing, done = bool(self.missing(configs)), 0
+        evaluator, done = None, 0
+        if self.missing(configs):
+            evaluator = build_evaluator(self._evaluated, load_images(self._evaluated), self.device)
         for sampling in sorted(configs, key=lambda each: each.evaluations):
             outcome = known.get(outcome_key(sampling, self.samples, self.seed, self.changed))
-            if missing and not self._is_asked_for(outcome, sampling):
-                outcome = self._score(sampling, done, progress)
-                done += sampling.evaluations * self.samples
+            if evaluator is not None:
+                identities = {
+                    name: replace(each, weights=sampling.weights) for name, each in evaluator.identities.items()
+                }
+                # Other images or another extractor of the same name: what was measured then is not what is asked for.
+                if outcome is None or {name: score.identity for name, score in outcome.scores.items()} != identities:
+                    outcome = self._score(sampling, replace(evaluator, identities=identities), done, progress)
+                    done += sampling.evaluations * self.samples
             assert outcome is not None
             yield outcome
 
@@ -174,21 +178,12 @@ class Rescorer:
 
     @property
     def _evaluated(self) -> TrialConfig:
+        """The trial as it is scored."""
         return self.trial.with_overrides({**self.changed, "evaluation.samples": self.samples})
 
-    @cached_property
-    def _evaluator(self) -> Evaluator:
-        return build_evaluator(self._evaluated, load_images(self._evaluated), self.device)
-
-    def _identities(self, sampling: SamplingConfig) -> dict[str, Identity]:
-        return {name: replace(each, weights=sampling.weights) for name, each in self._evaluator.identities.items()}
-
-    def _is_asked_for(self, outcome: Outcome | None, sampling: SamplingConfig) -> bool:
-        """Whether an outcome is of today's images and extractor; others may have had the same names."""
-        scores = {} if outcome is None else outcome.scores
-        return {name: score.identity for name, score in scores.items()} == self._identities(sampling)
-
-    def _score(self, sampling: SamplingConfig, done: int, progress: Callable[[int], None] | None) -> Outcome:
+    def _score(
+        self, sampling: SamplingConfig, evaluator: Evaluator, done: int, progress: Callable[[int], None] | None
+    ) -> Outcome:
         changes = self.overrides(sampling)
         model = load_checkpoint(self.folder, overrides=changes, weights=sampling.weights, device=self.device)
 
@@ -196,7 +191,6 @@ class Rescorer:
             if progress is not None:
                 progress(done + images * sampling.evaluations)
 
-        evaluator = replace(self._evaluator, identities=self._identities(sampling))
         result = evaluate(model.family, model.network, evaluator, key=self.seed, progress=drawn)
         if result.suspects is not None:
             write_pairs(result.suspects, self.folder / SUSPECTS_FILE)
@@ -243,3 +237,10 @@ def _sampling_of(trial: TrialConfig) -> SamplingConfig:
     guidance = tree["family"].get("guidance") if tree["family"].get("conditional", True) else None
     settings = tuple((name, value) for name, value in sampler.items() if name not in ("kind", "steps"))
     return SamplingConfig(sampler.get("kind"), sampler.get("steps"), guidance, "", settings=settings)
+
+
+def _is_outdated(outcome: Outcome, folders: Collection[str]) -> bool:
+    """Whether an outcome was measured by other pictures of a folder than those that are there now."""
+    names = set(map(name_in, folders))
+    measured = {score.identity.reference for score in outcome.scores.values()}
+    return any(name_in(reference) in names for reference in measured - set(folders))

@@ -11,7 +11,6 @@ import json
 import logging
 import math
 import os
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -54,15 +53,15 @@ class StoppedWaitingError(GensweepError):
 
 
 def claims_folder() -> Path:
-    """Where the claims of this user on this machine are: in $XDG_RUNTIME_DIR, else in the folder for temporary files.
+    """Where the claims of this user on this machine are: in $GENSWEEP_CLAIMS, else below /tmp.
 
-    Raises GensweepError if somebody else owns it.
+    All processes of a user must find the same one, from a login or without, and it must outlast the last logout, after
+    which $XDG_RUNTIME_DIR is gone.  Raises GensweepError if somebody else owns it.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    folder = Path(runtime) / "gensweep" if runtime else Path(tempfile.gettempdir()) / f"gensweep-{os.getuid()}"
+    folder = Path(os.environ.get("GENSWEEP_CLAIMS") or f"/tmp/gensweep-{os.getuid()}")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise GensweepError(f"{folder} belongs to another user; remove it, or set XDG_RUNTIME_DIR to a folder of yours")
+        raise GensweepError(f"{folder} belongs to another user; remove it, or set GENSWEEP_CLAIMS to a folder of yours")
     return folder / "claims"
 
 
@@ -90,7 +89,7 @@ def share_for(resources: Resources, others: Sequence[CoreClaim], trials: float =
     most = min(cores, resources.cpus or cores)
     at_once = trials if resources.concurrent == "auto" else min(trials, resources.concurrent)
     if at_once < math.inf:
-        most = min(most, math.ceil(at_once * resources.worker_counts[0] * resources.cpus_per_worker - 1e-9))
+        most = min(most, math.ceil(max(1, at_once) * resources.worker_counts[0] * resources.cpus_per_worker - 1e-9))
     left = cores - sum(each.cpus for each in others)
     least = resources.worker_counts[-1] * resources.cpus_per_worker
     if others and (left < least or (resources.gpus_per_worker and _shared_gpus(others))):

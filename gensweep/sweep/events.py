@@ -67,7 +67,7 @@ class Extended:
 
 @dataclass(frozen=True)
 class Exhausted:
-    """The budget of the search pays for no more than these trials, unless more are asked for."""
+    """The budget of the search pays for no more: so many trials are drawn in all, with those it has no say in."""
 
     kind: ClassVar[str] = "exhausted"
     trials: int

@@ -10,6 +10,7 @@ NAME/logs/t0007.log      what went wrong, if anything did; of the driver in driv
 NAME/optuna.db           the Optuna study, a view of the log
 NAME/ray/                book-keeping of Ray, never read again
 NAME/lock                held by the driver
+NAME/mlflow.lock         held by whoever brings MLflow up to date
 """
 
 from __future__ import annotations

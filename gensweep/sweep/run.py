@@ -58,7 +58,7 @@ def run_plan(
     folder = SweepFolder(root, plan.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     folder.check_log()
-    more = repeats or plan.search.repeats or folder.state().repeats or retry
+    more = repeats or plan.search.repeats or (folder.state().repeats and not extend) or retry
     trials = math.inf if more else _trials_left(plan, folder) + extend
     # Ray takes SIGTERM for itself as it starts; from then on it is ours again.
     stop, local = threading.Event(), is_local()

@@ -51,7 +51,8 @@ class SessionSearcher(_NotStored, Searcher):
             return None if self._session.waits else Searcher.FINISHED
         self._trials[trial_id] = trial.trial
         self._running.add(trial_id)
-        return {"trial": trial.trial, "config": trial.config}
+        checkpoints = self._session.checkpoints_of(trial.trial)
+        return {"trial": trial.trial, "config": trial.config, "checkpoints": checkpoints}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended by itself or was stopped; of an error more is known later, in the callback."""

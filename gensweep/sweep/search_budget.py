@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from gensweep.results import Unit
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
-#: Once a trial has come to its end, those that have gone less than a third of the way say nothing of what another will
-#: spend: compiling and the first scores come once.
+#: Once a trial has gone a third of the way, those that have not say nothing of what another will spend: compiling and
+#: the first scores come once.
 MOST_EXTRAPOLATED = 3.0
 
 
@@ -41,7 +40,7 @@ def pays_for_another(state: SweepState) -> bool:
 
 def _dearest(trials: Sequence[TrialState], unit: Unit) -> float:
     """What the dearest of some trials spends until its end, going by what it has spent so far."""
-    most = MOST_EXTRAPOLATED if any(trial.status == "finished" for trial in trials) else math.inf
     begun = [trial for trial in trials if trial.status != "failed" and trial.images and trial.length]
-    times = [(trial, max(1.0, (trial.length or 0) / trial.images)) for trial in begun]
-    return max((spent_by(trial, unit) * longer for trial, longer in times if longer <= most), default=0.0)
+    longer = {trial.trial: max(1.0, (trial.length or 0) / trial.images) for trial in begun}
+    far = [trial for trial in begun if longer[trial.trial] <= MOST_EXTRAPOLATED]
+    return max((spent_by(trial, unit) * longer[trial.trial] for trial in far or begun), default=0.0)

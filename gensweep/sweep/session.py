@@ -111,7 +111,7 @@ class Session:
             if NEW in offered and not pays_for_another(self.state):
                 offered = [each for each in offered if each != NEW]
                 if not offered and not self.state.running and not self.state.waiting:
-                    self.note(events.Exhausted(len(self.state.searched)))
+                    self.note(events.Exhausted(self.state.wanted_once_exhausted))
                     self._carry_out()
                     self._repeat_best()
                     continue

@@ -41,7 +41,7 @@ class SweepState:
         """How many trials the search is to draw."""
         self.exhausted: bool = False
         """Whether the budget of the search is used up."""
-        self._beyond_budget: int = 0
+        self._beyond_budget = 0
         """How many trials were asked for whatever the budget."""
         self.repeats: events.RepeatsAsked | None = None
         """Which trials are to be trained again with other seeds, where that was asked for later than the search."""
@@ -83,8 +83,7 @@ class SweepState:
                 self._beyond_budget += event.trials - self.wanted
                 self.wanted, self.repeats = event.trials, None
             case events.Exhausted():
-                paid = min(event.trials, self.wanted - self._beyond_budget)
-                self.wanted, self.exhausted = paid + self._beyond_budget, True
+                self.wanted, self.exhausted = event.trials, True
             case events.RepeatsAsked():
                 self.repeats = event
             case events.SessionStarted():
@@ -161,6 +160,11 @@ class SweepState:
         """What a training has spent after so many images, in the unit of its budget."""
         budget = None if self.created is None else self.created.budget
         return images if budget is None or not trial.length else budget * images / trial.length
+
+    @property
+    def wanted_once_exhausted(self) -> int:
+        """How many trials there are to be if the budget pays for none but those that were drawn."""
+        return min(len(self.searched), self.wanted - self._beyond_budget) + self._beyond_budget
 
     @property
     def total(self) -> int:

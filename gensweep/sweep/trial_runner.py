@@ -106,7 +106,8 @@ class TrialRunner(tune.Trainable):
 
     def _assign(self) -> None:
         used_up = self._trials_of_group >= self._settings.trials_per_group
-        if self._group is not None and (used_up or not self._group.alive or self._group.can_grow()):
+        freed = bool(self._nodes) and not nodes_of(self._name)  # by the driver, which Train has not noticed yet
+        if self._group is not None and (used_up or freed or not self._group.alive or self._group.can_grow()):
             self._release()
         self._assigned = True
         self._trials_of_group += 1

@@ -142,7 +142,7 @@ class TuneScheduler:
             case events.Suggested(repeat_of=None):
                 self._begin(event, state.trials[event.trial])
             case events.Exhausted():
-                while self._ahead:
+                while len(self._ahead) > state.wanted - len(state.searched):
                     self._end(self._ahead.pop(), failed=False)
             case events.Resumed() | events.Started() if event.trial in self._trials:
                 if not (trial := self._trials[event.trial]).is_finished():

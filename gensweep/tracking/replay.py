@@ -42,7 +42,7 @@ from gensweep.sweep.trial_state import TrialState
 from gensweep.tracking.logged_models import ESTIMATES, KEPT_IMAGES
 from gensweep.tracking.records import logged_sweep_id
 from gensweep.tracking.run_writer import RunWriter, metrics_of
-from gensweep.tracking.store import client, details_in, experiment_id, search_runs, skipping_refused
+from gensweep.tracking.store import client, experiment_id, search_runs, skipping_refused
 from gensweep.tracking.tags import (
     POSITION,
     POSITION_MARK,
@@ -84,11 +84,12 @@ def replay_lock(folder: SweepFolder) -> FileLock:
 class Replay:
     """Brings the runs of one sweep up to date, for whoever has its `replay_lock`.
 
-    `driving` says whether this process holds the sweep's storage, so that nobody else can be going on with it.
+    `driving` says whether this process holds the sweep's storage, so that nobody else can be going on with it.  Where
+    MLflow has lost a part, or has a run twice, it is to be done `anew`, whatever it says that it has.
     """
 
-    def __init__(self, folder: SweepFolder, *, driving: bool = False) -> None:
-        self._folder, self._driving = folder, driving
+    def __init__(self, folder: SweepFolder, *, driving: bool = False, anew: bool = False) -> None:
+        self._folder, self._driving, self._anew = folder, driving, anew
         self._state = SweepState()
         self._read = 0
         self._runs: dict[str, RunWriter] = {}
@@ -174,10 +175,11 @@ class Replay:
         self._outdated = self._is_moved(Path(tags.get("gensweep.folder", self._folder.path)))
         position, follows = int(tags.get(POSITION, "0")), self._is_of_this_log(tags)
         if follows and tags.get(VIEW) == VIEW_FORMAT:
-            self._outdated |= bool(position and self._folder.state().trials) and not details_in(
-                self._runs[SWEEP].artifacts, 1
-            )
-            self._take(search_runs(self._experiment, f"{self._query} and tags.`{KEPT_IMAGES}` != ''"))
+            if self._anew:
+                self._take(search_runs(self._experiment, self._query))
+                self._outdated, self._first_size = True, 0
+            else:
+                self._take(search_runs(self._experiment, f"{self._query} and tags.`{KEPT_IMAGES}` != ''"))
             return position
         if not follows:
             self._check_driver(tags)
@@ -209,9 +211,11 @@ class Replay:
     def _take_those_of_this_log(self) -> int:
         """Find trials' runs, and delete those with other numbers; returns up to where others surely follow the log."""
         runs = search_runs(self._experiment, f"{self._query} and tags.`{TRIAL}` != '{SWEEP}'")
-        ours = [run for run in runs if self._is_of_this_log(run.data.tags)]
+        ours = list[Run]()
         for run in runs:
-            if run not in ours:
+            if self._is_of_this_log(run.data.tags):
+                ours.append(run)
+            else:
                 RunWriter(self._client, run).delete()
         self._take(ours)
         self._first_size = 0

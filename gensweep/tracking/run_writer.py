@@ -46,7 +46,7 @@ class RunWriter:
         self._client = client
         self._params = frozenset(run.data.params)
         self._status = str(run.info.status)
-        self.artifacts = str(run.info.artifact_uri)
+        self._artifacts = str(run.info.artifact_uri)
         self._datasets: set[str] = set()
         self._experiment = str(run.info.experiment_id)
 
@@ -157,7 +157,7 @@ class RunWriter:
         """Delete what earlier versions kept among the artifacts."""
         for item in self._client.list_artifacts(self.id):
             if item.path in FORMER_ARTIFACTS:
-                delete_files(f"{self.artifacts}/{item.path}")
+                delete_files(f"{self._artifacts}/{item.path}")
         self.log(tags={"gensweep.kept_images": None})
 
     def keep_checkpoint(self, folder: Path, images: str) -> None:

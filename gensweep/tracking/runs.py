@@ -60,8 +60,9 @@ def find_sweep(name: str | None = None) -> SweepRecord:
 
 def sweep_in(folder: SweepFolder) -> SweepRecord:
     """The sweep of a folder, whatever others have its name.  Raises ConfigError if the store does not have it."""
+    sweep_id = logged_sweep_id(folder)
     for sweep in load_sweeps():
-        if sweep.sweep_id == logged_sweep_id(folder):
+        if sweep.sweep_id == sweep_id:
             return sweep
     raise ConfigError(f"{store_name()} has no runs of {folder.path}")
 

@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 import warnings
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from gensweep.redaction import redact
 from gensweep.tracking.last_answer import LastAnswer, StoredRun, last_answer, version
 from gensweep.tracking.logged_models import KEPT_IMAGES, MODEL_IMAGES, models_of
 from gensweep.tracking.relocation import DATABASE_FOLDER, follow, former_folder
-from gensweep.tracking.tags import VIEW, VIEW_FORMAT, details_files
+from gensweep.tracking.tags import TRIAL, VIEW, VIEW_FORMAT, details_files
 
 if TYPE_CHECKING:
     from mlflow.entities import LoggedModel, Run
@@ -97,15 +96,18 @@ def store_name() -> str:
 
 
 def is_this_store(noted: str) -> bool:
-    """Whether a name of a store means this one, which earlier versions spelt as the user did; nobody's is any."""
-    uri, _, experiment = noted.rpartition(" ")
-    return not noted or f"{_spelt(uri)} {experiment}" == store_name()
+    """Whether a name of a store means this one; earlier versions spelt a database as the user did."""
+    name = store_name()
+    return noted in ("", name, name.replace("sqlite:///./", "sqlite:///", 1))
 
 
 def _spelt(uri: str) -> str:
     """A URI in words that hold in a copy of the current folder; of a database there is one spelling."""
-    database = database_file(uri)
-    return (uri if database is None else f"sqlite:///{database.absolute()}").replace(str(Path.cwd()), ".")
+    database, here = database_file(uri), Path.cwd()
+    if database is None:
+        return uri.replace(str(here), ".")
+    file = database.absolute()
+    return f"sqlite:///./{file.relative_to(here)}" if file.is_relative_to(here) else f"sqlite:///{file}"
 
 
 #: What makes a page of MLflow one of model training where its UI has that switch: then it looks at nothing else.
@@ -160,29 +162,25 @@ def stored_runs() -> Sequence[StoredRun]:
 
 
 def _details(runs: Sequence[Run]) -> tuple[dict[str, dict[str, Any]], set[str]]:
-    """The details of the trials of each sweep, by the id of its run, and the ids of those that have lost them."""
-    trials = Counter(run.data.tags.get("mlflow.parentRunId", "") for run in runs)
-    found, lost = dict[str, dict[str, Any]](), set[str]()
-    for run in runs:
-        run_id, tags = str(run.info.run_id), run.data.tags
-        if tags["gensweep.kind"] == "sweep" and VIEW in tags:
-            found[run_id] = details_in(str(run.info.artifact_uri), trials[run_id])
-            written = tags[VIEW] == VIEW_FORMAT and tags.get("gensweep.status") != "running"
-            if written and trials[run_id] and not found[run_id]:
-                lost.add(run_id)
-    return found, lost
-
-
-def details_in(artifacts: str, trials: int) -> dict[str, Any]:
-    """The details of so many trials of a sweep, by trial, from the artifacts of its run; without what cannot be had."""
+    """The details of the trials of each sweep, by the id of its run, and the ids of those that have lost some."""
     from mlflow.artifacts import load_dict
     from mlflow.exceptions import MlflowException
 
-    found = dict[str, Any]()
-    for file in details_files(trials):
-        with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
-            found |= load_dict(f"{artifacts}/{file}")
-    return found
+    trials: dict[str, list[str]] = {}
+    for run in runs:
+        trials.setdefault(run.data.tags.get("mlflow.parentRunId", ""), []).append(run.data.tags.get(TRIAL, ""))
+    found, lost = dict[str, dict[str, Any]](), set[str]()
+    for run in runs:
+        run_id, tags = str(run.info.run_id), run.data.tags
+        if tags["gensweep.kind"] != "sweep" or VIEW not in tags:
+            continue
+        names, details = trials.get(run_id, []), found.setdefault(run_id, {})
+        for file in details_files(len(names)):
+            with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
+                details |= load_dict(f"{run.info.artifact_uri}/{file}")
+        if tags[VIEW] == VIEW_FORMAT and tags.get("gensweep.status") != "running" and set(names) - details.keys():
+            lost.add(run_id)
+    return found, lost
 
 
 def _stored(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from filelock import Timeout
 
@@ -24,7 +26,7 @@ from gensweep.tracking.store import (
     stored_runs,
 )
 from gensweep.tracking.store_check import check_server
-from gensweep.tracking.tags import POSITION, SWEEP_ID, VIEW, VIEW_FORMAT
+from gensweep.tracking.tags import POSITION, SWEEP_ID, TRIAL, VIEW, VIEW_FORMAT
 
 #: Seconds that the driver of a running sweep has to send what its log says.
 DRIVER_PATIENCE = 3.0
@@ -32,7 +34,7 @@ DRIVER_PATIENCE = 3.0
 DRIVER_INTERVAL = 0.2
 
 
-def sync(folder: SweepFolder, timeout: float = 20.0) -> int | None:
+def sync(folder: SweepFolder, timeout: float = 20.0, *, anew: bool = False) -> int | None:
     """Bring MLflow up to date with a sweep's log; returns how many events it still misses.
 
     A session whose driver was lost is ended in the log first.  None for a sweep that is running, since its driver does
@@ -53,7 +55,7 @@ def sync(folder: SweepFolder, timeout: float = 20.0) -> int | None:
             except Timeout:
                 return None
             with alone:
-                replay, deadline = Replay(folder), time.monotonic() + timeout
+                replay, deadline = Replay(folder, anew=anew), time.monotonic() + timeout
                 while replay.catch_up() and time.monotonic() < deadline:
                     pass
                 return replay.remaining()
@@ -76,9 +78,9 @@ def sync_all(root: Path) -> list[str]:
         try:
             folder = SweepFolder(root, file.parent.name)
             sweep_id = logged_sweep_id(folder)
-            if sweep_id is None or sent.get(sweep_id) == (folder.log.size, False, str(folder.path)):
+            if sweep_id is None or sent.get(sweep_id) == _Sent(folder.log.size, str(folder.path)):
                 continue
-            missing = sync(folder)
+            missing = sync(folder, anew=sweep_id in sent and sent[sweep_id].damaged)
             if missing != 0 and (unsent := _unsent(folder, sweep_id, DRIVER_PATIENCE if missing is None else 0.0)):
                 notes.append(
                     f"{len(unsent)} records of {folder.name} are still to be written to MLflow: it is shown as of "
@@ -109,15 +111,31 @@ def file_outcomes(trial: TrialRecord, images: int, outcomes: Sequence[Outcome]) 
     sync(folder)
 
 
-def _sent() -> dict[str, tuple[int, bool, str]]:
-    """By the id of each sweep, how many bytes of its log MLflow has, whether it takes it to be running, and where."""
+class _Sent(NamedTuple):
+    """How many bytes of a sweep's log MLflow has, where it takes it to lie, and whether it takes it to be running.
+
+    It is `damaged` if details of trials cannot be had, or if there are two runs of one.
+    """
+
+    position: int = 0
+    folder: str = ""
+    running: bool = False
+    damaged: bool = False
+
+
+def _sent() -> dict[str, _Sent]:
+    """What MLflow has, by the id of each sweep."""
+    runs = stored_runs()
+    times = Counter((run.tags.get(SWEEP_ID, ""), run.tags.get(TRIAL, "")) for run in runs)
+    doubled = {sweep_id for (sweep_id, _), count in times.items() if count > 1}
     return {
-        run.tags.get(SWEEP_ID, ""): (
-            int(run.tags.get(POSITION, "0")) if run.tags.get(VIEW) == VIEW_FORMAT and not run.has_lost_details else 0,
-            run.tags.get("gensweep.status") == "running",
+        (sweep_id := run.tags.get(SWEEP_ID, "")): _Sent(
+            int(run.tags.get(POSITION, "0")) if run.tags.get(VIEW) == VIEW_FORMAT else 0,
             run.tags.get("gensweep.folder", ""),
+            run.tags.get("gensweep.status") == "running",
+            run.has_lost_details or sweep_id in doubled,
         )
-        for run in stored_runs()
+        for run in runs
         if run.tags["gensweep.kind"] == "sweep"
     }
 
@@ -125,6 +143,6 @@ def _sent() -> dict[str, tuple[int, bool, str]]:
 def _unsent(folder: SweepFolder, sweep_id: str, patience: float) -> list[LogEntry]:
     """What MLflow lacks of what the log says now, after some seconds for its driver to send it."""
     size, deadline = folder.log.size, time.monotonic() + patience
-    while (position := _sent().get(sweep_id, (0, True, ""))[0]) < size and time.monotonic() < deadline:
+    while (position := _sent().get(sweep_id, _Sent()).position) < size and time.monotonic() < deadline:
         time.sleep(DRIVER_INTERVAL)
     return [entry for entry in folder.log.read(position) if entry.end <= size]

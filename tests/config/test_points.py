@@ -75,6 +75,10 @@ def test_a_trial_comes_back_by_what_is_fixed_in_its_branch(seed):
 def test_what_is_fixed_otherwise_in_each_branch_is_outside_and_what_is_fixed_alike_keeps_its_value():
     point = point_of(TWIN_NODES, {"network": {"kind": "cnn", "width": 32}})
     assert point.problems == [("network.width", "32 is not one of 8, 16")]
+    ranged = [{"kind": "cnn", "width": 8, "depth": 3}, {"kind": "cnn", "width": {"int": [16, 32]}, "depth": 5}]
+    nodes = parse_space(clone({"network": {"choice": ranged}}), sections_by_family())[0]
+    mixed = point_of(nodes, {"network": {"kind": "cnn", "width": 24, "depth": 3}})
+    assert mixed.problems == [("network.width", "24 does not go with the other settings of this trial")]
     one = parse_space(clone({"network": {"choice": TWINS["network"]["choice"][1:]}}), sections_by_family())[0]
     assert point_of(one, {"network": {"kind": "cnn", "width": 32, "depth": 3}}).problems == []
 

@@ -115,7 +115,7 @@ class DisturbedSweep:
             "PYTHONPATH": os.pathsep.join([str(HERE), *sys.path]),
             "OMP_NUM_THREADS": "1",
             "TMPDIR": str(self.temporary),
-            "XDG_RUNTIME_DIR": str(self.temporary),
+            "GENSWEEP_CLAIMS": str(self.temporary),
             "RAY_TMPDIR": self._ray.name,
             "TEST_STEPS": str(self._tally),
             **self.environment,

@@ -166,7 +166,7 @@ def check_left_nothing(sweep: DisturbedSweep, patience: float = ENDING_PATIENCE)
         with sweep.sweep_folder.locked():
             pass
     if killed:  # what they and the processes that outlived them have left, the next one removes
-        runtime = {"XDG_RUNTIME_DIR": str(sweep.temporary)}
+        runtime = {"GENSWEEP_CLAIMS": str(sweep.temporary)}
         with patch.object(tempfile, "tempdir", str(sweep.temporary)), patch.dict(os.environ, runtime):
             remove_dead_scratch()
             other_claims()

@@ -231,6 +231,18 @@ def test_a_sweep_that_the_store_does_not_know_stays(store, capsys):
     shutil.rmtree(folder.parent)
 
 
+def test_an_entry_that_the_store_has_lost_is_replaced_like_any_other(store, capsys):
+    from gensweep.tracking.runs import find_sweep
+    from gensweep.tracking.store import client
+
+    evaluate(capsys, "real", "--name", "forgotten", "--like", "tiny")
+    lost = find_sweep("forgotten")
+    for run_id in (lost.run_id, lost.trials[0].run_id):
+        client().delete_run(run_id)
+    evaluate(capsys, "real", "--name", "forgotten", "--like", "tiny", "--replace")
+    assert len(find_sweep("forgotten").trials) == 1
+
+
 def test_suspects_go_to_a_folder_that_is_made_or_is_told_before_anything_is_scored(store, capsys):
     metrics = ("--like", "tiny", "--set", "evaluation.metrics=[fd,authpct]")
     evaluate(capsys, "real", *metrics, "--suspects", "new/folder/pairs.png")

@@ -118,6 +118,7 @@ def test_names_of_details_are_ones_that_mlflow_takes():
 
 def test_no_class_takes_the_place_of_another_or_of_the_ceiling():
     assert detail_names(["a/b", "a:b", "real"], {"real"}) == ["a_b_0", "a_b_1", "real_2"]
+    assert detail_names(["a/b", "a:b", "a_b_0"]) == ["a_b_0", "a_b_1", "a_b_0_"]
     metric = Agreement(MadeUp(features(50, 5, 1), ("fake", "real")))
     metric.update((features(4, 5, 2), torch.tensor([0, 1, 0, 1])))
     metric.compute()

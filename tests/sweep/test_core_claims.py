@@ -28,7 +28,7 @@ with core_claims.claimed_cores("first", Resources(concurrent=5), threading.Event
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
     """Eight cores, and nobody's claims."""
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setenv("GENSWEEP_CLAIMS", str(tmp_path / "gensweep"))
     monkeypatch.setattr(core_claims, "usable_cores", lambda: 8)
 
 
@@ -71,6 +71,7 @@ def test_a_sweep_takes_what_it_can_use_of_what_others_leave_or_waits(resources, 
         (Resources(), 3, 3),
         (Resources(), 100, 8),
         (Resources(), 0, 1),
+        (Resources(workers=2), 0, 2),
         (Resources(concurrent=2), 3, 2),
         (Resources(workers=2, cpus_per_worker=1.5), 1, 3),
         (Resources(workers=WorkerRange(min=1, max=4)), 1, 4),

@@ -71,6 +71,12 @@ def test_the_first_share_of_a_training_says_little_once_a_whole_one_is_known(tmp
     assert spent_by_search(one.state) == pytest.approx(231)
 
 
+def test_trials_that_all_end_early_for_want_of_progress_are_as_dear_as_they_would_have_been(tmp_path):
+    one = session(tmp_path, budget=350.0)
+    assert sum(run(one, flops=25.0, images=25) is not None for _ in range(30)) == 9
+    assert spent_by_search(one.state) <= 350
+
+
 def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
     one = session(tmp_path, budget=250.0)
     run(one)

@@ -3,6 +3,7 @@
 import json
 import threading
 from datetime import datetime
+from pathlib import Path
 
 from logged import LoggedSweep
 
@@ -81,8 +82,7 @@ def test_the_second_of_two_runs_of_a_trial_goes(store):
     tags = {key: run.data.tags[key] for key in (*OF_A_RUN, "mlflow.parentRunId")}
     client.create_run(run.info.experiment_id, tags=tags)
     assert len(find_sweep("twice-made").trials) == 3
-    client.set_tag(first.run_id, "gensweep.position", "0")
-    assert sync(folder) == 0
+    assert sync_all(folder.path.parent) == []
     assert [trial.run_id for trial in find_sweep("twice-made").trials] == [trial.run_id for trial in first.trials]
 
 
@@ -115,14 +115,16 @@ def test_the_sweep_of_a_folder_is_not_another_one_of_its_name(store):
 
 
 def test_a_database_is_one_store_however_it_is_spelt(store, monkeypatch):
-    sweep = LoggedSweep(store / "sweeps", "spelt")
     for uri in ("sqlite:///mlflow.db", "sqlite:///./mlflow.db", f"sqlite:///{store}/mlflow.db"):
         monkeypatch.setattr(store_module, "tracking_uri", lambda uri=uri: uri)
         assert store_module.store_name() == f"sqlite:///./mlflow.db {store_module.experiment_name()}"
     assert store_module.is_this_store(f"sqlite:///mlflow.db {store_module.experiment_name()}")
     assert not store_module.is_this_store(f"sqlite:///other.db {store_module.experiment_name()}")
     assert not store_module.is_this_store("sqlite:///mlflow.db another")
-    sweep.close()
+    for folder, uri in ((store, f"sqlite:///{store}-beside/mlflow.db"), (Path("/"), "sqlite:///mlflow.db")):
+        monkeypatch.chdir(folder)
+        monkeypatch.setattr(store_module, "tracking_uri", lambda uri=uri: uri)
+        assert store_module.is_this_store(store_module.store_name())
 
 
 def test_a_sweep_that_is_running_is_left_to_its_driver(store):
