@@ -33,7 +33,7 @@ class Capacity:
     """
 
     def __init__(self, resources: Resources) -> None:
-        nodes = cluster_nodes()
+        nodes = cluster_nodes(resources)
         self._resources = resources
         self._grows = nodes.addable is None or bool(nodes.addable)
         self._most = None if nodes.addable is None else allot(resources, nodes.living, nodes.addable).concurrent

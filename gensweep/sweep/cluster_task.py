@@ -90,7 +90,7 @@ def _run_task(asked: Resources | None, work: Callable[..., T], arguments: tuple[
     from gensweep.sweep.carried import Carried
     from gensweep.sweep.node_types import cluster_nodes
 
-    nodes = cluster_nodes()
+    nodes = cluster_nodes(asked or Resources(gpus_per_worker=1.0))
     asked = asked or _near_gpus(nodes)
     allot(asked, nodes.living, nodes.addable)
     targets: list[Path] = []

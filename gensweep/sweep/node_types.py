@@ -18,7 +18,8 @@ from typing import Any
 
 import ray
 
-from gensweep.sweep.allotment import NodeResources
+from gensweep.config.sweep_config import Resources
+from gensweep.sweep.allotment import NodeResources, workers_that_fit
 from gensweep.sweep.placement import drivers_node_is_head, node_resources
 
 _log = logging.getLogger(__name__)
@@ -38,19 +39,19 @@ class ClusterNodes:
     addable: Sequence[NodeResources] | None = ()
 
 
-def cluster_nodes() -> ClusterNodes:
-    """Those of the cluster to which this process is connected."""
+def cluster_nodes(resources: Resources) -> ClusterNodes:
+    """Those of the cluster to which this process is connected, for trials with these resources."""
     living = node_resources()
     if not os.environ.get("RAY_ADDRESS"):
         return ClusterNodes(living)
     config = _autoscaler_config() if drivers_node_is_head() else None
     if config is not None:
-        return ClusterNodes(living, addable(config, living))
+        return ClusterNodes(living, addable(config, living, resources))
     return ClusterNodes(living, None if _has_autoscaler() else ())
 
 
-def addable(config: Mapping[str, Any], living: Sequence[NodeResources]) -> list[NodeResources] | None:
-    """What an autoscaler's configuration allows beside the living nodes, the largest nodes first.
+def addable(config: Mapping[str, Any], living: Sequence[NodeResources], asked: Resources) -> list[NodeResources] | None:
+    """What an autoscaler's configuration allows beside the living nodes, first those that hold most of the workers.
 
     None if it does not say what nodes of some type have.
     """
@@ -62,7 +63,11 @@ def addable(config: Mapping[str, Any], living: Sequence[NodeResources]) -> list[
         if count and not resources:
             return None
         workers += [resources] * min(count, most)
-    workers.sort(key=lambda node: (node.get("GPU", 0.0), node.get("CPU", 0.0)), reverse=True)
+
+    def size(node: NodeResources) -> tuple[int, float, float]:
+        return workers_that_fit(asked, node), node.get("GPU", 0.0), node.get("CPU", 0.0)
+
+    workers.sort(key=size, reverse=True)
     workers = workers[:most]
     for node in living:  # a living node takes the place of one of its kind
         same = (each for each in workers if all(node.get(kind, 0.0) == each.get(kind, 0.0) for kind in ("CPU", "GPU")))

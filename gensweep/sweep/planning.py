@@ -235,7 +235,7 @@ def _allotment(resources: Resources) -> Allotment:
     with connected():
         from gensweep.sweep.node_types import cluster_nodes
 
-        nodes = cluster_nodes()
+        nodes = cluster_nodes(resources)
     return allot(resources, nodes.living, nodes.addable)
 
 

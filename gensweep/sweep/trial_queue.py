@@ -109,13 +109,15 @@ class TrialQueue:
         self._current: dict[str, _Generation] = {}
         self._watches: dict[str, StallWatch] = {}
         """Of the worker groups, by their runners."""
+        self._groups: dict[str, str] = {}
+        """Their names, as far as this queue has seen them begin."""
         self._checkpoints: dict[str, tuple[str, ...]] = {}
         """Of trials that have not been assigned since they started."""
         self._closing = self._closed = False
         self._changed = asyncio.Condition()
 
-    async def assign(self, runner: str, assignment: Assignment, *, new_group: bool = False) -> Assignment:
-        """Hand a trial to the runner's workers, which may be yet to come; whatever they do now is stale.
+    async def assign(self, runner: str, assignment: Assignment, *, new_group: str | None = None) -> Assignment:
+        """Hand a trial to the runner's workers, or to a group that is yet to come; whatever they do now is stale.
 
         Returns the assignment, with the checkpoints from which the trial was to start, if the runner has just begun it.
         """
@@ -123,7 +125,9 @@ class TrialQueue:
             checkpoints = self._checkpoints.pop(assignment.trial, assignment.checkpoints)
             assignment = replace(assignment, checkpoints=checkpoints)
             self._current[runner] = _Generation(assignment)
-            if new_group or runner not in self._watches:
+            if new_group is not None:
+                self._groups[runner] = new_group
+            if new_group is not None or runner not in self._watches:
                 self._watches[runner] = StallWatch()
             self._watches[runner].restart()
             self._changed.notify_all()
@@ -192,8 +196,10 @@ class TrialQueue:
                 await self._wait(lambda: stale() or (current.answered and not current.messages), None)
             return not (stale() or (self._closing and isinstance(event, Saved)))
 
-    async def hear(self, runner: str, sign: Sign) -> None:
-        """A sign of life of one of the runner's workers."""
+    async def hear(self, runner: str, group: str, sign: Sign) -> None:
+        """A sign of life of one of the runner's workers; those of an earlier group come late."""
+        if self._groups.get(runner, group) != group:
+            return
         if runner in self._watches:
             self._watches[runner].hear(sign)
         current = self._current.get(runner)

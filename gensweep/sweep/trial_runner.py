@@ -40,7 +40,7 @@ class TrialRunner(tune.Trainable):
         self._trials_of_group = 0
         self._generation = 0
         self.reset_config(config)
-        self._start_group()
+        self._start_group(f"{self._name}-0")
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial."""
@@ -113,15 +113,14 @@ class TrialRunner(tune.Trainable):
         self._trials_of_group += 1
         self._generation += 1
         assignment = replace(self._assignment, generation=self._generation)
-        new_group = self._group is None
+        new_group = f"{self._name}-{self._generation}" if self._group is None else None
         self._assignment = ray.get(self._queue.assign.remote(self._name, assignment, new_group=new_group))
-        if new_group:
-            self._start_group()
+        if new_group is not None:
+            self._start_group(new_group)
 
-    def _start_group(self) -> None:
+    def _start_group(self, name: str) -> None:
         self._kills = oom_kills()
-        run = f"{self._name}-{self._generation}"
-        self._group: WorkerGroup | None = WorkerGroup(self._settings, self._name, run, self._group_ended)
+        self._group: WorkerGroup | None = WorkerGroup(self._settings, self._name, name, self._group_ended)
 
     def _group_ended(self, end: GroupEnd) -> None:
         ray.get(self._queue.group_ended.remote(self._name, self._generation, end))

@@ -51,7 +51,7 @@ LOOPBACK = "127.0.0.1"  # the address of a node that Ray was told to keep to its
 LONGEST_CAUSE = 500  # characters of an error's first line that are shown
 
 
-def serve(settings: RunnerSettings, runner: str) -> None:
+def serve(settings: RunnerSettings, runner: str, group: str) -> None:
     """Run trials for as long as the group lives.  Raises RuntimeError, which ends the group, if a job raises."""
     write_for_owner_alone()
     queue, job = settings.queue, settings.job.open()
@@ -66,7 +66,7 @@ def serve(settings: RunnerSettings, runner: str) -> None:
     nodes = _join_process_group(device)
     problem = worker_problem(settings.storage, own=settings.own_storage)
     generation = 0
-    heartbeat = _heartbeat(queue, runner)
+    heartbeat = _heartbeat(queue, runner, group)
     while True:
         heartbeat.rest()
         assignment = _agree(partial(_next_assignment, queue, runner, generation))
@@ -87,10 +87,10 @@ def serve(settings: RunnerSettings, runner: str) -> None:
             ray.get(queue.finish.remote(runner, generation))
 
 
-def _heartbeat(queue: Any, runner: str) -> Heartbeat:
+def _heartbeat(queue: Any, runner: str, group: str) -> Heartbeat:
     """Signs of life of this rank, from now on."""
     heartbeat = Heartbeat(
-        lambda sign: queue.hear.remote(runner, sign),
+        lambda sign: queue.hear.remote(runner, group, sign),
         rank=_rank(),
         node=ray.get_runtime_context().get_node_id(),
         meetings=_meetings,

@@ -81,7 +81,7 @@ class WorkerGroup:
         none: dict[str, Any] = {each.name: 0 for each in fields(FailureConfig) if each.name in limits}
         return _KeptTrainer(
             begin,
-            train_loop_config={"settings": settings, "runner": self._runner},
+            train_loop_config={"settings": settings, "runner": self._runner, "group": self._name},
             backend_config=GpuSharing(),
             scaling_config=ScalingConfig(
                 num_workers=self._workers,

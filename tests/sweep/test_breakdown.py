@@ -21,7 +21,7 @@ from gensweep.sweep.node_types import ClusterNodes
 def without_ray(monkeypatch):
     monkeypatch.setattr(run, "connected", nullcontext)
     monkeypatch.setattr(run, "is_local", lambda: True)  # though another test may have connected to Ray
-    monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda: ClusterNodes([{"CPU": 2}]))
+    monkeypatch.setattr("gensweep.sweep.capacity.cluster_nodes", lambda _: ClusterNodes([{"CPU": 2}]))
     monkeypatch.setattr("gensweep.sweep.hosts.check_hosts", lambda *_: None)
 
 

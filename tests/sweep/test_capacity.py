@@ -23,7 +23,7 @@ class Cluster:
     def __init__(self, monkeypatch, addable):
         self.living, self.time, self.groups, self.ids = [HEAD], 0.0, {}, count()
         self.noted = []
-        monkeypatch.setattr(module, "cluster_nodes", lambda: ClusterNodes(self.living, addable))
+        monkeypatch.setattr(module, "cluster_nodes", lambda _: ClusterNodes(self.living, addable))
         monkeypatch.setattr(module, "node_resources", lambda: self.living)
         monkeypatch.setattr(module, "placement_group", self.ask)
         monkeypatch.setattr(module, "placement_group_table", lambda: self.groups)

@@ -27,20 +27,28 @@ def kinds(nodes):
 
 
 def test_as_many_of_each_type_as_allowed_and_of_all_together_the_largest():
-    assert kinds(addable(CONFIG, [HEAD])) == [(4, 1)] * 3 + [(2, 0)] * 2
+    assert kinds(addable(CONFIG, [HEAD], Resources())) == [(4, 1)] * 3 + [(2, 0)] * 2
+
+
+def test_nodes_that_hold_the_workers_come_before_others_with_gpus():
+    types = {"gpu": {"resources": {"CPU": 4, "GPU": 1}}, "cpu": {"resources": {"CPU": 32}}}
+    config = {"max_workers": 4, "available_node_types": types}
+    assert kinds(addable(config, [HEAD], Resources(cpus_per_worker=8))) == [(32, 0)] * 4
+    assert kinds(addable(config, [HEAD], Resources(gpus_per_worker=1))) == [(4, 1)] * 4
 
 
 def test_living_workers_are_not_added_once_more():
-    assert kinds(addable(CONFIG, [HEAD, GPU, GPU])) == [(4, 1)] + [(2, 0)] * 2
+    assert kinds(addable(CONFIG, [HEAD, GPU, GPU], Resources())) == [(4, 1)] + [(2, 0)] * 2
 
 
 def test_an_empty_configuration_adds_nothing():
-    assert addable({}, [HEAD]) == []
+    assert addable({}, [HEAD], Resources()) == []
 
 
 def test_a_type_without_resources_leaves_open_what_may_be_added():
     types = {"head": {"max_workers": 0}, "gpu": {"resources": {}, "max_workers": 2}}
-    assert addable({"max_workers": 2, "head_node_type": "head", "available_node_types": types}, [HEAD]) is None
+    config = {"max_workers": 2, "head_node_type": "head", "available_node_types": types}
+    assert addable(config, [HEAD], Resources()) is None
 
 
 STATUS = """======== Autoscaler status: 2026-11-26 16:29:24.311651 ========
@@ -75,6 +83,6 @@ def test_a_preview_asks_the_cluster_instead_of_this_machine(monkeypatch):
 
     monkeypatch.setenv("RAY_ADDRESS", "head:6379")
     monkeypatch.setattr("gensweep.sweep.cluster.connected", nullcontext)
-    monkeypatch.setattr("gensweep.sweep.node_types.cluster_nodes", lambda: ClusterNodes([HEAD], [GPU] * 3))
+    monkeypatch.setattr("gensweep.sweep.node_types.cluster_nodes", lambda _: ClusterNodes([HEAD], [GPU] * 3))
     found = _allotment(Resources(gpus_per_worker=1))
     assert (found.now, found.concurrent) == (0, 3)

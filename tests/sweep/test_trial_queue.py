@@ -227,14 +227,29 @@ def test_a_runner_is_told_that_its_workers_make_no_progress_and_then_which_are_s
     async def play(queue):
         await start(queue)
         sign = Sign(0, "host", "node", 1, None, "training", 1, 1, 2.0, 1.2)
-        await queue.hear("r", sign)
+        await queue.hear("r", "g", sign)
         while (first := await queue.take("r", 1, SOON)) is None:
-            await queue.hear("r", sign)
+            await queue.hear("r", "g", sign)
         assert isinstance(first, Stalled)
         assert 0.1 < first.seconds < 1.2
         while (second := await queue.take("r", 1, SOON)) is None:
-            await queue.hear("r", sign)
+            await queue.hear("r", "g", sign)
         assert (second.kind, [each.sign for each in second.stuck]) == ("stalled", [sign])
+
+    scene(play)
+
+
+def test_late_signs_of_an_earlier_group_are_not_those_of_a_worker_that_is_stuck(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(trial_queue, "StallWatch", lambda: StallWatch(lambda: clock[0]))
+
+    async def play(queue):
+        await queue.assign("r", Assignment("t0", {}, generation=1), new_group="r-1")
+        await queue.hear("r", "r-1", Sign(1, "host", "node", 1, None, "training", 1, 1, 5.0, 5.0))
+        await queue.assign("r", Assignment("t0", {}, generation=2), new_group="r-2")
+        await queue.hear("r", "r-1", Sign(1, "host", "node", 1, None, "training", 2, 1, 5.0, 5.0))
+        clock[0] = 6.0
+        assert await queue.take("r", 2, SOON) is None
 
     scene(play)
 
@@ -244,7 +259,7 @@ def test_a_runner_is_told_what_rank_0_is_busy_with_once_its_workers_have_taken_t
         await start(queue)
 
         async def say(phase, rank=0):
-            await queue.hear("r", Sign(rank, "host", "node", 1, None, phase, 1, 1, 60.0, 60.0))
+            await queue.hear("r", "g", Sign(rank, "host", "node", 1, None, phase, 1, 1, 60.0, 60.0))
 
         await say("saving")  # the trial before
         await queue.begin("r", 1, ("n",))
@@ -263,7 +278,7 @@ def test_an_evaluation_waits_no_longer_because_a_phase_is_told_behind_it():
         await queue.take("r", 1, SOON)
         report = asyncio.create_task(queue.report("r", 1, evaluated(1)))
         assert await queue.take("r", 1, 1) == evaluated(1)
-        await queue.hear("r", Sign(0, "host", "node", 1, None, "saving", 1, 1, 60.0, 60.0))
+        await queue.hear("r", "g", Sign(0, "host", "node", 1, None, "saving", 1, 1, 60.0, 60.0))
         assert await queue.take("r", 1, 1) == Entered("t0", "saving")
         assert await asyncio.wait_for(report, 1)
 
@@ -276,7 +291,7 @@ def test_workers_that_wait_for_the_driver_are_not_stuck(monkeypatch):
 
     async def play(queue):
         await start(queue)
-        await queue.hear("r", Sign(0, "host", "node", 1, None, "training", 1, 1, 5.0, 5.0))
+        await queue.hear("r", "g", Sign(0, "host", "node", 1, None, "training", 1, 1, 5.0, 5.0))
         report = asyncio.create_task(queue.report("r", 1, evaluated(1)))
         assert await queue.take("r", 1, 1) == evaluated(1)
         clock[0] = 6.0
