@@ -62,7 +62,7 @@ def _add(point: Point, nodes: Sequence[Node], settings: Mapping[str, Any]) -> No
 
 
 def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) -> None:
-    """Take the branch that the kind names; of several, or without kinds, the first one that the settings fit."""
+    """Take the branch that the kind names; of several, or without kinds, the one that fits the settings best."""
     kind = settings.get(f"{node.key}.kind", settings.get(node.key))
     named = [branch for branch in node.branches if branch.label.partition("#")[0] in ("", kind)]
     if kind is not None and not named:
@@ -78,8 +78,10 @@ def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) ->
         return len(item[1].overruled), len(item[1].problems), -len(item[1].met & settings.keys())
 
     label, chosen = min(below.items(), key=misfit)
-    every = [each for branch in named for each in every_node(branch.nodes)]
-    for key in set(chosen.overruled) - {key for key, _ in chosen.problems}:
+    every, told = [each for branch in named for each in every_node(branch.nodes)], dict(chosen.problems)
+    for key in chosen.overruled:
+        if key in told:
+            continue
         others = [each for each in every if each.key == key]
         known = list(dict.fromkeys(show(each.value) for each in others if isinstance(each, Fixed)))
         if not all(isinstance(each, Fixed) for each in others):
