@@ -211,7 +211,7 @@ class Replay:
     def _take_those_of_this_log(self) -> int:
         """Find trials' runs, and delete those with other numbers; returns up to where others surely follow the log."""
         runs = search_runs(self._experiment, f"{self._query} and tags.`{TRIAL}` != '{SWEEP}'")
-        ours = list[Run]()
+        ours: list[Run] = []
         for run in runs:
             if self._is_of_this_log(run.data.tags):
                 ours.append(run)
