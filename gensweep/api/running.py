@@ -46,7 +46,7 @@ from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, is_prepared,
 from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of
 from gensweep.tracking.provenance import changed_plugins
-from gensweep.tracking.replay import Replay, replay_lock
+from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import sweep_in
 from gensweep.tracking.store import remember_runs
 from gensweep.tracking.store_check import check_server, store_folders
@@ -122,7 +122,7 @@ def _ended(sweep: SweepConfig, folder: SweepFolder, storage: str | None) -> Swee
 def _views(sweep: SweepConfig, folder: SweepFolder) -> list[LogView]:
     study = partial(StudyFile, folder, SearchSpace.of(sweep).suggest)
     return [
-        LogView("MLflow", partial(Replay, folder, driving=True), lock=replay_lock(folder)),
+        LogView("MLflow", partial(Replay, folder, driving=True), lock=folder.mlflow_lock()),
         LogView(folder.optuna.name, study, study_file.INTERVAL),
     ]
 

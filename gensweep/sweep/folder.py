@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_text
@@ -31,6 +31,9 @@ from gensweep.sweep.checkpoints import CHECKPOINTS, fetch_file
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.state import SweepState
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 _log = logging.getLogger(__name__)
 
@@ -166,6 +169,12 @@ class SweepFolder:
         with path.open("a") as file:
             file.write(text.rstrip() + "\n")
         return path
+
+    def mlflow_lock(self) -> BaseFileLock:
+        """Who has it may bring the sweep's runs in MLflow up to date: two at once would make them twice."""
+        from filelock import FileLock
+
+        return FileLock(self.path / "mlflow.lock", thread_local=False)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -15,8 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from gensweep.errors import GensweepError
 from gensweep.remote_folder import is_url
 from gensweep.scratch import scratch_folder
@@ -76,13 +74,8 @@ NUMBERED = Suggested | Retried | Cloned | Progressed | Evaluated
 SWEEP = ""
 
 
-def replay_lock(folder: SweepFolder) -> FileLock:
-    """Who has it may bring the runs of a sweep up to date: two at once would make them twice."""
-    return FileLock(folder.path / "mlflow.lock", thread_local=False)
-
-
 class Replay:
-    """Brings the runs of one sweep up to date, for whoever has its `replay_lock`.
+    """Brings the runs of one sweep up to date, for whoever has its folder's `mlflow_lock`.
 
     `driving` says whether this process holds the sweep's storage, so that nobody else can be going on with it.  Where
     MLflow has lost a part, or has a run twice, it is to be done `anew`, whatever it says that it has.

@@ -16,7 +16,7 @@ from gensweep.sweep.events import ScoredAgain, SessionEnded
 from gensweep.sweep.folder import SweepFolder, SweepInUseError
 from gensweep.sweep.log import LogEntry
 from gensweep.tracking.records import TrialRecord, logged_sweep_id, sweep_folder
-from gensweep.tracking.replay import Replay, replay_lock
+from gensweep.tracking.replay import Replay
 from gensweep.tracking.run_writer import RunWriter
 from gensweep.tracking.store import (
     cause_of,
@@ -51,7 +51,7 @@ def sync(folder: SweepFolder, timeout: float = 20.0, *, anew: bool = False) -> i
                 return 0
             check_server()
             try:
-                alone = replay_lock(folder).acquire(blocking=False)
+                alone = folder.mlflow_lock().acquire(blocking=False)
             except Timeout:
                 return None
             with alone:

@@ -34,17 +34,22 @@ SPACE = {
 NODES = parse_space(clone(SPACE), sections_by_family())[0]
 
 
-@given(seed=st.integers(0, 2**16))
-def test_a_trial_of_the_space_comes_back_as_the_point_that_gives_it(seed):
-    space = SearchSpace(NODES)
+def there_and_back(nodes, seed):
+    """A trial of a space, the point that it is, and the trial that this gives."""
     from optuna.trial import FixedTrial
 
+    space = SearchSpace(nodes)
     settings = space.sample(seed)
-    point = point_of(NODES, settings)
-    kinds = {"network.kind": settings["network.kind"], "diffusion.schedule.kind": settings["diffusion.schedule.kind"]}
+    point = point_of(nodes, settings)
     assert (point.problems, point.missing) == ([], [])
+    return settings, point, space.suggest(FixedTrial(point.params))
+
+
+@given(seed=st.integers(0, 2**16))
+def test_a_trial_of_the_space_comes_back_as_the_point_that_gives_it(seed):
+    settings, point, drawn = there_and_back(NODES, seed)
+    kinds = {"network.kind": settings["network.kind"], "diffusion.schedule.kind": settings["diffusion.schedule.kind"]}
     assert kinds.items() <= {name.partition("@")[0]: value for name, value in point.params.items()}.items()
-    drawn = space.suggest(FixedTrial(point.params))
     assert drawn.pop("network.dropout") == pytest.approx(settings.pop("network.dropout"))  # there and back again
     assert drawn == settings
 
@@ -63,13 +68,8 @@ TWIN_NODES = parse_space(clone(TWINS), sections_by_family())[0]
 
 @given(seed=st.integers(0, 2**16))
 def test_a_trial_comes_back_by_what_is_fixed_in_its_branch(seed):
-    from optuna.trial import FixedTrial
-
-    space = SearchSpace(TWIN_NODES)
-    settings = space.sample(seed)
-    point = point_of(TWIN_NODES, settings)
-    assert (point.problems, point.missing) == ([], [])
-    assert space.suggest(FixedTrial(point.params)) == settings
+    settings, _, drawn = there_and_back(TWIN_NODES, seed)
+    assert drawn == settings
 
 
 def test_what_is_fixed_otherwise_in_each_branch_is_outside_and_what_is_fixed_alike_keeps_its_value():

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import warnings
 from pathlib import Path
 
@@ -11,51 +10,9 @@ import pytest
 import torch
 from exported_generators import LATENT, Conditional, Generator, Odd, export
 from PIL import Image
+from scored_digits import COUNT, compared, evaluate, real_digits, write
 
 from gensweep.cli.main import run
-
-COUNT = 12
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    """A sweep `tiny` of one trained trial."""
-    import untrained
-    from logged import LoggedSweep
-    from made_up import mlflow_store
-
-    from gensweep.sweep.events import Evaluated
-
-    with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
-        trial = untrained.config("gan", evaluation__samples=COUNT)
-        sweep = LoggedSweep(folder / "sweeps", "tiny")
-        evaluation, made = untrained.train(trial, sweep.folder.path / "checkpoints").checkpoints[-1]
-        sweep.start("t0000", {}, trial.as_dict())
-        sweep.add(Evaluated("t0000", evaluation, str(made)))
-        picture = sweep.folder.picture("t0000", evaluation.images, "samples")
-        picture.parent.mkdir(parents=True)
-        shutil.copy(made / "samples.png", picture)  # as a driver does
-        sweep.end("t0000")
-        sweep.file()
-        write(folder / "real", real_digits()[:COUNT])
-        export(folder / "G.pt", Generator())
-        yield folder
-
-
-def write(folder, images):
-    """Grey pictures (n, h, w), one file each."""
-    folder.mkdir(parents=True)
-    for index, pixels in enumerate(images):
-        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
-    return folder
-
-
-def real_digits():
-    import untrained
-
-    from gensweep.build.parts import load_images
-
-    return load_images(untrained.config("gan")).pixels[:, 0].numpy()
 
 
 def frechet(images):
@@ -71,23 +28,6 @@ def frechet(images):
     # tr sqrt(A'A B'B) is the sum of the singular values of A B'.
     both = np.linalg.svd(mine @ real.T, compute_uv=False).sum()
     return means @ means + (mine**2).sum() + (real**2).sum() - 2 * both
-
-
-def evaluate(capsys, *arguments, code=0, trust=True):
-    """Rows of the JSON and lines of stderr; with another code, the problems."""
-    capsys.readouterr()
-    trusting = ["--trust"] if trust and "--torchscript" in arguments else []
-    assert run(["evaluate", *map(str, arguments), *trusting, "--format", "json"]) == code, capsys.readouterr().err
-    out, err = capsys.readouterr()
-    assert "Traceback" not in err
-    return (json.loads(out) if code == 0 else out), err
-
-
-def compared(capsys, *arguments):
-    capsys.readouterr()
-    assert run(["best", "--compare", *arguments, "--format", "json"]) == 0
-    out, err = capsys.readouterr()
-    return {entry["sweep"]: entry for entry in json.loads(out)["entries"]}, err
 
 
 def test_a_folder_and_a_generator_are_ranked_with_a_trained_run(store, capsys):
@@ -209,38 +149,6 @@ def test_another_identity_is_refused_with_the_command_that_makes_it_alike(store,
     assert "--like tiny (fd, 12 samples" in err or "(fd, 12 samples" in err
     evaluate(capsys, "real", "--name", "few", "--like", "tiny", "--replace")
     assert "few" in compared(capsys)[0]
-
-
-def test_a_name_is_used_once_unless_it_is_replaced(store, capsys):
-    evaluate(capsys, "real", "--name", "once", "--like", "tiny")
-    assert "--replace" in evaluate(capsys, "real", "--name", "once", "--like", "tiny", code=2)[1]
-    assert "was trained" in evaluate(capsys, "real", "--name", "tiny", "--like", "tiny", "--replace", code=2)[1]
-    evaluate(capsys, "--torchscript", "G.pt", "--latent", LATENT, "--name", "once", "--like", "once", "--replace")
-    entries, err = compared(capsys)
-    assert entries["once"]["family"] == "torchscript"
-    assert "older sweep" not in err
-
-
-def test_a_sweep_that_the_store_does_not_know_stays(store, capsys):
-    folder = Path("sweeps/elsewhere/checkpoints")
-    folder.mkdir(parents=True)
-    for more in ([], ["--replace"]):
-        err = evaluate(capsys, "real", "--name", "elsewhere", "--like", "tiny", *more, code=2)[1]
-        assert "holds a sweep that is not in" in err
-    assert folder.is_dir()
-    shutil.rmtree(folder.parent)
-
-
-def test_an_entry_that_the_store_has_lost_is_replaced_like_any_other(store, capsys):
-    from gensweep.tracking.runs import find_sweep
-    from gensweep.tracking.store import client
-
-    evaluate(capsys, "real", "--name", "forgotten", "--like", "tiny")
-    lost = find_sweep("forgotten")
-    for run_id in (lost.run_id, lost.trials[0].run_id):
-        client().delete_run(run_id)
-    evaluate(capsys, "real", "--name", "forgotten", "--like", "tiny", "--replace")
-    assert len(find_sweep("forgotten").trials) == 1
 
 
 def test_suspects_go_to_a_folder_that_is_made_or_is_told_before_anything_is_scored(store, capsys):

@@ -11,7 +11,7 @@ from gensweep.api import sweeps
 from gensweep.cli.main import run
 from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking import store as store_module
-from gensweep.tracking.replay import Replay, replay_lock
+from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import find_sweep, load_sweeps, sweep_in
 from gensweep.tracking.sync import sync, sync_all
 from gensweep.tracking.view import LogView
@@ -64,7 +64,7 @@ def test_a_sweep_that_a_thread_is_still_sending_is_left_to_it(store):
         def remaining(self):
             return replay.remaining()
 
-    view = LogView("MLflow", Slow, lock=replay_lock(sweep.folder))
+    view = LogView("MLflow", Slow, lock=sweep.folder.mlflow_lock())
     view.wake()
     assert view.close(timeout=0.1) > 0
     assert sync(sweep.folder) is None
