@@ -116,7 +116,14 @@ def best(
     else:
         _print_best(ranked, format)
     if register is not None:
-        _register(verdicts.compare(ranked.sweeps[0].run_id, root=root), register)
+        verdict = verdicts.compare(ranked.sweeps[0].run_id, root=root)
+        if verdict.winner.name != ranked.winner.trial.name:
+            print_remark(
+                f"What is registered is not {ranked.winner.trial.name}, whose score is the best, but "
+                f"{verdict.winner.name}, the best of the family that the verdict prefers at equal compute: "
+                "gensweep best --compare says why."
+            )
+        _register(verdict, register)
 
 
 def _register(verdict: Verdict, name: str | None) -> None:

@@ -96,10 +96,15 @@ def evaluate(
 
 
 def _is_folder_of_images(text: str) -> bool:
-    """Whether it is a folder, but neither a checkpoint nor the name of a run."""
+    """Whether it is a folder, but neither a checkpoint nor the name of a run.  Raises ConfigError for a sweep's."""
+    from gensweep.sweep.folder import SETTINGS_FILE
     from gensweep.tracking.runs import is_checkpoint, names_folder
 
-    return names_folder(text) and not is_checkpoint(Path(text))
+    folder = Path(text)
+    if names_folder(text) and (folder / SETTINGS_FILE).is_file():
+        name = folder.resolve().name
+        raise ConfigError(f"{text} is the folder of a sweep, not of images; name it: gensweep evaluate {name}")
+    return names_folder(text) and not is_checkpoint(folder)
 
 
 def _reference(against: str) -> str:

@@ -169,11 +169,11 @@ def _note_lost_settings(model: Model, changes: dict[str, Any]) -> None:
     trained = TrialConfig.from_dict(model.checkpoint.metadata)
     old, new = trained.as_dict()["sampler"], model.config.as_dict()["sampler"]
     defaults = trained.with_overrides({"sampler": {"kind": old["kind"]}}).as_dict()["sampler"]
-    lost = {name: old[name] for name in old if old[name] not in (defaults[name], new.get(name))}
+    lost = {name: old[name] for name in old if name in new and old[name] not in (defaults[name], new[name])}
     if words := ", ".join(f"{name}={value}" for name, value in lost.items() if f"sampler.{name}" not in changes):
         click.echo(
             f"Note: {new['kind']} begins with settings of its own, without the {words} of {old['kind']}; "
-            "give --steps N or --set sampler.KEY=VALUE",
+            f"give {'--steps N or ' if 'steps' in lost else ''}--set sampler.KEY=VALUE",
             err=True,
         )
 

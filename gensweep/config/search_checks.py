@@ -92,6 +92,11 @@ def scheduler_problems(config: SweepConfig, nodes: Sequence[Node]) -> Iterator[t
         yield "search.trials", f"{config.search.trials} is too small a population for pbt; set {MIN_POPULATION} or more"
     if config.search.budget is not None:
         yield "search.budget", "pbt needs to know its population beforehand; leave it out, and give search.trials"
+    if config.search.patience is not None:
+        yield (
+            "search.patience",
+            "pbt trains all trials to their end, as clones begin with scores of others; leave it out",
+        )
     if config.budget is not None and config.budget.unit == "device_seconds":
         yield "budget", "pbt clones trainings at equal numbers of images; give images or flops, not device_seconds"
 

@@ -12,6 +12,7 @@ from annotated_types import Gt, doc
 from jaxtyping import Float
 from torch import Tensor
 
+from gensweep.diffusion.gamma import wide
 from gensweep.diffusion.levels import DrawnLevels
 from gensweep.diffusion.likelihood import term_bits
 from gensweep.diffusion.parameterisations import Coefficients
@@ -111,7 +112,10 @@ class Vlb(DiffusionLoss):
         """One value an image."""
         process, t = prediction.process, prediction.drawn.t
         assert t is not None, "a formulation has no loss that learns a variance where there are no timesteps"
-        return process.timesteps * term_bits(process, prediction.x_0, t, prediction.denoised)
+        # In single precision the gradient of a logarithm of a normal distribution is wrong far out, or not a number.
+        x_0, fraction = prediction.denoised
+        denoised = Denoised(wide(x_0), None if fraction is None else wide(fraction))
+        return process.timesteps * term_bits(process, wide(prediction.x_0), t, denoised).float()
 
 
 @LOSSES.register("hybrid")

@@ -23,6 +23,8 @@ TIMESTEP_STREAM = 0
 LOSSES_PER_TIMESTEP = 10
 #: Uniform random numbers are multiples of this; half of it is added, which makes their mean 1/2.
 UNIFORM_CELL = 2.0**-24
+#: Levels are e to the power of this at most, and of its negative at least, whose squares single precision can hold.
+MAX_LOG_SIGMA = 20.0
 
 Drawing: TypeAlias = Literal["antithetic", "independent"]
 HOW_TIMES_ARE_DRAWN = doc(
@@ -111,7 +113,8 @@ class LogNormal(TrainingLevels):
 
     def draw(self, noise: Noise, total: int) -> DrawnLevels:
         """Independently for each sample."""
-        return DrawnLevels((self.mean + self.std * noise.normal(stream=TIMESTEP_STREAM)).exp())
+        log_sigma = self.mean + self.std * noise.normal(stream=TIMESTEP_STREAM)
+        return DrawnLevels(log_sigma.clamp(-MAX_LOG_SIGMA, MAX_LOG_SIGMA).exp())
 
 
 @TRAINING_LEVELS.register("importance")

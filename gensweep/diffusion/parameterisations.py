@@ -121,9 +121,7 @@ def edm(
     total = (s.square() + sigma_data**2).rsqrt()
     low, high = math.log(sigma_min) / 4, math.log(sigma_max) / 4
     time = (c_noise(sigma) - low) * (NETWORK_TIMES / (high - low))
-    return Coefficients(
-        (sigma_data * total).square(), s * sigma_data * total, total, time.clamp(0, math.nextafter(NETWORK_TIMES, 0))
-    )
+    return Coefficients((sigma_data * total).square(), s * sigma_data * total, total, time.clamp(0, MAX_NETWORK_TIME))
 
 
 def c_noise(sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:

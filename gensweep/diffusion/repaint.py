@@ -49,9 +49,10 @@ def repainting(sampler: Sampler, rounds: int) -> Sampler:
 
 @dataclass(frozen=True)
 class _Part:
-    """Neighbouring levels, whatever is asked for."""
+    """Neighbouring levels of a chain, whatever is asked for."""
 
     levels: list[float]
+    whole: list[float]
 
     def sigmas(self, steps: int | None, spacing: Spacing = "time") -> list[float]:
         return self.levels
@@ -76,4 +77,4 @@ def _way_down(
 def _parts(sigmas: list[float]) -> list[_Part]:
     count = min(PARTS, len(sigmas) - 1)
     cuts = [round(number * (len(sigmas) - 1) / count) for number in range(count + 1)]
-    return [_Part(sigmas[first : last + 1]) for first, last in pairwise(cuts)]
+    return [_Part(sigmas[first : last + 1], sigmas) for first, last in pairwise(cuts)]

@@ -49,6 +49,8 @@ def export_run(
     source = checkpoint_folder(trial or Path(run))
     name = source.resolve().name if trial is None else trial.name.replace("/", "-")
     folder = output or ROOT / f"{name}-{target}"
+    if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise ConfigError(f"--output {folder}: that is where you are, or above it; name a folder of its own")
     if folder.exists() and not force:
         raise ConfigError(f"--output {folder}: it is there already; name another folder, or add --force to replace it")
     if (problem := write_problem(folder)) is not None:

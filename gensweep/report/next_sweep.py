@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gensweep.config.loading import load_sweep
+from gensweep.config.points import point_of
 from gensweep.config.ranges import Conditional, Node, Range
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.writing import to_yaml
@@ -74,7 +75,8 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
     base = _without_length(trial_config(trial))
     base["network"] |= {"width": best.width}
     base["evaluation"] |= {"at": list(EVALUATED_AT)}
-    space = dict(_narrowed(former, trial.params))
+    limits = [each.model_dump(mode="json", exclude_none=True) for each in former.constraints]
+    space = dict(narrowed_ranges(former, trial.params))
     if len(best.near) > 1:
         space["network.width"] = {"choice": list(best.near)}
     return {
@@ -86,6 +88,7 @@ def next_sweep(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> di
         "search": {"trials": NEXT_TRIALS if space else 1, "seed": 0, "sampler": {"kind": "tpe", "startup_trials": 4}},
         "resources": former.resources.model_dump(mode="json"),
         "keep_best": former.keep_best,
+        **({"constraints": limits} if limits else {}),
     }
 
 
@@ -98,10 +101,11 @@ def _without_length(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _narrowed(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def narrowed_ranges(sweep: SweepConfig, params: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Ranges around the best values of what was searched in ranges, by dotted key; what was chosen stays chosen."""
+    met = point_of(sweep.nodes(), params).params
     for node in _ranges(sweep.nodes()):
-        value = params.get(node.key)
+        value = params.get(node.key) if node.name in met else None
         if node.key != "network.width" and isinstance(value, int | float):
             low, high = narrowed_range(node, value)
             if low < high:

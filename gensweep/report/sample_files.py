@@ -20,12 +20,15 @@ def check_output(output: Path, read: Iterable[Path] = ()) -> None:
 
     Or if one of the files that are `read` could be written over; GensweepError if nothing can be written there.
     """
-    if output.suffix.lower() != ".png" and (output.suffix or output.is_file()):
+    grid = output.suffix.lower() == ".png"
+    if not grid and not output.is_dir() and (output.suffix or output.is_file()):
         raise ConfigError(f"--output {output}: a file must end in .png; name a folder to get one file an image")
+    if grid and output.is_dir():
+        raise ConfigError(f"--output {output}: it is a folder; give another name to a file, or to a folder")
     for file in read:
         if output.resolve() in (file.resolve(), file.resolve().parent):
             raise ConfigError(f"--output {output}: {file} could be written over; name another file or folder")
-    if (problem := write_problem(output.parent if output.suffix else output)) is not None:
+    if (problem := write_problem(output.parent if grid else output)) is not None:
         raise GensweepError(f"--output {output}: {problem}")
 
 

@@ -69,10 +69,18 @@ def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
                 "evaluations": each.evaluations,
                 **{metric_title(score.metric, score.identity): score.value for score in scores},
                 **({"without bias, 95 %": interval_words(each.score)} if intervals else {}),
-                "ms an image": 1000 * outcome.sample_seconds / outcome.samples,
+                "ms an image": 1000 * outcome.sample_seconds / _drawn(outcome),
             }
         )
     return rows
+
+
+def _drawn(outcome: Outcome) -> int:
+    """How many images were drawn: a likelihood counts real ones, and alone has few drawn, for people to look at."""
+    from gensweep.training.settings import IMAGES_SHOWN  # imports torch
+
+    alone = all(score.identity.timesteps is not None for score in outcome.scores.values())
+    return min(outcome.samples, IMAGES_SHOWN) if alone else outcome.samples
 
 
 def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
@@ -133,7 +141,7 @@ def sample_command(result: SamplingResult) -> str:
         if value is None:
             parts += ["--set", f"{key}=null"]
         else:
-            parts += [_OPTIONS[key], f"{value:g}" if isinstance(value, float) else str(value)]
+            parts += [_OPTIONS[key], repr(value).removesuffix(".0") if isinstance(value, float) else str(value)]
     weights = result.outcome.sampling.weights
     if weights != "ema":
         parts += ["--ema", weights.removeprefix("ema@")]

@@ -23,18 +23,22 @@ def spent_by_search(state: SweepState) -> float:
     return sum(spent_by(trial, state.search_unit) for trial in state.searched)
 
 
-def pays_for_another(state: SweepState) -> bool:
+def pays_for_another(state: SweepState, going_on: float = 1.0) -> bool:
     """Whether what is left of the search's budget, after all that runs has come to its end, pays for one more trial.
 
-    A trial is taken to be as dear as the dearest so far would be at its end, failed ones aside.  The first ones start
-    without knowing.
+    A trial is taken to be as dear as the dearest so far would be at its end, failed ones aside, and `going_on` is the
+    share of the paused ones that will come there.  The first trials start without knowing.
     """
     budget = None if state.created is None else state.created.search_budget
     if budget is None or state.exhausted:
         return True
     unit = state.search_unit
     expected = _dearest(state.searched, unit)
-    to_come = sum(max(0.0, expected - spent_by(trial, unit)) for trial in state.searched if not trial.ended)
+    to_come = sum(
+        max(0.0, expected - spent_by(trial, unit)) * (going_on if trial.status == "paused" else 1.0)
+        for trial in state.searched
+        if not trial.ended
+    )
     return spent_by_search(state) + to_come + expected <= budget
 
 

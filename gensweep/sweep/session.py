@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 from uuid import uuid4
 
+from gensweep.config.search_methods import HyperBand
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import is_url
@@ -27,8 +28,8 @@ from gensweep.sweep.trial_state import TrialState
 
 _log = logging.getLogger(__name__)
 
-#: Trials in a row that were not trained, as they break a limit, after which a search gives up.
-MAX_INFEASIBLE_IN_A_ROW = 100
+#: Trials in a row that failed, or were not trained as they break a limit, after which a search draws no more.
+MAX_FRUITLESS_IN_A_ROW = 100
 
 Observer: TypeAlias = Callable[[events.Event, SweepState], None]
 """Hears each event after it was noted, with the state that follows; it should return at once, and may fail."""
@@ -108,7 +109,7 @@ class Session:
             if self._resumable:
                 return self._handed_out(self._resumable.pop(0))
             offered = self._offered
-            if NEW in offered and not pays_for_another(self.state):
+            if NEW in offered and not self._may_draw:
                 offered = [each for each in offered if each != NEW]
                 if not offered and not self.state.running and not self.state.waiting:
                     self.note(events.Exhausted(self.state.wanted_once_exhausted))
@@ -130,13 +131,16 @@ class Session:
 
     @property
     def gives_up(self) -> str | None:
-        """Why the sweep stops by itself, if it does: trial after trial breaks a limit, or fails for a cause outside."""
-        if (infeasible := self.state.infeasible_in_a_row) >= min(MAX_INFEASIBLE_IN_A_ROW, self.state.wanted):
-            last = self.state.searched[-1]
-            return (
-                f"{infeasible} trials in a row break a limit (the last one, {last.trial}: {last.error}); start a sweep "
-                "with other constraints, or with a space that meets them"
-            )
+        """Why the sweep stops by itself, if it does: trial after trial breaks a limit, or fails."""
+        if self._is_fruitless and not self.state.undecided:
+            last = max(self.state.searched, key=lambda trial: trial.ended_at or 0)
+            if last.status == "infeasible":
+                what = "break a limit"
+                then = "start a sweep with other constraints, or with a space that meets them"
+            else:
+                what, then = "failed", "mend that, or start a sweep with a space that leaves it out"
+            count = max(self.state.fruitless_in_a_row, self.state.infeasible_in_a_row)
+            return f"{count} trials in a row {what} (the last one, {last.trial}: {last.error}); {then}"
         most, failed = self._plan.resources.stop_after_failed, self.state.failed_in_a_row
         if most is None or failed < most or not self.state.left:
             return None
@@ -150,7 +154,7 @@ class Session:
     def pending(self) -> int:
         """How many trials could start now, if they had the workers."""
         offered = self._offered
-        new = self.state.wanted - len(self.state.searched) if NEW in offered and pays_for_another(self.state) else 0
+        new = self.state.wanted - len(self.state.searched) if NEW in offered and self._may_draw else 0
         return len(self._resumable) + len([each for each in offered if each != NEW]) + new
 
     def lost(self, name: str, cause: str, details: str, *, counts: bool = True, stack: str = "") -> bool:
@@ -246,6 +250,19 @@ class Session:
         if self._scheduler is not None:
             return self._scheduler.offered()
         return [NEW] if len(self.state.searched) < self.state.wanted else []
+
+    @property
+    def _is_fruitless(self) -> bool:
+        """Whether so many trials in a row failed or broke a limit that no more are to be drawn."""
+        infeasible, most = self.state.infeasible_in_a_row, MAX_FRUITLESS_IN_A_ROW
+        return self.state.fruitless_in_a_row >= most or infeasible >= min(most, self.state.wanted)
+
+    @property
+    def _may_draw(self) -> bool:
+        """Whether another trial is worth it, and paid for; of paused ones HyperBand lets a share go on."""
+        scheduler = self._plan.search.scheduler
+        going_on = 1 / scheduler.reduction if isinstance(scheduler, HyperBand) else 1.0
+        return not self._is_fruitless and pays_for_another(self.state, going_on)
 
     def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:
         """What the scheduler wants of a trial; those that repeat another one it leaves alone."""

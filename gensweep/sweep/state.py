@@ -51,6 +51,8 @@ class SweepState:
         """How many of the trials that ended last failed for a cause outside of them, in this session."""
         self.infeasible_in_a_row: int = 0
         """How many of the trials that ended last were not trained, as they break a limit."""
+        self.fruitless_in_a_row: int = 0
+        """How many of the trials that ended last failed, or were not trained, in this session."""
         self.objectives: tuple[Objective, ...] = ()
         self.constraints: tuple[Constraint, ...] = ()
         self.sessions: list[events.SessionStarted] = []
@@ -88,7 +90,8 @@ class SweepState:
                 self.repeats = event
             case events.SessionStarted():
                 self.sessions.append(event)
-                self.status, self.error, self.failed_in_a_row, self.scaled = "running", None, 0, None
+                self.status, self.error, self.scaled = "running", None, None
+                self.failed_in_a_row = self.fruitless_in_a_row = 0
                 for trial in self.trials.values():
                     trial.losses, trial.phase = [], None
             case events.Scaled():
@@ -133,8 +136,9 @@ class SweepState:
         self.clones |= isinstance(event, events.Cloned)
         if isinstance(event, events.Ended) and event.status != "stopped":
             self.failed_in_a_row = self.failed_in_a_row + 1 if event.outside else 0
-            infeasible = event.status == "infeasible"
+            infeasible, fruitless = event.status == "infeasible", event.status in ("infeasible", "failed")
             self.infeasible_in_a_row = self.infeasible_in_a_row + 1 if infeasible else 0
+            self.fruitless_in_a_row = self.fruitless_in_a_row + 1 if fruitless else 0
 
     @property
     def metric(self) -> str:

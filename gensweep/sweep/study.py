@@ -64,8 +64,11 @@ class SearchStudy:
     def noted_of(self, name: str) -> dict[str, int]:
         """What the sampler has noted of a trial, such as its generation, that a study which is made anew must have.
 
-        Only whole numbers: CMA-ES notes its distribution as pickled code, which goes into no log.
+        Only whole numbers: CMA-ES notes its distribution as pickled code, which goes into no log, and without that the
+        generations of its trials would be taken for those of the distribution that a later session begins with.
         """
+        if isinstance(self._search.sampler, CmaEs):
+            return {}
         noted = self._study._storage.get_trial(self._running[name]._trial_id).system_attrs
         return {name: value for name, value in noted.items() if isinstance(value, int)}
 

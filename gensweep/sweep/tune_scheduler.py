@@ -9,6 +9,7 @@ that was interrupted.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -157,7 +158,7 @@ class TuneScheduler:
                 self._end(self._trials[event.trial], failed=event.status in ("failed", "infeasible"))
             case events.Retried() if event.trial in self._trials:
                 trial = self._trials[event.trial]
-                if trial.is_finished():
+                if trial.status == Trial.ERROR:  # one that was stopped stays so
                     trial.status = Trial.RUNNING
                     self._of(trial).on_trial_add(self, trial)
         while len(self._ahead) < min(MOST_AHEAD, state.wanted - len(state.searched)):
@@ -224,17 +225,31 @@ class TuneScheduler:
         if spent >= self._budget * (1 - ROUNDING):
             return
         trial.status = Trial.RUNNING
-        configs = {other: other.config for other in self.get_trials()}
-        with _seeded(f"{self._seed} {event.trial} {images}"):
-            decision = self._of(trial).on_trial_result(self, trial, dict(trial.result))
-        for other, config in configs.items():
-            if other.config is not config:
-                source: CloneSource = other.run_metadata.checkpoint_manager._latest_checkpoint_result.checkpoint
-                other.clone = Clone(source, dict(other.config))
+        decision = self._decide(trial)
         if decision == TrialScheduler.PAUSE:
             trial.status = Trial.PAUSED
         elif decision == TrialScheduler.STOP:
             self._end(trial, failed=False)
+
+    def _decide(self, trial: _StandIn) -> str:
+        """What Tune's scheduler says to a trial's newest result; whoever is cloned by that has a clone from then on."""
+        configs = {other: other.config for other in self.get_trials()}
+        # Not by the trial: which one comes last to where all wait for each other is chance.
+        with _seeded(f"{self._seed} {round(trial.result[_TIME])}"):
+            decision: str = self._of(trial).on_trial_result(self, trial, dict(trial.result))
+        for other, config in configs.items():
+            if other.config is not config:
+                source: CloneSource = other.run_metadata.checkpoint_manager._latest_checkpoint_result.checkpoint
+                other.clone = Clone(source, dict(other.config))
+        self._go_on_halving()
+        return decision
+
+    def _go_on_halving(self) -> None:
+        """Let Tune's HyperBand halve a bracket again: it notes that it is at that, and never that it has done so."""
+        for scheduler in self._schedulers.values():
+            for bracket in itertools.chain.from_iterable(getattr(scheduler, "_hyperbands", ())):
+                if bracket is not None:
+                    bracket.is_being_processed = False
 
     def _end(self, trial: _StandIn, *, failed: bool) -> None:
         before, scheduler = trial.status, self._of(trial)
@@ -247,6 +262,15 @@ class TuneScheduler:
             scheduler.on_trial_error(self, trial)
         elif trial.result:
             scheduler.on_trial_complete(self, trial, dict(trial.result))
+        self._go_on_halving()
+        if isinstance(self._settings, search_methods.PopulationBasedTraining):
+            self._perturb_without(trial)
+
+    def _perturb_without(self, gone: _StandIn) -> None:
+        """Let a population go on whose trials have all waited for one that failed."""
+        live = self.get_live_trials()
+        if gone.status == Trial.ERROR and live and all(each.status == Trial.PAUSED for each in live):
+            self._decide(live[0])
 
 
 def at_rung(time: float) -> float:

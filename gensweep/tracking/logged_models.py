@@ -86,10 +86,12 @@ def model_of(client: MlflowClient, run: Run, images: str, fetch: Callable[[], Pa
 
 def register(client: MlflowClient, model: LoggedModel, name: str, description: str) -> ModelVersion:
     """The version of a registered model that a model is; a name or a version that there is not is made."""
-    if not client.search_registered_models(f"name = '{name}'"):
+    quote = '"' if "'" in name else "'"
+    named = f"name = {quote}{name}{quote}"
+    if not client.search_registered_models(named):
         client.create_registered_model(name)
     source = f"{MODEL_URI}{model.model_id}"
-    for known in client.search_model_versions(f"name = '{name}'"):
+    for known in client.search_model_versions(named):
         if known.source == source:
             return known
     return client.create_model_version(

@@ -6,6 +6,7 @@ import copy
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import accumulate
 from typing import Any, cast
 
 import torch
@@ -95,19 +96,28 @@ def activation_bytes(family: Family, loader: Loader, autocast: Callable[[], Abst
     That is what the backward pass needs, gradients and intermediate results; weights, their gradients and the optimizer
     come on top, once a worker.
     """
-    peaks = list[int]()
-    for n in (SMALL_BATCH, LARGE_BATCH):
-        losses = _losses_of_copy(family, loader, n)
-        with LiveBytes() as live:
-            while True:
-                with autocast():
-                    loss = next(losses, None)
-                if loss is None:
-                    break
-                torch.autograd.backward(loss.value)
-        peaks.append(live.peak)
-    small, large = peaks
-    return max(0, large - small) // (LARGE_BATCH - SMALL_BATCH)
+    small, large = (changes_of_memory(family, loader, autocast, n) for n in (SMALL_BATCH, LARGE_BATCH))
+    if len(small) == len(large):
+        # Step by step, as what no batch needs may be most of the memory where that of a few images is fullest.
+        grown = max(accumulate(after - before for before, after in zip(small, large, strict=True)), default=0)
+    else:
+        grown = max(accumulate(large), default=0) - max(accumulate(small), default=0)
+    return max(0, grown) // (LARGE_BATCH - SMALL_BATCH)
+
+
+def changes_of_memory(
+    family: Family, loader: Loader, autocast: Callable[[], AbstractContextManager[Any]], n: int
+) -> list[int]:
+    """By how many bytes the memory of a step on n images grows and shrinks, one after the other."""
+    losses, live = _losses_of_copy(family, loader, n), LiveBytes()
+    with live:
+        while True:
+            with autocast():
+                loss = next(losses, None)
+            if loss is None:
+                break
+            torch.autograd.backward(loss.value)
+    return live.changes
 
 
 def _losses_of_copy(family: Family, loader: Loader, n: int) -> Iterator[Loss]:
@@ -243,7 +253,7 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.now, self.peak = 0, 0
+        self.changes: list[int] = []
         self._known = weakref.WeakSet[Any]()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -253,10 +263,16 @@ class LiveBytes(TorchDispatchMode):
             # A view, or a result written in place, is no new memory.
             if storage not in self._known and all(storage._cdata != each._cdata for each in known):
                 self._known.add(storage)
-                self._add(storage.nbytes())
-                weakref.finalize(storage, self._add, -storage.nbytes())
+                self.changes.append(storage.nbytes())
+                weakref.finalize(storage, self.changes.append, -storage.nbytes())
         return out
 
-    def _add(self, size: int) -> None:
-        self.now += size
-        self.peak = max(self.peak, self.now)
+    @property
+    def now(self) -> int:
+        """Bytes that live now."""
+        return sum(self.changes)
+
+    @property
+    def peak(self) -> int:
+        """The most bytes that lived at once."""
+        return max(accumulate(self.changes), default=0)

@@ -54,6 +54,7 @@ def test_settings_that_another_sampler_begins_without_are_named(checkpoint, tmp_
     assert "euler" in note
     assert "without the steps=4 of ddim" in note
     assert told("--sampler", "euler", "--steps", "3") == []
+    assert told("--sampler", "dopri5") == []  # which has no steps that one could give
     assert told("--sampler", "ddim") == []
     assert told("--steps", "3") == []
 

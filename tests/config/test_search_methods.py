@@ -46,6 +46,10 @@ LR = "space: {optimizer.learning_rate: {float: [1.0e-4, 1.0e-3], log: true}}\n"
             "network: pbt goes on from the weights of other trials, so it cannot search a choice of kinds (cnn, unet)",
         ),
         (
+            f"{LR}search: {{scheduler: {{kind: pbt}}, sampler: {{kind: random}}, trials: 4, patience: 2}}",
+            "search.patience: pbt trains all trials to their end",
+        ),
+        (
             f"{LR}search: {{scheduler: {{kind: pbt}}, sampler: {{kind: random}}, trials: 1}}",
             "search.trials: 1 is too small a population for pbt; set 2 or more",
         ),

@@ -10,7 +10,7 @@ from gensweep.diffusion.denoising_losses import LOSSES, Hybrid, MinSnr, Predicti
 from gensweep.diffusion.levels import TRAINING_LEVELS, DrawnLevels
 from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
-from gensweep.diffusion.schedules import cosine, linear
+from gensweep.diffusion.schedules import cosine, karras, linear
 from gensweep.errors import ConfigError
 from gensweep.families.diffusion import formulation
 from gensweep.noise import Noise
@@ -113,6 +113,19 @@ def test_the_hybrid_teaches_the_mean_like_simple_and_the_variance_like_the_bound
     assert not simple[1].any()
     torch.testing.assert_close(hybrid[1], 0.25 * vlb[1])
     assert (vlb[1] != 0).all()
+
+
+def test_the_gradient_of_the_bound_is_exact_far_from_the_mean():
+    """In single precision that of log_ndtr is many times too large at ten thousand standard deviations."""
+    process = GaussianDiffusion(karras(100, sigma_min=1e-4))
+    x_0, t = torch.linspace(-0.99, 0.99, 48).view(1, 3, 4, 4), torch.tensor([0])
+    drawn = DrawnLevels(process.sigma_at(t), t)
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        output = torch.zeros(1, 6, 4, 4, dtype=dtype, requires_grad=True)
+        made = Prediction(process, PARAMETERISATIONS["x0"](drawn.sigma), x_0.to(dtype), x_0 * 0, drawn, output)
+        gradients += torch.autograd.grad(Vlb()(made).sum(), output)
+    torch.testing.assert_close(gradients[0].double(), gradients[1], rtol=1e-4, atol=0)
 
 
 def test_the_hybrid_is_the_simple_loss_and_a_thousandth_of_the_bound():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gensweep.diffusion.parameterisations import PARAMETERISATIONS, c_noise, edm, eps, v, velocity, x0
+from gensweep.diffusion.parameterisations import NETWORK_TIMES, PARAMETERISATIONS, c_noise, edm, eps, v, velocity, x0
 
 SIGMA = torch.tensor([0.002, 0.3, 1.0, 80.0], dtype=torch.float64)
 
@@ -71,3 +71,7 @@ def test_edm_for_data_of_unit_variance_is_v_with_the_other_sign():
     torch.testing.assert_close(skip, other.skip)
     torch.testing.assert_close(out, -other.out)
     torch.testing.assert_close(into, other.into)
+
+
+def test_times_of_networks_end_before_their_bound():
+    assert (edm(torch.tensor([1e-9, 80.0, 1e9])).time < NETWORK_TIMES).all()

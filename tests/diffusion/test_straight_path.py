@@ -11,9 +11,11 @@ from gensweep.diffusion.flow_likelihood import DEQUANTISATION_STREAM, flow_bits,
 from gensweep.diffusion.likelihood import HALF_PIXEL_STEP
 from gensweep.diffusion.pairing import PAIRINGS, OptimalTransport
 from gensweep.diffusion.parameterisations import v, velocity
+from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.samplers.probability_flow import euler
 from gensweep.diffusion.samplers.sampler import Denoised, from_noise
 from gensweep.diffusion.samplers.straight import dopri5, dormand_prince_step, straight_heun
+from gensweep.diffusion.schedules import linear
 from gensweep.diffusion.straight_path import HIGHEST_TIME, PATH_TIMES, StraightPath, logit_normal, network_time
 from gensweep.noise import Noise
 
@@ -138,6 +140,15 @@ def test_the_adaptive_sampler_keeps_to_its_tolerance_with_few_evaluations():
     assert costs == sorted(costs)
     assert 10 < costs[0] < 40
     assert costs[-1] < 150
+
+
+def test_the_adaptive_sampler_begins_where_time_can_be_told_from_its_end():
+    process = GaussianDiffusion(linear(1000, beta_end=0.1))
+    assert process.sigmas(None)[0] > 1e11
+    x = dopri5(process, ideal, from_noise(normal(3).float()), noise(3))
+    assert float(x.std()) == pytest.approx(
+        float(dopri5(StraightPath(), ideal, from_noise(normal(3)), noise(3)).std()), rel=0.05
+    )
 
 
 def test_each_image_has_steps_of_its_own():

@@ -15,6 +15,7 @@ from gensweep.diffusion.levels import (
     Importance,
     LogNormal,
 )
+from gensweep.diffusion.parameterisations import PARAMETERISATIONS
 from gensweep.diffusion.process import GaussianDiffusion
 from gensweep.diffusion.schedules import linear
 from gensweep.noise import Noise
@@ -112,6 +113,13 @@ def test_lognormal_levels_have_the_stated_mean_and_deviation(process, mean, std)
     log = LogNormal(process, mean=mean, std=std).draw(noise(0, 40_000), 40_000).sigma.log()
     assert float(log.mean()) == pytest.approx(mean, abs=4 * std / 200)
     assert float(log.std()) == pytest.approx(std, rel=0.02)
+
+
+@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS.kinds())
+def test_what_a_network_is_to_learn_is_finite_at_all_levels_that_may_be_drawn(process, parameterisation):
+    sigma = LogNormal(process, mean=10.0, std=10.0).draw(noise(0, 40_000), 40_000).sigma
+    image = torch.full((len(sigma), 1, 1, 1), 0.5)
+    assert PARAMETERISATIONS[parameterisation](sigma).target(image, -image, sigma).isfinite().all()
 
 
 def test_lognormal_levels_are_those_of_karras_unless_set(process):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -186,6 +187,22 @@ def test_one_round_samples_as_the_sampler_does(kind):
     # The first step of a part knows of none before it.
     error = 0.05 if kind == "dpmpp_2m" else 1e-5
     torch.testing.assert_close(once, plain, rtol=0, atol=error)
+
+
+def test_one_round_churns_as_the_sampler_does():
+    process, start, asked = GaussianDiffusion(karras(30)), from_noise(noise(5).normal(1, 2, 2, stream=0)), []
+
+    def noting(x, sigma):
+        asked.append(sigma)
+        return ideal(x, sigma)
+
+    churned = partial(SAMPLERS["heun"], churn=5.0)
+    repainting(churned, 1)(process, noting, start, noise(5))
+    in_parts = asked.copy()
+    asked.clear()
+    churned(process, noting, start, noise(5))
+    # Where a part ends, the next one begins.
+    assert sorted(set(in_parts)) == pytest.approx(sorted(set(asked)))
 
 
 @deterministic

@@ -13,6 +13,7 @@ from PIL import Image
 from scored_digits import COUNT, compared, evaluate, real_digits, write
 
 from gensweep.cli.main import run
+from gensweep.sweep.folder import SweepFolder
 
 
 def frechet(images):
@@ -312,6 +313,12 @@ def test_mistakes_are_told_in_a_line(store, capsys, arguments, code, words):
         arguments = [*arguments, "--like", "tiny"]
     _, err = evaluate(capsys, *arguments, code=code, trust=False)
     assert [words in line for line in err.splitlines() if line.startswith("Error: ")] == [True], err
+
+
+def test_the_folder_of_a_sweep_holds_no_images_of_a_generator(store, capsys):
+    SweepFolder(store / "sweeps", "quickstart").create({})
+    _, err = evaluate(capsys, "sweeps/quickstart", "--like", "tiny", code=2, trust=False)
+    assert "sweeps/quickstart is the folder of a sweep, not of images; name it: gensweep evaluate quickstart" in err
 
 
 def test_a_folder_that_is_called_like_a_run_needs_a_path(store, capsys):

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gensweep.config.ranges import Range
-from gensweep.report.next_sweep import NARROWED_PART, NARROWING, narrowed_range
+from gensweep.config.sweep_checks import checked_sweep
+from gensweep.report.next_sweep import NARROWED_PART, NARROWING, narrowed_range, narrowed_ranges
 
 
 @given(st.data(), st.booleans(), st.sampled_from([None, 1, 8, 16]))
@@ -29,3 +30,20 @@ def test_numbers_lie_around_the_value_within_the_former_range(low, factor, share
         assert narrow[1] / narrow[0] <= 1.02 * NARROWING**2
     else:
         assert narrow[1] - narrow[0] <= NARROWED_PART * (high - low) + 0.02 * high
+
+
+def test_a_range_is_that_of_the_branch_which_the_best_trial_took():
+    rates = {"diffusion": [1e-4, 1e-3], "flow": [4e-4, 1e-2]}
+    branches = [
+        {"kind": kind, "optimizer": {"learning_rate": {"float": rate, "log": True}}} for kind, rate in rates.items()
+    ]
+    tree = {
+        "name": "a",
+        "objective": {"metric": "fd", "mode": "min"},
+        "budget": {"flops": 1e12},
+        "search": {"trials": 8},
+    }
+    tree |= {"base": {"data": {"kind": "digits"}, "network": {"kind": "unet", "width": 16}}}
+    sweep = checked_sweep(tree | {"space": {"family": {"choice": branches}}})
+    best = {"family.kind": "diffusion", "optimizer.learning_rate": 3e-4}
+    assert dict(narrowed_ranges(sweep, best)) == {"optimizer.learning_rate": {"float": [1.5e-4, 6e-4], "log": True}}

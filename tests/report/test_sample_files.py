@@ -8,7 +8,8 @@ import torch
 from mounts import needs_mounts, read_only, run_mounted, small
 from PIL import Image
 
-from gensweep.report.sample_files import write_pictures
+from gensweep.errors import ConfigError
+from gensweep.report.sample_files import check_output, write_pictures
 from gensweep.training.class_grid import write_class_grid
 
 
@@ -22,6 +23,18 @@ def test_a_grid_of_all_classes_has_their_names_and_a_folder_the_images_as_drawn(
     assert (tmp_path / "new" / "grid.png").read_bytes() == (tmp_path / "expected.png").read_bytes()
     files = write_pictures(images, tmp_path / "each", classes=(labels, names))
     assert [np.asarray(Image.open(file)).tolist() for file in files] == images[:, 0].tolist()
+
+
+def test_a_folder_is_one_whatever_it_is_called_and_a_file_ends_in_png(tmp_path):
+    for name in ("v1.0", "pictures.png"):
+        (tmp_path / name).mkdir()
+    check_output(tmp_path / "v1.0")
+    check_output(tmp_path / "new")
+    check_output(tmp_path / "grid.PNG")
+    with pytest.raises(ConfigError, match="it is a folder"):
+        check_output(tmp_path / "pictures.png")
+    with pytest.raises(ConfigError, match=r"must end in \.png"):
+        check_output(tmp_path / "grid.jpg")
 
 
 #: Writes noise to each of the first names and prints what is said of a disk that is full, then checks the others.

@@ -100,6 +100,8 @@ def test_an_adaptive_sampler_has_no_steps_and_costs_what_the_weights_ask_for(fol
         (Axes(sampler=("heun",), steps=(None,)), "gensweep sample tiny --sampler heun"),
         (Axes(steps=(None,), ema=("raw",)), "gensweep sample tiny --set sampler.steps=null --ema raw"),
         (Axes(guidance=(2.5,)), "gensweep sample tiny --guidance 2.5"),
+        (Axes(guidance=(1.23456789,)), "gensweep sample tiny --guidance 1.23456789"),
+        (Axes(guidance=(3.0,)), "gensweep sample tiny --guidance 3"),
     ],
 )
 def test_the_command_that_draws_so_names_what_differs_from_the_training(folder, axes, command):

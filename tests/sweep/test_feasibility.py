@@ -81,7 +81,7 @@ def test_a_crash_between_the_draw_and_its_end_trains_nothing(tmp_path):
 
 @pytest.mark.parametrize("trials", [5, 15])
 def test_a_search_that_finds_nothing_within_its_limits_ends_and_says_so(tmp_path, monkeypatch, trials):
-    monkeypatch.setattr(session, "MAX_INFEASIBLE_IN_A_ROW", 10)
+    monkeypatch.setattr(session, "MAX_FRUITLESS_IN_A_ROW", 10)
     nothing = POSITIVE | {"constraints": (Constraint(metric="params", max=-2.0),)}
     driver = Driver(tmp_path, trials=trials, **nothing)
     assert driver.session.next_trial() is None
@@ -90,6 +90,23 @@ def test_a_search_that_finds_nothing_within_its_limits_ends_and_says_so(tmp_path
     assert f"{count} trials in a row break a limit (the last one, t{count - 1:04d}: params" in driver.session.gives_up
     driver.session.note(SessionEnded("failed", driver.session.gives_up))
     assert Driver(tmp_path, trials=trials, **nothing).session.gives_up
+
+
+def test_a_trial_that_trains_while_others_break_a_limit_comes_to_its_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "MAX_FRUITLESS_IN_A_ROW", 10)
+    limits = POSITIVE | {"sample": lambda trial: {"x": -1.0 if trial.number == 0 else 1.0}}
+    driver = Driver(tmp_path, trials=50, **limits)
+    driver.begin()
+    driver.evaluate(100, 1.0)
+    assert driver.session.next_trial() is None
+    assert len(driver.state.trials) == 11
+    assert driver.session.gives_up is None
+    driver.session.note(SessionEnded("interrupted"))
+    later = Driver(tmp_path, trials=50, **limits)
+    assert later.begin().trial == "t0000"
+    assert later.session.next_trial() is None
+    later.end(finished=True)
+    assert later.state.trials["t0000"].status == "finished"
 
 
 def test_a_limit_that_is_measured_is_judged_with_the_score(tmp_path):

@@ -10,6 +10,7 @@ from session_driver import Driver
 
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import GensweepError
+from gensweep.sweep import session
 from gensweep.sweep.events import SessionEnded
 
 
@@ -74,3 +75,28 @@ def test_trials_that_die_before_they_start_are_in_the_log_with_their_cause_and_s
     assert len(trials) == 3
     assert {(t.status, t.error) for t in trials} == {("failed", str(problem))}
     assert [t.state for t in driver.told] == [TrialState.FAIL] * 3
+
+
+def test_a_search_whose_trials_all_fail_by_themselves_draws_no_more_and_tries_again_in_the_next_session(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(session, "MAX_FRUITLESS_IN_A_ROW", 4)
+    driver = Driver(tmp_path, trials=50)
+    driver.begin("good")
+    for _ in range(4):
+        driver.begin()
+        driver.end(failure="ValueError: no kernel")
+    assert driver.session.next_trial() is None
+    assert driver.session.gives_up is None  # one trial trains
+    driver.evaluate(400, 1.0, tune_id="good")
+    driver.session.lost("t0000", "worker lost", "")
+    driver.session.note(SessionEnded("failed", "interrupted"))
+    later = Driver(tmp_path, trials=50)
+    assert later.begin("good").trial == "t0000"
+    for _ in range(4):
+        later.begin()
+        later.end(failure="ValueError: no kernel")
+    later.end("good", failure="ValueError: no kernel")
+    assert later.session.next_trial() is None
+    assert "5 trials in a row failed (the last one, t0" in later.session.gives_up
+    assert Driver(tmp_path, trials=50).session.next_trial() is not None

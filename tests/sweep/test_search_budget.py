@@ -11,6 +11,7 @@ from logged import evaluation
 from session_driver import Driver
 from trivial_sweeps import plan
 
+from gensweep.config.search_methods import HyperBand, RandomSearch
 from gensweep.config.sweep_config import Repeats, SearchBudget
 from gensweep.results import Cost
 from gensweep.sweep.events import Ended, Evaluated, Exhausted, Started
@@ -198,3 +199,24 @@ def test_repeats_that_begin_before_the_search_ends_are_those_of_its_best(tmp_pat
     repeats = {trial.repeat_of for trial in begun if trial.repeat_of}
     assert repeats == {trial.trial for trial in driver.state.ranking[:top]}
     assert len(begun) == trials + len(repeats)
+
+
+def test_hyperband_spends_its_budget_though_most_trials_wait(tmp_path):
+    driver = Driver(
+        tmp_path,
+        trials=None,
+        search={"scheduler": HyperBand(), "sampler": RandomSearch(), "budget": SearchBudget(flops=40 * 900.0)},
+        budget=900,
+        grace=100,
+        sample=lambda trial: {"x": trial.suggest_float("x", 0, 1)},
+        configure=lambda overrides: {**overrides, "training": {"images": 900}},
+    )
+    while (trial := driver.session.next_trial()) is not None:
+        driver.names["x"] = trial.trial
+        driver.session.note(Started(trial.trial))
+        images = 3 * trial.images if trial.images else 100
+        while not driver.evaluate(images, trial.config["x"], cost=Cost(images=images, flops=images)) and images < 900:
+            images *= 3
+        driver.end(finished=images == 900)
+    assert not driver.state.unfinished
+    assert 0.85 < spent_by_search(driver.state) / (40 * 900) < 1.1

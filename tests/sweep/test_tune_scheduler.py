@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from gensweep.config.search_methods import (
 )
 from gensweep.sweep.events import Started
 from gensweep.sweep.perturbation import clipped, mutations
+from gensweep.sweep.retrying import Retry
 
 RUNGS = (100, 300, 900)
 BUDGET = 900
@@ -145,6 +147,60 @@ def test_those_who_wait_for_a_trial_that_fails_go_on(tmp_path):
         sweep = Sweep(tmp_path / scheduler.kind, scheduler, fails=failure)
         assert sweep.ends[failure[0]][0] == "failed"
         assert {status for status, *_ in sweep.ends.values()} <= {"failed", "finished", "pruned"}
+
+
+def test_a_failure_does_not_keep_hyperband_from_halving(tmp_path, monkeypatch):
+    """Else those who wait in a bracket go on in the order of their numbers, one of them too many."""
+    monkeypatch.setattr("test_tune_scheduler.XS", tuple(math.sin(9 * number) for number in range(17)))
+    ends = [Sweep(tmp_path / str(failing), HyperBand(), fails=failing).ends for failing in (None, ("t0013", 300))]
+    assert [sum(status == "finished" for status, *_ in each.values()) for each in ends] == [6, 6]
+
+
+def test_a_population_is_perturbed_where_the_last_one_to_come_fails(tmp_path):
+    """Else one trial goes a whole interval further, and others become clones of it."""
+    sweep = Sweep(tmp_path, PopulationBasedTraining(), fails=("t0009", 300), rungs=(100, 200, 300, 400, 900))
+    everybody, others = set(sweep.ends), set(sweep.ends) - {"t0009"}
+    begun = {at: {trial for trial, begins_at in sweep.order if begins_at == at} for at in (0, 100, 200, 300, 400)}
+    assert begun == {0: everybody, 100: everybody, 200: everybody, 300: others, 400: others}
+    assert any(each.images == 300 for trial in sweep.driver.state.trials.values() for each in trial.lineage)
+
+
+def test_who_is_cloned_does_not_depend_on_who_comes_last(tmp_path):
+    def clones(order):
+        settings = {
+            "search": {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()},
+            "sample": lambda trial: {"x": XS[trial.number]},
+            "budget": BUDGET,
+            "grace": 100,
+            "nodes": NODES,
+        }
+        driver = Driver(tmp_path / "".join(map(str, order)), trials=4, **settings)
+        for number in range(4):
+            driver.begin(f"t{number}")
+        for number in order:
+            driver.evaluate(100, XS[number], tune_id=f"t{number}")
+            driver.end(f"t{number}")
+        return {trial.trial: trial.config["x"] for trial in driver.state.trials.values() if trial.lineage}
+
+    assert clones((0, 1, 2, 3)) == clones((3, 1, 0, 2)) != {}
+
+
+def test_a_retry_takes_no_stop_back(tmp_path):
+    settings = {"search": {"scheduler": MedianStopping(min_trials=1), "sampler": RandomSearch()}}
+    settings |= {"configure": lambda overrides: {**overrides, "training": {"images": 900}}, "budget": 900, "grace": 100}
+    driver = Driver(tmp_path, trials=3, **settings)
+    driver.begin("failing")
+    driver.end("failing", failure="ValueError: no")
+    for name, value in (("good", 1.0), ("bad", 9.0)):
+        driver.begin(name)
+        stops = driver.evaluate(100, value, tune_id=name)
+    assert stops
+    later = Driver(tmp_path, trials=3, **settings, retry=Retry((), {"training.log_every": 5}))
+    assert {trial.trial: trial.status for trial in later.state.trials.values()} == {
+        "t0000": "waiting",
+        "t0001": "stopped",
+        "t0002": "pruned",
+    }
 
 
 def test_the_median_stopping_rule_compares_trials_of_one_family(tmp_path):

@@ -61,6 +61,7 @@ def registered(store, made):
     words = register_winner(compare("first"), "digits")
     assert words.startswith("first/t0000 is version 1 of digits and its champion: mlflow models serve")
     assert register_winner(compare("first"), "digits") == words
+    assert register_winner(compare("first"), "rob's").startswith("first/t0000 is version 1 of rob's and its champion")
     return sweep
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import subprocess
 import sys
+from itertools import accumulate
 
 import pytest
 import tiny
@@ -10,7 +11,7 @@ import torch
 
 from gensweep.data.loader import Loader
 from gensweep.families.family import FAMILIES
-from gensweep.training.cost import LiveBytes, activation_bytes
+from gensweep.training.cost import LiveBytes, activation_bytes, changes_of_memory
 from gensweep.training.learner_state import state_of
 
 
@@ -50,6 +51,18 @@ def test_counting_leaves_the_family_as_it_was_and_gives_the_same_again(kind):
     assert each > 4 * tiny.SIZE**2
     assert activation_bytes(learner.family, loader, learner.autocast) == each
     assert all(torch.equal(before[name], tensor) for name, tensor in state_of(learner).items())
+
+
+@pytest.mark.trains
+@pytest.mark.parametrize("kind", ["diffusion", "gan", "vae"])
+def test_a_large_batch_takes_so_much_for_each_further_image(kind):
+    """Though a small one is fullest where the gradients of the weights are made."""
+    network = {"gan": {"kind": "dcgan", "width": 32}, "vae": {"kind": "conv", "width": 32}}.get(kind)
+    learner = tiny.learner(kind, family={"network": network} if network else {})
+    loader = Loader(tiny.images(), seed=0)
+    peaks = [max(accumulate(changes_of_memory(learner.family, loader, learner.autocast, n))) for n in (48, 64)]
+    grown = (peaks[1] - peaks[0]) / 16
+    assert grown <= activation_bytes(learner.family, loader, learner.autocast) < 1.2 * grown
 
 
 @pytest.mark.trains

@@ -65,6 +65,13 @@ class Levels(Protocol):
         ...
 
 
+@runtime_checkable
+class PartOfLevels(Levels, Protocol):
+    """Levels that are a part of the `whole` chain which a sampler goes through, falling, with 0 at its end."""
+
+    whole: list[float]
+
+
 class Process(Levels, Protocol):
     """Noise levels, and how a network is told of them."""
 

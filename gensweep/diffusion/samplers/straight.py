@@ -38,6 +38,9 @@ FIRST_SHARE, SHORTEST_STEP = 0.1, 2.0**-12
 #: Source: Hairer, Norsett & Wanner 1993, section II.4.
 SAFETY, LEAST_FACTOR, MOST_FACTOR = 0.9, 0.2, 5.0
 
+#: Where an adaptive sampler begins at most: t is told from 1 by single precision, and images are all noise far below.
+HIGHEST_SIGMA = 1e6
+
 #: (z, t: Float[b 1 1 1]) -> dz/dt
 Slope = Callable[[Tensor, Tensor], Tensor]
 
@@ -82,11 +85,11 @@ def dopri5(
 
     Each image has steps of its own, so that it does not depend on those drawn with it.  A step is taken if the root
     mean square over the pixels of error / (1 + |z|) is at most `tolerance`.  It begins at the highest level of the
-    process, and the last step goes from the lowest to 0 at once.
+    process, or at HIGHEST_SIGMA below that, and the last step goes from the lowest to 0 at once.
     Source: Dormand & Prince 1980; Lipman et al. 2023, section 6 (dopri5).
     """
     sigmas = levels.sigmas(None)
-    high, low = sigmas[0], sigmas[-2]
+    high, low = min(sigmas[0], HIGHEST_SIGMA), sigmas[-2]
     z, end = start(high) / (1 + high), low / (1 + low)
 
     def slope(z: Tensor, t: Tensor) -> Tensor:
