@@ -28,6 +28,7 @@ from gensweep.training.device import default_device
 from gensweep.training.evaluation import Evaluator, evaluate
 from gensweep.training.learner_state import weights_in
 from gensweep.training.result_files import SUSPECTS_FILE, write_pairs
+from gensweep.training.settings import EvaluationSettings
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class Rescorer:
                 # Other images or another extractor of the same name: what was measured then is not what is asked for.
                 if outcome is None or {name: score.identity for name, score in outcome.scores.items()} != identities:
                     outcome = self._score(sampling, replace(evaluator, identities=identities), done, progress)
-                    done += sampling.evaluations * self.samples
+                    done += sampling.evaluations * self.drawn
             assert outcome is not None
             yield outcome
 
@@ -175,6 +176,12 @@ class Rescorer:
             problems.append(f"guidance={axes.guidance[0]:g}: {reason}")
         if problems:
             raise ConfigError([f"{problem}; leave it out" for problem in problems])
+
+    @property
+    def drawn(self) -> int:
+        """Images that a scoring draws: of a likelihood alone a few, for people to look at."""
+        settings: EvaluationSettings = self._evaluated.bound("evaluation")()
+        return settings.drawn(last=True)
 
     @property
     def _evaluated(self) -> TrialConfig:

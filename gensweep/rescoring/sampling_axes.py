@@ -130,7 +130,7 @@ def _rescore(subject: Subject, configs: Sequence[SamplingConfig], command: str) 
         for outcome in outcomes:
             model.keep(outcome)
     try:
-        with progress_bar(subject.name, sum(each.evaluations for each in missing) * model.samples) as show:
+        with progress_bar(subject.name, sum(each.evaluations for each in missing) * model.drawn) as show:
             for outcome in model.run(configs, show):
                 found[outcome.sampling] = score = _score(subject, outcome)
                 if outcome.sampling in missing and not sys.stderr.isatty():
@@ -152,7 +152,7 @@ def score_folder(
 
     model = Rescorer(folder, **settings)
     missing = model.missing(configs)
-    with progress_bar(folder.name, sum(each.evaluations for each in missing) * model.samples) as show:
+    with progress_bar(folder.name, sum(each.evaluations for each in missing) * model.drawn) as show:
         outcomes = list(model.run(configs, show))
     if (folder / SUSPECTS_FILE).is_file():
         shutil.copyfile(folder / SUSPECTS_FILE, suspects)

@@ -12,9 +12,10 @@ from gensweep.build.model import load_checkpoint
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.rescoring import rescorer as module
 from gensweep.rescoring.rescorer import Axes, Rescorer
-from gensweep.rescoring.sampling_results import SamplingResult, sample_command
+from gensweep.rescoring.sampling_results import SamplingResult, result_rows, sample_command
 from gensweep.results import Outcome
 from gensweep.training.cost import counted_calls
+from gensweep.training.settings import IMAGES_SHOWN
 
 pytestmark = pytest.mark.trains
 
@@ -213,3 +214,12 @@ def test_a_damaged_file_says_what_to_do(folder):
     (folder / "evaluations.json").write_text("{")
     with pytest.raises(GensweepError, match=r"evaluations.json is damaged .*delete it"):
         known(folder)
+
+
+def test_the_progress_of_a_likelihood_alone_is_that_of_the_few_images_which_are_drawn(folder):
+    model, done = Rescorer(folder, device="cpu", samples=100, changed={"evaluation.metrics": ["bpd"]}), []
+    (sampling,) = model.configs(Axes())
+    (outcome,) = model.run([sampling], done.append)
+    assert done[-1] == sampling.evaluations * model.drawn == sampling.evaluations * IMAGES_SHOWN
+    (row,) = result_rows([SamplingResult("tiny", outcome, {}, "bpd")])
+    assert row["ms an image"] == 1000 * outcome.sample_seconds / IMAGES_SHOWN

@@ -6,6 +6,7 @@ import pytest
 from optuna.trial import TrialState
 from session_driver import Driver
 
+from gensweep.config.search_methods import CmaEs
 from gensweep.sweep import study
 from gensweep.sweep.events import WarmStarted
 
@@ -92,3 +93,19 @@ def test_a_study_is_not_made_anew_at_each_draw_where_much_is_known_from_other_sw
         driver.end(str(number), finished=True)
     changes = [number for number in range(1, 12) if made[number] != made[number - 1]]
     assert changes == [6, 9]
+
+
+def test_a_later_session_of_cma_es_takes_no_old_trial_for_one_of_its_own_generations(tmp_path):
+    settings = {
+        "search": {"sampler": CmaEs()},
+        "sample": lambda trial: {name: trial.suggest_float(name, 0, 1) for name in ("x", "y")},
+    }
+    driver = Driver(tmp_path, trials=40, **settings)
+    for _ in range(12):
+        trial = driver.begin()
+        driver.evaluate(400, trial.config["x"])
+        driver.end(finished=True)
+    assert any("cma:generation" in each.system_attrs for each in driver.told)
+    later = Driver(tmp_path, trials=40, **settings)
+    assert not any(each.system_attrs for each in later.told)
+    assert later.begin().trial == "t0012"
