@@ -165,13 +165,16 @@ def tune(
 def smoke_test(sweep: SweepConfig) -> SweepConfig:
     """One tiny trial of a sweep, along the whole path, under the name NAME-smoke."""
     from gensweep.config import load_sweep
+    from gensweep.config.objective_checks import named_metrics
+    from gensweep.config.sweep_config import name_like
     from gensweep.config.tree import flatten
 
     workers = sweep.resources.worker_counts[0]
     batch = math.ceil(SMOKE_BATCH / workers) * workers
-    changes = {**SMOKE, "name": f"{sweep.name}-smoke", "training.batch_size": batch}
+    changes = {**SMOKE, "name": name_like(sweep.name, "-smoke"), "training.batch_size": batch}
     metrics = dict(flatten(sweep.base)).get("evaluation.metrics", ())
-    if rest := [name for name in metrics if name != "fd_by_class" or name == sweep.score.metric]:
+    metrics, needed = [metrics] if isinstance(metrics, str) else metrics, dict(named_metrics(sweep)).values()
+    if rest := [name for name in metrics if name != "fd_by_class" or name in needed]:
         changes["evaluation.metrics"] = rest  # so few images hold too few of each class
     return load_sweep(sweep.as_dict(), overrides=changes)
 

@@ -64,10 +64,14 @@ def load_base(source: Source, *, overrides: Overrides = (), scale: str | None = 
     tree, traps, place = _read(source)
     given, problems = parsed(overrides)
     tree["space"] = Tree()
-    problems += override_sweep(tree, place, given, scale)
+    scales = tree.get("scales")
+    if isinstance(scales, Tree) and isinstance(scaled := scales.get(scale or ""), Tree):
+        for key in [key for key in scaled if _is_searched(key)]:
+            del scaled[key]
+    problems += override_sweep(tree, place, [each for each in given if not _is_searched(each.key)], scale)
     tree.pop("search", None)
     config, more = check_sweep(tree, place)
-    _raise([trap for trap in traps if trap.key.startswith(("base.", "budget"))], problems + more)
+    _raise([trap for trap in traps if not _is_searched(trap.key)], problems + more)
     assert config is not None
     return config
 
@@ -101,6 +105,11 @@ def _read(source: Source) -> tuple[Tree, list[Problem], str]:
     base = tree.get("base")
     _raise([], load_plugins(tree, place) + (load_plugins(base, place) if isinstance(base, Tree) else []))
     return tree, traps, place
+
+
+def _is_searched(key: str) -> bool:
+    """Whether a dotted key is of what a sweep has beside its base."""
+    return key.partition(".")[0] in ("space", "search")
 
 
 def _is_sweep(tree: Mapping[str, Any]) -> bool:

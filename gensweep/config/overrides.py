@@ -102,6 +102,8 @@ def _assign(tree: Tree, key: str, value: Any, place: str) -> Problem | None:
     first, _, rest = key.partition(".")
     if not all(key.split(".")):
         return Problem(place, "", f"{key!r} is not a dotted key, such as training.images")
+    if rest and isinstance(tree.get(first), Row):
+        return Problem(place, "", f"{first} is a list here; give all of it, as in {first}=[...]")
     if first in SWEEP_SECTIONS:
         override(tree, key, value, place, trial=False)
         return None
@@ -163,6 +165,11 @@ def _narrow(space: Tree, target: tuple[str, ...], value: Any, place: str, above:
                 continue
             for position, branch in enumerate(item["choice"]):
                 taken |= _narrow_branch(item["choice"], position, branch, target, value, place, path)
+        elif _is_conditional(item) and path == ("family",):  # the target is a setting of every trial, and so of base
+            item = space[key] = clone(item)
+            for position, branch in enumerate(item["choice"]):
+                item["choice"][position] = branch = _spread(branch, ())
+                _narrow(branch, target, value, place, path)
     return taken
 
 

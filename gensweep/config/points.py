@@ -72,6 +72,10 @@ def _add_branch(point: Point, node: Conditional, settings: Mapping[str, Any]) ->
     if kind is None and node.name.partition("@")[0] == f"{node.key}.kind":
         point.missing.append(f"{node.key}.kind")
         return
+    decided = {each.key for branch in named for each in every_node(branch.nodes)}
+    if kind is None and len(named) > 1 and not decided & settings.keys():
+        point.missing.append(node.key)
+        return
     below = {branch.label: point_of(branch.nodes, settings) for branch in named}
 
     def misfit(item: tuple[str, Point]) -> tuple[int, int, int]:

@@ -102,9 +102,9 @@ def with_base(sweep: SweepConfig) -> SweepConfig:
         )
     inherited = _inherited(base, sweep.base)
     if sweep.budget is not None:  # which says how long the trainings are, whatever that of the base was
-        for section, key in (("training", "images"), ("training", "device_seconds"), ("evaluation", "every")):
-            if key not in sweep.base.get(section, {}):
-                inherited[section].pop(key, None)
+        for part, key in (("training", "images"), ("training", "device_seconds"), ("evaluation", "every")):
+            if key not in sweep.base.get(part, {}):
+                inherited[part].pop(key, None)
     whole = sweep.model_copy(update={"base": inherited}).as_dict()
     whole["base"]["finetune"] = {**section, **base.section()}
     found = checked_sweep(whole)

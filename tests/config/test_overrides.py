@@ -1,8 +1,10 @@
 """Settings from the command line and from a scale."""
 
+import pytest
 from demo_sweeps import BASE, TWO_FAMILIES
 
 from gensweep.config import TrialConfig, load_trial
+from gensweep.errors import ConfigError
 
 
 def test_a_key_that_is_set_is_no_longer_searched(load):
@@ -92,3 +94,30 @@ def test_train_takes_the_base_of_a_sweep(load, tmp_path):
     assert (trial.seed, trial.flat()["training.images"]) == (5, 6000)
     load(TWO_FAMILIES)
     assert load_trial(tmp_path / "s.yaml", overrides=["family.kind=gan"]).kind("family") == "gan"
+
+
+def test_a_setting_of_every_trial_is_set_in_the_branches_of_a_family_too(load):
+    lengths = ["{kind: diffusion, training: {images: 30000}}", "{kind: gan, training.images: {int: [8000, 9000]}}"]
+    text = f"{BASE}space:\n  family: {{choice: [{', '.join(lengths)}]}}\n"
+    assert load(text, "seed=3").trial({"family.kind": "diffusion", "training.images": 30000}).seed == 3
+    sweep = load(text, "training.images=6400")
+    assert sweep.base["training"]["images"] == 6400
+    assert sweep.space == {"family": {"choice": [{"kind": "diffusion"}, {"kind": "gan"}]}}
+
+
+def test_train_takes_what_is_set_whatever_its_scale_searches_and_refuses_what_tune_refuses(load, tmp_path):
+    scale = "scales: {cpu: {space.network.width: {int: [8, 16], step: 8}, training.images: 6000}}\n"
+    load(f"{BASE}  network: {{width: 64}}\n{scale}")
+    values = load_trial(tmp_path / "s.yaml", overrides=["network.width=24"], scale="cpu").flat()
+    assert (values["network.width"], values["training.images"]) == (24, 6000)
+    with pytest.raises(ConfigError, match="base"):
+        load(f"{BASE}  <<: {{seed: 7}}\n")
+    with pytest.raises(ConfigError, match="base"):
+        load_trial(tmp_path / "s.yaml")
+
+
+def test_a_key_of_a_list_is_refused_as_it_would_drop_the_rest(load):
+    objectives = "objective: [{metric: fd}, {metric: sample_flops}]\nsearch: {scheduler: {kind: fifo}}\n"
+    text = BASE.replace("objective: {metric: fd, mode: min}\n", "") + objectives
+    with pytest.raises(ConfigError, match="objective is a list here; give all of it"):
+        load(text, "objective.metric=fd")

@@ -132,3 +132,11 @@ def test_draws_follow_the_prior_and_a_fifth_of_them_ignores_it(node):
 def test_priors_that_make_no_sense_are_refused(prior, told):
     _, problems = parse_space(clone({"x": {"float": [0.0, 1.0], "prior": prior}}), {})
     assert [problem.message for problem in problems] == [told]
+
+
+def test_a_choice_of_which_nothing_is_given_is_drawn():
+    branches = [{"learning_rate": 1e-3, "warmup": 100}, {"learning_rate": {"float": [1e-4, 1e-2]}, "warmup": 0}]
+    space = {"optimizer": {"choice": branches}, "network.width": {"choice": [16, 32]}}
+    nodes = parse_space(clone(space), sections_by_family())[0]
+    assert point_of(nodes, {"network.width": 16}).params == {"network.width": 16}
+    assert point_of(nodes, {"optimizer.warmup": 0, "network.width": 16}).params["optimizer"] == "#2"

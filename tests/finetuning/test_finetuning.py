@@ -222,6 +222,10 @@ def test_a_sweep_takes_over_what_it_does_not_write(kind, base):
     assert trial.finetune.classes == KNOWN
     assert trial.finetune.sha256 == read_base(base).sha256
     assert with_base(sweep) == sweep
+    budgeted = with_base(
+        checked_sweep(tree | {"base": tree["base"] | {"training": {"batch_size": 8}}, "budget": {"images": 48}})
+    )
+    assert budgeted.trial({"finetune.update.kind": "full"}).flat()["training.images"] == 48
     searched = tree | {"space": {"finetune.base": {"choice": [str(base), "other"]}}}
     with pytest.raises(ConfigError, match=r"finetune.base: cannot be searched"):
         with_base(checked_sweep(searched))
