@@ -16,6 +16,7 @@ from gensweep.remote_folder import is_url
 from gensweep.sweep import events
 from gensweep.sweep.checkpoints import check_visible, delete
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.giving_up import fruitless_words, is_fruitless, outside_words
 from gensweep.sweep.repeats import due_repeats
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.schedulers import asha, tune_scheduler
@@ -27,9 +28,6 @@ from gensweep.sweep.sweep_plan import NEW, SweepPlan
 from gensweep.sweep.trial_state import TrialState
 
 _log = logging.getLogger(__name__)
-
-#: Trials in a row that failed, or were not trained as they break a limit, after which a search draws no more.
-MAX_FRUITLESS_IN_A_ROW = 100
 
 Observer: TypeAlias = Callable[[events.Event, SweepState], None]
 """Hears each event after it was noted, with the state that follows; it should return at once, and may fail."""
@@ -111,7 +109,7 @@ class Session:
             offered = self._offered
             if NEW in offered and not self._may_draw:
                 offered = [each for each in offered if each != NEW]
-                if not offered and not self.state.running and not self.state.waiting:
+                if not (offered or self.state.running or self.state.waiting or is_fruitless(self.state)):
                     self.note(events.Exhausted(self.state.wanted_once_exhausted))
                     self._carry_out()
                     self._repeat_best()
@@ -132,23 +130,10 @@ class Session:
     @property
     def gives_up(self) -> str | None:
         """Why the sweep stops by itself, if it does: trial after trial breaks a limit, or fails."""
-        if self._is_fruitless and not self.state.undecided:
-            last = max(self.state.searched, key=lambda trial: trial.ended_at or 0)
-            if last.status == "infeasible":
-                what = "break a limit"
-                then = "start a sweep with other constraints, or with a space that meets them"
-            else:
-                what, then = "failed", "mend that, or start a sweep with a space that leaves it out"
-            count = max(self.state.fruitless_in_a_row, self.state.infeasible_in_a_row)
-            return f"{count} trials in a row {what} (the last one, {last.trial}: {last.error}); {then}"
+        if is_fruitless(self.state) and self._can_only_draw:
+            return fruitless_words(self.state)
         most, failed = self._plan.resources.stop_after_failed, self.state.failed_in_a_row
-        if most is None or failed < most or not self.state.left:
-            return None
-        last = max(self.state.failed, key=lambda trial: trial.ended_at or 0)
-        return (
-            f"{failed} trials in a row failed for a cause outside of them (the last one, {last.trial}: {last.error}); "
-            "mend it first"
-        )
+        return None if most is None or failed < most or not self.state.left else outside_words(self.state)
 
     @property
     def pending(self) -> int:
@@ -252,17 +237,17 @@ class Session:
         return [NEW] if len(self.state.searched) < self.state.wanted else []
 
     @property
-    def _is_fruitless(self) -> bool:
-        """Whether so many trials in a row failed or broke a limit that no more are to be drawn."""
-        infeasible, most = self.state.infeasible_in_a_row, MAX_FRUITLESS_IN_A_ROW
-        return self.state.fruitless_in_a_row >= most or infeasible >= min(most, self.state.wanted)
+    def _can_only_draw(self) -> bool:
+        """Whether nothing trains or could go on, and either trials are to be drawn, or nothing was found."""
+        busy = self._resumable or self.state.running or self.state.waiting or set(self._offered) - {NEW}
+        return not busy and (len(self.state.searched) < self.state.wanted or self.state.best is None)
 
     @property
     def _may_draw(self) -> bool:
-        """Whether another trial is worth it, and paid for; of paused ones HyperBand lets a share go on."""
+        """Whether another trial is worth it now, and paid for; of paused ones HyperBand lets a share go on."""
         scheduler = self._plan.search.scheduler
         going_on = 1 / scheduler.reduction if isinstance(scheduler, HyperBand) else 1.0
-        return not self._is_fruitless and pays_for_another(self.state, going_on)
+        return not is_fruitless(self.state) and pays_for_another(self.state, going_on)
 
     def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:
         """What the scheduler wants of a trial; those that repeat another one it leaves alone."""

@@ -50,9 +50,9 @@ class SweepState:
         self.failed_in_a_row: int = 0
         """How many of the trials that ended last failed for a cause outside of them, in this session."""
         self.infeasible_in_a_row: int = 0
-        """How many of the trials that ended last were not trained, as they break a limit."""
+        """How many of the trials that ended or paused last were not trained, as they break a limit."""
         self.fruitless_in_a_row: int = 0
-        """How many of the trials that ended last failed, or were not trained, in this session."""
+        """How many of the trials that ended or paused last failed, or were not trained, in this session."""
         self.objectives: tuple[Objective, ...] = ()
         self.constraints: tuple[Constraint, ...] = ()
         self.sessions: list[events.SessionStarted] = []
@@ -136,7 +136,8 @@ class SweepState:
         self.clones |= isinstance(event, events.Cloned)
         if isinstance(event, events.Ended) and event.status != "stopped":
             self.failed_in_a_row = self.failed_in_a_row + 1 if event.outside else 0
-            infeasible, fruitless = event.status == "infeasible", event.status in ("infeasible", "failed")
+        if trial.repeat_of is None and ((trial.ended and not ended) or isinstance(event, events.Paused)):
+            infeasible, fruitless = trial.status == "infeasible", trial.status in ("infeasible", "failed")
             self.infeasible_in_a_row = self.infeasible_in_a_row + 1 if infeasible else 0
             self.fruitless_in_a_row = self.fruitless_in_a_row + 1 if fruitless else 0
 

@@ -91,7 +91,7 @@ def training_flops(family: Family, loader: Loader) -> float:
 
 @one_thread()
 def activation_bytes(family: Family, loader: Loader, autocast: Callable[[], AbstractContextManager[Any]]) -> int:
-    """Bytes of one training image at the fullest moment of a step, in the precision that `autocast` sets.
+    """Bytes that one more training image adds to the fullest moment of a step, in the precision that `autocast` sets.
 
     That is what the backward pass needs, gradients and intermediate results; weights, their gradients and the optimizer
     come on top, once a worker.
@@ -264,8 +264,15 @@ class LiveBytes(TorchDispatchMode):
             if storage not in self._known and all(storage._cdata != each._cdata for each in known):
                 self._known.add(storage)
                 self.changes.append(storage.nbytes())
-                weakref.finalize(storage, self.changes.append, -storage.nbytes())
+                weakref.finalize(storage, self._free, storage.nbytes())
         return out
+
+    def _free(self, size: int) -> None:
+        # What dies together does so in any order, and counts as one.
+        if self.changes and self.changes[-1] <= 0:
+            self.changes[-1] -= size
+        else:
+            self.changes.append(-size)
 
     @property
     def now(self) -> int:

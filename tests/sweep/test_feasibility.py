@@ -15,7 +15,7 @@ from gensweep.config.ranges import Range
 from gensweep.config.search_methods import GaussianProcess, GridSearch, Nsga2, RandomSearch, Tpe
 from gensweep.errors import ConfigError
 from gensweep.results import Cost
-from gensweep.sweep import session
+from gensweep.sweep import giving_up
 from gensweep.sweep.events import Ended, SessionEnded, Started
 from gensweep.sweep.feasibility import check_feasible, feasibility
 
@@ -81,7 +81,7 @@ def test_a_crash_between_the_draw_and_its_end_trains_nothing(tmp_path):
 
 @pytest.mark.parametrize("trials", [5, 15])
 def test_a_search_that_finds_nothing_within_its_limits_ends_and_says_so(tmp_path, monkeypatch, trials):
-    monkeypatch.setattr(session, "MAX_FRUITLESS_IN_A_ROW", 10)
+    monkeypatch.setattr(giving_up, "MAX_FRUITLESS_IN_A_ROW", 10)
     nothing = POSITIVE | {"constraints": (Constraint(metric="params", max=-2.0),)}
     driver = Driver(tmp_path, trials=trials, **nothing)
     assert driver.session.next_trial() is None
@@ -93,7 +93,7 @@ def test_a_search_that_finds_nothing_within_its_limits_ends_and_says_so(tmp_path
 
 
 def test_a_trial_that_trains_while_others_break_a_limit_comes_to_its_end(tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "MAX_FRUITLESS_IN_A_ROW", 10)
+    monkeypatch.setattr(giving_up, "MAX_FRUITLESS_IN_A_ROW", 10)
     limits = POSITIVE | {"sample": lambda trial: {"x": -1.0 if trial.number == 0 else 1.0}}
     driver = Driver(tmp_path, trials=50, **limits)
     driver.begin()

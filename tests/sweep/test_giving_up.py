@@ -8,10 +8,14 @@ import pytest
 from optuna.trial import TrialState
 from session_driver import Driver
 
-from gensweep.config.sweep_config import Resources
+from gensweep.config.ranges import Range
+from gensweep.config.search_methods import PopulationBasedTraining, RandomSearch
+from gensweep.config.sweep_config import Repeats, Resources
 from gensweep.errors import GensweepError
-from gensweep.sweep import session
+from gensweep.sweep import giving_up
 from gensweep.sweep.events import SessionEnded
+
+NODES = (Range("x", "x", -1, 1, None, False, False),)
 
 
 @pytest.mark.parametrize("retries", [0, 2])
@@ -80,7 +84,7 @@ def test_trials_that_die_before_they_start_are_in_the_log_with_their_cause_and_s
 def test_a_search_whose_trials_all_fail_by_themselves_draws_no_more_and_tries_again_in_the_next_session(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(session, "MAX_FRUITLESS_IN_A_ROW", 4)
+    monkeypatch.setattr(giving_up, "MAX_FRUITLESS_IN_A_ROW", 4)
     driver = Driver(tmp_path, trials=50)
     driver.begin("good")
     for _ in range(4):
@@ -100,3 +104,42 @@ def test_a_search_whose_trials_all_fail_by_themselves_draws_no_more_and_tries_ag
     assert later.session.next_trial() is None
     assert "5 trials in a row failed (the last one, t0" in later.session.gives_up
     assert Driver(tmp_path, trials=50).session.next_trial() is not None
+
+
+def test_trials_that_wait_for_others_are_kept_for_the_next_session_when_a_search_gives_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(giving_up, "MAX_FRUITLESS_IN_A_ROW", 4)
+    settings = {
+        "search": {"scheduler": PopulationBasedTraining(), "sampler": RandomSearch()},
+        "budget": 900,
+        "grace": 100,
+    }
+    settings |= {"sample": lambda trial: {"x": trial.suggest_float("x", -1, 1)}, "nodes": NODES}
+    driver = Driver(tmp_path, trials=15, **settings)
+    for more_trials in (0, 3):
+        for number in range(2):
+            driver.begin()
+            driver.evaluate(100, float(number))
+            driver.end()
+        for _ in range(4):
+            driver.begin()
+            driver.end(failure="ValueError: no kernel")
+        assert driver.session.next_trial() is None
+        assert "4 trials in a row failed (the last one, t" in driver.session.gives_up
+        assert not driver.state.exhausted
+        driver.session.note(SessionEnded("failed", driver.session.gives_up))
+        driver = Driver(tmp_path, trials=15, more_trials=more_trials, **settings)
+    assert len(driver.state.paused) == 4
+    assert driver.state.wanted == 18
+
+
+def test_a_search_that_ends_with_failures_repeats_its_best(tmp_path, monkeypatch):
+    monkeypatch.setattr(giving_up, "MAX_FRUITLESS_IN_A_ROW", 4)
+    driver = Driver(tmp_path, trials=5, repeats=Repeats(top=1, seeds=1))
+    driver.begin()
+    driver.evaluate(400, 1.0)
+    driver.end(finished=True)
+    for _ in range(4):
+        driver.begin()
+        driver.end(failure="ValueError: no kernel")
+    assert driver.session.gives_up is None
+    assert driver.begin().repeat_of == "t0000"

@@ -151,7 +151,7 @@ def test_those_who_wait_for_a_trial_that_fails_go_on(tmp_path):
 
 def test_a_failure_does_not_keep_hyperband_from_halving(tmp_path, monkeypatch):
     """Else those who wait in a bracket go on in the order of their numbers, one of them too many."""
-    monkeypatch.setattr("test_tune_scheduler.XS", tuple(math.sin(9 * number) for number in range(17)))
+    monkeypatch.setitem(globals(), "XS", tuple(math.sin(9 * number) for number in range(17)))
     ends = [Sweep(tmp_path / str(failing), HyperBand(), fails=failing).ends for failing in (None, ("t0013", 300))]
     assert [sum(status == "finished" for status, *_ in each.values()) for each in ends] == [6, 6]
 

@@ -54,6 +54,15 @@ def test_counting_leaves_the_family_as_it_was_and_gives_the_same_again(kind):
 
 
 @pytest.mark.trains
+def test_memory_is_the_same_again_whatever_dies_together_with_what():
+    """Weights that were cast to bfloat16 die in the order of their hashes."""
+    network = tiny.SMALL["diffusion"]["network"] | {"width": 16, "checkpointing": True}
+    learner = tiny.learner("diffusion", precision="bfloat16", family={"network": network})
+    loader = Loader(tiny.images(), seed=0)
+    assert len({activation_bytes(learner.family, loader, learner.autocast) for _ in range(5)}) == 1
+
+
+@pytest.mark.trains
 @pytest.mark.parametrize("kind", ["diffusion", "gan", "vae"])
 def test_a_large_batch_takes_so_much_for_each_further_image(kind):
     """Though a small one is fullest where the gradients of the weights are made."""

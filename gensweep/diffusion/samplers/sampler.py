@@ -67,7 +67,7 @@ class Levels(Protocol):
 
 @runtime_checkable
 class PartOfLevels(Levels, Protocol):
-    """Levels that are a part of the `whole` chain which a sampler goes through, falling, with 0 at its end."""
+    """Levels that are a part of those which a sampler goes through; `whole` are all of these, with 0 at their end."""
 
     whole: list[float]
 

@@ -85,7 +85,7 @@ def dopri5(
 
     Each image has steps of its own, so that it does not depend on those drawn with it.  A step is taken if the root
     mean square over the pixels of error / (1 + |z|) is at most `tolerance`.  It begins at the highest level of the
-    process, or at HIGHEST_SIGMA below that, and the last step goes from the lowest to 0 at once.
+    process, or at HIGHEST_SIGMA if that is lower, and the last step goes from the lowest to 0 at once.
     Source: Dormand & Prince 1980; Lipman et al. 2023, section 6 (dopri5).
     """
     sigmas = levels.sigmas(None)
