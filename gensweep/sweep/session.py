@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any, Literal, TypeAlias
 from uuid import uuid4
 
-from gensweep.config.search_methods import HyperBand
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import is_url
@@ -244,9 +243,8 @@ class Session:
 
     @property
     def _may_draw(self) -> bool:
-        """Whether another trial is worth it now, and paid for; of paused ones HyperBand lets a share go on."""
-        scheduler = self._plan.search.scheduler
-        going_on = 1 / scheduler.reduction if isinstance(scheduler, HyperBand) else 1.0
+        """Whether another trial is worth it now, and paid for."""
+        going_on = 1.0 if self._scheduler is None else self._scheduler.going_on
         return not is_fruitless(self.state) and pays_for_another(self.state, going_on)
 
     def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:

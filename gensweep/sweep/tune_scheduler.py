@@ -174,6 +174,11 @@ class TuneScheduler:
                 return "stop"
         return "go on"
 
+    @property
+    def going_on(self) -> float:
+        """The share of paused trials that will go on, at most."""
+        return 1 / self._settings.reduction if isinstance(self._settings, search_methods.HyperBand) else 1.0
+
     def clones(self) -> dict[str, Clone]:
         """By their names, trials that are to go on from checkpoints of others, and do not yet."""
         return {name: trial.clone for name, trial in self._trials.items() if trial.clone is not None}
