@@ -137,10 +137,10 @@ def _drawn(trial: TrialRecord) -> int | None:
         return identity.samples
     if (samples := trial.config.get("evaluation.samples")) is None:
         return None
-    from gensweep.training.settings import IMAGES_SHOWN  # imports torch
+    from gensweep.training.settings import drawn_unscored  # imports torch
 
     alone = json.loads(trial.config.get("evaluation.metrics", "[]")) == [identity.metric]
-    return min(int(samples), IMAGES_SHOWN) if alone else int(samples)
+    return drawn_unscored(int(samples)) if alone else int(samples)
 
 
 def _seed(trial: TrialRecord) -> int:

@@ -77,10 +77,10 @@ def result_rows(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
 
 def _drawn(outcome: Outcome) -> int:
     """How many images were drawn: a likelihood counts real ones, and alone has few drawn, for people to look at."""
-    from gensweep.training.settings import IMAGES_SHOWN  # imports torch
+    from gensweep.training.settings import drawn_unscored  # imports torch
 
     alone = all(score.identity.timesteps is not None for score in outcome.scores.values())
-    return min(outcome.samples, IMAGES_SHOWN) if alone else outcome.samples
+    return drawn_unscored(outcome.samples) if alone else outcome.samples
 
 
 def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from gensweep.noise import Noise
 from gensweep.results import UNBIASED_PARTS, Anchors, Identity, Score
 from gensweep.training.device import synchronised_time
 from gensweep.training.distributed import ALONE, Workers
-from gensweep.training.settings import IMAGES_SHOWN, EvaluationSettings
+from gensweep.training.settings import EvaluationSettings, drawn_unscored
 
 #: Generated images that are shown beside the training images they may be copies of.
 SUSPECTS_SHOWN = 16
@@ -146,7 +146,7 @@ def evaluate_images(
     metrics, share = evaluator.metrics_of("samples"), workers.share(evaluator.samples)
     _require_labels(metrics, labels)
     evaluator.anchors(evaluator.samples)  # what they take is no cost of these images
-    shown = torch.zeros(min(IMAGES_SHOWN, evaluator.samples), *evaluator.images.shape, dtype=torch.uint8, device=device)
+    shown = torch.zeros(drawn_unscored(evaluator.samples), *evaluator.images.shape, dtype=torch.uint8, device=device)
     drawing = scoring = 0.0
     for metric in metrics.values():
         metric.reset()

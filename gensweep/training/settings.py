@@ -121,6 +121,11 @@ class LikelihoodSettings:
         return BoundPoints(self.timesteps, self.latents)
 
 
+def drawn_unscored(samples: int) -> int:
+    """Images that are drawn where `samples` would be, but no score is of them: for people to look at."""
+    return min(samples, IMAGES_SHOWN)
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
     """A score and a checkpoint at the end, and before: after each `every` training images, or at some shares of them.
@@ -176,7 +181,7 @@ class EvaluationSettings:
     def drawn(self, *, last: bool) -> int:
         """Images of the last evaluation, or of one before; without a score of theirs they are for people to look at."""
         if not self.of("samples"):
-            return min(self.samples, IMAGES_SHOWN)
+            return drawn_unscored(self.samples)
         return self.samples if last else self.rung_samples or self.samples
 
     def identity(
