@@ -203,7 +203,7 @@ def test_the_average_is_chosen_after_training_and_scored_on_fresh_noise(look):
         (["tune", SPACE, "--name", "x", "--set", "diffusion.schedule.kind=cosin"], 2, ["did you mean 'cosine'?"]),
         (["tune", SPACE, "--name", "x", "--set", "resources.workers=64"], 2, ["64", "CPU"]),
         (["tune", SPACE, "--name", "x", *INCEPTION], 2, ["nowhere.pth"]),
-        (["train"], 2, ["Give either FILE or --from-run RUN"]),
+        (["train"], 2, ["Give either FILE, --from-run RUN or --continue-from RUN"]),
         (["sample", "nothing"], 2, ["nothing"]),
         (["sample", "quickstart", "-o", "grid.jpg"], 2, ["grid.jpg", ".png"]),
         (["sample", "quickstart", "--class", "dog"], 2, ["'dog'"]),

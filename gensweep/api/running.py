@@ -41,7 +41,7 @@ from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
 from gensweep.sweep.storage import chosen_storage
-from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
+from gensweep.sweep.sweep_plan import Start, SweepPlan, SweepResult
 from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, is_prepared, warm_start_words, warm_starts
 from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of
@@ -64,8 +64,9 @@ def run_sweep(
     extend: int = 0,
     repeats: Repeats | None = None,
     retry: Retry | None = None,
+    start: Start | None = None,
 ) -> SweepResult:
-    """Run a sweep with MLflow and the progress display as observers.
+    """Run a sweep with MLflow and the progress display as observers; its first trial may go on from a checkpoint.
 
     Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
     """
@@ -74,7 +75,7 @@ def run_sweep(
     result = _ended(sweep, folder, storage) if resume and repeats is None else None
     if result is None:
         going_on: dict[str, Any] = {"resume": resume, "extend": extend, "repeats": repeats, "retry": retry}
-        result = _run(sweep, folder, storage, going_on)
+        result = _run(sweep, folder, storage, start, going_on)
     _print_end(result)
     if result.state.status == "finished":
         score_winner(sweep, root, several=len(result.state.trials) > 1)
@@ -84,7 +85,9 @@ def run_sweep(
     return result
 
 
-def _run(sweep: SweepConfig, folder: SweepFolder, storage: str | None, going_on: Mapping[str, Any]) -> SweepResult:
+def _run(
+    sweep: SweepConfig, folder: SweepFolder, storage: str | None, start: Start | None, going_on: Mapping[str, Any]
+) -> SweepResult:
     display, root = ProgressDisplay(), folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
@@ -93,7 +96,7 @@ def _run(sweep: SweepConfig, folder: SweepFolder, storage: str | None, going_on:
     with ExitStack() as opened:
         opened.enter_context(closing(display))
         display.show_phase("checking the sweep")
-        plan = _checked_plan(sweep, root, storage, display)
+        plan = replace(_checked_plan(sweep, root, storage, display), start=start)
         observers: list[LogView | Boards] = [
             *_views(sweep, folder),
             *(boards_of(kind, folder) for kind in sweep.observers),

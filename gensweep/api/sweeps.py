@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from gensweep.api.running import run_sweep
+from gensweep.build.longer_training import longer_trial
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
 from gensweep.config.loading import Overrides, Source
@@ -26,10 +27,10 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.planning import budgeted, recall_sweep, single_trial
 from gensweep.sweep.retrying import Retry, with_changes
 from gensweep.sweep.storage import adopt
-from gensweep.sweep.sweep_plan import SweepResult
+from gensweep.sweep.sweep_plan import Start, SweepResult
 from gensweep.tracking.artifacts import trial_config
 from gensweep.tracking.provenance import install_kept_plugins
-from gensweep.tracking.runs import import_plugins, trained_trial
+from gensweep.tracking.runs import checkpoint_folder, import_plugins, trained_trial
 
 
 def tune(
@@ -117,6 +118,7 @@ def train(
     config: Source | None = None,
     *,
     from_run: str | None = None,
+    continue_from: str | Path | None = None,
     name: str | None = None,
     workers: int = 1,
     cpus_per_worker: float = 1,
@@ -128,12 +130,19 @@ def train(
 ) -> SweepResult:
     """Train one configuration, a YAML file or what it would hold, or that of a run: `gensweep train`.
 
-    A sweep of one trial, called `name`.  Of a search space its base is trained.  A worker has a GPU by default if there
-    is one.  Raises as `tune` does.
+    A sweep of one trial, called `name`.  Of a search space its base is trained.  `continue_from` is a run, or a
+    checkpoint's folder, that goes on until the override of "training.images", as if it had been as long from the start.
+    A worker has a GPU by default if there is one.  Raises as `tune` does.
     """
-    if (config is None) == (from_run is None):
-        raise ConfigError('give either a configuration or from_run; for example: train(from_run="quickstart")')
-    if from_run is not None:
+    if sum(given is not None for given in (config, from_run, continue_from)) != 1:
+        raise ConfigError(
+            'give either a configuration, from_run or continue_from; for example: train(from_run="quickstart")'
+        )
+    start = None
+    if continue_from is not None:
+        trial, start = _longer(continue_from, overrides, scale)
+        default_name = name_like(start.run, "-longer")
+    elif from_run is not None:
         trial, default_name = _trial_of(from_run, overrides, scale), name_like(from_run, "-again")
     else:
         assert config is not None
@@ -141,7 +150,7 @@ def train(
         stem = config.stem if isinstance(config, Path) else str(config.get("name", "mapping"))
         trial, default_name = _trial_in(config, overrides, scale), name_like(stem, "-train")
     sweep = single_trial(name or default_name, trial, workers, cpus_per_worker, gpus_per_worker)
-    return run_sweep(with_base(sweep), root=Path(root), storage=storage)
+    return run_sweep(with_base(sweep), root=Path(root), storage=storage, start=start)
 
 
 def _trial_in(config: Source, overrides: Overrides, scale: str | None) -> TrialConfig:
@@ -150,9 +159,21 @@ def _trial_in(config: Source, overrides: Overrides, scale: str | None) -> TrialC
     return load_trial(config, overrides=overrides, scale=scale)
 
 
-def _trial_of(run: str, overrides: Overrides, scale: str | None) -> TrialConfig:
+def _longer(run: str | Path, overrides: Overrides, scale: str | None) -> tuple[TrialConfig, Start]:
+    """The trial that a run becomes which goes on, and where it begins."""
+    _refuse_scale(scale)
+    folder = checkpoint_folder(run)
+    trial, checkpoint = longer_trial(folder, parse_overrides(overrides))
+    return trial, Start(str(run), checkpoint.images, str(folder.resolve()))
+
+
+def _refuse_scale(scale: str | None) -> None:
     if scale is not None:
         raise ConfigError("a scale belongs to a file, not to a run; change single values of that")
+
+
+def _trial_of(run: str, overrides: Overrides, scale: str | None) -> TrialConfig:
+    _refuse_scale(scale)
     trial = trained_trial(run)
     import_plugins(trial)
     return TrialConfig.from_dict(trial_config(trial)).with_overrides(parse_overrides(overrides))

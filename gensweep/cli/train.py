@@ -18,7 +18,16 @@ from gensweep.report.completion import run_names
     shell_complete=run_names,
     help="Repeat a trial: a run id, SWEEP (its best trial) or SWEEP/TRIAL.",
 )
-@click.option("--name", help="Name of the run; by default the file's with -train, or that of the run with -again.")
+@click.option(
+    "--continue-from",
+    metavar="RUN",
+    shell_complete=run_names,
+    help="Train a trial longer, from its best checkpoint: --set training.images=N says how long. A run as above, or a "
+    "checkpoint's folder.",
+)
+@click.option(
+    "--name", help="Name of the run; by default the file's with -train, or that of the run with -again or -longer."
+)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Data-parallel workers.")
 @click.option(
     "--cpus-per-worker", type=click.FloatRange(0, min_open=True), default=1, show_default=True, help="CPU cores each."
@@ -32,6 +41,7 @@ from gensweep.report.completion import run_names
 def train(
     file: Path | None,
     from_run: str | None,
+    continue_from: str | None,
     name: str | None,
     workers: int,
     cpus_per_worker: float,
@@ -51,15 +61,19 @@ def train(
       gensweep train config.yaml --set training.images=200000
       gensweep train search_spaces/ddpm.yaml --scale cpu --workers 2
       gensweep train --from-run ddpm-cifar10 --name again
+      gensweep train --continue-from ddpm-cifar10 --set training.images=2000000
       gensweep tune --resume again                     go on after an interruption
     """
-    if (file is None) == (from_run is None):
-        raise click.UsageError("Give either FILE or --from-run RUN; for example: gensweep train --from-run quickstart")
+    if sum(given is not None for given in (file, from_run, continue_from)) != 1:
+        raise click.UsageError(
+            "Give either FILE, --from-run RUN or --continue-from RUN; for example: gensweep train --from-run quickstart"
+        )
     from gensweep.api import sweeps
 
     result = sweeps.train(
         file,
         from_run=from_run,
+        continue_from=continue_from,
         name=name,
         workers=workers,
         cpus_per_worker=cpus_per_worker,

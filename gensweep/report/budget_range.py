@@ -30,7 +30,7 @@ def known_budget(budget: Amount | None, judged: Sequence[TrainingCurve], overhea
         reached = _listed({name: Amount(budget.unit, end[1] + overheads.get(name, 0.0)) for name, end in ends.items()})
         raise ConfigError(
             f"--budget: {budget} is beyond what all were trained for ({reached}{images}); give at most {last}, or "
-            "train longer: gensweep train --from-run RUN --set training.images=N"
+            "train longer: gensweep train --continue-from RUN --set training.images=N"
         )
     scored = _listed({name: Amount(budget.unit, end[0] + overheads.get(name, 0.0)) for name, end in ends.items()})
     raise ConfigError(

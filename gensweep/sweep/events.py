@@ -40,6 +40,8 @@ class Created:
     """Objectives beside the first one, each with its `metric` and `mode`."""
     constraints: Sequence[Mapping[str, Any]] = ()
     """Limits, each with its `metric`, `min` and `max`."""
+    start: Mapping[str, Any] | None = None
+    """The checkpoint that the first trial goes on from: the `run` that made it, its `images`, and its `uri` here."""
 
 
 @dataclass(frozen=True)

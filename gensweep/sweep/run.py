@@ -82,7 +82,7 @@ def run_plan(
         capacity = Capacity(plan.resources)
         check_hosts(plan, folder, storage)
         plan = measured()
-        held = opened.enter_context(held_storage(folder, storage, plan.settings))
+        held = opened.enter_context(held_storage(folder, storage, plan.kept_settings))
         if retry is not None:
             retry.check(folder)
             held.change_settings(folder, plan.settings)

@@ -117,6 +117,9 @@ class SweepState:
                     self.objectives,
                     self.constraints,
                 )
+                start = None if self.created is None else self.created.start
+                if start is not None and trial.number == 0 and trial.repeat_of is None:
+                    trial.images, trial.saved = start["images"], {start["images"]: start["uri"]}
                 self.trials[trial.trial] = trial
                 self.unfinished.append(trial)
                 if trial.repeat_of is None:

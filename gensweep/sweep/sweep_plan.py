@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,15 @@ from gensweep.sweep.state import SweepState
 
 #: The name of the next trial where the search has not drawn it yet.
 NEW = ""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The checkpoint of an earlier training, of so many images, that the first trial goes on from; `run` names it."""
+
+    run: str
+    images: int
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class SweepPlan:
     """Parameters of the first trials, by their names in the study; those that are left out are drawn."""
     warm_starts: tuple[WarmStarted, ...] = ()
     """What the search is to know of other sweeps from the start."""
+    start: Start | None = None
+    """What the first trial of a new sweep goes on from."""
     unit: Unit = "images"
     equal: bool = False
     """Whether all trials have this budget, and not each the images that its configuration says."""
@@ -53,7 +64,7 @@ class SweepPlan:
     """What a trial spends before a scheduler may stop it."""
     resources: Resources = field(default_factory=Resources)
     settings: dict[str, Any] = field(default_factory=dict)
-    """What sweep.json keeps."""
+    """What sweep.json keeps, besides `start`."""
     keep_best: int = 1
     """Trials whose best checkpoint goes to the tracking server."""
     store: str = ""
@@ -68,6 +79,11 @@ class SweepPlan:
     """After so many trials a worker group is replaced by new processes."""
     measure: Callable[[SweepPlan], SweepPlan] | None = None
     """Settles what is measured on a worker's device, within seconds; what it says of a plan goes for the sweep."""
+
+    @property
+    def kept_settings(self) -> dict[str, Any]:
+        """What sweep.json keeps."""
+        return self.settings if self.start is None else {**self.settings, "start": asdict(self.start)}
 
     def measured(self) -> SweepPlan:
         """The plan once nothing is left to be measured."""

@@ -95,6 +95,7 @@ def sweep_tags(state: SweepState, folder: SweepFolder) -> dict[str, str | None]:
         SESSIONS: str(len(state.sessions)),
         "gensweep.unit": state.unit,
         "gensweep.budget": None if budget is None else repr(budget),
+        "gensweep.continues": None if state.created is None or not state.created.start else state.created.start["run"],
         "gensweep.best_trial": None if best is None else best.trial,
         **_source_tags(state),
         "gensweep.data_fingerprint": None if score is None else score.identity.reference,

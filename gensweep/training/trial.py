@@ -133,7 +133,7 @@ class _Trial:
             checkpoint.metrics.get("device_seconds", train),
             checkpoint.metrics.get("scoring_device_seconds", scoring),
         )
-        if checkpoint.length is not None:
+        if checkpoint.length is not None and learner.training.device_seconds is not None:
             learner.training = replace(learner.training, images=checkpoint.length)
         self.losses = {
             name: value

@@ -11,13 +11,16 @@ import pytest
 from logged import IDENTITY, evaluation
 from optuna.trial import TrialState
 from session_driver import Driver
-from trivial_sweeps import Memory
+from trivial_sweeps import Memory, plan
 
 from gensweep.config.search_methods import AshaSettings
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
-from gensweep.sweep.sweep_plan import SweepResult
+from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.session import Session
+from gensweep.sweep.storage import HeldStorage
+from gensweep.sweep.sweep_plan import Start, SweepResult
 
 
 def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
@@ -321,3 +324,30 @@ def test_the_last_words_of_a_sweep_follow_its_trials(tmp_path):
     assert result.state.best.trial == "t0000"  # a trial that failed is not ranked
     assert [t.trial for t in result.state.failed] == ["t0001"]
     assert result.resume_command == f"gensweep tune --resume a --sweeps {tmp_path}"
+
+
+def test_the_first_trial_goes_on_from_where_it_was_to_start_also_if_the_driver_dies_before_it_is_drawn(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "state").write_text("weights")
+    folder = SweepFolder(tmp_path, "a")
+    begun = plan("a", trials=1, start=Start("old/t0003", 500, str(tmp_path / "old")))
+    folder.create(begun.kept_settings)
+    held = HeldStorage(str(folder.path), None, "id")
+    monkeypatch.setattr("shutil.copyfile", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+    with pytest.raises(GensweepError, match=r"old cannot be copied to .*: .*[Nn]o space"):
+        Session(begun, folder, [], concurrent=1, storage=held)
+    monkeypatch.undo()
+    assert folder.state().created is None
+    Session(plan("a", trials=1), folder, [], concurrent=1, storage=held)
+    later = Driver(tmp_path, trials=1)  # which does not know of it
+    trial = later.begin()
+    assert (trial.images, trial.resumes_at, later.state.created.start["run"]) == (500, 500, "old/t0003")
+    (checkpoint,) = later.session.checkpoints_of("t0000")
+    assert Path(checkpoint, "state").read_text() == "weights"
+    later.evaluate(600, 1.0)
+    later.end(finished=True)
+    assert later.state.trials["t0000"].status == "finished"
+    assert not Path(checkpoint).exists()
+    assert (tmp_path / "old" / "state").exists()

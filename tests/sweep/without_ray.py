@@ -40,12 +40,13 @@ class SessionReporter(ListReporter):
 def run_without_ray(plan, observers, *, root, **_):
     """A sweep of trials that nobody stops."""
     folder, plan = SweepFolder(root, plan.name), plan.measured()
-    with held_storage(folder, None, plan.settings) as held:
+    with held_storage(folder, None, plan.kept_settings) as held:
         session = Session(plan, folder, observers, concurrent=1, storage=held)
         while (trial := session.next_trial()) is not None:
             session.note(Started(trial.trial))
             with TemporaryDirectory() as scratch:
-                context = WorkerContext(0, 1, torch.device("cpu"), Path(scratch))
+                checkpoints = tuple(map(Path, session.checkpoints_of(trial.trial)))
+                context = WorkerContext(0, 1, torch.device("cpu"), Path(scratch), checkpoints)
                 plan.job(trial.config, context, SessionReporter(session, trial.trial, held.root))
             session.ended(trial.trial, {"finished": True})
         session.note(SessionEnded("finished"))
