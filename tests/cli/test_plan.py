@@ -157,6 +157,7 @@ def test_the_next_sweep_can_be_run_as_written(store, capsys, sweep):
     assert width in tree["space"]["network.width"]["choice"]
     config = load_sweep(file)
     assert config.name == f"{sweep}-next"
+    assert [(each.metric, each.max) for each in config.constraints] == [("params", 1e9)]
     config.trial(SearchSpace.of(config).sample(0))
 
 

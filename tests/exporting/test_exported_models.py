@@ -340,6 +340,17 @@ def test_a_missing_package_is_named_with_what_to_type(tmp_path, monkeypatch, cap
     assert "pip install 'gensweep[export]'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("output", [".", "..", "/"])
+def test_the_folder_of_the_user_is_not_exported_over(output, tmp_path, monkeypatch, capsys):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine").write_text("mine")
+    folder = checkpoint(tmp_path, untrained.FAMILIES["gan"])
+    monkeypatch.chdir(tmp_path / "here")
+    assert run(["export", str(folder), "--to", "safetensors", "-o", output, "--force"]) == 2
+    assert "name a folder of its own" in capsys.readouterr().err
+    assert Path("mine").read_text() == "mine"
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_export_that_fails_leaves_what_was_there(error, tmp_path, monkeypatch, capsys):
     folder, out = export(tmp_path, untrained.FAMILIES["gan"], "safetensors")

@@ -41,6 +41,7 @@ def write_lawful_sweep(
     settings = {
         "name": name,
         "objective": {"metric": "fd", "mode": "min"},
+        "constraints": [{"metric": "params", "max": 1e9}],
         "base": {
             "data": {"kind": "digits", "size": 16},
             "family": {"kind": family},
