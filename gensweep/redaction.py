@@ -31,7 +31,8 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
 def redact(text: str) -> str:
     """Text with what looks like a secret replaced: URL credentials, tokens, values of secret-like names or variables.
 
-    Idempotent.  Too much is hidden rather than too little.
+    Idempotent.  Too much is hidden rather than too little.  Bytes of names that are no UTF-8, which nothing could be
+    told of, are written as escapes.
     """
     return _redacted(text, _secrets_of_environment())
 
@@ -42,6 +43,7 @@ def redact_tree(value: Any, name: str = "") -> Any:
 
 
 def _redacted(text: str, secrets: Sequence[str]) -> str:
+    text = text.encode("utf-8", "backslashreplace").decode()
     for value in secrets:
         text = text.replace(value, HIDDEN)
     for pattern, replacement in _PATTERNS:

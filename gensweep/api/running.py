@@ -40,8 +40,9 @@ from gensweep.sweep.preflight import (
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.run import run_plan
 from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.start import Start
 from gensweep.sweep.storage import chosen_storage
-from gensweep.sweep.sweep_plan import Start, SweepPlan, SweepResult
+from gensweep.sweep.sweep_plan import SweepPlan, SweepResult
 from gensweep.sweep.warm_start import EarlierSweep, earlier_sweeps, is_prepared, warm_start_words, warm_starts
 from gensweep.tracking import study_file
 from gensweep.tracking.boards import Boards, boards_of

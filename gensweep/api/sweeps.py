@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from gensweep.api.running import run_sweep
-from gensweep.build.longer_training import longer_trial
+from gensweep.build.longer_training import are_scored_alike, longer_trial
 from gensweep.build.training_length import TrainingLengths
 from gensweep.config import SweepConfig, TrialConfig, is_sweep, load_base, load_sweep, load_trial, parse_overrides
 from gensweep.config.loading import Overrides, Source
@@ -22,15 +22,18 @@ from gensweep.config.shipped import space_file
 from gensweep.config.sweep_config import Repeats, name_like
 from gensweep.errors import ConfigError
 from gensweep.finetuning.inherited_settings import with_base
+from gensweep.results import Evaluation
 from gensweep.sweep.continuation import SWEEPS
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.planning import budgeted, recall_sweep, single_trial
 from gensweep.sweep.retrying import Retry, with_changes
+from gensweep.sweep.start import Start
 from gensweep.sweep.storage import adopt
-from gensweep.sweep.sweep_plan import Start, SweepResult
-from gensweep.tracking.artifacts import trial_config
+from gensweep.sweep.sweep_plan import SweepResult
+from gensweep.tracking.artifacts import evaluations_until, trial_config
+from gensweep.tracking.logged_models import MODEL_URI
 from gensweep.tracking.provenance import install_kept_plugins
-from gensweep.tracking.runs import checkpoint_folder, import_plugins, trained_trial
+from gensweep.tracking.runs import checkpoint_folder, import_plugins, names_folder, trained_trial
 
 
 def tune(
@@ -164,7 +167,11 @@ def _longer(run: str | Path, overrides: Overrides, scale: str | None) -> tuple[T
     _refuse_scale(scale)
     folder = checkpoint_folder(run)
     trial, checkpoint = longer_trial(folder, parse_overrides(overrides))
-    return trial, Start(str(run), checkpoint.images, str(folder.resolve()))
+    known: list[Evaluation] = []
+    is_folder = isinstance(run, Path) or names_folder(run) or run.startswith(MODEL_URI)
+    if not is_folder and are_scored_alike(TrialConfig.from_dict(checkpoint.metadata), trial):
+        known = evaluations_until(trained_trial(str(run)), checkpoint.images, trial.flat()["evaluation.metrics"][0])
+    return trial, Start(str(run), checkpoint.images, str(folder.resolve()), [each.as_dict() for each in known])
 
 
 def _refuse_scale(scale: str | None) -> None:

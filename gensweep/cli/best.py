@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from gensweep.report.ranked_trials import RankedTrial
     from gensweep.tracking.records import TrialRecord
 
+#: Where the report of a comparison goes, unless somebody says otherwise.
+REPORT = Path("report.html")
+
 
 @click.command()
 @click.argument("sweeps", nargs=-1, metavar="[SWEEP]...", shell_complete=sweep_names)
@@ -27,9 +30,7 @@ if TYPE_CHECKING:
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("report.html"),
-    show_default=True,
-    help="With --compare: where the report goes, one file that needs no network.",
+    help="With --compare: where the report goes, one file that needs no network.  [default: report.html]",
 )
 @click.option(
     "--budget",
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--draw",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**15),
     metavar="N",
     help="With --compare: the budget also pays for drawing so many images.",
 )
@@ -70,7 +71,7 @@ if TYPE_CHECKING:
 def best(
     sweeps: tuple[str, ...],
     compare: bool,
-    html: Path,
+    html: Path | None,
     budget: str | None,
     draw: int | None,
     no_html: bool,
@@ -100,14 +101,16 @@ def best(
         raise click.UsageError("Several sweeps are ranked with --compare: gensweep best --compare " + " ".join(sweeps))
     if compare and tries is not None:
         raise click.UsageError("--try belongs to the best trials of one sweep: leave --compare out.")
-    if not compare and (budget is not None or draw is not None):
-        raise click.UsageError("--budget and --draw belong to a comparison: add --compare.")
+    if not compare and (budget is not None or draw is not None or no_html or html is not None):
+        raise click.UsageError("--budget, --draw, --html and --no-html belong to a comparison: add --compare.")
+    if top is not None and not compare and tries is None:
+        raise click.UsageError("--top is how many of several trials: add --compare or --try.")
     axes = None if tries is None else parse_try(tries)
     from gensweep.api import verdicts
 
     if compare:
         found = verdicts.compare(*sweeps, budget=budget, draw=draw or 0, root=root)
-        _print_comparison(found, None if no_html else html, top or 20, format)
+        _print_comparison(found, None if no_html else html or REPORT, top or 20, format)
         _register(found, register)
         return
     ranked = verdicts.rank(*sweeps, root=root)

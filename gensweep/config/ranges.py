@@ -163,7 +163,13 @@ def grid_of(node: Range) -> list[int | float]:
     """The numbers of a range with steps, in order."""
     step = node.step or 1
     count = math.floor((node.high - node.low) / step + 1e-9) + 1
-    return [node.low + position * step for position in range(count)]
+    return [on_steps(node, position) for position in range(count)]
+
+
+def on_steps(node: Range, position: int) -> int | float:
+    """The number so many steps above the lowest one, as people write it: 0.3, and not 0.1 + 2 * 0.1."""
+    number = node.low + position * (node.step or 1)
+    return number if isinstance(number, int) else float(f"{number:.12g}")
 
 
 def combinations(nodes: Sequence[Node]) -> int | None:

@@ -11,6 +11,7 @@ from gensweep.config.yaml import read_value
 from gensweep.ranking import Ranking
 from gensweep.results import Identity
 from gensweep.tracking.records import SweepRecord, TrialRecord
+from gensweep.tracking.run_writer import MAX_TAG_LENGTH
 
 #: How MLflow holds a setting that is null.
 NULL = "null"
@@ -20,7 +21,7 @@ MAX_STEM = 60
 
 def reproduce_command(trial: TrialRecord) -> str:
     """The command that trains the same configuration again, or evaluates the same images."""
-    return evaluate_command(trial) if trial.imported else f"gensweep train --from-run {shlex.quote(trial.name)}"
+    return evaluate_command(trial) if trial.imported else f"gensweep train --from-run {shlex.quote(trial.typed)}"
 
 
 def evaluate_command(trial: TrialRecord, like: str | None = None) -> str:
@@ -66,20 +67,33 @@ def why_never_alike(found: TrialRecord, like: TrialRecord) -> str | None:
     return None
 
 
-def search_again_command(sweep: SweepRecord, found: TrialRecord, like: TrialRecord, taken: Collection[str]) -> str:
+def search_again_command(
+    sweep: SweepRecord, found: TrialRecord, like: TrialRecord, taken: Collection[str]
+) -> str | None:
     """The command that runs a sweep again so that its scores, such as that of `found`, are as that of `like` is.
 
     The new sweep's name is none of those `taken`.  Where the sweep's own command is not on record, its best trial is
-    trained again.
+    trained again.  None where MLflow holds no more than a part of a setting that it takes.
     """
-    words = shlex.split(sweep.command)
+    words = _words(sweep.command)
     verb = words[1] if len(words) > 2 and words[0] == "gensweep" else ""
     if verb not in ("tune", "train", "finetune") or {"--resume", "--extend", "--repeat"} & set(words):
-        verb, words = "train", ["gensweep", "train", "--from-run", next(iter(Ranking(sweep.trials))).name]
+        verb, words = "train", ["gensweep", "train", "--from-run", next(iter(Ranking(sweep.trials))).typed]
     name = next(name for n in range(2, len(taken) + 3) if (name := f"{sweep.name[:MAX_STEM]}-{n}") not in taken)
-    changes = _changes(found, like, searched=verb == "tune")
+    try:
+        changes = _changes(found, like, searched=verb == "tune")
+    except ValueError:  # a list that MLflow holds the beginning of
+        return None
     sets = [word for key, text in changes.items() for word in ("--set", f"{key}={_yaml(text)}")]
     return shlex.join([*_without_name(words), "--name", name, *sets])
+
+
+def _words(command: str) -> list[str]:
+    """The words of a command; none of one of which MLflow holds the beginning."""
+    try:
+        return [] if len(command) >= MAX_TAG_LENGTH else shlex.split(command)
+    except ValueError:
+        return []
 
 
 def _without_name(words: Sequence[str]) -> Iterator[str]:

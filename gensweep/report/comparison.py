@@ -100,6 +100,10 @@ class Comparison:
             for sweep in self.sweeps
         }
 
+    def name_of(self, trial: TrialRecord) -> str:
+        """What tables call a trial, unlike any other's."""
+        return f"{self._sweep_of(trial)}/{trial.trial}"
+
     def _sweep_of(self, trial: TrialRecord) -> str:
         return self.names.get((trial.sweep_id, trial.sweep), trial.sweep)
 
@@ -152,10 +156,9 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     for sweep in chosen:
         out += [item for item in (_left_out(sweep, inside, ranked[0], taken), _breaking(sweep, inside)) if item]
     if asked:
-        having_scores = everyone.groups().values()
-        _refuse_strangers(
-            out, [sweep.name for sweep in kept], {trial.sweep for group in having_scores for trial in group}
-        )
+        scored = {trial.run_id for group in everyone.groups().values() for trial in group}
+        strangers = [each for each in chosen if each not in kept and any(one.run_id in scored for one in each.trials)]
+        _refuse(strangers, out, kept)
     differs = {run_id: keys for sweep in kept for run_id, keys in varied_by_family(sweep.trials).items()}
     entries = tuple(
         RankedTrial(rank, trial, score, differs[trial.run_id])
@@ -166,17 +169,14 @@ def compare(sweeps: Sequence[SweepRecord], *, asked: bool = False) -> Comparison
     return Comparison(title, scores[0], tuple(kept), entries, tuple(out), failed, ties(entries))
 
 
-def _refuse_strangers(out: Sequence[LeftOut], kept: Sequence[str], scored: Collection[str]) -> None:
-    """Raise GensweepError if a sweep that has scores is not among those that are kept."""
-    lines = []
-    for item in out:
-        if item.sweep in scored and item.sweep not in kept:
-            way = (
-                f"to make it alike run: {item.command}"
-                if item.command
-                else f"look at it alone: gensweep best {item.sweep}"
-            )
-            lines.append(f"{item.sweep} cannot be compared with {', '.join(kept)}: {item.reason}; {way}")
+def _refuse(strangers: Collection[SweepRecord], out: Sequence[LeftOut], kept: Sequence[SweepRecord]) -> None:
+    """Raise GensweepError if there are sweeps with scores that are not of those that are kept."""
+    lines, others = [], ", ".join(sweep.name for sweep in kept)
+    typed = {sweep.run_id: sweep.typed for sweep in strangers}
+    for item in (each for each in out if each.run_id in typed):
+        way = f"look at it alone: gensweep best {typed[item.run_id]}"
+        way = f"to make it alike run: {item.command}" if item.command else way
+        lines.append(f"{item.sweep} cannot be compared with {others}: {item.reason}; {way}")
     if lines:
         raise GensweepError("\n".join(lines))
 

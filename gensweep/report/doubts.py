@@ -10,6 +10,8 @@ from gensweep.compute.expected_best import MIN_CONFIGURATIONS
 from gensweep.compute.frontier import group_curves, reach
 from gensweep.report.collapse import trial_warnings
 from gensweep.report.wording import amount_words, score
+from gensweep.sweep.continuation import going_on_command
+from gensweep.tracking.records import sweep_folder
 
 if TYPE_CHECKING:
     from gensweep.report.budget_verdict import BudgetVerdict
@@ -26,15 +28,17 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     if verdict.no_budget is not None:
         yield verdict.no_budget
     if verdict.seeds == 1 and not trial.imported:
-        again = f"gensweep tune --repeat {trial.sweep} --top 3 --seeds 2"
-        yield f"{trial.name} was trained with one seed, and another may turn out otherwise; to see how much: {again}"
+        folder, again = sweep_folder(trial), ""
+        if folder is not None:
+            again = f"; to see how much: {going_on_command('repeat', folder.path)} --top 3 --seeds 2"
+        yield f"{trial.name} was trained with one seed, and another may turn out otherwise{again}"
     if verdict.best_of_all is not None:
         other, found = verdict.best_of_all
         yield f"the best single configuration is {other.trial.name} ({comparison.title} {score(found)})"
     yield from _few_or_unknown(comparison, verdict)
-    kept = {sweep.name for sweep in comparison.sweeps}
+    kept = {sweep.run_id for sweep in comparison.sweeps}
     for item in comparison.not_comparable:
-        if item.sweep in kept and not item.breaks_limits:
+        if item.run_id in kept and not item.breaks_limits:
             yield (
                 f"trials of {item.sweep} that were stopped at scores of another kind are left out, so it looks better "
                 f"than it is ({item.reason})"

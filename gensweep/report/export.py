@@ -16,6 +16,7 @@ from gensweep.report.wording import (
     amount_words,
     anchor_words,
     count,
+    counted,
     duration,
     further_words,
     guess_words,
@@ -95,6 +96,7 @@ def trial_json(trial: TrialRecord) -> dict[str, Any]:
         "repeat_of": trial.repeat_of,
         **_lineage_json(trial),
         "objective": None if trial.objective is None else trial.objective.value,
+        "identity": None if trial.objective is None else trial.objective.identity.as_dict(),
         "images": trial.cost.images,
         "params": dict(trial.params),
         "error": trial.error,
@@ -153,6 +155,7 @@ def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
             "status": trial.status,
             **({"family": family_name(trial.family)} if several else {}),
             title: None if trial.objective is None else trial.objective.value,
+            **({"scored by": _scored_by(trial)} if len({score.identity for score in scores}) > 1 else {}),
             "diversity": diversity_words(trial.signals),
             "images": count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),
@@ -162,6 +165,14 @@ def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
         }
         for trial in sweep.trials
     ]
+
+
+def _scored_by(trial: TrialRecord) -> str | None:
+    """How many images, and of how few steps, a score is of; others of its sweep are of others."""
+    if trial.objective is None:
+        return None
+    identity = trial.objective.identity
+    return counted(identity.samples, "image") + ("" if identity.steps is None else f", {identity.steps} steps")
 
 
 def trial_facts(entry: RankedTrial, title: str) -> dict[str, str]:

@@ -43,12 +43,12 @@ def trainings_by_family(comparison: Comparison, unit: Unit) -> dict[str, list[Sc
         if images and flops and width.isdigit():
             family = found.setdefault((trial.family, trial.config.get("network.kind", "")), [])
             seed = sum(each.curve.configuration == curve.configuration for each in family)
-            named = replace(curve, trial=trial.name + (f" (repeat {seed})" if seed else ""))
+            named = replace(curve, trial=comparison.name_of(trial) + (f" (repeat {seed})" if seed else ""))
             family.append(ScoredTraining(named, flops / images, curve.spent / images, int(width), floor))
     if not found:
         raise NothingToCompareError(
             f"none of {len(comparison.entries)} scored trials has its {unit}, FLOPs and width of network on record; "
-            f"a plan needs trials that were trained here: gensweep trials {comparison.sweeps[0].name}"
+            f"a plan needs trials that were trained here: gensweep trials {comparison.sweeps[0].typed}"
         )
     families = [family for family, _ in found]
     return {

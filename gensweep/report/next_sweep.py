@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.config.loading import load_sweep
 from gensweep.config.points import point_of
-from gensweep.config.ranges import Conditional, Node, Range
+from gensweep.config.ranges import Conditional, Node, Range, on_steps
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.config.writing import to_yaml
 from gensweep.errors import ConfigError
@@ -133,6 +133,6 @@ def narrowed_range(node: Range, value: float) -> tuple[float, float]:
         low, high = float(f"{low:.3g}"), float(f"{high:.3g}")
     low, high = max(node.low, low), min(node.high, high)
     if step := node.step or (1 if node.integer else None):
-        low = node.low + step * math.ceil((low - node.low) / step - 1e-9)
-        high = node.low + step * math.floor((high - node.low) / step + 1e-9)
+        low = on_steps(node, math.ceil((low - node.low) / step - 1e-9))
+        high = on_steps(node, math.floor((high - node.low) / step + 1e-9))
     return low, high

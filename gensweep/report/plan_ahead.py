@@ -48,7 +48,7 @@ def plan_ahead(comparison: Comparison, judged: BudgetVerdict) -> PlanAhead | Non
         return PlanAhead((f"No plan for {budget}: {error}.",))
     if not plan.trusted:
         return PlanAhead((f"No plan for {budget} can be trusted: {'; '.join(plan.problems)}.",))
-    names = [sweep.name for sweep in comparison.sweeps]
+    names = [sweep.typed for sweep in comparison.sweeps]
     return PlanAhead(
         (*plan_sentences(plan, budget, comparison), backtest_sentence(plan), *width_sentences(plan)),
         tuple(plan_table(plan)),

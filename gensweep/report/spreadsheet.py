@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.report.export import best_json, entry_json, trial_json
 from gensweep.report.wording import further_words
-from gensweep.results import Anchor
+from gensweep.results import Anchor, Identity
 
 if TYPE_CHECKING:
     from gensweep.report.comparison import Comparison
@@ -36,7 +36,8 @@ def best_sheet(comparison: Comparison, config: Mapping[str, Any]) -> list[dict[s
 
 def trials_sheet(sweep: SweepRecord) -> list[dict[str, Any]]:
     """Rows of `trials SWEEP --format csv`, in order of the trials' names."""
-    return _aligned(map(trial_json, sweep.trials))
+    none = {each.name: None for each in fields(Identity)}
+    return _aligned({**row, "identity": none | (row["identity"] or {})} for row in map(trial_json, sweep.trials))
 
 
 def _entry_row(values: Mapping[str, Any], entry: RankedTrial) -> dict[str, Any]:

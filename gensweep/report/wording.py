@@ -123,7 +123,7 @@ def chance_words(probability: float) -> str:
     percent = round(100 * probability)
     if probability < SURE:
         percent = min(percent, math.ceil(100 * SURE) - 1)
-    return "over 99 %" if percent == 100 else f"{percent} %"
+    return "over 99 %" if percent == 100 else "under 1 %" if percent == 0 else f"{percent} %"
 
 
 def counted(number: int, thing: str) -> str:

@@ -6,27 +6,29 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from uuid import uuid4
 
-from gensweep.causes import file_problem
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import is_url
 from gensweep.sweep import events
-from gensweep.sweep.checkpoints import check_visible, checkpoint_uri, delete, store
+from gensweep.sweep.checkpoints import check_visible, delete
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.giving_up import fruitless_words, is_fruitless, outside_words
 from gensweep.sweep.repeats import due_repeats
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.schedulers import asha, tune_scheduler
 from gensweep.sweep.search_budget import pays_for_another
+from gensweep.sweep.start import Start, earlier_scores, stored_start
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import HeldStorage
 from gensweep.sweep.study import SearchStudy
-from gensweep.sweep.sweep_plan import NEW, Start, SweepPlan
+from gensweep.sweep.sweep_plan import NEW, SweepPlan
 from gensweep.sweep.trial_state import TrialState
+
+#: The name of the first trial that is drawn.
+FIRST_TRIAL = "t0000"
 
 _log = logging.getLogger(__name__)
 
@@ -71,9 +73,9 @@ class Session:
             created = events.Created(sweep_id, plan.name, metric, mode, trials, plan.keep_best, *limits)
             further, bounds = ([each.model_dump() for each in listed] for listed in (plan.further, plan.constraints))
             # Of sweep.json, for a driver may have died since it was written.
-            asked = None if storage is None else folder.settings.get("start")
-            start = None if storage is None or asked is None else _stored_start(Start(**asked), storage.root)
-            self.note(replace(created, further=further, constraints=bounds, start=start))
+            if storage is not None and (asked := folder.settings.get("start")) is not None:
+                created = replace(created, start=stored_start(Start(**asked), storage.root, FIRST_TRIAL))
+            self.note(replace(created, further=further, constraints=bounds))
         for known in plan.warm_starts[len(self.state.sources) :]:  # a start before this one may have ended between them
             self.note(known)
         if more_trials:
@@ -91,8 +93,10 @@ class Session:
         for trial in self.state.unfinished:
             self._end_if_infeasible(trial)
         self._carry_out()
-        self._resumable = [trial for trial in self.state.unfinished if trial.status != "paused"]
         self.note(events.SessionStarted(concurrent, plan.store, plan.tags))
+        if self.state.created is not None and self.state.created.start is not None:
+            self._take_over(self.state.created.start)
+        self._resumable = [trial for trial in self.state.unfinished if trial.status != "paused"]
         self._repeat_best()
 
     def note(self, event: events.Event) -> None:
@@ -296,13 +300,19 @@ class Session:
             self.note(events.Resumed(trial.trial))
         return trial
 
+    def _take_over(self, start: Mapping[str, Any]) -> None:
+        """Draw the trial that goes on from a checkpoint, and note how the training scored until there."""
+        trial = self.state.trials.get(FIRST_TRIAL) or self._suggest()
+        for event in list(earlier_scores(Start(**self._folder.settings["start"]), start, trial)):
+            self._note_change(trial, event)
+
     def _suggest(self) -> TrialState:
         params: Mapping[str, Any] = {}
         config: Mapping[str, Any] = {}
         known: Mapping[str, float] = {}
         problem: GensweepError | None = None
         number, queue = len(self.state.searched), [*self._plan.queue, *self.state.queue]
-        name = _name_of(number)
+        name = f"t{number:04d}"
         asked = self.study.ask(name, queue[number] if number < len(queue) else None)
         try:
             params = self._plan.sample(asked)
@@ -376,21 +386,6 @@ class Session:
 
     def _stop_for(self, problem: GensweepError) -> None:
         self.problem = problem
-
-
-def _name_of(number: int) -> str:
-    return f"t{number:04d}"
-
-
-def _stored_start(start: Start, root: str) -> dict[str, Any]:
-    """What the log says of the checkpoint that the first trial goes on from, once that lies among the sweep's own."""
-    uri = checkpoint_uri(root, _name_of(0), start.images)
-    try:
-        store(Path(start.folder), uri)
-    except OSError as error:
-        why = file_problem(error) or error
-        raise GensweepError(f"the checkpoint {start.folder} cannot be copied to {uri}: {why}") from error
-    return {"run": start.run, "images": start.images, "uri": uri}
 
 
 def _worn_out(trial: TrialState) -> events.Ended:

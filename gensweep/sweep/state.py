@@ -191,8 +191,10 @@ class SweepState:
 
     @property
     def useful_checkpoints(self) -> set[str]:
-        """Checkpoints that some trial still needs."""
-        return {uri for trial in self.trials.values() for uri in trial.useful_checkpoints}
+        """Checkpoints that some trial still needs, or that the first one, which is yet to be drawn, goes on from."""
+        start = None if self.created is None or self.trials else self.created.start
+        needed = set() if start is None else {start["uri"]}
+        return needed | {uri for trial in self.trials.values() for uri in trial.useful_checkpoints}
 
     @property
     def paused(self) -> list[TrialState]:

@@ -69,7 +69,7 @@ def chosen_storage(folder: SweepFolder, asked: str | None) -> str | None:
     if asked is None or root == folder.root_in(recorded):
         return recorded
     state = folder.state()
-    if not any(trial.stored_checkpoints for trial in state.trials.values()):
+    if not (state.useful_checkpoints or any(trial.stored_checkpoints for trial in state.trials.values())):
         return asked
     owner = Owner.of(RemoteFolder(root, patience=START_PATIENCE))
     if owner is not None and state.created is not None and owner.sweep_id == state.created.sweep_id:
@@ -159,8 +159,9 @@ def held_storage(folder: SweepFolder, asked: str | None, settings: dict[str, Any
         copy = LogCopy(folder, remote, ownership.epoch, position)
         copy.push_settings()
         store_plugins(folder, remote)
-        useful = folder.state().useful_checkpoints
-        unused = unused_checkpoints(root, useful)
+        state = folder.state()
+        # Before its log begins, a sweep may have the checkpoint that its first trial goes on from, and no other.
+        unused = [] if state.created is None else unused_checkpoints(root, state.useful_checkpoints)
     except OSError as error:
         raise GensweepError(
             f"the storage of sweep {folder.name!r} does not answer: {error}; try again later"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,11 @@ from gensweep.results import Unit
 from gensweep.sweep.allotment import NodeResources
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.events import WarmStarted
+from gensweep.sweep.start import Start
 from gensweep.sweep.state import SweepState
 
 #: The name of the next trial where the search has not drawn it yet.
 NEW = ""
-
-
-@dataclass(frozen=True)
-class Start:
-    """The checkpoint of an earlier training, of so many images, that the first trial goes on from; `run` names it."""
-
-    run: str
-    images: int
-    folder: str
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,7 @@ class SweepPlan:
     @property
     def kept_settings(self) -> dict[str, Any]:
         """What sweep.json keeps."""
-        return self.settings if self.start is None else {**self.settings, "start": asdict(self.start)}
+        return self.settings if self.start is None else {**self.settings, "start": self.start.as_dict()}
 
     def measured(self) -> SweepPlan:
         """The plan once nothing is left to be measured."""

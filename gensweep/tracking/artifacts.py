@@ -19,6 +19,7 @@ from gensweep.cache import cache_folder
 from gensweep.errors import GensweepError
 from gensweep.files import replace_folder
 from gensweep.redaction import redact_tree
+from gensweep.results import Evaluation, better
 from gensweep.sweep.events import Evaluated, Progressed
 from gensweep.sweep.log import EventLog
 from gensweep.sweep.trial_state import TrialState
@@ -69,6 +70,20 @@ def _logged_histories(file: Path, trial: str, *version: int) -> dict[str, list[t
 
 def _finite(points: Iterable[tuple[int, float]]) -> list[tuple[int, float]]:
     return list({images: value for images, value in points if math.isfinite(value)}.items())
+
+
+def evaluations_until(trial: TrialRecord, images: int, metric: str) -> list[Evaluation]:
+    """Its evaluations up to that after so many images, but those before with a better score, by a metric.
+
+    From the log of the trial's sweep; none if that is not on this machine, or knows of no evaluation then.
+    """
+    logged = _logged_trial(trial)
+    found = {} if logged is None else {number: each.evaluation for number, each in logged.evaluations.items()}
+    if images not in found or metric not in found[images].scores:
+        return []
+    last = found[images].scores[metric]
+    before = (each for number, each in sorted(found.items()) if number < images and metric in each.scores)
+    return [*(each for each in before if not better(each.scores[metric], last)), found[images]]
 
 
 def influences(trial: TrialRecord, metric: str) -> list[float] | None:

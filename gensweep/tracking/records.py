@@ -78,11 +78,18 @@ class TrialRecord:
     never_improved: bool = False
     folder: str | None = None
     sweep_id: str = ""
+    shadowed: bool = False
+    """Whether the name of its sweep means a newer one."""
 
     @property
     def name(self) -> str:
-        """What a user types to mean this trial."""
+        """What people call this trial."""
         return f"{self.sweep}/{self.trial}"
+
+    @property
+    def typed(self) -> str:
+        """What a user types to mean this trial and no other."""
+        return self.run_id if self.shadowed else self.name
 
     @property
     def imported(self) -> bool:
@@ -109,7 +116,14 @@ class SweepRecord:
     budget: float | None = None
     reported: bool = False
     """Whether its report is filed with its run."""
+    shadowed: bool = False
+    """Whether its name means a newer one."""
     trials: tuple[TrialRecord, ...] = ()
+
+    @property
+    def typed(self) -> str:
+        """What a user types to mean this sweep and no other."""
+        return self.run_id if self.shadowed else self.name
 
 
 def sweep_folder(run: TrialRecord | SweepRecord) -> SweepFolder | None:

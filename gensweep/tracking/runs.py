@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gensweep import plugins
@@ -46,8 +47,21 @@ def load_sweeps(names: Sequence[str] = ()) -> list[SweepRecord]:
         raise NothingToCompareError(
             f"no sweep in the MLflow experiment {experiment_name()!r}; run: gensweep tune search_spaces/quickstart.yaml"
         )
+    sweeps = _marked(sweeps)
     named = {sweep.run_id: sweep for sweep in (_named(name, sweeps) for name in names)}  # by name and run id, too
     return list(named.values()) if names else sweeps
+
+
+def _marked(sweeps: Sequence[SweepRecord]) -> list[SweepRecord]:
+    """The same, newest first, those marked whose names mean newer ones."""
+    names, marked = set[str](), list[SweepRecord]()
+    for sweep in sweeps:
+        if sweep.name in names:
+            trials = tuple(replace(trial, shadowed=True) for trial in sweep.trials)
+            sweep = replace(sweep, shadowed=True, trials=trials)
+        names.add(sweep.name)
+        marked.append(sweep)
+    return marked
 
 
 def find_sweep(name: str | None = None) -> SweepRecord:

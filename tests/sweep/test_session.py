@@ -19,8 +19,9 @@ from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.session import Session
+from gensweep.sweep.start import Start
 from gensweep.sweep.storage import HeldStorage
-from gensweep.sweep.sweep_plan import Start, SweepResult
+from gensweep.sweep.sweep_plan import SweepResult
 
 
 def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
@@ -332,7 +333,8 @@ def test_the_first_trial_goes_on_from_where_it_was_to_start_also_if_the_driver_d
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "state").write_text("weights")
     folder = SweepFolder(tmp_path, "a")
-    begun = plan("a", trials=1, start=Start("old/t0003", 500, str(tmp_path / "old")))
+    earlier = [evaluation(images, value).as_dict() for images, value in ((300, 3.0), (500, 2.0))]
+    begun = plan("a", trials=1, start=Start("old/t0003", 500, str(tmp_path / "old"), earlier))
     folder.create(begun.kept_settings)
     held = HeldStorage(str(folder.path), None, "id")
     monkeypatch.setattr("shutil.copyfile", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
@@ -341,9 +343,13 @@ def test_the_first_trial_goes_on_from_where_it_was_to_start_also_if_the_driver_d
     monkeypatch.undo()
     assert folder.state().created is None
     Session(plan("a", trials=1), folder, [], concurrent=1, storage=held)
+    log = folder.log.file.read_bytes()
+    folder.log.file.write_bytes(log[: log.index(b"\n") + 1])  # the first driver came no further than that
+    assert folder.state().useful_checkpoints == {f"{folder.path}/checkpoints/t0000/000000000500"}
     later = Driver(tmp_path, trials=1)  # which does not know of it
     trial = later.begin()
     assert (trial.images, trial.resumes_at, later.state.created.start["run"]) == (500, 500, "old/t0003")
+    assert trial.curve == {300: 3.0, 500: 2.0}
     (checkpoint,) = later.session.checkpoints_of("t0000")
     assert Path(checkpoint, "state").read_text() == "weights"
     later.evaluate(600, 1.0)
