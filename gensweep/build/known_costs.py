@@ -43,15 +43,17 @@ class KnownCosts:
     def _count(self, trial: TrialConfig, name: str) -> Iterator[float]:
         """A cost, if it is known; that of memory is an estimate."""
         settings = trial.flat()
+        batch = settings["training.batch_size"]
+        length = -(-settings["training.images"] // batch) * batch
         if name in ("images", "flops") and settings["training.device_seconds"] is not None:
             return
         match name:
             case "images":
-                yield settings["training.images"]
+                yield length
             case "params":
                 yield count_parameters(trial, self._lengths.few_images(trial))
             case "flops":
-                yield self._lengths.flops_per_image(trial) * settings["training.images"]
+                yield self._lengths.flops_per_image(trial) * length
             case "sample_flops":
                 if (found := self._flops_of_sampling(trial)) is not None:
                     yield found

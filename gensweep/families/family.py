@@ -6,7 +6,7 @@ data-parallel wrapping, gradients, clipping, warm-up and averaging are the loop'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
@@ -28,7 +28,8 @@ class Batch(NamedTuple):
     """One rank's share of a training batch: images in [-1, 1], labels, and the random numbers of these positions.
 
     `total` is the number of images in the batch over all ranks; a batch begins at each multiple of it, and `step` of
-    them came before this one.  `loaded` gives the images of all ranks and parts, if these are not all.
+    them came before this one.  `loaded` gives the images of all ranks and parts, if these are not all.  Of several
+    `parts` of a rank's share, this is one: the losses of all of them are alive at once.
     """
 
     images: Float[Tensor, "b c h w"]
@@ -37,6 +38,7 @@ class Batch(NamedTuple):
     total: int
     step: int = 0
     loaded: Callable[[], LoadedBatch] | None = None
+    parts: int = 1
 
     def whole(self) -> LoadedBatch:
         """All images of the batch, whichever share of them a rank or a part of the batch has."""
@@ -154,6 +156,15 @@ class Likelihood(Protocol):
         if there are classes; guidance is left out.  `noise.samples` says which images these are, and each value depends
         on its own image alone.
         """
+        ...
+
+
+@runtime_checkable
+class Uneven(Protocol):
+    """A family that does more work for some of the training images than for the others."""
+
+    def even_parts(self) -> Sequence[tuple[float, Family]]:
+        """Families that do the same work for every image, each with the share of images that this one treats so."""
         ...
 
 

@@ -189,8 +189,11 @@ class GanFamily:
         """
         discriminator, labels, gan = networks[DISCRIMINATOR], batch.labels if self.classes else None, self.gan
         turn = batch.step % gan.discriminator_steps == 0
-        with torch.set_grad_enabled(turn):
-            fake: Tensor = networks[GENERATOR](batch.noise.normal(gan.latent, stream=TRAINING_LATENT_STREAM), labels)
+        z = batch.noise.normal(gan.latent, stream=TRAINING_LATENT_STREAM)
+        # The graphs of all parts of a batch would be kept until the discriminator has taken its step.
+        once = batch.parts == 1
+        with torch.set_grad_enabled(turn and once):
+            fake: Tensor = networks[GENERATOR](z, labels)
         penalty = gan.penalty if gan.penalty is not None and batch.step % gan.penalty.every == 0 else None
         real_shown = self._shown(batch.images, batch.noise, REAL_STREAM)
         fake_shown = self._shown(fake.detach(), batch.noise, FAKE_STREAM)
@@ -215,6 +218,7 @@ class GanFamily:
             bare = discriminator.module if isinstance(discriminator, DistributedDataParallel) else discriminator
             trained = [parameter for parameter in bare.parameters() if parameter.requires_grad]
             bare.requires_grad_(False)
+            fake = fake if once else networks[GENERATOR](z, labels)
             logits = _logits(bare, self._shown(fake, batch.noise, GENERATOR_STREAM), labels)
             if isinstance(gan.loss, PairLoss):
                 value = gan.loss.of(logits - _logits(bare, real_shown, labels))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, NamedTuple
@@ -108,6 +109,15 @@ class MeanFlowFamily(FlowFamily):
         weight = (error.detach() + ERROR_OFFSET) ** -self.mean.power
         signals = {"velocity_error": error.detach().mean() / z[0].numel()}
         yield Loss(self.sampled, (weight * error).mean(), "mean_velocity", signals=signals)
+
+    def even_parts(self) -> list[tuple[float, MeanFlowFamily]]:
+        """Of images that learn a mean velocity, and of those that learn the velocity."""
+        both = []
+        for share, kind in ((self.mean.share, 1.0), (1 - self.mean.share, 0.0)):
+            alike = copy.copy(self)
+            alike.mean = self.mean._replace(share=kind)
+            both.append((share, alike))
+        return both
 
     def denoise(self, network: nn.Module, labels: Int[Tensor, " n"] | None) -> Denoise:
         """The network as a denoiser: along a step by its mean velocity, and at a level by its velocity, as of a flow.

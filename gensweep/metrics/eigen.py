@@ -47,6 +47,6 @@ def positive_eigen(matrix: Float[Tensor, "d d"]) -> tuple[Float[Tensor, " k"], F
     The threshold is that of numpy's `matrix_rank`.
     """
     eigenvalues, vectors = symmetric_eigen(matrix)
-    largest = eigenvalues.max().clamp(min=0)
+    largest = eigenvalues[-1:].clamp(min=0)  # none of an empty matrix
     kept = eigenvalues > largest * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
     return eigenvalues[kept], vectors[:, kept]

@@ -18,13 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_back
 from gensweep.data.images import Images
 from gensweep.data.loader import Loader
 from gensweep.diffusion.samplers.sampler import is_adaptive
-from gensweep.families.family import Batch, Denoising, Family, Likelihood, Loss
+from gensweep.families.family import Batch, Denoising, Family, Likelihood, Loss, Uneven
 from gensweep.noise import Noise
 from gensweep.training.evaluation import Evaluator, drawing_in, evaluating
 from gensweep.training.settings import LikelihoodSettings
 
 #: Images of the two batches whose memory is compared: batch norms need two, and what no batch needs cancels out.
-#: Operations are counted of the larger one, a quarter of which may be computed in another way (the family meanflow).
+#: Operations are counted of the larger one.
 SMALL_BATCH = 2
 LARGE_BATCH = 4
 
@@ -79,6 +79,12 @@ def training_flops(family: Family, loader: Loader) -> float:
 
     Losses that do not come in every step count for their share of steps; a multiplication and an addition are two.
     """
+    if isinstance(family, Uneven):
+        return sum(share * _even_training_flops(each, loader) for share, each in family.even_parts() if share)
+    return _even_training_flops(family, loader)
+
+
+def _even_training_flops(family: Family, loader: Loader) -> float:
     losses = _losses_of_copy(family, loader, LARGE_BATCH)
     flops, before = 0.0, 0
     with flop_counter() as counter:

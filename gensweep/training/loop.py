@@ -119,7 +119,9 @@ class Learner:
             start, stop = (size * end // self.training.accumulation for end in (part, part + 1))
             drawn = loader.batch(self.images + start, stop - start, rank, world)
             noise, whole = Noise(self.seed, drawn.positions), partial(loader.batch, self.images, size)
-            batch = Batch(drawn.images, drawn.labels, noise, size, self.images // size, whole)
+            batch = Batch(
+                drawn.images, drawn.labels, noise, size, self.images // size, whole, self.training.accumulation
+            )
             # Gradients are averaged over ranks and added up over parts, which is right for equal shares only.
             turns.append((self.family.losses(self.networks, batch), len(batch.labels) * world / size))
         while self._turn(turns):

@@ -49,3 +49,8 @@ def test_what_depends_on_the_speed_or_the_weights_is_not_known_beforehand():
     assert costs.limited(bounded, limits(images=1.0, flops=1.0, sample_seconds=0.0)) == {}
     adaptive = config("diffusion", sampler__kind="dopri5")
     assert costs.limited(adaptive, limits(sample_flops=1.0)) == {}
+
+
+def test_limits_are_held_against_the_whole_batches_that_a_training_comes_to():
+    trial = config("gan").with_overrides({"training.images": 30, "training.batch_size": 16})
+    assert KnownCosts(TrainingLengths(), 1, CPU).limited(trial, limits(images=31)) == {"images": 32}

@@ -6,7 +6,7 @@ import torch
 from torch.linalg import LinAlgError
 
 from gensweep.errors import GensweepError
-from gensweep.metrics.eigen import symmetric_eigen, symmetric_eigenvalues
+from gensweep.metrics.eigen import positive_eigen, symmetric_eigen, symmetric_eigenvalues
 
 
 def scatter(n: int, d: int, seed: int) -> torch.Tensor:
@@ -105,3 +105,9 @@ def check(matrix: torch.Tensor, values: torch.Tensor, vectors: torch.Tensor, rea
 def test_a_matrix_that_is_not_finite_is_refused(solve, bad: float):
     with pytest.raises(GensweepError, match="a matrix with NaN or infinite numbers has no eigenvalues"):
         solve(torch.eye(3) * bad)
+
+
+def test_a_matrix_of_zeros_has_no_positive_eigenvalue_and_an_empty_one_has_none_at_all():
+    for size in (0, 3):
+        values, vectors = positive_eigen(torch.zeros(size, size, dtype=torch.float64))
+        assert (values.shape, vectors.shape) == ((0,), (size, 0))

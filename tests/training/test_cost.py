@@ -88,6 +88,15 @@ def test_the_cost_of_an_adaptive_sampler_is_that_of_the_weights():
     assert sample_flops(family) > 0
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.8])
+def test_operations_of_a_meanflow_are_those_of_a_large_batch_whatever_its_share(share):
+    learner = tiny.learner("meanflow", images=400, batch_size=40, family={"meanflow": {"share": share}})
+    loader = Loader(tiny.images(), seed=0)
+    with flop_counter() as counter:
+        learner.step(loader)
+    assert training_flops(learner.family, loader) == pytest.approx(counter.get_total_flops() / 40, rel=0.02)
+
+
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_counting_leaves_the_family_as_it_was(kind):
     learner = tiny.learner(kind)

@@ -109,3 +109,19 @@ def test_freed_memory_is_taken_again_without_the_system():
     # In a process of its own: where other tests have put a library above the heap, that cannot grow.
     told = subprocess.run([sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True)
     assert int(told.stdout) < 100
+
+
+@pytest.mark.trains
+def test_a_gan_takes_less_the_more_parts_a_batch_has():
+    """Though the images of all parts are made before the discriminator takes its step."""
+    family = {"network": {"kind": "sngan", "width": 32, "discriminator_width": 32}, "gan": {"latent": 6}}
+
+    def peak(parts):
+        learner = tiny.learner("gan", conditional=False, images=480, batch_size=48, family=family, accumulation=parts)
+        loader = Loader(tiny.images(), seed=0)
+        learner.step(loader)  # with which the optimizer gets its state
+        with LiveBytes() as live:
+            learner.step(loader)
+        return live.peak
+
+    assert peak(4) < 0.4 * peak(1)
