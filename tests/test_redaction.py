@@ -65,3 +65,9 @@ def test_trees_keep_their_numbers():
         "auth": 3,
         "flag": True,
     }
+
+
+def test_a_name_that_is_no_utf_8_can_be_written():
+    name = b"b\xe9d.png".decode("utf-8", "surrogateescape")
+    assert redact(f"{name} is damaged") == "b\\udce9d.png is damaged"
+    assert redact_tree({"classes": [name]}) == {"classes": ["b\\udce9d.png"]}

@@ -1,6 +1,7 @@
 """The commands that the report prints: they load as they stand, and give the scores that they promise."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import recorded
@@ -218,3 +219,15 @@ def test_an_exported_generator_is_evaluated_again_as_it_was(files):
     given = parse(reproduce_command(found).removeprefix("gensweep ")).values
     assert (given["latent"], given["output_range"]) == ((100, 1, 1), (0.0, 1.0))
     assert given.keys() == {"torchscript", "trust", "latent", "output_range", "like", "name", "replace"}
+
+
+def test_what_mlflow_holds_the_beginning_of_is_no_command():
+    """It cuts settings at 6,000 characters and tags at 5,000."""
+    item = left_out(DIFFUSION, DIFFUSION | FOLDER, command="gensweep tune 'x y" + " --set a=1" * 600)
+    assert item.command.startswith("gensweep train --from-run old/t0000 ")
+    classes = DIFFUSION | {"data": {"kind": "cifar10", "classes": ["horse", "cat"]}}
+    many = scored("many", classes, "fd", 3)
+    cut = {**many.trials[0].config, "data.classes": '["n01440764", "n0'}
+    many = recorded.sweep("many", [replace(trial, config=cut) for trial in many.trials])
+    (item,) = compare([recorded.sweep("old", scored("old", DIFFUSION, "fd", 1).trials, age=1), many]).not_comparable
+    assert item.command is None

@@ -11,6 +11,7 @@ from gensweep.errors import GensweepError, NothingToCompareError
 from gensweep.ranking import Ranking
 from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
+from gensweep.report.doubts import doubts
 from gensweep.report.export import comparison_json, comparison_rows, front_json, trial_json, trial_rows
 from gensweep.report.pareto_table import objective_table
 from gensweep.report.ranked_trials import varied
@@ -129,6 +130,36 @@ def test_an_older_sweep_of_the_same_name_stays_out_unless_it_is_named():
     assert [entry.score.value for entry in compare([old, new]).entries] == [5.0]
     assert "an older sweep of the same name" in compare([old, new]).not_comparable[0].reason
     assert [entry.score.value for entry in compare([old, new], asked=True).entries] == [1.0, 5.0]
+
+
+def test_an_older_sweep_of_the_same_name_raises_no_doubt_of_the_newer_one():
+    new, old = sweep("a", [trial("a", 0, 5.0)]), sweep("a", [trial("a", 1, 1.0)], age=9, run_id="old-run")
+    comparison = compare([old, new])
+    assert not [line for line in doubts(comparison, judge(comparison)) if "another kind" in line]
+
+
+def test_of_two_sweeps_of_one_name_one_with_other_scores_is_refused_if_it_was_asked_for():
+    few = replace(IDENTITY, samples=500)
+    new = sweep("a", [trial("a", 0, 5.0), trial("a", 1, 6.0)])
+    old = sweep("a", [trial("a", 2, 1.0, identity=few)], age=9, run_id="old-run", shadowed=True)
+    with pytest.raises(GensweepError, match=r"a cannot be compared with a: .*500 against 2,000"):
+        compare([old, new], asked=True)
+
+
+def test_trainings_of_two_sweeps_of_one_name_have_names_of_their_own():
+    new = sweep("a", [trial("a", 0, 5.0, sweep_id="1")], sweep_id="1")
+    old = sweep("a", [trial("a", 0, 1.0, sweep_id="0")], age=9, run_id="old-run", sweep_id="0")
+    comparison = compare([old, new], asked=True)
+    names = {comparison.name_of(entry.trial) for entry in comparison.entries}
+    assert names == {"a run-a/t0000", "a old-run/t0000"}
+
+
+def test_scores_of_other_numbers_of_images_are_told_apart_in_the_table_of_trials():
+    few = replace(IDENTITY, samples=100, steps=5)
+    rows = trial_rows(sweep("a", [trial("a", 0, 25.0), trial("a", 1, 20.0, identity=few), trial("a", 2, None)]))
+    assert [row["scored by"] for row in rows] == ["2000 images", "100 images, 5 steps", None]
+    assert "scored by" not in trial_rows(sweep("a", [trial("a", 0, 25.0)]))[0]
+    assert trial_json(trial("a", 1, 20.0, identity=few))["identity"]["steps"] == 5
 
 
 def test_sweeps_without_scores_are_named_with_the_reason():

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gensweep.config.ranges import Range
+from gensweep.config.ranges import Range, grid_of
 from gensweep.config.sweep_checks import checked_sweep
 from gensweep.report.next_sweep import NARROWED_PART, NARROWING, narrowed_range, narrowed_ranges
 
@@ -47,3 +47,15 @@ def test_a_range_is_that_of_the_branch_which_the_best_trial_took():
     sweep = checked_sweep(tree | {"space": {"family": {"choice": branches}}})
     best = {"family.kind": "diffusion", "optimizer.learning_rate": 3e-4}
     assert dict(narrowed_ranges(sweep, best)) == {"optimizer.learning_rate": {"float": [1.5e-4, 6e-4], "log": True}}
+
+
+@given(st.sampled_from([(0, 0.5, 0.1), (0.0, 0.9, 0.05), (0.1, 0.7, 0.1)]), st.data())
+def test_a_range_with_steps_is_one_that_a_sweep_takes(ends, data):
+    low, high, step = ends
+    node = Range("network.dropout", "network.dropout", low, high, step, False, False)
+    value = data.draw(st.sampled_from(grid_of(node)))
+    tree = {"name": "a", "objective": {"metric": "fd", "mode": "min"}, "search": {"trials": 8}}
+    tree |= {"base": {"data": {"kind": "digits"}, "family": {"kind": "diffusion"}, "network": {"kind": "unet"}}}
+    narrow = [*narrowed_range(node, value)]
+    checked_sweep(tree | {"space": {"network.dropout": {"float": narrow, "step": step}}})
+    assert all(len(str(number)) <= 4 for number in [*narrow, *grid_of(node)])

@@ -111,6 +111,8 @@ def test_settings_in_words():
 @pytest.mark.parametrize(
     ("probability", "words"),
     [
+        (0.0035, "under 1 %"),
+        (0.006, "1 %"),
         (0.5, "50 %"),
         (0.947, "94 %"),
         (0.9499, "94 %"),

@@ -7,6 +7,7 @@ from made_up import diffusion, gan, write_sweep
 from PIL import Image
 
 from gensweep.errors import ConfigError, GensweepError, NothingToCompareError
+from gensweep.report.commands import reproduce_command
 from gensweep.sweep.events import Paced
 from gensweep.tracking.artifacts import metric_history, sample_grid, trial_config
 from gensweep.tracking.replay import Replay
@@ -42,6 +43,15 @@ def test_a_name_means_the_newest_and_a_run_id_the_one(sweeps):
         newest.run_id,
         sweeps.run_id,
     ]
+
+
+def test_what_is_typed_means_a_sweep_and_its_trials_also_if_a_newer_one_has_its_name(sweeps):
+    newer, older = (load_sweeps([run_id])[0] for run_id in (find_sweep("twice").run_id, sweeps.run_id))
+    assert (newer.typed, newer.trials[1].typed) == ("twice", "twice/t0001")
+    assert older.trials[1].name == "twice/t0001"
+    assert find_sweep(older.typed).run_id == older.run_id
+    assert find_trial(older.trials[1].typed).run_id == older.trials[1].run_id
+    assert reproduce_command(older.trials[1]) == f"gensweep train --from-run {older.trials[1].run_id}"
 
 
 def test_all_ways_to_name_a_trial(sweeps):
