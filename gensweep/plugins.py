@@ -207,8 +207,8 @@ def _cause(error: BaseException, module: str) -> str:
 
 def _load_file(name: str, module: str, file: Path) -> Plugin:
     other = sys.modules.get(module)
-    found = getattr(other, "__file__", None)
-    if other is not None and (found is None or Path(found).resolve() != file):
+    found = _importable(module) if other is None else getattr(other, "__file__", None)
+    if (other, found) != (None, None) and (found is None or Path(found).resolve() != file):
         raise ConfigError(f"plug-in {name}: {module} is the name of another module ({found}); rename the file")
     plugin = Plugin(name, module, MappingProxyType({file.name: file.read_bytes()}))
     if other is None:
@@ -223,6 +223,12 @@ def _load_file(name: str, module: str, file: Path) -> Plugin:
             del sys.modules[module]
             raise
     return plugin
+
+
+def _importable(module: str) -> str | None:
+    """The file that an import of this name would run: whoever imports it later would get the plug-in instead."""
+    spec = importlib.util.find_spec(module.partition(".")[0])
+    return None if spec is None else spec.origin
 
 
 def _load_module(name: str) -> Plugin:

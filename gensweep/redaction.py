@@ -10,7 +10,13 @@ from typing import Any
 #: What stands in place of a secret.
 HIDDEN = "***"
 
-_NAME = r"(?:token|secret|passw(?:or)?d|passphrase|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|auth)"
+#: Variables in which a shell keeps folders, which are called like passwords.
+SHELL_FOLDERS = ("PWD", "OLDPWD")
+
+_NAME = (
+    r"(?:token|secret|passw(?:or)?d|pwd|passphrase|passcode|credentials?|auth|connection[_-]?string"
+    r"|(?:api|access|private|secret|account|storage|shared|encryption|signing)[_-]?key)"
+)
 _SECRET_NAME = re.compile(rf"(?i){_NAME}(?:[_-]?id)?$")
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), HIDDEN),
@@ -22,6 +28,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(rf"(?i)(?P<keep>{_NAME}(?:[_-]?id)?['\"]?\s*[=:]\s*)(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s'\"&,;]+)"),
         rf"\g<keep>{HIDDEN}",
     ),
+    (re.compile(r"(?P<keep>[?&]sig=)[^\s'\"&,;]+"), rf"\g<keep>{HIDDEN}"),  # of a URL that Azure has signed
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|hf_|sk-|xox[abprs]-|dapi)[A-Za-z0-9_-]{16,}"), HIDDEN),
     (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), HIDDEN),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"), HIDDEN),
@@ -75,5 +82,6 @@ def holds_secret(text: str) -> bool:
 
 def _secrets_of_environment() -> list[str]:
     """The longest first, as one may be a part of another."""
-    found = {value for name, value in os.environ.items() if len(value) >= 8 and _SECRET_NAME.search(name)}
+    names = [name for name in os.environ if _SECRET_NAME.search(name) and name not in SHELL_FOLDERS]
+    found = {value for name in names if len(value := os.environ[name]) >= 8}
     return sorted(found, key=len, reverse=True)

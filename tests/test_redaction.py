@@ -20,6 +20,17 @@ secrets = st.text("ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz0123456789",
         'aws_secret_access_key = "{}"',
         '{{"hub_token": "{}"}}',
         "Authorization: Bearer {}",
+        "az://c/photos?account_name=me&account_key={}",
+        "az://c?connection_string=AccountName=me;AccountKey={};EndpointSuffix=core",
+        "https://me.blob.core.windows.net/c/photos?sv=2024&sig={}",
+        "s3://b/photos?access_key=me&secret_key={}",
+        "MINIO_SECRET_KEY={}",
+        "storage_key: {}",
+        "shared-key={}",
+        "encryption_key={}",
+        "signing_key={}",
+        "smb://host/photos?pwd={}",
+        "passcode={}",
         "ghp_{}",
         "hf_{}",
     ],
@@ -46,6 +57,8 @@ def test_redaction_is_idempotent(text):
         "sqlite:///mlflow.db",
         "https://example.org:5000/path?experiment=3",
         "s3://bucket/sweeps",
+        "s3://bucket/signal/photos?key=cats",
+        "keyboard=qwerty key=1 sigma=0.5 signature=round sig=3 monkey=ape",
     ],
 )
 def test_what_is_no_secret_stays(text):
@@ -56,6 +69,12 @@ def test_what_is_no_secret_stays(text):
 def test_values_of_secret_environment_variables_are_hidden_wherever_they_stand(monkeypatch):
     monkeypatch.setenv("MY_SERVICE_TOKEN", SECRET)
     assert redact(f"curl -d {SECRET} x") == "curl -d *** x"
+
+
+def test_the_folders_of_a_shell_are_no_secrets(monkeypatch):
+    for name, value in (("PWD", "/home/me/work"), ("OLDPWD", "/home/me/older"), ("MYSQL_PWD", SECRET)):
+        monkeypatch.setenv(name, value)
+    assert redact(f"/home/me/work/a.yaml /home/me/older {SECRET}") == "/home/me/work/a.yaml /home/me/older ***"
 
 
 def test_trees_keep_their_numbers():

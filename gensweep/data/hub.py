@@ -10,10 +10,21 @@ from typing import Annotated, Any
 
 from annotated_types import MinLen, doc
 
-from gensweep.data.images import DATASETS, Channels, Classes, Flip, Images, Limit, Size, Split, TestFraction, select
+from gensweep.data.images import (
+    DATASETS,
+    SPLIT_WORDS,
+    Channels,
+    Classes,
+    Flip,
+    Images,
+    Limit,
+    Size,
+    Split,
+    TestFraction,
+    select,
+)
 from gensweep.data.picture_columns import (
     ROWS_AT_ONCE,
-    SPLIT_WORDS,
     Columns,
     ImageColumn,
     LabelColumn,
@@ -23,6 +34,7 @@ from gensweep.data.picture_columns import (
     rows_of,
 )
 from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
+from gensweep.data.picture_files import expanded
 from gensweep.errors import ConfigError, GensweepError, ParameterError
 
 
@@ -52,13 +64,15 @@ def hub_images(
 
     If it has one split only, a hash of each row's number sets about `test_fraction` of the rows aside for testing.
     Pictures are cropped to the square in the middle and resized.
-    Raises ConfigError if `datasets` is not installed, there is no such data set or split, columns are missing or
-    several, or a picture cannot be read; GensweepError if the hub cannot be reached.
+    Raises ConfigError if `datasets` is not installed, there is no such data set or split, both splits are one, columns
+    are missing or several, or a picture cannot be read; GensweepError if the hub cannot be reached.
     """
+    if train_split is not None and train_split == test_split:
+        raise ParameterError("test_split", f"{test_split} is train_split, too; name another, or leave one of them out")
     parts = _loaded(dataset, subset, revision, root)
     asked: dict[Split, str | None] = {"train": train_split, "test": test_split}
     alone = train_split is None and test_split is None and len(parts) == 1
-    found = {each: next(iter(parts)) if alone else _split_name(parts, each, name) for each, name in asked.items()}
+    found = {each: next(iter(parts)) if alone else _split_name(parts, each, asked) for each in asked}
     if (split_name := found[split]) is None:
         what = f"split {asked[split]}" if asked[split] else f"split for {split}ing"
         problem = f"{dataset} has no {what}; name one of its splits: {', '.join(parts)}"
@@ -82,7 +96,7 @@ def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) 
         raise ConfigError("data: kind hub needs the library datasets; run: pip install 'gensweep[hub]'")
     from datasets import load_dataset
 
-    folder = Path(dataset).expanduser()
+    folder = expanded(dataset)
     place = str(folder.resolve()) if folder.is_dir() else dataset
     try:
         found: Mapping[str, Any] = load_dataset(place, subset, revision=revision, cache_dir=str(root / "hub"))
@@ -97,10 +111,11 @@ def _loaded(dataset: str, subset: str | None, revision: str | None, root: Path) 
     return found
 
 
-def _split_name(parts: Mapping[str, Any], split: Split, asked: str | None) -> str | None:
-    """The name of a split, by what the user says or else by its usual names; None if it is not there."""
-    names = SPLIT_WORDS[split] if asked is None else (asked,)
-    return next((name for name in names if name in parts), None)
+def _split_name(parts: Mapping[str, Any], split: Split, asked: Mapping[Split, str | None]) -> str | None:
+    """The name of a split: what the user says, or else the first usual one that is not the other's; None without."""
+    if (name := asked[split]) is not None:
+        return name if name in parts else None
+    return next((name for name in SPLIT_WORDS[split] if name in parts and name not in asked.values()), None)
 
 
 def _rows(rows: Any, columns: Columns) -> Iterator[tuple[Any, Any]]:

@@ -21,6 +21,7 @@ from jaxtyping import UInt8
 from gensweep.cache import locked
 from gensweep.data.images import (
     DATASETS,
+    SPLIT_WORDS,
     Channels,
     Classes,
     Flip,
@@ -33,13 +34,12 @@ from gensweep.data.images import (
     select,
 )
 from gensweep.data.picture_decoding import MAX_PIXELS, PICTURE_SUFFIXES, MaxPixels, decoded
-from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, skipped_notes
+from gensweep.data.picture_files import decode_files, expanded, file_names, is_picture, shuffle_key, skipped_notes
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.files import replacing
 from gensweep.remote_folder import is_url
 
-SPLIT_FOLDERS = ("train", "test")
 # The name of the class of a folder without sub-folders.
 ONE_CLASS = "image"
 #: Share of the pictures that may be skipped, because they cannot be read, before somebody has to agree.
@@ -66,18 +66,19 @@ def image_folder(
     """A folder of your own pictures: classes from its sub-folders, or one class.
 
     Pictures are cropped to the square in the middle and resized, see `picture_decoding`.
-    If the folder has sub-folders `train` and `test` they are the splits; otherwise a hash of each file's name decides,
-    so that about `test_fraction` of the pictures are for testing and a new picture moves no other one.
+    If the folder has sub-folders `train` and `test` (or `validation`, `valid` or `val`, where there is no `test`) they
+    are the splits; otherwise a hash of each file's name decides, so that about `test_fraction` of the pictures are for
+    testing and a new picture moves no other one.
     The pictures come in the order of these hashes, so the first `limit` of them are a fair mix of the classes.
     Files that cannot be read, or have more than `max_pixels`, and links that lead out of the folder are skipped,
     counted and named in the notes.  Of a folder at a URL a machine fetches what is new into its cache.
     Raises ConfigError if there is no such folder, nothing in it that can be read, or too much that cannot.
     """
-    folder = local_copy(path, root).resolve() if is_url(path) else Path(path).expanduser().resolve()
+    folder = local_copy(path, root).resolve() if is_url(path) else expanded(path).resolve()
     if not folder.is_dir():
         raise ParameterError("path", f"{folder} is not a folder; name yours")
-    given = bool(splits_in(folder))
-    folders = {name: folder / name for name in SPLIT_FOLDERS} if given else {split: folder}
+    given = splits_in(folder)
+    folders = dict(zip(SPLIT_WORDS, given, strict=False)) if given else {split: folder}
     for each in folders.values():
         if not each.resolve().is_relative_to(folder):
             raise ParameterError(
@@ -88,6 +89,8 @@ def image_folder(
     class_names = _class_names([file for part, _ in files.values() for file in part])
     inside, outside = files[split]
     pictures, notes = _pictures(inside, class_names)
+    if unused := [f"{each.name}/" for each in given[2:]]:
+        notes = (*notes, f"not used: {', '.join(unused)} ({given[1].name}/ is the test split)")
     chosen = picked(classes, class_names, path)
     wanted = {file: label for file, label in pictures.items() if class_names[label] in chosen}
     if not given:
@@ -120,16 +123,16 @@ def image_folder(
 
 
 def splits_in(folder: Path) -> list[Path]:
-    """The two folders of the splits, or none where file names decide."""
-    folders = [folder / name for name in SPLIT_FOLDERS]
-    return folders if all(each.is_dir() for each in folders) else []
+    """The folders of the splits train and test, then others called like a test split; none where file names decide."""
+    train, test = ([folder / word for word in words if (folder / word).is_dir()] for words in SPLIT_WORDS.values())
+    return [*train, *test] if train and test else []
 
 
 def check_one_set(path: str) -> None:
-    """Raise ParameterError if a folder that is to be compared with holds two splits, one of which would be left out."""
-    if splits := splits_in(Path(path).expanduser()):
+    """Raise ParameterError if a folder that is to be compared with holds splits, all but one of which were left out."""
+    if splits := splits_in(expanded(path)):
         named = " or ".join(f"{each}/" for each in splits)
-        raise ParameterError("against", f"{path} holds two splits; name the folder {named}")
+        raise ParameterError("against", f"{path} holds several splits; name the folder {named}")
 
 
 def _class_names(files: Sequence[str]) -> tuple[str, ...]:
@@ -173,11 +176,13 @@ def cached_pictures(folder: Path, pictures: Mapping[str, int], root: Path, use: 
     return pixels, labels, unreadable
 
 
-def _state(path: Path) -> tuple[int, int]:
+def _state(path: Path) -> tuple[int, int, int]:
     try:
-        return path.stat().st_size, path.stat().st_mtime_ns
+        found = path.stat()
     except OSError:  # a link that leads nowhere
-        return 0, 0
+        return 0, 0, 0
+    # A file that is moved or copied to another's name keeps its time of writing; that of its last change is new.
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _read(entry: Path, key: str) -> Decoded | None:

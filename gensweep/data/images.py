@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
@@ -23,6 +23,8 @@ from gensweep.errors import ConfigError
 from gensweep.registry import Registry
 
 Split: TypeAlias = Literal["train", "test"]
+#: What a split is called, in the order in which it is looked for.
+SPLIT_WORDS: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 
 
 # A data set is a function (split, root: the cache folder, *, settings) -> Images.

@@ -12,10 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from annotated_types import doc
 
-from gensweep.data.images import DATASETS, Channels, Classes, Flip, Images, Limit, Size, Split, TestFraction, select
+from gensweep.data.images import (
+    DATASETS,
+    SPLIT_WORDS,
+    Channels,
+    Classes,
+    Flip,
+    Images,
+    Limit,
+    Size,
+    Split,
+    TestFraction,
+    select,
+)
 from gensweep.data.picture_columns import (
     ROWS_AT_ONCE,
-    SPLIT_WORDS,
     Columns,
     ImageColumn,
     LabelColumn,
@@ -25,7 +36,7 @@ from gensweep.data.picture_columns import (
     rows_of,
 )
 from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
-from gensweep.data.picture_files import MAX_FILES_NAMED
+from gensweep.data.picture_files import MAX_FILES_NAMED, expanded
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
 from gensweep.remote_folder import is_url, split_place
@@ -49,13 +60,15 @@ def parquet_images(
 ) -> Images:
     """An image data set in Parquet files, in the layout of the Hugging Face hub: a file, a folder, or a URL of one.
 
-    Files are of the split that their names or folders say (train-00000-of-00002.parquet; validation counts as test);
-    where none says so, a hash of each row's number decides, so that about `test_fraction` of the rows are for testing.
-    The names of classes stand in the file.  Pictures are cropped to the square in the middle and resized.
+    Files are of the split that their names say (train-00000-of-00002.parquet; validation counts as test), or else the
+    folders below `path` in which they lie; where none says so, a hash of each row's number decides, so that about
+    `test_fraction` of the rows are for testing.  The names of classes stand in the file.  Pictures are cropped to the
+    square in the middle and resized.
     Raises ConfigError if there is no such file, if columns are missing or several, or a picture cannot be read.
     """
-    files = _files(local_copy(path, root) if is_url(path) else Path(path).expanduser().resolve())
-    parts = {each: [file for file in files if _is_of(file, words)] for each, words in SPLIT_WORDS.items()}
+    place = local_copy(path, root) if is_url(path) else expanded(path).resolve()
+    files = _files(place)
+    parts = {each: [file for file in files if _split_of(file, place) == each] for each in SPLIT_WORDS}
     given = bool(parts["train"])
     inside = parts[split] if given else files
     if not inside:
@@ -84,9 +97,10 @@ def _names(files: list[Path]) -> str:
     return ", ".join(file.name for file in files[:MAX_FILES_NAMED]) + more
 
 
-def _is_of(file: Path, words: tuple[str, ...]) -> bool:
-    """Whether a file's name begins with a word for the split, or its folder is called so."""
-    return file.name.partition("-")[0].partition(".")[0] in words or file.parent.name in words
+def _split_of(file: Path, place: Path) -> Split | None:
+    """The split that a file's name begins with a word for, or else the nearest folder below `place` is called by."""
+    names = (file.name.partition("-")[0].partition(".")[0], *reversed(file.relative_to(place).parent.parts))
+    return next((split for name in names for split, words in SPLIT_WORDS.items() if name in words), None)
 
 
 @contextmanager

@@ -18,8 +18,6 @@ from gensweep.data.images import Split
 from gensweep.data.picture_decoding import decoded
 from gensweep.errors import ConfigError, ParameterError
 
-#: What a split is called, in the order in which it is looked for.
-SPLIT_WORDS: Mapping[Split, tuple[str, ...]] = {"train": ("train",), "test": ("test", "validation", "valid", "val")}
 #: Rows that are read at a time.
 ROWS_AT_ONCE = 256
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -31,6 +32,13 @@ MaxPixels: TypeAlias = Annotated[
 ]
 
 
+@cache
+def picture_formats() -> tuple[str, ...]:
+    """PIL's names of the formats with these suffixes, in its order; others, such as EPS, start programs to be read."""
+    wanted = {name for suffix, name in Image.registered_extensions().items() if suffix in PICTURE_SUFFIXES}
+    return tuple(name for name in Image.ID if name in wanted)
+
+
 def decoded(
     path: Path | BytesIO, size: int, channels: int, *, max_pixels: int = MAX_PIXELS
 ) -> UInt8[np.ndarray, "c h w"]:
@@ -41,7 +49,7 @@ def decoded(
     Raises OversizedPictureError for one of more than `max_pixels`, and whatever PIL raises for a file that is no
     picture, or torn.
     """
-    with Image.open(path) as file:
+    with Image.open(path, formats=picture_formats()) as file:
         _check_pixels(file, max_pixels)
         # A JPEG decoder can skip detail that the resizing would throw away; twice the size leaves enough of it.
         file.draft(None, (2 * size, 2 * size))
@@ -57,7 +65,7 @@ def read_picture(path: Path) -> Image.Image:
     try:
         with path.open("rb"), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata
-            with Image.open(path) as file:
+            with Image.open(path, formats=picture_formats()) as file:
                 _check_pixels(file, MAX_PIXELS)
                 file.load()
                 return _eight_bits(_upright(file))
@@ -93,13 +101,18 @@ def _check_pixels(picture: Image.Image, limit: int) -> None:
 def _upright(picture: Image.Image) -> Image.Image:
     # A broken EXIF block says nothing about the pixels.
     with contextlib.suppress(Exception):
-        return ImageOps.exif_transpose(picture)
+        turned = ImageOps.exif_transpose(picture)
+        turned.format = picture.format
+        return turned
     return picture
 
 
 def _eight_bits(picture: Image.Image) -> Image.Image:
     if picture.mode.startswith(("I", "F")):
-        usual = (65535.0,) if picture.mode.startswith("I") else (1.0, 255.0, 65535.0)
+        if picture.mode == "F":
+            usual: tuple[float, ...] = (1.0, 255.0, 65535.0)
+        else:  # whole numbers of 32 bits are a TIFF's own, while PIL makes them of 16 bits in a PGM
+            usual = (255.0, 65535.0) if picture.mode == "I" and picture.format == "TIFF" else (65535.0,)
         values = np.asarray(picture).astype(np.float64)
         if not np.isfinite(values).all():
             raise ValueError("some pixels are not finite numbers")

@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -24,14 +25,22 @@ MAX_FILES_NAMED = 5
 FILES_PER_BATCH = 1024
 
 
+def expanded(path: str) -> Path:
+    """A path whose first part may be ~ or ~user; one of a user that is unknown is taken as it is written."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
+
+
 def file_names(folder: Path, root: Path | None = None) -> tuple[list[str], list[str]]:
     """Names of all files below a folder, and those of links that lead out of `root`, by default the folder itself.
 
     They are relative and with "/".  Other links are followed, each once; hidden files and folders are left out.
+    Raises ConfigError for a folder that cannot be listed, as without its pictures labels would mean something else.
     """
     bounds, seen = os.path.realpath(root or folder), set[str]()
     files, outside = list[str](), list[str]()
-    for path, folders, found in os.walk(folder, followlinks=True):
+    for path, folders, found in os.walk(folder, onerror=_refuse, followlinks=True):
         real = os.path.realpath(path)
         if real in seen:
             folders.clear()
@@ -44,6 +53,12 @@ def file_names(folder: Path, root: Path | None = None) -> tuple[list[str], list[
         files += ((relative / name).as_posix() for name in inside if name not in folders)
         outside += ((relative / name).as_posix() for name in sorted(away))
     return files, outside
+
+
+def _refuse(error: OSError) -> None:
+    raise ConfigError(
+        f"{error.filename} cannot be listed ({error.strerror}); make it readable, or move it away from the pictures"
+    ) from error
 
 
 def _leads_out(path: Path, root: str) -> bool:

@@ -135,6 +135,22 @@ def _take_over(dataset: str, source: Path, folder: Path) -> None:
         shutil.copytree(each, target, dirs_exist_ok=True) if each.is_dir() else shutil.copy(each, target)
 
 
+def _parts(dataset: str) -> list[dict[str, Any]]:
+    """How torchvision calls the splits for training and testing."""
+    if dataset.endswith("MNIST"):
+        return [{"train": True}, {"train": False}]
+    return [{"split": "train"}, {"split": "test"}]
+
+
+def _is_here(dataset: str, root: Path) -> bool:
+    try:
+        for part in _parts(dataset):
+            opened(dataset, root, **part)
+    except GensweepError:
+        return False
+    return True
+
+
 def _fetcher(dataset: str) -> Callable[..., Path]:
     def fetch(
         root: Path,
@@ -145,16 +161,17 @@ def _fetcher(dataset: str) -> Callable[..., Path]:
     ) -> Path:
         """Put a data set of torchvision into the cache folder, by torchvision, which checks it.
 
-        `source` is a folder that torchvision has filled elsewhere.  Raises ConfigError for another `route` than auto or
-        a source without the data set, GensweepError if it cannot be had.
+        If it is there it is only checked.  `source` is a folder that torchvision has filled elsewhere.  Raises
+        ConfigError for another `route` than auto or a source without the data set, GensweepError if it cannot be had.
         """
         if route != "auto":
             raise ConfigError(f"{route!r} is not a route to {dataset} (known: auto)")
         with locked(folder_of(root)):
             if source is not None:
                 _take_over(dataset, source, folder_of(root))
-            for split in ("train", "test"):
-                part: dict[str, Any] = {"train": split == "train"} if dataset.endswith("MNIST") else {"split": split}
+            elif _is_here(dataset, root):
+                return folder_of(root)
+            for part in _parts(dataset):
                 opened(dataset, root, download=source is None, **part)
         report(f"{dataset} came from {source or 'the hosts that torchvision names'}")
         return folder_of(root)

@@ -12,7 +12,7 @@ from typing import Any
 
 from gensweep.cache import locked
 from gensweep.errors import GensweepError, ParameterError
-from gensweep.files import write_text
+from gensweep.files import flush, write_text
 from gensweep.remote_folder import FileState, RemoteFolder, split_place
 
 #: What was fetched: sizes and times of the files, by their names.
@@ -44,12 +44,16 @@ def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line
                 raise ParameterError("path", f"{url} holds no files; name a folder with pictures")
             known = _known(folder)
             wanted = {name: list(state) for name, state in states.items()}
-            new = [name for name in states if known.get(name) != wanted[name] or not _kept(folder, name).is_file()]
+            for name in known.keys() - wanted.keys():  # first, as its room may be needed
+                _kept(folder, name).unlink(missing_ok=True)
+            new = [
+                name
+                for name, state in states.items()
+                if known.get(name) != wanted[name] or not _is_whole(_kept(folder, name), state.size)
+            ]
             _download(remote, folder, {name: states[name] for name in new}, report)
         except OSError as error:
             raise GensweepError(f"{url} cannot be fetched: {error}") from error
-        for name in known.keys() - wanted.keys():
-            _kept(folder, name).unlink(missing_ok=True)
         if new or known != wanted:
             write_text(folder / LISTING_FILE, json.dumps(wanted))
     return folder if one_file is None else _kept(folder, "")
@@ -58,6 +62,10 @@ def local_copy(url: str, root: Path, report: Callable[[str], None] = lambda line
 def _kept(folder: Path, name: str) -> Path:
     """Where a file is kept; the one file at a URL has no name below it."""
     return folder / (name or folder.name)
+
+
+def _is_whole(file: Path, size: int) -> bool:
+    return file.is_file() and file.stat().st_size == size
 
 
 def _download(remote: RemoteFolder, folder: Path, files: dict[str, FileState], report: Callable[[str], None]) -> None:
@@ -75,6 +83,7 @@ def _download(remote: RemoteFolder, folder: Path, files: dict[str, FileState], r
         remote.download(name, aside)
         if aside.stat().st_size != files[name].size:
             raise OSError(f"{kept.name} has changed meanwhile; try again")
+        flush(aside)
         aside.replace(kept)
 
     with ThreadPoolExecutor(FILES_AT_ONCE) as pool:

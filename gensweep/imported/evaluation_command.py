@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
 
+from gensweep.build.parts import load_images
 from gensweep.config import load_trial, parse_overrides
 from gensweep.data.image_folder import check_one_set
 from gensweep.errors import ConfigError, GensweepError
@@ -85,7 +87,7 @@ def _protocol(options: ImportedOptions, changes: dict[str, Any]) -> EvaluationPr
     if options.config is not None:
         tree = load_trial(options.config).as_dict()
         weights = "ema" if tree["training"]["ema_half_life"] else "raw"
-        return EvaluationProtocol.of(tree, changes, weights=weights)
+        return EvaluationProtocol.of(_followed(tree, options), changes, weights=weights)
     if options.like is None and "data.kind" in changes:
         return EvaluationProtocol.of({"data": {"kind": changes["data.kind"]}, "evaluation": {}}, changes)
     trial = trial_to_follow(options.like)
@@ -93,7 +95,19 @@ def _protocol(options: ImportedOptions, changes: dict[str, Any]) -> EvaluationPr
     click.echo(f"Evaluated as {trial.name} was{', with changes' if changes else ''}.", err=True)
     identity, metrics = trial.objective.identity, changes.get("evaluation.metrics")
     metric = identity.metric if metrics is None or identity.metric in metrics else None
-    return EvaluationProtocol.of(trial_config(trial), changes, metric=metric, weights=identity.weights)
+    followed = _followed(trial_config(trial), options)
+    return EvaluationProtocol.of(followed, changes, metric=metric, weights=identity.weights)
+
+
+def _followed(tree: Mapping[str, Any], options: ImportedOptions) -> Mapping[str, Any]:
+    """A trial's values; with a folder to compare with, of its data only the shape of the images."""
+    if options.against is None or not options.against.endswith("/"):
+        return tree
+    shape = {key: tree["data"][key] for key in ("size", "channels") if key in tree["data"]}
+    if len(shape) < 2:
+        images = load_images(EvaluationProtocol.of(tree, {}).config)
+        shape = {"size": images.size, "channels": images.channels}
+    return {**tree, "data": {"kind": "image_folder", **shape}}
 
 
 def _changes(options: ImportedOptions, samples: int | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from gensweep.data.picture_decoding import decoded
+from gensweep.data.picture_decoding import decoded, picture_formats
 from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, skipped_notes
 from gensweep.errors import ConfigError
 
@@ -42,7 +42,7 @@ def read_folder(
     """
 
     def read(path: Path) -> tuple[UInt8[np.ndarray, "c h w"], tuple[str, ...]]:
-        with Image.open(path) as file:
+        with Image.open(path, formats=picture_formats()) as file:
             changes = tuple(_changes(file, size, channels))
         return decoded(path, size, channels), changes
 

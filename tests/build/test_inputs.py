@@ -34,7 +34,7 @@ def test_a_folder_to_compare_with_is_one_set_of_pictures(tmp_path):
         (tmp_path / name).mkdir()
     (problem,) = problems("evaluation", {"against": f"{tmp_path}/"})
     assert problem == (
-        f"evaluation.against: {tmp_path}/ holds two splits; name the folder {tmp_path}/train/ or {tmp_path}/test/"
+        f"evaluation.against: {tmp_path}/ holds several splits; name the folder {tmp_path}/train/ or {tmp_path}/test/"
     )
 
 

@@ -48,6 +48,18 @@ def test_splits_may_be_named(library, tmp_path):
         hub_images("test", tmp_path, dataset=path, test_split="extra")
 
 
+def test_a_split_that_is_trained_on_is_not_tested_on(library, tmp_path):
+    names = ["train/cat", "train/dog", "validation/cat", "validation/dog"]
+    path = write_pictures(tmp_path / "animals", names, count=3)
+    assert len(hub_images("train", tmp_path, dataset=path, train_split="validation")) == 6
+    with pytest.raises(ConfigError, match=r"test_split: .*has no split for testing; name one of its splits"):
+        hub_images("test", tmp_path, dataset=path, train_split="validation")
+    with pytest.raises(ConfigError, match=r"train_split: .*has no split for training; name one of its splits"):
+        hub_images("train", tmp_path, dataset=path, test_split="train")
+    with pytest.raises(ConfigError, match="test_split: train is train_split, too; name another, or leave one of them"):
+        hub_images("train", tmp_path, dataset=path, train_split="train", test_split="train")
+
+
 def test_labels_mean_the_same_in_both_splits(library, tmp_path):
     (tmp_path / "animals").mkdir()
     for name, kinds in (("train", ["cat", "dog", "owl"]), ("test", ["owl", "cat"])):

@@ -1,3 +1,5 @@
+import errno
+import os
 import struct
 import threading
 import zlib
@@ -132,6 +134,24 @@ def test_given_splits_are_respected_and_share_their_classes(folder, load):
     assert (test.pixels[:, 0] == 30).all()
 
 
+@pytest.mark.parametrize("name", ["validation", "valid", "val"])
+def test_a_split_for_validation_is_tested_on(folder, load, name):
+    write(folder / "train" / "ant", colour=10, n=3)
+    write(folder / name / "ant", colour=30, n=2)
+    train, test = load(size=8), load("test", size=8)
+    assert train.class_names == test.class_names == ("ant",)
+    assert (len(train), len(test), test.notes) == (3, 2, ())
+    assert (test.pixels[:, 0] == 30).all()
+
+
+def test_of_several_splits_to_test_on_the_others_are_noted(folder, load):
+    for name, n in (("train", 3), ("test", 2), ("val", 1)):
+        write(folder / name / "ant", n=n)
+    train, test = load(size=8), load("test", size=8)
+    assert (len(train), len(test)) == (3, 2)
+    assert train.notes == test.notes == ("not used: val/ (test/ is the test split)",)
+
+
 def test_a_limit_takes_a_mix_of_the_classes_and_fills_up_after_unreadable_files(folder, load):
     for name in ("ant", "bee"):
         write(folder / name, n=100)
@@ -162,6 +182,17 @@ def test_decoded_pictures_are_kept_until_a_file_changes(folder, load, monkeypatc
     assert len(calls) == 10
     (folder / "1.png").unlink()
     assert len(load()) == 4
+
+
+def test_a_file_in_the_place_of_one_of_the_same_size_and_time_is_decoded(folder, load):
+    for name, colour in (("old", 10), ("new", 200)):
+        file = folder / f"{name}.bmp"
+        Image.new("RGB", (40, 40), (colour, 0, 0)).save(file)
+        os.utime(file, (1e9, 1e9))
+    (folder / "new.bmp").rename(folder.parent / "new.bmp")
+    assert load(size=8).pixels[0, 0, 0, 0] == 10
+    (folder.parent / "new.bmp").replace(folder / "old.bmp")
+    assert load(size=8).pixels[0, 0, 0, 0] == 200
 
 
 def test_a_torn_cache_entry_is_made_anew(folder, load, tmp_path):
@@ -213,6 +244,27 @@ def test_a_split_that_lies_elsewhere_is_refused(folder, load, tmp_path):
         load()
 
 
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EIO])
+def test_a_folder_that_cannot_be_listed_is_told(folder, load, monkeypatch, code):
+    for name in ("ant", "bee", "cat"):
+        write(folder / name)
+    listed = os.scandir
+
+    def refused(path):
+        if str(path) == str(folder / "bee"):
+            raise OSError(code, os.strerror(code), path)
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refused)  # root may list all
+    with pytest.raises(ConfigError, match=rf"{folder}/bee cannot be listed \({os.strerror(code)}\); make it readable"):
+        load()
+
+
+def test_the_folder_of_a_user_who_is_unknown_is_told(load):
+    with pytest.raises(ParameterError, match="~nosuchuser/photos is not a folder; name yours"):
+        load(path="~nosuchuser/photos")
+
+
 @pytest.mark.parametrize(("torn", "refused"), [(1, False), (2, True)])
 def test_more_than_one_in_a_hundred_is_skipped_only_with_consent(folder, load, torn, refused):
     write(folder, n=100 - torn)
@@ -262,6 +314,18 @@ def test_16_bit_grey_is_scaled(tmp_path):
 def test_floating_point_grey_is_scaled(tmp_path, white):
     path = picture(tmp_path, Image.fromarray((GREY / 252 * white).astype(np.float32)), ".tiff")
     assert np.abs(decoded(path, 64, 1)[0].astype(float) - GREY / 252 * 255).max() <= 1
+
+
+@pytest.mark.parametrize("white", [255, 65535])
+def test_whole_numbers_of_32_bits_are_scaled(tmp_path, white):
+    path = picture(tmp_path, Image.fromarray((GREY / 252 * white).astype(np.int32)), ".tiff")
+    assert np.abs(decoded(path, 64, 1)[0].astype(float) - GREY / 252 * 255).max() <= 1
+
+
+def test_a_dark_picture_of_16_bits_stays_dark(tmp_path):
+    for suffix in (".png", ".pgm", ".tiff"):
+        path = picture(tmp_path, Image.fromarray(GREY.astype(np.uint16)), suffix)
+        assert decoded(path, 64, 1).max() == 1
 
 
 def test_pixels_that_are_no_numbers_are_refused(tmp_path):

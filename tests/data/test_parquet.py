@@ -74,6 +74,23 @@ def test_files_of_a_folder_are_read_in_the_order_of_their_names(tmp_path):
     assert parquet_images("test", tmp_path, path=path).name == "set/test"
 
 
+@pytest.mark.parametrize("folder", ["set", "train", "test", "val"])
+def test_a_name_that_says_the_split_counts_more_than_the_folder(tmp_path, folder):
+    for grey, name in enumerate(("train.parquet", "val-0.parquet", "deep/train/0.parquet", "test/more/0.parquet")):
+        write(tmp_path / folder / name, image=[{"bytes": png(grey)}])
+    write(tmp_path / folder / "test" / "train-1.parquet", image=[{"bytes": png(9)}])
+    path = str(tmp_path / folder)
+    greys = [parquet_images(s, tmp_path, path=path, channels=1).pixels[:, 0, 0, 0].tolist() for s in ("train", "test")]
+    assert list(map(sorted, greys)) == [[0, 2, 9], [1, 3]]
+
+
+def test_the_name_of_the_folder_itself_says_no_split(tmp_path):
+    path = write(tmp_path / "train" / "0000.parquet", image=[{"bytes": png(i)} for i in range(50)])
+    for place in (path, str(tmp_path / "train")):
+        parts = [parquet_images(split, tmp_path, path=place, test_fraction=0.3) for split in ("train", "test")]
+        assert sum(map(len, parts)) == 50
+
+
 @pytest.mark.parametrize(
     ("columns", "settings", "message"),
     [

@@ -1,11 +1,14 @@
 """One picture that the user names."""
 
+import os
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image, UnidentifiedImageError
 
-from gensweep.data.picture_decoding import read_picture, squared
+from gensweep.data.picture_decoding import PICTURE_SUFFIXES, decoded, picture_formats, read_picture, squared
 from gensweep.errors import ConfigError
+from gensweep.imported.imported_pictures import read_folder
 
 
 def test_a_picture_is_whole_upright_and_in_8_bits(tmp_path):
@@ -35,6 +38,25 @@ def test_what_is_no_picture_is_told_in_a_line(tmp_path):
         with pytest.raises(ConfigError, match=words) as error:
             read_picture(tmp_path / name)
         assert "\n" not in str(error.value)
+
+
+def test_a_file_of_another_format_starts_no_program(tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "program.png", "EPS")
+    (tmp_path / "gs").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", None)
+    with pytest.raises(ConfigError, match=r"program\.png is no picture in a format that is known"):
+        read_picture(tmp_path / "program.png")
+    with pytest.raises(UnidentifiedImageError):
+        decoded(tmp_path / "program.png", 8, 3)
+    with pytest.raises(ConfigError, match=r"program\.png \(no picture in a format that is known\)"):
+        read_folder(tmp_path, 1, size=8, channels=3)
+    assert not (tmp_path / "started").exists()
+
+
+def test_every_suffix_of_a_picture_has_its_format():
+    assert {Image.registered_extensions()[suffix] for suffix in PICTURE_SUFFIXES} == set(picture_formats())
 
 
 def test_a_picture_too_large_to_be_one_is_refused(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from gensweep.data import url_folder
 from gensweep.data.image_folder import image_folder
 from gensweep.data.parquet import parquet_images
 from gensweep.data.url_folder import local_copy
@@ -68,6 +69,37 @@ def test_only_what_is_new_is_fetched_and_what_has_gone_goes(remote, tmp_path, s3
     local_copy(remote.place, tmp_path)
     assert fetched(s3) == ["1.png", "2.png", "9.png"]
     assert sorted(f.relative_to(folder).as_posix() for f in folder.rglob("[!.]*.png")) == sorted(remote.files())
+
+
+def test_a_kept_file_of_another_size_is_fetched_again(remote, tmp_path, s3):
+    folder = local_copy(remote.place, tmp_path)
+    (folder / "cat/1.png").write_bytes(b"")
+    s3.requests.clear()
+    local_copy(remote.place, tmp_path)
+    assert fetched(s3) == ["1.png"]
+    assert (folder / "cat/1.png").read_bytes() == picture(40)
+
+
+def test_what_has_gone_goes_before_anything_is_fetched(remote, tmp_path, monkeypatch):
+    folder = local_copy(remote.place, tmp_path)
+    remote.delete("dog/0.png")
+    remote.write("dog/8.png", picture(8))
+
+    def full(self, name, file):
+        assert not (folder / "dog/0.png").exists()
+        raise OSError("no space left")
+
+    monkeypatch.setattr(RemoteFolder, "download", full)
+    with pytest.raises(GensweepError, match="no space left"):
+        local_copy(remote.place, tmp_path)
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(remote, tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(url_folder, "flush", lambda file: flushed.append((file.name, file.stat().st_size)))
+    folder = local_copy(remote.place, tmp_path)
+    names = [f"{animal}/{number}.png" for number, animal in enumerate(["dog", "cat"] * 3)]
+    assert sorted(flushed) == [(f".{n[4:]}.part", (folder / n).stat().st_size) for n in names]
 
 
 def test_of_several_workers_one_fetches(remote, tmp_path, s3):

@@ -205,6 +205,20 @@ def test_real_pictures_in_a_folder_are_a_reference_without_any_run(store, capsys
     assert row["identity"]["reference"].startswith("all/train (40 images, 8x8)#")
 
 
+def test_of_a_run_that_is_followed_a_folder_to_compare_with_keeps_the_shape_alone(store, capsys):
+    write(store / "photos", real_digits())
+    arguments = ["real", "--against", "photos", "--samples", COUNT]
+    (row,), _ = evaluate(capsys, *arguments, "--like", "tiny")  # grey, as digits always are
+    assert row["value"] == pytest.approx(frechet(real_digits()[:COUNT]), rel=1e-6)
+    data = {"kind": "image_folder", "path": "real", "size": 8, "channels": 1, "limit": 5, "classes": ["image"]}
+    evaluation = {"extractor": {"resolution": 32}}
+    Path("trial.yaml").write_text(json.dumps({"data": data, "family": {"kind": "gan"}, "evaluation": evaluation}))
+    (same,), _ = evaluate(capsys, *arguments, "--config", "trial.yaml")
+    assert same["identity"]["reference"] == row["identity"]["reference"]
+    (fewer,), _ = evaluate(capsys, *arguments, "--config", "trial.yaml", "--set", "data.limit=15")
+    assert fewer["identity"]["reference"].startswith("photos/train (15 images, 8x8)#")
+
+
 def test_coloured_pictures_against_themselves_are_perfect(store, capsys):
     folder = write(store / "coloured", np.random.default_rng(0).integers(0, 256, (COUNT, 8, 8, 3), dtype=np.uint8))
     arguments = ["--set", "data.size=8", "--set", "evaluation.extractor.resolution=32", "--samples", COUNT]

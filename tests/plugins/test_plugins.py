@@ -44,6 +44,14 @@ def test_two_files_of_one_name_are_not_taken_for_each_other(here):
         plugins.load("schedules/same.py")
 
 
+def test_a_file_where_python_looks_is_no_other_module(here, monkeypatch):
+    monkeypatch.syspath_prepend(here)
+    Path("looked_for.py").write_text(SCHEDULE.format(kind="looked_for"))
+    Path("looked_for").mkdir()  # of data, say
+    plugins.load("looked_for.py")
+    assert SCHEDULES.kinds()[-1] == "looked_for"
+
+
 def test_a_package_in_the_current_folder_is_covered_by_its_name(here):
     Path("bought").mkdir()
     Path("bought/__init__.py").write_text("from bought import schedules")
@@ -61,6 +69,7 @@ def test_a_package_in_the_current_folder_is_covered_by_its_name(here):
         (None, "", "gone.py", "plug-in gone.py: there is no such file, seen from "),
         (None, "", "a b", "plug-in 'a b': name a module, such as my_package.schedules, or a file, such as mine.py"),
         ("json.py", "", "json.py", "plug-in json.py: json is the name of another module ("),
+        ("tabnanny.py", "", "tabnanny.py", "plug-in tabnanny.py: tabnanny is the name of another module ("),
         ("bad.py", "1 / 0", "bad.py", "plug-in bad.py: importing it raises ZeroDivisionError: division by zero ("),
         ("torn.py", "def f(:", "torn", "plug-in torn: importing it raises SyntaxError: "),
         ("needy.py", "import not_there", "needy", "plug-in needy: it imports not_there, which is not installed"),
