@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gensweep.config import registries
-from gensweep.config.models import Settings, bind
+from gensweep.config.models import Settings, bind, item_model
 from gensweep.config.problems import listed, unknown
 from gensweep.config.tree import SECTIONS_OF_EVERY_TRIAL, flatten
 from gensweep.errors import ConfigError, ParameterError
@@ -216,11 +216,33 @@ def _parts(trial: BaseModel) -> Iterator[tuple[str, str]]:
     """What the parts of the family themselves refuse, such as an image size, when they are built without memory."""
     classes = setting(trial, "data.classes")
     number = (10 if classes is None else max(len(classes), 2)) if setting(trial, "family.conditional") else 0
+    boundary = list(_boundary(trial))
+    yield from boundary
     for section in type(trial).model_fields:
-        if section not in SECTIONS_OF_EVERY_TRIAL:
+        # The section gan would say the same without a key, and of diffusion_gan nothing.
+        if section not in SECTIONS_OF_EVERY_TRIAL and not (boundary and section == "gan"):
             settings = getattr(trial, section)
             for parameter, message in _refusals(settings, setting(trial, "data.size") or 32, number):
                 yield (f"{section}.{key_of(settings, parameter)}" if parameter else section), message
+
+
+def _boundary(trial: BaseModel) -> Iterator[tuple[str, str]]:
+    """A loss without a boundary between real and fake, where something follows on which side logits lie."""
+    parts = {key: setting(trial, key) for key in ("adaptive_diffusion", "gan.augmentation")}
+    adaptive = [
+        key for key, part in parts.items() if part is not None and getattr(type(part).function, "settles", False)
+    ]
+    loss = setting(trial, "gan.loss")
+    if adaptive and loss is not None and bind(loss)().boundary is None:
+        from gensweep.gan.adversarial_losses import GAN_LOSSES
+
+        losses = {kind: item_model(GAN_LOSSES, kind).model_validate({"kind": kind}) for kind in GAN_LOSSES}
+        able = [kind for kind, each in losses.items() if bind(each)().boundary is not None]
+        yield (
+            "gan.loss",
+            f"{loss.kind} draws no line between real and fake images, and {adaptive[0]} follows how often real ones "
+            f"are taken for real; take another loss ({listed(able)})",
+        )
 
 
 @functools.lru_cache(maxsize=1024)

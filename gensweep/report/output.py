@@ -100,7 +100,7 @@ def _cell(value: Any, *, people: bool = False) -> str:
     if people and isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        nested = any(isinstance(item, list | tuple) for item in value)
+        nested = any(isinstance(item, list | tuple | Mapping) for item in value)
         return ("; " if nested or any(isinstance(item, str) for item in value) else " ").join(map(_cell, value))
     if isinstance(value, Mapping):
         return ", ".join(f"{key}={_cell(item)}" for key, item in value.items())

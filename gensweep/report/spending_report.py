@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gensweep.compute.forecast import ScoreForecast
     from gensweep.compute.spending import SpendingPlan
     from gensweep.report.comparison import Comparison
+    from gensweep.tracking.records import TrialRecord
 
 
 def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
         "recommendation": _recommendation(plan.best, comparison) if trusted else None,
         "expected": _forecast(plan.best.forecast) if trusted else None,
         "probability": plan.probability if trusted else None,
-        "others": [_other(each) for each in plan.allocations[1:]] if trusted else [],
+        "others": [_other(each, comparison) for each in plan.allocations[1:]] if trusted else [],
         "backtest": {
             "coverage": plan.backtest.coverage,
             "regret": plan.backtest.regret,
@@ -39,8 +40,8 @@ def plan_json(plan: SpendingPlan, budget: Amount, comparison: Comparison) -> dic
                 for each in plan.backtest.hidden
             ],
             "widths": [
-                {"family": name, "width": each.width, "coverage": each.coverage, "ratio": each.ratio}
-                | {"trainings": len(each.hidden)}
+                _kind(trial_of(comparison, plan.planners[name].fitted.trainings[0]))
+                | {"width": each.width, "coverage": each.coverage, "ratio": each.ratio, "trainings": len(each.hidden)}
                 for name, each in plan.widths.items()
             ],
         },
@@ -162,8 +163,7 @@ def _behind(regret: float) -> str:
 def _recommendation(best: Allocation, comparison: Comparison) -> dict[str, Any]:
     trial = trial_of(comparison, best.members[0])
     return {
-        "family": trial.family,
-        "network": trial.config.get("network.kind"),
+        **_kind(trial),
         "width": best.width,
         "images": round(best.images),
         "flops": best.flops,
@@ -173,9 +173,14 @@ def _recommendation(best: Allocation, comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _other(each: Allocation) -> dict[str, Any]:
-    place = {"family": each.group, "width": each.width, "images": round(each.images), "flops": each.flops}
-    return place | {"expected": _forecast(each.forecast)}
+def _other(each: Allocation, comparison: Comparison) -> dict[str, Any]:
+    place = {"width": each.width, "images": round(each.images), "flops": each.flops}
+    return _kind(trial_of(comparison, each.members[0])) | place | {"expected": _forecast(each.forecast)}
+
+
+def _kind(trial: TrialRecord) -> dict[str, Any]:
+    """What it trained."""
+    return {"family": trial.family, "network": trial.config.get("network.kind")}
 
 
 def _forecast(forecast: ScoreForecast) -> dict[str, float]:

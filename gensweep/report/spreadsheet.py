@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from gensweep.config.tree import flatten
 from gensweep.report.export import best_json, entry_json, trial_json
 from gensweep.report.wording import further_words
 from gensweep.results import Anchor, Identity
@@ -31,7 +32,8 @@ def comparison_sheet(comparison: Comparison) -> list[dict[str, Any]]:
 
 def best_sheet(comparison: Comparison, config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The row of `best SWEEP --format csv`, with the whole configuration of the winner."""
-    return _aligned([_entry_row(best_json(comparison.winner, config), comparison.winner)])
+    said = {key: _said(value) for key, value in flatten(config)}
+    return _aligned([_entry_row(best_json(comparison.winner, said), comparison.winner)])
 
 
 def trials_sheet(sweep: SweepRecord) -> list[dict[str, Any]]:

@@ -98,6 +98,7 @@ def result_json(results: Sequence[SamplingResult]) -> list[dict[str, Any]]:
             "seed": each.outcome.seed,
             **score_json(each.score),
             "scores": {name: score.value for name, score in each.outcome.scores.items()},
+            "signals": dict(each.outcome.signals),
             "sample_seconds": each.outcome.sample_seconds,
             "evaluate_seconds": each.outcome.evaluate_seconds,
             "device": each.outcome.device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -22,25 +22,20 @@ def check_feasible(plan: SweepPlan) -> None:
     """Raises ConfigError if neither a queued, an extreme nor a random trial of the space meets all limits."""
     if not plan.constraints:
         return
-    broken = list[list[tuple[Constraint, float]]]()
-    for overrides in [*SearchSpace(plan.nodes).corners(), *_drawn(plan)]:
-        limits = _broken(plan, overrides)
-        if limits == []:
-            return
-        broken += [] if limits is None else [limits]
-    if broken:
-        raise ConfigError(f"constraints: {_none_of_them(broken)}")
+    if problem := _problem(chain(_broken(plan, SearchSpace(plan.nodes).corners()), _broken(plan, _drawn(plan)))):
+        raise ConfigError(problem)
 
 
 def feasibility(plan: SweepPlan) -> Iterator[Precheck]:
-    """The share of random trials that meet all limits."""
+    """The share of random trials that meet all limits; a problem if no extreme trial does so either."""
     if not plan.constraints:
         return
-    found = [limits for overrides in _drawn(plan) if (limits := _broken(plan, overrides)) is not None]
-    meeting, named = found.count([]), ", ".join(map(str, plan.constraints))
-    words = f"{meeting} of {len(found)} random trials meet what is known beforehand of {named}"
-    problem = None if meeting or not found else f"constraints: {_none_of_them(found)}"
-    yield Precheck("constraints", words, problem)
+    found = list(_broken(plan, _drawn(plan)))
+    words = (
+        f"{found.count([])} of {len(found)} random trials meet what is known beforehand of "
+        f"{', '.join(map(str, plan.constraints))}"
+    )
+    yield Precheck("constraints", words, _problem(chain(found, _broken(plan, SearchSpace(plan.nodes).corners()))))
 
 
 def _drawn(plan: SweepPlan) -> Iterator[Mapping[str, Any]]:
@@ -53,20 +48,31 @@ def _drawn(plan: SweepPlan) -> Iterator[Mapping[str, Any]]:
         yield plan.sample(study.ask())
 
 
-def _broken(plan: SweepPlan, overrides: Mapping[str, Any]) -> list[tuple[Constraint, float]] | None:
-    """The limits that a trial breaks for sure, with its values; None if it is no valid trial."""
-    try:
-        known = plan.known(plan.configure(overrides))
-    except ConfigError:
+def _broken(plan: SweepPlan, trials: Iterable[Mapping[str, Any]]) -> Iterator[list[tuple[Constraint, float]]]:
+    """Of each valid trial, by its overrides, the limits that it breaks for sure, with its values."""
+    for overrides in trials:
+        try:
+            known = plan.known(plan.configure(overrides))
+        except ConfigError:
+            continue
+        named = [(each, known[each.metric]) for each in plan.constraints if each.metric in known]
+        yield [(each, value) for each, value in named if each.excess(value) > 0]
+
+
+def _problem(broken: Iterable[list[tuple[Constraint, float]]]) -> str | None:
+    """That no trial meets all limits, with the value that is nearest to each; by trial the limits that it breaks.
+
+    None if there is one that does, or no trial at all.
+    """
+    found = list[list[tuple[Constraint, float]]]()
+    for limits in broken:
+        if not limits:
+            return None
+        found.append(limits)
+    if not found:
         return None
-    named = [(each, known[each.metric]) for each in plan.constraints if each.metric in known]
-    return [(each, value) for each, value in named if each.excess(value) > 0]
-
-
-def _none_of_them(broken: Sequence[Sequence[tuple[Constraint, float]]]) -> str:
-    """That no trial meets all limits, with the value that is nearest to each; by trial the limits that it breaks."""
     nearest: dict[str, tuple[Constraint, float]] = {}
-    for each, value in sorted(chain.from_iterable(broken), key=lambda item: item[0].excess(item[1])):
+    for each, value in sorted(chain.from_iterable(found), key=lambda item: item[0].excess(item[1])):
         nearest.setdefault(each.metric, (each, value))
     words = ", ".join(f"{each} (the nearest has {value:,.6g})" for each, value in nearest.values())
-    return f"none of {len(broken)} trials meets {words}; loosen it, or search a space with such trials"
+    return f"constraints: none of {len(found)} trials meets {words}; loosen it, or search a space with such trials"

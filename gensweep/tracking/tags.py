@@ -55,7 +55,7 @@ FORMER_TAGS = (
     *(f"gensweep.{name}" for name in ("params", "signals", "anchors", "identity", "lineage")),
 )
 #: In which way this version shows a sweep, and the tag that says so: one that is shown otherwise is shown anew.
-VIEW, VIEW_FORMAT = "gensweep.view", "3"
+VIEW, VIEW_FORMAT = "gensweep.view", "4"
 
 #: MLflow's word for how a sweep or a trial stands.  A pruned trial was stopped on purpose before its budget was used
 #: up, which is what KILLED says to a reader of the MLflow UI; gensweep.status tells it apart from an interrupted one.
@@ -272,11 +272,9 @@ def _objectives(trial: TrialState) -> list[ObjectiveValue]:
 
 
 def _signals(evaluation: Evaluation) -> dict[str, float]:
-    return {key: value for key, value in evaluation.numbers().items() if _is_signal(key)}
-
-
-def _is_signal(key: str) -> bool:
-    return key in SIGNALS or key.startswith("signal/")
+    """What tables and warnings look at, and the details of metrics."""
+    kinds = {"signal", *evaluation.scores}
+    return {key: value for key, value in evaluation.signals.items() if key in SIGNALS or key.partition("/")[0] in kinds}
 
 
 def _start(run: StoredRun) -> datetime:

@@ -80,8 +80,8 @@ class TrainingSettings:
     accumulation: Annotated[
         Positive,
         doc(
-            "parts in which a batch that does not fit in memory goes through the networks; only batch norms see the "
-            "difference"
+            "parts in which a batch that does not fit in memory goes through the networks; only batch norms, free "
+            "bits, dropout and spectral norms (one power iteration a part) see the difference"
         ),
     ] = 1
     checkpoint_interval: Annotated[

@@ -211,6 +211,7 @@ def test_other_metrics_and_another_reference_are_other_results(store, capsys):
     (plain,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1")
     (test,), _ = as_json(capsys, "evaluate", "tiny", "--steps", "1", "--against", "test", "--metrics", "fd,kid")
     assert set(test["scores"]) == {"fd", "kid"}
+    assert set(test["signals"]) == {"diversity", "kid/standard_error"}
     assert test["identity"]["reference"] != plain["identity"]["reference"]
     (store / "photos").mkdir(exist_ok=True)
     for number in range(12):

@@ -56,9 +56,11 @@ def test_a_plan_as_json(store, capsys):
     assert value["backtest"]["trusted"] is True
     assert 0.5 <= value["backtest"]["coverage"] <= 1
     assert 0 <= value["backtest"]["regret"] < 0.2
-    assert [each["family"] for each in value["backtest"]["widths"]] == ["GAN"]  # one diffusion model is as wide
+    (widest,) = value["backtest"]["widths"]  # one diffusion model is as wide
+    assert (widest["family"], widest["network"]) == ("gan", "dcgan")
+    assert widest.keys() == {"family", "network", "width", "coverage", "ratio", "trainings"}
     assert value["budget"] == {"unit": "flops", "value": 4 * MADE.flops}
-    assert [each["family"] for each in value["others"]] == ["GAN"]
+    assert [(each["family"], each["network"]) for each in value["others"]] == [("gan", "dcgan")]
     assert value["frontier"][0]["points"][-1]["budget"] == pytest.approx(4 * MADE.flops)
 
 

@@ -102,6 +102,22 @@ def problems(tree):
             "meanflow.learnt_guidance: 3 needs labels, which this trial is without (family.conditional is false); "
             "leave it at 1",
         ),
+        (
+            {"family": {"kind": "diffusion_gan"}, "gan": {"loss": {"kind": "wasserstein"}}},
+            "gan.loss: wasserstein draws no line between real and fake images, and adaptive_diffusion follows how "
+            "often real ones are taken for real; take another loss (non_saturating, hinge, least_squares)",
+        ),
+        (
+            {
+                "family": {"kind": "diffusion_gan"},
+                "gan": {"loss": {"kind": "relativistic"}, "augmentation": {"kind": "ada"}},
+            },
+            "gan.loss: relativistic draws no line between real and fake images, and adaptive_diffusion follows",
+        ),
+        (
+            {"family": {"kind": "gan"}, "gan": {"loss": {"kind": "relativistic"}, "augmentation": {"kind": "ada"}}},
+            "gan.loss: relativistic draws no line between real and fake images, and gan.augmentation follows",
+        ),
         ({"sampler": {"kind": "dopri5", "steps": 9}}, "sampler.steps: 'steps' is not a key of sampler of kind dopri5"),
         (
             {"sampler": {"kind": "dopri5"}, "evaluation": {"rung_steps": 5}},

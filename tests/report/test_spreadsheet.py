@@ -8,7 +8,8 @@ from recorded import sweep, trial
 
 from gensweep.report.comparison import compare
 from gensweep.report.output import csv_text
-from gensweep.report.spreadsheet import comparison_sheet, trials_sheet
+from gensweep.report.spreadsheet import best_sheet, comparison_sheet, trials_sheet
+from gensweep.tracking.records import CloneStep
 
 PARAMS = st.dictionaries(
     st.sampled_from(["network.width", "data.classes", "seed", "gan.loss.kind", "diffusion.schedule.beta_end"]),
@@ -52,3 +53,16 @@ def test_lists_intervals_and_nothing_are_plain_text():
     assert [row[f"params.{key}"] for key in params] == ["1 2 2", "two words; one", "none", "null"]
     assert row["objective.interval.low"] == row["objective.interval.high"] == ""
     assert not any(cell.startswith(("[", "{")) for cell in row.values())
+
+
+def test_a_configuration_tells_nothing_from_no_such_setting():
+    config = {"data": {"limit": None, "size": 32}, "network": {"attention": [], "multipliers": [1, 2]}}
+    (row,) = read(best_sheet(compare([sweep("a", [trial("a", 0, 1.0)])]), config))
+    assert (row["config.data.limit"], row["config.network.attention"]) == ("null", "none")
+    assert (row["config.data.size"], row["config.network.multipliers"]) == ("32", "1 2")
+
+
+def test_clonings_stand_apart():
+    lineage = tuple(CloneStep(f"t000{number}", 100 * number, {"seed": (0, number)}) for number in (1, 2))
+    (row,) = read(comparison_sheet(compare([sweep("a", [trial("a", 0, 1.0, lineage=lineage)])])))
+    assert row["lineage"] == "source=t0001, images=100, changed=seed=0 1; source=t0002, images=200, changed=seed=0 2"

@@ -170,7 +170,14 @@ def test_a_limit_that_nothing_meets_is_refused_with_the_value_that_is_nearest():
     with pytest.raises(ConfigError, match=r"constraints: none of 102 trials meets params <= -2 \(the nearest has -1\)"):
         check_feasible(space(most=-2.0))
     (finding,) = feasibility(space(most=-2.0))
-    assert finding.problem.startswith("constraints: none of 100 trials")
+    assert finding.problem.startswith("constraints: none of 102 trials meets params <= -2 (the nearest has -1)")
+
+
+def test_a_limit_that_only_an_extreme_trial_meets_is_no_problem():
+    check_feasible(space(most=-1.0))
+    (finding,) = feasibility(space(most=-1.0))
+    assert finding.detail.startswith("0 of 100 random trials meet what is known beforehand of params <= -1")
+    assert finding.problem is None
 
 
 def test_the_share_of_trials_that_meet_a_limit_is_counted():

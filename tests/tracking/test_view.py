@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
@@ -105,6 +106,17 @@ def test_everything_has_arrived(sweep):
     assert sync(SweepFolder(sweep.parent, sweep.name)) == 0
     tags = store_module.client().get_run(find_sweep("made-up").run_id).data.tags
     assert int(tags["gensweep.position"]) == (sweep / "events.jsonl").stat().st_size
+
+
+def test_a_trial_has_the_details_of_its_scores_but_no_losses(store):
+    sweep = LoggedSweep(store / "sweeps", "detailed", metric="kid")
+    sweep.start("t0000")
+    kept = {"diversity": 0.9, "signal/accuracy_real": 0.7, "kid/standard_error": 0.02}
+    left_out = {"loss": 1.0, "loss/real": 0.4, "images_per_second": 80.0}
+    sweep.evaluate("t0000", 100, 0.5, identity=replace(MADE_UP, metric="kid"), **kept, **left_out)
+    sweep.end("t0000")
+    sweep.file()
+    assert find_sweep("detailed").trials[0].signals == kept
 
 
 def test_every_picture_of_a_checkpoint_is_logged(store, tmp_path):
