@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -18,6 +18,13 @@ MIN_FREE_GIB = 2
 
 #: Rights that a file or folder of ours gives to nobody else.
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def expanded(path: str | Path) -> Path:
+    """A path whose first part may be ~ or ~user; one of a user that is unknown is taken as it is written."""
+    with suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
 
 
 def write_for_owner_alone() -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 from gensweep.cache import cache_folder, locked
 from gensweep.errors import ConfigError
-from gensweep.files import replace_folder
+from gensweep.files import expanded, replace_folder
 
 #: Entry points of this group name modules that are plug-ins wherever their package is installed.
 GROUP = "gensweep.plugins"
@@ -99,7 +99,7 @@ def load(name: str) -> Plugin:
     A module is looked for where Python looks, and in the current folder.  Raises ConfigError if there is none, if it
     raises, or if it registers a name that is taken.
     """
-    path, module = Path(name).expanduser(), module_of(name)
+    path, module = expanded(name), module_of(name)
     if module in _loaded:
         _check_is_that(path, _loaded[module])
         return _loaded[module]
@@ -124,7 +124,7 @@ def load(name: str) -> Plugin:
 
 def _check_is_that(path: Path, plugin: Plugin) -> None:
     """Raises ConfigError if a file and a plug-in that is loaded are two files whose module has one name."""
-    other = Path(plugin.name).expanduser()
+    other = expanded(plugin.name)
     files = path.suffix == other.suffix == ".py" and path.is_file() and other.is_file()
     if files and not path.samefile(other):
         raise ConfigError(f"plug-in {path}: {plugin.module!r} is the name of another plug-in, {other}; rename the file")
@@ -136,7 +136,7 @@ def is_here(name: str) -> bool:
     top = module.partition(".")[0]
     if module in _loaded or top in sys.modules or importlib.util.find_spec(top) is not None:
         return True
-    return any(path.is_file() for path in (Path(name).expanduser(), Path(f"{top}.py"))) or Path(top).is_dir()
+    return any(path.is_file() for path in (expanded(name), Path(f"{top}.py"))) or Path(top).is_dir()
 
 
 def module_of(name: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gensweep.files import (
+    expanded,
     nearest_folder,
     replace_folder,
     replacing,
@@ -99,3 +100,8 @@ def test_nobody_else_may_write_in_what_is_made_whatever_the_umask(tmp_path):
         os.umask(before)
     for path in (tmp_path / "folder", tmp_path / "folder" / "a.bin"):
         assert path.stat().st_mode & 0o022 == 0
+
+
+def test_a_path_of_a_user_that_nobody_knows_is_taken_as_it_is_written():
+    assert expanded("~nobody-of-that-name/photos") == Path("~nobody-of-that-name/photos")
+    assert expanded("~/photos") == Path.home() / "photos"

@@ -22,6 +22,7 @@ from gensweep.data.images import FETCHERS, NAMED_DATASETS, Images
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, GensweepError, OutsideError, ParameterError
 from gensweep.families.family import Family
+from gensweep.files import expanded
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real, reference_name, spread
@@ -210,7 +211,7 @@ def _reference(
     if (split := splits.get(settings.against)) is not None:
         return Real(load_images(trial, split), extractor, cache_folder())
     try:
-        return read_statistics(Path(settings.against).expanduser(), extractor)
+        return read_statistics(expanded(settings.against), extractor)
     except ConfigError as error:
         raise ParameterError("against", str(error)) from error
 

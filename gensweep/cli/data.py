@@ -13,6 +13,7 @@ import click
 
 from gensweep.cli.sweep_options import set_option
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.files import expanded
 from gensweep.report.output import print_json, print_rows
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ def _load(name: str, split: str, options: dict[str, Any]) -> Images:
     from gensweep.data.images import DATASETS, NAMED_DATASETS
 
     settings = {key: value for key, value in options.items() if value not in (None, ())}
-    place = Path(name).expanduser()
+    place = expanded(name)
     if name.startswith(HUB):
         name, settings = "hub", settings | {"dataset": name.removeprefix(HUB)}
     elif place.exists() and (name not in DATASETS or _needed(name)):

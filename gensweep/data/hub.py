@@ -34,8 +34,8 @@ from gensweep.data.picture_columns import (
     rows_of,
 )
 from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
-from gensweep.data.picture_files import expanded
 from gensweep.errors import ConfigError, GensweepError, ParameterError
+from gensweep.files import expanded
 
 
 @DATASETS.register("hub")

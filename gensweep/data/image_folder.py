@@ -34,10 +34,10 @@ from gensweep.data.images import (
     select,
 )
 from gensweep.data.picture_decoding import MAX_PIXELS, PICTURE_SUFFIXES, MaxPixels, decoded
-from gensweep.data.picture_files import decode_files, expanded, file_names, is_picture, shuffle_key, skipped_notes
+from gensweep.data.picture_files import decode_files, file_names, is_picture, shuffle_key, skipped_notes
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
-from gensweep.files import replacing
+from gensweep.files import expanded, replacing
 from gensweep.remote_folder import is_url
 
 # The name of the class of a folder without sub-folders.

@@ -36,9 +36,10 @@ from gensweep.data.picture_columns import (
     rows_of,
 )
 from gensweep.data.picture_decoding import MAX_PIXELS, MaxPixels
-from gensweep.data.picture_files import MAX_FILES_NAMED, expanded
+from gensweep.data.picture_files import MAX_FILES_NAMED
 from gensweep.data.url_folder import local_copy
 from gensweep.errors import ConfigError, ParameterError
+from gensweep.files import expanded
 from gensweep.remote_folder import is_url, split_place
 
 

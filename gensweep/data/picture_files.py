@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -23,13 +22,6 @@ T = TypeVar("T")
 MAX_FILES_NAMED = 5
 #: Files that the threads read between two reports of progress.
 FILES_PER_BATCH = 1024
-
-
-def expanded(path: str) -> Path:
-    """A path whose first part may be ~ or ~user; one of a user that is unknown is taken as it is written."""
-    with suppress(RuntimeError):
-        return Path(path).expanduser()
-    return Path(path)
 
 
 def file_names(folder: Path, root: Path | None = None) -> tuple[list[str], list[str]]:
@@ -93,10 +85,10 @@ def decode_files(
 
     def attempt(file: str) -> tuple[T | None, str]:
         path = folder / file
-        if path.exists() and not path.is_file():
-            # A pipe would be waited for, for ever.
-            return None, "no regular file"
         try:
+            if path.exists() and not path.is_file():
+                # A pipe would be waited for, for ever.
+                return None, "no regular file"
             return decode(path), ""
         except ConfigError:
             raise

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gensweep.cache import locked
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import file_sha256
+from gensweep.files import expanded, file_sha256
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class WeightsFile:
         """
         if path is None:
             return self.fetch(cache)
-        file = Path(path).expanduser()
+        file = expanded(path)
         if not file.is_file():
             raise ConfigError(f"weights: {path} is not a file; download {self.url} and give its path")
         return self._checked(file)

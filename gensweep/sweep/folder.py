@@ -25,7 +25,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import write_text
+from gensweep.files import expanded, write_text
 from gensweep.remote_folder import below, is_url, split_place
 from gensweep.sweep.checkpoints import CHECKPOINTS, fetch_file
 from gensweep.sweep.continuation import going_on_command
@@ -144,7 +144,7 @@ class SweepFolder:
         """Where the checkpoints of the sweep lie with this --storage, path or URL; by default in its own folder."""
         if storage is None:
             return str(self.path)
-        return below(storage if is_url(storage) else str(Path(storage).expanduser().absolute()), self.name)
+        return below(storage if is_url(storage) else str(expanded(storage).absolute()), self.name)
 
     def resolve(self, uri: str) -> str:
         """Where a checkpoint on record lies now: its storage, or the sweep's folder, may have been elsewhere then."""
@@ -157,7 +157,7 @@ class SweepFolder:
 
     def _was_in(self, storage: str | None, uri: str, names: tuple[str, ...]) -> bool:
         """Whether a checkpoint lay in this --storage; one that moves with the folder shows at the end of its path."""
-        if storage is not None and (is_url(storage) or Path(storage).expanduser().is_absolute()):
+        if storage is not None and (is_url(storage) or expanded(storage).is_absolute()):
             return uri == below(self.root_in(storage), *names)
         ending = names if storage is None else (Path(storage).name, self.name, *names)
         return not is_url(uri) and PurePath(uri).parts[-len(ending) :] == ending

@@ -18,6 +18,7 @@ from gensweep.config import SweepConfig, TrialConfig, checked_sweep, registries
 from gensweep.config.points import point_of
 from gensweep.config.sweep_config import SECONDS_PER_HOUR, Resources
 from gensweep.data.images import Images
+from gensweep.files import expanded
 from gensweep.remote_folder import below, is_url
 from gensweep.sweep.allotment import Allotment, allot, local_nodes
 from gensweep.sweep.auto_formats import with_formats
@@ -93,7 +94,7 @@ def relative_paths(trial: TrialConfig) -> list[str]:
     return [
         f"{key}: {path}"
         for key, path in paths.items()
-        if isinstance(path, str) and not is_url(path) and not Path(path).expanduser().is_absolute()
+        if isinstance(path, str) and not is_url(path) and not expanded(path).is_absolute()
     ]
 
 

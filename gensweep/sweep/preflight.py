@@ -29,7 +29,7 @@ from gensweep.config.search_methods import PopulationBasedTraining
 from gensweep.config.sweep_config import Resources
 from gensweep.data.images import Images
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import nearest_folder, write_problem
+from gensweep.files import expanded, nearest_folder, write_problem
 from gensweep.machine import usable_memory
 from gensweep.remote_folder import is_url
 from gensweep.sweep.allotment import NodeResources, allot, limited, local_nodes, workers_that_fit
@@ -298,7 +298,7 @@ def _places(folder: SweepFolder, storage: str | None) -> dict[str, Path]:
     temporary = Path(os.environ.get("TMPDIR") or tempfile.gettempdir())  # what was asked for, if it cannot be had
     places = {SWEEPS: folder.path, SCRATCH: temporary, CACHE: cache_folder()}
     if storage is not None and not is_url(storage):
-        places[STORAGE] = Path(storage).expanduser().absolute()
+        places[STORAGE] = expanded(storage).absolute()
     return places
 
 

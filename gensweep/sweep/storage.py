@@ -22,7 +22,7 @@ from uuid import uuid4
 
 from gensweep.causes import file_problem
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.files import write_bytes
+from gensweep.files import expanded, write_bytes
 from gensweep.remote_folder import PATIENCE, RemoteFolder, is_url, split_place
 from gensweep.sweep.checkpoints import delete, unused_checkpoints
 from gensweep.sweep.continuation import going_on_command
@@ -186,7 +186,7 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
 
     Raises ConfigError if the storage holds no sweep there, or if the folder is that of another sweep.
     """
-    storage, name = split_place(place if is_url(place) else str(Path(place).expanduser().absolute()))
+    storage, name = split_place(place if is_url(place) else str(expanded(place).absolute()))
     folder = SweepFolder(root, name)
     try:
         remote = RemoteFolder(place, patience=START_PATIENCE)

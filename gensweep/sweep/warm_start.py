@@ -20,6 +20,7 @@ from gensweep.config.points import Point, point_of
 from gensweep.config.search_methods import GaussianProcess, Tpe
 from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
+from gensweep.files import expanded
 from gensweep.sweep.events import WarmStarted
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.state import SweepState
@@ -48,7 +49,7 @@ def earlier_sweeps(plan: SweepPlan, root: Path) -> list[EarlierSweep]:
     """
     found, problems = [], list[str]()
     for name in plan.search.warm_start:
-        path = (Path(name).expanduser() if "/" in name else root / name).absolute()
+        path = (expanded(name) if "/" in name else root / name).absolute()
         try:
             found.append(_earlier_sweep(plan, path))
         except ConfigError as error:
