@@ -148,6 +148,7 @@ def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
     several = len({trial.family for trial in sweep.trials}) > 1
     differs = varied_by_family(sweep.trials)
     scores = [trial.objective for trial in sweep.trials if trial.objective is not None]
+    unlike = len({score.identity for score in scores}) > 1
     title = metric_title(sweep.metric, scores[0].identity) if scores else sweep.metric
     return [
         {
@@ -155,7 +156,7 @@ def trial_rows(sweep: SweepRecord) -> list[dict[str, Any]]:
             "status": trial.status,
             **({"family": family_name(trial.family)} if several else {}),
             title: None if trial.objective is None else trial.objective.value,
-            **({"scored by": _scored_by(trial)} if len({score.identity for score in scores}) > 1 else {}),
+            **({"scored by": _scored_by(trial)} if unlike else {}),
             "diversity": diversity_words(trial.signals),
             "images": count(trial.cost.images),
             "train s": _rounded(trial.cost.train_seconds),

@@ -162,6 +162,13 @@ def test_scores_of_other_numbers_of_images_are_told_apart_in_the_table_of_trials
     assert trial_json(trial("a", 1, 20.0, identity=few))["identity"]["steps"] == 5
 
 
+def test_the_table_of_trials_looks_at_each_kind_of_score_once(monkeypatch):
+    trials, looked, hashed = [trial("a", number, 5.0) for number in range(100)], [], IDENTITY.__class__.__hash__
+    monkeypatch.setattr(IDENTITY.__class__, "__hash__", lambda self: looked.append(self) or hashed(self))
+    trial_rows(sweep("a", trials))
+    assert len(looked) <= 2 * len(trials)
+
+
 def test_sweeps_without_scores_are_named_with_the_reason():
     comparison = compare([sweep("a", [trial("a", 0, 5.0)]), sweep("b", [trial("b", 0, None, status="failed")])])
     assert comparison.not_comparable[0].reason == "no trial has a score (1 trial, 1 failed)"
