@@ -165,12 +165,13 @@ def _trial_in(config: Source, overrides: Overrides, scale: str | None) -> TrialC
 def _longer(run: str | Path, overrides: Overrides, scale: str | None) -> tuple[TrialConfig, Start]:
     """The trial that a run becomes which goes on, and where it begins."""
     _refuse_scale(scale)
-    folder = checkpoint_folder(run)
+    named = isinstance(run, str) and not run.startswith(MODEL_URI) and not names_folder(run)
+    source = trained_trial(str(run)) if named else None
+    folder = checkpoint_folder(source or run)
     trial, checkpoint = longer_trial(folder, parse_overrides(overrides))
     known: list[Evaluation] = []
-    is_folder = isinstance(run, Path) or names_folder(run) or run.startswith(MODEL_URI)
-    if not is_folder and are_scored_alike(TrialConfig.from_dict(checkpoint.metadata), trial):
-        known = evaluations_until(trained_trial(str(run)), checkpoint.images, trial.flat()["evaluation.metrics"][0])
+    if source is not None and are_scored_alike(TrialConfig.from_dict(checkpoint.metadata), trial):
+        known = evaluations_until(source, checkpoint.images, trial.flat()["evaluation.metrics"][0])
     return trial, Start(str(run), checkpoint.images, str(folder.resolve()), [each.as_dict() for each in known])
 
 

@@ -27,8 +27,8 @@ from gensweep.sweep.study import SearchStudy
 from gensweep.sweep.sweep_plan import NEW, SweepPlan
 from gensweep.sweep.trial_state import TrialState
 
-#: The name of the first trial that is drawn.
-FIRST_TRIAL = "t0000"
+TRIAL_NAME = "t{:04d}"
+FIRST_TRIAL = TRIAL_NAME.format(0)
 
 _log = logging.getLogger(__name__)
 
@@ -312,7 +312,7 @@ class Session:
         known: Mapping[str, float] = {}
         problem: GensweepError | None = None
         number, queue = len(self.state.searched), [*self._plan.queue, *self.state.queue]
-        name = f"t{number:04d}"
+        name = TRIAL_NAME.format(number)
         asked = self.study.ask(name, queue[number] if number < len(queue) else None)
         try:
             params = self._plan.sample(asked)
