@@ -28,7 +28,7 @@ from gensweep.results import Anchor, Anchors, Identity
 from gensweep.training.evaluation import Evaluator, proportional_labels
 
 #: What a file in the cache holds, with the version of its layout and of the numbers.
-ANCHORS_FORMAT = "gensweep anchors 1"
+ANCHORS_FORMAT = "gensweep anchors 2"
 #: The seed of the noise, whose pixels are the same for every model.
 NOISE_SEED = 0
 #: What ceilings are scores of, in words.

@@ -20,16 +20,19 @@ from gensweep.metrics.moments import Moments
 from gensweep.metrics.pairs import NearestSearch
 from gensweep.metrics.probe import Classifier, LinearProbe, fit_classifier
 from gensweep.metrics.quantisation import QUANTISATION
+from gensweep.noise import Noise
 
 #: What a file in the cache holds, with the version of its layout.
 MOMENTS_FORMAT = "gensweep moments 1"
-FEATURES_FORMAT = "gensweep features 1"
-CLASSIFIER_FORMAT = "gensweep classifier 2"
-DISTANCES_FORMAT = "gensweep distances 1"
+FEATURES_FORMAT = "gensweep features 2"
+CLASSIFIER_FORMAT = "gensweep classifier 3"
+DISTANCES_FORMAT = "gensweep distances 2"
 #: Real images whose features are kept, at most: 410 MB at 2,048 features.
 MAX_REFERENCE_FEATURES = 50_000
 #: Real images that an extractor is given at a time.
 REFERENCE_BATCH = 128
+#: The random numbers that say which images are taken of many.
+SPREAD_STREAM = 0
 
 
 @runtime_checkable
@@ -66,9 +69,14 @@ def labels_hash(images: _RealImages) -> str:
 
 
 def spread(n: int, most: int) -> Int[Tensor, " k"]:
-    """Which of n images are taken if at most `most` may be: evenly from all, in order."""
+    """Which of n images are taken if at most `most` may be: one of each of as many equal parts, in order.
+
+    Which one of a part is random, but always the same: of images whose classes take turns, steps of equal length would
+    meet some classes again and again, and others never.
+    """
     k = min(n, most)
-    return torch.arange(k) * n // max(k, 1)
+    edges = torch.arange(k + 1) * n // max(k, 1)
+    return edges[:-1] + (Noise(0, torch.arange(k)).uniform(stream=SPREAD_STREAM) * edges.diff()).long()
 
 
 @dataclass(eq=False)

@@ -13,6 +13,7 @@ from gensweep.build.footprint import count_parameters
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_family, hold_out, load_images
 from gensweep.errors import ConfigError, GensweepError
+from gensweep.metrics.real import spread
 from gensweep.phases import Phase
 from gensweep.sweep import planning
 from gensweep.sweep.planning import cost_of, time_trial
@@ -165,11 +166,11 @@ def test_a_likelihood_is_of_images_spread_over_the_test_split(tmp_path):
     unlimited = trial.with_overrides({"data.limit": None})
     train, test = load_images(trial), load_images(unlimited, "test")
     held_out, split = hold_out(trial, train)
-    # The limit of 40 images is the training's: sevenths of all.
+    chosen = spread(364, 7)  # the limit of 40 images is the training's
     assert (len(train), len(test)) == (40, 364)
     assert split.startswith("digits/test (364 images, 8x8)#")
-    assert torch.equal(held_out.pixels, test.pixels[[0, 52, 104, 156, 208, 260, 312]])
-    assert torch.equal(held_out.labels, test.labels[[0, 52, 104, 156, 208, 260, 312]])
+    assert torch.equal(held_out.pixels, test.pixels[chosen])
+    assert torch.equal(held_out.labels, test.labels[chosen])
     everything, _ = hold_out(trial.with_overrides({"evaluation.likelihood.images": 500}), train)
     assert torch.equal(everything.pixels, test.pixels)
     assert hold_out(unlimited, load_images(unlimited))[1] == split  # scores of both can be compared

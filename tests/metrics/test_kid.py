@@ -8,6 +8,7 @@ from real_features import MadeUp, features
 from gensweep.errors import GensweepError
 from gensweep.metrics import collected, pairs
 from gensweep.metrics.kid import KernelDistance
+from gensweep.metrics.real import spread
 
 
 def brute_force(x: torch.Tensor, y: torch.Tensor) -> float:
@@ -68,7 +69,7 @@ def test_only_the_first_images_count_beyond_the_limit(monkeypatch: pytest.Monkey
     for batch in generated.split(33):
         metric.update(batch)
     assert metric._joined().shape == (50, 4)
-    evenly = real[[i * 80 // 50 for i in range(50)]]
+    evenly = real[spread(80, 50)]
     assert metric.compute() == pytest.approx(brute_force(generated[:50], evenly), rel=1e-9)
 
 

@@ -12,6 +12,7 @@ from gensweep.errors import GensweepError
 from gensweep.metrics import pairs
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.pairs import nearest
+from gensweep.metrics.real import spread
 
 KINDS = ["precision", "recall", "density", "coverage"]
 
@@ -57,7 +58,7 @@ def test_equals_scikit_learns_neighbours_in_any_blocks(kind: str, block: int, mo
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_many_real_images_are_looked_at_as_there_are_generated_ones(kind: str):
     real, generated = features(200, 5, 1), features(80, 5, 4)
-    evenly = real[[i * 200 // 80 for i in range(80)]]
+    evenly = real[spread(200, 80)]
     assert scored(kind, real, generated) == scored(kind, evenly, generated)
 
 

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression, RidgeCV
 
 from gensweep.errors import GensweepError
 from gensweep.metrics import probe as module
-from gensweep.metrics.probe import PROBE_PENALTIES, fit_probe
+from gensweep.metrics.probe import PROBE_PENALTIES, fit_classifier, fit_probe
 
 
 def digits(n: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,3 +70,13 @@ def test_bad_inputs_are_refused_in_words():
         fit_probe(x, torch.arange(10) % 2, 2)
     with pytest.raises(GensweepError, match="an accuracy needs at least 1 image"):
         fit_probe(features(10, 4, 1), torch.arange(10) % 2, 2).accuracy(x[:0], torch.arange(0))
+
+
+def test_without_unseen_images_the_accuracy_does_not_depend_on_how_classes_take_turns():
+    x, y = digits(1500)
+    before = torch.stack([(y[:i] == y[i]).sum() for i in range(len(y))])  # images of the same class
+    in_turns = before.argsort(stable=True)
+    orders = [torch.arange(len(y)), y.argsort(stable=True), in_turns]
+    found = [fit_classifier(x[order], y[order], 10).ceiling for order in orders]
+    assert min(found) > 0.85
+    assert max(found) - min(found) < 0.05

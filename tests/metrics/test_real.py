@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from gensweep.errors import GensweepError
@@ -11,7 +13,7 @@ from gensweep.metrics import real as module
 from gensweep.metrics.extractors import Extractor
 from gensweep.metrics.metric import FrechetDistance
 from gensweep.metrics.moments import Moments
-from gensweep.metrics.real import FEATURES_FORMAT, MOMENTS_FORMAT, Real, reference_name
+from gensweep.metrics.real import FEATURES_FORMAT, MOMENTS_FORMAT, Real, reference_name, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +95,25 @@ def test_of_a_large_set_features_are_kept_of_evenly_chosen_images(
     monkeypatch.setattr(module, "MAX_REFERENCE_FEATURES", 20)
     images = Pictures()
     real = Real(images, extractor, tmp_path)
-    assert torch.equal(real.features, extractor(images.pixels[[i * 50 // 20 for i in range(20)]]))
+    assert torch.equal(real.features, extractor(images.pixels[spread(50, 20)]))
     assert real.moments.count == 50
+
+
+@given(n=st.integers(0, 300), most=st.integers(1, 400))
+def test_one_image_is_taken_of_each_of_equal_parts(n: int, most: int):
+    chosen, k = spread(n, most), min(n, most)
+    assert len(chosen) == k
+    assert torch.equal(chosen, spread(n, most))
+    edges = torch.tensor([i * n // max(k, 1) for i in range(k + 1)])
+    assert (edges[:-1] <= chosen).all()
+    assert (chosen < edges[1:]).all()
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_of_classes_that_take_turns_all_are_taken_equally(classes: int):
+    taken = torch.bincount(spread(20_000, 2_000) % classes, minlength=classes)
+    expected = 2_000 / classes
+    assert (taken - expected).abs().max() < 4 * expected**0.5
 
 
 @pytest.mark.parametrize("change", ["fingerprint", "name", "pixels", "extractor"])
