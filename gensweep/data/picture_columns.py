@@ -49,10 +49,9 @@ def find_columns(
     `values` gives all those of a column, of both splits, so that labels mean the same even if one lacks a class.
     Raises ConfigError if the columns that were named are not there, or those to take cannot be told.
     """
-    hub = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    features: dict[str, Any] = hub.get("info", {}).get("features", {})
-    # Before its version 4, the library describes a column of lists by a list.
-    described = {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    if len(set(schema.names)) < len(schema.names):
+        raise ConfigError(f"{table} has two columns of one name (its columns: {', '.join(schema.names)}); rename one")
+    described = _described(schema, table)
     types = {name: schema.field(name).type for name in schema.names}
     pictures = [
         name
@@ -79,6 +78,16 @@ def find_columns(
         )
         raise ParameterError("label", problem) from None
     return Columns(image, label, tuple(map(str, found)), {value: index for index, value in enumerate(found)})
+
+
+def _described(schema: pa.Schema, table: str) -> dict[str, dict[str, Any]]:
+    """What the hub says of columns, by name."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+        # Before its version 4, the library describes a column of lists by a list.
+        return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    except (ValueError, AttributeError):  # no JSON, or of another form
+        raise ConfigError(f"{table} has a damaged description of its columns (huggingface); fetch it again") from None
 
 
 def _fields(kind: Any) -> list[Any]:

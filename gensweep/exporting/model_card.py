@@ -175,15 +175,28 @@ def _metadata(facts: CardFacts, data: str, family: str, scores: list[Score]) -> 
 def _public(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration but for its evaluation; of paths on this machine the names alone."""
     shown = {name: section for name, section in tree.items() if name != "evaluation"}
-    for section, key in (("data", "path"), ("finetune", "base")):
+    for section, key, shorter in (
+        ("data", "path", _last_name),
+        ("data", "dataset", _hub_name),
+        ("finetune", "base", _last_name),
+    ):
         if (path := shown.get(section, {}).get(key)) is not None:
-            shown[section] = {**shown[section], key: PurePath(path).name}
+            shown[section] = {**shown[section], key: shorter(path)}
     return shown
+
+
+def _last_name(path: str) -> str:
+    return PurePath(path).name
+
+
+def _hub_name(dataset: str) -> str:
+    """Of a folder its own name; on the hub the owner's belongs to it."""
+    return _last_name(dataset) if dataset.startswith(("/", "~", ".")) else dataset
 
 
 def _data_words(kind: str, tree: Mapping[str, Any]) -> str:
     data = tree["data"]
-    name = data.get("dataset") or kind
+    name = _hub_name(data["dataset"]) if data.get("dataset") else kind
     return f"{name} ({', '.join(data['classes'])})" if data.get("classes") else str(name)
 
 

@@ -16,8 +16,9 @@ cumulant of the estimate over its variance as well, both where the distance is s
 where it is a sum of squares (as near 0); that gives the first term of the quantiles' Cornish-Fisher expansion.
 
 With hardly more images than directions, or fewer, the correction is partly a guess.  Half as many images need a larger
-one, so what halving them changes is about the bias that the guess leaves; its square is part of the variance.  Then the
-jackknife is that of the plain distance, with what is due to pairs counted twice.
+one, so what halving them changes is about the bias that the guess leaves; its square, the mean over some random
+halvings, is part of the variance.  Then the jackknife is that of the plain distance, with what is due to pairs counted
+twice.
 Source: Silverstein 1995; El Karoui 2009 (scales); Quenouille 1956 (leaving out); Efron & Stein 1981 (the variance);
 Wilson 1927 (the variance at each value that an interval may hold); Hall 1992, section 2.6 (skewed estimates).
 
@@ -38,6 +39,7 @@ from torch import Tensor
 from gensweep.errors import GensweepError
 from gensweep.metrics.frechet import factor
 from gensweep.metrics.spectrum import Spectrum, centred
+from gensweep.noise import Noise
 from gensweep.results import STANDARD_ERRORS
 
 #: Images that an estimate needs.
@@ -48,8 +50,8 @@ JACKKNIFE_PARTS = 10
 SAMPLED_PAIRS = 2048
 #: The jackknife needs this many images per direction: without a part there must still be more images than directions.
 MIN_IMAGES_PER_DIRECTION = 1.25
-#: Below it the correction is partly a guess, which is held against those of this number of parts of the images.
-GUESS_PARTS = 2
+#: Below it the correction is partly a guess, which is held against those of halves; so often they are halved.
+GUESS_HALVINGS = 2
 #: TRIPLES_SHARE (r / n)^2 of the variance of pairs is due to three images or more, and not counted twice.
 TRIPLES_SHARE = 2 / 3
 #: With more images the bias that the jackknife removes is far below the standard error.
@@ -122,14 +124,14 @@ class _Corrected(NamedTuple):
 def _measured(sample: _Sample, crowding: float) -> _Corrected:
     """The estimate of enough images, of which crowding = r / n."""
     n, value, influences = sample.n, sample.unbiased, sample.influences(sample.changes)
+    # A distance near 0 is due to pairs alone: all of its variance is counted twice.
+    counted = 1 - TRIPLES_SHARE * crowding**2
     if n <= MAX_JACKKNIFE_IMAGES:
-        parts = torch.arange(n, device=sample.x.device) % JACKKNIFE_PARTS
+        parts = _parts(sample.x, JACKKNIFE_PARTS)
         rest = [_Sample(sample.x[parts != part], sample.target).unbiased for part in range(JACKKNIFE_PARTS)]
         value = JACKKNIFE_PARTS * value - (JACKKNIFE_PARTS - 1) * sum(rest) / JACKKNIFE_PARTS
+        counted *= 1 - 1 / (JACKKNIFE_PARTS - 1)  # added to the variance of pairs, as those within a part are left out
     pairs = sample.pairs()
-    # The jackknife over parts adds 1 / (parts - 1) to the variance of pairs, as it leaves out those within a part.
-    # A distance near 0 is due to pairs alone: all of its variance is counted twice.
-    counted = (1 - 1 / (JACKKNIFE_PARTS - 1)) * (1 - TRIPLES_SHARE * crowding**2)
     variance = float(influences.var()) / n - counted * pairs.variance
     return _Corrected(value, influences, variance, pairs.variance_slope(influences))
 
@@ -137,9 +139,18 @@ def _measured(sample: _Sample, crowding: float) -> _Corrected:
 def _guessed(sample: _Sample) -> _Corrected:
     """The estimate of too few images, with what halving them changes as an error of its own."""
     value, influences = sample.unbiased, sample.influences(sample.without_each)
-    halves = [_Sample(sample.x[part::GUESS_PARTS], sample.target).unbiased for part in range(GUESS_PARTS)]
-    variance = float(influences.var()) / sample.n + (sum(halves) / GUESS_PARTS - value) ** 2
-    return _Corrected(value, influences, variance, 0.0)
+    bias = 0.0
+    for halving in range(GUESS_HALVINGS):
+        second = _parts(sample.x, 2, halving).bool()
+        halves = [_Sample(sample.x[half], sample.target).unbiased for half in (~second, second)]
+        bias += (sum(halves) / 2 - value) ** 2 / GUESS_HALVINGS
+    return _Corrected(value, influences, float(influences.var()) / sample.n + bias, 0.0)
+
+
+def _parts(x: Float64[Tensor, "n d"], count: int, stream: int = 0) -> Int[Tensor, " n"]:
+    """Which of so many equal parts each image is in: at random but always the same, as classes may take turns."""
+    drawn = Noise(0, torch.arange(len(x), device=x.device)).uniform(stream=stream)
+    return drawn.argsort(stable=True) % count
 
 
 def _interval(estimate: float, variance: float, slope: float, least: float) -> tuple[float, float]:

@@ -183,6 +183,21 @@ def test_lists_as_the_library_described_them_before_its_version_4_are_passed_ove
     assert (images.class_names, images.labels.tolist()) == (("a", "b"), [1])
 
 
+@pytest.mark.parametrize("said", [b"{", b"[]", b'{"info": []}', b'{"info": {"features": 3}}', b"\xff"])
+def test_a_damaged_description_of_columns_is_told(tmp_path, said):
+    table = pa.table({"image": [{"bytes": png(1)}]}).replace_schema_metadata({b"huggingface": said})
+    pq.write_table(table, tmp_path / "all.parquet")
+    with pytest.raises(ConfigError, match=r"all\.parquet has a damaged description of its columns"):
+        parquet_images("train", tmp_path, path=str(tmp_path / "all.parquet"))
+
+
+def test_two_columns_of_one_name_are_told(tmp_path):
+    table = pa.table([[{"bytes": png(1)}], [1], [2]], names=["image", "kind", "kind"])
+    pq.write_table(table, tmp_path / "all.parquet")
+    with pytest.raises(ConfigError, match=r"two columns of one name \(its columns: image, kind, kind\)"):
+        parquet_images("train", tmp_path, path=str(tmp_path / "all.parquet"), label="kind")
+
+
 def test_a_label_that_names_no_class_is_told(tmp_path):
     features = {"kind": {"_type": "ClassLabel", "names": ["a", "b"]}}
     path = described(tmp_path / "train.parquet", features, image=[{"bytes": png(1)}], kind=np.array([-1]))

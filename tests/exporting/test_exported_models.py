@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from gensweep.build.model import load_checkpoint
 from gensweep.cli.main import run
 from gensweep.diffusion.samplers.sampler import FIRST_STEP_STREAM, START_STREAM
-from gensweep.exporting import export_targets
+from gensweep.exporting import export_targets, model_card
 from gensweep.families.gan import SAMPLING_LATENT_STREAM
 from gensweep.noise import Noise
 from gensweep.training.result_files import write_grid
@@ -306,6 +306,21 @@ def test_a_card_has_the_metadata_of_the_hub(tmp_path):
     card = ModelCard.load(tmp_path / "changed" / "README.md")
     assert card.data.eval_results is None
     assert "not scored with family.guidance=1" in card.text
+
+
+@pytest.mark.parametrize(
+    ("section", "shown"),
+    [
+        ({"data": {"kind": "hub", "dataset": "/home/me/sets/horses"}}, {"kind": "hub", "dataset": "horses"}),
+        ({"data": {"kind": "hub", "dataset": "~/horses"}}, {"kind": "hub", "dataset": "horses"}),
+        ({"data": {"kind": "hub", "dataset": "ylecun/mnist"}}, {"kind": "hub", "dataset": "ylecun/mnist"}),
+        ({"data": {"kind": "parquet", "path": "/home/me/sets/horses"}}, {"kind": "parquet", "path": "horses"}),
+        ({"finetune": {"base": "/home/me/base"}}, {"base": "base"}),
+    ],
+)
+def test_of_a_folder_a_card_shows_the_name_alone(section, shown):
+    ((name, _),) = section.items()
+    assert model_card._public(section) == {name: shown}
 
 
 def test_the_only_weights_by_their_name_are_no_others_than_those_that_were_evaluated(tmp_path):

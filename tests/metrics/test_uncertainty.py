@@ -160,6 +160,23 @@ def test_a_line_over_1_n_agrees_where_there_are_many_images():
         extrapolated_distance(x, target, sizes=[400], generator=generator)
 
 
+@pytest.mark.parametrize(("n", "d"), [(400, 20), (100, 100)])
+def test_classes_may_take_turns(n: int, d: int):
+    centres, target = 2 * normal(10, d, seed=7), a_target(d)
+    x = normal(n, d) + centres[torch.arange(n) % 10]
+    turns, sorted_by_class = (
+        estimate_distance(each, target) for each in (x, x.view(-1, 10, d).transpose(0, 1).reshape(n, d))
+    )
+    shuffled = [
+        estimate_distance(x[torch.randperm(n, generator=torch.Generator().manual_seed(50 + i))], target)
+        for i in range(20)
+    ]
+    corrected, error = (torch.tensor([getattr(each, name) for each in shuffled]) for name in ("corrected", "error"))
+    for found in (turns, sorted_by_class):
+        assert abs(found.corrected - float(corrected.mean())) < float(error.min())
+        assert float(error.min()) / 1.5 < found.error < 1.5 * float(error.max())
+
+
 def test_features_in_other_units_give_the_distance_in_their_square():
     x, target = normal(40, 60), a_target(60)
     scaled = Target(1000 * target.mean, 1e6 * target.covariance)
