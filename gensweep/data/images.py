@@ -113,10 +113,13 @@ def select(
     chosen = picked(classes, class_names, name.partition("/")[0])
     order = np.full(len(class_names), -1)
     order[[class_names.index(each) for each in chosen]] = np.arange(len(chosen))
-    index = np.flatnonzero(order[labels] >= 0)
-    if limit is not None and limit > len(index):
-        notes = (*notes, f"limit: {limit} is more than the {len(index)} images of {name}; all are used")
-    index = index[:limit]
+    whole = np.flatnonzero(order[labels] >= 0)
+    if limit is not None and limit > len(whole):
+        notes = (*notes, f"limit: {limit} is more than the {len(whole)} images of {name}; all are used")
+    index = whole[:limit]
+    if len(left_out := np.setdiff1d(order[labels[whole]], order[labels[index]])):
+        lacking = _listed(tuple(chosen[label] for label in left_out))
+        notes = (*notes, f"limit: the first {limit} images of {name} have no {lacking}; raise it, or name classes")
     if len(index) == 0:
         raise ConfigError(f"{name} has no image of {', '.join(chosen)}; name other classes or another split")
     # A whole data set is taken as it is: no second copy of 150 MB.

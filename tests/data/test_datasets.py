@@ -149,6 +149,15 @@ def test_an_unknown_class_gets_a_suggestion_and_all_problems_come_at_once(load, 
     assert f"class {good!r} is named twice" in caught.value.problems[2]
 
 
+def test_classes_that_a_limit_leaves_out_are_noted():
+    pixels, labels = np.zeros((6, 1, 8, 8), np.uint8), np.array([0, 0, 0, 1, 2, 2])
+    taken = {"name": "x/train", "size": 8, "flip": False}
+    two = shared.select(pixels, labels, ("a", "b", "c", "d"), classes=None, limit=2, **taken)
+    assert two.notes == ("limit: the first 2 images of x/train have no b, c; raise it, or name classes",)
+    assert not shared.select(pixels, labels, ("a", "b", "c"), classes=("c", "b"), limit=2, **taken).notes
+    assert not shared.select(pixels, labels, ("a", "b", "c", "d"), classes=None, limit=None, **taken).notes
+
+
 @pytest.mark.parametrize("size", [8, 16, 32, 64])
 def test_any_size_is_allowed(load, kind, size):
     assert load(kind, limit=4, size=size).size == size
