@@ -7,6 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gensweep.errors import ConfigError
+
 #: What stands in place of a secret.
 HIDDEN = "***"
 
@@ -20,7 +22,14 @@ _NAME = (
 _SECRET_NAME = re.compile(rf"(?i){_NAME}(?:[_-]?id)?$")
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.S), HIDDEN),
-    (re.compile(r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]*://)[^/\s@'\"]+@"), rf"\g<keep>{HIDDEN}@"),
+    # user@ and user:password@ in a URL: a password may hold anything and ends at the last @, but digits may be a port
+    (
+        re.compile(
+            r"(?P<keep>[a-zA-Z][a-zA-Z0-9+.-]*://)"
+            r"(?:[^/\s:'\"\[]*:(?!\d+(?![^/?#\s'\",;)\]}>]))\S*|[^/\s'\"]+)@"
+        ),
+        rf"\g<keep>{HIDDEN}@",
+    ),
     (re.compile(r"(?i)(?P<keep>\b(?:bearer|basic)\s+)[A-Za-z0-9._~+/=-]{8,}"), rf"\g<keep>{HIDDEN}"),
     # --api-key VALUE, and name=value, name: value, "name": "value" for names that end like a secret's
     (re.compile(rf"(?i)(?P<keep>--?[\w.-]*{_NAME}\s+)(?:'[^']*'|\"[^\"]*\"|[^\s'\"-]\S*)"), rf"\g<keep>{HIDDEN}"),
@@ -73,6 +82,12 @@ ADVICE = (
     "holds what looks like a secret, which would be written into the sweep's folder; let the environment or a "
     "credentials file hold it (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, ~/.aws/credentials)"
 )
+
+
+def check_without_secret(name: str, value: str) -> None:
+    """Raises ConfigError for an option or argument, by its name, whose value holds a secret."""
+    if holds_secret(value):
+        raise ConfigError(f"{name} {ADVICE}")
 
 
 def holds_secret(text: str) -> bool:

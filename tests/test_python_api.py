@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 import untrained
+from logged import LoggedSweep
 from made_up import empty_store
 from PIL import Image
 from typed_commands import call, foreign
@@ -19,7 +20,8 @@ from typed_commands import call, foreign
 import gensweep as gs
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_family
-from gensweep.config import TrialConfig
+from gensweep.config import TrialConfig, load_sweep
+from gensweep.config.shipped import space_file
 
 PAGE = Path(__file__).parent.parent / "docs" / "python.md"
 
@@ -91,6 +93,47 @@ def test_scores_of_a_models_own_images_are_those_of_its_evaluation(model):
 def test_images_that_are_not_like_the_models_are_refused(model, images):
     with pytest.raises(gs.ConfigError, match=r"cannot be scored: give uint8 \(n, 1, 8, 8\) with n >= 2"):
         model.score(images)
+
+
+SECRET_STORAGE = "s3://me:hunter2@bucket/sweeps"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: gs.tune("quickstart", storage=SECRET_STORAGE),
+        lambda: gs.train("ddpm", storage=SECRET_STORAGE),
+        lambda: gs.resume("quickstart", storage=SECRET_STORAGE),
+        lambda: gs.retry("quickstart", storage=SECRET_STORAGE),
+        lambda: gs.resume(f"{SECRET_STORAGE}/quickstart"),
+        lambda: gs.retry(f"{SECRET_STORAGE}/quickstart"),
+    ],
+)
+def test_a_storage_with_a_secret_is_refused_before_anything_is_written(tmp_path, monkeypatch, call):
+    monkeypatch.chdir(tmp_path)
+    settings = load_sweep(space_file("quickstart")).as_dict()
+    sweep = LoggedSweep("sweeps", "quickstart", settings=json.loads(json.dumps(settings)))
+    sweep.start("t0000")
+    sweep.end("t0000", "failed", "ValueError: no")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    with pytest.raises(gs.ConfigError, match="looks like a secret") as refused:
+        call()
+    assert "hunter2" not in str(refused.value)
+    assert {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()} == before
+
+
+def test_a_number_of_trials_below_zero_is_refused():
+    with pytest.raises(gs.ConfigError, match="more_trials must be 0 or more, but got -1"):
+        gs.resume("tiny", more_trials=-1)
+
+
+def test_one_trial_to_try_again_may_be_named_by_itself(tmp_path):
+    settings = load_sweep(space_file("quickstart"), overrides=["name=a"]).as_dict()
+    sweep = LoggedSweep(tmp_path, "a", settings=json.loads(json.dumps(settings)))
+    sweep.start("t0000")
+    sweep.end("t0000", "pruned")
+    with pytest.raises(gs.ConfigError, match=r"^t0000 is pruned, so it cannot be tried again \(failed: none\)$"):
+        gs.retry("a", "t0000", root=tmp_path)
 
 
 @pytest.fixture(scope="module")

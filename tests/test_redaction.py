@@ -44,6 +44,15 @@ def test_no_secret_survives(text, secret):
     assert "***" in hidden
 
 
+@pytest.mark.parametrize("password", ["p@ss", "pa/ss", "pa'ss", 'pa"ss', "p?a#s:s", "p@a/s:s@w", "12345"])
+@pytest.mark.parametrize("user", ["me", "me@example.org", ""])
+def test_a_password_in_a_url_may_hold_anything(user, password):
+    url = f"postgresql://{user}:{password}@db:5432/mlflow"
+    assert holds_secret(url)
+    told = "{} cannot be reached, ask it@example.org; or https://example.org:80/@help"
+    assert redact(told.format(url)) == told.format("postgresql://***@db:5432/mlflow")
+
+
 @settings(deadline=None, max_examples=100)
 @given(st.text())
 def test_redaction_is_idempotent(text):
@@ -57,6 +66,8 @@ def test_redaction_is_idempotent(text):
         "sqlite:///mlflow.db",
         "https://example.org:5000/path?experiment=3",
         "s3://bucket/sweeps",
+        "https://example.org/@me/a:b@c and http://[::1]:5000/@me",
+        "http://localhost:5000/@me ['http://localhost:5000','me@example.org']",
         "s3://bucket/signal/photos?key=cats",
         "keyboard=qwerty key=1 sigma=0.5 signature=round sig=3 monkey=ape",
     ],

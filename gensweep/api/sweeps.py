@@ -20,6 +20,7 @@ from gensweep.config.loading import Overrides, Source
 from gensweep.config.search_checks import extension_problem
 from gensweep.config.shipped import space_file
 from gensweep.config.sweep_config import Repeats, name_like
+from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.finetuning.inherited_settings import with_base
 from gensweep.results import Evaluation
@@ -33,6 +34,7 @@ from gensweep.sweep.sweep_plan import SweepResult
 from gensweep.tracking.artifacts import evaluations_until, trial_config
 from gensweep.tracking.logged_models import MODEL_URI
 from gensweep.tracking.provenance import install_kept_plugins
+from gensweep.tracking.records import IMPORTED_FAMILIES
 from gensweep.tracking.runs import checkpoint_folder, import_plugins, names_folder, trained_trial
 
 
@@ -89,6 +91,8 @@ def resume(
     `repeats` has the best trials trained again with other seeds.  Raises ConfigError if there is no such sweep, or if
     it takes no more trials.
     """
+    if more_trials < 0:
+        raise ConfigError(f"more_trials must be 0 or more, but got {more_trials}")
     folder, storage = _folder_of(name, Path(root), storage)
     going_on: dict[str, Any] = {"resume": not more_trials, "extend": more_trials, "repeats": repeats}
     sweep = recall_sweep(folder)
@@ -99,19 +103,19 @@ def resume(
 
 def retry(
     name: str,
-    trials: Sequence[str] = (),
+    trials: str | Sequence[str] = (),
     *,
     overrides: Overrides = (),
     root: str | Path = SWEEPS,
     storage: str | None = None,
 ) -> SweepResult:
-    """Run failed trials of a sweep again, those that are named or all: `gensweep tune --retry`.
+    """Run failed trials of a sweep again, one or those that are named, or all: `gensweep tune --retry`.
 
     Raises ConfigError for trials that did not fail, and for overrides that would change what trials are compared by.
     """
     folder, storage = _folder_of(name, Path(root), storage)
     sweep, changes = with_changes(recall_sweep(folder), parse_overrides(overrides))
-    again = Retry(tuple(trials), changes)
+    again = Retry((trials,) if isinstance(trials, str) else tuple(trials), changes)
     if folder.state().created is not None:  # else the log is still in the storage
         again.check(folder)
     return run_sweep(sweep, root=Path(root), storage=storage, retry=again)
@@ -195,6 +199,17 @@ def _folder_of(name: str, root: Path, storage: str | None) -> tuple[SweepFolder,
         name, storage = adopt(root, name)
     folder = SweepFolder(root, name)
     folder.check_name(resume=True)
+    _check_trained(folder)
     for module in install_kept_plugins(folder):
         click.echo(f"Note: the code of the plug-in {module} is the copy that lies with the sweep", err=True)
     return folder, storage
+
+
+def _check_trained(folder: SweepFolder) -> None:
+    """Raises ConfigError for an entry that `gensweep evaluate --name` has filed."""
+    settings = dict(flatten(folder.settings["sweep"]))
+    if settings.get("base.family.kind") in IMPORTED_FAMILIES:
+        raise ConfigError(
+            f"{folder.name} was only scored here ({settings.get('base.family.path', 'path unknown')}): there is no "
+            "training to go on with; name a sweep of tune or train"
+        )

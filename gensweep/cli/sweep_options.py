@@ -9,8 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from gensweep.errors import ConfigError
-from gensweep.redaction import ADVICE, holds_secret
+from gensweep.redaction import check_without_secret
 from gensweep.report.completion import scale_names, space_names
 from gensweep.sweep.continuation import SWEEPS
 
@@ -44,9 +43,9 @@ root_option = click.option(
 
 
 def without_secret(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """A callback of options: raises ConfigError for a value that holds a secret, and would end up in logs."""
-    if value is not None and holds_secret(value):
-        raise ConfigError(f"{option.opts[0]} {ADVICE}")
+    """A callback of options: raises ConfigError for a value that holds a secret."""
+    if value is not None:
+        check_without_secret(option.opts[0], value)
     return value
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -179,6 +179,13 @@ def smoke_test(sweep: SweepConfig) -> SweepConfig:
     return load_sweep(sweep.as_dict(), overrides=changes)
 
 
+def _is_smoke_test(settings: Mapping[str, Any]) -> bool:
+    """Whether a sweep.json is that of a smoke test: nothing else trains so little."""
+    from gensweep.config.tree import flatten
+
+    return dict(flatten(settings)).get("sweep.base.training.images") == SMOKE["training.images"]
+
+
 def _check_usage(
     resume: str | None,
     extend: str | None,
@@ -238,7 +245,7 @@ def _smoke(sweep: SweepConfig, root: Path, storage: str | None) -> int:
     from gensweep.sweep.storage import clear
 
     os.environ["MLFLOW_EXPERIMENT_NAME"] = "gensweep-smoke"
-    clear(root, sweep.name, storage)
+    clear(root, sweep.name, storage, _is_smoke_test)
     code = _run(sweep, root, storage)
     click.echo("The smoke test " + ("passed." if code == 0 else "failed."), err=True)
     return code

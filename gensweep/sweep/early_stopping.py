@@ -27,7 +27,8 @@ class Asha:
     rung is compared once there, or shortly before, by its best score so far: it stops unless it is among the best
     1 / reduction that came there before it, or the best of its family: one may begin slowly and end well.  With
     `by_family` families are not compared with each other at all.
-    Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler, which knows no families.
+    Source: Li et al. 2020, as in Ray's AsyncHyperBandScheduler, which knows no families, and which counts later scores
+    at rungs that a trial has passed by.
     """
 
     def __init__(self, budget: float, grace: float, reduction: int, *, by_family: bool = False) -> None:
@@ -35,7 +36,8 @@ class Asha:
         self._rungs: list[float] = []
         while (amount := grace * reduction ** len(self._rungs)) < budget * (1 - ROUNDING):
             self._rungs.append(amount)
-        self._reached: dict[str, set[float]] = defaultdict(set)
+        self._reached: dict[str, float] = defaultdict(float)
+        """The highest rung that a trial has come to."""
         self._scores: dict[_Rung, list[float]] = defaultdict(list)
         """In ascending order; larger ones are better."""
         self._best: dict[tuple[_Rung, str], float] = {}
@@ -56,14 +58,14 @@ class Asha:
         return "stop" if self._stops.get(name) else "go on"
 
     def _take(self, trial: TrialState, state: SweepState) -> None:
-        """Count a trial's newest score at the highest rung below it that the trial has not come to, if any."""
+        """Count a trial's newest score at the highest rung below it, unless the trial has come to that before."""
         images, value = trial.rungs[-1]
-        spent, reached = state.spent(trial, images), self._reached[trial.trial]
-        free = [rung for rung in self._rungs if rung * (1 - RUNG_TOLERANCE) <= spent and rung not in reached]
-        if not free or spent >= self._budget * (1 - ROUNDING):
+        spent = state.spent(trial, images)
+        rung = max((each for each in self._rungs if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
+        if rung <= self._reached[trial.trial] or spent >= self._budget * (1 - ROUNDING):
             return
-        reached.add(free[-1])
-        at, score = (trial.family if self._by_family else "", free[-1]), value if state.mode == "max" else -value
+        self._reached[trial.trial] = rung
+        at, score = (trial.family if self._by_family else "", rung), value if state.mode == "max" else -value
         others, best = self._scores[at], self._best.get((at, trial.family))
         self._stops[trial.trial] = (
             best is not None and score < best and score < _quantile(others, 1 - 1 / self._reduction)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 from gensweep.phases import Phase
+from gensweep.redaction import redact
 from gensweep.results import Evaluation, Outcome, Unit
 
 TrialStatus = Literal["finished", "pruned", "failed", "infeasible", "stopped"]
@@ -339,6 +340,16 @@ _PARSERS: dict[str, Callable[[Mapping[str, Any]], Any]] = {
     "evaluation": Evaluation.from_dict,
     "outcome": Outcome.from_dict,
 }
+
+
+#: Fields of events that hold words of others, such as errors, in which there may be secrets.
+_WORDS = ("cause", "error", "stack", "text")
+
+
+def without_secrets(event: Event) -> Event:
+    """An event as it may be told."""
+    words: dict[str, Any] = {name: redact(value) for name in _WORDS if (value := getattr(event, name, None))}
+    return replace(event, **words) if words else event
 
 
 def to_record(event: Event) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded, write_text
+from gensweep.redaction import redact
 from gensweep.remote_folder import below, is_url, split_place
 from gensweep.sweep.checkpoints import CHECKPOINTS, fetch_file
 from gensweep.sweep.continuation import going_on_command
@@ -46,7 +48,7 @@ CONSTANT_PICTURES = ("real",)
 #: What a driver makes once the log has begun.
 VIEWS = ("optuna.db", "ray", PICTURES_FOLDER)
 
-SETTINGS_FILE = "sweep.json"
+SETTINGS_FILE, LOCK_FILE = "sweep.json", "lock"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -100,14 +102,13 @@ class SweepFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What sweep.json holds.  Raises GensweepError if it cannot be read."""
+        """What sweep.json holds.  Raises GensweepError if that cannot be read, or is something else."""
+        file = self.path / SETTINGS_FILE
         try:
-            content: dict[str, Any] = json.loads((self.path / SETTINGS_FILE).read_text())
-        except (OSError, ValueError) as error:
-            raise GensweepError(
-                f"{self.path / SETTINGS_FILE} cannot be read ({error}); is it a sweep's folder?"
-            ) from error
-        return content
+            content = file.read_bytes()
+        except OSError as error:
+            raise GensweepError(f"{file} cannot be read ({error}); is it in a sweep's folder?") from error
+        return parse_settings(content, str(file))
 
     def create(self, settings: dict[str, Any]) -> None:
         """Write sweep.json, the sign that the sweep exists."""
@@ -167,8 +168,16 @@ class SweepFolder:
         path = self.path / LOGS / f"{name}.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
-            file.write(text.rstrip() + "\n")
+            file.write(redact(text).rstrip() + "\n")
         return path
+
+    def clear(self) -> None:
+        """Remove all but the lock, which is held; sweep.json goes last, as the sign that something is left."""
+        for each in sorted(self.path.iterdir(), key=lambda each: each.name == SETTINGS_FILE):
+            if each.is_dir():
+                shutil.rmtree(each)
+            elif each.name != LOCK_FILE:
+                each.unlink()
 
     def mlflow_lock(self) -> BaseFileLock:
         """Who has it may bring the sweep's runs in MLflow up to date: two at once would make them twice."""
@@ -183,13 +192,24 @@ class SweepFolder:
 
         self.path.mkdir(parents=True, exist_ok=True)
         try:
-            held = FileLock(self.path / "lock", blocking=False).acquire()
+            held = FileLock(self.path / LOCK_FILE, blocking=False).acquire()
         except Timeout:
             raise SweepInUseError(
                 f"sweep {self.name!r} is being run by another process; wait for it, or end it with Ctrl-C"
             ) from None
         with held:
             yield
+
+
+def parse_settings(content: bytes, place: str) -> dict[str, Any]:
+    """What a sweep.json holds that lies at `place`.  Raises GensweepError if it is none."""
+    try:
+        settings = json.loads(content)
+    except ValueError as error:
+        raise GensweepError(f"{place} cannot be read ({error}); is it in a sweep's folder?") from error
+    if not (isinstance(settings, dict) and isinstance(settings.get("sweep"), dict)):
+        raise GensweepError(f"{place} does not hold the settings of a sweep; is it in a sweep's folder?")
+    return settings
 
 
 @lru_cache(maxsize=8)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gensweep.config import SweepConfig, checked_sweep
-from gensweep.config.tree import override_all
+from gensweep.config.tree import flatten, override_all
 from gensweep.errors import ConfigError
 from gensweep.sweep.continuation import going_on_command
 from gensweep.sweep.folder import SweepFolder
@@ -80,6 +80,11 @@ def _params(trial: TrialState) -> Mapping[str, Any]:
     if trial.suggested and not trial.params:
         raise ConfigError(f"{trial.trial} cannot be tried again: {trial.error}")
     return trial.params
+
+
+def free_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings of a trial, by dotted key, that may be changed."""
+    return {key: value for key, value in flatten(config) if key in FREE_SETTINGS}
 
 
 def with_changes(sweep: SweepConfig, changes: Mapping[str, Any]) -> tuple[SweepConfig, dict[str, Any]]:

@@ -101,6 +101,7 @@ class Session:
 
     def note(self, event: events.Event) -> None:
         """Add an event to the log, and tell the observers."""
+        event = events.without_secrets(event)
         entry = self._folder.log.append(event)
         self._apply(event, entry.time)
         for observer in self._observers:
@@ -290,7 +291,8 @@ class Session:
 
     def _repeat_best(self) -> None:
         """Ask for the trainings with other seeds that are due."""
-        for event in [] if self._repeats is None else list(due_repeats(self.state, self._repeats)):
+        configure = self._plan.configure
+        for event in [] if self._repeats is None else list(due_repeats(self.state, self._repeats, configure)):
             self.note(event)
             self._resumable.append(self.state.trials[event.trial])
 

@@ -9,12 +9,10 @@ STORAGE/SWEEP/checkpoints/t0007/ checkpoints (see gensweep.sweep.checkpoints)
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
 import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,10 +21,11 @@ from uuid import uuid4
 from gensweep.causes import file_problem
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import expanded, write_bytes
-from gensweep.remote_folder import PATIENCE, RemoteFolder, is_url, split_place
+from gensweep.redaction import check_without_secret
+from gensweep.remote_folder import PATIENCE, RemoteFolder, below, is_url, split_place
 from gensweep.sweep.checkpoints import delete, unused_checkpoints
 from gensweep.sweep.continuation import going_on_command
-from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder
+from gensweep.sweep.folder import SETTINGS_FILE, SweepFolder, parse_settings
 from gensweep.sweep.kept_files import fetch_files, store_plugins
 from gensweep.sweep.log_copy import LogCopy, reconcile, stored_log
 from gensweep.sweep.ownership import Owner, Ownership
@@ -65,21 +64,35 @@ def chosen_storage(folder: SweepFolder, asked: str | None) -> str | None:
     if not folder.exists:
         return asked
     recorded: str | None = folder.settings.get("storage")
-    root = folder.root_in(asked)
-    if asked is None or root == folder.root_in(recorded):
+    old, root = folder.root_in(recorded), folder.root_in(asked)
+    if asked is None or root == old:
+        if recorded is not None and _is_relative(recorded) and not _may_go_on_in(old, folder):
+            raise ConfigError(
+                f"the checkpoints of sweep {folder.name!r} lie in {recorded}, below the folder where it was started, "
+                f"and {old} does not hold this sweep; go on in that folder, or say once where they lie: "
+                f"{going_on_command('resume', folder.path)} --storage FOLDER"
+            )
         return recorded
-    state = folder.state()
-    if not (state.useful_checkpoints or any(trial.stored_checkpoints for trial in state.trials.values())):
+    if _may_go_on_in(root, folder):
         return asked
-    owner = Owner.of(RemoteFolder(root, patience=START_PATIENCE))
-    if owner is not None and state.created is not None and owner.sweep_id == state.created.sweep_id:
-        return asked
-    old = folder.root_in(recorded)
     raise ConfigError(
         f"--storage {asked}: the checkpoints of sweep {folder.name!r} lie in {old}, and {root} does not hold this "
         "sweep; leave --storage out"
         + ("" if recorded is None else f", or copy all of {old} to {root} first and give it again")
     )
+
+
+def _is_relative(storage: str) -> bool:
+    return not is_url(storage) and not expanded(storage).is_absolute()
+
+
+def _may_go_on_in(root: str, folder: SweepFolder) -> bool:
+    """Whether a storage holds this sweep, or the sweep has no checkpoints as yet."""
+    state = folder.state()
+    if not (state.useful_checkpoints or any(trial.stored_checkpoints for trial in state.trials.values())):
+        return True
+    owner = Owner.of(RemoteFolder(root, patience=START_PATIENCE))
+    return owner is not None and state.created is not None and owner.sweep_id == state.created.sweep_id
 
 
 def probe(root: str, *, patience: float = START_PATIENCE) -> None:
@@ -186,17 +199,22 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
 
     Raises ConfigError if the storage holds no sweep there, or if the folder is that of another sweep.
     """
-    storage, name = split_place(place if is_url(place) else str(expanded(place).absolute()))
+    check_without_secret("the place of a sweep", place)
+    place = place if is_url(place) else str(expanded(place).absolute())
+    storage, name = split_place(place)
     folder = SweepFolder(root, name)
     try:
         remote = RemoteFolder(place, patience=START_PATIENCE)
         owner = Owner.of(remote)
-        settings = json.loads(remote.read(SETTINGS_FILE)) if owner is not None else {}
+        settings = parse_settings(remote.read(SETTINGS_FILE), below(place, SETTINGS_FILE)) if owner is not None else {}
         log = stored_log(remote) if owner is not None else b""
     except FileNotFoundError:
         owner = None
     except (OSError, ValueError) as error:
         raise GensweepError(f"{place} cannot be read: {error}") from error
+    if owner is None and (Path(place) / SETTINGS_FILE).is_file():
+        command = going_on_command("resume", Path(place))
+        raise ConfigError(f"{place} is the folder of a sweep, which goes on by its name: {command}")
     if owner is None:
         raise ConfigError(
             f"{place} holds no sweep; it should be the storage with the sweep's name, such as s3://bucket/sweeps/NAME"
@@ -224,14 +242,38 @@ def adopt(root: Path, place: str) -> tuple[str, str]:
     return name, storage
 
 
-def clear(root: Path, name: str, storage: str | None) -> None:
-    """Remove the folder of a sweep, and what it has in this storage.  Raises GensweepError if that fails."""
+def clear(root: Path, name: str, storage: str | None, is_expendable: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Remove what a sweep has in its folder and in this storage, if what sweep.json holds there is expendable.
+
+    Raises ConfigError if it is not, GensweepError if a driver runs the sweep or the storage does not answer.
+    """
     folder = SweepFolder(root, name)
-    shutil.rmtree(folder.path, ignore_errors=True)
-    try:
-        RemoteFolder(folder.root_in(storage), patience=START_PATIENCE).delete_all()
-    except OSError as error:
-        raise GensweepError(f"the storage of sweep {name!r} cannot be cleared: {error}") from error
+    with folder.locked() if folder.exists else nullcontext():
+        if folder.exists:
+            _check_expendable(is_expendable(folder.settings), str(folder.path))
+        if storage is not None:
+            try:
+                _clear_storage(RemoteFolder(folder.root_in(storage), patience=START_PATIENCE), is_expendable)
+            except OSError as error:
+                raise GensweepError(f"the storage of sweep {name!r} cannot be cleared: {error}") from error
+        if folder.exists:
+            folder.clear()
+
+
+def _clear_storage(remote: RemoteFolder, is_expendable: Callable[[Mapping[str, Any]], bool]) -> None:
+    owner = Owner.of(remote)
+    if owner is None:
+        return
+    if remote.state(SETTINGS_FILE) is not None:
+        settings = parse_settings(remote.read(SETTINGS_FILE), below(remote.place, SETTINGS_FILE))
+        _check_expendable(is_expendable(settings), remote.place)
+    Ownership(remote, owner.sweep_id)  # refused while another driver lives
+    remote.delete_all()
+
+
+def _check_expendable(expendable: bool, place: str) -> None:
+    if not expendable:
+        raise ConfigError(f"{place} holds another sweep, which would be lost; move it away, or choose another --name")
 
 
 def _sweep_id(folder: SweepFolder) -> str:

@@ -55,7 +55,7 @@ class SweepPlan:
     grace: float = 1
     """What a trial spends before a scheduler may stop it."""
     resources: Resources = field(default_factory=Resources)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=lambda: {"sweep": {}})
     """What sweep.json keeps, besides `start`."""
     keep_best: int = 1
     """Trials whose best checkpoint goes to the tracking server."""

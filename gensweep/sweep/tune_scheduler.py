@@ -142,6 +142,8 @@ class TuneScheduler:
         match event:
             case events.Suggested(repeat_of=None):
                 self._begin(event, state.trials[event.trial])
+            case events.Extended() if isinstance(self._settings, search_methods.HyperBand):
+                self._close_bracket()
             case events.Exhausted():
                 while len(self._ahead) > state.wanted - len(state.searched):
                     self._end(self._ahead.pop(), failed=False)
@@ -255,6 +257,20 @@ class TuneScheduler:
             for bracket in itertools.chain.from_iterable(getattr(scheduler, "_hyperbands", ())):
                 if bracket is not None:
                     bracket.is_being_processed = False
+
+    def _close_bracket(self) -> None:
+        """Let no more trials into the newest bracket if it was full, or was halved: they would train to the end.
+
+        One that was halved before it was full is followed by one that begins at the same rung.
+        """
+        scheduler = self._schedulers[""]
+        bracket, band = scheduler._state["bracket"], scheduler._state["band_idx"]
+        is_full = len(bracket._all_trials) >= bracket._n0
+        if is_full or bracket._r > bracket._r0:
+            scheduler._state["bracket"] = None
+            if not is_full:  # Tune counts those of a band to know where the next one begins
+                scheduler._hyperbands.insert(band, [scheduler._hyperbands[band].pop()])
+                scheduler._state["band_idx"] += 1
 
     def _end(self, trial: _StandIn, *, failed: bool) -> None:
         before, scheduler = trial.status, self._of(trial)

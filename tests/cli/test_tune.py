@@ -121,3 +121,24 @@ def test_a_smoke_test_is_one_tiny_trial_of_whatever_can_be_swept(tmp_path, asked
     assert (sweep.name.endswith("-smoke"), sweep.search.trials) == (True, 1)
     assert (sweep.search.enqueue, sweep.search.warm_start, sweep.search.scheduler.kind) == ((), (), "fifo")
     assert sweep.as_dict()["base"]["training"]["batch_size"] == batch
+    folder = SweepFolder(tmp_path, sweep.name)
+    folder.create({"sweep": sweep.as_dict()})
+    assert tune(tmp_path, *words, "--smoke") == 0
+    assert not folder.exists
+
+
+def test_a_smoke_test_takes_the_place_of_no_other_sweep(tmp_path, asked, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "")
+    folder = SweepFolder(tmp_path, "vdm-cifar10-cpu-smoke")
+    folder.create({"sweep": load_sweep("search_spaces/vdm.yaml").as_dict()})
+    assert tune(tmp_path, "vdm", "--scale", "cpu", "--smoke") == 2
+    assert "holds another sweep, which would be lost" in capsys.readouterr().err
+    assert folder.exists
+    assert asked == []
+
+
+@pytest.mark.parametrize("option", ["--resume", "--extend", "--repeat", "--retry"])
+def test_nothing_goes_on_that_was_only_scored_here(tmp_path, capsys, option):
+    LoggedSweep(tmp_path, "photos", settings={"base": {"family": {"kind": "folder", "path": "/photos"}}})
+    assert tune(tmp_path, option, "photos", *(("--trials", "3") if option == "--extend" else ())) == 2
+    assert capsys.readouterr().err.startswith("Error: photos was only scored here (/photos): there is no training")

@@ -94,7 +94,7 @@ def test_a_machine_without_a_plug_in_takes_its_code_from_the_storage_of_the_swee
     if place == "bucket":
         storage = s3.url("plugged")
     plugin.write(here.path / PLUGINS_FOLDER / plugin.sha256[:SHORT_HASH])
-    with held_storage(here, storage, {}):
+    with held_storage(here, storage, {"sweep": {}}):
         here.log.append(Created("0123456789abcdef", "digits", "fd", "min", 2))
         here.log.append(SessionStarted(1, "", {PLUGINS: json.dumps({plugin.module: plugin.sha256})}))
 

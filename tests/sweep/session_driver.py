@@ -16,7 +16,7 @@ class Driver:
     def __init__(self, root, *, trials=3, observers=None, name="a", mode="min", **settings):
         self.folder = SweepFolder(root, name)
         if not self.folder.exists:
-            self.folder.create({})
+            self.folder.create({"sweep": {}})
         self.memory = Memory()
         asked = {key: settings.pop(key) for key in ("more_trials", "repeats", "retry") if key in settings}
         made = plan(name, trials=trials, mode=mode, **settings)

@@ -31,9 +31,18 @@ def test_a_sweep_exists_once_its_settings_are_written(tmp_path):
     folder = SweepFolder(tmp_path, "a")
     with folder.locked():
         assert not folder.exists
-        folder.create({"trials": 3})
+        folder.create({"sweep": {"name": "a"}})
     assert folder.exists
-    assert folder.settings == {"trials": 3}
+    assert folder.settings == {"sweep": {"name": "a"}}
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"sweep": []}', "3"])
+def test_settings_that_are_not_those_of_a_sweep_are_refused(tmp_path, content):
+    folder = SweepFolder(tmp_path, "a")
+    folder.path.mkdir()
+    (folder.path / "sweep.json").write_text(content)
+    with pytest.raises(GensweepError, match=r"sweep\.json does not hold the settings of a sweep"):
+        _ = folder.settings
 
 
 def test_a_picture_that_never_changes_is_kept_once_a_trial_and_others_at_every_evaluation(tmp_path):
@@ -69,7 +78,7 @@ def test_a_picture_whose_copy_is_cut_off_leaves_nothing_and_is_copied_the_next_t
 @pytest.mark.parametrize("content", [None, b"", b"\0garbage without the end of a line"])
 def test_a_log_that_is_gone_or_empty_is_refused_where_a_driver_has_worked(tmp_path, content):
     folder = SweepFolder(tmp_path, "a")
-    folder.create({})
+    folder.create({"sweep": {}})
     if content is not None:
         folder.log.file.write_bytes(content)
     folder.check_log()  # a driver that was killed before its first event left nothing to lose

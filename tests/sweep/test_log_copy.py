@@ -36,7 +36,7 @@ def log_of(folder):
 def elsewhere(tmp_path, remote):
     """The folder of the same sweep on another machine, made from the storage."""
     folder = SweepFolder(tmp_path / "there", "a")
-    folder.create({})
+    folder.create({"sweep": {}})
     assert reconcile(folder, remote)[1] is None
     return folder
 

@@ -116,7 +116,7 @@ def test_a_step_that_no_worker_can_hold_is_refused_with_batch_network_and_what_w
 @pytest.mark.trains
 def test_a_sweep_that_goes_on_is_only_told_that_memory_is_scarce_as_what_is_left_may_fit(folder):
     sweep = sweep_of("training.batch_size=50000", "budget={images: 100000}")
-    folder.create({})
+    folder.create({"sweep": {}})
     lines = check_extremes(sweep, extreme_trials(sweep), folder, None, {})
     assert lines
     assert all("would fit" in line for line in lines)

@@ -56,7 +56,7 @@ def test_a_grid_meets_every_combination_once_over_sessions(tmp_path):
 
     for more in (0, 3):
         folder = SweepFolder(tmp_path, "a")
-        folder.create({})
+        folder.create({"sweep": {}})
         grid = plan(trials=3, search={"sampler": GridSearch()}, sample=sample)
         session = Session(grid, folder, [], concurrent=1, more_trials=more)
         for _ in range(3):
@@ -72,7 +72,7 @@ def test_generations_of_nsga2_go_on_in_a_study_that_is_made_anew(tmp_path):
     genetic = plan(trials=12, search={"sampler": Nsga2(population=3)})
     for _ in range(3):
         folder = SweepFolder(tmp_path, "a")
-        folder.create({})
+        folder.create({"sweep": {}})
         session = Session(genetic, folder, [], concurrent=1)
         for _ in range(3):
             trial = session.next_trial().trial
@@ -181,6 +181,13 @@ def test_asha_counts_a_score_at_the_rung_that_it_is_a_little_short_of():
     first = [("t0", 100, 0.9), ("t0", 295, 0.2), ("t1", 100, 0.8)]
     assert play([*first, ("t1", 295, 0.4)]) == {"t1": 295}
     assert play([*first, ("t1", 250, 0.4)]) == {}
+
+
+def test_asha_compares_no_late_score_at_a_rung_that_the_trial_has_passed_by():
+    """Else t1 stopped at 350, which is no rung, as if its score there were one of 100."""
+    first = [("t0", 310, 9.0), ("t0", 350, 1.0), ("t1", 310, 8.0), ("t1", 350, 7.0)]
+    assert play(first) == {}
+    assert play([*first, ("t2", 100, 7.5)]) == {}
 
 
 def test_asha_stops_nobody_at_the_budget():

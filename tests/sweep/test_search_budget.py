@@ -24,7 +24,7 @@ def session(root, budget, trials=None, **more):
     folder, search = SweepFolder(root, "a"), {"budget": SearchBudget(flops=budget)}
     sweep = plan(trials=trials, search=search, configs=[{"training": {"images": 100}}] * 50)
     if not folder.exists:
-        folder.create({})
+        folder.create({"sweep": {}})
     return Session(sweep, folder, [], concurrent=2, **more)
 
 

@@ -16,7 +16,7 @@ from trivial_sweeps import Memory, plan
 from gensweep.config.search_methods import AshaSettings
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
-from gensweep.sweep.events import Ended, Evaluated, Progressed, SessionEnded, Started
+from gensweep.sweep.events import Ended, Evaluated, Noted, Progressed, SessionEnded, Started
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.session import Session
 from gensweep.sweep.start import Start
@@ -120,6 +120,36 @@ def test_a_failed_trial_tells_cause_and_log_and_keeps_its_score(tmp_path):
     assert "the traceback" in Path(trial.log).read_text()
     assert trial.objective.value == 4.0
     assert driver.told[0].state == TrialState.FAIL
+
+
+def test_what_went_wrong_is_written_down_and_told_without_secrets(tmp_path, monkeypatch):
+    secret = "q9Zk3vB7xW2mN8pL"
+    monkeypatch.setenv("HF_TOKEN", secret)
+    error = f"HTTPError: 401 for https://hub/x?page=2 with {secret}"
+
+    def configure(overrides):
+        if overrides["number"] == 2:
+            raise ConfigError(error)
+        return dict(overrides)
+
+    driver = Driver(tmp_path, trials=3, configure=configure)
+    trial = driver.begin().trial
+    driver.session.lost(trial, error, f"Traceback: {error}", stack=error)
+    driver.session.reported(Noted(trial, error))
+    driver.session.note(Started(trial))
+    driver.end(failure=error, details=f"Traceback: {error}")
+    driver.begin("y")
+    driver.session.ended("t0001", {}, error=error)
+    assert driver.session.next_trial() is None
+    driver.session.note(SessionEnded("failed", error))
+    told = error.replace(secret, "***")
+    assert [trial.error.partition(";")[0] for trial in driver.state.failed] == [told] * 3
+    assert driver.state.error == told
+    assert driver.folder.state().trials["t0002"].error == told
+    assert secret not in str(driver.memory.events)
+    files = [file for file in driver.folder.path.rglob("*") if file.is_file()]
+    assert {"events.jsonl", "t0000.log", "t0001.log"} <= {file.name for file in files}
+    assert [file for file in files if secret.encode() in file.read_bytes()] == []
 
 
 def test_a_trial_that_never_reports_the_metric_fails(tmp_path):
@@ -335,7 +365,7 @@ def test_the_first_trial_goes_on_from_where_it_was_to_start_also_if_the_driver_d
     folder = SweepFolder(tmp_path, "a")
     earlier = [evaluation(images, value).as_dict() for images, value in ((300, 3.0), (500, 2.0))]
     begun = plan("a", trials=1, start=Start("old/t0003", 500, str(tmp_path / "old"), earlier))
-    folder.create(begun.kept_settings)
+    folder.create({"sweep": {}, **begun.kept_settings})
     held = HeldStorage(str(folder.path), None, "id")
     monkeypatch.setattr("shutil.copyfile", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
     with pytest.raises(GensweepError, match=r"old cannot be copied to .*: .*[Nn]o space"):

@@ -22,7 +22,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.log_copy import stored_log
 from gensweep.sweep.ownership import SweepElsewhereError
 from gensweep.sweep.session import Session
-from gensweep.sweep.storage import adopt, chosen_storage, held_storage, probe, worker_problem
+from gensweep.sweep.storage import adopt, chosen_storage, clear, held_storage, probe, worker_problem
 
 pytestmark = pytest.mark.waits
 
@@ -321,6 +321,83 @@ def test_storage_may_be_given_again_and_another_one_only_if_it_holds_the_sweep(t
         assert uri.startswith(moved.held.root.partition("?")[0])
         assert (fetch(uri, tmp_path / "cache") / "state.json").read_text() == "t0000 100"
     assert chosen_storage(folder, None) == other
+
+
+def test_a_relative_storage_is_not_begun_anew_below_another_folder(tmp_path, monkeypatch):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with driving(tmp_path, "store") as driver:
+        folder = driver.folder
+        monkeypatch.chdir(tmp_path / "there")
+        assert chosen_storage(folder, None) == "store"  # there is nothing to lose as yet
+        monkeypatch.chdir(tmp_path / "here")
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+    assert chosen_storage(folder, None) == chosen_storage(folder, str(tmp_path / "here" / "store")) == "store"
+    monkeypatch.chdir(tmp_path / "there")
+    for asked in (None, "store"):
+        with pytest.raises(ConfigError, match=r"lie in store, below the folder where .* --storage FOLDER"):
+            chosen_storage(folder, asked)
+    assert not (tmp_path / "there" / "store").exists()
+    with driving(tmp_path, str(tmp_path / "here" / "store")) as driver:
+        assert Path(driver.session.checkpoints_of("t0000")[0]).is_dir()
+    assert chosen_storage(folder, None) == str(tmp_path / "here" / "store")
+
+
+def test_a_sweep_is_found_below_the_home_of_a_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with driving(tmp_path / "here", "~/store"):
+        pass
+    assert adopt(tmp_path / "there", "~/store/a") == ("a", str(tmp_path / "home" / "store"))
+
+
+def test_the_folder_of_a_sweep_is_no_storage_and_the_command_for_it_is_named(tmp_path):
+    LoggedSweep(tmp_path / "sweeps", "a")
+    with pytest.raises(ConfigError, match=rf"tune --resume a --sweeps {tmp_path}/sweeps$"):
+        adopt(tmp_path, str(tmp_path / "sweeps" / "a"))
+
+
+def small(settings):
+    return settings["sweep"].get("size") == "small"
+
+
+def made(root, storage, **settings):
+    """A sweep whose driver has left it."""
+    with driving(root, storage) as driver:
+        driver.begin()
+        driver.evaluate("t0000", 100, 1.0)
+        driver.held.change_settings(driver.folder, {"sweep": {"name": "a", **settings}})
+    return driver.folder
+
+
+def test_what_is_expendable_is_cleared_in_the_folder_and_in_the_storage(tmp_path, storage):
+    folder = made(tmp_path, storage, size="small")
+    clear(tmp_path, "a", storage, small)
+    assert [file.name for file in folder.path.iterdir()] in ([], ["lock"])
+    assert RemoteFolder(folder.root_in(storage)).files() == {}
+    clear(tmp_path, "a", storage, small)
+
+
+def test_nothing_of_another_sweep_is_cleared(tmp_path):
+    storage = str(tmp_path / "store")
+    folder = made(tmp_path / "here", storage)
+    for root in ("here", "there"):
+        with pytest.raises(ConfigError, match=r"holds another sweep, which would be lost; .* --name"):
+            clear(tmp_path / root, "a", storage, small)
+    assert folder.state().trials["t0000"].checkpoints
+    assert all(Path(uri).is_dir() for uri in folder.state().trials["t0000"].checkpoints)
+
+
+def test_nothing_that_a_driver_works_on_is_cleared(tmp_path):
+    storage = str(tmp_path / "store")
+    folder = made(tmp_path / "here", storage, size="small")
+    with folder.locked(), pytest.raises(GensweepError, match="is being run by another process"):
+        clear(tmp_path / "here", "a", None, small)
+    with driving(tmp_path / "here", storage) as driver:
+        with pytest.raises(SweepElsewhereError, match="is being run by a driver"):
+            clear(tmp_path / "there", "a", storage, small)
+        assert Path(driver.session.checkpoints_of("t0000")[0]).is_dir()
 
 
 def test_a_storage_that_cannot_be_written_is_told_before_anything_begins(tmp_path, s3):

@@ -44,12 +44,16 @@ class Sweep:
         if most is not None:
             self.settings["constraints"] = (Constraint(metric="params", max=most),)
             self.settings["known"] = lambda config: {"params": config["x"]}
-        self.driver, self.workers, evaluations = Driver(root, **self.settings), {}, 0
+        self.go_on(dies_every)
+
+    def go_on(self, dies_every=None, **asked):
+        """Train all that is left, or that is `asked` for besides."""
+        self.driver, self.workers, evaluations = Driver(self.root, **self.settings, **asked), {}, 0
         while self.start():
             evaluations += 1
             self.step()
             if dies_every and evaluations % dies_every == 0:
-                self.driver, self.workers = Driver(root, **self.settings), {}
+                self.driver, self.workers = Driver(self.root, **self.settings), {}
 
     def start(self):
         """Fill the slots, as Tune does before any workers have begun; whether there is one that works."""
@@ -140,6 +144,23 @@ def test_hyperband_counts_a_score_at_the_rung_that_it_is_a_little_short_of(tmp_p
     status = [{name: end[0] for name, end in sweep.ends.items()} for sweep in (exact, early)]
     assert status[0] == status[1]
     assert {begins_at for _, begins_at in early.order} == {0, 100, 295}
+
+
+@pytest.mark.parametrize("first", [4, 10])
+def test_hyperband_halves_those_that_are_added_to_a_sweep(tmp_path, monkeypatch, first):
+    """Else they joined a bracket whose others have gone, and trained to the end."""
+    xs = tuple(math.sin(9 * number) for number in range(20))
+    monkeypatch.setitem(globals(), "XS", xs)
+    whole, ends = Sweep(tmp_path / "whole", HyperBand()).ends, []
+    for dies_every in (None, 1):
+        monkeypatch.setitem(globals(), "XS", xs[:first])
+        sweep = Sweep(tmp_path / f"dies every {dies_every}", HyperBand())
+        monkeypatch.setitem(globals(), "XS", xs)
+        sweep.go_on(dies_every, more_trials=len(xs) - first)
+        ends.append(sweep.ends)
+    assert ends[0] == ends[1]
+    trained = [sum(images for _, images, *_ in each.values()) for each in (whole, ends[0])]
+    assert trained[1] <= 1.1 * trained[0]
 
 
 def test_those_who_wait_for_a_trial_that_fails_go_on(tmp_path):
