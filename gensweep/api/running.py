@@ -22,6 +22,7 @@ from gensweep.config import SweepConfig, TrialConfig
 from gensweep.config.sweep_config import Repeats
 from gensweep.errors import GensweepError
 from gensweep.last_words import last_words
+from gensweep.redaction import check_without_secret
 from gensweep.report.display import ProgressDisplay
 from gensweep.report.wording import counted
 from gensweep.sweep.allotment import allot, local_nodes
@@ -71,6 +72,8 @@ def run_sweep(
 
     Raises ConfigError for what can be known before anything starts, GensweepError if the tracking server is away.
     """
+    if storage is not None:
+        check_without_secret("storage", storage)
     folder = SweepFolder(root, sweep.name)
     folder.check_name(resume=resume or extend > 0 or retry is not None)
     result = _ended(sweep, folder, storage) if resume and repeats is None else None

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gensweep.build.parts import build_evaluator, build_family, load_images
 from gensweep.config import TrialConfig
+from gensweep.config.tree import flatten
 from gensweep.errors import ConfigError
 from gensweep.families.denoising import DenoisingFamily
 from gensweep.families.family import Family
@@ -29,7 +30,20 @@ Progress: TypeAlias = Callable[[int, int], None]
 """Gets the number of images that are done, and of all images."""
 
 #: Sections that say how a model was trained and evaluated: no image depends on them that is drawn afterwards.
-OF_TRAINING = ("seed", "plugins", "data", "optimizer", "training", "evaluation", "finetune")
+SECTIONS_OF_TRAINING = ("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "finetune")
+#: The same for sections of families, and for single settings.
+SETTINGS_OF_TRAINING = (
+    "adaptive_diffusion",
+    "diffusion.levels",
+    "diffusion.loss",
+    "family.label_dropout",
+    "flow",
+    "gan",
+    "meanflow",
+    "vae.beta",
+    "vae.free_bits",
+    "vdm.times",
+)
 
 
 @dataclass(frozen=True)
@@ -115,10 +129,15 @@ class Model:
 
 def check_effect(changes: Mapping[str, Any]) -> None:
     """Raises ConfigError for settings that say how a model was trained, and not how its images are drawn."""
-    idle = [key for key in changes if key.partition(".")[0] in OF_TRAINING]
+    of_training = tuple(f"{name}." for name in (*SECTIONS_OF_TRAINING, *SETTINGS_OF_TRAINING))
+    idle = [key for key, _ in flatten(changes) if f"{key}.".startswith(of_training)]
     if idle:
         raise ConfigError(
-            [f"{key}: says how the model was trained; what counts is sampler.*, family.* and the seed" for key in idle]
+            [
+                f"{key}: says how the model was trained; what can change is how it draws, such as sampler.steps or "
+                "family.guidance"
+                for key in idle
+            ]
         )
 
 

@@ -143,7 +143,7 @@ def _print_best(comparison: Comparison, format: str) -> None:
     from gensweep.tracking.artifacts import trial_config
 
     config = trial_config(comparison.winner.trial)
-    _warn(comparison.winner.trial)
+    _warn(comparison, comparison.winner.trial)
     if format == "table":
         import yaml
 
@@ -193,23 +193,23 @@ def _print_comparison(found: Verdict, html: Path | None, top: int, format: str) 
         file_reports([sweep for sweep in comparison.sweeps if sweep.name == found.winner.sweep])
 
 
-def _warn(trial: TrialRecord) -> None:
+def _warn(comparison: Comparison, trial: TrialRecord) -> None:
     from gensweep.report.collapse import trial_warnings
 
-    print_warnings(f"{trial.name} {warning}" for warning in trial_warnings(trial))
+    print_warnings(f"{comparison.name_of(trial)} {warning}" for warning in trial_warnings(trial))
 
 
 def _print_remarks(comparison: Comparison, winner: RankedTrial, shown: int) -> None:
     for entry in comparison.entries[:shown]:
         if entry is not winner:  # whose warnings are those of the verdict
-            _warn(entry.trial)
+            _warn(comparison, entry.trial)
     for item in comparison.not_comparable:
         print_remark(f"Left out: {item.sweep}: {item.reason}")
         if item.command:
             print_remark("  to make it alike:", item.command)
     if comparison.failed:
-        names = ", ".join([trial.name for trial in comparison.failed[:5]] + ["..."] * (len(comparison.failed) > 5))
-        print_remark(f"Failed: {len(comparison.failed)} trials ({names}); see: gensweep trials SWEEP")
+        names = [*map(comparison.name_of, comparison.failed[:5]), *["..."] * (len(comparison.failed) > 5)]
+        print_remark(f"Failed: {len(comparison.failed)} trials ({', '.join(names)}); see: gensweep trials SWEEP")
     hidden = len(comparison.entries) - shown
     if hidden > 0:
         print_remark(f"{hidden} more; --top {len(comparison.entries)} shows all")

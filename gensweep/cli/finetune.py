@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from gensweep.cli.sweep_options import root_option, set_option, storage_option
+from gensweep.errors import ConfigError
 from gensweep.report.completion import run_names
 
 
@@ -18,14 +18,13 @@ from gensweep.report.completion import run_names
 )
 @click.option("--class", "class_name", metavar="NAME", help="A class of the base's own data set.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take the first N images only.")
-@click.option("--rank", type=click.IntRange(1), default=4, show_default=True, help="Rank of the updates.")
+@click.option("--rank", type=click.IntRange(1), help="Rank of the updates.  [default: 4]")
 @click.option("--alpha", type=click.FloatRange(0, min_open=True), help="Updates are times alpha/rank.  [default: rank]")
 @click.option(
     "--target",
     metavar="LAYERS",
-    default="all",
-    show_default=True,
-    help="all, attention, conv, linear, labels (no layer), or a regular expression for names of layers.",
+    help="all, attention, conv, linear, labels (no layer), or a regular expression for names of layers.  "
+    "[default: all]",
 )
 @click.option(
     "--update",
@@ -44,9 +43,9 @@ def finetune(
     data: Path | None,
     class_name: str | None,
     limit: int | None,
-    rank: int,
+    rank: int | None,
     alpha: float | None,
-    target: str,
+    target: str | None,
     update: str,
     name: str | None,
     workers: int,
@@ -79,15 +78,21 @@ def finetune(
     from gensweep.sweep.planning import single_trial
     from gensweep.tracking.runs import checkpoint_folder
 
-    settings: dict[str, Any] = {"kind": update}
-    if update == "lora":
-        settings |= {"rank": rank, "alpha": alpha, "target": target}
-    folder = checkpoint_folder(run).resolve()
+    given = {"rank": rank, "alpha": alpha, "target": target}
+    settings = {name: value for name, value in given.items() if value is not None}
+    if update != "lora" and settings:
+        raise ConfigError(
+            [f"--{name}: belongs to low-rank updates; leave it out, or --update {update}" for name in settings]
+        )
+    limited = {} if limit is None else {"data.limit": limit}
     trial = trial_for_few_images(
-        folder, settings, folder_of_images=data, class_name=class_name, limit=limit, workers=workers
+        checkpoint_folder(run).resolve(),
+        {"kind": update, **settings},
+        folder_of_images=data,
+        class_name=class_name,
+        changes=limited | parse_overrides(overrides),
+        workers=workers,
     )
-    if changes := parse_overrides(overrides):
-        trial = trial.with_overrides(changes)
     sweep = single_trial(name or _name(run, data, class_name), trial, workers)
     return tune(with_base(sweep), root=root, storage=storage).exit_code
 

@@ -10,6 +10,7 @@ import click
 
 from gensweep.cli.sweep_options import set_option
 from gensweep.editing.picture_options import EditingOptions, editing_options
+from gensweep.errors import ConfigError
 from gensweep.report.completion import run_names, sampler_names
 from gensweep.report.output import format_option, print_rows, print_warnings
 
@@ -98,9 +99,9 @@ def sample(
     from gensweep.tracking.runs import checkpoint_folder
 
     options = EditingOptions(**editing)
-    check_output(output, options.files())
+    count = count or (8 if options.init_image else 64)
+    check_output(output, count, options.files())
     pictures = options.read()
-    count = count or (64 if pictures is None else 8)
     named = {"family.guidance": guidance, "sampler.kind": sampler, "sampler.steps": steps}
     changes = parse_overrides(overrides) | {key: value for key, value in named.items() if value is not None}
     started = time.monotonic()
@@ -147,6 +148,8 @@ def draw_files(
     if adapters:
         model = with_adapters(model, adapters)
     check_guidance(changes, model.family)
+    if pictures is not None and pictures.other is not None and settings["label"] is None:
+        _check_unlabelled(changes)
     _note_lost_settings(model, changes)
     print_warnings(sampler_warnings([model.config]))
     drawing: Any = {**settings, "progress": _progress}
@@ -158,6 +161,14 @@ def draw_files(
         before, images, after = draw_from_pictures(model, pictures, count, **drawing)
         written = write_pictures(images, output, before=before, after=after)
     return [str(file.relative_to(output.parent)) for file in written]
+
+
+def _check_unlabelled(changes: dict[str, Any]) -> None:
+    """Raises ConfigError for guidance where no label is asked for."""
+    if any(key.startswith("family.guidance") for key in changes):
+        raise ConfigError(
+            "guidance: without a class an interpolation asks without a label; add --class, or leave it out"
+        )
 
 
 def _note_lost_settings(model: Model, changes: dict[str, Any]) -> None:

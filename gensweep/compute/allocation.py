@@ -89,9 +89,17 @@ class FamilyPlanner:
         tried = sorted({each.width for each in self.fitted.trainings})
         if len(tried) < MIN_WIDTHS:
             return tried
-        widest, step = tried[-1], reduce(math.gcd, tried)
-        more = (budget / self.largest) ** (1 / self.exponent) if self.widens and not self.free_size else 1.0
-        return list(range(tried[0], int(widest * min(MAX_WIDENING, max(1.0, more))) + 1, step))
+        return list(range(tried[0], int(tried[-1] * self._widening(budget)) + 1, reduce(math.gcd, tried)))
+
+    def _widening(self, budget: float) -> float:
+        """How much wider a network becomes than any that was tried."""
+        more = budget / self.largest
+        if more <= 1 or self.free_size or not self.widens:
+            return 1.0
+        # As seconds are measured, a wider network may cost hardly more, or less.
+        if more >= MAX_WIDENING**self.cost_exponent:
+            return MAX_WIDENING
+        return float(more ** (1 / self.cost_exponent))
 
     def allocate(self, budget: float) -> Allocation:
         """The width that is expected to score best."""

@@ -74,7 +74,7 @@ class Backtest:
     def widening(self) -> float:
         """By which factor intervals would have had to be wider, as logarithms, to hold as many scores as they claim."""
         misses = [each.miss for each in self.hidden]
-        return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="higher"))) if misses else 1.0
+        return max(1.0, float(np.quantile(misses, INTERVAL_PART, method="inverted_cdf"))) if misses else 1.0
 
     @property
     def trainings(self) -> int:
@@ -84,8 +84,7 @@ class Backtest:
 
 def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
     """Hide, fit and predict the trainings of each family."""
-    largest = max(each.curve.spent for family in families.values() for each in family)
-    limit = LIMIT_TOLERANCE * largest / HIDDEN_FACTOR
+    limit = LIMIT_TOLERANCE * longest(families) / HIDDEN_FACTOR
     hidden, problems, ends = list[HiddenScore](), list[str](), list[tuple[HiddenScore, bool]]()
     for name, trainings in families.items():
         late = [each for each in trainings if each.curve.spent > limit]
@@ -113,6 +112,11 @@ def backtest(families: Mapping[str, Sequence[ScoredTraining]]) -> Backtest:
 def configurations(trainings: Sequence[ScoredTraining]) -> int:
     """How many configurations were trained, whatever their seeds."""
     return len({each.curve.configuration for each in trainings})
+
+
+def longest(families: Mapping[str, Sequence[ScoredTraining]]) -> float:
+    """The most that a training of any family has spent."""
+    return max(each.curve.spent for family in families.values() for each in family)
 
 
 def _predicted(fitted: FittedFamily, training: ScoredTraining, limit: float) -> list[HiddenScore]:

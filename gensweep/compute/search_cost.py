@@ -37,8 +37,8 @@ def search_frontier(curves: Sequence[TrainingCurve], failure: float | None = Non
     """The expected best score of a search of k trials of a group, for k of `search_sizes`, against its cost.
 
     A search of k trials costs k times the mean cost of a trial.  Trainings that only repeat a configuration with
-    another seed are no draws of the search.  Without a band where k is more than a third of the trials, or where there
-    are too few of them.  One that failed scores `failure`, by default the worst score of the group, and cost what it
+    another seed are no draws of the search.  Without a band where k is more than a third of the trials, or where too
+    few of them went well.  One that failed scores `failure`, by default the worst score of the group, and cost what it
     had spent at its last score, or as much as any other until its first one.
     """
     first: dict[str, TrainingCurve] = {}
@@ -46,6 +46,7 @@ def search_frontier(curves: Sequence[TrainingCurve], failure: float | None = Non
         if curve.points or curve.failed:
             first.setdefault(curve.configuration, curve)
     n, nothing = len(first), worst_of(curves) if failure is None else failure
+    went_well = sum(not each.failed for each in first.values())
     scores = np.array([nothing if each.failed else min(p.order for p in each.points) for each in first.values()])
     early = max(curve.points[0].spent for curve in curves if curve.points)
     costs = np.array([curve.spent or early for curve in first.values()])
@@ -54,7 +55,7 @@ def search_frontier(curves: Sequence[TrainingCurve], failure: float | None = Non
     points = [
         FrontierPoint(float(at), float(expected_best(scores, int(k)))) for k, at in zip(sizes, budgets, strict=True)
     ]
-    sure = int(np.sum(sizes <= n // CONFIGURATIONS_PER_TRY)) if n >= MIN_CONFIGURATIONS else 0
+    sure = int(np.sum(sizes <= n // CONFIGURATIONS_PER_TRY)) if went_well >= MIN_CONFIGURATIONS else 0
     for index, best in enumerate(search_bests(scores, costs, budgets[:sure]) if sure else ()):
         low, high = best.band
         points[index] = replace(points[index], low=float(low), high=float(high))

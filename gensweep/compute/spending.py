@@ -16,6 +16,7 @@ from gensweep.compute.backtest import (
     Backtest,
     backtest,
     configurations,
+    longest,
 )
 from gensweep.compute.forecast import INTERVAL_PART, FittedFamily, ScoreForecast
 from gensweep.compute.scaling_law import Array
@@ -23,7 +24,8 @@ from gensweep.compute.scored_trainings import FITTED_SPAN, ScoredTraining
 from gensweep.compute.width_backtest import WidthBacktest, width_backtest
 from gensweep.errors import GensweepError, UntrustedError
 
-#: A budget beyond so many times what was spent is refused: the square of what the backtest checks.
+#: A budget beyond so many times what the family spent that would be recommended is refused: the square of what the
+#: backtest checks.
 MAX_REACH = HIDDEN_FACTOR**2
 #: An interval whose ends are further apart plans nothing: scores hardly ever fall faster than compute grows.
 MAX_SPAN = HIDDEN_FACTOR
@@ -49,7 +51,6 @@ class SpendingPlan:
     """
 
     budget: float
-    largest: float
     allocations: tuple[Allocation, ...]
     probability: float
     backtest: Backtest
@@ -83,18 +84,12 @@ def plan_spending(
 
     Raises UntrustedError if there are too few trainings for any law, GensweepError for a budget that was spent already.
     """
-    largest = max(each.curve.spent for family in families.values() for each in family)
+    enough = lawful_families(families)
+    largest = longest(enough)
     if budget <= largest:
         raise GensweepError(
             f"the budget is not larger than what a trial has spent already ({budget / largest:.3g} of it); what it "
             "buys is known: gensweep best --compare; or give a larger --budget"
-        )
-    enough = {name: tuple(family) for name, family in families.items() if configurations(family) >= MIN_CONFIGURATIONS}
-    if not enough:
-        counts = ", ".join(f"{configurations(family)} of {name}" for name, family in families.items())
-        raise UntrustedError(
-            f"too few trials with scores to fit a law ({counts}; {MIN_CONFIGURATIONS} of a family are needed); add "
-            "some: gensweep tune --extend SWEEP --trials 8"
         )
     tested = backtest(enough)
     widths = {name: found for name, family in enough.items() if (found := width_backtest(name, family)) is not None}
@@ -105,6 +100,7 @@ def plan_spending(
     spent = (planner.allocate(budget).widened(tested.widening) for planner in planners.values())
     allocations = sorted(spent, key=lambda each: each.forecast.value)
     best = allocations[0]
+    reach = budget / planners[best.group].largest
     remarks = [
         f"{name} is left out: {configurations(family)} trials with scores are too few for a law"
         for name, family in families.items()
@@ -112,15 +108,26 @@ def plan_spending(
     ]
     return SpendingPlan(
         budget,
-        largest,
         tuple(allocations),
         _probability_of_first([each.draws for each in allocations]),
         tested,
-        (*tested.problems, *_problems(best, budget / largest)),
-        (*remarks, *_widening_remarks(tested), *_remarks(planners[best.group], best, budget / largest)),
+        (*tested.problems, *_problems(best, reach)),
+        (*remarks, *_widening_remarks(tested), *_remarks(planners[best.group], best, reach)),
         planners,
         widths,
     )
+
+
+def lawful_families(families: Mapping[str, Sequence[ScoredTraining]]) -> dict[str, tuple[ScoredTraining, ...]]:
+    """The families that have enough configurations for a law.  Raises UntrustedError if none has."""
+    enough = {name: tuple(family) for name, family in families.items() if configurations(family) >= MIN_CONFIGURATIONS}
+    if not enough:
+        counts = ", ".join(f"{configurations(family)} of {name}" for name, family in families.items())
+        raise UntrustedError(
+            f"too few trials with scores to fit a law ({counts}; {MIN_CONFIGURATIONS} of a family are needed); add "
+            "some: gensweep tune --extend SWEEP --trials 8"
+        )
+    return enough
 
 
 def _probability_of_first(draws: Sequence[Array]) -> float:
@@ -134,8 +141,8 @@ def _problems(best: Allocation, reach: float) -> list[str]:
     found = []
     if reach > MAX_REACH:
         found.append(
-            f"the budget is {reach:.0f} times what any trial has spent; laws are trusted up to {MAX_REACH:.0f} times: "
-            "run a sweep in between, and plan again"
+            f"the budget is {reach:.0f} times what any trial of {best.group} has spent; laws are trusted up to "
+            f"{MAX_REACH:.0f} times: run a sweep in between, and plan again"
         )
     if (span := best.forecast.high / best.forecast.low) > MAX_SPAN:
         found.append(f"the ends of the {100 * INTERVAL_PART:.0f} % interval are a factor of {span:.1f} apart")
@@ -154,7 +161,8 @@ def _remarks(planner: FamilyPlanner, best: Allocation, reach: float) -> list[str
     found, tried = [], {each.width for each in planner.fitted.trainings}
     if LIMIT_TOLERANCE * HIDDEN_FACTOR < reach <= MAX_REACH:
         found.append(
-            f"the backtest looked {HIDDEN_FACTOR:g} times ahead, the budget is {reach:.1f} times what was spent"
+            f"the backtest looked {HIDDEN_FACTOR:g} times ahead, the budget is {reach:.1f} times what any trial of "
+            f"{best.group} has spent"
         )
     if best.width > max(tried):
         found.append(f"width {best.width} is wider than any that was tried ({max(tried)})")

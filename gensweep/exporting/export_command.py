@@ -29,7 +29,7 @@ UNKNOWN_LICENCE = "unknown"
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder to write.  [default: exported/RUN-TO]",
 )
-@click.option("--force", is_flag=True, help="Put it in the place of a folder that is there.")
+@click.option("--force", is_flag=True, help="Put it in the place of an earlier export.")
 @click.option(
     "--ema",
     metavar="FACTOR",

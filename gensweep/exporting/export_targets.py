@@ -48,14 +48,17 @@ def check_packages(target: str) -> None:
 def write_safetensors(model: Model, folder: Path) -> dict[str, Any]:
     """The weights that draw images as a checkpoint, without what only training needs."""
     prefix = weights_prefix(model.weights, model.family.sampled)
-    tree = {name: section for name, section in model.config.as_dict().items() if name != "finetune"}
+    tree = model.config.as_dict()
+    if "finetune" in tree:  # its labels stay; what it has learnt is in plain weights, and of a path the name is enough
+        merged = {"base": Path(tree["finetune"]["base"]).name, "update": {"kind": "full"}}
+        tree = tree | {"finetune": tree["finetune"] | merged}
     record = replace(model.checkpoint, weights=prefix, metadata=tree)
     trained = TrialConfig.from_dict(model.checkpoint.metadata).as_dict()
     if prefix != model.checkpoint.weights or trained != model.config.as_dict():
         record = replace(record, metrics={}, identities={})  # the scores are of images that were drawn otherwise
     tensors = {f"{prefix}{name}": tensor for name, tensor in model.network.state_dict().items()}
     save(folder, record, tensors)
-    return {}
+    return {"left_out": [name for name in model.family.networks if name != model.family.sampled]}
 
 
 def write_diffusers(model: Model, folder: Path) -> dict[str, Any]:

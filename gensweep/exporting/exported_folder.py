@@ -25,6 +25,7 @@ from gensweep.training.learner_state import weights_prefix
 #: Images in the card's picture, or as many of each class as come close to it.
 SHOWN_IMAGES = 32
 PICTURE_FILE = "samples.png"
+CARD_FILE = "README.md"
 ROOT = Path("exported")
 
 
@@ -51,8 +52,12 @@ def export_run(
     folder = output or ROOT / f"{name}-{target}"
     if folder.resolve() in (Path.cwd(), *Path.cwd().parents):
         raise ConfigError(f"--output {folder}: that is where you are, or above it; name a folder of its own")
+    if source.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"--output {folder}: the model that is exported lies there; name a folder of its own")
     if folder.exists() and not force:
         raise ConfigError(f"--output {folder}: it is there already; name another folder, or add --force to replace it")
+    if folder.exists() and not _is_export(folder):
+        raise ConfigError(f"--output {folder}: it is not an export, which --force replaces; name another folder")
     if (problem := write_problem(folder)) is not None:
         raise GensweepError(f"--output {folder}: {problem}")
     model = load_checkpoint(source, overrides=changes, weights=weights, device="cpu")
@@ -69,13 +74,19 @@ def export_run(
             raise GensweepError(f"{folder} cannot be written ({error}); is the disk full?") from error
         _write_picture(model, source, aside / PICTURE_FILE, drawn_before=not changed)
         facts = CardFacts(target, name, licence, command, _training_command(trial), usage, changed, trial)
-        card = aside / "README.md"
+        card = aside / CARD_FILE
         card.write_text(model_card(model, facts), encoding="utf-8")
         for file in filter(Path.is_file, aside.rglob("*")):
             file.chmod(card.stat().st_mode)  # some libraries let nobody but the owner read their weights
         has_code = any(aside.rglob("*.py"))
         replace_folder(aside, folder)
     return folder, has_code
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder looks like an earlier export, or is empty."""
+    names = {path.name for path in folder.iterdir()}
+    return not names or {CARD_FILE, PICTURE_FILE} <= names
 
 
 def _write_picture(model: Model, source: Path, file: Path, *, drawn_before: bool) -> None:

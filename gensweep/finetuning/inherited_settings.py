@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gensweep.build.parts import build_family, load_images
@@ -33,35 +34,40 @@ def trial_for_few_images(
     *,
     folder_of_images: Path | None = None,
     class_name: str | None = None,
-    limit: int | None = None,
+    changes: Mapping[str, Any] = MappingProxyType({}),
     workers: int = 1,
 ) -> TrialConfig:
     """A trial that goes on from a checkpoint with the images in a folder, or with a class of the base's own data set.
 
-    Whatever few images do not ask for is as in the base.  Raises ConfigError if there are no such images.
+    Whatever neither few images nor the `changes`, by dotted key, ask for is as in the base.  Raises ConfigError if
+    there are no such images.
     """
     base = read_base(folder)
     channels, size, _ = base.shape
-    changes: dict[str, Any] = {"data.classes": [class_name], "data.limit": limit}
+    limit = changes.get("data.limit")
+    taken: dict[str, Any] = {"data.classes": [class_name], "data.limit": limit}
     if folder_of_images is not None:
         path = str(folder_of_images.resolve())
         data = {"kind": "image_folder", "path": path, "size": size, "channels": channels, "limit": limit}
         # All of a few images are trained on, so a likelihood can only be theirs.
-        changes = {"data": data | {"test_fraction": 0.0}, "evaluation.likelihood.split": "train"}
-    trial = base.trial.with_overrides(changes | {"finetune": base.section() | {"update": dict(update)}})
+        taken = {"data": data | {"test_fraction": 0.0}, "evaluation.likelihood.split": "train"}
+    trial = base.trial.with_overrides(taken | {"finetune": base.section() | {"update": dict(update)}})
     images: Images = trial.bound("data")("train", cache_folder())
     if folder_of_images is not None and images.class_names == (ONE_CLASS,):
         trial = trial.with_overrides({"finetune.name": folder_of_images.resolve().name})
-    return trial.with_overrides(_for_few_images(trial, len(images), workers))
+    budget = changes.get("training.images")
+    if not isinstance(budget, int) or budget < 1:  # which is told with all other problems
+        budget = min(max(REPEATS_PER_IMAGE * len(images), MIN_BUDGET), MAX_BUDGET)
+    return trial.with_overrides({**_for_few_images(trial, len(images), budget, workers), **changes})
 
 
-def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, Any]:
-    """Settings of training and evaluation that suit `count` images."""
+def _for_few_images(trial: TrialConfig, count: int, budget: int, workers: int) -> dict[str, Any]:
+    """Settings of a training of `budget` images that suit `count` different ones."""
     flat = trial.flat()
-    budget = min(max(REPEATS_PER_IMAGE * count, MIN_BUDGET), MAX_BUDGET)
-    batch = max(workers, min(flat["training.batch_size"], count) // workers * workers)
-    changes = {
+    batch = max(workers, min(flat["training.batch_size"], count, budget) // workers * workers)
+    suited = {
         "training.images": budget,
+        "training.device_seconds": None,
         "training.batch_size": batch,
         "training.accumulation": 1,
         "training.ema_half_life": max(1, budget // 10),
@@ -71,11 +77,11 @@ def _for_few_images(trial: TrialConfig, count: int, workers: int) -> dict[str, A
         "evaluation.against": "whole",
     }
     if "optimizer.warmup" in flat:
-        changes["optimizer.warmup"] = budget // 20
-        changes["optimizer.decay"] = None
+        suited["optimizer.warmup"] = budget // 20
+        suited["optimizer.decay"] = None
         if flat["finetune.update.kind"] == "lora":
-            changes["optimizer.learning_rate"] = LOW_RANK_LEARNING_RATE
-    return changes
+            suited["optimizer.learning_rate"] = LOW_RANK_LEARNING_RATE
+    return suited
 
 
 def with_base(sweep: SweepConfig) -> SweepConfig:

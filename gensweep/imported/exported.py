@@ -23,6 +23,8 @@ from gensweep.noise import Noise
 DEFAULT_RANGE = (-1.0, 1.0)
 #: Share of all values that may lie outside of the range; with more of them the range must be wrong.
 MAX_CLIPPED_SHARE = 0.1
+#: The random stream of the seeds of images.
+SEED_STREAM = 1
 #: The ending of files that torch.export.save writes.
 PROGRAM_SUFFIX = ".pt2"
 
@@ -30,9 +32,10 @@ PROGRAM_SUFFIX = ".pt2"
 class ExportedGenerator:
     """Images from z, and from labels if `classes` says how many there are, by the code in a file.
 
-    z is standard normal of shape (n, *latent), on `device`; image i of a key depends on its own numbers alone.  What
-    comes out is floating-point in `output_range`, -1..1 by default, or bytes.  The file's code is executed:
-    only a file that one trusts should be loaded.
+    z is standard normal of shape (n, *latent), on `device`; image i of a key depends on its own numbers alone, unless
+    the code draws some itself: those follow from the key and the first image of the batch.  What comes out is
+    floating-point in `output_range`, -1..1 by default, or bytes.  The file's code is executed: only a file that one
+    trusts should be loaded.
     Raises ConfigError if the file cannot be loaded.
     """
 
@@ -82,7 +85,7 @@ class ExportedGenerator:
         Raises GensweepError for another number of channels, NaN, or values that cannot be in the range.
         """
         z = Noise(key, indices).normal(*self.latent, stream=SAMPLING_LATENT_STREAM)
-        raw = self._checked(self._call(z, labels), len(indices), shape)
+        raw = self._checked(self._call(z, labels, image_seeds(key, indices[:1])[0]), len(indices), shape)
         images = raw if raw.dtype == torch.uint8 else to_uint8(self._to_unit(raw.float()))
         self._drawn += len(indices)
         self._sizes.add((images.shape[3], images.shape[2]))
@@ -99,9 +102,12 @@ class ExportedGenerator:
             notes.append(f"{100 * share:.2g} % of its values lie outside {low:g}..{high:g} and are clipped")
         return notes
 
-    def _call(self, z: Tensor, labels: Tensor | None) -> Any:
+    def _call(self, z: Tensor, labels: Tensor | None, seed: int) -> Any:
+        """What the code makes of z; what it draws itself is by PyTorch's own generator, from a seed."""
+        devices = [self.device] if self.device.type == "cuda" else []
         try:
-            with torch.no_grad():
+            with torch.no_grad(), torch.random.fork_rng(devices):
+                torch.manual_seed(seed)
                 return self._module(z) if labels is None else self._module(z, labels)
         except Exception as error:  # the code of somebody else raises what it likes
             arguments = f"z of shape {_shape(z)}" + ("" if labels is None else f" and {len(labels)} labels")
@@ -169,6 +175,12 @@ def _load(file: Path, device: torch.device) -> torch.nn.Module:
             f"--torchscript {file}: torch cannot load it ({_cause(error)}); "
             f"save it with torch.jit.trace(...).save(FILE), or with torch.export.save as {PROGRAM_SUFFIX}"
         ) from None
+
+
+def image_seeds(key: int, indices: Int[Tensor, " n"]) -> list[int]:
+    """Seeds for the generators of other programs, 0 <= seed < 2^62: one for each image of a key."""
+    high, low = Noise(key, indices).integers(2**31, 2, stream=SEED_STREAM).cpu().unbind(1)
+    return (high << 31 | low).tolist()
 
 
 def resized_pictures(images: UInt8[Tensor, "n c h w"], size: int) -> UInt8[Tensor, "n c size size"]:

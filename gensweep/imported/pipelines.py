@@ -16,13 +16,10 @@ from torch import Tensor
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import file_sha256
-from gensweep.imported.exported import resized_pictures
+from gensweep.imported.exported import image_seeds, resized_pictures
 from gensweep.imported.import_options import PIPELINE_FILE
 from gensweep.metrics.quantisation import to_uint8
-from gensweep.noise import Noise
 
-#: The random stream of the seeds of images.
-SEED_STREAM = 1
 #: Arguments of a pipeline that are given here, or that say how to return images.
 GIVEN = ("batch_size", "class_labels", "generator", "output_type", "return_dict")
 
@@ -58,6 +55,10 @@ class DiffusersPipeline:
                 f"{folder}: {type(self._pipeline).__name__} needs {', '.join(needed)}, so it does not draw from noise "
                 f"and labels alone; give what it needs with --call {needed[0]}=VALUE"
             )
+        if classes is not None and "class_labels" not in takes:
+            raise ConfigError(
+                f"--classes {classes}: {type(self._pipeline).__name__} takes no class_labels; leave it out"
+            )
         self.classes = self._classes(classes) if "class_labels" in takes else None
         levels = getattr(getattr(self._pipeline, "scheduler", None), "config", {}).get("num_train_timesteps")
         usual = takes["num_inference_steps"].default if "num_inference_steps" in takes else None
@@ -89,11 +90,9 @@ class DiffusersPipeline:
 
         Raises GensweepError if the pipeline fails, and for another number of channels or NaN.
         """
-        high, low = Noise(key, indices).integers(2**31, 2, stream=SEED_STREAM).cpu().unbind(1)
-        seeds = (high << 31 | low).tolist()
         given = {"batch_size": len(indices)} if labels is None else {"class_labels": labels.tolist()}
         try:
-            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+            generators = [torch.Generator().manual_seed(seed) for seed in image_seeds(key, indices)]
             raw = self._pipeline(**given, **self.call, generator=generators, output_type="np").images
         except Exception as error:  # the code of somebody else raises what it likes
             cause = str(error).partition("\n")[0] or type(error).__name__

@@ -32,13 +32,14 @@ def unit_rows(found: ActivationMap, labels: Sequence[int], names: Sequence[str])
         for unit in found.raised_units(label, TOP_UNITS):
             column = columns[unit.layer][unit.index]
             level = int(found.effect[:, label, column].argmax())
+            noise = found.levels[level]
             rows.append(
                 {
                     "class": names[label],
                     "layer": unit.layer,
                     "unit": unit.index,
                     "effect": float(found.mean_effect(label)[column]),
-                    "level": found.levels[level],
+                    "level": None if noise is None else float(noise),  # plain, as rows travel between machines
                     "effect_there": float(found.effect[level, label, column]),
                     "p": float(found.p[:, label, column].min()),
                 }

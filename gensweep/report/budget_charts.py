@@ -109,7 +109,7 @@ def _trainings(
         if entry.rank > MAX_DRAWN_TRIALS:
             continue
         points = [((point.spent + paid) / per, sign * point.order) for point in curve.points]
-        note, faint = trial_note(entry, comparison.title, runs), curve.group in drawn
+        note, faint = trial_note(comparison, entry, runs), curve.group in drawn
         drawn.add(curve.group)
         lines.append(Line(colour, points, note, faint=faint))
         won = entry is verdict.winner
@@ -160,7 +160,7 @@ def trainings_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -
         for curve in (curve for curve in trained.curves if curve.group == group):
             if trained.entries[curve.trial].rank > MAX_DRAWN_TRIALS:
                 continue
-            note = trial_note(trained.entries[curve.trial], comparison.title, runs)
+            note = trial_note(comparison, trained.entries[curve.trial], runs)
             points = [(point.spent / scale.per, sign * point.order) for point in curve.points]
             lines.append(Line(colour, points, note, faint=bool(lines)))
         if any(len(line.points) > 1 for line in lines):
@@ -215,7 +215,7 @@ def front_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Fi
         dots, front = list[Dot](), list[tuple[float, float]]()
         for row in rows:
             trial, (_, mode, x) = row.entry.trial, row.objectives[number]
-            said = trial_note(row.entry, comparison.title, runs)
+            said = trial_note(comparison, row.entry, runs)
             note = Note((*said.lines, f"{metric} {named_amount(metric, x)}"), said.link)
             won = row.entry is verdict.winner
             dots.append(Dot(colours[trial.run_id], x, row.entry.score.value, note, ringed=won, faint=not row.on_front))
@@ -230,6 +230,6 @@ def front_plan(comparison: Comparison, verdict: BudgetVerdict, runs: Runs) -> Fi
 
 
 def _priced_note(comparison: Comparison, model: ParetoRow, runs: Runs) -> Note:
-    note = trial_note(model.entry, comparison.title, runs)
+    note = trial_note(comparison, model.entry, runs)
     price = amount_words(model.sampling, sampling_unit(model.unit))
     return Note((*note.lines, *([f"{price} an image"] if model.sampling else [])), note.link)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from gensweep.compute.amounts import Amount
-from gensweep.compute.curves import BUDGET_TOLERANCE, FrontierPoint, TrainingCurve
+from gensweep.compute.curves import BUDGET_TOLERANCE, CurvePoint, FrontierPoint, TrainingCurve
 from gensweep.compute.flips import Flip
 from gensweep.compute.frontier import (
     MIN_TO_COMPARE,
@@ -36,7 +37,7 @@ Mode: TypeAlias = Literal["min", "max"]
 class BudgetVerdict:
     """Which trial to take for a budget of one training, and how sure that is.
 
-    Without a `budget` there is none that all have in common, and the winner is that of the ranking.  `group` is the
+    Without a `budget` there is none that all have in common, and each trial counts with its best score.  `group` is the
     winner's, if groups were compared, each by the expected best of `tries` configurations; it is None if trained models
     were compared one by one, since there were too few.  `probability` is that of the group, or else of the model, to be
     the best; None if nothing is known of it.  `score` is what the winner scored within the budget, the mean of as many
@@ -96,7 +97,7 @@ def judge(comparison: Comparison, budget: Amount | None = None, draw: int = 0) -
     found = [_compared(each) for each in readings if not draw or budget is not None or each.unit != "images"]
     if not found:
         if budget is None and not draw:
-            return _by_ranking(comparison, "no trial was trained here, so there is no budget")
+            return _without_budget(comparison, None, "no trial was trained here, so there is no budget")
         wanted = "flops or device_seconds" if budget is None else budget.unit
         raise ConfigError(
             f"--{'draw' if budget is None else 'budget'}: no trial has on record what it spent in {wanted}; give the "
@@ -106,7 +107,7 @@ def judge(comparison: Comparison, budget: Amount | None = None, draw: int = 0) -
     if compared.common is None:
         words = no_common_budget(compared.judged, compared.trained.unit)
         if budget is None and not draw:
-            return _by_ranking(comparison, words)
+            return _without_budget(comparison, compared.trained, words)
         raise NothingToCompareError(f"nothing to compare at one budget: {words}")
     overheads = sampling_costs(compared.trained, draw) if draw else {}
     at = known_budget(budget, compared.judged, overheads)
@@ -137,11 +138,19 @@ def _compared(trained: TrainedCurves) -> _Compared:
 def _at_budget(compared: _Compared, at: float, overheads: Mapping[str, float], mode: Mode) -> BudgetVerdict:
     populations, judged = compared.populations, compared.judged
     found = frontier(_flat(populations), at, overheads=overheads) if populations else None
-    verdict = _by_group if len(populations) > 1 else _one_by_one
+    entries, everyone = compared.trained.entries, standings(judged, at, overheads)
+    made = (
+        _by_group(entries, found, everyone, at, mode)
+        if found is not None and len(populations) > 1
+        else _one_by_one(entries, everyone, mode)
+    )
     failure = worst_of(judged)
     searches = {name: search_frontier(curves, failure) for name, curves in group_curves(judged).items()}
     return replace(
-        verdict(compared.trained, found, standings(judged, at, overheads), at, mode),
+        made,
+        budget=Amount(compared.trained.unit, at),
+        tries=1 if found is None else found.tries,
+        trained=compared.trained,
         overheads=overheads,
         curves=() if found is None else tuple(replace(e, points=_scores(e.points, mode)) for e in found.curves),
         searches={name: _scores(points, mode) for name, points in searches.items()},
@@ -149,55 +158,54 @@ def _at_budget(compared: _Compared, at: float, overheads: Mapping[str, float], m
 
 
 def _by_group(
-    trained: TrainedCurves, found: Frontier | None, everyone: Sequence[Standing], at: float, mode: Mode
+    entries: Mapping[str, RankedTrial], found: Frontier, everyone: Sequence[Standing], at: float, mode: Mode
 ) -> BudgetVerdict:
     """The group with the best expected score, and its best configuration."""
-    assert found is not None
     group = found.best_at(at)
-    verdict = _of_configuration(trained, [row for row in everyone if row.curve.group == group], at, mode)
-    other = _of_configuration(trained, everyone, at, mode)
+    verdict = _of_configuration(entries, [row for row in everyone if row.curve.group == group], mode)
+    other = _of_configuration(entries, everyone, mode)
     return replace(
         verdict,
         group=group,
         probability=found.probabilities(at)[group],
-        tries=found.tries,
         flips=tuple(flip for flip in found.flips if flip.supported),
         unsure=tuple(flip for flip in found.flips if not flip.supported),
         best_of_all=None if other.winner is verdict.winner else (other.winner, other.score),
     )
 
 
-def _one_by_one(
-    trained: TrainedCurves, found: Frontier | None, everyone: Sequence[Standing], at: float, mode: Mode
-) -> BudgetVerdict:
+def _one_by_one(entries: Mapping[str, RankedTrial], everyone: Sequence[Standing], mode: Mode) -> BudgetVerdict:
     """The best configuration, by the errors of the scores alone: it says nothing of other settings of the group."""
-    verdict = _of_configuration(trained, everyone, at, mode)
+    verdict = _of_configuration(entries, everyone, mode)
     known = len(everyone) > 1 and all(row.error > 0 for row in everyone)
     apart = [row.error_apart for row in everyone]
     chances = chances_of_best([row.score for row in everyone], apart, everyone[0].freedom_apart)
-    return replace(verdict, probability=float(chances[0]) if known else None, tries=1 if found is None else found.tries)
+    return replace(verdict, probability=float(chances[0]) if known else None)
 
 
-def _of_configuration(trained: TrainedCurves, rows: Sequence[Standing], at: float, mode: Mode) -> BudgetVerdict:
+def _of_configuration(entries: Mapping[str, RankedTrial], rows: Sequence[Standing], mode: Mode) -> BudgetVerdict:
     best, sign = rows[0], 1 if mode == "min" else -1
     ends = [sign * end for end in best.interval or ()]
     return BudgetVerdict(
-        Amount(trained.unit, at),
-        trained.entries[best.curve.trial],
+        None,
+        entries[best.curve.trial],
         sign * best.score,
         interval=(min(ends), max(ends)) if ends else None,
         seeds=best.trainings,
-        trained=trained,
     )
 
 
-def _by_ranking(comparison: Comparison, why: str) -> BudgetVerdict:
-    """The verdict where no budget can be compared: the best score of all."""
-    scores = [entry.score for entry in comparison.entries]
-    errors = [score.error for score in scores if score.error is not None]
-    known = len(errors) == len(scores) > 1
-    chance = float(chances_of_best([score.order for score in scores], errors)[0]) if known else None
-    made = BudgetVerdict(None, comparison.winner, comparison.score.value, probability=chance, no_budget=why)
+def _without_budget(comparison: Comparison, trained: TrainedCurves | None, why: str) -> BudgetVerdict:
+    """The verdict where no budget can be compared: the best of all scores, also of what was only scored here."""
+    curves = () if trained is None else trained.curves
+    entries, known = {each.trial.run_id: each for each in comparison.entries}, {each.trial for each in curves}
+    scored = [
+        TrainingCurve("", run_id, run_id, (CurvePoint(0.0, each.score.order, each.score.error or 0.0),))
+        for run_id, each in entries.items()
+        if run_id not in known
+    ]
+    made = _one_by_one(entries, standings([*scored, *curves], math.inf), comparison.score.mode)
+    made = replace(made, trained=trained, no_budget=why)
     return replace(made, warnings=tuple(doubts(comparison, made)))
 
 

@@ -84,7 +84,7 @@ def _history(comparison: Comparison, runs: Runs) -> FigureData:
                 colour,
                 number,
                 each.score.value,
-                trial_note(each, comparison.title, runs),
+                trial_note(comparison, each, runs),
                 hollow=each.trial.status == "pruned",
                 faint=True,
             )

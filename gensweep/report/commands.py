@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
+from gensweep.config import registries
 from gensweep.config.checks import likelihood_families
 from gensweep.config.yaml import read_value
 from gensweep.ranking import Ranking
@@ -117,6 +118,8 @@ def _changes(found: TrialRecord, like: TrialRecord, *, searched: bool) -> dict[s
     likelihood = wanted.timesteps is not None
     if "reference" in parts or likelihood != (found.objective.identity.timesteps is not None):
         changes |= _differing(found.config, like.config, "data.")
+        if not _limited(like.config, wanted):
+            changes.pop("data.limit", None)
         changes |= _labels(found, changes)
         changes |= _differing(
             found.config, like.config, f"evaluation.{'likelihood.split' if likelihood else 'against'}"
@@ -133,6 +136,16 @@ def _changes(found: TrialRecord, like: TrialRecord, *, searched: bool) -> dict[s
     if "weights" in parts:
         changes["training.ema_half_life"] = like.config.get("training.ema_half_life", "0")
     return changes
+
+
+def _limited(config: Mapping[str, str], wanted: Identity) -> bool:
+    """Whether a limit on the images of a training is one on those that its score compares with, too."""
+    if wanted.timesteps is not None:
+        return config.get("evaluation.likelihood.split") == "train"
+    if config.get("evaluation.against", "train") in ("train", "test"):
+        return True
+    metrics = registries.metrics()
+    return wanted.metric not in metrics or bool(metrics[wanted.metric].of_training)
 
 
 def _metrics(found: TrialRecord, wanted: Identity, *, searched: bool) -> dict[str, str]:

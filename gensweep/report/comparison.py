@@ -79,7 +79,7 @@ class Comparison:
 
     def group_of(self, trial: TrialRecord) -> str:
         """What figures call the group that a trial of these sweeps would belong to, also if it is not ranked."""
-        sweep, family = self._sweep_of(trial), trial.family
+        sweep, family = self.sweep_of(trial), trial.family
         if self._families.get(sweep, {family}) == {family}:
             return sweep
         return family if len(self.sweeps) == 1 else f"{sweep} {family}"
@@ -102,9 +102,10 @@ class Comparison:
 
     def name_of(self, trial: TrialRecord) -> str:
         """What tables call a trial, unlike any other's."""
-        return f"{self._sweep_of(trial)}/{trial.trial}"
+        return f"{self.sweep_of(trial)}/{trial.trial}"
 
-    def _sweep_of(self, trial: TrialRecord) -> str:
+    def sweep_of(self, trial: TrialRecord) -> str:
+        """What tables call the sweep of a trial, unlike any other's."""
         return self.names.get((trial.sweep_id, trial.sweep), trial.sweep)
 
     @cached_property
@@ -112,7 +113,7 @@ class Comparison:
         """The families of each sweep that are ranked."""
         families: dict[str, set[str]] = {}
         for each in self.entries:
-            families.setdefault(self._sweep_of(each.trial), set()).add(each.trial.family)
+            families.setdefault(self.sweep_of(each.trial), set()).add(each.trial.family)
         return families
 
     @cached_property
@@ -125,7 +126,7 @@ class Comparison:
         """How well early scores ranked the final ones; asks the store for histories."""
         trials: dict[str, list[RankedTrial]] = {name: [] for name in self.names.values()}
         for each in self.entries:
-            trials.setdefault(self._sweep_of(each.trial), []).append(each)
+            trials.setdefault(self.sweep_of(each.trial), []).append(each)
         return [rung for name, mine in trials.items() for rung in rungs(name, mine)]
 
 

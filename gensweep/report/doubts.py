@@ -24,17 +24,18 @@ MUCH_LONGER = 2.0
 def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
     """One line each, the weightiest first."""
     trial = verdict.winner.trial
-    yield from (f"{trial.name} {warning}" for warning in trial_warnings(trial))
+    name = comparison.name_of(trial)
+    yield from (f"{name} {warning}" for warning in trial_warnings(trial))
     if verdict.no_budget is not None:
         yield verdict.no_budget
     if verdict.seeds == 1 and not trial.imported:
         folder, again = sweep_folder(trial), ""
         if folder is not None:
             again = f"; to see how much: {going_on_command('repeat', folder.path)} --top 3 --seeds 2"
-        yield f"{trial.name} was trained with one seed, and another may turn out otherwise{again}"
+        yield f"{name} was trained with one seed, and another may turn out otherwise{again}"
     if verdict.best_of_all is not None:
         other, found = verdict.best_of_all
-        yield f"the best single configuration is {other.trial.name} ({comparison.title} {score(found)})"
+        yield f"the best single configuration is {comparison.name_of(other.trial)} ({comparison.title} {score(found)})"
     yield from _few_or_unknown(comparison, verdict)
     kept = {sweep.run_id for sweep in comparison.sweeps}
     for item in comparison.not_comparable:
@@ -46,13 +47,16 @@ def doubts(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
 
 
 def _few_or_unknown(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
-    if verdict.trained is None:
+    if verdict.budget is None or verdict.trained is None:
         return
     name = comparison.group_name
     drawn = {curve.group for curve in verdict.curves}
     if alone := sorted({curve.group for curve in verdict.trained.curves} - drawn):
         yield f"one configuration says nothing of others, so there is no curve of {', '.join(map(name, alone))}"
-    few = [curve for curve in verdict.curves if curve.configurations < MIN_CONFIGURATIONS]
+    unpaid = [name(curve.group) for curve in verdict.curves if not curve.configurations]
+    if unpaid:
+        yield f"the budget does not pay for a training and {verdict.draw:,} images of {', '.join(unpaid)}"
+    few = [curve for curve in verdict.curves if 0 < curve.configurations < MIN_CONFIGURATIONS]
     if few:
         counts = ", ".join(f"{name(curve.group)} {curve.configurations}" for curve in few)
         yield f"a band takes {MIN_CONFIGURATIONS} configurations, but there are fewer ({counts})"

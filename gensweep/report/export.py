@@ -125,7 +125,7 @@ def comparison_rows(comparison: Comparison, judged: BudgetVerdict, limit: int | 
     return [
         {
             "#": entry.rank,
-            "sweep": trial.sweep,
+            "sweep": comparison.sweep_of(trial),
             "trial": trial.trial,
             "family": family_name(trial.family),
             comparison.title: entry.score.value,

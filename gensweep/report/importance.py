@@ -67,7 +67,8 @@ def importance(comparison: Comparison) -> VarianceShares | None:
     rows: dict[str, list[int]] = {}
     for row, entry in enumerate(entries):
         rows.setdefault(entry.trial.family, []).append(row)
-    found = decomposed(_population(entries, scores, rows))
+    settings = [{**entry.trial.params, SWEEP: comparison.sweep_of(entry.trial)} for entry in entries]
+    found = decomposed(_population(settings, scores, rows))
     if found.between is None and not found.within:
         return None
     return VarianceShares(found.between, _settings(found), found.rest, finished, len(entries) - finished, log)
@@ -106,25 +107,24 @@ def _scores(entries: Sequence[RankedTrial]) -> tuple[list[float], bool]:
 
 
 def _population(
-    entries: Sequence[RankedTrial], scores: Sequence[float], rows: Mapping[str, Sequence[int]]
+    settings: Sequence[Mapping[str, Any]], scores: Sequence[float], rows: Mapping[str, Sequence[int]]
 ) -> Population:
     import numpy as np
 
-    factors = {family: _factors(entries, listed) for family, listed in rows.items()}
+    factors = {family: _factors(settings, listed) for family, listed in rows.items()}
     return Population(np.array(scores), {family: np.array(listed) for family, listed in rows.items()}, factors)
 
 
-def _factors(entries: Sequence[RankedTrial], rows: Sequence[int]) -> list[Factor]:
+def _factors(settings: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> list[Factor]:
     """The settings that vary among trials of a family.
 
     One that only a branch has is a factor of the trials that took the branch, however deep it lies.
     """
-    params = {row: dict(entries[row].trial.params) | {SWEEP: entries[row].trial.sweep} for row in rows}
     having: dict[str, list[int]] = {}
-    for row, settings in params.items():
-        for key in settings:
+    for row in rows:
+        for key in settings[row]:
             having.setdefault(key, []).append(row)
-    factors = [factor_of(key, listed, [params[row][key] for row in listed]) for key, listed in having.items()]
+    factors = [factor_of(key, listed, [settings[row][key] for row in listed]) for key, listed in having.items()]
     return [factor for factor in factors if factor is not None]
 
 

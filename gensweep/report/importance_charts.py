@@ -81,7 +81,7 @@ def _panel(found: SettingScores, name: str, comparison: Comparison, runs: Runs) 
             series[entry.trial.run_id],
             value if numbers else names.index(_word(value)),
             entry.score.value,
-            trial_note(entry, title, runs),
+            trial_note(comparison, entry, runs),
             hollow=entry.trial.status == "pruned",
             ringed=entry.rank == 1,
             faint=entry.rank > 1,

@@ -41,9 +41,9 @@ class ParetoRow:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         trial = self.entry.trial
-        named = {"sweep": trial.sweep, "trial": trial.trial, "family": trial.family, "score": self.entry.score.value}
+        named = {"sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id, "family": trial.family}
         costs = {name: value for name, value in asdict(self).items() if name not in ("entry", "on_front")}
-        return named | costs
+        return named | {"score": self.entry.score.value} | costs
 
 
 def priced_models(comparison: Comparison, verdict: BudgetVerdict) -> list[ParetoRow]:
@@ -62,7 +62,7 @@ def pareto_table(comparison: Comparison, verdict: BudgetVerdict) -> list[dict[st
     """The front as rows of a table for people."""
     return [
         {
-            "on the Pareto front": row.entry.trial.name,
+            "on the Pareto front": comparison.name_of(row.entry.trial),
             "family": family_name(row.entry.trial.family),
             comparison.title: row.entry.score.value,
             "training": amount_words(row.training, row.unit),
@@ -108,7 +108,7 @@ def objective_table(comparison: Comparison) -> list[dict[str, Any]]:
     """The front of the objectives as rows of a table for people."""
     return [
         {
-            "on the front of the objectives": row.entry.trial.name,
+            "on the front of the objectives": comparison.name_of(row.entry.trial),
             "family": family_name(row.entry.trial.family),
             comparison.title: row.entry.score.value,
             **{each.metric: named_amount(each.metric, each.value) for each in row.objectives[1:]},

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gensweep.compute.amounts import Amount
-from gensweep.compute.backtest import HIDDEN_FACTOR
-from gensweep.compute.spending import plan_spending
+from gensweep.compute.backtest import HIDDEN_FACTOR, longest
+from gensweep.compute.spending import lawful_families, plan_spending
 from gensweep.errors import GensweepError
 from gensweep.report.family_trainings import trainings_by_family
 from gensweep.report.spending_report import backtest_sentence, plan_sentences, plan_table, width_sentences
@@ -40,12 +40,12 @@ def plan_ahead(comparison: Comparison, judged: BudgetVerdict) -> PlanAhead | Non
     if judged.budget is None or judged.trained is None:
         return None
     unit = judged.budget.unit
-    budget = Amount(unit, PLANNED_FACTOR * max(curve.spent for curve in judged.trained.curves))
     try:
         families = trainings_by_family(comparison, unit)
+        budget = Amount(unit, PLANNED_FACTOR * longest(lawful_families(families)))
         plan = plan_spending(families, budget.value, free_size=unit == "images")
     except GensweepError as error:
-        return PlanAhead((f"No plan for {budget}: {error}.",))
+        return PlanAhead((f"No plan: {error}.",))
     if not plan.trusted:
         return PlanAhead((f"No plan for {budget} can be trusted: {'; '.join(plan.problems)}.",))
     names = [sweep.typed for sweep in comparison.sweeps]

@@ -39,7 +39,7 @@ class Rung:
     @property
     def place(self) -> str:
         """Where on the way it is, in words."""
-        return f"{100 * self.share:.2g} % of the training" if self.images is None else f"{count(self.images)} images"
+        return f"{100 * self.share:.3g} % of the training" if self.images is None else f"{count(self.images)} images"
 
 
 def rungs(sweep: str, entries: Iterable[RankedTrial]) -> list[Rung]:

@@ -9,16 +9,18 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from gensweep.data.picture_files import file_names, is_picture
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.files import write_problem
 from gensweep.training.class_grid import write_class_grid
 from gensweep.training.result_files import write_grid, write_picture
 
 
-def check_output(output: Path, read: Iterable[Path] = ()) -> None:
-    """Raise ConfigError, before any image is drawn, if the name is neither a .png file nor a folder.
+def check_output(output: Path, count: int, read: Iterable[Path] = ()) -> None:
+    """Raise ConfigError, before any of `count` images is drawn, if the name is neither a .png file nor a folder.
 
-    Or if one of the files that are `read` could be written over; GensweepError if nothing can be written there.
+    Or if one of the files that are `read` could be written over, or if the folder holds pictures that would stay beside
+    the new ones; GensweepError if nothing can be written there.
     """
     grid = output.suffix.lower() == ".png"
     if not grid and not output.is_dir() and (output.suffix or output.is_file()):
@@ -28,6 +30,11 @@ def check_output(output: Path, read: Iterable[Path] = ()) -> None:
     for file in read:
         if output.resolve() in (file.resolve(), file.resolve().parent):
             raise ConfigError(f"--output {output}: {file} could be written over; name another file or folder")
+    if not grid and output.is_dir() and (others := _other_pictures(output, count)):
+        raise ConfigError(
+            f"--output {output}: it holds other pictures, such as {others[0]}, among which these {count} would come; "
+            "name another folder, or take them away"
+        )
     if (problem := write_problem(output.parent if grid else output)) is not None:
         raise GensweepError(f"--output {output}: {problem}")
 
@@ -54,7 +61,18 @@ def write_pictures(
         write_grid(shown, output, columns=len(shown) if after is not None and len(after) else None)
         return [output]
     output.mkdir(parents=True, exist_ok=True)
-    files = [output / f"{index:06d}.png" for index in range(len(images))]
+    files = [output / _name(index) for index in range(len(images))]
     for image, file in zip(images, files, strict=True):
         write_picture(image, file)
     return files
+
+
+def _name(index: int) -> str:
+    return f"{index:06d}.png"
+
+
+def _other_pictures(folder: Path, count: int) -> list[str]:
+    """The pictures below a folder that are none of the images 0..count-1, by name."""
+    found = set(filter(is_picture, file_names(folder)[0]))
+    found.difference_update(map(_name, range(count)))
+    return sorted(found)

@@ -126,7 +126,7 @@ def plan_sentences(plan: SpendingPlan, budget: Amount, comparison: Comparison) -
         )
     trial = trial_of(comparison, best.members[0])
     if settings := setting_words(trial.params, [key for key in trial.params if key != "network.width"]):
-        said.append(f"Settings of {trial.name}: {settings}.")
+        said.append(f"Settings of {comparison.name_of(trial)}: {settings}.")
     return said
 
 

@@ -177,7 +177,7 @@ def _in_unit(
                     curves.append(TrainingCurve(group, trial.run_id, original, points, cut, seed=_seed(trial)))
                     entries[trial.run_id] = entry
                 else:
-                    uncounted.append(trial.name)
+                    uncounted.append(comparison.name_of(trial))
     failed = _failed(comparison, evaluations, unit)
     return TrainedCurves(unit, tuple(curves), entries, tuple(uncounted), failed)
 

@@ -20,15 +20,15 @@ Runs: TypeAlias = Callable[[str], str | None]
 """The page of a run, by its id, if it has one."""
 
 
-def trial_note(entry: RankedTrial, title: str, runs: Runs) -> Note:
+def trial_note(comparison: Comparison, entry: RankedTrial, runs: Runs) -> Note:
     """What is said of a trial under the pointer."""
     trial, cost = entry.trial, entry.trial.cost
     took = [f"{count(cost.images)} images"] if cost.images else []
     took += [f"{duration(cost.train_seconds)} of training"] if cost.train_seconds else []
     ending = "" if trial.status == "finished" else f", {trial.status}"
     lines = [
-        f"{trial.name} ({family_name(trial.family)}{ending})",
-        f"{title} {score(entry.score.value)}",
+        f"{comparison.name_of(trial)} ({family_name(trial.family)}{ending})",
+        f"{comparison.title} {score(entry.score.value)}",
         ", ".join(took),
     ]
     return Note(tuple(filter(None, [*lines, setting_words(trial.params, entry.differs)])), runs(trial.run_id))

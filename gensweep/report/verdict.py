@@ -43,16 +43,14 @@ def group_words(comparison: Comparison, verdict: BudgetVerdict, group: str) -> s
 
 
 def _winner(comparison: Comparison, verdict: BudgetVerdict) -> str:
-    trial, at = verdict.winner.trial, "" if verdict.budget is None else f"at {_budget(verdict)} "
+    name, at = comparison.name_of(verdict.winner.trial), "" if verdict.budget is None else f"at {_budget(verdict)} "
     found = f"{comparison.title} {score(verdict.score)}{_seeds(verdict)}"
     if verdict.probability is None:
         sure = "" if len(comparison.entries) < 2 else "; how sure that is, is not known"
-        sentence = f"{at}the best is {trial.name}, {found}{sure}"
+        sentence = f"{at}the best is {name}, {found}{sure}"
     else:
-        who, model = (
-            (trial.name, found) if verdict.group is None else (group_words(comparison, verdict, verdict.group), None)
-        )
-        chance = f"with a probability of {chance_words(verdict.probability)}: {model or f'{trial.name}, {found}'}"
+        who, model = (name, found) if verdict.group is None else (group_words(comparison, verdict, verdict.group), None)
+        chance = f"with a probability of {chance_words(verdict.probability)}: {model or f'{name}, {found}'}"
         lead = f"too close to call {at}: {who} leads" if verdict.too_close else f"{at}take {who}, the best"
         sentence = f"{lead.replace(' :', ':')} {chance}"
     return sentence[:1].upper() + sentence[1:]
@@ -120,7 +118,8 @@ def _settings(comparison: Comparison, verdict: BudgetVerdict) -> Iterator[str]:
         low, high = (rough(value) for value in tie.interval)
         others = "" if len(comparison.ties) == 1 else f" and {len(comparison.ties) - 1} more"
         pairs = ", image by image" if tie.paired else ""
-        yield f"By its score {tie.trial.name}{others} may be as good (behind by {low} to {high} at 95 %{pairs})"
+        who = f"{comparison.name_of(tie.trial)}{others}"
+        yield f"By its score {who} may be as good (behind by {low} to {high} at 95 %{pairs})"
 
 
 def _fresh_seeds(verdict: BudgetVerdict) -> Iterator[str]:

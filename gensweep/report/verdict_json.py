@@ -22,7 +22,7 @@ def verdict_json(comparison: Comparison, verdict: BudgetVerdict) -> dict[str, An
         "text": verdict_words(comparison, verdict),
         "budget": None if budget is None else {"unit": budget.unit, "value": budget.value},
         "draw": verdict.draw,
-        "winner": {"family": trial.family, "sweep": trial.sweep, "trial": trial.trial},
+        "winner": {"family": trial.family, "sweep": trial.sweep, "trial": trial.trial, "run_id": trial.run_id},
         "score": {"value": verdict.score, "interval": verdict.interval},
         "group": verdict.group,
         "probability": verdict.probability,

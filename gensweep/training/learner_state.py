@@ -68,10 +68,16 @@ def _modules(learner: Learner) -> dict[str, nn.Module]:
 
 
 def load_network(network: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
-    """Copy the tensors below a prefix into a network.  Raises GensweepError if they do not fit it."""
+    """Copy the tensors below a prefix into a network.  Raises GensweepError if they are missing or do not fit it."""
+    tensors = dict(_below(state, prefix))
     try:
-        network.load_state_dict(dict(_below(state, prefix)))
+        network.load_state_dict(tensors)
     except RuntimeError as error:
+        if not tensors:
+            raise GensweepError(
+                f"the checkpoint has no weights {prefix}*; an exported one holds only the network that draws images, "
+                "so name the run that it comes from"
+            ) from None
         reason = " ".join(str(error).split())
         raise GensweepError(
             f"the weights {prefix}* of the checkpoint do not fit this model ({reason[:300]}); "

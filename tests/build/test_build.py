@@ -12,7 +12,7 @@ from untrained import FAMILIES, config
 from gensweep.build.footprint import count_parameters
 from gensweep.build.model import load_checkpoint
 from gensweep.build.parts import build_family, hold_out, load_images
-from gensweep.errors import ConfigError, GensweepError
+from gensweep.errors import ConfigError
 from gensweep.metrics.real import spread
 from gensweep.phases import Phase
 from gensweep.sweep import planning
@@ -82,14 +82,16 @@ def test_settings_of_sampling_can_change_and_those_of_the_network_cannot(trained
     model = load_checkpoint(folder, overrides={"sampler.kind": "ancestral", "family.guidance": 3.0}, device="cpu")
     assert model.config.kind("sampler") == "ancestral"
     assert not torch.equal(model.sample(4), load_checkpoint(folder, device="cpu").sample(4))
-    with pytest.raises(GensweepError, match="do not fit this model"):
-        load_checkpoint(folder, overrides={"network.width": 16}, device="cpu")
     with pytest.raises(ConfigError, match="stepps"):
         load_checkpoint(folder, overrides={"sampler.stepps": 3}, device="cpu")
-    for key in ("seed", "data.size", "training.batch_size", "evaluation.samples"):
+    idle = ["seed", "data.size", "training.batch_size", "evaluation.samples", "network.width", "network.dropout"]
+    for key in (*idle, "family.label_dropout", "diffusion.levels.kind", "diffusion.loss"):
         for change in (partial(load_checkpoint, folder, overrides={key: 9}), partial(model.with_settings, {key: 9})):
             with pytest.raises(ConfigError, match=f"{key}: says how the model was trained"):
                 change()
+    with pytest.raises(ConfigError, match=r"diffusion\.levels\.kind: says how"):
+        load_checkpoint(folder, overrides={"diffusion": {"levels": {"kind": "uniform"}}}, device="cpu")
+    assert load_checkpoint(folder, overrides={"diffusion.schedule.kind": "cosine"}, device="cpu").family
 
 
 def test_each_average_of_a_checkpoint_and_the_raw_weights_can_be_chosen(trained):

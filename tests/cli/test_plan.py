@@ -32,6 +32,8 @@ def store(tmp_path_factory):
         broken = KnownLaw(floor=2, size=1, images_exponent=0.7, saturates=5e12)
         write_lawful_sweep(folder, "wall", MadeUpSweep(broken, trainings=8, rungs=(), evaluations=16), seed=2)
         write_lawful_sweep(folder, "three", MadeUpSweep(trainings=3, rungs=(), evaluations=4), seed=3)
+        long = MadeUpSweep(trainings=1, rungs=(), evaluations=48, flops=2 * MADE.flops)
+        write_lawful_sweep(folder, "long", long, family="gan", seed=5)
         write_lawful_sweep(folder, "upward", MadeUpSweep(trainings=6, rungs=(), evaluations=4), seed=4, mode="max")
         write_sweep(folder, "costless", diffusion, 6, pictures=False, rungs=1)
         yield folder
@@ -88,7 +90,7 @@ def ahead(store):
     found = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forecast, "REPLICATES", 30)
-        for names in (("ddpm", "dcgan"), ("wall",), ("three",), ("upward",), ("costless",)):
+        for names in (("ddpm", "dcgan"), ("wall",), ("three",), ("upward",), ("costless",), ("long", "ddpm")):
             comparison = compare(load_sweeps(names), asked=True)
             judged = judge(comparison)
             said = plan_ahead(comparison, judged)
@@ -113,7 +115,7 @@ def test_the_report_shows_the_plan_for_four_times_the_compute_where_it_is_truste
     ("sweep", "said"),
     [
         ("wall", "No plan for 8e13flops can be trusted: "),
-        ("three", "No plan for 8e13flops: too few trials with scores to fit a law"),
+        ("three", "No plan: too few trials with scores to fit a law"),
         ("upward", "a law needs scores that fall towards a floor"),
     ],
 )
@@ -123,6 +125,12 @@ def test_the_report_says_in_a_line_why_it_has_no_plan(ahead, sweep, said):
     assert said in page
     assert (found.rows, found.command) == ((), None)
     assert "next.yaml" not in page
+
+
+def test_the_report_plans_from_what_families_with_a_law_have_spent(ahead):
+    found, _ = ahead["long"]
+    assert "With 8e13flops: diffusion at width" in found.sentences[0]
+    assert found.remarks[0].startswith("GAN is left out")
 
 
 def test_a_report_without_compute_on_record_says_nothing_of_a_plan(ahead):

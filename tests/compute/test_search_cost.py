@@ -35,6 +35,13 @@ def test_bands_end_at_a_third_of_the_trials():
     assert [point.low is not None for point in search_frontier(made)] == [True] * 4 + [False] * 8
 
 
+def test_trials_that_failed_make_up_no_band():
+    made = [curve("a", index, [(1 + index, 50 + index)]) for index in range(MIN_CONFIGURATIONS)]
+    failed = [curve("a", 20 + index, [(1, 90)], failed=True) for index in range(4)]
+    assert search_frontier([*made, *failed])[0].low is not None
+    assert all(point.low is None for point in search_frontier([*made[1:], *failed]))
+
+
 def test_a_budget_between_whole_numbers_of_trials_buys_what_lies_between():
     scores, costs = np.array([5.0, 7, 9, 4, 6]), np.full(5, 10.0)
     one, two = (float(expected_best(scores, k)) for k in (1, 2))

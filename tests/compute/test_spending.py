@@ -7,9 +7,9 @@ import pytest
 from truths.trainings import KnownLaw, MadeUpSweep, flops_of
 
 from gensweep.compute import forecast
-from gensweep.compute.allocation import FamilyPlanner
-from gensweep.compute.backtest import backtest
-from gensweep.compute.forecast import FittedFamily
+from gensweep.compute.allocation import MAX_WIDENING, FamilyPlanner
+from gensweep.compute.backtest import Backtest, HiddenScore, backtest
+from gensweep.compute.forecast import FittedFamily, ScoreForecast
 from gensweep.compute.spending import MAX_REACH, plan_spending
 from gensweep.errors import GensweepError, UntrustedError
 
@@ -113,6 +113,15 @@ def test_intervals_are_as_much_wider_as_those_of_the_backtest_were_too_narrow():
     assert plan.best.forecast.value == pytest.approx(plain.value)
 
 
+@pytest.mark.parametrize(("held", "total", "widening"), [(4, 5, 1.0), (8, 10, 1.0), (7, 10, 2.0), (4, 6, 2.0)])
+def test_intervals_that_held_as_many_scores_as_they_claim_are_wide_enough(held, total, widening):
+    scores = [10.0] * held + [20.0] * (total - held)
+    hidden = [
+        HiddenScore("a", f"t{n}", 2.0, score, ScoreForecast(10.0, 5.0, 200**0.5)) for n, score in enumerate(scores)
+    ]
+    assert Backtest(1.0, tuple(hidden), None, None, None, ()).widening == pytest.approx(widening)
+
+
 @pytest.mark.trains
 @pytest.mark.parametrize("seed", range(3))
 def test_a_family_that_saturates_suddenly_is_not_trusted(seed):
@@ -148,6 +157,22 @@ def test_no_width_is_proposed_that_a_budget_does_not_pay_for():
     assert FamilyPlanner("a", FittedFamily.of(few)).widths(1000 * SWEEP.flops) == sorted(tried)[:2]
 
 
+@pytest.mark.parametrize("power", [3.0, 1.0, 0.001, 0.0, -1.0])
+def test_in_seconds_too_a_wider_network_sees_as_many_images_as_the_widest_that_was_tried(power):
+    """Seconds of an image grow with the width in another way than its FLOPs, or as measured not at all."""
+    trainings = []
+    for each in drawn(MadeUpSweep(rungs=())):
+        share = [replace(point, spent=100 * point.spent / SWEEP.flops) for point in each.curve.points]
+        timed = replace(each.curve, points=tuple(share))
+        trainings.append(replace(each, curve=timed, unit_cost=1e-3 * (each.width / 48) ** power))
+    planner = FamilyPlanner("a", FittedFamily.of(trainings))
+    widest = planner.widths(400.0)[-1]
+    assert 48 < widest <= 48 * MAX_WIDENING
+    assert 400.0 / (widest / 48) ** power >= 100.0
+    assert widest == 96 or 400.0 / ((widest + 8) / 48) ** power < 100.0
+    assert planner.widths(100.0)[-1] == planner.widths(50.0)[-1] == 48
+
+
 def test_three_trials_are_too_few():
     with pytest.raises(UntrustedError, match=r"too few trials .*\(3 of a; 5 of a family are needed\).*--extend"):
         plan_spending({"a": drawn(MadeUpSweep(trainings=3, rungs=()))}, 4 * SWEEP.flops)
@@ -158,6 +183,21 @@ def test_a_family_of_three_trials_is_left_out_of_a_plan():
     plan = plan_spending({"a": drawn(), "few": few}, 4 * SWEEP.flops)
     assert [each.group for each in plan.allocations] == ["a"]
     assert plan.remarks[0].startswith("few is left out: 3 trials")
+
+
+def test_how_long_a_family_was_trained_that_is_left_out_does_not_count():
+    """Neither is a budget nearer by it, nor was it spent already."""
+    long = drawn(MadeUpSweep(trainings=1, rungs=(), flops=10 * SWEEP.flops), 1, "long")
+    assert plan_spending({"a": drawn(), "long": long}, 4 * SWEEP.flops).trusted
+    plan = plan_spending({"a": drawn(), "long": long}, 2 * MAX_REACH * SWEEP.flops)
+    assert "the budget is 32 times what any trial of a has spent" in plan.problems[0]
+
+
+def test_a_budget_is_as_far_as_it_is_from_what_the_recommended_family_has_spent():
+    worse = drawn(MadeUpSweep(KnownLaw(floor=60), flops=2 * SWEEP.flops), 1, "bad")
+    plan = plan_spending({"good": drawn(), "bad": worse}, 1.5 * MAX_REACH * SWEEP.flops)
+    assert plan.best.group == "good"
+    assert "the budget is 24 times what any trial of good has spent" in plan.problems[-1]
 
 
 def test_repeats_of_a_configuration_count_once():

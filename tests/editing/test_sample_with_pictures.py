@@ -170,6 +170,7 @@ def test_frames_between_two_pictures_are_one_row_between_them(checkpoints, files
             ["--init-image", "car.png", "--interpolate", "ship.png", "--set", "sampler.eta=0.5"],
             ["deterministic", "dpmpp_2m"],
         ),
+        (["--init-image", "car.png", "--interpolate", "ship.png", "--guidance", "9"], ["guidance", "--class"]),
         (["--init-image", "car.png", "--class", "cat"], ["'cat'"]),
         (["--init-image", "x" * 300], ["cannot be read"]),
     ],

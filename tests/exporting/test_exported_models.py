@@ -366,6 +366,20 @@ def test_the_folder_of_the_user_is_not_exported_over(output, tmp_path, monkeypat
     assert Path("mine").read_text() == "mine"
 
 
+def test_only_an_export_is_replaced_and_never_the_model_itself(tmp_path, capsys):
+    folder = checkpoint(tmp_path / "mine", untrained.FAMILIES["gan"])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("mine")
+    for output, words in ((folder, "lies there"), (folder.parent, "lies there"), (tmp_path / "other", "not an export")):
+        assert run(["export", str(folder), "--to", "onnx", "-o", str(output), "--force"]) == 2
+        assert words in capsys.readouterr().err
+    assert (tmp_path / "other" / "notes.txt").read_text() == "mine"
+    out = ["export", str(folder), "--to", "safetensors", "-o", str(tmp_path / "out"), "--force"]
+    assert run(out) == run(out) == 0
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "but for `interpret` and `finetune`, which need the discriminator of the run:" in card
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
 def test_an_export_that_fails_leaves_what_was_there(error, tmp_path, monkeypatch, capsys):
     folder, out = export(tmp_path, untrained.FAMILIES["gan"], "safetensors")

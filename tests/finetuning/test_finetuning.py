@@ -29,6 +29,7 @@ KNOWN = tuple("012345678")
 KINDS = ["diffusion", "gan"]
 LORA = {"kind": "lora", "rank": 2}
 FEW = {
+    "data.limit": 12,
     "training.images": 24,
     "training.batch_size": 8,
     "training.ema_half_life": 8,
@@ -53,8 +54,8 @@ def base(tmp_path_factory, kind):
 
 
 def few(base, update=LORA, class_name="9", **changes):
-    trial = trial_for_few_images(base, update, class_name=class_name, limit=12)
-    return trial.with_overrides(FEW | {key.replace("__", "."): value for key, value in changes.items()})
+    changes = {key.replace("__", "."): value for key, value in changes.items()}
+    return trial_for_few_images(base, update, class_name=class_name, changes=FEW | changes)
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +269,38 @@ def test_an_unconditional_base_learns_without_labels(kind, tmp_path):
     ).abs().max() <= 1
 
 
+def test_settings_suit_the_length_and_the_images_that_are_asked_for(kind, base, tmp_path):
+    limited = untrained.config(kind, data__classes=list(KNOWN), family__conditional=True, training__device_seconds=3.0)
+    folder = untrained.checkpoint(tmp_path, limited)
+    asked = {"training.images": 20_000, "data.limit": 4, "evaluation.samples": 5}
+    flat = trial_for_few_images(folder, LORA, class_name="9", changes=asked).flat()
+    assert {key: flat[key] for key in asked} == asked
+    assert (flat["training.ema_half_life"], flat["evaluation.every"]) == (2_000, 5_000)
+    assert flat["training.batch_size"] == 4
+    assert flat["training.device_seconds"] is None
+    assert flat.get("optimizer.warmup", 1_000) == 1_000
+    for wrong in (0, "many", None):
+        with pytest.raises(ConfigError, match=r"training\.images") as error:
+            trial_for_few_images(folder, LORA, class_name="9", changes={"training.images": wrong})
+        assert len(error.value.problems) == 1
+
+
+def test_an_export_of_a_fine_tuning_is_the_model_that_it_was(tuned, tmp_path):
+    out = tmp_path / "out"
+    assert main.run(["export", str(tuned), "--to", "safetensors", "-o", str(out)]) == 0
+    for name in ("9", "3"):
+        assert torch.equal(images_of(out, name), images_of(tuned, name))
+    model = load_checkpoint(out, device="cpu")
+    images = load_images(model.config)
+    assert images.class_names == (*KNOWN, "9")
+    assert set(images.labels.tolist()) == {9}
+    assert str(tmp_path) not in (out / "checkpoint.json").read_text()
+    assert "/" not in model.config.flat()["finetune.base"]
+
+
 BAD = [
+    (["--class", "9", "--update", "full", "--rank", "8"], 2, "--rank: belongs to low-rank updates"),
+    (["--class", "9", "--update", "scratch", "--target", "conv"], 2, "--target: belongs to low-rank updates"),
     (["--class", "9", "--rank", "5000"], 2, "finetune.update.rank: 5000 is more than any of the"),
     (["--class", "9", "--target", "nowhere"], 2, "finetune.update.target: 'nowhere' matches no layer of the"),
     (["--class", "9", "--target", "("], 2, "finetune.update.target: '(' is no regular expression"),

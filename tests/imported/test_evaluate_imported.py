@@ -13,6 +13,7 @@ from PIL import Image
 from scored_digits import COUNT, compared, evaluate, real_digits, write
 
 from gensweep.cli.main import run
+from gensweep.imported.exported import ExportedGenerator
 from gensweep.sweep.folder import SweepFolder
 
 
@@ -280,6 +281,17 @@ def test_a_range_that_is_said_is_taken(store, capsys):
     export(store / "B.pt", Odd(lambda x: (x + 1) * 127.5))
     (scaled,), _ = evaluate(capsys, "--torchscript", "B.pt", *given, "--output-range", "0,255")
     assert scaled["value"] == pytest.approx(plain["value"], rel=1e-3)
+
+
+def test_what_a_generator_draws_itself_follows_from_the_seed(tmp_path):
+    export(tmp_path / "noisy.pt", Odd(lambda images: images + 0.1 * torch.randn_like(images)))
+    generator = ExportedGenerator(tmp_path / "noisy.pt", torch.device("cpu"), (LATENT,))
+    every, shape, state = torch.arange(6), (1, 8, 8), torch.get_rng_state()
+    first, again, other = (generator.draw(key, every, None, shape) for key in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(generator.draw(0, every[3:], None, shape), generator.draw(0, every[:3], None, shape))
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_program_of_torch_export_is_taken_too(store, capsys):

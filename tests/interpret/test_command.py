@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import pickle
 import re
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,13 @@ import pytest
 from PIL import Image
 
 from gensweep.cli.main import run
+from gensweep.config import TrialConfig
 
+MEAN = {
+    "family": {"kind": "meanflow", "conditional": True},
+    "network": {"kind": "cnn", "width": 8},
+    "sampler": {"kind": "euler", "steps": 2},
+}
 UNET = {"kind": "unet", "width": 8, "multipliers": [1, 2], "blocks": 1, "attention": [4]}
 FAST = ("--samples", "8", "--permutations", "99", "--levels", "2", "--draws", "0")
 TEXTS = {"index.html", "activation_map.csv", "interventions.csv"}
@@ -24,6 +31,9 @@ def store(tmp_path_factory):
     import untrained
     from logged import LoggedSweep
     from made_up import mlflow_store
+
+    from gensweep.build.model import load_checkpoint
+    from gensweep.exporting.export_targets import write_safetensors
 
     with mlflow_store(tmp_path_factory.mktemp("store")) as folder:
         (folder / "cache").mkdir()  # where kernels are compiled, whichever test comes first
@@ -37,10 +47,13 @@ def store(tmp_path_factory):
         others = {
             "gan": untrained.config("gan", family__conditional=True),
             "plain": untrained.config("diffusion", family__conditional=False),
+            "mean": TrialConfig.from_dict(untrained.DIGITS | MEAN),
             "deaf": untrained.config("diffusion", family__guidance=0.0),
         }
         for name, config in others.items():
             untrained.checkpoint(folder / "made" / name, config).rename(folder / name)
+        (folder / "bare").mkdir()
+        write_safetensors(load_checkpoint(folder / "gan", device="cpu"), folder / "bare")
         yield folder
 
 
@@ -102,6 +115,17 @@ def test_a_run_gives_rows_a_page_pictures_and_a_table_and_files_them(store, caps
     assert {Path(item.path).name for item in filed} == made
 
 
+def test_rows_can_travel_from_the_machine_that_looked(store, tmp_path):
+    """The steps of MeanFlow have levels of a class of their own."""
+    from gensweep.interpret.command import look_into
+
+    settings = {"samples": 8, "levels": 2, "permutations": 99, "units": None, "draws": 0, "seed": 0}
+    rows, *_ = look_into(store / "mean", {"class_name": "3", "layers": None}, settings, tmp_path / "page", "mean", "")
+    assert rows
+    assert pickle.loads(pickle.dumps(rows)) == rows
+    assert {type(row["level"]) for row in rows} == {float}
+
+
 def test_the_same_seed_gives_the_same_files_and_another_one_others(store, capsys):
     for folder, seed in (("one-a", "5"), ("one-b", "5"), ("two", "6")):
         interpret(capsys, "tiny", "--class", "3", "--layer", "middle", "--seed", seed, "-o", folder)
@@ -143,6 +167,7 @@ def test_without_the_images_of_the_training_the_rest_is_there(store, capsys, mon
     ("arguments", "words"),
     [
         (["plain"], "this model was trained without labels, so no unit knows any"),
+        (["bare"], "holds only the network that draws images, so name the run that it comes from"),
         (["deaf"], "family.guidance is 0, which ignores the label"),
         (["tiny", "--class", "horse"], "'horse' is not a class of this model (known: 0, 1, 2,"),
         (["tiny", "--layer", "zzz"], "--layer 'zzz' is found in no layer's name; there are"),

@@ -11,10 +11,11 @@ from recorded import sweep, trial
 
 from gensweep.compute.amounts import Amount, parse_amount
 from gensweep.errors import ConfigError, NothingToCompareError
+from gensweep.report.budget_charts import budget_plan, trainings_plan
 from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
-from gensweep.report.export import comparison_json
-from gensweep.report.pareto_table import pareto_rows
+from gensweep.report.export import comparison_json, comparison_rows
+from gensweep.report.pareto_table import pareto_rows, pareto_table
 from gensweep.report.training_curves import sampling_cost
 from gensweep.report.verdict import verdict_words
 from gensweep.results import Cost, Evaluation, Identity, Score
@@ -137,7 +138,18 @@ def test_two_sweeps_of_one_name_are_two_groups(history):
     comparison = compare([first, second], asked=True)
     assert {group: len(members) for group, members in comparison.groups.items()} == {"s aaaaaaaa": 8, "s bbbbbbbb": 8}
     assert [comparison.group_name(group) for group in comparison.groups] == list(comparison.groups)
-    assert judge(comparison).group is not None
+    verdict = judge(comparison)
+    name = comparison.name_of(verdict.winner.trial)
+    assert name == f"{verdict.group}/{verdict.winner.trial.trial}"
+    assert f": {name}, FD-EffNetLite0 " in verdict_words(comparison, verdict)
+    assert any(each.startswith(f"{name} was trained with one seed") for each in verdict.warnings)
+    assert comparison_json(comparison, verdict)["verdict"]["winner"]["run_id"] == verdict.winner.trial.run_id
+    assert {row["sweep"] for row in comparison_rows(comparison, verdict)} == {"s aaaaaaaa", "s bbbbbbbb"}
+    assert {row["on the Pareto front"] for row in pareto_table(comparison, verdict)} <= set(
+        map(comparison.name_of, (entry.trial for entry in comparison.entries))
+    )
+    (panel,) = budget_plan(comparison, verdict, lambda run_id: None).panels
+    assert any(dot.note.lines[0].startswith(f"{name} (GAN") for dot in panel.dots)
 
 
 @pytest.mark.parametrize("status", ["running", "paused", "waiting", "stopped", "pruned"])
@@ -217,6 +229,13 @@ def test_images_to_be_drawn_move_the_flip(families):
         judge(families, parse_amount("5images"), draw=10)
 
 
+def test_a_budget_that_does_not_pay_for_the_images_of_a_group_says_so(families):
+    verdict = judge(families, parse_amount("16e12flops"), draw=20000)
+    assert verdict.group == "g"
+    assert "the budget does not pay for a training and 20,000 images of d" in verdict.warnings
+    assert not any("a band takes" in each for each in verdict.warnings)
+
+
 @pytest.mark.parametrize(
     ("budget", "words"),
     [
@@ -245,6 +264,48 @@ def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_rea
     with pytest.raises(NothingToCompareError, match="train g longer, or compare in another unit") as error:
         judge(comparison, parse_amount("1e12flops"))
     assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def apart(history):
+    """A model of three seeds, and one that was trained for a tenth as much in every unit."""
+    long = [history.trial("d", n, "diffusion", [(1e13, 30.0 + 2 * n)] * 10) for n in range(2)]
+    long += [
+        history.trial("d", 10 + n, "diffusion", [(1e13, v)] * 10, repeat_of="t0000") for n, v in enumerate((32, 34))
+    ]
+    for each in long:  # of which only the last is of the kind that counts
+        history.evaluations[each.run_id] = history.evaluations[each.run_id][-1:]
+    return compare([sweep("d", long), sweep("g", [history.trial("g", 0, "gan", [(1e12, 50.0)])])])
+
+
+def test_without_any_common_budget_the_best_counts_with_the_mean_of_its_seeds(apart):
+    verdict = judge(apart)
+    assert verdict.budget is None
+    assert (verdict.winner.trial.name, verdict.score, verdict.seeds) == ("d/t0000", 32.0, 3)
+    assert verdict.interval[0] < 32 < verdict.interval[1]
+    words = verdict_words(apart, verdict)
+    assert re.match(r"(Take d/t0000, the best|Too close to call: d/t0000 leads) with a probability of ", words)
+    assert "FD-EffNetLite0 32 on average of 3 seeds (95 %: " in words
+    assert [each for each in verdict.warnings if "seed" in each] == []
+    assert "in flops they have no budget in common" in verdict.warnings[0]
+
+
+def test_without_any_common_budget_costs_are_known_all_the_same(apart):
+    verdict = judge(apart)
+    rows = comparison_rows(apart, verdict)
+    assert [row["whole"] for row in rows] == ["10 TFLOPs", "10 TFLOPs", "1 TFLOPs"]
+    assert [row.entry.trial.name for row in pareto_rows(apart, verdict)] == ["d/t0000", "g/t0000"]
+    assert comparison_json(apart, verdict)["pareto"][1]["training"] == 1e12
+    assert trainings_plan(apart, verdict, lambda run_id: None).panels == []
+    (panel,) = budget_plan(apart, verdict, lambda run_id: None).panels
+    assert len(panel.dots) == 5
+
+
+def test_without_any_common_budget_what_was_only_scored_here_may_be_the_best(apart, history):
+    folder = history.trial("f", 0, "folder", [(1.0, 20.0)])
+    comparison = compare([*apart.sweeps, sweep("f", [folder])])
+    verdict = judge(comparison)
+    assert (verdict.budget, verdict.winner.trial.name, verdict.score) == (None, "f/t0000", 20.0)
 
 
 def test_a_short_sweep_that_keeps_the_budget_small_is_named(history):
@@ -344,7 +405,7 @@ def test_json_has_the_documented_keys(families):
     found = json.loads(json.dumps(comparison_json(families, judge(families))))
     verdict = found["verdict"]
     assert verdict["budget"] == {"unit": "flops", "value": pytest.approx(16e12)}
-    assert {"family", "sweep", "trial"} <= set(verdict["winner"])
+    assert {"family", "sweep", "trial", "run_id"} <= set(verdict["winner"])
     assert {"probability", "too_close", "seeds", "floor", "warnings", "text"} <= set(verdict)
     assert set(verdict["flips"][0]) == {"unit", "value", "low", "high", "below", "above"}
     assert [curve["group"] for curve in found["curves"]] == ["d", "g"]

@@ -32,6 +32,10 @@ def identity(trial, metric):
     evaluation = trial.bound("evaluation")()
     tree = trial.as_dict()
     against = evaluation.likelihood().split if metric == "bpd" else evaluation.against
+    if METRICS[metric].needs == "samples" and METRICS[metric].of_training:
+        against = "train"
+    if against == "whole" or (metric, against) == ("bpd", "test"):
+        tree["data"].pop("limit")
     extractor = tree["evaluation"]["extractor"]
     return evaluation.identity(
         metric,
@@ -64,7 +68,8 @@ def files(tmp_path, monkeypatch):
         (tmp_path / "train.yaml").write_text(to_yaml(config))
         space = {"training.batch_size": {"choice": [16, 32]}, "evaluation.batch_size": {"choice": [8, 16]}}
         sweep = {"name": "old", "base": config, "space": space}
-        sweep["objective"] = {"metric": config["evaluation"].get("metrics", ["fd"])[0]}
+        metric = config["evaluation"].get("metrics", ["fd"])[0]
+        sweep["objective"] = {"metric": metric, "mode": METRICS[metric].mode}
         (tmp_path / "tune.yaml").write_text(to_yaml(sweep))
 
     return write
@@ -91,6 +96,14 @@ PAIRS = {
         GAN | {"data": {"kind": "digits", "limit": 50}, "evaluation": {"samples": 500, "against": "whole"}},
         "fd",
         "fd",
+    ),
+    "a limit for a metric of the training": (
+        GAN | {"evaluation": {"metrics": ["authpct"], "samples": 500}},
+        GAN
+        | {"data": {"kind": "digits", "limit": 50}}
+        | {"evaluation": {"metrics": ["authpct"], "samples": 500, "against": "whole"}},
+        "authpct",
+        "authpct",
     ),
     "likelihood to likelihood": (
         DIFFUSION | {"evaluation": {"metrics": ["bpd"], "likelihood": {"timesteps": None}}},
@@ -146,6 +159,18 @@ def test_the_command_that_makes_scores_alike_loads_as_printed_and_does(files, na
     assert metric == like_metric
     assert identity(again, metric) == identity(TrialConfig.from_dict(like), metric)
     assert again.seed == 7
+
+
+ALL = {"evaluation": {"samples": 500, "against": "whole"}}
+HELD_OUT = {"evaluation": {"metrics": ["bpd"], "likelihood": {"images": 40, "timesteps": 5}}}
+
+
+@pytest.mark.parametrize(("judged", "metric"), [(ALL, "fd"), (HELD_OUT, "bpd")])
+def test_a_limit_on_which_no_score_depends_does_not_make_a_training_smaller(judged, metric):
+    like = DIFFUSION | judged | {"data": {"kind": "digits", "limit": 50, "size": 16}}
+    item = left_out(DIFFUSION, like, command="gensweep tune tune.yaml", like_metric=metric)
+    assert " data.size=16" in item.command
+    assert "data.limit" not in item.command
 
 
 def test_a_score_of_a_rung_becomes_a_whole_one(files):

@@ -98,15 +98,22 @@ def test_equal_scores_tell_nothing():
     assert importance(compare([sweep(20, lambda *_: 1.0)])) is None
 
 
-def test_sweeps_of_one_family_are_a_setting_of_it():
+@pytest.mark.parametrize("names", [("a", "b"), ("a", "a")])
+def test_sweeps_of_one_family_are_a_setting_of_it(names):
+    """Also two of one name, each by its run id."""
+
     def score(factor):
         return lambda rng, *_: factor * rng.lognormvariate(0, 0.1)
 
     sweeps = []
-    for name, factor in (("a", 1.0), ("b", 9.0)):
-        listed = sweep(20, score(factor), name=name).trials[::2]
-        sweeps.append(recorded.sweep(name, listed))
-    found = importance(compare(sweeps))
+    for number, (name, factor) in enumerate(zip(names, (1.0, 9.0), strict=True)):
+        run_id = str(number) * 9
+        listed = [
+            replace(each, sweep_id=run_id, run_id=f"{run_id}-{each.trial}")
+            for each in sweep(20, score(factor), name=name).trials[::2]
+        ]
+        sweeps.append(recorded.sweep(name, listed, run_id=run_id, sweep_id=run_id))
+    found = importance(compare(sweeps, asked=True))
     assert found.family is None
     assert found.settings[0].setting == "sweep"
     assert found.settings[0].estimate.share > 0.9

@@ -68,6 +68,15 @@ def test_the_page_needs_no_network(page):
     assert "https:" not in page
 
 
+def test_the_page_names_trials_as_the_tables_do(comparison, monkeypatch):
+    """Of two sweeps of one name with the run id of each."""
+    names = {key: f"{name} 0123abcd" for key, name in comparison.names.items()}
+    monkeypatch.setitem(comparison.__dict__, "names", names)
+    words = set(Page(render(comparison, judge(comparison))).words)
+    assert {comparison.name_of(entry.trial) for entry in comparison.entries} <= words
+    assert not {entry.trial.name for entry in comparison.entries} & words
+
+
 def test_the_page_runs_no_script_but_its_own(page):
     [script] = re.findall(r"<script>(.*?)</script>", page, re.S)
     policy = re.search(r'<meta http-equiv="Content-Security-Policy" content="(.*?)">', page)[1]

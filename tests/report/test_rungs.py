@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from recorded import ranked, trial
 
-from gensweep.report.rungs import rank_correlation, rung_words, rungs, rungs_of
+from gensweep.report.rungs import Rung, rank_correlation, rung_words, rungs, rungs_of
 
 VALUES = st.lists(st.integers(0, 9).map(float), min_size=3, max_size=12)
 
@@ -54,6 +54,11 @@ def test_trainings_of_unlike_lengths_are_compared_after_equal_shares_up_to_whole
     assert (rung.images, rung.share, rung.trials, rung.winner) == (None, 0.25, 5, 5)
     assert rung.correlation == pytest.approx(-1.0)
     assert "a correlation of -1.00 at 25 % of the training; the winner was number 5 of 5" in rung_words([rung])[0]
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.0625, "6.25 %"), (1 / 3, "33.3 %"), (0.997, "99.7 %")])
+def test_a_rung_near_the_end_is_named_in_plain_numbers(share, words):
+    assert Rung("s", share, None, 4, 1.0, 1).place == f"{words} of the training"
 
 
 def test_trainings_that_ended_before_their_length_have_no_final_score(monkeypatch):

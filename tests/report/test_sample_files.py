@@ -28,13 +28,27 @@ def test_a_grid_of_all_classes_has_their_names_and_a_folder_the_images_as_drawn(
 def test_a_folder_is_one_whatever_it_is_called_and_a_file_ends_in_png(tmp_path):
     for name in ("v1.0", "pictures.png"):
         (tmp_path / name).mkdir()
-    check_output(tmp_path / "v1.0")
-    check_output(tmp_path / "new")
-    check_output(tmp_path / "grid.PNG")
+    check_output(tmp_path / "v1.0", 4)
+    check_output(tmp_path / "new", 4)
+    check_output(tmp_path / "grid.PNG", 4)
     with pytest.raises(ConfigError, match="it is a folder"):
-        check_output(tmp_path / "pictures.png")
+        check_output(tmp_path / "pictures.png", 4)
     with pytest.raises(ConfigError, match=r"must end in \.png"):
-        check_output(tmp_path / "grid.jpg")
+        check_output(tmp_path / "grid.jpg", 4)
+
+
+def test_pictures_that_would_stay_beside_the_new_ones_are_refused(tmp_path):
+    folder = tmp_path / "drawn"
+    write_pictures(torch.zeros(6, 1, 8, 8, dtype=torch.uint8), folder)
+    (folder / "notes.txt").write_text("mine")
+    check_output(folder, 6)
+    with pytest.raises(ConfigError, match=r"it holds other pictures, such as 000003\.png, among which these 3 would"):
+        check_output(folder, 3)
+    (folder / "cats").mkdir()
+    (folder / "cats" / "000000.png").touch()
+    with pytest.raises(ConfigError, match=r"such as cats/000000\.png"):
+        check_output(folder, 6)
+    check_output(folder / "grid.png", 3)
 
 
 #: Writes noise to each of the first names and prints what is said of a disk that is full, then checks the others.
@@ -53,7 +67,7 @@ for name in sys.argv[1:3]:
         print(plain_cause(error))
 for name in sys.argv[3:]:
     try:
-        check_output(Path(name))
+        check_output(Path(name), 4)
     except GensweepError as error:
         print(error)
 """

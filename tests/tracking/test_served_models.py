@@ -35,12 +35,12 @@ pytestmark = pytest.mark.mlflow
 STARTING = 120.0
 
 
-def add(sweep, trial, score, made):
+def add(sweep, trial, score, made, **values):
     """A finished trial with a checkpoint of a conditional model."""
     uri = checkpoint_uri(str(sweep.folder.path), trial, 32)
     sweep.start(trial, {}, config("diffusion").as_dict())
     shutil.copytree(made, uri)
-    sweep.evaluate(trial, 32, score, uri)
+    sweep.evaluate(trial, 32, score, uri, **values)
     sweep.end(trial)
 
 
@@ -56,7 +56,7 @@ def made(store):
 def registered(store, made):
     """A sweep of one trial, which is the champion."""
     sweep = LoggedSweep(store / "sweeps", "first")
-    add(sweep, "t0000", 5.0, made)
+    add(sweep, "t0000", 5.0, made, error=0.3)
     sweep.file()
     words = register_winner(compare("first"), "digits")
     assert words.startswith("first/t0000 is version 1 of digits and its champion: mlflow models serve")
@@ -97,8 +97,8 @@ def test_estimates_and_pictures_are_with_the_run_and_not_in_its_model_too(regist
     assert influences(trial, "fd") == [0.5, 0.25]
 
 
-def test_the_alias_moves_only_when_the_verdict_is_not_too_close_to_call(registered, made):
-    add(registered, "t0001", 4.0, made)
+def test_the_alias_moves_only_if_the_verdict_is_sure_and_its_model_surely_better(registered, made):
+    add(registered, "t0001", 4.5, made, error=0.3)
     registered.file()
     first = find_trial("first/t0000")
     close = compare("first")
@@ -114,7 +114,19 @@ def test_the_alias_moves_only_when_the_verdict_is_not_too_close_to_call(register
     sure = replace(sure, judged=replace(sure.judged, probability=0.99))
     assert "which this verdict does not look at" in register_winner(sure, "digits")
     sure = replace(close, judged=replace(close.judged, probability=0.99))
-    assert register_winner(sure, "digits").startswith("first/t0001 is version 2 of digits and its champion")
+    words = register_winner(sure, "digits")
+    assert words.endswith("; its champion stays version 1, whose score is not surely worse")
+    add(registered, "t0002", 2.0, made, error=0.3)
+    registered.file()
+    better = compare("first")
+    assert not better.too_close
+    worse = next(entry for entry in better.comparison.entries if entry.trial.trial == "t0001")
+    assert register_winner(better, "digits").startswith("first/t0002 is version 4 of digits and its champion")
+    # The best model of the best group may be worse than one of another group.
+    words = register_winner(replace(better, judged=replace(better.judged, winner=worse)), "digits")
+    assert words == (
+        "first/t0001 is version 2 of digits; its champion stays version 4, whose score is not surely worse"
+    )
     # A registered model stays when its trial is no longer among the best, and the others go.
     store = client()
     run = store.get_run(first.run_id)
