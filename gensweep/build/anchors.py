@@ -55,7 +55,10 @@ def anchors_of(
         return found
     test, metrics = unseen(), evaluator.metrics_of("samples")
     # Real images that the reference holds would score too well: beside the test split these are the training images.
-    others = evaluator.images if settings.against == "test" else test
+    tested = settings.against == "test" or (
+        test is not None and reference_name(test) in {evaluator.identities[name].reference for name in metrics}
+    )
+    others = evaluator.images if tested else test
     for held_out in dict.fromkeys([test, others]):
         chosen = [name for name in metrics if (test if METRICS[name].of_training else others) is held_out]
         if chosen:
@@ -152,7 +155,7 @@ class _AnchorScorer:
         images = self.held_out
         if images is None:
             return
-        for part in torch.split(spread(len(images), samples), self.batch_size):
+        for part in torch.split(_like_drawn(images.labels, self._labels(samples)), self.batch_size):
             yield self.extractor(images.pixels[part].to(self._device)), images.labels[part].to(self._device)
 
     def _noise(self, samples: int) -> Batches:
@@ -175,6 +178,17 @@ class _AnchorScorer:
     @cached_property
     def _device(self) -> torch.device:
         return next(self.extractor.parameters()).device
+
+
+def _like_drawn(labels: Int[Tensor, " n"], drawn: Int[Tensor, " m"]) -> Int[Tensor, " k"]:
+    """Which real images are as many of each class as were drawn; others stand in for those that a class lacks."""
+    left = torch.ones(len(labels), dtype=torch.bool)
+    for label, wanted in enumerate(torch.bincount(drawn)):
+        of_class = torch.nonzero(labels == label)[:, 0]
+        left[of_class[spread(len(of_class), int(wanted))]] = False
+    others = torch.nonzero(left)[:, 0]
+    left[others[spread(len(others), len(drawn) - int((~left).sum()))]] = False
+    return torch.nonzero(~left)[:, 0]
 
 
 def _numbers(metric: Metric) -> tuple[float, float, float]:

@@ -45,17 +45,21 @@ class LinearProbe:
         """The most probable class of each image."""
         return self.scores(features).argmax(1)
 
-    def accuracy(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> float:
-        """The share of images whose class is predicted right, 0 to 1.  Raises GensweepError if there are none."""
-        if not len(labels):
+    def accuracy(self, features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], counts: Int[Tensor, " k"]) -> float:
+        """The share of images whose class is predicted right, 0 to 1, if classes came in proportion to the counts.
+
+        Raises GensweepError if there is no image of those classes.
+        """
+        weights = (counts / torch.bincount(labels, minlength=len(counts)).clamp(min=1))[labels]
+        if not weights.any():
             raise GensweepError("an accuracy needs at least 1 image, but there are none")
-        found = self.predict(features)
-        return float((found == labels.to(found.device)).double().mean())
+        right = self.predict(features).cpu() == labels
+        return float(weights[right].sum() / weights.sum())
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A linear probe, and its accuracy on real images that it has not seen."""
+    """A linear probe, and its accuracy on real images that it has not seen, in proportion to those that it has."""
 
     probe: LinearProbe
     ceiling: float
@@ -72,13 +76,13 @@ def fit_classifier(
     Without them it is that of a probe which is fitted without every fifth image, counted class by class, on these.
     Raises GensweepError for fewer than 2 classes, or images too few to hold one out.
     """
-    probe = fit_probe(features, labels, classes)
+    probe, counts = fit_probe(features, labels, classes), torch.bincount(labels, minlength=classes)
     if unseen is not None:
-        return Classifier(probe, probe.accuracy(*unseen))
+        return Classifier(probe, probe.accuracy(*unseen, counts))
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     held_out[labels.argsort(stable=True)] = torch.arange(len(labels)) % HELD_OUT_STRIDE == HELD_OUT_STRIDE - 1
     tested = fit_probe(features[~held_out], labels[~held_out], classes)
-    return Classifier(probe, tested.accuracy(features[held_out], labels[held_out]))
+    return Classifier(probe, tested.accuracy(features[held_out], labels[held_out], counts))
 
 
 def fit_probe(features: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int) -> LinearProbe:

@@ -36,7 +36,10 @@ def test_classifies_unseen_digits_not_much_worse_than_logistic_regression():
     x, y = digits(1797)
     probe = fit_probe(x[:1000], y[:1000], 10)
     theirs = LogisticRegression(max_iter=2000).fit(x[:1000].numpy(), y[:1000].numpy())
-    assert probe.accuracy(x[1000:], y[1000:]) > theirs.score(x[1000:].numpy(), y[1000:].numpy()) - 0.05
+    assert (
+        probe.accuracy(x[1000:], y[1000:], torch.bincount(y[1000:]))
+        > theirs.score(x[1000:].numpy(), y[1000:].numpy()) - 0.05
+    )
     assert torch.equal(probe.predict(x[1000:]), probe.scores(x[1000:]).argmax(1))
 
 
@@ -44,7 +47,7 @@ def test_labels_that_mean_nothing_get_a_strong_penalty_and_separate_ones_a_weak_
     x, random = features(200, 20, 1), torch.arange(200) % 2
     told = (x[:, -1] > 0.1).long()
     assert fit_probe(x, random, 2).penalty > 100 * fit_probe(x, told, 2).penalty
-    assert fit_probe(x, told, 2).accuracy(x, told) > 0.9
+    assert fit_probe(x, told, 2).accuracy(x, told, torch.bincount(told)) > 0.9
 
 
 def test_a_class_without_images_is_never_predicted():
@@ -69,7 +72,9 @@ def test_bad_inputs_are_refused_in_words():
     with pytest.raises(GensweepError, match="1 of 10 images have NaN"):
         fit_probe(x, torch.arange(10) % 2, 2)
     with pytest.raises(GensweepError, match="an accuracy needs at least 1 image"):
-        fit_probe(features(10, 4, 1), torch.arange(10) % 2, 2).accuracy(x[:0], torch.arange(0))
+        fit_probe(features(10, 4, 1), torch.arange(10) % 2, 2).accuracy(
+            features(0, 4, 1), torch.arange(0), torch.arange(2)
+        )
 
 
 def test_without_unseen_images_the_accuracy_does_not_depend_on_how_classes_take_turns():
@@ -80,3 +85,14 @@ def test_without_unseen_images_the_accuracy_does_not_depend_on_how_classes_take_
     found = [fit_classifier(x[order], y[order], 10).ceiling for order in orders]
     assert min(found) > 0.85
     assert max(found) - min(found) < 0.05
+
+
+def test_the_accuracy_is_that_of_images_in_the_proportions_of_the_training():
+    x, y = digits(1797)
+    seen = torch.arange(1000)[(y[:1000] < 5) | (torch.arange(1000) % 10 == 0)]  # of every other digit a tenth
+    found = fit_classifier(x[seen], y[seen], 10, (x[1000:], y[1000:]))
+    right = (found.probe.predict(x[1000:]) == y[1000:]).double()
+    of_class = torch.stack([right[y[1000:] == digit].mean() for digit in range(10)])
+    shares = torch.bincount(y[seen]) / len(seen)
+    assert found.ceiling == pytest.approx(float((shares * of_class).sum()), rel=1e-6)
+    assert found.ceiling > float(right.mean()) + 0.1
