@@ -26,7 +26,7 @@ from gensweep.files import expanded
 from gensweep.metrics.extractors import EXTRACTORS, Extractor
 from gensweep.metrics.metric import METRICS
 from gensweep.metrics.real import Real, reference_name, spread
-from gensweep.metrics.statistics import Statistics, read_statistics
+from gensweep.metrics.statistics import STATISTICS_SUFFIX, Statistics, read_statistics
 from gensweep.metrics.weights import PUBLISHED
 from gensweep.phases import Phase
 from gensweep.remote_folder import is_url
@@ -210,8 +210,13 @@ def _reference(
     splits: dict[str, Literal["test", "whole"]] = {"test": "test", "whole": "whole"}
     if (split := splits.get(settings.against)) is not None:
         return Real(load_images(trial, split), extractor, cache_folder())
+    return _statistics(settings.against, extractor)
+
+
+def _statistics(against: str, extractor: Extractor) -> Statistics:
+    """Those in a file that is compared with.  Raises ParameterError."""
     try:
-        return read_statistics(expanded(settings.against), extractor)
+        return read_statistics(expanded(against), extractor)
     except ConfigError as error:
         raise ParameterError("against", str(error)) from error
 
@@ -250,6 +255,22 @@ def folder_references(trial: TrialConfig) -> set[str]:
         with suppress(ConfigError):
             found.add(reference_name(_pictures_in(against, trial, load_images(trial))))
     return found
+
+
+def statistics_references(trial: TrialConfig) -> dict[str, str]:
+    """What a file of statistics, as it is now, is called in the scores that a trial's evaluation compares with it.
+
+    It is by metric, and empty without such a file, or where the file or the weights of the extractor are not here.
+    Raises ConfigError for a file that is damaged or of another extractor.
+    """
+    settings: EvaluationSettings = trial.bound("evaluation")()
+    compared = [name for name in settings.of("samples") if not METRICS[name].of_training]
+    if not (compared and settings.against.endswith(STATISTICS_SUFFIX) and expanded(settings.against).is_file()):
+        return {}
+    if _missing_weights(trial, "evaluation"):  # what is known needs no download
+        return {}
+    with trial.keys_in_errors():
+        return dict.fromkeys(compared, _statistics(settings.against, build_extractor(trial, "cpu")).name)
 
 
 def run_job(config: Mapping[str, Any], context: WorkerContext, reporter: Reporter) -> None:

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 
 from gensweep.build.model import load_checkpoint, weights_name
-from gensweep.build.parts import build_evaluator, build_family, folder_references, load_images
+from gensweep.build.parts import build_evaluator, build_family, folder_references, load_images, statistics_references
 from gensweep.config import TrialConfig
 from gensweep.diffusion.samplers.sampler import SAMPLERS, is_adaptive
 from gensweep.errors import ConfigError, GensweepError
@@ -133,10 +133,16 @@ class Rescorer:
         return [outcome for outcome in found if outcome.checkpoint == self.checkpoint.sha256]
 
     def missing(self, configs: Sequence[SamplingConfig]) -> list[SamplingConfig]:
-        """Those of which no score is known, or one by other pictures than a folder holds now."""
-        known, folders = {outcome.key: outcome for outcome in self.known()}, folder_references(self._evaluated)
+        """Those of which no score is known, or one by other pictures or statistics than a folder or file holds now.
+
+        Raises ConfigError if statistics are damaged.
+        """
+        known = {outcome.key: outcome for outcome in self.known()}
+        folders, statistics = folder_references(self._evaluated), statistics_references(self._evaluated)
         found = {each: known.get(outcome_key(each, self.samples, self.seed, self.changed)) for each in configs}
-        return [each for each, outcome in found.items() if outcome is None or _is_outdated(outcome, folders)]
+        return [
+            each for each, outcome in found.items() if outcome is None or _is_outdated(outcome, folders, statistics)
+        ]
 
     def run(
         self, configs: Sequence[SamplingConfig], progress: Callable[[int], None] | None = None
@@ -246,8 +252,10 @@ def _sampling_of(trial: TrialConfig) -> SamplingConfig:
     return SamplingConfig(sampler.get("kind"), sampler.get("steps"), guidance, "", settings=settings)
 
 
-def _is_outdated(outcome: Outcome, folders: Collection[str]) -> bool:
-    """Whether an outcome was measured by other pictures of a folder than those that are there now."""
+def _is_outdated(outcome: Outcome, folders: Collection[str], statistics: Mapping[str, str]) -> bool:
+    """Whether it was measured by other pictures of a folder than are there now, or by other statistics, by metric."""
     names = set(map(name_in, folders))
-    measured = {score.identity.reference for score in outcome.scores.values()}
-    return any(name_in(reference) in names for reference in measured - set(folders))
+    measured = {metric: score.identity.reference for metric, score in outcome.scores.items()}
+    if any(statistics.get(metric, reference) != reference for metric, reference in measured.items()):
+        return True
+    return any(name_in(reference) in names for reference in set(measured.values()) - set(folders))

@@ -80,6 +80,9 @@ def test_where_nothing_is_scored_before_the_end_few_images_do(tmp_path):
 
 def test_images_that_are_enough_are_let_pass():
     every = ["fd", "kid", "density", "authpct", "agreement"]
-    assert check_inputs([config("diffusion", data__limit=6, evaluation__metrics=every)]) == []
+    assert (
+        check_inputs([config("diffusion", data__limit=6, data__classes=list("012345"), evaluation__metrics=every)])
+        == []
+    )
     settings = {"data__limit": 150, "evaluation__metrics": ["fd_by_class"], "evaluation__samples": 150}
     assert check_inputs([config("diffusion", **settings)]) == []

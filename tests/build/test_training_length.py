@@ -39,6 +39,17 @@ def test_wider_networks_see_fewer_images_for_the_same_operations():
     assert 1.9 * wide < narrow
 
 
+def test_a_game_in_parts_sees_fewer_images_for_the_same_operations():
+    """As its generator makes the images twice; other families compute nothing twice."""
+    lengths = TrainingLengths()
+    for kind, dearer in (("gan", True), ("diffusion", False)):
+        whole, parts, more = (
+            lengths.flops_per_image(config(kind).with_overrides({"training.accumulation": n})) for n in (1, 2, 4)
+        )
+        assert (parts > whole) == dearer
+        assert parts == more
+
+
 def test_a_budget_below_one_batch_is_refused_with_what_it_takes():
     with pytest.raises(ConfigError, match=r"budget\.flops: 1000 do not pay for one batch of \d+ .* give at"):
         TrainingLengths().with_length(config("gan"), 1000.0)

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import untrained
 from logged import evaluation
@@ -153,6 +154,30 @@ def test_what_was_measured_against_other_pictures_of_the_folder_is_measured_anew
     assert "5 images" in second.scores["fd"].identity.reference
     assert second.scores["fd"].value != first.scores["fd"].value
     assert known(folder) == [second]
+
+
+def test_what_was_measured_against_other_statistics_of_the_file_is_measured_anew(folder, tmp_path):
+    file = tmp_path / "real.npz"
+    np.savez(file, mu=np.zeros(1280), sigma=np.eye(1280))
+    (sampling,) = configs(folder, Axes())
+
+    def model():
+        changed = {"evaluation.against": str(file), "evaluation.metrics": ["fd", "authpct"]}
+        return Rescorer(folder, device="cpu", changed=changed)
+
+    (first,) = model().run([sampling])
+    assert model().missing([sampling]) == []
+    np.savez(file, mu=np.ones(1280), sigma=np.eye(1280))
+    assert model().missing([sampling]) == [sampling]
+    (second,) = model().run([sampling])
+    assert second.scores["fd"].value != first.scores["fd"].value
+    assert second.scores["authpct"] == first.scores["authpct"]
+    assert known(folder) == [second]
+    file.write_text("damaged")
+    with pytest.raises(ConfigError, match=r"evaluation.against: .*real.npz cannot be read"):
+        model().missing([sampling])
+    file.unlink()
+    assert model().missing([sampling]) == []
 
 
 def test_an_outcome_knows_all_settings_of_the_sampler(folder):
