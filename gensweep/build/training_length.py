@@ -19,7 +19,7 @@ class TrainingLengths:
 
     def __init__(self) -> None:
         self._images: dict[str, Images] = {}
-        self._flops: dict[str, float] = {}
+        self._flops: dict[tuple[str, int], float] = {}
 
     def with_length(self, trial: TrialConfig, flops: float) -> TrialConfig:
         """The trial with as many images, in whole batches, as a budget of training operations pays for.
@@ -37,10 +37,11 @@ class TrainingLengths:
 
     def flops_per_image(self, trial: TrialConfig) -> float:
         """Floating point operations of one training image, forward and backward, of all networks."""
-        if (key := network_key(trial)) not in self._flops:
+        parts = trial.flat()["training.accumulation"]
+        if (key := (network_key(trial), parts)) not in self._flops:
             images = self.few_images(trial)
             family = build_family(trial, images.shape, images.classes)
-            self._flops[key] = training_flops(family, Loader(images, seed=0))
+            self._flops[key] = training_flops(family, Loader(images, seed=0), parts)
         return self._flops[key]
 
     def few_images(self, trial: TrialConfig) -> Images:

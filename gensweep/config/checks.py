@@ -142,14 +142,20 @@ def _guidance(trial: BaseModel) -> Iterator[tuple[str, str]]:
             f"[{low:g}, {high:g}] must be two noise levels, 0 <= low < high"
             + (f"; write [{high:g}, {low:g}]" if 0 <= high < low else ", such as [0.3, 5]"),
         )
+    keys = ("family.guidance", "meanflow.learnt_guidance")
+    scales = {key: scale for key in keys if (scale := setting(trial, key)) not in (None, 1)}
     if setting(trial, "family.conditional") is False:
         without = "needs labels, which this trial is without (family.conditional is false); leave it"
-        for key in ("family.guidance", "meanflow.learnt_guidance"):
-            guidance = setting(trial, key)
-            if guidance is not None and guidance != 1:
-                yield key, f"{guidance:g} {without} at 1"
+        for key, scale in scales.items():
+            yield key, f"{scale:g} {without} at 1"
         if interval is not None:
             yield "family.guidance_interval", f"[{interval[0]:g}, {interval[1]:g}] {without} out"
+    elif setting(trial, "family.label_dropout") == 0:
+        for key, scale in scales.items():
+            yield (
+                key,
+                f"{scale:g} needs family.label_dropout above 0: else the network never sees images without a label",
+            )
 
 
 def _churn(trial: BaseModel) -> Iterator[tuple[str, str]]:

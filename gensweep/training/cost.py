@@ -74,18 +74,19 @@ def trained_parameters(family: Family) -> list[nn.Parameter]:
 
 
 @one_thread()
-def training_flops(family: Family, loader: Loader) -> float:
+def training_flops(family: Family, loader: Loader, parts: int = 1) -> float:
     """Floating point operations of one training image, forward and backward, of all networks.
 
     Losses that do not come in every step count for their share of steps; a multiplication and an addition are two.
+    A batch goes through the networks in so many `parts`, for which a family may compute some of it twice.
     """
     if isinstance(family, Uneven):
-        return sum(share * _even_training_flops(each, loader) for share, each in family.even_parts() if share)
-    return _even_training_flops(family, loader)
+        return sum(share * _even_training_flops(each, loader, parts) for share, each in family.even_parts() if share)
+    return _even_training_flops(family, loader, parts)
 
 
-def _even_training_flops(family: Family, loader: Loader) -> float:
-    losses = _losses_of_copy(family, loader, LARGE_BATCH)
+def _even_training_flops(family: Family, loader: Loader, parts: int) -> float:
+    losses = _losses_of_copy(family, loader, LARGE_BATCH, parts)
     flops, before = 0.0, 0
     with flop_counter() as counter:
         for loss in losses:
@@ -126,10 +127,11 @@ def changes_of_memory(
     return live.changes
 
 
-def _losses_of_copy(family: Family, loader: Loader, n: int) -> Iterator[Loss]:
-    """The losses of the first n images, by a copy of the family; the family stays as it is."""
+def _losses_of_copy(family: Family, loader: Loader, n: int, parts: int = 1) -> Iterator[Loss]:
+    """The losses of the first n images, as one of several parts, by a copy of the family, which stays as it is."""
     family, drawn = copy.deepcopy(family), loader.batch(0, n)
-    return family.losses(family.networks, Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), n))
+    batch = Batch(drawn.images, drawn.labels, Noise(0, drawn.positions), n, parts=parts)
+    return family.losses(family.networks, batch)
 
 
 def sample_flops(family: Family) -> float:

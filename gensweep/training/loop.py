@@ -199,7 +199,8 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
     """Train for the first seconds of a training that is bounded in time, and settle after how many images it ends.
 
     The number replaces `learner.training.images`, which bounds it; all ranks call this together and agree.  Losses that
-    do not come in every step come as often as in the average step.  Raises GensweepError for a loss that is not finite.
+    do not come in every step come as often as in the average step, unless the time is up before they recur.
+    Raises GensweepError for a loss that is not finite.
     """
     training, workers = learner.training, learner.workers
     assert training.device_seconds is not None
@@ -207,22 +208,25 @@ def set_pace(learner: Learner, loader: Loader, after_step: Callable[[], None] = 
     window = min(PACE_SHARE * seconds, MAX_PACE_SECONDS)
     started, elapsed, steps, next_look = learner.time(), 0.0, 0, WARM_UP_STEPS
     warm, images_when_warm = 0.0, 0
-    while learner.images < training.images:
+    while learner.images < training.images and elapsed < seconds:
         learner.step(loader)
         after_step()
         steps += 1
         if steps < next_look and learner.images < training.images:
             continue
         elapsed = float(workers.max(torch.tensor(learner.time() - started, device=learner.device)))
-        measured, next_look = steps - WARM_UP_STEPS, steps + learner.period
+        measured = steps - WARM_UP_STEPS
+        whole_periods = measured % learner.period == 0
         if measured == 0:
             warm, images_when_warm = elapsed, learner.images
-        elif elapsed - warm >= window:
+        elif whole_periods and elapsed - warm >= window:
             break
-        elif measured > 0:
-            # A look makes the device wait: the next one comes after half of what is left, as far as that is known.
-            left = measured * (window / max(elapsed - warm, 1e-9) - 1)
-            next_look += int(min(left / 2, measured) / learner.period) * learner.period
+        # A look makes the device wait: the next one comes after half of what is left, as far as that is known.
+        left = max(0.0, measured * (window / max(elapsed - warm, 1e-9) - 1))
+        periods = measured // learner.period + 1 + int(min(left / 2, measured) / learner.period)
+        # A period may take longer than all of the training has.
+        in_time = int(steps * (seconds / max(elapsed, 1e-9) - 1) / 2)
+        next_look = min(WARM_UP_STEPS + periods * learner.period, steps + max(1, in_time))
     pace = (learner.images - images_when_warm) / max(elapsed - warm, 1e-9)
     batches = int(pace * max(0.0, seconds - elapsed)) // training.batch_size
     length = min(training.images, learner.images + batches * training.batch_size)

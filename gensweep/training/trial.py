@@ -95,7 +95,7 @@ class _Trial:
     def __post_init__(self) -> None:
         learner = self.learner
         self.loader = Loader(self.evaluator.images, seed=learner.seed, device=learner.device)
-        self.flops_an_image = training_flops(learner.family, self.loader)
+        self.flops_an_image = training_flops(learner.family, self.loader, learner.training.accumulation)
         self.flops_of_drawing = sample_flops(learner.family)
         self.constant_cost = Cost(
             sample_flops=self.flops_of_drawing,

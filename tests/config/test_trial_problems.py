@@ -134,6 +134,17 @@ def problems(tree):
             "family.guidance: 2 needs labels, which this trial is without (family.conditional is false); leave it at 1",
         ),
         (
+            {"family": {"kind": "diffusion", "conditional": True, "label_dropout": 0, "guidance": 2}},
+            "family.guidance: 2 needs family.label_dropout above 0: else the network never sees images without a label",
+        ),
+        (
+            {
+                "family": {"kind": "meanflow", "conditional": True, "label_dropout": 0},
+                "meanflow": {"learnt_guidance": 3.0},
+            },
+            "meanflow.learnt_guidance: 3 needs family.label_dropout above 0",
+        ),
+        (
             {"family": {"kind": "diffusion", "guidance_interval": [0.3, 5]}},
             "family.guidance_interval: [0.3, 5] needs labels, which this trial is without (family.conditional is",
         ),

@@ -97,6 +97,27 @@ def test_operations_of_a_meanflow_are_those_of_a_large_batch_whatever_its_share(
     assert training_flops(learner.family, loader) == pytest.approx(counter.get_total_flops() / 40, rel=0.02)
 
 
+GAMES = {
+    "dcgan": {"gan": {"latent": 6}},
+    "seldom": {"gan": {"latent": 6, "discriminator_steps": 2}},
+    "r3gan": {
+        "network": {"kind": "r3gan", "width": 8, "depth": 1},
+        "gan": {"latent": 6, "loss": {"kind": "relativistic"}, "penalty": {"kind": "r1_r2"}},
+    },
+}
+
+
+@pytest.mark.parametrize("parts", [1, 2, 4])
+@pytest.mark.parametrize("game", GAMES)
+def test_operations_of_a_game_are_those_of_its_steps_in_parts_too(game, parts):
+    learner = tiny.learner("gan", conditional=False, batch_size=8, accumulation=parts, family=GAMES[game])
+    loader = Loader(tiny.images(), seed=0)
+    with flop_counter() as counter:
+        for _ in range(2):
+            learner.step(loader)
+    assert training_flops(learner.family, loader, parts) == pytest.approx(counter.get_total_flops() / 16)
+
+
 @pytest.mark.parametrize("kind", FAMILIES.kinds())
 def test_counting_leaves_the_family_as_it_was(kind):
     learner = tiny.learner(kind)

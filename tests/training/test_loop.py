@@ -69,6 +69,31 @@ def test_a_training_that_is_bounded_in_time_ends_where_the_pace_of_its_first_sec
     assert learner.images == learner.training.images
 
 
+@pytest.mark.parametrize(("every", "discriminator_steps"), [(1, 1), (16, 1), (16, 5), (16, 7)])
+def test_a_training_ends_in_time_also_where_the_losses_of_its_game_recur_later(every, discriminator_steps, monkeypatch):
+    """By a clock on which each of up to 40 steps takes a tenth of a second; the losses recur after up to 112."""
+    penalty, network = {"kind": "r1", "every": every}, {"kind": "dcgan", "width": 8, "discriminator_norm": "layer"}
+    game = {"latent": 6, "penalty": penalty, "discriminator_steps": discriminator_steps}
+    family = {"network": network, "gan": game}
+    learner = tiny.learner("gan", conditional=False, images=10**6, device_seconds=4.0, family=family)
+    clock, step, looks = [0.0], learner.step, []
+
+    def slow(loader):
+        step(loader)
+        clock[0] += 0.1
+
+    def look(device):
+        looks.append(clock[0])
+        return clock[0]
+
+    monkeypatch.setattr(learner, "step", slow)
+    monkeypatch.setattr("gensweep.training.loop.synchronised_time", look)
+    set_pace(learner, Loader(tiny.images(), seed=3))
+    assert len(looks) < 12
+    events(learner)
+    assert clock[0] == pytest.approx(4.0, abs=0.11)
+
+
 def test_the_images_of_a_training_bound_it_also_in_time():
     learner = tiny.learner("gan", images=40, device_seconds=1e6)
     set_pace(learner, Loader(tiny.images(), seed=3))
