@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from gensweep.api.verdicts import Verdict
 from gensweep.compute.standings import chances_of_best
 from gensweep.report.wording import SURE
-from gensweep.tracking.logged_models import CHAMPION, model_of, register
+from gensweep.tracking.logged_models import CHAMPION, MODEL_URI, model_of, register
 from gensweep.tracking.runs import checkpoint_folder, trained_trial
 from gensweep.tracking.store import client, explaining_errors
 
@@ -27,7 +28,7 @@ def register_winner(verdict: Verdict, name: str) -> str:
     """
     trial = trained_trial(verdict.winner)
     store = client()
-    with explaining_errors(f"{trial.name} was not registered as {name}: CAUSE"):
+    with explaining_errors(f"{trial.name} was not registered as {name!r}: CAUSE"):
         run = store.get_run(trial.run_id)
         objective = run.data.tags.get("gensweep.objective_images", "")
         model = model_of(store, run, objective, lambda: checkpoint_folder(trial))
@@ -38,7 +39,8 @@ def register_winner(verdict: Verdict, name: str) -> str:
             store.set_registered_model_alias(name, CHAMPION, version.version)
             champion = None
     if champion is None or champion.version == version.version:
-        return f"{done} and its {CHAMPION}: mlflow models serve -m models:/{name}@{CHAMPION} --env-manager local"
+        served = shlex.quote(f"{MODEL_URI}{name}@{CHAMPION}")
+        return f"{done} and its {CHAMPION}: mlflow models serve -m {served} --env-manager local"
     stays = f"{done}; its {CHAMPION} stays version {champion.version}"
     if champion.run_id not in _ranked(verdict):
         return f"{stays}, which this verdict does not look at: name its sweep, too, with --compare"

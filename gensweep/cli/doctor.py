@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import click
 
-from gensweep.files import MIN_FREE_GIB
+from gensweep.files import MIN_FREE_GIB, write_problem
 from gensweep.report.output import format_option, print_rows
 
 PACKAGES = ("gensweep", "torch", "torchvision", "ray", "optuna", "mlflow", "pytorch-ignite")
@@ -93,16 +93,19 @@ def _kernels() -> Finding:
 
 
 def _disk() -> Iterator[Finding]:
-    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free / 2**30
     enough, hint = free > MIN_FREE_GIB, f"; make at least {MIN_FREE_GIB} GiB free"
     yield Finding("disk", "ok" if enough else "fail", f"{free:.0f} GiB free here{'' if enough else hint}")
+    if (problem := write_problem(here)) is not None:
+        yield Finding("folder", "fail", problem)
 
 
 def _store() -> Iterator[Finding]:
     from gensweep.tracking.store import tracking_uri
     from gensweep.tracking.store_check import check_server
 
-    check_server()
+    check_server(writes=True)
     yield Finding("mlflow store", "ok", tracking_uri())
 
 

@@ -35,6 +35,8 @@ def init(name: str | None, output: Path | None) -> None:
 
     spaces = shipped_spaces()
     if name is None:
+        if output is not None:
+            raise click.UsageError(f"Which space? For example: gensweep init ddpm -o {shlex.quote(str(output))}")
         width = max(map(len, spaces))
         for each, file in spaces.items():
             click.echo(f"{each.ljust(width)}  {title(file)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import keyword
+import shlex
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -58,7 +59,7 @@ def new(kind: str, name: str, output: Path) -> None:
         text = (resources.files("gensweep.cli") / "starters" / starter).read_text(encoding="utf-8")
         write_text(file, Template(text).substitute(name=name))
         click.echo(file)
-    print_remark("Next:", f"pytest {output / f'test_{name}.py'}")
+    print_remark("Next:", shlex.join(["pytest", str(output / f"test_{name}.py")]))
 
 
 def _known(kind: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,9 +50,10 @@ def models_of(client: MlflowClient, experiment: str, run_id: str | None = None) 
 
 
 def log_model(client: MlflowClient, run: Run, folder: Path, images: str) -> LoggedModel:
-    """Make a model of a run's checkpoint, which lies in a folder."""
+    """Make a model of a run's checkpoint, which lies in a folder.  Raises GensweepError if that is gone or damaged."""
     from mlflow.entities import LoggedModelOutput
 
+    label = example_label(folder)
     model = client.create_logged_model(
         run.info.experiment_id,
         name=(run.info.run_name or run.info.run_id).replace("/", "-").replace(".", "_"),
@@ -62,7 +63,7 @@ def log_model(client: MlflowClient, run: Run, folder: Path, images: str) -> Logg
         model_type="image generator",
     )
     with scratch_folder("model") as aside:
-        _write(aside / "model", folder, model)
+        _write(aside / "model", folder, model, label)
         client.log_model_artifacts(model.model_id, str(aside / "model"))
     client.log_outputs(run.info.run_id, [LoggedModelOutput(model.model_id, step=int(images) if images else 0)])
     return client.finalize_logged_model(model.model_id, "READY")
@@ -122,7 +123,22 @@ def delete_files(location: str) -> None:
     artifacts.delete_artifacts()
 
 
-def _write(target: Path, folder: Path, model: LoggedModel) -> None:
+def example_label(folder: Path) -> dict[str, str]:
+    """What an example asks of the checkpoint in a folder: its first class, if it draws classes.
+
+    Raises GensweepError if the checkpoint is gone or damaged.
+    """
+    try:
+        checkpoint = json.loads((folder / "checkpoint.json").read_text())
+        conditional = checkpoint.get("metadata", {}).get("family", {}).get("conditional")
+        return {"label": checkpoint["class_names"][0]} if conditional else {}
+    except (FileNotFoundError, NotADirectoryError):
+        raise GensweepError(f"the checkpoint {folder} is gone") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise GensweepError(f"the checkpoint {folder} is damaged ({error})") from error
+
+
+def _write(target: Path, folder: Path, model: LoggedModel, label: dict[str, str]) -> None:
     """The model's files: MLmodel, the checkpoint, an example, and what MLflow needs to make an environment for it.
 
     Pictures and estimates of the checkpoint are with the run.
@@ -131,9 +147,6 @@ def _write(target: Path, folder: Path, model: LoggedModel) -> None:
     from mlflow import pyfunc
     from mlflow.models import Model
 
-    checkpoint: Mapping[str, Any] = json.loads((folder / "checkpoint.json").read_text())
-    conditional = bool(checkpoint.get("metadata", {}).get("family", {}).get("conditional"))
-    label = {"label": checkpoint["class_names"][0]} if conditional else {}
     pyfunc.save_model(
         target,
         mlflow_model=Model(
@@ -143,7 +156,7 @@ def _write(target: Path, folder: Path, model: LoggedModel) -> None:
         ),
         loader_module=LOADER,
         data_path=str(folder),
-        signature=_signature(labelled=conditional),
+        signature=_signature(labelled=bool(label)),
         input_example=pandas.DataFrame([{**label, "seed": 0, "images": 4}]),
         pip_requirements=[f"gensweep=={version('gensweep')}"],
     )

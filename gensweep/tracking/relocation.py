@@ -52,9 +52,10 @@ def local_path(uri: str) -> Path | None:
     return None if parts.scheme else Path(uri)
 
 
-def follow(database: Path, former: Path) -> None:
+def follow(database: Path, former: Path, experiment: str) -> None:
     """Let every place in a database that lay below its former folder lie below its own.
 
+    `experiment` is the id of ours, of which that folder is known; another process may have been faster.
     Raises GensweepError if the database cannot be written.
     """
     folder = database.absolute().parent
@@ -67,6 +68,9 @@ def follow(database: Path, former: Path) -> None:
             closing(sqlite3.connect(f"file:{quote(str(database))}?mode=rw", uri=True, timeout=LOCK_SECONDS)) as opened,
             opened,
         ):
+            opened.execute("BEGIN IMMEDIATE")
+            if _noted_folder(opened, database, experiment) != former:
+                return
             for table, columns in {**URIS, **PATHS}.items():
                 for old, new in uris if table in URIS else [(str(former), str(folder))]:
                     for column in columns:
@@ -80,3 +84,12 @@ def follow(database: Path, former: Path) -> None:
             f"{database} came here from {former}, and the places in it cannot be brought up to date ({error}); let it "
             "be written, or name its store with MLFLOW_TRACKING_URI"
         ) from error
+
+
+def _noted_folder(opened: sqlite3.Connection, database: Path, experiment: str) -> Path | None:
+    """The former folder that a database tells of now."""
+    (location,) = opened.execute(
+        "SELECT artifact_location FROM experiments WHERE experiment_id = ?", (experiment,)
+    ).fetchone()
+    tags = opened.execute("SELECT key, value FROM experiment_tags WHERE experiment_id = ?", (experiment,))
+    return former_folder(database, dict(tags), location)

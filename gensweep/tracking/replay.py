@@ -144,9 +144,9 @@ class Replay:
         shown = [self._state.trials[name] for name in sorted({*groups, *changed, *self._marked()} & self._runs.keys())]
         for trial in shown:
             self._render(trial)
+        self._render_details(shown)  # no score waits for the copy of a model
         if at_the_end:
             self._keep_checkpoints()
-        self._render_details(shown)
         self._render_sweep(sweep_metrics)
         return True
 
@@ -367,16 +367,14 @@ class Replay:
             wanted = "" if best is None else str(best.evaluation.images)
             if name == SWEEP or present == wanted:
                 continue
-            if best is None:
+            try:
                 with skipping_refused(name):
-                    run.drop_checkpoint()
-            else:
-                folder = Path(self._folder.resolve(best.uri or ""))
-                if not (folder / "checkpoint.json").is_file():
-                    logger.warning("the checkpoint %s is gone; it is not kept in MLflow", best.uri)
-                    continue
-                with skipping_refused(name):
-                    run.keep_checkpoint(folder, wanted)
+                    if best is None:
+                        run.drop_checkpoint()
+                    else:
+                        run.keep_checkpoint(Path(self._folder.resolve(best.uri or "")), wanted)
+            except GensweepError as error:
+                logger.warning("%s; it is not kept in MLflow", error)
 
     def _marked(self) -> set[str]:
         """The trials that run or wait, and those that are shown as the best ones."""

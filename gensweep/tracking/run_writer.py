@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from gensweep.redaction import redact_tree
 from gensweep.results import OUTCOMES_FORMAT, Outcome
-from gensweep.tracking.logged_models import KEPT_IMAGES, delete_files, drop_models, log_model
+from gensweep.scratch import scratch_folder
+from gensweep.tracking.logged_models import KEPT_IMAGES, delete_files, drop_models, example_label, log_model
 from gensweep.tracking.store import is_refusal, skipping_refused
 from gensweep.tracking.tags import RUN_STATUS
 
@@ -33,6 +34,8 @@ MAX_PARAM_LENGTH = 6000
 MAX_DIGEST_LENGTH = 36
 #: Artifacts of earlier versions: checkpoints are models now, and details of trials are in several files.
 FORMER_ARTIFACTS = ("checkpoint", "trials.json")
+#: The artifact with the scores of later evaluations.
+OUTCOMES = "evaluations.json"
 #: Characters of a tag's value that a server takes.
 MAX_TAG_LENGTH = 5000
 
@@ -131,14 +134,28 @@ class RunWriter:
         return image
 
     def log_outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Show scores of later evaluations: as curves over network evaluations, and as a file."""
+        """Show scores of later evaluations: as curves over network evaluations, and in a file beside those it has."""
         metrics: list[Metric] = []
         for outcome in outcomes:
             curves = {_curve_name(outcome, name): score.value for name, score in outcome.scores.items()}
             metrics += metrics_of(curves, int(outcome.time * 1000), outcome.sampling.evaluations)
         self.log(metrics)
-        record = {"format": OUTCOMES_FORMAT, "outcomes": [outcome.as_dict() for outcome in outcomes]}
-        self.log_text(json.dumps(record, indent=1) + "\n", "evaluations.json")
+        in_order = sorted([*self._logged_outcomes(), *outcomes], key=lambda outcome: outcome.time)
+        newest = {(outcome.checkpoint, outcome.key): outcome for outcome in in_order}
+        record = {"format": OUTCOMES_FORMAT, "outcomes": [outcome.as_dict() for outcome in newest.values()]}
+        self.log_text(json.dumps(record, indent=1) + "\n", OUTCOMES)
+
+    def _logged_outcomes(self) -> list[Outcome]:
+        """Those that the file has: other machines measure, too.  One that is damaged or of another format has none."""
+        if all(item.path != OUTCOMES for item in self._client.list_artifacts(self.id)):
+            return []
+        with scratch_folder("outcomes") as aside:
+            content = Path(self._client.download_artifacts(self.id, OUTCOMES, str(aside))).read_bytes()
+        try:
+            record = json.loads(content)
+            return [Outcome.from_dict(each) for each in record["outcomes"] if record["format"] == OUTCOMES_FORMAT]
+        except (ValueError, KeyError, TypeError):
+            return []
 
     def log_datasets(self, references: Collection[str], config: Mapping[str, Any]) -> None:
         """Show the data that scores were measured against, by their digests; `config` is the section `data`."""
@@ -161,7 +178,11 @@ class RunWriter:
         self.log(tags={"gensweep.kept_images": None})
 
     def keep_checkpoint(self, folder: Path, images: str) -> None:
-        """Show a checkpoint as the run's model, in place of the one before."""
+        """Show a checkpoint as the run's model, in place of the one before.
+
+        Raises GensweepError if it is gone or damaged: then the one before stays.
+        """
+        example_label(folder)
         self.drop_checkpoint()
         log_model(self._client, self._client.get_run(self.id), folder, images)
         self.log(tags={KEPT_IMAGES: images})

@@ -175,7 +175,7 @@ def _details(runs: Sequence[Run]) -> tuple[dict[str, dict[str, Any]], set[str]]:
         if tags["gensweep.kind"] != "sweep" or VIEW not in tags:
             continue
         names, details = trials.get(run_id, []), found.setdefault(run_id, {})
-        for file in details_files(len(names)):
+        for file in details_files(names):
             with suppress(MlflowException, OSError):  # by its place: by the run, MLflow would look for models first
                 details |= load_dict(f"{run.info.artifact_uri}/{file}")
         if tags[VIEW] == VIEW_FORMAT and tags.get("gensweep.status") != "running" and set(names) - details.keys():
@@ -229,7 +229,7 @@ def experiment_id(store: MlflowClient, *, create: bool) -> str | None:
     if found is not None and (database := database_file(current_uri())) is not None:
         former = former_folder(database, found.tags, found.artifact_location)
         if former is not None:
-            follow(database, former)
+            follow(database, former, found.experiment_id)
     if found is None and create:
         try:
             return str(store.create_experiment(name, _artifact_location(name), tags=experiment_tags()))

@@ -6,6 +6,7 @@ Everything secret is taken out on the way there.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,6 +48,8 @@ REPORTED = "gensweep.reported"
 SESSION = "session.json"
 #: A file has the details of so many trials: what a change of one writes does not grow with the sweep.
 TRIALS_A_FILE = 100
+#: The name of a trial, with its number.
+NUMBERED_NAME = re.compile(r"t(\d+)")
 #: Tags of a session that hold JSON.
 SESSION_DETAILS = ("gensweep.versions", PLUGINS)
 #: Tags of earlier versions that held JSON.
@@ -133,12 +136,16 @@ def trial_tags(state: SweepState, trial: TrialState, folder: SweepFolder) -> dic
 
 def details_file(trial: TrialState) -> str:
     """The artifact of the sweep's run that has the details of a trial."""
-    return details_files(trial.number + 1)[-1]
+    return _details_file(trial.number)
 
 
-def details_files(trials: int) -> list[str]:
-    """Those that have the details of a sweep's first trials."""
-    return [f"trials/{number:03d}.json" for number in range(-(-trials // TRIALS_A_FILE))]
+def details_files(trials: Iterable[str]) -> list[str]:
+    """Those that have the details of trials with these names; a repeat of a trial, t0003-s1, has its number."""
+    return sorted({_details_file(int(found[1])) for trial in trials if (found := NUMBERED_NAME.match(trial))})
+
+
+def _details_file(number: int) -> str:
+    return f"trials/{number // TRIALS_A_FILE:03d}.json"
 
 
 def trial_details(state: SweepState, trial: TrialState) -> dict[str, Any]:

@@ -37,6 +37,12 @@ def test_the_next_command_is_quoted_where_the_name_of_the_file_needs_it(folder, 
     assert "gensweep tune 'my ddpm.yaml'" in (folder / "my ddpm.yaml").read_text()
 
 
+def test_a_file_without_the_space_that_goes_there_is_refused(folder, capsys):
+    assert run(["init", "-o", "my space.yaml"]) == 2
+    assert "Which space? For example: gensweep init ddpm -o 'my space.yaml'" in capsys.readouterr().err
+    assert not list(folder.iterdir())
+
+
 def test_nothing_is_overwritten(folder, capsys):
     (folder / "quickstart.yaml").write_text("mine")
     assert run(["init", "quickstart"]) == 2

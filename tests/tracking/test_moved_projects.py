@@ -13,6 +13,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from gensweep.errors import GensweepError
 from gensweep.sweep.checkpoints import checkpoint_uri
+from gensweep.tracking.relocation import DATABASE_FOLDER, follow
 from gensweep.tracking.runs import checkpoint_folder, find_trial
 from gensweep.tracking.store import client
 from gensweep.tracking.sync import sync_all
@@ -61,6 +62,21 @@ def test_a_project_that_was_moved_into_a_folder_of_its_own_finds_its_files(origi
     with sqlite3.connect(inside / "mlflow.db") as database:
         places = [place for (place,) in database.execute("SELECT artifact_uri FROM runs")]
     assert all(unquote(place).count(f"/{name}/") == 1 for place in places)
+
+
+def test_of_two_commands_that_find_a_moved_database_one_alone_changes_it(original):
+    database = original / "old" / "mlflow.db"
+    database.parent.mkdir()
+    (original / "mlflow.db").rename(database)
+    with sqlite3.connect(database) as opened:
+        (experiment,) = opened.execute(
+            "SELECT experiment_id FROM experiment_tags WHERE key = ?", (DATABASE_FOLDER,)
+        ).fetchone()
+    for _ in range(2):  # both have read the former folder before either was done
+        follow(database, original, str(experiment))
+    with sqlite3.connect(database) as opened:
+        places = [place for (place,) in opened.execute("SELECT artifact_uri FROM runs")]
+    assert [Path(place).is_relative_to(database.parent / "mlruns") for place in places] == [True] * 3
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["original present", "original gone"])

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shlex
 import shutil
 import socket
 import subprocess
@@ -23,6 +24,7 @@ from untrained import checkpoint, config
 from gensweep.api.registration import register_winner
 from gensweep.api.trained import load
 from gensweep.api.verdicts import compare
+from gensweep.errors import GensweepError
 from gensweep.sweep.checkpoints import checkpoint_uri
 from gensweep.tracking.artifacts import influences
 from gensweep.tracking.logged_models import CHAMPION, models_of
@@ -61,7 +63,11 @@ def registered(store, made):
     words = register_winner(compare("first"), "digits")
     assert words.startswith("first/t0000 is version 1 of digits and its champion: mlflow models serve")
     assert register_winner(compare("first"), "digits") == words
-    assert register_winner(compare("first"), "rob's").startswith("first/t0000 is version 1 of rob's and its champion")
+    words = register_winner(compare("first"), "rob's digits")
+    assert words.startswith("first/t0000 is version 1 of rob's digits and its champion: mlflow models serve")
+    assert f"models:/rob's digits@{CHAMPION}" in shlex.split(words.partition(": ")[2])
+    with pytest.raises(GensweepError, match="first/t0000 was not registered as '': "):
+        register_winner(compare("first"), "")
     return sweep
 
 

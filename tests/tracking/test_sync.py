@@ -1,19 +1,23 @@
 """MLflow brought up to date with the logs of sweeps that run, that do not, and that belong elsewhere."""
 
 import json
+import shutil
 import threading
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from logged import LoggedSweep
+from logged import LoggedSweep, evaluation
 
 from gensweep.api import sweeps
 from gensweep.cli.main import run
+from gensweep.results import Outcome, SamplingConfig
 from gensweep.sweep.folder import SweepFolder
 from gensweep.tracking import store as store_module
+from gensweep.tracking.artifacts import download
 from gensweep.tracking.replay import Replay
 from gensweep.tracking.runs import find_sweep, load_sweeps, sweep_in
-from gensweep.tracking.sync import sync, sync_all
+from gensweep.tracking.sync import file_outcomes, sync, sync_all
 from gensweep.tracking.view import LogView
 
 #: Tags that a run is made with.
@@ -106,6 +110,30 @@ def test_details_that_were_lost_are_written_again_and_an_answer_without_them_is_
     store_module.client().set_tag(run_id, "mine", "2")
     assert sync_all(folder.path.parent) == []
     assert [trial.objective.value for trial in find_sweep("lost-details").trials] == [5.0, 4.0]
+
+
+def test_the_scores_of_other_trials_stay_when_runs_are_deleted_in_mlflow(store, monkeypatch):
+    monkeypatch.setattr("gensweep.tracking.tags.TRIALS_A_FILE", 2)
+    filed(store, "thinned", trials=5)
+    for trial in find_sweep("thinned").trials[:2]:
+        store_module.client().delete_run(trial.run_id)
+    found = find_sweep("thinned").trials
+    assert [(trial.trial, trial.objective.value) for trial in found] == [("t0002", 3.0), ("t0003", 2.0), ("t0004", 1.0)]
+
+
+def test_what_machines_without_the_folder_measure_is_filed_beside_what_there_was(store):
+    sampling = SamplingConfig("ddim", 10, None, "ema", evaluations=10)
+    outcome = Outcome(sampling, 8, 0, evaluation(100, 4.0).scores, 1.0, 1.0, "cpu", "ab12", 1.0)
+    folder = filed(store, "measured", trials=1)
+    (trial,) = find_sweep("measured").trials
+    file_outcomes(trial, 100, [outcome])
+    shutil.rmtree(folder.path)
+    other_seed, other_checkpoint, again = replace(outcome, seed=1), replace(outcome, checkpoint="cd34"), 2.0
+    for measured in (other_seed, other_checkpoint, replace(outcome, time=again)):
+        file_outcomes(trial, 100, [measured])
+    record = json.loads(download(trial.run_id, "evaluations.json").read_text())
+    found = [(each["checkpoint"], each["seed"], each["time"]) for each in record["outcomes"]]
+    assert sorted(found) == [("ab12", 0, again), ("ab12", 1, 1.0), ("cd34", 0, 1.0)]
 
 
 def test_the_sweep_of_a_folder_is_not_another_one_of_its_name(store):
