@@ -182,13 +182,13 @@ class _AnchorScorer:
 
 def _like_drawn(labels: Int[Tensor, " n"], drawn: Int[Tensor, " m"]) -> Int[Tensor, " k"]:
     """Which real images are as many of each class as were drawn; others stand in for those that a class lacks."""
-    left = torch.ones(len(labels), dtype=torch.bool)
+    chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label, wanted in enumerate(torch.bincount(drawn)):
         of_class = torch.nonzero(labels == label)[:, 0]
-        left[of_class[spread(len(of_class), int(wanted))]] = False
-    others = torch.nonzero(left)[:, 0]
-    left[others[spread(len(others), len(drawn) - int((~left).sum()))]] = False
-    return torch.nonzero(~left)[:, 0]
+        chosen[of_class[spread(len(of_class), int(wanted))]] = True
+    others = torch.nonzero(~chosen)[:, 0]
+    chosen[others[spread(len(others), len(drawn) - int(chosen.sum()))]] = True
+    return torch.nonzero(chosen)[:, 0]
 
 
 def _numbers(metric: Metric) -> tuple[float, float, float]:

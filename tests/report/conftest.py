@@ -16,3 +16,15 @@ def store(tmp_path_factory):
         write_sweep(folder, "dcgan", gan, 5, seed=2, rungs=2, failing=3)
         write_sweep(folder, "ddpm", diffusion, 5, seed=1, rungs=2)
         yield folder
+
+
+@pytest.fixture
+def history(monkeypatch):
+    """Trials and their evaluations, which a verdict reads instead of a store."""
+    from histories import History
+
+    made = History()
+    found = made.evaluations
+    monkeypatch.setattr("gensweep.report.training_curves.evaluations_of", lambda trials: found)
+    monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: [])
+    return made

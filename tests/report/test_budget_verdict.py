@@ -4,23 +4,21 @@ import json
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
+from histories import BUDGETS
 from made_up import IDENTITY
 from recorded import sweep, trial
 
 from gensweep.compute.amounts import Amount, parse_amount
 from gensweep.errors import ConfigError, NothingToCompareError
-from gensweep.report.budget_charts import budget_plan, trainings_plan
+from gensweep.report.budget_charts import budget_plan
 from gensweep.report.budget_verdict import judge
 from gensweep.report.comparison import compare
 from gensweep.report.export import comparison_json, comparison_rows
 from gensweep.report.pareto_table import pareto_rows, pareto_table
 from gensweep.report.training_curves import sampling_cost
 from gensweep.report.verdict import verdict_words
-from gensweep.results import Cost, Evaluation, Identity, Score
-
-BUDGETS = np.geomspace(1e12, 16e12, 9)
+from gensweep.results import Cost, Identity
 
 
 def gan_law(budget):
@@ -31,48 +29,6 @@ def gan_law(budget):
 def diffusion_law(budget):
     """Bad at first; 40 at 4e12."""
     return 40 * (budget / 4e12) ** -0.7
-
-
-class History:
-    """Trials and their evaluations, which the verdict reads instead of a store."""
-
-    def __init__(self):
-        self.evaluations = {}
-
-    def trial(self, name, number, family, points, *, sample_flops=None, **values):
-        """A trial with (flops, score) pairs."""
-        found = [
-            Evaluation(
-                index,
-                {"fd": Score(float(value), "min", IDENTITY, error=0.01 * float(value))},
-                Cost(images=index, flops=float(flops), train_seconds=float(flops) / 1e11, sample_flops=sample_flops),
-            )
-            for index, (flops, value) in enumerate(points, 1)
-        ]
-        best = min(found, key=lambda each: each.scores["fd"].value)
-        made = trial(name, number, best.scores["fd"].value, family=family, **values)
-        made = replace(made, objective=best.scores["fd"], cost=found[-1].cost)
-        self.evaluations[made.run_id] = tuple(found)
-        return made
-
-    def family(self, name, family, n, law, *, seed=0, budgets=BUDGETS, **values):
-        quality = np.random.default_rng(seed).lognormal(0, 0.15, n)
-        return sweep(
-            name,
-            [
-                self.trial(name, number, family, [(each, factor * law(each)) for each in budgets], **values)
-                for number, factor in enumerate(quality)
-            ],
-        )
-
-
-@pytest.fixture
-def history(monkeypatch):
-    made = History()
-    found = made.evaluations
-    monkeypatch.setattr("gensweep.report.training_curves.evaluations_of", lambda trials: found)
-    monkeypatch.setattr("gensweep.report.rungs.metric_history", lambda trial, metric: [])
-    return made
 
 
 @pytest.fixture
@@ -264,48 +220,6 @@ def test_sweeps_without_a_common_budget_are_compared_in_another_unit_and_the_rea
     with pytest.raises(NothingToCompareError, match="train g longer, or compare in another unit") as error:
         judge(comparison, parse_amount("1e12flops"))
     assert "\n" not in str(error.value)
-
-
-@pytest.fixture
-def apart(history):
-    """A model of three seeds, and one that was trained for a tenth as much in every unit."""
-    long = [history.trial("d", n, "diffusion", [(1e13, 30.0 + 2 * n)] * 10) for n in range(2)]
-    long += [
-        history.trial("d", 10 + n, "diffusion", [(1e13, v)] * 10, repeat_of="t0000") for n, v in enumerate((32, 34))
-    ]
-    for each in long:  # of which only the last is of the kind that counts
-        history.evaluations[each.run_id] = history.evaluations[each.run_id][-1:]
-    return compare([sweep("d", long), sweep("g", [history.trial("g", 0, "gan", [(1e12, 50.0)])])])
-
-
-def test_without_any_common_budget_the_best_counts_with_the_mean_of_its_seeds(apart):
-    verdict = judge(apart)
-    assert verdict.budget is None
-    assert (verdict.winner.trial.name, verdict.score, verdict.seeds) == ("d/t0000", 32.0, 3)
-    assert verdict.interval[0] < 32 < verdict.interval[1]
-    words = verdict_words(apart, verdict)
-    assert re.match(r"(Take d/t0000, the best|Too close to call: d/t0000 leads) with a probability of ", words)
-    assert "FD-EffNetLite0 32 on average of 3 seeds (95 %: " in words
-    assert [each for each in verdict.warnings if "seed" in each] == []
-    assert "in flops they have no budget in common" in verdict.warnings[0]
-
-
-def test_without_any_common_budget_costs_are_known_all_the_same(apart):
-    verdict = judge(apart)
-    rows = comparison_rows(apart, verdict)
-    assert [row["whole"] for row in rows] == ["10 TFLOPs", "10 TFLOPs", "1 TFLOPs"]
-    assert [row.entry.trial.name for row in pareto_rows(apart, verdict)] == ["d/t0000", "g/t0000"]
-    assert comparison_json(apart, verdict)["pareto"][1]["training"] == 1e12
-    assert trainings_plan(apart, verdict, lambda run_id: None).panels == []
-    (panel,) = budget_plan(apart, verdict, lambda run_id: None).panels
-    assert len(panel.dots) == 5
-
-
-def test_without_any_common_budget_what_was_only_scored_here_may_be_the_best(apart, history):
-    folder = history.trial("f", 0, "folder", [(1.0, 20.0)])
-    comparison = compare([*apart.sweeps, sweep("f", [folder])])
-    verdict = judge(comparison)
-    assert (verdict.budget, verdict.winner.trial.name, verdict.score) == (None, "f/t0000", 20.0)
 
 
 def test_a_short_sweep_that_keeps_the_budget_small_is_named(history):

@@ -5,24 +5,22 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from logged import LoggedSweep, evaluation
-from trivial_sweeps import plan
+from logged import LoggedSweep
+from storage_driver import driving
 
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.remote_folder import RemoteFolder
 from gensweep.sweep import ownership, upkeep
-from gensweep.sweep.checkpoints import checkpoint_uri, fetch, store
-from gensweep.sweep.events import Evaluated, Progressed, SessionEnded, Started
+from gensweep.sweep.checkpoints import checkpoint_uri, fetch
+from gensweep.sweep.events import Progressed, SessionEnded
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.log_copy import stored_log
 from gensweep.sweep.ownership import SweepElsewhereError
-from gensweep.sweep.session import Session
-from gensweep.sweep.storage import adopt, chosen_storage, clear, held_storage, probe, worker_problem
+from gensweep.sweep.storage import adopt, chosen_storage, probe, worker_problem
 
 pytestmark = pytest.mark.waits
 
@@ -38,36 +36,6 @@ def hasty(monkeypatch):
 def storage(s3):
     """A folder of its own in the bucket."""
     return s3.url(f"sweeps-{uuid4().hex[:6]}")
-
-
-class Driver:
-    """A session, and the checkpoints that its workers would store."""
-
-    def __init__(self, held, folder, scratch):
-        self.held, self.folder, self.scratch = held, folder, scratch
-        self.session = Session(plan(folder.name), folder, [], concurrent=1, storage=held)
-
-    def begin(self):
-        trial = self.session.next_trial()
-        self.session.note(Started(trial.trial))
-        return trial
-
-    def evaluate(self, trial, images, value):
-        source = self.scratch / f"{trial}-{images}"
-        source.mkdir(parents=True)
-        (source / "state.json").write_text(f"{trial} {images}")
-        (source / "samples.png").write_bytes(b"png")
-        uri = checkpoint_uri(self.held.root, trial, images)
-        store(source, uri)
-        return self.session.reported(Evaluated(trial, evaluation(images, value), uri))
-
-
-@contextmanager
-def driving(root, storage=None, name="a"):
-    folder = SweepFolder(root, name)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with held_storage(folder, storage, {"sweep": {"name": name}}) as held:
-        yield Driver(held, folder, root / "scratch" / uuid4().hex)
 
 
 def eventually(condition, seconds=60):
@@ -356,48 +324,6 @@ def test_the_folder_of_a_sweep_is_no_storage_and_the_command_for_it_is_named(tmp
     LoggedSweep(tmp_path / "sweeps", "a")
     with pytest.raises(ConfigError, match=rf"tune --resume a --sweeps {tmp_path}/sweeps$"):
         adopt(tmp_path, str(tmp_path / "sweeps" / "a"))
-
-
-def small(settings):
-    return settings["sweep"].get("size") == "small"
-
-
-def made(root, storage, **settings):
-    """A sweep whose driver has left it."""
-    with driving(root, storage) as driver:
-        driver.begin()
-        driver.evaluate("t0000", 100, 1.0)
-        driver.held.change_settings(driver.folder, {"sweep": {"name": "a", **settings}})
-    return driver.folder
-
-
-def test_what_is_expendable_is_cleared_in_the_folder_and_in_the_storage(tmp_path, storage):
-    folder = made(tmp_path, storage, size="small")
-    clear(tmp_path, "a", storage, small)
-    assert [file.name for file in folder.path.iterdir()] in ([], ["lock"])
-    assert RemoteFolder(folder.root_in(storage)).files() == {}
-    clear(tmp_path, "a", storage, small)
-
-
-def test_nothing_of_another_sweep_is_cleared(tmp_path):
-    storage = str(tmp_path / "store")
-    folder = made(tmp_path / "here", storage)
-    for root in ("here", "there"):
-        with pytest.raises(ConfigError, match=r"holds another sweep, which would be lost; .* --name"):
-            clear(tmp_path / root, "a", storage, small)
-    assert folder.state().trials["t0000"].checkpoints
-    assert all(Path(uri).is_dir() for uri in folder.state().trials["t0000"].checkpoints)
-
-
-def test_nothing_that_a_driver_works_on_is_cleared(tmp_path):
-    storage = str(tmp_path / "store")
-    folder = made(tmp_path / "here", storage, size="small")
-    with folder.locked(), pytest.raises(GensweepError, match="is being run by another process"):
-        clear(tmp_path / "here", "a", None, small)
-    with driving(tmp_path / "here", storage) as driver:
-        with pytest.raises(SweepElsewhereError, match="is being run by a driver"):
-            clear(tmp_path / "there", "a", storage, small)
-        assert Path(driver.session.checkpoints_of("t0000")[0]).is_dir()
 
 
 def test_a_storage_that_cannot_be_written_is_told_before_anything_begins(tmp_path, s3):
