@@ -29,20 +29,11 @@ from gensweep.training.learner_state import RAW_WEIGHTS, load_network, weights_i
 Progress: TypeAlias = Callable[[int, int], None]
 """Gets the number of images that are done, and of all images."""
 
-#: Sections that say how a model was trained and evaluated: no image depends on them that is drawn afterwards.
-SECTIONS_OF_TRAINING = ("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "finetune")
-#: The same for sections of families, and for single settings.
-SETTINGS_OF_TRAINING = (
-    "adaptive_diffusion",
-    "diffusion.levels",
-    "diffusion.loss",
-    "family.label_dropout",
-    "flow",
-    "gan",
-    "meanflow",
-    "vae.beta",
-    "vae.free_bits",
-    "vdm.times",
+#: Sections and settings that say how a model was trained and evaluated: no image depends on them that is drawn later.
+OF_TRAINING = (
+    *("seed", "plugins", "data", "network", "optimizer", "training", "evaluation", "finetune"),
+    *("adaptive_diffusion", "diffusion.levels", "diffusion.loss", "family.label_dropout", "flow", "gan", "meanflow"),
+    *("vae.beta", "vae.free_bits", "vdm.times"),
 )
 
 
@@ -129,7 +120,7 @@ class Model:
 
 def check_effect(changes: Mapping[str, Any]) -> None:
     """Raises ConfigError for settings that say how a model was trained, and not how its images are drawn."""
-    of_training = tuple(f"{name}." for name in (*SECTIONS_OF_TRAINING, *SETTINGS_OF_TRAINING))
+    of_training = tuple(f"{name}." for name in OF_TRAINING)
     idle = [key for key, _ in flatten(changes) if f"{key}.".startswith(of_training)]
     if idle:
         raise ConfigError(
