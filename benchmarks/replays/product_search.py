@@ -5,6 +5,7 @@ Only the workers are another, which the session never sees: what they report com
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -170,6 +171,8 @@ class _Wish:
     def _given(self, name: str, distribution: BaseDistribution) -> Any:
         if name not in self._together:
             sampler, study, trial = self._asked
+            trial = copy.copy(trial)
+            trial.params = self.params
             self._together[name] = sampler.sample_independent(study, trial, name, distribution)
         self.params[name] = self._together[name]
         return self.params[name]

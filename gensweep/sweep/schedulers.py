@@ -1,33 +1,51 @@
-"""Which scheduler decides how far the trials of a sweep train; at most one of the two is not None."""
+"""Which scheduler decides how far the trials of a sweep train."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from gensweep.config.search_methods import AshaSettings, Fifo
-from gensweep.sweep.early_stopping import Asha
+from gensweep.sweep import events
+from gensweep.sweep.asha import Asha
+from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import SweepPlan
 
 if TYPE_CHECKING:
-    from gensweep.sweep.tune_scheduler import TuneScheduler
+    from gensweep.sweep.tune_scheduler import Clone
 
 
-def asha(plan: SweepPlan) -> Asha | None:
-    """The rule by which trials stop that never wait for others."""
+class Scheduler(Protocol):
+    """What decides about trials; all that it knows comes from the log."""
+
+    def apply(self, event: events.Event, state: SweepState) -> None:
+        """Take in the next event, with the state that follows from it."""
+
+    def wants(self, name: str) -> Literal["go on", "pause", "stop"]:
+        """What is to become of a trial that has not ended."""
+
+    def offered(self) -> list[str]:
+        """The trials that may run now, the next one first; NEW stands for one that is to be drawn."""
+
+    def going_on(self, name: str) -> float:
+        """The share of what a paused trial has not spent that it will spend, if no other one is drawn."""
+
+    def clones(self) -> Mapping[str, Clone]:
+        """By their names, trials that are to go on from checkpoints of others, and do not yet."""
+
+
+def make_scheduler(plan: SweepPlan) -> Scheduler | None:
+    """The scheduler of a sweep; None where every trial runs to its end."""
     settings = plan.search.scheduler
-    if not isinstance(settings, AshaSettings):
-        return None
-    return Asha(plan.budget, plan.grace, settings.reduction, by_family=settings.by_family)
-
-
-def tune_scheduler(plan: SweepPlan) -> TuneScheduler | None:
-    """Tune's scheduler of a sweep; None where trials are stopped by ASHA, or not at all."""
-    if isinstance(plan.search.scheduler, AshaSettings | Fifo):
-        return None
+    match settings:
+        case Fifo():
+            return None
+        case AshaSettings():
+            return Asha(plan.budget, plan.grace, settings.reduction, by_family=settings.by_family)
     from gensweep.sweep.tune_scheduler import TuneScheduler
 
     return TuneScheduler(
-        plan.search.scheduler,
+        settings,
         mode=plan.objective.mode,
         budget=plan.budget,
         grace=plan.grace,

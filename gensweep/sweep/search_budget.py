@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gensweep.results import Unit
+from gensweep.sweep.schedulers import Scheduler
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -23,11 +24,11 @@ def spent_by_search(state: SweepState) -> float:
     return sum(spent_by(trial, state.search_unit) for trial in state.searched)
 
 
-def pays_for_another(state: SweepState, going_on: float = 1.0) -> bool:
+def pays_for_another(state: SweepState, scheduler: Scheduler | None = None) -> bool:
     """Whether what is left of the search's budget, after all that runs has come to its end, pays for one more trial.
 
-    A trial is taken to be as dear as the dearest so far would be at its end, failed ones aside, and `going_on` is the
-    share of the paused ones that will come there.  The first trials start without knowing.
+    A trial is taken to be as dear as the dearest so far would be at its end, failed ones aside; the scheduler says what
+    paused ones will still spend.  The first trials start without knowing.
     """
     budget = None if state.created is None else state.created.search_budget
     if budget is None or state.exhausted:
@@ -35,7 +36,8 @@ def pays_for_another(state: SweepState, going_on: float = 1.0) -> bool:
     unit = state.search_unit
     expected = _dearest(state.searched, unit)
     to_come = sum(
-        max(0.0, expected - spent_by(trial, unit)) * (going_on if trial.status == "paused" else 1.0)
+        max(0.0, expected - spent_by(trial, unit))
+        * (1.0 if scheduler is None or trial.status != "paused" else scheduler.going_on(trial.trial))
         for trial in state.searched
         if not trial.ended
     )

@@ -18,7 +18,7 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.giving_up import fruitless_words, is_fruitless, outside_words
 from gensweep.sweep.repeats import due_repeats
 from gensweep.sweep.retrying import Retry
-from gensweep.sweep.schedulers import asha, tune_scheduler
+from gensweep.sweep.schedulers import make_scheduler
 from gensweep.sweep.search_budget import pays_for_another
 from gensweep.sweep.start import Start, earlier_scores, stored_start
 from gensweep.sweep.state import SweepState
@@ -56,7 +56,7 @@ class Session:
         if self._upkeep is not None:
             self._observers = [*observers, self._upkeep]
             self._upkeep.on_loss(self._stop_for)
-        self._scheduler, self._asha = tune_scheduler(plan), asha(plan)
+        self._scheduler = make_scheduler(plan)
         self.state = SweepState()
         for entry in folder.log.read():
             self._apply(entry.event, entry.time)
@@ -89,7 +89,7 @@ class Session:
             retry.check(folder)
             for name, config in retry.configs(self.state, plan.configure).items():
                 self.note(events.Retried(name, config))
-        self.study = SearchStudy(self.state, plan.search, plan.sample)
+        self.study = SearchStudy(self.state, plan.search, plan.sample, plan.nodes)
         for trial in self.state.unfinished:
             self._end_if_infeasible(trial)
         self._carry_out()
@@ -234,9 +234,8 @@ class Session:
 
     def _apply(self, event: events.Event, time: int) -> None:
         self.state.apply(event, time)
-        for each in (self._scheduler, self._asha):
-            if each is not None:
-                each.apply(event, self.state)
+        if self._scheduler is not None:
+            self._scheduler.apply(event, self.state)
 
     @property
     def _offered(self) -> list[str]:
@@ -254,12 +253,11 @@ class Session:
     @property
     def _may_draw(self) -> bool:
         """Whether another trial is worth it now, and paid for."""
-        going_on = 1.0 if self._scheduler is None else self._scheduler.going_on
-        return not is_fruitless(self.state) and pays_for_another(self.state, going_on)
+        return not is_fruitless(self.state) and pays_for_another(self.state, self._scheduler)
 
     def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:
         """What the scheduler wants of a trial; those that repeat another one it leaves alone."""
-        scheduler = self._scheduler or self._asha
+        scheduler = self._scheduler
         return "go on" if scheduler is None or trial.repeat_of is not None else scheduler.wants(trial.trial)
 
     def _early_end(self, trial: TrialState) -> events.Paused | events.Ended:
@@ -329,6 +327,8 @@ class Session:
             outside = not isinstance(problem, ConfigError)
             self._note_change(trial, events.Ended(name, "failed", str(problem), outside=outside))
         self._end_if_infeasible(trial)
+        if trial.ended:
+            self._carry_out()
         self._repeat_best()
         return trial
 

@@ -11,14 +11,19 @@ import optuna
 from optuna.trial import FixedTrial, FrozenTrial
 from optuna.trial import TrialState as OptunaState
 
+from gensweep.config.ranges import Node
 from gensweep.config.search_methods import CmaEs, GaussianProcess, GridSearch, Nsga2, Tpe
 from gensweep.config.sweep_config import Search
 from gensweep.errors import ConfigError
+from gensweep.sweep.branch_tpe import BranchTpe
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
 Sample: TypeAlias = Callable[[Any], Mapping[str, Any]]
 """Asks an Optuna trial for the parameters of the space."""
+
+Told: TypeAlias = Callable[[TrialState], tuple[OptunaState, list[float] | None]]
+"""What Optuna calls what became of a trial, and its values."""
 
 #: So many trials are remembered where a draw takes the longer the more there are; twice as many are the most.
 #: TPE models 25 of them as the good ones, however many there are.
@@ -36,8 +41,8 @@ class SearchStudy:
     after five hundred.
     """
 
-    def __init__(self, state: SweepState, search: Search, sample: Sample) -> None:
-        self._state, self._search, self._sample = state, search, sample
+    def __init__(self, state: SweepState, search: Search, sample: Sample, nodes: Sequence[Node] = ()) -> None:
+        self._state, self._search, self._sample, self._nodes = state, search, sample, nodes
         self._remember()
 
     @property
@@ -73,16 +78,20 @@ class SearchStudy:
         return {name: value for name, value in noted.items() if isinstance(value, int)}
 
     def tell(self, trial: TrialState) -> None:
-        """Take in how a trial ended; of others nothing is told."""
+        """Take in how a trial ended, or how far it had come when it was to wait; of others nothing is told."""
         asked = self._running.get(trial.trial)
-        if asked is None or not trial.ended:
+        if asked is None:
             return
-        state, values = outcome(trial)
-        for metric, excess in trial.excesses.items():
-            asked.set_constraint(metric, excess)
-        state = heard(state, values)
-        self._study.tell(asked, values if state == OptunaState.COMPLETE else None, state)
-        del self._running[trial.trial]
+        state, values = heard(trial)
+        known = self._study._storage.get_trial(asked._trial_id)
+        if known.state.is_finished():  # it went on since: the study is in memory, and this is what it has of the trial
+            known.state, known.values = state, values
+        elif state.is_finished():
+            for metric, excess in trial.excesses.items():
+                asked.set_constraint(metric, excess)
+            self._study.tell(asked, values, state)
+        if trial.ended:
+            del self._running[trial.trial]
 
     @property
     def _is_long(self) -> bool:
@@ -95,25 +104,25 @@ class SearchStudy:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._asked = 0
         chosen = _best_and_newest(self._state, REMEMBERED[self._search.sampler.kind]) if self._is_long else None
-        frozen = list(frozen_trials(self._state, self._sample, chosen))
-        for trial in frozen:
-            trial.state = heard(trial.state, trial.values)
+        frozen = list(frozen_trials(self._state, self._sample, chosen, heard))
+        for trial in frozen[: len(self._state.known)]:
+            trial.state = OptunaState.COMPLETE
         drawn = len(self._state.known) + len(self._state.searched)
         self._study = optuna.create_study(
-            sampler=make_sampler(self._search, drawn, frozen), directions=directions(self._state)
+            sampler=make_sampler(self._search, drawn, frozen, self._nodes), directions=directions(self._state)
         )
         self._study.add_trials(frozen)
         added = self._study.get_trials(deepcopy=False)[len(self._state.known) :]
         known = zip(self._state.searched if chosen is None else chosen, added, strict=True)
         self._running = {
-            trial.trial: optuna.Trial(self._study, told._trial_id)
-            for trial, told in known
-            if not told.state.is_finished()
+            trial.trial: optuna.Trial(self._study, told._trial_id) for trial, told in known if not trial.ended
         }
 
 
-def make_sampler(search: Search, drawn: int, known: Sequence[FrozenTrial] = ()) -> optuna.samplers.BaseSampler:
-    """Optuna's sampler of a search; TPE is set up for nested, parallel spaces, CMA-ES begins where others have led.
+def make_sampler(
+    search: Search, drawn: int, known: Sequence[FrozenTrial] = (), nodes: Sequence[Node] = ()
+) -> optuna.samplers.BaseSampler:
+    """Optuna's sampler of a search in a space of these nodes; CMA-ES begins where others have led.
 
     A session that goes on must not repeat the random draws of the one before, so the seed depends on how many trials
     were drawn.  Source of TPE's flags: Optuna's documentation of TPESampler on conditional and distributed search.
@@ -124,7 +133,7 @@ def make_sampler(search: Search, drawn: int, known: Sequence[FrozenTrial] = ()) 
         match search.sampler:
             case Tpe() as tpe:
                 settings = tpe.model_dump(exclude={"kind", "startup_trials"})
-                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=tpe.startup_trials, **settings)
+                return BranchTpe(nodes, seed=seed, n_startup_trials=tpe.startup_trials, **settings)
             case GridSearch():
                 return Grid(seed=seed)
             case GaussianProcess(startup_trials=startup):
@@ -171,12 +180,15 @@ def outcome(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
     return OptunaState.RUNNING, None
 
 
-def heard(state: OptunaState, values: Sequence[float] | None) -> OptunaState:
-    """What a sampler hears of this: a trial that was stopped counts with its best score.
+def heard(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
+    """What a sampler hears of a trial: one that was stopped, or has waited, counts with its best score.
 
     Else TPE takes every finished trial for better than every stopped one, and the other samplers leave these out.
     """
-    return OptunaState.COMPLETE if state == OptunaState.PRUNED and values else state
+    state, values = outcome(trial)
+    if (state == OptunaState.PRUNED and values) or (state == OptunaState.RUNNING and trial.has_waited):
+        return OptunaState.COMPLETE, [trial.rungs[-1][1]]
+    return state, values
 
 
 def rungs(trial: TrialState) -> dict[int, float]:
@@ -185,20 +197,20 @@ def rungs(trial: TrialState) -> dict[int, float]:
 
 
 def frozen_trials(
-    state: SweepState, sample: Sample, chosen: Sequence[TrialState] | None = None
+    state: SweepState, sample: Sample, chosen: Sequence[TrialState] | None = None, told: Told = outcome
 ) -> Iterator[FrozenTrial]:
     """The trials of a study of this state, or some of them: first those of other sweeps that it knows."""
     for number, known in enumerate(state.known):
         ended = OptunaState.COMPLETE if known["finished"] else OptunaState.PRUNED
-        told = dict(known["rungs"])
-        yield _frozen(number, known["params"], sample, state=ended, values=[known["rungs"][-1][1]], rungs=told)
+        found = dict(known["rungs"])
+        yield _frozen(number, known["params"], sample, state=ended, values=[known["rungs"][-1][1]], rungs=found)
     for number, trial in enumerate(state.searched if chosen is None else chosen, len(state.known)):
-        yield frozen_trial(trial, number, sample)
+        yield frozen_trial(trial, number, sample, told)
 
 
-def frozen_trial(trial: TrialState, number: int, sample: Sample) -> FrozenTrial:
+def frozen_trial(trial: TrialState, number: int, sample: Sample, told: Told = outcome) -> FrozenTrial:
     """A trial as Optuna has it."""
-    ended, values = outcome(trial)
+    ended, values = told(trial)
     found: dict[str, Any] = {"rungs": rungs(trial), "system_attrs": dict(trial.sampler_state)}
     found["constraints"] = trial.excesses if trial.ended else {}
     return _frozen(number, trial.suggested, sample, state=ended, values=values, **found)

@@ -39,6 +39,8 @@ class TrialState:
     """The clonings by which it came to its present weights and configuration."""
     paced: events.Paced | None = None
     status: Literal["waiting", "running", "paused"] | events.TrialStatus = "waiting"
+    has_waited: bool = False
+    """Whether the scheduler has held it at a score."""
     images: int = 0
     evaluations: dict[int, events.Evaluated] = field(default_factory=dict)
     """By training images, in their order."""
@@ -229,7 +231,7 @@ class TrialState:
                 self.saved[event.images] = event.uri
                 self.images, self.losses = max(self.images, event.images), []
             case events.Paused():
-                self.status = "paused"
+                self.status, self.has_waited = "paused", bool(self.rungs)
             case events.Resumed():
                 self.status, self.ended_at = "waiting", None
             case events.Cloned():

@@ -23,7 +23,7 @@ from ray.tune.schedulers import HyperBandScheduler, MedianStoppingRule, Populati
 from gensweep.config import search_methods
 from gensweep.config.ranges import Node
 from gensweep.sweep import events
-from gensweep.sweep.early_stopping import ROUNDING, RUNG_TOLERANCE
+from gensweep.sweep.asha import ROUNDING, RUNG_TOLERANCE
 from gensweep.sweep.perturbation import clipped, mutations
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import NEW
@@ -176,9 +176,8 @@ class TuneScheduler:
                 return "stop"
         return "go on"
 
-    @property
-    def going_on(self) -> float:
-        """The share of paused trials that will go on, at most."""
+    def going_on(self, name: str) -> float:
+        """The share of what a paused trial has not spent that it will spend, at most and on average."""
         return 1 / self._settings.reduction if isinstance(self._settings, search_methods.HyperBand) else 1.0
 
     def clones(self) -> dict[str, Clone]:

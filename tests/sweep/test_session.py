@@ -42,15 +42,31 @@ def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
 ASHA = {"search": {"scheduler": AshaSettings(reduction=2)}, "budget": 900, "grace": 100}
 
 
-def test_a_trial_that_asha_stops_is_pruned_also_if_the_driver_dies_before_it_has_ended(tmp_path):
-    driver = Driver(tmp_path, **ASHA)
-    for tune_id, value in (("first", 5.0), ("worse", 9.0), ("better", 1.0)):
+def test_a_trial_that_asha_lets_wait_is_paused_also_if_the_driver_dies_before_it_has_stopped(tmp_path):
+    driver = Driver(tmp_path, trials=4, **ASHA)
+    for tune_id, value in (("first", 5.0), ("worse", 9.0), ("better", 1.0), ("good", 7.0)):
         driver.begin(tune_id)
-        assert driver.evaluate(100, value, tune_id=tune_id) == (tune_id == "worse")
-    later = Driver(tmp_path, **ASHA)
-    assert [trial.status for trial in later.state.trials.values()] == ["stopped", "pruned", "stopped"]
-    assert [told.state for told in later.told] == [TrialState.RUNNING, TrialState.COMPLETE, TrialState.RUNNING]
-    assert [later.begin(tune_id).trial for tune_id in ("first", "better")] == ["t0000", "t0002"]
+        assert driver.evaluate(100, value, tune_id=tune_id) == (tune_id != "better")
+    later = Driver(tmp_path, trials=4, **ASHA)
+    assert [trial.status for trial in later.state.trials.values()] == ["paused", "paused", "stopped", "paused"]
+    complete, running = TrialState.COMPLETE, TrialState.RUNNING
+    told = [(each.state, each.values) for each in later.told]
+    assert told == [(complete, [5.0]), (complete, [9.0]), (running, None), (complete, [7.0])]
+    assert [later.begin(tune_id).trial for tune_id in ("interrupted", "promoted")] == ["t0002", "t0000"]
+
+
+def test_a_sampler_knows_a_trial_that_has_waited_by_its_best_score_since(tmp_path):
+    driver = Driver(tmp_path, **ASHA)
+    for tune_id, value in (("a", 5.0), ("b", 9.0)):
+        driver.begin(tune_id)
+        driver.evaluate(100, value, tune_id=tune_id)
+        driver.end(tune_id)
+    assert driver.begin("a").trial == "t0000"
+    driver.evaluate(200, 2.0, tune_id="a")
+    for told in (driver.told, Driver(tmp_path, **ASHA).told):
+        assert [(each.state, each.value) for each in told] == [(TrialState.COMPLETE, 2.0), (TrialState.COMPLETE, 9.0)]
+    driver.end("a", failure="ValueError: no")
+    assert [each.state for each in driver.told] == [TrialState.FAIL, TrialState.COMPLETE]
 
 
 def test_a_trial_whose_score_has_stood_too_long_is_finished_also_if_the_driver_dies_before_it_has_ended(tmp_path):
@@ -62,16 +78,15 @@ def test_a_trial_whose_score_has_stood_too_long_is_finished_also_if_the_driver_d
     assert later.begin().trial == "t0001"
 
 
-def test_what_was_decided_of_a_trial_holds_if_it_is_interrupted_or_loses_its_process_before_it_has_ended(tmp_path):
+def test_what_was_decided_of_a_trial_holds_if_it_is_interrupted_or_loses_its_process_before_it_has_stopped(tmp_path):
     driver = Driver(tmp_path, **ASHA)
     for tune_id, value in (("first", 5.0), ("worse", 9.0), ("worst", 10.0)):
         driver.begin(tune_id)
         driver.evaluate(100, value, tune_id=tune_id)
     driver.session.interrupted = True
-    for tune_id in ("first", "worse"):
-        driver.end(tune_id)
+    driver.end("worse")
     driver.session.begin_again("the head was out of memory", "what Tune said")
-    assert [trial.status for trial in driver.state.trials.values()] == ["stopped", "pruned", "pruned"]
+    assert [trial.status for trial in driver.state.trials.values()] == ["paused", "paused", "paused"]
 
 
 def test_queued_trials_come_first_and_a_later_session_goes_on_behind_those_that_were_drawn(tmp_path):

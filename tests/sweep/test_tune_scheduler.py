@@ -104,7 +104,7 @@ class DiesBeforeWorkersBegin(Sweep):
 SCHEDULERS = [HyperBand(), MedianStopping(), PopulationBasedTraining()]
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS, ids=lambda each: each.kind)
+@pytest.mark.parametrize("scheduler", [*SCHEDULERS, AshaSettings()], ids=lambda each: each.kind)
 def test_a_sweep_whose_driver_dies_again_and_again_decides_as_if_it_never_had(tmp_path, scheduler):
     whole = Sweep(tmp_path / "whole", scheduler).ends
     assert {end[0] for end in whole.values()} == ({"finished"} if scheduler.kind == "pbt" else {"finished", "pruned"})
@@ -120,6 +120,12 @@ def test_nobody_waits_for_a_trial_that_breaks_a_limit(tmp_path, scheduler):
     assert len(sweep.ends) == len(XS)
     assert {end[0] for end in sweep.ends.values()} <= {"finished", "pruned", "infeasible"}
     assert Sweep(tmp_path / "dying", scheduler, most=0.5, dies_every=1).ends == sweep.ends
+
+
+def test_asha_ends_who_waits_where_the_last_trial_breaks_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "XS", (0.1, 0.2, 0.3, 0.4, 1.0))
+    sweep = Sweep(tmp_path, AshaSettings(), most=0.9)
+    assert [end[0] for end in sweep.ends.values()] == ["finished", "pruned", "pruned", "pruned", "infeasible"]
 
 
 @pytest.mark.parametrize("scheduler", [HyperBand(), PopulationBasedTraining()], ids=lambda each: each.kind)

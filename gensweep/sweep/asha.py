@@ -1,0 +1,232 @@
+"""Asynchronous successive halving (ASHA) on compute: which trials go on from a rung, and which wait there."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Set
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from gensweep.sweep import events
+from gensweep.sweep.state import SweepState
+from gensweep.sweep.sweep_plan import NEW
+from gensweep.sweep.trial_state import TrialState
+
+if TYPE_CHECKING:
+    from gensweep.sweep.tune_scheduler import Clone
+
+#: Amounts that differ by this share are equal: they come from divisions of floating point numbers.
+ROUNDING = 1e-9
+#: A score that comes by this share too early for a rung counts there, as people write 0.33 for a third.
+RUNG_TOLERANCE = 0.1
+
+
+class Arrival(NamedTuple):
+    """With which score a trial came to a rung, the better ones first."""
+
+    order: float
+    number: int
+    trial: str
+
+
+class Rung:
+    """The trials that came to a rung: those of one family, or of all that are compared."""
+
+    def __init__(self, reduction: int) -> None:
+        self._reduction = reduction
+        self._arrivals: list[Arrival] = []
+        self._waiting: dict[str, list[Arrival]] = defaultdict(list)
+        """By family, in their order."""
+        self._came: dict[str, int] = defaultdict(int)
+        self._went_on: dict[str, int] = defaultdict(int)
+
+    def arrive(self, arrival: Arrival, family: str) -> None:
+        """Let a trial wait here."""
+        insort(self._arrivals, arrival)
+        insort(self._waiting[family], arrival)
+        self._came[family] += 1
+
+    def leave(self, arrival: Arrival, family: str, *, on: bool) -> None:
+        """Let a trial that waits go on, or end."""
+        waiting = self._waiting[family]
+        del waiting[bisect_left(waiting, arrival)]
+        self._went_on[family] += on
+
+    def going_on(self) -> list[Arrival]:
+        """Who may go on now, the best first: the best 1/reduction of all, and a few of each family's best."""
+        best, found = len(self._arrivals) // self._reduction, list[Arrival]()
+        for family, waiting in self._waiting.items():
+            found += takewhile(lambda each: self._place(each) < best, waiting)
+            follows = self._went_on[family] < followed(self._came[family], self._reduction)
+            if follows and waiting and waiting[0] not in found:
+                found.append(waiting[0])
+        return sorted(found)
+
+    def hopeless(self, most: int, families: Set[str]) -> Iterator[Arrival]:
+        """Who of these waits and will not be among the best once `most` trials came; the best of each may go on."""
+        for waiting in (self._waiting[family] for family in families):
+            for each in islice(reversed(waiting), len(waiting) - 1 if waiting else 0):
+                if self._place(each) < most // self._reduction:
+                    break
+                yield each
+
+    def waiting(self, family: str) -> list[Arrival]:
+        """Those of a family that wait here, in their order."""
+        return self._waiting[family]
+
+    @property
+    def families(self) -> list[str]:
+        """Whose trials came here."""
+        return list(self._came)
+
+    def _place(self, arrival: Arrival) -> int:
+        return bisect_left(self._arrivals, arrival)
+
+
+class Asha:
+    """The rungs of a sweep; `apply` takes the events in, in their order, and what it wants of trials is read from it.
+
+    The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that comes to one, or shortly
+    before it, waits there with its best score so far until it is among the best 1 / reduction that came; meanwhile its
+    workers take another one, so nobody waits for anybody.  As one family may begin slowly and end well, the best of
+    each go on, too: one of the first three that came, another of the first nine, and so on.  With `by_family` families
+    are not compared with each other at all.  In the end the best of each family that has none at its end goes there.
+    Source: Li et al. 2020, algorithm 2, which knows no families.
+    """
+
+    def __init__(self, budget: float, grace: float, reduction: int, *, by_family: bool = False) -> None:
+        self._budget, self._reduction, self._by_family = budget, reduction, by_family
+        self._amounts: list[float] = []
+        while (amount := grace * reduction ** len(self._amounts)) < budget * (1 - ROUNDING):
+            self._amounts.append(amount)
+        self._rungs: dict[tuple[float, str], Rung] = {}
+        """By amount, and the family whose trials are compared there, "" for all of them."""
+        self._at: dict[str, tuple[float, Arrival]] = {}
+        """The trials that wait: at which amount, and as what."""
+        self._reached: dict[str, float] = defaultdict(float)
+        """The highest amount at which a trial was compared."""
+        self._ended: set[str] = set()
+        """Those that waited in vain."""
+        self._led: set[str] = set()
+        """Families that have a trial at its end."""
+        self._state = SweepState()
+        self._offered: list[str] | None = None
+        self._certain: set[str] | None = None
+        """Trials that go on even if no other one is drawn."""
+
+    def apply(self, event: events.Event, state: SweepState) -> None:
+        """Take in the next event, with the state that follows from it."""
+        self._state = state
+        match event:
+            case events.Progressed() | events.Entered() | events.Saved() | events.Paced():
+                return
+            case events.Evaluated() if state.metric in event.evaluation.scores:
+                trial = state.trials.get(event.trial)
+                if trial is not None and trial.repeat_of is None:
+                    self._compare(trial)
+            case events.Resumed() if event.trial in self._at:
+                self._leave(event.trial, on=True)
+            case events.Ended() if event.trial in state.trials:
+                if event.trial in self._at and event.status != "stopped":
+                    self._leave(event.trial, on=False)
+                if event.status == "finished":
+                    self._led.add(state.trials[event.trial].family)
+        self._offered = self._certain = None
+        self._end_hopeless()
+
+    def wants(self, name: str) -> Literal["go on", "pause", "stop"]:
+        """What is to become of a trial that has not ended."""
+        if name in self._ended:
+            return "stop"
+        return "pause" if name in self._at else "go on"
+
+    def offered(self) -> list[str]:
+        """The trials that may run now, those that came farthest first; NEW stands for one that is to be drawn."""
+        if self._offered is None:
+            able = (each.trial for _, rung in self._from_the_last for each in rung.going_on())
+            # Workers may still have one that was just told to wait.
+            found = [trial for trial in able if self._state.trials[trial].status == "paused"]
+            if not (found or self._draws or self._is_busy):
+                found = self._to_the_end()
+            self._offered = [*found, NEW] if self._draws else found
+        return list(self._offered)
+
+    def going_on(self, name: str) -> float:
+        """The share of what a paused trial has not spent that it will spend, if no other one is drawn."""
+        if self._certain is None:
+            self._certain = {*self.offered(), *self._to_the_end()}
+        return float(name in self._certain)
+
+    def clones(self) -> Mapping[str, Clone]:
+        """None: every trial goes on from its own checkpoints."""
+        return {}
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    @property
+    def _draws(self) -> bool:
+        return len(self._state.searched) < self._state.wanted
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether any trial may still come to a rung by itself."""
+        return any(trial.repeat_of is None and trial.status != "paused" for trial in self._state.unfinished)
+
+    @property
+    def _from_the_last(self) -> list[tuple[float, Rung]]:
+        return sorted(((amount, rung) for (amount, _), rung in self._rungs.items()), key=lambda each: -each[0])
+
+    def _compare(self, trial: TrialState) -> None:
+        """Let a trial wait at the highest rung below its newest score, if it is new there and may not go on at once."""
+        images, value = trial.rungs[-1]
+        spent = self._state.spent(trial, images)
+        amount = max((each for each in self._amounts if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
+        if amount <= self._reached[trial.trial] or spent >= self._budget * (1 - ROUNDING):
+            return
+        self._reached[trial.trial] = amount
+        if trial.trial in self._at:  # it was lost on its way into the pause, and went on
+            self._leave(trial.trial, on=True)
+        arrival = Arrival(value if self._state.mode == "min" else -value, trial.number, trial.trial)
+        self._at[trial.trial] = amount, arrival
+        rung = self._rung(amount, trial.family)
+        rung.arrive(arrival, trial.family)
+        if arrival in rung.going_on():
+            self._leave(trial.trial, on=True)
+
+    def _leave(self, name: str, *, on: bool) -> None:
+        family, (amount, arrival) = self._state.trials[name].family, self._at.pop(name)
+        self._rung(amount, family).leave(arrival, family, on=on)
+
+    def _rung(self, amount: float, family: str) -> Rung:
+        return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction))
+
+    def _to_the_end(self) -> list[str]:
+        """Of each family without a whole training the best trial at the last rung that it came to."""
+        led, found = set(self._led), list[str]()
+        for _, rung in self._from_the_last:
+            for family in rung.families:
+                if family not in led and (waiting := rung.waiting(family)):
+                    led.add(family)
+                    found.append(waiting[0].trial)
+        return found
+
+    def _end_hopeless(self) -> None:
+        """End those that will not be among the best, however many come, so that they do not all end at once."""
+        if not (self._draws or self._is_busy or self.offered()):
+            self._ended |= set(self._at)
+            return
+        most = self._state.wanted
+        for amount in self._amounts:
+            rungs = [rung for (at, _), rung in self._rungs.items() if at == amount]
+            self._ended |= {arrival.trial for rung in rungs for arrival in rung.hopeless(most, self._led)}
+            families = sum(len(rung.families) for rung in rungs)
+            most = min(most, most // self._reduction + families * followed(most, self._reduction))
+
+
+def followed(came: int, reduction: int) -> int:
+    """Of so many trials of a family this many go on, if not among the best of all: the logarithm, rounded down."""
+    count = 0
+    while came >= reduction:
+        came, count = came // reduction, count + 1
+    return count

@@ -1,0 +1,74 @@
+"""Optuna's TPE within the branches of a space."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import optuna
+import pytest
+
+from gensweep.config.ranges import Branch, Choices, Conditional, Fixed, Range
+from gensweep.config.search_methods import Tpe
+from gensweep.config.sweep_config import Search
+from gensweep.sweep.space import SearchSpace
+from gensweep.sweep.study import make_sampler
+
+RATE = Range("rate", "rate", 0.0, 1.0, None, log=False, integer=False)
+WIDTH = Range("net.width", "net.width", 0.0, 1.0, None, log=False, integer=False)
+NET = Conditional("net", "net.kind", (Branch("plain", (WIDTH, RATE)), Branch("deep", (WIDTH,))))
+PLAIN_CHOICE = Conditional("loss", "loss.kind", (Branch("l1", (Fixed("loss.kind", "l1"),)), Branch("l2", ())))
+SPACE = (Choices("batch", "batch", (32, 64)), NET, PLAIN_CHOICE)
+
+
+def sampler(nodes, **settings):
+    return make_sampler(Search(sampler=Tpe(startup_trials=5, **settings)), 0, nodes=nodes)
+
+
+def asked(study, nodes):
+    trial = study.ask()
+    SearchSpace(nodes).suggest(trial)
+    return trial
+
+
+@pytest.fixture
+def known():
+    """Sixty random trials; those of the branch `plain` are all better than the others, and so good ones are of it."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(60):
+        trial = asked(study, SPACE)
+        plain = trial.params["net.kind"] == "plain"
+        study.tell(trial, abs(trial.params["net.width"] - 0.9) + (0 if plain else 100))
+    return study.trials
+
+
+def test_a_branch_is_drawn_as_optuna_draws_where_there_is_no_other(known):
+    whole = optuna.create_study(sampler=sampler(SPACE, constant_liar=False))
+    whole.add_trials(known)
+    alone = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5, multivariate=False))
+    alone.add_trials([trial for trial in known if trial.params["net.kind"] == "deep"])
+    whole.enqueue_trial({"net.kind": "deep"})
+    trial, other = whole.ask(), alone.ask()
+    trial.suggest_categorical("net.kind", NET.labels)
+    assert trial.suggest_float("net.width", 0, 1) == other.suggest_float("net.width", 0, 1)
+
+
+def test_the_worse_branch_is_drawn_as_often_and_near_its_own_best(known):
+    for kind, settings in (("ours", {}), ("optuna's", {"multivariate": True, "group": True})):
+        study = optuna.create_study(sampler=sampler(SPACE, **settings))
+        study.add_trials(known)
+        drawn = [asked(study, SPACE) for _ in range(100)]
+        for trial in drawn:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        deep = [trial.params["net.width"] for trial in drawn if trial.params["net.kind"] == "deep"]
+        near = [width for width in deep if abs(width - 0.9) < 0.2]
+        assert (35 <= len(deep) <= 65 and len(near) > 0.7 * len(deep)) == (kind == "ours")
+
+
+def test_a_choice_that_nothing_hangs_on_is_learnt(known):
+    study = optuna.create_study(sampler=sampler(SPACE))
+    for trial in known:
+        trial.value = 0.0 if trial.params["loss.kind"] == "l1" else 1.0
+    study.add_trials(known)
+    drawn = Counter(asked(study, SPACE).params["loss.kind"] for _ in range(100))
+    assert drawn["l1"] > 80
