@@ -22,7 +22,7 @@ class Tpe(FrozenSettings):
     """Tree-structured Parzen estimator (Optuna): learns where the good settings of each branch are."""
 
     kind: Literal["tpe"] = "tpe"
-    startup_trials: Annotated[int, Field(ge=0, description="random trials of a branch before its model is asked")] = 10
+    startup_trials: Annotated[int, Field(ge=0, description="random trials of a branch before its model is asked")] = 20
     multivariate: Annotated[bool, Field(description="whether settings are modelled together, not each alone")] = False
     group: Annotated[
         bool, Field(description="with `multivariate`, whether parameters that only some kinds have are modelled, too")
@@ -80,7 +80,7 @@ class _OnRungs(FrozenSettings):
 
 
 class AshaSettings(_OnRungs):
-    """Asynchronous successive halving on the budget: of the trials at a rung the best 1/reduction go on, others wait."""
+    """Asynchronous successive halving on the budget: the best 1/reduction at a rung go on, others wait."""
 
     kind: Literal["asha"] = "asha"
     reduction: Reduction = 3
