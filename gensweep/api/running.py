@@ -92,7 +92,7 @@ def run_sweep(
 def _run(
     sweep: SweepConfig, folder: SweepFolder, storage: str | None, start: Start | None, going_on: Mapping[str, Any]
 ) -> SweepResult:
-    display, root = ProgressDisplay(), folder.path.parent
+    display, root = ProgressDisplay(going_on=sweep.search.scheduler.going_on), folder.path.parent
     farewell = (
         f"Error: {sweep.name} ended in the middle: its process was killed, or lost Ray's head; "
         f"to go on: {going_on_command('resume', folder.path)}"

@@ -65,7 +65,16 @@ class Nsga2(FrozenSettings):
     population: Annotated[int, Field(ge=2, description="trials of a generation; the first one is random")] = 10
 
 
-class _OnRungs(FrozenSettings):
+class _Scheduler(FrozenSettings):
+    """What ends trials, lets them wait or changes them."""
+
+    @property
+    def going_on(self) -> float:
+        """About which share of what paused trials have left will be trained."""
+        return 1.0
+
+
+class _OnRungs(_Scheduler):
     """A scheduler that first looks at a trial once it has spent `grace`."""
 
     grace: Annotated[
@@ -89,12 +98,22 @@ class AshaSettings(_OnRungs):
         Field(description="whether trials are compared with those of their family alone, for a verdict on families"),
     ] = False
 
+    @property
+    def going_on(self) -> float:
+        """Most that wait do so to the end."""
+        return 0.0
+
 
 class HyperBand(_OnRungs):
     """HyperBand (Tune): trials of a bracket wait for each other at each rung, then the best 1/reduction go on."""
 
     kind: Literal["hyperband"] = "hyperband"
     reduction: Reduction = 3
+
+    @property
+    def going_on(self) -> float:
+        """That of those who go on from the next rung, at most."""
+        return 1 / self.reduction
 
 
 class MedianStopping(_OnRungs):
@@ -104,7 +123,7 @@ class MedianStopping(_OnRungs):
     min_trials: Annotated[Positive, Field(description="other trials that must have come as far")] = 3
 
 
-class PopulationBasedTraining(FrozenSettings):
+class PopulationBasedTraining(_Scheduler):
     """Population based training (Tune): the worst go on from checkpoints of the best, with settings perturbed."""
 
     kind: Literal["pbt"] = "pbt"
@@ -128,7 +147,7 @@ class PopulationBasedTraining(FrozenSettings):
         return self.interval
 
 
-class Fifo(FrozenSettings):
+class Fifo(_Scheduler):
     """Every trial runs to its end."""
 
     kind: Literal["fifo"] = "fifo"

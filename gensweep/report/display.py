@@ -91,9 +91,12 @@ class ProgressDisplay:
         live: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         width: int | None = None,
+        going_on: float = 1.0,
     ) -> None:
         self._stream, self._clock, self._width = stream or sys.stderr, clock, width
         self._wants_live = self._stream.isatty() if live is None else live
+        self._going_on = going_on
+        """About which share of what paused trials have left will be trained."""
         self._state = SweepState()
         self._best: TrialState | None = None
         """Asked for in the driver's thread, as the ranking changes when it is asked."""
@@ -210,7 +213,9 @@ class ProgressDisplay:
         """Count what it has done in this session, and take its line away until it goes on."""
         trial, start = self._state.trials[name], self._starts.pop(name, None)
         if start is not None:
-            self._done += (trial.images - start.images) / (trial.length or 1)
+            self._done += 1.0 - start.images / (trial.length or 1) - self._left_of(trial)
+        if self._live is None:
+            self._tell(trial, start)
 
     def _end(self, event: Ended) -> None:
         """Take a trial's line away from the table, and print one that stays."""
@@ -218,17 +223,19 @@ class ProgressDisplay:
         start = self._starts.pop(event.trial, None)
         if start is not None and event.status != "stopped":
             self._done += 1.0 - start.images / (trial.length or 1)
-        warnings = _warnings(trial)
         if self._live is None or event.status != "stopped":
-            words = [f"{trial.trial} {trial.status}"]
-            if trial.objective is not None:
-                words.append(f"{self._title} {score(trial.objective.value)}")
-            took = "" if start is None else f" in {duration(self._clock() - start.time)}"
-            words += [] if trial.status == "infeasible" else [f"{count(trial.images)} images{took}"]
-            words += [*([trial.error.strip()] if trial.error else []), *warnings]
-            # The live table shows how far the sweep is; without one each line says it.
-            more = "" if self._live else f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
-            self.say(", ".join(words) + more)
+            self._tell(trial, start, _warnings(trial))
+
+    def _tell(self, trial: TrialState, start: _Start | None, warnings: Sequence[str] = ()) -> None:
+        words = [f"{trial.trial} {trial.status}"]
+        if trial.objective is not None:
+            words.append(f"{self._title} {score(trial.objective.value)}")
+        took = "" if start is None else f" in {duration(self._clock() - start.time)}"
+        words += [] if trial.status == "infeasible" else [f"{count(trial.images)} images{took}"]
+        words += [*([trial.error.strip()] if trial.error else []), *warnings]
+        # The live table shows how far the sweep is; without one each line says it.
+        more = "" if self._live else f"  [{self._counts()}{self._best_words()}, {self._time_words()}]"
+        self.say(", ".join(words) + more)
 
     def close(self) -> None:
         """Give the terminal back; harmless if done twice."""
@@ -324,7 +331,7 @@ class ProgressDisplay:
         return self._elapsed_words() + (f", about {duration(left)} left" if left else "")
 
     def _seconds_left(self) -> float | None:
-        """By the share of all budgets that this session has worked off; an early stop counts as a whole trial.
+        """By the share of all budgets that this session has worked off; what will not be trained counts as done.
 
         What is left of the budget of a search is not told: it may have been spent in former sessions, too.
         """
@@ -336,9 +343,13 @@ class ProgressDisplay:
             if (budget := trial.length) and (start := self._starts.get(trial.trial)) is not None:
                 done += max(0.0, (trial.images - start.images) / budget)
                 left -= min(1.0, trial.images / budget)
-        left -= sum(min(1.0, trial.images / trial.length) for trial in self._state.paused if trial.length)
+        left -= sum(1.0 - self._left_of(trial) for trial in self._state.paused)
         elapsed = self._clock() - self._began
         return None if done <= 0 or elapsed <= 0 else max(0.0, left) * elapsed / done
+
+    def _left_of(self, trial: TrialState) -> float:
+        """The share of its budget that a paused trial will still train."""
+        return self._going_on * (1.0 - min(1.0, trial.images / (trial.length or 1)))
 
     def say(self, line: str) -> None:
         """Print a line that stays; any thread may call it."""

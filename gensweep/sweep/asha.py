@@ -147,9 +147,9 @@ class Asha:
             able = (each.trial for _, rung in self._from_the_last for each in rung.going_on())
             # Workers may still have one that was just told to wait.
             found = [trial for trial in able if self._state.trials[trial].status == "paused"]
-            if not (found or self._draws or self._is_busy):
-                found = self._to_the_end()
-            self._offered = [*found, NEW] if self._draws else found
+            self._offered = found + (
+                [NEW] if self._draws else [each for each in self._to_the_end() if each not in found]
+            )
         return list(self._offered)
 
     def going_on(self, name: str) -> float:
@@ -168,10 +168,10 @@ class Asha:
     def _draws(self) -> bool:
         return len(self._state.searched) < self._state.wanted
 
-    @property
-    def _is_busy(self) -> bool:
-        """Whether any trial may still come to a rung by itself."""
-        return any(trial.repeat_of is None and trial.status != "paused" for trial in self._state.unfinished)
+    def _busy(self, but: TrialState | None = None) -> set[str]:
+        """Families of which a trial may still come to a rung by itself."""
+        begun = (each for each in self._state.unfinished if each.repeat_of is None and each.status != "paused")
+        return {each.family for each in begun if each is not but}
 
     @property
     def _from_the_last(self) -> list[tuple[float, Rung]]:
@@ -191,7 +191,7 @@ class Asha:
         self._at[trial.trial] = amount, arrival
         rung = self._rung(amount, trial.family)
         rung.arrive(arrival, trial.family)
-        if arrival in rung.going_on():
+        if arrival in rung.going_on() or (not self._draws and trial.trial in self._to_the_end(but=trial)):
             self._leave(trial.trial, on=True)
 
     def _leave(self, name: str, *, on: bool) -> None:
@@ -201,9 +201,12 @@ class Asha:
     def _rung(self, amount: float, family: str) -> Rung:
         return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction))
 
-    def _to_the_end(self) -> list[str]:
-        """Of each family without a whole training the best trial at the last rung that it came to."""
-        led, found = set(self._led), list[str]()
+    def _to_the_end(self, but: TrialState | None = None) -> list[str]:
+        """Of each family without a whole training the best trial at the last rung that it came to.
+
+        None of a family whose trials are busy, `but` for one that has just come to a rung.
+        """
+        led, found = self._led | self._busy(but), list[str]()
         for _, rung in self._from_the_last:
             for family in rung.families:
                 if family not in led and (waiting := rung.waiting(family)):
@@ -213,7 +216,7 @@ class Asha:
 
     def _end_hopeless(self) -> None:
         """End those that will not be among the best, however many come, so that they do not all end at once."""
-        if not (self._draws or self._is_busy or self.offered()):
+        if not (self._draws or self._busy() or self.offered()):
             self._ended |= set(self._at)
             return
         most = self._state.wanted

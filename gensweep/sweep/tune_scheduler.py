@@ -178,7 +178,7 @@ class TuneScheduler:
 
     def going_on(self, name: str) -> float:
         """The share of what a paused trial has not spent that it will spend, at most and on average."""
-        return 1 / self._settings.reduction if isinstance(self._settings, search_methods.HyperBand) else 1.0
+        return self._settings.going_on
 
     def clones(self) -> dict[str, Clone]:
         """By their names, trials that are to go on from checkpoints of others, and do not yet."""

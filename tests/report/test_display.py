@@ -15,6 +15,7 @@ from gensweep.sweep.events import (
     Entered,
     Lost,
     Noted,
+    Paused,
     Progressed,
     Scaled,
     SessionEnded,
@@ -202,6 +203,20 @@ def test_the_time_left_counts_what_this_session_did_of_a_trial_that_goes_on(cloc
     sweep.progress("t0000", 750)
     # From the checkpoint at 500 images a quarter of the budget in a minute, and another quarter to go.
     assert "1 min 00 s, about 1 min 00 s left" in shown(sweep.display, 100)
+
+
+@pytest.mark.parametrize(("going_on", "left"), [(0.0, "about 1 min 00 s left"), (1.0, "about 3 min 00 s left")])
+def test_the_time_left_counts_trials_that_wait_as_far_as_these_go_on(clock, going_on, left):
+    """Of four trials two wait at half: as if they were done, or with another half of each to come."""
+    stream = io.StringIO()
+    sweep = Shown(clock, stream, going_on=going_on)
+    for trial in ("t0000", "t0001"):
+        sweep.start(trial)
+        sweep.evaluate(trial, 500, 9.0)
+        clock.now += 30.0
+        sweep.add(Paused(trial))
+    assert left in shown(sweep.display, 100)
+    assert "t0000 paused, FD-EffNetLite0 9, 500 images in " in stream.getvalue()
 
 
 def test_the_end_of_a_lost_session_is_not_shown_as_this_ones(clock):

@@ -158,6 +158,15 @@ def test_one_that_cannot_be_among_the_best_ends_before_all_are_drawn():
     assert {*range(10, 29)} <= ended <= {0, 1, 2, *range(4, 29)}
 
 
+def test_the_last_one_goes_to_its_end_without_a_pause_also_where_another_family_trains():
+    for families in (("a",), ("a", "b")):
+        sweep = Sweep(trials=len(families), families=families)
+        sweep.play([(3.0, 2.0, 1.0)] * len(families), workers=len(families))
+        paused = [event.trial for event in sweep.log if isinstance(event, Paused)]
+        assert paused == []
+        assert len(sweep.jobs) == len(families) * len(RUNGS)
+
+
 def waits(*reports, **settings):
     """After (trial, images, value), at how many images each of those that wait does."""
     sweep = Sweep(trials=100, **settings)

@@ -183,6 +183,17 @@ def test_trials_that_were_paused_go_on_as_if_nothing_had_been_also_as_clones(tmp
     assert ends == [("finished", undisturbed_sum({}, tmp_path))] * 5
 
 
+def test_a_trial_that_asha_let_wait_goes_on_as_if_nothing_had_been(tmp_path):
+    memory = Memory()
+    search = {"scheduler": AshaSettings(reduction=2), "sampler": RandomSearch()}
+    trials = trials_of(run_plan(plan(trials=4, sample=numbered, search=search, grace=100), [memory], root=tmp_path))
+    whole = [trial for trial in trials if trial.status == "finished"]
+    assert {trial.status for trial in trials} == {"finished", "pruned"}
+    assert {trial.trial for trial in whole} & {event.trial for event in memory.of(Paused)}
+    ends = {trial.evaluations[400].evaluation.signals["sum"] for trial in whole}
+    assert ends == {undisturbed_sum({}, tmp_path)}
+
+
 def test_impossible_resources_are_refused_with_numbers(tmp_path):
     with pytest.raises(ConfigError, match=r"3 workers with 2 CPU each \(6 CPU in all\), but 4 CPU on 1 node"):
         run_plan(plan(resources=Resources(workers=3, cpus_per_worker=2)), root=tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from trivial_sweeps import Memory, plan
 
-from gensweep.config.search_methods import AshaSettings
+from gensweep.config.search_methods import MedianStopping
 from gensweep.config.sweep_config import Resources
 from gensweep.sweep.events import Evaluated, Lost, Stalled
 from gensweep.sweep.run import run_plan
@@ -29,8 +29,8 @@ def stuck(ray_cluster, tmp_path_factory):
     stop = {"step": 3, "rank": 1, "by": "SIGSTOP", "mark": str(root / "stopped")}
     watched, memory = {"training": {"stall_timeout": TIMEOUT}}, Memory()
     configs = [{**watched, "stuck": hang}, {**watched, "stuck": stop}, {"x": 2.0}, {}]
-    asha = {"search": {"scheduler": AshaSettings(reduction=2)}, "grace": 100}
-    result = run_plan(plan(configs=configs, resources=Resources(workers=2), **asha), [memory], root=root)
+    median = {"search": {"scheduler": MedianStopping(min_trials=1)}, "grace": 100}
+    result = run_plan(plan(configs=configs, resources=Resources(workers=2), **median), [memory], root=root)
     return result, memory, int((root / "stopped").read_text())
 
 
