@@ -185,8 +185,8 @@ def test_trials_that_were_paused_go_on_as_if_nothing_had_been_also_as_clones(tmp
 
 def test_a_trial_that_asha_let_wait_goes_on_as_if_nothing_had_been(tmp_path):
     memory = Memory()
-    search = {"scheduler": AshaSettings(reduction=2), "sampler": RandomSearch()}
-    trials = trials_of(run_plan(plan(trials=4, sample=numbered, search=search, grace=100), [memory], root=tmp_path))
+    configs, search = [{"x": x} for x in (0.1, 0.5, 0.4, 0.9)], {"scheduler": AshaSettings(reduction=2)}
+    trials = trials_of(run_plan(plan(configs=configs, search=search, grace=100), [memory], root=tmp_path))
     whole = [trial for trial in trials if trial.status == "finished"]
     assert {trial.status for trial in trials} == {"finished", "pruned"}
     assert {trial.trial for trial in whole} & {event.trial for event in memory.of(Paused)}
