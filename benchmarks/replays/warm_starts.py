@@ -32,7 +32,7 @@ def warm_search(pool: Pool, make: Callable[..., ProductSearch], knowledge: Knowl
 def _known(state: SweepState, knowledge: Knowledge) -> WarmStarted:
     scored = state.ranking
     if knowledge == "scores":
-        ended = [trial for trial in scored if trial.status in ("finished", "pruned")]
+        ended = [trial for trial in scored if trial.status in ("finished", "pruned", "paused")]
         return WarmStarted("earlier", [known_trial(trial, dict(trial.suggested)) for trial in ended], [])
     taken = scored[:MOST_QUEUED] if knowledge == "ranks" else scored[-MOST_QUEUED:]
     return WarmStarted("earlier", [], [dict(trial.suggested) for trial in taken])

@@ -124,7 +124,7 @@ def _why_outside(point: Point) -> str:
 
 def _is_same_training(plan: SweepPlan, trial: TrialState, params: Mapping[str, Any]) -> bool:
     """Whether this sweep would train a trial with these parameters just as the other one did."""
-    if trial.lineage or trial.status not in ("finished", "pruned"):
+    if trial.lineage or trial.status not in ("finished", "pruned", "paused"):
         return False
     try:
         mine = plan.configure(plan.sample(FixedTrial(dict(params))))

@@ -15,7 +15,7 @@ from gensweep.build.training_length import TrainingLengths
 from gensweep.config import checked_sweep
 from gensweep.config.search_methods import RandomSearch
 from gensweep.errors import ConfigError
-from gensweep.sweep.events import Cloned, Created, SessionEnded, Suggested, WarmStarted
+from gensweep.sweep.events import Cloned, Created, Paused, SessionEnded, Suggested, WarmStarted
 from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.planning import plan_sweep, recall_sweep
 from gensweep.sweep.session import Session
@@ -60,7 +60,7 @@ def earlier(root, sweep, results):
         logged.start(name, params, plan.configure(params))
         for position, score in enumerate(scores):
             logged.evaluate(name, 320 * (1 + position), score)
-        logged.end(name, status)
+        logged.add(Paused(name)) if status == "paused" else logged.end(name, status)
     logged.close()
 
 
@@ -69,6 +69,7 @@ RESULTS = [
     (1e-3, [5.0], "pruned"),
     (5e-3, [4.0, 2.0], "finished"),
     (8e-3, [], "failed"),
+    (9e-3, [6.0], "paused"),
 ]
 
 
@@ -78,18 +79,19 @@ def test_scores_of_trainings_that_would_be_the_same_are_known(tmp_path):
     assert [(each["trial"], each["params"], each["finished"], each["rungs"]) for each in known.known] == [
         ("t0002", {RATE: 5e-3}, True, [[320, 4.0], [640, 2.0]]),
         ("t0001", {RATE: 1e-3}, False, [[320, 5.0]]),
+        ("t0004", {RATE: 9e-3}, False, [[320, 6.0]]),
     ]  # t0000 lies outside of this space
     assert not known.queue
-    assert warm_start_words(known) == "warm start from old: the scores of 2 trials are known"
+    assert warm_start_words(known) == "warm start from old: the scores of 3 trials are known"
 
 
 def test_a_prior_changes_the_scale_of_parameters_and_not_what_is_known(tmp_path):
     earlier(tmp_path, sweep(name="old"), RESULTS)
     believing = planned(sweep(prior=1.0e-3))
     (known,) = found(believing, tmp_path)
-    assert [each["trial"] for each in known.known] == ["t0002", "t0001", "t0000"]
+    assert [each["trial"] for each in known.known] == ["t0002", "t0001", "t0004", "t0000"]
     rates = [believing.sample(FixedTrial(each["params"]))[RATE] for each in known.known]
-    assert rates == pytest.approx([5e-3, 1e-3, 2e-4])
+    assert rates == pytest.approx([5e-3, 1e-3, 9e-3, 2e-4])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_clones_of_other_trainings_are_no_scores_of_their_settings(tmp_path):
     old.add(Cloned("t0000", "t0002", 320, "somewhere", source.params, source.config))
     old.evaluate("t0000", 640, 1.0)
     (known,) = found(planned(sweep()), tmp_path)
-    assert [each["trial"] for each in known.known] == ["t0002", "t0001"]
+    assert [each["trial"] for each in known.known] == ["t0002", "t0001", "t0004"]
     assert known.queue == [{RATE: 5e-3}]
 
 
