@@ -90,7 +90,8 @@ class ProductSearch:
             session.ended(name, {"failure": "as in the table"})
             return
         share = pool.shares[stage.point]
-        cost = Cost(images=round(share * LENGTH), flops=share * pool.budget)
+        scoring = (stage.point + 1) * pool.drawn[stage.training].scoring
+        cost = Cost(images=round(share * LENGTH), flops=share * pool.budget, scoring_flops=scoring)
         found = Evaluation(round(share * LENGTH), {"fd": Score(score, "min", self._identity)}, cost)
         stops = session.reported(Evaluated(name, found, None))
         if stage.point == len(pool.shares) - 1:

@@ -112,8 +112,6 @@ class Asha:
         """Families that have a trial at its end."""
         self._state = SweepState()
         self._offered: list[str] | None = None
-        self._certain: set[str] | None = None
-        """Trials that go on even if no other one is drawn."""
 
     def apply(self, event: events.Event, state: SweepState) -> None:
         """Take in the next event, with the state that follows from it."""
@@ -132,7 +130,7 @@ class Asha:
                     self._leave(event.trial, on=False)
                 if event.status == "finished":
                     self._led.add(state.trials[event.trial].family)
-        self._offered = self._certain = None
+        self._offered = None
         self._end_hopeless()
 
     def wants(self, name: str) -> Literal["go on", "pause", "stop"]:
@@ -142,21 +140,21 @@ class Asha:
         return "pause" if name in self._at else "go on"
 
     def offered(self) -> list[str]:
-        """The trials that may run now, those that came farthest first; NEW stands for one that is to be drawn."""
+        """The trials that may run now, those that came farthest first; NEW stands for one that is to be drawn.
+
+        Behind that come those that go to their end if no other one is drawn, as where a budget may not pay for it.
+        """
         if self._offered is None:
             able = (each.trial for _, rung in self._from_the_last for each in rung.going_on())
             # Workers may still have one that was just told to wait.
             found = [trial for trial in able if self._state.trials[trial].status == "paused"]
-            self._offered = found + (
-                [NEW] if self._draws else [each for each in self._to_the_end() if each not in found]
-            )
+            new = [NEW] if self._draws else []
+            self._offered = list(dict.fromkeys([*found, *new, *self._to_the_end()]))
         return list(self._offered)
 
     def going_on(self, name: str) -> float:
         """The share of what a paused trial has not spent that it will spend, if no other one is drawn."""
-        if self._certain is None:
-            self._certain = {*self.offered(), *self._to_the_end()}
-        return float(name in self._certain)
+        return float(name in self.offered())
 
     def clones(self) -> Mapping[str, Clone]:
         """None: every trial goes on from its own checkpoints."""

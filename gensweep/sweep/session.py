@@ -115,17 +115,15 @@ class Session:
         while not self.gives_up:
             if self._resumable:
                 return self._handed_out(self._resumable.pop(0))
-            offered = self._offered
-            if NEW in offered and not self._may_draw:
-                offered = [each for each in offered if each != NEW]
-                if not (offered or self.state.running or self.state.waiting or is_fruitless(self.state)):
-                    self.note(events.Exhausted(self.state.wanted_once_exhausted))
-                    self._carry_out()
-                    self._repeat_best()
-                    continue
-            if not offered:
-                return None
-            trial = self._suggest() if offered[0] == NEW else self.state.trials[offered[0]]
+            known, draws = self._runnable
+            if not (known or draws):
+                if NEW not in self._offered or self.state.running or self.state.waiting or is_fruitless(self.state):
+                    return None
+                self.note(events.Exhausted(self.state.wanted_once_exhausted))
+                self._carry_out()
+                self._repeat_best()
+                continue
+            trial = self.state.trials[known[0]] if known else self._suggest()
             if not trial.ended:
                 return self._handed_out(trial)
         return None
@@ -147,9 +145,9 @@ class Session:
     @property
     def pending(self) -> int:
         """How many trials could start now, if they had the workers."""
-        offered = self._offered
-        new = self.state.wanted - len(self.state.searched) if NEW in offered and self._may_draw else 0
-        return len(self._resumable) + len([each for each in offered if each != NEW]) + new
+        known, draws = self._runnable
+        new = self.state.wanted - len(self.state.searched) if draws else 0
+        return len(self._resumable) + len(known) + new
 
     def lost(self, name: str, cause: str, details: str, *, counts: bool = True, stack: str = "") -> bool:
         """A trial lost its workers, or they failed for a cause outside of it.  Returns whether it is to end."""
@@ -245,15 +243,18 @@ class Session:
         return [NEW] if len(self.state.searched) < self.state.wanted else []
 
     @property
+    def _runnable(self) -> tuple[list[str], bool]:
+        """The trials that may run now, the next one first, and whether one may be drawn behind them: it is paid for."""
+        offered = self._offered
+        if NEW in offered and not is_fruitless(self.state) and pays_for_another(self.state, self._scheduler):
+            return offered[: offered.index(NEW)], True
+        return [each for each in offered if each != NEW], False
+
+    @property
     def _can_only_draw(self) -> bool:
         """Whether nothing trains or could go on, and either trials are to be drawn, or nothing was found."""
         busy = self._resumable or self.state.running or self.state.waiting or set(self._offered) - {NEW}
         return not busy and (len(self.state.searched) < self.state.wanted or self.state.best is None)
-
-    @property
-    def _may_draw(self) -> bool:
-        """Whether another trial is worth it now, and paid for."""
-        return not is_fruitless(self.state) and pays_for_another(self.state, self._scheduler)
 
     def _wanted(self, trial: TrialState) -> Literal["go on", "pause", "stop"]:
         """What the scheduler wants of a trial; those that repeat another one it leaves alone."""

@@ -11,7 +11,7 @@ from logged import evaluation
 from session_driver import Driver
 from trivial_sweeps import plan
 
-from gensweep.config.search_methods import HyperBand, RandomSearch
+from gensweep.config.search_methods import AshaSettings, HyperBand, RandomSearch
 from gensweep.config.sweep_config import Repeats, SearchBudget
 from gensweep.results import Cost
 from gensweep.sweep.events import Ended, Evaluated, Exhausted, Started
@@ -49,6 +49,25 @@ def test_trials_are_drawn_while_the_budget_pays_for_a_whole_one_scoring_included
     assert one.state.exhausted
     assert not one.waits
     assert spent_by_search(one.state) <= 350
+
+
+@pytest.mark.parametrize("budget", [120.0, 250.0, 700.0])
+def test_a_trial_that_waits_goes_to_its_end_where_the_budget_may_not_pay_for_another(tmp_path, budget):
+    """A whole one takes 104, though its first score lets expect 127: at a 27th it has spent 3.7, and 1 on that."""
+    search = {"budget": SearchBudget(flops=budget), "scheduler": AshaSettings()}
+    configs = [{"training": {"images": 270}, "x": number} for number in range(200)]
+    driver = Driver(tmp_path, search=search, configs=configs, trials=None, budget=270, grace=10)
+    while (trial := driver.session.next_trial()) is not None:
+        driver.session.note(Started(trial.trial))
+        for images in (10, 30, 90, 270):
+            if images > trial.images:
+                cost = Cost(images=images, flops=images / 2.7, scoring_flops=len(trial.evaluations) + 1.0)
+                driver.names["x"] = trial.trial
+                if driver.evaluate(images, trial.number / images, cost=cost):
+                    break
+        driver.end(finished=images == 270)
+    assert "finished" in {trial.status for trial in driver.state.searched}
+    assert budget - 130 < spent_by_search(driver.state) <= budget
 
 
 def test_trials_that_were_stopped_early_cost_what_they_spent_and_leave_room_for_more(tmp_path):
