@@ -19,6 +19,7 @@ Prints a table and writes benchmarks/results/search_efficiency-DATE-PROCESSOR-TA
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -89,19 +90,23 @@ class Row:
     seconds: float
 
 
-def replays(method: str, table: Table, population: Population, seeds: int, trainings: int) -> list[list[FoundScore]]:
-    """What a method finds with so many whole trainings' compute, seed by seed."""
+def replays(
+    method: str, table: Table, population: Population, seeds: int, trainings: float, *, told: bool = False
+) -> list[list[FoundScore]]:
+    """What a method finds with so many whole trainings' compute, seed by seed; see make_search for `told`."""
     budget, found = table.heading["sweep"]["budget"]["flops"], []
     for seed in range(seeds):
         pool = Pool(population, budget, shares_of(method), seed)
         with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
-            search = make_search(method, pool, table, Path(folder), trainings)
+            search = make_search(method, pool, table, Path(folder), trainings, told=told)
             found.append(replay(search, pool, flops=trainings * budget, workers=1))
     return found
 
 
-def make_search(method: str, pool: Pool, table: Table, folder: Path, trainings: int) -> Searcher:
-    """A method, ready to be asked."""
+def make_search(
+    method: str, pool: Pool, table: Table, folder: Path, trainings: float, *, told: bool = False
+) -> Searcher:
+    """A method, ready to be asked; the default is `told` what it may spend, as by `search.budget`."""
     sweep = sweep_of(table.name)
     match method:
         case "optuna":
@@ -109,12 +114,14 @@ def make_search(method: str, pool: Pool, table: Table, folder: Path, trainings: 
         case "ray":
             return RayAsha(pool, sweep)
         case "smac":
-            return Promoting(pool, Smac(pool, sweep, folder, trainings), worst_of(table))
+            return Promoting(pool, Smac(pool, sweep, folder, math.ceil(trainings)), worst_of(table))
         case "dehb":
             return Promoting(pool, Dehb(pool, sweep, folder), worst_of(table))
     identity = Identity.from_dict(table.heading["identity"])
 
-    search = PRODUCT[SAME_SEARCH.get(method, method)]
+    search = dict(PRODUCT[SAME_SEARCH.get(method, method)])
+    if told and method == DEFAULT:
+        search["budget"] = {"flops": trainings * pool.budget}
 
     def product(pool: Pool, name: str = "replay", **known: Any) -> ProductSearch:
         return ProductSearch(pool, sweep, identity, search, SweepFolder(folder, name), **known)
@@ -175,10 +182,13 @@ def shortcomings(rows: Mapping[str, Row], bands: Mapping[str, np.ndarray], grid:
 @click.command(context_settings={"show_default": True})
 @click.argument("name", type=click.Choice(NAMES))
 @click.option("--seeds", default=200, help="Replays of each method.")
-@click.option("--trainings", default=48, help="Compute of a search, in whole trainings.")
+@click.option("--trainings", default=48.0, help="Compute of a search, in whole trainings.")
+@click.option(
+    "--told", is_flag=True, help="The default knows its compute, as by search.budget; else it is cut off there."
+)
 @click.option("--methods", default=",".join(METHODS), help="Which, with commas between.")
 @click.option("--way", type=click.Choice(list(WAYS)), default="nearest", help="From the table to its space.")
-def main(name: str, seeds: int, trainings: int, methods: str, way: str) -> None:
+def main(name: str, seeds: int, trainings: float, told: bool, methods: str, way: str) -> None:
     """Replay searches on a table, and say what they find for their compute."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     table = load_table(name)
@@ -196,7 +206,7 @@ def main(name: str, seeds: int, trainings: int, methods: str, way: str) -> None:
         if shares not in populations:
             populations[shares] = WAYS[way](table, sweep_of(name).nodes(), shares)
         try:
-            found = replays(method, table, populations[shares], seeds, trainings)
+            found = replays(method, table, populations[shares], seeds, trainings, told=told)
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{method}: {error}; pip install 'gensweep[search-peers]'") from error
         bands[method] = median_with_interval(curves(found, grid, worst_of(table)))
@@ -206,7 +216,7 @@ def main(name: str, seeds: int, trainings: int, methods: str, way: str) -> None:
     missed = shortcomings(rows, bands, grid) if DEFAULT in rows else None
     if missed is not None:
         click.echo("\n".join(missed) or f"{DEFAULT} meets the bar")
-    settings = {"trainings": trainings, "shares": SHARES, "way": way, "missed": missed}
+    settings = {"trainings": trainings, "told": told, "shares": SHARES, "way": way, "missed": missed}
     write(name, table, list(rows.values()), grid / budget, bands, settings)
 
 
@@ -236,7 +246,7 @@ def write(
     size = {"configurations": len(table.by_configuration), "trainings": len(table.trainings)}
     file = write_result(
         "search_efficiency",
-        f"{name}-{settings['way']}",
+        f"{name}-{settings['way']}" + (f"-told-{settings['trainings']:g}" if settings["told"] else ""),
         table={"name": name, **size},
         settings=dict(settings),
         rows=[asdict(row) for row in rows],
