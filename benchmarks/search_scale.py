@@ -91,7 +91,7 @@ def note_trials(plan: SweepPlan, swept: SweepFolder) -> None:
         while (trial := session.next_trial()) is not None:
             session.reported(Started(trial.trial))
             stops = False
-            for evaluation in evaluations(trial.config):
+            for evaluation in [each for each in evaluations(trial.config) if each.images > trial.images]:
                 folder = swept.path / "checkpoints" / trial.trial / str(evaluation.images)
                 folder.mkdir(parents=True)
                 (folder / "checkpoint.json").write_text("{}")

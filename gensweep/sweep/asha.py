@@ -108,6 +108,8 @@ class Asha:
         """The highest amount at which a trial was compared."""
         self._ended: set[str] = set()
         """Those that waited in vain."""
+        self._passes_by = False
+        """Whether any trial came to a rung without a score at the one below."""
         self._led: set[str] = set()
         """Families that have a trial at its end."""
         self._state = SweepState()
@@ -182,6 +184,7 @@ class Asha:
         amount = max((each for each in self._amounts if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
         if amount <= self._reached[trial.trial] or spent >= self._budget * (1 - ROUNDING):
             return
+        self._passes_by |= any(self._reached[trial.trial] < each < amount for each in self._amounts)
         self._reached[trial.trial] = amount
         if trial.trial in self._at:  # it was lost on its way into the pause, and went on
             self._leave(trial.trial, on=True)
@@ -215,14 +218,15 @@ class Asha:
     def _end_hopeless(self) -> None:
         """End those that will not be among the best, however many come, so that they do not all end at once."""
         if not (self._draws or self._busy() or self.offered()):
-            self._ended |= set(self._at)
+            self._ended |= {trial.trial for trial in self._state.paused if trial.repeat_of is None}
             return
         most = self._state.wanted
         for amount in self._amounts:
             rungs = [rung for (at, _), rung in self._rungs.items() if at == amount]
             self._ended |= {arrival.trial for rung in rungs for arrival in rung.hopeless(most, self._led)}
-            families = sum(len(rung.families) for rung in rungs)
-            most = min(most, most // self._reduction + families * followed(most, self._reduction))
+            if not self._passes_by:
+                families = sum(len(rung.families) for rung in rungs)
+                most = min(most, most // self._reduction + families * followed(most, self._reduction))
 
 
 def followed(came: int, reduction: int) -> int:

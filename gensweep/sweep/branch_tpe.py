@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
@@ -30,14 +30,8 @@ class BranchTpe(optuna.samplers.TPESampler):
     def __init__(self, nodes: Sequence[Node], *, seed: int, **settings: Any) -> None:
         super().__init__(seed=seed, **settings)
         self._random = Random(seed)
-        self._models = {
-            node.name: [models(branch.nodes) for branch in node.branches]
-            for node in every_node(nodes)
-            if isinstance(node, Conditional) and _is_branching(node)
-        }
-        """By choice of branches, how many models are behind each."""
-        self._places: dict[str, list[Mapping[str, str]]] = {}
-        """Where a parameter is found: the branches that lead there, by the names of their choices."""
+        self._places: dict[str, list[_Place]] = {}
+        """By parameter, where it is found."""
         for name, place in _places(nodes, {}):
             self._places.setdefault(name, []).append(place)
 
@@ -45,26 +39,36 @@ class BranchTpe(optuna.samplers.TPESampler):
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
         """One parameter; those that were drawn before it say in which branch it lies."""
-        if isinstance(param_distribution, CategoricalDistribution) and param_name in self._models:
-            return self._random.choices(param_distribution.choices, self._models[param_name])[0]
-        places = self._places.get(param_name, ())
-        place = next((place for place in places if place.items() <= trial.params.items()), None)
-        within: Any = _Branch(study, place) if place else study
+        places = (each for each in self._places.get(param_name, ()) if each.branches.items() <= trial.params.items())
+        place = next(places, _Place({}))
+        if place.models and isinstance(param_distribution, CategoricalDistribution):
+            return self._random.choices(param_distribution.choices, place.models)[0]
+        within: Any = _Branch(study, place.branches) if place.branches else study
         return super().sample_independent(within, trial, param_name, param_distribution)
+
+
+class _Place(NamedTuple):
+    """Where a parameter is found: the branches that lead there, by the names of their choices.
+
+    Of a choice of branches `models` has how many combinations are behind each.
+    """
+
+    branches: Mapping[str, str]
+    models: Sequence[int] = ()
 
 
 class _Branch:
     """A study of which only the trials of one branch are seen; Optuna's sampler asks for them by `_get_trials`."""
 
-    def __init__(self, study: optuna.Study, place: Mapping[str, str]) -> None:
-        self._study, self._place = study, place
+    def __init__(self, study: optuna.Study, branches: Mapping[str, str]) -> None:
+        self._study, self._branches = study, branches
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._study, name)
 
     def _get_trials(self, *args: Any, **kwargs: Any) -> list[FrozenTrial]:
         found = self._study._get_trials(*args, **kwargs)
-        return [trial for trial in found if self._place.items() <= trial.params.items()]
+        return [trial for trial in found if self._branches.items() <= trial.params.items()]
 
 
 def models(nodes: Sequence[Node]) -> int:
@@ -78,12 +82,13 @@ def _is_branching(node: Conditional) -> bool:
     return any(not isinstance(below, Fixed) for branch in node.branches for below in every_node(branch.nodes))
 
 
-def _places(nodes: Sequence[Node], place: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, str]]]:
+def _places(nodes: Sequence[Node], branches: Mapping[str, str]) -> Iterator[tuple[str, _Place]]:
     """Every searched node's name, with where it is found."""
     for node in nodes:
         if isinstance(node, Fixed):
             continue
-        yield node.name, place
-        if isinstance(node, Conditional):
-            for branch in node.branches:
-                yield from _places(branch.nodes, {**place, node.name: branch.label})
+        below = node.branches if isinstance(node, Conditional) else ()
+        branching = isinstance(node, Conditional) and _is_branching(node)
+        yield node.name, _Place(branches, [models(each.nodes) for each in below] if branching else ())
+        for each in below:
+            yield from _places(each.nodes, {**branches, node.name: each.label})

@@ -283,10 +283,13 @@ class Session:
             changed = {key: (known[key], value) for key, value in params.items() if value != known[key]}
             origin = (source.trial, clone.source.images, clone.source.uri)
             self._note_change(trial, events.Cloned(name, *origin, params, config, changed))
-        for trial in self.state.unfinished:
-            waits_no_more = trial.status == "paused" and self._wanted(trial) == "stop"
-            if waits_no_more or (trial.status == "stopped" and self._is_to_stop(trial)):
-                self._note_change(trial, self._early_end(trial))
+        while decided := next(filter(self._is_decided, self.state.unfinished), None):
+            self._note_change(decided, self._early_end(decided))  # which may decide about others
+
+    def _is_decided(self, trial: TrialState) -> bool:
+        """Whether a trial that no workers have is to end or to wait."""
+        waits_no_more = trial.status == "paused" and self._wanted(trial) == "stop"
+        return waits_no_more or (trial.status == "stopped" and self._is_to_stop(trial))
 
     def _repeat_best(self) -> None:
         """Ask for the trainings with other seeds that are due."""

@@ -86,6 +86,8 @@ class SearchStudy:
         known = self._study._storage.get_trial(asked._trial_id)
         if known.state.is_finished():  # it went on since: the study is in memory, and this is what it has of the trial
             known.state, known.values = state, values
+            limits = optuna.trial.create_trial(state=OptunaState.FAIL, constraints=trial.excesses)
+            known.system_attrs.update(limits.system_attrs)
         elif state.is_finished():
             for metric, excess in trial.excesses.items():
                 asked.set_constraint(metric, excess)
@@ -186,7 +188,8 @@ def heard(trial: TrialState) -> tuple[OptunaState, list[float] | None]:
     Else TPE takes every finished trial for better than every stopped one, and the other samplers leave these out.
     """
     state, values = outcome(trial)
-    if (state == OptunaState.PRUNED and values) or (state == OptunaState.RUNNING and trial.has_waited):
+    waited = state == OptunaState.RUNNING and trial.has_waited and bool(trial.rungs)
+    if waited or (state == OptunaState.PRUNED and values):
         return OptunaState.COMPLETE, [trial.rungs[-1][1]]
     return state, values
 
@@ -212,7 +215,7 @@ def frozen_trial(trial: TrialState, number: int, sample: Sample, told: Told = ou
     """A trial as Optuna has it."""
     ended, values = told(trial)
     found: dict[str, Any] = {"rungs": rungs(trial), "system_attrs": dict(trial.sampler_state)}
-    found["constraints"] = trial.excesses if trial.ended else {}
+    found["constraints"] = {} if ended == OptunaState.RUNNING else trial.excesses
     return _frozen(number, trial.suggested, sample, state=ended, values=values, **found)
 
 
@@ -230,8 +233,9 @@ def _frozen(
 
 
 def _best_and_newest(state: SweepState, count: int) -> list[TrialState]:
-    """So many trials, and all that have not ended, in the order in which they were drawn."""
+    """So many trials, and all that workers have or wait for, in the order in which they were drawn."""
     best = state.ranking[: int(count * BEST_SHARE)]
     newest = state.searched[-(count - len(best)) :]
-    chosen = {trial.trial for trial in (*best, *newest, *state.unfinished)}
+    begun = (trial for trial in state.unfinished if trial.status != "paused")
+    chosen = {trial.trial for trial in (*best, *newest, *begun)}
     return [trial for trial in state.searched if trial.trial in chosen]

@@ -167,6 +167,18 @@ def test_the_last_one_goes_to_its_end_without_a_pause_also_where_another_family_
         assert len(sweep.jobs) == len(families) * len(RUNGS)
 
 
+def test_nobody_ends_too_early_where_trials_have_no_score_at_a_rung():
+    """Else thirteen of thirty were the most that could come to 300, and the fifth that waits there had no hope."""
+    sweep = Sweep(trials=30)
+    for number in range(12):
+        name = sweep.start()
+        while sweep.state.trials[name].evaluations:
+            sweep.score(name, float(name[1:]), 900)
+            name = sweep.start()
+        sweep.score(name, float(number), 300)
+    assert "pruned" not in {trial.status for trial in list(sweep.state.trials.values())[:10]}
+
+
 def waits(*reports, **settings):
     """After (trial, images, value), at how many images each of those that wait does."""
     sweep = Sweep(trials=100, **settings)

@@ -72,3 +72,20 @@ def test_a_choice_that_nothing_hangs_on_is_learnt(known):
     study.add_trials(known)
     drawn = Counter(asked(study, SPACE).params["loss.kind"] for _ in range(100))
     assert drawn["l1"] > 80
+
+
+def test_a_choice_is_drawn_by_what_hangs_on_it_in_its_branch():
+    def net(*below):
+        return Conditional("net", "net.kind", (Branch("unet", below), Branch("dit", ())))
+
+    rich = net(Conditional("up", "up.kind", tuple(Branch(label, (RATE,)) for label in ("a", "b", "c"))))
+    nodes = (Conditional("family", "family.kind", (Branch("rich", (rich,)), Branch("plain", (net(),)))),)
+    study = optuna.create_study(sampler=sampler(nodes))
+    drawn = Counter()
+    for _ in range(400):
+        trial = asked(study, nodes)
+        study.tell(trial, float(trial.params["net.kind"] == "unet"))
+        drawn[trial.params["family.kind"], trial.params["net.kind"]] += 1
+    assert 0.68 < drawn["rich", "unet"] / (drawn["rich", "unet"] + drawn["rich", "dit"]) < 0.82  # three of four
+    assert 0.74 < (drawn["rich", "unet"] + drawn["rich", "dit"]) / 400 < 0.86  # four of five
+    assert drawn["plain", "dit"] > 3 * drawn["plain", "unet"]  # it is learnt

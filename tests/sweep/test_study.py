@@ -9,6 +9,7 @@ from session_driver import Driver
 from gensweep.config.search_methods import CmaEs
 from gensweep.sweep import study
 from gensweep.sweep.events import WarmStarted
+from gensweep.sweep.trial_state import TrialState as SweepTrial
 
 
 def play(driver):
@@ -109,3 +110,9 @@ def test_a_later_session_of_cma_es_takes_no_old_trial_for_one_of_its_own_generat
     later = Driver(tmp_path, trials=40, **settings)
     assert not any(each.system_attrs for each in later.told)
     assert later.begin().trial == "t0012"
+
+
+def test_a_clone_that_has_no_score_left_is_one_that_runs():
+    """It waited with a score of weights that it gave up, for a checkpoint before any of its own."""
+    clone = SweepTrial("t0000", 0, "fd", {}, {}, {}, status="paused", has_waited=True)
+    assert study.heard(clone) == (TrialState.RUNNING, None)
