@@ -13,8 +13,6 @@ from optuna.trial import TrialState
 from session_driver import Driver
 from trivial_sweeps import Memory, plan
 
-from gensweep.config.objectives import Constraint
-from gensweep.config.search_methods import AshaSettings
 from gensweep.config.sweep_config import Resources
 from gensweep.errors import ConfigError, GensweepError
 from gensweep.sweep.events import Ended, Evaluated, Noted, Progressed, SessionEnded, Started
@@ -22,7 +20,6 @@ from gensweep.sweep.folder import SweepFolder
 from gensweep.sweep.session import Session
 from gensweep.sweep.start import Start
 from gensweep.sweep.storage import HeldStorage
-from gensweep.sweep.study import REMEMBERED
 from gensweep.sweep.sweep_plan import SweepResult
 
 
@@ -41,77 +38,6 @@ def test_patience_counts_evaluations_since_the_best_over_sessions(tmp_path):
     assert later.folder.state().trials["t0000"].status == "finished"
 
 
-ASHA = {"search": {"scheduler": AshaSettings(reduction=2)}, "budget": 900, "grace": 100}
-
-
-def test_a_trial_that_asha_lets_wait_is_paused_also_if_the_driver_dies_before_it_has_stopped(tmp_path):
-    driver = Driver(tmp_path, trials=4, **ASHA)
-    for tune_id, value in (("first", 5.0), ("worse", 9.0), ("better", 1.0), ("good", 7.0)):
-        driver.begin(tune_id)
-        assert driver.evaluate(100, value, tune_id=tune_id) == (tune_id != "better")
-    later = Driver(tmp_path, trials=4, **ASHA)
-    assert [trial.status for trial in later.state.trials.values()] == ["paused", "paused", "stopped", "paused"]
-    complete, running = TrialState.COMPLETE, TrialState.RUNNING
-    told = [(each.state, each.values) for each in later.told]
-    assert told == [(complete, [5.0]), (complete, [9.0]), (running, None), (complete, [7.0])]
-    assert [later.begin(tune_id).trial for tune_id in ("interrupted", "promoted")] == ["t0002", "t0000"]
-
-
-def test_nobody_waits_where_the_driver_dies_between_the_last_score_and_its_pause(tmp_path):
-    driver = Driver(tmp_path, **ASHA)
-    driver.begin()
-    driver.evaluate(100, 5.0)
-    driver.end()
-    driver.begin()
-    for images in (100, 900):
-        driver.evaluate(images, 1.0)
-    driver.end(finished=True)
-    driver.begin()
-    assert driver.evaluate(100, 9.0)
-    later = Driver(tmp_path, **ASHA)
-    assert [trial.status for trial in later.state.trials.values()] == ["pruned", "finished", "pruned"]
-    assert later.session.next_trial() is None
-    assert not later.session.waits
-
-
-def test_a_sampler_knows_by_how_much_a_trial_that_waits_breaks_a_limit(tmp_path):
-    limit = {"constraints": (Constraint(metric="images", max=150),), **ASHA}
-    driver = Driver(tmp_path, **limit)
-    for tune_id in ("a", "b"):
-        driver.begin(tune_id)
-        driver.evaluate(100, 5.0, tune_id=tune_id)
-        driver.end(tune_id)
-    driver.begin("a")
-    driver.evaluate(300, 2.0, tune_id="a")
-    for told in (driver.told, Driver(tmp_path, **limit).told):
-        assert [each.constraints for each in told] == [{"images": 1.0}, {"images": pytest.approx(-1 / 3)}]
-
-
-def test_a_long_search_remembers_few_of_those_that_wait(tmp_path, monkeypatch):
-    monkeypatch.setitem(REMEMBERED, "tpe", 10)
-    driver = Driver(tmp_path, **{**ASHA, "search": {"scheduler": AshaSettings(), "seed": 1}}, trials=200)
-    for number in range(60):
-        trial = driver.begin()
-        driver.evaluate(300 if trial.rungs else 100, float(number))
-        driver.end()
-    assert len(driver.state.paused) > 30
-    assert len(driver.told) <= 20
-
-
-def test_a_sampler_knows_a_trial_that_has_waited_by_its_best_score_since(tmp_path):
-    driver = Driver(tmp_path, **ASHA)
-    for tune_id, value in (("a", 5.0), ("b", 9.0)):
-        driver.begin(tune_id)
-        driver.evaluate(100, value, tune_id=tune_id)
-        driver.end(tune_id)
-    assert driver.begin("a").trial == "t0000"
-    driver.evaluate(200, 2.0, tune_id="a")
-    for told in (driver.told, Driver(tmp_path, **ASHA).told):
-        assert [(each.state, each.value) for each in told] == [(TrialState.COMPLETE, 2.0), (TrialState.COMPLETE, 9.0)]
-    driver.end("a", failure="ValueError: no")
-    assert [each.state for each in driver.told] == [TrialState.FAIL, TrialState.COMPLETE]
-
-
 def test_a_trial_whose_score_has_stood_too_long_is_finished_also_if_the_driver_dies_before_it_has_ended(tmp_path):
     driver = Driver(tmp_path, search={"patience": 1})
     driver.begin()
@@ -119,17 +45,6 @@ def test_a_trial_whose_score_has_stood_too_long_is_finished_also_if_the_driver_d
     later = Driver(tmp_path, search={"patience": 1})
     assert later.state.trials["t0000"].status == "finished"
     assert later.begin().trial == "t0001"
-
-
-def test_what_was_decided_of_a_trial_holds_if_it_is_interrupted_or_loses_its_process_before_it_has_stopped(tmp_path):
-    driver = Driver(tmp_path, **ASHA)
-    for tune_id, value in (("first", 5.0), ("worse", 9.0), ("worst", 10.0)):
-        driver.begin(tune_id)
-        driver.evaluate(100, value, tune_id=tune_id)
-    driver.session.interrupted = True
-    driver.end("worse")
-    driver.session.begin_again("the head was out of memory", "what Tune said")
-    assert [trial.status for trial in driver.state.trials.values()] == ["paused", "paused", "paused"]
 
 
 def test_queued_trials_come_first_and_a_later_session_goes_on_behind_those_that_were_drawn(tmp_path):
