@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from gensweep.results import Unit
-from gensweep.sweep.schedulers import Scheduler
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
+
+if TYPE_CHECKING:
+    from gensweep.sweep.schedulers import Scheduler
 
 #: Once a trial has gone a third of the way, those that have not say nothing of what another will spend: compiling and
 #: the first scores come once.
