@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 ROUNDING = 1e-9
 #: A score that comes by this share too early for a rung counts there, as people write 0.33 for a third.
 RUNG_TOLERANCE = 0.1
+#: Of so many trials the better one goes on at once, so that a search that has only begun has one that came far.
+FEWEST = 2
 
 
 class Arrival(NamedTuple):
@@ -31,10 +33,13 @@ class Arrival(NamedTuple):
 
 
 class Rung:
-    """The trials that came to a rung: those of one family, or of all that are compared."""
+    """The trials that came to a rung: those of one family, or of all that are compared.
 
-    def __init__(self, reduction: int) -> None:
-        self._reduction = reduction
+    The best 1 / `reduction` of them go on, and the best one as soon as there are `fewest`.
+    """
+
+    def __init__(self, reduction: int, fewest: int) -> None:
+        self._reduction, self._fewest = reduction, fewest
         self._arrivals: list[Arrival] = []
         self._waiting: dict[str, list[Arrival]] = defaultdict(list)
         """By family, in their order."""
@@ -54,8 +59,8 @@ class Rung:
         self._went_on[family] += on
 
     def going_on(self) -> list[Arrival]:
-        """Who may go on now, the best first: the best 1/reduction of all, and a few of each family's best."""
-        best, found = len(self._arrivals) // self._reduction, list[Arrival]()
+        """Who may go on now, the best first: the best of all, and a few of each family's best."""
+        best, found = self._best_of(len(self._arrivals)), list[Arrival]()
         for family, waiting in self._waiting.items():
             found += takewhile(lambda each: self._place(each) < best, waiting)
             follows = self._went_on[family] < followed(self._came[family], self._reduction)
@@ -65,20 +70,29 @@ class Rung:
 
     def hopeless(self, most: int, families: Set[str]) -> Iterator[Arrival]:
         """Who of these waits and will not be among the best once `most` trials came; the best of each may go on."""
+        best = self._best_of(most)
         for waiting in (self._waiting[family] for family in families):
             for each in islice(reversed(waiting), len(waiting) - 1 if waiting else 0):
-                if self._place(each) < most // self._reduction:
+                if self._place(each) < best:
                     break
                 yield each
+
+    def most_going_on(self, most: int) -> int:
+        """How many of those that came will have gone on at most once `most` came, each family's last hope included."""
+        best = self._best_of(most) + len(self._came) * (followed(most, self._reduction) + 1)
+        return sum(self._went_on.values()) + min(best, sum(map(len, self._waiting.values())))
 
     def waiting(self, family: str) -> list[Arrival]:
         """Those of a family that wait here, in their order."""
         return self._waiting[family]
 
     @property
-    def families(self) -> list[str]:
-        """Whose trials came here."""
-        return list(self._came)
+    def came(self) -> Mapping[str, int]:
+        """How many, by family."""
+        return self._came
+
+    def _best_of(self, came: int) -> int:
+        return max(came // self._reduction, int(came >= self._fewest))
 
     def _place(self, arrival: Arrival) -> int:
         return bisect_left(self._arrivals, arrival)
@@ -89,10 +103,11 @@ class Asha:
 
     The rungs are at grace, grace * reduction, ... below the budget, in its unit.  A trial that comes to one, or shortly
     before it, waits there with its best score so far until it is among the best 1 / reduction that came; meanwhile its
-    workers take another one, so nobody waits for anybody.  As one family may begin slowly and end well, the best of
-    each go on, too: one of the first three that came, another of the first nine, and so on.  With `by_family` families
-    are not compared with each other at all.  In the end the best of each family that has none at its end goes there.
-    Source: Li et al. 2020, algorithm 2, which knows no families.
+    workers take another one, so nobody waits for anybody.  Before the last rung the better one of the first two goes on
+    at once.  As one family may begin slowly and end well, the best of each go on, too: one of the first three that
+    came, another of the first nine, and so on.  With `by_family` families are not compared with each other at all.  In
+    the end the best of each family that has none at its end goes there.
+    Source: Li et al. 2020, algorithm 2, which knows no families and does not hurry with the first two.
     """
 
     def __init__(self, budget: float, grace: float, reduction: int, *, by_family: bool = False) -> None:
@@ -200,7 +215,8 @@ class Asha:
         self._rung(amount, family).leave(arrival, family, on=on)
 
     def _rung(self, amount: float, family: str) -> Rung:
-        return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction))
+        fewest = self._reduction if amount == self._amounts[-1] else FEWEST
+        return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction, fewest))
 
     def _to_the_end(self, but: TrialState | None = None) -> list[str]:
         """Of each family without a whole training the best trial at the last rung that it came to.
@@ -209,7 +225,7 @@ class Asha:
         """
         led, found = self._led | self._busy(but), list[str]()
         for _, rung in self._from_the_last:
-            for family in rung.families:
+            for family in rung.came:
                 if family not in led and (waiting := rung.waiting(family)):
                     led.add(family)
                     found.append(waiting[0].trial)
@@ -224,9 +240,9 @@ class Asha:
         for amount in self._amounts:
             rungs = [rung for (at, _), rung in self._rungs.items() if at == amount]
             self._ended |= {arrival.trial for rung in rungs for arrival in rung.hopeless(most, self._led)}
-            if not self._passes_by:
-                families = sum(len(rung.families) for rung in rungs)
-                most = min(most, most // self._reduction + families * followed(most, self._reduction))
+            if not self._passes_by:  # of those that are still to come each one may be the best
+                came = sum(sum(rung.came.values()) for rung in rungs)
+                most = min(most, most - came + sum(rung.most_going_on(most) for rung in rungs))
 
 
 def followed(came: int, reduction: int) -> int:
