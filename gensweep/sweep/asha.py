@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gensweep.sweep import events
+from gensweep.sweep.search_budget import BudgetLeft, budget_left
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import NEW
 from gensweep.sweep.trial_state import TrialState
@@ -129,13 +131,17 @@ class Asha:
         """Families that have a trial at its end."""
         self._state = SweepState()
         self._offered: list[str] | None = None
+        self._ending: list[str] = []
+        """Those offered that are to go to their end."""
+        self._budget_left: BudgetLeft | None = None
 
     def apply(self, event: events.Event, state: SweepState) -> None:
         """Take in the next event, with the state that follows from it."""
         self._state = state
+        if isinstance(event, events.Progressed | events.Entered | events.Saved | events.Paced):
+            return
+        self._offered = self._budget_left = None
         match event:
-            case events.Progressed() | events.Entered() | events.Saved() | events.Paced():
-                return
             case events.Evaluated() if state.metric in event.evaluation.scores:
                 trial = state.trials.get(event.trial)
                 if trial is not None and trial.repeat_of is None:
@@ -147,7 +153,6 @@ class Asha:
                     self._leave(event.trial, on=False)
                 if event.status == "finished":
                     self._led.add(state.trials[event.trial].family)
-        self._offered = None
         self._end_hopeless()
 
     def wants(self, name: str) -> Literal["go on", "pause", "stop"]:
@@ -162,16 +167,22 @@ class Asha:
         Behind that come those that go to their end if no other one is drawn, as where a budget may not pay for it.
         """
         if self._offered is None:
-            able = (each.trial for _, rung in self._from_the_last for each in rung.going_on())
+            able = [each.trial for _, rung in self._from_the_last for each in rung.going_on()]
             # Workers may still have one that was just told to wait.
-            found = [trial for trial in able if self._state.trials[trial].status == "paused"]
-            new = [NEW] if self._draws else []
-            self._offered = list(dict.fromkeys([*found, *new, *self._to_the_end()]))
+            found = self._paid([trial for trial in able if self._state.trials[trial].status == "paused"])
+            new, self._ending = [NEW] if self._draws else [], self._to_the_end()
+            self._offered = list(dict.fromkeys([*found, *new, *self._ending]))
         return list(self._offered)
 
     def going_on(self, name: str) -> float:
-        """The share of what a paused trial has not spent that it will spend, if no other one is drawn."""
-        return float(name in self.offered())
+        """All that a paused trial has not spent if it is to go to its end; further rungs are paid for as they come."""
+        self.offered()
+        return float(name in self._ending)
+
+    @property
+    def first_share(self) -> float:
+        """Until the first rung."""
+        return self._next_after(0.0) / self._budget
 
     def clones(self) -> Mapping[str, Clone]:
         """None: every trial goes on from its own checkpoints."""
@@ -207,7 +218,8 @@ class Asha:
         self._at[trial.trial] = amount, arrival
         rung = self._rung(amount, trial.family)
         rung.arrive(arrival, trial.family)
-        if arrival in rung.going_on() or (not self._draws and trial.trial in self._to_the_end(but=trial)):
+        goes_on = arrival in rung.going_on() and bool(self._paid([trial.trial], but=trial))
+        if goes_on or (not self._draws and trial.trial in self._to_the_end(but=trial)):
             self._leave(trial.trial, on=True)
 
     def _leave(self, name: str, *, on: bool) -> None:
@@ -218,17 +230,40 @@ class Asha:
         fewest = self._reduction if amount == self._amounts[-1] else FEWEST
         return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction, fewest))
 
-    def _to_the_end(self, but: TrialState | None = None) -> list[str]:
-        """Of each family without a whole training the best trial at the last rung that it came to.
+    def _next_after(self, amount: float) -> float:
+        return next((each for each in self._amounts if each > amount), self._budget)
 
-        None of a family whose trials are busy, `but` for one that has just come to a rung.
+    def _left(self, but: TrialState | None) -> tuple[BudgetLeft, float]:
+        """What the search's budget pays for, and what is left of it once all that train have ended, `but` for one."""
+        self._budget_left = left = self._budget_left or budget_left(self._state)
+        return left, left.amount + (0.0 if but is None else left.rest_of(but, self._state.search_unit))
+
+    def _paid(self, names: Sequence[str], but: TrialState | None = None) -> list[str]:
+        """Those of some trials whose way to the next rung the search's budget pays for, or that go to their end."""
+        left, amount = self._left(but)
+        if not names or amount == math.inf:
+            return list(names)
+        ends, state = self._to_the_end(but), self._state
+        amount -= sum(left.rest_of(state.trials[each], state.search_unit) for each in ends)
+        steps = {each: (self._next_after(self._at[each][0]) - self._at[each][0]) / self._budget for each in names}
+        return [each for each, step in steps.items() if each in ends or left.cost(step) <= amount]
+
+    def _to_the_end(self, but: TrialState | None = None) -> list[str]:
+        """Of each family without a whole training the best trial at the last rung that it came to, the best one first.
+
+        None of a family whose trials are busy, `but` for one that has just come to a rung; and beside a first one only
+        those that the search's budget pays for.
         """
-        led, found = self._led | self._busy(but), list[str]()
-        for _, rung in self._from_the_last:
-            for family in rung.came:
-                if family not in led and (waiting := rung.waiting(family)):
-                    led.add(family)
-                    found.append(waiting[0].trial)
+        (left, amount), led, found = self._left(but), self._led | self._busy(but), list[str]()
+        rungs = ((-amount, rung, family) for (amount, _), rung in self._rungs.items() for family in rung.came)
+        first = ((amount, rung.waiting(family)[:1], family) for amount, rung, family in rungs)
+        for _, arrivals, family in sorted(first):
+            for arrival in arrivals if family not in led else []:
+                rest = left.rest_of(self._state.trials[arrival.trial], self._state.search_unit)
+                if rest <= amount or not led:
+                    found.append(arrival.trial)
+                    amount -= rest
+                led.add(family)
         return found
 
     def _end_hopeless(self) -> None:

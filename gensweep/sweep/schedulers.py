@@ -30,6 +30,10 @@ class Scheduler(Protocol):
     def going_on(self, name: str) -> float:
         """The share of what a paused trial has not spent that it will spend, if no other one is drawn."""
 
+    @property
+    def first_share(self) -> float:
+        """The share of a whole training that a trial spends for certain."""
+
     def clones(self) -> Mapping[str, Clone]:
         """By their names, trials that are to go on from checkpoints of others, and do not yet."""
 

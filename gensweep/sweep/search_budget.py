@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gensweep.results import Unit
 from gensweep.sweep.state import SweepState
@@ -27,24 +28,54 @@ def spent_by_search(state: SweepState) -> float:
     return sum(spent_by(trial, state.search_unit) for trial in state.searched)
 
 
-def pays_for_another(state: SweepState, scheduler: Scheduler | None = None) -> bool:
-    """Whether what is left of the search's budget, after all that runs has come to its end, pays for one more trial.
+class BudgetLeft(NamedTuple):
+    """What the budget of a search pays for yet, in its unit."""
 
-    A trial is taken to be as dear as the dearest so far would be at its end, failed ones aside; the scheduler says what
-    paused ones will still spend.  The first trials start without knowing.
+    amount: float
+    """Once all trials that train have come to their end; infinity where nothing bounds them."""
+    whole: float
+    """What a training takes from its beginning to its end, scoring included."""
+    scoring: float
+    """What it takes to score a trial once."""
+
+    def cost(self, share: float) -> float:
+        """What a share of a training takes, with a score behind it."""
+        return min(self.whole, self.whole * share + self.scoring)
+
+    def rest_of(self, trial: TrialState, unit: Unit) -> float:
+        """What a trial has not spent yet."""
+        return max(0.0, self.whole - spent_by(trial, unit))
+
+
+def budget_left(state: SweepState) -> BudgetLeft:
+    """What is left of the search's budget.
+
+    A trial is taken to be as dear as the dearest so far would be at its end, failed ones aside.  The first trials start
+    without knowing, and an extension comes on top of what the budget pays for.
     """
     budget = None if state.created is None else state.created.search_budget
-    if budget is None or state.exhausted:
-        return True
+    if budget is None or (state.exhausted and state.beyond_budget):
+        return BudgetLeft(math.inf, 0.0, 0.0)
     unit = state.search_unit
-    expected = _dearest(state.searched, unit)
-    to_come = sum(
-        max(0.0, expected - spent_by(trial, unit))
-        * (1.0 if scheduler is None or trial.status != "paused" else scheduler.going_on(trial.trial))
-        for trial in state.searched
-        if not trial.ended
-    )
-    return spent_by_search(state) + to_come + expected <= budget
+    scored = [each for each in state.searched if each.evaluations]
+    scoring = max((each.numbers.get(f"scoring_{unit}", 0.0) / len(each.evaluations) for each in scored), default=0.0)
+    left = BudgetLeft(budget - spent_by_search(state), _dearest(state.searched, unit), scoring)
+    training = (each for each in state.unfinished if each.status != "paused" and each.repeat_of is None)
+    return left._replace(amount=left.amount - sum(left.rest_of(each, unit) for each in training))
+
+
+def pays_for_another(state: SweepState, scheduler: Scheduler | None = None) -> bool:
+    """Whether what is left of the search's budget pays for one more trial.
+
+    The scheduler says what that one and those that wait will spend for certain.
+    """
+    left, unit = budget_left(state), state.search_unit
+    if state.exhausted or left.amount == math.inf:
+        return True
+    if scheduler is None:
+        return left.amount >= left.whole
+    to_come = sum(left.rest_of(each, unit) * scheduler.going_on(each.trial) for each in state.paused)
+    return left.amount - to_come >= left.cost(scheduler.first_share)
 
 
 def _dearest(trials: Sequence[TrialState], unit: Unit) -> float:

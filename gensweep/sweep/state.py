@@ -41,7 +41,7 @@ class SweepState:
         """How many trials the search is to draw."""
         self.exhausted: bool = False
         """Whether the budget of the search is used up."""
-        self._beyond_budget = 0
+        self.beyond_budget = 0
         """How many trials were asked for whatever the budget."""
         self.repeats: events.RepeatsAsked | None = None
         """Which trials are to be trained again with other seeds, where that was asked for later than the search."""
@@ -82,7 +82,7 @@ class SweepState:
                 self.known += event.known
                 self.queue += event.queue
             case events.Extended():
-                self._beyond_budget += event.trials - self.wanted
+                self.beyond_budget += event.trials - self.wanted
                 self.wanted, self.repeats = event.trials, None
             case events.Exhausted():
                 self.wanted, self.exhausted = event.trials, True
@@ -172,7 +172,7 @@ class SweepState:
     @property
     def wanted_once_exhausted(self) -> int:
         """How many trials there are to be if the budget pays for none but those that were drawn."""
-        return min(len(self.searched), self.wanted - self._beyond_budget) + self._beyond_budget
+        return min(len(self.searched), self.wanted - self.beyond_budget) + self.beyond_budget
 
     @property
     def total(self) -> int:

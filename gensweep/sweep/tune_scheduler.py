@@ -180,6 +180,11 @@ class TuneScheduler:
         """The share of what a paused trial has not spent that it will spend, at most and on average."""
         return self._settings.going_on
 
+    @property
+    def first_share(self) -> float:
+        """All of it: who is to be stopped is not known beforehand."""
+        return 1.0
+
     def clones(self) -> dict[str, Clone]:
         """By their names, trials that are to go on from checkpoints of others, and do not yet."""
         return {name: trial.clone for name, trial in self._trials.items() if trial.clone is not None}

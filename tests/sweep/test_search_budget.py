@@ -16,7 +16,7 @@ from gensweep.config.sweep_config import Repeats, SearchBudget
 from gensweep.results import Cost
 from gensweep.sweep.events import Ended, Evaluated, Exhausted, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.search_budget import spent_by_search
+from gensweep.sweep.search_budget import spent_by, spent_by_search
 from gensweep.sweep.session import Session
 
 
@@ -51,23 +51,71 @@ def test_trials_are_drawn_while_the_budget_pays_for_a_whole_one_scoring_included
     assert spent_by_search(one.state) <= 350
 
 
-@pytest.mark.parametrize("budget", [120.0, 250.0, 700.0])
-def test_a_trial_that_waits_goes_to_its_end_where_the_budget_may_not_pay_for_another(tmp_path, budget):
-    """A whole one takes 104, though its first score lets expect 127: at a 27th it has spent 3.7, and 1 on that."""
+ASHA_RUNGS = (10, 30, 90, 270)
+
+
+def train(driver, trial, value, *, scoring=1.0):
+    """Until it ends or waits: at a 27th it has spent 3.7 and a scoring, at its end 100 and four of them."""
+    driver.session.note(Started(trial.trial))
+    driver.names["x"] = trial.trial
+    for images in ASHA_RUNGS:
+        if images > trial.images:
+            cost = Cost(images=images, flops=images / 2.7, scoring_flops=scoring * (len(trial.evaluations) + 1))
+            if driver.evaluate(images, value / images, cost=cost):
+                break
+    driver.end(finished=images == ASHA_RUNGS[-1])
+
+
+def asha_search(root, budget, families=("a",)):
     search = {"budget": SearchBudget(flops=budget), "scheduler": AshaSettings()}
-    configs = [{"training": {"images": 270}, "x": number} for number in range(200)]
-    driver = Driver(tmp_path, search=search, configs=configs, trials=None, budget=270, grace=10)
+    configs = [{"training": {"images": 270}, "family": {"kind": families[n % len(families)]}} for n in range(400)]
+    return Driver(root, search=search, configs=configs, trials=None, budget=270, grace=10)
+
+
+@pytest.mark.parametrize("budget", [120.0, 250.0, 700.0])
+def test_a_trial_that_waits_goes_to_its_end_and_what_is_left_goes_into_others(tmp_path, budget):
+    """A whole one takes 104, though its first score lets expect 127."""
+    driver = asha_search(tmp_path, budget)
     while (trial := driver.session.next_trial()) is not None:
-        driver.session.note(Started(trial.trial))
-        for images in (10, 30, 90, 270):
-            if images > trial.images:
-                cost = Cost(images=images, flops=images / 2.7, scoring_flops=len(trial.evaluations) + 1.0)
-                driver.names["x"] = trial.trial
-                if driver.evaluate(images, trial.number / images, cost=cost):
-                    break
-        driver.end(finished=images == 270)
+        train(driver, trial, trial.number)
     assert "finished" in {trial.status for trial in driver.state.searched}
-    assert budget - 130 < spent_by_search(driver.state) <= budget
+    assert budget - 10 < spent_by_search(driver.state) <= budget
+
+
+@pytest.mark.parametrize(("budget", "families"), [(90.0, 1), (190.0, 1), (210.0, 2), (290.0, 2), (320.0, 3)])
+def test_each_family_goes_to_its_end_as_far_as_the_budget_pays_for_it(tmp_path, budget, families):
+    driver = asha_search(tmp_path, budget, families=("a", "b", "c"))
+    while (trial := driver.session.next_trial()) is not None:
+        train(driver, trial, 500 - trial.number, scoring=0.0)
+    assert len({trial.family for trial in driver.state.searched if trial.status == "finished"}) == families
+    assert not driver.state.unfinished
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    values=st.lists(st.floats(1, 9, width=16), min_size=1, max_size=20),
+    failing=st.sets(st.integers(1, 20), max_size=4),
+    sessions=st.sets(st.integers(1, 40), max_size=4),
+    budget=st.floats(50, 900),
+    scoring=st.floats(0, 5),
+    families=st.sampled_from([("a",), ("a", "b"), ("a", "b", "c", "c")]),
+)
+def test_a_search_spends_its_budget_and_no_more(tmp_path, values, failing, sessions, budget, scoring, families):
+    root, whole, stage = tmp_path / uuid4().hex, 100 + 4 * scoring, 0
+    driver = asha_search(root, budget, families)
+    while (trial := driver.session.next_trial()) is not None:
+        if (stage := stage + 1) in failing:
+            driver.session.note(Started(trial.trial))
+            driver.names["x"] = trial.trial
+            driver.end(failure="ValueError: no")
+        else:
+            train(driver, trial, values[trial.number % len(values)], scoring=scoring)
+        if stage in sessions:
+            driver = asha_search(root, budget, families)
+    assert not driver.state.unfinished
+    assert "finished" in {trial.status for trial in driver.state.searched}
+    failed = sum(spent_by(trial, "flops") for trial in driver.state.failed)
+    assert budget - 0.4 * whole < spent_by_search(driver.state) <= max(budget, whole + failed)
 
 
 def test_trials_that_were_stopped_early_cost_what_they_spent_and_leave_room_for_more(tmp_path):
