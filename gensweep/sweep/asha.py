@@ -10,7 +10,7 @@ from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gensweep.sweep import events
-from gensweep.sweep.search_budget import BudgetLeft, budget_left
+from gensweep.sweep.search_budget import BudgetLeft, Step, budget_left
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import NEW
 from gensweep.sweep.trial_state import TrialState
@@ -71,10 +71,11 @@ class Rung:
         return sorted(found)
 
     def hopeless(self, most: int, families: Set[str]) -> Iterator[Arrival]:
-        """Who of these waits and will not be among the best once `most` trials came; the best of each may go on."""
-        best = self._best_of(most)
-        for waiting in (self._waiting[family] for family in families):
-            for each in islice(reversed(waiting), len(waiting) - 1 if waiting else 0):
+        """Who of these waits and will not be among the best once `most` trials came, nor be followed."""
+        best, follows = self._best_of(most), followed(most, self._reduction)
+        for family in families & self._came.keys():
+            waiting, spared = self._waiting[family], max(1, follows - self._went_on[family])
+            for each in islice(reversed(waiting), max(0, len(waiting) - spared)):
                 if self._place(each) < best:
                     break
                 yield each
@@ -125,6 +126,8 @@ class Asha:
         """The highest amount at which a trial was compared."""
         self._ended: set[str] = set()
         """Those that waited in vain."""
+        self._scored: set[float] = set()
+        """After which shares of a training trials are scored, rounded up."""
         self._passes_by = False
         """Whether any trial came to a rung without a score at the one below."""
         self._led: set[str] = set()
@@ -138,10 +141,10 @@ class Asha:
     def apply(self, event: events.Event, state: SweepState) -> None:
         """Take in the next event, with the state that follows from it."""
         self._state = state
-        if isinstance(event, events.Progressed | events.Entered | events.Saved | events.Paced):
-            return
         self._offered = self._budget_left = None
         match event:
+            case events.Progressed() | events.Entered() | events.Saved() | events.Paced():
+                return
             case events.Evaluated() if state.metric in event.evaluation.scores:
                 trial = state.trials.get(event.trial)
                 if trial is not None and trial.repeat_of is None:
@@ -176,13 +179,14 @@ class Asha:
 
     def going_on(self, name: str) -> float:
         """All that a paused trial has not spent if it is to go to its end; further rungs are paid for as they come."""
-        self.offered()
+        if self._offered is None:
+            self.offered()
         return float(name in self._ending)
 
     @property
-    def first_share(self) -> float:
+    def first_step(self) -> Step:
         """Until the first rung."""
-        return self._next_after(0.0) / self._budget
+        return self._step_from(0.0)
 
     def clones(self) -> Mapping[str, Clone]:
         """None: every trial goes on from its own checkpoints."""
@@ -207,6 +211,7 @@ class Asha:
         """Let a trial wait at the highest rung below its newest score, if it is new there and may not go on at once."""
         images, value = trial.rungs[-1]
         spent = self._state.spent(trial, images)
+        self._scored.add(math.ceil(1e3 * min(1.0, spent / self._budget) - ROUNDING) / 1e3)
         amount = max((each for each in self._amounts if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
         if amount <= self._reached[trial.trial] or spent >= self._budget * (1 - ROUNDING):
             return
@@ -230,23 +235,30 @@ class Asha:
         fewest = self._reduction if amount == self._amounts[-1] else FEWEST
         return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction, fewest))
 
-    def _next_after(self, amount: float) -> float:
-        return next((each for each in self._amounts if each > amount), self._budget)
+    def _step_from(self, amount: float) -> Step:
+        """Until a trial is scored at or behind the next rung."""
+        rung = next((each for each in self._amounts if each > amount), None)
+        if rung is None:
+            end = 1.0
+        else:
+            behind = rung * (1 - RUNG_TOLERANCE) / self._budget
+            end = min((each for each in self._scored if each >= behind), default=rung / self._budget)
+        begin = amount / self._budget
+        return Step(end - begin, max(1, sum(begin < each <= end for each in self._scored)))
 
-    def _left(self, but: TrialState | None) -> tuple[BudgetLeft, float]:
-        """What the search's budget pays for, and what is left of it once all that train have ended, `but` for one."""
+    def _left(self, but: TrialState | None) -> BudgetLeft:
+        """What is left of the search's budget once all that train have ended, `but` for one."""
         self._budget_left = left = self._budget_left or budget_left(self._state)
-        return left, left.amount + (0.0 if but is None else left.rest_of(but, self._state.search_unit))
+        return left if but is None else left.without(-left.rest_of(but, self._state.search_unit))
 
     def _paid(self, names: Sequence[str], but: TrialState | None = None) -> list[str]:
         """Those of some trials whose way to the next rung the search's budget pays for, or that go to their end."""
-        left, amount = self._left(but)
-        if not names or amount == math.inf:
+        left, state = self._left(but), self._state
+        if not names or left.amount == math.inf:
             return list(names)
-        ends, state = self._to_the_end(but), self._state
-        amount -= sum(left.rest_of(state.trials[each], state.search_unit) for each in ends)
-        steps = {each: (self._next_after(self._at[each][0]) - self._at[each][0]) / self._budget for each in names}
-        return [each for each, step in steps.items() if each in ends or left.cost(step) <= amount]
+        ends = self._to_the_end(but)
+        beside = left.without(sum(left.rest_of(state.trials[each], state.search_unit) for each in ends))
+        return [each for each in names if each in ends or beside.pays(left.cost(self._step_from(self._at[each][0])))]
 
     def _to_the_end(self, but: TrialState | None = None) -> list[str]:
         """Of each family without a whole training the best trial at the last rung that it came to, the best one first.
@@ -254,15 +266,15 @@ class Asha:
         None of a family whose trials are busy, `but` for one that has just come to a rung; and beside a first one only
         those that the search's budget pays for.
         """
-        (left, amount), led, found = self._left(but), self._led | self._busy(but), list[str]()
+        left, led, found = self._left(but), self._led | self._busy(but), list[str]()
         rungs = ((-amount, rung, family) for (amount, _), rung in self._rungs.items() for family in rung.came)
         first = ((amount, rung.waiting(family)[:1], family) for amount, rung, family in rungs)
         for _, arrivals, family in sorted(first):
             for arrival in arrivals if family not in led else []:
                 rest = left.rest_of(self._state.trials[arrival.trial], self._state.search_unit)
-                if rest <= amount or not led:
+                if left.pays(rest) or not led:
                     found.append(arrival.trial)
-                    amount -= rest
+                    left = left.without(rest)
                 led.add(family)
         return found
 

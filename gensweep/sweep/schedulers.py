@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from gensweep.config.search_methods import AshaSettings, Fifo
 from gensweep.sweep import events
 from gensweep.sweep.asha import Asha
+from gensweep.sweep.search_budget import Step
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import SweepPlan
 
@@ -31,8 +32,8 @@ class Scheduler(Protocol):
         """The share of what a paused trial has not spent that it will spend, if no other one is drawn."""
 
     @property
-    def first_share(self) -> float:
-        """The share of a whole training that a trial spends for certain."""
+    def first_step(self) -> Step:
+        """How far a trial that is drawn trains before it may wait."""
 
     def clones(self) -> Mapping[str, Clone]:
         """By their names, trials that are to go on from checkpoints of others, and do not yet."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 #: Once a trial has gone a third of the way, those that have not say nothing of what another will spend: compiling and
 #: the first scores come once.
 MOST_EXTRAPOLATED = 3.0
+#: Of what a training takes: a budget that pays for ten pays for them whatever their sum is rounded to.
+ROUNDING = 1e-6
 
 
 def spent_by(trial: TrialState, unit: Unit) -> float:
@@ -28,6 +30,13 @@ def spent_by_search(state: SweepState) -> float:
     return sum(spent_by(trial, state.search_unit) for trial in state.searched)
 
 
+class Step(NamedTuple):
+    """What a trial trains before it may wait: a share of its training, with so many scorings."""
+
+    share: float
+    scorings: int
+
+
 class BudgetLeft(NamedTuple):
     """What the budget of a search pays for yet, in its unit."""
 
@@ -38,13 +47,21 @@ class BudgetLeft(NamedTuple):
     scoring: float
     """What it takes to score a trial once."""
 
-    def cost(self, share: float) -> float:
-        """What a share of a training takes, with a score behind it."""
-        return min(self.whole, self.whole * share + self.scoring)
+    def cost(self, step: Step) -> float:
+        """What a step takes, at most."""
+        return min(self.whole, self.whole * step.share + self.scoring * step.scorings)
 
     def rest_of(self, trial: TrialState, unit: Unit) -> float:
         """What a trial has not spent yet."""
         return max(0.0, self.whole - spent_by(trial, unit))
+
+    def pays(self, cost: float) -> bool:
+        """Whether that is left."""
+        return cost <= self.amount + ROUNDING * self.whole
+
+    def without(self, cost: float) -> BudgetLeft:
+        """What is left if that is kept back."""
+        return self._replace(amount=self.amount - cost)
 
 
 def budget_left(state: SweepState) -> BudgetLeft:
@@ -54,28 +71,29 @@ def budget_left(state: SweepState) -> BudgetLeft:
     without knowing, and an extension comes on top of what the budget pays for.
     """
     budget = None if state.created is None else state.created.search_budget
-    if budget is None or (state.exhausted and state.beyond_budget):
+    if budget is None:
         return BudgetLeft(math.inf, 0.0, 0.0)
-    unit = state.search_unit
+    unit, whole = state.search_unit, _dearest(state.searched, state.search_unit)
     scored = [each for each in state.searched if each.evaluations]
     scoring = max((each.numbers.get(f"scoring_{unit}", 0.0) / len(each.evaluations) for each in scored), default=0.0)
-    left = BudgetLeft(budget - spent_by_search(state), _dearest(state.searched, unit), scoring)
+    beyond = whole * state.beyond_budget if state.exhausted else 0.0
+    left = BudgetLeft(budget + beyond - spent_by_search(state), whole, scoring)
     training = (each for each in state.unfinished if each.status != "paused" and each.repeat_of is None)
-    return left._replace(amount=left.amount - sum(left.rest_of(each, unit) for each in training))
+    return left.without(sum(left.rest_of(each, unit) for each in training))
 
 
 def pays_for_another(state: SweepState, scheduler: Scheduler | None = None) -> bool:
     """Whether what is left of the search's budget pays for one more trial.
 
-    The scheduler says what that one and those that wait will spend for certain.
+    The scheduler says how far that one trains before it may wait, and what those that wait will spend for certain.
     """
     left, unit = budget_left(state), state.search_unit
     if state.exhausted or left.amount == math.inf:
         return True
     if scheduler is None:
-        return left.amount >= left.whole
+        return left.pays(left.whole)
     to_come = sum(left.rest_of(each, unit) * scheduler.going_on(each.trial) for each in state.paused)
-    return left.amount - to_come >= left.cost(scheduler.first_share)
+    return left.without(to_come).pays(left.cost(scheduler.first_step))
 
 
 def _dearest(trials: Sequence[TrialState], unit: Unit) -> float:

@@ -25,6 +25,7 @@ from gensweep.config.ranges import Node
 from gensweep.sweep import events
 from gensweep.sweep.asha import ROUNDING, RUNG_TOLERANCE
 from gensweep.sweep.perturbation import clipped, mutations
+from gensweep.sweep.search_budget import Step
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.sweep_plan import NEW
 from gensweep.sweep.trial_state import TrialState
@@ -181,9 +182,9 @@ class TuneScheduler:
         return self._settings.going_on
 
     @property
-    def first_share(self) -> float:
-        """All of it: who is to be stopped is not known beforehand."""
-        return 1.0
+    def first_step(self) -> Step:
+        """To the end: who is to be stopped is not known beforehand."""
+        return Step(1.0, 0)
 
     def clones(self) -> dict[str, Clone]:
         """By their names, trials that are to go on from checkpoints of others, and do not yet."""

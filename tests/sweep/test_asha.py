@@ -173,6 +173,15 @@ def test_whoever_can_be_among_the_best_goes_on_whatever_has_ended(scores, worker
         assert sweep.jobs[: len(expected)] == expected
 
 
+def test_nobody_ends_who_may_still_be_followed_as_one_of_the_best_of_a_family(monkeypatch):
+    """Of `b` three are followed, though all of `a` are better: its first ones, which are its best."""
+    monkeypatch.setitem(globals(), "RUNGS", (300, 900))
+    families = "bbb" + 24 * "a" + 24 * "b" + 9 * "a"
+    sweep = Sweep(trials=len(families), families=families)
+    trials = sweep.play([(number + 1000.0 * (family == "b"),) * 2 for number, family in enumerate(families)])
+    assert [each.trial for each in trials if each.family == "b" and each.images > 300] == ["t0000", "t0001", "t0002"]
+
+
 def test_the_last_one_goes_to_its_end_without_a_pause_also_where_another_family_trains():
     for families in (("a",), ("a", "b")):
         sweep = Sweep(trials=len(families), families=families)

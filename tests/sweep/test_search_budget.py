@@ -51,25 +51,22 @@ def test_trials_are_drawn_while_the_budget_pays_for_a_whole_one_scoring_included
     assert spent_by_search(one.state) <= 350
 
 
-ASHA_RUNGS = (10, 30, 90, 270)
-
-
-def train(driver, trial, value, *, scoring=1.0):
+def train(driver, trial, value, *, scoring=1.0, at=(10, 30, 90)):
     """Until it ends or waits: at a 27th it has spent 3.7 and a scoring, at its end 100 and four of them."""
     driver.session.note(Started(trial.trial))
     driver.names["x"] = trial.trial
-    for images in ASHA_RUNGS:
+    for images in (*at, 270):
         if images > trial.images:
             cost = Cost(images=images, flops=images / 2.7, scoring_flops=scoring * (len(trial.evaluations) + 1))
             if driver.evaluate(images, value / images, cost=cost):
                 break
-    driver.end(finished=images == ASHA_RUNGS[-1])
+    driver.end(finished=images == 270)
 
 
-def asha_search(root, budget, families=("a",)):
-    search = {"budget": SearchBudget(flops=budget), "scheduler": AshaSettings()}
+def asha_search(root, budget, families=("a",), reduction=3, **asked):
+    search = {"budget": SearchBudget(flops=budget), "scheduler": AshaSettings(reduction=reduction)}
     configs = [{"training": {"images": 270}, "family": {"kind": families[n % len(families)]}} for n in range(400)]
-    return Driver(root, search=search, configs=configs, trials=None, budget=270, grace=10)
+    return Driver(root, search=search, configs=configs, trials=None, budget=270, grace=10, **asked)
 
 
 @pytest.mark.parametrize("budget", [120.0, 250.0, 700.0])
@@ -99,23 +96,44 @@ def test_each_family_goes_to_its_end_as_far_as_the_budget_pays_for_it(tmp_path, 
     budget=st.floats(50, 900),
     scoring=st.floats(0, 5),
     families=st.sampled_from([("a",), ("a", "b"), ("a", "b", "c", "c")]),
+    at=st.sampled_from([(10, 30, 90), (34, 68, 135), (135,), (), (54, 108, 162, 216)]),
+    reduction=st.integers(2, 4),
 )
-def test_a_search_spends_its_budget_and_no_more(tmp_path, values, failing, sessions, budget, scoring, families):
-    root, whole, stage = tmp_path / uuid4().hex, 100 + 4 * scoring, 0
-    driver = asha_search(root, budget, families)
+def test_a_search_spends_its_budget_and_no_more(
+    tmp_path, values, failing, sessions, budget, scoring, families, at, reduction
+):
+    """Wherever its trials are scored, whoever fails, in however many sessions."""
+    root, whole, stage = tmp_path / uuid4().hex, 100 + scoring * (len(at) + 1), 0
+    driver = asha_search(root, budget, families, reduction)
     while (trial := driver.session.next_trial()) is not None:
         if (stage := stage + 1) in failing:
             driver.session.note(Started(trial.trial))
             driver.names["x"] = trial.trial
             driver.end(failure="ValueError: no")
         else:
-            train(driver, trial, values[trial.number % len(values)], scoring=scoring)
+            train(driver, trial, values[trial.number % len(values)], scoring=scoring, at=at)
         if stage in sessions:
-            driver = asha_search(root, budget, families)
+            driver = asha_search(root, budget, families, reduction)
     assert not driver.state.unfinished
     assert "finished" in {trial.status for trial in driver.state.searched}
     failed = sum(spent_by(trial, "flops") for trial in driver.state.failed)
-    assert budget - 0.4 * whole < spent_by_search(driver.state) <= max(budget, whole + failed)
+    assert budget - whole < spent_by_search(driver.state) <= max(budget * (1 + 1e-6), whole + failed)
+
+
+def test_a_trial_beyond_the_budget_takes_no_others_with_it(tmp_path):
+    driver = asha_search(tmp_path, 300.0)
+    for number in range(6):
+        train(driver, driver.session.next_trial(), 10.0 + number)
+    more = asha_search(tmp_path, 300.0, more_trials=1)
+    while (trial := more.session.next_trial()) is not None:
+        train(more, trial, 10.0 - trial.number / 100)
+    assert 290 < spent_by_search(more.state) <= 300 + 104
+
+
+def test_a_budget_pays_for_as_many_trials_as_it_has_been_divided_by(tmp_path):
+    """Sums of tenths are a little off."""
+    one = session(tmp_path, budget=0.4)
+    assert sum(run(one, flops=0.1 / 1.1) is not None for _ in range(9)) == 4
 
 
 def test_trials_that_were_stopped_early_cost_what_they_spent_and_leave_room_for_more(tmp_path):
