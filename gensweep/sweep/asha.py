@@ -73,7 +73,7 @@ class Rung:
     def hopeless(self, most: int, families: Set[str]) -> Iterator[Arrival]:
         """Who of these waits and will not be among the best once `most` trials came, nor be followed."""
         best, follows = self._best_of(most), followed(most, self._reduction)
-        for family in families & self._came.keys():
+        for family in [each for each in self._came if each in families]:
             waiting, spared = self._waiting[family], max(1, follows - self._went_on[family])
             for each in islice(reversed(waiting), max(0, len(waiting) - spared)):
                 if self._place(each) < best:
@@ -124,8 +124,8 @@ class Asha:
         """The trials that wait: at which amount, and as what."""
         self._reached: dict[str, float] = defaultdict(float)
         """The highest amount at which a trial was compared."""
-        self._ended: set[str] = set()
-        """Those that waited in vain."""
+        self._ended: dict[str, None] = {}
+        """Those that waited in vain, in the order of that, until they have ended."""
         self._scored: set[float] = set()
         """After which shares of a training trials are scored, rounded up."""
         self._passes_by = False
@@ -154,6 +154,7 @@ class Asha:
             case events.Ended() if event.trial in state.trials:
                 if event.trial in self._at and event.status != "stopped":
                     self._leave(event.trial, on=False)
+                    self._ended.pop(event.trial, None)
                 if event.status == "finished":
                     self._led.add(state.trials[event.trial].family)
         self._end_hopeless()
@@ -163,6 +164,10 @@ class Asha:
         if name in self._ended:
             return "stop"
         return "pause" if name in self._at else "go on"
+
+    def stopping(self) -> list[str]:
+        """Those that waited in vain."""
+        return list(self._ended)
 
     def offered(self) -> list[str]:
         """The trials that may run now, those that came farthest first; NEW stands for one that is to be drawn.
@@ -281,12 +286,12 @@ class Asha:
     def _end_hopeless(self) -> None:
         """End those that will not be among the best, however many come, so that they do not all end at once."""
         if not (self._draws or self._busy() or self.offered()):
-            self._ended |= {trial.trial for trial in self._state.paused if trial.repeat_of is None}
+            self._ended |= {trial.trial: None for trial in self._state.paused if trial.repeat_of is None}
             return
         most = self._state.wanted
         for amount in self._amounts:
             rungs = [rung for (at, _), rung in self._rungs.items() if at == amount]
-            self._ended |= {arrival.trial for rung in rungs for arrival in rung.hopeless(most, self._led)}
+            self._ended |= {arrival.trial: None for rung in rungs for arrival in rung.hopeless(most, self._led)}
             if not self._passes_by:  # of those that are still to come each one may be the best
                 came = sum(sum(rung.came.values()) for rung in rungs)
                 most = min(most, most - came + sum(rung.most_going_on(most) for rung in rungs))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from gensweep.config.search_methods import AshaSettings, Fifo
@@ -24,6 +24,9 @@ class Scheduler(Protocol):
 
     def wants(self, name: str) -> Literal["go on", "pause", "stop"]:
         """What is to become of a trial that has not ended."""
+
+    def stopping(self) -> Collection[str]:
+        """The trials that are to stop; of those that have stopped it may name some, too."""
 
     def offered(self) -> list[str]:
         """The trials that may run now, the next one first; NEW stands for one that is to be drawn."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, TypeAlias
@@ -238,9 +238,8 @@ class Session:
     @property
     def _offered(self) -> list[str]:
         """The trials that may run now besides the interrupted ones, the next one first."""
-        if self._scheduler is not None:
-            return self._scheduler.offered()
-        return [NEW] if len(self.state.searched) < self.state.wanted else []
+        drawn = [NEW] if len(self.state.searched) < self.state.wanted else []
+        return drawn if self._scheduler is None else self._scheduler.offered()
 
     @property
     def _runnable(self) -> tuple[list[str], bool]:
@@ -283,13 +282,15 @@ class Session:
             changed = {key: (known[key], value) for key, value in params.items() if value != known[key]}
             origin = (source.trial, clone.source.images, clone.source.uri)
             self._note_change(trial, events.Cloned(name, *origin, params, config, changed))
-        while decided := next(filter(self._is_decided, self.state.unfinished), None):
+        while decided := next(self._decided, None):
             self._note_change(decided, self._early_end(decided))  # which may decide about others
 
-    def _is_decided(self, trial: TrialState) -> bool:
-        """Whether a trial that no workers have is to end or to wait."""
-        waits_no_more = trial.status == "paused" and self._wanted(trial) == "stop"
-        return waits_no_more or (trial.status == "stopped" and self._is_to_stop(trial))
+    @property
+    def _decided(self) -> Iterator[TrialState]:
+        """Trials that no workers have, and that are to end or to wait."""
+        held = [self.state.trials[name] for name in (self._scheduler.stopping() if self._scheduler else ())]
+        yield from (trial for trial in held if trial.status == "paused")
+        yield from (trial for trial in self.state.unfinished if trial.status == "stopped" and self._is_to_stop(trial))
 
     def _repeat_best(self) -> None:
         """Ask for the trainings with other seeds that are due."""
@@ -311,9 +312,8 @@ class Session:
             self._note_change(trial, event)
 
     def _suggest(self) -> TrialState:
-        params: Mapping[str, Any] = {}
-        config: Mapping[str, Any] = {}
-        known: Mapping[str, float] = {}
+        none: Mapping[str, Any] = {}
+        params, config, known = none, none, none
         problem: GensweepError | None = None
         number, queue = len(self.state.searched), [*self._plan.queue, *self.state.queue]
         name = TRIAL_NAME.format(number)

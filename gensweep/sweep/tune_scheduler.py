@@ -177,6 +177,10 @@ class TuneScheduler:
                 return "stop"
         return "go on"
 
+    def stopping(self) -> list[str]:
+        """Those that it has stopped."""
+        return [name for name, trial in self._trials.items() if trial.status == Trial.TERMINATED]
+
     def going_on(self, name: str) -> float:
         """The share of what a paused trial has not spent that it will spend, at most and on average."""
         return self._settings.going_on
