@@ -191,7 +191,7 @@ class Asha:
     @property
     def first_step(self) -> Step:
         """Until the first rung."""
-        return self._step_from(0.0)
+        return self._step(0.0, 0.0)
 
     def clones(self) -> Mapping[str, Clone]:
         """None: every trial goes on from its own checkpoints."""
@@ -214,8 +214,7 @@ class Asha:
 
     def _compare(self, trial: TrialState) -> None:
         """Let a trial wait at the highest rung below its newest score, if it is new there and may not go on at once."""
-        images, value = trial.rungs[-1]
-        spent = self._state.spent(trial, images)
+        spent, value = self._spent(trial), trial.rungs[-1][1]
         self._scored.add(math.ceil(1e3 * min(1.0, spent / self._budget) - ROUNDING) / 1e3)
         amount = max((each for each in self._amounts if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
         if amount <= self._reached[trial.trial] or spent >= self._budget * (1 - ROUNDING):
@@ -240,15 +239,15 @@ class Asha:
         fewest = self._reduction if amount == self._amounts[-1] else FEWEST
         return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction, fewest))
 
-    def _step_from(self, amount: float) -> Step:
-        """Until a trial is scored at or behind the next rung."""
+    def _step(self, amount: float, spent: float) -> Step:
+        """From the rung at `amount` until a trial that has spent so much is scored at the next one, as others were."""
         rung = next((each for each in self._amounts if each > amount), None)
         if rung is None:
             end = 1.0
         else:
             behind = rung * (1 - RUNG_TOLERANCE) / self._budget
             end = min((each for each in self._scored if each >= behind), default=rung / self._budget)
-        begin = amount / self._budget
+        begin = min(amount, spent) / self._budget
         return Step(end - begin, max(1, sum(begin < each <= end for each in self._scored)))
 
     def _left(self, but: TrialState | None) -> BudgetLeft:
@@ -263,7 +262,12 @@ class Asha:
             return list(names)
         ends = self._to_the_end(but)
         beside = left.without(sum(left.rest_of(state.trials[each], state.search_unit) for each in ends))
-        return [each for each in names if each in ends or beside.pays(left.cost(self._step_from(self._at[each][0])))]
+        steps = {each: self._step(self._at[each][0], self._spent(state.trials[each])) for each in names}
+        return [each for each, step in steps.items() if each in ends or beside.pays(left.cost(step))]
+
+    def _spent(self, trial: TrialState) -> float:
+        """When it was scored last, in the unit of the budget."""
+        return self._state.spent(trial, trial.rungs[-1][0])
 
     def _to_the_end(self, but: TrialState | None = None) -> list[str]:
         """Of each family without a whole training the best trial at the last rung that it came to, the best one first.
