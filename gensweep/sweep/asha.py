@@ -172,7 +172,8 @@ class Asha:
     def offered(self) -> list[str]:
         """The trials that may run now, those that came farthest first; NEW stands for one that is to be drawn.
 
-        Behind that come those that go to their end if no other one is drawn, as where a budget may not pay for it.
+        The search's budget pays for each of them until its next rung.  Behind NEW come those that go to their end if no
+        other one is drawn, as where the budget does not pay for it.
         """
         if self._offered is None:
             able = [each.trial for _, rung in self._from_the_last for each in rung.going_on()]
