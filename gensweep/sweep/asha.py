@@ -278,14 +278,15 @@ class Asha:
         """
         left, led, found = self._left(but), self._led | self._busy(but), list[str]()
         rungs = ((-amount, rung, family) for (amount, _), rung in self._rungs.items() for family in rung.came)
-        first = ((amount, rung.waiting(family)[:1], family) for amount, rung, family in rungs)
-        for _, arrivals, family in sorted(first):
-            for arrival in arrivals if family not in led else []:
-                rest = left.rest_of(self._state.trials[arrival.trial], self._state.search_unit)
-                if left.pays(rest) or not led:
-                    found.append(arrival.trial)
-                    left = left.without(rest)
-                led.add(family)
+        first = ((amount, rung.waiting(family)[0], family) for amount, rung, family in rungs if rung.waiting(family))
+        for _, arrival, family in sorted(first):
+            if family in led:
+                continue
+            rest = left.rest_of(self._state.trials[arrival.trial], self._state.search_unit)
+            if left.pays(rest) or not led:
+                found.append(arrival.trial)
+                left = left.without(rest)
+            led.add(family)
         return found
 
     def _end_hopeless(self) -> None:
