@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The processes of a test run take the compiled tests from each other, also where a machine's default is to keep none.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help quickstart test quick lint unit test-slow test-portable test-ray test-faults chaos test-cluster coverage docs docs-site bench gpu clean
+.PHONY: help quickstart test quick lint unit test-slow test-random test-portable test-ray test-faults chaos test-cluster coverage docs docs-site bench gpu clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ unit: $(VENV)/.installed-dev
 
 test-slow: $(VENV)/.installed-dev  ## statistics that need many repeats: minutes each
 	$(BIN)/python -m pytest -m slow
+
+test-random: $(VENV)/.installed-dev  ## the properties on other examples each time, where `make test` takes the same ones; RUNS=10
+	for run in $$(seq $(or $(RUNS),1)); do \
+	$(BIN)/python -m pytest $(SWEEPING) -m "hypothesis and not (slow or faults or chaos or cluster)" --hypothesis-profile random || exit 1; done
 
 test-ray:  ## the tests of sweeps with another version of Ray, for instance RAY=2.57.1, in an environment of its own
 	test -d .venv-ray-$(RAY) || $(PYTHON) -m venv .venv-ray-$(RAY)

@@ -28,8 +28,10 @@ if os.environ.get("TEST_AMX") == "0":
 # Processes that tests start by "forkserver" begin with what has been imported once.
 multiprocessing.set_forkserver_preload(["gensweep.training.trial"])
 # How long an example takes says more about the machine's other work than about the program.
-hypothesis.settings.register_profile("untimed", deadline=None)
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("random", deadline=None)
+# Whether a commit passes is no matter of luck; `make test-random` looks for examples that nobody has thought of.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("fixed")
 
 
 #: What a test needs that uses a fixture of this name.  Tests that start such things alone are marked in their files.

@@ -102,7 +102,10 @@ def test_each_family_goes_to_its_end_as_far_as_the_budget_pays_for_it(tmp_path, 
 def test_a_search_spends_its_budget_and_no_more(
     tmp_path, values, failing, sessions, budget, scoring, families, at, reduction
 ):
-    """Wherever its trials are scored, whoever fails, in however many sessions."""
+    """Wherever its trials are scored, whoever fails, in however many sessions.
+
+    What failed trials have spent may be missing in the end, where another one takes their place.
+    """
     root, whole, stage = tmp_path / uuid4().hex, 100 + scoring * (len(at) + 1), 0
     driver = asha_search(root, budget, families, reduction)
     while (trial := driver.session.next_trial()) is not None:
@@ -115,9 +118,9 @@ def test_a_search_spends_its_budget_and_no_more(
         if stage in sessions:
             driver = asha_search(root, budget, families, reduction)
     assert not driver.state.unfinished
-    assert "finished" in {trial.status for trial in driver.state.searched}
-    failed = sum(spent_by(trial, "flops") for trial in driver.state.failed)
-    assert budget - whole < spent_by_search(driver.state) <= max(budget * (1 + 1e-6), whole + failed)
+    spent, failed = spent_by_search(driver.state), sum(spent_by(trial, "flops") for trial in driver.state.failed)
+    assert "finished" in {trial.status for trial in driver.state.searched} or spent >= budget
+    assert budget - whole < spent <= max(budget * (1 + 1e-6), whole) + failed
 
 
 def test_a_trial_beyond_the_budget_takes_no_others_with_it(tmp_path):
