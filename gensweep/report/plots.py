@@ -9,6 +9,8 @@ from dataclasses import dataclass
 MIN_LOG_RATIO = 12
 #: A logarithmic axis over more than this could not be labelled.
 MAX_LOG_RATIO = 1e30
+#: Nor one that begins below this: less than the smallest number that is held in full may round to 0.
+MIN_LOG_VALUE = 1e-300
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,6 @@ class FigureData:
 
 def is_logarithmic(axis: Axis, values: Sequence[float]) -> bool:
     """Whether an axis of these values is logarithmic: as it is asked for, where it can be."""
-    if not values or min(values) <= max(values) / MAX_LOG_RATIO or min(values) == max(values):
+    if not values or min(values) <= max(max(values) / MAX_LOG_RATIO, MIN_LOG_VALUE) or min(values) == max(values):
         return False
     return max(values) >= MIN_LOG_RATIO * min(values) if axis.log is None else axis.log

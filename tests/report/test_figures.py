@@ -77,6 +77,7 @@ def test_marks_lead_to_their_runs_and_others_nowhere():
 @example([(1.0, 2.2250738585072014e-308)])
 @example([(1.0, 2.2250738585072014e-308), (2.0, 1e6)])
 @example([(1.0, 5e-324), (2.0, 1e-323)])
+@example([(1.0, 5e-324), (2.0, 2.2250738585072014e-308)])
 def test_every_finite_score_is_drawn_within_the_figure(values):
     drawn = panel(dots=dots(values), lines=[Line(1, values, Note(("line",)))])
     found = spoken(drawn)
