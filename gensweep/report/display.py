@@ -26,7 +26,6 @@ from gensweep.sweep.events import (
     Started,
     Stopping,
 )
-from gensweep.sweep.search_budget import spent_by_search
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 
@@ -314,9 +313,9 @@ class ProgressDisplay:
         created = self._state.created
         if created is None or created.search_budget is None or self._state.exhausted:
             return counted(self._state.total, "trial")
-        spent = spent_by_search(self._state)
+        spent = Amount(created.search_unit, self._state.spending.amount)
         whole = Amount(created.search_unit, created.search_budget)
-        return f"{counted(len(self._state.trials), 'trial')}, {Amount(created.search_unit, spent)} of {whole}"
+        return f"{counted(len(self._state.trials), 'trial')}, {spent} of {whole}"
 
     def _best_words(self) -> str:
         best = self._best

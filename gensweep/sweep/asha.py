@@ -183,11 +183,11 @@ class Asha:
             self._offered = list(dict.fromkeys([*found, *new, *self._ending]))
         return list(self._offered)
 
-    def going_on(self, name: str) -> float:
-        """All that a paused trial has not spent if it is to go to its end; further rungs are paid for as they come."""
+    def going_on(self) -> dict[str, float]:
+        """All of those that are to go to their end; further rungs are paid for as others come to them."""
         if self._offered is None:
             self.offered()
-        return float(name in self._ending)
+        return dict.fromkeys(self._ending, 1.0)
 
     @property
     def first_step(self) -> Step:
@@ -206,8 +206,7 @@ class Asha:
 
     def _busy(self, but: TrialState | None = None) -> set[str]:
         """Families of which a trial may still come to a rung by itself."""
-        begun = (each for each in self._state.unfinished if each.repeat_of is None and each.status != "paused")
-        return {each.family for each in begun if each is not but}
+        return {each.family for each in self._state.spending.training if each is not but}
 
     @property
     def _from_the_last(self) -> list[tuple[float, Rung]]:
@@ -254,7 +253,7 @@ class Asha:
     def _left(self, but: TrialState | None) -> BudgetLeft:
         """What is left of the search's budget once all that train have ended, `but` for one."""
         self._budget_left = left = self._budget_left or budget_left(self._state)
-        return left if but is None else left.without(-left.rest_of(but, self._state.search_unit))
+        return left if but is None else left.without(-left.rest_of(but))
 
     def _paid(self, names: Sequence[str], but: TrialState | None = None) -> list[str]:
         """Those of some trials whose way to the next rung the search's budget pays for, or that go to their end."""
@@ -262,7 +261,7 @@ class Asha:
         if not names or left.amount == math.inf:
             return list(names)
         ends = self._to_the_end(but)
-        beside = left.without(sum(left.rest_of(state.trials[each], state.search_unit) for each in ends))
+        beside = left.without(sum(left.rest_of(state.trials[each]) for each in ends))
         steps = {each: self._step(self._at[each][0], self._spent(state.trials[each])) for each in names}
         return [each for each, step in steps.items() if each in ends or beside.pays(left.cost(step))]
 
@@ -282,7 +281,7 @@ class Asha:
         for _, arrival, family in sorted(first):
             if family in led:
                 continue
-            rest = left.rest_of(self._state.trials[arrival.trial], self._state.search_unit)
+            rest = left.rest_of(self._state.trials[arrival.trial])
             if left.pays(rest) or not led:
                 found.append(arrival.trial)
                 left = left.without(rest)

@@ -31,8 +31,8 @@ class Scheduler(Protocol):
     def offered(self) -> list[str]:
         """The trials that may run now, the next one first; NEW stands for one that is to be drawn."""
 
-    def going_on(self, name: str) -> float:
-        """The share of what a paused trial has not spent that it will spend, if no other one is drawn."""
+    def going_on(self) -> Mapping[str, float]:
+        """The shares of what paused trials have not spent that they will spend if no other one is drawn; else 0."""
 
     @property
     def first_step(self) -> Step:

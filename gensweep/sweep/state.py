@@ -14,6 +14,7 @@ from gensweep.ranking import Ranking
 from gensweep.results import Score, Unit
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
+from gensweep.sweep.spending import Spending
 from gensweep.sweep.trial_state import TrialState
 
 
@@ -37,6 +38,8 @@ class SweepState:
         self.clones = False
         """Whether any goes on from the checkpoint of another one."""
         self._ranking: Ranking[TrialState] = Ranking()
+        self.spending = Spending("device_seconds")
+        """What those of the search have spent, in the unit of its budget."""
         self.wanted: int = 0
         """How many trials the search is to draw."""
         self.exhausted: bool = False
@@ -74,6 +77,7 @@ class SweepState:
         match event:
             case events.Created():
                 self.created, self.wanted, self.started = event, event.trials, time
+                self.spending = Spending(event.search_unit)
                 first = Objective(metric=event.metric, mode=event.mode)
                 self.objectives = (first, *(Objective(**each) for each in event.further))
                 self.constraints = tuple(Constraint(**each) for each in event.constraints)
@@ -122,6 +126,7 @@ class SweepState:
                     trial.images, trial.saved = start["images"], {start["images"]: start["uri"]}
                 self.trials[trial.trial] = trial
                 self.unfinished.append(trial)
+                self.spending.update(trial)
                 if trial.repeat_of is None:
                     self.searched.append(trial)
             case _ if event.trial in self.trials:
@@ -130,6 +135,7 @@ class SweepState:
     def _apply_to(self, trial: TrialState, event: events.TrialEvent, time: int) -> None:
         ended = trial.ended
         trial.apply(event, time)
+        self.spending.update(trial)
         if trial.ended and not ended:
             self.unfinished = [each for each in self.unfinished if each is not trial]
         elif ended and not trial.ended:
@@ -158,11 +164,6 @@ class SweepState:
     def unit(self) -> Unit:
         """In what the budget of a training is counted."""
         return "images" if self.created is None else self.created.unit
-
-    @property
-    def search_unit(self) -> Unit:
-        """In what the budget of the whole search is counted."""
-        return "device_seconds" if self.created is None else self.created.search_unit
 
     def spent(self, trial: TrialState, images: int) -> float:
         """What a training has spent after so many images, in the unit of its budget."""

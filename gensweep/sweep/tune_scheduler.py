@@ -181,9 +181,10 @@ class TuneScheduler:
         """Those that it has stopped."""
         return [name for name, trial in self._trials.items() if trial.status == Trial.TERMINATED]
 
-    def going_on(self, name: str) -> float:
-        """The share of what a paused trial has not spent that it will spend, at most and on average."""
-        return self._settings.going_on
+    def going_on(self) -> dict[str, float]:
+        """The share of what each paused trial has not spent that it will spend, at most and on average."""
+        paused = (name for name, trial in self._trials.items() if trial.status == Trial.PAUSED)
+        return dict.fromkeys(paused, self._settings.going_on)
 
     @property
     def first_step(self) -> Step:

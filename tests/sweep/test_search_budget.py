@@ -16,8 +16,8 @@ from gensweep.config.sweep_config import Repeats, SearchBudget
 from gensweep.results import Cost
 from gensweep.sweep.events import Ended, Evaluated, Exhausted, Started
 from gensweep.sweep.folder import SweepFolder
-from gensweep.sweep.search_budget import spent_by, spent_by_search
 from gensweep.sweep.session import Session
+from gensweep.sweep.spending import spent_by
 
 
 def session(root, budget, trials=None, **more):
@@ -48,7 +48,7 @@ def test_trials_are_drawn_while_the_budget_pays_for_a_whole_one_scoring_included
     assert sum(run(one) is not None for _ in range(9)) == 3  # at 110 each
     assert one.state.exhausted
     assert not one.waits
-    assert spent_by_search(one.state) <= 350
+    assert one.state.spending.amount <= 350
 
 
 def train(driver, trial, value, *, scoring=1.0, at=(10, 30, 90)):
@@ -76,7 +76,7 @@ def test_a_trial_that_waits_goes_to_its_end_and_what_is_left_goes_into_others(tm
     while (trial := driver.session.next_trial()) is not None:
         train(driver, trial, trial.number)
     assert "finished" in {trial.status for trial in driver.state.searched}
-    assert budget - 10 < spent_by_search(driver.state) <= budget
+    assert budget - 10 < driver.state.spending.amount <= budget
 
 
 @pytest.mark.parametrize(("budget", "families"), [(90.0, 1), (190.0, 1), (210.0, 2), (290.0, 2), (320.0, 3)])
@@ -118,7 +118,7 @@ def test_a_search_spends_its_budget_and_no_more(
         if stage in sessions:
             driver = asha_search(root, budget, families, reduction)
     assert not driver.state.unfinished
-    spent, failed = spent_by_search(driver.state), sum(spent_by(trial, "flops") for trial in driver.state.failed)
+    spent, failed = driver.state.spending.amount, sum(spent_by(trial, "flops") for trial in driver.state.failed)
     assert "finished" in {trial.status for trial in driver.state.searched} or spent >= budget
     assert budget - whole < spent <= max(budget * (1 + 1e-6), whole) + failed
 
@@ -130,7 +130,7 @@ def test_a_trial_beyond_the_budget_takes_no_others_with_it(tmp_path):
     more = asha_search(tmp_path, 300.0, more_trials=1)
     while (trial := more.session.next_trial()) is not None:
         train(more, trial, 10.0 - trial.number / 100)
-    assert 290 < spent_by_search(more.state) <= 300 + 104
+    assert 290 < more.state.spending.amount <= 300 + 104
 
 
 def test_a_budget_pays_for_as_many_trials_as_it_has_been_divided_by(tmp_path):
@@ -143,7 +143,7 @@ def test_trials_that_were_stopped_early_cost_what_they_spent_and_leave_room_for_
     one = session(tmp_path, budget=350.0)
     run(one)
     assert sum(run(one, flops=20.0, status="pruned", images=20) is not None for _ in range(20)) == 6
-    assert spent_by_search(one.state) <= 350
+    assert one.state.spending.amount <= 350
 
 
 def test_what_a_failed_trial_would_have_spent_bounds_nothing(tmp_path):
@@ -157,13 +157,13 @@ def test_the_first_share_of_a_training_says_little_once_a_whole_one_is_known(tmp
     run(one)
     run(one, flops=10.0, status="pruned", images=1)  # compiling, and a first score
     assert run(one) is not None
-    assert spent_by_search(one.state) == pytest.approx(231)
+    assert one.state.spending.amount == pytest.approx(231)
 
 
 def test_trials_that_all_end_early_for_want_of_progress_are_as_dear_as_they_would_have_been(tmp_path):
     one = session(tmp_path, budget=350.0)
     assert sum(run(one, flops=25.0, images=25) is not None for _ in range(30)) == 9
-    assert spent_by_search(one.state) <= 350
+    assert one.state.spending.amount <= 350
 
 
 def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
@@ -307,4 +307,4 @@ def test_hyperband_spends_its_budget_though_most_trials_wait(tmp_path):
             images *= 3
         driver.end(finished=images == 900)
     assert not driver.state.unfinished
-    assert 0.85 < spent_by_search(driver.state) / (12 * 900) < 1.1
+    assert 0.85 < driver.state.spending.amount / (12 * 900) < 1.1
