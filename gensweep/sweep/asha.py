@@ -126,8 +126,13 @@ class Asha:
         """The highest amount at which a trial was compared."""
         self._ended: dict[str, None] = {}
         """Those that waited in vain, in the order of that, until they have ended."""
-        self._scored: set[float] = set()
-        """After which shares of a training trials are scored, rounded up."""
+        self._steps: dict[float, Step] = defaultdict(lambda: Step(0.0, 1))
+        """By the amounts of rungs, infinity for the end: how far a trial has come, at most, that is scored there.
+
+        The scores are those since the rung before.
+        """
+        self._scorings: dict[str, int] = defaultdict(int)
+        """How often a trial had been scored when it was compared last."""
         self._passes_by = False
         """Whether any trial came to a rung without a score at the one below."""
         self._led: set[str] = set()
@@ -214,12 +219,16 @@ class Asha:
 
     def _compare(self, trial: TrialState) -> None:
         """Let a trial wait at the highest rung below its newest score, if it is new there and may not go on at once."""
-        spent, value = self._spent(trial), trial.rungs[-1][1]
-        self._scored.add(math.ceil(1e3 * min(1.0, spent / self._budget) - ROUNDING) / 1e3)
-        amount = max((each for each in self._amounts if each * (1 - RUNG_TOLERANCE) <= spent), default=0.0)
-        if amount <= self._reached[trial.trial] or spent >= self._budget * (1 - ROUNDING):
+        spent, value, reached = self._spent(trial), trial.rungs[-1][1], self._reached[trial.trial]
+        passed = [each for each in self._amounts if each > reached and each * (1 - RUNG_TOLERANCE) <= spent]
+        passed += [math.inf] * (spent >= self._budget * (1 - ROUNDING))
+        if not passed:
             return
-        self._passes_by |= any(self._reached[trial.trial] < each < amount for each in self._amounts)
+        self._note_step(trial, passed, spent / self._budget)
+        amount = passed[-1]
+        if amount == math.inf:
+            return
+        self._passes_by |= len(passed) > 1
         self._reached[trial.trial] = amount
         if trial.trial in self._at:  # it was lost on its way into the pause, and went on
             self._leave(trial.trial, on=True)
@@ -239,16 +248,20 @@ class Asha:
         fewest = self._reduction if amount == self._amounts[-1] else FEWEST
         return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction, fewest))
 
+    def _note_step(self, trial: TrialState, rungs: Sequence[float], share: float) -> None:
+        """Note after which share, and how many further scores, a trial has come to some rungs."""
+        count = len(trial.evaluations)
+        more, self._scorings[trial.trial] = count - self._scorings[trial.trial], count
+        for rung in rungs:
+            known = self._steps[rung]
+            self._steps[rung] = Step(max(known.share, share), max(known.scorings, more))
+
     def _step(self, amount: float, spent: float) -> Step:
         """From the rung at `amount` until a trial that has spent so much is scored at the next one, as others were."""
-        rung = next((each for each in self._amounts if each > amount), None)
-        if rung is None:
-            end = 1.0
-        else:
-            behind = rung * (1 - RUNG_TOLERANCE) / self._budget
-            end = min((each for each in self._scored if each >= behind), default=rung / self._budget)
-        begin = min(amount, spent) / self._budget
-        return Step(end - begin, max(1, sum(begin < each <= end for each in self._scored)))
+        rung = next((each for each in self._amounts if each > amount), math.inf)
+        known = self._steps[rung]
+        end = min(1.0, max(rung / self._budget, known.share))
+        return Step(max(0.0, end - spent / self._budget), known.scorings)
 
     def _left(self, but: TrialState | None) -> BudgetLeft:
         """What is left of the search's budget once all that train have ended, `but` for one."""

@@ -120,7 +120,26 @@ def test_a_search_spends_its_budget_and_no_more(
     assert not driver.state.unfinished
     spent, failed = driver.state.spending.amount, sum(spent_by(trial, "flops") for trial in driver.state.failed)
     assert "finished" in {trial.status for trial in driver.state.searched} or spent >= budget
-    assert budget - whole < spent <= max(budget * (1 + 1e-6), whole) + failed
+    assert budget - whole < spent <= max(budget, whole) * (1 + 1e-6) + failed
+
+
+@pytest.mark.parametrize("budget", range(300, 700, 20))
+def test_trials_that_are_scored_late_spend_no_more_than_there_is(tmp_path, budget):
+    """Scores come every 50 images, which is a fifth of one training and half of another."""
+    lengths = [100, 130, 180, 250]
+    configs = [{"training": {"images": lengths[number % 4]}, "family": {"kind": "a"}} for number in range(400)]
+    search = {"budget": SearchBudget(flops=budget), "scheduler": AshaSettings()}
+    driver = Driver(tmp_path, search=search, configs=configs, trials=None, budget=270, grace=10, equal=True)
+    while (trial := driver.session.next_trial()) is not None:
+        driver.session.note(Started(trial.trial))
+        driver.names["x"] = trial.trial
+        for images in [*range(50 * (trial.images // 50 + 1), trial.length, 50), trial.length]:
+            cost = Cost(images=images, flops=100 * images / trial.length)
+            if driver.evaluate(images, (trial.number * 7 % 11 + 1) / images, cost=cost):
+                break
+        driver.end(finished=images == trial.length)
+    assert "finished" in {trial.status for trial in driver.state.searched}
+    assert budget - 100 < driver.state.spending.amount <= budget
 
 
 def test_a_trial_beyond_the_budget_takes_no_others_with_it(tmp_path):
