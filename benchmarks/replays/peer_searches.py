@@ -35,7 +35,8 @@ class OptunaHyperband:
         steps = resources(pool)
         self._sampler = FromTable(optuna.samplers.TPESampler(seed=pool.seed), pool, self._sample)
         pruner = optuna.pruners.HyperbandPruner(min_resource=1, max_resource=steps[-1], reduction_factor=ETA)
-        self._study = optuna.create_study(sampler=self._sampler, pruner=pruner)
+        # To which bracket a trial belongs follows from the study's name.
+        self._study = optuna.create_study(study_name=f"seed {pool.seed}", sampler=self._sampler, pruner=pruner)
         self._next: Stage | None = None
 
     def ask(self) -> Stage | None:
