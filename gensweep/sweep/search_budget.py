@@ -45,7 +45,14 @@ class BudgetLeft(NamedTuple):
 
     def pays(self, cost: float) -> bool:
         """Whether that is left."""
-        return cost <= self.amount + ROUNDING * self.whole
+        return self.times(cost) >= 1
+
+    def times(self, cost: float) -> float:
+        """How many times that is left; infinity if it costs nothing, as is taken of the first trials."""
+        left = self.amount + ROUNDING * self.whole
+        if left < cost:
+            return 0
+        return left // cost if cost else math.inf
 
     def without(self, cost: float) -> BudgetLeft:
         """What is left if that is kept back."""
@@ -67,16 +74,16 @@ def budget_left(state: SweepState) -> BudgetLeft:
     return left.without(sum(left.rest_of(each) for each in known.training))
 
 
-def pays_for_another(state: SweepState, scheduler: Scheduler | None = None) -> bool:
-    """Whether what is left of the search's budget pays for one more trial.
+def trials_paid(state: SweepState, scheduler: Scheduler | None = None) -> float:
+    """How many more trials what is left of the search's budget pays for; infinity if nothing bounds them.
 
-    The scheduler says how far that one trains before it may wait, and what those that wait will spend for certain.
+    The scheduler says how far one trains before it may wait, and what those that wait will spend for certain.
     """
     left = budget_left(state)
     if state.exhausted or left.amount == math.inf:
-        return True
+        return math.inf
     if scheduler is None:
-        return left.pays(left.whole)
+        return left.times(left.whole)
     held = ((state.trials[name], share) for name, share in scheduler.going_on().items())
     to_come = sum(left.rest_of(trial) * share for trial, share in held if trial.status == "paused")
-    return left.without(to_come).pays(left.cost(scheduler.first_step))
+    return left.without(to_come).times(left.cost(scheduler.first_step))

@@ -19,7 +19,7 @@ from gensweep.sweep.giving_up import fruitless_words, is_fruitless, outside_word
 from gensweep.sweep.repeats import due_repeats
 from gensweep.sweep.retrying import Retry
 from gensweep.sweep.schedulers import make_scheduler
-from gensweep.sweep.search_budget import pays_for_another
+from gensweep.sweep.search_budget import trials_paid
 from gensweep.sweep.start import Start, earlier_scores, stored_start
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.storage import HeldStorage
@@ -146,8 +146,7 @@ class Session:
     def pending(self) -> int:
         """How many trials could start now, if they had the workers."""
         known, draws = self._runnable
-        new = self.state.wanted - len(self.state.searched) if draws else 0
-        return len(self._resumable) + len(known) + new
+        return len(self._resumable) + len(known) + draws
 
     def lost(self, name: str, cause: str, details: str, *, counts: bool = True, stack: str = "") -> bool:
         """A trial lost its workers, or they failed for a cause outside of it.  Returns whether it is to end."""
@@ -242,12 +241,12 @@ class Session:
         return drawn if self._scheduler is None else self._scheduler.offered()
 
     @property
-    def _runnable(self) -> tuple[list[str], bool]:
-        """The trials that may run now, the next one first, and whether one may be drawn behind them: it is paid for."""
-        offered = self._offered
-        if NEW in offered and not is_fruitless(self.state) and pays_for_another(self.state, self._scheduler):
-            return offered[: offered.index(NEW)], True
-        return [each for each in offered if each != NEW], False
+    def _runnable(self) -> tuple[list[str], int]:
+        """The trials that may run now, the next one first, and how many may be drawn behind them: they are paid for."""
+        offered, state = self._offered, self.state
+        paid = 0 if NEW not in offered or is_fruitless(state) else trials_paid(state, self._scheduler)
+        draws = int(min(paid, state.wanted - len(state.searched)))
+        return (offered[: offered.index(NEW)] if draws else [each for each in offered if each != NEW]), draws
 
     @property
     def _can_only_draw(self) -> bool:

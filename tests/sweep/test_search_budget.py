@@ -198,6 +198,15 @@ def test_while_others_run_it_waits_for_what_they_leave(tmp_path):
     assert run(one) is not None
 
 
+@pytest.mark.parametrize(("budget", "pending"), [(450.0, 3), (439.0, 2), (219.0, 0), (99999.0, 49)])
+def test_as_many_trials_are_pending_as_the_budget_pays_for(tmp_path, budget, pending):
+    """Each takes 110; more workers than can be paid for would be asked for in vain."""
+    one = session(tmp_path, budget, trials=50)
+    assert one.pending == 50  # nobody knows yet what one takes
+    run(one)
+    assert one.pending == pending
+
+
 def test_it_waits_for_a_trial_that_goes_on_in_a_later_session_also_before_its_workers_begin(tmp_path):
     first = session(tmp_path, budget=250.0)
     run(first)
