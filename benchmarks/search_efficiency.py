@@ -4,9 +4,11 @@
     .venv/bin/python benchmarks/search_efficiency.py digits --seeds 20 --trainings 32 --methods random,tpe+asha
 
 The product's methods are driven by its own session, the peers by their own packages; smac and dehb come with
-`pip install 'gensweep[search-peers]'`.  One trial runs at a time, which is the best case of every method.  All methods
-are scored at the same points of a training, those of the table that divide it by three: trials are stopped, paused and
-promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
+`pip install 'gensweep[search-peers]'`.  One trial runs at a time, which is the best case of every method; with
+--workers several do, of the product's methods alone.
+
+All methods are scored at the same points of a training, those of the table that divide it by three: trials are stopped,
+paused and promoted there.  Random search is scored at its end alone in `random (scored once)`, for it needs no more.
 The searches that begin warm know one of a quarter of the compute, by default, which is not counted; see
 replays/warm_starts.py.
 
@@ -91,7 +93,14 @@ class Row:
 
 
 def replays(
-    method: str, table: Table, population: Population, seeds: int, trainings: float, *, told: bool = False
+    method: str,
+    table: Table,
+    population: Population,
+    seeds: int,
+    trainings: float,
+    *,
+    told: bool = False,
+    workers: int = 1,
 ) -> list[list[FoundScore]]:
     """What a method finds with so many whole trainings' compute, seed by seed; see make_search for `told`."""
     budget, found = table.heading["sweep"]["budget"]["flops"], []
@@ -99,7 +108,7 @@ def replays(
         pool = Pool(population, budget, shares_of(method), seed)
         with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
             search = make_search(method, pool, table, Path(folder), trainings, told=told)
-            found.append(replay(search, pool, flops=trainings * budget, workers=1))
+            found.append(replay(search, pool, flops=trainings * budget, workers=workers))
     return found
 
 
@@ -195,9 +204,10 @@ def shortcomings(
 @click.option(
     "--told", is_flag=True, help="The default knows its compute, as by search.budget; else it is cut off there."
 )
+@click.option("--workers", default=1, help="Trials at a time.")
 @click.option("--methods", default=",".join(METHODS), help="Which, with commas between.")
 @click.option("--way", type=click.Choice(list(WAYS)), default="nearest", help="From the table to its space.")
-def main(name: str, seeds: int, trainings: float, told: bool, methods: str, way: str) -> None:
+def main(name: str, seeds: int, trainings: float, told: bool, workers: int, methods: str, way: str) -> None:
     """Replay searches on a table, and say what they find for their compute."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     table = load_table(name)
@@ -208,6 +218,8 @@ def main(name: str, seeds: int, trainings: float, told: bool, methods: str, way:
     chosen = list(dict.fromkeys([BASELINE, *methods.split(",")]))
     if unknown := [each for each in chosen if each not in METHODS]:
         raise click.ClickException(f"--methods: {', '.join(unknown)}: none of {', '.join(METHODS)}")
+    if workers > 1 and (peers := [each for each in chosen if each in PEERS]):
+        raise click.ClickException(f"--methods: {', '.join(peers)}: replayed with one trial at a time; leave them out")
     bands, rows, populations = dict[str, np.ndarray](), dict[str, Row](), dict[tuple[float, ...], Population]()
     click.echo(f"{'':22} {'  '.join(f'after {share:.0%}'.ljust(26) for share in MEASURED)}  of the compute")
     for method in chosen:
@@ -215,7 +227,7 @@ def main(name: str, seeds: int, trainings: float, told: bool, methods: str, way:
         if shares not in populations:
             populations[shares] = WAYS[way](table, sweep_of(name).nodes(), shares)
         try:
-            found = replays(method, table, populations[shares], seeds, trainings, told=told)
+            found = replays(method, table, populations[shares], seeds, trainings, told=told, workers=workers)
         except ModuleNotFoundError as error:
             raise click.ClickException(f"{method}: {error}; pip install 'gensweep[search-peers]'") from error
         bands[method] = median_with_interval(curves(found, grid, worst_of(table)))
@@ -225,7 +237,14 @@ def main(name: str, seeds: int, trainings: float, told: bool, methods: str, way:
     missed = shortcomings(rows, bands, grid, told=told) if DEFAULT in rows else None
     if missed is not None:
         click.echo("\n".join(missed) or f"{DEFAULT} meets the bar")
-    settings = {"trainings": trainings, "told": told, "shares": SHARES, "way": way, "missed": missed}
+    settings = {
+        "trainings": trainings,
+        "told": told,
+        "workers": workers,
+        "shares": SHARES,
+        "way": way,
+        "missed": missed,
+    }
     write(name, table, list(rows.values()), grid / budget, bands, settings)
 
 
@@ -255,7 +274,9 @@ def write(
     size = {"configurations": len(table.by_configuration), "trainings": len(table.trainings)}
     file = write_result(
         "search_efficiency",
-        f"{name}-{settings['way']}" + (f"-told-{settings['trainings']:g}" if settings["told"] else ""),
+        f"{name}-{settings['way']}"
+        + (f"-told-{settings['trainings']:g}" if settings["told"] else "")
+        + (f"-workers-{settings['workers']}" if settings["workers"] > 1 else ""),
         table={"name": name, **size},
         settings=dict(settings),
         rows=[asdict(row) for row in rows],
