@@ -34,12 +34,14 @@ def clock(tmp_path):
         sweep.disturb(f"clock {hours:+} h")
         (new := tmp_path / "new-offset").write_text(f"{hours:+}h")
         new.replace(offset)  # whoever read half of it, or nothing, would end
-        time.sleep(1)
+        time.sleep(2)  # until every process has looked
 
     environment = {
         "LD_PRELOAD": str(faketime),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
+        # Seconds.  A thread that asks while another one reads the file gets the true time, and waits for the hours that
+        # are missing, so it is not read for each answer.
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     return environment, set_clock
