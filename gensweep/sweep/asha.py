@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, insort
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -24,6 +24,8 @@ ROUNDING = 1e-9
 RUNG_TOLERANCE = 0.1
 #: Of so many trials the better one goes on at once, so that a search that has only begun has one that came far.
 FEWEST = 2
+#: How far a trial trains until its next score is taken from so many that were scored there last.
+REMEMBERED_SCORINGS = 9
 
 
 class Arrival(NamedTuple):
@@ -32,6 +34,13 @@ class Arrival(NamedTuple):
     order: float
     number: int
     trial: str
+
+
+class Scored(NamedTuple):
+    """After which share of its training a trial was scored at a rung, and how often since the rung before."""
+
+    share: float
+    scorings: int
 
 
 class Rung:
@@ -126,11 +135,8 @@ class Asha:
         """The highest amount at which a trial was compared."""
         self._ended: dict[str, None] = {}
         """Those that waited in vain, in the order of that, until they have ended."""
-        self._steps: dict[float, Step] = defaultdict(lambda: Step(0.0, 1))
-        """By the amounts of rungs, infinity for the end: how far a trial has come, at most, that is scored there.
-
-        The scores are those since the rung before.
-        """
+        self._scored: dict[float, deque[Scored]] = defaultdict(lambda: deque(maxlen=REMEMBERED_SCORINGS))
+        """By the amounts of rungs, infinity for the end."""
         self._scorings: dict[str, int] = defaultdict(int)
         """How often a trial had been scored when it was compared last."""
         self._passes_by = False
@@ -221,10 +227,11 @@ class Asha:
         """Let a trial wait at the highest rung below its newest score, if it is new there and may not go on at once."""
         spent, value, reached = self._spent(trial), trial.rungs[-1][1], self._reached[trial.trial]
         passed = [each for each in self._amounts if each > reached and each * (1 - RUNG_TOLERANCE) <= spent]
-        passed += [math.inf] * (spent >= self._budget * (1 - ROUNDING))
+        if spent >= self._budget * (1 - ROUNDING):
+            passed.append(math.inf)
         if not passed:
             return
-        self._note_step(trial, passed, spent / self._budget)
+        self._note_scored(trial, passed, spent / self._budget)
         amount = passed[-1]
         if amount == math.inf:
             return
@@ -248,20 +255,19 @@ class Asha:
         fewest = self._reduction if amount == self._amounts[-1] else FEWEST
         return self._rungs.setdefault((amount, family if self._by_family else ""), Rung(self._reduction, fewest))
 
-    def _note_step(self, trial: TrialState, rungs: Sequence[float], share: float) -> None:
+    def _note_scored(self, trial: TrialState, rungs: Sequence[float], share: float) -> None:
         """Note after which share, and how many further scores, a trial has come to some rungs."""
         count = len(trial.evaluations)
         more, self._scorings[trial.trial] = count - self._scorings[trial.trial], count
         for rung in rungs:
-            known = self._steps[rung]
-            self._steps[rung] = Step(max(known.share, share), max(known.scorings, more))
+            self._scored[rung].append(Scored(share, more))
 
     def _step(self, amount: float, spent: float) -> Step:
         """From the rung at `amount` until a trial that has spent so much is scored at the next one, as others were."""
         rung = next((each for each in self._amounts if each > amount), math.inf)
-        known = self._steps[rung]
-        end = min(1.0, max(rung / self._budget, known.share))
-        return Step(max(0.0, end - spent / self._budget), known.scorings)
+        known = self._scored.get(rung, ())
+        end = min(1.0, max([rung / self._budget, *(each.share for each in known)]))
+        return Step(max(0.0, end - spent / self._budget), max((each.scorings for each in known), default=1))
 
     def _left(self, but: TrialState | None) -> BudgetLeft:
         """What is left of the search's budget once all that train have ended, `but` for one."""

@@ -32,7 +32,7 @@ class Scheduler(Protocol):
         """The trials that may run now, the next one first; NEW stands for one that is to be drawn."""
 
     def going_on(self) -> Mapping[str, float]:
-        """The shares of what paused trials have not spent that they will spend if no other one is drawn; else 0."""
+        """The shares of what paused trials have not spent that they will spend if no other one is drawn, by name."""
 
     @property
     def first_step(self) -> Step:

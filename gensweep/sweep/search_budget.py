@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from gensweep.results import Unit
-from gensweep.sweep.spending import spent_by
+from gensweep.sweep.search_spending import spent_by
 from gensweep.sweep.state import SweepState
 from gensweep.sweep.trial_state import TrialState
 

@@ -14,7 +14,7 @@ from gensweep.ranking import Ranking
 from gensweep.results import Score, Unit
 from gensweep.sweep import events
 from gensweep.sweep.log import LogEntry
-from gensweep.sweep.spending import Spending
+from gensweep.sweep.search_spending import SearchSpending
 from gensweep.sweep.trial_state import TrialState
 
 
@@ -38,7 +38,7 @@ class SweepState:
         self.clones = False
         """Whether any goes on from the checkpoint of another one."""
         self._ranking: Ranking[TrialState] = Ranking()
-        self.spending = Spending("device_seconds")
+        self.spending = SearchSpending("device_seconds")
         """What those of the search have spent, in the unit of its budget."""
         self.wanted: int = 0
         """How many trials the search is to draw."""
@@ -77,7 +77,7 @@ class SweepState:
         match event:
             case events.Created():
                 self.created, self.wanted, self.started = event, event.trials, time
-                self.spending = Spending(event.search_unit)
+                self.spending = SearchSpending(event.search_unit)
                 first = Objective(metric=event.metric, mode=event.mode)
                 self.objectives = (first, *(Objective(**each) for each in event.further))
                 self.constraints = tuple(Constraint(**each) for each in event.constraints)

@@ -16,8 +16,8 @@ from gensweep.config.sweep_config import Repeats, SearchBudget
 from gensweep.results import Cost
 from gensweep.sweep.events import Ended, Evaluated, Exhausted, Started
 from gensweep.sweep.folder import SweepFolder
+from gensweep.sweep.search_spending import spent_by
 from gensweep.sweep.session import Session
-from gensweep.sweep.spending import spent_by
 
 
 def session(root, budget, trials=None, **more):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeVar
 
 from gensweep.results import Unit
 from gensweep.sweep.trial_state import TrialState
@@ -12,7 +12,7 @@ from gensweep.sweep.trial_state import TrialState
 #: the first scores come once.
 MOST_EXTRAPOLATED = 3.0
 
-_Sorted: TypeAlias = list[tuple[float, ...]]
+_V = TypeVar("_V", float, tuple[bool, float])
 
 
 def spent_by(trial: TrialState, unit: Unit) -> float:
@@ -24,13 +24,13 @@ class _Spent(NamedTuple):
     """What is known of a trial."""
 
     amount: float = 0.0
-    whole: tuple[float, ...] = ()
-    """Whether it has come far enough to tell, as a number, and what it would have spent at its end; () if not known."""
-    scoring: tuple[float, ...] = ()
-    """What a scoring took on average; () if there was none."""
+    whole: tuple[bool, float] | None = None
+    """Whether it has come far enough to tell, and what it would have spent at its end; None if it has not begun."""
+    scoring: float | None = None
+    """What a scoring took on average; None if there was none."""
 
 
-class Spending:
+class SearchSpending:
     """The spending of the trials that a search has drawn, in the unit of its budget."""
 
     def __init__(self, unit: Unit) -> None:
@@ -39,8 +39,8 @@ class Spending:
         """Those that have changed since somebody looked, as most do several times before anybody does."""
         self._spent: dict[str, _Spent] = {}
         self._amount = 0.0
-        self._wholes: _Sorted = []
-        self._scorings: _Sorted = []
+        self._wholes: list[tuple[bool, float]] = []
+        self._scorings: list[float] = []
         self._training: dict[str, TrialState] = {}
 
     def update(self, trial: TrialState) -> None:
@@ -64,7 +64,7 @@ class Spending:
     def scoring(self) -> float:
         """What it takes to score a trial once, at most; 0 if none was scored."""
         self._take_in()
-        return self._scorings[-1][0] if self._scorings else 0.0
+        return self._scorings[-1] if self._scorings else 0.0
 
     @property
     def training(self) -> list[TrialState]:
@@ -89,16 +89,16 @@ class Spending:
         spent = _Spent(spent_by(trial, self.unit))
         if trial.status != "failed" and trial.images and (length := trial.length):
             longer = max(1.0, length / trial.images)
-            spent = spent._replace(whole=(float(longer <= MOST_EXTRAPOLATED), spent.amount * longer))
+            spent = spent._replace(whole=(longer <= MOST_EXTRAPOLATED, spent.amount * longer))
         if trial.evaluations:
             scoring = trial.numbers.get(f"scoring_{self.unit}", 0.0)
-            spent = spent._replace(scoring=(scoring / len(trial.evaluations),))
+            spent = spent._replace(scoring=scoring / len(trial.evaluations))
         return spent
 
 
-def _replace(known: _Sorted, before: tuple[float, ...], now: tuple[float, ...]) -> None:
+def _replace(known: list[_V], before: _V | None, now: _V | None) -> None:
     """Let one value take the place of another in a sorted list, where it is known."""
-    if before:
+    if before is not None:
         del known[bisect_left(known, before)]
-    if now:
+    if now is not None:
         insort(known, now)

@@ -6,7 +6,7 @@ from logged import MadeEvents, evaluation
 
 from gensweep.results import Cost
 from gensweep.sweep.events import Created, Evaluated, Paced, Paused, Resumed, Retried, SessionEnded, Suggested
-from gensweep.sweep.spending import MOST_EXTRAPOLATED
+from gensweep.sweep.search_spending import MOST_EXTRAPOLATED
 from gensweep.sweep.state import SweepState
 
 TRIALS = ("t0000", "t0001", "t0002", "t0003", "t0001-s1")
