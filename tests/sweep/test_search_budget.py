@@ -142,6 +142,14 @@ def test_trials_that_are_scored_late_spend_no_more_than_there_is(tmp_path, budge
     assert budget - 100 < driver.state.spending.amount <= budget
 
 
+def test_a_first_trial_that_was_scored_late_makes_no_others_dear(tmp_path):
+    """It was scored at its half, as one that goes on from elsewhere, and the others after a 27th."""
+    driver = asha_search(tmp_path, 700.0)
+    while (trial := driver.session.next_trial()) is not None:
+        train(driver, trial, 1 + trial.number * 7 % 11, at=(10, 30, 90) if trial.number else (135,))
+    assert 690 < driver.state.spending.amount <= 700
+
+
 def test_a_trial_beyond_the_budget_takes_no_others_with_it(tmp_path):
     driver = asha_search(tmp_path, 300.0)
     for number in range(6):
