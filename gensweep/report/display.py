@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
-from gensweep.compute.amounts import Amount
 from gensweep.phases import DONE_ONCE
 from gensweep.report.collapse import trial_warnings
-from gensweep.report.wording import count, counted, duration, metric_title, score, setting_words
+from gensweep.report.wording import amount_words, count, counted, duration, metric_title, score, setting_words
 from gensweep.sweep.events import (
     Ended,
     Entered,
@@ -313,8 +312,8 @@ class ProgressDisplay:
         created = self._state.created
         if created is None or created.search_budget is None or self._state.exhausted:
             return counted(self._state.total, "trial")
-        spent = Amount(created.search_unit, self._state.spending.amount)
-        whole = Amount(created.search_unit, created.search_budget)
+        amounts = self._state.spending.amount, created.search_budget
+        spent, whole = (amount_words(each, created.search_unit) for each in amounts)
         return f"{counted(len(self._state.trials), 'trial')}, {spent} of {whole}"
 
     def _best_words(self) -> str:

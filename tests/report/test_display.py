@@ -283,8 +283,8 @@ def test_a_search_with_a_budget_shows_what_of_it_is_spent(clock):
         clock.now += 10
         display(event, state)
     first, last = stream.getvalue().splitlines()
-    assert "0 trials, 0flops of 4e12flops" in first
-    assert "[1/1 trial, 1.2e12flops of 4e12flops (1 pruned)" in last
+    assert "0 trials, 0 FLOPs of 4 TFLOPs" in first
+    assert "[1/1 trial, 1.2 TFLOPs of 4 TFLOPs (1 pruned)" in last
     assert "left" not in last
 
 
