@@ -235,7 +235,7 @@ def _parallel_worker(rank: int, kind: str, device_type: str, world: int, port: i
     losses = losses_of(learner)
     if rank == 0:
         out.put(losses)
-    # A network that outlives the group frees its connections in the end, and then waits for a thread that waits for it.
+    # A network that outlives the group frees its connections at the end, and then waits for a thread, at times forever.
     del learner
     dist.barrier()  # or one would take the connection away from the other
     dist.destroy_process_group()

@@ -204,7 +204,7 @@ def shortcomings(
 @click.option(
     "--told", is_flag=True, help="The default knows its compute, as by search.budget; else it is cut off there."
 )
-@click.option("--workers", default=1, help="Trials at a time.")
+@click.option("--workers", type=click.IntRange(1), default=1, help="Trials at a time.")
 @click.option("--methods", default=",".join(METHODS), help="Which, with commas between.")
 @click.option("--way", type=click.Choice(list(WAYS)), default="nearest", help="From the table to its space.")
 def main(name: str, seeds: int, trainings: float, told: bool, workers: int, methods: str, way: str) -> None:

@@ -39,8 +39,8 @@ def clock(tmp_path):
     environment = {
         "LD_PRELOAD": str(faketime),
         "FAKETIME_TIMESTAMP_FILE": str(offset),
-        # Seconds.  A thread that asks while another one reads the file gets the true time, and waits for the hours that
-        # are missing, so it is not read for each answer.
+        # Seconds.  Where the file was read for each answer, processes under load slept for hours now and then, as if a
+        # thread had been told the true time while another one read.
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
